@@ -1,0 +1,41 @@
+"""smdae: fit the score of image patches, and denoise along it.
+
+Vincent, "A Connection Between Score Matching and Denoising Autoencoders", Neural Computation 23(7), 2011.
+
+Names resolve when first used, so that `import smdae` loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from smdae import densities, divergence, models, objectives
+    from smdae.denoising import denoise
+    from smdae.files.model_file import load
+    from smdae.fitting import fit
+
+# Public name: the module that holds it; a module's own name stands for itself.
+_HOME = {
+    "densities": "smdae.densities",
+    "denoise": "smdae.denoising",
+    "divergence": "smdae.divergence",
+    "fit": "smdae.fitting",
+    "load": "smdae.files.model_file",
+    "models": "smdae.models",
+    "objectives": "smdae.objectives",
+}
+
+__all__ = ["__version__", "densities", "denoise", "divergence", "fit", "load", "models", "objectives"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'smdae' has no attribute {name!r}")
+    module = import_module(_HOME[name])
+    return module if _HOME[name] == f"smdae.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

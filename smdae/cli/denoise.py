@@ -1,0 +1,317 @@
+"""`smdae denoise`: noisy pictures in, clean pictures of the same kind out."""
+
+import math
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from smdae.cli import console
+from smdae.cli.options import Device, Json, Overwrite
+from smdae.errors import BatchError, InputError, ModelError, OutputError, SmdaeError, UsageError
+
+if TYPE_CHECKING:
+    from smdae.files.picture import Picture
+
+__all__ = ["command"]
+
+STREAM = Path("-")
+APART = 0.2  # how far sigma may be from the model's level without a word
+
+
+def command(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Noisy images; - is stdin.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="A file, a folder, or - for stdout. [default: NAME_denoised beside it]"
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="A model file. [default: $SMDAE_MODEL, ./model.safetensors]"),
+    ] = None,
+    sigma: Annotated[
+        str,
+        typer.Option("--sigma", "-s", help="Level of the noise, white being 255; auto is the model's level."),
+    ] = "auto",
+    stepper: Annotated[str, typer.Option("--stepper", help="How to move along the score.")] = "tweedie",
+    stride: Annotated[
+        int | None,
+        typer.Option("--stride", help="Pixels between patches: more is faster, a little worse. [default: 1]"),
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="The clean image: prints PSNR and SSIM.")
+    ] = None,
+    white: Annotated[
+        float | None, typer.Option("--white", help="The value of white in float images. [default: 1]")
+    ] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    json_: Json = False,
+) -> int:
+    """Denoise images.
+
+    smdae denoise noisy.png                      writes noisy_denoised.png
+
+    cat noisy.png | smdae denoise - -o - > clean.png
+    """
+    from smdae.device import check_name, find
+
+    level = _level(sigma)
+    check_name(device)
+    outputs = _plan(inputs, output)
+    if white is not None and not 0 < white < math.inf:
+        raise UsageError(f"--white {white} is not a positive number")
+    if stride is not None and stride < 1:
+        raise UsageError(f"--stride {stride} is not a positive number")
+    if json_ and STREAM in outputs:
+        raise UsageError("--json and an image cannot both go to stdout", "write the image to a file with -o")
+    if reference is not None and len(inputs) > 1:
+        raise UsageError("--reference goes with one input")
+    if STREAM in outputs and sys.stdout.isatty():
+        raise UsageError(
+            "an image is not written to a terminal", "redirect stdout, or write to a file with -o"
+        )
+    if stepper != "tweedie":
+        from smdae.denoising import STEPPERS
+
+        if stepper not in STEPPERS:
+            raise UsageError(f"unknown stepper '{stepper}'; there are {', '.join(STEPPERS)}")
+
+    failures: list[SmdaeError] = []
+    loaded: dict[str, Any] = {}
+    clean = None
+    for source, target in zip(inputs, outputs, strict=True):
+        try:
+            picture = _read(source)
+            if reference is not None:
+                clean = _like(_read(reference), picture, reference)
+            kind = _check_target(target, picture, overwrite)
+            where = find(device)
+            chosen = _choose(model, picture)
+            if chosen not in loaded:
+                loaded = {chosen: _load(chosen).to(where)}
+                if not model:
+                    console.note(f"model '{chosen}'")
+            _one(
+                picture,
+                source,
+                target,
+                kind,
+                loaded[chosen],
+                level,
+                stepper,
+                stride,
+                white,
+                clean,
+                overwrite,
+                json_,
+            )
+        except SmdaeError as error:
+            if len(inputs) == 1:
+                raise
+            console.failure(error)
+            failures.append(error)
+            if json_:
+                console.result({"input": str(source), "error": error.message, "code": error.code})
+    if failures:
+        raise BatchError(f"{len(failures)} of {len(inputs)} inputs failed; the others are written")
+    return 0
+
+
+def _level(text: str) -> float | None:
+    """Sigma on the 0 to 255 scale, None for the model's."""
+    if text == "auto":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UsageError(f"--sigma '{text}' is neither auto nor a positive number")
+    return value
+
+
+def _plan(inputs: list[Path], output: Path | None) -> list[Path]:
+    """Where each result goes."""
+    if inputs.count(STREAM) > 1:
+        raise UsageError("stdin can be read only once")
+    into = output is not None and output != STREAM and (output.is_dir() or str(output).endswith(os.sep))
+    if len(inputs) > 1 and output is not None and not into:
+        raise UsageError(
+            f"--output '{output}' is no folder to hold {len(inputs)} results", f"write -o {output}{os.sep}"
+        )
+    if into and STREAM in inputs:
+        raise UsageError("a result from stdin needs a file name or - as its output")
+    if output is None:
+        targets = [i if i == STREAM else i.with_name(f"{i.stem}_denoised{i.suffix}") for i in inputs]
+    elif into:
+        targets = [output / i.name for i in inputs]
+    else:
+        targets = [output]
+    twice = {str(t) for t in targets if targets.count(t) > 1}
+    if twice:
+        raise UsageError(f"two results would both be '{sorted(twice)[0]}'", "denoise them in two calls")
+    return targets
+
+
+def _read(source: Path) -> "Picture":
+    from smdae.files.images import read
+
+    if source != STREAM:
+        return read(source, str(source))
+    if sys.stdin.isatty():
+        raise UsageError("stdin is a terminal", "pipe an image in, or name a file")
+    return read(sys.stdin.buffer.read(), "stdin")
+
+
+def _check_target(target: Path, picture: "Picture", overwrite: bool) -> str:
+    """The format of the result; refuses what cannot be written."""
+    from smdae.files.images import SUFFIXES, refuse_format
+    from smdae.files.writing import refuse_existing
+
+    kind = picture.format
+    if target != STREAM:
+        refuse_existing(target, overwrite=overwrite)
+        suffix = target.suffix.lower()
+        if suffix not in SUFFIXES:
+            raise OutputError(
+                f"cannot write '{target}': unknown ending", f"endings are {', '.join(SUFFIXES)}"
+            )
+        if SUFFIXES[suffix] != kind:
+            kind = SUFFIXES[suffix]
+    refuse_format(picture, kind)
+    return kind
+
+
+def _like(reference: "Picture", picture: "Picture", path: Path) -> "Picture":
+    if reference.pixels.shape != picture.pixels.shape:
+        raise InputError(
+            f"--reference '{path}' is {_size(reference)}, the input is {_size(picture)}",
+            "they must show the same picture",
+        )
+    return reference
+
+
+def _size(picture: "Picture") -> str:
+    height, width = picture.pixels.shape[:2]
+    return f"{width} x {height} in {'colour' if picture.pixels.ndim == 3 else 'gray'}"
+
+
+def _choose(model: str | None, picture: "Picture") -> str:
+    """The model's file or name: -m, else $SMDAE_MODEL, else ./model.safetensors, else the bundled one that fits."""
+    from smdae.files.model_file import BUNDLED
+
+    if model or os.environ.get("SMDAE_MODEL"):
+        return model or os.environ["SMDAE_MODEL"]
+    if Path("model.safetensors").exists():
+        return "model.safetensors"
+    name = "natural-color" if picture.pixels.ndim == 3 else "natural-gray"
+    if (BUNDLED / f"{name}.safetensors").exists():
+        return name
+    raise ModelError("there is no model here", "fit one with 'smdae fit', or name one with -m")
+
+
+def _load(name: str) -> Any:
+    """The model, if it can denoise."""
+    from smdae.files.model_file import load
+
+    loaded = load(name)
+    if loaded.card.get("score_of") == "the clean density":
+        raise ModelError(
+            f"the model '{name}' is a score of the clean density: it knows no noise to remove",
+            "fit with --objective dsm, dae, esm-parzen or ism-parzen",
+        )
+    return loaded
+
+
+def _one(
+    picture: "Picture",
+    source: Path,
+    target: Path,
+    kind: str,
+    model: Any,
+    level: float | None,
+    stepper: str,
+    stride: int | None,
+    white: float | None,
+    clean: "Picture | None",
+    overwrite: bool,
+    json_: bool,
+) -> None:
+    """Denoise one picture and write it."""
+    from smdae.denoising import denoise
+    from smdae.files.images import encode
+    from smdae.files.writing import write
+    from smdae.memory import keep_freed_memory
+
+    keep_freed_memory()
+    begun = time.perf_counter()
+    own = 255 * model.level
+    sigma = own if level is None else level
+    if abs(sigma / own - 1) > APART:
+        console.warn(
+            f"sigma {sigma:g} is more than 20 % from {own:g}, the level that the model was fitted at"
+        )
+    scale = (white or 1.0) if picture.pixels.dtype.kind == "f" else picture.white
+    unit = scale / 255 if picture.pixels.dtype.kind == "f" else 1.0
+    device = next(model.parameters()).device
+    pixels = denoise(
+        picture.pixels, model, sigma * unit, stepper=stepper, stride=stride, device=device, white=scale
+    )
+    result = replace(picture, pixels=pixels)
+    data = encode(result, kind)
+    if target == STREAM:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        if target.parent != source.parent and not target.parent.exists():
+            target.parent.mkdir(parents=True)
+        write(target, data, overwrite=overwrite)
+    figures: dict[str, Any] = {}
+    if clean is not None:
+        figures = _quality(pixels, picture, clean, scale)
+    if json_:
+        record = {
+            "input": str(source),
+            "output": str(target),
+            "sigma": sigma,
+            "model": getattr(model, "card", {}),
+        }
+        record["model"] = {k: record["model"].get(k) for k in ("model", "objective", "sigma")}  # type: ignore[attr-defined]
+        console.result(
+            {**record, "device": str(device), "seconds": round(time.perf_counter() - begun, 3), **figures}
+        )
+    elif clean is not None:
+        console.note(
+            f"PSNR {figures['psnr']:.2f} dB (noisy {figures['psnr_noisy']:.2f}), "
+            f"SSIM {figures['ssim']:.4f} (noisy {figures['ssim_noisy']:.4f})"
+        )
+
+
+def _quality(pixels: Any, noisy: "Picture", clean: "Picture", white: float) -> dict[str, float | None]:
+    """PSNR and SSIM of result and input against the reference, as stored; null for what is not a number."""
+    import numpy as np
+    import torch
+
+    from smdae.denoising.quality import psnr, ssim
+
+    def planes(array: Any, peak: float) -> torch.Tensor:
+        array = array[:, :, None] if array.ndim == 2 else array
+        return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float64)) / peak
+
+    truth = planes(clean.pixels, clean.white if clean.pixels.dtype.kind == "u" else white)
+    figures = {}
+    for name, array in (("", pixels), ("_noisy", noisy.pixels)):
+        estimate = planes(array, white)
+        for measure in (psnr, ssim):
+            value = measure(estimate, truth, 1.0)
+            figures[measure.__name__ + name] = value if math.isfinite(value) else None
+    return figures

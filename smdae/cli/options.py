@@ -1,0 +1,39 @@
+"""Options that more than one command has, and how durations are written."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smdae.errors import UsageError
+
+__all__ = ["Batch", "Device", "Json", "Overwrite", "Paths", "Seed", "seconds"]
+
+Paths = Annotated[
+    list[Path],
+    typer.Argument(metavar="PATH...", help="Folders, images, or .npy and .npz arrays.", show_default=False),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace what is there.")]
+Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Seed of all chance. [default: 0]", show_default=False)
+]
+Batch = Annotated[
+    int | None, typer.Option("--batch", "-b", help="Patches a step. [default: 1024]", show_default=False)
+]
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def seconds(text: str, option: str) -> float:
+    """A duration such as 90, 90s, 10m or 1.5h, in seconds.
+
+    Raises:
+        UsageError: It is none, or not positive.
+    """
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)([smh]?)", text.strip())
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"{option} '{text}' is not a duration", "write 90s, 10m or 1.5h")
+    return float(match[1]) * UNITS[match[2]]

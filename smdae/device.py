@@ -1,0 +1,46 @@
+"""The device that was asked for, or a clear word that it is not there."""
+
+from typing import TYPE_CHECKING
+
+from smdae.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["check_name", "find"]
+
+KINDS = ("auto", "cpu", "cuda", "mps")
+
+
+def check_name(name: str) -> None:
+    """Refuse what can be no device, without loading torch.
+
+    Raises:
+        UsageError: The name is not auto, cpu, mps, cuda or cuda:N.
+    """
+    kind, colon, index = name.partition(":")
+    if kind not in KINDS or (colon and not (kind == "cuda" and index.isdecimal())):
+        raise UsageError(f"--device '{name}' is not a device", "devices are auto, cpu, cuda, cuda:N and mps")
+
+
+def find(name: str) -> "torch.device":
+    """The device of that name; `auto` is the first accelerator, else the CPU.
+
+    Raises:
+        DeviceError: There is no such device here.
+    """
+    import torch
+
+    kind, _, index = name.partition(":")
+    if kind == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(index or 0) >= count:
+            have = f"there are {count}" if count else "there is no CUDA device here"
+            raise DeviceError(f"no device '{name}': {have}", "use -d auto to take what there is")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("no device 'mps' here", "use -d auto to take what there is")
+    return torch.device(name)

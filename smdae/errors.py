@@ -1,0 +1,82 @@
+"""What can go wrong for a user, and the exit code that says so.
+
+Each failure is one line that names the file or option, what is wrong and, as a hint, what to do. The codes are an
+interface: scripts may rely on them.
+
+    0 done                      5 model file bad                9 part of a batch failed
+    1 a bug of ours             6 fit diverged                130 SIGINT
+    2 usage or configuration    7 out of memory               141 SIGPIPE
+    3 input unusable            8 device missing              143 SIGTERM
+    4 output refused
+"""
+
+__all__ = [
+    "BatchError",
+    "DeviceError",
+    "DivergedError",
+    "InputError",
+    "MemoryLimitError",
+    "ModelError",
+    "OutputError",
+    "SmdaeError",
+    "UsageError",
+]
+
+
+class SmdaeError(Exception):
+    """A failure that a user can understand: one line, an optional hint, an exit code."""
+
+    code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SmdaeError):
+    """An option or a configuration value that makes no sense."""
+
+    code = 2
+
+
+class InputError(SmdaeError):
+    """A file that cannot be read, is not supported, or holds nothing usable."""
+
+    code = 3
+
+
+class OutputError(SmdaeError):
+    """A file that must not or cannot be written."""
+
+    code = 4
+
+
+class ModelError(SmdaeError):
+    """A model file that is missing, broken, or made for something else."""
+
+    code = 5
+
+
+class DivergedError(SmdaeError):
+    """A fit that ran away, or an objective without a minimum on the data given."""
+
+    code = 6
+
+
+class MemoryLimitError(SmdaeError):
+    """Not enough memory, after all that could be tried."""
+
+    code = 7
+
+
+class DeviceError(SmdaeError):
+    """A compute device that was asked for and is not there."""
+
+    code = 8
+
+
+class BatchError(SmdaeError):
+    """Some of many inputs failed; the others are done."""
+
+    code = 9

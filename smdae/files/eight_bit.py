@@ -1,0 +1,139 @@
+"""JPEG, WebP and BMP: 8 bits a sample, through Pillow.
+
+The Pillow classes are opened directly: `Image.open` would guess the type again, and would apply a size limit
+of its own whose setting is global. JPEG is written at quality 95 without chroma subsampling. A WebP that was
+lossless stays so; `exact` keeps the colours under full transparency. Alpha is lossless in every WebP written
+here.
+
+JPEG keeps EXIF and XMP in segments of 64 KB, and ICC in 255 of them: what does not fit is left out. WebP has
+no place for dots per inch, and BMP has a place for nothing but them. A BMP with alpha needs the fourth header
+version and its channel masks, which Pillow reads but does not write.
+"""
+
+import struct
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from smdae.errors import InputError
+from smdae.files.picture import (
+    Metadata,
+    Picture,
+    check_size,
+    dots_per_inch,
+    from_samples,
+    samples_in,
+    samples_of,
+)
+
+__all__ = ["encode_bmp", "encode_jpeg", "encode_webp", "read_bmp", "read_jpeg", "read_webp"]
+
+EXIF_PREFIX = b"Exif\0\0"
+SEGMENT = 65533
+MAX_JPEG_ICC = 255 * (SEGMENT - 14)
+MAX_JPEG_XMP = SEGMENT - 29
+QUALITY = 95
+
+
+def read_jpeg(data: bytes) -> Picture:
+    """Read a JPEG, gray or RGB; of several pictures, the first. Raises InputError with the reason."""
+    return _read(JpegImageFile(BytesIO(data)), "JPEG", lossless=False)
+
+
+def read_webp(data: bytes) -> Picture:
+    """Read a WebP of one frame. Raises InputError with the reason."""
+    if int.from_bytes(data[4:8], "little") + 8 > len(data):
+        raise InputError("the file is truncated")
+    image = WebPImageFile(BytesIO(data))
+    if image.n_frames > 1:
+        raise InputError(
+            f"it is an animation of {image.n_frames} frames", "save the frame that you want as a PNG"
+        )
+    return _read(image, "WEBP", lossless=_has_lossless_chunk(data))
+
+
+def read_bmp(data: bytes) -> Picture:
+    """Read a BMP of 4 bits or more a pixel. Raises InputError with the reason."""
+    return _read(BmpImageFile(BytesIO(data)), "BMP", lossless=True)
+
+
+def encode_jpeg(picture: Picture) -> bytes:
+    """The JPEG file of a uint8 picture without alpha, at most 65,500 pixels a side."""
+    metadata = picture.metadata
+    options: dict[str, object] = {}
+    if metadata.exif and len(EXIF_PREFIX + metadata.exif) <= SEGMENT:
+        options["exif"] = EXIF_PREFIX + metadata.exif
+    if metadata.icc and len(metadata.icc) <= MAX_JPEG_ICC:
+        options["icc_profile"] = metadata.icc
+    if metadata.xmp and len(metadata.xmp) <= MAX_JPEG_XMP:
+        options["xmp"] = metadata.xmp
+    if metadata.dpi and max(metadata.dpi) < 65535:
+        options["dpi"] = metadata.dpi
+    return _saved(picture.pixels, "JPEG", quality=QUALITY, subsampling=0, **options)
+
+
+def encode_webp(picture: Picture) -> bytes:
+    """The WebP file of a uint8 picture, at most 16,383 pixels a side; gray becomes equal colours."""
+    blocks = {
+        "exif": picture.metadata.exif,
+        "icc_profile": picture.metadata.icc,
+        "xmp": picture.metadata.xmp,
+    }
+    carried = {name: block for name, block in blocks.items() if block}
+    kind = {"lossless": True} if picture.lossless else {"quality": QUALITY}
+    return _saved(_in_colour(picture), "WEBP", exact=True, **kind, **carried)
+
+
+def encode_bmp(picture: Picture) -> bytes:
+    """The BMP file of a uint8 picture; with alpha, gray becomes equal colours."""
+    dpi = picture.metadata.dpi
+    if picture.alpha is None:
+        return _saved(picture.pixels, "BMP", **({"dpi": dpi} if dpi else {}))
+    per_metre = [round(dots / 0.0254) for dots in dpi or (0, 0)]
+    height, width = picture.alpha.shape
+    pixels = _in_colour(picture)[::-1, :, [2, 1, 0, 3]].tobytes()
+    masks = struct.pack("<IIII4s48x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs")
+    info = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(pixels), *per_metre, 0, 0)
+    return struct.pack("<2sIII", b"BM", 122 + len(pixels), 0, 122) + info + masks + pixels
+
+
+def _read(image: ImageFile, format: str, lossless: bool) -> Picture:
+    check_size(*image.size)
+    samples = samples_in(image)
+    info = image.info
+    exif = info.get("exif") or b""
+    metadata = Metadata(
+        exif=exif.removeprefix(EXIF_PREFIX) or None,
+        icc=info.get("icc_profile") or None,
+        xmp=info.get("xmp") or None,
+        dpi=dots_per_inch(*(float(dots) for dots in info.get("dpi", (0, 0)))),
+    )
+    return from_samples(samples, format, metadata=metadata, lossless=lossless)
+
+
+def _has_lossless_chunk(data: bytes) -> bool:
+    position = 12
+    while position + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, position)
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L"
+        position += 8 + length + length % 2
+    return False
+
+
+def _in_colour(picture: Picture) -> np.ndarray:
+    samples = samples_of(picture)
+    if picture.pixels.ndim == 3:
+        return samples
+    return np.atleast_3d(samples)[..., [0, 0, 0] if picture.alpha is None else [0, 0, 0, 1]]
+
+
+def _saved(samples: np.ndarray, format: str, **options: object) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(samples).save(buffer, format, **options)
+    return buffer.getvalue()

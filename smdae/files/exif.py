@@ -1,0 +1,89 @@
+"""EXIF is a TIFF directory: what moves between EXIF bytes and the tags of a TIFF file.
+
+The tags of IFD0 that describe a picture, and the EXIF and GPS directories that hang below it, pass from one
+to the other; the tags on the layout of the pixels never do. JPEG, PNG and WebP carry EXIF as opaque bytes and
+have no need of this. Text of IFD0 passes as the bytes it is, whatever its encoding; in the directories below,
+Pillow writes ASCII and chooses the types of numbers anew. A description that cannot be understood counts as
+none.
+"""
+
+import warnings
+from io import BytesIO
+from typing import Any
+
+from PIL.ExifTags import IFD, Base
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffTags import LONG
+
+from smdae.files.picture import dots_per_inch
+
+__all__ = ["described", "exif_of", "resolution"]
+
+HEADER = b"II*\0\x08\0\0\0"
+DESCRIPTIVE = (
+    Base.ImageDescription,
+    Base.Make,
+    Base.Model,
+    Base.Orientation,
+    Base.XResolution,
+    Base.YResolution,
+    Base.ResolutionUnit,
+    Base.Software,
+    Base.DateTime,
+    Base.Artist,
+    Base.HostComputer,
+    Base.Copyright,
+    IFD.Exif,
+    IFD.GPSInfo,
+)
+NESTED: dict[int | None, tuple[int, ...]] = {None: (IFD.Exif, IFD.GPSInfo), IFD.Exif: (IFD.Interop,)}
+DOTS_PER_INCH = {2: 1.0, 3: 2.54}
+
+
+def described(tiff: bytes) -> ImageFileDirectory_v2:
+    """The descriptive tags of a TIFF file or of EXIF bytes; empty where they cannot be understood."""
+    directory = ImageFileDirectory_v2()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tags, types = _directory(tiff, None, None)
+            for tag in DESCRIPTIVE:
+                if tag in tags:
+                    directory.tagtype[tag] = types[tag]
+                    directory[tag] = _as_bytes(tags[tag])
+            directory.tobytes()
+    except Exception:
+        # Whatever is wrong with the words on a picture, the picture is worth having without them.
+        return ImageFileDirectory_v2()
+    return directory
+
+
+def exif_of(directory: ImageFileDirectory_v2) -> bytes | None:
+    """The EXIF bytes of a directory, or None for an empty one."""
+    return HEADER + directory.tobytes(8) if len(directory) else None
+
+
+def resolution(directory: ImageFileDirectory_v2) -> tuple[float, float] | None:
+    """Dots per inch, (horizontal, vertical), or None where the directory gives no length."""
+    scale = DOTS_PER_INCH.get(directory.get(Base.ResolutionUnit, 2))
+    if scale is None or Base.XResolution not in directory or Base.YResolution not in directory:
+        return None
+    return dots_per_inch(*(float(directory[tag]) * scale for tag in (Base.XResolution, Base.YResolution)))
+
+
+def _directory(tiff: bytes, offset: int | None, group: int | None) -> tuple[dict[int, Any], dict[int, int]]:
+    big = tiff[2:4] in (b"+\0", b"\0+")
+    directory = ImageFileDirectory_v2(tiff[: 16 if big else 8], group=group)
+    stream = BytesIO(tiff)
+    stream.seek(directory.next if offset is None else offset)
+    directory.load(stream)
+    tags, types = dict(directory), dict(directory.tagtype)
+    for tag in NESTED.get(group, ()):
+        if tag in tags:
+            tags[tag], types[tag] = _directory(tiff, tags[tag], tag)[0], LONG
+    return tags, types
+
+
+def _as_bytes(value: Any) -> Any:
+    # Pillow reads text as Latin-1 but writes it as ASCII.
+    return value.encode("latin-1") if isinstance(value, str) else value

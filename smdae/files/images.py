@@ -1,0 +1,197 @@
+"""Reading and writing pictures: the kind and the depth that went in come out.
+
+The type of a file is told from its first bytes, never from its name. Nothing but `SmdaeError` leaves `read`,
+whatever the bytes are: decoders are written by others, and a damaged file can make them raise anything.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL.Image import DecompressionBombError
+
+from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError
+from smdae.files import eight_bit, plain, png, tiff
+from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
+
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "WHITES",
+    "Metadata",
+    "Picture",
+    "encode",
+    "luma",
+    "read",
+    "refuse_format",
+]
+
+INTEGERS = ("uint8", "uint16")
+ANY = tuple(WHITES)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one file format is read and written, and what it can hold."""
+
+    read: Callable[[bytes], Picture]
+    encode: Callable[[Picture], bytes]
+    samples: tuple[str, ...]
+    alpha: bool
+    longest_side: int
+
+
+FORMATS = {
+    "PNG": Format(png.read, png.encode, INTEGERS, alpha=True, longest_side=2**31 - 1),
+    "JPEG": Format(eight_bit.read_jpeg, eight_bit.encode_jpeg, ("uint8",), alpha=False, longest_side=65500),
+    "TIFF": Format(tiff.read, tiff.encode, ANY, alpha=True, longest_side=2**31 - 1),
+    "WEBP": Format(eight_bit.read_webp, eight_bit.encode_webp, ("uint8",), alpha=True, longest_side=16383),
+    "BMP": Format(eight_bit.read_bmp, eight_bit.encode_bmp, ("uint8",), alpha=True, longest_side=2**31 - 1),
+    "PPM": Format(plain.read_pnm, plain.encode_pnm, INTEGERS, alpha=False, longest_side=2**31 - 1),
+    "NPY": Format(plain.read_npy, plain.encode_npy, ANY, alpha=False, longest_side=2**31 - 1),
+}
+
+SUFFIXES = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".pgm": "PPM",
+    ".ppm": "PPM",
+    ".pnm": "PPM",
+    ".npy": "NPY",
+}
+
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"\x93NUMPY": "NPY",
+}
+
+KNOWN_BUT_UNREAD = {
+    b"GIF8": "a GIF",
+    b"P1\n": "a 1-bit PBM",
+    b"P4\n": "a 1-bit PBM",
+    b"P7\n": "a PAM",
+    b"Pf\n": "a PFM",
+    b"PF\n": "a PFM",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000",
+    b"\xff\x4f\xff\x51": "a JPEG 2000",
+    b"8BPS": "a Photoshop file",
+    b"v/1\x01": "an OpenEXR",
+    b"%PDF": "a PDF",
+    b"SIMPLE  =": "a FITS",
+}
+
+PNM_KINDS = (b"P2", b"P3", b"P5", b"P6")
+PNM_SPACE = (b" ", b"\t", b"\n", b"\r", b"#")
+BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+HEAD = 32
+READABLE = "smdae reads PNG, JPEG, TIFF, WebP, BMP, PGM, PPM and .npy"
+AS_PNG = "save it as a PNG or a TIFF first"
+
+
+def read(source: Path | bytes, name: str) -> Picture:
+    """Read one still image from a file, or from bytes that are already at hand.
+
+    `name` is what messages call it. Raises InputError, one line with a hint where there is one, for whatever
+    cannot be read or is not supported, and MemoryLimitError where memory runs out.
+    """
+    data = _file(source, name) if isinstance(source, Path) else source
+    format = FORMATS[_format(data[:HEAD], name)]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return format.read(data)
+    except InputError as error:
+        raise InputError(f"cannot read {name!r}: {error.message}", error.hint) from error
+    except MemoryError as error:
+        raise MemoryLimitError(f"not enough memory to read {name!r}") from error
+    except DecompressionBombError as error:
+        raise InputError(f"cannot read {name!r}: it has too many pixels for its format", AS_PNG) from error
+    except Exception as error:
+        cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        raise InputError(f"cannot read {name!r}: the file is {'truncated' if cut else 'damaged'}") from error
+
+
+def encode(picture: Picture, format: str) -> bytes:
+    """The whole file of a picture in one of `FORMATS`, with the metadata that the format has a place for.
+
+    Raises OutputError for a format that cannot hold the picture, and SmdaeError for NaN or infinity in it.
+    """
+    refuse_format(picture, format)
+    if not all(np.isfinite(part).all() for part in (picture.pixels, picture.alpha) if part is not None):
+        raise SmdaeError("the result holds NaN or infinity and is not written")
+    return FORMATS[format].encode(picture)
+
+
+def refuse_format(picture: Picture, format: str) -> None:
+    """The planning check: raise OutputError for a format that would lose depth, alpha or pixels."""
+    loss = _loss(picture, format)
+    if loss:
+        able = [other for other in FORMATS if not _loss(picture, other)]
+        raise OutputError(f"{format} cannot hold {loss}", f"write {' or '.join(able)}" if able else None)
+
+
+def _loss(picture: Picture, format: str) -> str | None:
+    holds = FORMATS[format]
+    depth = picture.pixels.dtype.name
+    if depth not in holds.samples:
+        return f"{depth} samples"
+    if picture.alpha is not None and not holds.alpha:
+        return "an alpha channel"
+    if picture.premultiplied and format != "TIFF":
+        return "colours that are multiplied by alpha"
+    if max(picture.pixels.shape[:2]) > holds.longest_side:
+        return f"more than {holds.longest_side:,} pixels a side"
+    return None
+
+
+def _file(path: Path, name: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+            # An endless device is refused here, before it is read to its end.
+            _format(head, name)
+            return head + file.read()
+    except FileNotFoundError as error:
+        raise InputError(f"cannot read {name!r}: there is no such file") from error
+    except IsADirectoryError as error:
+        raise InputError(f"cannot read {name!r}: it is a folder") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot read {name!r}: {reason.lower()}") from error
+    except MemoryError as error:
+        raise MemoryLimitError(f"not enough memory to read {name!r}") from error
+
+
+def _format(head: bytes, name: str) -> str:
+    if not head:
+        raise InputError(f"cannot read {name!r}: the file is empty")
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    # Two letters alone could begin a text.
+    if head[:2] in PNM_KINDS and head[2:3] in PNM_SPACE:
+        return "PPM"
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in BMP_HEADERS:
+        return "BMP"
+    for signature, format in SIGNATURES.items():
+        if head.startswith(signature):
+            return format
+    foreign = "a HEIC, AVIF or video file" if head[4:8] == b"ftyp" else None
+    for signature, what in KNOWN_BUT_UNREAD.items():
+        if head.startswith(signature):
+            foreign = what
+    if foreign:
+        raise InputError(f"{name!r} is {foreign}, which smdae does not read", AS_PNG)
+    raise InputError(f"{name!r} is not an image that smdae can read", READABLE)

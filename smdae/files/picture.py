@@ -1,0 +1,152 @@
+"""A picture as smdae holds it between reading and writing: samples, alpha, white, metadata.
+
+The kind (gray or colour) and the depth come from the file's header, never from its values: a dark 16-bit
+frame stays a 16-bit frame. Colour and alpha are kept apart because only colour is ever processed; alpha
+returns bit for bit. Pixels are neither rotated nor colour managed: the EXIF orientation and the ICC profile
+travel along untouched.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from smdae.errors import InputError
+
+__all__ = [
+    "MAX_PIXELS",
+    "WHITES",
+    "Metadata",
+    "Picture",
+    "check_size",
+    "dots_per_inch",
+    "from_samples",
+    "luma",
+    "samples_in",
+    "samples_of",
+]
+
+MAX_PIXELS = 500_000_000
+
+WHITES = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}
+
+UNREADABLE_MODES = {
+    "1": ("1-bit pixels", "convert it to 8-bit gray first"),
+    "CMYK": ("CMYK colour", "convert it to RGB first"),
+    "LAB": ("L*a*b* colour", "convert it to RGB first"),
+    "I": ("32-bit integer samples", "convert it to 16-bit or floating point first"),
+}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says about its pixels, as bytes that no one here interprets.
+
+    `exif` is the TIFF stream without the `Exif\\0\\0` in front that JPEG adds; `dpi` is what `dots_per_inch`
+    gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has.
+    """
+
+    exif: bytes | None = None
+    icc: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    png: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One still image.
+
+    pixels          (H, W) or (H, W, 3), of a dtype in `WHITES`; floats are finite
+    alpha           (H, W) of the same dtype, or None
+    white           the value of full intensity: 255, 65535, or 1 for floats
+    format          a name in `images.FORMATS`: what it was read from
+    lossless        False where the source had lossy compression (JPEG, most WebP)
+    premultiplied   True where the colours were already multiplied by alpha (some TIFFs)
+    """
+
+    pixels: np.ndarray
+    white: float
+    format: str
+    alpha: np.ndarray | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    lossless: bool = True
+    premultiplied: bool = False
+
+
+def check_size(width: int, height: int) -> None:
+    """Before decoding, raise InputError for a header that promises no pixels or more than `MAX_PIXELS`."""
+    if width < 1 or height < 1:
+        raise InputError("it has no pixels")
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"its {width} x {height} pixels are over the limit of {MAX_PIXELS:,}",
+            "cut it into smaller images first",
+        )
+
+
+def dots_per_inch(across: float, down: float) -> tuple[float, float] | None:
+    """The horizontal and the vertical resolution, or None where they make no sense."""
+    return (across, down) if 0 < across < 1e6 and 0 < down < 1e6 else None
+
+
+def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
+    """Part (H, W) or (H, W, 1 to 4) samples into colour and alpha; two and four channels mean that the last
+    is alpha.
+
+    Raises InputError for sample types that smdae does not process and for NaN or infinity.
+    """
+    if samples.dtype.name not in WHITES:
+        raise InputError(
+            f"its samples are {samples.dtype.name}",
+            f"smdae reads {', '.join(WHITES)}: convert it to one of these",
+        )
+    check_size(samples.shape[1], samples.shape[0])
+    if samples.dtype.kind == "f" and not np.isfinite(samples).all():
+        raise InputError("it holds NaN or infinity", "replace these values first")
+    samples = np.atleast_3d(samples)
+    colours = samples.shape[2] - 1 + samples.shape[2] % 2
+    pixels = samples[..., :colours] if colours == 3 else samples[..., 0]
+    alpha = samples[..., colours] if samples.shape[2] > colours else None
+    return Picture(
+        pixels=np.require(pixels, requirements=["C", "W"]),
+        alpha=None if alpha is None else np.require(alpha, requirements=["C", "W"]),
+        white=WHITES[samples.dtype.name],
+        format=format,
+        **rest,
+    )
+
+
+def samples_of(picture: Picture) -> np.ndarray:
+    """Colour and alpha joined again: (H, W) for plain gray, otherwise (H, W, 2 to 4)."""
+    if picture.alpha is None:
+        return picture.pixels
+    return np.dstack([picture.pixels, picture.alpha])
+
+
+def samples_in(image: Image.Image) -> np.ndarray:
+    """Decode a Pillow image to (H, W) or (H, W, 2 to 4), palettes looked up; InputError for other modes."""
+    if image.mode in UNREADABLE_MODES:
+        reason, hint = UNREADABLE_MODES[image.mode]
+        raise InputError(f"it has {reason}", hint)
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+    elif image.mode == "YCbCr":
+        image = image.convert("RGB")
+    samples = np.asarray(image)
+    return samples.astype(samples.dtype.newbyteorder("="), copy=False)
+
+
+def luma(pixels: np.ndarray) -> np.ndarray:
+    """The gray (H, W) of RGB (H, W, 3) by ITU-R 601, in the same dtype; gray pixels return as they are.
+
+    Integers use Pillow's 16-bit fixed point, so uint8 equals `Image.convert("L")` exactly.
+    """
+    if pixels.ndim == 2:
+        return pixels
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    if pixels.dtype.kind == "f":
+        return (0.299 * red + 0.587 * green + 0.114 * blue).astype(pixels.dtype, copy=False)
+    wide = [channel.astype(np.uint32) for channel in (red, green, blue)]
+    return ((19595 * wide[0] + 38470 * wide[1] + 7471 * wide[2] + 0x8000) >> 16).astype(pixels.dtype)

@@ -1,0 +1,148 @@
+"""PNG: 8 and 16 bits; gray, colour, alpha and palettes; metadata.
+
+A PNG is a signature and chunks, each with a checksum. They are walked here, because Pillow checks neither the
+checksum of the pixel chunks nor that the file is whole, drops the chunks on colour meaning, and fails on a
+broken comment. Only the critical chunks reach its decoder. A colour key (tRNS of gray and RGB) becomes alpha,
+compared at full depth.
+
+A deflate stream cannot shrink data by more than 1032 to 1, so a header that promises more than that of its
+pixel chunks is refused before memory is asked for.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from smdae.errors import InputError
+from smdae.files import png16
+from smdae.files.picture import (
+    Metadata,
+    Picture,
+    check_size,
+    dots_per_inch,
+    from_samples,
+    samples_in,
+    samples_of,
+)
+from smdae.files.png16 import SIGNATURE, chunk
+
+__all__ = ["encode", "read"]
+
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+CARRIED = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
+XMP = b"XML:com.adobe.xmp\0"
+INCH = 0.0254
+MAX_DEFLATE = 1032
+MAX_ICC = 1 << 25
+
+
+def read(data: bytes) -> Picture:
+    """Read a whole PNG file; raises InputError with the reason."""
+    chunks = list(_chunks(data))
+    if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+        raise InputError("the file is damaged")
+    width, height, depth, colour, _, _, _ = struct.unpack(">IIBBBBB", chunks[0][1])
+    check_size(width, height)
+    if (depth, colour) == (1, 0):
+        raise InputError("it has 1-bit pixels", "convert it to 8-bit gray first")
+    other = {kind: payload for kind, payload in chunks if kind not in CRITICAL}
+    frames = struct.unpack_from(">I", other.get(b"acTL", b"\0\0\0\1"))[0]
+    if frames > 1:
+        raise InputError(f"it is an animation of {frames} frames", "save the frame that you want as a PNG")
+    stored = sum(len(payload) for kind, payload in chunks if kind == b"IDAT")
+    if height * (width * CHANNELS.get(colour, 1) * depth // 8) > MAX_DEFLATE * stored:
+        raise InputError("the file is truncated")
+
+    wanted = (*CRITICAL, b"tRNS") if colour == 3 else CRITICAL
+    png = b"".join([SIGNATURE, *(chunk(kind, payload) for kind, payload in chunks if kind in wanted)])
+    samples = png16.decode(png) if depth == 16 else samples_in(PngImagePlugin.PngImageFile(BytesIO(png)))
+    if colour in (0, 2) and b"tRNS" in other:
+        samples = _keyed(samples, other[b"tRNS"], depth)
+    return from_samples(samples, "PNG", metadata=_metadata(chunks))
+
+
+def encode(picture: Picture) -> bytes:
+    """The PNG file of a uint8 or uint16 picture, metadata included."""
+    samples = samples_of(picture)
+    if samples.dtype == np.uint16:
+        png = png16.encode(samples)
+    else:
+        buffer = BytesIO()
+        Image.fromarray(samples).save(buffer, "PNG")
+        png = buffer.getvalue()
+    header_end = len(SIGNATURE) + 25
+    return b"".join([png[:header_end], *_metadata_chunks(picture.metadata), png[header_end:]])
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    position, kind = len(SIGNATURE), b""
+    while kind != b"IEND":
+        if position + 12 > len(data):
+            raise InputError("the file is truncated")
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            raise InputError("the file is truncated")
+        payload = data[position + 8 : end - 4]
+        if zlib.crc32(payload, zlib.crc32(kind)) != int.from_bytes(data[end - 4 : end]):
+            raise InputError("the file is damaged: a checksum is wrong")
+        yield kind, payload
+        position = end
+
+
+def _keyed(samples: np.ndarray, key: bytes, depth: int) -> np.ndarray:
+    colours = np.atleast_3d(samples)
+    # Pillow stretches gray of 2 and 4 bits to 8, so the key is stretched alike.
+    scale = 255 // (2**depth - 1) if depth < 8 else 1
+    transparent = np.frombuffer(key, ">u2", colours.shape[2]).astype(np.int64) * scale
+    opaque = (colours != transparent).any(axis=2)
+    return np.dstack([samples, opaque * samples.dtype.type(np.iinfo(samples.dtype).max)])
+
+
+def _metadata(chunks: list[tuple[bytes, bytes]]) -> Metadata:
+    found = dict(chunks)
+    xmp = next((text for kind, text in chunks if kind == b"iTXt" and text.startswith(XMP + b"\0")), None)
+    return Metadata(
+        exif=found.get(b"eXIf"),
+        icc=_icc(found.get(b"iCCP", b"")),
+        xmp=xmp and xmp[len(XMP) + 2 :].split(b"\0", 2)[-1],
+        dpi=_dpi(found.get(b"pHYs", b"")),
+        png=tuple((kind, payload) for kind, payload in chunks if kind in CARRIED and payload is not xmp),
+    )
+
+
+def _icc(payload: bytes) -> bytes | None:
+    _, _, compressed = payload.partition(b"\0")
+    inflate = zlib.decompressobj()
+    try:
+        profile = inflate.decompress(compressed[1:], MAX_ICC)
+    except zlib.error:
+        return None
+    return profile if inflate.eof else None
+
+
+def _dpi(payload: bytes) -> tuple[float, float] | None:
+    if len(payload) != 9 or payload[8] != 1:
+        return None
+    across, down, _ = struct.unpack(">IIB", payload)
+    return dots_per_inch(across * INCH, down * INCH)
+
+
+def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:
+    for kind, payload in metadata.png:
+        if not (kind == b"sRGB" and metadata.icc):
+            yield chunk(kind, payload)
+    if metadata.icc:
+        yield chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc))
+    if metadata.exif:
+        yield chunk(b"eXIf", metadata.exif)
+    if metadata.xmp:
+        yield chunk(b"iTXt", XMP + b"\0\0\0\0" + metadata.xmp)
+    if metadata.dpi:
+        per_metre = [round(dots / INCH) for dots in metadata.dpi]
+        yield chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))

@@ -1,0 +1,152 @@
+"""The fit: descend the mean of an objective, one batch a step.
+
+    theta <- AdamW(theta, grad mean_B J(theta) * scale),    average <- ema average + (1 - ema) theta
+
+The learning rate rises over `warmup` steps and falls as a cosine to 0 at the last one. The schedule counts steps: a
+time limit is turned into a number of steps once, after some timed ones, and that number is kept.
+
+`run` is a generator of reports. It shows nothing, writes nothing and asks for nothing: whoever drives it does. Between
+two reports the state is whole, and a driver that stops asking has stopped the fit.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from smdae.errors import DivergedError
+from smdae.fitting.examples import Batch, Examples
+from smdae.fitting.state import State
+from smdae.fitting.validation import Validation
+
+__all__ = ["Report", "run", "step"]
+
+TIMED_SECONDS = 1.5  # how long steps are timed before a time limit becomes a number of steps
+UNTIMED_STEPS = 10  # the first ones are slower than the rest
+REPORT_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a fit stands.
+
+    Attributes:
+        step: Steps done.
+        steps: Steps planned, None until a time limit has become a number.
+        seconds: Time spent in steps and validations.
+        rate: Examples a second since the last report.
+        lr: Learning rate.
+        objective: J, averaged since the last report; unscaled.
+        validation: Held-out figures, if they were just measured.
+    """
+
+    step: int
+    steps: int | None
+    seconds: float
+    rate: float
+    lr: float
+    objective: float
+    validation: Validation | None = None
+
+
+def learning_rate(step: int, steps: float, warmup: int, peak: float) -> float:
+    """The rate of step number `step`, from 0: a linear rise over `warmup` steps times a cosine to 0 over all."""
+    rise = min(1.0, (step + 1) / (warmup + 1))
+    fall = 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0))) if math.isfinite(steps) else 1.0
+    return peak * rise * fall
+
+
+def step(state: State, batch: Batch, objective_scale: float, examples: Examples, lr: float) -> Tensor:
+    """One step on one batch; returns J, averaged over the batch, a tensor with shape ()."""
+    settings = state.settings
+    for group in state.optimiser.param_groups:
+        group["lr"] = lr
+    loss = examples.objective.loss(state.model, batch.x, **batch.needs).mean()
+    state.optimiser.zero_grad(set_to_none=True)
+    (loss * objective_scale).backward()
+    parameters = list(state.model.parameters())
+    torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+    state.optimiser.step()
+    # Young averages forget fast, so that the start does not linger in them.
+    decay = min(settings.ema, (state.record["step"] + 1) / (state.record["step"] + 10))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(state.average.parameters()), parameters, 1 - decay)
+    state.record["step"] += 1
+    return loss.detach()
+
+
+def run(
+    state: State, examples: Examples, validate: Callable[[torch.nn.Module], Validation], dim: int
+) -> Iterator[Report]:
+    """Fit until the steps or the time are used up, or validation has not improved for `patience` times.
+
+    Args:
+        state: Where to start; changed in place.
+        examples: What to draw batches from.
+        validate: Measures a model on held-out images.
+        dim: Numbers in an example, d.
+
+    Yields:
+        A report a few times a second, and at each validation.
+
+    Raises:
+        DivergedError: J or the validation is no longer a number, or J has fallen where no fitted score can be.
+    """
+    settings, record = state.settings, state.record
+    scale = examples.objective.scale(examples.sigma, dim)
+    most_steps, most_seconds = settings.limits
+    if record["steps"] is None and math.isinf(most_seconds):
+        record["steps"] = int(most_steps)
+    begun = time.perf_counter() - record["seconds"]
+    validation_seconds = 0.0
+    if record["before"] is None:
+        first = validate(state.average)
+        record["before"], record["best"] = first.value, first.value
+        validation_seconds = time.perf_counter() - begun
+    timed_from: tuple[int, float] | None = None
+    recent: list[Tensor] = []
+    reported = time.perf_counter()
+
+    while record["steps"] is None or record["step"] < record["steps"]:
+        lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, settings.lr)
+        batch = examples.draw(settings.batch, state.generator)
+        recent.append(step(state, batch, scale, examples, lr))
+        now = time.perf_counter()
+        record["seconds"] = now - begun
+
+        if record["steps"] is None:
+            if timed_from is None and record["step"] >= UNTIMED_STEPS:
+                timed_from = record["step"], now
+            elif timed_from is not None and now - timed_from[1] > min(TIMED_SECONDS, most_seconds / 10):
+                pace = (now - timed_from[1]) / (record["step"] - timed_from[0])
+                left = most_seconds - record["seconds"] - validation_seconds * (settings.validations + 1)
+                record["steps"] = int(min(record["step"] + max(left, 0) / pace + 1, most_steps))
+
+        validation = None
+        if record["steps"] is not None:
+            every = max(1, -(-record["steps"] // settings.validations))
+            if record["step"] % every == 0 or record["step"] == record["steps"]:
+                validation = validate(state.average)
+                _remember(state, validation)
+        if validation or now - reported > REPORT_SECONDS:
+            mean = torch.stack(recent).mean().item()
+            examples.refuse_degenerate(mean, state.model)
+            rate = settings.batch * len(recent) / (now - reported)
+            yield Report(record["step"], record["steps"], record["seconds"], rate, lr, mean, validation)
+            recent, reported = [], time.perf_counter()
+            if record["stale"] >= settings.patience:
+                return
+
+
+def _remember(state: State, validation: Validation) -> None:
+    """Keep the average if it is the best so far, and count how long none was better."""
+    if not math.isfinite(validation.value):
+        raise DivergedError("the fit diverged: its held-out figure is no longer a number", "try a lower --lr")
+    if validation.value > state.record["best"]:
+        state.record["best"], state.record["stale"] = validation.value, 0
+        state.keep()
+    else:
+        state.record["stale"] += 1

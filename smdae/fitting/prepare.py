@@ -1,0 +1,172 @@
+"""A fit from images to model: what the command line drives step by step, and what `smdae.fit` does in one call."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator
+
+from smdae.errors import InputError
+from smdae.fitting import loop
+from smdae.fitting.examples import Examples
+from smdae.fitting.patches import Patches, split
+from smdae.fitting.settings import Settings, check
+from smdae.fitting.state import State
+from smdae.fitting.validation import BATCH, Crops, Validation, by_denoising, by_objective
+from smdae.models import EnergyModel, Patchwise
+from smdae.models.wiener import Wiener
+from smdae.objectives import OBJECTIVES
+
+__all__ = ["Prepared", "fit", "prepare"]
+
+INITIAL_EXAMPLES = 20_000  # patches that the start and the Wiener filter are made from
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A fit ready to run.
+
+    Attributes:
+        state: Model, average, optimiser and generator at the start.
+        examples: What batches are drawn from.
+        validate: Measures a model on held-out images.
+        patches: The images fitted on.
+        held_out: The images held out; empty if there is but one small image.
+        crops: Clean and noisy crops of the held-out images.
+        sigma: Level of the noise, white being 1.
+        notes: What the user should know about this fit.
+    """
+
+    state: State
+    examples: Examples
+    validate: Callable[[Any], Validation]
+    patches: Patches
+    held_out: Patches
+    crops: Crops
+    sigma: float
+    notes: tuple[str, ...]
+
+    def run(self) -> Any:
+        """The fit's reports, see `loop.run`."""
+        return loop.run(self.state, self.examples, self.validate, self.patches.dim)
+
+    def lift(self, patch_model: Any) -> Patchwise:
+        """An image model of a model of these patches."""
+        return Patchwise(patch_model, self.patches.channels, self.patches.size)
+
+    def fitted(self) -> Patchwise:
+        """The image model with the best weights so far, in eval mode."""
+        state = self.state
+        state.average.load_state_dict(state.best)
+        return self.lift(state.average).eval()
+
+    @torch.no_grad()
+    def psnr(self, patch_model: Any | None = None) -> float:
+        """PSNR of the held-out crops in dB, after one Tweedie step of the model, or as they are."""
+        if patch_model is None:
+            return self.crops.psnr()
+        return by_denoising(self.crops, self.lift, self.sigma)(patch_model).value
+
+    def wiener(self) -> Wiener:
+        """The linear filter of the patches fitted on."""
+        generator = Generator(self.patches.flat.device).manual_seed(self.state.settings.seed)
+        centre = self.examples.centre
+        return Wiener(centre(self.patches.draw(INITIAL_EXAMPLES, generator)), self.sigma, centre)
+
+
+def prepare(
+    images: Sequence[np.ndarray], white: float, settings: Settings, device: torch.device | str = "cpu"
+) -> Prepared:
+    """Make a fit ready.
+
+    Args:
+        images: Arrays of one dtype, with shape (H, W) or (H, W, C), sides at least the patch size.
+        white: The value of white in them.
+        settings: What to fit and how.
+        device: Where to compute.
+
+    Raises:
+        InputError: There is no image.
+    """
+    if not images:
+        raise InputError("there are no images to fit on")
+    size = settings.patch_size
+    first, rest = split(images, size, settings.hold_out, settings.seed)
+    patches = Patches.pack(first, size, white).to(device)
+    held_out = Patches.pack(rest or first, size, white).to(device)
+    generator = Generator(device).manual_seed(settings.seed)
+    sigma = settings.sigma / 255
+    objective = OBJECTIVES[settings.objective]
+
+    model = EnergyModel(patches.dim, settings.hidden, sigma=1.0, level=sigma, free_means=patches.channels).to(
+        device
+    )
+    clean = patches.draw(INITIAL_EXAMPLES, generator)
+    noisy = clean + sigma * torch.randn(clean.shape, generator=generator, device=clean.device)
+    model.initialise(clean, noisy, generator)
+    examples = Examples.of(patches, objective, model, sigma, settings, generator)
+    crops = Crops.of(held_out, sigma, generator)
+    state = State.start(model, settings, generator)
+
+    def lift(patch_model: Any) -> Patchwise:
+        return Patchwise(patch_model, patches.channels, size)
+
+    notes = []
+    if not rest:
+        notes.append("one small image: nothing is held out, the figures are on what was fitted")
+    if examples.implicit:
+        held = examples.around(held_out.draw(BATCH, generator), generator)
+        validate = by_objective(examples, held)
+        notes.append("clean data hold no noise to remove: the model is a score of the clean density")
+    else:
+        validate = by_denoising(crops, lift, sigma)
+    if examples.rounding:
+        notes.append(f"8-bit data are dequantised: uniform noise of one {round(white)}th of white")
+    return Prepared(state, examples, validate, patches, held_out, crops, sigma, tuple(notes))
+
+
+def fit(
+    patches: Any,
+    objective: str = "dsm",
+    model: str = "energy",
+    sigma: float = 25.0,
+    *,
+    device: torch.device | str = "cpu",
+    **settings: Any,
+) -> Patchwise:
+    """Fit a score model to patches or images and return it in eval mode.
+
+    Args:
+        patches: Images with shape (H, W) or (H, W, 3) in a list, or one array of them with shape (n, H, W) or
+            (n, H, W, 3); uint8, uint16 or float.
+        objective: A name of OBJECTIVES.
+        model: A name of MODELS.
+        sigma: Level of the noise: on the 0 to 255 scale for integers, in the unit of the images for floats.
+        device: Where to compute.
+        settings: Further settings, see `Settings`.
+
+    Raises:
+        InputError: There is no usable image.
+        UsageError: A setting is unknown or out of range.
+        DivergedError: The fit ran away.
+    """
+    images = [np.asarray(image) for image in patches]
+    if not images or any(image.ndim not in (2, 3) for image in images):
+        raise InputError("patches are images with shape (H, W) or (H, W, C)")
+    kinds = {image.dtype for image in images}
+    if len(kinds) != 1:
+        raise InputError(f"images of one fit have one dtype, not {', '.join(sorted(map(str, kinds)))}")
+    dtype = kinds.pop()
+    white = float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
+    level = sigma if dtype.kind == "u" else 255 * sigma
+    options = {"patch_size": min(12, *(min(image.shape[:2]) for image in images)), **settings}
+    chosen = check({"objective": objective, "model": model, "sigma": level, **options})
+    small = [image for image in images if min(image.shape[:2]) < chosen.patch_size]
+    if small:
+        raise InputError(f"{len(small)} images are smaller than the patch size {chosen.patch_size}")
+    prepared = prepare(images, white, chosen, device)
+    for _ in prepared.run():
+        pass
+    return prepared.fitted()

@@ -1,0 +1,211 @@
+"""The paper's energy model, equation 4.3 of Vincent (2011).
+
+    E(x; W, b, c) = -(<c, x> - 1/2 |x|^2 + sum_j softplus(<W_j, x> + b_j)) / sigma^2
+
+With h = sigmoid(W x + b) everything that one could want of it is closed:
+
+    psi(x) = -grad E  = (c - x + W'h) / sigma^2
+    r(x)              = x + sigma^2 psi(x) = c + W'h            the tied-weight denoising autoencoder
+    d psi_i / dx_i    = (sum_j W_ji^2 h_j (1 - h_j) - 1) / sigma^2
+    tr(d psi / dx)    = (sum_j |W_j|^2 h_j (1 - h_j) - d) / sigma^2
+    Cov[clean | x]    = sigma^2 (I + sigma^2 d psi/dx) = sigma^2 W' diag(h (1 - h)) W
+
+**Units.** W is both the gain of the encoder and the amplitude of the decoder, so the unit of x matters: on pixels in
+[0, 1] one step of a unit, of height |W_j|, is as wide as 1/|W_j|, far wider than the picture's contrast, and the model
+can only be linear. A model with `level` s therefore works in noise units, u = x sigma/s, where the noise is as wide as
+the softplus's knee; outside, psi(x, s) = psi_u(x sigma/s) sigma/s. The same rule takes it to any other level.
+
+**Free means.** The brightness of a patch has no preferred value. With `free_means` = g the d coordinates are g equal
+groups (colours), the mean of each of which has a flat prior: with P the projection that takes the means out,
+E(x) = E(Px). The formulas keep their form with W P for W, P c for c, P x for the linear x, and d - g for d; the score is
+still a gradient, and r hands the means through.
+
+**The start.** A unit is a step of height |W_j| along its own direction, and r is a staircase of them. A unit whose
+threshold lies where no example falls is saturated for ever; one whose steps overshoot is worse than none. `initialise`
+places the threshold of each unit at a noisy example, b_j = -<W_j, x_j>, so that each of them is halfway up somewhere
+that examples are, and makes the W_j local, smooth pieces in the directions that a linear filter would keep, as the
+finished filters are. It then scales W so that the staircase as a whole rises as steeply as the best denoiser that is a
+multiple of it, and sets c to what makes r right on average.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+__all__ = ["EnergyModel"]
+
+
+class EnergyModel(nn.Module):
+    """The paper's energy over vectors of `dim` numbers.
+
+    Args:
+        dim: Number of coordinates, d.
+        hidden: Number of units, the rows of W.
+        sigma: Width of the noise in the model's own unit, positive.
+        level: Width of the noise in the unit of x outside; None if the units are the same.
+        free_means: Number of equal groups of coordinates whose mean has a flat prior.
+    """
+
+    def __init__(
+        self, dim: int, hidden: int, sigma: float, level: float | None = None, free_means: int = 0
+    ) -> None:
+        super().__init__()
+        if dim < 1 or hidden < 1:
+            raise ValueError(f"an energy needs at least one coordinate and one unit, not {dim} and {hidden}")
+        for width in (sigma, level if level is not None else sigma):
+            if not (width > 0 and math.isfinite(width)):
+                raise ValueError(f"sigma is a positive number, not {width}")
+        if free_means and dim % free_means:
+            raise ValueError(f"{dim} coordinates are not {free_means} equal groups")
+        self.dim, self.hidden, self.sigma, self.free_means = dim, hidden, sigma, free_means
+        self.level = sigma if level is None else level
+        self.W = nn.Parameter(torch.randn(hidden, dim) / math.sqrt(dim))
+        self.b = nn.Parameter(torch.zeros(hidden))
+        self.c = nn.Parameter(torch.zeros(dim))
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that build this model again."""
+        names = ("dim", "hidden", "sigma", "level", "free_means")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def implicit_floor(self) -> float:
+        """The least that 1/2 |psi|^2 + tr(d psi/dx) can be, softplus being convex: -(d - free means) / level^2."""
+        return -(self.dim - self.free_means) / self.level**2
+
+    def centre(self, x: Tensor) -> Tensor:
+        """P x: x, with shape (..., d), without the free means."""
+        if not self.free_means:
+            return x
+        groups = x.unflatten(-1, (self.free_means, -1))
+        return (groups - groups.mean(-1, keepdim=True)).flatten(-2)
+
+    def _gain(self, sigma: float | Tensor | None) -> float | Tensor:
+        """What takes x to the model's own unit: a float, or (B, 1) if sigma has shape (B,)."""
+        gain = self.sigma / (self.level if sigma is None else sigma)
+        return gain[:, None] if isinstance(gain, Tensor) and gain.ndim else gain
+
+    def _encode(self, x: Tensor, gain: float | Tensor) -> tuple[Tensor, Tensor]:
+        """W P, with shape (hidden, d), and the codes h = sigmoid(W u + b), u = gain x, with shape (B, hidden)."""
+        W = self.centre(self.W)
+        # One gain for all rows is cheaper on W than on x; the codes overwrite W u + b, which nothing else needs.
+        u, encoder = (x * gain, W) if isinstance(gain, Tensor) else (x, W * gain)
+        return W, torch.addmm(self.b, u, encoder.T).sigmoid_()
+
+    def _decode(self, x: Tensor, gain: float | Tensor, W: Tensor, h: Tensor) -> Tensor:
+        """psi = (c - u + W'h) gain / sigma^2, with shape (B, d)."""
+        out = gain / self.sigma**2
+        c, residual = self.centre(self.c), self.centre(x)
+        if isinstance(gain, Tensor):
+            return (torch.addmm(c, h, W) - residual * gain) * out
+        return torch.addmm(torch.sub(c * out, residual, alpha=gain * out), h, W * out)
+
+    def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """E(x) = -log p(x) + const, with shape (B,), for x with shape (B, d)."""
+        u = self.centre(x * self._gain(sigma))
+        softplus = F.softplus(torch.addmm(self.b, u, self.centre(self.W).T)).sum(1)
+        return -(u @ self.centre(self.c) - 0.5 * u.square().sum(1) + softplus) / self.sigma**2
+
+    def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """psi(x) = -grad E(x), with shape (B, d).
+
+        Args:
+            x: Points, with shape (B, d).
+            sigma: Level of the noise in the unit of x, a float or (B,); None for the model's own.
+        """
+        gain = self._gain(sigma)
+        return self._decode(x, gain, *self._encode(x, gain))
+
+    def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """r(x) = x + sigma^2 psi(x), with shape (B, d): the autoencoder, and the posterior mean once fitted."""
+        gain = self._gain(sigma)
+        W, h = self._encode(x, gain)
+        return torch.addmm(self.centre(self.c), h, W) / gain + (x - self.centre(x))
+
+    def score_and_divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """psi(x), with shape (B, d), and tr(d psi/dx), with shape (B,), at the cost of the score."""
+        gain = self._gain(sigma)
+        W, h = self._encode(x, gain)
+        return self._decode(x, gain, W, h), self._trace(gain, W, h)
+
+    def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """psi(x) and the diagonal of its Jacobian, d psi_i/dx_i, both with shape (B, d)."""
+        gain = self._gain(sigma)
+        W, h = self._encode(x, gain)
+        entries = (h - h.square()) @ W.square() - (1 - self.free_means / self.dim)
+        return self._decode(x, gain, W, h), entries * (gain * gain / self.sigma**2)
+
+    def _trace(self, gain: float | Tensor, W: Tensor, h: Tensor) -> Tensor:
+        trace = (h - h.square()) @ W.square().sum(1) - (self.dim - self.free_means)
+        square = gain * gain / self.sigma**2
+        return trace * (square.flatten() if isinstance(square, Tensor) else square)
+
+    def divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """tr(d psi/dx), with shape (B,), for x with shape (B, d). Never below -d/sigma^2, softplus being convex."""
+        gain = self._gain(sigma)
+        return self._trace(gain, *self._encode(x, gain))
+
+    def divergence_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """d psi_i/dx_i, with shape (B, d), for x with shape (B, d)."""
+        return self.score_and_diagonal(x, sigma)[1]
+
+    def posterior_variance(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """The diagonal of Cov[clean | noisy = x], sigma^2 (1 + sigma^2 d psi_i/dx_i), with shape (B, d).
+
+        Exact for the density that the energy defines; a free mean contributes its sigma^2 over the group's size.
+        """
+        gain = self._gain(sigma)
+        W, h = self._encode(x, gain)
+        spread = (h - h.square()) @ W.square() + self.free_means / self.dim
+        return spread * (self.sigma**2 / (gain * gain))
+
+    @torch.no_grad()
+    def initialise(self, clean: Tensor, noisy: Tensor, generator: Generator | None = None) -> None:
+        """Set W, b and c from examples, as the head of this file explains.
+
+        Args:
+            clean: Clean examples, with shape (n, d), n >= 2.
+            noisy: The same with noise at the model's level, with shape (n, d).
+            generator: Source of the random directions.
+        """
+        gain = self._gain(None)
+        x, y = self.centre(clean * gain), self.centre(noisy * gain)
+        centred = x - x.mean(0)
+        variance, axes = torch.linalg.eigh((centred.T @ centred / len(x)).double())
+        variance = variance.clamp(min=0)
+        keep = (variance / (variance + self.sigma**2)).to(x.dtype)  # (d,), the linear filter's gains
+        axes = axes.to(x.dtype)
+        draw = {"generator": generator, "dtype": x.dtype, "device": x.device}
+        W = torch.randn(self.hidden, self.dim, **draw) * keep @ axes.T
+        W = self.centre(W * self._windows(draw))
+        self.W.copy_(self.sigma * W / W.norm(dim=1, keepdim=True).clamp(min=1e-12))
+
+        def place() -> Tensor:
+            """Put each threshold at an example; return the units' answers to the examples, (n, hidden)."""
+            at = torch.randint(len(y), (self.hidden,), generator=generator, device=x.device)
+            self.b.copy_(-(self.W * y[at]).sum(1))
+            return torch.sigmoid(torch.addmm(self.b, y, self.W.T))
+
+        rise = place() @ self.W
+        rise = rise - rise.mean(0)
+        # Step height and steepness both grow with |W|, and their product hardly faster than the height alone.
+        self.W.mul_(((rise * centred).sum() / rise.square().sum().clamp(min=1e-12)).clamp(0.05, 4))
+        self.c.copy_((x - place() @ self.W).mean(0))
+
+    def _windows(self, draw: dict[str, Any]) -> Tensor:
+        """A Gaussian window at a random place and of a random size for each unit, with shape (hidden, d).
+
+        Coordinates of square patches only; all ones for others.
+        """
+        groups = max(self.free_means, 1)
+        side = math.isqrt(self.dim // groups)
+        if groups * side * side != self.dim:
+            return torch.ones(self.hidden, self.dim, dtype=draw["dtype"], device=draw["device"])
+        centre = side * torch.rand(self.hidden, 2, **draw)
+        width = side / 6 * torch.exp(1.2 * torch.rand(self.hidden, 1, **draw))
+        at = torch.arange(side, dtype=draw["dtype"], device=draw["device"]) + 0.5
+        rows, columns = (torch.exp(-(((at - centre[:, i, None]) / width) ** 2) / 2) for i in (0, 1))
+        return (rows[:, :, None] * columns[:, None, :]).flatten(1).repeat(1, groups)

@@ -1,0 +1,85 @@
+"""Any patch model, lifted to whole images by all their overlapping patches.
+
+    D(y)   = mean over the patches that cover a pixel of r(patch),  r(p) = p + sigma^2 psi(p)
+    psi(y) = (D(y) - y) / sigma^2
+
+Each pixel of an image lies in up to P^2 patches; each patch denoises it, and the mean of their answers is the image's.
+Patches are cut, denoised and laid back a band of rows at a time, so memory does not grow with the image.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Patchwise"]
+
+
+class Patchwise(nn.Module):
+    """A patch model that also takes images.
+
+    Args:
+        patch: A score model of flat patches, (B, C P^2), channels first.
+        channels: Channels of a patch, C.
+        size: Side of a patch in pixels, P.
+        stride: Pixels between neighbouring patches, 1 to P: more is faster and a little worse.
+        tile: Patches held at once.
+    """
+
+    def __init__(self, patch: Any, channels: int, size: int, stride: int = 1, tile: int = 4096) -> None:
+        super().__init__()
+        if not 1 <= stride <= size:
+            raise ValueError(f"the stride is between 1 and the patch size {size}, not {stride}")
+        self.patch, self.channels, self.size, self.stride, self.tile = patch, channels, size, stride, tile
+
+    def with_stride(self, stride: int) -> "Patchwise":
+        """The same model with another stride."""
+        return Patchwise(self.patch, self.channels, self.size, stride, self.tile)
+
+    @property
+    def level(self) -> float:
+        """The level of noise that the model was made for, white being 1."""
+        return self.patch.level
+
+    def score(self, x: Tensor, sigma: float | None = None) -> Tensor:
+        """psi(x), with the shape of x: images (B, C, H, W), or flat patches (B, C P^2), which the patch model takes."""
+        if x.ndim == 2:
+            return self.patch.score(x) if sigma is None else self.patch.score(x, sigma=sigma)
+        s = self.level if sigma is None else sigma
+        return (self.reconstruct(x, s) - x) / s**2
+
+    def reconstruct(self, x: Tensor, sigma: float | None = None) -> Tensor:
+        """D(x) = x + sigma^2 psi(x), with the shape of x, as in `score`."""
+        s = self.level if sigma is None else sigma
+        if x.ndim == 2:
+            return x + s**2 * self.patch.score(x, sigma=s)
+        if x.ndim != 4 or x.shape[1] != self.channels:
+            raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
+        return torch.stack([self._lift(image, s) for image in x])
+
+    def _lift(self, image: Tensor, sigma: float) -> Tensor:
+        """D of one image, with shape (C, H, W)."""
+        height, width = image.shape[1:]
+        P, step = self.size, self.stride
+        # The last patches must reach the border: repeat it until the strides come out even.
+        grow = [max(P - side, -(side - P) % step if side > P else 0) for side in (height, width)]
+        padded = F.pad(image[None], (0, grow[1], 0, grow[0]), mode="replicate")[0]
+        rows, columns = ((side - P) // step + 1 for side in padded.shape[1:])
+        total = torch.zeros_like(padded)
+        band = max(1, self.tile // columns)
+        for first in range(0, rows, band):
+            last = min(first + band, rows)
+            lines = slice(first * step, (last - 1) * step + P)
+            strip = padded[None, :, lines]
+            noisy = F.unfold(strip, P, stride=step)[0].T  # (B, C P^2)
+            clean = noisy + sigma**2 * self.patch.score(noisy, sigma=sigma)
+            total[:, lines] += F.fold(clean.T[None], strip.shape[2:], P, stride=step)[0]
+        cover = [_cover(n, P, step, image) for n in (rows, columns)]
+        return (total / (cover[0][:, None] * cover[1]))[:, :height, :width]
+
+
+def _cover(count: int, size: int, step: int, like: Tensor) -> Tensor:
+    """How many of `count` windows cover each coordinate, with shape ((count - 1) step + size,)."""
+    windows = torch.ones(1, size, count, dtype=like.dtype, device=like.device)
+    return F.fold(windows, (1, (count - 1) * step + size), (1, size), stride=(1, step)).flatten()
