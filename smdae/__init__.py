@@ -27,7 +27,7 @@ _HOME = {
     "objectives": "smdae.objectives",
 }
 
-__all__ = ["__version__", "densities", "denoise", "divergence", "fit", "load", "models", "objectives"]
+__all__ = ["__version__", "denoise", "densities", "divergence", "fit", "load", "models", "objectives"]
 
 
 def __getattr__(name: str) -> Any:

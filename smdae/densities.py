@@ -38,11 +38,7 @@ class GaussianMixture:
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
-        if (
-            means.ndim != 2
-            or weights.shape != means.shape[:1]
-            or covariances.shape != (*means.shape, means.shape[1])
-        ):
+        if means.ndim != 2 or weights.shape != means.shape[:1] or covariances.shape != (*means.shape, means.shape[1]):
             raise ValueError(
                 f"a mixture needs shapes (K,), (K, d), (K, d, d), not {tuple(weights.shape)}, "
                 f"{tuple(means.shape)}, {tuple(covariances.shape)}"
@@ -77,9 +73,7 @@ class GaussianMixture:
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """n samples, with shape (n, d)."""
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        noise = torch.randn(
-            n, self.dim, generator=generator, dtype=self.means.dtype, device=self.means.device
-        )
+        noise = torch.randn(n, self.dim, generator=generator, dtype=self.means.dtype, device=self.means.device)
         return self.means[k] + torch.einsum("nde,ne->nd", self._factor[k], noise)
 
     def smoothed(self, sigma: float) -> Self:
@@ -89,9 +83,7 @@ class GaussianMixture:
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
         """The same density in another precision or on another device."""
-        return type(self)(
-            *(t.to(dtype=dtype, device=device) for t in (self.weights, self.means, self.covariances))
-        )
+        return type(self)(*(t.to(dtype=dtype, device=device) for t in (self.weights, self.means, self.covariances)))
 
     @classmethod
     def fit(
@@ -173,9 +165,7 @@ class Gaussian:
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """n samples, with shape (n, d)."""
-        noise = torch.randn(
-            n, len(self.mean), generator=generator, dtype=self.mean.dtype, device=self.mean.device
-        )
+        noise = torch.randn(n, len(self.mean), generator=generator, dtype=self.mean.dtype, device=self.mean.device)
         return self.mean + noise @ self._mixture._factor[0].T
 
     def smoothed(self, sigma: float) -> Self:
@@ -185,9 +175,7 @@ class Gaussian:
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
         """The same density in another precision or on another device."""
-        return type(self)(
-            self.mean.to(dtype=dtype, device=device), self.covariance.to(dtype=dtype, device=device)
-        )
+        return type(self)(self.mean.to(dtype=dtype, device=device), self.covariance.to(dtype=dtype, device=device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,9 +192,7 @@ class Parzen:
 
     def __post_init__(self) -> None:
         if self.patches.ndim != 2 or not len(self.patches):
-            raise ValueError(
-                f"a Parzen density needs patches of shape (n, d), not {tuple(self.patches.shape)}"
-            )
+            raise ValueError(f"a Parzen density needs patches of shape (n, d), not {tuple(self.patches.shape)}")
         if not (self.sigma > 0 and math.isfinite(self.sigma)):
             raise ValueError(f"the width of a Parzen density is a positive number, not {self.sigma}")
         # Patches are much brighter than they are different: centred, float32 keeps three digits more.

@@ -41,7 +41,7 @@ def diagonal(score: Score, x: Tensor, chunk: int = 32) -> tuple[Tensor, Tensor]:
     entries = []
     value = None
     for indices in torch.arange(d, device=x.device).split(chunk):
-        value, entry = vmap(along, out_dims=(None, 1))(indices)
+        value, entry = vmap(along, out_dims=(None, 1))(indices)  # type: ignore[arg-type, misc]
         entries.append(entry)  # (B, chunk)
     assert value is not None
     return value, torch.cat(entries, dim=1).reshape(shape)
@@ -75,7 +75,7 @@ def hutchinson(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]
         value, change = jvp(score, (x,), (v,))
         return value, (v * change).flatten(1).sum(1)
 
-    value, estimate = vmap(along, out_dims=(None, 0))(probes)
+    value, estimate = vmap(along, out_dims=(None, 0))(probes)  # type: ignore[arg-type, misc]
     return value, estimate.mean(0)
 
 

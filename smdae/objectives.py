@@ -14,7 +14,7 @@ examples have shape (B, ...) and sums run over all that follows B. In expectatio
 `explicit` on the Parzen density plus a constant free of theta, and `autoencoding` is 2 sigma^4 `denoising`; `implicit`
 is `explicit` plus a constant wherever both are taken at samples of the same density.
 
-To add an objective, write its function and its row of OBJECTIVES: a fit draws what the row `needs` and passes it by name.
+To add an objective, write its function and its row of OBJECTIVES: a fit draws what the row `needs`.
 """
 
 from collections.abc import Callable
@@ -67,9 +67,7 @@ def explicit(model: Any, x: Tensor, target_score: Tensor, sigma: float | Tensor 
     return 0.5 * _sum((_score(model, x, sigma) - target_score).square())
 
 
-def implicit(
-    model: Any, x: Tensor, sigma: float | Tensor | None = None, probes: Tensor | None = None
-) -> Tensor:
+def implicit(model: Any, x: Tensor, sigma: float | Tensor | None = None, probes: Tensor | None = None) -> Tensor:
     """1/2 |psi(x)|^2 + tr(d psi/dx), with shape (B,): no score of the data is needed.
 
     Args:
@@ -99,9 +97,7 @@ def regularised(model: Any, x: Tensor, strength: float, sigma: float | Tensor | 
     return 0.5 * _sum(psi.square()) + _sum(entries) + strength * _sum(entries.square())
 
 
-def sliced(
-    model: Any, x: Tensor, probes: Tensor, sigma: float | Tensor | None = None, reduced: bool = False
-) -> Tensor:
+def sliced(model: Any, x: Tensor, probes: Tensor, sigma: float | Tensor | None = None, reduced: bool = False) -> Tensor:
     """Mean over probes v of v'(d psi/dx)v + 1/2 (v'psi)^2, with shape (B,).
 
     Args:
@@ -176,7 +172,5 @@ OBJECTIVES: dict[str, Objective] = {
     "esm-parzen": Objective(explicit, "parzen", ("target_score",), "J_ESMq_sigma"),
     "ism-parzen": Objective(implicit, "parzen", (), "J_ISMq_sigma"),
     "dsm": Objective(denoising, "pairs", ("clean", "sigma"), "J_DSMq_sigma"),
-    "dae": Objective(
-        autoencoding, "pairs", ("clean",), "J_DAE_sigma", ("score", "reconstruct"), squares=True
-    ),
+    "dae": Objective(autoencoding, "pairs", ("clean",), "J_DAE_sigma", ("score", "reconstruct"), squares=True),
 }

@@ -73,9 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _usage(error)
         if debug:
             raise
-        console.failure(
-            SmdaeError(f"{type(error).__name__}: {error}".splitlines()[0], "--debug shows where it arose")
-        )
+        console.failure(SmdaeError(f"{type(error).__name__}: {error}".splitlines()[0], "--debug shows where it arose"))
         return SmdaeError.code
 
 

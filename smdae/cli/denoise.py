@@ -29,9 +29,7 @@ def command(
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="A file, a folder, or - for stdout. [default: NAME_denoised beside it]"
-        ),
+        typer.Option("--output", "-o", help="A file, a folder, or - for stdout. [default: NAME_denoised beside it]"),
     ] = None,
     model: Annotated[
         str | None,
@@ -76,9 +74,7 @@ def command(
     if reference is not None and len(inputs) > 1:
         raise UsageError("--reference goes with one input")
     if STREAM in outputs and sys.stdout.isatty():
-        raise UsageError(
-            "an image is not written to a terminal", "redirect stdout, or write to a file with -o"
-        )
+        raise UsageError("an image is not written to a terminal", "redirect stdout, or write to a file with -o")
     if stepper != "tweedie":
         from smdae.denoising import STEPPERS
 
@@ -182,9 +178,7 @@ def _check_target(target: Path, picture: "Picture", overwrite: bool) -> str:
         refuse_existing(target, overwrite=overwrite)
         suffix = target.suffix.lower()
         if suffix not in SUFFIXES:
-            raise OutputError(
-                f"cannot write '{target}': unknown ending", f"endings are {', '.join(SUFFIXES)}"
-            )
+            raise OutputError(f"cannot write '{target}': unknown ending", f"endings are {', '.join(SUFFIXES)}")
         if SUFFIXES[suffix] != kind:
             kind = SUFFIXES[suffix]
     refuse_format(picture, kind)
@@ -257,15 +251,11 @@ def _one(
     own = 255 * model.level
     sigma = own if level is None else level
     if abs(sigma / own - 1) > APART:
-        console.warn(
-            f"sigma {sigma:g} is more than 20 % from {own:g}, the level that the model was fitted at"
-        )
+        console.warn(f"sigma {sigma:g} is more than 20 % from {own:g}, the level that the model was fitted at")
     scale = (white or 1.0) if picture.pixels.dtype.kind == "f" else picture.white
     unit = scale / 255 if picture.pixels.dtype.kind == "f" else 1.0
     device = next(model.parameters()).device
-    pixels = denoise(
-        picture.pixels, model, sigma * unit, stepper=stepper, stride=stride, device=device, white=scale
-    )
+    pixels = denoise(picture.pixels, model, sigma * unit, stepper=stepper, stride=stride, device=device, white=scale)
     result = replace(picture, pixels=pixels)
     data = encode(result, kind)
     if target == STREAM:
@@ -279,16 +269,16 @@ def _one(
     if clean is not None:
         figures = _quality(pixels, picture, clean, scale)
     if json_:
+        card = getattr(model, "card", {})
         record = {
             "input": str(source),
             "output": str(target),
             "sigma": sigma,
-            "model": getattr(model, "card", {}),
+            "model": {name: card.get(name) for name in ("model", "objective", "sigma")},
+            "device": str(device),
+            "seconds": round(time.perf_counter() - begun, 3),
         }
-        record["model"] = {k: record["model"].get(k) for k in ("model", "objective", "sigma")}  # type: ignore[attr-defined]
-        console.result(
-            {**record, "device": str(device), "seconds": round(time.perf_counter() - begun, 3), **figures}
-        )
+        console.result(record | figures)
     elif clean is not None:
         console.note(
             f"PSNR {figures['psnr']:.2f} dB (noisy {figures['psnr_noisy']:.2f}), "

@@ -27,9 +27,7 @@ def _setting(*names: str, text: str, **more: Any) -> Any:
 
 def command(
     paths: Paths,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The model file.")] = Path(
-        "model.safetensors"
-    ),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model file.")] = Path("model.safetensors"),
     overwrite: Overwrite = False,
     objective: Annotated[
         str | None,
@@ -45,17 +43,13 @@ def command(
     target: Annotated[
         str | None, _setting("--target", text="The density of esm: gaussian or gmm. [default: gmm]")
     ] = None,
-    max_steps: Annotated[
-        int | None, _setting("--max-steps", text="Steps. [default: 12000 or 2 minutes]")
-    ] = None,
+    max_steps: Annotated[int | None, _setting("--max-steps", text="Steps. [default: 12000 or 2 minutes]")] = None,
     max_time: Annotated[str | None, _setting("--max-time", text="Time, such as 90s, 10m or 1h.")] = None,
     batch: Batch = None,
     lr: Annotated[float | None, _setting("--lr", text="Peak of the learning rate. [default: 0.04]")] = None,
     seed: Seed = None,
     device: Device = "auto",
-    white: Annotated[
-        float | None, _setting("--white", text="The value of white in float images. [default: 1]")
-    ] = None,
+    white: Annotated[float | None, _setting("--white", text="The value of white in float images. [default: 1]")] = None,
     config: Annotated[
         Path | None, _setting("--config", "-c", text="Settings in a YAML file; options go first.")
     ] = None,

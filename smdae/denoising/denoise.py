@@ -41,7 +41,7 @@ def move(model: Any, noisy: Tensor, sigma: float, stepper: str = "tweedie") -> T
         )
     estimate = noisy
     with torch.no_grad():
-        for estimate in STEPPERS[stepper](model, noisy, sigma):
+        for estimate in STEPPERS[stepper](model, noisy, sigma):  # noqa: B007  the last one is the answer
             pass
     if not estimate.isfinite().all():
         raise RuntimeError("the model's answer has values that are not numbers; nothing was written")
@@ -66,7 +66,7 @@ def denoise(
         sigma: Level of the noise: on the 0 to 255 scale for integers, in the image's own unit for floats; None for the
             level that the model was made for.
         stepper: A name of STEPPERS.
-        stride: Pixels between the patches of a patch model: more is faster and a little worse. None as the model has it.
+        stride: Pixels between the patches of a patch model: more is faster and a little worse. None: the model's.
         white: The value of white; None for 255, 65535, or 1 for floats.
         device: Where to compute.
 
@@ -101,9 +101,7 @@ def denoise(
     if stride is not None:
         model = model.with_stride(stride)
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    noisy = (
-        torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1), dtype=np.float32)).to(device) / white
-    )
+    noisy = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1), dtype=np.float32)).to(device) / white
     estimate = move(model, noisy[None], level, stepper)[0]
     result = (estimate * white).permute(1, 2, 0).cpu().numpy().reshape(pixels.shape)
     if whole:

@@ -37,9 +37,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
-        raise UsageError(
-            f"--config '{path}': {where}{getattr(error, 'problem', None) or 'not YAML'}"
-        ) from None
+        raise UsageError(f"--config '{path}': {where}{getattr(error, 'problem', None) or 'not YAML'}") from None
 
 
 def _load(text: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@
     image           as it is, gray by ITU-R 601 luma unless colour is asked for
     .npy, .npz      one image (H, W) or (H, W, 3), or a stack of them, (n, H, W) or (n, H, W, 3)
 
-All of one fit have one unit. 8-bit images stay 8-bit; if depths are mixed, all go to floats on a scale where white is 1.
+All of one fit have one unit. 8-bit images stay 8-bit; mixed depths become floats on a scale where white is 1.
 """
 
 import io
@@ -85,9 +85,7 @@ def gather(
                 f"all {small} images in {_named(paths)} are smaller than the patch size {size}",
                 f"give larger images, or --patch-size {max(2, max(min(i.shape[:2]) for i, _ in images))}",
             )
-        raise InputError(
-            f"no usable image in {_named(paths)}: {skipped[0]}", f"{len(skipped)} files were skipped"
-        )
+        raise InputError(f"no usable image in {_named(paths)}: {skipped[0]}", f"{len(skipped)} files were skipped")
     whites = {(image.dtype.name, white) for image, white in large}
     if len(whites) == 1 and next(iter(whites))[0] in ("uint8", "float32"):
         return Corpus([image for image, _ in large], large[0][1], tuple(skipped), small)
@@ -131,9 +129,7 @@ def _read(file: Path) -> Iterator[tuple[np.ndarray, float]]:
             )
         white = WHITES[array.dtype.name]
         stack = array if array.ndim - colour == 3 else array[None]
-        yield from (
-            (image.astype(np.float32) if image.dtype.kind == "f" else image, white) for image in stack
-        )
+        yield from ((image.astype(np.float32) if image.dtype.kind == "f" else image, white) for image in stack)
 
 
 def _arrays(file: Path) -> list[np.ndarray]:
@@ -141,9 +137,7 @@ def _arrays(file: Path) -> list[np.ndarray]:
         data = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
         return [data] if isinstance(data, np.ndarray) else [data[name] for name in data.files]
     except Exception as error:
-        raise InputError(
-            f"cannot read '{file}': it is not an array that can be loaded, or was cut off"
-        ) from error
+        raise InputError(f"cannot read '{file}': it is not an array that can be loaded, or was cut off") from error
 
 
 def _channels(image: np.ndarray, color: bool) -> np.ndarray:

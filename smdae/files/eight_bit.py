@@ -51,9 +51,7 @@ def read_webp(data: bytes) -> Picture:
         raise InputError("the file is truncated")
     image = WebPImageFile(BytesIO(data))
     if image.n_frames > 1:
-        raise InputError(
-            f"it is an animation of {image.n_frames} frames", "save the frame that you want as a PNG"
-        )
+        raise InputError(f"it is an animation of {image.n_frames} frames", "save the frame that you want as a PNG")
     return _read(image, "WEBP", lossless=_has_lossless_chunk(data))
 
 

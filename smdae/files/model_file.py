@@ -60,9 +60,7 @@ def find(path_or_name: str | Path) -> Path:
     if not path.exists() and path.name == str(path_or_name) and bundled.exists():
         return bundled
     if not path.exists():
-        raise ModelError(
-            f"there is no model '{path_or_name}'", "fit one with 'smdae fit', or name another with -m"
-        )
+        raise ModelError(f"there is no model '{path_or_name}'", "fit one with 'smdae fit', or name another with -m")
     return path
 
 
@@ -76,9 +74,7 @@ def read(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelError(
-            f"cannot read the model '{path}': {(error.strerror or 'unreadable').lower()}"
-        ) from None
+        raise ModelError(f"cannot read the model '{path}': {(error.strerror or 'unreadable').lower()}") from None
     try:
         metadata = header(data)
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -38,12 +38,7 @@ OTHER_BYTE = {
 
 def chunk(kind: bytes, payload: bytes) -> bytes:
     """One PNG chunk: length, type, payload, checksum."""
-    return (
-        struct.pack(">I", len(payload))
-        + kind
-        + payload
-        + struct.pack(">I", zlib.crc32(payload, zlib.crc32(kind)))
-    )
+    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(payload, zlib.crc32(kind)))
 
 
 def both_bytes(opened: Callable[[], ImageFile.ImageFile]) -> np.ndarray:

@@ -83,9 +83,7 @@ def encode(picture: Picture) -> bytes:
     """The TIFF file of a picture of any kind; OutputError over 4 GB."""
     samples = samples_of(picture)
     if samples.nbytes > MAX_BYTES:
-        raise OutputError(
-            f"TIFF holds 4 GB at most, and this picture has {samples.nbytes:,} bytes", "write .npy"
-        )
+        raise OutputError(f"TIFF holds 4 GB at most, and this picture has {samples.nbytes:,} bytes", "write .npy")
     height, width = samples.shape[:2]
     channels = samples.shape[2] if samples.ndim == 3 else 1
     layout: dict[int, tuple[int, Any]] = {
@@ -131,9 +129,7 @@ def _only_page(file: "tifffile.TiffFile") -> "tifffile.TiffPage":
     stacked = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
     thumbnail = count == 2 and file.pages[1].aspage().is_reduced
     if max(count - thumbnail, stacked) > 1:
-        raise InputError(
-            f"it has {max(count, stacked)} pages", "save the page that you want as a TIFF of its own"
-        )
+        raise InputError(f"it has {max(count, stacked)} pages", "save the page that you want as a TIFF of its own")
     return file.pages.first
 
 
@@ -148,9 +144,7 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
     if page.imagedepth != 1 or page.tiledepth > 1:
         raise InputError("it is a volume", "save the slice that you want as a TIFF of its own")
     if page.photometric == CMYK or page.photometric in LAB:
-        raise InputError(
-            f"it has {'CMYK' if page.photometric == CMYK else 'L*a*b*'} colour", "convert it to RGB first"
-        )
+        raise InputError(f"it has {'CMYK' if page.photometric == CMYK else 'L*a*b*'} colour", "convert it to RGB first")
     if page.bitspersample == 1 and page.photometric != PALETTE:
         raise InputError("it has 1-bit pixels", "convert it to 8-bit gray first")
     colours = COLOURS.get(page.photometric)
@@ -171,9 +165,7 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
 
 def _inverted(samples: np.ndarray) -> np.ndarray:
     if samples.dtype.kind != "u":
-        raise InputError(
-            f"its {samples.dtype.name} samples count down from white", "convert it to count up from black"
-        )
+        raise InputError(f"its {samples.dtype.name} samples count down from white", "convert it to count up from black")
     gray = np.atleast_3d(samples).copy()
     gray[..., 0] = np.iinfo(samples.dtype).max - gray[..., 0]
     return gray.reshape(samples.shape)

@@ -51,9 +51,7 @@ def write(path: Path, data: bytes, *, overwrite: bool = False) -> None:
             with target.open("wb", buffering=0) as device:
                 _write_all(device.fileno(), data)
         else:
-            _write_whole(
-                target, data, None if replaced is None else stat.S_IMODE(replaced.st_mode), overwrite
-            )
+            _write_whole(target, data, None if replaced is None else stat.S_IMODE(replaced.st_mode), overwrite)
     except (OSError, ValueError) as error:
         raise _refusal(path, error) from error
 
@@ -88,9 +86,7 @@ def _refusal(path: Path, error: OSError | ValueError) -> OutputError:
         reason = f"there is no folder {str(path.parent)!r}"
     else:
         reason = REASONS.get(code or 0) or (getattr(error, "strerror", None) or str(error)).lower()
-    return OutputError(
-        f"cannot write {str(path)!r}: {reason}", "-y replaces it" if code == errno.EEXIST else None
-    )
+    return OutputError(f"cannot write {str(path)!r}: {reason}", "-y replaces it" if code == errno.EEXIST else None)
 
 
 def _resolved(path: Path) -> Path:
@@ -108,9 +104,7 @@ def _write_whole(target: Path, data: bytes, mode: int | None, overwrite: bool) -
     temporary = target.with_name(f".{target.name[:SHOWN_NAME]}.{os.getpid()}.{secrets.token_hex(6)}.part")
     try:
         # The system takes the umask off 0666: to ask for the umask would mean to change it for a moment.
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
-        )
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             _write_all(descriptor, data)
             if mode is not None:

@@ -119,7 +119,7 @@ class Examples:
         floor = getattr(model, "implicit_floor", -RUNAWAY / self.sigma**2)
         if mean < 0.95 * floor:
             raise DivergedError(
-                f"implicit score matching degenerated: J = {mean:.4g} is within 5 % of its floor {floor:.4g}, where the "
+                f"implicit score matching degenerated: J = {mean:.4g} is within 5 % of its floor {floor:.4g}: the "
                 "density is as narrow as the model can make it, whatever the data",
                 "fit a smoothed density instead (--objective ism-parzen or dsm), or lower --sigma",
             )

@@ -67,13 +67,13 @@ def step(state: State, batch: Batch, objective_scale: float, examples: Examples,
     loss = examples.objective.loss(state.model, batch.x, **batch.needs).mean()
     state.optimiser.zero_grad(set_to_none=True)
     (loss * objective_scale).backward()
-    parameters = list(state.model.parameters())
+    parameters: list[Tensor] = list(state.model.parameters())
     torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
     state.optimiser.step()
     # Young averages forget fast, so that the start does not linger in them.
     decay = min(settings.ema, (state.record["step"] + 1) / (state.record["step"] + 10))
     with torch.no_grad():
-        torch._foreach_lerp_(list(state.average.parameters()), parameters, 1 - decay)
+        torch._foreach_lerp_([*state.average.parameters()], parameters, 1 - decay)
     state.record["step"] += 1
     return loss.detach()
 

@@ -6,7 +6,7 @@ per patch. Patches are flipped and turned: the eight symmetries of the square.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -47,9 +47,7 @@ class Patches:
         """Pack images of one dtype, each with shape (H, W) or (H, W, C), both sides at least `size`."""
         planes = [image[:, :, None] if image.ndim == 2 else image for image in images]
         return cls(
-            torch.from_numpy(
-                np.concatenate([np.ascontiguousarray(p.transpose(2, 0, 1)).ravel() for p in planes])
-            ),
+            torch.from_numpy(np.concatenate([np.ascontiguousarray(p.transpose(2, 0, 1)).ravel() for p in planes])),
             torch.tensor([p.shape[0] for p in planes]),
             torch.tensor([p.shape[1] for p in planes]),
             planes[0].shape[2],
@@ -68,8 +66,8 @@ class Patches:
 
     def to(self, device: torch.device | str) -> Self:
         """The same images on another device."""
-        moved = (t.to(device) for t in (self.flat, self.heights, self.widths))
-        return type(self)(*moved, self.channels, self.size, self.white, self.symmetries)
+        flat, heights, widths = (t.to(device) for t in (self.flat, self.heights, self.widths))
+        return replace(self, flat=flat, heights=heights, widths=widths)
 
     @cached_property
     def _offsets(self) -> Tensor:
@@ -112,11 +110,7 @@ class Patches:
         if upside_down is not None:
             corner = torch.where(upside_down, corner + (self.size - 1) * width, corner)
             width = torch.where(upside_down, -width, width)
-        starts = (
-            corner[:, None, None]
-            + channel * (height * width.abs())[:, None, None]
-            + row * width[:, None, None]
-        )
+        starts = corner[:, None, None] + channel * (height * width.abs())[:, None, None] + row * width[:, None, None]
         # Far faster here than indexing with the same numbers.
         runs = self._runs.index_select(0, starts.flatten())
         return runs.view(len(place), self.channels, self.size, self.size)
@@ -132,9 +126,7 @@ class Patches:
             patch = self.at(place)
         else:
             parts = self.at(place, torch.arange(n, device=device) % 2 == 1).split(-(-n // 4))
-            patch = torch.cat(
-                [part if turn is None else turn(part) for part, turn in zip(parts, TURNS, strict=False)]
-            )
+            patch = torch.cat([part if turn is None else turn(part) for part, turn in zip(parts, TURNS, strict=False)])
         return patch.reshape(n, self.dim) / self.white
 
     def image(self, i: int) -> Tensor:
@@ -155,7 +147,7 @@ def split(
     Args:
         images: Arrays with shape (H, W) or (H, W, C), sides at least `size`.
         size: Side of a patch.
-        share: The part to hold out, between 0 and 1; at least one image and never all. A single image too small to be cut is not held out.
+        share: The part to hold out, between 0 and 1; at least one image, never all, and nothing of a small single one.
         seed: Chooses the images.
     """
     if len(images) > 1:

@@ -100,9 +100,7 @@ def prepare(
     sigma = settings.sigma / 255
     objective = OBJECTIVES[settings.objective]
 
-    model = EnergyModel(patches.dim, settings.hidden, sigma=1.0, level=sigma, free_means=patches.channels).to(
-        device
-    )
+    model = EnergyModel(patches.dim, settings.hidden, sigma=1.0, level=sigma, free_means=patches.channels).to(device)
     clean = patches.draw(INITIAL_EXAMPLES, generator)
     noisy = clean + sigma * torch.randn(clean.shape, generator=generator, device=clean.device)
     model.initialise(clean, noisy, generator)

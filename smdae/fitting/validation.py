@@ -66,9 +66,7 @@ def by_denoising(crops: Crops, lift: Callable[[Any], Any], sigma: float) -> Call
     @torch.no_grad()
     def validate(model: Any) -> Validation:
         image_model = lift(model)
-        return Validation(
-            crops.psnr(lambda noisy: noisy + sigma**2 * image_model.score(noisy, sigma)), "PSNR"
-        )
+        return Validation(crops.psnr(lambda noisy: noisy + sigma**2 * image_model.score(noisy, sigma)), "PSNR")
 
     return validate
 

@@ -17,8 +17,8 @@ the softplus's knee; outside, psi(x, s) = psi_u(x sigma/s) sigma/s. The same rul
 
 **Free means.** The brightness of a patch has no preferred value. With `free_means` = g the d coordinates are g equal
 groups (colours), the mean of each of which has a flat prior: with P the projection that takes the means out,
-E(x) = E(Px). The formulas keep their form with W P for W, P c for c, P x for the linear x, and d - g for d; the score is
-still a gradient, and r hands the means through.
+E(x) = E(Px). The formulas keep their form with W P for W, P c for c, P x for the linear x, and d - g for d; the score
+is still a gradient, and r hands the means through.
 
 **The start.** A unit is a step of height |W_j| along its own direction, and r is a staircase of them. A unit whose
 threshold lies where no example falls is saturated for ever; one whose steps overshoot is worse than none. `initialise`
@@ -49,9 +49,7 @@ class EnergyModel(nn.Module):
         free_means: Number of equal groups of coordinates whose mean has a flat prior.
     """
 
-    def __init__(
-        self, dim: int, hidden: int, sigma: float, level: float | None = None, free_means: int = 0
-    ) -> None:
+    def __init__(self, dim: int, hidden: int, sigma: float, level: float | None = None, free_means: int = 0) -> None:
         super().__init__()
         if dim < 1 or hidden < 1:
             raise ValueError(f"an energy needs at least one coordinate and one unit, not {dim} and {hidden}")
@@ -97,10 +95,10 @@ class EnergyModel(nn.Module):
 
     def _decode(self, x: Tensor, gain: float | Tensor, W: Tensor, h: Tensor) -> Tensor:
         """psi = (c - u + W'h) gain / sigma^2, with shape (B, d)."""
-        out = gain / self.sigma**2
         c, residual = self.centre(self.c), self.centre(x)
         if isinstance(gain, Tensor):
-            return (torch.addmm(c, h, W) - residual * gain) * out
+            return (torch.addmm(c, h, W) - residual * gain) * (gain / self.sigma**2)
+        out = gain / self.sigma**2
         return torch.addmm(torch.sub(c * out, residual, alpha=gain * out), h, W * out)
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
@@ -178,7 +176,7 @@ class EnergyModel(nn.Module):
         variance = variance.clamp(min=0)
         keep = (variance / (variance + self.sigma**2)).to(x.dtype)  # (d,), the linear filter's gains
         axes = axes.to(x.dtype)
-        draw = {"generator": generator, "dtype": x.dtype, "device": x.device}
+        draw: dict[str, Any] = {"generator": generator, "dtype": x.dtype, "device": x.device}
         W = torch.randn(self.hidden, self.dim, **draw) * keep @ axes.T
         W = self.centre(W * self._windows(draw))
         self.W.copy_(self.sigma * W / W.norm(dim=1, keepdim=True).clamp(min=1e-12))

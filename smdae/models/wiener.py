@@ -23,9 +23,7 @@ class Wiener:
         centre: Takes out the free means, (B, d) to (B, d).
     """
 
-    def __init__(
-        self, patches: Tensor, level: float, centre: Callable[[Tensor], Tensor] = lambda x: x
-    ) -> None:
+    def __init__(self, patches: Tensor, level: float, centre: Callable[[Tensor], Tensor] = lambda x: x) -> None:
         self.level, self.centre = level, centre
         self.mean = patches.mean(0)
         residual = patches - self.mean

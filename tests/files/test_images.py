@@ -188,9 +188,7 @@ def test_16_bit_colour_in_lzw_keeps_all_bits(order, alpha):
     directory = struct.pack(f"{order}H", len(entries))
     for tag, kind, count, value in entries:
         value = 8 + len(strip) if value is None else value
-        field = (
-            struct.pack(f"{order}I", value) if kind == 4 or count > 1 else struct.pack(f"{order}Hxx", value)
-        )
+        field = struct.pack(f"{order}I", value) if kind == 4 or count > 1 else struct.pack(f"{order}Hxx", value)
         directory += struct.pack(f"{order}HHI", tag, kind, count) + field
     start = struct.pack(f"{order}HI", 42, 8 + len(strip) + len(bits))
     mark = b"II" if order == "<" else b"MM"
@@ -385,9 +383,7 @@ def test_luma_keeps_the_dtype_and_the_grays():
         gray = (RNG.random((6, 7)) * white).astype(dtype)
         found = luma(np.dstack([gray] * 3))
         assert found.dtype == gray.dtype
-        np.testing.assert_allclose(
-            found.astype(float), gray.astype(float), rtol=2e-3 if dtype == "float16" else 1e-6
-        )
+        np.testing.assert_allclose(found.astype(float), gray.astype(float), rtol=2e-3 if dtype == "float16" else 1e-6)
         assert luma(gray) is gray
     whites = np.full((1, 1, 3), 65535, np.uint16)
     assert luma(whites) == 65535
@@ -538,9 +534,7 @@ def sized(width, height):
     yield bytes(tif)
     yield b"P6\n%d %d\n255\n" % (width, height)
     buffer = BytesIO()
-    np.lib.format.write_array_header_1_0(
-        buffer, {"descr": "|u1", "fortran_order": False, "shape": (height, width)}
-    )
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": (height, width)})
     yield buffer.getvalue()
 
 
@@ -570,9 +564,7 @@ def test_names_cannot_break_the_line():
 
 
 def test_nothing_but_finite_values_is_written():
-    bad = replace(
-        from_samples(np.zeros((2, 2), np.float32), "TIFF"), pixels=np.array([[np.nan, 1]], np.float32)
-    )
+    bad = replace(from_samples(np.zeros((2, 2), np.float32), "TIFF"), pixels=np.array([[np.nan, 1]], np.float32))
     for format in ("TIFF", "NPY"):
         with pytest.raises(SmdaeError, match="NaN or infinity") as caught:
             encode(bad, format)
@@ -603,9 +595,7 @@ SEEDS = {
     "png": encode(replace(from_samples(COLOUR, "PNG"), metadata=Metadata(exif=exif_bytes(), icc=ICC)), "PNG"),
     "png16": encode(from_samples(DEEP, "PNG"), "PNG"),
     "palette": pillow(Image.fromarray(COLOUR).quantize(9), "PNG", transparency=1),
-    "jpeg": encode(
-        replace(from_samples(COLOUR, "PNG"), metadata=Metadata(exif=exif_bytes(), icc=ICC)), "JPEG"
-    ),
+    "jpeg": encode(replace(from_samples(COLOUR, "PNG"), metadata=Metadata(exif=exif_bytes(), icc=ICC)), "JPEG"),
     "tiff": encode(replace(from_samples(DEEP, "PNG"), metadata=Metadata(exif=exif_bytes(), icc=ICC)), "TIFF"),
     "tiles": tiff(DEEP, photometric="rgb", tile=(16, 16), compression="zlib", predictor=True),
     "lzw": pillow(COLOUR, "TIFF", compression="tiff_lzw"),
