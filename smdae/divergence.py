@@ -35,13 +35,13 @@ def diagonal(score: Score, x: Tensor, chunk: int = 32) -> tuple[Tensor, Tensor]:
 
     def along(i: Tensor) -> tuple[Tensor, Tensor]:
         direction = torch.nn.functional.one_hot(i, d).to(x.dtype).reshape(shape[1:]).expand(shape)
-        value, change = jvp(score, (x,), (direction,))
+        value, change = jvp(score, (x,), (direction,))  # type: ignore[misc]
         return value, (change * direction).flatten(1).sum(1)  # (B, ...), (B,)
 
     entries = []
     value = None
     for indices in torch.arange(d, device=x.device).split(chunk):
-        value, entry = vmap(along, out_dims=(None, 1))(indices)  # type: ignore[arg-type, misc]
+        value, entry = vmap(along, out_dims=(None, 1))(indices)  # type: ignore[arg-type]
         entries.append(entry)  # (B, chunk)
     assert value is not None
     return value, torch.cat(entries, dim=1).reshape(shape)
@@ -72,10 +72,10 @@ def hutchinson(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]
     """
 
     def along(v: Tensor) -> tuple[Tensor, Tensor]:
-        value, change = jvp(score, (x,), (v,))
+        value, change = jvp(score, (x,), (v,))  # type: ignore[misc]
         return value, (v * change).flatten(1).sum(1)
 
-    value, estimate = vmap(along, out_dims=(None, 0))(probes)  # type: ignore[arg-type, misc]
+    value, estimate = vmap(along, out_dims=(None, 0))(probes)  # type: ignore[arg-type]
     return value, estimate.mean(0)
 
 
