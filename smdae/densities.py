@@ -116,7 +116,7 @@ class GaussianMixture:
         # covariance, a Gaussian scale mixture, with means at examples drawn towards the centre.
         scale = torch.logspace(-1.5, 0.5, components, dtype=x.dtype, device=x.device)
         first = torch.randperm(n, generator=generator, device=x.device)[:components]
-        start = x.mean(0) + 0.1 * centred[first]
+        start = x.mean(0) + centred[first]
         mixture = cls(x.new_full((components,), 1 / components), start, scale[:, None, None] * total)
         for _ in range(steps):
             count = x.new_zeros(components)
