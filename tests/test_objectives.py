@@ -40,9 +40,7 @@ def gradient(loss: Tensor, model) -> Tensor:
 def test_gradient_on_the_parzen_density_is_that_of_explicit_score_matching(name, seed):
     model = random_energy(2, 7, seed, sigma=SIGMA)
     losses = parzen_losses(model)
-    torch.testing.assert_close(
-        gradient(losses[name], model), gradient(losses["esm-parzen"], model), rtol=0, atol=1e-8
-    )
+    torch.testing.assert_close(gradient(losses[name], model), gradient(losses["esm-parzen"], model), rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", ["ism-parzen", "dsm", "dae"])

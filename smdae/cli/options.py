@@ -18,7 +18,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace what
 Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all chance. [default: 0]", show_default=False)]
-Batch = Annotated[int | None, typer.Option("--batch", "-b", help="Patches a step. [default: 1024]", show_default=False)]
+Batch = Annotated[int | None, typer.Option("--batch", "-b", help="Patches a step. [default: 512]", show_default=False)]
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 

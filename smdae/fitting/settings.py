@@ -28,8 +28,8 @@ class Settings(BaseModel):
     strength: float = Field(1e-5, ge=0, allow_inf_nan=False)  # lambda of `ism-reg`, white being 1
     parzen_patches: int = Field(20_000, ge=1)  # patches that make up q_sigma for `esm-parzen`
 
-    batch: int = Field(1024, ge=1, le=1_000_000)  # examples a step
-    lr: Positive = 0.04  # peak of the learning rate
+    batch: int = Field(512, ge=1, le=1_000_000)  # examples a step
+    lr: Positive = 0.08  # peak of the learning rate
     warmup: int = Field(100, ge=0)  # steps until it is reached; a cosine leads down to 0
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     clip: Positive = 1.0  # largest norm of a gradient
@@ -59,8 +59,8 @@ class Settings(BaseModel):
         return self.max_steps or math.inf, self.max_time or math.inf
 
 
-DEFAULT_STEPS = 12_000
-DEFAULT_SECONDS = 115.0
+DEFAULT_STEPS = 15_000
+DEFAULT_SECONDS = 110.0
 
 
 def check(values: dict[str, Any]) -> Settings:

@@ -20,12 +20,12 @@ groups (colours), the mean of each of which has a flat prior: with P the project
 E(x) = E(Px). The formulas keep their form with W P for W, P c for c, P x for the linear x, and d - g for d; the score
 is still a gradient, and r hands the means through.
 
-**The start.** A unit is a step of height |W_j| along its own direction, and r is a staircase of them. A unit whose
-threshold lies where no example falls is saturated for ever; one whose steps overshoot is worse than none. `initialise`
-places the threshold of each unit at a noisy example, b_j = -<W_j, x_j>, so that each of them is halfway up somewhere
-that examples are, and makes the W_j local, smooth pieces in the directions that a linear filter would keep, as the
-finished filters are. It then scales W so that the staircase as a whole rises as steeply as the best denoiser that is a
-multiple of it, and sets c to what makes r right on average.
+**The start.** A unit is a step of height |W_j| across its own direction, and r is a sum of them. What a fit ends with is
+sparse: units that are off for nearly all patches and come on, well above the noise, for those with something to keep.
+Units placed in the middle of what they see (b = 0) start as a linear filter and take long to leave it; units beyond all
+that they see are dead. `initialise` lets each be on for one patch in twenty, b_j = -(95 % quantile of <W_j, x~>), with
+|W_j| = sigma, a step as high and as wide as the noise, in local and smooth directions, those that a linear filter would
+keep, and sets c to what makes r right on average.
 """
 
 import math
@@ -36,6 +36,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 __all__ = ["EnergyModel"]
+
+ON = 0.05  # part of the patches that a unit is on for at the start
+MOST_SEEN = 4096  # examples that thresholds are placed by
 
 
 class EnergyModel(nn.Module):
@@ -176,23 +179,14 @@ class EnergyModel(nn.Module):
         variance, axes = torch.linalg.eigh((centred.T @ centred / len(x)).double())
         variance = variance.clamp(min=0)
         keep = (variance / (variance + self.sigma**2)).to(x.dtype)  # (d,), the linear filter's gains
-        axes = axes.to(x.dtype)
         draw: dict[str, Any] = {"generator": generator, "dtype": x.dtype, "device": x.device}
-        W = torch.randn(self.hidden, self.dim, **draw) * keep @ axes.T
+        W = (torch.randn(self.hidden, self.dim, **draw) * keep) @ axes.to(x.dtype).T
         W = self.centre(W * self._windows(draw))
         self.W.copy_(self.sigma * W / W.norm(dim=1, keepdim=True).clamp(min=1e-12))
-
-        def place() -> Tensor:
-            """Put each threshold at an example; return the units' answers to the examples, (n, hidden)."""
-            at = torch.randint(len(y), (self.hidden,), generator=generator, device=x.device)
-            self.b.copy_(-(self.W * y[at]).sum(1))
-            return torch.sigmoid(torch.addmm(self.b, y, self.W.T))
-
-        rise = place() @ self.W
-        rise = rise - rise.mean(0)
-        # Step height and steepness both grow with |W|, and their product hardly faster than the height alone.
-        self.W.mul_(((rise * centred).sum() / rise.square().sum().clamp(min=1e-12)).clamp(0.05, 4))
-        self.c.copy_((x - place() @ self.W).mean(0))
+        seen = y[:MOST_SEEN]
+        self.b.copy_(-(seen @ self.W.T).kthvalue(math.ceil((1 - ON) * len(seen)), dim=0).values)
+        codes = torch.sigmoid(torch.addmm(self.b, seen, self.W.T))
+        self.c.copy_((x[:MOST_SEEN] - codes @ self.W).mean(0))
 
     def _windows(self, draw: dict[str, Any]) -> Tensor:
         """A Gaussian window at a random place and of a random size for each unit, with shape (hidden, d).
