@@ -20,7 +20,7 @@ from smdae.fitting.loop import step
 from smdae.memory import keep_freed_memory
 
 B, H, D = 1024, 512, 144
-ROUNDS, STEPS = 40, 8
+ROUNDS, STEPS = 15, 25
 SAMPLES = Path(__file__).parent.parent / "sample_data" / "patches"
 
 

@@ -12,6 +12,7 @@ interface: scripts may rely on them.
 
 __all__ = [
     "BatchError",
+    "DegenerateError",
     "DeviceError",
     "DivergedError",
     "InputError",
@@ -62,6 +63,10 @@ class DivergedError(SmdaeError):
     """A fit that ran away, or an objective without a minimum on the data given."""
 
     code = 6
+
+
+class DegenerateError(DivergedError):
+    """An objective that has reached where it says nothing of the data any more."""
 
 
 class MemoryLimitError(SmdaeError):

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import SmdaeError
@@ -34,7 +34,9 @@ def _printable(text: str) -> str:
 
 
 def _line(text: str) -> None:
-    print(_printable(text), file=sys.stderr, flush=True)
+    # Nobody may be listening any more; the work goes on and the exit code tells.
+    with suppress(OSError):
+        print(_printable(text), file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:

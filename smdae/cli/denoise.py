@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +29,7 @@ def command(
         list[Path], typer.Argument(metavar="INPUT...", help="Noisy images; - is stdin.", show_default=False)
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--output", "-o", help="A file, a folder, or - for stdout. [default: NAME_denoised beside it]"),
     ] = None,
     model: Annotated[
@@ -64,7 +65,9 @@ def command(
 
     level = _level(sigma)
     check_name(device)
-    outputs = _plan(inputs, output)
+    folder = _folder(output)
+    outputs = _plan(inputs, output, folder)
+    made = folder if folder and not folder.exists() else None
     if white is not None and not 0 < white < math.inf:
         raise UsageError(f"--white {white} is not a positive number")
     if stride is not None and stride < 1:
@@ -84,39 +87,46 @@ def command(
     failures: list[SmdaeError] = []
     loaded: dict[str, Any] = {}
     clean = None
-    for source, target in zip(inputs, outputs, strict=True):
-        try:
-            picture = _read(source)
-            if reference is not None:
-                clean = _like(_read(reference), picture, reference)
-            kind = _check_target(target, picture, overwrite)
-            where = find(device)
-            chosen = _choose(model, picture)
-            if chosen not in loaded:
-                loaded = {chosen: _load(chosen).to(where)}
-                if not model:
-                    console.note(f"model '{chosen}'")
-            _one(
-                picture,
-                source,
-                target,
-                kind,
-                loaded[chosen],
-                level,
-                stepper,
-                stride,
-                white,
-                clean,
-                overwrite,
-                json_,
-            )
-        except SmdaeError as error:
-            if len(inputs) == 1:
-                raise
-            console.failure(error)
-            failures.append(error)
-            if json_:
-                console.result({"input": str(source), "error": error.message, "code": error.code})
+    try:
+        for source, target in zip(inputs, outputs, strict=True):
+            try:
+                picture = _read(source)
+                if reference is not None:
+                    clean = _like(_read(reference), picture, reference)
+                kind = _check_target(target, picture, overwrite, made)
+                where = find(device)
+                chosen = _choose(model, picture)
+                if chosen not in loaded:
+                    loaded = {chosen: _load(chosen).to(where)}
+                    if not model:
+                        console.note(f"model '{chosen}'")
+                if made:
+                    made.mkdir(exist_ok=True)
+                _one(
+                    picture,
+                    source,
+                    target,
+                    kind,
+                    loaded[chosen],
+                    level,
+                    stepper,
+                    stride,
+                    white,
+                    clean,
+                    overwrite,
+                    json_,
+                )
+            except SmdaeError as error:
+                if len(inputs) == 1:
+                    raise
+                console.failure(error)
+                failures.append(error)
+                if json_:
+                    console.result({"input": str(source), "error": error.message, "code": error.code})
+    finally:
+        if made:
+            with suppress(OSError):
+                made.rmdir()  # if no result came to be in it
     if failures:
         raise BatchError(f"{len(failures)} of {len(inputs)} inputs failed; the others are written")
     return 0
@@ -135,26 +145,35 @@ def _level(text: str) -> float | None:
     return value
 
 
-def _plan(inputs: list[Path], output: Path | None) -> list[Path]:
+def _folder(output: str | None) -> Path | None:
+    """The folder that results go to: one that is there, or one that is to be made as the slash at its end says."""
+    if output is None or output == str(STREAM):
+        return None
+    return Path(output) if os.path.isdir(output) or output.endswith(os.sep) else None
+
+
+def _plan(inputs: list[Path], output: str | None, folder: Path | None) -> list[Path]:
     """Where each result goes."""
     if inputs.count(STREAM) > 1:
         raise UsageError("stdin can be read only once")
-    into = output is not None and output != STREAM and (output.is_dir() or str(output).endswith(os.sep))
-    if len(inputs) > 1 and output is not None and not into:
+    if len(inputs) > 1 and output is not None and not folder:
         raise UsageError(
             f"--output '{output}' is no folder to hold {len(inputs)} results", f"write -o {output}{os.sep}"
         )
-    if into and STREAM in inputs:
+    if folder and STREAM in inputs:
         raise UsageError("a result from stdin needs a file name or - as its output")
     if output is None:
         targets = [i if i == STREAM else i.with_name(f"{i.stem}_denoised{i.suffix}") for i in inputs]
-    elif into:
-        targets = [output / i.name for i in inputs]
+    elif folder:
+        targets = [folder / i.name for i in inputs]
     else:
-        targets = [output]
-    twice = {str(t) for t in targets if targets.count(t) > 1}
-    if twice:
-        raise UsageError(f"two results would both be '{sorted(twice)[0]}'", "denoise them in two calls")
+        targets = [Path(output)]
+    places = [os.path.realpath(target) for target in targets]
+    for i, (target, place) in enumerate(zip(targets, places, strict=True)):
+        if place in places[:i]:
+            raise UsageError(f"two results would both be '{target}'", "denoise them in two calls")
+        if target != STREAM and any(place == os.path.realpath(other) for other in inputs[:i] + inputs[i + 1 :]):
+            raise UsageError(f"'{target}' is an input and would be a result", "leave it out, or give another -o")
     return targets
 
 
@@ -163,19 +182,19 @@ def _read(source: Path) -> "Picture":
 
     if source != STREAM:
         return read(source, str(source))
-    if sys.stdin.isatty():
-        raise UsageError("stdin is a terminal", "pipe an image in, or name a file")
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("nothing is piped into stdin", "pipe an image in, or name a file")
     return read(sys.stdin.buffer.read(), "stdin")
 
 
-def _check_target(target: Path, picture: "Picture", overwrite: bool) -> str:
-    """The format of the result; refuses what cannot be written."""
+def _check_target(target: Path, picture: "Picture", overwrite: bool, made: Path | None) -> str:
+    """The format of the result; refuses what cannot be written. The folder `made` need not be there yet."""
     from smdae.files.images import SUFFIXES, refuse_format
     from smdae.files.writing import refuse_existing
 
     kind = picture.format
     if target != STREAM:
-        refuse_existing(target, overwrite=overwrite)
+        refuse_existing(made if made and not made.exists() else target, overwrite=overwrite)
         suffix = target.suffix.lower()
         if suffix not in SUFFIXES:
             raise OutputError(f"cannot write '{target}': unknown ending", f"endings are {', '.join(SUFFIXES)}")
@@ -242,6 +261,7 @@ def _one(
 ) -> None:
     """Denoise one picture and write it."""
     from smdae.denoising import denoise
+    from smdae.denoising.quality import likeness
     from smdae.files.images import encode
     from smdae.files.writing import write
     from smdae.memory import keep_freed_memory
@@ -262,12 +282,12 @@ def _one(
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
-        if target.parent != source.parent and not target.parent.exists():
-            target.parent.mkdir(parents=True)
         write(target, data, overwrite=overwrite)
-    figures: dict[str, Any] = {}
+    figures: dict[str, float] = {}
     if clean is not None:
-        figures = _quality(pixels, picture, clean, scale)
+        truth = clean.pixels, clean.white if clean.pixels.dtype.kind == "u" else white or 1.0
+        for name, array in (("", pixels), ("_noisy", picture.pixels)):
+            figures["psnr" + name], figures["ssim" + name] = likeness((array, scale), truth)
     if json_:
         card = getattr(model, "card", {})
         record = {
@@ -278,30 +298,9 @@ def _one(
             "device": str(device),
             "seconds": round(time.perf_counter() - begun, 3),
         }
-        console.result(record | figures)
+        console.result(record | {name: value if math.isfinite(value) else None for name, value in figures.items()})
     elif clean is not None:
         console.note(
             f"PSNR {figures['psnr']:.2f} dB (noisy {figures['psnr_noisy']:.2f}), "
             f"SSIM {figures['ssim']:.4f} (noisy {figures['ssim_noisy']:.4f})"
         )
-
-
-def _quality(pixels: Any, noisy: "Picture", clean: "Picture", white: float) -> dict[str, float | None]:
-    """PSNR and SSIM of result and input against the reference, as stored; null for what is not a number."""
-    import numpy as np
-    import torch
-
-    from smdae.denoising.quality import psnr, ssim
-
-    def planes(array: Any, peak: float) -> torch.Tensor:
-        array = array[:, :, None] if array.ndim == 2 else array
-        return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float64)) / peak
-
-    truth = planes(clean.pixels, clean.white if clean.pixels.dtype.kind == "u" else white)
-    figures = {}
-    for name, array in (("", pixels), ("_noisy", noisy.pixels)):
-        estimate = planes(array, white)
-        for measure in (psnr, ssim):
-            value = measure(estimate, truth, 1.0)
-            figures[measure.__name__ + name] = value if math.isfinite(value) else None
-    return figures

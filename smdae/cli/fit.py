@@ -1,6 +1,7 @@
 """`smdae fit`: from images to a model file."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 from smdae.cli import console
 from smdae.cli.interrupts import stoppable
 from smdae.cli.options import Batch, Device, Json, Overwrite, Paths, Seed, seconds
-from smdae.errors import DivergedError, InputError, UsageError
+from smdae.errors import DivergedError, InputError, ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from smdae.files.corpus import Corpus
@@ -100,10 +101,11 @@ def command(
             paths,
             settings.patch_size,
             color=settings.color,
+            white=white or 1.0,
             watch=lambda done, of: bar.update(reading, completed=done, total=of),
         )
     state_file, metrics_file = output.with_suffix(".state"), output.with_suffix(".metrics.jsonl")
-    if resume and not state_file.exists():
+    if resume and not os.path.exists(state_file):
         raise InputError(f"there is no '{state_file}' to resume from", "leave --resume out to start a fit")
     for file in (output, metrics_file, state_file):
         refuse_existing(file, overwrite=overwrite or resume)
@@ -114,28 +116,35 @@ def command(
 
     keep_freed_memory()
     _tell(corpus)
-    prepared = prepare(corpus.images, white or corpus.white, settings, where)
+    prepared = prepare(corpus.images, corpus.white, settings, where)
     if resume:
-        prepared.state.restore(state_file.read_bytes(), str(state_file))
+        prepared.state.restore(_bytes(state_file), str(state_file))
+    else:  # leave was given to replace them, and an old state is none of this fit
+        metrics_file.unlink(missing_ok=True)
+        state_file.unlink(missing_ok=True)
     for text in prepared.notes:
         console.note(text)
     wiener = prepared.psnr(prepared.wiener())
     before = prepared.psnr(prepared.state.average) if not resume else None
     try:
-        code = _drive(prepared, metrics_file, state_file, resume)
+        code = _drive(prepared, metrics_file, state_file)
+        card = _card(prepared, corpus, wiener)
+        _save(prepared, output, card)
     except DivergedError as error:
         if prepared.state.record["best"] is not None and prepared.state.record["step"] > 0:
             _save(prepared, output, _card(prepared, corpus, wiener))
             error.hint = f"{error.hint}; the last good weights are in '{output}'"
         raise
-    card = _card(prepared, corpus, wiener)
-    _save(prepared, output, card)
+    except OutputError:
+        if not state_file.exists():  # nothing to go on from: leave nothing behind
+            metrics_file.unlink(missing_ok=True)
+        raise
     if code:
         console.note(f"saved '{output}' as far as it came; the same command with --resume goes on")
     else:
         state_file.unlink(missing_ok=True)
     if json_:
-        console.result({"model": str(output), **card})
+        console.result({"output": str(output), **card})
     else:
         _report(prepared, card, output, before)
     return code
@@ -149,7 +158,15 @@ def _tell(corpus: "Corpus") -> None:
         console.warn(f"{corpus.small} images skipped: smaller than the patch size")
 
 
-def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path, resume: bool) -> int:
+def _bytes(state_file: Path) -> bytes:
+    try:
+        return state_file.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or "unreadable").lower()
+        raise ModelError(f"cannot resume from '{state_file}': {reason}") from None
+
+
+def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path) -> int:
     """Run the fit with a bar, a log and states; 0, or the code of the signal that stopped it."""
     from time import monotonic
 
@@ -162,15 +179,13 @@ def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path, resume: b
     with (
         stoppable("stopping, and saving what there is (again to quit at once)") as stop,
         console.progress(figures, TimeRemainingColumn()) as bar,
-        metrics_file.open("a" if resume else "w", encoding="utf-8") as log,
     ):
         task = bar.add_task(prepared.state.settings.objective, total=None, figures="")
         shown = ""
         for report in prepared.run():
             if report.validation:
                 shown = f"{report.validation.kind} {report.validation.value:.2f}"
-            log.write(json.dumps(_line(report)) + "\n")
-            log.flush()
+            _log(metrics_file, _line(report))
             bar.update(
                 task,
                 completed=report.step,
@@ -183,6 +198,15 @@ def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path, resume: b
             if stop:
                 return stop.code
     return 0
+
+
+def _log(metrics_file: Path, figures: dict[str, Any]) -> None:
+    try:
+        with metrics_file.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(figures) + "\n")
+    except OSError as error:
+        reason = (error.strerror or "unwritable").lower()
+        raise OutputError(f"cannot write '{metrics_file}': {reason}") from error
 
 
 def _line(report: "Report") -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM asked for a stop: between two steps, when all is whole."""
+"""Ctrl-C and SIGTERM ask for a stop.
+
+Within `terminable` SIGTERM is an exception, as Ctrl-C always is: what is half done is cleared away on the way out.
+Within `stoppable` both only set a flag, and a fit stops between two steps, when all is whole.
+"""
 
 import os
 import signal
@@ -8,7 +12,25 @@ from types import FrameType
 
 from smdae.cli import console
 
-__all__ = ["Stop", "stoppable"]
+__all__ = ["Stop", "Terminated", "stoppable", "terminable"]
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within, SIGTERM raises `Terminated`."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Stop:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from smdae.denoising.steppers import STEPPERS
-from smdae.errors import ModelError, UsageError
+from smdae.errors import ModelError, SmdaeError, UsageError
 
 __all__ = ["denoise", "move"]
 
@@ -28,7 +28,7 @@ def move(model: Any, noisy: Tensor, sigma: float, stepper: str = "tweedie") -> T
 
     Raises:
         ModelError: The model takes another number of channels.
-        RuntimeError: The result is not finite.
+        SmdaeError: The result is not finite.
     """
     channels = getattr(model, "channels", noisy.shape[1])
     if channels == 1 and noisy.shape[1] > 1:
@@ -44,7 +44,7 @@ def move(model: Any, noisy: Tensor, sigma: float, stepper: str = "tweedie") -> T
         for estimate in STEPPERS[stepper](model, noisy, sigma):  # noqa: B007  the last one is the answer
             pass
     if not estimate.isfinite().all():
-        raise RuntimeError("the model's answer has values that are not numbers; nothing was written")
+        raise SmdaeError("the model's answer has values that are not numbers")
     return estimate
 
 
@@ -82,12 +82,15 @@ def denoise(
     pixels = np.asarray(image)
     if pixels.ndim not in (2, 3) or 0 in pixels.shape:
         raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
-    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+    if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
         raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
     if stepper not in STEPPERS:
         raise UsageError(f"unknown stepper '{stepper}'; there are {', '.join(STEPPERS)}")
     whole = pixels.dtype.kind == "u"
-    white = white or (float(np.iinfo(pixels.dtype).max) if whole else 1.0)
+    if white is None:
+        white = float(np.iinfo(pixels.dtype).max) if whole else 1.0
+    if not 0 < white < np.inf:
+        raise UsageError(f"white is a positive number, not {white}")
     if not np.isfinite(pixels).all():
         raise UsageError("the image has values that are not numbers")
     if model is None or isinstance(model, str | Path):
@@ -99,11 +102,22 @@ def denoise(
     else:
         raise UsageError(f"sigma is a positive number, not {sigma}")
     if stride is not None:
-        model = model.with_stride(stride)
+        model = _with_stride(model, stride)
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    noisy = torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1), dtype=np.float32)).to(device) / white
+    with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `move` says so
+        planes = np.array(planes.transpose(2, 0, 1), np.float32, order="C")
+    noisy = torch.from_numpy(planes).to(device) / white
     estimate = move(model, noisy[None], level, stepper)[0]
     result = (estimate * white).permute(1, 2, 0).cpu().numpy().reshape(pixels.shape)
     if whole:
         result = np.clip(np.rint(result), 0, np.iinfo(pixels.dtype).max)
     return result.astype(pixels.dtype)
+
+
+def _with_stride(model: Any, stride: int) -> Any:
+    if not hasattr(model, "with_stride"):
+        raise UsageError("--stride is for models of patches, and this model is none")
+    try:
+        return model.with_stride(stride)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

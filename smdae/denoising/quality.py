@@ -7,11 +7,12 @@ covariances, averaged over the pixels whose window lies inside the picture, and 
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["psnr", "ssim"]
+__all__ = ["likeness", "psnr", "ssim"]
 
 
 def psnr(estimate: Tensor, reference: Tensor, white: float) -> float:
@@ -49,3 +50,12 @@ def ssim(estimate: Tensor, reference: Tensor, white: float) -> float:
     c1, c2 = (0.01 * white) ** 2, (0.03 * white) ** 2
     likeness = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
     return likeness.mean().item()
+
+
+def likeness(estimate: tuple[np.ndarray, float], reference: tuple[np.ndarray, float]) -> tuple[float, float]:
+    """PSNR and SSIM of two pictures as stored, each an array (H, W) or (H, W, C) and the value of white in it."""
+    x, y = (
+        torch.from_numpy(np.atleast_3d(array).astype(np.float64)).permute(2, 0, 1) / white
+        for array, white in (estimate, reference)
+    )
+    return psnr(x, y, 1.0), ssim(x, y, 1.0)

@@ -25,9 +25,11 @@ def read_config(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        if path.stat().st_size > LARGEST:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
             raise UsageError(f"--config '{path}': the file is larger than {LARGEST} bytes")
-        text = path.read_text(encoding="utf-8-sig")
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"--config '{path}': {(error.strerror or 'unreadable').lower()}") from None
     except UnicodeDecodeError:
@@ -38,6 +40,8 @@ def read_config(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
         raise UsageError(f"--config '{path}': {where}{getattr(error, 'problem', None) or 'not YAML'}") from None
+    except RecursionError:
+        raise UsageError(f"--config '{path}': nested too deeply") from None
 
 
 def _load(text: str) -> dict[str, Any]:
@@ -56,15 +60,18 @@ def _load(text: str) -> dict[str, Any]:
         "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
     )
     node = yaml.compose(text, Loader)
-    if node is None:
+    if node is None or node.tag == "tag:yaml.org,2002:null":
         return {}
     if not isinstance(node, yaml.MappingNode):
-        raise yaml.MarkedYAMLError(problem="not a list of settings", problem_mark=node.start_mark)
+        raise yaml.MarkedYAMLError(problem="settings are lines of 'name: value'", problem_mark=node.start_mark)
     settings: dict[str, Any] = {}
     loader = Loader("")
     for key, value in node.value:
         name = str(key.value).replace("-", "_")
         if name in settings:
             raise yaml.MarkedYAMLError(problem=f"'{key.value}' is given twice", problem_mark=key.start_mark)
-        settings[name] = loader.construct_object(value, deep=True)
+        try:
+            settings[name] = loader.construct_object(value, deep=True)
+        except ValueError as error:  # 2020-99-99 looks like a date
+            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=value.start_mark) from None
     return settings

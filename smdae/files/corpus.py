@@ -46,6 +46,7 @@ def gather(
     size: int,
     *,
     color: bool = False,
+    white: float = 1.0,
     watch: Callable[[int, int], None] = lambda i, n: None,
 ) -> Corpus:
     """Read all images below the paths.
@@ -54,13 +55,14 @@ def gather(
         paths: Folders and files.
         size: The least side of an image that is of use.
         color: Keep colours, and turn gray images into gray colours.
+        white: The value of white in float images; integers have their own.
         watch: Told how many files are done, and of how many.
 
     Raises:
         InputError: A path does not exist, or nothing usable is left.
     """
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):
             raise InputError(f"cannot read '{path}': there is no such file or folder")
     files = [(file, path.is_dir()) for path in paths for file in _files(path)]
     if not files:
@@ -71,13 +73,13 @@ def gather(
     skipped: list[str] = []
     for i, (file, from_folder) in enumerate(files):
         try:
-            images += [(_channels(image, color), white) for image, white in _read(file)]
+            images += [(_channels(image, color), peak) for image, peak in _read(file, white)]
         except InputError as error:
             if not from_folder and len(files) == 1:
                 raise
             skipped.append(error.message)
         watch(i + 1, len(files))
-    large = [(image, white) for image, white in images if min(image.shape[:2]) >= size]
+    large = [(image, peak) for image, peak in images if min(image.shape[:2]) >= size]
     small = len(images) - len(large)
     if not large:
         if small:
@@ -86,10 +88,10 @@ def gather(
                 f"give larger images, or --patch-size {max(2, max(min(i.shape[:2]) for i, _ in images))}",
             )
         raise InputError(f"no usable image in {_named(paths)}: {skipped[0]}", f"{len(skipped)} files were skipped")
-    whites = {(image.dtype.name, white) for image, white in large}
-    if len(whites) == 1 and next(iter(whites))[0] in ("uint8", "float32"):
+    kinds = {image.dtype.name for image, _ in large}
+    if kinds in ({"uint8"}, {"float32"}):
         return Corpus([image for image, _ in large], large[0][1], tuple(skipped), small)
-    scaled = [(image / white).astype(np.float32) for image, white in large]
+    scaled = [image.astype(np.float32) / np.float32(peak) for image, peak in large]
     return Corpus(scaled, 1.0, tuple(skipped), small)
 
 
@@ -110,26 +112,29 @@ def _files(path: Path) -> Iterator[Path]:
                 yield Path(folder) / name
 
 
-def _read(file: Path) -> Iterator[tuple[np.ndarray, float]]:
-    """The images of a file, each with the value of white."""
+def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
+    """The images of a file, each with the value of white in it, which for floats is the one given."""
     if file.suffix.lower() not in ARRAYS:
         picture = read(file, str(file))
-        yield picture.pixels, picture.white
+        if picture.pixels.dtype.kind == "f":
+            yield _float32(picture.pixels, file), white
+        else:
+            yield picture.pixels, picture.white
         return
     for array in _arrays(file):
         if array.dtype.name not in WHITES:
             raise InputError(f"cannot use '{file}': its values are {array.dtype}, not uint8, uint16 or float")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise InputError(f"cannot use '{file}': it has values that are not numbers (NaN or infinity)")
+        peak = WHITES[array.dtype.name]
+        if array.dtype.kind == "f":
+            array, peak = _float32(array, file), white
         colour = array.ndim >= 3 and array.shape[-1] == 3
         if array.ndim - colour not in (2, 3) or 0 in array.shape:
             raise InputError(
                 f"cannot use '{file}': its shape is {array.shape}",
                 "arrays are (H, W), (n, H, W), or those with 3 colours",
             )
-        white = WHITES[array.dtype.name]
         stack = array if array.ndim - colour == 3 else array[None]
-        yield from ((image.astype(np.float32) if image.dtype.kind == "f" else image, white) for image in stack)
+        yield from ((image, peak) for image in stack)
 
 
 def _arrays(file: Path) -> list[np.ndarray]:
@@ -138,6 +143,14 @@ def _arrays(file: Path) -> list[np.ndarray]:
         return [data] if isinstance(data, np.ndarray) else [data[name] for name in data.files]
     except Exception as error:
         raise InputError(f"cannot read '{file}': it is not an array that can be loaded, or was cut off") from error
+
+
+def _float32(array: np.ndarray, file: Path) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise InputError(f"cannot use '{file}': it has values that are not numbers (NaN or infinity)")
+    return array
 
 
 def _channels(image: np.ndarray, color: bool) -> np.ndarray:

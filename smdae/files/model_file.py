@@ -7,6 +7,7 @@ file is read whole and checked before anything is built from it. Nothing is ever
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,11 @@ def find(path_or_name: str | Path) -> Path:
     """
     path = Path(path_or_name)
     bundled = BUNDLED / f"{path_or_name}.safetensors"
-    if not path.exists() and path.name == str(path_or_name) and bundled.exists():
-        return bundled
-    if not path.exists():
+    if os.path.exists(path):
+        return path
+    if path.name != str(path_or_name) or not os.path.exists(bundled):
         raise ModelError(f"there is no model '{path_or_name}'", "fit one with 'smdae fit', or name another with -m")
-    return path
+    return bundled
 
 
 def read(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
@@ -90,9 +91,10 @@ def read(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
         )
     try:
         card = json.loads(metadata["card"])
-        for name in ("model", "settings", "sigma", "channels", "patch_size"):
-            card[name]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        missing = {"model", "settings", "sigma", "channels", "patch_size"} - card.keys()
+        if missing or not isinstance(card["model"], str):
+            raise ValueError(missing)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ModelError(f"cannot load the model '{path}': its description is damaged", HINT) from None
     return card, data
 

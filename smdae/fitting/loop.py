@@ -59,22 +59,29 @@ def learning_rate(step: int, steps: float, warmup: int, peak: float) -> float:
     return peak * rise * fall
 
 
+def clip_gradients(parameters: list[Tensor], largest: float) -> None:
+    """Scale all gradients down together if their joint norm is beyond `largest`."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
+
+
 def step(state: State, batch: Batch, objective_scale: float, examples: Examples, lr: float) -> Tensor:
     """One step on one batch; returns J, averaged over the batch, a tensor with shape ()."""
-    settings = state.settings
+    settings, record = state.settings, state.record
     for group in state.optimiser.param_groups:
         group["lr"] = lr
     loss = examples.objective.loss(state.model, batch.x, **batch.needs).mean()
-    state.optimiser.zero_grad(set_to_none=True)
+    for parameter in state.parameters:
+        parameter.grad = None
     (loss * objective_scale).backward()
-    parameters: list[Tensor] = list(state.model.parameters())
-    torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+    clip_gradients(state.parameters, settings.clip)
     state.optimiser.step()
     # Young averages forget fast, so that the start does not linger in them.
-    decay = min(settings.ema, (state.record["step"] + 1) / (state.record["step"] + 10))
+    decay = min(settings.ema, (record["step"] + 1) / (record["step"] + 10))
     with torch.no_grad():
-        torch._foreach_lerp_([*state.average.parameters()], parameters, 1 - decay)
-    state.record["step"] += 1
+        torch._foreach_lerp_(state.averages, state.parameters, 1 - decay)
+    record["step"] += 1
     return loss.detach()
 
 

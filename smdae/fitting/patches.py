@@ -44,10 +44,14 @@ class Patches:
 
     @classmethod
     def pack(cls, images: Sequence[np.ndarray], size: int, white: float, symmetries: bool = True) -> Self:
-        """Pack images of one dtype, each with shape (H, W) or (H, W, C), both sides at least `size`."""
+        """Pack images of one dtype, each with shape (H, W) or (H, W, C), both sides at least `size`.
+
+        8-bit images stay as they are, all others become float32.
+        """
         planes = [image[:, :, None] if image.ndim == 2 else image for image in images]
+        kept = np.uint8 if images[0].dtype == np.uint8 else np.float32
         return cls(
-            torch.from_numpy(np.concatenate([np.ascontiguousarray(p.transpose(2, 0, 1)).ravel() for p in planes])),
+            torch.from_numpy(np.concatenate([p.transpose(2, 0, 1).ravel().astype(kept, copy=False) for p in planes])),
             torch.tensor([p.shape[0] for p in planes]),
             torch.tensor([p.shape[1] for p in planes]),
             planes[0].shape[2],

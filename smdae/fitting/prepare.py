@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from smdae.errors import InputError
 from smdae.fitting import loop
@@ -19,7 +19,7 @@ from smdae.models import EnergyModel, Patchwise
 from smdae.models.wiener import Wiener
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["Prepared", "fit", "prepare"]
+__all__ = ["Prepared", "fit", "prepare", "start"]
 
 INITIAL_EXAMPLES = 20_000  # patches that the start and the Wiener filter are made from
 
@@ -76,6 +76,15 @@ class Prepared:
         return Wiener(centre(self.patches.draw(INITIAL_EXAMPLES, generator)), self.sigma, centre)
 
 
+def start(clean: Tensor, channels: int, settings: Settings, generator: Generator) -> EnergyModel:
+    """The model before the first step, made from clean patches, white being 1, with shape (n, d)."""
+    sigma = settings.sigma / 255
+    model = EnergyModel(clean.shape[1], settings.hidden, sigma=1.0, level=sigma, free_means=channels).to(clean.device)
+    noisy = clean + sigma * torch.randn(clean.shape, generator=generator, device=clean.device)
+    model.initialise(clean, noisy, generator)
+    return model
+
+
 def prepare(
     images: Sequence[np.ndarray], white: float, settings: Settings, device: torch.device | str = "cpu"
 ) -> Prepared:
@@ -100,12 +109,10 @@ def prepare(
     sigma = settings.sigma / 255
     objective = OBJECTIVES[settings.objective]
 
-    model = EnergyModel(patches.dim, settings.hidden, sigma=1.0, level=sigma, free_means=patches.channels).to(device)
-    clean = patches.draw(INITIAL_EXAMPLES, generator)
-    noisy = clean + sigma * torch.randn(clean.shape, generator=generator, device=clean.device)
-    model.initialise(clean, noisy, generator)
+    model = start(patches.draw(INITIAL_EXAMPLES, generator), patches.channels, settings, generator)
     examples = Examples.of(patches, objective, model, sigma, settings, generator)
-    crops = Crops.of(held_out, sigma, generator)
+    # The same noise on the held-out images whatever the objective has drawn before.
+    crops = Crops.of(held_out, sigma, Generator(device).manual_seed(settings.seed + 1))
     state = State.start(model, settings, generator)
 
     def lift(patch_model: Any) -> Patchwise:

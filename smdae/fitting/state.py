@@ -33,6 +33,8 @@ class State:
         generator: Source of every draw.
         best: The average's weights at the best validation so far.
         record: The numbers below, by name.
+        parameters: Those of the model.
+        averages: Those of the average, in the same order.
     """
 
     settings: Settings
@@ -52,12 +54,18 @@ class State:
         }
     )
 
+    parameters: list[Tensor] = field(init=False)
+    averages: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Walking through the modules for them would take longer than averaging them.
+        self.parameters, self.averages = [*self.model.parameters()], [*self.average.parameters()]
+
     @classmethod
     def start(cls, model: nn.Module, settings: Settings, generator: Generator) -> Self:
         """The state before the first step."""
-        fused = next(model.parameters()).is_floating_point()
         optimiser = torch.optim.AdamW(
-            model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=fused
+            model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
         average = copy.deepcopy(model).requires_grad_(False)
         return cls(settings, model, average, optimiser, generator, _copy(average))
@@ -87,12 +95,12 @@ class State:
         Raises:
             ModelError: The file is damaged, or of a fit with other settings; the message names the first that differs.
         """
-        metadata, tensors = _read(data, name)
-        then = metadata["settings"]
+        record, settings, tensors = _read(data, name)
         for key, now in self.settings.model_dump(mode="json").items():
-            if then.get(key) != now:
+            then = settings.get(key)
+            if then != now:
                 raise ModelError(
-                    f"cannot resume from '{name}': {key.replace('_', '-')} was {then.get(key)}, now it is {now}",
+                    f"cannot resume from '{name}': {key.replace('_', '-')} was {then}, now it is {now}",
                     "give the same settings, or start afresh with -y and without --resume",
                 )
         try:
@@ -106,9 +114,9 @@ class State:
             groups = self.optimiser.state_dict()["param_groups"]
             self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
             self.generator.set_state(tensors["generator"])
+            self.record = {key: record[key] for key in self.record}
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
             raise ModelError(f"cannot resume from '{name}': it does not belong to this model") from error
-        self.record = metadata["record"]
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
@@ -119,13 +127,15 @@ def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
 
 
-def _read(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """Record, settings and tensors."""
     from smdae.files.model_file import header
 
     try:
         metadata = header(data)
         if metadata.get("format") != "smdae-state" or metadata.get("version") != "1":
             raise ModelError(f"'{name}' is not the state of a fit")
-        return json.loads(metadata["state"]), load_tensors(data)
-    except (SafetensorError, ValueError, KeyError) as error:
+        state = json.loads(metadata["state"])
+        return dict(state["record"]), dict(state["settings"]), load_tensors(data)
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"cannot resume from '{name}': the file is damaged") from error

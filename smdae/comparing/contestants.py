@@ -1,0 +1,132 @@
+"""The fits: theta after 1 to K steps of each objective, and how good it was on the way.
+
+A contestant is timed by its steps alone, its own examples included and its judging not. It is judged often early, when
+much happens, and then at every tenth of the way.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from smdae.comparing.contest import Contest
+from smdae.comparing.evaluation import evaluate, psnr
+from smdae.errors import DegenerateError, DivergedError
+from smdae.fitting.loop import learning_rate, step
+from smdae.fitting.state import State
+
+__all__ = ["Course", "Point", "arrival", "fit", "marks"]
+
+REPORT_SECONDS = 0.25
+NEAR = 0.3  # dB
+
+
+@dataclass(frozen=True)
+class Point:
+    """How good a contestant was after so many steps.
+
+    Attributes:
+        step: Steps done.
+        seconds: Time spent in them.
+        objective: Its own objective on held-out examples, scaled.
+        psnr: PSNR of held-out crops in dB, None for a score of the clean density, which knows no noise to remove.
+    """
+
+    step: int
+    seconds: float
+    objective: float
+    psnr: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """How far a contestant has come.
+
+    Attributes:
+        objective: Its name.
+        model: The averaged weights.
+        step: Steps done.
+        points: Where it was judged; the first is the start.
+        outcome: How it ended, None while under way.
+        reason: Why it did not end as the others, in one line.
+    """
+
+    objective: str
+    model: nn.Module
+    step: int = 0
+    points: tuple[Point, ...] = ()
+    outcome: Literal["done", "degenerated", "diverged"] | None = None
+    reason: str | None = None
+
+    @property
+    def denoises(self) -> bool:
+        """Whether the model is a score of noisy patches, and still one."""
+        return bool(self.points) and self.points[-1].psnr is not None and self.outcome == "done"
+
+
+def marks(steps: int) -> list[int]:
+    """The steps after which contestants are judged."""
+    early = np.geomspace(min(10, steps), max(1, steps / 10), 5)
+    late = np.linspace(steps / 10, steps, 10)
+    return sorted({math.ceil(mark) for mark in (*early, *late)})
+
+
+def fit(contest: Contest, name: str) -> Iterator[Course]:
+    """Fit one contestant.
+
+    Args:
+        contest: What it has in common with the others.
+        name: Its objective.
+
+    Yields:
+        Its course, a few times a second and where it is judged; the last is the whole of it.
+    """
+    settings, examples = contest.settings, contest.examples(name)
+    steps = int(settings.limits[0])
+    scale = examples.objective.scale(contest.sigma, contest.dim)
+    state = State.start(contest.model(), settings, contest.generator())
+    held_out = contest.held_out_batch(name)
+
+    def judge(count: int, seconds: float) -> Point:
+        own = evaluate(contest, name, state.average, name, held_out).scaled
+        quality = None if examples.implicit else psnr(contest, state.average)
+        if not all(math.isfinite(figure) for figure in (own, quality or 0.0)):
+            raise DivergedError("the fit diverged: its held-out figures are no longer numbers", "try a lower --lr")
+        return Point(count, seconds, own, quality)
+
+    course = Course(name, state.average, 0, (judge(0, 0.0),))
+    yield course
+    judged = set(marks(steps))
+    recent: list[Tensor] = []
+    seconds, begun = 0.0, time.perf_counter()
+    try:
+        for count in range(1, steps + 1):
+            lr = learning_rate(count - 1, steps, settings.warmup, settings.lr)
+            recent.append(step(state, examples.draw(settings.batch, state.generator), scale, examples, lr))
+            if count not in judged and time.perf_counter() - begun < REPORT_SECONDS:
+                continue
+            examples.refuse_degenerate(torch.stack(recent).mean().item(), state.model)
+            seconds += time.perf_counter() - begun
+            course = replace(course, step=count)
+            if count in judged:
+                course = replace(course, points=(*course.points, judge(count, seconds)))
+            yield course
+            recent, begun = [], time.perf_counter()
+    except DivergedError as error:
+        ending: Any = "degenerated" if isinstance(error, DegenerateError) else "diverged"
+        yield replace(course, step=count, outcome=ending, reason=error.message)
+        return
+    yield replace(course, outcome="done")
+
+
+def arrival(course: Course, courses: Sequence[Course]) -> Point | None:
+    """Where a contestant came within 0.3 dB of the best that any of them ended with; None if it never did."""
+    best = max((c.points[-1].psnr or 0.0 for c in courses if c.denoises), default=None)
+    if best is None or not course.denoises:
+        return None
+    return next((point for point in course.points if (point.psnr or 0.0) >= best - NEAR), None)

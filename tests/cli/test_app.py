@@ -1,0 +1,242 @@
+"""The command line as a whole: help at once, one line for each failure, exit codes, signals and broken streams."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from smdae import __version__
+from smdae.cli import console
+from smdae.cli.app import main
+from smdae.errors import InputError
+from smdae.files import images, writing
+from tests.tiny import ENVIRONMENT, complaint, encoded, everything_below, gray, model_bytes, python
+
+needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A folder with a noisy picture and a model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SMDAE_MODEL", raising=False)
+    (tmp_path / "a.png").write_bytes(encoded(gray()))
+    (tmp_path / "m.safetensors").write_bytes(model_bytes())
+    return tmp_path
+
+
+# Help
+
+
+def test_help_comes_at_once():
+    """Best of several, as the machine may be busy."""
+    best = 9.0
+    for _ in range(8):
+        start = time.perf_counter()
+        done = python("-m", "smdae", "--help")
+        best = min(best, time.perf_counter() - start)
+        assert done.stdout.startswith("Usage: smdae")
+    assert best < 0.4
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["--version"], ["fit", "--help"], ["denoise", "-h"], ["fit"], ["frob"]]
+)
+def test_help_and_usage_errors_load_no_torch(arguments):
+    code = (
+        f"import sys; from smdae.cli.app import main; main({arguments!r});"
+        "print([m for m in ('torch', 'numpy', 'PIL', 'yaml', 'pydantic') if m in sys.modules][:1], file=sys.stderr)"
+    )
+    done = python("-c", code)
+    loaded = done.stderr.splitlines()[-1]
+    assert "torch" not in loaded
+    assert done.returncode == 0
+
+
+def test_an_impossible_request_is_refused_before_torch_is_loaded():
+    code = (
+        "import sys; from smdae.cli.app import main\n"
+        "for line in ('denoise a.png -s nan', 'denoise a.png -d tpu', 'fit a.png -o m.pt', 'fit a.png -d cuda:x',"
+        " 'fit a.png --max-time soon'):\n"
+        "    assert main(line.split()) == 2\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["fit", "--help"], ["fit", "-h"], ["denoise", "--help"]])
+def test_help_that_was_asked_for_is_the_result(arguments, capsys):
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Usage: smdae")
+    assert err == ""
+
+
+def test_a_bare_call_shows_the_help_but_is_a_usage_error(capsys):
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Usage: smdae")
+    assert "denoise" in err
+
+
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_the_version_is_told(flag, capsys):
+    assert main([flag]) == 0
+    assert capsys.readouterr().out == f"smdae {__version__}\n"
+
+
+# One line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["frob"], ["frob"]),
+        (["--frob"], ["--frob"]),
+        (["fit"], ["PATH..."]),
+        (["denoise"], ["INPUT..."]),
+        (["fit", "x", "--sgma", "3"], ["--sgma", "--sigma"]),
+        (["fit", "x", "--sigma", "loud"], ["--sigma"]),
+        (["fit", "x", "--patch-size", "4.5"], ["--patch-size"]),
+        (["fit", "x", "--max-steps"], ["--max-steps"]),
+        (["denoise", "a.png", "--stride", "x"], ["--stride"]),
+        (["denoise", "a.png", "-o"], ["-o"]),
+        (["denoise", "a.png", "--json=3"], ["--json"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_the_parser_complains_in_one_line_too(arguments, words, capsys, here):
+    before = everything_below(here)
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    text = complaint(err)
+    assert "--help'" in text
+    for word in words:
+        assert word in text
+    assert everything_below(here) == before
+
+
+def raises(error):
+    def fails(*_args, **_kwargs):
+        raise error
+
+    return fails
+
+
+def allocates(*_args, **_kwargs):
+    torch.empty(1 << 55)
+
+
+@pytest.mark.parametrize(
+    ("fails", "code", "words"),
+    [
+        (raises(RuntimeError("first\nsecond")), 1, "RuntimeError: first"),
+        (raises(AssertionError()), 1, "AssertionError"),
+        (raises(InputError("no [/red] good\nat \x1b all")), 3, r"no [/red] good\nat \x1b all"),
+        (raises(MemoryError()), 7, "not enough memory"),
+        (raises(torch.OutOfMemoryError("CUDA out of memory")), 7, "not enough memory"),
+        (allocates, 7, "not enough memory"),
+    ],
+    ids=["bug", "silent bug", "own", "memory", "cuda memory", "torch memory"],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_whatever_goes_wrong_is_one_line_and_a_code(fails, code, words, debug, monkeypatch, capsys):
+    monkeypatch.setattr(images, "read", fails)
+    arguments = ["denoise", "a.png", "-m", "m.safetensors"]
+    assert main([*arguments, "--debug"] if debug else arguments) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    traceback, _, rest = err.partition("smdae: error: ")
+    assert words in complaint("smdae: error: " + rest)
+    assert ("Traceback" in traceback) == debug
+
+
+def test_a_terminal_that_knows_no_unicode_is_told_in_escapes():
+    done = python("-m", "smdae", "denoise", "ü🎈.png", env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 3
+    assert r"\xfc\U0001f388.png" in complaint(done.stderr)
+
+
+def test_a_message_that_nobody_can_hear_stops_nothing(monkeypatch):
+    class Deaf:
+        encoding = "utf-8"
+
+        def write(self, text):
+            raise BrokenPipeError
+
+        flush = write
+
+    monkeypatch.setattr(sys, "stderr", Deaf())
+    console.note("hello")
+    assert main(["denoise", "missing.png"]) == 3
+
+
+# Signals
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+@pytest.mark.parametrize("moment", ["reading", "writing"])
+def test_a_signal_leaves_nothing_behind(number, code, word, moment, here, monkeypatch, capsys):
+    def sends(*_args, **_kwargs):
+        os.kill(os.getpid(), number)
+        time.sleep(1)
+
+    if moment == "reading":
+        monkeypatch.setattr(images, "read", sends)
+    else:
+        monkeypatch.setattr(writing.os, "fsync", sends)
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    before = everything_below(here)
+    assert main(["denoise", "a.png", "-m", "m.safetensors", "-o", "made/"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == f"smdae: {word}\n"
+    assert everything_below(here) == before
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_the_first_signal_asks_and_the_second_leaves_at_once(name, code):
+    script = (
+        "import os, signal, time; from smdae.cli.interrupts import stoppable\n"
+        "with stoppable('stopping') as stop:\n"
+        f"    os.kill(os.getpid(), signal.{name})\n"
+        f"    assert stop and stop.code == {code}\n"
+        "    print('still here', flush=True)\n"
+        f"    os.kill(os.getpid(), signal.{name})\n"
+        "    time.sleep(60)\n"
+    )
+    done = python("-c", script)
+    assert done.returncode == code
+    assert done.stdout == "still here\n"
+    assert done.stderr == "smdae: stopping\n"
+
+
+# Streams
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fit", "--help"]])
+def test_a_closed_pipe_ends_it_quietly(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = python("-m", "smdae", *arguments, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@needs_dev_full
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_a_full_disk_behind_stdout_is_an_output_error(arguments):
+    with open("/dev/full", "w") as full:
+        done = python("-m", "smdae", *arguments, stdout=full)
+    assert done.returncode == 4
+    assert complaint(done.stderr) == "smdae: error: cannot write to stdout: no space left"
