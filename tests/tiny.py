@@ -2,8 +2,11 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -88,6 +91,17 @@ def everything_below(folder: Path) -> dict[str, bytes | None]:
     return found
 
 
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Within, no file can grow beyond `size` bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def complaint(stderr: str) -> str:
     """The one line that says why a command stopped, with its hint; there must be nothing else."""
     lines = stderr.splitlines()
@@ -98,7 +112,9 @@ def complaint(stderr: str) -> str:
     return "\n".join(lines)
 
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+# Streams are buffered as they are for most users, whatever the tests run under.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+ENVIRONMENT |= {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
 
 
 def python(*arguments: str, **options: object) -> subprocess.CompletedProcess:

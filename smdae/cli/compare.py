@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smdae.cli import console
-from smdae.cli.interrupts import stoppable
 from smdae.cli.options import Device, Json, Overwrite, Paths, Seed
 from smdae.errors import BatchError, OutputError, UsageError
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+RESULTS, CURVES = "results.json", "curves.png"
 LEAST_PATCHES = 100
 # Of images, held out: more than in a fit, which lives on its data; here they are the judges.
 HOLD_OUT = 0.2
@@ -83,8 +83,7 @@ def command(
     with console.progress() as bar:
         reading = bar.add_task("reading", total=None)
         corpus = gather(paths, patch_size, watch=lambda done, of: bar.update(reading, completed=done, total=of))
-    files = ["results.json", "curves.png", *(f"filters-{name}.png" for name in names)]
-    _refuse(output, files, overwrite)
+    _refuse(output, [RESULTS, CURVES, *map(_filters, names)], overwrite)
     where = find(device)
 
     from smdae.memory import keep_freed_memory
@@ -96,10 +95,7 @@ def command(
         console.warn(f"{corpus.small} images skipped: smaller than the patch size")
     contest = Contest.of(corpus.images, white or corpus.white, settings, patches, where)
     _tell(contest)
-    found = _drive(contest, names)
-    if isinstance(found, int):
-        return found
-    return _report(contest, found, output, files, overwrite, json_)
+    return _report(contest, _drive(contest, names), output, json_)
 
 
 def _chosen(asked: list[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -114,14 +110,15 @@ def _refuse(folder: Path, files: list[str], overwrite: bool) -> None:
     """Refuse a folder that holds something, unless told otherwise, and files that could not be written."""
     from smdae.files.writing import refuse_existing
 
-    if folder.is_dir():
-        if not overwrite and any(folder.iterdir()):
-            raise OutputError(f"cannot write to '{folder}': the folder is not empty", "-y replaces the report in it")
-        for name in files:
-            refuse_existing(folder / name, overwrite=overwrite)
-    else:
-        # A file of this name would have to be replaced by a folder: not even -y does that.
+    if not folder.exists():
         refuse_existing(folder, overwrite=False)
+        return
+    if not folder.is_dir():
+        raise OutputError(f"cannot write to '{folder}': it is not a folder", "name another with -o")
+    for name in files:
+        refuse_existing(folder / name, overwrite=True)
+    if not overwrite and any(folder.iterdir()):
+        raise OutputError(f"cannot write to '{folder}': the folder is not empty", "-y replaces the report in it")
 
 
 def _tell(contest: "Contest") -> None:
@@ -135,46 +132,50 @@ def _tell(contest: "Contest") -> None:
         )
 
 
-def _drive(contest: "Contest", names: tuple[str, ...]) -> "Findings | int":
-    """Run the comparison with a bar; what was found, or the code of the signal that stopped it."""
+def _drive(contest: "Contest", names: tuple[str, ...]) -> "Findings":
+    """Run the comparison with a bar."""
     from rich.progress import TimeRemainingColumn
 
     from smdae.comparing import compare
 
-    with (
-        stoppable("stopping; nothing is written") as stop,
-        console.progress(TimeRemainingColumn()) as bar,
-    ):
+    with console.progress(TimeRemainingColumn()) as bar:
         task = bar.add_task("preparing", total=1.0)
         for found in compare(contest, names):
             bar.update(task, completed=found.share, description=found.stage)
-            if stop:
-                return stop.code
     return found
 
 
-def _report(
-    contest: "Contest", found: "Findings", folder: Path, files: list[str], overwrite: bool, json_: bool
-) -> int:
+def _report(contest: "Contest", found: "Findings", folder: Path, json_: bool) -> int:
     """Write the report and print the page."""
-    from smdae.comparing import plots, report
+    from smdae.comparing import plots
+    from smdae.comparing.page import page
+    from smdae.comparing.report import results
     from smdae.files.writing import write
 
-    record = report.results(contest, found)
-    contents = [(json.dumps(record, indent=1, allow_nan=False) + "\n").encode(), plots.curves(record)]
+    record = results(contest, found)
+    contents = {RESULTS: (json.dumps(record, indent=1, allow_nan=False) + "\n").encode(), CURVES: plots.curves(record)}
+    diverged = [course.objective for course in found.courses if course.outcome == "diverged"]
     for course in found.courses:
-        W = contest.origin.centre(course.model.W)
-        title = f"{course.objective}: filters, the largest of {len(W)}, each on its own scale"
-        contents.append(plots.filters(W, contest.settings.patch_size, title))
-    folder.mkdir(exist_ok=True)
-    for name, content in zip(files, contents, strict=True):
-        write(folder / name, content, overwrite=overwrite)
+        if course.outcome != "diverged":
+            W = contest.origin.centre(course.model.W)
+            title = f"{course.objective}: filters, the largest of {len(W)}, each on its own scale"
+            contents[_filters(course.objective)] = plots.filters(W, contest.settings.patch_size, title)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to '{folder}': {(error.strerror or 'refused').lower()}") from error
+    for name, content in contents.items():
+        # The folder was checked before the work; whatever has come to be there since is older than what we hold.
+        write(folder / name, content, overwrite=True)
     if json_:
         console.result(record)
     else:
-        print(report.page(record), flush=True)
-    console.note(f"the report is in '{folder}': {files[0]}, {files[1]} and the filters of each model")
-    diverged = [course.objective for course in found.courses if course.outcome == "diverged"]
+        print(page(record), flush=True)
+    console.note(f"the report is in '{folder}': {RESULTS}, {CURVES} and the filters of each model")
     if diverged:
         raise BatchError(f"{len(diverged)} of {len(found.courses)} fits diverged: {', '.join(diverged)}")
     return 0
+
+
+def _filters(name: str) -> str:
+    return f"filters-{name}.png"

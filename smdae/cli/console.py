@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["console", "failure", "note", "number", "progress", "result", "table", "warn"]
+__all__ = ["console", "failure", "note", "number", "progress", "result", "stream", "table", "warn"]
 
 
 def console() -> "Console":
@@ -59,6 +59,14 @@ def failure(error: SmdaeError) -> None:
 def result(value: Any) -> None:
     """One JSON object on a line of stdout."""
     print(json.dumps(value), flush=True)
+
+
+def stream(data: bytes) -> None:
+    """Bytes on stdout, all of them: where it is not buffered, a write may take but a part."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
+    sys.stdout.buffer.flush()
 
 
 def number(value: float, unit: str = "") -> str:

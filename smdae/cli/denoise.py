@@ -26,7 +26,7 @@ APART = 0.2  # how far sigma may be from the model's level without a word
 
 def command(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Noisy images; - is stdin.", show_default=False)
+        list[Path], typer.Argument(metavar="INPUT", help="Noisy images; - is stdin.", show_default=False)
     ],
     output: Annotated[
         str | None,
@@ -279,8 +279,7 @@ def _one(
     result = replace(picture, pixels=pixels)
     data = encode(result, kind)
     if target == STREAM:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        console.stream(data)
     else:
         write(target, data, overwrite=overwrite)
     figures: dict[str, float] = {}

@@ -47,7 +47,7 @@ def command(
     max_steps: Annotated[int | None, _setting("--max-steps", text="Steps. [default: 15000, but at most 110 s]")] = None,
     max_time: Annotated[str | None, _setting("--max-time", text="Time, such as 90s, 10m or 1h.")] = None,
     batch: Batch = None,
-    lr: Annotated[float | None, _setting("--lr", text="Peak of the learning rate. [default: 0.08]")] = None,
+    lr: Annotated[float | None, _setting("--lr", text="Peak of the learning rate. [default: 0.03]")] = None,
     seed: Seed = None,
     device: Device = "auto",
     white: Annotated[float | None, _setting("--white", text="The value of white in float images. [default: 1]")] = None,

@@ -12,7 +12,7 @@ __all__ = ["Batch", "Device", "Json", "Overwrite", "Paths", "Seed", "seconds"]
 
 Paths = Annotated[
     list[Path],
-    typer.Argument(metavar="PATH...", help="Folders, images, or .npy and .npz arrays.", show_default=False),
+    typer.Argument(metavar="PATH", help="Folders, images, or .npy and .npz arrays.", show_default=False),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace what is there.")]
 Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]

@@ -5,7 +5,8 @@ contestants    the fits
 evaluation     every model under every objective
 gradients      how parallel the objectives' gradients are, and how noisy
 comparison     these in turn
-report         the figures, and the page that a person reads
+report         the figures
+page           the figures as a person reads them
 plots          the pictures
 """
 

@@ -7,11 +7,11 @@
 A generator of what has been found so far. It shows nothing and writes nothing: whoever drives it does.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
 
 from smdae.comparing import contestants, evaluation, gradients
 from smdae.comparing.contest import Contest
@@ -132,9 +132,9 @@ def compare(contest: Contest, names: Sequence[str], draws: int = gradients.DRAWS
 
     sound = [course.objective for course in found.courses if course.denoises]
     end_of = next((name for name in END_OF if name in sound), None)
-    places: dict[str, nn.Module] = {"start": contest.origin} | ({"end": models[end_of]} if end_of else {})
+    places = {"start": contest.origin} | ({"end": models[end_of]} if end_of else {})
     found = replace(found, end_of=end_of, stage="gradients")
-    for done, batches in enumerate(gradients.gather(contest, names, places, draws)):
+    for done, batches in enumerate(gradients.gather(contest, names, places, draws)):  # noqa: B007  the last is all
         share = (before + measuring * min(1.0, (done + 1) / gradients.BATCHES)) / total
         yield replace(found, share=share)
     yield replace(
@@ -154,6 +154,6 @@ def _noise(
 ) -> Iterator[Noise]:
     for name in names:
         figures = {at: gradients.noise(torch.stack([*batches[at, name]]), draws, batch) for at in places}
-        unit = figures["start"][1]
+        unit = figures["start"][1] or math.nan  # nothing to learn, as of one flat colour: no unit either
         for at, (deviation, norm) in figures.items():
             yield Noise(at, name, deviation / unit, norm / unit)

@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.densities import Density, Parzen
-from smdae.fitting.examples import Batch, Examples, known_density
+from smdae.fitting.examples import Batch, Examples, among, known_density
 from smdae.fitting.patches import Patches, split
 from smdae.fitting.prepare import start
 from smdae.fitting.settings import Settings
@@ -122,16 +122,12 @@ class Contest:
     def examples(self, name: str, patches: Tensor | None = None) -> Examples:
         """What an objective is shown: of these patches, or of others, with shape (n, d)."""
         objective, data = OBJECTIVES[name], self.patches if patches is None else patches
-
-        def clean(n: int, generator: Generator | None) -> Tensor:
-            return data[torch.randint(len(data), (n,), generator=generator, device=data.device)]
-
         wants_target = "target_score" in objective.needs
         known = self.known if wants_target and objective.samples == "data" else None
         parzen = Parzen(data, self.sigma) if wants_target and objective.samples == "parzen" else None
         rounding = self.rounding if objective.samples == "data" and known is None else 0.0
         return Examples(
-            objective, clean, self.origin.centre, self.sigma, self.settings.strength, known, parzen, rounding
+            objective, among(data), self.origin.centre, self.sigma, self.settings.strength, known, parzen, rounding
         )
 
     def held_out_batch(self, name: str) -> Batch:

@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from smdae.comparing.contest import Contest
 from smdae.comparing.evaluation import evaluate, psnr
 from smdae.errors import DegenerateError, DivergedError
 from smdae.fitting.loop import learning_rate, step
 from smdae.fitting.state import State
+from smdae.models import EnergyModel
 
 __all__ = ["Course", "Point", "arrival", "fit", "marks"]
 
@@ -57,7 +58,7 @@ class Course:
     """
 
     objective: str
-    model: nn.Module
+    model: EnergyModel
     step: int = 0
     points: tuple[Point, ...] = ()
     outcome: Literal["done", "degenerated", "diverged"] | None = None
@@ -90,21 +91,24 @@ def fit(contest: Contest, name: str) -> Iterator[Course]:
     steps = int(settings.limits[0])
     scale = examples.objective.scale(contest.sigma, contest.dim)
     state = State.start(contest.model(), settings, contest.generator())
+    average: Any = state.average
     held_out = contest.held_out_batch(name)
 
     def judge(count: int, seconds: float) -> Point:
-        own = evaluate(contest, name, state.average, name, held_out).scaled
-        quality = None if examples.implicit else psnr(contest, state.average)
+        own = evaluate(contest, name, average, name, held_out).scaled
+        quality = None if examples.implicit else psnr(contest, average)
         if not all(math.isfinite(figure) for figure in (own, quality or 0.0)):
             raise DivergedError("the fit diverged: its held-out figures are no longer numbers", "try a lower --lr")
         return Point(count, seconds, own, quality)
 
-    course = Course(name, state.average, 0, (judge(0, 0.0),))
-    yield course
+    course = Course(name, average)
     judged = set(marks(steps))
     recent: list[Tensor] = []
-    seconds, begun = 0.0, time.perf_counter()
+    count, seconds = 0, 0.0
     try:
+        course = replace(course, points=(judge(0, 0.0),))
+        yield course
+        begun = time.perf_counter()
         for count in range(1, steps + 1):
             lr = learning_rate(count - 1, steps, settings.warmup, settings.lr)
             recent.append(step(state, examples.draw(settings.batch, state.generator), scale, examples, lr))

@@ -45,7 +45,7 @@ class Entry:
 def evaluate(contest: Contest, fitted_with: str, model: Any, judged_by: str, batch: Batch) -> Entry:
     """J on a batch."""
     objective = OBJECTIVES[judged_by]
-    losses = objective.loss(model, batch.x, **batch.needs).double()
+    losses = objective.loss(model, batch.x, **batch.needs).cpu().double()
     mean, error = losses.mean().item(), losses.std().item() / math.sqrt(len(losses))
     return Entry(fitted_with, judged_by, mean, error, mean * objective.scale(contest.sigma, contest.dim))
 

@@ -1,18 +1,20 @@
 """How parallel are the gradients of objectives that ought to be the same, and how noisy is each?
 
-In expectation over q_sigma(x, x~) the gradients in theta of `esm-parzen`, `ism-parzen`, `dsm` and `dae`/(2 sigma^4) are
-one vector at every theta, not at the minimum alone; so are those of `esm` and `ism` at samples of one density. Of finite
-draws only estimates can be had. All parameters' gradients are summed over K batches of m draws, the same x~ for all
-objectives. With a_k, b_k the gradients of batch k and a, b their means:
+In expectation over q_sigma(x, x~) the gradients in theta of `esm-parzen`, `ism-parzen`, `dsm` and `dae`/(2 sigma^4)
+are one vector at every theta, not at the minimum alone; so are those of `esm` and `ism` at samples of one density. Of
+finite draws only estimates can be had. All parameters' gradients are averaged over K batches of m draws, the same x~
+for all objectives. With a_k, b_k the gradients of batch k and a, b their means:
 
     cosine       <a, b> / (|a| |b|), each product taken between different batches, <a_k, b_l> with k != l: noise, which
                  turns the vectors by chance, then leaves it unbiased up to O(1/K), and it may pass 1 a little
     difference   |a - b| / |a|
     noise        what the difference would be if the expectations were equal: sqrt(tr Cov(a_k - b_k) / K) / |a|
     excess       (|a - b|^2 - tr Cov(a_k - b_k) / K) / |a|^2, its mean is 0 if the expectations are equal, else positive
+    rounding     what the difference may be for lack of digits: 16 epsilon |a_k| / |a|
 
 Standard errors are the jackknife's over the K batches: sqrt((K - 1)/K sum_k (T_k - mean T)^2), T_k without batch k. All
-of it depends on the K x K inner products of the batches only.
+of it depends on the K x K inner products of the batches only. Where expectations are equal, cosine and excess have no
+part linear in the noise, and the jackknife then errs on the safe side: it states up to sqrt(2) too much.
 
 The noise of the mini-batch gradient tells why one objective needs more steps than another of the same minimum: averaged
 to the same noise, twice the noise takes four times the draws.
@@ -27,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from smdae.comparing.contest import Contest
-from smdae.fitting.examples import Batch
+from smdae.fitting.examples import Batch, among
 from smdae.objectives import OBJECTIVES
 
 __all__ = ["BATCHES", "DRAWS", "EQUIVALENT", "Parallel", "gather", "noise", "pairs", "parallel"]
@@ -53,6 +55,7 @@ class Parallel:
     noise: float
     excess: float
     excess_error: float
+    rounding: float
 
 
 def _without_each(products: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,9 +99,11 @@ def parallel(first: Tensor, second: Tensor) -> Parallel:
     others = _statistics(*(_without_each(g) for g in grams))  # (3, K)
     error = ((K - 1) / K * (others - others.mean(1, keepdim=True)).square().sum(1)).sqrt()
     mean, between = _with_all(grams[3])
-    spread = ((mean - between).clamp(min=0) / _with_all(grams[0])[0]).sqrt().item()
+    size = _with_all(grams[0])[0]
+    spread = ((mean - between).clamp(min=0) / size).sqrt().item()
+    rounding = 16 * torch.finfo(first.dtype).eps * (grams[0].diagonal().mean() / size).sqrt().item()
     (cosine, difference, excess), errors = value.tolist(), error.tolist()
-    return Parallel(cosine, errors[0], difference, errors[1], spread, excess, errors[2])
+    return Parallel(cosine, errors[0], difference, errors[1], spread, excess, errors[2], rounding)
 
 
 def noise(gradients: Tensor, draws: int, batch: int) -> tuple[float, float]:
@@ -150,7 +155,7 @@ def gather(
     found: dict[tuple[str, str], list[Tensor]] = {}
     for k in range(batches):
         chance = contest.generator(DRAWN + k)
-        clean = contest.patches[torch.randint(len(contest.patches), (draws,), generator=chance, device=contest.device)]
+        clean = among(contest.patches)(draws, chance)
         noise_seed = DRAWN + batches + k
         for name, source in examples.items():
             # Equal seeds make equal noise, whatever the objective does with it.
@@ -169,4 +174,4 @@ def _gradient(contest: Contest, model: nn.Module, name: str, batch: Batch) -> Te
     """The gradient of the mean of a scaled objective in all parameters, with shape (parameters,)."""
     objective = OBJECTIVES[name]
     loss = objective.loss(model, batch.x, **batch.needs).mean() * objective.scale(contest.sigma, contest.dim)
-    return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(model.parameters()))])
+    return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(model.parameters()))]).cpu()

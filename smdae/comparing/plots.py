@@ -1,8 +1,8 @@
 """Pictures of a comparison: the curves, and the filters of each model.
 
 The filters are the rows of W, on which the energy is built: what a model has found worth keeping in a noisy patch.
-Colours are those of Okabe and Ito, which all eyes tell apart; lines differ in pattern and mark as well. Figures are made
-without pyplot, so that no global state is touched and no screen is needed.
+Colours are those of Okabe and Ito, which all eyes tell apart; lines differ in pattern and mark as well. Figures are
+made without pyplot, so that no global state is touched and no screen is needed.
 """
 
 import io
@@ -28,14 +28,14 @@ BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
     "#D55E00",
     "#CC79A7",
 )
-# Objectives that ought to end alike lie on top of each other: the first is broad and the others have gaps.
+# Objectives that ought to end alike lie on top of each other: one is broad, the others narrow or with gaps.
 STYLES: dict[str, dict[str, Any]] = {
     "esm-parzen": {"color": SKY, "linewidth": 6, "linestyle": "-", "marker": ""},
+    "ism": {"color": PURPLE, "linewidth": 6, "linestyle": "-", "marker": ""},
     "dsm": {"color": BLUE, "linewidth": 2.2, "linestyle": "-", "marker": ""},
     "dae": {"color": ORANGE, "linewidth": 2.2, "linestyle": (0, (3, 3)), "marker": "o"},
     "ism-parzen": {"color": RED, "linewidth": 1.5, "linestyle": "-", "marker": "x"},
     "esm": {"color": GREEN, "linewidth": 1.5, "linestyle": (0, (6, 2)), "marker": "s"},
-    "ism": {"color": PURPLE, "linewidth": 1.5, "linestyle": (0, (1, 1.5)), "marker": "^"},
     "ism-reg": {"color": BLACK, "linewidth": 1.2, "linestyle": (0, (4, 1.5, 1, 1.5)), "marker": "v"},
 }
 OTHER: dict[str, Any] = {"color": "#777777", "linewidth": 1.2, "linestyle": ":", "marker": "."}
@@ -77,17 +77,17 @@ def curves(record: dict[str, Any]) -> bytes:
     _frame(by_step, "Denoising, by steps", "steps", "held-out PSNR, dB")
     _frame(by_second, "Denoising, by time", "seconds", "held-out PSNR, dB")
     _frame(by_objective, "Each under its own objective", "steps", "gain in J since the start, \u00d7 2\u03c3\u00b2/d")
-    names = [c["objective"] for c in record["contestants"]]
-    for c in sorted(record["contestants"], key=lambda c: _order(c["objective"])):
+    drawn = [c for c in record["contestants"] if len(c["curve"]) > 1]
+    for c in sorted(drawn, key=lambda c: _order(c["objective"])):
         style = {"markersize": 5, **STYLES.get(c["objective"], OTHER)}
         start, *points = c["curve"]
         steps, seconds = [p["step"] for p in points], [p["seconds"] for p in points]
-        if points and points[-1]["psnr"] is not None:
+        if points[-1]["psnr"] is not None:
             quality = [p["psnr"] for p in points]
             by_step.plot(steps, quality, **style)
             by_second.plot(seconds, quality, **style)
         by_objective.plot(steps, [start["objective"] - p["objective"] for p in points], label=c["objective"], **style)
-        if c["outcome"] != "done" and points:
+        if c["outcome"] != "done":
             by_objective.annotate(c["outcome"], (steps[-1], start["objective"] - points[-1]["objective"]))
     linear = record["baselines"]["wiener"]
     finals = [c["psnr"] for c in record["contestants"] if c["psnr"] is not None]
@@ -104,12 +104,12 @@ def curves(record: dict[str, Any]) -> bytes:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     handles, labels = by_objective.get_legend_handles_labels()
-    order = [labels.index(name) for name in names]
+    order = [labels.index(c["objective"]) for c in drawn]
     figure.legend(
         [handles[i] for i in order],
         [labels[i] for i in order],
         loc="outside lower center",
-        ncols=len(names),
+        ncols=max(1, len(drawn)),
         frameon=False,
         handlelength=4,
     )

@@ -22,7 +22,7 @@ from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.objectives import Objective
 
-__all__ = ["Batch", "Examples", "known_density"]
+__all__ = ["Batch", "Examples", "among", "known_density"]
 
 RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fall for ever
 TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
@@ -56,13 +56,22 @@ def paired_noise(like: Tensor, generator: Generator | None) -> Tensor:
     return torch.cat([noise, -noise[: len(like) - half]])
 
 
+def among(patches: Tensor) -> Callable[[int, Generator | None], Tensor]:
+    """Draws n of the patches given, each as likely as any, with shape (n, d)."""
+
+    def draw(n: int, generator: Generator | None = None) -> Tensor:
+        return patches[torch.randint(len(patches), (n,), generator=generator, device=patches.device)]
+
+    return draw
+
+
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Draws batches for one objective.
 
     Attributes:
         objective: A row of OBJECTIVES.
-        clean: Draws n clean patches, (n, d), with the generator given.
+        clean: Draws n clean patches, (n, d), with the generator given; of q_sigma's own, if there is one.
         centre: Takes out the means that the model does not see; the identity for other models.
         sigma: Level of the noise, white being 1.
         strength: lambda of `ism-reg`.
@@ -94,22 +103,23 @@ class Examples:
         centre = getattr(model, "centre", lambda x: x)
         wants_target = "target_score" in objective.needs
         density = parzen = None
+        clean: Callable[[int, Generator | None], Tensor] = patches.draw
         if wants_target and objective.samples == "data":
             x = centre(patches.draw(TARGET_EXAMPLES, generator))
             density = known_density(x, settings, sigma, generator)
         if wants_target and objective.samples == "parzen":
             parzen = Parzen(centre(patches.draw(settings.parzen_patches, generator)), sigma)
+            clean = among(parzen.patches)
         rounded = objective.samples == "data" and density is None and not patches.flat.is_floating_point()
         rounding = 1 / patches.white if rounded else 0.0
-        return cls(objective, patches.draw, centre, sigma, settings.strength, density, parzen, rounding)
+        return cls(objective, clean, centre, sigma, settings.strength, density, parzen, rounding)
 
     def draw(self, n: int, generator: Generator | None = None) -> Batch:
         """n examples."""
-        source = self.density or self.parzen
-        if source is None:
+        if self.density is None:
             return self.around(self.clean(n, generator), generator)
-        x = self.centre(source.sample(n, generator))
-        return Batch(x, {"target_score": source.score(x)})
+        x = self.centre(self.density.sample(n, generator))
+        return Batch(x, {"target_score": self.density.score(x)})
 
     @property
     def implicit(self) -> bool:

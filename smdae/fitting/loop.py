@@ -24,7 +24,7 @@ from smdae.fitting.validation import Validation
 
 __all__ = ["Report", "run", "step"]
 
-TIMED_SECONDS = 1.5  # how long steps are timed before a time limit becomes a number of steps
+TIMED_SHARE = 0.04  # of a time limit, for which steps are timed before it becomes a number of steps
 UNTIMED_STEPS = 10  # the first ones are slower than the rest
 REPORT_SECONDS = 0.25
 
@@ -127,7 +127,7 @@ def run(
         if record["steps"] is None:
             if timed_from is None and record["step"] >= UNTIMED_STEPS:
                 timed_from = record["step"], now
-            elif timed_from is not None and now - timed_from[1] > min(TIMED_SECONDS, most_seconds / 10):
+            elif timed_from is not None and now - timed_from[1] > TIMED_SHARE * most_seconds:
                 pace = (now - timed_from[1]) / (record["step"] - timed_from[0])
                 left = most_seconds - record["seconds"] - validation_seconds * (settings.validations + 1)
                 record["steps"] = int(min(record["step"] + max(left, 0) / pace + 1, most_steps))

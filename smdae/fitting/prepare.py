@@ -158,13 +158,7 @@ def fit(
         DivergedError: The fit ran away.
     """
     images = [np.asarray(image) for image in patches]
-    if not images or any(image.ndim not in (2, 3) for image in images):
-        raise InputError("patches are images with shape (H, W) or (H, W, C)")
-    kinds = {image.dtype for image in images}
-    if len(kinds) != 1:
-        raise InputError(f"images of one fit have one dtype, not {', '.join(sorted(map(str, kinds)))}")
-    dtype = kinds.pop()
-    white = float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
+    dtype, white = _unit(images)
     level = sigma if dtype.kind == "u" else 255 * sigma
     options = {"patch_size": min(12, *(min(image.shape[:2]) for image in images)), **settings}
     chosen = check({"objective": objective, "model": model, "sigma": level, **options})
@@ -175,3 +169,29 @@ def fit(
     for _ in prepared.run():
         pass
     return prepared.fitted()
+
+
+def _unit(images: Sequence[np.ndarray]) -> tuple[np.dtype, float]:
+    """The images' common dtype and its value of white.
+
+    Raises:
+        InputError: They are not all images of one dtype and of 1 or 3 channels, or hold NaN or infinity.
+    """
+    if not images:
+        raise InputError("there are no images to fit on")
+    if any(image.ndim not in (2, 3) or 0 in image.shape for image in images):
+        raise InputError("patches are images with shape (H, W) or (H, W, 3)")
+    for kinds, what in (
+        ({str(image.dtype) for image in images}, "dtype"),
+        ({str(image.shape[2] if image.ndim == 3 else 1) for image in images}, "number of channels"),
+    ):
+        if len(kinds) > 1:
+            raise InputError(f"images of one fit have one {what}, not {' and '.join(sorted(kinds))}")
+    if images[0].ndim == 3 and images[0].shape[2] not in (1, 3):
+        raise InputError(f"images have 1 or 3 channels, not {images[0].shape[2]}")
+    dtype = images[0].dtype
+    if dtype not in (np.uint8, np.uint16) and dtype.kind != "f":
+        raise InputError(f"images are uint8, uint16 or float, not {dtype}")
+    if not all(np.isfinite(image).all() for image in images):
+        raise InputError("the images hold values that are not numbers (NaN or infinity)")
+    return dtype, float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0

@@ -29,7 +29,7 @@ class Settings(BaseModel):
     parzen_patches: int = Field(20_000, ge=1)  # patches that make up q_sigma for `esm-parzen`
 
     batch: int = Field(512, ge=1, le=1_000_000)  # examples a step
-    lr: Positive = 0.08  # peak of the learning rate
+    lr: Positive = 0.03  # peak of the learning rate
     warmup: int = Field(100, ge=0)  # steps until it is reached; a cosine leads down to 0
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     clip: Positive = 1.0  # largest norm of a gradient

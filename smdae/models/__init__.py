@@ -15,7 +15,10 @@ __all__ = ["MODELS", "EnergyModel", "Patchwise"]
 
 
 def _energy(channels: int, size: int, **settings: Any) -> Patchwise:
-    return Patchwise(EnergyModel(**settings), channels, size)
+    model = EnergyModel(**settings)
+    if model.dim != channels * size**2:
+        raise ValueError(f"an energy over {model.dim} numbers is none of {channels} x {size} x {size} patches")
+    return Patchwise(model, channels, size)
 
 
 # Name of a model: what builds it from the numbers that its file holds.

@@ -243,7 +243,6 @@ def test_a_description_that_the_weights_do_not_bear_out_is_refused(saved, change
     refused(saved(settings(**changes)))
 
 
-@pytest.mark.xfail(strict=True, reason="the builder of the energy does not compare dim with channels and size")
 @pytest.mark.parametrize("changes", [{"channels": 4}, {"channels": 0}, {"size": 5}, {"size": 10**9}])
 def test_a_gray_model_that_says_it_has_other_patches_is_refused(saved, changes):
     refused(saved(settings(**changes)))

@@ -1,0 +1,120 @@
+"""What contestants have in common, and what their courses tell."""
+
+import numpy as np
+import pytest
+import torch
+
+from smdae.comparing import applicable, compare
+from smdae.comparing.contest import Contest
+from smdae.comparing.contestants import Course, Point, arrival, fit, marks
+from smdae.comparing.page import page
+from smdae.comparing.report import results
+from smdae.fitting.settings import check
+from tests.tiny import SETTINGS, gray
+
+
+def contest(images=None, patches=300, **settings) -> Contest:
+    images = [gray(seed=seed) for seed in range(3)] if images is None else images
+    return Contest.of(images, 255.0, check({**SETTINGS, "hold_out": 0.2, **settings}), patches)
+
+
+def course(name="dsm", **settings) -> Course:
+    *_, last = fit(contest(**settings), name)
+    return last
+
+
+def weights(model) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_noisy_patches_are_the_same_for_all():
+    common = contest()
+    centre = common.origin.centre
+    drawn = {
+        name: common.examples(name).draw(32, common.generator(9)).x for name in ("esm-parzen", "ism-parzen", "dsm")
+    }
+    held = {name: common.held_out_batch(name).x for name in ("esm-parzen", "ism-parzen", "dsm", "dae")}
+    for shown in (drawn, held):
+        for x in shown.values():
+            torch.testing.assert_close(centre(x), centre(shown["dsm"]))
+
+
+def test_densities_are_made_of_the_same_patches():
+    common = contest()
+    assert common.patches.shape == (300, 16)
+    assert torch.equal(common.examples("esm-parzen").parzen.patches, common.patches)
+    assert torch.allclose(common.patches.mean(1), torch.zeros(300), atol=1e-6)
+
+
+def test_fits_start_alike_and_leave_the_start_as_it_was():
+    common = contest()
+    before = weights(common.origin)
+    for name in applicable():
+        first = next(iter(fit(common, name)))
+        assert torch.equal(weights(first.model), before)
+        assert first.points[0].step == 0
+        for _ in fit(common, name):
+            pass
+    assert torch.equal(weights(common.origin), before)
+
+
+def test_dsm_and_dae_are_one_fit():
+    a, b = course("dsm", max_steps=40), course("dae", max_steps=40)
+    torch.testing.assert_close(weights(a.model), weights(b.model), rtol=1e-3, atol=1e-4)
+
+
+def test_a_course_is_repeatable_but_for_its_time():
+    a, b = course("ism-parzen", max_steps=20), course("ism-parzen", max_steps=20)
+    assert [(p.step, p.objective, p.psnr) for p in a.points] == [(p.step, p.objective, p.psnr) for p in b.points]
+    assert [p.step for p in a.points] == [0, *marks(20)]
+    assert [p.seconds for p in a.points] == sorted(p.seconds for p in a.points)
+
+
+def test_equivalent_objectives_land_together():
+    common = contest(max_steps=300, batch=64, lr=0.02)
+    ends = {}
+    for name in ("esm-parzen", "ism-parzen", "dsm"):
+        *_, last = fit(common, name)
+        ends[name] = last.points[-1].psnr
+    assert max(ends.values()) - min(ends.values()) < 0.3, ends
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 60, 3000])
+def test_marks_end_at_the_last_step(steps):
+    found = marks(steps)
+    assert found == sorted(set(found))
+    assert (found[0] >= 1, found[-1]) == (True, steps)
+    assert len(found) <= 15
+
+
+def made(name, *quality, outcome="done") -> Course:
+    points = tuple(Point(10 * i, float(i), 0.0, q) for i, q in enumerate(quality))
+    return Course(name, None, 10 * len(quality), points, outcome)
+
+
+def test_arrival_is_the_first_point_within_reach_of_the_best_end():
+    good, slow, never = made("a", 20, 24.8, 25), made("b", 20, 24.6, 24.9), made("c", 20, 21, 22)
+    clean, gone = made("d", None, None), made("e", 20, 26, outcome="diverged")
+    courses = (good, slow, never, clean, gone)
+    assert [getattr(arrival(c, courses), "step", None) for c in courses] == [10, 20, None, None, None]
+
+
+def test_implicit_score_matching_degenerates_on_flat_images_and_says_so():
+    found = course("ism", images=[np.full((30, 30), 90, np.uint8)] * 3)
+    assert found.outcome == "degenerated"
+    assert "floor" in found.reason
+
+
+def test_a_fit_that_runs_away_is_told_from_one_that_degenerates():
+    found = course("dsm", lr=1e38)
+    assert found.outcome == "diverged"
+    assert not found.denoises
+
+
+@pytest.mark.parametrize("shape", [(24, 6), (5, 5)])
+def test_one_image_will_do(shape):
+    common = contest(images=[gray(*shape)], patches=100)
+    assert common.images == ((1, 1) if shape[0] > 20 else (1, 0))
+    *_, found = compare(common, ("dsm",), draws=32)
+    text = page(results(common, found))
+    assert ("none held out" in text) == (common.images[1] == 0)

@@ -1,0 +1,143 @@
+"""How parallel gradients are: the statistics against brute force and chance, and what they say of the objectives."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Generator
+
+from smdae.comparing.contest import Contest
+from smdae.comparing.gradients import gather, noise, pairs, parallel
+from smdae.fitting.settings import check
+from smdae.objectives import OBJECTIVES, denoising, explicit
+from tests.tiny import SETTINGS, gray
+
+NAMES = tuple(OBJECTIVES)
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def contest() -> Contest:
+    """A contest whose every figure is float64."""
+    made = Contest.of([gray(seed=seed) for seed in range(3)], 255.0, check(SETTINGS), 300)
+    return dataclasses.replace(
+        made, origin=made.origin.double(), patches=made.patches.double(), held_out=made.held_out.double()
+    )
+
+
+@pytest.fixture(scope="module")
+def gathered(contest):
+    *_, batches = gather(contest, NAMES, {"start": contest.origin}, draws=512)
+    return {label: torch.stack([*rows]) for (_, label), rows in batches.items()}
+
+
+def test_statistics_are_those_of_their_definition():
+    a, b = 1 + normal(6, 9), 1 + normal(6, 9, seed=1)
+
+    def by_hand(a, b):
+        def between(x, y):
+            return torch.stack([x[k] @ y[m] for k in range(len(x)) for m in range(len(x)) if k != m]).mean()
+
+        d, square = a - b, a.mean(0).square().sum()
+        trace = (d - d.mean(0)).square().sum() / (len(d) - 1)
+        cosine = between(a, b) / (between(a, a) * between(b, b)).sqrt()
+        difference = d.mean(0).norm() / a.mean(0).norm()
+        excess = (d.mean(0).square().sum() - trace / len(d)) / square
+        return torch.stack([cosine, difference, excess]), (trace / len(d) / square).sqrt()
+
+    found = parallel(a, b)
+    expected, chance = by_hand(a, b)
+    assert [found.cosine, found.difference, found.excess] == pytest.approx(expected.tolist(), rel=1e-9)
+    assert found.noise == pytest.approx(chance.item(), rel=1e-9)
+
+    rest = [[m for m in range(6) if m != k] for k in range(6)]
+    left_out = torch.stack([by_hand(a[r], b[r])[0] for r in rest])
+    jackknife = (5 / 6 * (left_out - left_out.mean(0)).square().sum(0)).sqrt()
+    assert [found.cosine_error, found.difference_error, found.excess_error] == pytest.approx(
+        jackknife.tolist(), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.5], ids=["equal", "turned"])
+def test_stated_errors_are_the_spread_over_repetitions(turn):
+    first = normal(40)
+    second = first + turn * normal(40, seed=1)
+    runs = [
+        parallel(first + normal(24, 40, seed=2 * run + 2), second + normal(24, 40, seed=2 * run + 3))
+        for run in range(300)
+    ]
+    for figure in ("cosine", "difference", "excess"):
+        values = torch.tensor([getattr(run, figure) for run in runs])
+        stated = torch.tensor([getattr(run, f"{figure}_error") for run in runs])
+        # Up to sqrt(2) too large where the two are equal, and 300 repetitions are uncertain by a few per cent.
+        assert 0.85 < stated.square().mean().sqrt() / values.std() < 1.55, figure
+    cosines = torch.tensor([run.cosine for run in runs])
+    truth = torch.nn.functional.cosine_similarity(first, second, dim=0)
+    assert abs(cosines.mean() - truth) < 4 * cosines.std() / math.sqrt(300)
+    excess = torch.tensor([run.excess for run in runs])
+    if turn == 0:
+        assert abs(excess.mean()) < 4 * excess.std() / math.sqrt(300)
+    else:
+        assert excess.mean() > 5 * excess.std() / math.sqrt(300)
+
+
+def test_noise_has_the_spread_of_a_batch():
+    truth = normal(50)
+    batches = truth + 0.5 * normal(2000, 50, seed=1)
+    deviation, norm = noise(batches, draws=64, batch=16)
+    assert deviation == pytest.approx(0.5 * math.sqrt(50 * 64 / 16), rel=0.02)
+    assert norm == pytest.approx(truth.norm().item(), rel=0.02)
+
+
+def test_equivalent_gradients_agree_within_their_errors_and_the_control_does_not(gathered):
+    seen = 0
+    for first, second, equivalent in pairs(NAMES):
+        found = parallel(gathered[first], gathered[second])
+        seen += 1
+        if not equivalent:
+            assert found.excess > 10 * found.excess_error
+            assert found.cosine < 1 - 10 * found.cosine_error
+        elif second == "dae" and first == "dsm":
+            assert found.difference < found.rounding < 1e-12
+        else:
+            assert abs(found.excess) < 4 * found.excess_error
+            assert abs(found.cosine - 1) < 4 * found.cosine_error + 1e-5
+            assert found.difference < 1.5 * found.noise
+    assert seen == 6
+
+
+def test_implicit_gradients_are_noisier_than_explicit_ones(gathered):
+    figures = {name: noise(gathered[name], 512, 64)[0] for name in ("esm-parzen", "dsm", "ism-parzen")}
+    assert figures["esm-parzen"] < figures["dsm"] < figures["ism-parzen"]
+
+
+def test_dsm_over_all_the_patches_a_noisy_one_may_come_from_is_esm(contest):
+    """sum_i p(i | x~) grad J_DSM(x~, x_i) = grad J_ESM(x~), to the last digit."""
+    model, patches, sigma = contest.model(), contest.patches, contest.sigma
+    noisy = patches[:1] + sigma * contest.origin.centre(normal(1, contest.dim))
+    weights = (-(noisy - patches).square().sum(1) / (2 * sigma**2)).softmax(0)
+    over_all = (weights * denoising(model, noisy.expand_as(patches), patches, sigma)).sum()
+    target = contest.examples("esm-parzen").parzen.score(noisy)
+    parameters = list(model.parameters())
+    left = torch.autograd.grad(over_all, parameters)
+    right = torch.autograd.grad(explicit(model, noisy, target).sum(), parameters)
+    for a, b in zip(left, right, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9 * b.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("dsm",), []),
+        (("ism-parzen", "dsm"), [("ism-parzen", "dsm", True)]),
+        (("dsm", "dae"), [("dsm", "dae", True)]),
+        (("ism", "dsm"), [("dsm", "ism", False)]),
+        (("esm", "ism"), [("esm", "ism at q", True)]),
+    ],
+)
+def test_pairs_are_of_what_is_there(names, expected):
+    assert pairs(names) == expected
