@@ -52,7 +52,7 @@ def memory(n: int, B: int) -> None:
         [sys.executable, "-c", MEMORY.format(n=n, B=B, d=D)], capture_output=True, text=True, check=True
     )
     print(
-        f"n = {n:9,}  B = {B:5}  score takes {float(run.stdout):6.0f} MB more; patches are {4 * n * D / 2**20:5.0f} MB, "
+        f"n = {n:9,}  B = {B:5}  score takes {float(run.stdout):6.0f} MB more; patches {4 * n * D / 2**20:5.0f} MB, "
         f"a B x n table would be {4 * B * n / 2**20:6.0f} MB"
     )
 

@@ -1,4 +1,4 @@
-"""Gauss-Hermite quadrature: expectations under Gaussians that are exact to rounding, to test identities without luck."""
+"""Gauss-Hermite quadrature: expectations under Gaussians exact to rounding, to test identities without luck."""
 
 import numpy as np
 import torch

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,15 +13,36 @@ import typer
 
 from smdae.cli import console
 from smdae.cli.options import Device, Json, Overwrite
-from smdae.errors import BatchError, InputError, ModelError, OutputError, SmdaeError, UsageError
+from smdae.cli.places import STREAM, check_target, folder_of, plan
+from smdae.errors import BatchError, InputError, ModelError, SmdaeError, UsageError
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
 __all__ = ["command"]
 
-STREAM = Path("-")
 APART = 0.2  # how far sigma may be from the model's level without a word
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How to denoise: level on the 0 to 255 scale or None for the model's, stepper, stride, white of floats."""
+
+    level: float | None
+    stepper: str
+    stride: int | None
+    white: float | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to denoise: where from, where to, in which format, the picture, and the clean one if given."""
+
+    source: Path
+    target: Path
+    kind: str
+    picture: "Picture"
+    clean: "Picture | None"
 
 
 def command(
@@ -65,8 +86,8 @@ def command(
 
     level = _level(sigma)
     check_name(device)
-    folder = _folder(output)
-    outputs = _plan(inputs, output, folder)
+    folder = folder_of(output)
+    outputs = plan(inputs, output, folder)
     made = folder if folder and not folder.exists() else None
     if white is not None and not 0 < white < math.inf:
         raise UsageError(f"--white {white} is not a positive number")
@@ -84,6 +105,7 @@ def command(
         if stepper not in STEPPERS:
             raise UsageError(f"unknown stepper '{stepper}'; there are {', '.join(STEPPERS)}")
 
+    manner = Manner(level, stepper, stride, white)
     failures: list[SmdaeError] = []
     loaded: dict[str, Any] = {}
     clean = None
@@ -93,7 +115,7 @@ def command(
                 picture = _read(source)
                 if reference is not None:
                     clean = _like(_read(reference), picture, reference)
-                kind = _check_target(target, picture, overwrite, made)
+                kind = check_target(target, picture, overwrite, made)
                 where = find(device)
                 chosen = _choose(model, picture)
                 if chosen not in loaded:
@@ -102,20 +124,12 @@ def command(
                         console.note(f"model '{chosen}'")
                 if made:
                     made.mkdir(exist_ok=True)
-                _one(
-                    picture,
-                    source,
-                    target,
-                    kind,
-                    loaded[chosen],
-                    level,
-                    stepper,
-                    stride,
-                    white,
-                    clean,
-                    overwrite,
-                    json_,
-                )
+                work = Work(source, target, kind, picture, clean)
+                record = _one(work, loaded[chosen], manner, overwrite)
+                if json_:
+                    console.result({k: v if _is_number(v) else None for k, v in record.items()})
+                elif clean is not None:
+                    console.note(_figures(record))
             except SmdaeError as error:
                 if len(inputs) == 1:
                     raise
@@ -145,38 +159,6 @@ def _level(text: str) -> float | None:
     return value
 
 
-def _folder(output: str | None) -> Path | None:
-    """The folder that results go to: one that is there, or one that is to be made as the slash at its end says."""
-    if output is None or output == str(STREAM):
-        return None
-    return Path(output) if os.path.isdir(output) or output.endswith(os.sep) else None
-
-
-def _plan(inputs: list[Path], output: str | None, folder: Path | None) -> list[Path]:
-    """Where each result goes."""
-    if inputs.count(STREAM) > 1:
-        raise UsageError("stdin can be read only once")
-    if len(inputs) > 1 and output is not None and not folder:
-        raise UsageError(
-            f"--output '{output}' is no folder to hold {len(inputs)} results", f"write -o {output}{os.sep}"
-        )
-    if folder and STREAM in inputs:
-        raise UsageError("a result from stdin needs a file name or - as its output")
-    if output is None:
-        targets = [i if i == STREAM else i.with_name(f"{i.stem}_denoised{i.suffix}") for i in inputs]
-    elif folder:
-        targets = [folder / i.name for i in inputs]
-    else:
-        targets = [Path(output)]
-    places = [os.path.realpath(target) for target in targets]
-    for i, (target, place) in enumerate(zip(targets, places, strict=True)):
-        if place in places[:i]:
-            raise UsageError(f"two results would both be '{target}'", "denoise them in two calls")
-        if target != STREAM and any(place == os.path.realpath(other) for other in inputs[:i] + inputs[i + 1 :]):
-            raise UsageError(f"'{target}' is an input and would be a result", "leave it out, or give another -o")
-    return targets
-
-
 def _read(source: Path) -> "Picture":
     from smdae.files.images import read
 
@@ -185,23 +167,6 @@ def _read(source: Path) -> "Picture":
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("nothing is piped into stdin", "pipe an image in, or name a file")
     return read(sys.stdin.buffer.read(), "stdin")
-
-
-def _check_target(target: Path, picture: "Picture", overwrite: bool, made: Path | None) -> str:
-    """The format of the result; refuses what cannot be written. The folder `made` need not be there yet."""
-    from smdae.files.images import SUFFIXES, refuse_format
-    from smdae.files.writing import refuse_existing
-
-    kind = picture.format
-    if target != STREAM:
-        refuse_existing(made if made and not made.exists() else target, overwrite=overwrite)
-        suffix = target.suffix.lower()
-        if suffix not in SUFFIXES:
-            raise OutputError(f"cannot write '{target}': unknown ending", f"endings are {', '.join(SUFFIXES)}")
-        if SUFFIXES[suffix] != kind:
-            kind = SUFFIXES[suffix]
-    refuse_format(picture, kind)
-    return kind
 
 
 def _like(reference: "Picture", picture: "Picture", path: Path) -> "Picture":
@@ -245,21 +210,8 @@ def _load(name: str) -> Any:
     return loaded
 
 
-def _one(
-    picture: "Picture",
-    source: Path,
-    target: Path,
-    kind: str,
-    model: Any,
-    level: float | None,
-    stepper: str,
-    stride: int | None,
-    white: float | None,
-    clean: "Picture | None",
-    overwrite: bool,
-    json_: bool,
-) -> None:
-    """Denoise one picture and write it."""
+def _one(work: Work, model: Any, manner: Manner, overwrite: bool) -> dict[str, Any]:
+    """Denoise one picture and write it; what --json says of it."""
     from smdae.denoising import denoise
     from smdae.denoising.quality import likeness
     from smdae.files.images import encode
@@ -268,38 +220,53 @@ def _one(
 
     keep_freed_memory()
     begun = time.perf_counter()
+    picture, clean = work.picture, work.clean
     own = 255 * model.level
-    sigma = own if level is None else level
+    sigma = own if manner.level is None else manner.level
     if abs(sigma / own - 1) > APART:
         console.warn(f"sigma {sigma:g} is more than 20 % from {own:g}, the level that the model was fitted at")
-    scale = (white or 1.0) if picture.pixels.dtype.kind == "f" else picture.white
-    unit = scale / 255 if picture.pixels.dtype.kind == "f" else 1.0
+    floats = picture.pixels.dtype.kind == "f"
+    white = manner.white or 1.0 if floats else picture.white
     device = next(model.parameters()).device
-    pixels = denoise(picture.pixels, model, sigma * unit, stepper=stepper, stride=stride, device=device, white=scale)
-    result = replace(picture, pixels=pixels)
-    data = encode(result, kind)
-    if target == STREAM:
+    pixels = denoise(
+        picture.pixels,
+        model,
+        sigma * white / 255 if floats else sigma,
+        stepper=manner.stepper,
+        stride=manner.stride,
+        device=device,
+        white=white,
+    )
+    data = encode(replace(picture, pixels=pixels), work.kind)
+    if work.target == STREAM:
         console.stream(data)
     else:
-        write(target, data, overwrite=overwrite)
-    figures: dict[str, float] = {}
+        write(work.target, data, overwrite=overwrite)
+    card = getattr(model, "card", {})
+    record = {
+        "input": str(work.source),
+        "output": str(work.target),
+        "sigma": sigma,
+        "model": {name: card.get(name) for name in ("model", "objective", "sigma")},
+        "device": str(device),
+        "seconds": round(time.perf_counter() - begun, 3),
+    }
     if clean is not None:
-        truth = clean.pixels, clean.white if clean.pixels.dtype.kind == "u" else white or 1.0
+        truth = clean.pixels, clean.white if clean.pixels.dtype.kind == "u" else manner.white or 1.0
         for name, array in (("", pixels), ("_noisy", picture.pixels)):
-            figures["psnr" + name], figures["ssim" + name] = likeness((array, scale), truth)
-    if json_:
-        card = getattr(model, "card", {})
-        record = {
-            "input": str(source),
-            "output": str(target),
-            "sigma": sigma,
-            "model": {name: card.get(name) for name in ("model", "objective", "sigma")},
-            "device": str(device),
-            "seconds": round(time.perf_counter() - begun, 3),
-        }
-        console.result(record | {name: value if math.isfinite(value) else None for name, value in figures.items()})
-    elif clean is not None:
-        console.note(
-            f"PSNR {figures['psnr']:.2f} dB (noisy {figures['psnr_noisy']:.2f}), "
-            f"SSIM {figures['ssim']:.4f} (noisy {figures['ssim_noisy']:.4f})"
-        )
+            for measure, value in zip(("psnr", "ssim"), likeness((array, white), truth), strict=True):
+                record[measure + name] = value
+    return record
+
+
+def _figures(record: dict[str, Any]) -> str:
+    """PSNR and SSIM in words."""
+    return (
+        f"PSNR {record['psnr']:.2f} dB (noisy {record['psnr_noisy']:.2f}), "
+        f"SSIM {record['ssim']:.4f} (noisy {record['ssim_noisy']:.4f})"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    """False for the infinities and nan, which JSON does not know."""
+    return not isinstance(value, float) or math.isfinite(value)

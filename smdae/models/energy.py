@@ -20,12 +20,12 @@ groups (colours), the mean of each of which has a flat prior: with P the project
 E(x) = E(Px). The formulas keep their form with W P for W, P c for c, P x for the linear x, and d - g for d; the score
 is still a gradient, and r hands the means through.
 
-**The start.** A unit is a step of height |W_j| across its own direction, and r is a sum of them. What a fit ends with is
-sparse: units that are off for nearly all patches and come on, well above the noise, for those with something to keep.
-Units placed in the middle of what they see (b = 0) start as a linear filter and take long to leave it; units beyond all
-that they see are dead. `initialise` lets each be on for one patch in twenty, b_j = -(95 % quantile of <W_j, x~>), with
-|W_j| = sigma, a step as high and as wide as the noise, in local and smooth directions, those that a linear filter would
-keep, and sets c to what makes r right on average.
+**The start.** A unit is a step of height |W_j| across its own direction, and r is a sum of them. What a fit ends with
+is sparse: units that are off for nearly all patches and come on, well above the noise, for those with much to keep.
+Units placed in the middle of what they see (b = 0) start as a linear filter and take long to leave it; units beyond
+all that they see are dead. `initialise` lets each be on for one patch in twenty, b_j = -(95 % quantile of <W_j, x~>),
+with |W_j| = sigma, a step as high and as wide as the noise, in local and smooth directions, those that a linear filter
+would keep, and sets c to what makes r right on average.
 """
 
 import math
