@@ -51,9 +51,11 @@ def paired_noise(like: Tensor, generator: Generator | None) -> Tensor:
 
     Each row is as normal as any, at half the price of the draws, and the errors of the two halves tend to cancel.
     """
-    half = -(-len(like) // 2)
-    noise = torch.randn(half, *like.shape[1:], generator=generator, dtype=like.dtype, device=like.device)
-    return torch.cat([noise, -noise[: len(like) - half]])
+    noise = torch.empty_like(like)
+    first, second = noise.tensor_split([-(-len(like) // 2)])
+    first.normal_(generator=generator)
+    torch.neg(first[: len(second)], out=second)
+    return noise
 
 
 def among(patches: Tensor) -> Callable[[int, Generator | None], Tensor]:

@@ -1,0 +1,98 @@
+"""What objectives are shown: noise, targets, dequantised data."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator
+
+from smdae.errors import DegenerateError, DivergedError
+from smdae.fitting import Settings, prepare
+from smdae.fitting.examples import paired_noise
+from smdae.objectives import OBJECTIVES
+
+
+def images(count: int = 3, side: int = 40) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    rows = np.add.outer(np.arange(side) / 4, np.arange(side) / 7)
+    return [
+        (128 + 60 * np.sin(rows + i) + 10 * rng.standard_normal((side, side))).astype(np.uint8) for i in range(count)
+    ]
+
+
+def examples(objective: str, **more):
+    settings = {"objective": objective, "patch_size": 4, "hidden": 8, "parzen_patches": 200, "max_steps": 2} | more
+    return prepare(images(), 255.0, Settings(**settings)).examples
+
+
+def test_noise_comes_in_pairs_of_opposite_sign_and_is_normal():
+    for n in (1, 2, 7, 100_000):
+        noise = paired_noise(torch.empty(n, 3), Generator().manual_seed(0))
+        half = -(-n // 2)
+        assert torch.equal(noise[half:], -noise[: n - half])
+    assert abs(noise.std().item() - 1) < 0.01
+    assert abs((noise**4).mean().item() - 3) < 0.1
+
+
+def test_pairs_differ_by_noise_at_the_level():
+    batch = examples("dsm").draw(50_000, Generator().manual_seed(0))
+    noise = batch.x - batch.needs["clean"]
+    assert noise.std().item() == pytest.approx(25 / 255, rel=0.01)
+    assert batch.needs["sigma"] == pytest.approx(25 / 255)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_gets_what_it_needs_and_no_more(name):
+    row = OBJECTIVES[name]
+    shown = examples(name)
+    batch = shown.draw(16, Generator().manual_seed(0))
+    assert set(batch.needs) == set(row.needs)
+    assert batch.x.shape == (16, 16)
+    held = shown.around(torch.rand(5, 16), Generator().manual_seed(0))
+    assert set(held.needs) == set(row.needs)
+
+
+def test_targets_are_the_scores_of_the_densities_that_x_comes_from():
+    parzen = examples("esm-parzen")
+    batch = parzen.draw(8, Generator().manual_seed(0))
+    torch.testing.assert_close(batch.needs["target_score"], parzen.parzen.score(batch.x))
+    known = examples("esm", target="gaussian")
+    batch = known.draw(8, Generator().manual_seed(0))
+    torch.testing.assert_close(batch.needs["target_score"], known.density.score(batch.x))
+    # Smoothed to the level, no direction is narrower than the noise, but for the free mean that is not there.
+    assert torch.linalg.eigvalsh(known.density.covariance).min() >= 0.99 * (25 / 255) ** 2
+
+
+def test_targets_have_no_free_mean():
+    for name in ("esm", "esm-parzen"):
+        target = examples(name).draw(64, Generator().manual_seed(0)).needs["target_score"]
+        assert target.mean(1).abs().max() < 1e-3 * target.abs().max()
+
+
+def test_rounded_data_are_dequantised_within_half_a_step():
+    shown = examples("ism")
+    clean = shown.clean(64, Generator().manual_seed(0))
+    moved = (shown.around(clean, Generator().manual_seed(1)).x - clean) * 255
+    assert moved.abs().max() <= 0.5 + 1e-4
+    assert moved.std().item() == pytest.approx(12**-0.5, rel=0.1)
+
+
+def test_float_data_are_left_as_they_are():
+    floats = [image.astype(np.float32) / 255 for image in images()]
+    shown = prepare(floats, 1.0, Settings(objective="ism", patch_size=4, hidden=8, max_steps=2)).examples
+    clean = shown.clean(8, Generator().manual_seed(0))
+    assert torch.equal(shown.around(clean, Generator().manual_seed(0)).x, clean)
+
+
+def test_implicit_fit_of_data_that_are_all_alike_degenerates_and_says_so():
+    flat = [np.full((40, 40), 128, np.uint8) + (np.arange(40) % 2).astype(np.uint8) for _ in range(3)]
+    settings = Settings(objective="ism", patch_size=4, hidden=8, max_steps=400, validations=1)
+    with pytest.raises(DegenerateError, match="within 5 % of its floor"):
+        list(prepare(flat, 255.0, settings).run())
+
+
+def test_objective_that_is_no_number_stops_the_fit():
+    prepared = prepare(images(), 255.0, Settings(patch_size=4, hidden=8, max_steps=50, validations=1))
+    with torch.no_grad():
+        prepared.state.model.W[0, 0] = float("nan")
+    with pytest.raises(DivergedError, match="no longer a number"):
+        list(prepared.run())
