@@ -1,4 +1,8 @@
-"""Fixtures that more than one test file uses."""
+"""What more than one test file uses. Tests run on one thread: tiny models gain nothing from more."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
