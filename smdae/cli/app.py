@@ -56,6 +56,9 @@ def _root(
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # Before torch is loaded: a thread that waits for the others spins this often, then sleeps. By default it spins for
+    # milliseconds, and two programs that share the cores stand in each other's way, up to fifty times slower.
+    os.environ.setdefault("GOMP_SPINCOUNT", "4000")
     debug = "--debug" in arguments
     try:
         with terminable():
