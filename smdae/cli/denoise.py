@@ -83,6 +83,7 @@ def command(
     cat noisy.png | smdae denoise - -o - > clean.png
     """
     from smdae.device import check_name, find
+    from smdae.memory import keep_freed_memory
 
     level = _level(sigma)
     check_name(device)
@@ -105,6 +106,7 @@ def command(
         if stepper not in STEPPERS:
             raise UsageError(f"unknown stepper '{stepper}'; there are {', '.join(STEPPERS)}")
 
+    keep_freed_memory()
     manner = Manner(level, stepper, stride, white)
     failures: list[SmdaeError] = []
     loaded: dict[str, Any] = {}
@@ -216,9 +218,7 @@ def _one(work: Work, model: Any, manner: Manner, overwrite: bool) -> dict[str, A
     from smdae.denoising.quality import likeness
     from smdae.files.images import encode
     from smdae.files.writing import write
-    from smdae.memory import keep_freed_memory
 
-    keep_freed_memory()
     begun = time.perf_counter()
     picture, clean = work.picture, work.clean
     own = 255 * model.level
