@@ -37,12 +37,11 @@ def products() -> None:
 def steps(objective: str) -> Callable[[], None]:
     """Steps of a fit by that objective."""
     prepared = prepare(CORPUS.images, CORPUS.white, Settings(objective=objective, hidden=H, batch=B))
-    scale = prepared.examples.objective.scale(prepared.sigma, D)
 
     def run() -> None:
         for _ in range(STEPS):
             batch = prepared.examples.draw(B, prepared.state.generator)
-            step(prepared.state, batch, scale, prepared.examples, 1e-3)
+            step(prepared.state, batch, prepared.examples, 1e-3)
 
     return run
 

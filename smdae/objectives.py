@@ -129,15 +129,17 @@ def denoising(model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor) -
     return explicit(model, noisy, kernel_score(noisy, clean, sigma), sigma)
 
 
-def autoencoding(model: Any, noisy: Tensor, clean: Tensor) -> Tensor:
-    """|r(x~) - x|^2, with shape (B,), r the model's reconstruction at its own level.
+def autoencoding(model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+    """|r(x~) - x|^2, with shape (B,), r the model's reconstruction.
 
     Args:
         model: A score model with `reconstruct`.
         noisy: x~, with shape (B, ...).
         clean: x, with the shape of noisy.
+        sigma: Level at which to take the model, a float or (B,); None for its own.
     """
-    return _sum((model.reconstruct(noisy) - clean).square())
+    level = {} if sigma is None else {"sigma": sigma}
+    return _sum((model.reconstruct(noisy, **level) - clean).square())
 
 
 @dataclass(frozen=True)
@@ -160,8 +162,11 @@ class Objective:
     requires: tuple[str, ...] = ("score",)
     squares: bool = False
 
-    def scale(self, sigma: float, dim: int) -> float:
-        """What J is multiplied by in a fit, so that each objective is squared error per dimension over sigma^2."""
+    def scale(self, sigma: float | Tensor, dim: int) -> Any:
+        """What J is multiplied by in a fit, so that each objective is squared error per dimension over sigma^2.
+
+        A float, or (B,) like sigma.
+        """
         return 1 / (dim * sigma**2) if self.squares else 2 * sigma**2 / dim
 
 
@@ -169,8 +174,8 @@ OBJECTIVES: dict[str, Objective] = {
     "esm": Objective(explicit, "data", ("target_score",), "J_ESMq"),
     "ism": Objective(implicit, "data", (), "J_ISMq"),
     "ism-reg": Objective(regularised, "data", ("strength",), "J_ISMreg"),
-    "esm-parzen": Objective(explicit, "parzen", ("target_score",), "J_ESMq_sigma"),
-    "ism-parzen": Objective(implicit, "parzen", (), "J_ISMq_sigma"),
+    "esm-parzen": Objective(explicit, "parzen", ("target_score", "sigma"), "J_ESMq_sigma"),
+    "ism-parzen": Objective(implicit, "parzen", ("sigma",), "J_ISMq_sigma"),
     "dsm": Objective(denoising, "pairs", ("clean", "sigma"), "J_DSMq_sigma"),
-    "dae": Objective(autoencoding, "pairs", ("clean",), "J_DAE_sigma", ("score", "reconstruct"), squares=True),
+    "dae": Objective(autoencoding, "pairs", ("clean", "sigma"), "J_DAE_sigma", ("score", "reconstruct"), squares=True),
 }

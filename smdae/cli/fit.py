@@ -9,7 +9,7 @@ import typer
 
 from smdae.cli import console
 from smdae.cli.interrupts import stoppable
-from smdae.cli.options import Batch, Device, Json, Overwrite, Paths, Seed, seconds
+from smdae.cli.options import Batch, Device, Json, Overwrite, Paths, Seed, levels, seconds
 from smdae.errors import DivergedError, InputError, ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -34,11 +34,13 @@ def command(
         str | None,
         _setting("--objective", text="dsm, dae, esm, ism, ism-reg, esm-parzen or ism-parzen. [default: dsm]"),
     ] = None,
-    model: Annotated[str | None, _setting("--model", text="The model. [default: energy]")] = None,
+    model: Annotated[str | None, _setting("--model", text="energy or unet. [default: energy]")] = None,
     sigma: Annotated[
-        float | None, _setting("--sigma", "-s", text="Level of the noise, white being 255. [default: 25]")
+        str | None,
+        _setting("--sigma", "-s", text="Level of the noise, white being 255, or many: 5-55. [default: 25, unet 1-60]"),
     ] = None,
     patch_size: Annotated[int | None, _setting("--patch-size", text="Side of a patch. [default: 12]")] = None,
+    size: Annotated[str | None, _setting("--size", text="Of the unet: small or medium. [default: small]")] = None,
     hidden: Annotated[int | None, _setting("--hidden", text="Units of the energy. [default: 512]")] = None,
     color: Annotated[bool, typer.Option("--color", help="Fit on colours rather than on luma.")] = False,
     target: Annotated[
@@ -71,8 +73,9 @@ def command(
     given = {
         "objective": objective,
         "model": model,
-        "sigma": sigma,
+        "sigma": None if sigma is None else levels(sigma),
         "patch_size": patch_size,
+        "size": size,
         "hidden": hidden,
         "color": color or None,
         "target": target,
@@ -99,7 +102,7 @@ def command(
         reading = bar.add_task("reading", total=None)
         corpus = gather(
             paths,
-            settings.patch_size,
+            max(settings.patch_size, *settings.growth, 0),
             color=settings.color,
             white=white or 1.0,
             watch=lambda done, of: bar.update(reading, completed=done, total=of),
@@ -124,8 +127,8 @@ def command(
         state_file.unlink(missing_ok=True)
     for text in prepared.notes:
         console.note(text)
-    wiener = prepared.psnr(prepared.wiener())
-    before = prepared.psnr(prepared.state.average) if not resume else None
+    wiener = prepared.crops.psnr(prepared.wiener())
+    before = prepared.crops.psnr(prepared.lift(prepared.state.average)) if not resume else None
     try:
         code = _drive(prepared, metrics_file, state_file)
         card = _card(prepared, corpus, wiener)
@@ -231,7 +234,7 @@ def _card(prepared: "Prepared", corpus: "Corpus", wiener: float) -> dict[str, An
     image_model = prepared.fitted()
     return {
         "model": state.settings.model,
-        "settings": {"channels": patches.channels, "size": patches.size, **image_model.patch.settings()},
+        "settings": image_model.settings(),
         "objective": state.settings.objective,
         "score_of": "the clean density" if prepared.examples.implicit else "the density at level sigma",
         "sigma": state.settings.sigma,
@@ -240,9 +243,12 @@ def _card(prepared: "Prepared", corpus: "Corpus", wiener: float) -> dict[str, An
         "images": len(patches),
         "held_out_images": len(prepared.held_out),
         "held_out_psnr": {
-            "noisy": prepared.psnr(),
+            "noisy": prepared.crops.psnr(),
             "wiener": wiener,
-            "model": prepared.psnr(image_model.patch),
+            "model": prepared.crops.psnr(image_model),
+        },
+        "held_out_psnr_at": {
+            f"{255 * level:g}": prepared.crops.psnr(image_model, level) for level in state.settings.judged_levels
         },
         "steps": state.record["step"],
         "seconds": round(state.record["seconds"], 1),
@@ -263,7 +269,9 @@ def _save(prepared: "Prepared", output: Path, card: dict[str, Any]) -> None:
 def _report(prepared: "Prepared", card: dict[str, Any], output: Path, before: float | None) -> None:
     figures = card["held_out_psnr"]
     record = prepared.state.record
-    rows = [("objective", f"{card['objective']}, sigma {card['sigma']:g}, {card['images']} images")]
+    low, high = prepared.state.settings.levels
+    level = f"{255 * high:g}" if low == high else f"{255 * low:g} to {255 * high:g}"
+    rows = [("objective", f"{card['objective']}, sigma {level}, {card['images']} images")]
     if prepared.examples.implicit:
         rows.append(("held-out J", f"{-record['before']:.5g} before, {-record['best']:.5g} after"))
     else:

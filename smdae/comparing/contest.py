@@ -22,10 +22,9 @@ from torch import Generator, Tensor
 from smdae.densities import Density, Parzen
 from smdae.fitting.examples import Batch, Examples, among, known_density
 from smdae.fitting.patches import Patches, split
-from smdae.fitting.prepare import start
 from smdae.fitting.settings import Settings
 from smdae.fitting.validation import Crops
-from smdae.models import EnergyModel, Patchwise
+from smdae.models import MODELS, EnergyModel, Patchwise
 from smdae.models.wiener import Wiener
 from smdae.objectives import OBJECTIVES
 
@@ -79,14 +78,14 @@ class Contest:
         held = Patches.pack(rest or first, settings.patch_size, white).to(device)
         generator = Generator(device).manual_seed(settings.seed)
         drawn = source.draw(patches, generator)
-        model = start(drawn, source.channels, settings, generator).requires_grad_(False)
+        model = MODELS[settings.model].start(drawn, source.channels, settings, generator).requires_grad_(False)
         judges = Generator(device).manual_seed(settings.seed + JUDGES)
         return cls(
             settings,
             model,
             model.centre(drawn),
             model.centre(held.draw(HELD_OUT, judges)),
-            Crops.of(held, settings.sigma / 255, judges),
+            Crops.of(held, settings.judged_levels, judges),
             (len(first), len(rest)),
             source.places,
             0.0 if source.flat.is_floating_point() else 1 / white,
@@ -95,7 +94,7 @@ class Contest:
     @property
     def sigma(self) -> float:
         """Level of the noise, white being 1."""
-        return self.settings.sigma / 255
+        return self.settings.levels[1]
 
     @property
     def device(self) -> torch.device:
@@ -127,7 +126,7 @@ class Contest:
         parzen = Parzen(data, self.sigma) if wants_target and objective.samples == "parzen" else None
         rounding = self.rounding if objective.samples == "data" and known is None else 0.0
         return Examples(
-            objective, among(data), self.origin.centre, self.sigma, self.settings.strength, known, parzen, rounding
+            objective, (among(data),), self.origin.centre, self.settings.levels, self.settings.strength, known, parzen, rounding
         )
 
     def held_out_batch(self, name: str) -> Batch:

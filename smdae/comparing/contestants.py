@@ -89,7 +89,6 @@ def fit(contest: Contest, name: str) -> Iterator[Course]:
     """
     settings, examples = contest.settings, contest.examples(name)
     steps = int(settings.limits[0])
-    scale = examples.objective.scale(contest.sigma, contest.dim)
     state = State.start(contest.model(), settings, contest.generator())
     average: Any = state.average
     held_out = contest.held_out_batch(name)
@@ -111,7 +110,7 @@ def fit(contest: Contest, name: str) -> Iterator[Course]:
         begun = time.perf_counter()
         for count in range(1, steps + 1):
             lr = learning_rate(count - 1, steps, settings.warmup, settings.lr)
-            recent.append(step(state, examples.draw(settings.batch, state.generator), scale, examples, lr))
+            recent.append(step(state, examples.draw(settings.batch, state.generator), examples, lr))
             if count not in judged and time.perf_counter() - begun < REPORT_SECONDS:
                 continue
             examples.refuse_degenerate(torch.stack(recent).mean().item(), state.model)

@@ -60,4 +60,4 @@ def matrix(contest: Contest, models: Mapping[str, Any]) -> Iterator[Entry]:
 
 def psnr(contest: Contest, model: Any) -> float:
     """PSNR in dB of the held-out crops after one Tweedie step."""
-    return by_denoising(contest.crops, contest.lift, contest.sigma)(model).value
+    return by_denoising(contest.crops, contest.lift)(model).value

@@ -133,7 +133,7 @@ def build(card: dict[str, Any], data: bytes, name: str) -> Any:
     try:
         # On the meta device nothing is allocated: a description of absurd size is found out by its weights.
         with torch.device("meta"):
-            model = MODELS[card["model"]](**card["settings"])
+            model = MODELS[card["model"]].build(**card["settings"])
         shapes = {key: tuple(t.shape) for key, t in model.state_dict().items()}
     except (TypeError, ValueError, OverflowError, RuntimeError, ZeroDivisionError) as error:
         raise bad("its description makes no sense") from error

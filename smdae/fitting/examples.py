@@ -4,13 +4,17 @@
     parzen   x~ = x + sigma eps, and for `esm-parzen` the score of q_sigma there
     pairs    x~ and the x that it came from
 
+Networks see images (n, C, P, P) rather than flat patches, each at a level of its own, drawn evenly from a range, and
+those of a part of a batch clipped to [0, 1] after the noise, as stored pictures are. Over many levels the loss is
+weighted by 2 sigma^3 / d, squared error over sigma, so that no level drowns the others.
+
 Where the model has free means, the densities whose score is a target are those of patches without their means: all that
 the model sees, and a better estimate, as patches that differ in brightness alone then count as one.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,22 +22,47 @@ from torch import Generator, Tensor
 
 from smdae.densities import Density, Gaussian, GaussianMixture, Parzen
 from smdae.errors import DegenerateError, DivergedError
+from smdae.fitting.colours import recoloured
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
+from smdae.models import MODELS
 from smdae.objectives import Objective
 
 __all__ = ["Batch", "Examples", "among", "known_density"]
+
+Draw = Callable[[int, Generator | None], Tensor]  # of n flat patches, with shape (n, d)
 
 RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fall for ever
 TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
 
 
+def grown(patches: Patches, side: int) -> Draw:
+    """Draws patches of another side, (n, C side^2), so many that they have as many pixels as n of the first side."""
+    larger = replace(patches, size=side)
+    share = (patches.size / side) ** 2
+    return lambda n, generator=None: larger.draw(max(1, round(n * share)), generator)
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Examples x, with shape (B, d), and the loss's further arguments by name."""
+    """What one step is shown.
+
+    Attributes:
+        x: Examples, with shape (B, d) or (B, C, P, P).
+        needs: The loss's further arguments by name.
+        scale: What J is multiplied by before it is averaged, a float or (B,).
+        white: What each example was clipped to, with shape (B,), 0 for none; None if none was.
+    """
 
     x: Tensor
     needs: dict[str, Any]
+    scale: float | Tensor = 1.0
+    white: Tensor | None = None
+
+    def losses(self, objective: Objective, model: Any) -> Tensor:
+        """J of each example, with shape (B,)."""
+        told = model if self.white is None else model.clipped(self.white)
+        return objective.loss(told, self.x, **self.needs)
 
 
 def known_density(x: Tensor, settings: Settings, sigma: float, generator: Generator) -> Density:
@@ -58,7 +87,7 @@ def paired_noise(like: Tensor, generator: Generator | None) -> Tensor:
     return noise
 
 
-def among(patches: Tensor) -> Callable[[int, Generator | None], Tensor]:
+def among(patches: Tensor) -> Draw:
     """Draws n of the patches given, each as likely as any, with shape (n, d)."""
 
     def draw(n: int, generator: Generator | None = None) -> Tensor:
@@ -73,23 +102,30 @@ class Examples:
 
     Attributes:
         objective: A row of OBJECTIVES.
-        clean: Draws n clean patches, (n, d), with the generator given; of q_sigma's own, if there is one.
+        clean: Draws n clean patches, (n, d), with the generator given; of q_sigma's own, if there is one. Where there are
+            several, they follow each other in equal parts of a fit.
         centre: Takes out the means that the model does not see; the identity for other models.
-        sigma: Level of the noise, white being 1.
+        levels: The lowest and the highest level of the noise, white being 1.
         strength: lambda of `ism-reg`.
         density: What `esm` draws from, or None.
         parzen: q_sigma for `esm-parzen`, or None.
         rounding: Width of the uniform noise added to clean data that was rounded, 0 for none.
+        clipped: The part of the examples that is clipped to [0, 1].
+        recoloured: The part of the examples whose colours are changed.
+        channels: C, if the model wants images; None if it wants flat patches.
     """
 
     objective: Objective
-    clean: Callable[[int, Generator | None], Tensor]
+    clean: tuple[Draw, ...]
     centre: Callable[[Tensor], Tensor]
-    sigma: float
+    levels: tuple[float, float]
     strength: float = 0.0
     density: Density | None = None
     parzen: Parzen | None = None
     rounding: float = 0.0
+    clipped: float = 0.0
+    recoloured: float = 0.0
+    channels: int | None = None
 
     @classmethod
     def of(
@@ -97,7 +133,6 @@ class Examples:
         patches: Patches,
         objective: Objective,
         model: Any,
-        sigma: float,
         settings: Settings,
         generator: Generator,
     ) -> "Examples":
@@ -105,23 +140,61 @@ class Examples:
         centre = getattr(model, "centre", lambda x: x)
         wants_target = "target_score" in objective.needs
         density = parzen = None
-        clean: Callable[[int, Generator | None], Tensor] = patches.draw
+        clean = (patches.draw, *(grown(patches, side) for side in settings.growth))
+        sigma = settings.levels[1]
         if wants_target and objective.samples == "data":
             x = centre(patches.draw(TARGET_EXAMPLES, generator))
             density = known_density(x, settings, sigma, generator)
         if wants_target and objective.samples == "parzen":
             parzen = Parzen(centre(patches.draw(settings.parzen_patches, generator)), sigma)
-            clean = among(parzen.patches)
+            clean = (among(parzen.patches),)
         rounded = objective.samples == "data" and density is None and not patches.flat.is_floating_point()
         rounding = 1 / patches.white if rounded else 0.0
-        return cls(objective, clean, centre, sigma, settings.strength, density, parzen, rounding)
+        channels = None if MODELS[settings.model].of_patches else patches.channels
+        return cls(
+            objective,
+            clean,
+            centre,
+            settings.levels,
+            settings.strength,
+            density,
+            parzen,
+            rounding,
+            settings.clipped,
+            settings.recoloured,
+            channels,
+        )
 
-    def draw(self, n: int, generator: Generator | None = None) -> Batch:
-        """n examples."""
+    @property
+    def sigma(self) -> float:
+        """The highest level of the noise, white being 1."""
+        return self.levels[1]
+
+    def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0) -> Batch:
+        """n examples, or fewer if they have grown; `progress` is the part of the fit that is done, from 0 to 1."""
         if self.density is None:
-            return self.around(self.clean(n, generator), generator)
+            stage = min(int(progress * len(self.clean)), len(self.clean) - 1)
+            clean = self.clean[stage](n, generator)
+            if self.recoloured:
+                clean = recoloured(clean, self.recoloured, generator)
+            return self.around(clean, generator)
         x = self.centre(self.density.sample(n, generator))
-        return Batch(x, {"target_score": self.density.score(x)})
+        needs = {"target_score": self._shaped(self.density.score(x))}
+        return Batch(self._shaped(x), needs, self.objective.scale(self.sigma, x.shape[1]))
+
+    def _shaped(self, flat: Tensor) -> Tensor:
+        """Flat patches, (n, d), as the model wants them."""
+        if self.channels is None:
+            return flat
+        side = math.isqrt(flat.shape[1] // self.channels)
+        return flat.view(len(flat), self.channels, side, side)
+
+    def _draw_levels(self, n: int, like: Tensor, generator: Generator | None) -> float | Tensor:
+        """The level of each of n examples: one number for all, or (n,)."""
+        low, high = self.levels
+        if low == high:
+            return high
+        return low + (high - low) * torch.rand(n, generator=generator, dtype=like.dtype, device=like.device)
 
     @property
     def implicit(self) -> bool:
@@ -151,16 +224,24 @@ class Examples:
         """The examples that belong to given clean patches, (n, d)."""
         if self.density is not None or self.parzen is not None:
             clean = self.centre(clean)
-        x = clean
+        x, white = clean, None
+        sigma = self._draw_levels(len(clean), clean, generator)
         if self.objective.samples != "data":
-            x = torch.add(clean, paired_noise(clean, generator), alpha=self.sigma)
+            noise = paired_noise(clean, generator)
+            x = torch.addcmul(clean, noise, sigma[:, None]) if isinstance(sigma, Tensor) else clean + sigma * noise
         elif self.rounding:
             uniform = torch.rand(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
             x = torch.add(clean, uniform - 0.5, alpha=self.rounding)
-        offered = {"clean": clean, "sigma": self.sigma, "strength": self.strength}
+        if self.clipped:
+            white = (torch.rand(len(x), generator=generator, device=x.device) < self.clipped).to(x.dtype)
+            x = torch.where(white[:, None] > 0, x.clamp(0, 1), x)
+        scale = self.objective.scale(sigma, clean.shape[1])
+        if isinstance(scale, Tensor):
+            scale = scale * (sigma / self.sigma)
+        offered = {"clean": self._shaped(clean), "sigma": sigma, "strength": self.strength}
         needs = {name: offered[name] for name in self.objective.needs if name in offered}
         source = self.density or self.parzen
         if source is not None:
             x = self.centre(x)
-            needs["target_score"] = source.score(x)
-        return Batch(x, needs)
+            needs["target_score"] = self._shaped(source.score(x))
+        return Batch(self._shaped(x), needs, scale, white)

@@ -1,6 +1,6 @@
 """The fit: descend the mean of an objective, one batch a step.
 
-    theta <- AdamW(theta, grad mean_B J(theta) * scale),    average <- ema average + (1 - ema) theta
+    theta <- optimiser(theta, grad mean_B J(theta) * scale),    average <- ema average + (1 - ema) theta
 
 The learning rate rises over `warmup` steps and falls as a cosine to 0 at the last one. The schedule counts steps: a
 time limit is turned into a number of steps once, after some timed ones, and that number is kept.
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from smdae.errors import DivergedError
+from smdae.fitting.precision import products_in
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.state import State
 from smdae.fitting.validation import Validation
@@ -66,27 +67,29 @@ def clip_gradients(parameters: list[Tensor], largest: float) -> None:
     torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
 
 
-def step(state: State, batch: Batch, objective_scale: float, examples: Examples, lr: float) -> Tensor:
+def step(state: State, batch: Batch, examples: Examples, lr: float) -> Tensor:
     """One step on one batch; returns J, averaged over the batch, a tensor with shape ()."""
     settings, record = state.settings, state.record
     for group in state.optimiser.param_groups:
         group["lr"] = lr
-    loss = examples.objective.loss(state.model, batch.x, **batch.needs).mean()
+    with products_in(settings.precision, batch.x.device):
+        losses = batch.losses(examples.objective, state.model)
     for parameter in state.parameters:
         parameter.grad = None
-    (loss * objective_scale).backward()
+    (losses * batch.scale).mean().backward()
     clip_gradients(state.parameters, settings.clip)
-    state.optimiser.step()
+    with products_in(settings.precision, batch.x.device):
+        state.optimiser.step()
     # Young averages forget fast, so that the start does not linger in them.
     decay = min(settings.ema, (record["step"] + 1) / (record["step"] + 10))
     with torch.no_grad():
         torch._foreach_lerp_(state.averages, state.parameters, 1 - decay)
     record["step"] += 1
-    return loss.detach()
+    return losses.detach().mean()
 
 
 def run(
-    state: State, examples: Examples, validate: Callable[[torch.nn.Module], Validation], dim: int
+    state: State, examples: Examples, validate: Callable[[torch.nn.Module], Validation]
 ) -> Iterator[Report]:
     """Fit until the steps or the time are used up, or validation has not improved for `patience` times.
 
@@ -94,7 +97,6 @@ def run(
         state: Where to start; changed in place.
         examples: What to draw batches from.
         validate: Measures a model on held-out images.
-        dim: Numbers in an example, d.
 
     Yields:
         A report a few times a second, and at each validation.
@@ -103,7 +105,6 @@ def run(
         DivergedError: J or the validation is no longer a number, or J has fallen where no fitted score can be.
     """
     settings, record = state.settings, state.record
-    scale = examples.objective.scale(examples.sigma, dim)
     most_steps, most_seconds = settings.limits
     if record["steps"] is None and math.isinf(most_seconds):
         record["steps"] = int(most_steps)
@@ -115,12 +116,15 @@ def run(
         validation_seconds = time.perf_counter() - begun
     timed_from: tuple[int, float] | None = None
     recent: list[Tensor] = []
+    drawn = 0
     reported = time.perf_counter()
 
     while record["steps"] is None or record["step"] < record["steps"]:
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, settings.lr)
-        batch = examples.draw(settings.batch, state.generator)
-        recent.append(step(state, batch, scale, examples, lr))
+        progress = record["step"] / record["steps"] if record["steps"] else 0.0
+        batch = examples.draw(settings.batch, state.generator, progress)
+        recent.append(step(state, batch, examples, lr))
+        drawn += len(batch.x)
         now = time.perf_counter()
         record["seconds"] = now - begun
 
@@ -141,9 +145,9 @@ def run(
         if validation or now - reported > REPORT_SECONDS:
             mean = torch.stack(recent).mean().item()
             examples.refuse_degenerate(mean, state.model)
-            rate = settings.batch * len(recent) / (now - reported)
+            rate = drawn / (now - reported)
             yield Report(record["step"], record["steps"], record["seconds"], rate, lr, mean, validation)
-            recent, reported = [], time.perf_counter()
+            recent, drawn, reported = [], 0, time.perf_counter()
             if record["stale"] >= settings.patience:
                 return
 

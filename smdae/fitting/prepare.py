@@ -1,7 +1,8 @@
 """A fit from images to model: what the command line drives step by step, and what `smdae.fit` does in one call."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from smdae.fitting.patches import Patches, split
 from smdae.fitting.settings import Settings, check
 from smdae.fitting.state import State
 from smdae.fitting.validation import BATCH, Crops, Validation, by_denoising, by_objective
-from smdae.models import EnergyModel, Patchwise
-from smdae.models.wiener import Wiener
+from smdae.models import MODELS, Patchwise
+from smdae.models.wiener import Wiener, without_means
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["Prepared", "fit", "prepare", "start"]
+__all__ = ["Prepared", "fit", "prepare"]
 
 INITIAL_EXAMPLES = 20_000  # patches that the start and the Wiener filter are made from
+WIENER_SIZE = 12  # side of the Wiener filter's patches, at most
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,6 @@ class Prepared:
         patches: The images fitted on.
         held_out: The images held out; empty if there is but one small image.
         crops: Clean and noisy crops of the held-out images.
-        sigma: Level of the noise, white being 1.
         notes: What the user should know about this fit.
     """
 
@@ -45,44 +46,34 @@ class Prepared:
     patches: Patches
     held_out: Patches
     crops: Crops
-    sigma: float
     notes: tuple[str, ...]
 
     def run(self) -> Any:
         """The fit's reports, see `loop.run`."""
-        return loop.run(self.state, self.examples, self.validate, self.patches.dim)
+        return loop.run(self.state, self.examples, self.validate)
 
-    def lift(self, patch_model: Any) -> Patchwise:
-        """An image model of a model of these patches."""
-        return Patchwise(patch_model, self.patches.channels, self.patches.size)
+    def lift(self, model: Any) -> Any:
+        """The image model of what is fitted."""
+        return lift(model, self.patches, self.state.settings)
 
-    def fitted(self) -> Patchwise:
+    def fitted(self) -> Any:
         """The image model with the best weights so far, in eval mode."""
         state = self.state
         state.average.load_state_dict(state.best)
         return self.lift(state.average).eval()
 
-    @torch.no_grad()
-    def psnr(self, patch_model: Any | None = None) -> float:
-        """PSNR of the held-out crops in dB, after one Tweedie step of the model, or as they are."""
-        if patch_model is None:
-            return self.crops.psnr()
-        return by_denoising(self.crops, self.lift, self.sigma)(patch_model).value
-
-    def wiener(self) -> Wiener:
-        """The linear filter of the patches fitted on."""
+    def wiener(self) -> Patchwise:
+        """The linear filter of the images fitted on, for images."""
         generator = Generator(self.patches.flat.device).manual_seed(self.state.settings.seed)
-        centre = self.examples.centre
-        return Wiener(centre(self.patches.draw(INITIAL_EXAMPLES, generator)), self.sigma, centre)
+        patches = replace(self.patches, size=min(WIENER_SIZE, self.patches.size))
+        centre = partial(without_means, groups=patches.channels)
+        filter_ = Wiener(centre(patches.draw(INITIAL_EXAMPLES, generator)), self.examples.sigma, centre)
+        return Patchwise(filter_, patches.channels, patches.size)
 
 
-def start(clean: Tensor, channels: int, settings: Settings, generator: Generator) -> EnergyModel:
-    """The model before the first step, made from clean patches, white being 1, with shape (n, d)."""
-    sigma = settings.sigma / 255
-    model = EnergyModel(clean.shape[1], settings.hidden, sigma=1.0, level=sigma, free_means=channels).to(clean.device)
-    noisy = clean + sigma * torch.randn(clean.shape, generator=generator, device=clean.device)
-    model.initialise(clean, noisy, generator)
-    return model
+def lift(model: Any, patches: Patches, settings: Settings) -> Any:
+    """The image model of what is fitted to patches: itself, unless it is a model of patches."""
+    return Patchwise(model, patches.channels, patches.size) if MODELS[settings.model].of_patches else model
 
 
 def prepare(
@@ -106,17 +97,15 @@ def prepare(
     patches = Patches.pack(first, size, white).to(device)
     held_out = Patches.pack(rest or first, size, white).to(device)
     generator = Generator(device).manual_seed(settings.seed)
-    sigma = settings.sigma / 255
     objective = OBJECTIVES[settings.objective]
+    family = MODELS[settings.model]
 
-    model = start(patches.draw(INITIAL_EXAMPLES, generator), patches.channels, settings, generator)
-    examples = Examples.of(patches, objective, model, sigma, settings, generator)
+    seen = patches.draw(INITIAL_EXAMPLES if family.of_patches else 1, generator)
+    model = family.start(seen, patches.channels, settings, generator)
+    examples = Examples.of(patches, objective, model, settings, generator)
     # The same noise on the held-out images whatever the objective has drawn before.
-    crops = Crops.of(held_out, sigma, Generator(device).manual_seed(settings.seed + 1))
+    crops = Crops.of(held_out, settings.judged_levels, Generator(device).manual_seed(settings.seed + 1))
     state = State.start(model, settings, generator)
-
-    def lift(patch_model: Any) -> Patchwise:
-        return Patchwise(patch_model, patches.channels, size)
 
     notes = []
     if not rest:
@@ -126,10 +115,10 @@ def prepare(
         validate = by_objective(examples, held)
         notes.append("clean data hold no noise to remove: the model is a score of the clean density")
     else:
-        validate = by_denoising(crops, lift, sigma)
+        validate = by_denoising(crops, partial(lift, patches=patches, settings=settings))
     if examples.rounding:
         notes.append(f"8-bit data are dequantised: uniform noise of one {round(white)}th of white")
-    return Prepared(state, examples, validate, patches, held_out, crops, sigma, tuple(notes))
+    return Prepared(state, examples, validate, patches, held_out, crops, tuple(notes))
 
 
 def fit(
@@ -140,7 +129,7 @@ def fit(
     *,
     device: torch.device | str = "cpu",
     **settings: Any,
-) -> Patchwise:
+) -> Any:
     """Fit a score model to patches or images and return it in eval mode.
 
     Args:

@@ -1,4 +1,7 @@
-"""What a fit can be told, with its limits and defaults: one frozen record, checked when made."""
+"""What a fit can be told, with its limits and defaults: one frozen record, checked when made.
+
+The defaults here are those of the paper's energy; a family of models may have others, in its row of MODELS.
+"""
 
 import math
 from typing import Annotated, Any, Literal, Self
@@ -19,16 +22,23 @@ class Settings(BaseModel):
 
     objective: str = "dsm"  # a name of OBJECTIVES
     model: str = "energy"  # a name of MODELS
-    sigma: Positive = 25.0  # level of the noise
-    patch_size: int = Field(12, ge=2, le=64)  # side of a patch, P
+    sigma: Positive | tuple[Positive, Positive] = 25.0  # level of the noise, or the lowest and the highest of many
+    clipped: float = Field(0.0, ge=0, le=1)  # part of the examples whose noise black and white cut off; networks only
+    patch_size: int = Field(12, ge=2, le=256)  # side of a patch, P
+    growth: tuple[Annotated[int, Field(ge=2, le=1024)], ...] = ()  # sides after it, each for an equal part of the fit
     hidden: int = Field(512, ge=1, le=65536)  # units of the energy
+    size: str = "small"  # of the network, a name of SIZES
+    activation: Literal["relu", "silu"] = "relu"  # of the network
     color: bool = False  # fit on colours rather than on luma
+    recoloured: float = Field(0.0, ge=0, le=1)  # part of the examples whose colours are changed
     target: Literal["gaussian", "gmm"] = "gmm"  # the density that `esm` fits to the patches
     components: int = Field(10, ge=1, le=1000)  # Gaussians in that mixture
     strength: float = Field(1e-5, ge=0, allow_inf_nan=False)  # lambda of `ism-reg`, white being 1
     parzen_patches: int = Field(20_000, ge=1)  # patches that make up q_sigma for `esm-parzen`
 
-    batch: int = Field(512, ge=1, le=1_000_000)  # examples a step
+    batch: int = Field(512, ge=1, le=1_000_000)  # examples a step; fewer in proportion once they have grown
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"  # of products; auto: bfloat16 where it is faster
     lr: Positive = 0.03  # peak of the learning rate
     warmup: int = Field(100, ge=0)  # steps until it is reached; a cosine leads down to 0
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
@@ -44,12 +54,42 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _names(self) -> Self:
         from smdae.models import MODELS
+        from smdae.models.unet import SIZES
         from smdae.objectives import OBJECTIVES
 
         for kind, name, table in (("objective", self.objective, OBJECTIVES), ("model", self.model, MODELS)):
             if name not in table:
                 raise ValueError(f"unknown {kind} '{name}'; there are {', '.join(table)}")
+        if self.size not in SIZES:
+            raise ValueError(f"unknown size '{self.size}'; there are {', '.join(SIZES)}")
+        low, high = self.levels
+        if low > high:
+            raise ValueError(f"sigma: the lowest level comes first, not {self.sigma}")
+        if low < high:
+            if MODELS[self.model].of_patches:
+                raise ValueError(f"the model '{self.model}' is fitted at one sigma, not from {low} to {high}")
+            row = OBJECTIVES[self.objective]
+            if row.samples == "data" or "target_score" in row.needs:
+                raise ValueError(f"the objective '{self.objective}' is taken at one sigma, not at many")
+        if self.recoloured and not self.color:
+            raise ValueError("recoloured is for colours; add color")
+        if MODELS[self.model].of_patches and (self.clipped or self.growth):
+            raise ValueError(f"clipped and growth are for networks, not for the model '{self.model}'")
         return self
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The lowest and the highest level, white being 1."""
+        low, high = self.sigma if isinstance(self.sigma, tuple) else (self.sigma, self.sigma)
+        return low / 255, high / 255
+
+    @property
+    def judged_levels(self) -> tuple[float, ...]:
+        """The levels that a fit is validated at, white being 1: the field's usual ones in the range, else its middle."""
+        low, high = self.levels
+        if low == high:
+            return (low,)
+        return tuple(s / 255 for s in USUAL_LEVELS if low <= s / 255 <= high) or ((low + high) / 2,)
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -59,6 +99,7 @@ class Settings(BaseModel):
         return self.max_steps or math.inf, self.max_time or math.inf
 
 
+USUAL_LEVELS = (15, 25, 50)
 DEFAULT_STEPS = 15_000
 DEFAULT_SECONDS = 110.0
 
@@ -69,8 +110,12 @@ def check(values: dict[str, Any]) -> Settings:
     Raises:
         UsageError: A name is unknown or a value out of range; the message names it.
     """
+    from smdae.models import MODELS
+
+    name = values.get("model", "energy")
+    family = MODELS.get(name) if isinstance(name, str) else None
     try:
-        return Settings(**values)
+        return Settings(**{**(family.defaults if family else {}), **values})
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""

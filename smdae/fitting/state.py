@@ -16,6 +16,7 @@ from safetensors.torch import save as save_tensors
 from torch import Generator, Tensor, nn
 
 from smdae.errors import ModelError
+from smdae.fitting.optimisers import OPTIMISERS
 from smdae.fitting.settings import Settings
 
 __all__ = ["State"]
@@ -29,7 +30,7 @@ class State:
         settings: What was asked for.
         model: The model whose parameters descend.
         average: Its exponential moving average: the one that is validated and kept.
-        optimiser: AdamW over the model's parameters.
+        optimiser: What moves the model's parameters.
         generator: Source of every draw.
         best: The average's weights at the best validation so far.
         record: The numbers below, by name.
@@ -64,9 +65,7 @@ class State:
     @classmethod
     def start(cls, model: nn.Module, settings: Settings, generator: Generator) -> Self:
         """The state before the first step."""
-        optimiser = torch.optim.AdamW(
-            model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
-        )
+        optimiser = OPTIMISERS[settings.optimiser](model, settings.lr, settings.weight_decay)
         average = copy.deepcopy(model).requires_grad_(False)
         return cls(settings, model, average, optimiser, generator, _copy(average))
 

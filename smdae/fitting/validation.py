@@ -37,13 +37,13 @@ class Validation:
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Pairs of clean and noisy crops, each with shape (1, C, h, w), white being 1."""
+    """Clean and noisy crops, each with shape (1, C, h, w), white being 1, and the level of the noise."""
 
-    pairs: tuple[tuple[Tensor, Tensor], ...]
+    pairs: tuple[tuple[Tensor, Tensor, float], ...]
 
     @classmethod
-    def of(cls, held_out: Patches, sigma: float, generator: Generator) -> "Crops":
-        """Crops from the middle of up to 16 of the images, with noise at the level sigma."""
+    def of(cls, held_out: Patches, levels: Sequence[float], generator: Generator) -> "Crops":
+        """Crops from the middle of up to 16 of the images, with noise at each of the levels."""
         chosen = torch.linspace(0, len(held_out) - 1, min(CROPS, len(held_out))).round().long().tolist()
         pairs = []
         for i in chosen:
@@ -51,24 +51,24 @@ class Crops:
             top, left = (max(0, (side - CROP) // 2) for side in image.shape[1:])
             clean = image[None, :, top : top + CROP, left : left + CROP]
             noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-            pairs.append((clean, clean + sigma * noise))
+            pairs += [(clean, clean + sigma * noise, sigma) for sigma in levels]
         return cls(tuple(pairs))
 
-    def psnr(self, denoise: Callable[[Tensor], Tensor] = lambda noisy: noisy) -> float:
-        """Mean PSNR in dB of the crops after `denoise`, which maps (1, C, h, w) to itself."""
-        values: Sequence[float] = [psnr(denoise(noisy), clean, white=1.0) for clean, noisy in self.pairs]
+    @torch.no_grad()
+    def psnr(self, model: Any | None = None, level: float | None = None) -> float:
+        """Mean PSNR in dB of the crops, of one level or of all, after one Tweedie step of an image model or as they are."""
+        values = []
+        for clean, noisy, sigma in self.pairs:
+            if level in (None, sigma):
+                estimate = noisy if model is None else noisy + sigma**2 * model.score(noisy, sigma)
+                values.append(psnr(estimate, clean, white=1.0))
         return sum(values) / len(values)
 
 
-def by_denoising(crops: Crops, lift: Callable[[Any], Any], sigma: float) -> Callable[[Any], Validation]:
+def by_denoising(crops: Crops, lift: Callable[[Any], Any]) -> Callable[[Any], Validation]:
     """Validation by PSNR of one Tweedie step; `lift` makes an image model of the model that is fitted."""
 
-    @torch.no_grad()
-    def validate(model: Any) -> Validation:
-        image_model = lift(model)
-        return Validation(crops.psnr(lambda noisy: noisy + sigma**2 * image_model.score(noisy, sigma)), "PSNR")
-
-    return validate
+    return lambda model: Validation(crops.psnr(lift(model)), "PSNR")
 
 
 def by_objective(examples: Examples, batch: Batch) -> Callable[[Any], Validation]:
@@ -76,6 +76,6 @@ def by_objective(examples: Examples, batch: Batch) -> Callable[[Any], Validation
 
     @torch.no_grad()
     def validate(model: Any) -> Validation:
-        return Validation(-examples.objective.loss(model, batch.x, **batch.needs).mean().item(), "-J")
+        return Validation(-batch.losses(examples.objective, model).mean().item(), "-J")
 
     return validate

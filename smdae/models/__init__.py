@@ -1,17 +1,41 @@
-"""Score models psi(x; theta), and the one table of their names.
+"""Score models psi(x; theta), and the one table of their families.
 
 A score model has `score(x, sigma=None)`. What else it knows in closed form it offers by these names, and whoever needs
 it looks for them: `energy`, `reconstruct`, `divergence`, `score_and_divergence`, `score_and_diagonal`,
-`posterior_variance`. `level` is the noise that it was made for, `settings()` the arguments that build it again.
+`posterior_variance`. `level` is the noise that it was made for, or None if `levels` is a range of them; `settings()`
+the arguments that build it again. One with kinks, which derivatives of its divergence miss, says so by `kinked`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+import torch
+from torch import Generator, Tensor
 
 from smdae.models.energy import EnergyModel
 from smdae.models.patchwise import Patchwise
+from smdae.models.unet import SIZES, UNet
 
-__all__ = ["MODELS", "EnergyModel", "Patchwise"]
+__all__ = ["MODELS", "EnergyModel", "Family", "Patchwise", "UNet"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A row of the table.
+
+    Attributes:
+        build: Makes the image model from the numbers that its file holds.
+        start: Makes the model to be fitted, as start(clean, channels, settings, generator), clean being flat patches
+            with white 1 and shape (n, d).
+        of_patches: Whether what is fitted is a model of flat patches, which `Patchwise` lifts to images.
+        defaults: Settings whose default is another than in `Settings`.
+    """
+
+    build: Callable[..., Any]
+    start: Callable[[Tensor, int, Any, Generator], Any]
+    of_patches: bool
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _energy(channels: int, size: int, **settings: Any) -> Patchwise:
@@ -21,5 +45,33 @@ def _energy(channels: int, size: int, **settings: Any) -> Patchwise:
     return Patchwise(model, channels, size)
 
 
-# Name of a model: what builds it from the numbers that its file holds.
-MODELS: dict[str, Callable[..., Any]] = {"energy": _energy}
+def _start_energy(clean: Tensor, channels: int, settings: Any, generator: Generator) -> EnergyModel:
+    sigma = settings.levels[1]
+    model = EnergyModel(clean.shape[1], settings.hidden, sigma=1.0, level=sigma, free_means=channels).to(clean.device)
+    noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+    model.initialise(clean, clean + sigma * noise, generator)
+    return model
+
+
+def _start_unet(clean: Tensor, channels: int, settings: Any, generator: Generator) -> UNet:
+    shape = vars(SIZES[settings.size])
+    model = UNet(channels, **shape, levels=settings.levels, activation=settings.activation).to(clean.device)
+    model.initialise(generator)
+    return model
+
+
+# What suits a network better than an energy: the rate is that of kernels under Muon, a batch is one of images.
+_NETWORK = {
+    "sigma": (1.0, 60.0),
+    "patch_size": 64,
+    "batch": 16,
+    "lr": 0.02,
+    "ema": 0.999,
+    "optimiser": "muon",
+    "precision": "auto",
+}
+
+MODELS: dict[str, Family] = {
+    "energy": Family(_energy, _start_energy, of_patches=True),
+    "unet": Family(UNet, _start_unet, of_patches=False, defaults=_NETWORK),
+}

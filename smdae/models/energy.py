@@ -35,6 +35,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from smdae.models.wiener import without_means
+
 __all__ = ["EnergyModel"]
 
 ON = 0.05  # part of the patches that a unit is on for at the start
@@ -79,10 +81,7 @@ class EnergyModel(nn.Module):
 
     def centre(self, x: Tensor) -> Tensor:
         """P x: x, with shape (..., d), without the free means."""
-        if not self.free_means:
-            return x
-        groups = x.unflatten(-1, (self.free_means, -1))
-        return (groups - groups.mean(-1, keepdim=True)).flatten(-2)
+        return without_means(x, self.free_means) if self.free_means else x
 
     def _gain(self, sigma: float | Tensor | None) -> float | Tensor:
         """What takes x to the model's own unit: a float, or (B, 1) if sigma has shape (B,)."""

@@ -37,6 +37,10 @@ class Patchwise(nn.Module):
         """The same model with another stride."""
         return Patchwise(self.patch, self.channels, self.size, stride, self.tile)
 
+    def settings(self) -> dict[str, Any]:
+        """The numbers that build this model again."""
+        return {"channels": self.channels, "size": self.size, **self.patch.settings()}
+
     @property
     def level(self) -> float:
         """The level of noise that the model was made for, white being 1."""

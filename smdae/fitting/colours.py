@@ -1,0 +1,33 @@
+"""Colours that the images fitted on do not have: photographs of nature are less vivid than much of what people denoise.
+
+    x' = clamp(P (m + s (x - m))),    m = (r + g + b)/3,    s log-uniform in [1/2, 3],    P a random permutation
+
+It is one 3 x 3 matrix an example, P (s I + (1 - s) 1 1'/3), and leaves grays gray.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+__all__ = ["recoloured"]
+
+DULLEST, MOST_VIVID = 0.5, 3.0  # s
+
+
+def recoloured(x: Tensor, share: float, generator: Generator | None = None) -> Tensor:
+    """Patches with other colours.
+
+    Args:
+        x: Clean flat patches of three channels, channels first, white being 1, with shape (n, d).
+        share: The part of them to change.
+        generator: Source of chance.
+    """
+    n, device = len(x), x.device
+    chosen = torch.rand(n, generator=generator, device=device) < share
+    low, high = math.log(DULLEST), math.log(MOST_VIVID)
+    s = (low + (high - low) * torch.rand(n, generator=generator, device=device)).exp()[:, None, None]
+    permutation = torch.rand(n, 3, generator=generator, device=device).argsort(1)
+    matrix = (s * torch.eye(3, device=device) + (1 - s) / 3).gather(1, permutation[:, :, None].expand(n, 3, 3))
+    changed = torch.bmm(matrix.to(x.dtype), x.view(n, 3, -1)).clamp_(0, 1).view_as(x)
+    return torch.where(chosen[:, None], changed, x)

@@ -1,0 +1,24 @@
+"""In which numbers products are taken: float32, or bfloat16 with float32 for weights, sums and losses.
+
+`auto` is bfloat16 wherever the processor multiplies it faster than float32: on accelerators from Ampere on and on CPUs
+with AVX512-BF16 or AMX, where a step of a network takes little more than half the time.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+__all__ = ["products_in"]
+
+
+def products_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """A context in which products are taken as `precision` says: auto, float32 or bfloat16."""
+    if precision == "bfloat16" or (precision == "auto" and _is_fast(device)):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def _is_fast(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
