@@ -1,7 +1,6 @@
 """How well does a fit denoise, beside the linear filter on the same patches?
 
-Fits on the gray images of one folder and denoises those of another by one step, by the field's protocol: noise added in
-float from a fixed seed, neither clipped nor rounded; PSNR of the estimate clipped to 0 to 255, averaged over images.
+Fits on the gray images of one folder and denoises those of another by one step, by the protocol of `protocol.py`.
 
     python benchmarks/denoising_quality.py TRAIN VAL [setting=value]...
 
@@ -11,29 +10,14 @@ Settings are those of `smdae fit`, such as objective=dae sigma=25 max_time=120 h
 import sys
 from pathlib import Path
 
-import torch
 import yaml
+from protocol import noisy_pairs, psnr_on
 
-from smdae.denoising.quality import psnr
+from smdae.denoising import denoise
 from smdae.files.corpus import gather
 from smdae.fitting import prepare
 from smdae.fitting.settings import check
 from smdae.memory import keep_freed_memory
-
-
-def score_on(folder: Path, models: dict[str, object], sigma: float) -> dict[str, float]:
-    """Mean PSNR in dB of one Tweedie step of each model, and of the noisy images."""
-    corpus = gather([folder], 1)
-    sums = dict.fromkeys(("noisy", *models), 0.0)
-    for seed, image in enumerate(corpus.images):
-        clean = torch.from_numpy(image).to(torch.float32)[None, None] / corpus.white
-        noisy = clean + sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
-        sums["noisy"] += psnr(noisy, clean, 1.0)
-        for name, model in models.items():
-            with torch.no_grad():
-                sums[name] += psnr(noisy + sigma**2 * model.score(noisy, sigma), clean, 1.0)
-    return {name: total / len(corpus.images) for name, total in sums.items()}
-
 
 if __name__ == "__main__":
     keep_freed_memory()
@@ -49,8 +33,11 @@ if __name__ == "__main__":
                 file=sys.stderr,
             )
     models = {"wiener": prepared.lift(prepared.wiener()), settings.objective: prepared.fitted()}
-    figures = score_on(val, models, prepared.sigma)
+    sigma = 255 * settings.levels[1]
+    pairs = noisy_pairs(val, sigma)
+    figures = {name: psnr_on(pairs, lambda y, m=m: denoise(y, m, sigma, white=255)) for name, m in models.items()}
     record = prepared.state.record
-    print(f"{record['step']} steps, {record['seconds']:.0f} s of fitting; {val.name}, sigma {settings.sigma:g}:")
+    figures = {"noisy": psnr_on(pairs, lambda y: y)} | figures
+    print(f"{record['step']} steps, {record['seconds']:.0f} s of fitting; {val.name}, sigma {sigma:g}:")
     for name, value in figures.items():
         print(f"{name:12}{value:7.2f} dB")

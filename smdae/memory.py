@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next step rather than given back to the system.
+"""Memory: how much there is, whether it ran out, and keeping what was freed.
 
 A step of a fit frees and asks for the same few megabytes over and over. The C library hands blocks of that size back to
 the kernel at once, and each return is a page fault for every 4 KB: a tenth of a step of the energy model. One call
@@ -7,11 +7,17 @@ before the work tells it to keep them. Elsewhere than on Linux with glibc nothin
 
 import ctypes
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["keep_freed_memory"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["available", "is_out_of_memory", "keep_freed_memory"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's names for them, from malloc.h
 LARGEST = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
+UNKNOWN = 4 << 30  # bytes; where the system does not say
 
 
 def keep_freed_memory() -> None:
@@ -24,3 +30,23 @@ def keep_freed_memory() -> None:
         return
     mallopt(MMAP_THRESHOLD, LARGEST)
     mallopt(TRIM_THRESHOLD, 4 * LARGEST)
+
+
+def available(device: "torch.device") -> int:
+    """Bytes that can still be had on a device."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return UNKNOWN
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch's are told by name and text, as it may not have been loaded."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return "DefaultCPUAllocator" in str(error) or "could not create a memory" in str(error)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator
 
-from smdae.models import EnergyModel
+from smdae.models import EnergyModel, UNet
 
 
 @pytest.fixture
@@ -24,3 +24,16 @@ def random_energy(dim: int, hidden: int, seed: int = 0, **more: object) -> Energ
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     return model
+
+
+TINY_NETWORK = {"widths": (4, 6), "down": (1, 1), "up": (1, 0), "levels": (0.1, 0.2)}
+
+
+def random_network(channels: int = 1, seed: int = 0, **more: object) -> UNet:
+    """A small network in float64 whose head is not zero."""
+    model = UNet(channels, **(TINY_NETWORK | more)).double()
+    generator = Generator().manual_seed(seed)
+    model.initialise(generator)
+    with torch.no_grad():
+        model.head.weight.uniform_(-0.3, 0.3, generator=generator)
+    return model.requires_grad_(False)

@@ -15,6 +15,7 @@ from smdae import __version__
 from smdae.cli import compare, console, denoise, fit
 from smdae.cli.interrupts import Terminated, terminable
 from smdae.errors import MemoryLimitError, OutputError, SmdaeError, UsageError
+from smdae.memory import is_out_of_memory
 
 __all__ = ["app", "main"]
 
@@ -98,7 +99,7 @@ def _failure(error: Exception) -> SmdaeError:
     """What the user is told of an error, and its exit code."""
     if isinstance(error, SmdaeError):
         return error
-    if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
+    if is_out_of_memory(error):
         return MemoryLimitError("not enough memory")
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the parser's
         text = " ".join(error.format_message().split()).rstrip(".")
@@ -110,11 +111,6 @@ def _failure(error: Exception) -> SmdaeError:
         return OutputError(f"cannot write to stdout: {FULL[error.errno]}")
     reason = [type(error).__name__, *str(error).splitlines()[:1]]
     return SmdaeError(": ".join(reason), "--debug shows where it arose")
-
-
-def _is_torch_out_of_memory(error: Exception) -> bool:
-    """Told by name and text, as torch may not have been loaded."""
-    return type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
 
 
 def _drop_stdout() -> None:

@@ -26,12 +26,11 @@ APART = 0.2  # how far sigma may be from the model's level without a word
 
 @dataclass(frozen=True)
 class Manner:
-    """How to denoise: level on the 0 to 255 scale or None for the model's, stepper, stride, white of floats."""
+    """How to denoise: level on the 0 to 255 scale or None to find it, white of floats, the rest as `denoise` has it."""
 
     level: float | None
-    stepper: str
-    stride: int | None
     white: float | None
+    rest: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,17 +54,25 @@ def command(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="A model file. [default: $SMDAE_MODEL, ./model.safetensors]"),
+        typer.Option(
+            "--model", "-m", help="A model file or name. [default: $SMDAE_MODEL, ./model.safetensors, natural-*]"
+        ),
     ] = None,
     sigma: Annotated[
         str,
-        typer.Option("--sigma", "-s", help="Level of the noise, white being 255; auto is the model's level."),
+        typer.Option("--sigma", "-s", help="Level of the noise, white being 255; auto finds it."),
     ] = "auto",
     stepper: Annotated[str, typer.Option("--stepper", help="How to move along the score.")] = "tweedie",
     stride: Annotated[
         int | None,
         typer.Option("--stride", help="Pixels between patches: more is faster, a little worse. [default: 1]"),
     ] = None,
+    tile: Annotated[
+        int | None, typer.Option("--tile", "-t", help="Side of a tile in pixels. [default: as memory allows]")
+    ] = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Average over eight flips and turns: a little better, 8 x the time.")
+    ] = False,
     reference: Annotated[
         Path | None, typer.Option("--reference", help="The clean image: prints PSNR and SSIM.")
     ] = None,
@@ -94,6 +101,8 @@ def command(
         raise UsageError(f"--white {white} is not a positive number")
     if stride is not None and stride < 1:
         raise UsageError(f"--stride {stride} is not a positive number")
+    if tile is not None and tile < 64:
+        raise UsageError(f"--tile {tile} is less than 64 pixels")
     if json_ and STREAM in outputs:
         raise UsageError("--json and an image cannot both go to stdout", "write the image to a file with -o")
     if reference is not None and len(inputs) > 1:
@@ -107,7 +116,8 @@ def command(
             raise UsageError(f"unknown stepper '{stepper}'; there are {', '.join(STEPPERS)}")
 
     keep_freed_memory()
-    manner = Manner(level, stepper, stride, white)
+    manner = Manner(level, white, {"stepper": stepper, "stride": stride, "tile": tile, "ensemble": ensemble})
+    manner.rest["or_cpu"] = device == "auto"
     failures: list[SmdaeError] = []
     loaded: dict[str, Any] = {}
     clean = None
@@ -187,16 +197,11 @@ def _size(picture: "Picture") -> str:
 
 def _choose(model: str | None, picture: "Picture") -> str:
     """The model's file or name: -m, else $SMDAE_MODEL, else ./model.safetensors, else the bundled one that fits."""
-    from smdae.files.model_file import BUNDLED
-
     if model or os.environ.get("SMDAE_MODEL"):
         return model or os.environ["SMDAE_MODEL"]
     if Path("model.safetensors").exists():
         return "model.safetensors"
-    name = "natural-color" if picture.pixels.ndim == 3 else "natural-gray"
-    if (BUNDLED / f"{name}.safetensors").exists():
-        return name
-    raise ModelError("there is no model here", "fit one with 'smdae fit', or name one with -m")
+    return "natural-color" if picture.pixels.ndim == 3 else "natural-gray"
 
 
 def _load(name: str) -> Any:
@@ -214,29 +219,31 @@ def _load(name: str) -> Any:
 
 def _one(work: Work, model: Any, manner: Manner, overwrite: bool) -> dict[str, Any]:
     """Denoise one picture and write it; what --json says of it."""
-    from smdae.denoising import denoise
+    from smdae.denoising.denoise import denoise, level_for
     from smdae.denoising.quality import likeness
     from smdae.files.images import encode
     from smdae.files.writing import write
 
     begun = time.perf_counter()
     picture, clean = work.picture, work.clean
-    own = 255 * model.level
-    sigma = own if manner.level is None else manner.level
-    if abs(sigma / own - 1) > APART:
-        console.warn(f"sigma {sigma:g} is more than 20 % from {own:g}, the level that the model was fitted at")
     floats = picture.pixels.dtype.kind == "f"
     white = manner.white or 1.0 if floats else picture.white
+    sigma = manner.level or 255 * level_for(model, picture.pixels, white)
+    if manner.level is None and model.level is None:
+        console.note(f"sigma {sigma:.3g}, estimated" if sigma else "no noise found: left as it is")
+    _warn_of_level(model, sigma)
     device = next(model.parameters()).device
-    pixels = denoise(
-        picture.pixels,
-        model,
-        sigma * white / 255 if floats else sigma,
-        stepper=manner.stepper,
-        stride=manner.stride,
-        device=device,
-        white=white,
-    )
+    with console.progress() as bar:
+        tiles = bar.add_task("denoising", total=None)
+        pixels = denoise(
+            picture.pixels,
+            model,
+            (sigma * white / 255 if floats else sigma) or None,
+            white=white,
+            device=device,
+            watch=lambda done, of: bar.update(tiles, completed=done, total=of),
+            **manner.rest,
+        )
     data = encode(replace(picture, pixels=pixels), work.kind)
     if work.target == STREAM:
         console.stream(data)
@@ -257,6 +264,18 @@ def _one(work: Work, model: Any, manner: Manner, overwrite: bool) -> dict[str, A
             for measure, value in zip(("psnr", "ssim"), likeness((array, white), truth), strict=True):
                 record[measure + name] = value
     return record
+
+
+def _warn_of_level(model: Any, sigma: float) -> None:
+    """Say so if the model was fitted for other noise."""
+    if model.level is not None:
+        own = 255 * model.level
+        if abs(sigma / own - 1) > APART:
+            console.warn(f"sigma {sigma:g} is more than 20 % from {own:g}, the level that the model was fitted at")
+        return
+    low, high = (255 * level for level in model.levels)
+    if sigma and not low <= round(sigma, 6) <= high:
+        console.warn(f"sigma {sigma:.3g} is outside {low:g} to {high:g}, the levels that the model was fitted at")
 
 
 def _figures(record: dict[str, Any]) -> str:

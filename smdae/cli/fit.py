@@ -39,7 +39,7 @@ def command(
         str | None,
         _setting("--sigma", "-s", text="Level of the noise, white being 255, or many: 5-55. [default: 25, unet 1-60]"),
     ] = None,
-    patch_size: Annotated[int | None, _setting("--patch-size", text="Side of a patch. [default: 12]")] = None,
+    patch_size: Annotated[int | None, _setting("--patch-size", text="Side of a patch. [default: 12, unet 64]")] = None,
     size: Annotated[str | None, _setting("--size", text="Of the unet: small or medium. [default: small]")] = None,
     hidden: Annotated[int | None, _setting("--hidden", text="Units of the energy. [default: 512]")] = None,
     color: Annotated[bool, typer.Option("--color", help="Fit on colours rather than on luma.")] = False,
@@ -49,7 +49,7 @@ def command(
     max_steps: Annotated[int | None, _setting("--max-steps", text="Steps. [default: 15000, but at most 110 s]")] = None,
     max_time: Annotated[str | None, _setting("--max-time", text="Time, such as 90s, 10m or 1h.")] = None,
     batch: Batch = None,
-    lr: Annotated[float | None, _setting("--lr", text="Peak of the learning rate. [default: 0.03]")] = None,
+    lr: Annotated[float | None, _setting("--lr", text="Peak of the learning rate. [default: 0.03, unet 0.006]")] = None,
     seed: Seed = None,
     device: Device = "auto",
     white: Annotated[float | None, _setting("--white", text="The value of white in float images. [default: 1]")] = None,
@@ -240,6 +240,7 @@ def _card(prepared: "Prepared", corpus: "Corpus", wiener: float) -> dict[str, An
         "sigma": state.settings.sigma,
         "channels": patches.channels,
         "patch_size": patches.size,
+        "about": state.settings.about,
         "images": len(patches),
         "held_out_images": len(prepared.held_out),
         "held_out_psnr": {
@@ -263,7 +264,8 @@ def _save(prepared: "Prepared", output: Path, card: dict[str, Any]) -> None:
     from smdae.files.writing import write
 
     # The place was checked before the fit; whatever has come to be there since is older than what we hold.
-    write(output, encode(prepared.fitted(), card), overwrite=True)
+    data = encode(prepared.fitted(), card, half=prepared.state.settings.half)
+    write(output, data, overwrite=True)
 
 
 def _report(prepared: "Prepared", card: dict[str, Any], output: Path, before: float | None) -> None:

@@ -18,7 +18,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace what
 Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all chance. [default: 0]", show_default=False)]
-Batch = Annotated[int | None, typer.Option("--batch", "-b", help="Patches a step. [default: 512]", show_default=False)]
+Batch = Annotated[
+    int | None, typer.Option("--batch", "-b", help="Patches a step. [default: 512, unet 16]", show_default=False)
+]
+
 
 def levels(text: str) -> float | tuple[float, float]:
     """A level of noise such as 25, or the lowest and the highest of many, such as 5-55.
@@ -30,7 +33,7 @@ def levels(text: str) -> float | tuple[float, float]:
     try:
         return (float(low), float(high)) if low and dash else float(text)
     except ValueError:
-        raise UsageError(f"--sigma '{text}' is not a level", "write 25, or 5-55 for many") from None
+        raise UsageError(f"--sigma '{text}' is not a level of noise", "write 25, or 5-55 for many") from None
 
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}

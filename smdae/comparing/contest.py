@@ -126,7 +126,14 @@ class Contest:
         parzen = Parzen(data, self.sigma) if wants_target and objective.samples == "parzen" else None
         rounding = self.rounding if objective.samples == "data" and known is None else 0.0
         return Examples(
-            objective, (among(data),), self.origin.centre, self.settings.levels, self.settings.strength, known, parzen, rounding
+            objective,
+            (among(data),),
+            self.origin.centre,
+            self.settings.levels,
+            self.settings.strength,
+            known,
+            parzen,
+            rounding,
         )
 
     def held_out_batch(self, name: str) -> Batch:

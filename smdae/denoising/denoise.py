@@ -1,9 +1,12 @@
 """From a noisy array to a clean one of the same shape and dtype.
 
-Pixels go to a scale where white is 1, move along the score, and come back rounded and clipped, floats neither. A gray
-model takes the channels of a colour image one by one.
+Pixels go to a scale where white is 1, move along the score a tile at a time, and come back rounded and clipped, floats
+neither. A gray model takes the channels of a colour image one by one. Where memory runs out, tiles become smaller, and
+then the CPU takes over if it may.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from smdae.denoising import noise_level
 from smdae.denoising.steppers import STEPPERS
-from smdae.errors import ModelError, SmdaeError, UsageError
+from smdae.denoising.symmetries import Symmetric
+from smdae.denoising.tiles import SMALLEST, side_for, tiles
+from smdae.errors import MemoryLimitError, ModelError, SmdaeError, UsageError
+from smdae.memory import is_out_of_memory
 
-__all__ = ["denoise", "move"]
+__all__ = ["denoise", "level_for", "move"]
+
+Watch = Callable[[int, int], object]
 
 
 def move(model: Any, noisy: Tensor, sigma: float, stepper: str = "tweedie") -> Tensor:
@@ -37,15 +46,22 @@ def move(model: Any, noisy: Tensor, sigma: float, stepper: str = "tweedie") -> T
     if channels != noisy.shape[1]:
         raise ModelError(
             f"the model takes {channels} channels, the image has {noisy.shape[1]}",
-            "fit a gray model, which takes any image channel by channel",
+            "a gray model takes any image channel by channel",
         )
     estimate = noisy
-    with torch.no_grad():
+    with torch.inference_mode():
         for estimate in STEPPERS[stepper](model, noisy, sigma):  # noqa: B007  the last one is the answer
             pass
     if not estimate.isfinite().all():
         raise SmdaeError("the model's answer has values that are not numbers")
     return estimate
+
+
+def level_for(model: Any, pixels: np.ndarray, white: float) -> float:
+    """The level of noise to take out if none is given, white being 1: the model's if it has one, else the image's."""
+    if getattr(model, "level", None) is not None:
+        return float(model.level)
+    return noise_level.estimate(pixels) / white
 
 
 def denoise(
@@ -55,27 +71,37 @@ def denoise(
     *,
     stepper: str = "tweedie",
     stride: int | None = None,
+    tile: int | None = None,
+    ensemble: bool = False,
     white: float | None = None,
     device: torch.device | str = "cpu",
+    or_cpu: bool = False,
+    watch: Watch | None = None,
 ) -> np.ndarray:
     """Denoise one image.
 
     Args:
         image: With shape (H, W) or (H, W, C); uint8, uint16 or float. White is 255, 65535, or 1 for floats.
-        model: A loaded model, the path of a model file, or the name of a bundled one; None for ./model.safetensors.
+        model: A loaded model, the path of a model file, or the name of a bundled one; None for the bundled one that
+            fits: natural-gray, or natural-color for three channels.
         sigma: Level of the noise: on the 0 to 255 scale for integers, in the image's own unit for floats; None for the
-            level that the model was made for.
+            level that the model was made for or, if that is many, the image's, estimated.
         stepper: A name of STEPPERS.
         stride: Pixels between the patches of a patch model: more is faster and a little worse. None: the model's.
+        tile: Side of the tiles in pixels; None for what memory allows. The result is the same.
+        ensemble: Take the mean over the eight flips and turns of the image: a little better, eight times the time.
         white: The value of white; None for 255, 65535, or 1 for floats.
         device: Where to compute.
+        or_cpu: Whether the CPU may take over where the device has not enough memory.
+        watch: Called with the number of tiles done and of all tiles.
 
     Returns:
         An array of the same shape and dtype; floats are not clipped.
 
     Raises:
-        UsageError: The shape, the dtype, sigma or the stepper is none that can be taken.
+        UsageError: The shape, the dtype, sigma, the tile or the stepper is none that can be taken.
         ModelError: The model is missing, broken, or made for other channels.
+        MemoryLimitError: There is not enough memory even for small tiles.
     """
     from smdae.files.model_file import load
 
@@ -86,32 +112,76 @@ def denoise(
         raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
     if stepper not in STEPPERS:
         raise UsageError(f"unknown stepper '{stepper}'; there are {', '.join(STEPPERS)}")
+    if tile is not None and tile < SMALLEST:
+        raise UsageError(f"a tile is at least {SMALLEST} pixels on a side, not {tile}")
     whole = pixels.dtype.kind == "u"
     if white is None:
         white = float(np.iinfo(pixels.dtype).max) if whole else 1.0
     if not 0 < white < np.inf:
         raise UsageError(f"white is a positive number, not {white}")
-    if not np.isfinite(pixels).all():
+    if not whole and not np.isfinite(pixels).all():
         raise UsageError("the image has values that are not numbers")
-    if model is None or isinstance(model, str | Path):
-        model = load(model or "model.safetensors").to(device)
+    planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if model is None:
+        model = "natural-color" if planes.shape[2] == 3 else "natural-gray"
+    if isinstance(model, str | Path):
+        model = load(model).to(device)
     if sigma is None:
-        level = model.level
+        level = level_for(model, pixels, white)
     elif sigma > 0 and np.isfinite(sigma):
         level = sigma / 255 if whole else sigma / white
     else:
         raise UsageError(f"sigma is a positive number, not {sigma}")
-    if stride is not None:
-        model = _with_stride(model, stride)
-    planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `move` says so
-        planes = np.array(planes.transpose(2, 0, 1), np.float32, order="C")
-    noisy = torch.from_numpy(planes).to(device) / white
-    estimate = move(model, noisy[None], level, stepper)[0]
-    result = (estimate * white).permute(1, 2, 0).cpu().numpy().reshape(pixels.shape)
-    if whole:
-        result = np.clip(np.rint(result), 0, np.iinfo(pixels.dtype).max)
-    return result.astype(pixels.dtype)
+    if level == 0:  # no noise that could be seen
+        return pixels.copy()
+    chosen = _with_stride(model, stride) if stride is not None else model
+    if whole and hasattr(chosen, "clipped"):
+        chosen = chosen.clipped(1.0)  # stored pixels are: noise went no further than black and white
+    if ensemble:
+        chosen = Symmetric(chosen)
+
+    def work(part: np.ndarray, where: torch.device) -> np.ndarray:
+        """One tile with its margin, (h, w, C), as stored, denoised."""
+        with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `move` says so
+            part = np.array(part.transpose(2, 0, 1), np.float32, order="C")
+        noisy = torch.from_numpy(part).to(where) / white
+        estimate = move(chosen, noisy[None], level, stepper)[0]
+        result = (estimate * white).permute(1, 2, 0).cpu().numpy()
+        if whole:
+            result = np.clip(np.rint(result), 0, np.iinfo(pixels.dtype).max)
+        return result.astype(pixels.dtype)
+
+    where = torch.device(device)
+    side = tile or side_for(chosen, where)
+    while (result := _by_tiles(planes, chosen, side, partial(work, where=where), watch)) is None:
+        side = min(side, max(planes.shape[:2])) // 2
+        if side < SMALLEST:
+            if where.type == "cpu" or not or_cpu:
+                raise MemoryLimitError(f"not enough memory, even for tiles of {SMALLEST} x {SMALLEST} pixels")
+            where, side = torch.device("cpu"), tile or side_for(chosen, torch.device("cpu"))
+            model.to(where)
+    return result.reshape(pixels.shape)
+
+
+def _by_tiles(
+    planes: np.ndarray, model: Any, side: int, work: Callable[[np.ndarray], np.ndarray], watch: Watch | None
+) -> np.ndarray | None:
+    """All tiles of an image, (H, W, C), worked upon; None if memory ran out."""
+    height, width = planes.shape[:2]
+    if not hasattr(model, "reach"):  # what lies beyond a tile might matter however far away
+        side = max(height, width)
+    cut = [*tiles(height, width, side, getattr(model, "reach", 0), getattr(model, "multiple", 1))]
+    result = np.empty_like(planes)
+    for done, tile in enumerate(cut):
+        if watch:
+            watch(done, len(cut))
+        try:
+            result[tile.kept] = work(planes[tile.seen])[tile.inner]
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+    return result
 
 
 def _with_stride(model: Any, stride: int) -> Any:

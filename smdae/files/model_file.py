@@ -17,21 +17,26 @@ __all__ = ["BUNDLED", "encode", "header", "load", "read"]
 
 FORMAT, VERSION = "smdae-model", "1"
 BUNDLED = Path(__file__).parent.parent / "weights"
+# The best of the bundled models for each kind of image; all go by their own names too.
+BEST = {"natural-gray": "natural-gray-small", "natural-color": "natural-color-small"}
 LARGEST_HEADER = 1 << 20  # bytes
 MOST_WEIGHTS = 1 << 30
 HINT = "smdae reads models written by 'smdae fit', and never loads a pickle"
 
 
-def encode(model: Any, card: dict[str, Any]) -> bytes:
+def encode(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
     """The file of a model.
 
     Args:
         model: An nn.Module.
         card: What the file says of it; `model` and `settings` must rebuild it through MODELS.
+        half: Whether to write the weights in float16.
     """
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        tensors = {name: tensor.half() for name, tensor in tensors.items()}
     return save(tensors, {"format": FORMAT, "version": VERSION, "card": json.dumps(card)})
 
 
@@ -57,7 +62,7 @@ def find(path_or_name: str | Path) -> Path:
         ModelError: There is neither.
     """
     path = Path(path_or_name)
-    bundled = BUNDLED / f"{path_or_name}.safetensors"
+    bundled = BUNDLED / f"{BEST.get(str(path_or_name), path_or_name)}.safetensors"
     if os.path.exists(path):
         return path
     if path.name != str(path_or_name) or not os.path.exists(bundled):

@@ -40,7 +40,11 @@ def grown(patches: Patches, side: int) -> Draw:
     """Draws patches of another side, (n, C side^2), so many that they have as many pixels as n of the first side."""
     larger = replace(patches, size=side)
     share = (patches.size / side) ** 2
-    return lambda n, generator=None: larger.draw(max(1, round(n * share)), generator)
+
+    def draw(n: int, generator: Generator | None = None) -> Tensor:
+        return larger.draw(max(1, round(n * share)), generator)
+
+    return draw
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,8 @@ class Examples:
 
     Attributes:
         objective: A row of OBJECTIVES.
-        clean: Draws n clean patches, (n, d), with the generator given; of q_sigma's own, if there is one. Where there are
-            several, they follow each other in equal parts of a fit.
+        clean: Draws n clean patches, (n, d), with the generator given; of q_sigma's own, if there is one. Where there
+            are several, they follow each other in equal parts of a fit.
         centre: Takes out the means that the model does not see; the identity for other models.
         levels: The lowest and the highest level of the noise, white being 1.
         strength: lambda of `ism-reg`.

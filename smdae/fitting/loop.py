@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from smdae.errors import DivergedError
-from smdae.fitting.precision import products_in
 from smdae.fitting.examples import Batch, Examples
+from smdae.fitting.precision import products_in
 from smdae.fitting.state import State
 from smdae.fitting.validation import Validation
 
@@ -88,9 +88,7 @@ def step(state: State, batch: Batch, examples: Examples, lr: float) -> Tensor:
     return losses.detach().mean()
 
 
-def run(
-    state: State, examples: Examples, validate: Callable[[torch.nn.Module], Validation]
-) -> Iterator[Report]:
+def run(state: State, examples: Examples, validate: Callable[[torch.nn.Module], Validation]) -> Iterator[Report]:
     """Fit until the steps or the time are used up, or validation has not improved for `patience` times.
 
     Args:

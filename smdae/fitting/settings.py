@@ -51,6 +51,9 @@ class Settings(BaseModel):
     hold_out: float = Field(0.05, gt=0, lt=1)  # part of the images to hold out
     seed: int = Field(0, ge=0, lt=2**63)
 
+    half: bool = False  # write the weights in float16
+    about: str = ""  # for the model file: what the images are, and whose
+
     @model_validator(mode="after")
     def _names(self) -> Self:
         from smdae.models import MODELS
@@ -85,7 +88,7 @@ class Settings(BaseModel):
 
     @property
     def judged_levels(self) -> tuple[float, ...]:
-        """The levels that a fit is validated at, white being 1: the field's usual ones in the range, else its middle."""
+        """The levels that a fit is judged at, white being 1: the field's usual ones in the range, else its middle."""
         low, high = self.levels
         if low == high:
             return (low,)

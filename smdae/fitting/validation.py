@@ -56,7 +56,7 @@ class Crops:
 
     @torch.no_grad()
     def psnr(self, model: Any | None = None, level: float | None = None) -> float:
-        """Mean PSNR in dB of the crops, of one level or of all, after one Tweedie step of an image model or as they are."""
+        """Mean PSNR in dB of the crops of one level or of all, after one Tweedie step of a model or as they are."""
         values = []
         for clean, noisy, sigma in self.pairs:
             if level in (None, sigma):

@@ -55,7 +55,8 @@ def _start_energy(clean: Tensor, channels: int, settings: Any, generator: Genera
 
 def _start_unet(clean: Tensor, channels: int, settings: Any, generator: Generator) -> UNet:
     shape = vars(SIZES[settings.size])
-    model = UNet(channels, **shape, levels=settings.levels, activation=settings.activation).to(clean.device)
+    kind = {"levels": settings.levels, "activation": settings.activation, "clips": settings.clipped > 0}
+    model = UNet(channels, **shape, **kind).to(clean.device)
     model.initialise(generator)
     return model
 
@@ -65,7 +66,7 @@ _NETWORK = {
     "sigma": (1.0, 60.0),
     "patch_size": 64,
     "batch": 16,
-    "lr": 0.02,
+    "lr": 0.006,
     "ema": 0.999,
     "optimiser": "muon",
     "precision": "auto",

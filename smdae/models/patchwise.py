@@ -42,6 +42,21 @@ class Patchwise(nn.Module):
         return {"channels": self.channels, "size": self.size, **self.patch.settings()}
 
     @property
+    def multiple(self) -> int:
+        """Pixels that a shift must be a multiple of to commute with D."""
+        return self.stride
+
+    @property
+    def reach(self) -> int:
+        """How many pixels away a pixel can have influence."""
+        return self.size - 1
+
+    @property
+    def footprint(self) -> int:
+        """Bytes that a pixel takes while its score is computed; the patches are held a band at a time."""
+        return 24 * self.channels
+
+    @property
     def level(self) -> float:
         """The level of noise that the model was made for, white being 1."""
         return self.patch.level

@@ -4,14 +4,14 @@
 
 R is a U-Net over blocks of 2 x 2 pixels: at each scale residual blocks x + A relu(B x) of 3 x 3 convolutions, strided
 2 x 2 convolutions on the way down, 1 x 1 convolutions and a shuffle of channels into pixels on the way up, sums for
-skips. Beside the pixels it sees two constant planes: sigma, and the white that the noisy picture was clipped to, 0 for
-one that was not. No layer has a bias, so D is jointly homogeneous: D(a y, a sigma) = a D(y, sigma) for a > 0, and a
-level that was not fitted scales to one that was (Mohan et al. 2020; Zhang et al. 2021). The last convolution starts at
-zero: D(y) = y before the first step.
+skips. Beside the pixels it sees a constant plane of sigma and, if it was fitted on clipped pictures too, one of the
+white that the noisy picture was clipped to, 0 for one that was not. No layer has a bias, so D is jointly homogeneous:
+D(a y, a sigma) = a D(y, sigma) for a > 0, and a level that was not fitted scales to one that was (Mohan et al. 2020;
+Zhang et al. 2021). The last convolution starts at zero: D(y) = y before the first step.
 
-What is clipped. Black and white cut the tails off the noise of nearly every stored picture, and the mean of what is
-left is no longer the clean value. `clipped(white)` is the same model told of it: what it estimates, E[x | y], is then no
-longer y plus sigma^2 times the score of a Gaussian-smoothed density, but what one wants.
+Black and white cut the tails off the noise of nearly every stored picture, and the mean of what is left is no longer
+the clean value. `clipped(white)` is the same model told of it. What it estimates, E[x | y], is then no longer y plus
+sigma^2 times the score of a Gaussian-smoothed density, but what one wants.
 
 With ReLUs psi is linear between kinks and its divergence piecewise constant; `kinked` says so, and objectives that
 differentiate the divergence take differences instead.
@@ -20,13 +20,14 @@ differentiate the divergence take differences instead.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-__all__ = ["SIZES", "Shape", "UNet"]
+__all__ = ["SIZES", "Shape", "UNet", "mirrored"]
 
 ACTIVATIONS = {"relu": F.relu, "silu": F.silu}
 
@@ -43,7 +44,7 @@ class Shape:
 # kMAC a pixel, gray and colour: small 14.7 and 15.6, medium 99.2 and 100.9.
 SIZES: dict[str, Shape] = {
     "small": Shape((24, 48, 96), (0, 1, 2), (1, 1, 0)),
-    "medium": Shape((48, 96, 192), (1, 1, 4), (1, 2, 0)),
+    "medium": Shape((48, 96, 184), (1, 1, 4), (1, 2, 0)),
 }
 
 
@@ -73,9 +74,10 @@ class UNet(nn.Module):
         up: Residual blocks at each scale on the way up; the last, of the coarsest scale, is 0.
         levels: The lowest and highest level of the noise that it is fitted at, white being 1.
         activation: relu or silu. With silu the network sees noise units, y/sigma, to stay homogeneous.
+        clips: Whether it can be told that pictures were clipped.
     """
 
-    white: float | Tensor = 0.0  # what the noisy pictures are clipped to; 0 for those that are not
+    white: float | Tensor = 0.0  # what the noisy pictures were clipped to; 0 for those that were not
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class UNet(nn.Module):
         up: Sequence[int],
         levels: Sequence[float],
         activation: str = "relu",
+        clips: bool = False,
     ) -> None:
         super().__init__()
         if not (len(widths) == len(down) == len(up) >= 1) or min(channels, *widths) < 1:
@@ -95,6 +98,7 @@ class UNet(nn.Module):
         if not 0 < low <= high:
             raise ValueError(f"levels go from a positive number up, not from {low} to {high}")
         self.channels, self.levels, self.activation = channels, (float(low), float(high)), activation
+        self.clips = clips
         self.shape = Shape(tuple(widths), tuple(down), tuple(up))
 
         def blocks(depths: Sequence[int]) -> nn.ModuleList:
@@ -103,8 +107,8 @@ class UNet(nn.Module):
                 for width, n in zip(widths, depths, strict=True)
             )
 
-        pairs = list(zip(widths, widths[1:], strict=False))
-        self.stem = _kernel(4 * channels + 2, widths[0])
+        pairs = list(pairwise(widths))
+        self.stem = _kernel(4 * channels + 1 + clips, widths[0])
         self.down, self.up = blocks(down), blocks(up)
         self.shrink = nn.ModuleList(_kernel(fine, coarse, 2, 2) for fine, coarse in pairs)
         self.grow = nn.ModuleList(_kernel(coarse, 4 * fine, 1) for fine, coarse in pairs)
@@ -122,7 +126,8 @@ class UNet(nn.Module):
     def settings(self) -> dict[str, Any]:
         """The arguments that build this model again."""
         shape = {name: list(getattr(self.shape, name)) for name in ("widths", "down", "up")}
-        return {"channels": self.channels, **shape, "levels": list(self.levels), "activation": self.activation}
+        kind = {"levels": list(self.levels), "activation": self.activation, "clips": self.clips}
+        return {"channels": self.channels, **shape, **kind}
 
     @property
     def level(self) -> float | None:
@@ -143,14 +148,24 @@ class UNet(nn.Module):
     @property
     def reach(self) -> int:
         """How many pixels away a pixel can have influence, a multiple of `multiple`."""
-        # A 3 x 3 convolution reaches one pixel of its scale to each side; strides and shuffles reach to the block's end.
+        # A 3 x 3 convolution reaches a pixel of its scale to each side; strides and shuffles reach to the block's end.
         cells = [2 * (down + up) for down, up in zip(self.shape.down, self.shape.up, strict=True)]
         cells[0] += 2  # stem and head
         pixels = sum(n * 2 ** (scale + 1) for scale, n in enumerate(cells)) + self.multiple
         return -(-pixels // self.multiple) * self.multiple
 
+    @property
+    def footprint(self) -> int:
+        """Bytes that a pixel takes while its score is computed."""
+        return 4 * (6 * self.channels + 5 * self.shape.widths[0] // 4)
+
     def clipped(self, white: float | Tensor) -> "UNet":
-        """The same network, told that noisy pictures are clipped to [0, white]; a number, or (B,), 0 for none."""
+        """The same network, told that noisy pictures were clipped to [0, white]; a number, or (B,), 0 for none.
+
+        A network that was fitted without any stays as it is.
+        """
+        if not self.clips:
+            return self
         told = copy.copy(self)
         told.white = white
         return told
@@ -165,14 +180,11 @@ class UNet(nn.Module):
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
         height, width = x.shape[2:]
-        y = _padded(x, self.multiple).contiguous(memory_format=torch.channels_last)
+        y = mirrored(x, self.multiple).contiguous(memory_format=torch.channels_last)
         s = self._plane(self._level(sigma), y)
-        w = self._plane(self.white, y)
-        if self.kinked:
-            noise = self._noise(torch.cat([F.pixel_unshuffle(y, 2), s, w], 1))
-        else:
-            scale = self._plane(self._level(sigma), y)
-            noise = scale * self._noise(torch.cat([F.pixel_unshuffle(y, 2) / scale, s / scale, w / scale], 1))
+        planes = [s, self._plane(self.white, y)] if self.clips else [s]
+        seen = torch.cat([F.pixel_unshuffle(y, 2), *planes], 1)
+        noise = self._noise(seen) if self.kinked else s * self._noise(seen / s)
         return (y - F.pixel_shuffle(noise, 2))[:, :, :height, :width]
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
@@ -195,7 +207,7 @@ class UNet(nn.Module):
         return number.expand(len(y), 1, y.shape[2] // 2, y.shape[3] // 2)
 
     def _noise(self, x: Tensor) -> Tensor:
-        """R on blocks, (B, 4 C + 2, H/2, W/2) to (B, 4 C, H/2, W/2)."""
+        """R on blocks, (B, 4 C + 1, H/2, W/2), or 4 C + 2, to (B, 4 C, H/2, W/2)."""
         x = self.stem(x)
         skips = []
         for blocks, shrink in zip(self.down[:-1], self.shrink, strict=True):
@@ -207,7 +219,7 @@ class UNet(nn.Module):
         return self.head(x)
 
 
-def _padded(x: Tensor, multiple: int) -> Tensor:
+def mirrored(x: Tensor, multiple: int) -> Tensor:
     """x mirrored at its right and lower border until both sides are multiples; images of any size, one pixel too."""
     for axis in (2, 3):
         while missing := -x.shape[axis] % multiple:

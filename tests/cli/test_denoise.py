@@ -298,7 +298,7 @@ def test_a_disk_that_fills_behind_stdout_is_an_output_error_too(here, buffering,
 def test_the_model_is_the_first_of_those_that_there_are(here, monkeypatch, capsys):
     """-m, else $SMDAE_MODEL, else ./model.safetensors, else the bundled one; the last three are told."""
     os.rename("m.safetensors", "source")
-    bundled = here / "weights" / "natural-gray.safetensors"
+    bundled = here / "weights" / f"{model_file.BEST['natural-gray']}.safetensors"
     for path in (bundled, here / "model.safetensors", here / "named.safetensors", here / "given.safetensors"):
         path.write_bytes(Path("source").read_bytes())
 
@@ -322,7 +322,7 @@ def test_the_model_is_the_first_of_those_that_there_are(here, monkeypatch, capsy
 def test_the_bundled_model_suits_the_picture(here, capsys):
     put("c.png", colour())
     for name, channels in (("natural-gray", 1), ("natural-color", 3)):
-        (here / "weights" / f"{name}.safetensors").write_bytes(model_bytes(channels=channels))
+        (here / "weights" / f"{model_file.BEST[name]}.safetensors").write_bytes(model_bytes(channels=channels))
     assert main(["denoise", "a.png", "c.png"]) == 0
     assert capsys.readouterr().err == "smdae: model 'natural-gray'\nsmdae: model 'natural-color'\n"
 

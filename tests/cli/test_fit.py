@@ -20,6 +20,7 @@ from smdae.cli.app import main
 from smdae.files import writing
 from smdae.files.model_file import load, read
 from smdae.fitting.settings import DEFAULT_SECONDS, DEFAULT_STEPS, Settings
+from smdae.models import MODELS
 from smdae.objectives import OBJECTIVES
 from tests.tiny import ENVIRONMENT, FLAGS, complaint, encoded, everything_below, gray, largest_file, photos
 
@@ -159,8 +160,16 @@ def test_the_help_tells_the_true_names_and_defaults(capsys):
     told = {name.removeprefix("--"): match[1] for name, match in found.items() if match}
     defaults = {name.replace("_", "-"): field.default for name, field in Settings.model_fields.items()}
     shared = told.keys() & defaults.keys() - {"max-steps"}
-    assert shared == {"objective", "model", "sigma", "patch-size", "hidden", "target", "batch", "lr", "seed"}
-    assert {name: told[name] for name in shared} == {n: str(defaults[n]).removesuffix(".0") for n in shared}
+    names = {"objective", "model", "sigma", "patch-size", "size", "hidden", "target", "batch", "lr", "seed"}
+    assert shared == names
+    assert {name: told[name].split(",")[0] for name in shared} == {
+        n: str(defaults[n]).removesuffix(".0") for n in shared
+    }
+    network = {name: told[name].split(", unet ")[1] for name in shared if ", unet " in told[name]}
+    assert network == {"sigma": "1-60", "patch-size": "64", "batch": "16", "lr": "0.006"}
+    for name, text in network.items():
+        value = MODELS["unet"].defaults[name.replace("-", "_")]
+        assert text == ("-".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}")
     assert told["max-steps"].startswith(f"{DEFAULT_STEPS}, but at most {DEFAULT_SECONDS:g} s")
 
 

@@ -8,6 +8,7 @@ from torch import Generator
 from smdae.errors import DegenerateError, DivergedError
 from smdae.fitting import Settings, prepare
 from smdae.fitting.examples import paired_noise
+from smdae.fitting.settings import check
 from smdae.objectives import OBJECTIVES
 
 
@@ -70,7 +71,7 @@ def test_targets_have_no_free_mean():
 
 def test_rounded_data_are_dequantised_within_half_a_step():
     shown = examples("ism")
-    clean = shown.clean(64, Generator().manual_seed(0))
+    clean = shown.clean[0](64, Generator().manual_seed(0))
     moved = (shown.around(clean, Generator().manual_seed(1)).x - clean) * 255
     assert moved.abs().max() <= 0.5 + 1e-4
     assert moved.std().item() == pytest.approx(12**-0.5, rel=0.1)
@@ -79,7 +80,7 @@ def test_rounded_data_are_dequantised_within_half_a_step():
 def test_float_data_are_left_as_they_are():
     floats = [image.astype(np.float32) / 255 for image in images()]
     shown = prepare(floats, 1.0, Settings(objective="ism", patch_size=4, hidden=8, max_steps=2)).examples
-    clean = shown.clean(8, Generator().manual_seed(0))
+    clean = shown.clean[0](8, Generator().manual_seed(0))
     assert torch.equal(shown.around(clean, Generator().manual_seed(0)).x, clean)
 
 
@@ -96,3 +97,60 @@ def test_objective_that_is_no_number_stops_the_fit():
         prepared.state.model.W[0, 0] = float("nan")
     with pytest.raises(DivergedError, match="no longer a number"):
         list(prepared.run())
+
+
+def network_examples(**more):
+    settings = {"model": "unet", "patch_size": 8, "batch": 4, "max_steps": 2} | more
+    chosen = check(settings)
+    pictures = [np.dstack([image] * 3) for image in images()] if chosen.color else images()
+    return prepare(pictures, 255.0, chosen).examples
+
+
+def test_networks_see_images_each_at_a_level_of_its_own():
+    batch = network_examples(sigma=(10, 50)).draw(4000, Generator().manual_seed(0))
+    assert batch.x.shape == (4000, 1, 8, 8)
+    sigma = batch.needs["sigma"]
+    assert sigma.min() >= 10 / 255
+    assert sigma.max() <= 50 / 255
+    assert (255 * sigma).mean().item() == pytest.approx(30, rel=0.02)
+    noise = (batch.x - batch.needs["clean"]).flatten(1)
+    torch.testing.assert_close((noise / sigma[:, None]).std(), torch.tensor(1.0), atol=0.01, rtol=0)
+    strong = sigma > 40 / 255
+    assert noise[strong].std().item() == pytest.approx(45 / 255, rel=0.05)
+
+
+def test_the_weight_makes_it_squared_error_over_sigma():
+    shown = network_examples(sigma=(10, 50))
+    batch = shown.draw(16, Generator().manual_seed(0))
+    sigma = batch.needs["sigma"]
+
+    class Still:
+        def score(self, x, sigma):
+            return torch.zeros_like(x)
+
+    error = (batch.x - batch.needs["clean"]).flatten(1).square().mean(1)
+    weighted = batch.losses(shown.objective, Still()) * batch.scale
+    torch.testing.assert_close(weighted, error / sigma / (50 / 255))
+
+
+def test_a_part_of_the_examples_is_clipped_and_says_so():
+    batch = network_examples(sigma=50, clipped=0.25).draw(4000, Generator().manual_seed(0))
+    assert batch.white.mean().item() == pytest.approx(0.25, abs=0.03)
+    lowest, highest = batch.x.flatten(1).amin(1), batch.x.flatten(1).amax(1)
+    cut = batch.white == 1
+    assert lowest[cut].min() >= 0
+    assert highest[cut].max() <= 1
+    assert lowest[~cut].min() < -0.1
+    assert network_examples(sigma=50).draw(4, Generator().manual_seed(0)).white is None
+
+
+def test_crops_grow_by_parts_of_a_fit_and_batches_keep_their_pixels():
+    shown = network_examples(growth=[16, 24], batch=32)
+    for progress, shape in ((0, (32, 1, 8, 8)), (0.34, (8, 1, 16, 16)), (0.7, (4, 1, 24, 24)), (1, (4, 1, 24, 24))):
+        assert shown.draw(32, Generator().manual_seed(0), progress).x.shape == shape
+
+
+def test_colours_change_in_the_part_asked_for():
+    plain = network_examples(color=True).draw(200, Generator().manual_seed(0)).needs["clean"]
+    assert (plain[:, 0] == plain[:, 1]).all()
+    assert network_examples(color=True, recoloured=1).draw(200, Generator().manual_seed(0)).x.shape[1] == 3

@@ -31,7 +31,13 @@ def test_what_must_be_positive_is(name, value):
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("patch_size", [1, 0, -4, 65, 4.5, "x"]),
+        ("patch_size", [1, 0, -4, 257, 4.5, "x"]),
+        ("growth", [[1], [1025], 3, ["x"]]),
+        ("clipped", [-0.1, 1.1, math.nan]),
+        ("recoloured", [-0.1, 1.1, math.nan]),
+        ("activation", ["tanh"]),
+        ("optimiser", ["sgd"]),
+        ("precision", ["float8"]),
         ("hidden", [0, 65537, 10**30]),
         ("batch", [0, 1_000_001]),
         ("max_steps", [0, -1, 1.5]),
@@ -90,3 +96,38 @@ def test_settings_do_not_change_once_made():
 )
 def test_the_limit_not_given_is_none(given, limits):
     assert check(given).limits == limits
+
+
+@pytest.mark.parametrize("sigma", [(60, 5), (5, 0), (5, 6, 7), ("x", 3), (5, math.inf)])
+def test_levels_go_from_a_positive_number_up(sigma):
+    assert "sigma" in refused(model="unet", sigma=sigma).message
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"sigma": (5, 50)}, "energy"),
+        ({"clipped": 0.5}, "energy"),
+        ({"growth": (24,)}, "energy"),
+        ({"model": "unet", "size": "huge"}, "small, medium"),
+        ({"model": "unet", "sigma": (5, 50), "objective": "ism"}, "ism"),
+        ({"model": "unet", "sigma": (5, 50), "objective": "esm-parzen"}, "esm-parzen"),
+        ({"model": "unet", "recoloured": 0.5}, "color"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(values, word):
+    assert word in refused(**values).message
+
+
+def test_a_network_has_defaults_of_its_own_and_what_is_given_goes_first():
+    assert check({"model": "unet"}).sigma == (1, 60)
+    assert check({"model": "unet"}).batch == 16
+    assert check({"model": "unet", "batch": 3}).batch == 3
+    assert check({}).batch == 512
+
+
+def test_fits_are_judged_at_the_usual_levels_within_reach():
+    assert check({"model": "unet"}).judged_levels == tuple(s / 255 for s in (15, 25, 50))
+    assert check({"model": "unet", "sigma": (20, 30)}).judged_levels == (25 / 255,)
+    assert check({"model": "unet", "sigma": (2, 4)}).judged_levels == (3 / 255,)
+    assert check({"sigma": 7}).judged_levels == (7 / 255,)

@@ -1,0 +1,68 @@
+"""Images of any size in bounded memory: by tiles, with the same result as whole.
+
+Each tile is shown to the model with a margin, `reach`, so wide that nothing beyond it can matter, and starts at a
+multiple of what the model needs to be shifted by to commute with the shift; only the tile itself is kept.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+
+from smdae.memory import available
+
+__all__ = ["SMALLEST", "Tile", "side_for", "tiles"]
+
+SMALLEST = 64  # pixels on a side
+MOST_BYTES = 512 << 20  # that one tile may take: more brings no speed
+SHARE = 0.25  # of the memory available
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile of an image, each attribute a pair of slices, for rows and columns.
+
+    Attributes:
+        kept: Where it lies in the image.
+        seen: Where it and its margin lie in the image.
+        inner: Where it lies in what is seen.
+    """
+
+    kept: tuple[slice, slice]
+    seen: tuple[slice, slice]
+    inner: tuple[slice, slice]
+
+
+def tiles(height: int, width: int, side: int, reach: int = 0, multiple: int = 1) -> Iterator[Tile]:
+    """The tiles of an image, of about equal size.
+
+    Args:
+        height: Of the image.
+        width: Of the image.
+        side: Of a tile, at most, but for rounding up to a multiple.
+        reach: How far beyond itself a tile needs to see.
+        multiple: Where tiles and what they see may start.
+    """
+    reach = -(-reach // multiple) * multiple
+
+    def parts(length: int) -> list[tuple[slice, slice, slice]]:
+        step = -(-math.ceil(length / math.ceil(length / side)) // multiple) * multiple
+        cut = []
+        for start in range(0, length, step):
+            stop = min(start + step, length)
+            low, high = max(0, start - reach), min(stop + reach, length)
+            cut.append((slice(start, stop), slice(low, high), slice(start - low, stop - low)))
+        return cut
+
+    for (rows, rows_seen, rows_inner), (columns, columns_seen, columns_inner) in product(parts(height), parts(width)):
+        yield Tile((rows, columns), (rows_seen, columns_seen), (rows_inner, columns_inner))
+
+
+def side_for(model: Any, device: torch.device) -> int:
+    """The side of the largest tile that memory allows, by what a pixel takes in the model, `footprint` bytes."""
+    reach, footprint = getattr(model, "reach", 0), getattr(model, "footprint", 256)
+    seen = math.isqrt(int(min(MOST_BYTES, SHARE * available(device)) / footprint))
+    return max(SMALLEST, seen - 2 * reach)
