@@ -17,9 +17,16 @@ import torch
 from torch import Generator, Tensor
 from torch.func import jvp, vmap
 
-__all__ = ["diagonal", "exact", "finite_difference", "hutchinson", "probes", "score_and_divergence"]
+__all__ = ["diagonal", "exact", "finite_difference", "hutchinson", "per_example", "probes", "score_and_divergence"]
 
 Score = Callable[[Tensor], Tensor]
+
+
+def per_example(value: float | Tensor, x: Tensor) -> float | Tensor:
+    """A number for all examples as it is, or one for each, (B,), shaped to multiply x, (B, ...)."""
+    if isinstance(value, Tensor) and value.ndim:
+        return value.reshape(-1, *(1,) * (x.ndim - 1))
+    return value
 
 
 def diagonal(score: Score, x: Tensor, chunk: int = 32) -> tuple[Tensor, Tensor]:
@@ -79,32 +86,40 @@ def hutchinson(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]
     return value, estimate.mean(0)
 
 
-def finite_difference(score: Score, x: Tensor, probes: Tensor, step: float) -> Tensor:
+def finite_difference(score: Score, x: Tensor, probes: Tensor, step: float | Tensor) -> Tensor:
     """The mean over probes of v' (psi(x + step v) - psi(x - step v)) / (2 step), with shape (B,).
 
     Args:
         score: The field psi, mapping (B, ...) to (B, ...).
         x: Points, with shape (B, ...).
         probes: Directions v, with shape (k, *x.shape).
-        step: In the unit of x. For networks with kinks a fair share of sigma, about a tenth.
+        step: In the unit of x, a float or (B,). For networks with kinks a fair share of sigma, about a tenth.
     """
-    estimates = [(v * (score(x + step * v) - score(x - step * v))).flatten(1).sum(1) for v in probes]
+    e = per_example(step, x)
+    estimates = [(v * (score(x + e * v) - score(x - e * v))).flatten(1).sum(1) for v in probes]
     return torch.stack(estimates).mean(0) / (2 * step)
 
 
 def score_and_divergence(
-    model: Any, x: Tensor, sigma: float | Tensor | None = None, probes: Tensor | None = None
+    model: Any,
+    x: Tensor,
+    sigma: float | Tensor | None = None,
+    probes: Tensor | None = None,
+    step: float | Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """psi(x) and tr(d psi/dx) in one pass: by probes if given, else in closed form if the model has one, else exactly.
+    """psi(x) and tr(d psi/dx): by probes if given, else in closed form if the model has one, else exactly.
 
     Args:
         model: A score model.
         x: Points, with shape (B, ...).
         sigma: Level, a float or (B,); None for the model's own.
         probes: Directions with shape (k, *x.shape), or None for the exact divergence.
+        step: Of differences along the probes, a float or (B,); None for derivatives.
     """
     level = {} if sigma is None else {"sigma": sigma}
     score = partial(model.score, **level)
+    if probes is not None and step is not None:
+        return score(x), finite_difference(score, x, probes, step)
     if probes is not None:
         return hutchinson(score, x, probes)
     if hasattr(model, "score_and_divergence"):

@@ -8,12 +8,12 @@ before the work tells it to keep them. Elsewhere than on Linux with glibc nothin
 import ctypes
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["available", "is_out_of_memory", "keep_freed_memory"]
+__all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's names for them, from malloc.h
 LARGEST = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
@@ -22,14 +22,25 @@ UNKNOWN = 4 << 30  # bytes; where the system does not say
 
 def keep_freed_memory() -> None:
     """Let this process keep blocks up to 64 MB that it frees."""
+    if mallopt := _from_libc("mallopt"):
+        mallopt(MMAP_THRESHOLD, LARGEST)
+        mallopt(TRIM_THRESHOLD, 4 * LARGEST)
+
+
+def give_back() -> None:
+    """Give what was freed and kept back to the system, after work on something large."""
+    if trim := _from_libc("malloc_trim"):
+        trim(0)
+
+
+def _from_libc(name: str) -> Any:
+    """A function of the C library, None where that is not glibc."""
     if not sys.platform.startswith("linux"):
-        return
+        return None
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        return getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError):
-        return
-    mallopt(MMAP_THRESHOLD, LARGEST)
-    mallopt(TRIM_THRESHOLD, 4 * LARGEST)
+        return None
 
 
 def available(device: "torch.device") -> int:

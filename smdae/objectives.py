@@ -6,6 +6,7 @@ With psi(x) = grad log p(x; theta), a clean example x and a noisy one x~ = x + s
     implicit       1/2 |psi(x)|^2 + tr(d psi/dx)            Hyvarinen (2005)
     regularised    implicit + lambda sum_i (d psi_i/dx_i)^2                     Kingma and LeCun (2010)
     sliced         v'(d psi/dx)v + 1/2 (v'psi)^2, or 1/2 |psi|^2 when reduced   Song et al. (2019)
+    differenced    sliced, by differences of log p or of psi along v            Pang et al. (2020)
     denoising      1/2 |psi(x~) - (x - x~)/sigma^2|^2
     autoencoding   |r(x~) - x|^2,  r(x~) = x~ + sigma^2 psi(x~)
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from smdae import divergence
@@ -31,6 +33,7 @@ __all__ = [
     "Objective",
     "autoencoding",
     "denoising",
+    "differenced",
     "explicit",
     "implicit",
     "kernel_score",
@@ -48,13 +51,6 @@ def _score(model: Any, x: Tensor, sigma: float | Tensor | None) -> Tensor:
     return model.score(x) if sigma is None else model.score(x, sigma=sigma)
 
 
-def _square(sigma: float | Tensor, x: Tensor) -> float | Tensor:
-    """sigma^2, shaped to divide x: a float, or (B, 1, ...) for sigma with shape (B,)."""
-    if isinstance(sigma, Tensor) and sigma.ndim:
-        sigma = sigma.reshape(-1, *(1,) * (x.ndim - 1))
-    return sigma**2
-
-
 def explicit(model: Any, x: Tensor, target_score: Tensor, sigma: float | Tensor | None = None) -> Tensor:
     """1/2 |psi(x) - target_score|^2, with shape (B,).
 
@@ -67,7 +63,13 @@ def explicit(model: Any, x: Tensor, target_score: Tensor, sigma: float | Tensor 
     return 0.5 * _sum((_score(model, x, sigma) - target_score).square())
 
 
-def implicit(model: Any, x: Tensor, sigma: float | Tensor | None = None, probes: Tensor | None = None) -> Tensor:
+def implicit(
+    model: Any,
+    x: Tensor,
+    sigma: float | Tensor | None = None,
+    probes: Tensor | None = None,
+    step: float | Tensor | None = None,
+) -> Tensor:
     """1/2 |psi(x)|^2 + tr(d psi/dx), with shape (B,): no score of the data is needed.
 
     Args:
@@ -75,8 +77,9 @@ def implicit(model: Any, x: Tensor, sigma: float | Tensor | None = None, probes:
         x: Samples of the density, with shape (B, ...).
         sigma: Level at which to take the model, a float or (B,); None for its own.
         probes: Directions with shape (k, *x.shape) for Hutchinson's estimate; None for the exact divergence.
+        step: Of differences along the probes, a float or (B,), for models with kinks; None for derivatives.
     """
-    psi, trace = divergence.score_and_divergence(model, x, sigma, probes)
+    psi, trace = divergence.score_and_divergence(model, x, sigma, probes, step)
     return 0.5 * _sum(psi.square()) + trace
 
 
@@ -97,7 +100,14 @@ def regularised(model: Any, x: Tensor, strength: float, sigma: float | Tensor | 
     return 0.5 * _sum(psi.square()) + _sum(entries) + strength * _sum(entries.square())
 
 
-def sliced(model: Any, x: Tensor, probes: Tensor, sigma: float | Tensor | None = None, reduced: bool = False) -> Tensor:
+def sliced(
+    model: Any,
+    x: Tensor,
+    probes: Tensor,
+    sigma: float | Tensor | None = None,
+    reduced: bool = False,
+    step: float | Tensor | None = None,
+) -> Tensor:
     """Mean over probes v of v'(d psi/dx)v + 1/2 (v'psi)^2, with shape (B,).
 
     Args:
@@ -106,15 +116,55 @@ def sliced(model: Any, x: Tensor, probes: Tensor, sigma: float | Tensor | None =
         probes: Directions with shape (k, *x.shape), E v v' = I.
         sigma: Level at which to take the model, a float or (B,); None for its own.
         reduced: Take 1/2 |psi|^2 for the square, its mean over v: less variance.
+        step: Of differences along the probes, a float or (B,), for models with kinks; None for derivatives.
     """
-    psi, bend = divergence.hutchinson(lambda point: _score(model, point, sigma), x, probes)
+
+    def score(point: Tensor) -> Tensor:
+        return _score(model, point, sigma)
+
+    if step is None:
+        psi, bend = divergence.hutchinson(score, x, probes)
+    else:
+        psi, bend = score(x), divergence.finite_difference(score, x, probes, step)
     square = _sum(psi.square()) if reduced else (probes * psi).flatten(2).sum(2).square().mean(0)
     return bend + 0.5 * square
 
 
+def differenced(
+    model: Any, x: Tensor, probes: Tensor, step: float | Tensor, sigma: float | Tensor | None = None
+) -> Tensor:
+    """`sliced` without a derivative in x, with shape (B,), bias O(step^2).
+
+    With log p = -E along a probe v, and e the step, where the model has an energy
+
+        (log p(x + e v) - 2 log p(x) + log p(x - e v)) / e^2 + 1/2 ((log p(x + e v) - log p(x - e v)) / 2e)^2
+
+    and elsewhere v'(psi(x + e v) - psi(x - e v)) / 2e + 1/2 (v'(psi(x + e v) + psi(x - e v)) / 2)^2, averaged over v.
+
+    Args:
+        model: A score model.
+        x: Samples of the density, with shape (B, ...).
+        probes: Directions with shape (k, *x.shape), E v v' = I.
+        step: e, a float or (B,), about a tenth of sigma.
+        sigma: Level at which to take the model, a float or (B,); None for its own.
+    """
+    level = {} if sigma is None else {"sigma": sigma}
+    e = divergence.per_example(step, x)
+    losses = []
+    for v in probes:
+        if hasattr(model, "energy"):
+            before, here, after = (-model.energy(point, **level) for point in (x - e * v, x, x + e * v))
+            bend, slope = (after - 2 * here + before) / step**2, (after - before) / (2 * step)
+        else:
+            before, after = (_sum(v * model.score(point, **level)) for point in (x - e * v, x + e * v))
+            bend, slope = (after - before) / (2 * step), (after + before) / 2
+        losses.append(bend + 0.5 * slope.square())
+    return torch.stack(losses).mean(0)
+
+
 def kernel_score(noisy: Tensor, clean: Tensor, sigma: float | Tensor) -> Tensor:
     """The score of the Gaussian kernel q(x~|x), (x - x~)/sigma^2, with the shape of noisy."""
-    return (clean - noisy) / _square(sigma, noisy)
+    return (clean - noisy) / divergence.per_example(sigma, noisy) ** 2
 
 
 def denoising(model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor) -> Tensor:
@@ -150,6 +200,8 @@ class Objective:
         loss: The function above, called as loss(model, x, **needs).
         samples: Where x comes from: the data, the Parzen density, or pairs of clean and noisy.
         needs: Names of the loss's further arguments.
+        options: Names of those that only some models need: probes where the divergence has no closed form, a step of
+            differences where psi has kinks.
         requires: Methods that the model must have.
         paper: The name in the paper.
         squares: True if J is |error|^2 itself, false if it is |error|^2 / (2 sigma^4).
@@ -159,6 +211,7 @@ class Objective:
     samples: Literal["data", "parzen", "pairs"]
     needs: tuple[str, ...]
     paper: str
+    options: tuple[str, ...] = ()
     requires: tuple[str, ...] = ("score",)
     squares: bool = False
 
@@ -170,12 +223,17 @@ class Objective:
         return 1 / (dim * sigma**2) if self.squares else 2 * sigma**2 / dim
 
 
+PROBED = ("probes", "step")
+
 OBJECTIVES: dict[str, Objective] = {
     "esm": Objective(explicit, "data", ("target_score",), "J_ESMq"),
-    "ism": Objective(implicit, "data", (), "J_ISMq"),
-    "ism-reg": Objective(regularised, "data", ("strength",), "J_ISMreg"),
+    "ism": Objective(implicit, "data", (), "J_ISMq", PROBED),
+    "ism-reg": Objective(regularised, "data", ("strength",), "J_ISMreg", requires=("score", "score_and_diagonal")),
     "esm-parzen": Objective(explicit, "parzen", ("target_score", "sigma"), "J_ESMq_sigma"),
-    "ism-parzen": Objective(implicit, "parzen", ("sigma",), "J_ISMq_sigma"),
+    "ism-parzen": Objective(implicit, "parzen", ("sigma",), "J_ISMq_sigma", PROBED),
     "dsm": Objective(denoising, "pairs", ("clean", "sigma"), "J_DSMq_sigma"),
-    "dae": Objective(autoencoding, "pairs", ("clean", "sigma"), "J_DAE_sigma", ("score", "reconstruct"), squares=True),
+    "dae": Objective(autoencoding, "pairs", ("clean", "sigma"), "J_DAE_sigma", (), ("score", "reconstruct"), True),
+    "ssm": Objective(sliced, "parzen", ("probes", "sigma"), "J_SSMq_sigma", ("step",)),
+    "ssm-vr": Objective(partial(sliced, reduced=True), "parzen", ("probes", "sigma"), "J_SSM-VRq_sigma", ("step",)),
+    "fd-ssm": Objective(differenced, "parzen", ("probes", "step", "sigma"), "J_FD-SSMq_sigma"),
 }

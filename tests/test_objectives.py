@@ -237,7 +237,8 @@ def test_objectives_are_pure():
 
 
 def test_the_table_names_the_objectives_of_the_paper():
-    assert set(OBJECTIVES) == {"esm", "ism", "ism-reg", "esm-parzen", "ism-parzen", "dsm", "dae"}
+    paper = ["esm", "ism", "ism-reg", "esm-parzen", "ism-parzen", "dsm", "dae"]
+    assert list(OBJECTIVES) == [*paper, "ssm", "ssm-vr", "fd-ssm"]
     with pytest.raises(AttributeError):
         OBJECTIVES["dsm"].loss = None  # type: ignore[misc]
 
@@ -252,3 +253,73 @@ def test_scaled_objectives_are_squared_error_per_dimension_over_sigma_squared(na
     row = OBJECTIVES[name]
     loss = row.loss(model, noisy, **{k: needs[k] for k in row.needs}) * row.scale(0.7, 4)
     torch.testing.assert_close(loss, (model.reconstruct(noisy) - clean).square().mean(1) / 0.7**2)
+
+
+CORNERS = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 2)  # all Rademacher probes
+
+
+def test_differences_are_the_sliced_objective_up_to_the_square_of_the_step():
+    model = random_energy(5, 9, sigma=0.6)
+    x = torch.randn(6, 5, generator=Generator().manual_seed(0), dtype=torch.float64)
+    v = draw_probes(x, 3, Generator().manual_seed(1))
+
+    class ScoreOnly:
+        score = staticmethod(model.score)
+
+    exact = objectives.sliced(model, x, v)
+    for kind in (model, ScoreOnly):
+        errors = [(objectives.differenced(kind, x, v, step) - exact).abs().max() for step in (0.08, 0.04, 1e-3)]
+        assert 3.7 < errors[0] / errors[1] < 4.3
+        assert errors[2] < 1e-3 * exact.abs().max()
+    steps = torch.full((6,), 0.08, dtype=torch.float64)
+    torch.testing.assert_close(objectives.differenced(model, x, v, steps), objectives.differenced(model, x, v, 0.08))
+
+
+@pytest.mark.parametrize("name", ["ssm", "ssm-vr", "fd-ssm"])
+def test_sliced_objectives_on_the_parzen_density_have_the_gradient_of_explicit_score_matching(name):
+    model = random_energy(2, 7, sigma=SIGMA)
+    _, noisy, w = noisy_nodes(CLEAN, SIGMA)
+    step = {"step": 1e-3} if name == "fd-ssm" else {}
+    probes = CORNERS[:, None].expand(-1, len(noisy), -1)
+    mean = expectation(OBJECTIVES[name].loss(model, noisy, probes=probes, sigma=SIGMA, **step), w)
+    exact = gradient(parzen_losses(model)["esm-parzen"], model)
+    tolerance = 1e-4 if step else 1e-8
+    assert (gradient(mean, model) - exact).abs().max() < tolerance * exact.abs().max().clamp(min=1)
+
+
+class Ramps(torch.nn.Module):
+    """psi(x) = sum_j a_j relu(w_j x + b_j) - x, in one dimension."""
+
+    kinked = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = Generator().manual_seed(4)
+        a, w, b = torch.randn(3, 6, generator=generator, dtype=torch.float64)
+        self.a, self.w, self.b = (torch.nn.Parameter(p) for p in (a, w, b))
+
+    def score(self, x: Tensor, sigma: float | None = None) -> Tensor:
+        return (torch.relu(x * self.w + self.b) * self.a).sum(1, keepdim=True) - x
+
+
+def test_kinks_bias_derivatives_of_the_divergence_and_not_differences():
+    """A ReLU's slope is a step whose derivative is zero but at one point, where all of it lies."""
+    model, sigma = Ramps(), 0.7
+    centre = torch.tensor([-0.6, 0.9], dtype=torch.float64)
+    x = torch.linspace(-8, 8, 160_001, dtype=torch.float64)[:, None]
+    weights = torch.exp(-((x - centre) ** 2) / (2 * sigma**2)) / (sigma * (2 * torch.pi) ** 0.5) / 2  # (n, 2)
+    target = (weights * (centre - x)).sum(1, keepdim=True) / weights.sum(1, keepdim=True) / sigma**2
+    w = weights.sum(1) * (x[1] - x[0])
+    v = torch.ones(1, *x.shape, dtype=torch.float64)
+    truth = gradient(expectation(objectives.explicit(model, x, target), w), model)
+    by_derivatives = gradient(expectation(objectives.implicit(model, x, probes=v), w), model)
+    assert (by_derivatives - truth).abs().max() > 0.2
+    errors = []
+    for share in (0.2, 0.1):
+        differences = gradient(expectation(objectives.implicit(model, x, probes=v, step=share * sigma), w), model)
+        errors.append((differences - truth).abs().max().item())
+    assert errors[1] < 0.01
+    assert errors[1] < errors[0] / 3  # O(step^2)
+    for loss in (objectives.sliced, objectives.differenced):
+        slices = gradient(expectation(loss(model, x, v, step=0.1 * sigma), w), model)
+        assert (slices - truth).abs().max() < 0.05

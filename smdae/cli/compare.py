@@ -29,7 +29,11 @@ def command(
     paths: Paths,
     objective: Annotated[
         list[str] | None,
-        typer.Option("--objective", help="One to compare; again for more. [default: all]", show_default=False),
+        typer.Option(
+            "--objective",
+            help="One to compare; again for more. [default: all but ssm, ssm-vr, fd-ssm]",
+            show_default=False,
+        ),
     ] = None,
     sigma: Annotated[float, _option("--sigma", "-s", text="Level of the noise, white being 255.")] = 25.0,
     output: Annotated[Path, _option("--output", "-o", text="The folder of the report.")] = Path("comparison"),
@@ -99,11 +103,13 @@ def command(
 
 
 def _chosen(asked: list[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    """The objectives to compare, each once, in the order of the table."""
+    """The objectives to compare, each once, in the order of the table; unasked, those that need no probes."""
+    from smdae.objectives import OBJECTIVES
+
     unknown = [name for name in asked or () if name not in known]
     if unknown:
         raise UsageError(f"unknown objective '{unknown[0]}'; there are {', '.join(known)}")
-    return tuple(name for name in known if name in asked) if asked else known
+    return tuple(name for name in known if (name in asked if asked else "probes" not in OBJECTIVES[name].needs))
 
 
 def _refuse(folder: Path, files: list[str], overwrite: bool) -> None:

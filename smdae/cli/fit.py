@@ -32,7 +32,10 @@ def command(
     overwrite: Overwrite = False,
     objective: Annotated[
         str | None,
-        _setting("--objective", text="dsm, dae, esm, ism, ism-reg, esm-parzen or ism-parzen. [default: dsm]"),
+        _setting(
+            "--objective",
+            text="dsm, dae, esm, ism, ism-reg, esm-parzen, ism-parzen, ssm, ssm-vr, fd-ssm. [default: dsm]",
+        ),
     ] = None,
     model: Annotated[str | None, _setting("--model", text="energy or unet. [default: energy]")] = None,
     sigma: Annotated[

@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.densities import Density, Parzen
-from smdae.fitting.examples import Batch, Examples, among, known_density
+from smdae.fitting.examples import Batch, Examples, among, arguments, known_density
 from smdae.fitting.patches import Patches, split
 from smdae.fitting.settings import Settings
 from smdae.fitting.validation import Crops
@@ -127,10 +127,12 @@ class Contest:
         rounding = self.rounding if objective.samples == "data" and known is None else 0.0
         return Examples(
             objective,
+            arguments(objective, self.origin),
             (among(data),),
             self.origin.centre,
             self.settings.levels,
             self.settings.strength,
+            self.settings.probes,
             known,
             parzen,
             rounding,

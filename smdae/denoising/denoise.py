@@ -19,11 +19,12 @@ from smdae.denoising.steppers import STEPPERS
 from smdae.denoising.symmetries import Symmetric
 from smdae.denoising.tiles import SMALLEST, side_for, tiles
 from smdae.errors import MemoryLimitError, ModelError, SmdaeError, UsageError
-from smdae.memory import is_out_of_memory
+from smdae.memory import give_back, is_out_of_memory
 
 __all__ = ["denoise", "level_for", "move"]
 
 Watch = Callable[[int, int], object]
+LARGE = 20_000_000  # numbers in an image, after which what the tiles took is given back
 
 
 def move(model: Any, noisy: Tensor, sigma: float, stepper: str = "tweedie") -> Tensor:
@@ -160,6 +161,8 @@ def denoise(
                 raise MemoryLimitError(f"not enough memory, even for tiles of {SMALLEST} x {SMALLEST} pixels")
             where, side = torch.device("cpu"), tile or side_for(chosen, torch.device("cpu"))
             model.to(where)
+    if planes.size > LARGE:
+        give_back()
     return result.reshape(pixels.shape)
 
 

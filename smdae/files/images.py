@@ -130,7 +130,8 @@ def encode(picture: Picture, format: str) -> bytes:
     Raises OutputError for a format that cannot hold the picture, and SmdaeError for NaN or infinity in it.
     """
     refuse_format(picture, format)
-    if not all(np.isfinite(part).all() for part in (picture.pixels, picture.alpha) if part is not None):
+    parts = [part for part in (picture.pixels, picture.alpha) if part is not None and part.dtype.kind == "f"]
+    if not all(np.isfinite(part).all() for part in parts):
         raise SmdaeError("the result holds NaN or infinity and is not written")
     return FORMATS[format].encode(picture)
 

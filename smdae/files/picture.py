@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 MAX_PIXELS = 500_000_000
+BAND = 256  # rows
 
 WHITES = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}
 
@@ -134,8 +135,16 @@ def samples_in(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
     elif image.mode == "YCbCr":
         image = image.convert("RGB")
-    samples = np.asarray(image)
-    return samples.astype(samples.dtype.newbyteorder("="), copy=False)
+    # A band of rows at a time: Pillow hands out pixels by way of two copies of all that it is asked for.
+    width, height = image.size
+    samples = None
+    for top in range(0, height, BAND):
+        band = np.asarray(image.crop((0, top, width, min(top + BAND, height))))
+        if samples is None:
+            samples = np.empty((height, *band.shape[1:]), band.dtype.newbyteorder("="))
+        samples[top : top + BAND] = band
+    assert samples is not None
+    return samples
 
 
 def luma(pixels: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -28,7 +29,7 @@ from smdae.files.picture import (
     samples_in,
     samples_of,
 )
-from smdae.files.png16 import SIGNATURE, chunk
+from smdae.files.png16 import SIGNATURE, chunk, parts
 
 __all__ = ["encode", "read"]
 
@@ -59,7 +60,7 @@ def read(data: bytes) -> Picture:
         raise InputError("the file is truncated")
 
     wanted = (*CRITICAL, b"tRNS") if colour == 3 else CRITICAL
-    png = b"".join([SIGNATURE, *(chunk(kind, payload) for kind, payload in chunks if kind in wanted)])
+    png = b"".join([SIGNATURE, *(part for kind, payload in chunks if kind in wanted for part in parts(kind, payload))])
     samples = png16.decode(png) if depth == 16 else samples_in(PngImagePlugin.PngImageFile(BytesIO(png)))
     if colour in (0, 2) and b"tRNS" in other:
         samples = _keyed(samples, other[b"tRNS"], depth)
@@ -70,17 +71,19 @@ def encode(picture: Picture) -> bytes:
     """The PNG file of a uint8 or uint16 picture, metadata included."""
     samples = samples_of(picture)
     if samples.dtype == np.uint16:
-        png = png16.encode(samples)
+        png = memoryview(png16.encode(samples))
     else:
         buffer = BytesIO()
         Image.fromarray(samples).save(buffer, "PNG")
-        png = buffer.getvalue()
+        png = buffer.getbuffer()
     header_end = len(SIGNATURE) + 25
     return b"".join([png[:header_end], *_metadata_chunks(picture.metadata), png[header_end:]])
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _chunks(data: bytes) -> Iterator[tuple[bytes, Any]]:
+    """Kind and payload of each chunk, pixels as views of the data."""
     position, kind = len(SIGNATURE), b""
+    view = memoryview(data)
     while kind != b"IEND":
         if position + 12 > len(data):
             raise InputError("the file is truncated")
@@ -88,10 +91,10 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         end = position + 12 + length
         if end > len(data):
             raise InputError("the file is truncated")
-        payload = data[position + 8 : end - 4]
+        payload = view[position + 8 : end - 4]
         if zlib.crc32(payload, zlib.crc32(kind)) != int.from_bytes(data[end - 4 : end]):
             raise InputError("the file is damaged: a checksum is wrong")
-        yield kind, payload
+        yield kind, payload if kind == b"IDAT" else bytes(payload)
         position = end
 
 
@@ -104,7 +107,7 @@ def _keyed(samples: np.ndarray, key: bytes, depth: int) -> np.ndarray:
     return np.dstack([samples, opaque * samples.dtype.type(np.iinfo(samples.dtype).max)])
 
 
-def _metadata(chunks: list[tuple[bytes, bytes]]) -> Metadata:
+def _metadata(chunks: list[tuple[bytes, Any]]) -> Metadata:
     found = dict(chunks)
     xmp = next((text for kind, text in chunks if kind == b"iTXt" and text.startswith(XMP + b"\0")), None)
     return Metadata(

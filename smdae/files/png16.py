@@ -23,7 +23,7 @@ from PIL import ImageFile, PngImagePlugin
 
 from smdae.errors import InputError
 
-__all__ = ["COLOUR_TYPES", "SIGNATURE", "both_bytes", "chunk", "decode", "encode"]
+__all__ = ["COLOUR_TYPES", "SIGNATURE", "both_bytes", "chunk", "decode", "encode", "parts"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -36,9 +36,15 @@ OTHER_BYTE = {
 }
 
 
+def parts(kind: bytes, payload: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
+    """One PNG chunk, yet to be joined: length, type, payload, checksum."""
+    checksum = zlib.crc32(payload, zlib.crc32(kind))
+    return struct.pack(">I", len(payload)), kind, payload, struct.pack(">I", checksum)
+
+
 def chunk(kind: bytes, payload: bytes) -> bytes:
-    """One PNG chunk: length, type, payload, checksum."""
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(payload, zlib.crc32(kind)))
+    """One PNG chunk."""
+    return b"".join(parts(kind, payload))
 
 
 def both_bytes(opened: Callable[[], ImageFile.ImageFile]) -> np.ndarray:

@@ -4,6 +4,8 @@
     parzen   x~ = x + sigma eps, and for `esm-parzen` the score of q_sigma there
     pairs    x~ and the x that it came from
 
+Objectives along probes v get k of them an example, +-1 in each number, and those by differences a step of sigma/10.
+
 Networks see images (n, C, P, P) rather than flat patches, each at a level of its own, drawn evenly from a range, and
 those of a part of a batch clipped to [0, 1] after the noise, as stored pictures are. Over many levels the loss is
 weighted by 2 sigma^3 / d, squared error over sigma, so that no level drowns the others.
@@ -21,6 +23,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.densities import Density, Gaussian, GaussianMixture, Parzen
+from smdae.divergence import probes
 from smdae.errors import DegenerateError, DivergedError
 from smdae.fitting.colours import recoloured
 from smdae.fitting.patches import Patches
@@ -28,10 +31,11 @@ from smdae.fitting.settings import Settings
 from smdae.models import MODELS
 from smdae.objectives import Objective
 
-__all__ = ["Batch", "Examples", "among", "known_density"]
+__all__ = ["Batch", "Examples", "among", "arguments", "known_density"]
 
 Draw = Callable[[int, Generator | None], Tensor]  # of n flat patches, with shape (n, d)
 
+STEP = 0.1  # of differences, in sigma
 RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fall for ever
 TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
 
@@ -45,6 +49,12 @@ def grown(patches: Patches, side: int) -> Draw:
         return larger.draw(max(1, round(n * share)), generator)
 
     return draw
+
+
+def arguments(objective: Objective, model: Any) -> tuple[str, ...]:
+    """Names of what the loss needs for this model."""
+    lacks = {"probes": not hasattr(model, "divergence"), "step": getattr(model, "kinked", False)}
+    return (*objective.needs, *(name for name in objective.options if lacks[name]))
 
 
 @dataclass(frozen=True)
@@ -106,11 +116,13 @@ class Examples:
 
     Attributes:
         objective: A row of OBJECTIVES.
+        needs: Names of the loss's further arguments.
         clean: Draws n clean patches, (n, d), with the generator given; of q_sigma's own, if there is one. Where there
             are several, they follow each other in equal parts of a fit.
         centre: Takes out the means that the model does not see; the identity for other models.
         levels: The lowest and the highest level of the noise, white being 1.
         strength: lambda of `ism-reg`.
+        probes: Directions an example, k.
         density: What `esm` draws from, or None.
         parzen: q_sigma for `esm-parzen`, or None.
         rounding: Width of the uniform noise added to clean data that was rounded, 0 for none.
@@ -120,10 +132,12 @@ class Examples:
     """
 
     objective: Objective
+    needs: tuple[str, ...]
     clean: tuple[Draw, ...]
     centre: Callable[[Tensor], Tensor]
     levels: tuple[float, float]
     strength: float = 0.0
+    probes: int = 1
     density: Density | None = None
     parzen: Parzen | None = None
     rounding: float = 0.0
@@ -157,10 +171,12 @@ class Examples:
         channels = None if MODELS[settings.model].of_patches else patches.channels
         return cls(
             objective,
+            arguments(objective, model),
             clean,
             centre,
             settings.levels,
             settings.strength,
+            settings.probes,
             density,
             parzen,
             rounding,
@@ -242,8 +258,10 @@ class Examples:
         scale = self.objective.scale(sigma, clean.shape[1])
         if isinstance(scale, Tensor):
             scale = scale * (sigma / self.sigma)
-        offered = {"clean": self._shaped(clean), "sigma": sigma, "strength": self.strength}
-        needs = {name: offered[name] for name in self.objective.needs if name in offered}
+        offered = {"clean": self._shaped(clean), "sigma": sigma, "step": STEP * sigma, "strength": self.strength}
+        needs = {name: offered[name] for name in self.needs if name in offered}
+        if "probes" in self.needs:
+            needs["probes"] = probes(self._shaped(x), self.probes, generator)
         source = self.density or self.parzen
         if source is not None:
             x = self.centre(x)

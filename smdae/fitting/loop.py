@@ -72,7 +72,9 @@ def step(state: State, batch: Batch, examples: Examples, lr: float) -> Tensor:
     settings, record = state.settings, state.record
     for group in state.optimiser.param_groups:
         group["lr"] = lr
-    with products_in(settings.precision, batch.x.device):
+    # Derivatives and differences of psi in x need all the digits there are.
+    precise = bool({"probes", "step"} & batch.needs.keys())
+    with products_in("float32" if precise else settings.precision, batch.x.device):
         losses = batch.losses(examples.objective, state.model)
     for parameter in state.parameters:
         parameter.grad = None

@@ -34,6 +34,7 @@ class Settings(BaseModel):
     target: Literal["gaussian", "gmm"] = "gmm"  # the density that `esm` fits to the patches
     components: int = Field(10, ge=1, le=1000)  # Gaussians in that mixture
     strength: float = Field(1e-5, ge=0, allow_inf_nan=False)  # lambda of `ism-reg`, white being 1
+    probes: int = Field(1, ge=1, le=1000)  # directions an example, where an objective needs some
     parzen_patches: int = Field(20_000, ge=1)  # patches that make up q_sigma for `esm-parzen`
 
     batch: int = Field(512, ge=1, le=1_000_000)  # examples a step; fewer in proportion once they have grown
@@ -76,6 +77,11 @@ class Settings(BaseModel):
                 raise ValueError(f"the objective '{self.objective}' is taken at one sigma, not at many")
         if self.recoloured and not self.color:
             raise ValueError("recoloured is for colours; add color")
+        lacking = [name for name in OBJECTIVES[self.objective].requires if not hasattr(MODELS[self.model].fits, name)]
+        if lacking:
+            raise ValueError(f"the objective '{self.objective}' is not for '{self.model}', which has no {lacking[0]}")
+        if self.clipped and OBJECTIVES[self.objective].samples != "pairs":
+            raise ValueError(f"clipped noise has a clean image to aim at, which '{self.objective}' has not")
         if MODELS[self.model].of_patches and (self.clipped or self.growth):
             raise ValueError(f"clipped and growth are for networks, not for the model '{self.model}'")
         return self

@@ -25,6 +25,7 @@ class Family:
     """A row of the table.
 
     Attributes:
+        fits: The class of what is fitted.
         build: Makes the image model from the numbers that its file holds.
         start: Makes the model to be fitted, as start(clean, channels, settings, generator), clean being flat patches
             with white 1 and shape (n, d).
@@ -32,6 +33,7 @@ class Family:
         defaults: Settings whose default is another than in `Settings`.
     """
 
+    fits: type
     build: Callable[..., Any]
     start: Callable[[Tensor, int, Any, Generator], Any]
     of_patches: bool
@@ -73,6 +75,6 @@ _NETWORK = {
 }
 
 MODELS: dict[str, Family] = {
-    "energy": Family(_energy, _start_energy, of_patches=True),
-    "unet": Family(UNet, _start_unet, of_patches=False, defaults=_NETWORK),
+    "energy": Family(EnergyModel, _energy, _start_energy, of_patches=True),
+    "unet": Family(UNet, UNet, _start_unet, of_patches=False, defaults=_NETWORK),
 }

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Generator
 
-from smdae.errors import DegenerateError, DivergedError
+from smdae.errors import DegenerateError, DivergedError, UsageError
 from smdae.fitting import Settings, prepare
 from smdae.fitting.examples import paired_noise
 from smdae.fitting.settings import check
@@ -154,3 +154,35 @@ def test_colours_change_in_the_part_asked_for():
     plain = network_examples(color=True).draw(200, Generator().manual_seed(0)).needs["clean"]
     assert (plain[:, 0] == plain[:, 1]).all()
     assert network_examples(color=True, recoloured=1).draw(200, Generator().manual_seed(0)).x.shape[1] == 3
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "ism-reg"])
+def test_networks_are_fitted_by_every_objective_that_applies(name, activation):
+    settings = {"objective": name, "sigma": 25, "activation": activation, "parzen_patches": 100, "components": 2}
+    shown = network_examples(**settings)
+    batch = shown.draw(4, Generator().manual_seed(0))
+    assert set(batch.needs) == set(shown.needs)
+    assert ("step" in batch.needs) is (
+        name == "fd-ssm" or (activation == "relu" and "step" in OBJECTIVES[name].options)
+    )
+    if "probes" in batch.needs:
+        assert batch.needs["probes"].shape == (1, *batch.x.shape)
+    chosen = check({"model": "unet", "patch_size": 8, "batch": 4, "max_steps": 2} | settings)
+    prepared = prepare(images(), 255.0, chosen)
+    before = [p.clone() for p in prepared.state.model.parameters()]
+    list(prepared.run())
+    moved = [not torch.equal(p, q) for p, q in zip(prepared.state.model.parameters(), before, strict=True)]
+    assert all(moved)
+
+
+def test_an_objective_that_a_network_cannot_have_is_refused():
+    with pytest.raises(UsageError, match="'ism-reg' is not for 'unet'"):
+        check({"model": "unet", "sigma": 25, "objective": "ism-reg"})
+
+
+def test_many_levels_have_steps_and_probes_of_their_own():
+    batch = network_examples(objective="fd-ssm", sigma=(10, 50), probes=3).draw(6, Generator().manual_seed(0))
+    torch.testing.assert_close(batch.needs["step"], 0.1 * batch.needs["sigma"])
+    assert batch.needs["probes"].shape == (3, 6, 1, 8, 8)
+    assert set(batch.needs["probes"].unique().tolist()) == {-1.0, 1.0}
