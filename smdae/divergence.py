@@ -77,13 +77,11 @@ def hutchinson(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]
         x: Points, with shape (B, ...).
         probes: Directions v, with shape (k, *x.shape).
     """
-
-    def along(v: Tensor) -> tuple[Tensor, Tensor]:
+    estimates = []
+    for v in probes:  # one by one: under vmap convolutions lose the order of their channels
         value, change = jvp(score, (x,), (v,))  # type: ignore[misc]
-        return value, (v * change).flatten(1).sum(1)
-
-    value, estimate = vmap(along, out_dims=(None, 0))(probes)  # type: ignore[arg-type]
-    return value, estimate.mean(0)
+        estimates.append((v * change).flatten(1).sum(1))
+    return value, torch.stack(estimates).mean(0)
 
 
 def finite_difference(score: Score, x: Tensor, probes: Tensor, step: float | Tensor) -> Tensor:

@@ -82,8 +82,8 @@ class Settings(BaseModel):
             raise ValueError(f"the objective '{self.objective}' is not for '{self.model}', which has no {lacking[0]}")
         if self.clipped and OBJECTIVES[self.objective].samples != "pairs":
             raise ValueError(f"clipped noise has a clean image to aim at, which '{self.objective}' has not")
-        if MODELS[self.model].of_patches and (self.clipped or self.growth):
-            raise ValueError(f"clipped and growth are for networks, not for the model '{self.model}'")
+        if MODELS[self.model].of_patches and (self.clipped or self.growth or self.optimiser == "muon"):
+            raise ValueError(f"clipped, growth and muon are for networks, not for the model '{self.model}'")
         return self
 
     @property

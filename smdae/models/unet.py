@@ -20,6 +20,7 @@ differentiate the divergence take differences instead.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -31,7 +32,8 @@ from smdae.divergence import per_example
 
 __all__ = ["SIZES", "Shape", "UNet", "mirrored"]
 
-ACTIVATIONS = {"relu": F.relu, "silu": F.silu}
+# In place, as sums are: what a convolution gives is needed by nothing else, and memory is what small ones wait for.
+ACTIVATIONS = {"relu": partial(F.relu, inplace=True), "silu": partial(F.silu, inplace=True)}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Block(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.activation(self.first(x)))
+        return self.second(self.activation(self.first(x))).add_(x)
 
 
 class UNet(nn.Module):
@@ -179,19 +181,25 @@ class UNet(nn.Module):
             x: Noisy images with shape (B, C, H, W), of any size.
             sigma: Level of the noise in the unit of x, a float or (B,); None for the one level of the model.
         """
-        if x.ndim != 4 or x.shape[1] != self.channels:
-            raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
-        height, width = x.shape[2:]
-        y = mirrored(x, self.multiple).contiguous(memory_format=torch.channels_last)
-        s = self._plane(self._level(sigma), y)
-        planes = [s, self._plane(self.white, y)] if self.clips else [s]
-        seen = torch.cat([F.pixel_unshuffle(y, 2), *planes], 1)
-        noise = self._noise(seen) if self.kinked else s * self._noise(seen / s)
-        return (y - F.pixel_shuffle(noise, 2))[:, :, :height, :width]
+        return x - self._noise(x, self._level(sigma))
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """psi(x, sigma) = (D(x, sigma) - x) / sigma^2, with the shape of x; arguments as in `reconstruct`."""
-        return (self.reconstruct(x, sigma) - x) / per_example(self._level(sigma), x) ** 2
+        level = self._level(sigma)
+        return self._noise(x, level) / -(per_example(level, x) ** 2)
+
+    def _noise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """R(x, sigma), with the shape of x."""
+        if x.ndim != 4 or x.shape[1] != self.channels:
+            raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
+        height, width = x.shape[2:]
+        y = mirrored(x, self.multiple)
+        s = _plane(sigma, y)
+        planes = [s, _plane(self.white, y)] if self.clips else [s]
+        # Channels last: convolutions of few channels are three times as fast in that order.
+        seen = torch.cat([F.pixel_unshuffle(y, 2), *planes], 1).contiguous(memory_format=torch.channels_last)
+        noise = self._pass(seen) if self.kinked else s * self._pass(seen / s)
+        return F.pixel_shuffle(noise, 2)[:, :, :height, :width]
 
     def _level(self, sigma: float | Tensor | None) -> float | Tensor:
         if sigma is not None:
@@ -200,12 +208,7 @@ class UNet(nn.Module):
             raise ValueError("a model of many levels must be told the level")
         return self.level
 
-    def _plane(self, value: float | Tensor, y: Tensor) -> Tensor:
-        """A number for each image, spread over its blocks, with shape (B, 1, H/2, W/2)."""
-        number = torch.as_tensor(value, dtype=y.dtype, device=y.device).reshape(-1, 1, 1, 1)
-        return number.expand(len(y), 1, y.shape[2] // 2, y.shape[3] // 2)
-
-    def _noise(self, x: Tensor) -> Tensor:
+    def _pass(self, x: Tensor) -> Tensor:
         """R on blocks, (B, 4 C + 1, H/2, W/2), or 4 C + 2, to (B, 4 C, H/2, W/2)."""
         x = self.stem(x)
         skips = []
@@ -214,8 +217,14 @@ class UNet(nn.Module):
             x = shrink(skips[-1])
         x = self.down[-1](x)
         for blocks, grow, skip in zip(reversed(self.up[:-1]), reversed(self.grow), reversed(skips), strict=True):
-            x = blocks(F.pixel_shuffle(grow(x), 2) + skip)
+            x = blocks(F.pixel_shuffle(grow(x), 2).add_(skip))
         return self.head(x)
+
+
+def _plane(value: float | Tensor, y: Tensor) -> Tensor:
+    """A number for each image, spread over its blocks, with shape (B, 1, H/2, W/2)."""
+    number = torch.as_tensor(value, dtype=y.dtype, device=y.device).reshape(-1, 1, 1, 1)
+    return number.expand(len(y), 1, y.shape[2] // 2, y.shape[3] // 2)
 
 
 def mirrored(x: Tensor, multiple: int) -> Tensor:

@@ -131,3 +131,31 @@ def test_a_fit_broken_off_and_resumed_ends_with_the_same_weights(objective):
         pass
     assert second.state.record["step"] == whole.state.record["step"] == 5
     assert weights(second.state) == weights(whole.state)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_a_network_too_is_resumed_bit_for_bit(optimiser):
+    settings = check(
+        {
+            "model": "unet",
+            "patch_size": 8,
+            "growth": [16],
+            "batch": 8,
+            "max_steps": 6,
+            "clipped": 0.5,
+            "optimiser": optimiser,
+        }
+    )
+
+    def fresh():
+        return prepare([gray(seed=seed) for seed in range(3)], 255.0, settings)
+
+    whole, first, second = fresh(), fresh(), fresh()
+    list(whole.run())
+    for report in first.run():
+        if report.step == 2:
+            break
+    second.state.restore(first.state.to_bytes(), NAME)
+    list(second.run())
+    assert second.state.record["step"] == whole.state.record["step"] == 6
+    assert weights(second.state) == weights(whole.state)
