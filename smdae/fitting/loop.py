@@ -80,8 +80,7 @@ def step(state: State, batch: Batch, examples: Examples, lr: float) -> Tensor:
         parameter.grad = None
     (losses * batch.scale).mean().backward()
     clip_gradients(state.parameters, settings.clip)
-    with products_in(settings.precision, batch.x.device):
-        state.optimiser.step()
+    state.optimiser.step()
     # Young averages forget fast, so that the start does not linger in them.
     decay = min(settings.ema, (record["step"] + 1) / (record["step"] + 10))
     with torch.no_grad():

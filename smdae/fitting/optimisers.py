@@ -5,7 +5,7 @@
 
 Muon takes a kernel with shape (out, in, h, w) as the matrix of its rows, (out, in h w), averages its gradient,
 m <- 0.95 m + 0.05 g, looks ahead, u = 0.05 g + 0.95 m, and replaces the singular values of u by about one: five steps
-of X <- a X + b (X X') X + c (X X')^2 X from u / |u|. All directions of a layer then learn at one pace, where Adam's is
+of X <- (a + b X X' + c (X X')^2) X from u / |u|. All directions of a layer then learn at one pace, where Adam's is
 what the loudest of them allow: the small network's held-out PSNR after 1,600 steps is 0.2 to 0.3 dB higher. The first
 and the last layer, whose rows are pixels rather than features, go by Adam at a tenth of the learning rate.
 """
@@ -31,9 +31,16 @@ def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
-    for _ in range(steps):
-        square = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    # All X are Q X_0 with Q a polynomial of the first X X', which is far smaller than X.
+    gram = x @ x.mT
+    identity = torch.eye(gram.shape[1], dtype=x.dtype, device=x.device)
+    total = None
+    for step in range(steps):
+        q = torch.baddbmm(a * identity + b * gram, gram, gram, alpha=c)
+        total = q if total is None else q @ total
+        if step < steps - 1:
+            gram = q @ gram @ q
+    x = x if total is None else total @ x
     return x.mT if tall else x
 
 
@@ -77,7 +84,7 @@ def _turn(kernels: list[Tensor], averages: list[Tensor], lr: float) -> None:
     gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
     torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
     ahead = torch._foreach_lerp(gradients, averages, MOMENTUM)
-    moves = orthogonal(torch.stack([u.reshape(rows, columns) for u in ahead])).to(kernels[0].dtype)
+    moves = orthogonal(torch.stack([u.reshape(rows, columns) for u in ahead]))
     moves *= lr * max(1, rows / columns) ** 0.5
     torch._foreach_sub_(kernels, [move.reshape(kernels[0].shape) for move in moves])
 
