@@ -26,9 +26,9 @@ APART = 0.2  # how far sigma may be from the model's level without a word
 
 @dataclass(frozen=True)
 class Manner:
-    """How to denoise: level on the 0 to 255 scale or None to find it, white of floats, the rest as `denoise` has it."""
+    """How to denoise: levels on the 0 to 255 scale or None to find them, white of floats, the rest for `denoise`."""
 
-    level: float | None
+    levels: tuple[float, ...] | None
     white: float | None
     rest: dict[str, Any]
 
@@ -60,7 +60,7 @@ def command(
     ] = None,
     sigma: Annotated[
         str,
-        typer.Option("--sigma", "-s", help="Level of the noise, white being 255; auto finds it."),
+        typer.Option("--sigma", "-s", help="Level of the noise, white being 255, or R,G,B; auto finds it."),
     ] = "auto",
     stepper: Annotated[str, typer.Option("--stepper", help="How to move along the score.")] = "tweedie",
     stride: Annotated[
@@ -92,7 +92,7 @@ def command(
     from smdae.device import check_name, find
     from smdae.memory import keep_freed_memory
 
-    level = _level(sigma)
+    levels = _levels(sigma)
     check_name(device)
     folder = folder_of(output)
     outputs = plan(inputs, output, folder)
@@ -116,7 +116,7 @@ def command(
             raise UsageError(f"unknown stepper '{stepper}'; there are {', '.join(STEPPERS)}")
 
     keep_freed_memory()
-    manner = Manner(level, white, {"stepper": stepper, "stride": stride, "tile": tile, "ensemble": ensemble})
+    manner = Manner(levels, white, {"stepper": stepper, "stride": stride, "tile": tile, "ensemble": ensemble})
     manner.rest["or_cpu"] = device == "auto"
     failures: list[SmdaeError] = []
     loaded: dict[str, Any] = {}
@@ -158,17 +158,17 @@ def command(
     return 0
 
 
-def _level(text: str) -> float | None:
-    """Sigma on the 0 to 255 scale, None for the model's."""
+def _levels(text: str) -> tuple[float, ...] | None:
+    """Sigma on the 0 to 255 scale, one for all channels or one for each; None to find it."""
     if text == "auto":
         return None
     try:
-        value = float(text)
+        values = tuple(float(part) for part in text.split(","))
     except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise UsageError(f"--sigma '{text}' is neither auto nor a positive number")
-    return value
+        values = (math.nan,)
+    if not all(0 <= value < math.inf for value in values) or not any(values):
+        raise UsageError(f"--sigma '{text}' is neither auto nor a positive number", "or one for each channel: 20,10,15")
+    return values
 
 
 def _read(source: Path) -> "Picture":
@@ -219,7 +219,7 @@ def _load(name: str) -> Any:
 
 def _one(work: Work, model: Any, manner: Manner, overwrite: bool) -> dict[str, Any]:
     """Denoise one picture and write it; what --json says of it."""
-    from smdae.denoising.denoise import denoise, level_for
+    from smdae.denoising.denoise import denoise, levels_for
     from smdae.denoising.quality import likeness
     from smdae.files.images import encode
     from smdae.files.writing import write
@@ -228,17 +228,19 @@ def _one(work: Work, model: Any, manner: Manner, overwrite: bool) -> dict[str, A
     picture, clean = work.picture, work.clean
     floats = picture.pixels.dtype.kind == "f"
     white = manner.white or 1.0 if floats else picture.white
-    sigma = manner.level or 255 * level_for(model, picture.pixels, white)
-    if manner.level is None and model.level is None:
-        console.note(f"sigma {sigma:.3g}, estimated" if sigma else "no noise found: left as it is")
-    _warn_of_level(model, sigma)
+    levels = manner.levels or tuple(255 * level for level in levels_for(model, picture.pixels, white))
+    if manner.levels is None and model.level is None:
+        shown = ", ".join(f"{level:.3g}" for level in levels)
+        console.note(f"sigma {shown}, estimated" if any(levels) else "no noise found: left as it is")
+    for level in filter(None, levels):
+        _warn_of_level(model, level)
     device = next(model.parameters()).device
     with console.progress() as bar:
         tiles = bar.add_task("denoising", total=None)
         pixels = denoise(
             picture.pixels,
             model,
-            (sigma * white / 255 if floats else sigma) or None,
+            [level * white / 255 if floats else level for level in levels],
             white=white,
             device=device,
             watch=lambda done, of: bar.update(tiles, completed=done, total=of),
@@ -253,7 +255,7 @@ def _one(work: Work, model: Any, manner: Manner, overwrite: bool) -> dict[str, A
     record = {
         "input": str(work.source),
         "output": str(work.target),
-        "sigma": sigma,
+        "sigma": levels[0] if len(levels) == 1 else list(levels),
         "model": {name: card.get(name) for name in ("model", "objective", "sigma")},
         "device": str(device),
         "seconds": round(time.perf_counter() - begun, 3),

@@ -44,6 +44,7 @@ def command(
     ] = None,
     patch_size: Annotated[int | None, _setting("--patch-size", text="Side of a patch. [default: 12, unet 64]")] = None,
     size: Annotated[str | None, _setting("--size", text="Of the unet: small or medium. [default: small]")] = None,
+    init: Annotated[str | None, _setting("--init", text="A model to start from, such as natural-gray.")] = None,
     hidden: Annotated[int | None, _setting("--hidden", text="Units of the energy. [default: 512]")] = None,
     color: Annotated[bool, typer.Option("--color", help="Fit on colours rather than on luma.")] = False,
     target: Annotated[
@@ -79,6 +80,7 @@ def command(
         "sigma": None if sigma is None else levels(sigma),
         "patch_size": patch_size,
         "size": size,
+        "init": init,
         "hidden": hidden,
         "color": color or None,
         "target": target,

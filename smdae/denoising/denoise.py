@@ -5,7 +5,8 @@ neither. A gray model takes the channels of a colour image one by one. Where mem
 then the CPU takes over if it may.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from smdae.denoising.tiles import SMALLEST, side_for, tiles
 from smdae.errors import MemoryLimitError, ModelError, SmdaeError, UsageError
 from smdae.memory import give_back, is_out_of_memory
 
-__all__ = ["denoise", "level_for", "move"]
+__all__ = ["denoise", "levels_for", "move"]
 
 Watch = Callable[[int, int], object]
+ALIKE = 0.1  # how far the levels of channels may be apart to count as one
 LARGE = 20_000_000  # numbers in an image, after which what the tiles took is given back
 
 
@@ -58,17 +60,23 @@ def move(model: Any, noisy: Tensor, sigma: float, stepper: str = "tweedie") -> T
     return estimate
 
 
-def level_for(model: Any, pixels: np.ndarray, white: float) -> float:
-    """The level of noise to take out if none is given, white being 1: the model's if it has one, else the image's."""
+def levels_for(model: Any, pixels: np.ndarray, white: float) -> tuple[float, ...]:
+    """The level of noise to take out if none is given, white being 1: the model's if it has one, else the image's.
+
+    One number, or one for each channel where they differ; 0 where there is no noise to see.
+    """
     if getattr(model, "level", None) is not None:
-        return float(model.level)
-    return noise_level.estimate(pixels) / white
+        return (float(model.level),)
+    levels = noise_level.estimate(pixels, white)
+    mean = math.sqrt(sum(level**2 for level in levels) / len(levels))
+    alike = all(abs(level - mean) <= ALIKE * mean for level in levels)
+    return (mean,) if alike else levels
 
 
 def denoise(
     image: Any,
     model: Any = None,
-    sigma: float | None = None,
+    sigma: float | Sequence[float] | None = None,
     *,
     stepper: str = "tweedie",
     stride: int | None = None,
@@ -85,8 +93,9 @@ def denoise(
         image: With shape (H, W) or (H, W, C); uint8, uint16 or float. White is 255, 65535, or 1 for floats.
         model: A loaded model, the path of a model file, or the name of a bundled one; None for the bundled one that
             fits: natural-gray, or natural-color for three channels.
-        sigma: Level of the noise: on the 0 to 255 scale for integers, in the image's own unit for floats; None for the
-            level that the model was made for or, if that is many, the image's, estimated.
+        sigma: Level of the noise: on the 0 to 255 scale for integers, in the image's own unit for floats; a number, or
+            one for each channel, 0 for one without noise; None for the level that the model was made for or, if that
+            is many, the image's, estimated.
         stepper: A name of STEPPERS.
         stride: Pixels between the patches of a patch model: more is faster and a little worse. None: the model's.
         tile: Side of the tiles in pixels; None for what memory allows. The result is the same.
@@ -128,12 +137,10 @@ def denoise(
     if isinstance(model, str | Path):
         model = load(model).to(device)
     if sigma is None:
-        level = level_for(model, pixels, white)
-    elif sigma > 0 and np.isfinite(sigma):
-        level = sigma / 255 if whole else sigma / white
+        levels = levels_for(model, pixels, white)
     else:
-        raise UsageError(f"sigma is a positive number, not {sigma}")
-    if level == 0:  # no noise that could be seen
+        levels = _checked(sigma, planes.shape[2], 255 if whole else white)
+    if not any(levels):  # no noise that could be seen
         return pixels.copy()
     chosen = _with_stride(model, stride) if stride is not None else model
     if whole and hasattr(chosen, "clipped"):
@@ -146,7 +153,7 @@ def denoise(
         with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `move` says so
             part = np.array(part.transpose(2, 0, 1), np.float32, order="C")
         noisy = torch.from_numpy(part).to(where) / white
-        estimate = move(chosen, noisy[None], level, stepper)[0]
+        estimate = _by_channels(chosen, noisy[None], levels, stepper)[0]
         result = (estimate * white).permute(1, 2, 0).cpu().numpy()
         if whole:
             result = np.clip(np.rint(result), 0, np.iinfo(pixels.dtype).max)
@@ -164,6 +171,30 @@ def denoise(
     if planes.size > LARGE:
         give_back()
     return result.reshape(pixels.shape)
+
+
+def _checked(sigma: float | Sequence[float], channels: int, unit: float) -> tuple[float, ...]:
+    """Sigma, white being 1: one number, or one for each channel."""
+    values = tuple(sigma) if isinstance(sigma, Sequence) else (sigma,)
+    if len(values) not in (1, channels):
+        raise UsageError(f"sigma has {len(values)} values, the image has {channels} channels")
+    if not all(0 <= value < math.inf for value in values) or sigma == 0:
+        raise UsageError(f"sigma is a positive number, not {sigma}")
+    return tuple(value / unit for value in values)
+
+
+def _by_channels(model: Any, noisy: Tensor, levels: tuple[float, ...], stepper: str) -> Tensor:
+    """`move`, where channels may have levels of their own: each is that of the image moved at its level."""
+    if len(set(levels)) == 1:
+        return move(model, noisy, levels[0], stepper)
+    alone = getattr(model, "channels", None) == 1
+    planes = []
+    for c, level in enumerate(levels):
+        plane = noisy[:, c : c + 1]
+        if level > 0:
+            plane = move(model, plane, level, stepper) if alone else move(model, noisy, level, stepper)[:, c : c + 1]
+        planes.append(plane)
+    return torch.cat(planes, 1)
 
 
 def _by_tiles(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from smdae.errors import InputError
+from smdae.errors import InputError, ModelError
 from smdae.fitting import loop
 from smdae.fitting.examples import Examples
 from smdae.fitting.patches import Patches, split
@@ -76,6 +76,25 @@ def lift(model: Any, patches: Patches, settings: Settings) -> Any:
     return Patchwise(model, patches.channels, patches.size) if MODELS[settings.model].of_patches else model
 
 
+def take_over(model: Any, init: str) -> None:
+    """Give a model the weights of another of its kind and size, a file or the name of a bundled one.
+
+    Raises:
+        ModelError: The other is missing, broken, or of another kind or size.
+    """
+    from smdae.files.model_file import load
+
+    other = load(init)
+    other = getattr(other, "patch", other)
+    weights = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if {name: tuple(tensor.shape) for name, tensor in other.state_dict().items()} != weights:
+        raise ModelError(
+            f"cannot start from '{init}': it has weights of other shapes than the model to be fitted",
+            "fit with the model, size, channels and patch size that it has",
+        )
+    model.load_state_dict(other.state_dict())
+
+
 def prepare(
     images: Sequence[np.ndarray], white: float, settings: Settings, device: torch.device | str = "cpu"
 ) -> Prepared:
@@ -89,6 +108,7 @@ def prepare(
 
     Raises:
         InputError: There is no image.
+        ModelError: The model to start from is missing, broken, or of another kind or size.
     """
     if not images:
         raise InputError("there are no images to fit on")
@@ -102,6 +122,8 @@ def prepare(
 
     seen = patches.draw(INITIAL_EXAMPLES if family.of_patches else 1, generator)
     model = family.start(seen, patches.channels, settings, generator)
+    if settings.init:
+        take_over(model, settings.init)
     examples = Examples.of(patches, objective, model, settings, generator)
     # The same noise on the held-out images whatever the objective has drawn before.
     crops = Crops.of(held_out, settings.judged_levels, Generator(device).manual_seed(settings.seed + 1))

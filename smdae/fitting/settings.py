@@ -28,6 +28,7 @@ class Settings(BaseModel):
     growth: tuple[Annotated[int, Field(ge=2, le=1024)], ...] = ()  # sides after it, each for an equal part of the fit
     hidden: int = Field(512, ge=1, le=65536)  # units of the energy
     size: str = "small"  # of the network, a name of SIZES
+    init: str | None = None  # a model to start from: a file, or the name of a bundled one
     activation: Literal["relu", "silu"] = "relu"  # of the network
     color: bool = False  # fit on colours rather than on luma
     recoloured: float = Field(0.0, ge=0, le=1)  # part of the examples whose colours are changed

@@ -9,6 +9,7 @@ import torch
 
 from smdae.cli.app import main
 from smdae.denoising import denoise, noise_level
+from smdae.denoising.denoise import levels_for
 from smdae.files import model_file
 from smdae.files.images import read
 from smdae.files.model_file import encode, load
@@ -52,7 +53,8 @@ def test_without_a_model_and_a_level_both_are_found(capsys):
     assert main(["denoise", "a.png", "c.png"]) == 0
     for name in ("a", "c"):
         noisy = pixels(f"{name}.png")
-        expected = denoise(noisy, sigma=noise_level.estimate(noisy))
+        levels = levels_for(load("natural-color" if noisy.ndim == 3 else "natural-gray"), noisy, 255.0)
+        expected = denoise(noisy, sigma=[255 * level for level in levels])
         assert np.array_equal(pixels(f"{name}_denoised.png"), expected)
         assert np.array_equal(denoise(noisy), expected)
     said = capsys.readouterr().err.splitlines()
@@ -64,7 +66,8 @@ def test_without_a_model_and_a_level_both_are_found(capsys):
 
 def test_a_model_of_one_level_is_taken_at_it(here, capsys):
     (here / "one.safetensors").write_bytes(network_bytes(levels=(25 / 255, 25 / 255)))
-    for model, sigma in (("one.safetensors", 25), ("natural-gray", noise_level.estimate(gray(80, 100)))):
+    found = 255 * noise_level.estimate(gray(80, 100), 255.0)[0]
+    for model, sigma in (("one.safetensors", 25), ("natural-gray", found)):
         assert main(["denoise", "a.png", "-m", model, "--json", "-y"]) == 0
         assert json.loads(capsys.readouterr().out)["sigma"] == pytest.approx(sigma)
 
@@ -74,6 +77,20 @@ def test_a_level_outside_the_range_is_warned_of_and_names_it(sigma, warned, caps
     assert main(["denoise", "a.png", "-s", sigma]) == 0
     said = capsys.readouterr().err
     assert ("outside 10 to 50" in said) is warned
+
+
+def test_each_channel_may_have_a_level_of_its_own(capsys):
+    image = colour(70, 90)
+    assert main(["denoise", "c.png", "-s", "20,0,40", "-y", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sigma"] == [20, 0, 40]
+    result = pixels("c_denoised.png")
+    assert np.array_equal(result[:, :, 1], image[:, :, 1])
+    for c, sigma in ((0, 20), (2, 40)):
+        assert np.array_equal(result[:, :, c], denoise(image, sigma=sigma)[:, :, c])
+    assert main(["denoise", "c.png", "-m", "natural-gray", "-s", "20,0,40", "-y"]) == 0
+    for c, sigma in ((0, 20), (2, 40)):
+        alone = denoise(np.ascontiguousarray(image[:, :, c]), "natural-gray", sigma)
+        assert np.array_equal(pixels("c_denoised.png")[:, :, c], alone)
 
 
 def test_a_picture_without_noise_is_left_as_it_is(capsys):
@@ -122,6 +139,9 @@ def test_tiles_change_nothing_and_turns_do():
         (["-t", "63"], ["--tile 63", "64"]),
         (["-s", "0"], ["--sigma '0'"]),
         (["-s", "loud"], ["--sigma 'loud'"]),
+        (["-s", "0,0"], ["--sigma '0,0'"]),
+        (["-s", "5,-1,5"], ["--sigma '5,-1,5'"]),
+        (["-s", "20,30"], ["2 values", "1 channels"]),
         (["--stride", "2"], ["--stride", "patches"]),
     ],
 )
@@ -145,7 +165,7 @@ def test_nan_in_a_float_picture_is_refused(here, capsys):
 
 
 def test_a_network_that_answers_nan_writes_no_file(here, capsys, monkeypatch):
-    monkeypatch.setattr("smdae.models.unet.UNet.reconstruct", lambda self, x, sigma=None: x * float("nan"))
+    monkeypatch.setattr("smdae.models.unet.UNet.score", lambda self, x, sigma=None: x * float("nan"))
     before = everything_below(here)
     assert main(["denoise", "a.png", "-s", "25"]) == 1
     assert "not numbers" in capsys.readouterr().err
@@ -156,7 +176,7 @@ def test_too_little_memory_is_7_and_writes_no_file(here, capsys, monkeypatch):
     def hungry(self, x, sigma=None):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr("smdae.models.unet.UNet.reconstruct", hungry)
+    monkeypatch.setattr("smdae.models.unet.UNet.score", hungry)
     before = everything_below(here)
     assert main(["denoise", "a.png", "-s", "25"]) == 7
     assert "not enough memory, even for tiles of 64 x 64" in capsys.readouterr().err

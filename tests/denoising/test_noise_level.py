@@ -1,33 +1,104 @@
 """The level of the noise, estimated."""
 
+import math
+
 import numpy as np
 import pytest
 
-from smdae.denoising.noise_level import estimate
+from smdae.denoising.noise_level import _before_clipping as before_clipping
+from smdae.denoising.noise_level import _clipped_moments as clipped_moments
+from smdae.denoising.noise_level import by_details, estimate, is_clipped
 
 
-@pytest.mark.parametrize("sigma", [2.0, 10.0, 25.0, 50.0])
-@pytest.mark.parametrize("channels", [None, 3])
-def test_noise_on_something_smooth_is_found(sigma, channels):
-    shape = (256, 256) if channels is None else (256, 256, channels)
-    rows = np.linspace(60, 190, 256).reshape(256, 1, *(1,) * (len(shape) - 2))
-    noisy = rows + sigma * np.random.default_rng(0).standard_normal(shape)
-    assert estimate(noisy) == pytest.approx(sigma, rel=0.03)
-    assert estimate(noisy / 255) == pytest.approx(sigma / 255, rel=0.03)
+def scene(height: int = 200, width: int = 240) -> np.ndarray:
+    """Something smooth with edges and a corner of texture, in [30, 220]."""
+    rows, columns = np.mgrid[:height, :width]
+    image = 110 + 60 * np.sin(rows / 40) + 30 * (columns > width / 2)
+    image[: height // 3, : width // 3] += 20 * np.sin(1.9 * columns + 1.3 * rows)[: height // 3, : width // 3]
+    return image
 
 
-def test_a_constant_image_has_none_and_a_pixel_tells_nothing():
-    assert estimate(np.full((20, 20), 7, np.uint8)) == 0
-    for shape in ((1, 1), (1, 50), (50, 1), (1, 1, 3)):
-        assert estimate(np.random.default_rng(0).random(shape)) == 0
+def noisy(sigma: float, *shape: int, seed: int = 0) -> np.ndarray:
+    image = scene(*shape)
+    return image + sigma * np.random.default_rng(seed).standard_normal(image.shape)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 5.0, 15.0, 25.0, 50.0, 75.0])
+def test_noise_is_found_beside_edges_and_texture(sigma):
+    y = noisy(sigma)
+    (found,) = estimate(y, 255.0)
+    assert 255 * found == pytest.approx(sigma, rel=0.04)
+    (scaled,) = estimate((y / 1000).astype(np.float32), 0.255)
+    assert scaled == pytest.approx(found, rel=0.02)
+
+
+@pytest.mark.parametrize(("sigma", "error"), [(5, 0.3), (15, 0.5), (25, 0.8), (50, 2.0), (75, 5.0)])
+def test_what_black_and_white_cut_off_is_known(sigma, error):
+    stored = np.clip(np.rint(noisy(sigma)), 0, 255).astype(np.uint8)
+    (found,) = estimate(stored, 255.0)
+    assert abs(255 * found - sigma) < error
+    deep = (stored.astype(np.uint16)) * 257
+    assert estimate(deep, 65535.0)[0] == pytest.approx(found, rel=0.02)
+    if sigma == 75:  # the tails are where most of it was
+        assert by_details(stored) < 68
+
+
+def test_channels_have_levels_of_their_own():
+    y = np.dstack([noisy(sigma, seed=sigma) for sigma in (5, 20, 40)])
+    found = [255 * s for s in estimate(y, 255.0)]
+    assert found == pytest.approx([5, 20, 40], rel=0.04)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_constant_image_has_none(dtype):
+    assert estimate(np.full((60, 50), 7, dtype), 255.0) == (0,)
+
+
+def test_rounding_is_no_noise():
+    rows = np.linspace(10, 240, 256)
+    smooth = np.rint(np.add.outer(rows, rows) / 2).astype(np.uint8)
+    assert estimate(smooth, 255.0) == (0,)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (3, 3), (8, 9)])
+def test_small_images_give_a_number(shape):
+    (found,) = estimate(np.random.default_rng(0).random(shape), 1.0)
+    assert found >= 0
+    assert math.isfinite(found)
+
+
+def test_a_few_blocks_tell_something():
+    y = 0.5 + 0.1 * np.random.default_rng(0).standard_normal((20, 20))
+    assert estimate(y, 1.0)[0] == pytest.approx(0.1, rel=0.25)
+    assert by_details(y) == pytest.approx(0.1, rel=0.25)
 
 
 def test_whole_numbers_do_not_wrap_round():
-    noisy = np.clip(128 + 20 * np.random.default_rng(0).standard_normal((101, 77)), 0, 255)
-    assert estimate(noisy.astype(np.uint8)) == pytest.approx(20, rel=0.06)
-    assert estimate((257 * noisy).astype(np.uint16)) == pytest.approx(20 * 257, rel=0.06)
+    y = np.clip(noisy(20), 0, 255)
+    assert by_details(y.astype(np.uint8)) == pytest.approx(by_details(y), rel=0.05)
 
 
-def test_a_large_image_is_sampled():
-    tall = np.random.default_rng(0).standard_normal((9001, 40))
-    assert estimate(tall) == pytest.approx(1, rel=0.05)
+@pytest.mark.parametrize(("mu", "sigma"), [(0.5, 0.1), (0.05, 0.2), (-0.1, 0.3), (0.9, 0.3)])
+def test_clipped_moments_are_those_of_clipped_numbers(mu, sigma):
+    grid = np.linspace(-8, 8, 400_001)
+    weights = np.exp(-(grid**2) / 2)
+    weights /= weights.sum()
+    clipped = np.clip(mu + sigma * grid, 0, 1)
+    mean = (weights * clipped).sum()
+    deviation = np.sqrt((weights * (clipped - mean) ** 2).sum())
+    found = clipped_moments(np.array([mu]), sigma)
+    assert found[0][0] == pytest.approx(mean, abs=1e-4)
+    assert found[1][0] == pytest.approx(deviation, abs=1e-4)
+    assert before_clipping(mean, deviation) == pytest.approx(sigma, rel=1e-2)
+
+
+def test_what_is_clipped():
+    assert is_clipped(np.zeros((2, 2), np.uint8), 255.0)
+    assert is_clipped(np.array([[0.0, 1.0]]), 1.0)
+    assert not is_clipped(np.array([[-0.1, 1.0]]), 1.0)
+    assert not is_clipped(np.array([[0.1, 1.1]]), 1.0)
+
+
+def test_a_large_image_is_sampled_and_quick():
+    large = np.random.default_rng(0).normal(0.5, 0.1, (3000, 3000)).astype(np.float32)
+    assert estimate(large, 1.0)[0] == pytest.approx(0.1, rel=0.03)
