@@ -3,11 +3,13 @@
 Text of the user's, file names above all, is never taken for markup. Progress is drawn on a terminal only.
 """
 
+import io
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import SmdaeError
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["console", "failure", "note", "number", "progress", "result", "stream", "table", "warn"]
+__all__ = ["console", "failure", "guarded", "note", "number", "progress", "result", "stream", "table", "warn"]
+
+# Where results go while stdout is guarded.
+RESULTS: ContextVar[io.RawIOBase | None] = ContextVar("results", default=None)
 
 
 def console() -> "Console":
@@ -58,15 +63,45 @@ def failure(error: SmdaeError) -> None:
 
 def result(value: Any) -> None:
     """One JSON object on a line of stdout."""
-    print(json.dumps(value), flush=True)
+    stream(json.dumps(value).encode() + b"\n")
 
 
 def stream(data: bytes) -> None:
     """Bytes on stdout, all of them: where it is not buffered, a write may take but a part."""
+    out = RESULTS.get() or sys.stdout.buffer
     rest = memoryview(data)
     while rest:
-        rest = rest[sys.stdout.buffer.write(rest) :]
-    sys.stdout.buffer.flush()
+        rest = rest[out.write(rest) :]
+    out.flush()
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Within, only `result` and `stream` reach stdout; whatever else is printed there, by whom ever, goes to stderr.
+
+    A line that some library prints would break an image or JSON that another program reads.
+    """
+    try:
+        mine = sys.stdout.fileno() == 1
+    except (AttributeError, OSError, ValueError):
+        mine = False
+    if not mine:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    token = RESULTS.set(os.fdopen(kept, "wb", buffering=0))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            sys.stdout.flush()
+        os.dup2(kept, 1)
+        out = RESULTS.get()
+        RESULTS.reset(token)
+        if out:
+            out.close()
 
 
 def number(value: float, unit: str = "") -> str:
@@ -87,20 +122,31 @@ def table(rows: Sequence[tuple[str, str]]) -> None:
     console().print(grid)
 
 
+class _Unseen:
+    """A bar that nobody sees; the library that draws them need not be loaded."""
+
+    def add_task(self, *_: Any, **__: Any) -> Any:
+        return 0
+
+    def update(self, *_: Any, **__: Any) -> None:
+        return
+
+
 @contextmanager
-def progress(*columns: Any) -> Iterator["Progress"]:
+def progress(*columns: Any) -> Iterator["Progress | _Unseen"]:
     """A progress bar on stderr, gone when done; invisible unless stderr is a terminal."""
+    seen = getattr(sys.stderr, "isatty", bool)() and os.environ.get("TERM") != "dumb"
+    if not seen:
+        yield _Unseen()
+        return
     from rich.progress import BarColumn, Progress, TextColumn
 
-    screen = console()
-    shown = screen.is_terminal and os.environ.get("TERM") != "dumb"
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         *columns,
-        console=screen,
+        console=console(),
         transient=True,
-        disable=not shown,
     )
     with bar:
         yield bar

@@ -1,17 +1,64 @@
-"""Where results go: names planned and refused before any work."""
+"""Where pictures come from and results go: names planned and refused before any work.
 
+An input is a file, a folder, - for stdin, or a pattern that no shell has expanded. A result lies beside its input under
+another name, in its place, or under the folder given, where the tree below an input folder is kept.
+"""
+
+import glob
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smdae.errors import OutputError, UsageError
+from smdae.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-__all__ = ["STREAM", "check_target", "folder_of", "plan"]
+__all__ = ["ENDINGS", "STREAM", "Job", "Naming", "check_target", "folder_of", "plan"]
 
 STREAM = Path("-")
+# What --format may say: the ending, which tells the format.
+ENDINGS = {
+    "png": ".png",
+    "tiff": ".tif",
+    "jpeg": ".jpg",
+    "webp": ".webp",
+    "bmp": ".bmp",
+    "ppm": ".ppm",
+    "npy": ".npy",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture: where from, where to, and whether its result was there before and stays."""
+
+    source: Path
+    target: Path
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How results are named.
+
+    Attributes:
+        output: A file, a folder, -, or None for beside the inputs.
+        suffix: What follows the name; None for _denoised beside the inputs and nothing in another folder.
+        ending: The ending that results get, None for that of their input.
+        recursive: Whether folders are searched to their depth.
+        in_place: Whether results replace their inputs.
+        skip_existing: Whether results that are there are left alone.
+    """
+
+    output: str | None = None
+    suffix: str | None = None
+    ending: str | None = None
+    recursive: bool = False
+    in_place: bool = False
+    skip_existing: bool = False
 
 
 def folder_of(output: str | None) -> Path | None:
@@ -21,43 +68,129 @@ def folder_of(output: str | None) -> Path | None:
     return Path(output) if os.path.isdir(output) or output.endswith(os.sep) else None
 
 
-def plan(inputs: list[Path], output: str | None, folder: Path | None) -> list[Path]:
-    """Where each result goes."""
+def plan(inputs: list[Path], naming: Naming) -> list[Job]:
+    """All pictures and where their results go.
+
+    Raises:
+        UsageError: Two results would have one name, or one that of an input, or the names make no sense together.
+        InputError: A folder has no images, or a pattern no matches.
+    """
+    folder = folder_of(naming.output)
     if inputs.count(STREAM) > 1:
         raise UsageError("stdin can be read only once")
-    if len(inputs) > 1 and output is not None and not folder:
-        raise UsageError(
-            f"--output '{output}' is no folder to hold {len(inputs)} results", f"write -o {output}{os.sep}"
-        )
-    if folder and STREAM in inputs:
+    if naming.in_place and naming.output is not None:
+        raise UsageError("--in-place and --output cannot both be")
+    if naming.in_place and (naming.suffix or naming.ending):
+        raise UsageError("--in-place leaves no place for another name", "leave out --suffix and --format")
+    if STREAM in inputs and (folder or naming.in_place):
         raise UsageError("a result from stdin needs a file name or - as its output")
-    if output is None:
-        targets = [i if i == STREAM else i.with_name(f"{i.stem}_denoised{i.suffix}") for i in inputs]
-    elif folder:
-        targets = [folder / i.name for i in inputs]
+    found = [pair for path in inputs for pair in _sources(path, naming)]
+    if len(found) > 1 and naming.output is not None and not folder:
+        raise UsageError(
+            f"--output '{naming.output}' is no folder to hold {len(found)} results", f"write -o {naming.output}{os.sep}"
+        )
+    jobs = [Job(source, _target(source, below, naming, folder)) for source, below in found]
+    _refuse_collisions(jobs, naming)
+    if naming.skip_existing:
+        jobs = [replace(job, skipped=job.target != STREAM and os.path.lexists(job.target)) for job in jobs]
+    return jobs
+
+
+def _sources(path: Path, naming: Naming) -> Iterator[tuple[Path, Path]]:
+    """The pictures that an input stands for, each with its path below the folder that was named."""
+    if path != STREAM and os.path.isdir(path):
+        yield from _below(path, naming)
+    elif any(c in str(path) for c in "*?[") and not os.path.lexists(path):
+        matches = sorted(match for match in glob.glob(str(path), recursive=True) if not os.path.isdir(match))
+        if not matches:
+            raise InputError(f"no file matches '{path}'")
+        yield from ((Path(match), Path(Path(match).name)) for match in matches)
     else:
-        targets = [Path(output)]
-    places = [os.path.realpath(target) for target in targets]
-    for i, (target, place) in enumerate(zip(targets, places, strict=True)):
-        if place in places[:i]:
-            raise UsageError(f"two results would both be '{target}'", "denoise them in two calls")
-        if target != STREAM and any(place == os.path.realpath(other) for other in inputs[:i] + inputs[i + 1 :]):
-            raise UsageError(f"'{target}' is an input and would be a result", "leave it out, or give another -o")
-    return targets
+        yield path, Path(path.name)
 
 
-def check_target(target: Path, picture: "Picture", overwrite: bool, made: Path | None) -> str:
-    """The format of the result; refuses what cannot be written. The folder `made` need not be there yet."""
+def _below(folder: Path, naming: Naming) -> Iterator[tuple[Path, Path]]:
+    from smdae.files.images import SUFFIXES
+
+    results = _suffix(naming) if not naming.output and not naming.in_place else ""
+    empty = deeper = True
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        deeper = bool(folders) and not naming.recursive
+        for name in sorted(names):
+            file = Path(place) / name
+            # What an earlier call has left beside its inputs is none.
+            is_result = bool(results) and file.stem.endswith(results)
+            if file.suffix.lower() in SUFFIXES and not name.startswith(".") and not is_result:
+                empty = False
+                yield file, file.relative_to(folder)
+        if not naming.recursive:
+            break
+    if empty:
+        raise InputError(f"no images found in '{folder}'", "-r searches the folders in it too" if deeper else None)
+
+
+def _suffix(naming: Naming) -> str:
+    if naming.suffix is not None:
+        return naming.suffix
+    return "_denoised" if naming.output is None else ""
+
+
+def _target(source: Path, below: Path, naming: Naming, folder: Path | None) -> Path:
+    if naming.in_place:
+        return source
+    if naming.output is not None and not folder:
+        return Path(naming.output)
+    if source == STREAM:
+        return STREAM
+    name = f"{source.stem}{_suffix(naming)}{naming.ending or source.suffix}"
+    return folder / below.with_name(name) if folder else source.with_name(name)
+
+
+def _refuse_collisions(jobs: list[Job], naming: Naming) -> None:
+    places: dict[str, Path] = {}
+    sources = {os.path.realpath(job.source): job for job in jobs if job.source != STREAM}
+    for job in jobs:
+        if job.target == STREAM:
+            continue
+        place = os.path.realpath(job.target)
+        if place in places:
+            raise UsageError(f"two results would both be '{job.target}'", "denoise them in two calls")
+        places[place] = job.target
+        read = sources.get(place)
+        if read is not None and read is not job:
+            raise UsageError(f"'{job.target}' is an input and would be a result", "leave it out, or give another -o")
+    if naming.output and naming.ending:
+        target = Path(naming.output)
+        if not folder_of(naming.output) and target != STREAM and target.suffix.lower() != naming.ending:
+            raise UsageError(f"--output '{target}' and --format do not agree", "leave one of them out")
+
+
+def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bool, made: Path | None) -> str:
+    """The format of the result; refuses what cannot be written. Folders below `made` need not be there yet.
+
+    Args:
+        job: Where the result goes.
+        picture: Of the kind that is to be written.
+        ending: The ending that was asked for, which stdout too takes as its format.
+        overwrite: Whether a file may be replaced.
+        made: A folder to be made, or None.
+    """
     from smdae.files.images import SUFFIXES, refuse_format
     from smdae.files.writing import refuse_existing
 
-    kind = picture.format
-    if target != STREAM:
-        refuse_existing(made if made and not made.exists() else target, overwrite=overwrite)
-        suffix = target.suffix.lower()
+    kind = SUFFIXES[ending] if ending else picture.format
+    if job.target != STREAM:
+        refuse_existing(_first_there(job.target, made) if made else job.target, overwrite=overwrite)
+        suffix = job.target.suffix.lower()
         if suffix not in SUFFIXES:
-            raise OutputError(f"cannot write '{target}': unknown ending", f"endings are {', '.join(SUFFIXES)}")
-        if SUFFIXES[suffix] != kind:
-            kind = SUFFIXES[suffix]
+            raise OutputError(f"cannot write '{job.target}': unknown ending", f"endings are {', '.join(SUFFIXES)}")
+        kind = SUFFIXES[suffix]
     refuse_format(picture, kind)
     return kind
+
+
+def _first_there(target: Path, made: Path) -> Path:
+    """The target, or the uppermost of the folders on its way that are yet to be made, from `made` on down."""
+    missing = [p for p in (*reversed(target.parents), target) if not p.exists() and (p == made or made in p.parents)]
+    return missing[0] if missing else target

@@ -78,6 +78,7 @@ def denoise(
     model: Any = None,
     sigma: float | Sequence[float] | None = None,
     *,
+    strength: float = 1.0,
     stepper: str = "tweedie",
     stride: int | None = None,
     tile: int | None = None,
@@ -96,6 +97,7 @@ def denoise(
         sigma: Level of the noise: on the 0 to 255 scale for integers, in the image's own unit for floats; a number, or
             one for each channel, 0 for one without noise; None for the level that the model was made for or, if that
             is many, the image's, estimated.
+        strength: How much of the way to the estimate, 0 to 1: 0 is the image itself.
         stepper: A name of STEPPERS.
         stride: Pixels between the patches of a patch model: more is faster and a little worse. None: the model's.
         tile: Side of the tiles in pixels; None for what memory allows. The result is the same.
@@ -120,6 +122,8 @@ def denoise(
         raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
     if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
         raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
+    if not 0 <= strength <= 1:
+        raise UsageError(f"strength is between 0 and 1, not {strength}")
     if stepper not in STEPPERS:
         raise UsageError(f"unknown stepper '{stepper}'; there are {', '.join(STEPPERS)}")
     if tile is not None and tile < SMALLEST:
@@ -140,11 +144,11 @@ def denoise(
         levels = levels_for(model, pixels, white)
     else:
         levels = _checked(sigma, planes.shape[2], 255 if whole else white)
-    if not any(levels):  # no noise that could be seen
+    if not any(levels) or strength == 0:  # no noise that could be seen, or that should be taken out
         return pixels.copy()
     chosen = _with_stride(model, stride) if stride is not None else model
-    if whole and hasattr(chosen, "clipped"):
-        chosen = chosen.clipped(1.0)  # stored pixels are: noise went no further than black and white
+    if hasattr(chosen, "clipped") and noise_level.is_clipped(pixels, white):
+        chosen = chosen.clipped(1.0)
     if ensemble:
         chosen = Symmetric(chosen)
 
@@ -154,6 +158,8 @@ def denoise(
             part = np.array(part.transpose(2, 0, 1), np.float32, order="C")
         noisy = torch.from_numpy(part).to(where) / white
         estimate = _by_channels(chosen, noisy[None], levels, stepper)[0]
+        if strength != 1:
+            estimate = torch.lerp(noisy, estimate, strength)
         result = (estimate * white).permute(1, 2, 0).cpu().numpy()
         if whole:
             result = np.clip(np.rint(result), 0, np.iinfo(pixels.dtype).max)

@@ -40,8 +40,11 @@ CLEAN_VALUES = np.linspace(-1.0, 2.0, 601)
 
 
 def is_clipped(pixels: np.ndarray, white: float) -> bool:
-    """Whether noise may have gone no further than black and white: of integers, and of floats all between the two."""
-    return pixels.dtype.kind == "u" or bool(pixels.min() >= 0 and pixels.max() <= white)
+    """Whether noise has gone no further than black and white: of integers, and of floats that touch and do not pass."""
+    if pixels.dtype.kind == "u":
+        return True
+    low, high = pixels.min(), pixels.max()
+    return bool(low >= 0 and high <= white and (low == 0 or high == white))
 
 
 def estimate(pixels: np.ndarray, white: float) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ returns bit for bit. Pixels are neither rotated nor colour managed: the EXIF ori
 travel along untouched.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,13 @@ __all__ = [
     "Metadata",
     "Picture",
     "check_size",
+    "deeper",
     "dots_per_inch",
     "from_samples",
     "luma",
     "samples_in",
     "samples_of",
+    "with_depth",
 ]
 
 MAX_PIXELS = 500_000_000
@@ -145,6 +147,37 @@ def samples_in(image: Image.Image) -> np.ndarray:
         samples[top : top + BAND] = band
     assert samples is not None
     return samples
+
+
+def deeper(picture: Picture, depth: str | None) -> bool:
+    """Whether samples of another depth tell more apart than those of the picture."""
+    return depth is not None and np.dtype(depth).itemsize > picture.pixels.dtype.itemsize
+
+
+def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: bool = True) -> Picture:
+    """The picture with samples of another depth, uint8, uint16 or float32, white becoming white.
+
+    Args:
+        picture: Of any depth.
+        depth: A dtype, None for that of the picture.
+        white: The value of white in it if it has floats.
+        pixels: Whether to convert the samples; if not, they stand for none and take no memory.
+    """
+    if depth is None or picture.pixels.dtype == depth:
+        return picture
+    source = white if picture.pixels.dtype.kind == "f" else picture.white
+    target = WHITES[depth]
+
+    def converted(samples: np.ndarray) -> np.ndarray:
+        if not pixels:
+            return np.broadcast_to(np.zeros((), depth), samples.shape)
+        if depth == "uint16" and samples.dtype == np.uint8:
+            return samples.astype(np.uint16) * np.uint16(257)
+        scaled = samples.astype(np.float32) * np.float32(target / source)
+        return scaled if depth == "float32" else np.clip(np.rint(scaled), 0, target).astype(depth)
+
+    alpha = None if picture.alpha is None else converted(picture.alpha)
+    return replace(picture, pixels=converted(picture.pixels), alpha=alpha, white=target)
 
 
 def luma(pixels: np.ndarray) -> np.ndarray:

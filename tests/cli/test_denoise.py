@@ -324,7 +324,8 @@ def test_the_bundled_model_suits_the_picture(here, capsys):
     for name, channels in (("natural-gray", 1), ("natural-color", 3)):
         (here / "weights" / f"{model_file.BEST[name]}.safetensors").write_bytes(model_bytes(channels=channels))
     assert main(["denoise", "a.png", "c.png"]) == 0
-    assert capsys.readouterr().err == "smdae: model 'natural-gray'\nsmdae: model 'natural-color'\n"
+    said = "smdae: model 'natural-gray'\nsmdae: model 'natural-color'\nsmdae: 2 written\n"
+    assert capsys.readouterr().err == said
 
 
 def bad_models():
@@ -411,7 +412,7 @@ def unusable(here):
         (["a.png", "alpha.png", "--reference", "a.png"], 2, ["--reference"]),
         (["missing.png"], 3, ["'missing.png'"]),
         (["x" * 300 + ".png"], 3, ["too long"]),
-        (["empty"], 3, ["'empty'", "folder"]),
+        (["empty"], 3, ["no images found in 'empty'"]),
         (["text.png"], 3, ["'text.png'"]),
         (["void.png"], 3, ["'void.png'", "empty"]),
         (["cut.png"], 3, ["'cut.png'", "truncated"]),

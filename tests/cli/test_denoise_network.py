@@ -188,10 +188,11 @@ def test_stored_pictures_are_denoised_as_clipped_ones_and_floats_are_not(here):
     model = load(here / "k.safetensors")
     image = gray(24, 32)
     assert np.array_equal(denoise(image, model, 25), denoise(image, model.clipped(1.0), 25))
-    floats = image.astype(np.float32) / 255
+    floats = 0.1 + 0.8 * image.astype(np.float32) / 255
     plain = denoise(floats, model, 25 / 255)
     assert np.abs(plain - denoise(floats, model.clipped(1.0), 25 / 255)).max() > 1e-3
-    assert np.abs(255 * plain - denoise(image, model, 25)).max() > 1
+    cut = np.clip(2 * floats - 0.5, 0, 1)  # touches black and white and goes no further
+    assert np.array_equal(denoise(cut, model, 25 / 255), denoise(cut, model.clipped(1.0), 25 / 255))
 
 
 def test_weights_in_half_precision_come_back_as_float32():

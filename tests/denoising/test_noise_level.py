@@ -97,6 +97,7 @@ def test_what_is_clipped():
     assert is_clipped(np.array([[0.0, 1.0]]), 1.0)
     assert not is_clipped(np.array([[-0.1, 1.0]]), 1.0)
     assert not is_clipped(np.array([[0.1, 1.1]]), 1.0)
+    assert not is_clipped(np.array([[0.1, 0.9]]), 1.0)
 
 
 def test_a_large_image_is_sampled_and_quick():

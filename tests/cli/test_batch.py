@@ -1,0 +1,287 @@
+"""`smdae denoise` of many pictures: folders, patterns, names, what is there, what fails; and of none of the noise."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from smdae.cli.app import main
+from smdae.files.images import encode, read
+from smdae.files.picture import Picture
+from tests.tiny import ENVIRONMENT, colour, complaint, encoded, everything_below, gray, model_bytes
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A model, and pictures in a tree: in/a.png, in/b.tif, in/deep/a.png, in/deep/er/c.png, and a text."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SMDAE_MODEL", str(tmp_path / "m.safetensors"))
+    (tmp_path / "m.safetensors").write_bytes(model_bytes())
+    (tmp_path / "in" / "deep" / "er").mkdir(parents=True)
+    for seed, name in enumerate(("a.png", "deep/a.png", "deep/er/c.png")):
+        (tmp_path / "in" / name).write_bytes(encoded(gray(seed=seed)))
+    (tmp_path / "in" / "b.tif").write_bytes(encoded(gray(seed=3), "TIFF"))
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def names(folder: str) -> set[str]:
+    return {str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file()}
+
+
+def denoise(*arguments: str) -> int:
+    return main(["denoise", "-m", "m.safetensors", *map(str, arguments)])
+
+
+# Which
+
+
+def test_a_folder_stands_for_the_pictures_in_it():
+    assert denoise("in", "-o", "out/") == 0
+    assert names("out") == {"a.png", "b.tif"}
+
+
+def test_with_r_the_tree_is_kept():
+    assert denoise("in", "-r", "-o", "out/") == 0
+    assert names("out") == {"a.png", "b.tif", "deep/a.png", "deep/er/c.png"}
+
+
+def test_results_beside_their_inputs_are_not_taken_for_inputs_next_time():
+    assert denoise("in", "-r") == 0
+    assert denoise("in", "-r", "-y") == 0
+    assert names("in") == {
+        "a.png",
+        "a_denoised.png",
+        "b.tif",
+        "b_denoised.tif",
+        "deep/a.png",
+        "deep/a_denoised.png",
+        "deep/er/c.png",
+        "deep/er/c_denoised.png",
+        "notes.txt",
+    }
+
+
+def test_a_pattern_that_no_shell_expanded_is_one():
+    assert denoise("in/*.png", "in/**/c.png", "-o", "out/") == 0
+    assert names("out") == {"a.png", "c.png"}
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(here):
+    (here / "[a].png").write_bytes(encoded(gray()))
+    assert denoise("[a].png") == 0
+    assert Path("[a]_denoised.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nothing*.png"], 3, ["no file matches 'nothing*.png'"]),
+        (["empty"], 3, ["no images found in 'empty'"]),
+        (["outer"], 3, ["no images found in 'outer'", "-r"]),
+        (["in/a.png", "in/deep/a.png", "-o", "out/"], 2, ["two results would both be 'out/a.png'"]),
+        (["in/a.png", "in/b.tif", "-o", "x.png"], 2, ["no folder to hold 2"]),
+        (["in", "-o", "-"], 2, ["no folder to hold 2"]),
+        (["in/a.png", "--in-place", "-o", "x.png"], 2, ["--in-place"]),
+        (["in/a.png", "--in-place", "--suffix", "_x"], 2, ["--in-place"]),
+        (["-", "--in-place"], 2, ["stdin"]),
+        (["in/a.png", "--format", "gif"], 2, ["--format 'gif'", "png"]),
+        (["in/a.png", "--bit-depth", "12"], 2, ["--bit-depth '12'"]),
+        (["in/a.png", "-o", "x.png", "--format", "tiff"], 2, ["'x.png'", "--format"]),
+        (["in/a.png", "--bit-depth", "16", "--format", "jpeg"], 4, ["JPEG", "uint16"]),
+        (["in/a.png", "-j", "0"], 2, ["--jobs 0"]),
+        (["in/a.png", "--strength", "1.5"], 2, ["--strength 1.5"]),
+        (["in/a.png", "--strength", "nan"], 2, ["--strength nan"]),
+        (["in/a.png", "--suffix", ""], 4, ["'in/a.png'", "exists"]),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_any_work(here, arguments, code, words, capsys):
+    (here / "empty").mkdir()
+    (here / "outer" / "inner").mkdir(parents=True)
+    before = everything_below(here)
+    assert denoise(*arguments) == code
+    text = complaint(capsys.readouterr().err)
+    for word in words:
+        assert word in text
+    assert everything_below(here) == before
+
+
+# How named, what kind
+
+
+def test_names_endings_and_depths_are_as_asked():
+    assert denoise("in", "-o", "out/", "--suffix", "_clean", "--format", "png", "--bit-depth", "16") == 0
+    assert names("out") == {"a_clean.png", "b_clean.png"}
+    picture = read(Path("out/a_clean.png"), "a")
+    assert picture.pixels.dtype == np.uint16
+    # 16 bits hold more than 8 bits times 257: the result was not rounded to 8 in between.
+    assert (picture.pixels % 257 != 0).any()
+
+
+def test_floats_and_back():
+    assert denoise("in/a.png", "--format", "tiff", "--bit-depth", "32f", "-o", "f.tif") == 0
+    assert denoise("in/a.png", "-o", "same.png") == 0
+    floats = read(Path("f.tif"), "f").pixels
+    assert floats.dtype == np.float32
+    assert np.abs(255 * floats - read(Path("same.png"), "s").pixels).max() <= 0.51
+    assert denoise("f.tif", "--strength", "0", "--bit-depth", "8", "--format", "png", "-o", "back.png") == 0
+    assert np.array_equal(read(Path("back.png"), "b").pixels, read(Path("same.png"), "s").pixels)
+
+
+def test_in_place_replaces_each_input_by_its_result(here):
+    expected = Path("expected.png")
+    assert denoise("in/a.png", "-o", expected) == 0
+    assert denoise("in", "-r", "--in-place") == 0
+    assert Path("in/a.png").read_bytes() == expected.read_bytes()
+    assert len(names("in")) == 5
+
+
+# What is there, what fails
+
+
+def test_skip_existing_does_what_is_left(here, capsys):
+    (here / "out").mkdir()
+    (here / "out" / "a.png").write_bytes(b"mine")
+    assert denoise("in", "-o", "out", "--skip-existing", "--json") == 0
+    out, err = capsys.readouterr()
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [r["input"] for r in records] == ["in/a.png", "in/b.tif"]
+    assert records[0]["skipped"] is True
+    assert Path("out/a.png").read_bytes() == b"mine"
+    assert err.splitlines()[-1] == "smdae: 1 written, 1 skipped"
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_what_fails_stops_nothing_else_and_is_counted(here, jobs, capsys):
+    (here / "in" / "aa.png").write_bytes(encoded(gray())[:60])
+    (here / "out").mkdir()
+    (here / "out" / "b.tif").write_bytes(b"mine")
+    assert denoise("in", "-r", "-o", "out", "-j", jobs, "--json") == 9
+    out, err = capsys.readouterr()
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [r["input"] for r in records] == ["in/a.png", "in/aa.png", "in/b.tif", "in/deep/a.png", "in/deep/er/c.png"]
+    assert [r.get("code") for r in records] == [None, 3, 4, None, None]
+    assert names("out") == {"a.png", "b.tif", "deep/a.png", "deep/er/c.png"}
+    assert "2 of 5 inputs failed: 3 written, 2 failed" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_fail_fast_stops_at_the_first_failure(here, jobs, capsys):
+    (here / "in" / "0.png").write_bytes(b"")
+    assert denoise("in", "-r", "-o", "out/", "--fail-fast", "-j", jobs) == 9
+    assert "not begun" in capsys.readouterr().err.splitlines()[-1]
+    assert len(names("out") if Path("out").exists() else ()) < 4
+
+
+def test_many_at_once_are_what_they_are_one_by_one():
+    assert denoise("in", "-r", "-o", "one/") == 0
+    assert denoise("in", "-r", "-o", "four/", "-j", "4") == 0
+    assert everything_below(Path("one")) == everything_below(Path("four"))
+
+
+# None of the noise
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.tif"])
+def test_strength_0_leaves_every_bit_of_the_file(name):
+    assert denoise(f"in/{name}", "--strength", "0", "-o", f"same{Path(name).suffix}") == 0
+    assert Path(f"same{Path(name).suffix}").read_bytes() == Path(f"in/{name}").read_bytes()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP", "BMP", "PPM"])
+def test_strength_0_does_not_even_compress_again(format, here):
+    ending = {"JPEG": ".jpg", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm"}[format]
+    data = encoded(colour(), format)
+    Path(f"x{ending}").write_bytes(data)
+    assert denoise(f"x{ending}", "--strength", "0", "-o", f"y{ending}") == 0
+    assert Path(f"y{ending}").read_bytes() == data
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["uint8", "uint16", "float32"]),
+    st.sampled_from([1, 3]),
+    st.booleans(),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(0, 2**32 - 1),
+)
+def test_strength_0_is_the_identity_for_every_kind(here, dtype, channels, alpha, height, width, seed):
+    generator = np.random.default_rng(seed)
+
+    def samples(*shape: int) -> np.ndarray:
+        if dtype == "float32":
+            return generator.standard_normal(shape).astype(np.float32)
+        return generator.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+    pixels = samples(height, width) if channels == 1 else samples(height, width, 3)
+    white = 1.0 if dtype == "float32" else float(np.iinfo(dtype).max)
+    picture = Picture(pixels, white, "TIFF", samples(height, width) if alpha else None)
+    Path("p.tif").write_bytes(encode(picture, "TIFF"))
+    for target in ("q.tif", "q.npy") if not alpha else ("q.tif",):
+        assert denoise("p.tif", "--strength", "0", "-o", target, "-y") == 0
+        result = read(Path(target), target)
+        assert result.pixels.dtype == pixels.dtype
+        assert np.array_equal(result.pixels, pixels)
+        assert (result.alpha is None) is not alpha
+        if alpha:
+            assert np.array_equal(result.alpha, picture.alpha)
+
+
+def test_half_the_strength_is_half_the_way():
+    noisy = read(Path("in/a.png"), "a").pixels.astype(int)
+    for strength, name in (("0.5", "half.png"), ("1", "whole.png")):
+        assert denoise("in/a.png", "--strength", strength, "-o", name) == 0
+    half, whole = (read(Path(name), name).pixels.astype(int) for name in ("half.png", "whole.png"))
+    assert np.abs(half - (noisy + whole) / 2).max() <= 1
+
+
+# Stdout
+
+
+POLLUTER = """
+import os, sys
+from importlib import import_module
+d = import_module("smdae.denoising.denoise")
+plain = d.denoise
+def loud(*a, **k):
+    print("printed by a library")
+    os.write(1, b"written past Python\\n")
+    return plain(*a, **k)
+d.denoise = loud
+from smdae.cli.app import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_only_the_picture_reaches_stdout_whatever_a_library_prints(here):
+    call = [sys.executable, "-c", POLLUTER, "denoise", "-m", "m.safetensors", "-", "-o", "-"]
+    done = subprocess.run(call, input=encoded(gray()), capture_output=True, env=ENVIRONMENT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout[:8] == b"\x89PNG\r\n\x1a\n"
+    assert Image.open(io.BytesIO(done.stdout)).size == (32, 24)
+    assert b"printed by a library" in done.stderr
+    assert b"written past Python" in done.stderr
+
+
+def test_only_json_reaches_stdout_whatever_a_library_prints(here):
+    call = [sys.executable, "-c", POLLUTER, "denoise", "-m", "m.safetensors", "in/a.png", "--json"]
+    done = subprocess.run(call, capture_output=True, env=ENVIRONMENT, timeout=120)
+    assert json.loads(done.stdout)["output"] == "in/a_denoised.png"
+
+
+def test_a_guarded_stdout_that_is_closed_ends_it_quietly(here):
+    call = f"{sys.executable} -m smdae denoise -m m.safetensors in/a.png -o - | head -c 10 | wc -c"
+    call += "; echo ${PIPESTATUS[0]}"
+    done = subprocess.run(["bash", "-c", call], capture_output=True, env=ENVIRONMENT, timeout=120, text=True)
+    assert done.stdout.split() in (["10", "141"], ["10", "0"])  # a small picture may fit into the pipe
+    assert done.stderr == ""
+    assert os.path.exists("in/a.png")
