@@ -90,6 +90,7 @@ def command(
     _refuse(output, [RESULTS, CURVES, *map(_filters, names)], overwrite)
     where = find(device)
 
+    from smdae.fitting.precision import denormals_flushed
     from smdae.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -97,9 +98,10 @@ def command(
         console.warn(f"{len(corpus.skipped)} files skipped; the first: {text}")
     if corpus.small:
         console.warn(f"{corpus.small} images skipped: smaller than the patch size")
-    contest = Contest.of(corpus.images, white or corpus.white, settings, patches, where)
-    _tell(contest)
-    return _report(contest, _drive(contest, names), output, json_)
+    with denormals_flushed():
+        contest = Contest.of(corpus.images, white or corpus.white, settings, patches, where)
+        _tell(contest)
+        return _report(contest, _drive(contest, names), output, json_)
 
 
 def _chosen(asked: list[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:

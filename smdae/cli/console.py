@@ -66,7 +66,7 @@ def result(value: Any) -> None:
     stream(json.dumps(value).encode() + b"\n")
 
 
-def stream(data: bytes) -> None:
+def stream(data: bytes | memoryview) -> None:
     """Bytes on stdout, all of them: where it is not buffered, a write may take but a part."""
     out = RESULTS.get() or sys.stdout.buffer
     rest = memoryview(data)

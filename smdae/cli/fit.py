@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smdae.cli import console
+from smdae.cli.fitted import card_of, line_of, tell
 from smdae.cli.interrupts import stoppable
-from smdae.cli.options import Batch, Device, Json, Overwrite, Paths, Seed, levels, seconds
+from smdae.cli.options import Batch, Device, Json, Overwrite, Paths, Seed
 from smdae.errors import DivergedError, InputError, ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from smdae.files.corpus import Corpus
     from smdae.fitting import Prepared
-    from smdae.fitting.loop import Report
+    from smdae.fitting.settings import Settings
 
 __all__ = ["command"]
 
@@ -58,8 +59,11 @@ def command(
     device: Device = "auto",
     white: Annotated[float | None, _setting("--white", text="The value of white in float images. [default: 1]")] = None,
     config: Annotated[
-        Path | None, _setting("--config", "-c", text="Settings in a YAML file; options go first.")
+        Path | None, _setting("--config", "-c", text="Settings in a YAML file; options and $SMDAE_<SETTING> go first.")
     ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the settings and where each is from, and do no more.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was interrupted.")] = False,
     json_: Json = False,
 ) -> int:
@@ -70,14 +74,19 @@ def command(
     smdae fit photos/ -s 50 --max-time 10m -o strong.safetensors
     """
     from smdae.device import check_name, find
-    from smdae.files.config import read_config
-    from smdae.files.corpus import gather
-    from smdae.files.writing import refuse_existing
 
-    given = {
+    check_name(device)
+    if white is not None and not 0 < white < float("inf"):
+        raise UsageError(f"--white {white} is not a positive number")
+    if output.suffix != ".safetensors":
+        raise UsageError(f"--output '{output}' does not end in .safetensors")
+
+    from smdae.cli.configuration import render, resolve
+
+    flags = {
         "objective": objective,
         "model": model,
-        "sigma": None if sigma is None else levels(sigma),
+        "sigma": sigma,
         "patch_size": patch_size,
         "size": size,
         "init": init,
@@ -85,24 +94,20 @@ def command(
         "color": color or None,
         "target": target,
         "max_steps": max_steps,
-        "max_time": None if max_time is None else seconds(max_time, "--max-time"),
+        "max_time": max_time,
         "batch": batch,
         "lr": lr,
         "seed": seed,
     }
-    options = read_config(config) if config else {}
-    if isinstance(options.get("max_time"), str):
-        options["max_time"] = seconds(options["max_time"], "max-time")
-    options |= {name: value for name, value in given.items() if value is not None}
-    check_name(device)
-    if white is not None and not 0 < white < float("inf"):
-        raise UsageError(f"--white {white} is not a positive number")
-    if output.suffix != ".safetensors":
-        raise UsageError(f"--output '{output}' does not end in .safetensors")
+    configuration = resolve(flags, os.environ, config)
+    if print_config:
+        print(render(configuration), end="", flush=True)
+        return 0
 
-    from smdae.fitting.settings import check
+    from smdae.files.corpus import gather
+    from smdae.files.writing import refuse_existing
 
-    settings = check(options)
+    settings = configuration.settings
     with console.progress() as bar:
         reading = bar.add_task("reading", total=None)
         corpus = gather(
@@ -112,18 +117,27 @@ def command(
             white=white or 1.0,
             watch=lambda done, of: bar.update(reading, completed=done, total=of),
         )
-    state_file, metrics_file = output.with_suffix(".state"), output.with_suffix(".metrics.jsonl")
+    state_file, metrics_file = _beside(output)
     if resume and not os.path.exists(state_file):
         raise InputError(f"there is no '{state_file}' to resume from", "leave --resume out to start a fit")
     for file in (output, metrics_file, state_file):
         refuse_existing(file, overwrite=overwrite or resume)
     where = find(device)
 
-    from smdae.fitting import prepare
+    from smdae.fitting.precision import denormals_flushed
     from smdae.memory import keep_freed_memory
 
     keep_freed_memory()
     _tell(corpus)
+    with denormals_flushed():
+        return _fit(corpus, settings, where, output, resume, json_)
+
+
+def _fit(corpus: "Corpus", settings: "Settings", where: Any, output: Path, resume: bool, json_: bool) -> int:
+    """The fit, its files and what is told of it; 0, or the code of the signal that stopped it."""
+    from smdae.fitting import prepare
+
+    state_file, metrics_file = _beside(output)
     prepared = prepare(corpus.images, corpus.white, settings, where)
     if resume:
         prepared.state.restore(_bytes(state_file), str(state_file))
@@ -136,11 +150,11 @@ def command(
     before = prepared.crops.psnr(prepared.lift(prepared.state.average)) if not resume else None
     try:
         code = _drive(prepared, metrics_file, state_file)
-        card = _card(prepared, corpus, wiener)
+        card = card_of(prepared, corpus, wiener)
         _save(prepared, output, card)
     except DivergedError as error:
         if prepared.state.record["best"] is not None and prepared.state.record["step"] > 0:
-            _save(prepared, output, _card(prepared, corpus, wiener))
+            _save(prepared, output, card_of(prepared, corpus, wiener))
             error.hint = f"{error.hint}; the last good weights are in '{output}'"
         raise
     except OutputError:
@@ -154,8 +168,13 @@ def command(
     if json_:
         console.result({"output": str(output), **card})
     else:
-        _report(prepared, card, output, before)
+        tell(prepared, card, output, before)
     return code
+
+
+def _beside(output: Path) -> tuple[Path, Path]:
+    """The state and the log of a fit, named after its model."""
+    return output.with_suffix(".state"), output.with_suffix(".metrics.jsonl")
 
 
 def _tell(corpus: "Corpus") -> None:
@@ -193,7 +212,7 @@ def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path) -> int:
         for report in prepared.run():
             if report.validation:
                 shown = f"{report.validation.kind} {report.validation.value:.2f}"
-            _log(metrics_file, _line(report))
+            _log(metrics_file, line_of(report))
             bar.update(
                 task,
                 completed=report.step,
@@ -217,53 +236,6 @@ def _log(metrics_file: Path, figures: dict[str, Any]) -> None:
         raise OutputError(f"cannot write '{metrics_file}': {reason}") from error
 
 
-def _line(report: "Report") -> dict[str, Any]:
-    figures: dict[str, Any] = {
-        "step": report.step,
-        "steps": report.steps,
-        "seconds": round(report.seconds, 3),
-        "lr": report.lr,
-        "objective": report.objective,
-        "patches_per_second": round(report.rate),
-    }
-    if report.validation:
-        figures["held_out"] = {report.validation.kind: report.validation.value}
-    return figures
-
-
-def _card(prepared: "Prepared", corpus: "Corpus", wiener: float) -> dict[str, Any]:
-    """What the model file says of the model."""
-    from smdae import __version__
-
-    state, patches = prepared.state, prepared.patches
-    image_model = prepared.fitted()
-    return {
-        "model": state.settings.model,
-        "settings": image_model.settings(),
-        "objective": state.settings.objective,
-        "score_of": "the clean density" if prepared.examples.implicit else "the density at level sigma",
-        "sigma": state.settings.sigma,
-        "channels": patches.channels,
-        "patch_size": patches.size,
-        "about": state.settings.about,
-        "images": len(patches),
-        "held_out_images": len(prepared.held_out),
-        "held_out_psnr": {
-            "noisy": prepared.crops.psnr(),
-            "wiener": wiener,
-            "model": prepared.crops.psnr(image_model),
-        },
-        "held_out_psnr_at": {
-            f"{255 * level:g}": prepared.crops.psnr(image_model, level) for level in state.settings.judged_levels
-        },
-        "steps": state.record["step"],
-        "seconds": round(state.record["seconds"], 1),
-        "seed": state.settings.seed,
-        "fit": state.settings.model_dump(mode="json"),
-        "smdae": __version__,
-    }
-
-
 def _save(prepared: "Prepared", output: Path, card: dict[str, Any]) -> None:
     from smdae.files.model_file import encode
     from smdae.files.writing import write
@@ -271,25 +243,3 @@ def _save(prepared: "Prepared", output: Path, card: dict[str, Any]) -> None:
     # The place was checked before the fit; whatever has come to be there since is older than what we hold.
     data = encode(prepared.fitted(), card, half=prepared.state.settings.half)
     write(output, data, overwrite=True)
-
-
-def _report(prepared: "Prepared", card: dict[str, Any], output: Path, before: float | None) -> None:
-    figures = card["held_out_psnr"]
-    record = prepared.state.record
-    low, high = prepared.state.settings.levels
-    level = f"{255 * high:g}" if low == high else f"{255 * low:g} to {255 * high:g}"
-    rows = [("objective", f"{card['objective']}, sigma {level}, {card['images']} images")]
-    if prepared.examples.implicit:
-        rows.append(("held-out J", f"{-record['before']:.5g} before, {-record['best']:.5g} after"))
-    else:
-        start = f", {before:.2f} at the start" if before is not None else ""
-        rows += [
-            ("held-out PSNR", f"{figures['model']:.2f} dB (noisy {figures['noisy']:.2f}{start})"),
-            ("Wiener filter", f"{figures['wiener']:.2f} dB on the same patches"),
-        ]
-    rows += [
-        ("time", f"{card['seconds']:.0f} s, {card['steps']} steps"),
-        ("model", str(output)),
-        ("next", "smdae denoise noisy.png" + ("" if output.name == "model.safetensors" else f" -m {output}")),
-    ]
-    console.table(rows)

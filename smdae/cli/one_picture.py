@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,15 +12,17 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli import console
+from smdae.cli.model_choice import choose, load_denoiser, tell_levels
 from smdae.cli.places import STREAM, Job, check_target
-from smdae.errors import InputError, ModelError
+from smdae.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-__all__ = ["Manner", "figures", "forget", "is_number", "worker"]
+Watch = Callable[[int, int], object]
+Chooser = Callable[["Picture"], Any]
 
-APART = 0.2  # how far sigma may be from the model's level without a word
+__all__ = ["Manner", "figures", "forget", "is_number", "worker"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Manner:
     reference: Path | None = None
 
 
-def worker(manner: Manner, watch: Callable[[int, int], object] | None = None) -> Callable[[Job], dict[str, Any]]:
+def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[str, Any]]:
     """A function that does one job and returns what --json says of it; it may be called from many threads."""
     loaded: dict[str, Any] = {}
     lock = Lock()
@@ -63,25 +65,99 @@ def worker(manner: Manner, watch: Callable[[int, int], object] | None = None) ->
         from smdae.device import find
 
         where = find(manner.device)
-        name = _choose(manner.model, picture)
+        name = choose(manner.model, picture)
         with lock:
             if name not in loaded:
-                loaded[name] = _load(name).to(where)
+                loaded[name] = load_denoiser(name).to(where)
                 if not manner.model:
                     console.note(f"model '{name}'")
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
-        from smdae.files.picture import with_depth
+        from smdae.files import stack
 
+        begun = time.perf_counter()
         data = sys.stdin.buffer.read() if job.source == STREAM else None
-        picture = _read(job.source, data)
-        clean = _like(_read(manner.reference), picture, manner.reference) if manner.reference is not None else None
-        result = with_depth(picture, manner.depth, manner.white or 1.0, pixels=False)
-        kind = check_target(job, result, manner.ending, manner.overwrite, manner.made)
-        return _one(job, kind, picture, clean, model_for(picture), manner, watch, data)
+        pages = stack.count(job.source if data is None else data)
+        do = _stack if pages > 1 else _single
+        return do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
 
     return work
+
+
+def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
+    """A file with one picture."""
+    from smdae.denoising.quality import likeness
+    from smdae.files.images import encode
+
+    picture = _read(job.source, data)
+    clean = _like(_read(manner.reference), picture, manner.reference) if manner.reference is not None else None
+    kind = _kind(job, picture, manner)
+    model = model_for(picture)
+    result, levels = _denoised(picture, model, manner, watch)
+    tell_levels([levels], model, _is_found(model, manner))
+    if result.pixels is picture.pixels and kind == picture.format:
+        whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
+    else:
+        whole = encode(result, kind)
+    _write(job, manner, lambda target: _put(target, whole, manner.overwrite), lambda: [whole])
+    record = _record(job, model, _plain(levels))
+    if clean is not None:
+        for name, shown in (("", result), ("_noisy", picture)):
+            values = likeness((shown.pixels, _white(shown, manner)), (clean.pixels, _white(clean, manner)))
+            record |= {f"psnr{name}": values[0], f"ssim{name}": values[1]}
+    return record
+
+
+def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
+    """A TIFF of many pages, each read, denoised and written before the next."""
+    from smdae.files import stack
+
+    if manner.reference is not None:
+        raise InputError(f"'{job.source}' has many pages", "--reference goes with a single picture")
+    found: list[tuple[float, ...]] = []
+    with stack.opened(job.source if data is None else data, str(job.source)) as pages:
+        first = next(iter(pages))
+        kind = _kind(job, first, manner)
+        if kind != "TIFF":
+            raise OutputError(f"{kind} cannot hold {len(pages)} pages", "write TIFF")
+        model = model_for(first)
+        growth = 4 if manner.depth else 1  # bytes of a sample, at most, for one
+
+        def results() -> Iterator["Picture"]:
+            for page in pages:
+                result, levels = _denoised(page, model_for(page), manner, watch)
+                found.append(levels)
+                del page
+                yield result
+
+        arguments = (len(pages), growth * pages.nbytes)
+        _write(
+            job,
+            manner,
+            lambda target: stack.write(target, results(), *arguments, overwrite=manner.overwrite),
+            lambda: stack.encoded(results(), *arguments),
+        )
+    tell_levels(found, model, _is_found(model, manner))
+    return _record(job, model, [_plain(levels) for levels in found]) | {"pages": len(found)}
+
+
+def _white(picture: "Picture", manner: Manner) -> float:
+    """The value of white in a picture that was read or came of one; that of floats is told, not stored."""
+    return manner.white or 1.0 if picture.pixels.dtype.kind == "f" else picture.white
+
+
+def _is_found(model: Any, manner: Manner) -> bool:
+    """Whether the level is the picture's, estimated."""
+    return manner.levels is None and model.level is None and manner.strength > 0
+
+
+def _kind(job: Job, picture: "Picture", manner: Manner) -> str:
+    """The format of the result; refuses what cannot be written."""
+    from smdae.files.picture import with_depth
+
+    result = with_depth(picture, manner.depth, _white(picture, manner), pixels=False)
+    return check_target(job, result, manner.ending, manner.overwrite, manner.made)
 
 
 def _read(source: Path, data: bytes | None = None) -> "Picture":
@@ -104,116 +180,74 @@ def _size(picture: "Picture") -> str:
     return f"{width} x {height} in {'colour' if picture.pixels.ndim == 3 else 'gray'}"
 
 
-def _choose(model: str | None, picture: "Picture") -> str:
-    """The model's file or name: -m, else $SMDAE_MODEL, else ./model.safetensors, else the bundled one that fits."""
-    if model or os.environ.get("SMDAE_MODEL"):
-        return model or os.environ["SMDAE_MODEL"]
-    if Path("model.safetensors").exists():
-        return "model.safetensors"
-    return "natural-color" if picture.pixels.ndim == 3 else "natural-gray"
-
-
-def _load(name: str) -> Any:
-    """The model, if it can denoise."""
-    from smdae.files.model_file import load
-
-    loaded = load(name)
-    if loaded.card.get("score_of") == "the clean density":
-        raise ModelError(
-            f"the model '{name}' is a score of the clean density: it knows no noise to remove",
-            "fit with --objective dsm, dae, esm-parzen or ism-parzen",
-        )
-    return loaded
-
-
-def _one(
-    job: Job,
-    kind: str,
-    picture: "Picture",
-    clean: "Picture | None",
-    model: Any,
-    manner: Manner,
-    watch: Callable[[int, int], object] | None,
-    data: bytes | None,
-) -> dict[str, Any]:
-    """Denoise one picture and write it; what --json says of it."""
+def _denoised(
+    picture: "Picture", model: Any, manner: Manner, watch: Watch | None
+) -> tuple["Picture", tuple[float, ...]]:
+    """The result, and the levels on the 0 to 255 scale that were taken out."""
     from smdae.denoising.denoise import denoise, levels_for
-    from smdae.denoising.quality import likeness
-    from smdae.files.images import encode
     from smdae.files.picture import deeper, with_depth
+
+    white = _white(picture, manner)
+    noisy = with_depth(picture, manner.depth, white) if deeper(picture, manner.depth) else picture
+    floats = noisy.pixels.dtype.kind == "f"
+    white = white if noisy is picture else noisy.white
+    levels = manner.levels or (0.0,)
+    if manner.levels is None and manner.strength:
+        levels = tuple(255 * level for level in levels_for(model, noisy.pixels, white))
+    pixels = noisy.pixels
+    if any(levels) and manner.strength:
+        pixels = denoise(
+            noisy.pixels,
+            model,
+            [level * white / 255 if floats else level for level in levels],
+            strength=manner.strength,
+            white=white,
+            device=next(model.parameters()).device,
+            or_cpu=manner.device == "auto",
+            watch=watch,
+            **manner.rest,
+        )
+    return with_depth(replace(noisy, pixels=pixels), manner.depth, white), levels
+
+
+def _write(
+    job: Job, manner: Manner, put: Callable[[Path], object], pieces: Callable[[], Iterable[bytes | memoryview]]
+) -> None:
+    """Write to stdout piece by piece, or by `put`, with folders on the way that are gone again if it fails."""
+    if job.target == STREAM:
+        for piece in pieces():
+            console.stream(piece)
+        return
+    new = next((place for place in reversed(job.target.parents) if not place.exists()), None)
+    if new:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        put(job.target)
+    except BaseException:
+        if new:
+            forget(new)
+        raise
+
+
+def _put(target: Path, data: bytes, overwrite: bool) -> None:
     from smdae.files.writing import write
 
-    begun = time.perf_counter()
-    noisy = with_depth(picture, manner.depth, manner.white or 1.0) if deeper(picture, manner.depth) else picture
-    floats = noisy.pixels.dtype.kind == "f"
-    white = (manner.white or 1.0 if picture.pixels.dtype.kind == "f" else 1.0) if floats else noisy.white
-    found = manner.levels is None and model.level is None and manner.strength > 0
-    levels = manner.levels or tuple(
-        255 * level for level in (levels_for(model, noisy.pixels, white) if manner.strength else (0.0,))
-    )
-    if found:
-        shown = ", ".join(f"{level:.3g}" for level in levels)
-        console.note(f"sigma {shown}, estimated" if any(levels) else "no noise found: left as it is")
-    for level in filter(None, levels):
-        _warn_of_level(model, level)
-    device = next(model.parameters()).device
-    pixels = denoise(
-        noisy.pixels,
-        model,
-        [level * white / 255 if floats else level for level in levels],
-        strength=manner.strength,
-        white=white,
-        device=device,
-        or_cpu=manner.device == "auto",
-        watch=watch,
-        **manner.rest,
-    )
-    if not any(levels) or manner.strength == 0:
-        pixels = noisy.pixels
-    result = with_depth(replace(noisy, pixels=pixels), manner.depth, manner.white or 1.0)
-    if result.pixels is picture.pixels and kind == picture.format:
-        encoded = data if data is not None else job.source.read_bytes()  # not a bit of it changes
-    else:
-        encoded = encode(result, kind)
-    if job.target == STREAM:
-        console.stream(encoded)
-    else:
-        new = next((place for place in reversed(job.target.parents) if not place.exists()), None)
-        if new:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(job.target, encoded, overwrite=manner.overwrite)
-        except BaseException:
-            if new:
-                forget(new)
-            raise
+    write(target, data, overwrite=overwrite)
+
+
+def _plain(levels: tuple[float, ...]) -> float | list[float]:
+    return levels[0] if len(levels) == 1 else list(levels)
+
+
+def _record(job: Job, model: Any, sigma: Any) -> dict[str, Any]:
     card = getattr(model, "card", {})
-    record = {
+    return {
         "input": str(job.source),
         "output": str(job.target),
-        "sigma": levels[0] if len(levels) == 1 else list(levels),
+        "sigma": sigma,
         "model": {name: card.get(name) for name in ("model", "objective", "sigma")},
-        "device": str(device),
-        "seconds": round(time.perf_counter() - begun, 3),
+        "device": str(next(model.parameters()).device),
     }
-    if clean is not None:
-        truth = clean.pixels, clean.white if clean.pixels.dtype.kind == "u" else manner.white or 1.0
-        for name, array in (("", pixels), ("_noisy", noisy.pixels)):
-            for measure, value in zip(("psnr", "ssim"), likeness((array, white), truth), strict=True):
-                record[measure + name] = value
-    return record
-
-
-def _warn_of_level(model: Any, sigma: float) -> None:
-    """Say so if the model was fitted for other noise."""
-    if model.level is not None:
-        own = 255 * model.level
-        if abs(sigma / own - 1) > APART:
-            console.warn(f"sigma {sigma:g} is more than 20 % from {own:g}, the level that the model was fitted at")
-        return
-    low, high = (255 * level for level in model.levels)
-    if not low <= round(sigma, 6) <= high:
-        console.warn(f"sigma {sigma:.3g} is outside {low:g} to {high:g}, the levels that the model was fitted at")
 
 
 def figures(record: dict[str, Any]) -> str:

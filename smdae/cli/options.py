@@ -15,7 +15,7 @@ Paths = Annotated[
     typer.Argument(metavar="PATH", help="Folders, images, or .npy and .npz arrays.", show_default=False),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace what is there.")]
-Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[str, typer.Option("--device", "-d", envvar="SMDAE_DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all chance. [default: 0]", show_default=False)]
 Batch = Annotated[
@@ -23,7 +23,7 @@ Batch = Annotated[
 ]
 
 
-def levels(text: str) -> float | tuple[float, float]:
+def levels(text: str, option: str = "--sigma") -> float | tuple[float, float]:
     """A level of noise such as 25, or the lowest and the highest of many, such as 5-55.
 
     Raises:
@@ -33,7 +33,7 @@ def levels(text: str) -> float | tuple[float, float]:
     try:
         return (float(low), float(high)) if low and dash else float(text)
     except ValueError:
-        raise UsageError(f"--sigma '{text}' is not a level of noise", "write 25, or 5-55 for many") from None
+        raise UsageError(f"{option} {text!r:.60} is not a level of noise", "write 25, or 5-55 for many") from None
 
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -47,5 +47,5 @@ def seconds(text: str, option: str) -> float:
     """
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+)([smh]?)", text.strip())
     if not match or float(match[1]) <= 0:
-        raise UsageError(f"{option} '{text}' is not a duration", "write 90s, 10m or 1.5h")
+        raise UsageError(f"{option} {text!r:.60} is not a duration", "write 90s, 10m or 1.5h")
     return float(match[1]) * UNITS[match[2]]

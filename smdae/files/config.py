@@ -1,29 +1,57 @@
-"""Settings from a YAML file: names as on the command line, `max-steps` or `max_steps`.
+"""Settings from YAML: names as on the command line, `max-steps` or `max_steps`.
 
 objective: dsm
 sigma: 25
 lr: 1e-2
+
+Of YAML it takes what a list of settings needs. A plain scalar is null, a decimal number or text: whether `no` is a word
+or means false is for the setting to say, 12:30:45 is no number, and 010 is ten. Aliases and tags are refused.
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from smdae.errors import UsageError
 
-__all__ = ["read_config"]
+__all__ = ["Entry", "dump", "parse", "read_config", "read_entries"]
 
-LARGEST = 1 << 20  # bytes
+LARGEST = 1 << 16  # bytes
+NULL = re.compile(r"|~|null|Null|NULL")
+INTEGER = re.compile(r"[-+]?[0-9]+")
+NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
+WORD = re.compile(r"[a-z][a-z0-9-]*")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A setting in a file: its name with underscores, the name as it was written, its value and its line."""
+
+    name: str
+    written: str
+    value: Any
+    line: int
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """The settings in a YAML file, names with underscores.
 
     Raises:
+        UsageError: As `read_entries`.
+    """
+    return {entry.name: entry.value for entry in read_entries(path)}
+
+
+def read_entries(path: Path) -> tuple[Entry, ...]:
+    """The settings in a YAML file, in its order.
+
+    Raises:
         UsageError: The file is missing, too large, not YAML, not a mapping, or names a setting twice.
     """
-    import yaml
-
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
@@ -35,43 +63,121 @@ def read_config(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UsageError(f"--config '{path}': not a text file") from None
     try:
-        return _load(text)
+        return _entries(_compose(text))
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise UsageError(f"--config '{path}': {where}{getattr(error, 'problem', None) or 'not YAML'}") from None
+        line = _line(error, text)
+        where = f"line {line}: " if line else ""
+        raise UsageError(f"--config '{path}': {where}{_problem(error)}") from None
     except RecursionError:
         raise UsageError(f"--config '{path}': nested too deeply") from None
 
 
-def _load(text: str) -> dict[str, Any]:
-    import yaml
+def parse(text: str, place: str) -> Any:
+    """The value that a YAML text stands for, as it would in a file.
 
-    class Loader(yaml.SafeLoader):
-        """Refuses aliases and names given twice, and takes 1e-4 for the number it is."""
+    Raises:
+        UsageError: It is not YAML, or no scalar and no list; the message begins with the place that the text is from.
+    """
+    try:
+        return _value(_compose(text))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{place}: {_problem(error)}") from None
+    except RecursionError:
+        raise UsageError(f"{place}: nested too deeply") from None
 
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                event = self.peek_event()
-                raise yaml.composer.ComposerError(None, None, "aliases are not taken", event.start_mark)
-            return super().compose_node(parent, index)
 
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-    )
-    node = yaml.compose(text, Loader)
-    if node is None or node.tag == "tag:yaml.org,2002:null":
-        return {}
+def dump(value: Any) -> str:
+    """A value as YAML on one line and in ASCII, which `parse` reads as the same value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(map(dump, value))}]"
+    if not isinstance(value, str):
+        return repr(value)
+    # What other readers take for more than text, such as `no`, is quoted for their sake.
+    if WORD.fullmatch(value) and yaml.safe_load(value) == value:
+        return value
+    return yaml.dump(value, Dumper=yaml.SafeDumper, default_style='"', width=1 << 30).rstrip("\n")
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes, none of them an alias or tagged."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise _refused("aliases are not taken", event)
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise _refused(f"the tag {tag!r:.60} is not taken", event)
+        return super().compose_node(parent, index)
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """The one document of a text.
+
+    Raises:
+        yaml.YAMLError: There are more, or it is not YAML.
+    """
+    try:
+        return yaml.compose(text, _Loader)
+    except (ValueError, OverflowError):  # PyYAML's own slips, on "\\UFFFFFFFF" for one
+        raise yaml.YAMLError from None
+
+
+def _entries(node: yaml.Node | None) -> tuple[Entry, ...]:
+    """The settings of a whole file, each name once."""
+    if node is None or (isinstance(node, yaml.ScalarNode) and _value(node) is None):
+        return ()
     if not isinstance(node, yaml.MappingNode):
-        raise yaml.MarkedYAMLError(problem="settings are lines of 'name: value'", problem_mark=node.start_mark)
-    settings: dict[str, Any] = {}
-    loader = Loader("")
+        raise _refused("settings are lines of 'name: value'", node)
+    entries: dict[str, Entry] = {}
     for key, value in node.value:
-        name = str(key.value).replace("-", "_")
-        if name in settings:
-            raise yaml.MarkedYAMLError(problem=f"'{key.value}' is given twice", problem_mark=key.start_mark)
+        if not isinstance(key, yaml.ScalarNode):
+            raise _refused("settings are lines of 'name: value'", key)
+        name = key.value.replace("-", "_")
+        if name in entries:
+            raise _refused(f"{key.value!r:.60} is given twice, first in line {entries[name].line}", key)
+        entries[name] = Entry(name, key.value, _value(value), key.start_mark.line + 1)
+    return tuple(entries.values())
+
+
+def _value(node: yaml.Node | None) -> Any:
+    """What a node stands for: None, a number, text, or a list of these."""
+    if node is None:
+        return None
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(one) for one in node.value]
+    if not isinstance(node, yaml.ScalarNode):
+        raise _refused("no setting is a mapping", node)
+    if node.style is not None:  # in quotes, or a block of text
+        return node.value
+    if NULL.fullmatch(node.value):
+        return None
+    if INTEGER.fullmatch(node.value):
         try:
-            settings[name] = loader.construct_object(value, deep=True)
-        except ValueError as error:  # 2020-99-99 looks like a date
-            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=value.start_mark) from None
-    return settings
+            return int(node.value)
+        except ValueError:
+            raise _refused(f"a number of {len(node.value)} digits", node) from None
+    return float(node.value) if NUMBER.fullmatch(node.value) else node.value
+
+
+def _refused(problem: str, there: Any) -> yaml.MarkedYAMLError:
+    """The refusal of a node or an event."""
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=there.start_mark)
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"the character {chr(error.character)!a} is not taken"
+    return f"{getattr(error, 'problem', None) or 'not YAML':.120}"
+
+
+def _line(error: yaml.YAMLError, text: str) -> int | None:
+    """The line of a text, from 1, that an error is in, where it says so."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return len(f"{text[: error.position]}.".splitlines())
+    mark = getattr(error, "problem_mark", None)
+    return mark.line + 1 if mark else None

@@ -8,8 +8,7 @@ none.
 """
 
 import warnings
-from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL.ExifTags import IFD, Base
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -40,13 +39,16 @@ NESTED: dict[int | None, tuple[int, ...]] = {None: (IFD.Exif, IFD.GPSInfo), IFD.
 DOTS_PER_INCH = {2: 1.0, 3: 2.54}
 
 
-def described(tiff: bytes) -> ImageFileDirectory_v2:
-    """The descriptive tags of a TIFF file or of EXIF bytes; empty where they cannot be understood."""
+def described(tiff: BinaryIO, offset: int | None = None) -> ImageFileDirectory_v2:
+    """The descriptive tags of a TIFF file or of EXIF bytes; empty where they cannot be understood.
+
+    They are those of the first directory, or of the one at `offset`.
+    """
     directory = ImageFileDirectory_v2()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tags, types = _directory(tiff, None, None)
+            tags, types = _directory(tiff, offset, None)
             for tag in DESCRIPTIVE:
                 if tag in tags:
                     directory.tagtype[tag] = types[tag]
@@ -71,12 +73,13 @@ def resolution(directory: ImageFileDirectory_v2) -> tuple[float, float] | None:
     return dots_per_inch(*(float(directory[tag]) * scale for tag in (Base.XResolution, Base.YResolution)))
 
 
-def _directory(tiff: bytes, offset: int | None, group: int | None) -> tuple[dict[int, Any], dict[int, int]]:
-    big = tiff[2:4] in (b"+\0", b"\0+")
-    directory = ImageFileDirectory_v2(tiff[: 16 if big else 8], group=group)
-    stream = BytesIO(tiff)
-    stream.seek(directory.next if offset is None else offset)
-    directory.load(stream)
+def _directory(tiff: BinaryIO, offset: int | None, group: int | None) -> tuple[dict[int, Any], dict[int, int]]:
+    tiff.seek(0)
+    header = tiff.read(16)
+    big = header[2:4] in (b"+\0", b"\0+")
+    directory = ImageFileDirectory_v2(header if big else header[:8], group=group)
+    tiff.seek(directory.next if offset is None else offset)
+    directory.load(tiff)
     tags, types = dict(directory), dict(directory.tagtype)
     for tag in NESTED.get(group, ()):
         if tag in tags:

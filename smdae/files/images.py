@@ -4,8 +4,9 @@ The type of a file is told from its first bytes, never from its name. Nothing bu
 whatever the bytes are: decoders are written by others, and a damaged file can make them raise anything.
 """
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +19,20 @@ from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
 
 __all__ = [
     "FORMATS",
+    "HEAD",
     "MAX_PIXELS",
     "SUFFIXES",
     "WHITES",
     "Metadata",
     "Picture",
+    "decoding",
     "encode",
+    "format_of",
     "luma",
+    "opening",
     "read",
     "refuse_format",
+    "refuse_infinite",
 ]
 
 INTEGERS = ("uint8", "uint16")
@@ -108,20 +114,27 @@ def read(source: Path | bytes, name: str) -> Picture:
     cannot be read or is not supported, and MemoryLimitError where memory runs out.
     """
     data = _file(source, name) if isinstance(source, Path) else source
-    format = FORMATS[_format(data[:HEAD], name)]
+    format = FORMATS[format_of(data[:HEAD], name)]
+    with decoding(repr(name)):
+        return format.read(data)
+
+
+@contextlib.contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Whatever goes wrong inside comes out as InputError or MemoryLimitError, one line that calls it `what`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return format.read(data)
+            yield
     except InputError as error:
-        raise InputError(f"cannot read {name!r}: {error.message}", error.hint) from error
+        raise InputError(f"cannot read {what}: {error.message}", error.hint) from error
     except MemoryError as error:
-        raise MemoryLimitError(f"not enough memory to read {name!r}") from error
+        raise MemoryLimitError(f"not enough memory to read {what}") from error
     except DecompressionBombError as error:
-        raise InputError(f"cannot read {name!r}: it has too many pixels for its format", AS_PNG) from error
+        raise InputError(f"cannot read {what}: it has too many pixels for its format", AS_PNG) from error
     except Exception as error:
         cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
-        raise InputError(f"cannot read {name!r}: the file is {'truncated' if cut else 'damaged'}") from error
+        raise InputError(f"cannot read {what}: the file is {'truncated' if cut else 'damaged'}") from error
 
 
 def encode(picture: Picture, format: str) -> bytes:
@@ -130,10 +143,15 @@ def encode(picture: Picture, format: str) -> bytes:
     Raises OutputError for a format that cannot hold the picture, and SmdaeError for NaN or infinity in it.
     """
     refuse_format(picture, format)
+    refuse_infinite(picture)
+    return FORMATS[format].encode(picture)
+
+
+def refuse_infinite(picture: Picture) -> None:
+    """Raise SmdaeError for NaN or infinity in a picture that is to be written."""
     parts = [part for part in (picture.pixels, picture.alpha) if part is not None and part.dtype.kind == "f"]
     if not all(np.isfinite(part).all() for part in parts):
         raise SmdaeError("the result holds NaN or infinity and is not written")
-    return FORMATS[format].encode(picture)
 
 
 def refuse_format(picture: Picture, format: str) -> None:
@@ -159,12 +177,18 @@ def _loss(picture: Picture, format: str) -> str | None:
 
 
 def _file(path: Path, name: str) -> bytes:
+    with opening(name), path.open("rb") as file:
+        head = file.read(HEAD)
+        # An endless device is refused here, before it is read to its end.
+        format_of(head, name)
+        return head + file.read()
+
+
+@contextlib.contextmanager
+def opening(name: str) -> Iterator[None]:
+    """What the system says inside, while it opens or reads a file, comes out as InputError in one line."""
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-            # An endless device is refused here, before it is read to its end.
-            _format(head, name)
-            return head + file.read()
+        yield
     except FileNotFoundError as error:
         raise InputError(f"cannot read {name!r}: there is no such file") from error
     except IsADirectoryError as error:
@@ -176,7 +200,8 @@ def _file(path: Path, name: str) -> bytes:
         raise MemoryLimitError(f"not enough memory to read {name!r}") from error
 
 
-def _format(head: bytes, name: str) -> str:
+def format_of(head: bytes, name: str) -> str:
+    """The name in `FORMATS` that the first `HEAD` bytes of a file tell; InputError where it is none of them."""
     if not head:
         raise InputError(f"cannot read {name!r}: the file is empty")
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":

@@ -1,44 +1,41 @@
-"""TIFF: 8 and 16 bits and floating point; gray, colour, alpha and palettes; metadata. One page, 4 GB at most.
+"""TIFF: 8 and 16 bits and floating point; gray, colour, alpha and palettes; metadata. A page at a time.
 
 Facts this relies on:
 - tifffile keeps every sample type but decodes, without codecs of its own, only the compressions in
-  `OWN_CODECS`. The rest (LZW, JPEG, ...) goes through Pillow, whose libtiff knows them but fewer kinds: 8
-  bits, 16-bit gray, 16-bit colour by decoding twice, float32 gray.
-- Pillow turns the pixels by the Orientation tag and divides colours by associated alpha. Neither is wanted,
-  so the tag is overwritten with 1 in the bytes that Pillow gets, and the raw mode `RGBa` with `RGBA`.
+  `OWN_CODECS`. The rest (LZW, JPEG, ...) goes through libtiff.
 - Where gray counts down from white, Pillow turns it round in 8 bits only, and tifffile never.
-- libtiff prints what it finds wrong to file descriptor 2, past Python, which leads nowhere for that while.
 - tifffile fills missing strips with zeros and has no size limit: offsets, byte counts and sizes are checked
-  first.
+  first. Of a chain of directories that leads out of the file it drops the rest, and it may follow a circle
+  for ever: the chain is followed here.
+- ImageJ writes stacks over 4 GB behind a single directory, one bare plane after the other, and says so only
+  in the description. Files that other programs made of such a stack can say so too and hold less.
 
 A file is written uncompressed in one strip, little-endian, by Pillow's directory writer, so that every sample
 type and the nested EXIF directories go the same way.
 """
 
-import contextlib
+import copy
 import logging
 import math
-import os
+import re
 import struct
-from collections.abc import Iterator
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL.ExifTags import Base
-from PIL.ImageFile import ImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.TiffTags import BYTE, LONG, SHORT, UNDEFINED
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffTags import BYTE, LONG, LONG8, SHORT, UNDEFINED
 
 from smdae.errors import InputError, OutputError
+from smdae.files import libtiff
 from smdae.files.exif import described, exif_of, resolution
-from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_in, samples_of
-from smdae.files.png16 import both_bytes
+from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of
 
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["encode", "read"]
+__all__ = ["BIG_HEADER", "HEADER", "MAX_BYTES", "checked", "decoded", "directory", "encode", "places", "read"]
 
 # Without a handler, logging would print tifffile's complaints about broken files to stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -54,29 +51,70 @@ PLANES = 2
 UNSIGNED, FLOATING = 1, 3
 INCH = 2
 MAX_BYTES = 2**32 - 2**20
+HEADER = b"II*\0\x08\0\0\0"
+BIG_HEADER = b"II+\0\x08\0\0\0\x10" + bytes(7)
 
 
 def read(data: bytes) -> Picture:
     """Read a TIFF of one page; raises InputError with the reason."""
     import tifffile
 
-    with tifffile.TiffFile(BytesIO(data)) as file:
-        page = _only_page(file)
-        _check(page, len(data))
-        own = page.compression in OWN_CODECS and page.predictor in (NO_PREDICTOR, HORIZONTAL)
-        own = own and page.photometric not in (PALETTE, YCBCR)
-        samples = page.asarray(maxworkers=1) if own else _read_with_pillow(data, page)
-        if own and page.planarconfig == PLANES and samples.ndim == 3:
-            samples = np.moveaxis(samples, 0, 2)
-        if page.photometric == MINISWHITE and (own or page.bitspersample > 8):
-            samples = _inverted(samples)
-        return from_samples(
-            samples,
-            "TIFF",
-            metadata=_metadata(data, page),
-            lossless=page.compression not in JPEGS,
-            premultiplied=tuple(page.extrasamples) == (PREMULTIPLIED,),
-        )
+    stream = BytesIO(data)
+    with tifffile.TiffFile(stream) as file:
+        place, *more = places(file)
+        if more:
+            raise InputError(f"it has {1 + len(more)} pages", "save the page that you want as a TIFF of its own")
+        return decoded(stream, checked(file, place))
+
+
+def places(file: "tifffile.TiffFile") -> list[tuple[int, int]]:
+    """Where the pages at full size are: (directory, plane behind it), at least one; InputError for none.
+
+    A page that the file promises but does not hold is among them: `checked` refuses it.
+    """
+    try:
+        first = file.pages.first
+    except IndexError as error:
+        raise InputError("the file is truncated") from error
+    if first.is_reduced:
+        raise InputError("it holds no picture at full size", "save it as a plain TIFF or PNG first")
+    directories = _directories(file)
+    images = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
+    if images > directories and first.is_final:
+        # Of planes that lie beyond the end of the file, one is enough to be refused.
+        held = (file.filehandle.size - first.dataoffsets[0]) // max(first.nbytes, 1)
+        return [(0, plane) for plane in range(max(1, min(images, held + 1)))]
+    return [(index, 0) for index in range(directories) if not _is_reduced(file, index)]
+
+
+def checked(file: "tifffile.TiffFile", place: tuple[int, int]) -> "tifffile.TiffPage":
+    """The page at one of `places`, its data not yet read; InputError where it is cut or not supported."""
+    index, plane = place
+    try:
+        page = copy.copy(file.pages[index].aspage())
+    except IndexError as error:
+        raise InputError("the file is truncated") from error
+    page.dataoffsets = tuple(offset + plane * page.nbytes for offset in page.dataoffsets)
+    _check(page, file.filehandle.size)
+    return page
+
+
+def decoded(stream: BinaryIO, page: "tifffile.TiffPage", plane: int = 0) -> Picture:
+    """The picture of a page that is `checked`: that plane behind its directory in the file `stream`."""
+    own = page.compression in OWN_CODECS and page.predictor in (NO_PREDICTOR, HORIZONTAL)
+    own = own and page.photometric not in (PALETTE, YCBCR)
+    samples = page.asarray(maxworkers=1) if own else libtiff.decoded(stream, page, shift=plane * page.nbytes)
+    if own and page.planarconfig == PLANES and samples.ndim == 3:
+        samples = np.moveaxis(samples, 0, 2)
+    if page.photometric == MINISWHITE and (own or page.bitspersample > 8):
+        samples = _inverted(samples)
+    return from_samples(
+        samples,
+        "TIFF",
+        metadata=_metadata(stream, page),
+        lossless=page.compression not in JPEGS,
+        premultiplied=tuple(page.extrasamples) == (PREMULTIPLIED,),
+    )
 
 
 def encode(picture: Picture) -> bytes:
@@ -84,6 +122,15 @@ def encode(picture: Picture) -> bytes:
     samples = samples_of(picture)
     if samples.nbytes > MAX_BYTES:
         raise OutputError(f"TIFF holds 4 GB at most, and this picture has {samples.nbytes:,} bytes", "write .npy")
+    buffer = BytesIO()
+    directory(picture, samples).save(buffer)
+    buffer.write(samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes())
+    return buffer.getvalue()
+
+
+def directory(picture: Picture, samples: np.ndarray, *, big: bool = False) -> ImageFileDirectory_v2:
+    """What a little-endian TIFF, or BigTIFF, says of a picture whose samples follow right behind it."""
+    length = LONG8 if big else LONG
     height, width = samples.shape[:2]
     channels = samples.shape[2] if samples.ndim == 3 else 1
     layout: dict[int, tuple[int, Any]] = {
@@ -92,10 +139,10 @@ def encode(picture: Picture) -> bytes:
         Base.BitsPerSample: (SHORT, (8 * samples.itemsize,) * channels),
         Base.Compression: (SHORT, UNCOMPRESSED),
         Base.PhotometricInterpretation: (SHORT, RGB if channels > 2 else MINISBLACK),
-        Base.StripOffsets: (LONG, 0),  # Pillow adds the length of the directory
+        Base.StripOffsets: (length, 0),  # Pillow adds the length of the directory
         Base.SamplesPerPixel: (SHORT, channels),
         Base.RowsPerStrip: (LONG, height),
-        Base.StripByteCounts: (LONG, samples.nbytes),
+        Base.StripByteCounts: (length, samples.nbytes),
         Base.PlanarConfiguration: (SHORT, 1),
         Base.SampleFormat: (SHORT, (FLOATING if samples.dtype.kind == "f" else UNSIGNED,) * channels),
     }
@@ -106,31 +153,41 @@ def encode(picture: Picture) -> bytes:
         layout[Base.InterColorProfile] = (UNDEFINED, metadata.icc)
     if metadata.xmp:
         layout[Base.XMLPacket] = (BYTE, metadata.xmp)
-    directory = described(metadata.exif or b"")
+    words = described(BytesIO(metadata.exif or b""))
     if metadata.dpi:
-        directory[Base.XResolution], directory[Base.YResolution] = metadata.dpi
-        directory[Base.ResolutionUnit] = INCH
-    for tag, (kind, value) in layout.items():
-        directory.tagtype[tag] = kind
-        directory[tag] = value
-    buffer = BytesIO()
-    directory.save(buffer)
-    buffer.write(samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes())
-    return buffer.getvalue()
+        words[Base.XResolution], words[Base.YResolution] = metadata.dpi
+        words[Base.ResolutionUnit] = INCH
+    tags = ImageFileDirectory_v2(BIG_HEADER if big else HEADER)
+    for tag, (kind, value) in ({tag: (words.tagtype[tag], words[tag]) for tag in words} | layout).items():
+        tags.tagtype[tag] = kind
+        tags[tag] = value
+    return tags
 
 
-def _only_page(file: "tifffile.TiffFile") -> "tifffile.TiffPage":
-    count = len(file.pages)
-    if count == 0:
-        raise InputError("the file is truncated")
-    if file.pages.first.is_reduced:
-        raise InputError("it holds no picture at full size", "save it as a plain TIFF or PNG first")
-    # ImageJ writes large stacks behind a single directory and says so only in the description.
-    stacked = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
-    thumbnail = count == 2 and file.pages[1].aspage().is_reduced
-    if max(count - thumbnail, stacked) > 1:
-        raise InputError(f"it has {max(count, stacked)} pages", "save the page that you want as a TIFF of its own")
-    return file.pages.first
+def _directories(file: "tifffile.TiffFile") -> int:
+    handle, layout = file.filehandle, file.tiff
+
+    def number(position: int, format: str, size: int) -> int:
+        handle.seek(position)
+        data = handle.read(size)
+        return int(struct.unpack(format, data)[0]) if len(data) == size else handle.size
+
+    offset, seen = file.pages.first.offset, set[int]()
+    while offset and offset not in seen:
+        seen.add(offset)
+        if offset >= handle.size:
+            break
+        tags = number(offset, layout.tagnoformat, layout.tagnosize)
+        offset = number(offset + layout.tagnosize + tags * layout.tagsize, layout.offsetformat, layout.offsetsize)
+    return len(seen)
+
+
+def _is_reduced(file: "tifffile.TiffFile", index: int) -> bool:
+    try:
+        return bool(file.pages[index].aspage().is_reduced)
+    except Exception:
+        # A directory that cannot be understood is a page that cannot be read.
+        return False
 
 
 def _check(page: "tifffile.TiffPage", size: int) -> None:
@@ -171,53 +228,12 @@ def _inverted(samples: np.ndarray) -> np.ndarray:
     return gray.reshape(samples.shape)
 
 
-def _read_with_pillow(data: bytes, page: "tifffile.TiffPage") -> np.ndarray:
-    import tifffile
-
-    upright = bytearray(data)
-    orientation = page.tags.get(Base.Orientation)
-    if orientation is not None:
-        struct.pack_into(page.parent.byteorder + "H", upright, orientation.valueoffset, 1)
-
-    def opened() -> ImageFile:
-        image = TiffImageFile(BytesIO(bytes(upright)))
-        image.tile = [_unassociated(tile) for tile in image.tile]
-        return image
-
-    try:
-        image = opened()
-    except SyntaxError as error:
-        compression = tifffile.COMPRESSION(page.compression).name
-        raise InputError(
-            f"its TIFF compression, {compression}, is not supported for this kind of pixels",
-            "save it uncompressed, or with deflate compression",
-        ) from error
-    with _unheard():
-        if page.bitspersample == 16 and page.samplesperpixel > 1:
-            return both_bytes(opened)
-        return samples_in(image)
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        # Where descriptor 2 is closed, nothing can be heard anyway.
-        with contextlib.suppress(OSError):
-            stderr, void = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-            os.dup2(void, 2)
-            os.close(void)
-            stack.callback(os.close, stderr)
-            stack.callback(os.dup2, stderr, 2)
-        yield
-
-
-def _unassociated(tile: Any) -> Any:
-    raw_mode, *rest = tile.args
-    return tile._replace(args=(raw_mode.replace("RGBa", "RGBA"), *rest))
-
-
-def _metadata(data: bytes, page: "tifffile.TiffPage") -> Metadata:
-    directory = described(data)
+def _metadata(stream: BinaryIO, page: "tifffile.TiffPage") -> Metadata:
+    words = described(stream, page.offset)
+    description = words.get(Base.ImageDescription)
+    if isinstance(description, bytes) and description.startswith(b"ImageJ="):
+        # That is about the file. ImageJ would look for as many planes behind the first.
+        words[Base.ImageDescription] = re.sub(rb"\bimages=\d+\n?", b"", description)
     blocks = (page.tags.get(tag) for tag in (Base.InterColorProfile, Base.XMLPacket))
     icc, xmp = (block.value if block and isinstance(block.value, bytes) else None for block in blocks)
-    return Metadata(exif=exif_of(directory), icc=icc or None, xmp=xmp or None, dpi=resolution(directory))
+    return Metadata(exif=exif_of(words), icc=icc or None, xmp=xmp or None, dpi=resolution(words))

@@ -14,11 +14,12 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from smdae.errors import OutputError
 
-__all__ = ["refuse_existing", "write"]
+__all__ = ["refuse_existing", "whole", "write"]
 
 REASONS = {
     errno.EACCES: "permission denied",
@@ -38,22 +39,52 @@ SHOWN_NAME = 40
 
 
 def write(path: Path, data: bytes, *, overwrite: bool = False) -> None:
-    """Write `data` as the file `path`, whole or not at all.
+    """Write `data` as the file `path`, whole or not at all; raises as `whole` does."""
+    with whole(path, overwrite=overwrite) as put:
+        put(data)
+
+
+@contextlib.contextmanager
+def whole(path: Path, *, overwrite: bool = False) -> Iterator[Callable[[bytes | bytearray | memoryview], None]]:
+    """Write the file `path` piece by piece, whole or not at all: gives the function that takes the next bytes.
 
     Raises OutputError where the file exists and `overwrite` is False, and for whatever stops the writing;
-    nothing is left behind then, nor after an interrupt, and an existing file is as it was.
+    nothing is left behind then, nor after an interrupt or any exception inside, which passes as it is, and
+    an existing file is as it was.
     """
     refuse_existing(path, overwrite=overwrite)
-    try:
+    with _refusals(path):
         target = _resolved(path)
         replaced = _status(target)
-        if replaced is not None and not stat.S_ISREG(replaced.st_mode):
-            with target.open("wb", buffering=0) as device:
-                _write_all(device.fileno(), data)
-        else:
-            _write_whole(target, data, None if replaced is None else stat.S_IMODE(replaced.st_mode), overwrite)
-    except (OSError, ValueError) as error:
-        raise _refusal(path, error) from error
+    if replaced is not None and not stat.S_ISREG(replaced.st_mode):
+        with _refusals(path):
+            device = target.open("wb", buffering=0)
+        with device:
+            yield _writer(path, device.fileno())
+        return
+    temporary = target.with_name(f".{target.name[:SHOWN_NAME]}.{os.getpid()}.{secrets.token_hex(6)}.part")
+    try:
+        # The system takes the umask off 0666: to ask for the umask would mean to change it for a moment.
+        with _refusals(path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            descriptor = os.open(temporary, flags, 0o666)
+        try:
+            yield _writer(path, descriptor)
+            with _refusals(path):
+                if replaced is not None:
+                    os.chmod(temporary, stat.S_IMODE(replaced.st_mode))
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        with _refusals(path):
+            if overwrite:
+                os.replace(temporary, target)
+            else:
+                _take_name(temporary, target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+    _sync_folder(target.parent)
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -62,7 +93,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     That is where `path` exists and `overwrite` is False, is a folder, or its folder is missing or not
     writable.
     """
-    try:
+    with _refusals(path):
         target = _resolved(path)
         status = _status(target)
         if status is None or stat.S_ISREG(status.st_mode):
@@ -76,6 +107,12 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
             raise IsADirectoryError(errno.EISDIR, "")
         elif not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, "")
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
         raise _refusal(path, error) from error
 
@@ -100,32 +137,14 @@ def _status(target: Path) -> os.stat_result | None:
         return None
 
 
-def _write_whole(target: Path, data: bytes, mode: int | None, overwrite: bool) -> None:
-    temporary = target.with_name(f".{target.name[:SHOWN_NAME]}.{os.getpid()}.{secrets.token_hex(6)}.part")
-    try:
-        # The system takes the umask off 0666: to ask for the umask would mean to change it for a moment.
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            _write_all(descriptor, data)
-            if mode is not None:
-                os.chmod(temporary, mode)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if overwrite:
-            os.replace(temporary, target)
-        else:
-            _take_name(temporary, target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-    _sync_folder(target.parent)
+def _writer(path: Path, descriptor: int) -> Callable[[bytes | bytearray | memoryview], None]:
+    def put(data: bytes | bytearray | memoryview) -> None:
+        rest = memoryview(data)
+        with _refusals(path):
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
 
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    return put
 
 
 def _take_name(temporary: Path, target: Path) -> None:

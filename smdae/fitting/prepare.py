@@ -13,6 +13,7 @@ from smdae.errors import InputError, ModelError
 from smdae.fitting import loop
 from smdae.fitting.examples import Examples
 from smdae.fitting.patches import Patches, split
+from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import Settings, check
 from smdae.fitting.state import State
 from smdae.fitting.validation import BATCH, Crops, Validation, by_denoising, by_objective
@@ -176,9 +177,10 @@ def fit(
     small = [image for image in images if min(image.shape[:2]) < chosen.patch_size]
     if small:
         raise InputError(f"{len(small)} images are smaller than the patch size {chosen.patch_size}")
-    prepared = prepare(images, white, chosen, device)
-    for _ in prepared.run():
-        pass
+    with denormals_flushed():
+        prepared = prepare(images, white, chosen, device)
+        for _ in prepared.run():
+            pass
     return prepared.fitted()
 
 

@@ -4,13 +4,22 @@ The defaults here are those of the paper's energy; a family of models may have o
 """
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from smdae.errors import UsageError
 
-__all__ = ["Settings", "check"]
+__all__ = ["SettingError", "Settings", "check"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -56,17 +65,24 @@ class Settings(BaseModel):
     half: bool = False  # write the weights in float16
     about: str = ""  # for the model file: what the images are, and whose
 
-    @model_validator(mode="after")
-    def _names(self) -> Self:
+    @field_validator("objective", "model", "size")
+    @classmethod
+    def _known(cls, name: str, about: ValidationInfo) -> str:
         from smdae.models import MODELS
         from smdae.models.unet import SIZES
         from smdae.objectives import OBJECTIVES
 
-        for kind, name, table in (("objective", self.objective, OBJECTIVES), ("model", self.model, MODELS)):
-            if name not in table:
-                raise ValueError(f"unknown {kind} '{name}'; there are {', '.join(table)}")
-        if self.size not in SIZES:
-            raise ValueError(f"unknown size '{self.size}'; there are {', '.join(SIZES)}")
+        tables: dict[str, Mapping[str, Any]] = {"objective": OBJECTIVES, "model": MODELS, "size": SIZES}
+        table = tables[str(about.field_name)]
+        if name not in table:
+            raise ValueError(f"unknown {about.field_name} {name!r:.60}; there are {', '.join(table)}")
+        return name
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        from smdae.models import MODELS
+        from smdae.objectives import OBJECTIVES
+
         low, high = self.levels
         if low > high:
             raise ValueError(f"sigma: the lowest level comes first, not {self.sigma}")
@@ -114,11 +130,19 @@ DEFAULT_STEPS = 15_000
 DEFAULT_SECONDS = 110.0
 
 
+class SettingError(UsageError):
+    """A setting that is refused, by its name; without one, several that do not go together."""
+
+    def __init__(self, message: str, hint: str | None = None, setting: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.setting = setting
+
+
 def check(values: dict[str, Any]) -> Settings:
     """Settings from plain values.
 
     Raises:
-        UsageError: A name is unknown or a value out of range; the message names it.
+        SettingError: A name is unknown or a value out of range; the message names it.
     """
     from smdae.models import MODELS
 
@@ -128,13 +152,12 @@ def check(values: dict[str, Any]) -> Settings:
         return Settings(**{**(family.defaults if family else {}), **values})
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
+        name = str(first["loc"][0]) if first["loc"] else None
         text = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            raise UsageError(
-                f"there is no setting '{name}'", f"settings are {', '.join(Settings.model_fields)}"
-            ) from None
-        if not name:
-            raise UsageError(text) from None
-        reason = text[:1].lower() + text[1:]
-        raise UsageError(f"{name.replace('_', '-')} {first['input']!r}: {reason}") from None
+            hint = f"settings are {', '.join(Settings.model_fields)}"
+            raise SettingError(f"there is no setting '{name}'", hint, name) from None
+        if name and first["type"] != "value_error":  # our own say what they are about
+            reason = text[:1].lower() + text[1:]
+            text = f"{name.replace('_', '-')} {first['input']!r:.60}: {reason}"
+        raise SettingError(text, setting=name) from None

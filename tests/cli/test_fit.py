@@ -30,6 +30,8 @@ WRITTEN = {"model.safetensors", "model.metrics.jsonl"}
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("SMDAE_")]:
+        monkeypatch.delenv(name)
     photos(tmp_path / "photos")
     return tmp_path
 
@@ -193,12 +195,14 @@ def test_a_duration_in_a_file_is_one(here, capsys):
     [
         ("sigma: 1\nsigma: 2", ["line 2", "'sigma'", "twice"]),
         ("sigma: &a 1\nlr: *a", ["line 2", "aliases"]),
-        ("learning-rate: 1", ["'learning_rate'", "lr"]),
+        ("lr: 1\nlearning-rate: 1", ["'c.yaml'", "line 2", "'learning-rate'", "lr"]),
+        ("lr: 1\nsgma: 1", ["line 2", "'sgma'", "did you mean 'sigma'?"]),
         ("sigma: loud", ["sigma", "'loud'"]),
         ("sigma: -3", ["sigma", "-3"]),
         ("sigma: .nan", ["sigma"]),
         ("sigma: .inf", ["sigma"]),
         ("max-time: soon", ["max-time", "'soon'"]),
+        ("max-time: 12:30:45", ["line 1", "max-time", "'12:30:45'"]),
         ("max-time: -3", ["max-time"]),
         ("objective: nope", ["'nope'", *OBJECTIVES]),
         ("- dsm", ["line 1"]),
@@ -379,7 +383,7 @@ def test_no_space_for_a_state_ends_the_fit_but_keeps_the_last_one(here, monkeypa
 
 def stop_at(monkeypatch, report, number=signal.SIGINT):
     """Have the fit stopped by a signal at its n-th report."""
-    line, seen = command._line, []
+    line, seen = command.line_of, []
 
     def signals(figures):
         seen.append(1)
@@ -387,7 +391,7 @@ def stop_at(monkeypatch, report, number=signal.SIGINT):
             os.kill(os.getpid(), number)
         return line(figures)
 
-    monkeypatch.setattr(command, "_line", signals)
+    monkeypatch.setattr(command, "line_of", signals)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

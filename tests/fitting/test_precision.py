@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from smdae.fitting.precision import products_in
+from smdae.fitting.precision import denormals_flushed, products_in
 
 CPU = torch.device("cpu")
 
@@ -24,3 +24,14 @@ def test_products_are_taken_as_asked_and_auto_where_it_is_fast(precision, fast, 
         assert (x @ x).dtype == dtype
         assert (x + x).dtype == torch.float32
     assert (x @ x).dtype == torch.float32
+
+
+def test_denormals_are_flushed_within_and_only_there():
+    tiny = torch.full((8,), 1e-39)
+    assert (tiny * 1.0 > 0).all()
+    with denormals_flushed():
+        assert (tiny * 1.0 == 0).all()
+        with denormals_flushed():
+            pass
+        assert (tiny * 1.0 == 0).all()
+    assert (tiny * 1.0 > 0).all()

@@ -1,0 +1,116 @@
+"""The settings of a fit, and where each was given: a flag goes before the environment, that before a file.
+
+Last come the defaults, those of the model's family first. A setting's variable is SMDAE_ and its name, SMDAE_MAX_TIME,
+and holds what would stand in the file; an empty one is none. There is no such variable for `model`: SMDAE_MODEL is the
+model file of `denoise`. Other variables that begin with SMDAE_ are not for us to judge.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smdae.cli.options import levels, seconds
+from smdae.errors import UsageError
+from smdae.files.config import Entry, dump, parse, read_entries
+
+if TYPE_CHECKING:
+    from smdae.fitting.settings import SettingError, Settings
+
+__all__ = ["Configuration", "render", "resolve"]
+
+# Settings that may be written as more than a number, and who reads them.
+WRITTEN: Mapping[str, Callable[[str, str], Any]] = {"sigma": levels, "max_time": seconds}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Settings, and for each of them where its value is from."""
+
+    settings: "Settings"
+    origins: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A value, where it was given, and how the refusal of it begins; empty for flags, which are named anyway."""
+
+    value: Any
+    origin: str
+    place: str = ""
+
+
+def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Configuration:
+    """The settings that flags, the environment and a file make together; a flag that is None was not given.
+
+    Raises:
+        UsageError: The file cannot be read or names what is no setting, or a value is refused; unless it is a flag's,
+            the message names the line or the variable.
+    """
+    from_flags = {name: _flag(name, value) for name, value in flags.items() if value is not None}
+    entries = read_entries(file) if file else ()
+
+    from smdae.fitting.settings import SettingError, Settings, check  # loads torch: what is refused by now is at once
+    from smdae.models import MODELS
+
+    names = Settings.model_fields
+    from_file = {entry.name: _entry(entry, file, names) for entry in entries}
+    variables = {name: f"SMDAE_{name.upper()}" for name in names if name != "model"}
+    from_environment = {
+        name: _Given(parse(environment[place], place), place, f"{place}: ")
+        for name, place in variables.items()
+        if environment.get(place, "").strip()
+    }
+    given = from_file | from_environment | from_flags
+    values = {name: _read(name, one.value, f"{one.place}{_written(name)}") for name, one in given.items()}
+    try:
+        settings = check(values)
+    except SettingError as error:
+        raise _located(error, given) from None
+    defaults = dict.fromkeys(names, "default")
+    family = dict.fromkeys(MODELS[settings.model].defaults, f"default of {settings.model}")
+    return Configuration(settings, defaults | family | {name: one.origin for name, one in given.items()})
+
+
+def render(configuration: Configuration) -> str:
+    """A configuration as a file that gives the same one: a line for each setting, its origin as a comment."""
+    values = configuration.settings.model_dump()
+    return "".join(f"{_written(name)}: {dump(values[name])}  # {configuration.origins[name]}\n" for name in values)
+
+
+def _written(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _flag(name: str, value: Any) -> _Given:
+    option = f"--{_written(name)}"
+    return _Given(_read(name, value, option), option)
+
+
+def _entry(entry: Entry, file: Path | None, names: Iterable[str]) -> _Given:
+    line = f"line {entry.line}"
+    place = f"--config '{file}': {line}: "
+    if entry.name not in names:
+        raise UsageError(f"{place}there is no setting {entry.written!r:.60}", _nearest(entry.name, names))
+    return _Given(entry.value, f"{ascii(str(file))[1:-1]} {line}", place)
+
+
+def _read(name: str, value: Any, label: str) -> Any:
+    return WRITTEN[name](value, label) if name in WRITTEN and isinstance(value, str) else value
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    known = [_written(one) for one in names]
+    near = get_close_matches(_written(name)[:60].lower(), known, 1)
+    return f"did you mean '{near[0]}'?" if near else f"settings are {', '.join(known)}"
+
+
+def _located(error: "SettingError", given: Mapping[str, _Given]) -> UsageError:
+    """The refusal, with the place of the setting; where several clash, the places of those it speaks of are a hint."""
+    if error.setting is not None and error.setting in given:
+        return UsageError(given[error.setting].place + error.message, error.hint)
+    spoken = [name for name, one in given.items() if one.place and re.search(rf"\b{name}\b", error.message)]
+    hint = ", ".join(f"{_written(name)} is from {given[name].origin}" for name in spoken)
+    return UsageError(error.message, hint or error.hint)

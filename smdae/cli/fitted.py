@@ -1,0 +1,82 @@
+"""What is told of a fit: the card of its model, a line of its log, and the table at its end."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smdae.cli import console
+
+if TYPE_CHECKING:
+    from smdae.files.corpus import Corpus
+    from smdae.fitting import Prepared
+    from smdae.fitting.loop import Report
+
+__all__ = ["card_of", "line_of", "tell"]
+
+
+def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float) -> dict[str, Any]:
+    """What the model file says of the model."""
+    from smdae import __version__
+
+    state, patches = prepared.state, prepared.patches
+    image_model = prepared.fitted()
+    return {
+        "model": state.settings.model,
+        "settings": image_model.settings(),
+        "objective": state.settings.objective,
+        "score_of": "the clean density" if prepared.examples.implicit else "the density at level sigma",
+        "sigma": state.settings.sigma,
+        "channels": patches.channels,
+        "patch_size": patches.size,
+        "about": state.settings.about,
+        "images": len(patches),
+        "held_out_images": len(prepared.held_out),
+        "held_out_psnr": {
+            "noisy": prepared.crops.psnr(),
+            "wiener": wiener,
+            "model": prepared.crops.psnr(image_model),
+        },
+        "held_out_psnr_at": {
+            f"{255 * level:g}": prepared.crops.psnr(image_model, level) for level in state.settings.judged_levels
+        },
+        "steps": state.record["step"],
+        "seconds": round(state.record["seconds"], 1),
+        "seed": state.settings.seed,
+        "fit": state.settings.model_dump(mode="json"),
+        "smdae": __version__,
+    }
+
+
+def line_of(report: "Report") -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "step": report.step,
+        "steps": report.steps,
+        "seconds": round(report.seconds, 3),
+        "lr": report.lr,
+        "objective": report.objective,
+        "patches_per_second": round(report.rate),
+    }
+    if report.validation:
+        figures["held_out"] = {report.validation.kind: report.validation.value}
+    return figures
+
+
+def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float | None) -> None:
+    figures = card["held_out_psnr"]
+    record = prepared.state.record
+    low, high = prepared.state.settings.levels
+    level = f"{255 * high:g}" if low == high else f"{255 * low:g} to {255 * high:g}"
+    rows = [("objective", f"{card['objective']}, sigma {level}, {card['images']} images")]
+    if prepared.examples.implicit:
+        rows.append(("held-out J", f"{-record['before']:.5g} before, {-record['best']:.5g} after"))
+    else:
+        start = f", {before:.2f} at the start" if before is not None else ""
+        rows += [
+            ("held-out PSNR", f"{figures['model']:.2f} dB (noisy {figures['noisy']:.2f}{start})"),
+            ("Wiener filter", f"{figures['wiener']:.2f} dB on the same patches"),
+        ]
+    rows += [
+        ("time", f"{card['seconds']:.0f} s, {card['steps']} steps"),
+        ("model", str(output)),
+        ("next", "smdae denoise noisy.png" + ("" if output.name == "model.safetensors" else f" -m {output}")),
+    ]
+    console.table(rows)

@@ -1,0 +1,67 @@
+"""Which model a picture is denoised with, and what is said of it and of the level."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smdae.cli import console
+from smdae.errors import ModelError
+
+if TYPE_CHECKING:
+    from smdae.files.picture import Picture
+
+__all__ = ["choose", "load_denoiser", "tell_levels"]
+
+APART = 0.2  # how far sigma may be from the model's level without a word
+
+
+def choose(model: str | None, picture: "Picture") -> str:
+    """The model's file or name: -m, else $SMDAE_MODEL, else ./model.safetensors, else the bundled one that fits."""
+    if model or os.environ.get("SMDAE_MODEL"):
+        return model or os.environ["SMDAE_MODEL"]
+    if Path("model.safetensors").exists():
+        return "model.safetensors"
+    return "natural-color" if picture.pixels.ndim == 3 else "natural-gray"
+
+
+def load_denoiser(name: str) -> Any:
+    """The model, if it can denoise."""
+    from smdae.files.model_file import load
+
+    loaded = load(name)
+    if loaded.card.get("score_of") == "the clean density":
+        raise ModelError(
+            f"the model '{name}' is a score of the clean density: it knows no noise to remove",
+            "fit with --objective dsm, dae, esm-parzen or ism-parzen",
+        )
+    return loaded
+
+
+def tell_levels(pages: list[tuple[float, ...]], model: Any, found: bool) -> None:
+    """Say which levels were found, and if the model was fitted for others.
+
+    Args:
+        pages: The levels of each page on the 0 to 255 scale, one for all channels or one for each.
+        model: What they were taken out by.
+        found: Whether they were estimated.
+    """
+    levels = [level for page in pages for level in page]
+    if found:
+        shown = ", ".join(f"{level:.3g}" for level in pages[0])
+        if len(pages) > 1:
+            shown = f"{min(levels):.3g} to {max(levels):.3g} on {len(pages)} pages"
+        console.note(f"sigma {shown}, estimated" if any(levels) else "no noise found: left as it is")
+    for level in sorted({level for level in levels if level})[-1:] if len(pages) > 1 else filter(None, levels):
+        _warn_of_level(model, level)
+
+
+def _warn_of_level(model: Any, sigma: float) -> None:
+    """Say so if the model was fitted for other noise."""
+    if model.level is not None:
+        own = 255 * model.level
+        if abs(sigma / own - 1) > APART:
+            console.warn(f"sigma {sigma:g} is more than 20 % from {own:g}, the level that the model was fitted at")
+        return
+    low, high = (255 * level for level in model.levels)
+    if not low <= round(sigma, 6) <= high:
+        console.warn(f"sigma {sigma:.3g} is outside {low:g} to {high:g}, the levels that the model was fitted at")

@@ -1,0 +1,99 @@
+"""TIFF pages that Pillow decodes, most by way of libtiff: LZW, JPEG, palettes and the like.
+
+Facts this relies on:
+- libtiff knows all compressions in use, but Pillow fewer kinds of pixels: 8 bits, 16-bit gray, 16-bit colour by
+  decoding twice, float32 gray.
+- Pillow turns the pixels by the Orientation that `getexif` gives, swaps the size from the start, and divides
+  colours by associated alpha. None is wanted: the Orientation is overwritten with 1, the size with that of
+  the page, and the raw mode `RGBa` with `RGBA`.
+- libtiff gets the file as a descriptor where it has one and as `getvalue()` where it is in memory, and the
+  offset of the directory; it reads no page but that.
+- libtiff prints what it finds wrong to file descriptor 2, past Python, which leads nowhere for that while.
+"""
+
+import contextlib
+import os
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+from PIL.ExifTags import Base
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from smdae.errors import InputError
+from smdae.files.picture import samples_in
+from smdae.files.png16 import both_bytes
+
+if TYPE_CHECKING:
+    import tifffile
+
+__all__ = ["decoded"]
+
+
+def decoded(stream: BinaryIO, page: "tifffile.TiffPage", shift: int = 0) -> np.ndarray:
+    """The samples of a page of the file `stream`, (H, W) or (H, W, 2 to 4), palettes looked up.
+
+    `shift` is how many bytes behind the place that the directory names they are. Raises InputError for kinds
+    of pixels that Pillow does not know in that compression, and whatever Pillow raises for damaged ones.
+    """
+    import tifffile
+
+    def opened() -> ImageFile:
+        stream.seek(0)
+        image = TiffImageFile(cast(BinaryIO, _StartingAt(page, stream)))
+        image.getexif()[Base.Orientation] = 1
+        image._size = page.imagewidth, page.imagelength
+        image.tile = [_unassociated(tile)._replace(offset=tile.offset + shift) for tile in image.tile]
+        return image
+
+    try:
+        image = opened()
+    except SyntaxError as error:
+        compression = tifffile.COMPRESSION(page.compression).name
+        raise InputError(
+            f"its TIFF compression, {compression}, is not supported for this kind of pixels",
+            "save it uncompressed, or with deflate compression",
+        ) from error
+    with _unheard():
+        if page.bitspersample == 16 and page.samplesperpixel > 1:
+            return both_bytes(opened)
+        return samples_in(image)
+
+
+class _StartingAt:
+    """A TIFF file whose header points to a page: Pillow would read all directories up to it, for every page."""
+
+    def __init__(self, page: "tifffile.TiffPage", stream: BinaryIO) -> None:
+        at, format = (8, "Q") if page.parent.is_bigtiff else (4, "I")
+        self._stream = stream
+        self._header = stream.read(at) + struct.pack(page.parent.byteorder + format, page.offset)
+        stream.seek(0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def read(self, size: int = -1) -> bytes:
+        position = self._stream.tell()
+        data = self._stream.read(size)
+        header = self._header[position : position + len(data)]
+        return header + data[len(header) :]
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        # Where descriptor 2 is closed, nothing can be heard anyway.
+        with contextlib.suppress(OSError):
+            stderr, void = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(void, 2)
+            os.close(void)
+            stack.callback(os.close, stderr)
+            stack.callback(os.dup2, stderr, 2)
+        yield
+
+
+def _unassociated(tile: Any) -> Any:
+    raw_mode, *rest = tile.args
+    return tile._replace(args=(raw_mode.replace("RGBa", "RGBA"), *rest))

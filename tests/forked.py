@@ -1,0 +1,42 @@
+"""Commands in processes of their own that begin at once: forked from one that has all modules loaded."""
+
+import multiprocessing
+import os
+import resource
+import sys
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from smdae.cli import fit
+from smdae.cli.app import main
+
+SERVER = multiprocessing.get_context("forkserver")
+MODULES = ("pytest", "torch.onnx", "torch._dynamo", "smdae.fitting", "smdae.denoising", "rich.progress", "tests.forked")
+SERVER.set_forkserver_preload([*MODULES])
+
+
+def run(arguments: list[str], stderr: Path | None, memory: int | None) -> None:
+    """A command that saves its state at every report and says what it says to a file."""
+    fit.SAVE_SECONDS = 0.0
+    if stderr:
+        os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT), 2)
+    if memory is not None:
+        taken = resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (taken + memory,) * 2)
+    sys.exit(main(arguments))
+
+
+def start(*arguments: object, stderr: Path | None = None, memory: int | None = None) -> BaseProcess:
+    """A command under way, which may have `memory` bytes beyond what its modules take."""
+    process = SERVER.Process(target=run, args=([*map(str, arguments)], stderr, memory))
+    process.start()
+    return process
+
+
+def code_of(*arguments: object, killed_after: float | None = None, **options: object) -> int | None:
+    """The exit code of a command, which may be killed before its end."""
+    process = start(*arguments, **options)
+    process.join(killed_after)
+    process.kill()
+    process.join()
+    return process.exitcode
