@@ -11,8 +11,12 @@ from smdae.cli import fit
 from smdae.cli.app import main
 
 SERVER = multiprocessing.get_context("forkserver")
-MODULES = ("pytest", "torch.onnx", "torch._dynamo", "smdae.fitting", "smdae.denoising", "rich.progress", "tests.forked")
-SERVER.set_forkserver_preload([*MODULES])
+SERVER.set_forkserver_preload(
+    [
+        *("pytest", "rich.progress", "safetensors.torch", "torch.onnx", "torch._dynamo"),
+        *("smdae.files.images", "smdae.denoising", "smdae.fitting", "tests.forked"),
+    ]
+)
 
 
 def run(arguments: list[str], stderr: Path | None, memory: int | None) -> None:

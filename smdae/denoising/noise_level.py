@@ -10,7 +10,9 @@ patches taken out,
 starting with all patches and choosing again a few times. What is left of the texture makes the estimate a little too
 large, and the smallest of many eigenvalues of a sample are too small: both are calibrated on photographs,
 
-    sigma^ / sigma = 1 + T / (1 + (sigma/S)^2) - C / sqrt(number of patches)
+    sigma^ / sigma = 1 + (A busy - B) / (1 + (sigma/S)^2) - C / sqrt(number of patches)
+
+with `busy` the part of all patches whose gradient energy is more than 5/4 of the noise's mean.
 
 Black and white cut off the tails of the noise: of clean values near them less than sigma is left, and by how much is
 known, for a normal of mean mu and width sigma clipped to [0, 1] has mean m(mu, sigma) and deviation s(mu, sigma).
@@ -33,7 +35,8 @@ ROUNDS = 3
 BINS = 16
 FEWEST = 12 * D  # patches that a covariance is taken of
 UNLIKELY = 2.516  # the energy that noise exceeds once in a million times, over its mean
-T, S, C = 0.025, 35 / 255, 5.0
+BUSY = 1.25  # the energy over the noise's mean beyond which a patch is busy
+A, B, S, C = 0.066, 0.0074, 61 / 255, 4.64
 CUT, CUT_FROM = 0.021, 45 / 255  # what the bins of a clipped image miss at most, and whence
 NORMAL_MEDIAN = 0.6744897501960817  # of |z|, z standard normal
 CLEAN_VALUES = np.linspace(-1.0, 2.0, 601)
@@ -96,14 +99,14 @@ class _Patches:
         mean = x.mean((1, 2))
         return cls((x - mean[:, None, None]).flatten(1), mean.numpy(), energy.numpy())
 
-    def deviation(self, chosen: np.ndarray | slice) -> float:
-        """The calibrated sigma of some of them."""
+    def deviation(self, chosen: np.ndarray | slice, busy: float) -> float:
+        """The calibrated sigma of some of them, where the part `busy` of all have texture."""
         x = self.x[torch.from_numpy(chosen)] if isinstance(chosen, np.ndarray) else self.x[chosen]
         n = len(x)
         x = x - x.mean(0)
         values = torch.linalg.eigvalsh((x.T @ x).double() / n)[1 : K + 1]  # the first is that of the means
         raw = math.sqrt(max(values.mean().item(), 0.0))
-        return raw / (1 + T / (1 + (raw / S) ** 2) - C / math.sqrt(n))
+        return raw / (1 + (A * busy - B) / (1 + (raw / S) ** 2) - C / math.sqrt(n))
 
 
 MEAN_ENERGY = 2 * 2 * P * (P - 1)  # of noise with sigma 1
@@ -114,20 +117,24 @@ def _of_plane(plane: np.ndarray, white: float, clipped: bool) -> float:
     if min(plane.shape) < P or (plane.shape[0] - P + 1) * (plane.shape[1] - P + 1) < FEWEST:
         return by_details(plane) / white
     patches = _Patches.of(plane, white)
-    sigma = patches.deviation(slice(None))
+    sigma = patches.deviation(slice(None), 0.5)
     for _ in range(ROUNDS):
         if sigma == 0:
             return 0.0
         left = _left(patches.mean, sigma) if clipped else sigma
-        weak = patches.energy < UNLIKELY * MEAN_ENERGY * left**2
-        found = _by_bins(patches, weak) if clipped else patches.deviation(weak) if weak.sum() >= FEWEST else None
+        energy = patches.energy / (MEAN_ENERGY * left**2)
+        weak, busy = energy < UNLIKELY, float((energy > BUSY).mean())
+        if clipped:
+            found = _by_bins(patches, weak, busy)
+        else:
+            found = patches.deviation(weak, busy) if weak.sum() >= FEWEST else None
         if found is None:
             break
         sigma = found
     return sigma * (1 + CUT * (1 - math.exp(-((sigma / CUT_FROM) ** 3)))) if clipped else sigma
 
 
-def _by_bins(patches: _Patches, weak: np.ndarray) -> float | None:
+def _by_bins(patches: _Patches, weak: np.ndarray, busy: float) -> float | None:
     """Sigma of a clipped image; None if no bin has enough patches."""
     bins = np.clip((patches.mean * BINS).astype(int), 0, BINS - 1)
     values, weights = [], []
@@ -136,7 +143,7 @@ def _by_bins(patches: _Patches, weak: np.ndarray) -> float | None:
         if chosen.sum() < FEWEST:
             continue
         mean = float(patches.mean[chosen].mean())
-        sigma = _before_clipping(mean, patches.deviation(chosen))
+        sigma = _before_clipping(mean, patches.deviation(chosen, busy))
         if sigma == 0:
             continue
         here, there = (float(_left(np.array(mean), s)) for s in (sigma, 1.02 * sigma))

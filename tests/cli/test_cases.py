@@ -1,5 +1,6 @@
 """What can befall a command line: cases from what users of other programs met, each to its exit code and one line."""
 
+import errno
 import io
 import json
 import os
@@ -532,6 +533,20 @@ def test_where_memory_runs_out_the_code_is_7_and_there_is_no_file(here):
             (here / "b.png").unlink()
     assert set(codes.values()) == {0, 7}
     assert (codes[0], codes[500]) == (7, 0)
+
+
+@pytest.mark.xfail(strict=True, reason="only MemoryError and torch's errors are taken for a lack of memory")
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOMEM, "Cannot allocate memory"), ImportError("x.so: failed to map segment from shared object")],
+    ids=["of the system", "of the loader"],
+)
+def test_memory_that_the_system_does_not_give_is_7_too(error, refused, monkeypatch):
+    def fails(*_args, **_kwargs):
+        raise error
+
+    monkeypatch.setattr("smdae.files.model_file.load", fails)
+    assert "not enough memory" in refused(7, *DENOISE, "a.png")
 
 
 @pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"TERM": "dumb", "COLUMNS": "20"}])

@@ -1,0 +1,128 @@
+"""`smdae denoise` of TIFFs with many pages: each page as it would be alone, in one file, whole or absent."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from smdae.cli.app import main
+from smdae.denoising import denoise
+from smdae.files.model_file import load
+from tests.tiny import ENVIRONMENT, complaint, encoded, everything_below, gray, model_bytes
+
+PAGES = 5
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A gray model, and stacks: five pages of 16 bits, and three of floats."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SMDAE_MODEL", raising=False)
+    (tmp_path / "model.safetensors").write_bytes(model_bytes())
+    tifffile.imwrite(
+        "s.tif", np.stack([gray(seed=seed).astype(np.uint16) * 200 for seed in range(PAGES)]), photometric="minisblack"
+    )
+    floats = np.stack([gray(seed=seed).astype(np.float32) / 255 for seed in range(3)])
+    tifffile.imwrite("f.tif", floats, photometric="minisblack")
+    return tmp_path
+
+
+def pages(name: str) -> np.ndarray:
+    with tifffile.TiffFile(name) as file:
+        return np.stack([page.asarray() for page in file.pages])
+
+
+def clean(*arguments: str) -> int:
+    return main(["denoise", "-m", "model.safetensors", *arguments])
+
+
+def test_each_page_is_what_it_would_be_alone(capsys):
+    assert clean("s.tif", "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["pages"] == PAGES
+    assert record["sigma"] == [pytest.approx(25.0)] * PAGES
+    model = load("model.safetensors")
+    result = pages("s_denoised.tif")
+    assert result.dtype == np.uint16
+    for page, noisy in zip(result, pages("s.tif"), strict=True):
+        assert np.array_equal(page, denoise(noisy, model))
+
+
+def test_floats_are_neither_rounded_nor_clipped():
+    assert clean("f.tif", "-s", "25") == 0
+    model = load("model.safetensors")
+    for page, noisy in zip(pages("f_denoised.tif"), pages("f.tif"), strict=True):
+        assert np.array_equal(page, denoise(noisy, model, 25 / 255))
+
+
+def test_through_pipes():
+    call = [sys.executable, "-m", "smdae", "denoise", "-m", "model.safetensors", "-", "-o", "-"]
+    done = subprocess.run(call, input=Path("s.tif").read_bytes(), capture_output=True, env=ENVIRONMENT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert clean("s.tif") == 0
+    with tifffile.TiffFile(io.BytesIO(done.stdout)) as file:
+        assert np.array_equal(np.stack([page.asarray() for page in file.pages]), pages("s_denoised.tif"))
+
+
+def test_another_depth():
+    assert clean("s.tif", "--bit-depth", "32f", "-o", "deep.tif") == 0
+    assert pages("deep.tif").dtype == np.float32
+    assert clean("s.tif", "--bit-depth", "8", "-o", "flat.tif") == 0
+    assert pages("flat.tif").dtype == np.uint8
+
+
+def test_strength_0_leaves_every_sample():
+    assert clean("s.tif", "--strength", "0", "-o", "same.tif") == 0
+    assert np.array_equal(pages("same.tif"), pages("s.tif"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["s.tif", "-o", "x.png"], 4, ["PNG cannot hold 5 pages", "TIFF"]),
+        (["s.tif", "--reference", "s.tif"], 3, ["'s.tif'", "many pages", "--reference"]),
+        (["cut.tif"], 3, ["'cut.tif'", "page"]),
+        (["s.tif", "-o", "old.tif"], 4, ["'old.tif'", "-y"]),
+    ],
+)
+def test_what_cannot_be_is_refused_and_leaves_nothing(here, arguments, code, words, capsys):
+    data = Path("s.tif").read_bytes()
+    Path("cut.tif").write_bytes(data[: len(data) // 2])
+    Path("old.tif").write_bytes(b"mine")
+    before = everything_below(here)
+    assert clean(*arguments) == code
+    text = complaint(capsys.readouterr().err)
+    for word in words:
+        assert word in text
+    assert everything_below(here) == before
+
+
+def test_a_stack_is_one_of_a_batch(here):
+    (here / "in").mkdir()
+    (here / "in" / "a.png").write_bytes(encoded(gray()))
+    (here / "in" / "s.tif").write_bytes(Path("s.tif").read_bytes())
+    assert clean("in", "-o", "out/") == 0
+    assert pages("out/s.tif").shape == (PAGES, 24, 32)
+
+
+def test_one_that_is_killed_midway_leaves_no_file_of_that_name(here):
+    large = np.stack([gray(300, 300, seed=seed) for seed in range(40)])
+    tifffile.imwrite("large.tif", large, photometric="minisblack")
+    call = [sys.executable, "-m", "smdae", "denoise", "-m", "model.safetensors", "large.tif", "-o", "out.tif"]
+    process = subprocess.Popen(call, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        parts = list(here.glob(".out.tif.*.part"))
+        if parts and parts[0].stat().st_size > 200_000:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    assert process.wait() == -signal.SIGKILL
+    assert not (here / "out.tif").exists()
