@@ -1,6 +1,6 @@
 # Two commands do everything; each makes the environment that it needs.
 #
-#   make demo    fit on sample_data/, denoise a noisy photograph, compare the objectives; leaves out/
+#   make demo    denoise a noisy photograph, fit on sample_data/, compare the objectives; leaves out/
 #   make test    lint, types and tests
 
 PYTHON ?= python3
@@ -12,6 +12,8 @@ OUT    := out
 
 demo: $(VENV)/.ready
 	mkdir -p $(OUT)
+	$(BIN)/smdae denoise sample_data/noisy.png -y -o $(OUT)/natural.png --reference sample_data/clean.png
+	$(BIN)/smdae denoise sample_data/noisy_color.png -y -o $(OUT)/natural_color.png --reference sample_data/clean_color.png
 	$(BIN)/smdae fit sample_data/patches -y -o $(OUT)/model.safetensors --max-time 60s
 	$(BIN)/smdae denoise sample_data/noisy.png -y -m $(OUT)/model.safetensors -o $(OUT)/denoised.png --reference sample_data/clean.png
 	$(BIN)/smdae denoise sample_data/noisy_color.png -y -m $(OUT)/model.safetensors -o $(OUT)/denoised_color.png --reference sample_data/clean_color.png

@@ -121,7 +121,7 @@ def test_a_small_file_that_promises_billions_of_pixels_is_refused_without_asking
     assert done.returncode == 3
     assert "60000 x 60000 pixels are over the limit" in complaint(done.stderr)
     seconds, megabytes = map(float, done.stdout.split())
-    assert seconds < 1
+    assert seconds < 3
     assert megabytes < 300
 
 
@@ -177,7 +177,7 @@ def test_an_animation_is_refused_before_its_frames_are_decoded(here, file, refus
     (here / "x.png").write_bytes(file)
     start = time.process_time()
     assert "'x.png'" in refused(3, *DENOISE, "x.png")
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(
