@@ -2,8 +2,8 @@
 
 python benchmarks/startup.py
 
-Whole processes in turn, on a 481 x 321 PNG: one that loads torch alone, one that denoises with the bundled gray network;
-and the network's time in a process that is warm.
+Whole processes in turn, on a 481 x 321 PNG: one that loads torch alone, one that denoises with the bundled gray
+network; and the network's time in a process that is warm.
 """
 
 import subprocess

@@ -19,7 +19,7 @@ def check_name(name: str) -> None:
         UsageError: The name is not auto, cpu, mps, cuda or cuda:N.
     """
     kind, colon, index = name.partition(":")
-    if kind not in KINDS or (colon and not (kind == "cuda" and index.isdecimal())):
+    if kind not in KINDS or (colon and not (kind == "cuda" and index.isdecimal() and len(index) < 5)):
         raise UsageError(f"--device '{name}' is not a device", "devices are auto, cpu, cuda, cuda:N and mps")
 
 

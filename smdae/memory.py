@@ -6,6 +6,7 @@ before the work tells it to keep them. Elsewhere than on Linux with glibc nothin
 """
 
 import ctypes
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,4 +61,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out; torch's are told by name and text, as it may not have been loaded."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return "DefaultCPUAllocator" in str(error) or "could not create a memory" in str(error)
+    if getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    words = ("DefaultCPUAllocator", "could not create a memory", "failed to map segment")
+    return any(word in str(error) for word in words)

@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")
     debug = "--debug" in arguments
     try:
+        _refuse_lost_folder()
         with terminable():
             code = _run([a for a in arguments if a != "--debug"])
             sys.stdout.flush()
@@ -82,6 +83,14 @@ def main(arguments: list[str] | None = None) -> int:
         failure = _failure(error)
         console.failure(failure)
         return failure.code
+
+
+def _refuse_lost_folder() -> None:
+    """Refuse a working folder that is gone: a library of matrix products would end the process over it."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise UsageError("the current folder is gone", "change to one that is there") from None
 
 
 def _run(arguments: list[str]) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 RESULTS, CURVES = "results.json", "curves.png"
+MOST = 100_000_000  # patches, and steps
 LEAST_PATCHES = 100
 # Of images, held out: more than in a fit, which lives on its data; here they are the judges.
 HOLD_OUT = 0.2
@@ -66,6 +67,9 @@ def command(
         raise UsageError(f"--white {white} is not a positive number")
     if patches < LEAST_PATCHES:
         raise UsageError(f"--patches {patches} is less than {LEAST_PATCHES}")
+    for name, count in (("patches", patches), ("max-steps", max_steps)):
+        if count > MOST:
+            raise UsageError(f"--{name} {count} is more than {MOST:,}")
 
     from smdae.fitting.settings import check
 

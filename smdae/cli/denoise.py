@@ -15,6 +15,7 @@ from smdae.errors import UsageError
 __all__ = ["command"]
 
 DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
+LEAST, MOST = 1e-3, 1e5  # sigma
 SMALLEST_TILE = 64  # pixels; as in denoising.tiles, which would load torch
 
 
@@ -160,6 +161,9 @@ def _levels(text: str) -> tuple[float, ...] | None:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = (math.nan,)
-    if not all(0 <= value < math.inf for value in values) or not any(values):
-        raise UsageError(f"--sigma '{text}' is neither auto nor a positive number", "or one for each channel: 20,10,15")
+    if not all(value == 0 or LEAST <= value <= MOST for value in values) or not any(values):
+        raise UsageError(
+            f"--sigma '{text}' is neither auto nor a number from {LEAST:g} to {MOST:g}",
+            "or one for each channel: 20,10,15",
+        )
     return values

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -141,6 +142,7 @@ def _fit(corpus: "Corpus", settings: "Settings", where: Any, output: Path, resum
     prepared = prepare(corpus.images, corpus.white, settings, where)
     if resume:
         prepared.state.restore(_bytes(state_file), str(state_file))
+        _forget(metrics_file, prepared.state.record["step"])
     else:  # leave was given to replace them, and an old state is none of this fit
         metrics_file.unlink(missing_ok=True)
         state_file.unlink(missing_ok=True)
@@ -225,6 +227,17 @@ def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path) -> int:
             if stop:
                 return stop.code
     return 0
+
+
+def _forget(metrics_file: Path, step: int) -> None:
+    """Take out of the log what came after a step: a fit that was killed had told of more than it had saved."""
+    from smdae.files.writing import write
+
+    with suppress(OSError, ValueError, KeyError):
+        lines = metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        if len(kept) < len(lines):
+            write(metrics_file, "".join(kept).encode(), overwrite=True)
 
 
 def _log(metrics_file: Path, figures: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
         from smdae.files import stack
 
         begun = time.perf_counter()
-        data = sys.stdin.buffer.read() if job.source == STREAM else None
+        data = _piped() if job.source == STREAM else None
         pages = stack.count(job.source if data is None else data)
         do = _stack if pages > 1 else _single
         return do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
@@ -158,6 +158,15 @@ def _kind(job: Job, picture: "Picture", manner: Manner) -> str:
 
     result = with_depth(picture, manner.depth, _white(picture, manner), pixels=False)
     return check_target(job, result, manner.ending, manner.overwrite, manner.made)
+
+
+def _piped() -> bytes:
+    """All of stdin, if it begins as a picture does: what has no end is refused before it is read to it."""
+    from smdae.files.images import HEAD, format_of
+
+    head = sys.stdin.buffer.read(HEAD)
+    format_of(head, "stdin")
+    return head + sys.stdin.buffer.read()
 
 
 def _read(source: Path, data: bytes | None = None) -> "Picture":

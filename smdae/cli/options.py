@@ -1,6 +1,7 @@
 """Options that more than one command has, and how durations are written."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -29,9 +30,11 @@ def levels(text: str, option: str = "--sigma") -> float | tuple[float, float]:
     Raises:
         UsageError: It is neither.
     """
-    low, dash, high = text.partition("-")
+    with suppress(ValueError):
+        return float(text)  # the minus of an exponent makes no range
+    low, _, high = text.partition("-")
     try:
-        return (float(low), float(high)) if low and dash else float(text)
+        return float(low), float(high)
     except ValueError:
         raise UsageError(f"{option} {text!r:.60} is not a level of noise", "write 25, or 5-55 for many") from None
 

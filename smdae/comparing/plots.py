@@ -6,6 +6,7 @@ made without pyplot, so that no global state is touched and no screen is needed.
 """
 
 import io
+import logging
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,10 @@ TILES = 200  # filters shown at most
 SPACE = 2  # pixels between tiles, before they are enlarged
 WIDTH = 1200  # pixels, about
 DPI = 120
+
+
+# Where its cache has no place, matplotlib would say so on stderr.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def _png(figure: "Figure") -> bytes:

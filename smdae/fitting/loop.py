@@ -118,7 +118,7 @@ def run(state: State, examples: Examples, validate: Callable[[torch.nn.Module], 
     drawn = 0
     reported = time.perf_counter()
 
-    while record["steps"] is None or record["step"] < record["steps"]:
+    while (record["steps"] is None or record["step"] < record["steps"]) and record["stale"] < settings.patience:
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, settings.lr)
         progress = record["step"] / record["steps"] if record["steps"] else 0.0
         batch = examples.draw(settings.batch, state.generator, progress)
@@ -147,8 +147,6 @@ def run(state: State, examples: Examples, validate: Callable[[torch.nn.Module], 
             rate = drawn / (now - reported)
             yield Report(record["step"], record["steps"], record["seconds"], rate, lr, mean, validation)
             recent, drawn, reported = [], 0, time.perf_counter()
-            if record["stale"] >= settings.patience:
-                return
 
 
 def _remember(state: State, validation: Validation) -> None:

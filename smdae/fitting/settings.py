@@ -21,6 +21,7 @@ from smdae.errors import UsageError
 
 __all__ = ["SettingError", "Settings", "check"]
 
+Level = Annotated[float, Field(ge=1e-3, le=1e5)]  # beyond, squares leave the range of numbers
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -31,7 +32,7 @@ class Settings(BaseModel):
 
     objective: str = "dsm"  # a name of OBJECTIVES
     model: str = "energy"  # a name of MODELS
-    sigma: Positive | tuple[Positive, Positive] = 25.0  # level of the noise, or the lowest and the highest of many
+    sigma: Level | tuple[Level, Level] = 25.0  # level of the noise, or the lowest and the highest of many
     clipped: float = Field(0.0, ge=0, le=1)  # part of the examples whose noise black and white cut off; networks only
     patch_size: int = Field(12, ge=2, le=256)  # side of a patch, P
     growth: tuple[Annotated[int, Field(ge=2, le=1024)], ...] = ()  # sides after it, each for an equal part of the fit
@@ -55,7 +56,7 @@ class Settings(BaseModel):
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     clip: Positive = 1.0  # largest norm of a gradient
     ema: float = Field(0.99, ge=0, lt=1)  # decay of the averaged weights, those that are kept
-    max_steps: int | None = Field(None, ge=1)  # with max_time: whichever ends first
+    max_steps: int | None = Field(None, ge=1, le=10**12)  # with max_time: whichever ends first
     max_time: Positive | None = None  # seconds
     validations: int = Field(20, ge=1, le=10_000)  # how often the held-out images are denoised
     patience: int = Field(10, ge=1)  # validations without a gain before the fit stops

@@ -65,7 +65,7 @@ class EnergyModel(nn.Module):
             raise ValueError(f"{dim} coordinates are not {free_means} equal groups")
         self.dim, self.hidden, self.sigma, self.free_means = dim, hidden, sigma, free_means
         self.level = sigma if level is None else level
-        self.W = nn.Parameter(torch.randn(hidden, dim) / math.sqrt(dim))
+        self.W = nn.Parameter(torch.empty(hidden, dim).normal_(std=dim**-0.5))
         self.b = nn.Parameter(torch.zeros(hidden))
         self.c = nn.Parameter(torch.zeros(dim))
 

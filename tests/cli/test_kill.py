@@ -106,7 +106,6 @@ def test_fit_goes_on_to_the_weights_of_one_that_was_not_killed(here, count):
     assert resumed
 
 
-@pytest.mark.xfail(strict=True, reason="what the killed fit had told after its last state is told again")
 def test_each_step_is_in_the_metrics_once(here, monkeypatch):
     """As when a fit is killed after it told of some steps and before it saved the next state."""
     photos(here / "photos")
