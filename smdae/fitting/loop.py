@@ -127,7 +127,9 @@ def run(state: State, examples: Examples, validate: Callable[[torch.nn.Module], 
         now = time.perf_counter()
         record["seconds"] = now - begun
 
-        if record["steps"] is None:
+        if record["steps"] is None and record["step"] >= most_steps:
+            record["steps"] = int(most_steps)
+        elif record["steps"] is None:
             if timed_from is None and record["step"] >= UNTIMED_STEPS:
                 timed_from = record["step"], now
             elif timed_from is not None and now - timed_from[1] > TIMED_SHARE * most_seconds:

@@ -187,7 +187,9 @@ def test_settings_come_from_a_file_and_options_go_first(here, capsys):
 def test_a_duration_in_a_file_is_one(here, capsys):
     (here / "c.yaml").write_text("max-time: 10m\n")
     assert fit("photos", "-c", "c.yaml", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["fit"]["max_time"] == 600
+    card = json.loads(capsys.readouterr().out)
+    assert card["fit"]["max_time"] == 600
+    assert card["steps"] == 3  # as --max-steps says, which ends first
 
 
 @pytest.mark.parametrize(
