@@ -30,7 +30,7 @@ def test_recipes_are_settings(path):
     settings = check(read_config(path))
     assert settings.model == "unet"
     assert settings.color is ("color" in path.stem)
-    assert path.stem.endswith(settings.size)
+    assert path.stem.split("-")[2] == settings.size
     assert settings.half
     assert "BSDS500" in settings.about
 
