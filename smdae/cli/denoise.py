@@ -133,6 +133,7 @@ def command(
         overwrite or in_place,
         folder,
         reference,
+        len(planned) > 1,
     )
     made = folder if folder and not folder.exists() else None
 

@@ -37,31 +37,35 @@ def load_denoiser(name: str) -> Any:
     return loaded
 
 
-def tell_levels(pages: list[tuple[float, ...]], model: Any, found: bool) -> None:
+def tell_levels(pages: list[tuple[float, ...]], model: Any, found: bool, source: Path | None = None) -> None:
     """Say which levels were found, and if the model was fitted for others.
 
     Args:
         pages: The levels of each page on the 0 to 255 scale, one for all channels or one for each.
         model: What they were taken out by.
         found: Whether they were estimated.
+        source: The picture, if it must be named.
     """
+    name = f"'{source}': " if source else ""
     levels = [level for page in pages for level in page]
     if found:
         shown = ", ".join(f"{level:.3g}" for level in pages[0])
         if len(pages) > 1:
             shown = f"{min(levels):.3g} to {max(levels):.3g} on {len(pages)} pages"
-        console.note(f"sigma {shown}, estimated" if any(levels) else "no noise found: left as it is")
+        console.note(name + (f"sigma {shown}, estimated" if any(levels) else "no noise found: left as it is"))
     for level in sorted({level for level in levels if level})[-1:] if len(pages) > 1 else filter(None, levels):
-        _warn_of_level(model, level)
+        _warn_of_level(model, level, name)
 
 
-def _warn_of_level(model: Any, sigma: float) -> None:
+def _warn_of_level(model: Any, sigma: float, name: str) -> None:
     """Say so if the model was fitted for other noise."""
     if model.level is not None:
         own = 255 * model.level
         if abs(sigma / own - 1) > APART:
-            console.warn(f"sigma {sigma:g} is more than 20 % from {own:g}, the level that the model was fitted at")
+            console.warn(
+                f"{name}sigma {sigma:g} is more than 20 % from {own:g}, the level that the model was fitted at"
+            )
         return
     low, high = (255 * level for level in model.levels)
     if not low <= round(sigma, 6) <= high:
-        console.warn(f"sigma {sigma:.3g} is outside {low:g} to {high:g}, the levels that the model was fitted at")
+        console.warn(f"{name}sigma {sigma:.3g} is outside {low:g} to {high:g}, the levels that the model was fitted at")

@@ -41,6 +41,7 @@ class Manner:
         overwrite: Whether files may be replaced.
         made: A folder to be made for the results.
         reference: The clean picture, to measure by.
+        many: Whether it is one of many, so that what is said of it must name it.
     """
 
     model: str | None = None
@@ -54,6 +55,7 @@ class Manner:
     overwrite: bool = False
     made: Path | None = None
     reference: Path | None = None
+    many: bool = False
 
 
 def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[str, Any]]:
@@ -95,7 +97,7 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     kind = _kind(job, picture, manner)
     model = model_for(picture)
     result, levels = _denoised(picture, model, manner, watch)
-    tell_levels([levels], model, _is_found(model, manner))
+    tell_levels([levels], model, _is_found(model, manner), job.source if manner.many else None)
     if result.pixels is picture.pixels and kind == picture.format:
         whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
     else:
@@ -138,7 +140,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
             lambda target: stack.write(target, results(), *arguments, overwrite=manner.overwrite),
             lambda: stack.encoded(results(), *arguments),
         )
-    tell_levels(found, model, _is_found(model, manner))
+    tell_levels(found, model, _is_found(model, manner), job.source if manner.many else None)
     return _record(job, model, [_plain(levels) for levels in found]) | {"pages": len(found)}
 
 

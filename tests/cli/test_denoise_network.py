@@ -59,7 +59,7 @@ def test_without_a_model_and_a_level_both_are_found(capsys):
         assert np.array_equal(denoise(noisy), expected)
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "smdae: model 'natural-gray'"
-    assert said[1].startswith("smdae: sigma ")
+    assert said[1].startswith("smdae: 'a.png': sigma ")
     assert said[1].endswith(", estimated")
     assert said[2] == "smdae: model 'natural-color'"
 
