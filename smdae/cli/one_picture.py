@@ -124,6 +124,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
         if kind != "TIFF":
             raise OutputError(f"{kind} cannot hold {len(pages)} pages", "write TIFF")
         model = model_for(first)
+        del first
         growth = 4 if manner.depth else 1  # bytes of a sample, at most, for one
 
         def results() -> Iterator["Picture"]:

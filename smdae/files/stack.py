@@ -68,13 +68,14 @@ def count(source: Path | bytes) -> int:
 
     That includes what cannot be read at all: `images.read` says why. A pipe is not looked into.
     """
-    import tifffile
-
     if isinstance(source, Path) and not os.path.isfile(source):
         return 1
     try:
         with _stream_of(source) as stream:
-            images.format_of(stream.read(images.HEAD), "")
+            if images.format_of(stream.read(images.HEAD), "") != "TIFF":
+                return 1
+            import tifffile  # only now: most pictures are none
+
             stream.seek(0)
             with tifffile.TiffFile(stream) as file:
                 return len(tiff.places(file))
