@@ -177,20 +177,17 @@ def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bo
         made: A folder to be made, or None.
     """
     from smdae.files.images import SUFFIXES, refuse_format
-    from smdae.files.writing import refuse_existing
+    from smdae.files.writing import refuse_existing, refuse_making
 
     kind = SUFFIXES[ending] if ending else picture.format
     if job.target != STREAM:
-        refuse_existing(_first_there(job.target, made) if made else job.target, overwrite=overwrite)
+        if made and not job.target.parent.exists():
+            refuse_making(job.target.parent, made)
+        else:
+            refuse_existing(job.target, overwrite=overwrite)
         suffix = job.target.suffix.lower()
         if suffix not in SUFFIXES:
             raise OutputError(f"cannot write '{job.target}': unknown ending", f"endings are {', '.join(SUFFIXES)}")
         kind = SUFFIXES[suffix]
     refuse_format(picture, kind)
     return kind
-
-
-def _first_there(target: Path, made: Path) -> Path:
-    """The target, or the uppermost of the folders on its way that are yet to be made, from `made` on down."""
-    missing = [p for p in (*reversed(target.parents), target) if not p.exists() and (p == made or made in p.parents)]
-    return missing[0] if missing else target

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from smdae.errors import OutputError
 
-__all__ = ["refuse_existing", "whole", "write"]
+__all__ = ["refuse_existing", "refuse_making", "whole", "write"]
 
 REASONS = {
     errno.EACCES: "permission denied",
@@ -106,6 +106,21 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         elif stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "")
         elif not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, "")
+
+
+def refuse_making(folder: Path, first: Path) -> None:
+    """The planning check for folders: raise OutputError where those from `first` down to `folder` could not be made."""
+    with _refusals(first):
+        if not first.parent.exists():
+            raise FileNotFoundError(errno.ENOENT, "")
+    there = folder
+    while not os.path.lexists(there):
+        there = there.parent
+    with _refusals(folder):
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "")
+        if not os.access(there, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "")
 
 

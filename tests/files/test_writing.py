@@ -12,7 +12,7 @@ import pytest
 
 from smdae.errors import OutputError
 from smdae.files import writing
-from smdae.files.writing import refuse_existing, write
+from smdae.files.writing import refuse_existing, refuse_making, write
 
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 
@@ -162,7 +162,7 @@ def test_a_folder_without_permission_is_refused(tmp_path):
 import os, sys
 from pathlib import Path
 from smdae.errors import OutputError
-from smdae.files.writing import refuse_existing, write
+from smdae.files.writing import refuse_existing, refuse_making, write
 os.setuid(65534)
 for check in (lambda path: write(path, b"x"), lambda path: refuse_existing(path, overwrite=False)):
     try:
@@ -285,3 +285,14 @@ except OutputError as error:
     )
     assert ran.stdout == "cannot write 'a': the file would be larger than the system allows\n"
     assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_to_be_made_needs_one_to_be_made_in(tmp_path):
+    refuse_making(tmp_path / "a" / "b" / "c", tmp_path / "a")
+    refuse_making(tmp_path, tmp_path)  # another may have made it by now
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="a part of its path is a file"):
+        refuse_making(tmp_path / "file" / "b", tmp_path / "file")
+    with pytest.raises(OutputError, match="there is no folder"):
+        refuse_making(tmp_path / "a" / "b", tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
