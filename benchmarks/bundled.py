@@ -25,6 +25,10 @@ import smdae
 from smdae.memory import keep_freed_memory
 from smdae.models.unet import SIZES, UNet
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.counting import multiplications
+
 LEVELS = (15, 25, 50)
 
 
@@ -70,20 +74,6 @@ def dncnn() -> nn.Module:
     for _ in range(15):
         layers += [nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Conv2d(64, 1, 3, padding=1)).eval().to(memory_format=torch.channels_last)
-
-
-def multiplications(model: nn.Module, run: object) -> int:
-    """How many a call makes, counted at its convolutions."""
-    counted = []
-    hooks = [
-        layer.register_forward_hook(lambda layer, _, y: counted.append(layer.weight[0].numel() * y.numel()))
-        for layer in model.modules()
-        if isinstance(layer, nn.Conv2d)
-    ]
-    run()
-    for hook in hooks:
-        hook.remove()
-    return sum(counted)
 
 
 def speed(height: int, width: int, rounds: int = 7) -> None:
