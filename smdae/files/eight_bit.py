@@ -22,6 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from smdae.errors import InputError
 from smdae.files.picture import (
+    MAX_PIXELS,
     Metadata,
     Picture,
     check_size,
@@ -38,11 +39,13 @@ SEGMENT = 65533
 MAX_JPEG_ICC = 255 * (SEGMENT - 14)
 MAX_JPEG_XMP = SEGMENT - 29
 QUALITY = 95
+# Pixels for which a byte can stand: in a JPEG a bit is a block of 64, and rarely less; in a BMP two bytes are 255.
+JPEG_DENSEST, BMP_DENSEST = 4096, 255
 
 
 def read_jpeg(data: bytes) -> Picture:
     """Read a JPEG, gray or RGB; of several pictures, the first. Raises InputError with the reason."""
-    return _read(JpegImageFile(BytesIO(data)), "JPEG", lossless=False)
+    return _read(JpegImageFile(BytesIO(data)), "JPEG", lossless=False, room=JPEG_DENSEST * len(data))
 
 
 def read_webp(data: bytes) -> Picture:
@@ -57,7 +60,7 @@ def read_webp(data: bytes) -> Picture:
 
 def read_bmp(data: bytes) -> Picture:
     """Read a BMP of 4 bits or more a pixel. Raises InputError with the reason."""
-    return _read(BmpImageFile(BytesIO(data)), "BMP", lossless=True)
+    return _read(BmpImageFile(BytesIO(data)), "BMP", lossless=True, room=BMP_DENSEST * len(data))
 
 
 def encode_jpeg(picture: Picture) -> bytes:
@@ -100,8 +103,8 @@ def encode_bmp(picture: Picture) -> bytes:
     return struct.pack("<2sIII", b"BM", 122 + len(pixels), 0, 122) + info + masks + pixels
 
 
-def _read(image: ImageFile, format: str, lossless: bool) -> Picture:
-    check_size(*image.size)
+def _read(image: ImageFile, format: str, lossless: bool, room: int = MAX_PIXELS) -> Picture:
+    check_size(*image.size, room)
     samples = samples_in(image)
     info = image.info
     exif = info.get("exif") or b""

@@ -5,6 +5,7 @@ whatever the bytes are: decoders are written by others, and a damaged file can m
 """
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from PIL.Image import DecompressionBombError
 from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError
 from smdae.files import eight_bit, plain, png, tiff
 from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
+
+# Without a handler, logging would print to stderr what Pillow says of damaged files.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 __all__ = [
     "FORMATS",

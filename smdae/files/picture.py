@@ -78,8 +78,10 @@ class Picture:
     premultiplied: bool = False
 
 
-def check_size(width: int, height: int) -> None:
-    """Before decoding, raise InputError for a header that promises no pixels or more than `MAX_PIXELS`."""
+def check_size(width: int, height: int, room: int = MAX_PIXELS) -> None:
+    """Before decoding, raise InputError for a header that promises no pixels, more than `MAX_PIXELS`, or more than
+    the `room` that the rest of the file has for them: a decoder can take a minute to fill them with nothing.
+    """
     if width < 1 or height < 1:
         raise InputError("it has no pixels")
     if width * height > MAX_PIXELS:
@@ -87,6 +89,8 @@ def check_size(width: int, height: int) -> None:
             f"its {width} x {height} pixels are over the limit of {MAX_PIXELS:,}",
             "cut it into smaller images first",
         )
+    if width * height > room:
+        raise InputError(f"the file is too short for {width} x {height} pixels")
 
 
 def dots_per_inch(across: float, down: float) -> tuple[float, float] | None:

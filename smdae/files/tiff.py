@@ -50,6 +50,7 @@ PREMULTIPLIED, STRAIGHT = 1, 2
 PLANES = 2
 UNSIGNED, FLOATING = 1, 3
 INCH = 2
+DENSEST = 2**15  # pixels for which a byte can stand: in Zstandard, 4 bytes are 2^17
 MAX_BYTES = 2**32 - 2**20
 HEADER = b"II*\0\x08\0\0\0"
 BIG_HEADER = b"II+\0\x08\0\0\0\x10" + bytes(7)
@@ -191,13 +192,14 @@ def _is_reduced(file: "tifffile.TiffFile", index: int) -> bool:
 
 
 def _check(page: "tifffile.TiffPage", size: int) -> None:
-    check_size(page.imagewidth, page.imagelength)
+    held = sum(page.databytecounts)
+    check_size(page.imagewidth, page.imagelength, DENSEST * held)
     if page.is_tiled:
         across, down = (
             math.ceil(page.imagewidth / page.tilewidth),
             math.ceil(page.imagelength / page.tilelength),
         )
-        check_size(across * page.tilewidth, down * page.tilelength)
+        check_size(across * page.tilewidth, down * page.tilelength, DENSEST * held)
     if page.imagedepth != 1 or page.tiledepth > 1:
         raise InputError("it is a volume", "save the slice that you want as a TIFF of its own")
     if page.photometric == CMYK or page.photometric in LAB:
@@ -216,7 +218,7 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
     whole = len(segments) >= math.prod(page.chunked) and all(
         count > 0 and offset + count <= size for offset, count in segments
     )
-    if not whole or (page.compression == UNCOMPRESSED and sum(page.databytecounts) < page.nbytes):
+    if not whole or (page.compression == UNCOMPRESSED and held < page.nbytes):
         raise InputError("the file is truncated")
 
 

@@ -3,6 +3,8 @@
 import contextlib
 import random
 import struct
+import subprocess
+import sys
 import time
 import warnings
 import zlib
@@ -545,8 +547,44 @@ def test_a_size_over_the_limit_is_refused_from_the_header():
     for file in sized(2_000_000_000, 2_000_000_000):
         assert_unreadable(file, "over the limit of 500,000,000")
     for file in sized(20_000, 20_000):
-        assert_unreadable(file, "truncated")
+        assert_unreadable(file, "too short for 20000 x 20000 pixels" if file[:2] in (b"BM", b"II") else "truncated")
     assert time.monotonic() - start < 5
+
+
+def test_a_picture_for_which_the_file_is_too_short_is_refused_before_decoders_fill_it():
+    rle = bytearray(pillow(GRAY, "BMP"))
+    struct.pack_into("<ii", rle, 18, 33_554_442, 13)
+    rle[30] = 1  # run lengths
+    jpeg = bytearray(pillow(GRAY, "JPEG", progressive=True))
+    struct.pack_into(">HH", jpeg, jpeg.index(b"\xff\xc2") + 5, 20_000, 20_000)
+    tiles = bytearray(tiff(GRAY, tile=(16, 16), compression="zlib", metadata=None))
+    struct.pack_into("<HII", tiles, tifffile.TiffFile(BytesIO(tiles)).pages.first.tags[323].offset + 2, 4, 1, 2**24)
+    for file in map(bytes, (rle, jpeg, tiles)):
+        start = time.process_time()
+        assert_unreadable(file, "the file is too short for ")
+        assert time.process_time() - start < 0.5
+
+
+def test_a_blank_page_is_read_however_well_it_is_compressed():
+    blank = np.zeros((3000, 4000), np.uint8)
+    for options in ({"compression": "zstd"}, {"compression": "tiff_lzw"}, {"compression": "tiff_deflate"}):
+        np.testing.assert_array_equal(read(pillow(blank, "TIFF", **options), "a").pixels, blank)
+    assert not read(pillow(blank + 7, "JPEG", progressive=True, optimize=True), "a").pixels.std()
+
+
+def test_what_pillow_logs_of_a_damaged_file_is_not_heard(tmp_path):
+    file = bytearray(tiff(GRAY, compression="zlib", metadata=None))
+    tags = tifffile.TiffFile(BytesIO(file)).pages.first.tags
+    struct.pack_into("<H", file, tags[259].offset + 8, 5)  # LZW
+    struct.pack_into("<II", file, tags[277].offset + 4, 33, 3)  # 33 numbers of channels from byte 3 on
+    path = tmp_path / "a.tif"
+    path.write_bytes(file)
+    # In a process of its own: under pytest nothing that is logged is printed.
+    program = "import sys, pathlib; from smdae.files.images import read; read(pathlib.Path(sys.argv[1]), 'a')"
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "is not supported for this kind of pixels" in done.stderr
+    assert "can be decoded" not in done.stderr
 
 
 def test_zero_sizes_are_refused():
