@@ -236,6 +236,9 @@ def _metadata(stream: BinaryIO, page: "tifffile.TiffPage") -> Metadata:
     if isinstance(description, bytes) and description.startswith(b"ImageJ="):
         # That is about the file. ImageJ would look for as many planes behind the first.
         words[Base.ImageDescription] = re.sub(rb"\bimages=\d+\n?", b"", description)
+    elif isinstance(description, bytes) and description.startswith(b'{"shape":'):
+        # tifffile's own word on how the planes of the whole file lie, which is not how they lie in the result.
+        del words[Base.ImageDescription]
     blocks = (page.tags.get(tag) for tag in (Base.InterColorProfile, Base.XMLPacket))
     icc, xmp = (block.value if block and isinstance(block.value, bytes) else None for block in blocks)
     return Metadata(exif=exif_of(words), icc=icc or None, xmp=xmp or None, dpi=resolution(words))

@@ -227,6 +227,16 @@ def test_lzw_gray_that_counts_down_from_white_is_turned_round():
         np.testing.assert_array_equal(read(file, "a.tif").pixels, wanted)
 
 
+def test_what_a_tiff_says_of_the_layout_of_its_file_is_not_carried_over():
+    planes = np.moveaxis(DEEP, 2, 0).copy()
+    buffer = BytesIO()
+    tifffile.imwrite(buffer, planes, photometric="rgb", planarconfig="separate")
+    assert b'"shape": [3' in buffer.getvalue()
+    written = encode(read(buffer.getvalue(), "a"), "TIFF")
+    assert b"shape" not in written
+    np.testing.assert_array_equal(tifffile.imread(BytesIO(written)), DEEP)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
 def test_tiff_pixels_are_not_rotated(orientation, compression):
