@@ -17,7 +17,16 @@ import torch
 from torch import Generator, Tensor
 from torch.func import jvp, vmap
 
-__all__ = ["diagonal", "exact", "finite_difference", "hutchinson", "per_example", "probes", "score_and_divergence"]
+__all__ = [
+    "diagonal",
+    "exact",
+    "finite_difference",
+    "hutchinson",
+    "normal_probes",
+    "per_example",
+    "probes",
+    "score_and_divergence",
+]
 
 Score = Callable[[Tensor], Tensor]
 
@@ -69,6 +78,11 @@ def probes(x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
     return (2 * signs - 1).to(x.dtype)
 
 
+def normal_probes(x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
+    """k standard normal probes, with shape (k, *x.shape): E v'f(x + e v)/e is then E tr(df/dx)(x + e v) at any e."""
+    return torch.randn((k, *x.shape), generator=generator, dtype=x.dtype, device=x.device)
+
+
 def hutchinson(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
     """psi(x), with the shape of x, and the mean over probes of v' J v, with shape (B,).
 
@@ -99,11 +113,7 @@ def finite_difference(score: Score, x: Tensor, probes: Tensor, step: float | Ten
 
 
 def score_and_divergence(
-    model: Any,
-    x: Tensor,
-    sigma: float | Tensor | None = None,
-    probes: Tensor | None = None,
-    step: float | Tensor | None = None,
+    model: Any, x: Tensor, sigma: float | Tensor | None = None, probes: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """psi(x) and tr(d psi/dx): by probes if given, else in closed form if the model has one, else exactly.
 
@@ -112,12 +122,9 @@ def score_and_divergence(
         x: Points, with shape (B, ...).
         sigma: Level, a float or (B,); None for the model's own.
         probes: Directions with shape (k, *x.shape), or None for the exact divergence.
-        step: Of differences along the probes, a float or (B,); None for derivatives.
     """
     level = {} if sigma is None else {"sigma": sigma}
     score = partial(model.score, **level)
-    if probes is not None and step is not None:
-        return score(x), finite_difference(score, x, probes, step)
     if probes is not None:
         return hutchinson(score, x, probes)
     if hasattr(model, "score_and_divergence"):

@@ -72,6 +72,14 @@ def implicit(
 ) -> Tensor:
     """1/2 |psi(x)|^2 + tr(d psi/dx), with shape (B,): no score of the data is needed.
 
+    By differences with step e, along normal probes, it is `denoising` of x with more noise e, each v taken with both
+    signs:
+
+        mean over v of 1/4 |psi(x + e v)|^2 + 1/4 |psi(x - e v)|^2 + v'(psi(x + e v) - psi(x - e v)) / 2e
+
+    and the score that it fits is that of the level sqrt(sigma^2 + e^2), where a model that is told sigma is taken.
+    Along Rademacher probes, which vary less, so it is but for O(e^2).
+
     Args:
         model: A score model.
         x: Samples of the density, with shape (B, ...).
@@ -79,7 +87,17 @@ def implicit(
         probes: Directions with shape (k, *x.shape) for Hutchinson's estimate; None for the exact divergence.
         step: Of differences along the probes, a float or (B,), for models with kinks; None for derivatives.
     """
-    psi, trace = divergence.score_and_divergence(model, x, sigma, probes, step)
+    if probes is not None and step is not None:
+        e = divergence.per_example(step, x)
+        level = None if sigma is None else (sigma**2 + step**2) ** 0.5
+        if isinstance(level, Tensor) and level.ndim:
+            level = level.repeat(2)
+        losses = []
+        for v in probes:
+            before, after = _score(model, torch.cat([x - e * v, x + e * v]), level).chunk(2)
+            losses.append(_sum(0.25 * (before.square() + after.square()) + v * (after - before) / (2 * e)))
+        return torch.stack(losses).mean(0)
+    psi, trace = divergence.score_and_divergence(model, x, sigma, probes)
     return 0.5 * _sum(psi.square()) + trace
 
 
@@ -167,16 +185,22 @@ def kernel_score(noisy: Tensor, clean: Tensor, sigma: float | Tensor) -> Tensor:
     return (clean - noisy) / divergence.per_example(sigma, noisy) ** 2
 
 
-def denoising(model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor) -> Tensor:
+def denoising(
+    model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor, level: float | Tensor | None = None
+) -> Tensor:
     """1/2 |psi(x~) - (x - x~)/sigma^2|^2, with shape (B,): `explicit` towards the score of the kernel.
+
+    Where x is noisy itself, at s, x~ is at the level sqrt(s^2 + sigma^2), and its score is still what is fitted: no
+    clean image is needed (Kim and Ye 2021).
 
     Args:
         model: A score model.
         noisy: x~, with shape (B, ...).
         clean: x, with the shape of noisy.
-        sigma: Level of the noise, and of the model, a float or (B,).
+        sigma: Level of the noise between them, a float or (B,).
+        level: At which to take the model, a float or (B,); None for sigma.
     """
-    return explicit(model, noisy, kernel_score(noisy, clean, sigma), sigma)
+    return explicit(model, noisy, kernel_score(noisy, clean, sigma), sigma if level is None else level)
 
 
 def autoencoding(model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor | None = None) -> Tensor:
@@ -200,11 +224,13 @@ class Objective:
         loss: The function above, called as loss(model, x, **needs).
         samples: Where x comes from: the data, the Parzen density, or pairs of clean and noisy.
         needs: Names of the loss's further arguments.
-        options: Names of those that only some models need: probes where the divergence has no closed form, a step of
-            differences where psi has kinks.
+        options: Names of those that are not always needed: probes where the divergence has no closed form, a step of
+            differences where psi has kinks, the level where the data are noisy themselves.
         requires: Methods that the model must have.
         paper: The name in the paper.
         squares: True if J is |error|^2 itself, false if it is |error|^2 / (2 sigma^4).
+        step: Of differences, in sigma: small where they only approach the objective.
+        normal: Whether they are the objective itself along normal probes, whatever the step; a large one varies less.
     """
 
     loss: Callable[..., Tensor]
@@ -214,6 +240,13 @@ class Objective:
     options: tuple[str, ...] = ()
     requires: tuple[str, ...] = ("score",)
     squares: bool = False
+    step: float = 0.1
+    normal: bool = False
+
+    @property
+    def on_noisy(self) -> bool:
+        """Whether it can do with data that are noisy themselves, and with nothing else."""
+        return "target_score" not in self.needs and ("clean" not in self.needs or "level" in self.options)
 
     def scale(self, sigma: float | Tensor, dim: int) -> Any:
         """What J is multiplied by in a fit, so that each objective is squared error per dimension over sigma^2.
@@ -224,14 +257,15 @@ class Objective:
 
 
 PROBED = ("probes", "step")
+WIDE = 0.5
 
 OBJECTIVES: dict[str, Objective] = {
     "esm": Objective(explicit, "data", ("target_score",), "J_ESMq"),
-    "ism": Objective(implicit, "data", (), "J_ISMq", PROBED),
+    "ism": Objective(implicit, "data", (), "J_ISMq", PROBED, step=WIDE, normal=True),
     "ism-reg": Objective(regularised, "data", ("strength",), "J_ISMreg", requires=("score", "score_and_diagonal")),
     "esm-parzen": Objective(explicit, "parzen", ("target_score", "sigma"), "J_ESMq_sigma"),
-    "ism-parzen": Objective(implicit, "parzen", ("sigma",), "J_ISMq_sigma", PROBED),
-    "dsm": Objective(denoising, "pairs", ("clean", "sigma"), "J_DSMq_sigma"),
+    "ism-parzen": Objective(implicit, "parzen", ("sigma",), "J_ISMq_sigma", PROBED, step=WIDE, normal=True),
+    "dsm": Objective(denoising, "pairs", ("clean", "sigma"), "J_DSMq_sigma", ("level",)),
     "dae": Objective(autoencoding, "pairs", ("clean", "sigma"), "J_DAE_sigma", (), ("score", "reconstruct"), True),
     "ssm": Objective(sliced, "parzen", ("probes", "sigma"), "J_SSMq_sigma", ("step",)),
     "ssm-vr": Objective(partial(sliced, reduced=True), "parzen", ("probes", "sigma"), "J_SSM-VRq_sigma", ("step",)),

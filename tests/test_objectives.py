@@ -323,3 +323,40 @@ def test_kinks_bias_derivatives_of_the_divergence_and_not_differences():
     for loss in (objectives.sliced, objectives.differenced):
         slices = gradient(expectation(loss(model, x, v, step=0.1 * sigma), w), model)
         assert (slices - truth).abs().max() < 0.05
+
+
+def test_implicit_by_differences_is_denoising_of_more_noise_along_either_sign():
+    """For any step: exactly, draw by draw, but for what no model changes, |v|^2 / (2 e^2)."""
+    model = random_energy(5, 9, sigma=0.6)
+    x = torch.randn(7, 5, generator=Generator().manual_seed(0), dtype=torch.float64)
+    v = torch.randn(3, 7, 5, generator=Generator().manual_seed(1), dtype=torch.float64)
+    sigma = torch.linspace(0.3, 0.9, 7, dtype=torch.float64)
+    step = 0.8 * sigma
+    level = (sigma**2 + step**2).sqrt()
+    for probes, base, e, at in ((v, sigma, step, level), (v[:1], 0.5, 0.3, 0.34**0.5)):
+        expected = torch.zeros(7, dtype=torch.float64)
+        for u in probes:
+            for noise in (u, -u):
+                noisy = x + (e[:, None] if isinstance(e, Tensor) else e) * noise
+                expected += objectives.denoising(model, noisy, x, e, level=at) - noise.square().sum(1) / (2 * e**2)
+        found = objectives.implicit(model, x, base, probes=probes, step=e)
+        torch.testing.assert_close(found, expected / (2 * len(probes)))
+
+
+def test_denoising_of_noisy_data_has_the_gradient_of_explicit_score_matching_at_the_level_of_both():
+    """Quadrature over x~ = x + sqrt(s^2 + e^2) eps, where E[y | x~] = x~ + e^2 times the score of x~'s density."""
+    s, e = 0.4, 0.3
+    level = (s**2 + e**2) ** 0.5
+    model = random_energy(2, 7, sigma=level)
+    _, noisy, w = noisy_nodes(CLEAN, level)
+    target = Parzen(CLEAN, level).score(noisy)
+    noisier = objectives.denoising(model, noisy, noisy + e**2 * target, e, level=level)  # its y is the conditional mean
+    explicit = objectives.explicit(model, noisy, target, sigma=level)
+    found, wanted = (gradient(expectation(loss, w), model) for loss in (noisier, explicit))
+    torch.testing.assert_close(found, wanted)
+    # By draws of y itself, with the noise that they have.
+    generator = Generator().manual_seed(0)
+    y = CLEAN.repeat(40_000, 1) + s * torch.randn(40_000 * len(CLEAN), 2, generator=generator, dtype=torch.float64)
+    x = y + e * torch.randn(y.shape, generator=generator, dtype=torch.float64)
+    drawn = gradient(objectives.denoising(model, x, y, e, level=level).mean(), model)
+    assert (drawn - wanted).norm() < 0.05 * wanted.norm()

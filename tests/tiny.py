@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -110,6 +111,12 @@ def complaint(stderr: str) -> str:
     assert len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("hint: ")), stderr
     assert "\x1b" not in stderr
     return "\n".join(lines)
+
+
+def unjudged(stderr: str) -> str:
+    """What was said but for how good the results are, as estimated."""
+    lines = stderr.splitlines(keepends=True)
+    return "".join(line for line in lines if not re.search(r"PSNR .* dB.*, estimated$|that may be wrong: ", line))
 
 
 # Streams are buffered as they are for most users, whatever the tests run under.

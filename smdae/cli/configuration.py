@@ -52,8 +52,8 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path
     from_flags = {name: _flag(name, value) for name, value in flags.items() if value is not None}
     entries = read_entries(file) if file else ()
 
-    from smdae.fitting.settings import SettingError, Settings, check  # loads torch: what is refused by now is at once
-    from smdae.models import MODELS
+    # These load torch: what is refused by now is at once.
+    from smdae.fitting.settings import SettingError, Settings, check, defaults
 
     names = Settings.model_fields
     from_file = {entry.name: _entry(entry, file, names) for entry in entries}
@@ -69,9 +69,9 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path
         settings = check(values)
     except SettingError as error:
         raise _located(error, given) from None
-    defaults = dict.fromkeys(names, "default")
-    family = dict.fromkeys(MODELS[settings.model].defaults, f"default of {settings.model}")
-    return Configuration(settings, defaults | family | {name: one.origin for name, one in given.items()})
+    plain = dict.fromkeys(names, "default")
+    special = {name: f"default of {of}" for name, (_, of) in defaults(values).items()}
+    return Configuration(settings, plain | special | {name: one.origin for name, one in given.items()})
 
 
 def render(configuration: Configuration) -> str:

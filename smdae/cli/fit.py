@@ -44,9 +44,19 @@ def command(
         str | None,
         _setting("--sigma", "-s", text="Level of the noise, white being 255, or many: 5-55. [default: 25, unet 1-60]"),
     ] = None,
+    noisy: Annotated[
+        bool,
+        typer.Option("--noisy", help="The images are noisy: no clean ones are needed."),
+    ] = False,
+    extra_noise: Annotated[
+        float | None, _setting("--extra-noise", text="Level of the noise that dsm adds to noisy images.")
+    ] = None,
     patch_size: Annotated[int | None, _setting("--patch-size", text="Side of a patch. [default: 12, unet 64]")] = None,
     size: Annotated[str | None, _setting("--size", text="Of the unet: small or medium. [default: small]")] = None,
     init: Annotated[str | None, _setting("--init", text="A model to start from, such as natural-gray.")] = None,
+    probes: Annotated[
+        int | None, _setting("--probes", text="Directions an example, if it needs any. [default: 1]")
+    ] = None,
     hidden: Annotated[int | None, _setting("--hidden", text="Units of the energy. [default: 512]")] = None,
     color: Annotated[bool, typer.Option("--color", help="Fit on colours rather than on luma.")] = False,
     target: Annotated[
@@ -73,6 +83,8 @@ def command(
     smdae fit photos/                            two minutes, model.safetensors
 
     smdae fit photos/ -s 50 --max-time 10m -o strong.safetensors
+
+    smdae fit scans/ --noisy --model unet        from noisy images alone
     """
     from smdae.device import check_name, find
 
@@ -88,6 +100,9 @@ def command(
         "objective": objective,
         "model": model,
         "sigma": sigma,
+        "noisy": noisy or None,
+        "extra_noise": extra_noise,
+        "probes": probes,
         "patch_size": patch_size,
         "size": size,
         "init": init,
@@ -139,7 +154,15 @@ def _fit(corpus: "Corpus", settings: "Settings", where: Any, output: Path, resum
     from smdae.fitting import prepare
 
     state_file, metrics_file = _beside(output)
-    prepared = prepare(corpus.images, corpus.white, settings, where)
+    with console.progress() as bar:
+        looking = bar.add_task("looking for noise", total=None, visible=settings.noisy)
+        prepared = prepare(
+            corpus.images,
+            corpus.white,
+            settings,
+            where,
+            lambda done, of: bar.update(looking, completed=done, total=of),
+        )
     if resume:
         prepared.state.restore(_bytes(state_file), str(state_file))
         _forget(metrics_file, prepared.state.record["step"])
@@ -148,7 +171,10 @@ def _fit(corpus: "Corpus", settings: "Settings", where: Any, output: Path, resum
         state_file.unlink(missing_ok=True)
     for text in prepared.notes:
         console.note(text)
-    wiener = prepared.crops.psnr(prepared.wiener())
+    for text in prepared.warnings:
+        console.warn(text)
+    filter_ = prepared.wiener()
+    wiener = None if filter_ is None else prepared.crops.psnr(filter_)
     before = prepared.crops.psnr(prepared.lift(prepared.state.average)) if not resume else None
     try:
         code = _drive(prepared, metrics_file, state_file)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["card_of", "line_of", "tell"]
 
 
-def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float) -> dict[str, Any]:
-    """What the model file says of the model."""
+def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None) -> dict[str, Any]:
+    """What the model file says of the model; where images were noisy, the PSNR is an estimate."""
     from smdae import __version__
 
     state, patches = prepared.state, prepared.patches
@@ -25,6 +25,7 @@ def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float) -> dict[str, 
         "objective": state.settings.objective,
         "score_of": "the clean density" if prepared.examples.implicit else "the density at level sigma",
         "sigma": state.settings.sigma,
+        "noisy": state.settings.noisy,
         "channels": patches.channels,
         "patch_size": patches.size,
         "about": state.settings.about,
@@ -36,7 +37,7 @@ def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float) -> dict[str, 
             "model": prepared.crops.psnr(image_model),
         },
         "held_out_psnr_at": {
-            f"{255 * level:g}": prepared.crops.psnr(image_model, level) for level in state.settings.judged_levels
+            f"{255 * level:.4g}": prepared.crops.psnr(image_model, level) for level in prepared.crops.levels
         },
         "steps": state.record["step"],
         "seconds": round(state.record["seconds"], 1),
@@ -64,16 +65,16 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
     figures = card["held_out_psnr"]
     record = prepared.state.record
     low, high = prepared.state.settings.levels
-    level = f"{255 * high:g}" if low == high else f"{255 * low:g} to {255 * high:g}"
+    level = f"{255 * high:.4g}" if low == high else f"{255 * low:.4g} to {255 * high:.4g}"
     rows = [("objective", f"{card['objective']}, sigma {level}, {card['images']} images")]
     if prepared.examples.implicit:
         rows.append(("held-out J", f"{-record['before']:.5g} before, {-record['best']:.5g} after"))
     else:
         start = f", {before:.2f} at the start" if before is not None else ""
-        rows += [
-            ("held-out PSNR", f"{figures['model']:.2f} dB (noisy {figures['noisy']:.2f}{start})"),
-            ("Wiener filter", f"{figures['wiener']:.2f} dB on the same patches"),
-        ]
+        kind = "estimated PSNR" if card["noisy"] else "held-out PSNR"
+        rows.append((kind, f"{figures['model']:.2f} dB (noisy {figures['noisy']:.2f}{start})"))
+        if figures["wiener"] is not None:
+            rows.append(("Wiener filter", f"{figures['wiener']:.2f} dB on the same patches"))
     rows += [
         ("time", f"{card['seconds']:.0f} s, {card['steps']} steps"),
         ("model", str(output)),

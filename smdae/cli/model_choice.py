@@ -1,6 +1,7 @@
 """Which model a picture is denoised with, and what is said of it and of the level."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,10 @@ from smdae.cli import console
 from smdae.errors import ModelError
 
 if TYPE_CHECKING:
+    from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
 
-__all__ = ["choose", "load_denoiser", "tell_levels"]
+__all__ = ["choose", "load_denoiser", "tell_levels", "tell_quality"]
 
 APART = 0.2  # how far sigma may be from the model's level without a word
 
@@ -55,6 +57,28 @@ def tell_levels(pages: list[tuple[float, ...]], model: Any, found: bool, source:
         console.note(name + (f"sigma {shown}, estimated" if any(levels) else "no noise found: left as it is"))
     for level in sorted({level for level in levels if level})[-1:] if len(pages) > 1 else filter(None, levels):
         _warn_of_level(model, level, name)
+
+
+def tell_quality(judgements: "Sequence[Judgement | None]", source: Path | None = None) -> None:
+    """Say how good the results are, as estimated, and what speaks against believing it.
+
+    Args:
+        judgements: Of each page; None for one that was left as it is.
+        source: The picture, if it must be named.
+    """
+    name = f"'{source}': " if source else ""
+    judged = [judgement for judgement in judgements if judgement is not None]
+    if not judged:
+        return
+    if len(judged) == 1:
+        told = judged[0].text
+    else:
+        low, high = (end(one.psnr for one in judged) for end in (min, max))
+        told = f"{low:.1f} to {high:.1f} dB on {len(judged)} pages"
+    console.note(f"{name}PSNR {told}, estimated")
+    doubts = dict.fromkeys(doubt for one in judged for doubt in one.doubts)
+    if doubts:
+        console.warn(f"{name}that may be wrong: {'; '.join(doubts)}")
 
 
 def _warn_of_level(model: Any, sigma: float, name: str) -> None:

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,11 +12,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli import console
-from smdae.cli.model_choice import choose, load_denoiser, tell_levels
+from smdae.cli.model_choice import choose, load_denoiser, tell_levels, tell_quality
 from smdae.cli.places import STREAM, Job, check_target
 from smdae.errors import InputError, OutputError
 
 if TYPE_CHECKING:
+    from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
 
 Watch = Callable[[int, int], object]
@@ -35,7 +36,8 @@ class Manner:
         levels: On the 0 to 255 scale, one for all channels or one for each; None to find them.
         white: The value of white in floats, None for 1.
         strength: How much of the way to the estimate, 0 to 1.
-        rest: What `denoise` takes as it is: stepper, stride, tile, ensemble.
+        how: What `denoise` takes as it is: stepper, stride, ensemble.
+        tile: Side of the tiles in pixels, None for what memory allows.
         depth: Of the result's samples, a dtype; None for the input's.
         ending: That was asked for, None for the input's.
         overwrite: Whether files may be replaced.
@@ -49,7 +51,8 @@ class Manner:
     levels: tuple[float, ...] | None = None
     white: float | None = None
     strength: float = 1.0
-    rest: dict[str, Any] = field(default_factory=dict)
+    how: dict[str, Any] = field(default_factory=dict)
+    tile: int | None = None
     depth: str | None = None
     ending: str | None = None
     overwrite: bool = False
@@ -96,14 +99,15 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     clean = _like(_read(manner.reference), picture, manner.reference) if manner.reference is not None else None
     kind = _kind(job, picture, manner)
     model = model_for(picture)
-    result, levels = _denoised(picture, model, manner, watch)
+    result, levels, judged = _denoised(picture, model, manner, watch)
     tell_levels([levels], model, _is_found(model, manner), job.source if manner.many else None)
     if result.pixels is picture.pixels and kind == picture.format:
         whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
     else:
         whole = encode(result, kind)
     _write(job, manner, lambda target: _put(target, whole, manner.overwrite), lambda: [whole])
-    record = _record(job, model, _plain(levels))
+    tell_quality([judged], job.source if manner.many else None)
+    record = _record(job, model, _plain(levels)) | _estimates([judged])
     if clean is not None:
         for name, shown in (("", result), ("_noisy", picture)):
             values = likeness((shown.pixels, _white(shown, manner)), (clean.pixels, _white(clean, manner)))
@@ -118,6 +122,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
     if manner.reference is not None:
         raise InputError(f"'{job.source}' has many pages", "--reference goes with a single picture")
     found: list[tuple[float, ...]] = []
+    judgements: list[Judgement | None] = []
     with stack.opened(job.source if data is None else data, str(job.source)) as pages:
         first = next(iter(pages))
         kind = _kind(job, first, manner)
@@ -129,8 +134,9 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
 
         def results() -> Iterator["Picture"]:
             for page in pages:
-                result, levels = _denoised(page, model_for(page), manner, watch)
+                result, levels, judged = _denoised(page, model_for(page), manner, watch)
                 found.append(levels)
+                judgements.append(judged)
                 del page
                 yield result
 
@@ -142,7 +148,9 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
             lambda: stack.encoded(results(), *arguments),
         )
     tell_levels(found, model, _is_found(model, manner), job.source if manner.many else None)
-    return _record(job, model, [_plain(levels) for levels in found]) | {"pages": len(found)}
+    tell_quality(judgements, job.source if manner.many else None)
+    record = _record(job, model, [_plain(levels) for levels in found])
+    return record | _estimates(judgements) | {"pages": len(found)}
 
 
 def _white(picture: "Picture", manner: Manner) -> float:
@@ -194,10 +202,12 @@ def _size(picture: "Picture") -> str:
 
 def _denoised(
     picture: "Picture", model: Any, manner: Manner, watch: Watch | None
-) -> tuple["Picture", tuple[float, ...]]:
-    """The result, and the levels on the 0 to 255 scale that were taken out."""
-    from smdae.denoising.denoise import denoise, levels_for
+) -> tuple["Picture", tuple[float, ...], "Judgement | None"]:
+    """The result, the levels on the 0 to 255 scale that were taken out, and how good it is, if any was."""
+    from smdae.denoising.denoise import Task, carried_out, levels_for
+    from smdae.denoising.judgement import judge
     from smdae.files.picture import deeper, with_depth
+    from smdae.memory import is_out_of_memory
 
     white = _white(picture, manner)
     noisy = with_depth(picture, manner.depth, white) if deeper(picture, manner.depth) else picture
@@ -206,20 +216,24 @@ def _denoised(
     levels = manner.levels or (0.0,)
     if manner.levels is None and manner.strength:
         levels = tuple(255 * level for level in levels_for(model, noisy.pixels, white))
-    pixels = noisy.pixels
+    pixels, judged = noisy.pixels, None
     if any(levels) and manner.strength:
-        pixels = denoise(
+        task = Task.of(
             noisy.pixels,
             model,
             [level * white / 255 if floats else level for level in levels],
             strength=manner.strength,
             white=white,
-            device=next(model.parameters()).device,
-            or_cpu=manner.device == "auto",
-            watch=watch,
-            **manner.rest,
+            **manner.how,
         )
-    return with_depth(replace(noisy, pixels=pixels), manner.depth, white), levels
+        device = next(model.parameters()).device
+        pixels = carried_out(task, device, tile=manner.tile, or_cpu=manner.device == "auto", watch=watch)
+        try:
+            judged = judge(task, pixels, estimated=_is_found(model, manner))
+        except Exception as error:  # the result is there, and the better for being written
+            if not is_out_of_memory(error):
+                raise
+    return with_depth(replace(noisy, pixels=pixels), manner.depth, white), levels, judged
 
 
 def _write(
@@ -245,6 +259,16 @@ def _put(target: Path, data: bytes, overwrite: bool) -> None:
     from smdae.files.writing import write
 
     write(target, data, overwrite=overwrite)
+
+
+def _estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
+    """Estimated PSNR, its standard error and what speaks against it: of one picture, or lists of those of many."""
+    values: dict[str, list[Any]] = {
+        "psnr_estimated": [judged and judged.psnr for judged in judgements],
+        "psnr_estimated_error": [judged and judged.error for judged in judgements],
+        "doubts": [list(judged.doubts) if judged else [] for judged in judgements],
+    }
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
 
 
 def _plain(levels: tuple[float, ...]) -> float | list[float]:

@@ -24,19 +24,23 @@ Batch = Annotated[
 ]
 
 
-def levels(text: str, option: str = "--sigma") -> float | tuple[float, float]:
-    """A level of noise such as 25, or the lowest and the highest of many, such as 5-55.
+def levels(text: str, option: str = "--sigma") -> float | tuple[float, float] | str:
+    """A level of noise such as 25, the lowest and the highest of many, such as 5-55, or auto.
 
     Raises:
         UsageError: It is neither.
     """
+    if text == "auto":
+        return text
     with suppress(ValueError):
         return float(text)  # the minus of an exponent makes no range
     low, _, high = text.partition("-")
     try:
         return float(low), float(high)
     except ValueError:
-        raise UsageError(f"{option} {text!r:.60} is not a level of noise", "write 25, or 5-55 for many") from None
+        raise UsageError(
+            f"{option} {text!r:.60} is not a level of noise", "write 25, or 5-55 for many; with --noisy, auto"
+        ) from None
 
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}

@@ -73,7 +73,7 @@ class Contest:
         device: torch.device | str = "cpu",
     ) -> "Contest":
         """A contest on N = `patches` patches of images, arrays of one dtype with shape (H, W), sides at least P."""
-        first, rest = split(images, settings.patch_size, settings.hold_out, settings.seed)
+        first, rest = (part.images for part in split(images, settings.patch_size, settings.hold_out, settings.seed))
         source = Patches.pack(first, settings.patch_size, white).to(device)
         held = Patches.pack(rest or first, settings.patch_size, white).to(device)
         generator = Generator(device).manual_seed(settings.seed)
@@ -131,11 +131,11 @@ class Contest:
             (among(data),),
             self.origin.centre,
             self.settings.levels,
-            self.settings.strength,
-            self.settings.probes,
-            known,
-            parzen,
-            rounding,
+            strength=self.settings.strength,
+            probes=self.settings.probes,
+            density=known,
+            parzen=parzen,
+            rounding=rounding,
         )
 
     def held_out_batch(self, name: str) -> Batch:

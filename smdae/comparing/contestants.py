@@ -113,7 +113,8 @@ def fit(contest: Contest, name: str) -> Iterator[Course]:
             recent.append(step(state, examples.draw(settings.batch, state.generator), examples, lr))
             if count not in judged and time.perf_counter() - begun < REPORT_SECONDS:
                 continue
-            examples.refuse_degenerate(torch.stack(recent).mean().item(), state.model)
+            mean, weighted = torch.stack(recent).mean(0).tolist()
+            examples.refuse_degenerate(mean, weighted, state.model)
             seconds += time.perf_counter() - begun
             course = replace(course, step=count)
             if count in judged:

@@ -155,7 +155,7 @@ def gather(
     found: dict[tuple[str, str], list[Tensor]] = {}
     for k in range(batches):
         chance = contest.generator(DRAWN + k)
-        clean = among(contest.patches)(draws, chance)
+        clean, _ = among(contest.patches)(draws, chance)
         noise_seed = DRAWN + batches + k
         for name, source in examples.items():
             # Equal seeds make equal noise, whatever the objective does with it.

@@ -7,7 +7,7 @@ then the CPU takes over if it may.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from smdae.denoising.tiles import SMALLEST, side_for, tiles
 from smdae.errors import MemoryLimitError, ModelError, SmdaeError, UsageError
 from smdae.memory import give_back, is_out_of_memory
 
-__all__ = ["denoise", "levels_for", "move"]
+__all__ = ["Task", "carried_out", "denoise", "levels_for", "move"]
 
 Watch = Callable[[int, int], object]
 ALIKE = 0.1  # how far the levels of channels may be apart to count as one
@@ -115,68 +115,150 @@ def denoise(
         ModelError: The model is missing, broken, or made for other channels.
         MemoryLimitError: There is not enough memory even for small tiles.
     """
-    from smdae.files.model_file import load
+    task = Task.of(
+        image,
+        model,
+        sigma,
+        strength=strength,
+        stepper=stepper,
+        stride=stride,
+        ensemble=ensemble,
+        white=white,
+        device=device,
+    )
+    return carried_out(task, device, tile=tile, or_cpu=or_cpu, watch=watch)
 
-    pixels = np.asarray(image)
-    if pixels.ndim not in (2, 3) or 0 in pixels.shape:
-        raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
-    if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
-        raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
-    if not 0 <= strength <= 1:
-        raise UsageError(f"strength is between 0 and 1, not {strength}")
-    if stepper not in STEPPERS:
-        raise UsageError(f"unknown stepper '{stepper}'; there are {', '.join(STEPPERS)}")
+
+def carried_out(
+    task: "Task",
+    device: torch.device | str = "cpu",
+    *,
+    tile: int | None = None,
+    or_cpu: bool = False,
+    watch: Watch | None = None,
+) -> np.ndarray:
+    """The result of a task, an array like its image; arguments and errors as those of `denoise`."""
     if tile is not None and tile < SMALLEST:
         raise UsageError(f"a tile is at least {SMALLEST} pixels on a side, not {tile}")
-    whole = pixels.dtype.kind == "u"
-    if white is None:
-        white = float(np.iinfo(pixels.dtype).max) if whole else 1.0
-    if not 0 < white < np.inf:
-        raise UsageError(f"white is a positive number, not {white}")
-    if not whole and not np.isfinite(pixels).all():
-        raise UsageError("the image has values that are not numbers")
-    planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if model is None:
-        model = "natural-color" if planes.shape[2] == 3 else "natural-gray"
-    if isinstance(model, str | Path):
-        model = load(model).to(device)
-    if sigma is None:
-        levels = levels_for(model, pixels, white)
-    else:
-        levels = _checked(sigma, planes.shape[2], 255 if whole else white)
-    if not any(levels) or strength == 0:  # no noise that could be seen, or that should be taken out
+    pixels = task.pixels
+    if not task.changes:
         return pixels.copy()
-    chosen = _with_stride(model, stride) if stride is not None else model
-    if hasattr(chosen, "clipped") and noise_level.is_clipped(pixels, white):
-        chosen = chosen.clipped(1.0)
-    if ensemble:
-        chosen = Symmetric(chosen)
-
-    def work(part: np.ndarray, where: torch.device) -> np.ndarray:
-        """One tile with its margin, (h, w, C), as stored, denoised."""
-        with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `move` says so
-            part = np.array(part.transpose(2, 0, 1), np.float32, order="C")
-        noisy = torch.from_numpy(part).to(where) / white
-        estimate = _by_channels(chosen, noisy[None], levels, stepper)[0]
-        if strength != 1:
-            estimate = torch.lerp(noisy, estimate, strength)
-        result = (estimate * white).permute(1, 2, 0).cpu().numpy()
-        if whole:
-            result = np.clip(np.rint(result), 0, np.iinfo(pixels.dtype).max)
-        return result.astype(pixels.dtype)
-
     where = torch.device(device)
-    side = tile or side_for(chosen, where)
-    while (result := _by_tiles(planes, chosen, side, partial(work, where=where), watch)) is None:
-        side = min(side, max(planes.shape[:2])) // 2
+    side = tile or side_for(task.model, where)
+    while (result := _by_tiles(task, side, where, watch)) is None:
+        side = min(side, max(pixels.shape[:2])) // 2
         if side < SMALLEST:
             if where.type == "cpu" or not or_cpu:
                 raise MemoryLimitError(f"not enough memory, even for tiles of {SMALLEST} x {SMALLEST} pixels")
-            where, side = torch.device("cpu"), tile or side_for(chosen, torch.device("cpu"))
-            model.to(where)
-    if planes.size > LARGE:
+            where, side = torch.device("cpu"), tile or side_for(task.model, torch.device("cpu"))
+            task.loaded.to(where)
+    if pixels.size > LARGE:
         give_back()
     return result.reshape(pixels.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """An image, and all that is decided about how it is denoised.
+
+    Attributes:
+        pixels: The image, with shape (H, W) or (H, W, C), as stored.
+        white: The value of white in it.
+        loaded: The model.
+        model: The model as it is used: with another stride, told of clipping, made symmetric.
+        levels: Of the noise, white being 1: one, or one for each channel.
+        strength: How much of the way to the estimate, 0 to 1.
+        stepper: A name of STEPPERS.
+    """
+
+    pixels: np.ndarray
+    white: float
+    loaded: Any
+    model: Any
+    levels: tuple[float, ...]
+    strength: float
+    stepper: str
+
+    @classmethod
+    def of(
+        cls,
+        image: Any,
+        model: Any = None,
+        sigma: float | Sequence[float] | None = None,
+        *,
+        strength: float = 1.0,
+        stepper: str = "tweedie",
+        stride: int | None = None,
+        ensemble: bool = False,
+        white: float | None = None,
+        device: torch.device | str = "cpu",
+    ) -> "Task":
+        """The task, checked; arguments and errors as those of `denoise`."""
+        from smdae.files.model_file import load
+
+        pixels = np.asarray(image)
+        if pixels.ndim not in (2, 3) or 0 in pixels.shape:
+            raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
+        if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+            raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
+        if not 0 <= strength <= 1:
+            raise UsageError(f"strength is between 0 and 1, not {strength}")
+        if stepper not in STEPPERS:
+            raise UsageError(f"unknown stepper '{stepper}'; there are {', '.join(STEPPERS)}")
+        whole = pixels.dtype.kind == "u"
+        if white is None:
+            white = float(np.iinfo(pixels.dtype).max) if whole else 1.0
+        if not 0 < white < np.inf:
+            raise UsageError(f"white is a positive number, not {white}")
+        if not whole and not np.isfinite(pixels).all():
+            raise UsageError("the image has values that are not numbers")
+        channels = pixels.shape[2] if pixels.ndim == 3 else 1
+        if model is None:
+            model = "natural-color" if channels == 3 else "natural-gray"
+        if isinstance(model, str | Path):
+            model = load(model).to(device)
+        levels = (
+            levels_for(model, pixels, white) if sigma is None else _checked(sigma, channels, 255 if whole else white)
+        )
+        chosen = _with_stride(model, stride) if stride is not None else model
+        if hasattr(chosen, "clipped") and noise_level.is_clipped(pixels, white):
+            chosen = chosen.clipped(1.0)
+        if ensemble:
+            chosen = Symmetric(chosen)
+        return cls(pixels, white, model, chosen, levels, strength, stepper)
+
+    @property
+    def planes(self) -> np.ndarray:
+        """The pixels with shape (H, W, C)."""
+        return self.pixels[:, :, None] if self.pixels.ndim == 2 else self.pixels
+
+    @property
+    def whole(self) -> bool:
+        """Whether pixels are integers."""
+        return self.pixels.dtype.kind == "u"
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is noise that could be seen, and that should be taken out."""
+        return any(self.levels) and self.strength > 0
+
+    def noisy(self, part: tuple[slice, slice], where: torch.device) -> Tensor:
+        """A part of the image, white being 1, with shape (1, C, h, w)."""
+        with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `move` says so
+            values = np.array(self.planes[part].transpose(2, 0, 1), np.float32, order="C")
+        return torch.from_numpy(values)[None].to(where) / self.white
+
+    def estimate(self, noisy: Tensor) -> Tensor:
+        """The clean images that belong to noisy ones like this, white being 1, with shape (B, C, h, w)."""
+        estimate = _by_channels(self.model, noisy, self.levels, self.stepper)
+        if self.strength != 1:
+            estimate = torch.lerp(noisy, estimate, self.strength)
+        return estimate.clamp(0, 1) if self.whole else estimate
+
+    def stored(self, estimate: Tensor) -> np.ndarray:
+        """An estimate, (1, C, h, w), as it is stored, with shape (h, w, C)."""
+        result = (estimate[0] * self.white).permute(1, 2, 0).cpu().numpy()
+        return (np.rint(result) if self.whole else result).astype(self.pixels.dtype)
 
 
 def _checked(sigma: float | Sequence[float], channels: int, unit: float) -> tuple[float, ...]:
@@ -203,20 +285,19 @@ def _by_channels(model: Any, noisy: Tensor, levels: tuple[float, ...], stepper: 
     return torch.cat(planes, 1)
 
 
-def _by_tiles(
-    planes: np.ndarray, model: Any, side: int, work: Callable[[np.ndarray], np.ndarray], watch: Watch | None
-) -> np.ndarray | None:
-    """All tiles of an image, (H, W, C), worked upon; None if memory ran out."""
-    height, width = planes.shape[:2]
+def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -> np.ndarray | None:
+    """All tiles of the image, (H, W, C), worked upon; None if memory ran out."""
+    height, width = task.pixels.shape[:2]
+    model = task.model
     if not hasattr(model, "reach"):  # what lies beyond a tile might matter however far away
         side = max(height, width)
     cut = [*tiles(height, width, side, getattr(model, "reach", 0), getattr(model, "multiple", 1))]
-    result = np.empty_like(planes)
+    result = np.empty_like(task.planes)
     for done, tile in enumerate(cut):
         if watch:
             watch(done, len(cut))
         try:
-            result[tile.kept] = work(planes[tile.seen])[tile.inner]
+            result[tile.kept] = task.stored(task.estimate(task.noisy(tile.seen, where)))[tile.inner]
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

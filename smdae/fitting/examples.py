@@ -4,7 +4,11 @@
     parzen   x~ = x + sigma eps, and for `esm-parzen` the score of q_sigma there
     pairs    x~ and the x that it came from
 
-Objectives along probes v get k of them an example, +-1 in each number, and those by differences a step of sigma/10.
+Noisy images, y = x + sigma eps with no x, are x~ as they are, each at its own level; those that want pairs get y as
+the x, and x~ = y + e eps, at the level sqrt(sigma^2 + e^2).
+
+Objectives along probes v get k of them an example, +-1 in each number, and those by differences a step that is a share
+of sigma. Where differences along normal probes are more noise, they are a part of the level, and x~ has the rest of it.
 
 Networks see images (n, C, P, P) rather than flat patches, each at a level of its own, drawn evenly from a range, and
 those of a part of a batch clipped to [0, 1] after the noise, as stored pictures are. Over many levels the loss is
@@ -23,7 +27,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.densities import Density, Gaussian, GaussianMixture, Parzen
-from smdae.divergence import probes
+from smdae.divergence import normal_probes, probes
 from smdae.errors import DegenerateError, DivergedError
 from smdae.fitting.colours import recoloured
 from smdae.fitting.patches import Patches
@@ -33,9 +37,11 @@ from smdae.objectives import Objective
 
 __all__ = ["Batch", "Examples", "among", "arguments", "known_density"]
 
-Draw = Callable[[int, Generator | None], Tensor]  # of n flat patches, with shape (n, d)
+# Of n flat patches, with shape (n, d), and the levels of their noise, with shape (n,), None of clean ones.
+Draw = Callable[[int, Generator | None], tuple[Tensor, Tensor | None]]
 
-STEP = 0.1  # of differences, in sigma
+EXTRA = 0.5  # noise added to noisy images to be pairs, in sigma
+BELOW = 1.0  # how far below zero the estimated risk of a fit may go, in sigma^2 a number
 RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fall for ever
 TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
 
@@ -45,16 +51,18 @@ def grown(patches: Patches, side: int) -> Draw:
     larger = replace(patches, size=side)
     share = (patches.size / side) ** 2
 
-    def draw(n: int, generator: Generator | None = None) -> Tensor:
-        return larger.draw(max(1, round(n * share)), generator)
+    def draw(n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor | None]:
+        return larger.draw_with_levels(max(1, round(n * share)), generator)
 
     return draw
 
 
-def arguments(objective: Objective, model: Any) -> tuple[str, ...]:
-    """Names of what the loss needs for this model."""
-    lacks = {"probes": not hasattr(model, "divergence"), "step": getattr(model, "kinked", False)}
-    return (*objective.needs, *(name for name in objective.options if lacks[name]))
+def arguments(objective: Objective, model: Any, noisy: bool = False) -> tuple[str, ...]:
+    """Names of what the loss needs for this model, and for data that are clean or noisy."""
+    lacks = {"probes": not hasattr(model, "divergence"), "step": getattr(model, "kinked", False), "level": noisy}
+    needs = (*objective.needs, *(name for name in objective.options if lacks[name]))
+    # On clean data the implicit objective is that of their own density, of no level; noisy data have one.
+    return (*needs, "sigma") if noisy and "sigma" not in needs and hasattr(model, "levels") else needs
 
 
 @dataclass(frozen=True)
@@ -104,8 +112,8 @@ def paired_noise(like: Tensor, generator: Generator | None) -> Tensor:
 def among(patches: Tensor) -> Draw:
     """Draws n of the patches given, each as likely as any, with shape (n, d)."""
 
-    def draw(n: int, generator: Generator | None = None) -> Tensor:
-        return patches[torch.randint(len(patches), (n,), generator=generator, device=patches.device)]
+    def draw(n: int, generator: Generator | None = None) -> tuple[Tensor, None]:
+        return patches[torch.randint(len(patches), (n,), generator=generator, device=patches.device)], None
 
     return draw
 
@@ -117,10 +125,12 @@ class Examples:
     Attributes:
         objective: A row of OBJECTIVES.
         needs: Names of the loss's further arguments.
-        clean: Draws n clean patches, (n, d), with the generator given; of q_sigma's own, if there is one. Where there
-            are several, they follow each other in equal parts of a fit.
+        data: Draws n patches, (n, d), with the generator given; of q_sigma's own, if there is one. Where there are
+            several, they follow each other in equal parts of a fit.
         centre: Takes out the means that the model does not see; the identity for other models.
         levels: The lowest and the highest level of the noise, white being 1.
+        noisy: Whether the data are noisy themselves.
+        extra_noise: Level of the noise added to noisy data to be pairs, white being 1; None for a share of theirs.
         strength: lambda of `ism-reg`.
         probes: Directions an example, k.
         density: What `esm` draws from, or None.
@@ -133,9 +143,11 @@ class Examples:
 
     objective: Objective
     needs: tuple[str, ...]
-    clean: tuple[Draw, ...]
+    data: tuple[Draw, ...]
     centre: Callable[[Tensor], Tensor]
     levels: tuple[float, float]
+    noisy: bool = False
+    extra_noise: float | None = None
     strength: float = 0.0
     probes: int = 1
     density: Density | None = None
@@ -158,23 +170,26 @@ class Examples:
         centre = getattr(model, "centre", lambda x: x)
         wants_target = "target_score" in objective.needs
         density = parzen = None
-        clean = (patches.draw, *(grown(patches, side) for side in settings.growth))
+        data: tuple[Draw, ...] = (patches.draw_with_levels, *(grown(patches, side) for side in settings.growth))
         sigma = settings.levels[1]
         if wants_target and objective.samples == "data":
             x = centre(patches.draw(TARGET_EXAMPLES, generator))
             density = known_density(x, settings, sigma, generator)
         if wants_target and objective.samples == "parzen":
             parzen = Parzen(centre(patches.draw(settings.parzen_patches, generator)), sigma)
-            clean = (among(parzen.patches),)
-        rounded = objective.samples == "data" and density is None and not patches.flat.is_floating_point()
+            data = (among(parzen.patches),)
+        implicit = objective.samples == "data" and density is None and not settings.noisy
+        rounded = implicit and not patches.flat.is_floating_point()
         rounding = 1 / patches.white if rounded else 0.0
         channels = None if MODELS[settings.model].of_patches else patches.channels
         return cls(
             objective,
-            arguments(objective, model),
-            clean,
+            arguments(objective, model, settings.noisy),
+            data,
             centre,
             settings.levels,
+            settings.noisy,
+            settings.extra_noise / 255 if settings.extra_noise else None,
             settings.strength,
             settings.probes,
             density,
@@ -193,11 +208,13 @@ class Examples:
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0) -> Batch:
         """n examples, or fewer if they have grown; `progress` is the part of the fit that is done, from 0 to 1."""
         if self.density is None:
-            stage = min(int(progress * len(self.clean)), len(self.clean) - 1)
-            clean = self.clean[stage](n, generator)
+            stage = min(int(progress * len(self.data)), len(self.data) - 1)
+            data, levels = self.data[stage](n, generator)
+            if levels is not None:
+                return self.of_noisy(data, levels, generator)
             if self.recoloured:
-                clean = recoloured(clean, self.recoloured, generator)
-            return self.around(clean, generator)
+                data = recoloured(data, self.recoloured, generator)
+            return self.around(data, generator)
         x = self.centre(self.density.sample(n, generator))
         needs = {"target_score": self._shaped(self.density.score(x))}
         return Batch(self._shaped(x), needs, self.objective.scale(self.sigma, x.shape[1]))
@@ -218,11 +235,16 @@ class Examples:
 
     @property
     def implicit(self) -> bool:
-        """Whether J is taken at the data themselves, which an implicit objective can fit too well."""
-        return self.objective.samples == "data" and self.density is None
+        """Whether J is taken at clean data themselves, which an implicit objective can fit too well."""
+        return self.objective.samples == "data" and self.density is None and not self.noisy
 
-    def refuse_degenerate(self, mean: float, model: Any) -> None:
-        """Stop a fit that learns nothing any more; `mean` is J over some recent batches.
+    def refuse_degenerate(self, mean: float, weighted: float, model: Any) -> None:
+        """Stop a fit that learns nothing any more.
+
+        Args:
+            mean: J over some recent batches.
+            weighted: The same, each example's J multiplied by its scale.
+            model: The model that is fitted.
 
         Raises:
             DivergedError: J is not finite.
@@ -230,6 +252,12 @@ class Examples:
         """
         if not math.isfinite(mean):
             raise DivergedError("the fit diverged: its objective is no longer a number", "try a lower --lr")
+        if self.noisy and self.objective.samples != "pairs" and weighted < -1 - BELOW:
+            raise DivergedError(
+                f"the fit diverged: the estimate of the divergence ran away, and with it that of the risk, now "
+                f"{1 + weighted:.3g} sigma^2 a pixel, which can be no less than 0",
+                "give --sigma if the level found is too high, or a lower --lr",
+            )
         if not self.implicit:
             return
         floor = getattr(model, "implicit_floor", -RUNAWAY / self.sigma**2)
@@ -246,6 +274,8 @@ class Examples:
             clean = self.centre(clean)
         x, white = clean, None
         sigma = self._draw_levels(len(clean), clean, generator)
+        if "step" in self.needs and self.objective.normal:
+            sigma = sigma / (1 + self.objective.step**2) ** 0.5
         if self.objective.samples != "data":
             noise = paired_noise(clean, generator)
             x = torch.addcmul(clean, noise, sigma[:, None]) if isinstance(sigma, Tensor) else clean + sigma * noise
@@ -255,15 +285,39 @@ class Examples:
         if self.clipped:
             white = (torch.rand(len(x), generator=generator, device=x.device) < self.clipped).to(x.dtype)
             x = torch.where(white[:, None] > 0, x.clamp(0, 1), x)
-        scale = self.objective.scale(sigma, clean.shape[1])
-        if isinstance(scale, Tensor):
-            scale = scale * (sigma / self.sigma)
-        offered = {"clean": self._shaped(clean), "sigma": sigma, "step": STEP * sigma, "strength": self.strength}
-        needs = {name: offered[name] for name in self.needs if name in offered}
-        if "probes" in self.needs:
-            needs["probes"] = probes(self._shaped(x), self.probes, generator)
+        needs = self._needs(x, clean, sigma, generator)
         source = self.density or self.parzen
         if source is not None:
             x = self.centre(x)
             needs["target_score"] = self._shaped(source.score(x))
-        return Batch(self._shaped(x), needs, scale, white)
+        return Batch(self._shaped(x), needs, self._scale(sigma, clean.shape[1]), white)
+
+    def of_noisy(self, noisy: Tensor, levels: Tensor, generator: Generator | None = None) -> Batch:
+        """The examples that belong to given noisy patches, (n, d), at their levels, (n,)."""
+        low, high = self.levels
+        sigma = high if low == high else levels
+        if self.objective.samples != "pairs":
+            return Batch(
+                self._shaped(noisy), self._needs(noisy, noisy, sigma, generator), self._scale(sigma, noisy[0].numel())
+            )
+        e = self.extra_noise or EXTRA * sigma
+        noise = paired_noise(noisy, generator)
+        x = torch.addcmul(noisy, noise, e[:, None]) if isinstance(e, Tensor) else noisy + e * noise
+        level = (sigma**2 + e**2) ** 0.5
+        needs = self._needs(x, noisy, e, generator) | {"level": level}
+        return Batch(self._shaped(x), needs, self._scale(level, noisy.shape[1]))
+
+    def _needs(self, x: Tensor, clean: Tensor, sigma: float | Tensor, generator: Generator | None) -> dict[str, Any]:
+        """The loss's arguments for flat examples x, (n, d), but for the target score."""
+        step = self.objective.step * sigma
+        offered = {"clean": self._shaped(clean), "sigma": sigma, "step": step, "strength": self.strength}
+        needs = {name: offered[name] for name in self.needs if name in offered}
+        if "probes" in self.needs:
+            draw = normal_probes if "step" in self.needs and self.objective.normal else probes
+            needs["probes"] = draw(self._shaped(x), self.probes, generator)
+        return needs
+
+    def _scale(self, sigma: float | Tensor, dim: int) -> float | Tensor:
+        """What J is multiplied by; over many levels, so that none drowns the others."""
+        scale = self.objective.scale(sigma, dim)
+        return scale * (sigma / self.sigma) if isinstance(scale, Tensor) else scale

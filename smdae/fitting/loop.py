@@ -68,17 +68,18 @@ def clip_gradients(parameters: list[Tensor], largest: float) -> None:
 
 
 def step(state: State, batch: Batch, examples: Examples, lr: float) -> Tensor:
-    """One step on one batch; returns J, averaged over the batch, a tensor with shape ()."""
+    """One step on one batch; returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,)."""
     settings, record = state.settings, state.record
     for group in state.optimiser.param_groups:
         group["lr"] = lr
-    # Derivatives and differences of psi in x need all the digits there are.
-    precise = bool({"probes", "step"} & batch.needs.keys())
+    # Derivatives of psi in x need all the digits there are; differences with a step that is a share of sigma do not.
+    precise = "probes" in batch.needs and "step" not in batch.needs
     with products_in("float32" if precise else settings.precision, batch.x.device):
         losses = batch.losses(examples.objective, state.model)
     for parameter in state.parameters:
         parameter.grad = None
-    (losses * batch.scale).mean().backward()
+    weighted = (losses * batch.scale).mean()
+    weighted.backward()
     clip_gradients(state.parameters, settings.clip)
     state.optimiser.step()
     # Young averages forget fast, so that the start does not linger in them.
@@ -86,7 +87,7 @@ def step(state: State, batch: Batch, examples: Examples, lr: float) -> Tensor:
     with torch.no_grad():
         torch._foreach_lerp_(state.averages, state.parameters, 1 - decay)
     record["step"] += 1
-    return losses.detach().mean()
+    return torch.stack([losses.detach().mean(), weighted.detach()])
 
 
 def run(state: State, examples: Examples, validate: Callable[[torch.nn.Module], Validation]) -> Iterator[Report]:
@@ -144,8 +145,8 @@ def run(state: State, examples: Examples, validate: Callable[[torch.nn.Module], 
                 validation = validate(state.average)
                 _remember(state, validation)
         if validation or now - reported > REPORT_SECONDS:
-            mean = torch.stack(recent).mean().item()
-            examples.refuse_degenerate(mean, state.model)
+            mean, weighted = torch.stack(recent).mean(0).tolist()
+            examples.refuse_degenerate(mean, weighted, state.model)
             rate = drawn / (now - reported)
             yield Report(record["step"], record["steps"], record["seconds"], rate, lr, mean, validation)
             recent, drawn, reported = [], 0, time.perf_counter()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["Patches", "split"]
+__all__ = ["Part", "Patches", "split"]
 
 # With rows in either order these make up the symmetries of the square.
 TURNS = (None, lambda p: p.flip(3), lambda p: p.mT, lambda p: p.flip(3).mT)
@@ -32,6 +32,7 @@ class Patches:
         size: Side of a patch, P, at most every H_i and W_i.
         white: The value of white in `flat`; patches are drawn on a scale where it is 1.
         symmetries: Whether patches are flipped and turned.
+        levels: The noise that each image has, white being 1, with shape (n,); None for clean images.
     """
 
     flat: Tensor
@@ -41,9 +42,17 @@ class Patches:
     size: int
     white: float = 1.0
     symmetries: bool = True
+    levels: Tensor | None = None
 
     @classmethod
-    def pack(cls, images: Sequence[np.ndarray], size: int, white: float, symmetries: bool = True) -> Self:
+    def pack(
+        cls,
+        images: Sequence[np.ndarray],
+        size: int,
+        white: float,
+        symmetries: bool = True,
+        levels: Sequence[float] | None = None,
+    ) -> Self:
         """Pack images of one dtype, each with shape (H, W) or (H, W, C), both sides at least `size`.
 
         8-bit images stay as they are, all others become float32.
@@ -58,6 +67,7 @@ class Patches:
             size,
             white,
             symmetries,
+            None if levels is None else torch.tensor(levels, dtype=torch.float32),
         )
 
     def __len__(self) -> int:
@@ -71,7 +81,8 @@ class Patches:
     def to(self, device: torch.device | str) -> Self:
         """The same images on another device."""
         flat, heights, widths = (t.to(device) for t in (self.flat, self.heights, self.widths))
-        return replace(self, flat=flat, heights=heights, widths=widths)
+        levels = None if self.levels is None else self.levels.to(device)
+        return replace(self, flat=flat, heights=heights, widths=widths, levels=levels)
 
     @cached_property
     def _offsets(self) -> Tensor:
@@ -100,12 +111,15 @@ class Patches:
         """How many different patches there are, flips and turns not counted."""
         return int(self._places[-1])
 
+    def _image_of(self, place: Tensor) -> Tensor:
+        return torch.searchsorted(self._places, place, right=True)
+
     def at(self, place: Tensor, upside_down: Tensor | None = None) -> Tensor:
         """The patches at the given places, 0 to places - 1, with shape (B, C, P, P), as stored.
 
         Those for which `upside_down`, with shape (B,), is true have their rows in reverse.
         """
-        image = torch.searchsorted(self._places, place, right=True)  # (B,)
+        image = self._image_of(place)  # (B,)
         height, width = self.heights[image], self.widths[image]
         across = width - self.size + 1
         place = place - (self._places[image] - (height - self.size + 1) * across)
@@ -124,6 +138,10 @@ class Patches:
 
         Every place of every image is equally likely; the eight symmetries take turns through the batch.
         """
+        return self.draw_with_levels(n, generator)[0]
+
+    def draw_with_levels(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor | None]:
+        """Patches as `draw` has them, and the level of the noise in each, with shape (n,); None in clean images."""
         device = self.flat.device
         place = torch.randint(self.places, (n,), generator=generator, device=device)
         if not self.symmetries:
@@ -131,7 +149,8 @@ class Patches:
         else:
             parts = self.at(place, torch.arange(n, device=device) % 2 == 1).split(-(-n // 4))
             patch = torch.cat([part if turn is None else turn(part) for part, turn in zip(parts, TURNS, strict=False)])
-        return patch.reshape(n, self.dim) / self.white
+        level = None if self.levels is None else self.levels[self._image_of(place)]
+        return patch.reshape(n, self.dim) / self.white, level
 
     def image(self, i: int) -> Tensor:
         """The i-th image on a scale where white is 1, with shape (C, H, W), float32."""
@@ -141,9 +160,17 @@ class Patches:
         return pixels.reshape(self.channels, height, width).to(torch.float32) / self.white
 
 
+@dataclass(frozen=True)
+class Part:
+    """Images and, if they are noisy, the levels of their noise."""
+
+    images: list[np.ndarray]
+    levels: list[float] | None
+
+
 def split(
-    images: Sequence[np.ndarray], size: int, share: float, seed: int
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    images: Sequence[np.ndarray], size: int, share: float, seed: int, levels: Sequence[float] | None = None
+) -> tuple[Part, Part]:
     """Images to fit on and images held out.
 
     Whole images are held out, as patches of one image are alike; of a single image, a strip at its end.
@@ -153,17 +180,21 @@ def split(
         size: Side of a patch.
         share: The part to hold out, between 0 and 1; at least one image, never all, and nothing of a small single one.
         seed: Chooses the images.
+        levels: Those of the images' noise, if they are noisy.
     """
+
+    def part(chosen: Sequence[int]) -> Part:
+        return Part([images[i] for i in chosen], None if levels is None else [levels[i] for i in chosen])
+
     if len(images) > 1:
-        order = np.random.default_rng(seed).permutation(len(images))
+        order = np.random.default_rng(seed).permutation(len(images)).tolist()
         count = min(max(1, round(share * len(images))), len(images) - 1)
-        held = set(order[:count].tolist())
-        return [im for i, im in enumerate(images) if i not in held], [images[i] for i in sorted(held)]
-    image = images[0]
+        return part(sorted(order[count:])), part(sorted(order[:count]))
+    image, whole = images[0], part([0])
     axis = int(np.argmax(image.shape[:2]))
     side = image.shape[axis]
     cut = side - max(size, round(share * side))
     if cut < size:
-        return [image], []
+        return whole, part([])
     first, last = np.split(image, [cut], axis=axis)
-    return [first], [last]
+    return replace(whole, images=[first]), replace(whole, images=[last])

@@ -12,11 +12,12 @@ from torch import Generator
 from smdae.errors import InputError, ModelError
 from smdae.fitting import loop
 from smdae.fitting.examples import Examples
+from smdae.fitting.noisy import noise_of
 from smdae.fitting.patches import Patches, split
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import Settings, check
 from smdae.fitting.state import State
-from smdae.fitting.validation import BATCH, Crops, Validation, by_denoising, by_objective
+from smdae.fitting.validation import BATCH, Crops, NoisyCrops, Validation, by_denoising, by_objective
 from smdae.models import MODELS, Patchwise
 from smdae.models.wiener import Wiener, without_means
 from smdae.objectives import OBJECTIVES
@@ -37,8 +38,9 @@ class Prepared:
         validate: Measures a model on held-out images.
         patches: The images fitted on.
         held_out: The images held out; empty if there is but one small image.
-        crops: Clean and noisy crops of the held-out images.
+        crops: Clean and noisy crops of the held-out images, or noisy ones alone.
         notes: What the user should know about this fit.
+        warnings: What may be wrong with it.
     """
 
     state: State
@@ -46,8 +48,9 @@ class Prepared:
     validate: Callable[[Any], Validation]
     patches: Patches
     held_out: Patches
-    crops: Crops
+    crops: Crops | NoisyCrops
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def run(self) -> Any:
         """The fit's reports, see `loop.run`."""
@@ -63,8 +66,10 @@ class Prepared:
         state.average.load_state_dict(state.best)
         return self.lift(state.average).eval()
 
-    def wiener(self) -> Patchwise:
-        """The linear filter of the images fitted on, for images."""
+    def wiener(self) -> Patchwise | None:
+        """The linear filter of the images fitted on, for images; None where they are not clean."""
+        if self.state.settings.noisy:
+            return None
         generator = Generator(self.patches.flat.device).manual_seed(self.state.settings.seed)
         patches = replace(self.patches, size=min(WIENER_SIZE, self.patches.size))
         centre = partial(without_means, groups=patches.channels)
@@ -77,27 +82,41 @@ def lift(model: Any, patches: Patches, settings: Settings) -> Any:
     return Patchwise(model, patches.channels, patches.size) if MODELS[settings.model].of_patches else model
 
 
-def take_over(model: Any, init: str) -> None:
-    """Give a model the weights of another of its kind and size, a file or the name of a bundled one.
+def started_from(init: str, channels: int, settings: Settings) -> Any:
+    """The model to fit, with the shape and the weights of another, a file or the name of a bundled one.
 
     Raises:
-        ModelError: The other is missing, broken, or of another kind or size.
+        ModelError: The other is missing, broken, or of another kind.
     """
     from smdae.files.model_file import load
 
-    other = load(init)
-    other = getattr(other, "patch", other)
-    weights = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    if {name: tuple(tensor.shape) for name, tensor in other.state_dict().items()} != weights:
+    image_model = load(init)
+    model = image_model.patch if isinstance(image_model, Patchwise) else image_model
+    family = MODELS[settings.model]
+    kind: Any = family.fits
+    own = {"channels": channels} | ({"size": settings.patch_size} if family.of_patches else {})
+    theirs = {name: image_model.settings().get(name) for name in own}
+    if not isinstance(model, kind) or theirs != own:
+        shape = ", ".join(f"{name} {value}" for name, value in theirs.items())
         raise ModelError(
-            f"cannot start from '{init}': it has weights of other shapes than the model to be fitted",
-            "fit with the model, size, channels and patch size that it has",
+            f"cannot start from '{init}', a '{image_model.card.get('model')}' of {shape}: to be fitted is a "
+            f"'{settings.model}' of {', '.join(f'{name} {value}' for name, value in own.items())}",
+            "fit with the model, channels and patch size that it has",
         )
-    model.load_state_dict(other.state_dict())
+    if settings.clipped and not model.clips:
+        raise ModelError(f"cannot start from '{init}': it was fitted without clipped pictures", "leave clipped out")
+    levels = {"levels": settings.levels} if hasattr(model, "levels") else {"level": settings.levels[1]}
+    started = kind(**(model.settings() | levels))
+    started.load_state_dict(model.state_dict())
+    return started
 
 
 def prepare(
-    images: Sequence[np.ndarray], white: float, settings: Settings, device: torch.device | str = "cpu"
+    images: Sequence[np.ndarray],
+    white: float,
+    settings: Settings,
+    device: torch.device | str = "cpu",
+    watch: Callable[[int, int], None] = lambda done, of: None,
 ) -> Prepared:
     """Make a fit ready.
 
@@ -106,42 +125,52 @@ def prepare(
         white: The value of white in them.
         settings: What to fit and how.
         device: Where to compute.
+        watch: Told of how many noisy images the noise is estimated, and of how many it has to be.
 
     Raises:
-        InputError: There is no image.
-        ModelError: The model to start from is missing, broken, or of another kind or size.
+        InputError: There is no image, or no noise in what should be noisy.
+        ModelError: The model to start from is missing, broken, or of another kind.
     """
     if not images:
         raise InputError("there are no images to fit on")
+    notes: list[str] = []
+    warnings: tuple[str, ...] = ()
     size = settings.patch_size
-    first, rest = split(images, size, settings.hold_out, settings.seed)
-    patches = Patches.pack(first, size, white).to(device)
-    held_out = Patches.pack(rest or first, size, white).to(device)
+    levels: list[float] | None = None
+    if settings.noisy:
+        noise = noise_of(images, white, settings, watch)
+        notes.append(f"noise of sigma {noise.text}" + (", estimated" if settings.sigma == "auto" else ""))
+        settings, warnings = noise.settled(settings), noise.warnings
+        images, levels = noise.among(images)
+    fitted, held = split(images, size, settings.hold_out, settings.seed, levels)
+    patches = Patches.pack(fitted.images, size, white, levels=fitted.levels).to(device)
+    held_out = Patches.pack(held.images, size, white, levels=held.levels).to(device) if held.images else patches
     generator = Generator(device).manual_seed(settings.seed)
     objective = OBJECTIVES[settings.objective]
     family = MODELS[settings.model]
 
     seen = patches.draw(INITIAL_EXAMPLES if family.of_patches else 1, generator)
-    model = family.start(seen, patches.channels, settings, generator)
     if settings.init:
-        take_over(model, settings.init)
+        model = started_from(settings.init, patches.channels, settings).to(device)
+    else:
+        model = family.start(seen, patches.channels, settings, generator)
     examples = Examples.of(patches, objective, model, settings, generator)
     # The same noise on the held-out images whatever the objective has drawn before.
-    crops = Crops.of(held_out, settings.judged_levels, Generator(device).manual_seed(settings.seed + 1))
+    judges = Generator(device).manual_seed(settings.seed + 1)
+    crops: Crops | NoisyCrops
+    crops = NoisyCrops.of(held_out, judges) if settings.noisy else Crops.of(held_out, settings.judged_levels, judges)
     state = State.start(model, settings, generator)
 
-    notes = []
-    if not rest:
+    if not held.images:
         notes.append("one small image: nothing is held out, the figures are on what was fitted")
     if examples.implicit:
-        held = examples.around(held_out.draw(BATCH, generator), generator)
-        validate = by_objective(examples, held)
+        validate = by_objective(examples, examples.around(held_out.draw(BATCH, generator), generator))
         notes.append("clean data hold no noise to remove: the model is a score of the clean density")
     else:
         validate = by_denoising(crops, partial(lift, patches=patches, settings=settings))
     if examples.rounding:
         notes.append(f"8-bit data are dequantised: uniform noise of one {round(white)}th of white")
-    return Prepared(state, examples, validate, patches, held_out, crops, tuple(notes))
+    return Prepared(state, examples, validate, patches, held_out, crops, tuple(notes), warnings)
 
 
 def fit(

@@ -19,7 +19,7 @@ from pydantic import (
 
 from smdae.errors import UsageError
 
-__all__ = ["SettingError", "Settings", "check"]
+__all__ = ["SettingError", "Settings", "check", "defaults"]
 
 Level = Annotated[float, Field(ge=1e-3, le=1e5)]  # beyond, squares leave the range of numbers
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -32,7 +32,9 @@ class Settings(BaseModel):
 
     objective: str = "dsm"  # a name of OBJECTIVES
     model: str = "energy"  # a name of MODELS
-    sigma: Level | tuple[Level, Level] = 25.0  # level of the noise, or the lowest and the highest of many
+    sigma: Level | tuple[Level, Level] | Literal["auto"] = 25.0  # level of the noise, or the lowest and the highest
+    noisy: bool = False  # the images are noisy themselves, at sigma; auto: as estimated of each
+    extra_noise: Level | None = None  # that `dsm` adds to noisy images; None: a share of sigma
     clipped: float = Field(0.0, ge=0, le=1)  # part of the examples whose noise black and white cut off; networks only
     patch_size: int = Field(12, ge=2, le=256)  # side of a patch, P
     growth: tuple[Annotated[int, Field(ge=2, le=1024)], ...] = ()  # sides after it, each for an equal part of the fit
@@ -84,15 +86,26 @@ class Settings(BaseModel):
         from smdae.models import MODELS
         from smdae.objectives import OBJECTIVES
 
-        low, high = self.levels
-        if low > high:
-            raise ValueError(f"sigma: the lowest level comes first, not {self.sigma}")
-        if low < high:
-            if MODELS[self.model].of_patches:
-                raise ValueError(f"the model '{self.model}' is fitted at one sigma, not from {low} to {high}")
-            row = OBJECTIVES[self.objective]
-            if row.samples == "data" or "target_score" in row.needs:
+        row = OBJECTIVES[self.objective]
+        if isinstance(self.sigma, tuple):
+            low, high = self.sigma
+            if low > high:
+                raise ValueError(f"sigma: the lowest level comes first, not {self.sigma}")
+            if self.noisy:
+                raise ValueError("noisy images have one level of noise each: sigma is that level, or auto")
+            if low < high and MODELS[self.model].of_patches:
+                raise ValueError(f"the model '{self.model}' is fitted at one sigma, not from {low:g} to {high:g}")
+            if low < high and (row.samples == "data" or "target_score" in row.needs):
                 raise ValueError(f"the objective '{self.objective}' is taken at one sigma, not at many")
+        if self.sigma == "auto" and not self.noisy:
+            raise ValueError("sigma auto is the level of noisy images; add noisy, or name a level")
+        if self.noisy and not row.on_noisy:
+            able = ", ".join(name for name, other in OBJECTIVES.items() if other.on_noisy)
+            raise ValueError(f"the objective '{self.objective}' wants clean images; noisy ones will do for {able}")
+        if self.noisy and (self.clipped or self.recoloured):
+            raise ValueError("clipped and recoloured change clean images, and noisy ones are as they are")
+        if self.extra_noise and not (self.noisy and row.samples == "pairs"):
+            raise ValueError("extra-noise is what the objective dsm adds to noisy images; add noisy, with dsm")
         if self.recoloured and not self.color:
             raise ValueError("recoloured is for colours; add color")
         lacking = [name for name in OBJECTIVES[self.objective].requires if not hasattr(MODELS[self.model].fits, name)]
@@ -107,6 +120,8 @@ class Settings(BaseModel):
     @property
     def levels(self) -> tuple[float, float]:
         """The lowest and the highest level, white being 1."""
+        if self.sigma == "auto":
+            raise ValueError("the level of the noise is yet to be estimated")
         low, high = self.sigma if isinstance(self.sigma, tuple) else (self.sigma, self.sigma)
         return low / 255, high / 255
 
@@ -129,6 +144,7 @@ class Settings(BaseModel):
 USUAL_LEVELS = (15, 25, 50)
 DEFAULT_STEPS = 15_000
 DEFAULT_SECONDS = 110.0
+NOISY = {"objective": "ism", "sigma": "auto"}
 
 
 class SettingError(UsageError):
@@ -139,18 +155,24 @@ class SettingError(UsageError):
         self.setting = setting
 
 
+def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Defaults other than those of `Settings` that go with the values given, and what they are defaults of."""
+    from smdae.models import MODELS
+
+    name = values.get("model", "energy")
+    family = MODELS.get(name) if isinstance(name, str) else None
+    ours = {} if family is None else {key: (value, str(name)) for key, value in family.defaults.items()}
+    return ours | {key: (value, "noisy") for key, value in (NOISY if values.get("noisy") is True else {}).items()}
+
+
 def check(values: dict[str, Any]) -> Settings:
     """Settings from plain values.
 
     Raises:
         SettingError: A name is unknown or a value out of range; the message names it.
     """
-    from smdae.models import MODELS
-
-    name = values.get("model", "energy")
-    family = MODELS.get(name) if isinstance(name, str) else None
     try:
-        return Settings(**{**(family.defaults if family else {}), **values})
+        return Settings(**{name: value for name, (value, _) in defaults(values).items()} | values)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else None

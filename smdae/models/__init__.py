@@ -27,8 +27,8 @@ class Family:
     Attributes:
         fits: The class of what is fitted.
         build: Makes the image model from the numbers that its file holds.
-        start: Makes the model to be fitted, as start(clean, channels, settings, generator), clean being flat patches
-            with white 1 and shape (n, d).
+        start: Makes the model to be fitted, as start(seen, channels, settings, generator), seen being flat patches
+            with white 1 and shape (n, d), clean or noisy as the settings say.
         of_patches: Whether what is fitted is a model of flat patches, which `Patchwise` lifts to images.
         defaults: Settings whose default is another than in `Settings`.
     """
@@ -47,18 +47,19 @@ def _energy(channels: int, size: int, **settings: Any) -> Patchwise:
     return Patchwise(model, channels, size)
 
 
-def _start_energy(clean: Tensor, channels: int, settings: Any, generator: Generator) -> EnergyModel:
+def _start_energy(seen: Tensor, channels: int, settings: Any, generator: Generator) -> EnergyModel:
     sigma = settings.levels[1]
-    model = EnergyModel(clean.shape[1], settings.hidden, sigma=1.0, level=sigma, free_means=channels).to(clean.device)
-    noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-    model.initialise(clean, clean + sigma * noise, generator)
+    model = EnergyModel(seen.shape[1], settings.hidden, sigma=1.0, level=sigma, free_means=channels).to(seen.device)
+    if not settings.noisy:
+        seen = seen + sigma * torch.randn(seen.shape, generator=generator, device=seen.device)
+    model.initialise(seen, generator)
     return model
 
 
-def _start_unet(clean: Tensor, channels: int, settings: Any, generator: Generator) -> UNet:
+def _start_unet(seen: Tensor, channels: int, settings: Any, generator: Generator) -> UNet:
     shape = vars(SIZES[settings.size])
     kind = {"levels": settings.levels, "activation": settings.activation, "clips": settings.clipped > 0}
-    model = UNet(channels, **shape, **kind).to(clean.device)
+    model = UNet(channels, **shape, **kind).to(seen.device)
     model.initialise(generator)
     return model
 

@@ -164,28 +164,27 @@ class EnergyModel(nn.Module):
         return spread * (self.sigma**2 / (gain * gain))
 
     @torch.no_grad()
-    def initialise(self, clean: Tensor, noisy: Tensor, generator: Generator | None = None) -> None:
+    def initialise(self, noisy: Tensor, generator: Generator | None = None) -> None:
         """Set W, b and c from examples, as the head of this file explains.
 
         Args:
-            clean: Clean examples, with shape (n, d), n >= 2.
-            noisy: The same with noise at the model's level, with shape (n, d).
+            noisy: Examples with noise at the model's level, with shape (n, d), n >= 2.
             generator: Source of the random directions.
         """
-        gain = self._gain(None)
-        x, y = self.centre(clean * gain), self.centre(noisy * gain)
-        centred = x - x.mean(0)
-        variance, axes = torch.linalg.eigh((centred.T @ centred / len(x)).double())
-        variance = variance.clamp(min=0)
-        keep = (variance / (variance + self.sigma**2)).to(x.dtype)  # (d,), the linear filter's gains
-        draw: dict[str, Any] = {"generator": generator, "dtype": x.dtype, "device": x.device}
-        W = (torch.randn(self.hidden, self.dim, **draw) * keep) @ axes.to(x.dtype).T
+        y = self.centre(noisy * self._gain(None))
+        centred = y - y.mean(0)
+        variance, axes = torch.linalg.eigh((centred.T @ centred / len(y)).double())
+        # No more than noise alone comes to in so many examples (Marchenko and Pastur 1967) is nothing to keep.
+        told = variance > self.sigma**2 * (1 + math.sqrt(self.dim / len(y))) ** 2
+        keep = torch.where(told, 1 - self.sigma**2 / variance, 0.0).to(y.dtype)  # (d,), the linear filter's gains
+        draw: dict[str, Any] = {"generator": generator, "dtype": y.dtype, "device": y.device}
+        W = (torch.randn(self.hidden, self.dim, **draw) * keep) @ axes.to(y.dtype).T
         W = self.centre(W * self._windows(draw))
         self.W.copy_(self.sigma * W / W.norm(dim=1, keepdim=True).clamp(min=1e-12))
         seen = y[:MOST_SEEN]
         self.b.copy_(-(seen @ self.W.T).kthvalue(math.ceil((1 - ON) * len(seen)), dim=0).values)
         codes = torch.sigmoid(torch.addmm(self.b, seen, self.W.T))
-        self.c.copy_((x[:MOST_SEEN] - codes @ self.W).mean(0))
+        self.c.copy_((seen - codes @ self.W).mean(0))
 
     def _windows(self, draw: dict[str, Any]) -> Tensor:
         """A Gaussian window at a random place and of a random size for each unit, with shape (hidden, d).

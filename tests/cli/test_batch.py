@@ -16,7 +16,7 @@ from PIL import Image
 from smdae.cli.app import main
 from smdae.files.images import encode, read
 from smdae.files.picture import Picture
-from tests.tiny import ENVIRONMENT, colour, complaint, encoded, everything_below, gray, model_bytes
+from tests.tiny import ENVIRONMENT, colour, complaint, encoded, everything_below, gray, model_bytes, unjudged
 
 
 @pytest.fixture(autouse=True)
@@ -251,12 +251,12 @@ POLLUTER = """
 import os, sys
 from importlib import import_module
 d = import_module("smdae.denoising.denoise")
-plain = d.denoise
+plain = d.carried_out
 def loud(*a, **k):
     print("printed by a library")
     os.write(1, b"written past Python\\n")
     return plain(*a, **k)
-d.denoise = loud
+d.carried_out = loud
 from smdae.cli.app import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -283,5 +283,5 @@ def test_a_guarded_stdout_that_is_closed_ends_it_quietly(here):
     call += "; echo ${PIPESTATUS[0]}"
     done = subprocess.run(["bash", "-c", call], capture_output=True, env=ENVIRONMENT, timeout=120, text=True)
     assert done.stdout.split() in (["10", "141"], ["10", "0"])  # a small picture may fit into the pipe
-    assert done.stderr == ""
+    assert unjudged(done.stderr) == ""
     assert os.path.exists("in/a.png")

@@ -162,7 +162,7 @@ def test_the_help_tells_the_true_names_and_defaults(capsys):
     told = {name.removeprefix("--"): match[1] for name, match in found.items() if match}
     defaults = {name.replace("_", "-"): field.default for name, field in Settings.model_fields.items()}
     shared = told.keys() & defaults.keys() - {"max-steps"}
-    names = {"objective", "model", "sigma", "patch-size", "size", "hidden", "target", "batch", "lr", "seed"}
+    names = {"objective", "model", "sigma", "patch-size", "size", "hidden", "target", "batch", "lr", "seed", "probes"}
     assert shared == names
     assert {name: told[name].split(",")[0] for name in shared} == {
         n: str(defaults[n]).removesuffix(".0") for n in shared

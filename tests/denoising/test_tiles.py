@@ -53,7 +53,7 @@ def test_a_network_gives_the_same_by_tiles_as_whole(shape, ensemble):
 @pytest.mark.parametrize("stride", [1, 3])
 def test_a_patch_model_gives_the_same_by_tiles_as_whole(stride):
     patch = EnergyModel(25, 6, sigma=1.0, level=LEVEL, free_means=1)
-    patch.initialise(torch.rand(100, 25), torch.rand(100, 25), Generator().manual_seed(0))
+    patch.initialise(torch.rand(100, 25), Generator().manual_seed(0))
     model = Patchwise(patch, 1, 5, stride)
     y = noisy(131, 150)
     whole = denoise(y, model, tile=10_000)

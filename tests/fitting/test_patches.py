@@ -135,10 +135,14 @@ def test_an_image_comes_back_whole(kind):
         np.testing.assert_allclose(patches.image(i), planes / 255, rtol=1e-6)
 
 
+def parts(*arguments, **options):
+    return [part.images for part in split(*arguments, **options)]
+
+
 @pytest.mark.parametrize(("count", "share", "held"), [(2, 0.05, 1), (10, 0.05, 1), (10, 0.3, 3), (3, 0.99, 2)])
 def test_whole_images_are_held_out(count, share, held):
     whole = [np.full((4 + i, 5), i, np.uint8) for i in range(count)]
-    first, rest = split(whole, P, share, seed=0)
+    first, rest = parts(whole, P, share, seed=0)
     assert len(rest) == held
     assert sorted(int(image[0, 0]) for image in first + rest) == list(range(count))
     for image in first + rest:
@@ -147,14 +151,14 @@ def test_whole_images_are_held_out(count, share, held):
 
 def test_the_seed_chooses_the_images_held_out():
     whole = [np.full((4, 4), i, np.uint8) for i in range(50)]
-    chosen = [tuple(int(image[0, 0]) for image in split(whole, P, 0.1, seed)[1]) for seed in (0, 0, 1)]
+    chosen = [tuple(int(image[0, 0]) for image in parts(whole, P, 0.1, seed)[1]) for seed in (0, 0, 1)]
     assert chosen[0] == chosen[1] != chosen[2]
 
 
 @pytest.mark.parametrize("shape", [(40, 6), (6, 40), (6, 40, 3)])
 def test_of_a_single_image_a_strip_at_its_end_is_held_out(shape):
     (image,) = images(shape, dtype=np.int32)
-    (first,), (last,) = split([image], P, 0.25, seed=0)
+    (first,), (last,) = parts([image], P, 0.25, seed=0)
     axis = int(np.argmax(shape[:2]))
     assert last.shape[axis] == 10
     np.testing.assert_array_equal(np.concatenate([first, last], axis), image)
@@ -162,12 +166,30 @@ def test_of_a_single_image_a_strip_at_its_end_is_held_out(shape):
 
 def test_nothing_is_held_out_of_a_small_single_image():
     image = np.zeros((P + 2, P + 1), np.uint8)
-    first, rest = split([image], P, 0.5, seed=0)
+    first, rest = parts([image], P, 0.5, seed=0)
     assert rest == []
     assert first[0] is image
 
 
 def test_the_strip_held_out_is_no_smaller_than_a_patch():
-    (first,), (last,) = split([np.zeros((P, 100), np.uint8)], P, 0.01, seed=0)
+    (first,), (last,) = parts([np.zeros((P, 100), np.uint8)], P, 0.01, seed=0)
     assert last.shape == (P, P)
     assert first.shape == (P, 100 - P)
+
+
+def test_levels_stay_with_their_images():
+    whole = [np.full((4, 5), i, np.uint8) for i in range(10)]
+    for part in split(whole, P, 0.3, seed=0, levels=[float(i) for i in range(10)]):
+        assert [int(image[0, 0]) for image in part.images] == part.levels
+    for part in split([np.zeros((20, 6))], P, 0.3, seed=0, levels=[0.5]):
+        assert part.levels == [0.5]
+
+
+def test_patches_come_with_the_level_of_their_image():
+    whole = [np.full((5 + i, 9 - i), i, np.float32) for i in range(4)]
+    packed = Patches.pack(whole, P, 1.0, levels=[0.0, 1.0, 2.0, 3.0])
+    patches, levels = packed.draw_with_levels(203, Generator().manual_seed(0))
+    assert torch.equal(patches[:, 0], levels)
+    assert set(levels.tolist()) == {0.0, 1.0, 2.0, 3.0}
+    assert torch.equal(patches, packed.draw(203, Generator().manual_seed(0)))
+    assert Patches.pack(whole, P, 1.0).draw_with_levels(3)[1] is None

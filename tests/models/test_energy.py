@@ -124,7 +124,7 @@ def test_start_has_no_dead_and_no_saturated_units(generator):
     model = EnergyModel(64, 128, 1.0, level=0.1, free_means=1)
     clean = patches(4000, generator)
     noisy = clean + 0.1 * torch.randn(clean.shape, generator=generator)
-    model.initialise(clean, noisy, generator)
+    model.initialise(noisy, generator)
     _, h = model._encode(noisy, model._gain(None))
     assert (h.max(0).values > 0.5).all()  # each unit answers to something
     assert (h.min(0).values < 0.5).all()  # and not to everything
@@ -138,7 +138,7 @@ def test_start_is_the_same_for_the_same_generator():
         generator = Generator().manual_seed(4)
         clean = patches(500, generator)
         model = EnergyModel(64, 32, 1.0, level=0.1, free_means=1)
-        model.initialise(clean, clean + 0.1 * torch.randn(clean.shape, generator=generator), generator)
+        model.initialise(clean + 0.1 * torch.randn(clean.shape, generator=generator), generator)
         models.append(model)
     assert torch.equal(models[0].W, models[1].W)
     assert torch.equal(models[0].b, models[1].b)

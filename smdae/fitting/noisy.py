@@ -1,0 +1,136 @@
+"""Noisy images in place of clean ones: what level of noise each has, and whether it is noise that a fit can learn from.
+
+A score is that of q_sigma only if y = x + sigma eps with the sigma that is told. It is given, or estimated of each
+image; images whose estimates differ by no more than estimates do are taken to have one level, their root mean square.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from smdae.denoising import noise_level
+from smdae.errors import InputError
+from smdae.fitting.settings import Settings
+from smdae.models import MODELS
+
+__all__ = ["Noise", "noise_of"]
+
+ALIKE = 0.1  # how far levels may be from their root mean square to count as one
+APART = 0.2  # how far the level given may be from the one estimated without a word
+LOOKED_AT = 8  # images, evenly chosen, that a given level and the whiteness of the noise are checked on
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of the images of a fit.
+
+    Attributes:
+        levels: Of each image, white being 1; 0 where there is none to see.
+        warnings: What speaks against it being white noise of that level.
+    """
+
+    levels: tuple[float, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest level."""
+        seen = [level for level in self.levels if level]
+        return min(seen), max(seen)
+
+    @property
+    def text(self) -> str:
+        """The level, or from where to where levels go, on the 0 to 255 scale."""
+        low, high = (f"{255 * level:.3g}" for level in self.range)
+        return low if low == high else f"{low} to {high}"
+
+    def settled(self, settings: Settings) -> Settings:
+        """The settings with these levels for sigma."""
+        low, high = (255 * level for level in self.range)
+        return settings.model_copy(update={"sigma": low if low == high else (low, high)})
+
+    def among(self, images: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[float]]:
+        """Those of the images that have noise, and its levels."""
+        pairs = zip(images, self.levels, strict=True)
+        return [image for image, level in pairs if level], [level for level in self.levels if level]
+
+
+def noise_of(
+    images: Sequence[np.ndarray],
+    white: float,
+    settings: Settings,
+    watch: Callable[[int, int], None] = lambda done, of: None,
+) -> Noise:
+    """The noise of images, given or estimated.
+
+    Args:
+        images: Arrays of one dtype, with shape (H, W) or (H, W, C).
+        white: The value of white in them.
+        settings: Those of a fit on noisy images.
+        watch: Told how many images are done, and of how many.
+
+    Raises:
+        InputError: An image has no noise to see, or the images have different levels and the model wants one.
+    """
+    some = sorted({round(i) for i in np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images)))})
+    if settings.sigma == "auto":
+        levels = _alike(_estimated(images, white, watch))
+        if len({*levels} - {0.0}) > 1 and MODELS[settings.model].of_patches:
+            low, high = (255 * end(level for level in levels if level) for end in (min, max))
+            raise InputError(
+                f"the images have noise of {low:.3g} to {high:.3g}, and the model '{settings.model}' wants one level",
+                "fit a network, --model unet, or images of one level",
+            )
+        warnings = []
+    else:
+        levels = (settings.levels[1],) * len(images)
+        warnings = _misjudged(levels[0], _estimated([images[i] for i in some], white))
+    return Noise(levels, (*warnings, *_coarse([images[i] for i in some], white)))
+
+
+def _estimated(
+    images: Sequence[np.ndarray], white: float, watch: Callable[[int, int], None] = lambda done, of: None
+) -> list[float]:
+    """The level of each image, root mean square over its channels."""
+    found = []
+    for image in images:
+        levels = noise_level.estimate(image, white)
+        found.append(math.sqrt(sum(level**2 for level in levels) / len(levels)))
+        watch(len(found), len(images))
+    return found
+
+
+def _alike(found: list[float]) -> tuple[float, ...]:
+    """The levels, made one where they may be one; 0 stays 0."""
+    visible = [level for level in found if level]
+    if not visible:
+        raise InputError(
+            "the images show no noise, and --noisy is for noisy images",
+            "leave --noisy out to fit on clean images, or give the level that they have: --sigma 5",
+        )
+    mean = math.sqrt(sum(level**2 for level in visible) / len(visible))
+    if any(abs(level - mean) > ALIKE * mean for level in visible):
+        return tuple(found)
+    return tuple(mean if level else 0.0 for level in found)
+
+
+def _misjudged(given: float, found: list[float]) -> list[str]:
+    """A warning where the images do not look like noise of the level given."""
+    if all(abs(level - given) <= APART * given for level in found):
+        return []
+    low, high = 255 * min(found), 255 * max(found)
+    seen = f"{low:.3g} to {high:.3g}" if high - low > 0.1 else f"{high:.3g}"
+    return [f"sigma {255 * given:.3g} was given, and the noise looks like {seen}: a wrong level makes a wrong score"]
+
+
+def _coarse(images: Sequence[np.ndarray], white: float) -> list[str]:
+    """A warning where noise is not white."""
+    excess = float(np.median([noise_level.coarseness(image, white) for image in images]))
+    if excess <= noise_level.COARSE:
+        return []
+    return [
+        f"the noise is correlated: seen at half the size it is {excess:.1f} times what white noise would be "
+        "(JPEG, resizing or demosaicing do that); a score fitted to it will take some noise for structure"
+    ]
