@@ -54,6 +54,9 @@ def command(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Average over eight flips and turns: a little better, 8 x the time.")
     ] = False,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Adapt the model to each picture first: half a minute, better on textures.")
+    ] = False,
     reference: Annotated[
         Path | None, typer.Option("--reference", help="The clean image: prints PSNR and SSIM.")
     ] = None,
@@ -133,6 +136,7 @@ def command(
         ENDINGS.get(format or ""),
         overwrite or in_place,
         folder,
+        adapt,
         reference,
         len(planned) > 1,
     )

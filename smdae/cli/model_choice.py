@@ -76,6 +76,10 @@ def tell_quality(judgements: "Sequence[Judgement | None]", source: Path | None =
         low, high = (end(one.psnr for one in judged) for end in (min, max))
         told = f"{low:.1f} to {high:.1f} dB on {len(judged)} pages"
     console.note(f"{name}PSNR {told}, estimated")
+    gains = [one.gain for one in judged if one.gain is not None]
+    if gains:
+        best = max(gains)
+        console.note(name + (f"adapted: +{best:.2f} dB, estimated" if best else "adapting gains nothing here"))
     doubts = dict.fromkeys(doubt for one in judged for doubt in one.doubts)
     if doubts:
         console.warn(f"{name}that may be wrong: {'; '.join(doubts)}")

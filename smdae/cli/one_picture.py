@@ -42,6 +42,7 @@ class Manner:
         ending: That was asked for, None for the input's.
         overwrite: Whether files may be replaced.
         made: A folder to be made for the results.
+        adapt: Whether the model is adapted to each picture.
         reference: The clean picture, to measure by.
         many: Whether it is one of many, so that what is said of it must name it.
     """
@@ -57,6 +58,7 @@ class Manner:
     ending: str | None = None
     overwrite: bool = False
     made: Path | None = None
+    adapt: bool = False
     reference: Path | None = None
     many: bool = False
 
@@ -218,21 +220,27 @@ def _denoised(
         levels = tuple(255 * level for level in levels_for(model, noisy.pixels, white))
     pixels, judged = noisy.pixels, None
     if any(levels) and manner.strength:
-        task = Task.of(
-            noisy.pixels,
-            model,
-            [level * white / 255 if floats else level for level in levels],
-            strength=manner.strength,
-            white=white,
-            **manner.how,
-        )
-        device = next(model.parameters()).device
-        pixels = carried_out(task, device, tile=manner.tile, or_cpu=manner.device == "auto", watch=watch)
+        scaled = [level * white / 255 if floats else level for level in levels]
+
+        def carry_out(model: Any) -> tuple[Task, Any]:
+            task = Task.of(noisy.pixels, model, scaled, strength=manner.strength, white=white, **manner.how)
+            device = next(model.parameters()).device
+            return task, carried_out(task, device, tile=manner.tile, or_cpu=manner.device == "auto", watch=watch)
+
+        task, pixels = carry_out(model)
         try:
             judged = judge(task, pixels, estimated=_is_found(model, manner))
         except Exception as error:  # the result is there, and the better for being written
             if not is_out_of_memory(error):
                 raise
+        if manner.adapt:
+            from smdae.fitting.adaptation import adapted
+
+            better, gain = adapted(task, pixels, watch or (lambda done, of: None))
+            if gain:
+                _, pixels = carry_out(better)
+            # Of weights that were fitted to this very noise the estimate is too good; the gain is of what was held out.
+            judged = judged and replace(judged, psnr=judged.psnr + gain, gain=gain)
     return with_depth(replace(noisy, pixels=pixels), manner.depth, white), levels, judged
 
 
@@ -266,6 +274,7 @@ def _estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
     values: dict[str, list[Any]] = {
         "psnr_estimated": [judged and judged.psnr for judged in judgements],
         "psnr_estimated_error": [judged and judged.error for judged in judgements],
+        "gain": [judged and judged.gain for judged in judgements],
         "doubts": [list(judged.doubts) if judged else [] for judged in judgements],
     }
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()}

@@ -22,7 +22,7 @@ from smdae.denoising.tiles import SMALLEST, side_for, tiles
 from smdae.errors import MemoryLimitError, ModelError, SmdaeError, UsageError
 from smdae.memory import give_back, is_out_of_memory
 
-__all__ = ["Task", "carried_out", "denoise", "levels_for", "move"]
+__all__ = ["Task", "Watch", "carried_out", "denoise", "levels_for", "move"]
 
 Watch = Callable[[int, int], object]
 ALIKE = 0.1  # how far the levels of channels may be apart to count as one

@@ -50,11 +50,13 @@ class Judgement:
         psnr: In dB, estimated.
         error: Its standard error in dB.
         doubts: Why it may be wrong, each a few words; empty if nothing speaks against it.
+        gain: What adapting the model brought, in dB, estimated; None if it was not tried.
     """
 
     psnr: float
     error: float
     doubts: tuple[str, ...]
+    gain: float | None = None
 
     @property
     def text(self) -> str:

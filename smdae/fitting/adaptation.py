@@ -1,0 +1,254 @@
+"""A network adapted to the very image that it is to denoise: a few steps of implicit score matching on it.
+
+The image is noisy, y = x + sigma eps, so it is a sample of q_sigma and needs no clean one (see `noisy`). All weights
+move, by crops of the image in its eight symmetries; a fifth of it, in blocks, is held out. There Stein's estimate tells
+what each state of the average of the weights errs by, along the same probe whatever the weights, and the best of them
+is kept, if it beats the weights as they were by two standard errors of the difference.
+
+Pixels whose noise black or white may have cut off teach nothing: there the network is held to what it said before, and
+what it departs from that counts as an error.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from smdae.denoising import risk
+from smdae.denoising.denoise import Task, Watch
+from smdae.denoising.judgement import SAFE
+from smdae.denoising.noise_level import is_clipped
+from smdae.divergence import normal_probes, per_example, probes
+from smdae.errors import UsageError
+from smdae.fitting.optimisers import OPTIMISERS
+from smdae.fitting.precision import products_in
+from smdae.models import UNet
+from smdae.objectives import OBJECTIVES, explicit
+
+__all__ = ["Adaptation", "adapt", "adapted"]
+
+STEPS = 800
+RATE, WARMUP = 5e-4, 10
+DECAY = 0.98  # of the average of the weights
+SIDE, BATCH = 64, 8  # of crops
+STEP = 0.3  # of differences, in sigma
+BLOCK, HELD_OUT = 32, 0.2  # side of the blocks that are held out, and their share
+CHECKS = 10  # how often they are looked at
+SURE = 2.0  # standard errors that a gain must be beyond
+MOST_JUDGED = 1 << 18  # pixels
+MOST_SEEN = 2048  # pixels a side, from the middle of the image
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Where an adaptation stands.
+
+    Attributes:
+        step: Steps done.
+        steps: Steps planned.
+        gain: What the best weights so far gain in PSNR on what is held out, estimated, in dB; 0 for those at the start.
+        model: The network with these weights.
+    """
+
+    step: int
+    steps: int
+    gain: float
+    model: Any
+
+
+@dataclass(frozen=True)
+class _Within:
+    """A score that counts inside a mask of 0 and 1 only, and with it every objective."""
+
+    model: Any
+    mask: Tensor
+
+    def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        psi = self.model.score(x, sigma)
+        return psi * self.mask.repeat(len(psi) // len(self.mask), 1, 1, 1)
+
+
+def adapt(
+    model: Any, noisy: Tensor, sigma: Tensor, safe: Tensor, generator: Generator, steps: int = STEPS
+) -> Iterator[Adaptation]:
+    """Adapt a network to images.
+
+    Args:
+        model: A network, left as it is.
+        noisy: The images, white being 1, with shape (B, C, H, W).
+        sigma: The levels of their noise, with shape (B,).
+        safe: Which numbers count, with the shape of noisy.
+        generator: Source of all chance, on the CPU.
+        steps: Steps to take.
+
+    Yields:
+        Where it stands after every step; the model of the last is the answer.
+    """
+    network = copy.deepcopy(model).train().requires_grad_(True)
+    average = copy.deepcopy(model).eval().requires_grad_(False)
+    best = Adaptation(0, steps, 0.0, model)
+    held = _blocks(noisy, generator)
+    window = _window(noisy, generator)
+    probe = probes(noisy[window].cpu(), 1, generator)[0].to(noisy.device)
+    judged = (held & safe)[window]
+    if not judged.any() or not (~held & safe).any():
+        yield best
+        return
+    taught = (~held & safe).to(noisy.dtype)
+    unsure = held.expand_as(safe)[window] & ~safe[window]
+    before = _errors(model, noisy[window], sigma, probe, judged)
+    said = _denoised(model, noisy[window], sigma)
+    all_safe = bool(safe.all())
+    optimiser = OPTIMISERS["muon"](network, RATE, 0.0)
+    parameters, averages = [*network.parameters()], [*average.parameters()]
+    row = OBJECTIVES["ism"]
+    every = max(1, steps // CHECKS)
+    for step in range(1, steps + 1):
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * min(1.0, step / WARMUP)
+        x, mask, cut, level = _crops((noisy, taught, (~safe).to(noisy.dtype)), sigma, generator)
+        v = normal_probes(x.cpu(), 1, generator).to(x.device)
+        with products_in("auto", x.device):
+            losses = row.loss(_Within(network, mask), x, sigma=level, probes=v, step=STEP * level)
+            if not all_safe:
+                with torch.no_grad():
+                    target = model.score(x, level) * cut
+                losses = losses + explicit(_Within(network, cut), x, target, sigma=level)
+        optimiser.zero_grad()
+        (losses * row.scale(level, x[0].numel())).mean().backward()
+        optimiser.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, parameters, max(1 - DECAY, 1 / step))
+        if step % every == 0 or step == steps:
+            after = _errors(average, noisy[window], sigma, probe, judged)
+            after += (_denoised(average, noisy[window], sigma) - said).square() * unsure
+            gain = _gain(before, after, judged, sigma)
+            if gain > best.gain:
+                best = Adaptation(step, steps, gain, copy.deepcopy(average))
+        yield Adaptation(step, steps, best.gain, best.model)
+
+
+def _blocks(noisy: Tensor, generator: Generator) -> Tensor:
+    """What is held out of each image, with shape (B, 1, H, W)."""
+    images, _, height, width = noisy.shape
+    cells = (images, 1, -(-height // BLOCK), -(-width // BLOCK))
+    held = torch.rand(cells, generator=generator) < HELD_OUT
+    held = held.repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)
+    return held[:, :, :height, :width].to(noisy.device)
+
+
+def _window(noisy: Tensor, generator: Generator) -> tuple[slice, slice, slice, slice]:
+    """The part of the images that is looked at: all of small ones, a square of blocks of large ones."""
+    images, _, height, width = noisy.shape
+    side = max(BLOCK, math.isqrt(MOST_JUDGED // images) // BLOCK * BLOCK)
+
+    def part(length: int) -> slice:
+        first = BLOCK * int(torch.randint((max(length - side, 0)) // BLOCK + 1, (1,), generator=generator))
+        return slice(first, min(first + side, length)) if length > side else slice(0, length)
+
+    return slice(None), slice(None), part(height), part(width)
+
+
+def _crops(planes: Sequence[Tensor], sigma: Tensor, generator: Generator) -> tuple[Tensor, ...]:
+    """Crops of several sets of images, each with shape (B, C, H, W), at the same places, and their levels."""
+    images, _, height, width = planes[0].shape
+    side = min(SIDE, height, width)
+
+    def draw(count: int) -> list[int]:
+        return torch.randint(count, (BATCH,), generator=generator).tolist()
+
+    chosen, tops, lefts = draw(images), draw(height - side + 1), draw(width - side + 1)
+    places = [
+        (i, slice(None), slice(top, top + side), slice(left, left + side))
+        for i, top, left in zip(chosen, tops, lefts, strict=True)
+    ]
+    turns = int(torch.randint(8, (1,), generator=generator))
+
+    def turned(images: Tensor) -> Tensor:
+        x = torch.stack([images[place] for place in places]).rot90(turns % 4, (2, 3))
+        return (x.flip(3) if turns > 3 else x).contiguous()
+
+    return *map(turned, planes), sigma[chosen]
+
+
+@torch.no_grad()
+def _denoised(model: Any, noisy: Tensor, sigma: Tensor) -> Tensor:
+    return noisy + per_example(sigma**2, noisy) * model.score(noisy, sigma)
+
+
+@torch.no_grad()
+def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, judged: Tensor) -> Tensor:
+    """r^2 + 2 sigma^2 v (J v) where it is judged, else 0, with the shape of noisy: the error but for a constant."""
+    found = torch.zeros_like(noisy)
+    for i, level in enumerate(sigma.tolist()):
+        part = slice(i, i + 1)
+
+        def denoise(y: Tensor, level: float = level) -> Tensor:
+            return y + level**2 * model.score(y, level)
+
+        change = risk.change(denoise, noisy[part], probe[part], level)
+        found[part] = (denoise(noisy[part]) - noisy[part]).square() + 2 * level**2 * probe[part] * change
+    return found * judged
+
+
+def _gain(before: Tensor, after: Tensor, judged: Tensor, sigma: Tensor) -> float:
+    """What is gained in dB; 0 unless it is beyond two standard errors, as those of a sum over blocks."""
+    count = judged.sum().item()
+    noise = (judged * per_example(sigma**2, judged)).sum().item()
+    off = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1).flatten()
+    difference, error = off.sum().item(), off.square().sum().sqrt().item()
+    first = before.sum().item() - noise
+    last = first + difference
+    if difference > -SURE * error or last <= 0 or not math.isfinite(last) or not count:
+        return 0.0
+    return 10 * math.log10(first / last)
+
+
+def adapted(
+    task: Task, result: np.ndarray, watch: Watch = lambda done, of: None, steps: int = STEPS
+) -> tuple[Any, float]:
+    """The network of a task, adapted to its image, and the gain in dB, estimated; the same network and 0 without one.
+
+    Args:
+        task: What was to be done.
+        result: What came of it, with the shape of the image.
+        watch: Told how many steps are done, and of how many.
+        steps: Steps to take.
+
+    Raises:
+        UsageError: The model is no network.
+    """
+    model = task.loaded
+    if not isinstance(model, UNet):
+        raise UsageError("--adapt is for networks, and this model is none")
+    where = next(model.parameters()).device
+    height, width = task.pixels.shape[:2]
+    rows, columns = (slice(max(0, (side - MOST_SEEN) // 2), (side + MOST_SEEN) // 2) for side in (height, width))
+    noisy = task.noisy((rows, columns), where)
+    levels = torch.tensor(task.levels, device=where)
+    safe = torch.ones_like(noisy, dtype=torch.bool)
+    if is_clipped(task.pixels, task.white):
+        model = model.clipped(1.0)
+        clean = (
+            torch.from_numpy(np.atleast_3d(result)[rows, columns].astype(np.float32)).permute(2, 0, 1)[None]
+            / task.white
+        )
+        margin = SAFE * levels[:, None, None]
+        safe = ((clean.to(where) > margin) & (clean.to(where) < 1 - margin)).expand_as(noisy)
+    if model.channels == 1:
+        levels = levels.expand(noisy.shape[1])
+        noisy, safe, seen = noisy[0][:, None], safe[0][:, None], levels > 0
+        noisy, safe, levels = noisy[seen], safe[seen], levels[seen]
+    else:
+        levels = levels.square().mean().sqrt()[None]
+    last = Adaptation(0, 0, 0.0, task.loaded)
+    for last in adapt(model, noisy, levels, safe, Generator().manual_seed(SEED), steps):
+        watch(last.step, last.steps)
+    return (last.model, last.gain) if last.gain else (task.loaded, 0.0)
