@@ -5,7 +5,9 @@ noise_level    how much noise there is
 symmetries     the mean over flips and turns
 tiles          images of any size in bounded memory
 denoise        arrays in, arrays out
-quality        PSNR and SSIM
+quality        PSNR and SSIM, to a clean image
+risk           the error without a clean image, by Stein's estimate
+judgement      how good a result is by it, and what makes that doubtful
 """
 
 from smdae.denoising.denoise import denoise, move

@@ -3,9 +3,11 @@
 patches      images packed to draw patches from
 examples     what each objective is shown
 loop         the fit, a generator of reports
+noisy        what noise there is in images that are not clean
 validation   how good it is on held-out images
 state        what a resumed fit needs
 prepare      puts these together; `fit` runs them
+adaptation   a network adapted to the one image that it is to denoise
 """
 
 from smdae.fitting.prepare import Prepared, fit, prepare

@@ -5,6 +5,7 @@ The defaults here are those of the paper's energy; a family of models may have o
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -17,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from smdae.errors import UsageError
+from smdae.errors import SmdaeError, UsageError
 
 __all__ = ["SettingError", "Settings", "check", "defaults"]
 
@@ -160,9 +161,24 @@ def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     from smdae.models import MODELS
 
     name = values.get("model", "energy")
+    if "model" not in values and isinstance(values.get("init"), str):
+        name = _kind_of(values["init"])
     family = MODELS.get(name) if isinstance(name, str) else None
     ours = {} if family is None else {key: (value, str(name)) for key, value in family.defaults.items()}
+    if "model" not in values and name != "energy":
+        ours["model"] = name, str(values["init"])
     return ours | {key: (value, "noisy") for key, value in (NOISY if values.get("noisy") is True else {}).items()}
+
+
+def _kind_of(init: str) -> str:
+    """The name in MODELS of a model to start from; of one that cannot be read, which is told later, the default."""
+    from smdae.files.model_file import load
+    from smdae.models import MODELS
+
+    with suppress(SmdaeError):
+        kind = load(init).card.get("model")
+        return kind if kind in MODELS else "energy"
+    return "energy"
 
 
 def check(values: dict[str, Any]) -> Settings:

@@ -131,3 +131,10 @@ def test_fits_are_judged_at_the_usual_levels_within_reach():
     assert check({"model": "unet", "sigma": (20, 30)}).judged_levels == (25 / 255,)
     assert check({"model": "unet", "sigma": (2, 4)}).judged_levels == (3 / 255,)
     assert check({"sigma": 7}).judged_levels == (7 / 255,)
+
+
+def test_a_model_to_start_from_brings_its_kind_and_the_defaults_of_that():
+    found = check({"init": "natural-gray", "noisy": True})
+    assert (found.model, found.patch_size, found.objective) == ("unet", 64, "ism")
+    assert check({"init": "natural-gray", "model": "energy"}).model == "energy"
+    assert check({"init": "nowhere"}).model == "energy"
