@@ -229,8 +229,7 @@ class Objective:
         requires: Methods that the model must have.
         paper: The name in the paper.
         squares: True if J is |error|^2 itself, false if it is |error|^2 / (2 sigma^4).
-        step: Of differences, in sigma: small where they only approach the objective.
-        normal: Whether they are the objective itself along normal probes, whatever the step; a large one varies less.
+        wide: Whether differences along normal probes are the objective itself at a higher level, whatever the step.
     """
 
     loss: Callable[..., Tensor]
@@ -240,8 +239,7 @@ class Objective:
     options: tuple[str, ...] = ()
     requires: tuple[str, ...] = ("score",)
     squares: bool = False
-    step: float = 0.1
-    normal: bool = False
+    wide: bool = False
 
     @property
     def on_noisy(self) -> bool:
@@ -257,14 +255,13 @@ class Objective:
 
 
 PROBED = ("probes", "step")
-WIDE = 0.5
 
 OBJECTIVES: dict[str, Objective] = {
     "esm": Objective(explicit, "data", ("target_score",), "J_ESMq"),
-    "ism": Objective(implicit, "data", (), "J_ISMq", PROBED, step=WIDE, normal=True),
+    "ism": Objective(implicit, "data", (), "J_ISMq", PROBED, wide=True),
     "ism-reg": Objective(regularised, "data", ("strength",), "J_ISMreg", requires=("score", "score_and_diagonal")),
     "esm-parzen": Objective(explicit, "parzen", ("target_score", "sigma"), "J_ESMq_sigma"),
-    "ism-parzen": Objective(implicit, "parzen", ("sigma",), "J_ISMq_sigma", PROBED, step=WIDE, normal=True),
+    "ism-parzen": Objective(implicit, "parzen", ("sigma",), "J_ISMq_sigma", PROBED, wide=True),
     "dsm": Objective(denoising, "pairs", ("clean", "sigma"), "J_DSMq_sigma", ("level",)),
     "dae": Objective(autoencoding, "pairs", ("clean", "sigma"), "J_DAE_sigma", (), ("score", "reconstruct"), True),
     "ssm": Objective(sliced, "parzen", ("probes", "sigma"), "J_SSMq_sigma", ("step",)),

@@ -211,6 +211,10 @@ def _denoised(
     from smdae.files.picture import deeper, with_depth
     from smdae.memory import is_out_of_memory
 
+    if manner.adapt:
+        from smdae.fitting.adaptation import adapted, refuse_unadaptable
+
+        refuse_unadaptable(model)
     white = _white(picture, manner)
     noisy = with_depth(picture, manner.depth, white) if deeper(picture, manner.depth) else picture
     floats = noisy.pixels.dtype.kind == "f"
@@ -234,8 +238,6 @@ def _denoised(
             if not is_out_of_memory(error):
                 raise
         if manner.adapt:
-            from smdae.fitting.adaptation import adapted
-
             better, gain = adapted(task, pixels, watch or (lambda done, of: None))
             if gain:
                 _, pixels = carry_out(better)

@@ -233,6 +233,11 @@ class Task:
         return self.pixels[:, :, None] if self.pixels.ndim == 2 else self.pixels
 
     @property
+    def channel_levels(self) -> tuple[float, ...]:
+        """The level of each channel."""
+        return self.levels * (self.planes.shape[2] if len(self.levels) == 1 else 1)
+
+    @property
     def whole(self) -> bool:
         """Whether pixels are integers."""
         return self.pixels.dtype.kind == "u"

@@ -27,7 +27,7 @@ from smdae.denoising.risk import Risk
 from smdae.denoising.tiles import Tile, tiles
 from smdae.divergence import probes
 
-__all__ = ["Judgement", "judge"]
+__all__ = ["SAFE", "Judgement", "judge", "safe_in"]
 
 LEAST_PROBED, MOST_PROBED = 1 << 18, 1 << 21  # pixels: an image of no more than the first is probed everywhere
 SHARE = 0.05  # of a larger one
@@ -76,7 +76,7 @@ def judge(task: Task, result: np.ndarray, estimated: bool = False) -> Judgement:
     """
     planes = result[:, :, None] if result.ndim == 2 else result
     clipped = noise_level.is_clipped(task.pixels, task.white)
-    levels = task.levels * (1 if len(task.levels) > 1 else planes.shape[2])
+    levels = task.channel_levels
     margins = np.array([SAFE * sigma if clipped else -np.inf for sigma in levels])
     counts, removed, alike = _residual(task, planes, margins)
     probed = _probe(task, planes, margins)
@@ -101,7 +101,7 @@ def _joined(safe: Risk, beyond: float, share: float) -> Risk:
     return Risk(share * safe.mse + rest, math.hypot(share * safe.error, BELIEF * rest), safe.level)
 
 
-def _safe(planes: np.ndarray, white: float, margins: np.ndarray) -> np.ndarray:
+def safe_in(planes: np.ndarray, white: float, margins: np.ndarray) -> np.ndarray:
     """Where noise cannot have been cut off: results further than the margins from black and white."""
     values = planes.astype(np.float32) / np.float32(white)
     return (values >= margins) & (values <= 1 - margins)
@@ -116,7 +116,7 @@ def _residual(task: Task, planes: np.ndarray, margins: np.ndarray) -> tuple[np.n
         rows = slice(top, min(top + BAND, height))
         noisy = task.planes[rows].astype(np.float32) / np.float32(task.white)
         r = np.clip(planes[rows].astype(np.float32) / np.float32(task.white), 0, 1) - noisy
-        counts = _safe(planes[rows], task.white, margins)
+        counts = safe_in(planes[rows], task.white, margins)
         count += counts.sum((0, 1))
         square += np.where(counts, np.square(r), 0).sum((0, 1), dtype=np.float64)
         power += float(np.square(r).sum(dtype=np.float64))
@@ -142,7 +142,7 @@ def _probe(task: Task, planes: np.ndarray, margins: np.ndarray) -> tuple[np.ndar
         noisy = task.noisy(tile.seen, where)
         probe = probes(noisy.cpu(), 1, generator)[0].to(where)
         change = risk.change(denoise, noisy, probe, level)[0, :, *tile.inner].double().cpu().numpy()
-        safe = np.moveaxis(_safe(planes[tile.kept], task.white, margins), 2, 0)
+        safe = np.moveaxis(safe_in(planes[tile.kept], task.white, margins), 2, 0)
         along = probe[0, :, *tile.inner].cpu().numpy() * change
         for kept, values in zip(
             sums, (safe, along * safe, np.square(change) * safe, ~safe, along * ~safe), strict=True
@@ -175,8 +175,7 @@ def _doubts(task: Task, found: Risk, seen: float, alike: float, estimated: bool)
         yield f"in {100 * (1 - seen):.0f} % of the picture black or white may have cut the noise off"
     if not estimated:
         looks = noise_level.estimate(pixels, white)
-        given = task.levels * (1 if len(task.levels) > 1 else len(looks))
-        for level, told in zip(looks, given, strict=True):
+        for level, told in zip(looks, task.channel_levels, strict=True):
             if abs(level - told) > APART * told > 0:
                 yield f"the noise looks like sigma {255 * level:.3g}, not {255 * told:.3g}"
                 break

@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 
 from smdae.denoising import risk
 from smdae.denoising.denoise import Task, Watch
-from smdae.denoising.judgement import SAFE
+from smdae.denoising.judgement import SAFE, safe_in
 from smdae.denoising.noise_level import is_clipped
 from smdae.divergence import normal_probes, per_example, probes
 from smdae.errors import UsageError
@@ -31,7 +31,7 @@ from smdae.fitting.precision import products_in
 from smdae.models import UNet
 from smdae.objectives import OBJECTIVES, explicit
 
-__all__ = ["Adaptation", "adapt", "adapted"]
+__all__ = ["Adaptation", "adapt", "adapted", "refuse_unadaptable"]
 
 STEPS = 800
 RATE, WARMUP = 5e-4, 10
@@ -200,15 +200,20 @@ def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, judged: Ten
 
 def _gain(before: Tensor, after: Tensor, judged: Tensor, sigma: Tensor) -> float:
     """What is gained in dB; 0 unless it is beyond two standard errors, as those of a sum over blocks."""
-    count = judged.sum().item()
     noise = (judged * per_example(sigma**2, judged)).sum().item()
     off = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1).flatten()
     difference, error = off.sum().item(), off.square().sum().sqrt().item()
     first = before.sum().item() - noise
     last = first + difference
-    if difference > -SURE * error or last <= 0 or not math.isfinite(last) or not count:
+    if difference > -SURE * error or last <= 0 or not math.isfinite(last):
         return 0.0
     return 10 * math.log10(first / last)
+
+
+def refuse_unadaptable(model: Any) -> None:
+    """Raise UsageError for a model that is no network."""
+    if not isinstance(model, UNet):
+        raise UsageError("--adapt is for networks, and this model is none")
 
 
 def adapted(
@@ -226,26 +231,21 @@ def adapted(
         UsageError: The model is no network.
     """
     model = task.loaded
-    if not isinstance(model, UNet):
-        raise UsageError("--adapt is for networks, and this model is none")
+    refuse_unadaptable(model)
     where = next(model.parameters()).device
     height, width = task.pixels.shape[:2]
     rows, columns = (slice(max(0, (side - MOST_SEEN) // 2), (side + MOST_SEEN) // 2) for side in (height, width))
     noisy = task.noisy((rows, columns), where)
-    levels = torch.tensor(task.levels, device=where)
     safe = torch.ones_like(noisy, dtype=torch.bool)
     if is_clipped(task.pixels, task.white):
         model = model.clipped(1.0)
-        clean = (
-            torch.from_numpy(np.atleast_3d(result)[rows, columns].astype(np.float32)).permute(2, 0, 1)[None]
-            / task.white
-        )
-        margin = SAFE * levels[:, None, None]
-        safe = ((clean.to(where) > margin) & (clean.to(where) < 1 - margin)).expand_as(noisy)
+        margins = SAFE * np.array(task.channel_levels)
+        inside = safe_in(np.atleast_3d(result)[rows, columns], task.white, margins)
+        safe = torch.from_numpy(np.moveaxis(inside, 2, 0).copy())[None].to(where)
+    levels = torch.tensor(task.channel_levels, device=where)
     if model.channels == 1:
-        levels = levels.expand(noisy.shape[1])
-        noisy, safe, seen = noisy[0][:, None], safe[0][:, None], levels > 0
-        noisy, safe, levels = noisy[seen], safe[seen], levels[seen]
+        seen = levels > 0
+        noisy, safe, levels = noisy[0, seen, None], safe[0, seen, None], levels[seen]
     else:
         levels = levels.square().mean().sqrt()[None]
     last = Adaptation(0, 0, 0.0, task.loaded)

@@ -40,6 +40,7 @@ __all__ = ["Batch", "Examples", "among", "arguments", "known_density"]
 # Of n flat patches, with shape (n, d), and the levels of their noise, with shape (n,), None of clean ones.
 Draw = Callable[[int, Generator | None], tuple[Tensor, Tensor | None]]
 
+STEP, WIDE = 0.1, 0.5  # of differences, in sigma; a wide step varies less
 EXTRA = 0.5  # noise added to noisy images to be pairs, in sigma
 BELOW = 1.0  # how far below zero the estimated risk of a fit may go, in sigma^2 a number
 RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fall for ever
@@ -274,8 +275,8 @@ class Examples:
             clean = self.centre(clean)
         x, white = clean, None
         sigma = self._draw_levels(len(clean), clean, generator)
-        if "step" in self.needs and self.objective.normal:
-            sigma = sigma / (1 + self.objective.step**2) ** 0.5
+        if self._wide:
+            sigma = sigma / (1 + WIDE**2) ** 0.5
         if self.objective.samples != "data":
             noise = paired_noise(clean, generator)
             x = torch.addcmul(clean, noise, sigma[:, None]) if isinstance(sigma, Tensor) else clean + sigma * noise
@@ -307,13 +308,18 @@ class Examples:
         needs = self._needs(x, noisy, e, generator) | {"level": level}
         return Batch(self._shaped(x), needs, self._scale(level, noisy.shape[1]))
 
+    @property
+    def _wide(self) -> bool:
+        """Whether differences take a wide step: it is noise, and the density of clean data has none."""
+        return self.objective.wide and "step" in self.needs and (self.noisy or self.objective.samples != "data")
+
     def _needs(self, x: Tensor, clean: Tensor, sigma: float | Tensor, generator: Generator | None) -> dict[str, Any]:
         """The loss's arguments for flat examples x, (n, d), but for the target score."""
-        step = self.objective.step * sigma
+        step = (WIDE if self._wide else STEP) * sigma
         offered = {"clean": self._shaped(clean), "sigma": sigma, "step": step, "strength": self.strength}
         needs = {name: offered[name] for name in self.needs if name in offered}
         if "probes" in self.needs:
-            draw = normal_probes if "step" in self.needs and self.objective.normal else probes
+            draw = normal_probes if self._wide else probes
             needs["probes"] = draw(self._shaped(x), self.probes, generator)
         return needs
 

@@ -186,3 +186,12 @@ def test_many_levels_have_steps_and_probes_of_their_own():
     torch.testing.assert_close(batch.needs["step"], 0.1 * batch.needs["sigma"])
     assert batch.needs["probes"].shape == (3, 6, 1, 8, 8)
     assert set(batch.needs["probes"].unique().tolist()) == {-1.0, 1.0}
+
+
+def test_differences_are_wide_only_where_the_data_have_noise_and_are_then_a_part_of_the_level():
+    clean = network_examples(objective="ism", sigma=25).draw(6, Generator().manual_seed(0))
+    assert clean.needs["step"] == pytest.approx(0.1 * 25 / 255)
+    smoothed = network_examples(objective="ism-parzen", sigma=25).draw(6, Generator().manual_seed(0))
+    sigma, step = smoothed.needs["sigma"], smoothed.needs["step"]
+    assert step == pytest.approx(0.5 * sigma)
+    assert (sigma**2 + step**2) ** 0.5 == pytest.approx(25 / 255)
