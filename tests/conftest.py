@@ -1,8 +1,11 @@
 """What more than one test file uses. Tests run on one thread: tiny models gain nothing from more."""
 
 import os
+import signal
 
 os.environ["OMP_NUM_THREADS"] = "1"
+# Shells have what they start in the background ignore it, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch

@@ -123,12 +123,15 @@ def test_interrupt_leaves_nothing(here):
     np.save(here / "small.npy", np.random.default_rng(0).integers(0, 255, (6, 6), np.uint8))
     command = [sys.executable, "-m", "smdae", "compare", *QUICK, "small.npy", "--max-steps", "1000000"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True)
-    # Of so few patches it warns, just before the first fit.
-    assert "nothing is held out" in process.stderr.readline()
-    assert "different patches" in process.stderr.readline()
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    try:
+        # Of so few patches it warns, just before the first fit.
+        assert "nothing is held out" in process.stderr.readline()
+        assert "different patches" in process.stderr.readline()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
     # Python itself ends by the signal if it came within an exec, as when a library makes classes; a shell sees 130 too.
     assert process.returncode in (130, -signal.SIGINT)
     assert (out, err) == ("", "smdae: interrupted\n")

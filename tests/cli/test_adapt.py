@@ -1,0 +1,58 @@
+"""`smdae denoise --adapt`: what it says, what it gives, and what cannot be adapted."""
+
+import json
+
+import numpy as np
+import pytest
+from skimage import data
+
+from smdae.cli.app import main
+from smdae.files.images import read
+from smdae.fitting import adaptation
+from tests.tiny import complaint, everything_below, model_bytes
+
+SIGMA = 25
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A folder with a noisy texture and an energy; few steps are taken."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SMDAE_MODEL", raising=False)
+    monkeypatch.setattr(adaptation.adapted, "__defaults__", (adaptation.adapted.__defaults__[0], 60))
+    brick = data.brick()[:192, :256] / np.float32(255)
+    noise = np.random.default_rng(0).standard_normal(brick.shape, np.float32)
+    np.save("brick.npy", brick + np.float32(SIGMA / 255) * noise)
+    np.save("truth.npy", brick)
+    (tmp_path / "energy.safetensors").write_bytes(model_bytes())
+    return tmp_path
+
+
+def test_what_is_gained_is_said_and_true(capsys):
+    runs = {}
+    for name, more in (("plain", ()), ("adapted", ("--adapt",))):
+        command = ["denoise", "brick.npy", "-s", str(SIGMA), "--reference", "truth.npy", "--json", "-o", f"{name}.npy"]
+        assert main([*command, *more]) == 0
+        out, err = capsys.readouterr()
+        runs[name] = json.loads(out)
+    assert runs["plain"]["gain"] is None
+    assert runs["adapted"]["gain"] > 0.1
+    assert f"adapted: +{runs['adapted']['gain']:.2f} dB, estimated" in err
+    assert runs["adapted"]["psnr"] > runs["plain"]["psnr"] + 0.1
+    assert abs(runs["adapted"]["psnr"] - runs["adapted"]["psnr_estimated"]) < 3 * runs["adapted"]["psnr_estimated_error"]
+
+
+def test_without_a_gain_the_result_is_that_without_it(here, capsys):
+    flat = 0.5 + 0.1 * np.random.default_rng(0).standard_normal((96, 96), np.float32)
+    np.save("flat.npy", flat)
+    for name, more in (("plain", ()), ("adapted", ("--adapt",))):
+        assert main(["denoise", "flat.npy", "-s", "25.5", "-o", f"{name}.npy", *more]) == 0
+    assert "adapting gains nothing here" in capsys.readouterr().err
+    assert np.array_equal(*(read(here / f"{name}.npy", name).pixels for name in ("plain", "adapted")))
+
+
+def test_an_energy_cannot_be_adapted(here, capsys):
+    before = everything_below(here)
+    assert main(["denoise", "brick.npy", "-m", "energy.safetensors", "--adapt", "-o", "d.npy"]) == 2
+    assert "--adapt is for networks, and this model is none" in complaint(capsys.readouterr().err)
+    assert everything_below(here) == before
