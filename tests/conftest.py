@@ -4,14 +4,15 @@ import os
 import signal
 
 os.environ["OMP_NUM_THREADS"] = "1"
-# Shells have what they start in the background ignore it, and children would inherit that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch
 from torch import Generator
 
 from smdae.models import EnergyModel, UNet
+
+# Shells have what they start in the background ignore it, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from torch import Generator, Tensor
 
 __all__ = ["Part", "Patches", "split"]
 
+THIN = 24  # pixels, the least strip that is held out of a single noisy image
+
 # With rows in either order these make up the symmetries of the square.
 TURNS = (None, lambda p: p.flip(3), lambda p: p.mT, lambda p: p.flip(3).mT)
 
@@ -173,7 +175,8 @@ def split(
 ) -> tuple[Part, Part]:
     """Images to fit on and images held out.
 
-    Whole images are held out, as patches of one image are alike; of a single image, a strip at its end.
+    Whole images are held out, as patches of one image are alike; of a single image, a strip at its end. That of a noisy
+    one may be thinner than a patch: Stein's estimate wants pixels, and a small image has none to spare.
 
     Args:
         images: Arrays with shape (H, W) or (H, W, C), sides at least `size`.
@@ -193,7 +196,8 @@ def split(
     image, whole = images[0], part([0])
     axis = int(np.argmax(image.shape[:2]))
     side = image.shape[axis]
-    cut = side - max(size, round(share * side))
+    least = size if levels is None else min(size, THIN)
+    cut = side - max(least, round(share * side))
     if cut < size:
         return whole, part([])
     first, last = np.split(image, [cut], axis=axis)

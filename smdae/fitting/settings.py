@@ -41,6 +41,9 @@ class Settings(BaseModel):
     growth: tuple[Annotated[int, Field(ge=2, le=1024)], ...] = ()  # sides after it, each for an equal part of the fit
     hidden: int = Field(512, ge=1, le=65536)  # units of the energy
     size: str = "small"  # of the network, a name of SIZES
+    filters: int = Field(96, ge=1, le=4096)  # of the convolutional experts
+    window: int = Field(9, ge=2, le=64)  # side of what an expert sees
+    potential: str = "student"  # of the experts, a name of POTENTIALS
     init: str | None = None  # a model to start from: a file, or the name of a bundled one
     activation: Literal["relu", "silu"] = "relu"  # of the network
     color: bool = False  # fit on colours rather than on luma
@@ -69,14 +72,20 @@ class Settings(BaseModel):
     half: bool = False  # write the weights in float16
     about: str = ""  # for the model file: what the images are, and whose
 
-    @field_validator("objective", "model", "size")
+    @field_validator("objective", "model", "size", "potential")
     @classmethod
     def _known(cls, name: str, about: ValidationInfo) -> str:
         from smdae.models import MODELS
+        from smdae.models.potentials import POTENTIALS
         from smdae.models.unet import SIZES
         from smdae.objectives import OBJECTIVES
 
-        tables: dict[str, Mapping[str, Any]] = {"objective": OBJECTIVES, "model": MODELS, "size": SIZES}
+        tables: dict[str, Mapping[str, Any]] = {
+            "objective": OBJECTIVES,
+            "model": MODELS,
+            "size": SIZES,
+            "potential": POTENTIALS,
+        }
         table = tables[str(about.field_name)]
         if name not in table:
             raise ValueError(f"unknown {about.field_name} {name!r:.60}; there are {', '.join(table)}")

@@ -14,10 +14,11 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.models.energy import EnergyModel
+from smdae.models.experts import Experts
 from smdae.models.patchwise import Patchwise
 from smdae.models.unet import SIZES, UNet
 
-__all__ = ["MODELS", "EnergyModel", "Family", "Patchwise", "UNet"]
+__all__ = ["MODELS", "EnergyModel", "Experts", "Family", "Patchwise", "UNet"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ def _start_unet(seen: Tensor, channels: int, settings: Any, generator: Generator
     return model
 
 
+def _start_experts(seen: Tensor, channels: int, settings: Any, generator: Generator) -> Experts:
+    model = Experts(channels, settings.filters, settings.window, settings.levels, settings.potential).to(seen.device)
+    model.initialise(generator)
+    return model
+
+
 # What suits a network better than an energy: the rate is that of kernels under Muon, a batch is one of images.
 _NETWORK = {
     "sigma": (1.0, 60.0),
@@ -75,7 +82,16 @@ _NETWORK = {
     "precision": "auto",
 }
 
+_EXPERTS = {
+    "patch_size": 64,
+    "batch": 8,
+    "lr": 0.003,
+    "ema": 0.999,
+    "precision": "auto",
+}
+
 MODELS: dict[str, Family] = {
     "energy": Family(EnergyModel, _energy, _start_energy, of_patches=True),
+    "experts": Family(Experts, Experts, _start_experts, of_patches=False, defaults=_EXPERTS),
     "unet": Family(UNet, UNet, _start_unet, of_patches=False, defaults=_NETWORK),
 }

@@ -39,7 +39,9 @@ def test_what_is_gained_is_said_and_true(capsys):
     assert runs["adapted"]["gain"] > 0.1
     assert f"adapted: +{runs['adapted']['gain']:.2f} dB, estimated" in err
     assert runs["adapted"]["psnr"] > runs["plain"]["psnr"] + 0.1
-    assert abs(runs["adapted"]["psnr"] - runs["adapted"]["psnr_estimated"]) < 3 * runs["adapted"]["psnr_estimated_error"]
+    assert (
+        abs(runs["adapted"]["psnr"] - runs["adapted"]["psnr_estimated"]) < 3 * runs["adapted"]["psnr_estimated_error"]
+    )
 
 
 def test_without_a_gain_the_result_is_that_without_it(here, capsys):

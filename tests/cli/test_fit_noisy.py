@@ -1,6 +1,5 @@
 """`smdae fit --noisy`: no clean image, a level that is found or given, and images that will not do."""
 
-import io
 import json
 import os
 from pathlib import Path
@@ -74,7 +73,9 @@ def test_every_objective_for_noisy_images_fits_both_families(objective, model):
 def test_one_image_is_fitted_from_scratch_and_from_a_model(capsys):
     Path("start.safetensors").write_bytes(network_bytes())
     assert fit("noisy/0.npy", "--noisy", "-s", SIGMA, "-o", "a.safetensors") == 0
-    assert fit("noisy/0.npy", "--noisy", "--init", "start.safetensors", "--patch-size", "32", "-o", "b.safetensors") == 0
+    assert (
+        fit("noisy/0.npy", "--noisy", "--init", "start.safetensors", "--patch-size", "32", "-o", "b.safetensors") == 0
+    )
     assert read("b.safetensors")[0]["model"] == "unet"
     assert read("b.safetensors")[0]["objective"] == "ism"
 

@@ -177,6 +177,12 @@ def test_the_strip_held_out_is_no_smaller_than_a_patch():
     assert first.shape == (P, 100 - P)
 
 
+def test_that_of_a_noisy_image_may_be_thinner():
+    first, last = split([np.zeros((100, 80))], 64, 0.05, seed=0, levels=[0.1])
+    assert last.images[0].shape == (24, 80)
+    assert first.images[0].shape == (76, 80)
+
+
 def test_levels_stay_with_their_images():
     whole = [np.full((4, 5), i, np.uint8) for i in range(10)]
     for part in split(whole, P, 0.3, seed=0, levels=[float(i) for i in range(10)]):

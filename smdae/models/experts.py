@@ -1,0 +1,268 @@
+"""A convolutional product of experts: the paper's energy, equation 4.3, shared by every window of an image.
+
+    E(x, s) = 1/P^2 sum_r sum_j phi_j(<w_j, u_r> + b_j; s),    u = x / s
+
+over all windows r of P x P pixels and K experts j, whose potentials are weighed sums of the shapes in `potentials`; the
+weights are polynomials of log s where levels are many. The bare paper is the potential "softplus"; shared by windows
+that overlap, the experts of one hidden layer answer for an image as a whole. Everything is closed: with a_rj the
+responses and A the map from u to them
+
+    psi(x, s)       = -1/s    A' phi'(a)
+    d psi_i / dx_i  = -1/s^2  sum_rj A_rj,i^2 phi_j''(a_rj)
+    tr(d psi/dx)    = -1/s^2  sum_rj |A_rj|^2 phi_j''(a_rj)
+    Var[clean | x]  = s^2 (1 + s^2 d psi_i/dx_i)
+
+**Noise units.** u has noise of width one at every level, so potentials need not follow the level to stay in step.
+
+**Free means, and the border.** Each expert's mean is taken out, so brightness has a flat prior. A window that overhangs
+the border sees beyond it the mean of what it sees inside, which for the inner part is w less its own mean there:
+A_rj,i = w_j,i-r - beta_rj. No pixel is made up, and E stays a function of the image alone.
+
+**The start.** Orthonormal waves (cosines) but for the constant one, turned at random where experts are more than those,
+with potentials that shrink small responses: a denoiser by cosine transforms of all windows.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from smdae.models.potentials import POTENTIALS, potential
+from smdae.models.wiener import without_means
+from smdae.models.windows import overlap_add, windows
+
+__all__ = ["Experts"]
+
+DEGREE = 2  # of the polynomials of log s
+SHRUNK = 0.9  # slope of the denoiser's shrinkage at the start
+
+
+class Experts(nn.Module):
+    """An energy of images.
+
+    Args:
+        channels: Channels of an image, C.
+        filters: Number of experts, K.
+        size: Side of a window, P, at least 2.
+        levels: The lowest and the highest level of the noise that it is fitted at, white being 1.
+        potential: A name of POTENTIALS.
+    """
+
+    def __init__(
+        self, channels: int, filters: int, size: int, levels: tuple[float, float], potential: str = "student"
+    ) -> None:
+        super().__init__()
+        if min(channels, filters) < 1 or size < 2:
+            raise ValueError(f"experts need channels, filters and 2 x 2 pixels, not {channels}, {filters} and {size}")
+        low, high = levels
+        if not 0 < low <= high:
+            raise ValueError(f"levels go from a positive number up, not from {low} to {high}")
+        if potential not in POTENTIALS:
+            raise ValueError(f"unknown potential '{potential}'; there are {', '.join(POTENTIALS)}")
+        self.channels, self.filters, self.size = channels, filters, size
+        self.levels, self.potential = (float(low), float(high)), potential
+        self.shapes = POTENTIALS[potential]
+        terms = 1 if low == high else DEGREE + 1
+        self.W = nn.Parameter(torch.zeros(filters, channels * size**2))
+        self.b = nn.Parameter(torch.zeros(filters))
+        self.weights = nn.Parameter(torch.zeros(terms, filters, len(self.shapes)))
+        self.initialise()
+
+    @torch.no_grad()
+    def initialise(self, generator: Generator | None = None) -> None:
+        """Set experts to cosines, or to bases turned at random, and potentials to what shrinks small responses."""
+        draw: dict[str, Any] = {"dtype": self.W.dtype, "device": self.W.device}
+        basis = _cosines(self.channels, self.size).to(**draw)
+        count = len(basis)
+        first = 0
+        while first < self.filters:
+            turn = torch.eye(count, **draw)
+            if first:
+                turn = torch.linalg.qr(torch.randn(count, count, generator=generator, **draw))[0]
+            part = (turn @ basis)[: self.filters - first]
+            self.W[first : first + len(part)] = part
+            first += len(part)
+        self.b.zero_()
+        self.weights.zero_()
+        share = SHRUNK / max(1.0, self.filters / count)  # several bases share what one would shrink
+        start = torch.tensor([shape.start for shape in self.shapes], **draw)
+        bend = sum(
+            weight * shape.of(torch.zeros(1, 1, 1, **draw), 2).item()
+            for weight, shape in zip(start.tolist(), self.shapes, strict=True)
+        )
+        self.weights[0] = start * (share / bend)
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that build this model again."""
+        kind = {"levels": list(self.levels), "potential": self.potential}
+        return {"channels": self.channels, "filters": self.filters, "size": self.size, **kind}
+
+    @property
+    def level(self) -> float | None:
+        """The one level that it was fitted at, or None if there are many."""
+        low, high = self.levels
+        return low if low == high else None
+
+    @property
+    def multiple(self) -> int:
+        """Pixels that a shift must be a multiple of to commute with the score."""
+        return 1
+
+    @property
+    def reach(self) -> int:
+        """How many pixels away a pixel can have influence."""
+        return self.size - 1
+
+    @property
+    def footprint(self) -> int:
+        """Bytes that a pixel takes while its score is computed."""
+        return 4 * (3 * self.filters + 2 * self.channels * self.size**2) + 32
+
+    def _level(self, sigma: float | Tensor | None, x: Tensor) -> Tensor:
+        """The level of each image, with shape (B,) or (1,)."""
+        if sigma is None:
+            if self.level is None:
+                raise ValueError("a model of many levels must be told the level")
+            sigma = self.level
+        return torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1)
+
+    def _weights(self, s: Tensor) -> Tensor:
+        """Of the shapes at levels s, with shape (K, M, len(s), 1)."""
+        low, high = self.levels
+        width = math.log(high / low) / 2
+        t = (s.log() - math.log(low * high) / 2) / width if width else torch.zeros_like(s)
+        powers = torch.stack([t**k for k in range(len(self.weights))])  # (terms, B)
+        return torch.einsum("tkm,tb->kmb", self.weights / self.size**2, powers)[..., None]
+
+    def _kernels(self) -> Tensor:
+        """w without means, with shape (K, C P^2)."""
+        return without_means(self.W, self.channels)
+
+    def _overhang(self, w: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """How many pixels a window sees, (H' W',), and beta, the mean of w over them, (K, C, H' W')."""
+        P = self.size
+        # All windows further in than the border are alike: those of a small image stand for all.
+        small = (min(height, P), min(width, P))
+        inside = windows(torch.ones(1, 1, *small, dtype=w.dtype, device=w.device), P)  # (P^2, n)
+        seen = inside.sum(0)
+        beta = w.unflatten(1, (self.channels, -1)) @ inside / seen  # (K, C, n)
+        rows, columns = (_spread(n, P, w.device) for n in (height, width))
+        which = (rows[:, None] * (small[1] + P - 1) + columns).flatten()
+        return seen[which], beta[:, :, which]
+
+    def _respond(self, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """w, the responses a, (K, B, n), of n windows, how many pixels these see, and beta."""
+        w = self._kernels()
+        P, (images, channels, height, width) = self.size, x.shape
+        if channels != self.channels:
+            raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
+        u = x / s[:, None, None, None]
+        seen, beta = self._overhang(w, height, width)
+        a = torch.addmm(self.b[:, None], w, windows(u, P)).unflatten(1, (images, -1))
+        sums = _boxes(u, P)  # (B, C, n)
+        for c in range(channels):
+            a.addcmul_(beta[:, c, None].to(a.dtype), sums[:, c].to(a.dtype), value=-1)
+        return w, a, seen, beta
+
+    def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """E(x, s) = -log p(x) + const, with shape (B,), for x with shape (B, C, H, W); sigma a float or (B,)."""
+        s = self._level(sigma, x)
+        _, a, _, _ = self._respond(x, s)
+        return potential(a, self._weights(s), self.shapes).sum((0, 2))
+
+    def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """psi(x, s) = -grad E, with the shape of x, (B, C, H, W).
+
+        Args:
+            x: Images of any size.
+            sigma: Level of the noise in the unit of x, a float or (B,); None for the one level of the model.
+        """
+        return self.score_and_curvature(x, sigma, 1)[0]
+
+    def score_and_curvature(self, x: Tensor, sigma: float | Tensor | None, order: int) -> tuple[Tensor, ...]:
+        """psi and, as order is 1, 2 or 3: nothing more, tr(d psi/dx) with shape (B,), or all d psi_i/dx_i."""
+        s = self._level(sigma, x)
+        w, a, seen, beta = self._respond(x, s)
+        weights = self._weights(s)
+        psi = self._lay(w, beta, potential(a, weights, self.shapes, 1), x.shape) / -s[:, None, None, None]
+        if order == 1:
+            return (psi,)
+        bend = potential(a, weights, self.shapes, 2)  # (K, B, n)
+        if order == 2:
+            inside = windows(torch.ones_like(x[:1, :1]), self.size)  # (P^2, n)
+            square = w.square().unflatten(1, (self.channels, -1)).sum(1) @ inside
+            norms = square - seen * beta.square().sum(1)  # |A_rj|^2, with shape (K, n)
+            return psi, torch.einsum("kbn,kn->b", bend, norms) / -s.square()
+        columns = w.square().T @ bend.flatten(1)
+        for c in range(self.channels):
+            taps = slice(c * self.size**2, (c + 1) * self.size**2)
+            part = beta[:, c, None] * bend
+            columns[taps] += (beta[:, c, None] * part).sum(0).flatten() - 2 * (w[:, taps].T @ part.flatten(1))
+        return psi, overlap_add(columns, x.shape, self.size) / -s.square()[:, None, None, None]
+
+    def _lay(self, w: Tensor, beta: Tensor, slopes: Tensor, shape: torch.Size) -> Tensor:
+        """A' slopes, images with that shape, for slopes with shape (K, B, n)."""
+        laid = overlap_add(w.T @ slopes.flatten(1), shape, self.size)
+        over = torch.stack([(beta[:, c, None] * slopes).sum(0) for c in range(self.channels)], 1)  # (B, C, n)
+        return laid - _boxes_back(over, shape, self.size)
+
+    def score_and_divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """psi(x, s) and tr(d psi/dx), with shape (B,), at little more than the cost of the score."""
+        psi, trace = self.score_and_curvature(x, sigma, 2)
+        return psi, trace
+
+    def divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """tr(d psi/dx), with shape (B,)."""
+        return self.score_and_divergence(x, sigma)[1]
+
+    def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """psi(x, s) and all d psi_i/dx_i, both with the shape of x."""
+        psi, entries = self.score_and_curvature(x, sigma, 3)
+        return psi, entries
+
+    def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """D(x, s) = x + s^2 psi(x, s), with the shape of x."""
+        s = self._level(sigma, x)[:, None, None, None]
+        return x + s.square() * self.score(x, sigma)
+
+    def posterior_variance(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """The diagonal of Cov[clean | noisy = x], s^2 (1 + s^2 d psi_i/dx_i), with the shape of x."""
+        s = self._level(sigma, x)[:, None, None, None].square()
+        return s * (1 + s * self.score_and_diagonal(x, sigma)[1])
+
+
+def _waves(n: int) -> Tensor:
+    """The orthonormal cosines of n numbers, the constant one first, with shape (n, n)."""
+    k, i = torch.arange(n)[:, None], torch.arange(n)
+    waves = torch.cos(torch.pi * (2 * i + 1) * k / (2 * n)) * (2 / n) ** 0.5
+    waves[0] /= 2**0.5
+    return waves
+
+
+def _cosines(channels: int, size: int) -> Tensor:
+    """Orthonormal waves over windows, smooth ones first, but for those constant in all, (C P^2 - C, C P^2)."""
+    k = torch.arange(size)
+    order = (k[:, None] ** 2 + k**2).flatten().argsort(stable=True)[1:]
+    planes = torch.kron(_waves(size), _waves(size))[order]
+    return torch.einsum("cd,np->ncdp", _waves(channels), planes).reshape(-1, channels * size**2)
+
+
+def _spread(length: int, size: int, device: torch.device) -> Tensor:
+    """For each window of a side, the window of a side of `size` pixels, or of this one if shorter, that is like it."""
+    r = torch.arange(length + size - 1, device=device)
+    if length <= size:
+        return r
+    return torch.where(r < size - 1, r, torch.where(r < length, size - 1, r - length + size))
+
+
+def _boxes(u: Tensor, size: int) -> Tensor:
+    """The sum over each window of each channel, with shape (B, C, n), for u with shape (B, C, H, W)."""
+    padded = torch.nn.functional.pad(u, (size - 1,) * 4)
+    return (torch.nn.functional.avg_pool2d(padded, size, stride=1) * size**2).flatten(2)
+
+
+def _boxes_back(sums: Tensor, shape: torch.Size, size: int) -> Tensor:
+    """The adjoint of `_boxes`: images with that shape."""
+    grown = sums.unflatten(2, (shape[2] + size - 1, shape[3] + size - 1))
+    return torch.nn.functional.avg_pool2d(grown, size, stride=1) * size**2
