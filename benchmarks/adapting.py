@@ -17,8 +17,9 @@ from protocol import noisy_pairs
 from skimage import data
 
 import smdae
-from smdae.denoising.denoise import Task, carried_out
+from smdae.denoising.denoise import carried_out
 from smdae.denoising.quality import psnr
+from smdae.denoising.task import Task
 from smdae.fitting import adaptation
 
 UNLIKE = ("page", "text", "brick", "grass", "gravel", "cell", "moon", "clock")

@@ -14,8 +14,9 @@ import numpy as np
 from protocol import is_colour, noisy_pairs
 
 import smdae
-from smdae.denoising.denoise import Task, denoise
+from smdae.denoising.denoise import denoise
 from smdae.denoising.judgement import judge
+from smdae.denoising.task import Task
 
 LEVELS = (15, 25, 50)
 

@@ -206,8 +206,9 @@ def _denoised(
     picture: "Picture", model: Any, manner: Manner, watch: Watch | None
 ) -> tuple["Picture", tuple[float, ...], "Judgement | None"]:
     """The result, the levels on the 0 to 255 scale that were taken out, and how good it is, if any was."""
-    from smdae.denoising.denoise import Task, carried_out, levels_for
+    from smdae.denoising.denoise import carried_out
     from smdae.denoising.judgement import judge
+    from smdae.denoising.task import Task, levels_for
     from smdae.files.picture import deeper, with_depth
     from smdae.memory import is_out_of_memory
 

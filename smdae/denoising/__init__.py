@@ -1,6 +1,7 @@
 """Denoising: from a noisy image and a score to an estimate of the clean one.
 
 steppers       how an image moves along the score
+task           what is to be done with one image
 noise_level    how much noise there is
 symmetries     the mean over flips and turns
 tiles          images of any size in bounded memory
@@ -10,7 +11,7 @@ risk           the error without a clean image, by Stein's estimate
 judgement      how good a result is by it, and what makes that doubtful
 """
 
-from smdae.denoising.denoise import denoise, move
-from smdae.denoising.steppers import STEPPERS
+from smdae.denoising.denoise import denoise
+from smdae.denoising.steppers import STEPPERS, Steps, steps_of
 
-__all__ = ["STEPPERS", "denoise", "move"]
+__all__ = ["STEPPERS", "Steps", "denoise", "steps_of"]

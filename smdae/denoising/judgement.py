@@ -22,8 +22,8 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.denoising import noise_level, risk
-from smdae.denoising.denoise import Task
 from smdae.denoising.risk import Risk
+from smdae.denoising.task import Task
 from smdae.denoising.tiles import Tile, tiles
 from smdae.divergence import probes
 

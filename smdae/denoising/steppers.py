@@ -1,27 +1,255 @@
 """How a noisy image moves along the score: generators of estimates, and the one table of their names.
 
-    tweedie    x^ = y + sigma^2 psi(y)        the posterior mean, in one step        (Robbins 1956; Miyasawa 1961)
+With D(x, s) = x + s^2 psi(x, s), which is E[clean | x] where x has noise of level s, and y at the level sigma:
 
-A stepper yields each estimate it comes to, the last being its answer; whoever drives it shows, saves or stops.
+    tweedie         x^ = D(y, sigma): the posterior mean, in one step              (Robbins 1956; Miyasawa 1961)
+    ascent          x <- x + eta (psi(x, s) + (y - x) / sigma^2), s falling: towards the posterior's mode
+    langevin        x_s' drawn given x_s, y and D(x_s, s), s falling from sigma to 0: a sample of the posterior
+    ode             dx/ds = -s psi(x, s) from sigma to 0: the probability flow     (Song et al. 2021)
+    coarse-to-fine  x <- x + h (D(x, s) - x) + gamma eps, with s as what then is left  (Kadkhodaie and Simoncelli 2021)
+
+A stepper yields each estimate that it comes to, the last being its answer; whoever drives it shows, saves or stops.
+Every step takes one score and no more.
 """
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Generator, Tensor
 
-__all__ = ["STEPPERS", "tweedie"]
+from smdae.errors import DivergedError, SmdaeError, UsageError
+
+__all__ = ["MOST_STEPS", "STEPPERS", "Stepper", "Steps", "checked", "refuse_unable", "steps_of"]
+
+MOST_STEPS = 1000
+FINEST = 1 / 50  # of sigma, where levels end for a model that knows lower ones
+BETA = 0.95  # of coarse-to-fine: of what is removed, how much stays away
+HALVINGS = 20  # of a step that would lower the posterior
+FAR = 100.0  # beyond so many times sigma and the picture's own range a path has left for good
 
 
-def tweedie(model: Any, noisy: Tensor, sigma: float) -> Iterator[Tensor]:
-    """The posterior mean under the model's density, in one step.
+@dataclass(frozen=True)
+class Steps:
+    """How many steps to take, how large, and with which noise.
+
+    Attributes:
+        count: K, at least 1.
+        size: What each stepper takes it to be, positive.
+        generator: Source of its noise, on the CPU; needed by those that draw some.
+    """
+
+    count: int
+    size: float
+    generator: Generator | None = None
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Standard normal noise of that shape."""
+        return torch.randn(like.shape, generator=self.generator, dtype=like.dtype).to(like.device)
+
+
+def falling(model: Any, sigma: float, count: int) -> list[float]:
+    """Levels from sigma down to the lowest that the model knows, in equal ratios; sigma alone if it knows but one."""
+    low = sigma if model.level is not None else max(model.levels[0], FINEST * sigma)
+    ratio = min(1.0, low / sigma)
+    return [sigma * ratio ** (k / max(count - 1, 1)) for k in range(count)]
+
+
+def _denoised(model: Any, x: Tensor, s: float) -> Tensor:
+    return x + s**2 * model.score(x, sigma=s)
+
+
+def tweedie(model: Any, noisy: Tensor, sigma: float, steps: Steps) -> Iterator[Tensor]:
+    """The posterior mean under the model's density, in one step."""
+    yield _denoised(model, noisy, sigma)
+
+
+def ascent(model: Any, noisy: Tensor, sigma: float, steps: Steps) -> Iterator[Tensor]:
+    """Gradient ascent on log p_s(x) - |y - x|^2 / (2 sigma^2), s falling where the model knows many levels.
+
+    The size is in units of 1 / (1/s^2 + 1/sigma^2), of which less than 2 is stable: the score of a density that was
+    smoothed to the level s falls no faster than x / s^2. With an energy, a step that would lower the posterior is
+    halved until it does not.
+    """
+    x = noisy
+    for s in falling(model, sigma, steps.count):
+        uphill = model.score(x, sigma=s) + (noisy - x) / sigma**2
+        eta: float | Tensor = steps.size / (1 / s**2 + 1 / sigma**2)
+        if hasattr(model, "energy"):
+            eta = _not_lower(model, x, noisy, uphill, eta, s, sigma)
+        x = x + eta * uphill
+        yield x
+
+
+def _not_lower(model: Any, x: Tensor, noisy: Tensor, uphill: Tensor, eta: Any, s: float, sigma: float) -> Tensor:
+    """The step for each image, halved where the posterior would be lower after it."""
+
+    def cost(x: Tensor) -> Tensor:
+        return model.energy(x, s) + (noisy - x).square().flatten(1).sum(1) / (2 * sigma**2)
+
+    before = cost(x)
+    sizes = torch.full_like(before, eta).reshape(-1, *(1,) * (x.ndim - 1))
+    for _ in range(HALVINGS):
+        worse = cost(x + sizes * uphill) > before
+        if not worse.any():
+            return sizes
+        sizes = torch.where(worse.reshape(sizes.shape), sizes / 2, sizes)
+    return torch.where((cost(x + sizes * uphill) > before).reshape(sizes.shape), 0.0, sizes)
+
+
+def langevin(model: Any, noisy: Tensor, sigma: float, steps: Steps) -> Iterator[Tensor]:
+    """A sample of the posterior: Langevin dynamics with s annealed from sigma to 0, each step solved exactly.
+
+    Between the clean x, at s = 0, and y, at sigma, x_s is a Brownian bridge in t = s^2: with x held at D(x_s, s),
+
+        x_s ~ N(m, t (sigma^2 - t) / sigma^2),    m = x + (y - x) t / sigma^2
+
+    which is where the drift psi(x, s) + (y - x) / (sigma^2 - s^2) leads to. From one level to the next the bridge keeps
+    a part of its deviation from m; the size, from 0, is how much more of it is forgotten: e^-size is kept. At 0 many
+    steps are exact for an exact score; more of it lets errors of the score be forgotten, and narrows the samples.
+    """
+    levels = falling(model, sigma, steps.count)
+    kept = math.exp(-steps.size)
+    x, deviation = noisy, torch.zeros_like(noisy)
+    for k, s in enumerate(levels):
+        clean = _denoised(model, x, s)
+        if k + 1 == len(levels):
+            yield clean
+            return
+        t, later = s**2, levels[k + 1] ** 2
+        here, there = (max(u * (sigma**2 - u), 0.0) / sigma**2 for u in (t, later))
+        rho = kept * math.sqrt(later * (sigma**2 - t) / (t * (sigma**2 - later))) if here > 0 else 0.0
+        if here > 0:
+            deviation = (x - clean - (noisy - clean) * (t / sigma**2)) / math.sqrt(here)
+        deviation = rho * deviation + math.sqrt(1 - rho**2) * steps.noise(x)
+        x = clean + (noisy - clean) * (later / sigma**2) + math.sqrt(there) * deviation
+        yield x
+
+
+def ode(model: Any, noisy: Tensor, sigma: float, steps: Steps) -> Iterator[Tensor]:
+    """The probability flow from y down to s = 0, with D as a line in log s from the last two steps (Lu et al. 2022)."""
+    levels = falling(model, sigma, steps.count)
+    x, before = noisy, None
+    for k, s in enumerate(levels):
+        clean = _denoised(model, x, s)
+        if k + 1 == len(levels):
+            yield clean
+            return
+        ahead = clean if before is None else 1.5 * clean - 0.5 * before
+        share = levels[k + 1] / s
+        x, before = share * x + (1 - share) * ahead, clean
+        yield x
+
+
+def coarse_to_fine(model: Any, noisy: Tensor, sigma: float, steps: Steps) -> Iterator[Tensor]:
+    """Ascent with falling noise: of the noise s a share h_t = h t / (1 + h (t - 1)) goes, h being the size, at most 1.
+
+    A part 1 - beta of it comes back as fresh noise, gamma^2 = ((1 - beta h_t)^2 - (1 - h_t)^2) s^2, so s becomes
+    (1 - beta h_t) s; the model is told it, where theirs, which is blind, is not. Steps end early at its lowest level.
+    Nothing holds the path to y, so with the noise it wanders from there to a likely image nearby.
+    """
+    lowest = falling(model, sigma, 2)[-1]
+    x, s = noisy, sigma
+    for t in range(1, steps.count + 1):
+        residual = s**2 * model.score(x, sigma=s)
+        if t == steps.count or s <= lowest:
+            yield x + residual
+            return
+        share = steps.size * t / (1 + steps.size * (t - 1))
+        left = 1 - BETA * share
+        x = x + share * residual + s * math.sqrt(left**2 - (1 - share) ** 2) * steps.noise(x)
+        s *= left
+        yield x
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """A row of the table.
+
+    Attributes:
+        move: The generator above.
+        count: Steps unless told otherwise.
+        size: Size unless told otherwise; None for those that take none.
+        largest: Of sizes.
+        falls: Whether it needs a model of many levels.
+        draws: Whether it draws noise, so that each seed has a result of its own.
+        most: Of steps.
+    """
+
+    move: Callable[[Any, Tensor, float, Steps], Iterator[Tensor]]
+    count: int
+    size: float | None = None
+    largest: float = math.inf
+    falls: bool = False
+    draws: bool = False
+    most: int = MOST_STEPS
+
+
+STEPPERS: dict[str, Stepper] = {
+    "tweedie": Stepper(tweedie, 1, most=1),
+    "ascent": Stepper(ascent, 10, 1.0),
+    "langevin": Stepper(langevin, 30, 0.1, falls=True, draws=True),
+    "ode": Stepper(ode, 20, falls=True),
+    "coarse-to-fine": Stepper(coarse_to_fine, 100, 0.05, 1.0, falls=True, draws=True),
+}
+
+
+def checked(name: str, count: int | None = None, size: float | None = None) -> tuple[int, float]:
+    """Steps and size, those of the table where they are None.
+
+    Raises:
+        UsageError: There is no such stepper, or it cannot take so many steps or that size.
+    """
+    if name not in STEPPERS:
+        raise UsageError(f"unknown stepper '{name}'; there are {', '.join(STEPPERS)}")
+    row = STEPPERS[name]
+    if count is not None and not 1 <= count <= row.most:
+        allowed = f"from 1 to {row.most} steps" if row.most > 1 else "one step"
+        raise UsageError(f"the stepper '{name}' takes {allowed}, not {count}")
+    if size is not None and row.size is None:
+        raise UsageError(f"the stepper '{name}' takes no step size")
+    least = 0.0 if name == "langevin" else 1e-6
+    if size is not None and not least <= size <= row.largest:
+        most = "" if math.isinf(row.largest) else f" to {row.largest:g}"
+        raise UsageError(f"the step size of '{name}' is from {least:g} up{most}, not {size:g}")
+    return count or row.count, row.size or 0.0 if size is None else size
+
+
+def refuse_unable(name: str, model: Any) -> None:
+    """Raise UsageError if a stepper needs more levels than the model knows."""
+    if STEPPERS[name].falls and getattr(model, "level", None) is not None:
+        able = ", ".join(name for name, other in STEPPERS.items() if not other.falls)
+        raise UsageError(
+            f"the stepper '{name}' needs a model of many levels, and this one has one", f"this model takes {able}"
+        )
+
+
+def steps_of(model: Any, noisy: Tensor, sigma: float, name: str, steps: Steps) -> Iterator[Tensor]:
+    """The estimates of a stepper.
 
     Args:
-        model: A score model at level sigma.
+        model: A score model.
         noisy: y, with shape (B, C, H, W) or (B, d).
-        sigma: Level of the noise, in the unit of y.
+        sigma: Level of its noise, in the unit of y.
+        name: A name of STEPPERS.
+        steps: How many, how large, and with which noise.
+
+    Raises:
+        UsageError: The model knows too few levels for it.
+        DivergedError: The path left for infinity.
+        SmdaeError: The answer in one step is not finite.
     """
-    yield noisy + sigma**2 * model.score(noisy, sigma=sigma)
-
-
-STEPPERS: dict[str, Callable[..., Iterator[Tensor]]] = {"tweedie": tweedie}
+    refuse_unable(name, model)
+    row = STEPPERS[name]
+    limit = FAR * (sigma + noisy.abs().amax().item())
+    for k, x in enumerate(row.move(model, noisy, sigma, steps), 1):
+        largest = x.abs().amax().item()
+        if row.most == 1 and not math.isfinite(largest):
+            raise SmdaeError("the model's answer has values that are not numbers")
+        if row.most > 1 and not largest <= limit:  # nan too
+            raise DivergedError(
+                f"the stepper '{name}' diverged at step {k} of {steps.count}", "try a lower --step-size"
+            )
+        yield x

@@ -11,10 +11,11 @@ from itertools import product
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from smdae.memory import available
 
-__all__ = ["SMALLEST", "Tile", "side_for", "tiles"]
+__all__ = ["SMALLEST", "Tile", "Tiled", "side_for", "tiles"]
 
 SMALLEST = 64  # pixels on a side
 MOST_BYTES = 512 << 20  # that one tile may take: more brings no speed
@@ -66,3 +67,36 @@ def side_for(model: Any, device: torch.device) -> int:
     reach, footprint = getattr(model, "reach", 0), getattr(model, "footprint", 256)
     seen = math.isqrt(int(min(MOST_BYTES, SHARE * available(device)) / footprint))
     return max(SMALLEST, seen - 2 * reach)
+
+
+class Tiled:
+    """A model whose score of whole images is computed tile by tile: the same score in bounded memory.
+
+    Args:
+        model: A score model of images.
+        side: Of the tiles.
+        where: The device that the model is on; images may be elsewhere.
+    """
+
+    def __init__(self, model: Any, side: int, where: torch.device) -> None:
+        self.model, self.side, self.where = model, side, where
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("channels", "level", "levels"):
+            if name == "energy" and hasattr(self.model, "energy"):
+                return self._energy
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
+    def _energy(self, x: Tensor, sigma: float) -> Tensor:
+        return self.model.energy(x.to(self.where), sigma).to(x.device)
+
+    def score(self, x: Tensor, sigma: float) -> Tensor:
+        """psi(x, sigma), with the shape of x, (B, C, H, W)."""
+        height, width = x.shape[2:]
+        side = self.side if hasattr(self.model, "reach") else max(height, width)
+        psi = torch.empty_like(x)
+        for tile in tiles(height, width, side, getattr(self.model, "reach", 0), getattr(self.model, "multiple", 1)):
+            seen = x[:, :, *tile.seen].to(self.where)
+            psi[:, :, *tile.kept] = self.model.score(seen, sigma=sigma)[:, :, *tile.inner]
+        return psi

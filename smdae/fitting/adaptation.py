@@ -21,9 +21,10 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from smdae.denoising import risk
-from smdae.denoising.denoise import Task, Watch
+from smdae.denoising.denoise import Watch
 from smdae.denoising.judgement import SAFE, safe_in
 from smdae.denoising.noise_level import is_clipped
+from smdae.denoising.task import Task
 from smdae.divergence import normal_probes, per_example, probes
 from smdae.errors import UsageError
 from smdae.fitting.optimisers import OPTIMISERS

@@ -9,7 +9,7 @@ import torch
 
 from smdae.cli.app import main
 from smdae.denoising import denoise, noise_level
-from smdae.denoising.denoise import levels_for
+from smdae.denoising.task import levels_for
 from smdae.files import model_file
 from smdae.files.images import read
 from smdae.files.model_file import encode, load

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from smdae.denoising import denoise, move
+from smdae.denoising import denoise
+from smdae.denoising.task import Task
 from smdae.errors import ModelError, SmdaeError, UsageError
 from smdae.files.model_file import load
 from tests.tiny import colour, gray, model_bytes
@@ -195,7 +196,8 @@ def test_values_too_large_for_the_arithmetic_are_refused_without_a_warning(model
 
 
 def test_moving_needs_no_gradient(model):
-    assert not move(model, torch.rand(1, 1, 8, 8, requires_grad=True), 0.1).requires_grad
+    task = Task.of(np.zeros((8, 8), np.float32), model, 0.1)
+    assert not task.estimate(torch.rand(1, 1, 8, 8, requires_grad=True)).requires_grad
 
 
 def test_a_model_can_be_a_path(tmp_path, monkeypatch, model):

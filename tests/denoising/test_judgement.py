@@ -7,8 +7,9 @@ from skimage import data
 
 from smdae import load
 from smdae.denoising import judgement
-from smdae.denoising.denoise import Task, denoise
+from smdae.denoising.denoise import denoise
 from smdae.denoising.judgement import Judgement, judge
+from smdae.denoising.task import Task
 
 CLEAN = data.camera()[:320, 60:380].astype(np.float32) / 255
 LARGE = data.camera().astype(np.float32) / 255

@@ -7,7 +7,8 @@ from skimage import data
 from torch import Generator
 
 from smdae import load
-from smdae.denoising.denoise import Task, denoise
+from smdae.denoising.denoise import denoise
+from smdae.denoising.task import Task
 from smdae.errors import UsageError
 from smdae.fitting.adaptation import _gain, adapt, adapted
 from tests.conftest import random_energy

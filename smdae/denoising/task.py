@@ -1,0 +1,227 @@
+"""What is to be done with one image: all that is decided before the first pixel moves."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from smdae.denoising import noise_level
+from smdae.denoising.steppers import STEPPERS, Steps, checked, refuse_unable, steps_of
+from smdae.denoising.symmetries import Symmetric
+from smdae.errors import ModelError, UsageError
+
+__all__ = ["Task", "levels_for", "moves"]
+
+ALIKE = 0.1  # how far the levels of channels may be apart to count as one
+
+
+def levels_for(model: Any, pixels: np.ndarray, white: float) -> tuple[float, ...]:
+    """The level of noise to take out if none is given, white being 1: the model's if it has one, else the image's.
+
+    One number, or one for each channel where they differ; 0 where there is no noise to see.
+    """
+    if getattr(model, "level", None) is not None:
+        return (float(model.level),)
+    levels = noise_level.estimate(pixels, white)
+    mean = math.sqrt(sum(level**2 for level in levels) / len(levels))
+    alike = all(abs(level - mean) <= ALIKE * mean for level in levels)
+    return (mean,) if alike else levels
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """An image, and all that is decided about how it is denoised.
+
+    Attributes:
+        pixels: The image, with shape (H, W) or (H, W, C), as stored.
+        white: The value of white in it.
+        loaded: The model.
+        model: The model as it is used: with another stride, told of clipping, made symmetric.
+        levels: Of the noise, white being 1: one, or one for each channel.
+        strength: How much of the way to the estimate, 0 to 1.
+        stepper: A name of STEPPERS.
+        steps: How many.
+        step_size: What the stepper takes it to be.
+        seed: Of the noise that it draws, if any.
+    """
+
+    pixels: np.ndarray
+    white: float
+    loaded: Any
+    model: Any
+    levels: tuple[float, ...]
+    strength: float
+    stepper: str
+    steps: int
+    step_size: float
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        image: Any,
+        model: Any = None,
+        sigma: float | Sequence[float] | None = None,
+        *,
+        strength: float = 1.0,
+        stepper: str = "tweedie",
+        steps: int | None = None,
+        step_size: float | None = None,
+        seed: int = 0,
+        stride: int | None = None,
+        ensemble: bool = False,
+        white: float | None = None,
+        device: torch.device | str = "cpu",
+    ) -> "Task":
+        """The task, checked; arguments and errors as those of `denoise`."""
+        from smdae.files.model_file import load
+
+        pixels = np.asarray(image)
+        if pixels.ndim not in (2, 3) or 0 in pixels.shape:
+            raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
+        if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+            raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
+        if not 0 <= strength <= 1:
+            raise UsageError(f"strength is between 0 and 1, not {strength}")
+        steps, step_size = checked(stepper, steps, step_size)
+        whole = pixels.dtype.kind == "u"
+        if white is None:
+            white = float(np.iinfo(pixels.dtype).max) if whole else 1.0
+        if not 0 < white < np.inf:
+            raise UsageError(f"white is a positive number, not {white}")
+        if not whole and not np.isfinite(pixels).all():
+            raise UsageError("the image has values that are not numbers")
+        channels = pixels.shape[2] if pixels.ndim == 3 else 1
+        if model is None:
+            model = "natural-color" if channels == 3 else "natural-gray"
+        if isinstance(model, str | Path):
+            model = load(model).to(device)
+        refuse_unable(stepper, model)
+        levels = (
+            levels_for(model, pixels, white) if sigma is None else _checked(sigma, channels, 255 if whole else white)
+        )
+        chosen = _with_stride(model, stride) if stride is not None else model
+        if hasattr(chosen, "clipped") and noise_level.is_clipped(pixels, white):
+            chosen = chosen.clipped(1.0)
+        if ensemble:
+            chosen = Symmetric(chosen)
+        return cls(pixels, white, model, chosen, levels, strength, stepper, steps, step_size, seed)
+
+    @property
+    def planes(self) -> np.ndarray:
+        """The pixels with shape (H, W, C)."""
+        return self.pixels[:, :, None] if self.pixels.ndim == 2 else self.pixels
+
+    @property
+    def channel_levels(self) -> tuple[float, ...]:
+        """The level of each channel."""
+        return self.levels * (self.planes.shape[2] if len(self.levels) == 1 else 1)
+
+    @property
+    def whole(self) -> bool:
+        """Whether pixels are integers."""
+        return self.pixels.dtype.kind == "u"
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is noise that could be seen, and that should be taken out."""
+        return any(self.levels) and self.strength > 0
+
+    def noisy(self, part: tuple[slice, slice], where: torch.device) -> Tensor:
+        """A part of the image, white being 1, with shape (1, C, h, w)."""
+        with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `move` says so
+            values = np.array(self.planes[part].transpose(2, 0, 1), np.float32, order="C")
+        return torch.from_numpy(values)[None].to(where) / self.white
+
+    @property
+    def single(self) -> bool:
+        """Whether it is done in one step, so that tiles need not know of each other."""
+        return STEPPERS[self.stepper].most == 1
+
+    def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
+        """The clean images after each step that belong to noisy ones like this, white being 1, (B, C, h, w)."""
+        for estimate in _by_channels(model, noisy, self):
+            if self.strength != 1:
+                estimate = torch.lerp(noisy, estimate, self.strength)
+            yield estimate.clamp(0, 1) if self.whole else estimate
+
+    def estimate(self, noisy: Tensor) -> Tensor:
+        """The last of them."""
+        *_, last = self.estimates(noisy, self.model)
+        return last
+
+    def stored(self, estimate: Tensor) -> np.ndarray:
+        """An estimate, (1, C, h, w), as it is stored, with shape (h, w, C)."""
+        result = (estimate[0] * self.white).permute(1, 2, 0).cpu().numpy()
+        return (np.rint(result) if self.whole else result).astype(self.pixels.dtype)
+
+
+def _checked(sigma: float | Sequence[float], channels: int, unit: float) -> tuple[float, ...]:
+    """Sigma, white being 1: one number, or one for each channel."""
+    values = tuple(sigma) if isinstance(sigma, Sequence) else (sigma,)
+    if len(values) not in (1, channels):
+        raise UsageError(f"sigma has {len(values)} values, the image has {channels} channels")
+    if not all(0 <= value < math.inf for value in values) or sigma == 0:
+        raise UsageError(f"sigma is a positive number, not {sigma}")
+    return tuple(value / unit for value in values)
+
+
+def _with_stride(model: Any, stride: int) -> Any:
+    if not hasattr(model, "with_stride"):
+        raise UsageError("--stride is for models of patches, and this model is none")
+    try:
+        return model.with_stride(stride)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _by_channels(model: Any, noisy: Tensor, task: Task) -> Iterator[Tensor]:
+    """`moves`, where channels may have levels of their own: each is that of the image moved at its level."""
+    levels = task.levels
+    if len(set(levels)) == 1:
+        yield from moves(model, noisy, levels[0], task, task.seed)
+        return
+    alone = getattr(model, "channels", None) == 1
+
+    def channel(c: int, level: float) -> Iterator[Tensor]:
+        plane = noisy[:, c : c + 1]
+        if level == 0:
+            yield from repeat(plane)
+        elif alone:
+            yield from moves(model, plane, level, task, task.seed + c)
+        else:
+            yield from (image[:, c : c + 1] for image in moves(model, noisy, level, task, task.seed))
+
+    paths = [channel(c, level) for c, level in enumerate(levels)]
+    for planes in zip(*paths, strict=False):
+        yield torch.cat(planes, 1)
+
+
+def moves(model: Any, noisy: Tensor, sigma: float, task: Task, seed: int) -> Iterator[Tensor]:
+    """The estimates of a task's stepper, finite, with the shape of noisy, (B, C, h, w); of each channel by gray models.
+
+    Raises:
+        ModelError: The model takes another number of channels.
+        SmdaeError: An estimate is not finite.
+    """
+    channels = getattr(model, "channels", noisy.shape[1])
+    if channels not in (1, noisy.shape[1]):
+        raise ModelError(
+            f"the model takes {channels} channels, the image has {noisy.shape[1]}",
+            "a gray model takes any image channel by channel",
+        )
+    images = noisy if channels == noisy.shape[1] else noisy.flatten(0, 1)[:, None]
+    steps = Steps(task.steps, task.step_size, Generator().manual_seed(seed))
+    walk = steps_of(model, images, sigma, task.stepper, steps)
+    while True:
+        with torch.inference_mode():  # not around a yield, where it would leak to whoever drives
+            estimate = next(walk, None)
+        if estimate is None:
+            return
+        yield estimate.reshape(noisy.shape)
