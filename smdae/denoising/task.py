@@ -1,7 +1,7 @@
 """What is to be done with one image: all that is decided before the first pixel moves."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -155,6 +155,24 @@ class Task:
         """The last of them."""
         *_, last = self.estimates(noisy, self.model)
         return last
+
+    def by_channels(self, noisy: Tensor, of: Callable[[Tensor, float], Tensor]) -> Tensor:
+        """What `of` makes of images that the model takes and their level, with the shape of noisy, (1, C, h, w)."""
+        if getattr(self.model, "channels", None) == 1 and noisy.shape[1] > 1:
+            planes = zip(noisy.split(1, 1), self.channel_levels, strict=True)
+            return torch.cat([of(plane, level) if level else torch.zeros_like(plane) for plane, level in planes], 1)
+        if len(set(self.levels)) == 1:
+            return of(noisy, self.levels[0])
+        parts = [
+            of(noisy, level)[:, c : c + 1] if level else torch.zeros_like(noisy[:, c : c + 1])
+            for c, level in enumerate(self.levels)
+        ]
+        return torch.cat(parts, 1)
+
+    def mean(self, noisy: Tensor, model: Any = None) -> Tensor:
+        """The posterior mean by one step, neither clipped nor blended, with the shape of noisy, (1, C, h, w)."""
+        model = self.model if model is None else model
+        return self.by_channels(noisy, lambda x, sigma: x + sigma**2 * model.score(x, sigma=sigma))
 
     def stored(self, estimate: Tensor) -> np.ndarray:
         """An estimate, (1, C, h, w), as it is stored, with shape (h, w, C)."""

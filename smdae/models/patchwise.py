@@ -3,10 +3,13 @@
     D(y)   = mean over the patches that cover a pixel of r(patch),  r(p) = p + sigma^2 psi(p)
     psi(y) = (D(y) - y) / sigma^2
 
+and sigma^2 dD_i/dy_i is the mean of the patches' posterior variances, where the patch model has them.
+
 Each pixel of an image lies in up to P^2 patches; each patch denoises it, and the mean of their answers is the image's.
 Patches are cut, denoised and laid back a band of rows at a time, so memory does not grow with the image.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -75,10 +78,20 @@ class Patchwise(nn.Module):
             return x + s**2 * self.patch.score(x, sigma=s)
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
-        return torch.stack([self._lift(image, s) for image in x])
+        return torch.stack([self._lift(image, lambda p: p + s**2 * self.patch.score(p, sigma=s)) for image in x])
 
-    def _lift(self, image: Tensor, sigma: float) -> Tensor:
-        """D of one image, with shape (C, H, W)."""
+    def __getattr__(self, name: str) -> Any:
+        if name == "posterior_variance" and hasattr(self.patch, name):
+            return self._variance
+        return super().__getattr__(name)
+
+    def _variance(self, x: Tensor, sigma: float | None = None) -> Tensor:
+        """sigma^2 dD_i/dx_i, with the shape of x, images: the mean over patches of their posterior variance."""
+        s = self.level if sigma is None else sigma
+        return torch.stack([self._lift(image, lambda p: self.patch.posterior_variance(p, sigma=s)) for image in x])
+
+    def _lift(self, image: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """The mean over the patches that cover a pixel of what `of` makes of them; an image with shape (C, H, W)."""
         height, width = image.shape[1:]
         P, step = self.size, self.stride
         # The last patches must reach the border: repeat it until the strides come out even.
@@ -92,8 +105,7 @@ class Patchwise(nn.Module):
             lines = slice(first * step, (last - 1) * step + P)
             strip = padded[None, :, lines]
             noisy = F.unfold(strip, P, stride=step)[0].T  # (B, C P^2)
-            clean = noisy + sigma**2 * self.patch.score(noisy, sigma=sigma)
-            total[:, lines] += F.fold(clean.T[None], strip.shape[2:], P, stride=step)[0]
+            total[:, lines] += F.fold(of(noisy).T[None], strip.shape[2:], P, stride=step)[0]
         cover = [_cover(n, P, step, image) for n in (rows, columns)]
         return (total / (cover[0][:, None] * cover[1]))[:, :height, :width]
 

@@ -1,0 +1,177 @@
+"""How sure a denoised image is: the posterior covariance, read off the score.
+
+    Cov[x | y] = sigma^2 (I + sigma^2 d psi/dy) = sigma^2 J,   J = dD/dy            (Tweedie, of second order)
+
+and its diagonal is the variance of each pixel. Energies have it in closed form, `posterior_variance`. For networks
+probes v single it out: with +-1 on every eighth pixel of rows and columns and 0 elsewhere, v * (J v) at those pixels
+is J_ii and what reaches them from the next of those pixels, eight away, which is next to nothing; 64 such probes cover
+the image. Dense probes of as many signs would each be off by the whole of a row of J. Of what is estimated nothing is
+averaged over neighbours.
+
+The first principal directions of the covariance, the ways in which the posterior varies most, come of subspace
+iteration with products J v (Manor and Michaeli 2024). By differences, all of them: D(y + e v) is all that is needed.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from smdae.denoising.task import Task
+from smdae.denoising.tiles import Tiled, side_for, tiles
+from smdae.errors import UsageError
+
+__all__ = ["SPACING", "Mode", "modes", "variance"]
+
+SPACING = 8  # pixels between those that a probe is at
+STEP = 0.3  # of differences, in sigma: J as it is in the noise around y
+ROUNDS = 12  # of subspace iteration
+SEED = 0
+
+Watch = Callable[[int, int], object]
+
+
+def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lambda done, of: None) -> np.ndarray:
+    """The posterior variance of each pixel, white being 1, float32 with the shape of the task's image.
+
+    Args:
+        task: What was denoised; its levels are not all 0.
+        device: Where the model is.
+        watch: Told how many probes are done, and of how many.
+    """
+    where = torch.device(device)
+    height, width, channels = task.planes.shape
+    model = task.model
+    reach = getattr(model, "reach", None)
+    side = side_for(model, where) if reach is not None else max(height, width)
+    cut = [*tiles(height, width, side, reach or 0, getattr(model, "multiple", 1))]
+    signs = 2 * torch.randint(0, 2, (height, width), generator=Generator().manual_seed(SEED), dtype=torch.int8) - 1
+    found = np.empty(task.planes.shape, np.float32)
+    for done, tile in enumerate(cut):
+        noisy = task.noisy(tile.seen, where)
+        with torch.inference_mode():
+            if hasattr(model, "posterior_variance"):
+                watch(done, len(cut))
+                of_tile = task.by_channels(noisy, lambda planes, sigma: model.posterior_variance(planes, sigma))
+            else:
+                corner = tuple(part.start % SPACING for part in tile.seen)
+                told = _counting(watch, done, len(cut), channels)
+                of_tile = _probed(task, noisy, signs[tile.seen].to(where), corner, told)
+        found[tile.kept] = of_tile[0, :, *tile.inner].permute(1, 2, 0).cpu().numpy()
+    return np.maximum(found, 0).reshape(task.pixels.shape)
+
+
+def _counting(watch: Watch, done: int, of: int, channels: int) -> Callable[[int], object]:
+    probes = SPACING**2 * channels
+    return lambda k: watch(done * probes + k, of * probes)
+
+
+def _probed(task: Task, noisy: Tensor, signs: Tensor, corner: tuple[int, ...], told: Callable[[int], object]) -> Tensor:
+    """sigma^2 J_ii, with the shape of noisy, (1, C, h, w).
+
+    Args:
+        task: What was denoised.
+        noisy: A part of its image.
+        signs: +-1 for each pixel, with shape (h, w).
+        corner: Row and column of its first pixel in the pattern.
+        told: Of each probe that is done.
+    """
+    levels = torch.tensor(task.channel_levels, device=noisy.device)
+    steps = (STEP * levels)[None, :, None, None]
+    before = task.mean(noisy)
+    result = torch.zeros_like(noisy)
+    count = 0
+    # A gray model sees channels one by one; to one of colours they are neighbours.
+    groups: list[Any] = [slice(None)] if getattr(task.model, "channels", 1) == 1 else [*range(noisy.shape[1])]
+    for group in groups:
+        for i in range(SPACING):
+            for j in range(SPACING):
+                at = (slice((i - corner[0]) % SPACING, None, SPACING), slice((j - corner[1]) % SPACING, None, SPACING))
+                probe = torch.zeros_like(noisy)
+                probe[:, group, *at] = signs[at].to(noisy.dtype)
+                change = (task.mean(noisy + steps * probe) - before) / steps.clamp(min=1e-12)
+                result[:, group, *at] = (probe * change)[:, group, *at]
+                count += 1
+                told(count)
+    return result * levels.square()[None, :, None, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """A principal direction of the posterior covariance.
+
+    Attributes:
+        direction: Of norm 1, white being 1, with shape (H, W, C).
+        deviation: The posterior standard deviation along it.
+    """
+
+    direction: np.ndarray
+    deviation: float
+
+
+def modes(
+    task: Task, count: int, device: torch.device | str = "cpu", watch: Watch = lambda done, of: None
+) -> list[Mode]:
+    """The first principal directions of the posterior covariance, the widest first.
+
+    Args:
+        task: What was denoised; all of its channels have noise.
+        count: How many, K.
+        device: Where the model is.
+        watch: Told how many products are done, and of how many.
+
+    Raises:
+        UsageError: There are fewer pixels than directions.
+    """
+    if not 1 <= count <= task.pixels.size:
+        raise UsageError(f"an image of {task.pixels.size} numbers has 1 to as many principal directions, not {count}")
+    where = torch.device(device)
+    noisy = task.noisy((slice(None), slice(None)), torch.device("cpu"))
+    model = Tiled(task.model, side_for(task.model, where), where)
+    levels = torch.tensor(task.channel_levels)[None, :, None, None]
+    generator = Generator().manual_seed(SEED)
+    basis = _orthonormal(torch.randn(count, noisy.numel(), generator=generator))
+    done = 0
+
+    def along(v: Tensor) -> Tensor:
+        """Cov v, by central differences."""
+        direction = v.reshape(noisy.shape)
+        e = STEP * levels / direction.abs().amax()
+        upper, lower = (task.mean(noisy + sign * e * direction, model) for sign in (1, -1))
+        return ((upper - lower) / (2 * e) * levels.square()).flatten()
+
+    with torch.inference_mode():
+        for _ in range(ROUNDS):
+            products = []
+            for v in basis:
+                products.append(along(v))
+                done += 1
+                watch(done, ROUNDS * count)
+            image = torch.stack(products)
+            small = basis @ image.T
+            basis = _orthonormal(image)
+        values, turn = torch.linalg.eigh((small + small.T) / 2)
+        # The last products were of the basis before: their span is the new one, their widths are as good.
+        order = values.argsort(descending=True)
+        directions = _orthonormal((turn.T @ image)[order])
+    return [
+        Mode(v.reshape(noisy.shape)[0].permute(1, 2, 0).numpy(), float(max(value, 0.0)) ** 0.5)
+        for v, value in zip(directions, values[order].tolist(), strict=True)
+    ]
+
+
+def _orthonormal(rows: Tensor) -> Tensor:
+    return torch.linalg.qr(rows.T)[0].T
+
+
+def ends_of(task: Task, mean: np.ndarray, mode: Mode, deviations: float = 2.0) -> Iterator[np.ndarray]:
+    """The mean moved along a mode to either side, images like the mean."""
+    planes = np.atleast_3d(mean).astype(np.float32)
+    for sign in (-1, 1):
+        moved = planes + sign * deviations * mode.deviation * task.white * mode.direction
+        if task.whole:
+            moved = np.rint(moved.clip(0, task.white))
+        yield moved.astype(task.pixels.dtype).reshape(mean.shape)
