@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from smdae.cli import console
+from smdae.cli.extras import Extras, refuse
 from smdae.cli.options import Device, Json, Overwrite
 from smdae.cli.places import ENDINGS, STREAM, Naming, folder_of, plan
 from smdae.errors import UsageError
@@ -16,6 +17,7 @@ __all__ = ["command"]
 
 DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
 LEAST, MOST = 1e-3, 1e5  # sigma
+MOST_SEED = 2**63
 SMALLEST_TILE = 64  # pixels; as in denoising.tiles, which would load torch
 
 
@@ -43,7 +45,26 @@ def command(
     strength: Annotated[
         float, typer.Option("--strength", help="How much of the noise to take out, 0 to 1; 0 changes nothing.")
     ] = 1.0,
-    stepper: Annotated[str, typer.Option("--stepper", help="How to move along the score.")] = "tweedie",
+    stepper: Annotated[
+        str, typer.Option("--stepper", help="tweedie, ascent, langevin, ode or coarse-to-fine.")
+    ] = "tweedie",
+    steps: Annotated[int | None, typer.Option("--steps", help="How many. [default: the stepper's]")] = None,
+    step_size: Annotated[float | None, typer.Option("--step-size", help="How large. [default: the stepper's]")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the noise that langevin and coarse-to-fine draw.")] = 0,
+    blend: Annotated[
+        float, typer.Option("--blend", help="How far to go from the mean to a sample, 0 to 1: sharper, less accurate.")
+    ] = 0.0,
+    samples: Annotated[int, typer.Option("--samples", help="Samples of the posterior to write beside the result.")] = 0,
+    save_steps: Annotated[
+        Path | None, typer.Option("--save-steps", help="The path from noise to image: a GIF, a PNG or a folder.")
+    ] = None,
+    uncertainty: Annotated[
+        Path | None,
+        typer.Option("--uncertainty", help="The standard deviation of each pixel: .tif, .npy, or .png to look at."),
+    ] = None,
+    modes: Annotated[
+        int, typer.Option("--modes", help="Ways in which the image may be otherwise, to write beside the result.")
+    ] = 0,
     stride: Annotated[
         int | None,
         typer.Option("--stride", help="Pixels between patches: more is faster, a little worse. [default: 1]"),
@@ -106,13 +127,18 @@ def command(
     for name, chosen, known in (("format", format, ENDINGS), ("bit-depth", bit_depth, DEPTHS)):
         if chosen is not None and chosen not in known:
             raise UsageError(f"unknown --{name} '{chosen}'; there are {', '.join(known)}")
-    if stepper != "tweedie":
-        from smdae.denoising import STEPPERS
+    if not 0 <= blend <= 1:
+        raise UsageError(f"--blend {blend} is not between 0 and 1")
+    if not 0 <= seed < MOST_SEED:
+        raise UsageError(f"--seed {seed} is not from 0 to {MOST_SEED - 1}")
+    if stepper != "tweedie" or steps is not None or step_size is not None:
+        from smdae.denoising.steppers import checked
 
-        if stepper not in STEPPERS:
-            raise UsageError(f"unknown stepper '{stepper}'; there are {', '.join(STEPPERS)}")
+        checked(stepper, steps, step_size)
+    extras = Extras(samples, save_steps, uncertainty, modes)
     planned = plan(inputs, Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing))
     streamed = any(job.target == STREAM for job in planned)
+    refuse(extras, planned)
     if json_ and streamed:
         raise UsageError("--json and an image cannot both go to stdout", "write the image to a file with -o")
     if reference is not None and len(planned) > 1:
@@ -130,7 +156,14 @@ def command(
         levels,
         white,
         strength,
-        {"stepper": stepper, "stride": stride, "ensemble": ensemble},
+        {
+            "stepper": stepper,
+            "steps": steps,
+            "step_size": step_size,
+            "seed": seed,
+            "stride": stride,
+            "ensemble": ensemble,
+        },
         tile,
         DEPTHS[bit_depth],
         ENDINGS.get(format or ""),
@@ -138,6 +171,9 @@ def command(
         folder,
         adapt,
         reference,
+        blend,
+        extras,
+        json_,
         len(planned) > 1,
     )
     made = folder if folder and not folder.exists() else None

@@ -5,15 +5,17 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli import console
+from smdae.cli.extras import Extras, made_of, targets
 from smdae.cli.model_choice import choose, load_denoiser, tell_levels, tell_quality
-from smdae.cli.places import STREAM, Job, check_target
+from smdae.cli.outcome import Outcome, checked, denoised, is_found, white_of
+from smdae.cli.places import STREAM, Job, check_target, refuse_place
 from smdae.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ class Manner:
         made: A folder to be made for the results.
         adapt: Whether the model is adapted to each picture.
         reference: The clean picture, to measure by.
+        blend: How much of the way from the mean to a sample of the posterior, 0 to 1.
+        extras: What is written beside the result.
+        checks: Whether the model's self-checks are wanted.
         many: Whether it is one of many, so that what is said of it must name it.
     """
 
@@ -60,6 +65,9 @@ class Manner:
     made: Path | None = None
     adapt: bool = False
     reference: Path | None = None
+    blend: float = 0.0
+    extras: Extras = field(default_factory=Extras)
+    checks: bool = False
     many: bool = False
 
 
@@ -101,18 +109,29 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     clean = _like(_read(manner.reference), picture, manner.reference) if manner.reference is not None else None
     kind = _kind(job, picture, manner)
     model = model_for(picture)
-    result, levels, judged = _denoised(picture, model, manner, watch)
-    tell_levels([levels], model, _is_found(model, manner), job.source if manner.many else None)
+    beside = [] if job.target == STREAM and not manner.extras.some else targets(manner.extras, job)
+    for path in beside:
+        refuse_place(path, manner.overwrite)
+    outcome = denoised(picture, model, manner, watch)
+    result, levels, judged = outcome.picture, outcome.levels, outcome.judgement
+    tell_levels([levels], model, is_found(model, manner), job.source if manner.many else None)
+    extra = _extra(job, outcome, manner, kind, watch) if manner.extras.some else []
     if result.pixels is picture.pixels and kind == picture.format:
         whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
     else:
         whole = encode(result, kind)
-    _write(job, manner, lambda target: _put(target, whole, manner.overwrite), lambda: [whole])
+    with _beside(extra, manner.overwrite):
+        _write(job, manner, lambda target: _put(target, whole, manner.overwrite), lambda: [whole])
     tell_quality([judged], job.source if manner.many else None)
     record = _record(job, model, _plain(levels)) | _estimates([judged])
+    if extra:
+        record["beside"] = [str(path) for path, _ in extra]
+    if manner.checks:
+        found = outcome.task and checked(outcome.task)
+        record["selfchecks"] = found and asdict(found)
     if clean is not None:
         for name, shown in (("", result), ("_noisy", picture)):
-            values = likeness((shown.pixels, _white(shown, manner)), (clean.pixels, _white(clean, manner)))
+            values = likeness((shown.pixels, white_of(shown, manner)), (clean.pixels, white_of(clean, manner)))
             record |= {f"psnr{name}": values[0], f"ssim{name}": values[1]}
     return record
 
@@ -121,8 +140,9 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
     """A TIFF of many pages, each read, denoised and written before the next."""
     from smdae.files import stack
 
-    if manner.reference is not None:
-        raise InputError(f"'{job.source}' has many pages", "--reference goes with a single picture")
+    for name, wanted in (("--reference", manner.reference is not None), ("--samples and the like", manner.extras.some)):
+        if wanted:
+            raise InputError(f"'{job.source}' has many pages", f"{name} goes with a single picture")
     found: list[tuple[float, ...]] = []
     judgements: list[Judgement | None] = []
     with stack.opened(job.source if data is None else data, str(job.source)) as pages:
@@ -136,11 +156,11 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
 
         def results() -> Iterator["Picture"]:
             for page in pages:
-                result, levels, judged = _denoised(page, model_for(page), manner, watch)
-                found.append(levels)
-                judgements.append(judged)
+                outcome = denoised(page, model_for(page), manner, watch)
+                found.append(outcome.levels)
+                judgements.append(outcome.judgement)
                 del page
-                yield result
+                yield outcome.picture
 
         arguments = (len(pages), growth * pages.nbytes)
         _write(
@@ -149,27 +169,17 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
             lambda target: stack.write(target, results(), *arguments, overwrite=manner.overwrite),
             lambda: stack.encoded(results(), *arguments),
         )
-    tell_levels(found, model, _is_found(model, manner), job.source if manner.many else None)
+    tell_levels(found, model, is_found(model, manner), job.source if manner.many else None)
     tell_quality(judgements, job.source if manner.many else None)
     record = _record(job, model, [_plain(levels) for levels in found])
     return record | _estimates(judgements) | {"pages": len(found)}
-
-
-def _white(picture: "Picture", manner: Manner) -> float:
-    """The value of white in a picture that was read or came of one; that of floats is told, not stored."""
-    return manner.white or 1.0 if picture.pixels.dtype.kind == "f" else picture.white
-
-
-def _is_found(model: Any, manner: Manner) -> bool:
-    """Whether the level is the picture's, estimated."""
-    return manner.levels is None and model.level is None and manner.strength > 0
 
 
 def _kind(job: Job, picture: "Picture", manner: Manner) -> str:
     """The format of the result; refuses what cannot be written."""
     from smdae.files.picture import with_depth
 
-    result = with_depth(picture, manner.depth, _white(picture, manner), pixels=False)
+    result = with_depth(picture, manner.depth, white_of(picture, manner), pixels=False)
     return check_target(job, result, manner.ending, manner.overwrite, manner.made)
 
 
@@ -202,51 +212,6 @@ def _size(picture: "Picture") -> str:
     return f"{width} x {height} in {'colour' if picture.pixels.ndim == 3 else 'gray'}"
 
 
-def _denoised(
-    picture: "Picture", model: Any, manner: Manner, watch: Watch | None
-) -> tuple["Picture", tuple[float, ...], "Judgement | None"]:
-    """The result, the levels on the 0 to 255 scale that were taken out, and how good it is, if any was."""
-    from smdae.denoising.denoise import carried_out
-    from smdae.denoising.judgement import judge
-    from smdae.denoising.task import Task, levels_for
-    from smdae.files.picture import deeper, with_depth
-    from smdae.memory import is_out_of_memory
-
-    if manner.adapt:
-        from smdae.fitting.adaptation import adapted, refuse_unadaptable
-
-        refuse_unadaptable(model)
-    white = _white(picture, manner)
-    noisy = with_depth(picture, manner.depth, white) if deeper(picture, manner.depth) else picture
-    floats = noisy.pixels.dtype.kind == "f"
-    white = white if noisy is picture else noisy.white
-    levels = manner.levels or (0.0,)
-    if manner.levels is None and manner.strength:
-        levels = tuple(255 * level for level in levels_for(model, noisy.pixels, white))
-    pixels, judged = noisy.pixels, None
-    if any(levels) and manner.strength:
-        scaled = [level * white / 255 if floats else level for level in levels]
-
-        def carry_out(model: Any) -> tuple[Task, Any]:
-            task = Task.of(noisy.pixels, model, scaled, strength=manner.strength, white=white, **manner.how)
-            device = next(model.parameters()).device
-            return task, carried_out(task, device, tile=manner.tile, or_cpu=manner.device == "auto", watch=watch)
-
-        task, pixels = carry_out(model)
-        try:
-            judged = judge(task, pixels, estimated=_is_found(model, manner))
-        except Exception as error:  # the result is there, and the better for being written
-            if not is_out_of_memory(error):
-                raise
-        if manner.adapt:
-            better, gain = adapted(task, pixels, watch or (lambda done, of: None))
-            if gain:
-                _, pixels = carry_out(better)
-            # Of weights that were fitted to this very noise the estimate is too good; the gain is of what was held out.
-            judged = judged and replace(judged, psnr=judged.psnr + gain, gain=gain)
-    return with_depth(replace(noisy, pixels=pixels), manner.depth, white), levels, judged
-
-
 def _write(
     job: Job, manner: Manner, put: Callable[[Path], object], pieces: Callable[[], Iterable[bytes | memoryview]]
 ) -> None:
@@ -263,6 +228,43 @@ def _write(
     except BaseException:
         if new:
             forget(new)
+        raise
+
+
+def _extra(job: Job, outcome: Outcome, manner: Manner, kind: str, watch: Watch | None) -> list[tuple[Path, bytes]]:
+    """What is written beside the result."""
+    if outcome.task is None or outcome.finished is None:
+        raise InputError(
+            f"nothing was taken out of '{job.source}', so there is nothing to be unsure of",
+            "give the level of its noise: --sigma 10",
+        )
+    device = next(outcome.task.loaded.parameters()).device
+    mean = outcome.task.pixels if outcome.mean is None else outcome.mean
+    arguments = outcome.task, mean, outcome.judgement, outcome.frames, outcome.finished, kind, device
+    return list(made_of(manner.extras, job, *arguments, watch or (lambda done, of: None)))
+
+
+@contextmanager
+def _beside(files: Sequence[tuple[Path, bytes]], overwrite: bool) -> Iterator[None]:
+    """Files written before what is within, and taken away again if that fails."""
+    new: list[Path] = []
+    folders: list[Path] = []
+    try:
+        for path, data in files:
+            if not path.parent.exists():
+                path.parent.mkdir()
+                folders.append(path.parent)
+            fresh = not os.path.lexists(path)
+            _put(path, data, overwrite)
+            if fresh:
+                new.append(path)
+        yield
+    except BaseException:
+        for path in new:
+            with suppress(OSError):
+                path.unlink()
+        for folder in folders:
+            forget(folder)
         raise
 
 

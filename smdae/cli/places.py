@@ -16,7 +16,7 @@ from smdae.errors import InputError, OutputError, UsageError
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-__all__ = ["ENDINGS", "STREAM", "Job", "Naming", "check_target", "folder_of", "plan"]
+__all__ = ["ENDINGS", "STREAM", "Job", "Naming", "check_target", "folder_of", "plan", "refuse_place"]
 
 STREAM = Path("-")
 # What --format may say: the ending, which tells the format.
@@ -164,6 +164,18 @@ def _refuse_collisions(jobs: list[Job], naming: Naming) -> None:
         target = Path(naming.output)
         if not folder_of(naming.output) and target != STREAM and target.suffix.lower() != naming.ending:
             raise UsageError(f"--output '{target}' and --format do not agree", "leave one of them out")
+
+
+def refuse_place(path: Path, overwrite: bool) -> None:
+    """Refuse a file, or a folder to be, that cannot be written."""
+    from smdae.files.writing import refuse_existing, refuse_making
+
+    if path.suffix:
+        refuse_existing(path, overwrite=overwrite)
+    elif not path.is_dir():
+        refuse_making(path, path)
+    elif not overwrite and any(path.iterdir()):
+        raise OutputError(f"the folder '{path}' is not empty", "write to another, or replace what is there with -y")
 
 
 def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bool, made: Path | None) -> str:

@@ -80,17 +80,20 @@ def judge(task: Task, result: np.ndarray, estimated: bool = False) -> Judgement:
     margins = np.array([SAFE * sigma if clipped else -np.inf for sigma in levels])
     counts, removed, alike = _residual(task, planes, margins)
     probed = _probe(task, planes, margins)
-    risks = []
+    risks, shared = [], []
     for c, sigma in enumerate(levels):
         if sigma == 0:
             continue
         divergence, square, spread, others = (float(values[c]) for values in probed)
         found = risk.of_means(max(int(counts[c]), 1), float(removed[c]), divergence, square, sigma)
+        found = replace(found, error=math.hypot(found.error, 2 * sigma**2 * spread))
+        share = float(counts[c]) / planes[..., c].size
+        risks.append(_joined(found, sigma**2 * others, share))
         unsure = noise_level.uncertainty(sigma, clipped) if estimated else 0.0
-        more = (2 * sigma**2 * spread, (4 * sigma * divergence - 2 * sigma) * unsure)
-        found = replace(found, error=math.hypot(found.error, *more))
-        risks.append(_joined(found, sigma**2 * others, float(counts[c]) / planes[..., c].size))
+        shared.append(share * (2 * sigma - 4 * sigma * divergence) * unsure)
     whole = risk.mean(risks)
+    # What is wrong with an estimated level is wrong with it in all channels alike.
+    whole = replace(whole, error=math.hypot(whole.error, sum(shared) / len(shared)))
     seen = float(counts.sum() / planes.size)
     return Judgement(whole.psnr(), whole.psnr_error, tuple(_doubts(task, whole, seen, alike, estimated)))
 

@@ -85,7 +85,7 @@ _NETWORK = {
 _EXPERTS = {
     "patch_size": 64,
     "batch": 8,
-    "lr": 0.003,
+    "lr": 0.03,
     "ema": 0.999,
     "precision": "auto",
 }

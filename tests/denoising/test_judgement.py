@@ -47,6 +47,14 @@ def test_the_truth_is_near_and_nothing_is_doubted(model, sigma):
     assert found.doubts == ()
 
 
+def test_a_wrong_estimate_is_wrong_for_all_channels_alike(model):
+    errors = []
+    for image in (noise(CLEAN, 25), noise(np.dstack([CLEAN] * 3), 25)):
+        clean = CLEAN if image.ndim == 2 else np.dstack([CLEAN] * 3)
+        errors.append(judged(image, model, clean=clean)[0].error)
+    assert errors[1] > 0.8 * errors[0]
+
+
 def test_a_level_that_was_estimated_is_less_sure(model):
     given, _ = judged(noise(CLEAN, 25), model, 25)
     found, truth = judged(noise(CLEAN, 25), model)

@@ -1,0 +1,158 @@
+"""What `denoise` writes beside its result: samples, the path to it, how sure it is, and how it may be otherwise."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smdae.cli.places import STREAM, Job
+from smdae.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from smdae.denoising.judgement import Judgement
+    from smdae.denoising.task import Task
+    from smdae.files.picture import Picture
+
+Watch = Callable[[int, int], object]
+
+__all__ = ["Extras", "made_of", "refuse", "sampling", "targets"]
+
+MOST = 1000  # samples, and modes
+MAPS = (".png", ".tif", ".tiff", ".npy")
+FILMS = (".gif", ".png")
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What else is asked for.
+
+    Attributes:
+        samples: How many samples of the posterior.
+        steps: Where the path goes: a GIF, a sheet of it as PNG, or a folder.
+        uncertainty: Where the standard deviations go.
+        modes: How many principal directions.
+    """
+
+    samples: int = 0
+    steps: Path | None = None
+    uncertainty: Path | None = None
+    modes: int = 0
+
+    @property
+    def some(self) -> bool:
+        """Whether anything is."""
+        return bool(self.samples or self.steps or self.uncertainty or self.modes)
+
+
+def refuse(extras: Extras, jobs: Sequence[Job]) -> None:
+    """Raise UsageError for what cannot be asked for, or not of these pictures."""
+    for name, count in (("samples", extras.samples), ("modes", extras.modes)):
+        if not 0 <= count <= MOST:
+            raise UsageError(f"--{name} {count} is not from 0 to {MOST}")
+    for name, path, endings in (("uncertainty", extras.uncertainty, MAPS), ("save-steps", extras.steps, FILMS)):
+        if path is not None and path.suffix.lower() not in endings and not (name == "save-steps" and _is_folder(path)):
+            folder = ", or a folder: NAME/" if name == "save-steps" else ""
+            raise UsageError(f"--{name} '{path}' has an unknown ending; it is one of {', '.join(endings)}{folder}")
+    if extras.some and len(jobs) > 1:
+        raise UsageError("--samples, --save-steps, --uncertainty and --modes go with one input")
+    if (extras.samples or extras.modes) and any(job.target == STREAM for job in jobs):
+        raise UsageError("--samples and --modes are files beside the result, which is none", "name a file with -o")
+
+
+def _is_folder(path: Path) -> bool:
+    return path.suffix == ""
+
+
+def targets(extras: Extras, job: Job) -> list[Path]:
+    """The files that will be written beside the result; of a folder of steps the folder."""
+    beside = [*_numbered(job.target, "sample", extras.samples, job.target.suffix)]
+    beside += _numbered(job.target, "mode", extras.modes, ".png")
+    return beside + [path for path in (extras.steps, extras.uncertainty) if path is not None]
+
+
+def _numbered(target: Path, what: str, count: int, ending: str) -> Iterator[Path]:
+    for k in range(1, count + 1):
+        yield target.with_name(f"{target.stem}_{what}{k:0{len(str(count))}}{ending}")
+
+
+def sampling(task: "Task") -> "Task":
+    """The same task by a stepper that draws samples: its own, or `langevin` with its own steps.
+
+    Raises:
+        UsageError: The model knows too few levels for that.
+    """
+    from smdae.denoising.steppers import STEPPERS, checked, refuse_unable
+
+    if STEPPERS[task.stepper].draws:
+        return task
+    refuse_unable("langevin", task.loaded)
+    steps, size = checked("langevin")
+    return replace(task, stepper="langevin", steps=steps, step_size=size)
+
+
+def made_of(
+    extras: Extras,
+    job: Job,
+    task: "Task",
+    mean: "np.ndarray",
+    judgement: "Judgement | None",
+    frames: "Sequence[np.ndarray]",
+    picture: Callable[["np.ndarray"], "Picture"],
+    kind: str,
+    device: Any,
+    watch: Watch,
+) -> Iterator[tuple[Path, bytes]]:
+    """The files beside the result, and what they hold.
+
+    Args:
+        extras: What is asked for.
+        job: The result's place.
+        task: What was done.
+        mean: The result's pixels.
+        judgement: How good they are, estimated, if it is known.
+        frames: The image and what it was after each step.
+        picture: Makes a picture, as the result is, of pixels.
+        kind: The format of the result.
+        device: Where the model is.
+        watch: Told how much is done, and of how much.
+    """
+    import numpy as np
+
+    from smdae.denoising.denoise import carried_out
+    from smdae.denoising.uncertainty import calibrated, ends_of, modes, variance
+    from smdae.files.images import encode
+    from smdae.files.picture import from_samples
+    from smdae.files.views import film, heat_map, sheet, still
+
+    if extras.samples:
+        one = sampling(task)
+        for k, path in enumerate(_numbered(job.target, "sample", extras.samples, job.target.suffix)):
+            sample = carried_out(replace(one, seed=task.seed + k), device, watch=watch)
+            yield path, encode(picture(sample), kind)
+    if extras.modes:
+        if 0 in task.channel_levels:
+            raise InputError("--modes: a channel has no noise, and so no variance", "give --sigma one level for all")
+        directions = modes(task, extras.modes, device, watch)
+        for mode, path in zip(directions, _numbered(job.target, "mode", extras.modes, ".png"), strict=True):
+            low, high = ends_of(task, mean, mode)
+            alone = task.white * (0.5 + 0.5 * mode.direction / np.abs(mode.direction).max()).reshape(mean.shape)
+            yield path, sheet([low, mean, high, alone], task.white, columns=4)
+    if extras.uncertainty:
+        spread = variance(task, device, watch)
+        deviation = np.sqrt(spread if judgement is None else calibrated(spread, judgement)) * np.float32(255)
+        if extras.uncertainty.suffix.lower() == ".png":
+            flat = deviation if deviation.ndim == 2 else np.sqrt(np.square(deviation).mean(2))
+            yield extras.uncertainty, heat_map(flat, "posterior standard deviation, white being 255")
+        else:
+            format = "NPY" if extras.uncertainty.suffix.lower() == ".npy" else "TIFF"
+            yield extras.uncertainty, encode(from_samples(deviation, format), format)
+    if extras.steps:
+        if extras.steps.suffix.lower() == ".gif":
+            yield extras.steps, film(frames, task.white)
+        elif extras.steps.suffix.lower() == ".png":
+            yield extras.steps, sheet(frames, task.white)
+        else:
+            for k, frame in enumerate(frames):
+                yield extras.steps / f"{k:0{len(str(len(frames)))}}.png", still(frame, task.white)

@@ -1,0 +1,56 @@
+"""What a denoiser owes if it is a posterior mean, checked without a clean image. With J = dD/dy and r = D(y) - y,
+
+    trace      sigma^2 tr J / d           is the mean squared error, as the covariance is sigma^2 J
+    residual   sigma^2 - |r|^2 / d        is the same error, as the mean is orthogonal to what it leaves
+    asymmetry  |J v - J'v| / |J v| = 0    as a covariance is symmetric, and psi a gradient
+
+The first two agree in the mean over images; their difference is Stein's estimate of the error less that of the trace,
+which tells of a wrong sigma or a poor model. v is normal, so the third is |J - J'| / |J| in the Frobenius norm.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from smdae.denoising import risk
+from smdae.divergence import probes
+
+__all__ = ["SelfChecks", "selfchecks"]
+
+
+@dataclass(frozen=True)
+class SelfChecks:
+    """Trace and residual in sigma^2, so that 1 is all of the noise, and the asymmetry, 0 to 2^1/2."""
+
+    trace: float
+    residual: float
+    asymmetry: float
+
+
+def selfchecks(model: Any, noisy: Tensor, sigma: float, generator: Generator) -> SelfChecks:
+    """Check a score model at a noisy image.
+
+    Args:
+        model: A score model of images.
+        noisy: y, with shape (B, C, H, W), in the unit of sigma.
+        sigma: Level of the noise.
+        generator: Source of the probes, on the CPU.
+    """
+
+    def denoise(y: Tensor) -> Tensor:
+        return y + sigma**2 * model.score(y, sigma=sigma)
+
+    probe = probes(noisy.cpu(), 1, generator)[0].to(noisy.device)
+    with torch.no_grad():
+        removed = (denoise(noisy) - noisy).square().mean().item()
+        divergence = (probe * risk.change(denoise, noisy, probe, sigma)).mean().item()
+    v = torch.randn(noisy.shape, generator=generator).to(noisy)
+    with torch.no_grad():
+        forward = risk.change(denoise, noisy, v, sigma)
+    with torch.enable_grad():
+        y = noisy.detach().clone().requires_grad_()
+        (backward,) = torch.autograd.grad(denoise(y), y, v)
+    asymmetry = ((forward - backward).norm() / forward.norm().clamp(min=1e-30)).item()
+    return SelfChecks(divergence, 1 - removed / sigma**2, asymmetry)
