@@ -39,7 +39,7 @@ def command(
             text="dsm, dae, esm, ism, ism-reg, esm-parzen, ism-parzen, ssm, ssm-vr, fd-ssm. [default: dsm]",
         ),
     ] = None,
-    model: Annotated[str | None, _setting("--model", text="energy or unet. [default: energy]")] = None,
+    model: Annotated[str | None, _setting("--model", text="energy, experts or unet. [default: energy]")] = None,
     sigma: Annotated[
         str | None,
         _setting("--sigma", "-s", text="Level of the noise, white being 255, or many: 5-55. [default: 25, unet 1-60]"),
@@ -51,13 +51,22 @@ def command(
     extra_noise: Annotated[
         float | None, _setting("--extra-noise", text="Level of the noise that dsm adds to noisy images.")
     ] = None,
-    patch_size: Annotated[int | None, _setting("--patch-size", text="Side of a patch. [default: 12, unet 64]")] = None,
+    patch_size: Annotated[
+        int | None, _setting("--patch-size", text="Side of a patch. [default: 12, unet 64, experts 64]")
+    ] = None,
     size: Annotated[str | None, _setting("--size", text="Of the unet: small or medium. [default: small]")] = None,
     init: Annotated[str | None, _setting("--init", text="A model to start from, such as natural-gray.")] = None,
     probes: Annotated[
         int | None, _setting("--probes", text="Directions an example, if it needs any. [default: 1]")
     ] = None,
     hidden: Annotated[int | None, _setting("--hidden", text="Units of the energy. [default: 512]")] = None,
+    filters: Annotated[int | None, _setting("--filters", text="Of the experts: how many. [default: 96]")] = None,
+    window: Annotated[
+        int | None, _setting("--window", text="Of the experts: pixels that each sees, a side. [default: 9]")
+    ] = None,
+    potential: Annotated[
+        str | None, _setting("--potential", text="Of the experts: student, softplus or pairs. [default: student]")
+    ] = None,
     color: Annotated[bool, typer.Option("--color", help="Fit on colours rather than on luma.")] = False,
     target: Annotated[
         str | None, _setting("--target", text="The density of esm: gaussian or gmm. [default: gmm]")
@@ -107,6 +116,9 @@ def command(
         "size": size,
         "init": init,
         "hidden": hidden,
+        "filters": filters,
+        "window": window,
+        "potential": potential,
         "color": color or None,
         "target": target,
         "max_steps": max_steps,

@@ -20,7 +20,8 @@ Device = Annotated[str, typer.Option("--device", "-d", envvar="SMDAE_DEVICE", he
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all chance. [default: 0]", show_default=False)]
 Batch = Annotated[
-    int | None, typer.Option("--batch", "-b", help="Patches a step. [default: 512, unet 16]", show_default=False)
+    int | None,
+    typer.Option("--batch", "-b", help="Patches a step. [default: 512, unet 16, experts 8]", show_default=False),
 ]
 
 

@@ -39,7 +39,7 @@ SHRUNK = 0.9  # slope of the denoiser's shrinkage at the start
 
 
 class Experts(nn.Module):
-    """An energy of images.
+    """An energy of images, flat until its parameters are loaded or `initialise` sets them.
 
     Args:
         channels: Channels of an image, C.
@@ -67,7 +67,6 @@ class Experts(nn.Module):
         self.W = nn.Parameter(torch.zeros(filters, channels * size**2))
         self.b = nn.Parameter(torch.zeros(filters))
         self.weights = nn.Parameter(torch.zeros(terms, filters, len(self.shapes)))
-        self.initialise()
 
     @torch.no_grad()
     def initialise(self, generator: Generator | None = None) -> None:

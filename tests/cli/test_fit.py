@@ -163,15 +163,17 @@ def test_the_help_tells_the_true_names_and_defaults(capsys):
     defaults = {name.replace("_", "-"): field.default for name, field in Settings.model_fields.items()}
     shared = told.keys() & defaults.keys() - {"max-steps"}
     names = {"objective", "model", "sigma", "patch-size", "size", "hidden", "target", "batch", "lr", "seed", "probes"}
-    assert shared == names
+    assert shared == names | {"filters", "window", "potential"}
     assert {name: told[name].split(",")[0] for name in shared} == {
         n: str(defaults[n]).removesuffix(".0") for n in shared
     }
-    network = {name: told[name].split(", unet ")[1] for name in shared if ", unet " in told[name]}
-    assert network == {"sigma": "1-60", "patch-size": "64", "batch": "16", "lr": "0.006"}
-    for name, text in network.items():
-        value = MODELS["unet"].defaults[name.replace("-", "_")]
-        assert text == ("-".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}")
+    of_families = {"unet": {"sigma", "patch-size", "batch", "lr"}, "experts": {"patch-size", "batch"}}
+    for family, names in of_families.items():
+        own = {name: re.search(rf", {family} ([^,]+)", told[name]) for name in shared}
+        assert {name for name, match in own.items() if match} == names
+        for name in names:
+            value = MODELS[family].defaults[name.replace("-", "_")]
+            assert own[name][1] == ("-".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}")
     assert told["max-steps"].startswith(f"{DEFAULT_STEPS}, but at most {DEFAULT_SECONDS:g} s")
 
 
@@ -512,3 +514,24 @@ def test_a_fit_that_diverges_says_so_and_leaves_no_state(here, capsys):
     assert not (here / "model.state").exists()
     if "last good weights" in message:
         assert load("model.safetensors")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_experts_are_fitted_by_any_objective(objective, capsys):
+    small = ("--filters", "5", "--window", "3", "--patch-size", "12", "-b", "2", "--max-steps", "2", "-s", "25")
+    Path("c.yaml").write_text("parzen-patches: 50\ncomponents: 2\n")
+    command = ["fit", "photos", "-c", "c.yaml", "--model", "experts", *small, "--objective", objective]
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["objective"] == objective
+    assert load("model.safetensors").settings()["filters"] == 5
+    of_clean = read("model.safetensors")[0]["score_of"] == "the clean density"
+    assert main(["denoise", "photos/0.png", "-m", "model.safetensors", "-o", "d.png"]) == (5 if of_clean else 0)
+
+
+def test_experts_of_many_levels_and_potentials():
+    small = ("--filters", "5", "--window", "3", "--patch-size", "12", "-b", "2", "--max-steps", "2")
+    for potential in ("softplus", "pairs", "student"):
+        assert main(["fit", "photos", "--model", "experts", *small, "-s", "5-50", "--potential", potential, "-y"]) == 0
+        model = load("model.safetensors")
+        assert (model.level, model.potential) == (None, potential)
+        assert main(["denoise", "photos/0.png", "-m", "model.safetensors", "--stepper", "ode", "-y"]) == 0
