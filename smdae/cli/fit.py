@@ -39,7 +39,9 @@ def command(
             text="dsm, dae, esm, ism, ism-reg, esm-parzen, ism-parzen, ssm, ssm-vr, fd-ssm. [default: dsm]",
         ),
     ] = None,
-    model: Annotated[str | None, _setting("--model", text="energy, experts or unet. [default: energy]")] = None,
+    model: Annotated[
+        str | None, _setting("--model", text="energy, experts, unet or gradient-unet. [default: energy]")
+    ] = None,
     sigma: Annotated[
         str | None,
         _setting("--sigma", "-s", text="Level of the noise, white being 255, or many: 5-55. [default: 25, unet 1-60]"),

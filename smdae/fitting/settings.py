@@ -123,8 +123,12 @@ class Settings(BaseModel):
             raise ValueError(f"the objective '{self.objective}' is not for '{self.model}', which has no {lacking[0]}")
         if self.clipped and OBJECTIVES[self.objective].samples != "pairs":
             raise ValueError(f"clipped noise has a clean image to aim at, which '{self.objective}' has not")
-        if MODELS[self.model].of_patches and (self.clipped or self.growth or self.optimiser == "muon"):
-            raise ValueError(f"clipped, growth and muon are for networks, not for the model '{self.model}'")
+        if self.clipped and not hasattr(MODELS[self.model].fits, "clipped"):
+            raise ValueError(f"clipped is for networks that can be told of it, not for the model '{self.model}'")
+        if self.model == "gradient-unet" and self.activation == "relu":
+            raise ValueError("a gradient-unet needs a smooth activation: silu")
+        if MODELS[self.model].of_patches and (self.growth or self.optimiser == "muon"):
+            raise ValueError(f"growth and muon are for networks, not for the model '{self.model}'")
         return self
 
     @property

@@ -15,10 +15,11 @@ from torch import Generator, Tensor
 
 from smdae.models.energy import EnergyModel
 from smdae.models.experts import Experts
+from smdae.models.gradient_unet import GradientUNet
 from smdae.models.patchwise import Patchwise
 from smdae.models.unet import SIZES, UNet
 
-__all__ = ["MODELS", "EnergyModel", "Experts", "Family", "Patchwise", "UNet"]
+__all__ = ["MODELS", "EnergyModel", "Experts", "Family", "GradientUNet", "Patchwise", "UNet"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ def _start_unet(seen: Tensor, channels: int, settings: Any, generator: Generator
     return model
 
 
+def _start_gradient(seen: Tensor, channels: int, settings: Any, generator: Generator) -> GradientUNet:
+    model = GradientUNet(channels, **vars(SIZES[settings.size]), levels=settings.levels, activation=settings.activation)
+    model.to(seen.device).initialise(generator)
+    return model
+
+
 def _start_experts(seen: Tensor, channels: int, settings: Any, generator: Generator) -> Experts:
     model = Experts(channels, settings.filters, settings.window, settings.levels, settings.potential).to(seen.device)
     model.initialise(generator)
@@ -93,5 +100,6 @@ _EXPERTS = {
 MODELS: dict[str, Family] = {
     "energy": Family(EnergyModel, _energy, _start_energy, of_patches=True),
     "experts": Family(Experts, Experts, _start_experts, of_patches=False, defaults=_EXPERTS),
+    "gradient-unet": Family(GradientUNet, GradientUNet, _start_gradient, False, _NETWORK | {"activation": "silu"}),
     "unet": Family(UNet, UNet, _start_unet, of_patches=False, defaults=_NETWORK),
 }

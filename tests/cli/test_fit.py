@@ -535,3 +535,12 @@ def test_experts_of_many_levels_and_potentials():
         model = load("model.safetensors")
         assert (model.level, model.potential) == (None, potential)
         assert main(["denoise", "photos/0.png", "-m", "model.safetensors", "--stepper", "ode", "-y"]) == 0
+
+
+def test_a_gradient_is_fitted_and_steps_uphill_without_lowering_the_posterior():
+    small = ("--patch-size", "16", "-b", "2", "--max-steps", "2", "-s", "5-50")
+    assert main(["fit", "photos", "--model", "gradient-unet", *small]) == 0
+    assert load("model.safetensors").settings()["activation"] == "silu"
+    for stepper in ("tweedie", "ascent"):
+        how = ("--stepper", stepper, "-y", "-s", "25", "--uncertainty", "u.npy")
+        assert main(["denoise", "photos/0.png", "-m", "model.safetensors", *how]) == 0

@@ -138,3 +138,17 @@ def test_a_model_to_start_from_brings_its_kind_and_the_defaults_of_that():
     assert (found.model, found.patch_size, found.objective) == ("unet", 64, "ism")
     assert check({"init": "natural-gray", "model": "energy"}).model == "energy"
     assert check({"init": "nowhere"}).model == "energy"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"model": "experts", "clipped": 0.5}, "clipped is for networks that can be told of it"),
+        ({"model": "gradient-unet", "clipped": 0.5}, "clipped is for networks that can be told of it"),
+        ({"model": "gradient-unet", "activation": "relu"}, "needs a smooth activation"),
+        ({"model": "experts", "potential": "none"}, "unknown potential 'none'; there are softplus, pairs, student"),
+    ],
+)
+def test_families_take_what_they_can(values, said):
+    with pytest.raises(UsageError, match=said):
+        check(values)

@@ -1,0 +1,97 @@
+"""A network whose score is a gradient, so that its Jacobian is symmetric, as that of a density is.
+
+    E(x, s) = |x - N(x, s)|^2 / (2 s^2),    psi = -grad E,    D = x + s^2 psi = N + J_N' (x - N)
+
+with N a U-Net of smooth activations (Hurault, Leclaire and Papadakis 2022). D is close to N where N is close to a
+projection. Scores cost a pass through N and one back, and fits a derivative of both. With N jointly homogeneous so is
+D, and E does not change under (x, s) -> (a x, a s).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from smdae.divergence import per_example
+from smdae.models.unet import UNet
+
+__all__ = ["GradientUNet"]
+
+
+class GradientUNet(nn.Module):
+    """The network; arguments are those of `UNet`, the activation being smooth and nothing clipped."""
+
+    def __init__(
+        self,
+        channels: int,
+        widths: Sequence[int],
+        down: Sequence[int],
+        up: Sequence[int],
+        levels: Sequence[float],
+        activation: str = "silu",
+        clips: bool = False,
+    ) -> None:
+        super().__init__()
+        if activation == "relu":
+            raise ValueError("a gradient needs a smooth activation: silu")
+        if clips:
+            raise ValueError("clipped pictures have no score, and this network is one")
+        self.inner = UNet(channels, widths, down, up, levels, activation)
+
+    @torch.no_grad()
+    def initialise(self, generator: Generator | None = None) -> None:
+        """Draw all kernels afresh, as `UNet` does."""
+        self.inner.initialise(generator)
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that build this model again."""
+        return self.inner.settings()
+
+    @property
+    def channels(self) -> int:
+        """C, of an image."""
+        return self.inner.channels
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The lowest and the highest level that it was fitted at."""
+        return self.inner.levels
+
+    @property
+    def level(self) -> float | None:
+        """The one level that it was fitted at, or None if there are many."""
+        return self.inner.level
+
+    @property
+    def multiple(self) -> int:
+        """Pixels that a shift must be a multiple of to commute with D."""
+        return self.inner.multiple
+
+    @property
+    def reach(self) -> int:
+        """How many pixels away a pixel can have influence: there and back."""
+        return 2 * self.inner.reach
+
+    @property
+    def footprint(self) -> int:
+        """Bytes that a pixel takes while its score is computed, all layers being kept for the way back."""
+        return 12 * self.inner.footprint
+
+    def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """E(x, s), with shape (B,), for x with shape (B, C, H, W)."""
+        s = self.inner._level(sigma)
+        residual = (x - self.inner.reconstruct(x, s)) / per_example(s, x)
+        return residual.square().flatten(1).sum(1) / 2
+
+    def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """psi(x, s) = -grad E, with the shape of x; also where gradients are switched off."""
+        if torch.is_inference_mode_enabled():
+            with torch.inference_mode(False), torch.no_grad():
+                return self.score(x.clone(), sigma)
+        slope = torch.func.grad(lambda y: self.energy(y, sigma).sum())(x)
+        return -slope
+
+    def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """D(x, s) = x + s^2 psi(x, s), with the shape of x."""
+        return x + per_example(self.inner._level(sigma), x) ** 2 * self.score(x, sigma)
