@@ -190,7 +190,7 @@ class Stepper:
 STEPPERS: dict[str, Stepper] = {
     "tweedie": Stepper(tweedie, 1, most=1),
     "ascent": Stepper(ascent, 10, 1.0),
-    "langevin": Stepper(langevin, 30, 0.1, falls=True, draws=True),
+    "langevin": Stepper(langevin, 50, 0.03, falls=True, draws=True),
     "ode": Stepper(ode, 20, falls=True),
     "coarse-to-fine": Stepper(coarse_to_fine, 100, 0.05, 1.0, falls=True, draws=True),
 }
