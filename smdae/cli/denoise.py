@@ -111,7 +111,8 @@ def command(
     cat noisy.png | smdae denoise - -o - > clean.png
     """
     from smdae.cli.batch import run
-    from smdae.cli.one_picture import Manner, figures, forget, is_number, worker
+    from smdae.cli.manner import Manner
+    from smdae.cli.one_picture import figures, forget, is_number, worker
     from smdae.device import check_name
     from smdae.memory import keep_freed_memory
 

@@ -66,7 +66,8 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
     record = prepared.state.record
     low, high = prepared.state.settings.levels
     level = f"{255 * high:.4g}" if low == high else f"{255 * low:.4g} to {255 * high:.4g}"
-    rows = [("objective", f"{card['objective']}, sigma {level}, {card['images']} images")]
+    images = f"{card['images']} images" if card["images"] > 1 else "one image"
+    rows = [("objective", f"{card['objective']}, sigma {level}, {images}")]
     if prepared.examples.implicit:
         rows.append(("held-out J", f"{-record['before']:.5g} before, {-record['best']:.5g} after"))
     else:

@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli import console
-from smdae.cli.extras import Extras, made_of, targets
+from smdae.cli.extras import made_of, targets
+from smdae.cli.manner import Manner
 from smdae.cli.model_choice import choose, load_denoiser, tell_levels, tell_quality
 from smdae.cli.outcome import Outcome, checked, denoised, is_found, white_of
 from smdae.cli.places import STREAM, Job, check_target, refuse_place
@@ -25,50 +26,7 @@ if TYPE_CHECKING:
 Watch = Callable[[int, int], object]
 Chooser = Callable[["Picture"], Any]
 
-__all__ = ["Manner", "figures", "forget", "is_number", "worker"]
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How to denoise and write.
-
-    Attributes:
-        model: A file or name, None for what there is.
-        device: A name for `device.find`.
-        levels: On the 0 to 255 scale, one for all channels or one for each; None to find them.
-        white: The value of white in floats, None for 1.
-        strength: How much of the way to the estimate, 0 to 1.
-        how: What `denoise` takes as it is: stepper, stride, ensemble.
-        tile: Side of the tiles in pixels, None for what memory allows.
-        depth: Of the result's samples, a dtype; None for the input's.
-        ending: That was asked for, None for the input's.
-        overwrite: Whether files may be replaced.
-        made: A folder to be made for the results.
-        adapt: Whether the model is adapted to each picture.
-        reference: The clean picture, to measure by.
-        blend: How much of the way from the mean to a sample of the posterior, 0 to 1.
-        extras: What is written beside the result.
-        checks: Whether the model's self-checks are wanted.
-        many: Whether it is one of many, so that what is said of it must name it.
-    """
-
-    model: str | None = None
-    device: str = "auto"
-    levels: tuple[float, ...] | None = None
-    white: float | None = None
-    strength: float = 1.0
-    how: dict[str, Any] = field(default_factory=dict)
-    tile: int | None = None
-    depth: str | None = None
-    ending: str | None = None
-    overwrite: bool = False
-    made: Path | None = None
-    adapt: bool = False
-    reference: Path | None = None
-    blend: float = 0.0
-    extras: Extras = field(default_factory=Extras)
-    checks: bool = False
-    many: bool = False
+__all__ = ["figures", "forget", "is_number", "worker"]
 
 
 def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[str, Any]]:

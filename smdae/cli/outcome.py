@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smdae.cli.extras import sampling
+from smdae.cli.manner import Manner
+
 if TYPE_CHECKING:
-    from smdae.cli.one_picture import Manner
     from smdae.denoising.judgement import Judgement
     from smdae.denoising.selfchecks import SelfChecks
     from smdae.denoising.task import Task
@@ -42,19 +44,18 @@ class Outcome:
     finished: "Callable[[np.ndarray], Picture] | None" = None
 
 
-def white_of(picture: "Picture", manner: "Manner") -> float:
+def white_of(picture: "Picture", manner: Manner) -> float:
     """The value of white in a picture that was read or came of one; that of floats is told, not stored."""
     return manner.white or 1.0 if picture.pixels.dtype.kind == "f" else picture.white
 
 
-def is_found(model: Any, manner: "Manner") -> bool:
+def is_found(model: Any, manner: Manner) -> bool:
     """Whether the level is the picture's, estimated."""
     return manner.levels is None and model.level is None and manner.strength > 0
 
 
-def denoised(picture: "Picture", model: Any, manner: "Manner", watch: Watch | None) -> Outcome:
+def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None) -> Outcome:
     """The outcome for a picture; nothing is written."""
-    from smdae.cli.extras import sampling
     from smdae.denoising.denoise import carried_out, path
     from smdae.denoising.judgement import judge
     from smdae.denoising.task import Task, levels_for

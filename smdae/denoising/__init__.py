@@ -9,6 +9,8 @@ denoise        arrays in, arrays out
 quality        PSNR and SSIM, to a clean image
 risk           the error without a clean image, by Stein's estimate
 judgement      how good a result is by it, and what makes that doubtful
+uncertainty    the posterior covariance: of each pixel, and its principal directions
+selfchecks     what a posterior mean owes, checked without a clean image
 """
 
 from smdae.denoising.denoise import denoise

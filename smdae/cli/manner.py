@@ -1,0 +1,52 @@
+"""How pictures are denoised and written: what the options of `denoise` come to."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smdae.cli.extras import Extras
+
+__all__ = ["Manner"]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How to denoise and write.
+
+    Attributes:
+        model: A file or name, None for what there is.
+        device: A name for `device.find`.
+        levels: On the 0 to 255 scale, one for all channels or one for each; None to find them.
+        white: The value of white in floats, None for 1.
+        strength: How much of the way to the estimate, 0 to 1.
+        how: What `denoise` takes as it is: stepper, stride, ensemble.
+        tile: Side of the tiles in pixels, None for what memory allows.
+        depth: Of the result's samples, a dtype; None for the input's.
+        ending: That was asked for, None for the input's.
+        overwrite: Whether files may be replaced.
+        made: A folder to be made for the results.
+        adapt: Whether the model is adapted to each picture.
+        reference: The clean picture, to measure by.
+        blend: How much of the way from the mean to a sample of the posterior, 0 to 1.
+        extras: What is written beside the result.
+        checks: Whether the model's self-checks are wanted.
+        many: Whether it is one of many, so that what is said of it must name it.
+    """
+
+    model: str | None = None
+    device: str = "auto"
+    levels: tuple[float, ...] | None = None
+    white: float | None = None
+    strength: float = 1.0
+    how: dict[str, Any] = field(default_factory=dict)
+    tile: int | None = None
+    depth: str | None = None
+    ending: str | None = None
+    overwrite: bool = False
+    made: Path | None = None
+    adapt: bool = False
+    reference: Path | None = None
+    blend: float = 0.0
+    extras: Extras = field(default_factory=Extras)
+    checks: bool = False
+    many: bool = False
