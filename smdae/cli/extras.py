@@ -19,7 +19,7 @@ Watch = Callable[[int, int], object]
 
 __all__ = ["Extras", "made_of", "refuse", "sampling", "targets"]
 
-MOST = 1000  # samples, and modes
+MOST_SAMPLES, MOST_MODES = 1000, 100
 MAPS = (".png", ".tif", ".tiff", ".npy")
 FILMS = (".gif", ".png")
 
@@ -48,9 +48,9 @@ class Extras:
 
 def refuse(extras: Extras, jobs: Sequence[Job]) -> None:
     """Raise UsageError for what cannot be asked for, or not of these pictures."""
-    for name, count in (("samples", extras.samples), ("modes", extras.modes)):
-        if not 0 <= count <= MOST:
-            raise UsageError(f"--{name} {count} is not from 0 to {MOST}")
+    for name, count, most in (("samples", extras.samples, MOST_SAMPLES), ("modes", extras.modes, MOST_MODES)):
+        if not 0 <= count <= most:
+            raise UsageError(f"--{name} {count} is not from 0 to {most}")
     for name, path, endings in (("uncertainty", extras.uncertainty, MAPS), ("save-steps", extras.steps, FILMS)):
         if path is not None and path.suffix.lower() not in endings and not (name == "save-steps" and _is_folder(path)):
             folder = ", or a folder: NAME/" if name == "save-steps" else ""

@@ -99,10 +99,10 @@ def carried_out(
     watch: Watch | None = None,
 ) -> np.ndarray:
     """The result of a task, an array like its image; arguments and errors as those of `denoise`."""
-    result = task.pixels.copy()
+    result: np.ndarray | None = None
     for result in path(task, device, tile=tile, or_cpu=or_cpu, watch=watch):  # noqa: B007  the last one is the answer
         pass
-    return result
+    return task.pixels.copy() if result is None else result
 
 
 def path(
