@@ -1,6 +1,7 @@
 """`smdae denoise`: noisy pictures in, clean pictures of the same kind out."""
 
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +57,7 @@ def command(
     ] = 0.0,
     samples: Annotated[int, typer.Option("--samples", help="Samples of the posterior to write beside the result.")] = 0,
     save_steps: Annotated[
-        Path | None, typer.Option("--save-steps", help="The path from noise to image: a GIF, a PNG or a folder.")
+        str | None, typer.Option("--save-steps", help="The path from noise to image: a GIF, a PNG or a folder.")
     ] = None,
     uncertainty: Annotated[
         Path | None,
@@ -136,10 +137,11 @@ def command(
         from smdae.denoising.steppers import checked
 
         checked(stepper, steps, step_size)
-    extras = Extras(samples, save_steps, uncertainty, modes)
+    is_folder = save_steps is not None and (save_steps.endswith(os.sep) or not Path(save_steps).suffix)
+    extras = Extras(samples, Path(save_steps) if save_steps else None, is_folder, uncertainty, modes)
     planned = plan(inputs, Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing))
     streamed = any(job.target == STREAM for job in planned)
-    refuse(extras, planned)
+    refuse(extras, planned, reference)
     if json_ and streamed:
         raise UsageError("--json and an image cannot both go to stdout", "write the image to a file with -o")
     if reference is not None and len(planned) > 1:
@@ -169,6 +171,7 @@ def command(
         DEPTHS[bit_depth],
         ENDINGS.get(format or ""),
         overwrite or in_place,
+        overwrite,
         folder,
         adapt,
         reference,

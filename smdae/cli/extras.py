@@ -1,5 +1,6 @@
 """What `denoise` writes beside its result: samples, the path to it, how sure it is, and how it may be otherwise."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Watch = Callable[[int, int], object]
 
-__all__ = ["Extras", "made_of", "refuse", "sampling", "targets"]
+__all__ = ["Extras", "made_of", "refuse", "refuse_for", "sampling", "targets"]
 
 MOST_SAMPLES, MOST_MODES = 1000, 100
 MAPS = (".png", ".tif", ".tiff", ".npy")
@@ -31,12 +32,14 @@ class Extras:
     Attributes:
         samples: How many samples of the posterior.
         steps: Where the path goes: a GIF, a sheet of it as PNG, or a folder.
+        folder: Whether that is a folder.
         uncertainty: Where the standard deviations go.
         modes: How many principal directions.
     """
 
     samples: int = 0
     steps: Path | None = None
+    folder: bool = False
     uncertainty: Path | None = None
     modes: int = 0
 
@@ -46,23 +49,45 @@ class Extras:
         return bool(self.samples or self.steps or self.uncertainty or self.modes)
 
 
-def refuse(extras: Extras, jobs: Sequence[Job]) -> None:
-    """Raise UsageError for what cannot be asked for, or not of these pictures."""
+def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -> None:
+    """Raise UsageError for what cannot be asked for, or not of these pictures, or would be written over another."""
     for name, count, most in (("samples", extras.samples, MOST_SAMPLES), ("modes", extras.modes, MOST_MODES)):
         if not 0 <= count <= most:
             raise UsageError(f"--{name} {count} is not from 0 to {most}")
     for name, path, endings in (("uncertainty", extras.uncertainty, MAPS), ("save-steps", extras.steps, FILMS)):
-        if path is not None and path.suffix.lower() not in endings and not (name == "save-steps" and _is_folder(path)):
+        is_folder = name == "save-steps" and extras.folder
+        if path is not None and path.suffix.lower() not in endings and not is_folder:
             folder = ", or a folder: NAME/" if name == "save-steps" else ""
             raise UsageError(f"--{name} '{path}' has an unknown ending; it is one of {', '.join(endings)}{folder}")
     if extras.some and len(jobs) > 1:
         raise UsageError("--samples, --save-steps, --uncertainty and --modes go with one input")
     if (extras.samples or extras.modes) and any(job.target == STREAM for job in jobs):
         raise UsageError("--samples and --modes are files beside the result, which is none", "name a file with -o")
+    if extras.some:
+        taken = {os.path.realpath(path) for path in (jobs[0].source, jobs[0].target, reference) if path}
+        for path in targets(extras, jobs[0]):
+            if os.path.realpath(path) in taken:
+                raise UsageError(f"'{path}' would be written over another picture of this call", "name another file")
+            taken.add(os.path.realpath(path))
 
 
-def _is_folder(path: Path) -> bool:
-    return path.suffix == ""
+def refuse_for(extras: Extras, blend: float, task: "Task") -> None:
+    """Refuse what cannot be made of this picture with this model, before any work.
+
+    Raises:
+        UsageError: The model draws no samples, or the mean to blend with is one, or there are too few pixels.
+        InputError: A channel has no noise, and modes are wanted.
+    """
+    from smdae.denoising.steppers import STEPPERS
+
+    if blend and STEPPERS[task.stepper].draws:
+        raise UsageError(f"--blend goes from a mean to a sample, and '{task.stepper}' gives samples", "leave one out")
+    if extras.samples or blend:
+        sampling(task)
+    if extras.modes and 0 in task.channel_levels:
+        raise InputError("--modes: a channel has no noise, and so no variance", "give --sigma one level for all")
+    if extras.modes > task.pixels.size:
+        raise UsageError(f"an image of {task.pixels.size} numbers has no {extras.modes} modes")
 
 
 def targets(extras: Extras, job: Job) -> list[Path]:
@@ -128,12 +153,11 @@ def made_of(
 
     if extras.samples:
         one = sampling(task)
-        for k, path in enumerate(_numbered(job.target, "sample", extras.samples, job.target.suffix)):
+        # Where the result is a sample itself, that of the seed, the others follow.
+        for k, path in enumerate(_numbered(job.target, "sample", extras.samples, job.target.suffix), one is task):
             sample = carried_out(replace(one, seed=task.seed + k), device, watch=watch)
             yield path, encode(picture(sample), kind)
     if extras.modes:
-        if 0 in task.channel_levels:
-            raise InputError("--modes: a channel has no noise, and so no variance", "give --sigma one level for all")
         directions = modes(task, extras.modes, device, watch)
         for mode, path in zip(directions, _numbered(job.target, "mode", extras.modes, ".png"), strict=True):
             low, high = ends_of(task, mean, mode)
@@ -141,7 +165,8 @@ def made_of(
             yield path, sheet([low, mean, high, alone], task.white, columns=4)
     if extras.uncertainty:
         spread = variance(task, device, watch)
-        deviation = np.sqrt(spread if judgement is None else calibrated(spread, judgement)) * np.float32(255)
+        told = judgement is not None and task.strength == 1  # else the error is that of noise left in, too
+        deviation = np.sqrt(calibrated(spread, judgement) if told and judgement else spread) * np.float32(255)
         if extras.uncertainty.suffix.lower() == ".png":
             flat = deviation if deviation.ndim == 2 else np.sqrt(np.square(deviation).mean(2))
             yield extras.uncertainty, heat_map(flat, "posterior standard deviation, white being 255")
@@ -149,10 +174,9 @@ def made_of(
             format = "NPY" if extras.uncertainty.suffix.lower() == ".npy" else "TIFF"
             yield extras.uncertainty, encode(from_samples(deviation, format), format)
     if extras.steps:
-        if extras.steps.suffix.lower() == ".gif":
-            yield extras.steps, film(frames, task.white)
-        elif extras.steps.suffix.lower() == ".png":
-            yield extras.steps, sheet(frames, task.white)
-        else:
+        if extras.folder:
             for k, frame in enumerate(frames):
                 yield extras.steps / f"{k:0{len(str(len(frames)))}}.png", still(frame, task.white)
+        else:
+            shown = film if extras.steps.suffix.lower() == ".gif" else sheet
+            yield extras.steps, shown(frames, task.white)

@@ -23,7 +23,8 @@ class Manner:
         tile: Side of the tiles in pixels, None for what memory allows.
         depth: Of the result's samples, a dtype; None for the input's.
         ending: That was asked for, None for the input's.
-        overwrite: Whether files may be replaced.
+        overwrite: Whether files may be replaced by results.
+        beside: Whether files may be replaced by what is written beside them.
         made: A folder to be made for the results.
         adapt: Whether the model is adapted to each picture.
         reference: The clean picture, to measure by.
@@ -43,6 +44,7 @@ class Manner:
     depth: str | None = None
     ending: str | None = None
     overwrite: bool = False
+    beside: bool = False
     made: Path | None = None
     adapt: bool = False
     reference: Path | None = None

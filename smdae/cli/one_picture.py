@@ -69,7 +69,9 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     model = model_for(picture)
     beside = [] if job.target == STREAM and not manner.extras.some else targets(manner.extras, job)
     for path in beside:
-        refuse_place(path, manner.overwrite)
+        # In a folder that is to be made for the result there is nothing yet.
+        if not (manner.made and path.parent == job.target.parent and not path.parent.exists()):
+            refuse_place(path, manner.beside, path == manner.extras.steps and manner.extras.folder)
     outcome = denoised(picture, model, manner, watch)
     result, levels, judged = outcome.picture, outcome.levels, outcome.judgement
     tell_levels([levels], model, is_found(model, manner), job.source if manner.many else None)
@@ -78,14 +80,14 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
         whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
     else:
         whole = encode(result, kind)
-    with _beside(extra, manner.overwrite):
+    with _beside(extra, manner.beside):
         _write(job, manner, lambda target: _put(target, whole, manner.overwrite), lambda: [whole])
     tell_quality([judged], job.source if manner.many else None)
     record = _record(job, model, _plain(levels)) | _estimates([judged])
     if extra:
         record["beside"] = [str(path) for path, _ in extra]
     if manner.checks:
-        found = outcome.task and checked(outcome.task)
+        found = outcome.task and checked(outcome.task)  # None where memory does not suffice
         record["selfchecks"] = found and asdict(found)
     if clean is not None:
         for name, shown in (("", result), ("_noisy", picture)):
@@ -209,9 +211,10 @@ def _beside(files: Sequence[tuple[Path, bytes]], overwrite: bool) -> Iterator[No
     folders: list[Path] = []
     try:
         for path, data in files:
-            if not path.parent.exists():
-                path.parent.mkdir()
-                folders.append(path.parent)
+            first = next((place for place in reversed(path.parents) if not place.exists()), None)
+            if first:
+                path.parent.mkdir(parents=True)
+                folders.append(first)
             fresh = not os.path.lexists(path)
             _put(path, data, overwrite)
             if fresh:

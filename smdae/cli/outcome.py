@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smdae.cli.extras import sampling
+from smdae.cli.extras import refuse_for, sampling
 from smdae.cli.manner import Manner
 
 if TYPE_CHECKING:
@@ -80,19 +80,23 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
     if not any(levels) or not manner.strength:
         return Outcome(finished(noisy.pixels), levels, None)
     scaled = [level * white / 255 if floats else level for level in levels]
-    device = next(model.parameters()).device
     how: dict[str, Any] = {"tile": manner.tile, "or_cpu": manner.device == "auto", "watch": watch}
 
     def task_of(model: Any) -> Task:
         return Task.of(noisy.pixels, model, scaled, strength=manner.strength, white=white, **manner.how)
 
+    def carry_out(task: Task) -> list[np.ndarray]:
+        """The pixels, and what they are after each step, or the last alone."""
+        # Where memory ran out before, the model may be elsewhere now.
+        device = next(model.parameters()).device
+        if not manner.extras.steps:
+            return [carried_out(task, device, **how)]
+        return [noisy.pixels, *(frame.copy() for frame in path(task, device, **how))]
+
     task, judged = task_of(model), None
-    frames: list[np.ndarray] = []
-    if manner.extras.steps:
-        frames = [noisy.pixels, *(frame.copy() for frame in path(task, device, **how))]
-        pixels = frames[-1]
-    else:
-        pixels = carried_out(task, device, **how)
+    refuse_for(manner.extras, manner.blend, task)
+    frames = carry_out(task)
+    pixels = frames[-1]
     if task.single:  # of a sample, or of a mode, the error is another
         try:
             judged = judge(task, pixels, estimated=is_found(model, manner))
@@ -103,12 +107,13 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
         better, gain = adapted(task, pixels, watch or (lambda done, of: None))
         if gain:
             task = task_of(better)
-            pixels = carried_out(task, device, **how)
+            frames = carry_out(task)
+            pixels = frames[-1]
         # Of weights that were fitted to this very noise the estimate is too good; the gain is of what was held out.
         judged = judged and replace(judged, psnr=judged.psnr + gain, gain=gain)
     mean = pixels
     if manner.blend:
-        sample = carried_out(sampling(task), device, **how)
+        sample = carried_out(sampling(task), next(model.parameters()).device, **how)
         pixels, judged = _between(pixels, sample, manner.blend), None
     return Outcome(finished(pixels), levels, judged, task, mean, frames, finished)
 
@@ -128,6 +133,7 @@ def checked(task: "Task", seed: int = 0) -> "SelfChecks | None":
 
     from smdae.denoising.noise_level import is_clipped
     from smdae.denoising.selfchecks import selfchecks
+    from smdae.memory import is_out_of_memory
 
     if is_clipped(task.pixels, task.white) or (len(set(task.levels)) > 1 and task.loaded.channels != 1):
         return None
@@ -137,4 +143,9 @@ def checked(task: "Task", seed: int = 0) -> "SelfChecks | None":
     channel = int(np.argmax(np.array(task.channel_levels) > 0))
     if getattr(task.model, "channels", None) == 1:
         noisy = noisy[:, channel : channel + 1]
-    return selfchecks(task.model, noisy, task.channel_levels[channel], Generator().manual_seed(seed))
+    try:
+        return selfchecks(task.model, noisy, task.channel_levels[channel], Generator().manual_seed(seed))
+    except Exception as error:  # the result is there, and is not to be lost
+        if is_out_of_memory(error):
+            return None
+        raise

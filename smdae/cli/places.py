@@ -166,11 +166,11 @@ def _refuse_collisions(jobs: list[Job], naming: Naming) -> None:
             raise UsageError(f"--output '{target}' and --format do not agree", "leave one of them out")
 
 
-def refuse_place(path: Path, overwrite: bool) -> None:
+def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
     """Refuse a file, or a folder to be, that cannot be written."""
     from smdae.files.writing import refuse_existing, refuse_making
 
-    if path.suffix:
+    if not folder:
         refuse_existing(path, overwrite=overwrite)
     elif not path.is_dir():
         refuse_making(path, path)

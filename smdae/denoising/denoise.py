@@ -115,7 +115,7 @@ def path(
 ) -> Iterator[np.ndarray]:
     """What a task's image is after each step, arrays like it; none if nothing is to be done.
 
-    Where memory runs out in between the path starts again, with smaller tiles.
+    Where memory runs out at the first step, all of which take the same, the path starts again with smaller tiles.
     """
     if tile is not None and tile < SMALLEST:
         raise UsageError(f"a tile is at least {SMALLEST} pixels on a side, not {tile}")
@@ -124,13 +124,15 @@ def path(
     where = torch.device(device)
     side = tile or side_for(task.model, where)
     walk = _by_tiles if task.single else _as_a_whole
+    begun = False
     while True:
         try:
             for result in walk(task, side, where, watch):
+                begun = True
                 yield result.reshape(task.pixels.shape)
             break
         except Exception as error:
-            if not is_out_of_memory(error):
+            if begun or not is_out_of_memory(error):
                 raise
         side = min(side, max(task.pixels.shape[:2])) // 2
         if side < SMALLEST:

@@ -82,7 +82,9 @@ def judge(task: Task, result: np.ndarray, estimated: bool = False) -> Judgement:
     probed = _probe(task, planes, margins)
     risks, shared = [], []
     for c, sigma in enumerate(levels):
-        if sigma == 0:
+        if sigma == 0:  # nothing was taken out, and nothing is wrong
+            risks.append(Risk(0.0, 0.0, 0.0))
+            shared.append(0.0)
             continue
         divergence, square, spread, others = (float(values[c]) for values in probed)
         found = risk.of_means(max(int(counts[c]), 1), float(removed[c]), divergence, square, sigma)

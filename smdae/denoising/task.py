@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from smdae.errors import ModelError, UsageError
 
 __all__ = ["Task", "levels_for", "moves"]
 
+APART = 2**40  # between the seeds of channels
 ALIKE = 0.1  # how far the levels of channels may be apart to count as one
 
 
@@ -208,16 +208,21 @@ def _by_channels(model: Any, noisy: Tensor, task: Task) -> Iterator[Tensor]:
     alone = getattr(model, "channels", None) == 1
 
     def channel(c: int, level: float) -> Iterator[Tensor]:
-        plane = noisy[:, c : c + 1]
         if level == 0:
-            yield from repeat(plane)
-        elif alone:
-            yield from moves(model, plane, level, task, task.seed + c)
+            return
+        if alone:
+            # Far from the seeds of other samples, which follow each other.
+            yield from moves(model, noisy[:, c : c + 1], level, task, (task.seed + c * APART) % 2**63)
         else:
             yield from (image[:, c : c + 1] for image in moves(model, noisy, level, task, task.seed))
 
     paths = [channel(c, level) for c, level in enumerate(levels)]
-    for planes in zip(*paths, strict=False):
+    planes = [*noisy.split(1, 1)]
+    while True:  # a channel whose path has ended waits for the others
+        moved = [next(path, None) for path in paths]
+        if all(plane is None for plane in moved):
+            return
+        planes = [old if new is None else new for old, new in zip(planes, moved, strict=True)]
         yield torch.cat(planes, 1)
 
 

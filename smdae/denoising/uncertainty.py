@@ -50,7 +50,7 @@ def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lamb
         watch: Told how many probes are done, and of how many.
     """
     where = torch.device(device)
-    height, width, channels = task.planes.shape
+    height, width = task.pixels.shape[:2]
     model = task.model
     reach = getattr(model, "reach", None)
     side = side_for(model, where) if reach is not None else max(height, width)
@@ -65,7 +65,7 @@ def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lamb
                 of_tile = task.by_channels(noisy, lambda planes, sigma: model.posterior_variance(planes, sigma))
             else:
                 corner = tuple(part.start % SPACING for part in tile.seen)
-                told = _counting(watch, done, len(cut), channels)
+                told = _counting(watch, done, len(cut), len(_groups(task)))
                 of_tile = _probed(task, noisy, signs[tile.seen].to(where), corner, told)
         found[tile.kept] = of_tile[0, :, *tile.inner].permute(1, 2, 0).cpu().numpy()
     if not hasattr(model, "posterior_variance"):
@@ -93,8 +93,13 @@ def calibrated(variance: np.ndarray, judgement: Judgement) -> np.ndarray:
     return variance * np.float32((trust * told + weight * seen) / (trust + weight) / told)
 
 
-def _counting(watch: Watch, done: int, of: int, channels: int) -> Callable[[int], object]:
-    probes = SPACING**2 * channels
+def _groups(task: Task) -> list[Any]:
+    """Channels that are probed at once: all by a gray model, which sees each alone; one by one where they mix."""
+    return [slice(None)] if getattr(task.model, "channels", 1) == 1 else [*range(task.planes.shape[2])]
+
+
+def _counting(watch: Watch, done: int, of: int, groups: int) -> Callable[[int], object]:
+    probes = SPACING**2 * groups
     return lambda k: watch(done * probes + k, of * probes)
 
 
@@ -113,9 +118,7 @@ def _probed(task: Task, noisy: Tensor, signs: Tensor, corner: tuple[int, ...], t
     before = task.mean(noisy)
     result = torch.zeros_like(noisy)
     count = 0
-    # A gray model sees channels one by one; to one of colours they are neighbours.
-    groups: list[Any] = [slice(None)] if getattr(task.model, "channels", 1) == 1 else [*range(noisy.shape[1])]
-    for group in groups:
+    for group in _groups(task):
         for i in range(SPACING):
             for j in range(SPACING):
                 at = (slice((i - corner[0]) % SPACING, None, SPACING), slice((j - corner[1]) % SPACING, None, SPACING))

@@ -41,8 +41,11 @@ class GradientUNet(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: Generator | None = None) -> None:
-        """Draw all kernels afresh, as `UNet` does."""
+        """Draw all kernels afresh, the head's too: where N(x) = x, E and all its gradients are stuck at 0."""
         self.inner.initialise(generator)
+        head = self.inner.head.weight
+        bound = head[0].numel() ** -0.5
+        head.uniform_(-bound, bound, generator=generator)
 
     def settings(self) -> dict[str, Any]:
         """The arguments that build this model again."""

@@ -87,6 +87,24 @@ def test_uncertainty_is_on_the_scale_of_sigma_and_can_be_looked_at(picture, shap
     assert Image.open("u.png").size[0] > 300
 
 
+def test_the_strength_does_not_change_what_is_known():
+    for strength in (1, 0.4):
+        assert run("--uncertainty", f"u{strength}.npy", "-y", "--strength", strength) == 0
+    whole, part = np.load("u1.npy"), np.load("u0.4.npy")
+    assert 0.5 < part.mean() / whole.mean() < 2
+
+
+def test_what_is_beside_a_result_may_lie_in_a_folder_that_is_made(here):
+    assert run("-o", "new/", "--samples", 1, "--save-steps", "way.1/", "--stepper", "ode", "--steps", 2) == 0
+    assert {p.name for p in (here / "new").iterdir()} == {"a.png", "a_sample1.png"}
+    assert len([*(here / "way.1").iterdir()]) == 3
+
+
+def test_where_the_result_is_a_sample_the_others_differ_from_it():
+    assert run("--stepper", "langevin", "--samples", 1) == 0
+    assert not np.array_equal(pixels("a_denoised.png"), pixels("a_denoised_sample1.png"))
+
+
 def test_modes_are_pictures_side_by_side():
     assert run("--modes", 2) == 0
     for k in (1, 2):
@@ -117,6 +135,13 @@ def test_selfchecks_stand_in_the_json(capsys):
         (("--uncertainty", "there.npy"), 4, "there.npy"),
         (("--uncertainty", "nowhere/u.npy"), 4, "nowhere/u.npy"),
         (("--uncertainty", "u.npy", "--strength", 0), 3, "nothing was taken out"),
+        (("--stepper", "langevin", "--blend", 0.5), 2, "'langevin' gives samples"),
+        (("--uncertainty", "a.png", "-y"), 2, "'a.png' would be written over another picture"),
+        (("-o", "o.png", "--uncertainty", "o.png", "-y"), 2, "'o.png' would be written over another picture"),
+        (("--uncertainty", "k.png", "--save-steps", "k.png"), 2, "'k.png' would be written over another picture"),
+        (("--reference", "r.png", "--uncertainty", "r.png"), 2, "'r.png' would be written over another picture"),
+        (("--modes", 101), 2, "--modes 101 is not from 0 to 100"),
+        (("--in-place", "--uncertainty", "there.npy"), 4, "there.npy"),
     ],
 )
 def test_what_cannot_be_is_refused_and_leaves_nothing(here, arguments, code, said, capsys, monkeypatch):
@@ -125,6 +150,13 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(here, arguments, code, sai
     before = everything_below(here)
     assert run(*arguments) == code
     assert said in complaint(capsys.readouterr().err.replace("smdae: sigma 20 is outside", ""))
+    assert everything_below(here) == before
+
+
+def test_modes_need_noise_in_every_channel(here, capsys):
+    before = everything_below(here)
+    assert run("--modes", 2, picture="c.png", sigma="20,0,20") == 3
+    assert "a channel has no noise" in complaint(capsys.readouterr().err)
     assert everything_below(here) == before
 
 

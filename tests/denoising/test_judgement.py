@@ -47,6 +47,14 @@ def test_the_truth_is_near_and_nothing_is_doubted(model, sigma):
     assert found.doubts == ()
 
 
+def test_a_channel_without_noise_counts_as_right(model):
+    image, clean = np.dstack([noise(CLEAN, 30), CLEAN, noise(CLEAN, 30, 1)]), np.dstack([CLEAN] * 3)
+    task = Task.of(image, model, (30 / 255, 0.0, 30 / 255))
+    result = denoise(image, model, (30 / 255, 0.0, 30 / 255))
+    found, truth = judge(task, result), -10 * np.log10(np.mean((np.clip(result, 0, 1) - clean) ** 2))
+    assert abs(found.psnr - truth) < 3 * found.error
+
+
 def test_a_wrong_estimate_is_wrong_for_all_channels_alike(model):
     errors = []
     for image in (noise(CLEAN, 25), noise(np.dstack([CLEAN] * 3), 25)):

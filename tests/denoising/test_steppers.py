@@ -140,6 +140,28 @@ def test_channels_of_their_own_levels_are_walked_each_at_its_own():
         np.testing.assert_allclose(result[..., 2], alone[..., 2] if channels == 3 else alone, atol=1e-6)
 
 
+def test_channels_whose_path_ends_early_wait_for_the_others():
+    image = colour(24, 32) / np.float32(255)
+    model = random_network(levels=(0.01, 0.2)).float()
+    result = denoise(image, model, (0.02, 0.15, 0.0), stepper="coarse-to-fine", seed=4)
+    alone = denoise(image[..., 0], model, 0.02, stepper="coarse-to-fine", seed=4)
+    np.testing.assert_allclose(result[..., 0], alone, atol=1e-6)
+    task = Task.of(image, model, (0.02, 0.15, 0.0), stepper="coarse-to-fine", seed=4)
+    y = task.noisy((slice(None), slice(None)), torch.device("cpu"))
+    counts = [len([*task.estimates(y, model)])]
+    for level in (0.02, 0.15):
+        one = Task.of(image[..., 1], model, level, stepper="coarse-to-fine")
+        counts.append(len([*one.estimates(y[:, 1:2], model)]))
+    assert counts[0] == max(counts[1:]) > min(counts[1:])
+
+
+def test_samples_of_channels_share_no_noise():
+    flat, model = np.full((24, 24, 3), 0.5, np.float32), random_network(levels=(0.01, 0.2)).float()
+    first, second = (denoise(flat, model, (0.1, 0.1001, 0.1002), stepper="langevin", seed=k) for k in (0, 1))
+    apart = np.abs(first[..., 1] - second[..., 0]).mean()
+    assert apart > 0.1 * np.abs(first[..., 1] - second[..., 1]).mean() > 0
+
+
 def test_a_path_that_leaves_for_infinity_is_stopped():
     with pytest.raises(DivergedError, match=r"'ascent' diverged at step \d+ of 500"):
         walked(Normal(1e-9), noisy(1, 1, 4, 4), "ascent", 500, 50.0)

@@ -67,6 +67,14 @@ def test_losses_reach_every_kernel_by_every_way_to_the_divergence():
     torch.testing.assert_close(gradients["ism"], gradients["by differences"], rtol=1e-3, atol=1e-3)
 
 
+def test_a_fresh_one_can_move():
+    model = GradientUNet(1, **TINY_NETWORK)
+    model.initialise(Generator().manual_seed(0))
+    x = images(2, 1, 8, 8).float()
+    objectives.denoising(model, x, images(2, 1, 8, 8, seed=2).float(), 0.15).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
+
+
 def test_what_it_cannot_be_is_refused():
     for bad, said in (({"activation": "relu"}, "smooth"), ({"clips": True}, "clipped")):
         with pytest.raises(ValueError, match=said):
