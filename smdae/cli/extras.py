@@ -165,8 +165,9 @@ def made_of(
             yield path, sheet([low, mean, high, alone], task.white, columns=4)
     if extras.uncertainty:
         spread = variance(task, device, watch)
-        told = judgement is not None and task.strength == 1  # else the error is that of noise left in, too
-        deviation = np.sqrt(calibrated(spread, judgement) if told and judgement else spread) * np.float32(255)
+        if judgement and task.strength == 1:  # else the error is that of noise left in, too
+            spread = calibrated(spread, judgement)
+        deviation = np.sqrt(spread) * np.float32(255)
         if extras.uncertainty.suffix.lower() == ".png":
             flat = deviation if deviation.ndim == 2 else np.sqrt(np.square(deviation).mean(2))
             yield extras.uncertainty, heat_map(flat, "posterior standard deviation, white being 255")

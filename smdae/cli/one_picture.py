@@ -15,7 +15,7 @@ from smdae.cli import console
 from smdae.cli.extras import made_of, targets
 from smdae.cli.manner import Manner
 from smdae.cli.model_choice import choose, load_denoiser, tell_levels, tell_quality
-from smdae.cli.outcome import Outcome, checked, denoised, is_found, white_of
+from smdae.cli.outcome import Outcome, denoised, is_found, self_checked, white_of
 from smdae.cli.places import STREAM, Job, check_target, refuse_place
 from smdae.errors import InputError, OutputError
 
@@ -87,7 +87,7 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     if extra:
         record["beside"] = [str(path) for path, _ in extra]
     if manner.checks:
-        found = outcome.task and checked(outcome.task)  # None where memory does not suffice
+        found = outcome.task and self_checked(outcome.task)  # None where memory does not suffice
         record["selfchecks"] = found and asdict(found)
     if clean is not None:
         for name, shown in (("", result), ("_noisy", picture)):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from smdae.denoising.task import Task
     from smdae.files.picture import Picture
 
-__all__ = ["Outcome", "checked", "denoised", "is_found", "white_of"]
+__all__ = ["Outcome", "denoised", "is_found", "self_checked", "white_of"]
 
 Watch = Callable[[int, int], object]
 CHECKED = 256  # pixels a side, from the middle, that self-checks are made on
@@ -124,7 +124,7 @@ def _between(mean: np.ndarray, sample: np.ndarray, share: float) -> np.ndarray:
     return (np.rint(values) if mean.dtype.kind == "u" else values).astype(mean.dtype)
 
 
-def checked(task: "Task", seed: int = 0) -> "SelfChecks | None":
+def self_checked(task: "Task", seed: int = 0) -> "SelfChecks | None":
     """The self-checks of a task's model in the middle of its image; of its first noisy channel by gray models.
 
     None where noise was cut off, or where channels that the model takes together have levels of their own.

@@ -20,7 +20,8 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.densities import Density, Parzen
-from smdae.fitting.examples import Batch, Examples, among, arguments, known_density
+from smdae.fitting.draws import among
+from smdae.fitting.examples import Batch, Examples, arguments, known_density
 from smdae.fitting.patches import Patches, split
 from smdae.fitting.settings import Settings
 from smdae.fitting.validation import Crops

@@ -29,7 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from smdae.comparing.contest import Contest
-from smdae.fitting.examples import Batch, among
+from smdae.fitting.draws import among
+from smdae.fitting.examples import Batch
 from smdae.objectives import OBJECTIVES
 
 __all__ = ["BATCHES", "DRAWS", "EQUIVALENT", "Parallel", "gather", "noise", "pairs", "parallel"]

@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 
 from smdae.errors import DivergedError, SmdaeError, UsageError
 
-__all__ = ["MOST_STEPS", "STEPPERS", "Stepper", "Steps", "checked", "refuse_unable", "steps_of"]
+__all__ = ["STEPPERS", "Stepper", "Steps", "checked", "refuse_unable", "steps_of"]
 
 MOST_STEPS = 1000
 FINEST = 1 / 50  # of sigma, where levels end for a model that knows lower ones
@@ -172,6 +172,7 @@ class Stepper:
         move: The generator above.
         count: Steps unless told otherwise.
         size: Size unless told otherwise; None for those that take none.
+        least: Of sizes.
         largest: Of sizes.
         falls: Whether it needs a model of many levels.
         draws: Whether it draws noise, so that each seed has a result of its own.
@@ -181,6 +182,7 @@ class Stepper:
     move: Callable[[Any, Tensor, float, Steps], Iterator[Tensor]]
     count: int
     size: float | None = None
+    least: float = 1e-6
     largest: float = math.inf
     falls: bool = False
     draws: bool = False
@@ -190,9 +192,9 @@ class Stepper:
 STEPPERS: dict[str, Stepper] = {
     "tweedie": Stepper(tweedie, 1, most=1),
     "ascent": Stepper(ascent, 10, 1.0),
-    "langevin": Stepper(langevin, 50, 0.03, falls=True, draws=True),
+    "langevin": Stepper(langevin, 50, 0.03, least=0.0, falls=True, draws=True),
     "ode": Stepper(ode, 20, falls=True),
-    "coarse-to-fine": Stepper(coarse_to_fine, 100, 0.05, 1.0, falls=True, draws=True),
+    "coarse-to-fine": Stepper(coarse_to_fine, 100, 0.05, largest=1.0, falls=True, draws=True),
 }
 
 
@@ -210,10 +212,9 @@ def checked(name: str, count: int | None = None, size: float | None = None) -> t
         raise UsageError(f"the stepper '{name}' takes {allowed}, not {count}")
     if size is not None and row.size is None:
         raise UsageError(f"the stepper '{name}' takes no step size")
-    least = 0.0 if name == "langevin" else 1e-6
-    if size is not None and not least <= size <= row.largest:
+    if size is not None and not row.least <= size <= row.largest:
         most = "" if math.isinf(row.largest) else f" to {row.largest:g}"
-        raise UsageError(f"the step size of '{name}' is from {least:g} up{most}, not {size:g}")
+        raise UsageError(f"the step size of '{name}' is from {row.least:g} up{most}, not {size:g}")
     return count or row.count, row.size or 0.0 if size is None else size
 
 

@@ -146,7 +146,7 @@ class Task:
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
         """The clean images after each step that belong to noisy ones like this, white being 1, (B, C, h, w)."""
-        for estimate in _by_channels(model, noisy, self):
+        for estimate in _paths(model, noisy, self):
             if self.strength != 1:
                 estimate = torch.lerp(noisy, estimate, self.strength)
             yield estimate.clamp(0, 1) if self.whole else estimate
@@ -199,7 +199,7 @@ def _with_stride(model: Any, stride: int) -> Any:
         raise UsageError(str(error)) from None
 
 
-def _by_channels(model: Any, noisy: Tensor, task: Task) -> Iterator[Tensor]:
+def _paths(model: Any, noisy: Tensor, task: Task) -> Iterator[Tensor]:
     """`moves`, where channels may have levels of their own: each is that of the image moved at its level."""
     levels = task.levels
     if len(set(levels)) == 1:

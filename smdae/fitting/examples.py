@@ -20,7 +20,7 @@ the model sees, and a better estimate, as patches that differ in brightness alon
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,32 +30,19 @@ from smdae.densities import Density, Gaussian, GaussianMixture, Parzen
 from smdae.divergence import normal_probes, probes
 from smdae.errors import DegenerateError, DivergedError
 from smdae.fitting.colours import recoloured
+from smdae.fitting.draws import Draw, among, grown, paired_noise
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.models import MODELS
 from smdae.objectives import Objective
 
-__all__ = ["Batch", "Examples", "among", "arguments", "known_density"]
-
-# Of n flat patches, with shape (n, d), and the levels of their noise, with shape (n,), None of clean ones.
-Draw = Callable[[int, Generator | None], tuple[Tensor, Tensor | None]]
+__all__ = ["Batch", "Examples", "arguments", "known_density"]
 
 STEP, WIDE = 0.1, 0.5  # of differences, in sigma; a wide step varies less
 EXTRA = 0.5  # noise added to noisy images to be pairs, in sigma
 BELOW = 1.0  # how far below zero the estimated risk of a fit may go, in sigma^2 a number
 RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fall for ever
 TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
-
-
-def grown(patches: Patches, side: int) -> Draw:
-    """Draws patches of another side, (n, C side^2), so many that they have as many pixels as n of the first side."""
-    larger = replace(patches, size=side)
-    share = (patches.size / side) ** 2
-
-    def draw(n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor | None]:
-        return larger.draw_with_levels(max(1, round(n * share)), generator)
-
-    return draw
 
 
 def arguments(objective: Objective, model: Any, noisy: bool = False) -> tuple[str, ...]:
@@ -96,27 +83,6 @@ def known_density(x: Tensor, settings: Settings, sigma: float, generator: Genera
         return Gaussian.fit(x, floor=floor).smoothed(sigma)
     mixture = GaussianMixture.fit(x, min(settings.components, len(x) - 1), floor=floor, generator=generator)
     return mixture.smoothed(sigma)
-
-
-def paired_noise(like: Tensor, generator: Generator | None) -> Tensor:
-    """Standard normal noise of the shape (n, d): the second half is the first with its sign turned.
-
-    Each row is as normal as any, at half the price of the draws, and the errors of the two halves tend to cancel.
-    """
-    noise = torch.empty_like(like)
-    first, second = noise.tensor_split([-(-len(like) // 2)])
-    first.normal_(generator=generator)
-    torch.neg(first[: len(second)], out=second)
-    return noise
-
-
-def among(patches: Tensor) -> Draw:
-    """Draws n of the patches given, each as likely as any, with shape (n, d)."""
-
-    def draw(n: int, generator: Generator | None = None) -> tuple[Tensor, None]:
-        return patches[torch.randint(len(patches), (n,), generator=generator, device=patches.device)], None
-
-    return draw
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ with potentials that shrink small responses: a denoiser by cosine transforms of 
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,6 +37,27 @@ __all__ = ["Experts"]
 
 DEGREE = 2  # of the polynomials of log s
 SHRUNK = 0.9  # slope of the denoiser's shrinkage at the start
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What the experts see of some images.
+
+    Attributes:
+        s: The level of each image, with shape (B,) or (1,).
+        w: The kernels, with shape (K, C P^2).
+        a: Their responses to n windows of each image, with shape (K, B, n).
+        weights: Of the shapes of their potentials, with shape (K, M, len(s), 1).
+        count: How many pixels a window sees, with shape (n,).
+        beta: The mean of w over these, with shape (K, C, n).
+    """
+
+    s: Tensor
+    w: Tensor
+    a: Tensor
+    weights: Tensor
+    count: Tensor
+    beta: Tensor
 
 
 class Experts(nn.Module):
@@ -150,25 +172,29 @@ class Experts(nn.Module):
         which = (rows[:, None] * (small[1] + P - 1) + columns).flatten()
         return seen[which], beta[:, :, which]
 
-    def _respond(self, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """w, the responses a, (K, B, n), of n windows, how many pixels these see, and beta."""
-        w = self._kernels()
+    def _seen(self, x: Tensor, sigma: float | Tensor | None) -> _Seen:
         P, (images, channels, height, width) = self.size, x.shape
         if channels != self.channels:
             raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
+        s, w = self._level(sigma, x), self._kernels()
         u = x / s[:, None, None, None]
-        seen, beta = self._overhang(w, height, width)
+        count, beta = self._overhang(w, height, width)
         a = torch.addmm(self.b[:, None], w, windows(u, P)).unflatten(1, (images, -1))
         sums = _boxes(u, P)  # (B, C, n)
         for c in range(channels):
             a.addcmul_(beta[:, c, None].to(a.dtype), sums[:, c].to(a.dtype), value=-1)
-        return w, a, seen, beta
+        return _Seen(s, w, a, self._weights(s), count, beta)
+
+    def _phi(self, seen: _Seen, order: int) -> Tensor:
+        """phi or a derivative of it at all responses, with shape (K, B, n)."""
+        return potential(seen.a, seen.weights, self.shapes, order)
+
+    def _psi(self, seen: _Seen, shape: torch.Size) -> Tensor:
+        return self._lay(seen.w, seen.beta, self._phi(seen, 1), shape) / -seen.s[:, None, None, None]
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """E(x, s) = -log p(x) + const, with shape (B,), for x with shape (B, C, H, W); sigma a float or (B,)."""
-        s = self._level(sigma, x)
-        _, a, _, _ = self._respond(x, s)
-        return potential(a, self._weights(s), self.shapes).sum((0, 2))
+        return self._phi(self._seen(x, sigma), 0).sum((0, 2))
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """psi(x, s) = -grad E, with the shape of x, (B, C, H, W).
@@ -177,39 +203,16 @@ class Experts(nn.Module):
             x: Images of any size.
             sigma: Level of the noise in the unit of x, a float or (B,); None for the one level of the model.
         """
-        return self.score_and_curvature(x, sigma, 1)[0]
-
-    def score_and_curvature(self, x: Tensor, sigma: float | Tensor | None, order: int) -> tuple[Tensor, ...]:
-        """psi and, as order is 1, 2 or 3: nothing more, tr(d psi/dx) with shape (B,), or all d psi_i/dx_i."""
-        s = self._level(sigma, x)
-        w, a, seen, beta = self._respond(x, s)
-        weights = self._weights(s)
-        psi = self._lay(w, beta, potential(a, weights, self.shapes, 1), x.shape) / -s[:, None, None, None]
-        if order == 1:
-            return (psi,)
-        bend = potential(a, weights, self.shapes, 2)  # (K, B, n)
-        if order == 2:
-            inside = windows(torch.ones_like(x[:1, :1]), self.size)  # (P^2, n)
-            square = w.square().unflatten(1, (self.channels, -1)).sum(1) @ inside
-            norms = square - seen * beta.square().sum(1)  # |A_rj|^2, with shape (K, n)
-            return psi, torch.einsum("kbn,kn->b", bend, norms) / -s.square()
-        columns = w.square().T @ bend.flatten(1)
-        for c in range(self.channels):
-            taps = slice(c * self.size**2, (c + 1) * self.size**2)
-            part = beta[:, c, None] * bend
-            columns[taps] += (beta[:, c, None] * part).sum(0).flatten() - 2 * (w[:, taps].T @ part.flatten(1))
-        return psi, overlap_add(columns, x.shape, self.size) / -s.square()[:, None, None, None]
-
-    def _lay(self, w: Tensor, beta: Tensor, slopes: Tensor, shape: torch.Size) -> Tensor:
-        """A' slopes, images with that shape, for slopes with shape (K, B, n)."""
-        laid = overlap_add(w.T @ slopes.flatten(1), shape, self.size)
-        over = torch.stack([(beta[:, c, None] * slopes).sum(0) for c in range(self.channels)], 1)  # (B, C, n)
-        return laid - _boxes_back(over, shape, self.size)
+        return self._psi(self._seen(x, sigma), x.shape)
 
     def score_and_divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """psi(x, s) and tr(d psi/dx), with shape (B,), at little more than the cost of the score."""
-        psi, trace = self.score_and_curvature(x, sigma, 2)
-        return psi, trace
+        seen = self._seen(x, sigma)
+        inside = windows(torch.ones_like(x[:1, :1]), self.size)  # (P^2, n)
+        square = seen.w.square().unflatten(1, (self.channels, -1)).sum(1) @ inside
+        norms = square - seen.count * seen.beta.square().sum(1)  # |A_rj|^2, with shape (K, n)
+        trace = torch.einsum("kbn,kn->b", self._phi(seen, 2), norms) / -seen.s.square()
+        return self._psi(seen, x.shape), trace
 
     def divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """tr(d psi/dx), with shape (B,)."""
@@ -217,8 +220,23 @@ class Experts(nn.Module):
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """psi(x, s) and all d psi_i/dx_i, both with the shape of x."""
-        psi, entries = self.score_and_curvature(x, sigma, 3)
-        return psi, entries
+        seen = self._seen(x, sigma)
+        bend = self._phi(seen, 2)
+        columns = seen.w.square().T @ bend.flatten(1)
+        for c in range(self.channels):
+            taps = slice(c * self.size**2, (c + 1) * self.size**2)
+            beta = seen.beta[:, c, None]
+            columns[taps] += (beta.square() * bend).sum(0).flatten() - 2 * (
+                seen.w[:, taps].T @ (beta * bend).flatten(1)
+            )
+        entries = overlap_add(columns, x.shape, self.size) / -seen.s.square()[:, None, None, None]
+        return self._psi(seen, x.shape), entries
+
+    def _lay(self, w: Tensor, beta: Tensor, slopes: Tensor, shape: torch.Size) -> Tensor:
+        """A' slopes, images with that shape, for slopes with shape (K, B, n)."""
+        laid = overlap_add(w.T @ slopes.flatten(1), shape, self.size)
+        over = torch.stack([(beta[:, c, None] * slopes).sum(0) for c in range(self.channels)], 1)  # (B, C, n)
+        return laid - _boxes_back(over, shape, self.size)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """D(x, s) = x + s^2 psi(x, s), with the shape of x."""

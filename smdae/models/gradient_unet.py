@@ -7,7 +7,6 @@ projection. Scores cost a pass through N and one back, and fits a derivative of 
 D, and E does not change under (x, s) -> (a x, a s).
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,22 +21,13 @@ __all__ = ["GradientUNet"]
 class GradientUNet(nn.Module):
     """The network; arguments are those of `UNet`, the activation being smooth and nothing clipped."""
 
-    def __init__(
-        self,
-        channels: int,
-        widths: Sequence[int],
-        down: Sequence[int],
-        up: Sequence[int],
-        levels: Sequence[float],
-        activation: str = "silu",
-        clips: bool = False,
-    ) -> None:
+    def __init__(self, channels: int, activation: str = "silu", clips: bool = False, **shape: Any) -> None:
         super().__init__()
         if activation == "relu":
             raise ValueError("a gradient needs a smooth activation: silu")
         if clips:
             raise ValueError("clipped pictures have no score, and this network is one")
-        self.inner = UNet(channels, widths, down, up, levels, activation)
+        self.inner = UNet(channels, activation=activation, **shape)
 
     @torch.no_grad()
     def initialise(self, generator: Generator | None = None) -> None:
@@ -83,8 +73,7 @@ class GradientUNet(nn.Module):
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """E(x, s), with shape (B,), for x with shape (B, C, H, W)."""
-        s = self.inner._level(sigma)
-        residual = (x - self.inner.reconstruct(x, s)) / per_example(s, x)
+        residual = (x - self.inner.reconstruct(x, sigma)) / self._level(sigma, x)
         return residual.square().flatten(1).sum(1) / 2
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
@@ -92,9 +81,13 @@ class GradientUNet(nn.Module):
         if torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():
                 return self.score(x.clone(), sigma)
-        slope = torch.func.grad(lambda y: self.energy(y, sigma).sum())(x)
-        return -slope
+        return -torch.func.grad(lambda y: self.energy(y, sigma).sum())(x)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """D(x, s) = x + s^2 psi(x, s), with the shape of x."""
-        return x + per_example(self.inner._level(sigma), x) ** 2 * self.score(x, sigma)
+        psi = self.score(x, sigma)
+        return x + self._level(sigma, x) ** 2 * psi
+
+    def _level(self, sigma: float | Tensor | None, x: Tensor) -> Any:
+        """The level, shaped to multiply x; that a model of many must be told it, N has said by then."""
+        return per_example(self.level if sigma is None else sigma, x)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from torch import Generator
 
 from smdae.errors import DegenerateError, DivergedError, UsageError
 from smdae.fitting import Settings, prepare
-from smdae.fitting.examples import paired_noise
+from smdae.fitting.draws import paired_noise
 from smdae.fitting.settings import check
 from smdae.objectives import OBJECTIVES
 
