@@ -74,7 +74,10 @@ class GaussianMixture:
         """n samples, with shape (n, d)."""
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.dim, generator=generator, dtype=self.means.dtype, device=self.means.device)
-        return self.means[k] + torch.einsum("nde,ne->nd", self._factor[k], noise)
+        for component, factor in enumerate(self._factor):  # a factor for each sample would be n d^2 numbers
+            of = k == component
+            noise[of] = noise[of] @ factor.T
+        return self.means[k] + noise
 
     def smoothed(self, sigma: float) -> Self:
         """The density of x + sigma eps: sigma^2 I is added to every covariance."""

@@ -8,6 +8,7 @@ import torch
 from skimage import data
 from torch import Generator, Tensor
 
+from smdae.comparing.cost.effort import peak_bytes
 from smdae.densities import Gaussian, GaussianMixture, Parzen
 
 
@@ -161,3 +162,21 @@ def test_parzen_score_holds_no_table_of_queries_by_patches():
     density.score(x)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert grown < len(patches) * len(x) * 4 / 10  # a tenth of the 983 MB that the table would take
+
+
+def test_samples_of_a_mixture_hold_no_factor_for_each():
+    d = 40
+    density = GaussianMixture(torch.ones(3), torch.zeros(3, d), torch.eye(d).expand(3, d, d))
+    held = peak_bytes(lambda: density.sample(500, Generator().manual_seed(0)))
+    assert 500 * d * 4 < held < 500 * d * d * 4 / 10  # a tenth of what a factor for each sample would take
+
+
+def test_samples_of_a_mixture_are_factors_times_noise():
+    density = mixture()
+    drawn = density.sample(50, Generator().manual_seed(4))
+    again = Generator().manual_seed(4)
+    k = torch.multinomial(density.weights, 50, replacement=True, generator=again)
+    noise = torch.randn(50, 3, generator=again, dtype=torch.float64)
+    factors = torch.linalg.cholesky(density.covariances)
+    for i in range(50):
+        torch.testing.assert_close(drawn[i], density.means[k[i]] + factors[k[i]] @ noise[i])

@@ -235,8 +235,8 @@ class Examples:
                 "fit a smoothed density instead (--objective ism-parzen or dsm), or lower --sigma",
             )
 
-    def around(self, clean: Tensor, generator: Generator | None = None) -> Batch:
-        """The examples that belong to given clean patches, (n, d)."""
+    def around(self, clean: Tensor, generator: Generator | None = None, noise: Tensor | None = None) -> Batch:
+        """The examples that belong to given clean patches, (n, d); the noise, if given, is standard normal, (n, d)."""
         if self.density is not None or self.parzen is not None:
             clean = self.centre(clean)
         x, white = clean, None
@@ -244,7 +244,7 @@ class Examples:
         if self._wide:
             sigma = sigma / (1 + WIDE**2) ** 0.5
         if self.objective.samples != "data":
-            noise = paired_noise(clean, generator)
+            noise = paired_noise(clean, generator) if noise is None else noise
             x = torch.addcmul(clean, noise, sigma[:, None]) if isinstance(sigma, Tensor) else clean + sigma * noise
         elif self.rounding:
             uniform = torch.rand(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)

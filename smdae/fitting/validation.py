@@ -21,7 +21,7 @@ from smdae.divergence import probes
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.patches import Patches
 
-__all__ = ["Crops", "NoisyCrops", "Validation", "by_denoising", "by_objective"]
+__all__ = ["Crops", "NoisyCrops", "Validation", "by_denoising", "by_objective", "middles"]
 
 CROP = 64  # pixels on a side, at most
 NOISY_CROP = 128  # the estimate of an error errs itself, and less on more pixels
@@ -53,7 +53,7 @@ class Crops:
     def of(cls, held_out: Patches, levels: Sequence[float], generator: Generator) -> "Crops":
         """Crops from the middle of up to 16 of the images, with noise at each of the levels."""
         pairs = []
-        for _, clean in _middles(held_out, CROP):
+        for _, clean in middles(held_out, CROP):
             noise = torch.randn(clean.shape, generator=generator, device=clean.device)
             pairs += [(clean, clean + sigma * noise, sigma) for sigma in levels]
         return cls(tuple(pairs))
@@ -86,7 +86,7 @@ class NoisyCrops:
         """Crops from the middle of up to 16 of the images."""
         assert held_out.levels is not None
         levels = held_out.levels.tolist()
-        crops = _middles(held_out, NOISY_CROP)
+        crops = middles(held_out, NOISY_CROP)
         return cls(tuple((noisy, probes(noisy, 1, generator)[0], levels[i]) for i, noisy in crops))
 
     @property
@@ -114,9 +114,9 @@ def _tweedie(model: Any, sigma: float, noisy: Tensor) -> Tensor:
     return noisy + sigma**2 * model.score(noisy, sigma)
 
 
-def _middles(held_out: Patches, side: int) -> Iterator[tuple[int, Tensor]]:
-    """The middle of up to 16 of the images, evenly chosen: its number, and the crop, with shape (1, C, h, w)."""
-    for i in torch.linspace(0, len(held_out) - 1, min(CROPS, len(held_out))).round().long().tolist():
+def middles(held_out: Patches, side: int, most: int = CROPS) -> Iterator[tuple[int, Tensor]]:
+    """The middle of up to so many of the images, evenly chosen: its number, and the crop, with shape (1, C, h, w)."""
+    for i in torch.linspace(0, len(held_out) - 1, min(most, len(held_out))).round().long().tolist():
         image = held_out.image(i)
         top, left = (max(0, (length - side) // 2) for length in image.shape[1:])
         yield i, image[None, :, top : top + side, left : left + side]

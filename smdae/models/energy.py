@@ -103,6 +103,10 @@ class EnergyModel(nn.Module):
         out = gain / self.sigma**2
         return torch.addmm(torch.sub(c * out, residual, alpha=gain * out), h, W * out)
 
+    def codes(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """h = sigmoid(W u + b), how far each unit is on, with shape (B, hidden), for x with shape (B, d)."""
+        return self._encode(x, self._gain(sigma))[1]
+
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """E(x) = -log p(x) + const, with shape (B,), for x with shape (B, d)."""
         u = self.centre(x * self._gain(sigma))
