@@ -3,14 +3,9 @@
 contest        what all contestants have in common
 contestants    the fits
 evaluation     every model under every objective
-gradients      how parallel the objectives' gradients are, and how noisy
-comparison     these in turn
-report         the figures
-page           the figures as a person reads them
-plots          the pictures
+part, parts    what a part of the comparison is, and the table of them; each has a folder of its own:
+               equivalence, estimator, cost, learning, denoising, learned
+comparison     all of it in turn
+record         the figures: results.json, its schema, CSV
+page, html     the figures as a person reads them
 """
-
-from smdae.comparing.comparison import Findings, compare
-from smdae.comparing.contest import Contest, applicable
-
-__all__ = ["Contest", "Findings", "applicable", "compare"]

@@ -1,159 +1,148 @@
-"""The whole comparison, in the order in which a person would ask.
+"""The whole comparison: the fits that the parts want, then the parts, one after the other.
 
-    fits         every contestant from the same start for the same number of steps
-    matrix       every fitted model under every objective
-    gradients    how parallel they are at the start and at the end of one fit, and how noisy
-
-A generator of what has been found so far. It shows nothing and writes nothing: whoever drives it does.
+A generator of what has just been found. It shows nothing and writes nothing: whoever drives it does. What an earlier
+run has found it takes over, whole fits and whole parts.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-import torch
-
-from smdae.comparing import contestants, evaluation, gradients
+from smdae.comparing import contestants
 from smdae.comparing.contest import Contest
 from smdae.comparing.contestants import Course
-from smdae.comparing.evaluation import Entry
-from smdae.comparing.gradients import Parallel
+from smdae.comparing.equivalence.measure import ENDS
+from smdae.comparing.part import Bench, Tables
+from smdae.comparing.parts import PARTS
+from smdae.comparing.record import finite
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["Findings", "Noise", "Pair", "compare", "effort"]
+__all__ = ["Found", "Over", "Plan", "compare"]
 
-END_OF = ("dsm", "dae", "esm-parzen", "ism-parzen", "esm")  # whose end the gradients are taken at: the first there is
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The noise of an objective's mini-batch gradient.
-
-    Attributes:
-        at: "start" or "end".
-        objective: Its name.
-        deviation: Standard deviation of the gradient of one batch, over the norm of its expectation at the start.
-        norm: Norm of its expectation here, over that at the start.
-    """
-
-    at: str
-    objective: str
-    deviation: float
-    norm: float
+RATE = 3e10  # arithmetic a second, about, for the forecast of a bar
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two gradients at one theta.
+class Plan:
+    """What is to be compared.
 
     Attributes:
-        at: "start" or "end".
-        first, second: The objectives.
-        equivalent: Whether theory has them equal; if not, the pair is there to show what unequal looks like.
-        parallel: How parallel they are.
+        names: Objectives to fit with.
+        seeds: Fits of each.
+        parts: Names of PARTS.
+        files: Image models read from files, by name.
+        baselines: Names of BASELINES.
+        quick: Whether to measure no more than what a minute for everything allows.
     """
 
-    at: str
-    first: str
-    second: str
-    equivalent: bool
-    parallel: Parallel
+    names: tuple[str, ...]
+    seeds: int = 1
+    parts: tuple[str, ...] = tuple(PARTS)
+    files: Mapping[str, Any] = field(default_factory=dict)
+    baselines: tuple[str, ...] = ()
+    quick: bool = False
+
+    @property
+    def fits(self) -> list[tuple[str, int]]:
+        """Objective and seed of each fit that a part wants."""
+        return max((self._wanted(part) for part in self.parts), key=len, default=[])
+
+    def _wanted(self, part: str) -> list[tuple[str, int]]:
+        reference = next((name for name in ENDS if name in self.names), self.names[0])
+        every = [(name, seed) for seed in range(self.seeds) for name in self.names]
+        return {"all": every, "one": [(reference, 0)], "none": []}[PARTS[part].fits]
+
+    def of(self, part: str) -> dict[str, Any]:
+        """What the figures of a part depend on, but for the contest."""
+        row, fits = PARTS[part], self._wanted(part)
+        return {
+            "objectives": list(self.names),
+            "fits": [list(fit) for fit in fits],
+            "files": list(self.files) if row.fits == "all" else [],
+            "baselines": list(self.baselines) if row.fits == "all" else [],
+            "quick": self.quick,
+        }
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
-    """What has been found so far.
+class Found:
+    """What was just found.
 
     Attributes:
         share: How much of the work is done, 0 to 1, roughly.
         stage: What is being done, in a word or two.
-        courses: The fits that are over, in order.
-        noisy, wiener: PSNR in dB of the held-out crops as they are, and after the linear filter.
-        matrix: J of each model under each objective.
-        end_of: The fit whose end the gradients are taken at, None if none can serve.
-        noise: Of the mini-batch gradients.
-        pairs: Of gradients.
+        course: A fit that is over, else None.
+        part: A part that is over, else None.
     """
 
     share: float
     stage: str
-    noisy: float
-    wiener: float
-    courses: tuple[Course, ...] = ()
-    matrix: tuple[Entry, ...] = ()
-    end_of: str | None = None
-    noise: tuple[Noise, ...] = ()
-    pairs: tuple[Pair, ...] = ()
+    course: Course | None = None
+    part: "Over | None" = None
 
 
-def effort(contest: Contest, name: str) -> float:
-    """Work for one example of an objective, in arithmetic at the rate of a matrix product: a rough forecast of time."""
+@dataclass(frozen=True, eq=False)
+class Over:
+    """A part that is over.
+
+    Attributes:
+        name: Which.
+        tables: What was found, None for what is no number.
+        pictures: PNG files by name.
+    """
+
+    name: str
+    tables: Tables
+    pictures: Mapping[str, bytes]
+
+
+def compare(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts: Sequence[str] = ()) -> Iterator[Found]:
+    """Fit and measure.
+
+    Args:
+        contest: What the contestants have in common.
+        plan: What is to be compared.
+        courses: Fits that are over already.
+        parts: Parts that are over already.
+
+    Yields:
+        What has just been found, a few times a second.
+    """
+    steps = int(contest.settings.limits[0])
+    over = {(course.objective, course.seed): course for course in courses}
+    work = {fit: steps * contest.settings.batch * _effort(contest, fit[0]) / RATE for fit in plan.fits}
+    todo = {fit: seconds for fit, seconds in work.items() if fit not in over}
+    ahead = {part: PARTS[part].seconds[0 if plan.quick else 1] for part in plan.parts if part not in parts}
+    total, before = sum(todo.values()) + sum(ahead.values()) or 1.0, 0.0
+
+    for count, (name, seed) in enumerate(todo):
+        stage = f"fit {count + 1}/{len(todo)}, {name}"
+        for course in contestants.fit(contest, name, plan.names, seed):
+            share = (before + todo[name, seed] * course.step / steps) / total
+            yield Found(share, stage)
+        over[name, seed] = course
+        before += todo[name, seed]
+        yield Found(before / total, stage, course=course)
+
+    fits = tuple(over[fit] for fit in plan.fits)
+    everything = Bench(contest, plan.names, fits, plan.files, plan.baselines, plan.quick)
+    for part, seconds in ahead.items():
+        measuring = PARTS[part].measure(everything)
+        try:
+            while True:
+                yield Found((before + seconds * next(measuring)) / total, part)
+        except StopIteration as end:
+            before += seconds
+            tables = finite(end.value)
+            over_now = Over(part, tables, PARTS[part].draw(tables, everything))
+            yield Found(min(1.0, before / total), part, part=over_now)
+
+
+def _effort(contest: Contest, name: str) -> float:
+    """Work for one example of an objective, in arithmetic at the rate of a matrix product."""
     objective, d = OBJECTIVES[name], contest.dim
-    work = 32.0 * d * contest.settings.hidden
+    work = 32.0 * d * contest.settings.hidden * (3 if "probes" in objective.needs else 1)
     if "target_score" in objective.needs:
         parzen = objective.samples == "parzen"
         work += 4 * len(contest.patches) * d if parzen else 20 * contest.settings.components * d**2
     return work
-
-
-def compare(contest: Contest, names: Sequence[str], draws: int = gradients.DRAWS) -> Iterator[Findings]:
-    """Fit, judge and measure.
-
-    Args:
-        contest: What the contestants have in common.
-        names: The objectives.
-        draws: Examples in each of the batches that gradients are measured by.
-
-    Yields:
-        What has been found so far, a few times a second; the last is all of it.
-    """
-    steps = int(contest.settings.limits[0])
-    fitting = {name: steps * contest.settings.batch * effort(contest, name) for name in names}
-    measuring = gradients.BATCHES * draws * sum(effort(contest, name) for name in names)
-    total = sum(fitting.values()) + measuring
-    with torch.no_grad():
-        wiener = evaluation.psnr(contest, contest.wiener())
-    found = Findings(0.0, "", contest.crops.psnr(), wiener)
-
-    before = 0.0
-    for number, name in enumerate(names):
-        found = replace(found, share=before / total, stage=f"{number + 1}/{len(names)} {name}")
-        yield found
-        for course in contestants.fit(contest, name):
-            yield replace(found, share=(before + fitting[name] * course.step / steps) / total)
-        before += fitting[name]
-        found = replace(found, courses=(*found.courses, course))
-
-    found = replace(found, share=before / total, stage="judging")
-    models = {course.objective: course.model for course in found.courses if course.outcome != "diverged"}
-    for entry in evaluation.matrix(contest, models):
-        found = replace(found, matrix=(*found.matrix, entry))
-        yield found
-
-    sound = [course.objective for course in found.courses if course.denoises]
-    end_of = next((name for name in END_OF if name in sound), None)
-    places = {"start": contest.origin} | ({"end": models[end_of]} if end_of else {})
-    found = replace(found, end_of=end_of, stage="gradients")
-    for done, batches in enumerate(gradients.gather(contest, names, places, draws)):  # noqa: B007  the last is all
-        share = (before + measuring * min(1.0, (done + 1) / gradients.BATCHES)) / total
-        yield replace(found, share=share)
-    yield replace(
-        found,
-        share=1.0,
-        noise=tuple(_noise(batches, names, places, draws, contest.settings.batch)),
-        pairs=tuple(
-            Pair(at, a, b, same, gradients.parallel(torch.stack([*batches[at, a]]), torch.stack([*batches[at, b]])))
-            for at in places
-            for a, b, same in gradients.pairs(names)
-        ),
-    )
-
-
-def _noise(
-    batches: gradients.Gradients, names: Sequence[str], places: Iterable[str], draws: int, batch: int
-) -> Iterator[Noise]:
-    for name in names:
-        figures = {at: gradients.noise(torch.stack([*batches[at, name]]), draws, batch) for at in places}
-        unit = figures["start"][1] or math.nan  # nothing to learn, as of one flat colour: no unit either
-        for at, (deviation, norm) in figures.items():
-            yield Noise(at, name, deviation / unit, norm / unit)

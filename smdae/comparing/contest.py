@@ -1,17 +1,19 @@
 """What all contestants have in common, so that whatever differs in the end is the objective's.
 
     data      N clean patches, drawn once; pairs, Parzen density and the known density of `esm` are made of these alone
-    start     one theta, set from these patches
+    start     one theta a seed, set from these patches
     chance    one seed: contestants that see noisy patches see the same ones, in the same order
     effort    the same number of steps of the same size
-    judges    M patches and some crops of images held out, with fixed noise
+    judges    M patches and some images held out, with fixed noise
 
 Patches have their mean taken out: it is all that the model sees, and the Parzen density of such patches is denser.
+Examples may come from a density instead, whose score is known; there are no images to denoise then.
 """
 
 import copy
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -31,8 +33,9 @@ from smdae.objectives import OBJECTIVES
 
 __all__ = ["Contest", "applicable"]
 
-HELD_OUT = 10_000  # patches, M
+HELD_OUT = 5000  # patches, M
 JUDGES = 1  # added to the seed for all that is held out
+APART = 1 << 32  # between the seeds of fits
 
 
 def applicable(model: Any = EnergyModel) -> tuple[str, ...]:
@@ -46,23 +49,28 @@ class Contest:
 
     Attributes:
         settings: Of every fit, but for the objective.
-        origin: The model at the start; never changed.
+        origin: The model at the start of the first fit; never changed.
         patches: Clean patches to fit on, with shape (N, d).
         held_out: Clean patches to judge by, with shape (M, d).
-        crops: Clean and noisy crops of the held-out images.
+        judges: The held-out images, None where examples come from a density.
+        crops: Clean and noisy crops of these, None likewise.
         images: How many images are fitted on, and how many held out; nothing is held out of one small image.
-        places: How many different patches the images have.
+        places: How many different patches the images have, None where examples come from a density.
         rounding: Width of the uniform noise added where a density of the data themselves is fitted.
+        target: The density that examples come from, None where they come from images.
     """
 
     settings: Settings
     origin: EnergyModel
     patches: Tensor
     held_out: Tensor
-    crops: Crops
-    images: tuple[int, int]
-    places: int
-    rounding: float
+    judges: Patches | None = None
+    crops: Crops | None = None
+    images: tuple[int, int] = (0, 0)
+    places: int | None = None
+    rounding: float = 0.0
+    target: Density | None = None
+    _batches: dict[str, Batch] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -80,17 +88,29 @@ class Contest:
         generator = Generator(device).manual_seed(settings.seed)
         drawn = source.draw(patches, generator)
         model = MODELS[settings.model].start(drawn, source.channels, settings, generator).requires_grad_(False)
-        judges = Generator(device).manual_seed(settings.seed + JUDGES)
+        chance = Generator(device).manual_seed(settings.seed + JUDGES)
         return cls(
             settings,
             model,
             model.centre(drawn),
-            model.centre(held.draw(HELD_OUT, judges)),
-            Crops.of(held, settings.judged_levels, judges),
+            model.centre(held.draw(HELD_OUT, chance)),
+            held,
+            Crops.of(held, settings.judged_levels, chance),
             (len(first), len(rest)),
             source.places,
             0.0 if source.flat.is_floating_point() else 1 / white,
         )
+
+    @classmethod
+    def of_density(
+        cls, target: Density, settings: Settings, patches: int, device: torch.device | str = "cpu"
+    ) -> "Contest":
+        """A contest on N = `patches` samples of a density."""
+        generator = Generator(device).manual_seed(settings.seed)
+        drawn = target.sample(patches, generator)
+        held = target.sample(HELD_OUT, Generator(device).manual_seed(settings.seed + JUDGES))
+        model = MODELS[settings.model].start(drawn, 0, settings, generator).requires_grad_(False)
+        return cls(settings, model, drawn, held, target=target)
 
     @property
     def sigma(self) -> float:
@@ -106,18 +126,33 @@ class Contest:
         """Numbers in a patch, d."""
         return self.patches.shape[1]
 
+    @cached_property
+    def digest(self) -> str:
+        """What tells this contest from others: its settings and its data."""
+        data = hashlib.sha256(self.settings.model_dump_json().encode())
+        for tensor in (self.patches, self.held_out):
+            data.update(tensor.cpu().numpy().tobytes())
+        return data.hexdigest()[:16]
+
     def generator(self, seed: int = 0) -> Generator:
         """A fresh source of chance; those of equal seeds are equal."""
-        return Generator(self.device).manual_seed(self.settings.seed + seed)
+        return Generator(self.device).manual_seed((self.settings.seed + seed) % 2**63)
 
-    def model(self) -> EnergyModel:
-        """A copy of the model at the start, free to change."""
-        return copy.deepcopy(self.origin).requires_grad_(True)
+    def chance_of(self, seed: int) -> Generator:
+        """The source of chance of a fit, the first of them number 0."""
+        return self.generator(seed * APART)
+
+    def model(self, seed: int = 0) -> EnergyModel:
+        """The model at the start of a fit, free to change."""
+        if seed == 0:
+            return copy.deepcopy(self.origin).requires_grad_(True)
+        channels = self.origin.free_means
+        return MODELS[self.settings.model].start(self.patches, channels, self.settings, self.chance_of(seed))
 
     @cached_property
     def known(self) -> Density:
-        """The density that `esm` takes for the truth, fitted to the patches."""
-        return known_density(self.patches, self.settings, self.sigma, self.generator())
+        """The density that `esm` takes for the truth: that of the examples, or one fitted to the patches."""
+        return self.target or known_density(self.patches, self.settings, self.sigma, self.generator())
 
     def examples(self, name: str, patches: Tensor | None = None) -> Examples:
         """What an objective is shown: of these patches, or of others, with shape (n, d)."""
@@ -145,14 +180,22 @@ class Contest:
         The Parzen density is then that of the held-out patches: its objective differs from `dsm` on the same patches by
         a constant only when density and samples belong together. `esm` gets fresh samples of its known density.
         """
-        examples = self.examples(name, self.held_out)
-        if examples.density is not None:
-            return examples.draw(len(self.held_out), self.generator(JUDGES))
-        return examples.around(self.held_out, self.generator(JUDGES))
+        if name not in self._batches:
+            examples, chance = self.examples(name, self.held_out), self.generator(JUDGES)
+            known = examples.density is not None
+            made = examples.draw(len(self.held_out), chance) if known else examples.around(self.held_out, chance)
+            self._batches[name] = made
+        return self._batches[name]
+
+    @cached_property
+    def smoothed(self) -> Batch:
+        """M samples of q_sigma of the patches fitted on, with its score: the judges of the Fisher divergence to it."""
+        return self.examples("esm-parzen").draw(len(self.held_out), self.generator(JUDGES))
 
     def lift(self, patch_model: Any) -> Patchwise:
-        """An image model of a model of these patches."""
-        return Patchwise(patch_model, 1, self.settings.patch_size)
+        """An image model of a model of these patches; samples of a density are images of one pixel with d channels."""
+        channels, size = (1, self.settings.patch_size) if self.target is None else (self.dim, 1)
+        return Patchwise(patch_model, channels, size)
 
     def wiener(self) -> Wiener:
         """The linear filter of the patches fitted on."""

@@ -6,7 +6,7 @@ much happens, and then at every tenth of the way.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from smdae.comparing.contest import Contest
-from smdae.comparing.evaluation import evaluate, psnr
+from smdae.comparing.evaluation import Value, judged, psnr
 from smdae.errors import DegenerateError, DivergedError
 from smdae.fitting.loop import learning_rate, step
 from smdae.fitting.state import State
@@ -34,13 +34,14 @@ class Point:
     Attributes:
         step: Steps done.
         seconds: Time spent in them.
-        objective: Its own objective on held-out examples, scaled.
-        psnr: PSNR of held-out crops in dB, None for a score of the clean density, which knows no noise to remove.
+        values: J under every objective on held-out examples, raw, and the Fisher divergence to q_sigma.
+        psnr: PSNR of held-out crops in dB, None where there are none, and for a score of the clean density, which knows
+            no noise to remove.
     """
 
     step: int
     seconds: float
-    objective: float
+    values: Mapping[str, Value]
     psnr: float | None
 
 
@@ -50,6 +51,7 @@ class Course:
 
     Attributes:
         objective: Its name.
+        seed: Which of several fits, from 0.
         model: The averaged weights.
         step: Steps done.
         points: Where it was judged; the first is the start.
@@ -58,6 +60,7 @@ class Course:
     """
 
     objective: str
+    seed: int
     model: EnergyModel
     step: int = 0
     points: tuple[Point, ...] = ()
@@ -66,7 +69,7 @@ class Course:
 
     @property
     def denoises(self) -> bool:
-        """Whether the model is a score of noisy patches, and still one."""
+        """Whether the model has learned to take noise out of images."""
         return bool(self.points) and self.points[-1].psnr is not None and self.outcome == "done"
 
 
@@ -77,31 +80,33 @@ def marks(steps: int) -> list[int]:
     return sorted({math.ceil(mark) for mark in (*early, *late)})
 
 
-def fit(contest: Contest, name: str) -> Iterator[Course]:
+def fit(contest: Contest, name: str, judges: Sequence[str] = (), seed: int = 0) -> Iterator[Course]:
     """Fit one contestant.
 
     Args:
         contest: What it has in common with the others.
         name: Its objective.
+        judges: The objectives that it is judged by; its own is one of them in any case.
+        seed: Which of several fits: each starts elsewhere and draws other batches.
 
     Yields:
         Its course, a few times a second and where it is judged; the last is the whole of it.
     """
     settings, examples = contest.settings, contest.examples(name)
     steps = int(settings.limits[0])
-    state = State.start(contest.model(), settings, contest.generator())
+    state = State.start(contest.model(seed), settings, contest.chance_of(seed))
     average: Any = state.average
-    held_out = contest.held_out_batch(name)
+    judges = tuple(dict.fromkeys((name, *judges)))
 
     def judge(count: int, seconds: float) -> Point:
-        own = evaluate(contest, name, average, name, held_out).scaled
+        values = judged(contest, average, judges)
         quality = None if examples.implicit else psnr(contest, average)
-        if not all(math.isfinite(figure) for figure in (own, quality or 0.0)):
+        if not all(math.isfinite(figure) for figure in (values[name].mean, quality or 0.0)):
             raise DivergedError("the fit diverged: its held-out figures are no longer numbers", "try a lower --lr")
-        return Point(count, seconds, own, quality)
+        return Point(count, seconds, values, quality)
 
-    course = Course(name, average)
-    judged = set(marks(steps))
+    course = Course(name, seed, average)
+    stops = set(marks(steps))
     recent: list[Tensor] = []
     count, seconds = 0, 0.0
     try:
@@ -111,13 +116,13 @@ def fit(contest: Contest, name: str) -> Iterator[Course]:
         for count in range(1, steps + 1):
             lr = learning_rate(count - 1, steps, settings.warmup, settings.lr)
             recent.append(step(state, examples.draw(settings.batch, state.generator), examples, lr))
-            if count not in judged and time.perf_counter() - begun < REPORT_SECONDS:
+            if count not in stops and time.perf_counter() - begun < REPORT_SECONDS:
                 continue
             mean, weighted = torch.stack(recent).mean(0).tolist()
             examples.refuse_degenerate(mean, weighted, state.model)
             seconds += time.perf_counter() - begun
             course = replace(course, step=count)
-            if count in judged:
+            if count in stops:
                 course = replace(course, points=(*course.points, judge(count, seconds)))
             yield course
             recent, begun = [], time.perf_counter()

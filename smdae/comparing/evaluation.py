@@ -5,10 +5,13 @@
 A model should be the best of its own column. Columns of equivalent objectives differ by a constant, so they rank the
 models alike. Values are also given times 2 sigma^2/d (1/(d sigma^2) for `dae`): squared error per dimension over
 sigma^2 for the explicit ones, of which `dsm` and `dae` are then one number, and less a constant for the implicit ones.
+
+`fisher` is 1/2 E |psi - grad log q_sigma|^2 with q_sigma that of the patches fitted on: what `esm-parzen` and all that
+are equivalent to it bring down.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,45 +22,40 @@ from smdae.fitting.examples import Batch
 from smdae.fitting.validation import by_denoising
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["Entry", "evaluate", "matrix", "psnr"]
+__all__ = ["FISHER", "Value", "evaluate", "judged", "psnr", "scale"]
+
+FISHER = "fisher"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """J of one model under one objective.
+class Value:
+    """J of one model under one objective: the mean over examples, raw, and its standard error."""
 
-    Attributes:
-        model: The objective that it was fitted with.
-        objective: The one it is judged by.
-        value: J, raw.
-        error: Standard error of J over the examples.
-        scaled: J in units of sigma^2/2 times d, see the head of this file.
-    """
-
-    model: str
-    objective: str
-    value: float
+    mean: float
     error: float
-    scaled: float
+
+
+def scale(contest: Contest, judged_by: str) -> float:
+    """What takes a raw J to squared error per dimension over sigma^2."""
+    objective = OBJECTIVES["esm-parzen" if judged_by == FISHER else judged_by]
+    return float(objective.scale(contest.sigma, contest.dim))
 
 
 @torch.no_grad()
-def evaluate(contest: Contest, fitted_with: str, model: Any, judged_by: str, batch: Batch) -> Entry:
+def evaluate(model: Any, judged_by: str, batch: Batch) -> Value:
     """J on a batch."""
-    objective = OBJECTIVES[judged_by]
-    losses = objective.loss(model, batch.x, **batch.needs).cpu().double()
-    mean, error = losses.mean().item(), losses.std().item() / math.sqrt(len(losses))
-    return Entry(fitted_with, judged_by, mean, error, mean * objective.scale(contest.sigma, contest.dim))
+    losses = OBJECTIVES[judged_by].loss(model, batch.x, **batch.needs).cpu().double()
+    return Value(losses.mean().item(), losses.std().item() / math.sqrt(len(losses)))
 
 
-def matrix(contest: Contest, models: Mapping[str, Any]) -> Iterator[Entry]:
-    """J of each model under each of their objectives, objective by objective."""
-    for judged_by in models:
-        batch = contest.held_out_batch(judged_by)
-        for name, model in models.items():
-            yield evaluate(contest, name, model, judged_by, batch)
+def judged(contest: Contest, model: Any, names: Sequence[str]) -> dict[str, Value]:
+    """J of a model under each of the objectives named, and its Fisher divergence to q_sigma."""
+    values = {name: evaluate(model, name, contest.held_out_batch(name)) for name in names}
+    return values | {FISHER: evaluate(model, "esm-parzen", contest.smoothed)}
 
 
-def psnr(contest: Contest, model: Any) -> float:
-    """PSNR in dB of the held-out crops after one Tweedie step."""
+def psnr(contest: Contest, model: Any) -> float | None:
+    """PSNR in dB of the held-out crops after one Tweedie step, None where there are no images."""
+    if contest.crops is None:
+        return None
     return by_denoising(contest.crops, contest.lift)(model).value

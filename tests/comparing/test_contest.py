@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from smdae.comparing import applicable, compare
-from smdae.comparing.contest import Contest
+from smdae.comparing.contest import Contest, applicable
 from smdae.comparing.contestants import Course, Point, arrival, fit, marks
-from smdae.comparing.page import page
-from smdae.comparing.report import results
+from smdae.comparing.evaluation import FISHER
+from smdae.densities import Gaussian, Parzen
 from smdae.fitting.settings import check
+from smdae.objectives import OBJECTIVES
 from tests.tiny import SETTINGS, gray
 
 
@@ -65,7 +65,7 @@ def test_dsm_and_dae_are_one_fit():
 
 def test_a_course_is_repeatable_but_for_its_time():
     a, b = course("ism-parzen", max_steps=20), course("ism-parzen", max_steps=20)
-    assert [(p.step, p.objective, p.psnr) for p in a.points] == [(p.step, p.objective, p.psnr) for p in b.points]
+    assert [(p.step, p.values, p.psnr) for p in a.points] == [(p.step, p.values, p.psnr) for p in b.points]
     assert [p.step for p in a.points] == [0, *marks(20)]
     assert [p.seconds for p in a.points] == sorted(p.seconds for p in a.points)
 
@@ -88,8 +88,8 @@ def test_marks_end_at_the_last_step(steps):
 
 
 def made(name, *quality, outcome="done") -> Course:
-    points = tuple(Point(10 * i, float(i), 0.0, q) for i, q in enumerate(quality))
-    return Course(name, None, 10 * len(quality), points, outcome)
+    points = tuple(Point(10 * i, float(i), {}, q) for i, q in enumerate(quality))
+    return Course(name, 0, None, 10 * len(quality), points, outcome)
 
 
 def test_arrival_is_the_first_point_within_reach_of_the_best_end():
@@ -111,10 +111,51 @@ def test_a_fit_that_runs_away_is_told_from_one_that_degenerates():
     assert not found.denoises
 
 
-@pytest.mark.parametrize("shape", [(24, 6), (5, 5)])
-def test_one_image_will_do(shape):
+@pytest.mark.parametrize("shape", [(24, 6), (5, 5), (4, 4)])
+def test_one_image_will_do_and_one_patch(shape):
     common = contest(images=[gray(*shape)], patches=100)
     assert common.images == ((1, 1) if shape[0] > 20 else (1, 0))
-    *_, found = compare(common, ("dsm",), draws=32)
-    text = page(results(common, found))
-    assert ("none held out" in text) == (common.images[1] == 0)
+    *_, course = fit(common, "dsm", applicable())
+    assert course.outcome == "done"
+    assert course.points[-1].values.keys() == {*applicable(), FISHER}
+
+
+def test_seeds_start_elsewhere_on_the_same_patches():
+    common = contest()
+    first, second, again = (weights(common.model(seed)) for seed in (0, 1, 1))
+    assert torch.equal(second, again)
+    assert not torch.allclose(first, second)
+    ends = [[*fit(common, "dsm", seed=seed)][-1] for seed in (0, 1)]
+    assert ends[0].seed == 0
+    assert ends[1].seed == 1
+    assert not torch.allclose(weights(ends[0].model), weights(ends[1].model))
+
+
+def test_a_course_is_judged_by_the_functions_themselves():
+    """J under each objective is the mean of the pure function on the held-out examples, and F that of esm-parzen."""
+    common = contest()
+    *_, course = fit(common, "dsm", ("ism-parzen", "dae"))
+    values = course.points[-1].values
+    assert values.keys() == {"dsm", "ism-parzen", "dae", FISHER}
+    for name in ("dsm", "ism-parzen", "dae"):
+        batch = common.held_out_batch(name)
+        losses = OBJECTIVES[name].loss(course.model, batch.x, **batch.needs).detach().double()
+        assert values[name].mean == pytest.approx(losses.mean().item(), rel=1e-6)
+        assert values[name].error == pytest.approx(losses.std().item() / len(losses) ** 0.5, rel=1e-6)
+    x = common.smoothed.x
+    score = Parzen(common.patches, common.sigma).score(x)
+    apart = 0.5 * (course.model.score(x) - score).square().sum(1).detach()
+    assert values[FISHER].mean == pytest.approx(apart.mean().item(), rel=1e-4)
+
+
+def test_examples_may_come_from_a_density():
+    q = Gaussian(torch.tensor([0.2, -0.1, 0.3]), torch.diag(torch.tensor([0.5, 0.2, 0.1])))
+    settings = check({**SETTINGS, "sigma": 0.3 * 255})
+    common = Contest.of_density(q, settings, 300)
+    assert common.patches.shape == (300, 3)
+    assert common.known is q
+    assert common.crops is None
+    for name in applicable():
+        *_, course = fit(common, name, applicable())
+        assert course.outcome == "done", name
+        assert course.points[-1].psnr is None

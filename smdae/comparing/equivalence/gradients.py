@@ -1,9 +1,10 @@
 """How parallel are the gradients of objectives that ought to be the same, and how noisy is each?
 
 In expectation over q_sigma(x, x~) the gradients in theta of `esm-parzen`, `ism-parzen`, `dsm` and `dae`/(2 sigma^4)
-are one vector at every theta, not at the minimum alone; so are those of `esm` and `ism` at samples of one density. Of
-finite draws only estimates can be had. All parameters' gradients are averaged over K batches of m draws, the same x~
-for all objectives. With a_k, b_k the gradients of batch k and a, b their means:
+are one vector at every theta, not at the minimum alone, and those of the sliced objectives too, in expectation over v;
+so are those of `esm` and `ism` at samples of one density. Of finite draws only estimates can be had. All parameters'
+gradients are averaged over K batches of m draws, the same x~ for all objectives. With a_k, b_k the gradients of batch k
+and a, b their means:
 
     cosine       <a, b> / (|a| |b|), each product taken between different batches, <a_k, b_l> with k != l: noise, which
                  turns the vectors by chance, then leaves it unbiased up to O(1/K), and it may pass 1 a little
@@ -12,35 +13,28 @@ for all objectives. With a_k, b_k the gradients of batch k and a, b their means:
     excess       (|a - b|^2 - tr Cov(a_k - b_k) / K) / |a|^2, its mean is 0 if the expectations are equal, else positive
     rounding     what the difference may be for lack of digits: 16 epsilon |a_k| / |a|
 
-Standard errors are the jackknife's over the K batches: sqrt((K - 1)/K sum_k (T_k - mean T)^2), T_k without batch k. All
-of it depends on the K x K inner products of the batches only. Where expectations are equal, cosine and excess have no
+The unit of excess, |a|^2, is taken between different batches as well. Standard errors are the jackknife's over the K
+batches: sqrt((K - 1)/K sum_k (T_k - mean T)^2), T_k without batch k. All of it depends on the K x K inner products of
+the batches only; of several thetas together, on their sums. Where expectations are equal, cosine and excess have no
 part linear in the noise, and the jackknife then errs on the safe side: it states up to sqrt(2) too much.
-
-The noise of the mini-batch gradient tells why one objective needs more steps than another of the same minimum: averaged
-to the same noise, twice the noise takes four times the draws.
 """
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from smdae.comparing.contest import Contest
+from smdae.comparing.equivalence.arms import Arm, Shown
 from smdae.fitting.draws import among
-from smdae.fitting.examples import Batch
-from smdae.objectives import OBJECTIVES
 
-__all__ = ["BATCHES", "DRAWS", "EQUIVALENT", "Parallel", "gather", "noise", "pairs", "parallel"]
+__all__ = ["Gradients", "Parallel", "gather", "most_batches", "noise", "parallel", "pooled"]
 
-BATCHES = 32  # K
-DRAWS = 2048  # m
 DRAWN = 2  # added to the seed for these draws
 LARGEST = 2**31  # bytes of gradients to hold; models that need more have fewer batches
-EQUIVALENT = ("esm-parzen", "ism-parzen", "dsm", "dae")
-ISM_AT_KNOWN = "ism at q"  # `ism` at the samples of `esm`
+FEWEST = 8  # batches
 
 Gradients = Mapping[tuple[str, str], Sequence[Tensor]]
 
@@ -79,10 +73,12 @@ def _with_all(products: Tensor) -> tuple[Tensor, Tensor]:
     return total / K**2, (total - products.trace()) / (K * (K - 1))
 
 
-def _statistics(aa: Any, ab: Any, bb: Any, dd: Any) -> Tensor:
+def _statistics(
+    aa: tuple[Tensor, Tensor], ab: tuple[Tensor, Tensor], bb: tuple[Tensor, Tensor], dd: tuple[Tensor, Tensor]
+) -> Tensor:
     """Cosine, difference and excess, with shape (3, n), from pairs (mean product, product between batches)."""
     cosine = ab[1] / (aa[1] * bb[1]).clamp(min=0).sqrt()
-    return torch.stack([cosine, (dd[0] / aa[0]).sqrt(), dd[1] / aa[0]])
+    return torch.stack([cosine, (dd[0] / aa[0]).sqrt(), dd[1] / aa[1].clamp(min=0)])
 
 
 def parallel(first: Tensor, second: Tensor) -> Parallel:
@@ -92,19 +88,33 @@ def parallel(first: Tensor, second: Tensor) -> Parallel:
         first: The mean gradient of each batch under one objective, with shape (K, parameters), K >= 3.
         second: The same of another, at the same draws.
     """
-    a, b = first.double(), second.double()
-    d = a - b
-    grams = (a @ a.T, a @ b.T, b @ b.T, d @ d.T)
-    K = len(a)
+    return pooled([(first, second)])
+
+
+def pooled(pairs: Sequence[tuple[Tensor, Tensor]]) -> Parallel:
+    """Compare the gradients at several thetas as one long vector each.
+
+    Args:
+        pairs: For each theta what `parallel` takes, of the same batches.
+    """
+    grams = torch.stack([_grams(first.double(), second.double()) for first, second in pairs]).sum(0)
+    K = grams.shape[1]
     value = _statistics(*(_with_all(g) for g in grams))[:, 0]
     others = _statistics(*(_without_each(g) for g in grams))  # (3, K)
     error = ((K - 1) / K * (others - others.mean(1, keepdim=True)).square().sum(1)).sqrt()
     mean, between = _with_all(grams[3])
     size = _with_all(grams[0])[0]
     spread = ((mean - between).clamp(min=0) / size).sqrt().item()
-    rounding = 16 * torch.finfo(first.dtype).eps * (grams[0].diagonal().mean() / size).sqrt().item()
+    epsilon = torch.finfo(pairs[0][0].dtype).eps
+    rounding = 16 * epsilon * (grams[0].diagonal().mean() / size).sqrt().item()
     (cosine, difference, excess), errors = value.tolist(), error.tolist()
     return Parallel(cosine, errors[0], difference, errors[1], spread, excess, errors[2], rounding)
+
+
+def _grams(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products of the batches: of a, of a with b, of b, and of a - b, with shape (4, K, K)."""
+    d = a - b
+    return torch.stack([a @ a.T, a @ b.T, b @ b.T, d @ d.T])
 
 
 def noise(gradients: Tensor, draws: int, batch: int) -> tuple[float, float]:
@@ -121,58 +131,40 @@ def noise(gradients: Tensor, draws: int, batch: int) -> tuple[float, float]:
     return (variance * draws / batch).sqrt().item(), square.sqrt().item()
 
 
-def pairs(names: Sequence[str]) -> list[tuple[str, str, bool]]:
-    """Which gradients to compare, and whether they should be equal: the last pair, a control, should not."""
-    same = [name for name in EQUIVALENT if name in names]
-    chosen = [(same[0], other, True) for other in same[1:]]
-    if len(same) > 2 and "dae" in same and "dsm" in same:
-        chosen.append(("dsm", "dae", True))
-    if "esm" in names and "ism" in names:
-        chosen.append(("esm", ISM_AT_KNOWN, True))
-    if "dsm" in names and "ism" in names:
-        chosen.append(("dsm", "ism", False))
-    return chosen
+def most_batches(contest: Contest, thetas: int, arms: int) -> int:
+    """How many batches of gradients memory has room for."""
+    parameters = sum(p.numel() for p in contest.origin.parameters())
+    return max(FEWEST, LARGEST // (4 * parameters * thetas * arms))
 
 
 def gather(
-    contest: Contest, names: Sequence[str], models: Mapping[str, nn.Module], draws: int = DRAWS
+    contest: Contest, arms: Sequence[Arm], models: Mapping[str, nn.Module], batches: int, draws: int
 ) -> Iterator[Gradients]:
     """Gradients of batches of draws, in the scale of a fit: `dae` is divided by 2 sigma^4.
 
     Args:
-        contest: Where examples come from.
-        names: Objectives.
-        models: Where to take the gradients, under names such as "start" and "end".
+        contest: Where clean patches come from.
+        arms: What the gradients are of.
+        models: Where to take them, under names such as "start" and "end".
+        batches: How many at most.
         draws: Examples in a batch, m.
 
     Yields:
-        After each batch: by name of model and objective, one vector for each batch so far.
+        After each batch: by name of model and arm, one vector for each batch so far.
     """
-    examples = {name: contest.examples(name) for name in names}
-    both = "esm" in names and "ism" in names
-    parameters = sum(p.numel() for p in contest.origin.parameters())
-    batches = min(BATCHES, max(8, LARGEST // (4 * parameters * len(models) * (len(names) + both))))
     thetas = {at: copy.deepcopy(model).requires_grad_(True) for at, model in models.items()}
     found: dict[tuple[str, str], list[Tensor]] = {}
     for k in range(batches):
-        chance = contest.generator(DRAWN + k)
-        clean, _ = among(contest.patches)(draws, chance)
-        noise_seed = DRAWN + batches + k
-        for name, source in examples.items():
+        clean, _ = among(contest.patches)(draws, contest.generator(DRAWN + 2 * k))
+        for arm in arms:
             # Equal seeds make equal noise, whatever the objective does with it.
-            chance = contest.generator(noise_seed)
-            shown = source.draw(draws, chance) if source.density else source.around(clean, chance)
-            asked = [(name, name, shown)]
-            if both and source.density:
-                asked.append((ISM_AT_KNOWN, "ism", Batch(shown.x, {})))
-            for label, objective, batch in asked:
-                for at, model in thetas.items():
-                    found.setdefault((at, label), []).append(_gradient(contest, model, objective, batch))
+            shown = arm.show(clean, contest.generator(DRAWN + 2 * k + 1))
+            for at, model in thetas.items():
+                found.setdefault((at, arm.name), []).append(_gradient(arm, model, shown))
         yield found
 
 
-def _gradient(contest: Contest, model: nn.Module, name: str, batch: Batch) -> Tensor:
+def _gradient(arm: Arm, model: nn.Module, shown: Shown) -> Tensor:
     """The gradient of the mean of a scaled objective in all parameters, with shape (parameters,)."""
-    objective = OBJECTIVES[name]
-    loss = objective.loss(model, batch.x, **batch.needs).mean() * objective.scale(contest.sigma, contest.dim)
+    loss = arm.losses(model, shown).mean()
     return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(model.parameters()))]).cpu()

@@ -1,0 +1,1 @@
+"""What does a step of each objective take, in time and in memory?"""

@@ -1,0 +1,103 @@
+"""What a call takes: seconds, measured in turn with others, and bytes at its peak."""
+
+import math
+import statistics
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode  # the base of torch's own counters
+from torch.utils._pytree import tree_leaves
+
+__all__ = ["peak_bytes", "seconds"]
+
+LEAST = 3  # times that a call is timed
+
+
+def seconds(
+    runs: Mapping[Any, Callable[[], object]],
+    rounds: int,
+    device: torch.device | str = "cpu",
+    longest: float = math.inf,
+) -> dict[Any, float]:
+    """The median time of each call over rounds of all of them, so that what disturbs one disturbs all alike.
+
+    Args:
+        runs: Calls by name; each is made once before, untimed.
+        rounds: How often each is timed, 3 or more.
+        device: What works on them.
+        longest: Seconds of a call in all after which it is left out of further rounds, but for the first 3.
+    """
+    taken: dict[Any, list[float]] = {name: [] for name in runs}
+    for count in range(rounds + 1):
+        for name, run in runs.items():
+            if len(taken[name]) >= LEAST and sum(taken[name]) > longest:
+                continue
+            _wait(device)
+            begun = time.perf_counter()
+            run()
+            _wait(device)
+            if count:
+                taken[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def peak_bytes(run: Callable[[], object], device: torch.device | str = "cpu") -> int:
+    """The most bytes that a call holds at once, beyond those that are there before it.
+
+    On CUDA as the allocator counts them. Elsewhere those of every tensor that an operation makes, forward or backward,
+    until its storage goes: what torch's profiler comes to, but for what operations use inside and free before they end,
+    and a few per cent too many in forward mode, whose rules are run in other steps while they are watched.
+    """
+    if torch.device(device).type == "cuda":
+        _wait(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        _wait(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with _Counter() as counter:
+        run()
+    return counter.peak
+
+
+def _wait(device: torch.device | str) -> None:
+    """Until a device that works by itself has done what it was told."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _storages(values: Any) -> dict[int, Any]:
+    """The memory of tensors; zeros that derivatives are made of where there are none have no memory."""
+    tensors = (v for v in tree_leaves(values) if isinstance(v, Tensor) and not v._is_zerotensor())
+    return {storage._cdata: storage for storage in (tensor.untyped_storage() for tensor in tensors)}
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up storages as they come and go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = self._now = 0
+        self._sizes: dict[int, int] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # to skip it torch would first load its compiler, for seconds
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = _storages((args, kwargs))
+        made = operation(*args, **(kwargs or {}))
+        for key, storage in _storages(made).items():
+            if key not in self._sizes and key not in given:  # neither a view nor changed in place
+                self._sizes[key] = storage.nbytes()
+                self._now += storage.nbytes()
+                weakref.finalize(storage, self._freed, key)
+        self.peak = max(self.peak, self._now)
+        return made
+
+    def _freed(self, key: int) -> None:
+        self._now -= self._sizes.pop(key)

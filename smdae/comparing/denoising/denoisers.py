@@ -1,0 +1,215 @@
+"""Who takes part in denoising, what they are shown, and what is measured of whom.
+
+All are shown the middles of held-out images, with the same noise, at three levels the same up to its size.
+
+A fit of one level serves another by the rule of noise units, psi(x, s) = psi(x sigma/s, sigma) sigma/s. What cannot
+denoise is left out, and why is said: scores of the clean density, models for colours, levels beyond those fitted.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from smdae.comparing.contestants import Course
+from smdae.comparing.denoising.baselines import BASELINES
+from smdae.comparing.part import Bench
+from smdae.denoising.steppers import STEPPERS, Steps, steps_of
+from smdae.divergence import probes
+from smdae.fitting.validation import middles
+
+__all__ = ["Denoiser", "Example", "Job", "LeftOut", "denoisers", "examples", "plan"]
+
+LEVELS = (0.6, 1.0, 2.0)  # times the level of the contest
+REFERENCE = "dsm"
+SLOW = "langevin"  # not in a quick comparison
+QUICK, FULL = (4, 96), (8, 192)  # images at most, and pixels on a side
+ROUNDING = 1e-3  # of levels that count as one
+NOISE = 2  # added to the seed for the noise of the examples and the probes
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A clean image, standard normal noise, and a Rademacher probe, each with shape (1, 1, h, w), white being 1."""
+
+    clean: Tensor
+    noise: Tensor
+    probe: Tensor
+
+    def noisy(self, sigma: float) -> Tensor:
+        """The image with noise of a level, neither clipped nor rounded."""
+        return self.clean + sigma * self.noise
+
+
+def examples(bench: Bench) -> list[Example]:
+    """What all are shown; nothing where examples come from a density."""
+    contest = bench.contest
+    if contest.judges is None:
+        return []
+    most, side = QUICK if bench.quick else FULL
+    generator = Generator().manual_seed((contest.settings.seed + NOISE) % 2**63)
+    shown = []
+    for _, clean in middles(contest.judges, side, most):
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        shown.append(Example(clean, noise, probes(clean.cpu(), 1, generator)[0].to(clean.device)))
+    return shown
+
+
+@dataclass(frozen=True, eq=False)
+class Denoiser:
+    """A contestant.
+
+    Attributes:
+        name: Its name, no other's.
+        kind: What it is.
+        models: Score models of gray images: one, or one for each fit; none for those that are not models.
+        smooth: Whether Stein's estimate can be made.
+    """
+
+    name: str
+    kind: Literal["noisy", "linear", "fit", "file", "baseline"]
+    models: tuple[Any, ...] = ()
+    smooth: bool = True
+
+    @property
+    def steppers(self) -> tuple[str | None, ...]:
+        """The names of STEPPERS that it can take; None alone for those that are not models."""
+        if not self.models:
+            return (None,)
+        many = getattr(self.models[0], "level", None) is None
+        return tuple(name for name, row in STEPPERS.items() if many or not row.falls)
+
+    def knows(self, sigma: float) -> bool:
+        """Whether it was made for this level, or for any."""
+        if self.kind not in ("fit", "file"):
+            return True
+        level = getattr(self.models[0], "level", None)
+        return level is None or math.isclose(level, sigma, rel_tol=ROUNDING)
+
+    def unfit(self, sigma: float) -> str | None:
+        """Why it cannot serve a level, if so: a model of many levels serves these alone."""
+        if self.kind in ("fit", "file") and getattr(self.models[0], "level", None) is None:
+            low, high = self.models[0].levels
+            if not low * (1 - ROUNDING) <= sigma <= high * (1 + ROUNDING):
+                return f"fitted from sigma {255 * low:.3g} to {255 * high:.3g}"
+        return None
+
+    @torch.no_grad()
+    def denoise(self, noisy: Tensor, sigma: float, stepper: str | None = None, fit: int = 0, seed: int = 0) -> Tensor:
+        """The estimate, not clipped, with the shape of noisy, (1, 1, h, w); by one step unless told otherwise.
+
+        Raises:
+            SmdaeError: The steps diverged.
+        """
+        if self.models:
+            row = STEPPERS[stepper or "tweedie"]
+            steps = Steps(row.count, row.size or 0.0, Generator().manual_seed(seed))
+            *_, last = steps_of(self.models[fit], noisy, sigma, stepper or "tweedie", steps)
+            return last
+        if self.kind == "noisy":
+            return noisy
+        result = BASELINES[self.name].run(noisy[0, 0].double().cpu().numpy(), sigma)
+        return torch.from_numpy(np.ascontiguousarray(result)).to(noisy)[None, None]
+
+
+def denoisers(bench: Bench) -> list[Denoiser]:
+    """All that can denoise gray images, in the order in which they are told."""
+    contest = bench.contest
+    lift, names = contest.lift, dict.fromkeys(course.objective for course in bench.courses)
+    fits = {name: tuple(lift(c.model) for c in bench.courses if c.objective == name and c.denoises) for name in names}
+    found = [Denoiser("noisy", "noisy"), Denoiser("linear filter", "linear", (lift(contest.wiener()),))]
+    found += [Denoiser(name, "fit", models) for name, models in fits.items() if models]
+    found += [Denoiser(name, "baseline", smooth=BASELINES[name].smooth) for name in bench.baselines]
+    taken = {one.name for one in found}
+    for name, model in dict(bench.files).items():
+        if getattr(model, "channels", 1) == 1:
+            found.append(Denoiser(f"{name} (file)" if name in taken else name, "file", (model,)))
+    return found
+
+
+def _refused(bench: Bench) -> Iterator[tuple[str, str]]:
+    """Those that are none at any level: name and reason."""
+    for name in dict.fromkeys(course.objective for course in bench.courses):
+        fits = [course for course in bench.courses if course.objective == name]
+        reasons = [None if course.denoises else _reason(course) for course in fits]
+        if len({*reasons}) == 1 and reasons[0]:
+            yield name, reasons[0]
+        else:
+            yield from ((f"{name} (fit {c.seed + 1})", why) for c, why in zip(fits, reasons, strict=True) if why)
+    for name, model in dict(bench.files).items():
+        if (channels := getattr(model, "channels", 1)) != 1:
+            yield name, f"it takes {channels} channels, and the images are gray"
+
+
+def _reason(course: Course) -> str:
+    if course.outcome == "done":
+        return "a score of the clean density, which knows no noise to remove"
+    return course.reason or "not fitted to the end"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What was not measured.
+
+    Attributes:
+        contestant: Its name.
+        sigma: The level, white being 255; None for all.
+        stepper: Which; None for all.
+        reason: Why.
+    """
+
+    contestant: str
+    sigma: float | None
+    stepper: str | None
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A row to come: what is measured, with how many of its fits, and whether Stein's estimate is made."""
+
+    denoiser: Denoiser
+    level: float
+    stepper: str | None
+    fits: int
+    probed: bool
+
+    @property
+    def scores(self) -> int:
+        """About how many it takes for an image."""
+        return self.fits * (STEPPERS[self.stepper].count if self.stepper else 1) + 2 * self.probed
+
+
+def plan(bench: Bench) -> tuple[list[Job], list[LeftOut]]:
+    """What is measured, and what is not.
+
+    At the level of the contest every fit is measured and its error estimated; elsewhere the first of each objective.
+    More steps than one are tried with `dsm`, or the first model where it is missing, and, if there is time, with files.
+    """
+    able, sigma, jobs = denoisers(bench), bench.contest.sigma, []
+    left_out = [LeftOut(name, None, None, reason) for name, reason in _refused(bench)]
+    models = [one for one in able if one.kind in ("fit", "file")]
+    reference = next((one for one in models if one.name == REFERENCE), models[0] if models else None)
+    for one in able:
+        tried = one is reference or (one.kind == "file" and not bench.quick)
+        steppers = [name for name in one.steppers if tried or name in (None, "tweedie")]
+        if reference and one in models:
+            among = "in a quick comparison" if bench.quick else "of the fits"
+            why = f"{among} {reference.name} alone takes more than one step"
+            left_out += [LeftOut(one.name, None, name, why) for name in one.steppers if name not in steppers]
+        if bench.quick and SLOW in steppers:
+            steppers.remove(SLOW)
+            left_out.append(LeftOut(one.name, None, SLOW, "too slow for a quick comparison"))
+        for level in (sigma * ratio for ratio in LEVELS):
+            if reason := one.unfit(level):
+                left_out.append(LeftOut(one.name, 255 * level, None, reason))
+                continue
+            here = level == sigma
+            for name in steppers:
+                probed = here and one.smooth and name in (None, "tweedie")
+                jobs.append(Job(one, level, name, max(1, len(one.models)) if here else 1, probed))
+    return jobs, left_out

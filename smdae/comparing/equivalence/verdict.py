@@ -1,0 +1,70 @@
+"""Are two expected gradients equal? Never known for sure; what is known is an interval.
+
+The relative difference |E a - E b| / |E a| is the root of `excess` (see gradients.py), whose interval is that of
+Student's t over the batches: excess +- t error. A pair is
+
+    equivalent   if the interval lies below 5 %
+    different    if it lies above
+    undecided    else, which is not a pass
+
+The interval holds with a confidence of 99.9 % for all looks together: data may be looked at a few times, and more drawn
+while a pair is undecided, for which each look gets its part of the 0.1 % (Bonferroni).
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+from smdae.comparing.equivalence.gradients import Parallel
+
+__all__ = ["CONFIDENCE", "LIMIT", "Evidence", "evidence", "student"]
+
+LIMIT = 0.05
+CONFIDENCE = 0.999
+
+Verdict = Literal["equivalent", "different", "undecided"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a relative difference.
+
+    Attributes:
+        low, high: Its interval.
+        verdict: What follows.
+    """
+
+    low: float
+    high: float
+    verdict: Verdict
+
+
+def student(probability: float, freedom: int) -> float:
+    """The quantile of Student's t, by Hill's expansion (1970) about the normal one: to 1e-3 from 7 degrees on."""
+    z = NormalDist().inv_cdf(probability)
+    n, square = freedom, z * z
+    terms = (
+        (square + 1) / 4,
+        ((5 * square + 16) * square + 3) / 96,
+        (((3 * square + 19) * square + 17) * square - 15) / 384,
+        ((((79 * square + 776) * square + 1482) * square - 1920) * square - 945) / 92160,
+    )
+    return z * (1 + sum(term / n ** (i + 1) for i, term in enumerate(terms)))
+
+
+def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
+    """The interval of a relative difference, and the verdict.
+
+    Args:
+        found: How parallel two gradients are.
+        batches: Of how many batches, K.
+        looks: How many times one may look.
+    """
+    t = student(1 - (1 - CONFIDENCE) / (2 * looks), batches - 1)
+    reach = t * found.excess_error
+    if not math.isfinite(found.excess + reach):
+        return Evidence(0.0, math.inf, "undecided")
+    low, high = (math.sqrt(max(0.0, found.excess + side * reach)) for side in (-1, 1))
+    high = max(high, found.rounding)  # fewer digits are no evidence
+    return Evidence(low, high, "equivalent" if high < LIMIT else "different" if low > LIMIT else "undecided")

@@ -1,0 +1,131 @@
+"""How noisy a gradient is, from the means of batches.
+
+Of K batches of m examples, g_k the mean gradient of batch k and g that of all:
+
+    variance of an example    m/(K - 1) sum_k |g_k - g|^2
+    |E gradient|^2            |g|^2 less variance/(m K), without bias
+
+All kinds of gradients are taken at the same patches; kinds that draw noise alike have the same noise.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from smdae.comparing.contest import Contest
+from smdae.comparing.cost.effort import seconds
+from smdae.comparing.estimator.designs import CONTROLS, DESIGNS, Control
+from smdae.fitting.draws import among
+from smdae.fitting.examples import Examples
+
+__all__ = ["DRAWS", "NONE", "Kind", "Spread", "controlled", "gradient", "losses", "spreads", "timed"]
+
+DRAWS = 64  # examples in a batch, m
+TIMED = 512  # examples that are timed at most
+DRAWN = 1000  # added to the seed for these draws
+NONE = "none"  # the design of examples without noise
+
+Kind = tuple[str, str]  # an objective, and a design or a control
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The noise of a gradient.
+
+    Attributes:
+        variance: Of one example, tr Cov over all parameters.
+        error: Its standard error.
+        square: The squared norm of the expected gradient, without bias.
+        weight: Of a control, the best for these batches; None without one.
+    """
+
+    variance: float
+    error: float
+    square: float
+    weight: float | None = None
+
+    @classmethod
+    def of(cls, gradients: Tensor, draws: int, weight: float | None = None) -> "Spread":
+        """From the mean gradients of K batches of so many examples, with shape (K, parameters)."""
+        K, mean = len(gradients), gradients.mean(0)
+        apart = (gradients - mean).square().sum(1) * (draws * K / (K - 1))
+        variance = apart.mean().item()
+        return cls(variance, apart.std().item() / K**0.5, mean.square().sum().item() - variance / (draws * K), weight)
+
+
+def losses(examples: Examples, model: Any, design: str, clean: Tensor, chance: Generator) -> Tensor:
+    """J of m examples made of some of m clean patches, with shape (m,)."""
+    if design == NONE:
+        shown = examples.around(clean, chance)
+    else:
+        patches, noise = DESIGNS[design](clean, chance)
+        shown = examples.around(patches, chance, noise)
+    # The model is told its own level, so that it stays as it is; sigma is that of the kernel.
+    told = {"level": model.level} if "clean" in shown.needs else {"sigma": model.level}
+    return examples.objective.loss(model, shown.x, **shown.needs | told)
+
+
+def controlled(row: Control, examples: Examples, model: Any, clean: Tensor, chance: Generator) -> Tensor:
+    """A control at the examples of the independent design, with shape (m,)."""
+    patches, noise = DESIGNS["independent"](clean, chance)
+    return row(model, model.level, patches, noise, examples.sigma)
+
+
+def gradient(model: Any, values: Tensor) -> Tensor:
+    """The gradient of the mean of values in all parameters, with shape (parameters,)."""
+    return torch.cat([part.flatten() for part in torch.autograd.grad(values.mean(), list(model.parameters()))])
+
+
+def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, float]:
+    """Seconds an example of each kind takes, draw, loss and gradient, in batches as a fit draws them."""
+    model, chance, m = contest.model(), contest.generator(DRAWN), min(contest.settings.batch, TIMED)
+    draw = among(contest.patches)
+
+    def run(name: str, design: str) -> Callable[[], object]:
+        examples, row = contest.examples(name), CONTROLS.get(design)
+
+        def once() -> None:
+            clean, _ = draw(m, chance)
+            found = losses(examples, model, design if row is None else "independent", clean, chance)
+            if row is not None:
+                found = found - controlled(row, examples, model, clean, chance)
+            gradient(model, found)
+
+        return once
+
+    taken = seconds({kind: run(*kind) for kind in kinds}, rounds, contest.device)
+    return {kind: value / m for kind, value in taken.items()}
+
+
+def spreads(contest: Contest, kinds: Sequence[Kind], batches: int) -> Iterator[dict[Kind, Spread]]:
+    """The spread of each kind of gradient at the start of a contest, one more at a time.
+
+    A control follows its objective, independent.
+    """
+    model, draw = contest.model(), among(contest.patches)
+    found: dict[Kind, Spread] = {}
+    plain: dict[str, Tensor] = {}
+
+    def gathered(made: Callable[[Tensor, Generator], Tensor]) -> Tensor:
+        rows = []
+        for k in range(batches):
+            clean, _ = draw(DRAWS, contest.generator(DRAWN + k))
+            rows.append(gradient(model, made(clean, contest.generator(DRAWN + batches + k))))
+        return torch.stack(rows).double()
+
+    for name, design in kinds:
+        examples, row, weight = contest.examples(name), CONTROLS.get(design), None
+        if row is None:
+            gradients = gathered(lambda clean, chance: losses(examples, model, design, clean, chance))  # noqa: B023
+            if design == "independent":
+                plain = {name: gradients}
+        else:
+            extra = gathered(lambda clean, chance: controlled(row, examples, model, clean, chance))  # noqa: B023
+            apart = extra - extra.mean(0)
+            weight = ((apart * plain[name]).sum() / apart.square().sum()).item()
+            gradients = plain[name] - weight * extra
+        found[name, design] = Spread.of(gradients, DRAWS, weight)
+        yield found

@@ -1,0 +1,185 @@
+"""Densities of one and two dimensions, where every expectation is a sum: the theorem without chance.
+
+    q(x)        = sum_k w_k N(x; m_k, t^2 I)              t = 0: points, as data are
+    q_sigma(x~) = sum_k w_k N(x~; m_k, (t^2 + sigma^2) I)
+
+A lattice of spacing h with the weights h^d q(x) sums what is smooth and falls off like a Gaussian to all digits: the
+error is exp(-2 pi a / h), a being the distance of the nearest pole, pi/|W_j| for a unit. Given x~ and k, x is Gaussian,
+and a loss of pairs is quadratic in x, so that two nodes a coordinate are exact; Rademacher probes are all taken.
+
+The literal energy is itself a mixture, of 2^H Gaussians of width sigma, at the sums c + sum_{j in S} W_j of subsets of
+its units: exp(-E) multiplied out. So n points on a line, D apart, smoothed by sigma are a model with n - 1 units, all
+with |W_j| = D, wherever the polynomial with the coefficients w_k exp(-m_k^2 / 2 sigma^2) has real roots only, for which
+w_k^2 exp(D^2 / sigma^2) > 4 w_{k-1} w_{k+1} will do (Kurtz 1992). The least Fisher divergence is then 0.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smdae.densities import GaussianMixture
+
+__all__ = ["TOYS", "Nodes", "Toy", "nodes", "ring", "sums"]
+
+SPACING = {1: 0.1, 2: 0.25}  # h, in sigma, by dimension
+REACH = 8.5  # of a lattice beyond the means, in standard deviations
+LEAST = 1e-17  # weight, below which a node is left out
+STEP = 0.1  # of differences, in sigma, as in a fit
+STRENGTH = 1e-3  # lambda of `ism-reg`, in sigma^2
+TILT = 0.1  # of the weights around a ring
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A density, and the model that is fitted to it.
+
+    Attributes:
+        title: A few words.
+        means: m_k, d numbers each.
+        weights: w_k, positive; they are normalised.
+        spread: t.
+        sigma: Level of the noise.
+        hidden: Units of the model, H.
+        seed: Of the model's start; from many another one a fit ends in a worse minimum.
+        least: The least Fisher divergence to q_sigma that such a model can have, None where it is not known.
+    """
+
+    title: str
+    means: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+    spread: float = 0.0
+    sigma: float = 1.0
+    hidden: int = 16
+    seed: int = 0
+    least: float | None = None
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return len(self.means[0])
+
+    @property
+    def width(self) -> float:
+        """Standard deviation of the Gaussians of q_sigma."""
+        return math.hypot(self.spread, self.sigma)
+
+    @property
+    def clean(self) -> GaussianMixture | None:
+        """q in float64, None for points, which have no score."""
+        return self._mixture(self.spread) if self.spread else None
+
+    @property
+    def smooth(self) -> GaussianMixture:
+        """q_sigma in float64."""
+        return self._mixture(self.width)
+
+    def _mixture(self, width: float) -> GaussianMixture:
+        means, weights = (torch.tensor(of, dtype=torch.float64) for of in (self.means, self.weights))
+        covariance = width**2 * torch.eye(self.dim, dtype=torch.float64)
+        return GaussianMixture(weights, means, covariance.expand(len(means), -1, -1))
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """Where a loss is taken, in float64.
+
+    Attributes:
+        x: Nodes, with shape (m, d).
+        weights: Their weights, of sum 1, with shape (m,).
+        offers: What else a loss may ask for there, by name.
+    """
+
+    x: Tensor
+    weights: Tensor
+    offers: Mapping[str, Any] = field(default_factory=dict)
+
+
+def nodes(toy: Toy) -> dict[str, Nodes]:
+    """Nodes by what an objective takes its examples from: data, parzen and pairs."""
+    clean, smooth = toy.clean, toy.smooth
+    data = Nodes(smooth.means, smooth.weights) if clean is None else _known(toy, clean, toy.spread)
+    parzen = _known(toy, smooth, toy.width)
+    found = {"data": data, "parzen": parzen, "pairs": _pairs(toy, smooth, parzen.x)}
+    return {name: Nodes(row.x, row.weights, {**row.offers, **_constants(toy, row.x)}) for name, row in found.items()}
+
+
+def _lattice(toy: Toy, means: Tensor, width: float) -> tuple[Tensor, float]:
+    """Points as far around the means as Gaussians of that width reach, with shape (m, d), and the room of each."""
+    h, reach = SPACING[toy.dim] * toy.sigma, REACH * width
+    ends = zip(means.amin(0).tolist(), means.amax(0).tolist(), strict=True)
+    axes = [torch.arange(low - reach, high + reach, h, dtype=torch.float64) for low, high in ends]
+    return torch.cartesian_prod(*axes).reshape(-1, toy.dim), h**toy.dim
+
+
+def _known(toy: Toy, density: GaussianMixture, width: float) -> Nodes:
+    x, room = _lattice(toy, density.means, width)
+    weights = density.log_prob(x).exp() * room
+    x, weights = x[weights > LEAST], weights[weights > LEAST]
+    return Nodes(x, weights, {"target_score": density.score(x)})
+
+
+def _signs(dim: int) -> Tensor:
+    """All vectors of +-1, with shape (2^d, d), those of the second half less those of the first."""
+    return torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=torch.float64)] * dim).reshape(-1, dim)
+
+
+def _pairs(toy: Toy, smooth: GaussianMixture, noisy: Tensor) -> Nodes:
+    """Each noisy node with each Gaussian that it may come from, and two nodes a coordinate of x given both."""
+    variance = toy.width**2
+    room = (SPACING[toy.dim] * toy.sigma) ** toy.dim
+    square = (noisy[:, None] - smooth.means).square().sum(2)  # (m, K)
+    joint = room * smooth.weights * (-square / (2 * variance)).exp() / (2 * math.pi * variance) ** (toy.dim / 2)
+    at, k = (joint > LEAST).nonzero(as_tuple=True)
+    x, weights, mean = noisy[at], joint[at, k], smooth.means[k]
+    mean = mean + toy.spread**2 / variance * (x - mean)
+    if not toy.spread:
+        return Nodes(x, weights, {"clean": mean})
+    signs = _signs(toy.dim)
+    clean = mean + toy.spread * toy.sigma / toy.width * signs[:, None]  # (2^d, m', d)
+    n = len(signs)
+    return Nodes(x.repeat(n, 1), weights.repeat(n) / n, {"clean": clean.flatten(0, 1)})
+
+
+def _constants(toy: Toy, x: Tensor) -> dict[str, Any]:
+    """What losses ask for that is the same everywhere; no loss tells a probe from its negative."""
+    signs = _signs(toy.dim)
+    probes = signs[: len(signs) // 2, None].expand(-1, len(x), -1)
+    return {"probes": probes, "sigma": toy.sigma, "step": STEP * toy.sigma, "strength": STRENGTH * toy.sigma**2}
+
+
+def sums(start: Sequence[float], edges: Sequence[Sequence[float]], tilts: Sequence[float]) -> Mapping[str, Any]:
+    """The model with c, W and b as a density: the sums of subsets of its edges, with weights exp(|m_S|^2/2 + b_S)."""
+    means, weights = [], []
+    for chosen in itertools.product((0, 1), repeat=len(edges)):
+        mean = tuple(c + sum(edge[i] for edge in itertools.compress(edges, chosen)) for i, c in enumerate(start))
+        means.append(mean)
+        weights.append(math.exp(sum(m * m for m in mean) / 2 + sum(itertools.compress(tilts, chosen))))
+    return {"means": tuple(means), "weights": tuple(weights), "hidden": len(edges), "least": 0.0}
+
+
+def ring(sides: int, radius: float) -> Mapping[str, Any]:
+    """A polygon of an even number of sides, half of which are the edges: all its corners, and weak sums within."""
+    angles = [2 * math.pi * k / sides for k in range(sides // 2)]
+    length = 2 * radius * math.sin(math.pi / sides)
+    edges = [(length * math.cos(a), length * math.sin(a)) for a in angles]
+    start = [-sum(edge[i] for edge in edges) / 2 for i in (0, 1)]
+    return sums(start, edges, [TILT * edge[0] for edge in edges])
+
+
+TOYS: dict[str, Toy] = {
+    "bumps": Toy("three Gaussians", ((-5.0,), (0.0,), (4.0,)), (0.3, 0.45, 0.25), spread=1.25, seed=1),
+    "points": Toy(
+        "five points",
+        ((-6.0,), (-3.0,), (0.0,), (3.0,), (6.0,)),
+        (0.1, 0.3, 0.15, 0.35, 0.1),
+        hidden=4,
+        seed=3,
+        least=0.0,
+    ),
+    "ring": Toy("points on a ring", **ring(sides=8, radius=3.5), seed=4),
+}

@@ -1,0 +1,1 @@
+"""How good is each contestant after so many steps?"""

@@ -1,0 +1,179 @@
+"""Learning: how good is each contestant after so many steps, and after so many seconds, by every measure there is?
+
+    J_j(theta_t)            held-out, of the averaged weights, under every objective j, its own and all others
+    F(theta_t)              1/2 E |psi - grad log q_sigma|^2 over q_sigma of the patches fitted on
+    PSNR(theta_t)           of held-out crops, denoised in one step, x + sigma^2 psi(x)
+
+All values but PSNR are times 2 sigma^2/d, 1/(d sigma^2) for `dae`: squared error per dimension over sigma^2, for the
+implicit ones less a constant. Equivalent objectives bring down the same F, at different speed: their gradients have the
+same expectation and different noise.
+"""
+
+import statistics
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+from smdae.comparing.contestants import NEAR, Course, arrival
+from smdae.comparing.evaluation import scale
+from smdae.comparing.learning import pictures
+from smdae.comparing.part import Bench, Part, Tables
+from smdae.comparing.text import grid, number, paragraph
+
+__all__ = ["LEARNING"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """J of a fit under one objective.
+
+    Attributes:
+        objective: What was fitted.
+        seed: Which of its fits.
+        step: Steps done.
+        seconds: Time spent in them.
+        judged_by: The objective it is judged by, or fisher.
+        value: J, raw.
+        error: Standard error of J over the examples.
+        scaled: J as squared error per dimension over sigma^2.
+    """
+
+    objective: str
+    seed: int
+    step: int
+    seconds: float
+    judged_by: str
+    value: float | None
+    error: float | None
+    scaled: float | None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """PSNR of a fit in dB, on held-out crops."""
+
+    objective: str
+    seed: int
+    step: int
+    seconds: float
+    psnr: float | None
+
+
+@dataclass(frozen=True)
+class End:
+    """What the fits of an objective came to.
+
+    Attributes:
+        objective: Its name.
+        outcome: done, degenerated or diverged: the worst of its fits.
+        reason: Why not done.
+        fits: How many.
+        steps: Steps of the first.
+        seconds: Time spent in them, on average.
+        psnr: On held-out crops, in dB, on average.
+        psnr_deviation: Its standard deviation over the fits, None of one.
+        near_best_step: Where the first fit came within 0.3 dB of the best that any ended with.
+        near_best_seconds: When.
+    """
+
+    objective: str
+    outcome: str
+    reason: str | None
+    fits: int
+    steps: int
+    seconds: float
+    psnr: float | None
+    psnr_deviation: float | None
+    near_best_step: int | None
+    near_best_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """PSNR in dB of the same crops without a fit: as they are, and after the linear filter of the patches."""
+
+    name: str
+    psnr: float
+
+
+def measure(bench: Bench) -> Generator[float, None, Tables]:
+    """The courses as tables."""
+    yield 0.0
+    contest, courses = bench.contest, bench.courses
+    values = [
+        Value(c.objective, c.seed, p.step, p.seconds, name, v.mean, v.error, v.mean * scale(contest, name))
+        for c in courses
+        for p in c.points
+        for name, v in p.values.items()
+    ]
+    quality = [Quality(c.objective, c.seed, p.step, p.seconds, p.psnr) for c in courses for p in c.points]
+    baselines = []
+    if contest.crops is not None:
+        wiener = contest.crops.psnr(contest.lift(contest.wiener()))
+        baselines = [Baseline("noisy", contest.crops.psnr()), Baseline("linear filter", wiener)]
+    return {"ends": [*_ends(courses)], "values": values, "quality": quality, "baselines": baselines}
+
+
+def _ends(courses: Sequence[Course]) -> Iterator[End]:
+    ranks = ("done", "degenerated", "diverged")
+    for name in dict.fromkeys(course.objective for course in courses):
+        ours = [course for course in courses if course.objective == name]
+        worst = max(ours, key=lambda course: ranks.index(course.outcome or "done"))
+        figures = [c.points[-1].psnr for c in ours if c.outcome == "done" and c.points]
+        quality = [psnr for psnr in figures if psnr is not None]
+        near = arrival(ours[0], courses)
+        yield End(
+            name,
+            worst.outcome or "done",
+            worst.reason,
+            len(ours),
+            ours[0].step,
+            statistics.fmean(c.points[-1].seconds if c.points else 0.0 for c in ours),
+            statistics.fmean(quality) if quality else None,
+            statistics.stdev(quality) if len(quality) > 1 else None,
+            near.step if near else None,
+            near.seconds if near else None,
+        )
+
+
+def tell(tables: Tables) -> list[str]:
+    """The ends, and each model under each objective."""
+    ends, values = tables["ends"], tables["values"]
+    rows = []
+    for e in ends:
+        spread = "" if e.psnr_deviation is None else f" +- {e.psnr_deviation:.2f}"
+        quality = number(e.psnr) + spread if e.outcome == "done" else e.outcome
+        reached = f"{e.near_best_step:,}" if e.near_best_step is not None else "-"
+        rows.append((e.objective, quality, reached, number(e.near_best_seconds, 1), number(e.seconds, 1)))
+    rows += [(b.name, number(b.psnr), "", "", "") for b in tables["baselines"]]
+    lines = grid(("fitted with", "PSNR\ndB", "near best\nstep", "near best\nseconds", "total\nseconds"), rows)
+    lines += ["", *paragraph(f"Near best: within {NEAR:g} dB of the best; - where the score is of clean patches.")]
+    lines += [line for e in ends if e.reason for line in paragraph(f"{e.objective}, step {e.steps:,}: {e.reason}.")]
+    last = {(v.objective, v.judged_by): v.scaled for v in values if v.seed == 0}
+    judges = list(dict.fromkeys(v.judged_by for v in values))
+    models = list(dict.fromkeys(v.objective for v in values))
+    if models:
+        text = "Each model (rows) under each objective (columns), held-out, as squared error per dimension over sigma^2"
+        lines += ["", *paragraph(text + ", for implicit objectives less a constant:"), ""]
+        table = [(m, *(number(last.get((m, j)), 4) for j in judges)) for m in models]
+        lines += grid(("fitted with", *judges), table)
+    return lines
+
+
+LEARNING = Part(
+    title="Learning",
+    explains="How good is each contestant after so many steps, and after so many seconds, under every objective and in "
+    "decibels? Equivalent objectives bring down the same Fisher divergence to q_sigma, at a speed that the noise of "
+    "their gradients sets.",
+    equation="J_ESMq, J_ISMq, J_ESMq_sigma, J_ISMq_sigma, J_DSMq_sigma, J_DAE_sigma: Vincent (2011), sections 2 to 4",
+    rows={"ends": End, "values": Value, "quality": Quality, "baselines": Baseline},
+    fits="all",
+    measure=measure,
+    pictures={
+        "curves": "Held-out PSNR against steps and seconds, and the Fisher divergence to q_sigma against steps; bands "
+        "are one standard deviation over the fits.",
+        "matrix": "Every model (rows) under every objective (columns), above the least of its column: equivalent "
+        "columns rank the models alike.",
+    },
+    draw=pictures.draw,
+    tell=tell,
+)

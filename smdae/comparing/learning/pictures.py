@@ -1,0 +1,104 @@
+"""Curves of the fits, and the matrix of models and objectives."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smdae.comparing.contestants import NEAR
+from smdae.comparing.drawing import GRAY, figure, frame, png, style
+from smdae.comparing.evaluation import FISHER
+from smdae.comparing.part import Bench, Tables
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw"]
+
+
+def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
+    """`curves` and `matrix`, of those fits that made a step."""
+    moved = {q.objective for q in tables["quality"] if q.step > 0}
+    if not moved:
+        return {}
+    return {"curves": _curves(tables, moved), "matrix": _matrix(tables)}
+
+
+def _band(axes: "Axes", rows: Sequence[Any], of: str, against: str, name: str, label: str | None = None) -> None:
+    """The mean over the fits of one objective, and a band of one standard deviation."""
+    steps = sorted({row.step for row in rows if row.step > 0})
+    groups = [[row for row in rows if row.step == step] for step in steps]
+    figures = [[getattr(row, of) for row in group if getattr(row, of) is not None] for group in groups]
+    kept = [i for i, values in enumerate(figures) if values]
+    if not kept:
+        return
+    across = [statistics.fmean(getattr(row, against) for row in groups[i]) for i in kept]
+    mean = np.array([statistics.fmean(figures[i]) for i in kept])
+    axes.plot(across, mean, label=label, **style(name))
+    if any(len(figures[i]) > 1 for i in kept):
+        spread = np.array([statistics.stdev(figures[i]) if len(figures[i]) > 1 else 0.0 for i in kept])
+        axes.fill_between(across, mean - spread, mean + spread, color=style(name)["color"], alpha=0.25, linewidth=0)
+
+
+def _curves(tables: Tables, moved: set[str]) -> bytes:
+    from matplotlib.ticker import FuncFormatter
+
+    names = [end.objective for end in tables["ends"] if end.objective in moved]
+    drawn = figure(13, 4.8)
+    by_step, by_second, fisher = drawn.subplots(1, 3)
+    frame(by_step, "Denoising, by steps", "steps", "held-out PSNR, dB")
+    frame(by_second, "Denoising, by time", "seconds", "held-out PSNR, dB")
+    frame(fisher, "Fisher divergence to q\u03c3", "steps", "per dimension, \u00d7 2\u03c3\u00b2")
+    for name in names:
+        quality = [q for q in tables["quality"] if q.objective == name]
+        values = [v for v in tables["values"] if v.objective == name and v.judged_by == FISHER]
+        _band(by_step, quality, "psnr", "step", name)
+        _band(by_second, quality, "psnr", "seconds", name)
+        _band(fisher, values, "scaled", "step", name, label=name)
+    baselines = {b.name: b.psnr for b in tables["baselines"]}
+    finals = [end.psnr for end in tables["ends"] if end.psnr is not None]
+    for axes in (by_step, by_second):
+        if finals:
+            axes.axhspan(max(finals) - NEAR, max(finals), color="#f0f0f0", zorder=0)
+            axes.annotate(f"within {NEAR:g} dB of the best", (0, max(finals)), xycoords=("axes fraction", "data"),
+                          xytext=(3, -3), textcoords="offset points", va="top", fontsize=8, color=GRAY)  # fmt: skip
+        if "linear filter" in baselines:
+            linear = baselines["linear filter"]
+            axes.axhline(linear, color=GRAY, linewidth=1, linestyle="--")
+            axes.annotate("linear filter", (1, linear), xycoords=("axes fraction", "data"), xytext=(-2, 3),
+                          textcoords="offset points", ha="right", fontsize=8, color=GRAY)  # fmt: skip
+    positive = [v.scaled for v in tables["values"] if v.judged_by == FISHER and v.step > 0 and (v.scaled or 0) > 0]
+    if positive and max(positive) > 5 * min(positive):
+        fisher.set_yscale("log")
+        fisher.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        fisher.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    for axes in (by_step, by_second, fisher):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    drawn.legend(loc="outside lower center", ncols=min(len(names), 5), frameon=False, handlelength=4)
+    return png(drawn)
+
+
+def _matrix(tables: Tables) -> bytes:
+    values = [v for v in tables["values"] if v.seed == 0]
+    last = {(v.objective, v.judged_by): v.scaled for v in values}
+    models, judges = (list(dict.fromkeys(getattr(v, of) for v in values)) for of in ("objective", "judged_by"))
+    table = np.array([[last.get((m, j)) for j in judges] for m in models], float)  # None becomes NaN
+    with np.errstate(all="ignore"):
+        above = table - np.array([np.min(c[np.isfinite(c)], initial=np.inf) for c in table.T])
+    drawn = figure(1.9 + 0.85 * len(judges), 1.6 + 0.42 * len(models))
+    axes = drawn.subplots()
+    shade = np.log10(np.where(np.isfinite(above), above, np.nan).clip(1e-4, 10))
+    axes.imshow(shade, cmap="cividis_r", vmin=-4, vmax=1, aspect="auto")
+    for i, row in enumerate(above):
+        for j, value in enumerate(row):
+            text = "-" if not np.isfinite(value) else f"{value:.4f}" if value < 10 else f"{value:.0f}"
+            dark = np.isfinite(value) and value > 0.03
+            axes.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    axes.set_xticks(range(len(judges)), judges, rotation=30, ha="right", fontsize=9)
+    axes.set_yticks(range(len(models)), models, fontsize=9)
+    axes.set_title("J above the least of its column", loc="left", fontsize=11, fontweight="bold")
+    axes.set_xlabel("judged by")
+    axes.set_ylabel("fitted with")
+    return png(drawn)

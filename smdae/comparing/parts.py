@@ -1,0 +1,20 @@
+"""The parts of the comparison, in the order in which a person would ask, and the one table of their names."""
+
+from smdae.comparing.cost.measure import COST
+from smdae.comparing.denoising.measure import DENOISING
+from smdae.comparing.equivalence.measure import EQUIVALENCE
+from smdae.comparing.estimator.measure import ESTIMATOR
+from smdae.comparing.learned.measure import LEARNED
+from smdae.comparing.learning.measure import LEARNING
+from smdae.comparing.part import Part
+
+__all__ = ["PARTS"]
+
+PARTS: dict[str, Part] = {
+    "equivalence": EQUIVALENCE,
+    "estimator": ESTIMATOR,
+    "cost": COST,
+    "learning": LEARNING,
+    "denoising": DENOISING,
+    "learned": LEARNED,
+}

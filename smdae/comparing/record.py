@@ -1,0 +1,174 @@
+"""What was found, as one record: results.json, from which CSV, page and report are made, so that all agree.
+
+    format, version, complete
+    settings      what was asked for, and of what
+    left_out      what was asked for and could not be, with the reason
+    parts         by name: what they were measured of, and tables, lists of rows as the part's classes have them
+
+What is no number is null. `schema` says the same to a program.
+"""
+
+import csv
+import io
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from smdae.comparing.part import Tables
+from smdae.comparing.parts import PARTS
+
+__all__ = ["FORMAT", "VERSION", "LeftOut", "Measured", "Record", "csv_files", "decode", "encode", "finite", "schema"]
+
+FORMAT, VERSION = "smdae-comparison", 2
+KINDS = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What was asked for and could not be, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A part that is over.
+
+    Attributes:
+        of: What it was measured of: objectives, fits, files, baselines.
+        tables: What was found.
+    """
+
+    of: Mapping[str, Any]
+    tables: Tables
+
+
+@dataclass(frozen=True)
+class Record:
+    """What has been found so far; see the head of this file."""
+
+    settings: Mapping[str, Any]
+    left_out: tuple[LeftOut, ...] = ()
+    parts: Mapping[str, Measured] = field(default_factory=dict)
+    complete: bool = False
+
+    def with_part(self, name: str, of: Mapping[str, Any], tables: Tables) -> "Record":
+        """The record and one more part, all of them in their order."""
+        parts = {**self.parts, name: Measured(of, finite(tables))}
+        return replace(self, parts={part: parts[part] for part in PARTS if part in parts})
+
+
+def finite(tables: Tables) -> Tables:
+    """The same tables, None for what is no number."""
+
+    def cleaned(row: Any) -> Any:
+        bad = [f.name for f in fields(row) if isinstance(v := getattr(row, f.name), float) and not math.isfinite(v)]
+        return replace(row, **dict.fromkeys(bad)) if bad else row
+
+    return {name: [cleaned(row) for row in rows] for name, rows in tables.items()}
+
+
+def encode(record: Record) -> bytes:
+    """results.json."""
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "complete": record.complete,
+        "settings": dict(record.settings),
+        "left_out": [asdict(row) for row in record.left_out],
+        "parts": {
+            name: {"of": dict(part.of), "tables": {t: [asdict(row) for row in rows] for t, rows in part.tables.items()}}
+            for name, part in record.parts.items()
+        },
+    }
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def decode(data: bytes) -> Record:
+    """The record of a results.json.
+
+    Raises:
+        ValueError: It is none, damaged, or of another version.
+    """
+    content = json.loads(data)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError("it is no comparison")
+    if content.get("version") != VERSION:
+        raise ValueError(f"it has format version {content.get('version')}, not {VERSION}")
+    try:
+        return Record(
+            content["settings"],
+            tuple(LeftOut(**row) for row in content["left_out"]),
+            {
+                name: Measured(part["of"], {t: [PARTS[name].rows[t](**r) for r in rows] for t, rows in
+                                            part["tables"].items()})
+                for name, part in content["parts"].items()
+            },
+            content["complete"],
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("it is damaged") from error
+
+
+def csv_files(record: Record) -> dict[str, bytes]:
+    """The tables as CSV, by file name: PART-TABLE.csv; what is no number is empty."""
+    files = {}
+    for name, part in record.parts.items():
+        for table, rows in part.tables.items():
+            names = [f.name for f in fields(PARTS[name].rows[table])]
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(names)
+            writer.writerows([getattr(row, column) for column in names] for row in rows)
+            files[f"{name}-{table}.csv"] = text.getvalue().encode()
+    return files
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of results.json, draft 2020-12."""
+    parts = {}
+    for name, part in PARTS.items():
+        tables = {table: {"type": "array", "items": _row(row)} for table, row in part.rows.items()}
+        parts[name] = _object({"of": {"type": "object"}, "tables": _object(tables)}, description=part.explains)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A comparison by smdae",
+        **_object(
+            {
+                "format": {"const": FORMAT},
+                "version": {"const": VERSION},
+                "complete": {"type": "boolean"},
+                "settings": {"type": "object"},
+                "left_out": {"type": "array", "items": _row(LeftOut)},
+                "parts": {"type": "object", "properties": parts, "additionalProperties": False},
+            }
+        ),
+    }
+
+
+def _row(row: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(row)
+    columns = {f.name: {"type": _types(hints[f.name])} for f in fields(row)}
+    return _object(columns, description=(row.__doc__ or "").split("\n")[0])
+
+
+def _types(hint: Any) -> Sequence[str]:
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    names = [KINDS[kind] for kind in kinds if kind is not type(None)]
+    # Any number may turn out to be none.
+    return [*names, "null"] if type(None) in kinds or float in kinds else names
+
+
+def _object(properties: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+        **more,
+    }

@@ -1,0 +1,96 @@
+"""A density of the user's own, named as module:name: an object with `sample` and `score`."""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from smdae.errors import InputError, UsageError
+
+__all__ = ["Target", "load"]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A density of others, in float32 and checked.
+
+    Attributes:
+        name: What it is called.
+        density: What has `sample(n, generator)`, (n, d), and `score(x)`, with the shape of x.
+        device: Where its samples are wanted.
+    """
+
+    name: str
+    density: Any
+    device: torch.device | str = "cpu"
+
+    def on(self, device: torch.device | str) -> "Target":
+        """The same density, its samples wanted on another device."""
+        return Target(self.name, self.density, device)
+
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        """n samples, with shape (n, d).
+
+        Raises:
+            InputError: They are no finite tensor of that shape.
+        """
+        return self._checked("sample", self.density.sample(n, generator), n)
+
+    def score(self, x: Tensor) -> Tensor:
+        """grad log q(x), with shape (B, d).
+
+        Raises:
+            InputError: It is no finite tensor of that shape.
+        """
+        found = self._checked("score", self.density.score(x), len(x))
+        if found.shape != x.shape:
+            raise InputError(
+                f"'{self.name}': score of x with shape {tuple(x.shape)} has shape {tuple(found.shape)}",
+                "it is grad log q(x), with the shape of x",
+            )
+        return found
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log q(x), with shape (B,), if the density has it."""
+        return self.density.log_prob(x)
+
+    def _checked(self, what: str, value: Any, n: int) -> Tensor:
+        if not isinstance(value, Tensor) or value.ndim != 2 or len(value) != n:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"'{self.name}': {what} gives {shape}, not a tensor with shape ({n}, d)")
+        if not value.isfinite().all():
+            raise InputError(f"'{self.name}': {what} gives numbers that are not finite")
+        return value.detach().to(self.device, torch.float32)
+
+
+def load(text: str) -> Target:
+    """The density that `text` names, module:name; modules of the working folder are found too.
+
+    Raises:
+        UsageError: There is no such module or name, or what it names is no density.
+    """
+    module, colon, name = text.partition(":")
+    if not (colon and module and name.isidentifier()):
+        raise UsageError(f"--target {text!r:.80} is not of the form module:name", "such as mine:density for mine.py")
+    folder = str(Path.cwd())
+    added = folder not in sys.path
+    if added:
+        sys.path.insert(0, folder)
+    try:
+        density = getattr(importlib.import_module(module), name)
+    except AttributeError:
+        raise UsageError(f"--target: there is no '{name}' in the module '{module}'") from None
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"--target: cannot import '{module}': {reason:.200}") from None
+    finally:
+        if added:
+            sys.path.remove(folder)
+    lacking = [need for need in ("sample", "score") if not callable(getattr(density, need, None))]
+    if lacking:
+        raise UsageError(f"--target: '{text}' has no {' and no '.join(lacking)}", "it is an object with both")
+    return Target(text, density)

@@ -1,0 +1,45 @@
+"""Plain text for a person: no line is wider than 80 columns."""
+
+import textwrap
+from collections.abc import Sequence
+
+__all__ = ["WIDTH", "grid", "number", "paragraph"]
+
+WIDTH = 80
+
+
+def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, names to the left and figures to the right, in as many blocks as 80 columns ask for.
+
+    Args:
+        header: One text a column; \\n parts its lines.
+        rows: Texts, each row as long as the header.
+    """
+    tops = [cell.split("\n") for cell in header]
+    depth = max(map(len, tops))
+    lines = [[(["", "", *top][-depth:])[i] for top in tops] for i in range(depth)]
+    table = [*lines, *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    blocks: list[list[int]] = [[]]
+    for i in range(1, len(header)):
+        if widths[0] + sum(widths[j] + 2 for j in (*blocks[-1], i)) > WIDTH and blocks[-1]:
+            blocks.append([])
+        blocks[-1].append(i)
+    printed = []
+    for block in blocks:
+        rule = "-" * (widths[0] + sum(widths[i] + 2 for i in block))
+        text = [row[0].ljust(widths[0]) + "".join("  " + row[i].rjust(widths[i]) for i in block) for row in table]
+        printed += [*text[:depth], rule, *text[depth:], ""]
+    return [line.rstrip() for line in printed[:-1]]
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A figure, or - where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:,.{digits}f}" if abs(value) < 1e5 else f"{value:.1e}"
+
+
+def paragraph(text: str) -> list[str]:
+    """Lines of running text."""
+    return textwrap.wrap(text, WIDTH, break_on_hyphens=False)

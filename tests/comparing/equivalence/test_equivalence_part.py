@@ -1,0 +1,95 @@
+"""The theorem in figures: verdicts, flatness along a path, the law of chance, the exact form."""
+
+import pytest
+
+from smdae.comparing.contest import Contest, applicable
+from smdae.comparing.contestants import fit
+from smdae.comparing.equivalence.arms import pairings
+from smdae.comparing.equivalence.measure import EQUIVALENCE, PLACES
+from smdae.comparing.part import Bench
+from smdae.fitting.settings import check
+from tests.measuring import measured
+from tests.tiny import SETTINGS, gray
+
+
+def bench(names=None, fitted=True, **settings) -> Bench:
+    images = [gray(48, 48, seed=seed) for seed in range(3)]
+    settings = check({**SETTINGS, "max_steps": 60, "lr": 0.02, "hold_out": 0.2, "sigma": 60.0, **settings})
+    contest = Contest.of(images, 255.0, settings, 300)
+    courses = ([*fit(contest, "dsm")][-1],) if fitted else ()
+    return Bench(contest, names or applicable(), courses, quick=True)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return measured(EQUIVALENCE, bench())
+
+
+def test_every_pair_gets_the_verdict_of_theory(tables):
+    expected = {"equal": "equivalent", "unequal": "different"}
+    assert len(tables["verdicts"]) == len(pairings(applicable())) == 12
+    for row in tables["verdicts"]:
+        assert row.verdict == expected[row.theory], row
+        assert (row.high < 0.05) == (row.theory == "equal")
+
+
+def test_differences_of_values_are_flat_for_equal_pairs_alone(tables):
+    for pair in pairings(applicable()):
+        rows = [row for row in tables["on_path"] if (row.first, row.second) == (pair.first, pair.second)]
+        assert [row.t for row in rows][:: len(rows) - 1] == [0.0, 1.0]
+        assert rows[0].gap == rows[0].error == 0
+        beyond = max(abs(row.gap) - 5 * row.error for row in rows)
+        if pair.second == "fd-ssm":  # biased by its step
+            assert beyond < 1e-3
+        elif pair.equal:
+            assert beyond < 1e-5, pair
+        else:
+            assert beyond > 1e-3, pair
+
+
+def test_what_is_left_of_equal_gradients_is_chance(tables):
+    for pair in pairings(applicable()):
+        rows = [row for row in tables["shrinking"] if (row.first, row.second) == (pair.first, pair.second)]
+        first, last = rows[0], rows[-1]
+        law = (first.draws / last.draws) ** 0.5
+        if pair.equal and pair.second not in ("dae", "ssm", "ssm-vr", "fd-ssm"):
+            assert 0.5 < last.difference / first.difference / law < 2
+        if not pair.equal:
+            assert last.difference > 2 * first.difference * law
+
+
+def test_averaged_over_clean_patches_dsm_is_esm_to_the_last_digit(tables):
+    assert len(tables["exact"]) == 8
+    for row in tables["exact"]:
+        assert row.gradient_deviation < 1e-9
+        assert row.value_deviation < 1e-6
+        assert row.constant >= 0
+        assert 1 <= row.effective <= row.patches
+    assert max(row.effective for row in tables["exact"]) > 1.5  # else there was nothing to average
+
+
+def test_gradients_are_told_at_each_place(tables):
+    assert {row.at for row in tables["gradients"]} == set(PLACES)
+    assert len(tables["gradients"]) == 3 * len(tables["verdicts"])
+
+
+def test_without_a_fit_there_is_the_start_alone():
+    tables = measured(EQUIVALENCE, bench(("dsm", "dae", "esm-parzen"), fitted=False))
+    assert {row.at for row in tables["gradients"]} == {"start"}
+    assert not tables["on_path"]
+    assert EQUIVALENCE.draw(tables, None)["verdicts"].startswith(b"\x89PNG")
+
+
+def test_one_objective_alone_has_nothing_to_compare_with():
+    tables = measured(EQUIVALENCE, bench(("ism",), fitted=False))
+    assert not tables["verdicts"]
+    assert "no two objectives" in EQUIVALENCE.tell(tables)[0]
+    assert EQUIVALENCE.draw(tables, None) == {}
+
+
+def test_pictures_and_page(tables):
+    for data in EQUIVALENCE.draw(tables, None).values():
+        assert data.startswith(b"\x89PNG")
+    lines = EQUIVALENCE.tell(tables)
+    assert max(map(len, lines)) <= 80
+    assert sum("equivalent" in line for line in lines) >= 10

@@ -1,0 +1,76 @@
+"""A density of the user's own: found by its name, checked, refused by a clear word."""
+
+import sys
+
+import pytest
+import torch
+from torch import Generator
+
+from smdae.comparing.target import load
+from smdae.errors import InputError, UsageError
+
+SOURCE = """
+import torch
+
+class Half:
+    def sample(self, n, generator=None):
+        return torch.randn(n, 2, generator=generator, dtype=torch.float64)
+
+    def score(self, x):
+        return -x
+
+class Flat(Half):
+    def score(self, x):
+        return -x.sum(1)
+
+class Wild(Half):
+    def sample(self, n, generator=None):
+        return torch.full((n, 2), float("nan"))
+
+density, flat, wild, lame = Half(), Flat(), Wild(), object()
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(SOURCE)
+    (tmp_path / "broken.py").write_text("raise RuntimeError('no\\nway')")
+    yield
+    for name in ("mine", "broken"):
+        sys.modules.pop(name, None)
+
+
+def test_samples_and_scores_are_float32():
+    before = [*sys.path]
+    density = load("mine:density")
+    assert sys.path == before
+    x = density.sample(5, Generator().manual_seed(0))
+    assert x.dtype == torch.float32
+    assert torch.equal(density.score(x), -x)
+    assert torch.equal(x, density.sample(5, Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mine", "module:name"),
+        (":x", "module:name"),
+        ("mine:", "module:name"),
+        ("nowhere:density", "cannot import 'nowhere'"),
+        ("mine:nothing", "no 'nothing'"),
+        ("mine:lame", "no sample and no score"),
+        ("broken:density", "no way"),
+    ],
+)
+def test_what_is_no_density_is_refused(name, words):
+    with pytest.raises(UsageError, match=words) as refused:
+        load(name)
+    assert "\n" not in refused.value.message
+
+
+def test_wrong_shapes_and_numbers_are_refused():
+    with pytest.raises(InputError, match="score gives"):
+        load("mine:flat").score(torch.zeros(3, 2))
+    with pytest.raises(InputError, match="not finite"):
+        load("mine:wild").sample(3, None)
