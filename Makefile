@@ -17,7 +17,7 @@ demo: $(VENV)/.ready
 	$(BIN)/smdae fit sample_data/patches -y -o $(OUT)/model.safetensors --max-time 60s
 	$(BIN)/smdae denoise sample_data/noisy.png -y -m $(OUT)/model.safetensors -o $(OUT)/denoised.png --reference sample_data/clean.png
 	$(BIN)/smdae denoise sample_data/noisy_color.png -y -m $(OUT)/model.safetensors -o $(OUT)/denoised_color.png --reference sample_data/clean_color.png
-	$(BIN)/smdae compare sample_data/patches -y -o $(OUT)/comparison --max-steps 600 --patches 5000
+	$(BIN)/smdae compare sample_data/patches -y -o $(OUT)/comparison --quick
 	@echo "the pictures are in $(OUT)/"
 
 test: $(VENV)/.ready

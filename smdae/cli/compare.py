@@ -1,193 +1,228 @@
-"""`smdae compare`: the same fit with every objective, side by side."""
+"""`smdae compare`: objectives, models and classical methods on the same patches, side by side."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from smdae.cli import console
-from smdae.cli.options import Device, Json, Overwrite, Paths, Seed
-from smdae.errors import BatchError, OutputError, UsageError
+from smdae.cli.options import Device, Json, Overwrite, Seed
+from smdae.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from smdae.comparing import Contest, Findings
+    from smdae.comparing.comparison import Plan
+    from smdae.comparing.contest import Contest
+    from smdae.comparing.record import LeftOut
 
 __all__ = ["command"]
 
-RESULTS, CURVES = "results.json", "curves.png"
 MOST = 100_000_000  # patches, and steps
+MOST_SEEDS = 100
 LEAST_PATCHES = 100
 # Of images, held out: more than in a fit, which lives on its data; here they are the judges.
 HOLD_OUT = 0.2
+QUICK = {"patches": 5000, "max_steps": 300, "patch_size": 8, "hidden": 128}
+FULL = {"patches": 20_000, "max_steps": 2000, "patch_size": 12, "hidden": 512}
 
 
-def _option(*names: str, text: str) -> Any:
-    return typer.Option(*names, help=text)
+def _option(*names: str, text: str, default: str | None = None) -> Any:
+    return typer.Option(*names, help=text + (f" [default: {default}]" if default else ""), show_default=not default)
+
+
+def _both(name: str) -> str:
+    return f"{FULL[name]:,}, quick {QUICK[name]:,}"
 
 
 def command(
-    paths: Paths,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH", help="Folders, images, or .npy and .npz arrays.", show_default=False),
+    ] = None,
     objective: Annotated[
         list[str] | None,
-        typer.Option(
-            "--objective",
-            help="One to compare; again for more. [default: all but ssm, ssm-vr, fd-ssm]",
-            show_default=False,
-        ),
+        _option("--objective", text="One to fit with; again for more.", default="all"),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        _option("--model", "-m", text="A model file or name to denoise with too; again for more.", default="none"),
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        _option("--baseline", text="nlm, wavelet, tv or bm3d, to denoise with too.", default="none"),
+    ] = None,
+    target: Annotated[
+        str | None,
+        _option("--target", text="Examples from a density, module:name, instead of images.", default="none"),
+    ] = None,
+    only: Annotated[
+        list[str] | None, _option("--only", text="One part of the comparison; again for more.", default="all")
+    ] = None,
+    quick: Annotated[bool, _option("--quick", text="Within a minute.")] = False,
+    seeds: Annotated[int, _option("--seeds", text="Fits of each objective, for error bars.")] = 1,
     sigma: Annotated[float, _option("--sigma", "-s", text="Level of the noise, white being 255.")] = 25.0,
     output: Annotated[Path, _option("--output", "-o", text="The folder of the report.")] = Path("comparison"),
     overwrite: Overwrite = False,
-    patches: Annotated[int, _option("--patches", text="Patches that all are fitted on.")] = 20_000,
-    max_steps: Annotated[int, _option("--max-steps", text="Steps of each fit.")] = 3000,
+    resume: Annotated[bool, _option("--resume", text="Keep what an earlier run has finished in the folder.")] = False,
+    patches: Annotated[
+        int | None, _option("--patches", text="Patches that all are fitted on.", default=_both("patches"))
+    ] = None,
+    max_steps: Annotated[
+        int | None, _option("--max-steps", text="Steps of each fit.", default=_both("max_steps"))
+    ] = None,
     batch: Annotated[int, _option("--batch", "-b", text="Patches a step.")] = 256,
-    patch_size: Annotated[int, _option("--patch-size", text="Side of a patch.")] = 12,
-    hidden: Annotated[int, _option("--hidden", text="Units of the energy.")] = 512,
+    patch_size: Annotated[
+        int | None, _option("--patch-size", text="Side of a patch.", default=_both("patch_size"))
+    ] = None,
+    hidden: Annotated[int | None, _option("--hidden", text="Units of the energy.", default=_both("hidden"))] = None,
     lr: Annotated[float, _option("--lr", text="Peak of the learning rate.")] = 0.02,
     seed: Seed = None,
     device: Device = "auto",
-    white: Annotated[
-        float | None,
-        typer.Option("--white", help="The value of white in float images. [default: 1]", show_default=False),
-    ] = None,
+    white: Annotated[float | None, _option("--white", text="The value of white in float images.", default="1")] = None,
     json_: Json = False,
 ) -> int:
-    """Compare objectives on the same patches, from the same start.
+    """Compare objectives, models and classical methods on the same patches.
 
-    smdae compare photos/                        about five minutes, comparison/
+    smdae compare photos/ --quick                within a minute; comparison/report.html
 
-    smdae compare photos/ --objective dsm --objective ism-parzen -s 50 -o fifty/
+    smdae compare photos/ --seeds 3 --baseline nlm -m natural-gray
+
+    smdae compare photos/ --only equivalence -s 50 -o fifty/
     """
     from smdae.device import check_name, find
-    from smdae.files.corpus import gather
+    from smdae.files import report_folder
 
+    defaults = QUICK if quick else FULL
+    asked = {"patches": patches, "max_steps": max_steps, "patch_size": patch_size, "hidden": hidden}
+    numbers = {name: defaults[name] if value is None else value for name, value in asked.items()}
     check_name(device)
-    if white is not None and not 0 < white < float("inf"):
-        raise UsageError(f"--white {white} is not a positive number")
-    if patches < LEAST_PATCHES:
-        raise UsageError(f"--patches {patches} is less than {LEAST_PATCHES}")
-    for name, count in (("patches", patches), ("max-steps", max_steps)):
-        if count > MOST:
-            raise UsageError(f"--{name} {count} is more than {MOST:,}")
-
+    _check(numbers, seeds, white, paths, target)
     from smdae.fitting.settings import check
 
-    settings = check(
-        {
-            "sigma": sigma,
-            "patch_size": patch_size,
-            "hidden": hidden,
-            "batch": batch,
-            "lr": lr,
-            "max_steps": max_steps,
-            "seed": seed or 0,
-            "hold_out": HOLD_OUT,
-        }
-    )
-    from smdae.comparing import Contest, applicable
+    plain = {"sigma": sigma, "batch": batch, "lr": lr, "seed": seed or 0, "hold_out": HOLD_OUT}
+    settings = check(plain | {name: value for name, value in numbers.items() if name != "patches"})
+    plan, left_out = _plan(objective, only, baseline, seeds, quick)
+    if target:
+        from smdae.comparing.target import load
 
-    names = _chosen(objective, applicable())
-    with console.progress() as bar:
-        reading = bar.add_task("reading", total=None)
-        corpus = gather(paths, patch_size, watch=lambda done, of: bar.update(reading, completed=done, total=of))
-    _refuse(output, [RESULTS, CURVES, *map(_filters, names)], overwrite)
+        density = load(target)
+        corpus = None
+    else:
+        corpus = _read(paths or [], settings.patch_size)
+    report_folder.refuse(output, overwrite, resume)
     where = find(device)
+    plan, colours = _with_files(plan, model or [], where)
 
+    from smdae.cli.compared import begun, drive
+    from smdae.comparing.contest import Contest
     from smdae.fitting.precision import denormals_flushed
     from smdae.memory import keep_freed_memory
 
     keep_freed_memory()
+    with denormals_flushed():
+        if corpus:
+            contest = Contest.of(corpus.images, white or corpus.white, settings, numbers["patches"], where)
+        else:
+            contest = Contest.of_density(density.on(where), settings, numbers["patches"], where)
+        _tell(contest)
+        record = begun(contest, plan, target, (*left_out, *colours))
+        return drive(contest, plan, record, output, resume, json_)
+
+
+def _check(
+    numbers: dict[str, int], seeds: int, white: float | None, paths: list[Path] | None, target: str | None
+) -> None:
+    """Refuse numbers that make no sense, and examples from nowhere or from two places."""
+    if white is not None and not 0 < white < float("inf"):
+        raise UsageError(f"--white {white} is not a positive number")
+    if numbers["patches"] < LEAST_PATCHES:
+        raise UsageError(f"--patches {numbers['patches']} is less than {LEAST_PATCHES}")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise UsageError(f"--seeds {seeds} is not from 1 to {MOST_SEEDS}")
+    for name in ("patches", "max_steps"):
+        if numbers[name] > MOST:
+            raise UsageError(f"--{name.replace('_', '-')} {numbers[name]} is more than {MOST:,}")
+    if bool(paths) == bool(target):
+        both = "images and a density are two kinds of examples" if paths else "there is nothing to compare on"
+        raise UsageError(both, "name images, or a density with --target module:name")
+
+
+def _plan(
+    objective: list[str] | None, only: list[str] | None, baseline: list[str] | None, seeds: int, quick: bool
+) -> "tuple[Plan, list[LeftOut]]":
+    """What to compare, each name once and in the order of its table, and what cannot be."""
+    from smdae.comparing.comparison import Plan
+    from smdae.comparing.contest import applicable
+    from smdae.comparing.denoising.baselines import check
+    from smdae.comparing.parts import PARTS
+    from smdae.comparing.record import LeftOut
+    from smdae.models import EnergyModel
+    from smdae.objectives import OBJECTIVES
+
+    for what, names, known in (("objective", objective, OBJECTIVES), ("part", only, PARTS)):
+        unknown = [name for name in names or () if name not in known]
+        if unknown:
+            raise UsageError(f"unknown {what} {unknown[0]!r:.60}; there are {', '.join(known)}")
+    check(baseline or ())
+    wanted = [name for name in OBJECTIVES if not objective or name in objective]
+    able = applicable()
+    left_out = [
+        LeftOut(f"objective {name}", f"the model has no {need}")
+        for name in wanted
+        for need in [next((need for need in OBJECTIVES[name].requires if not hasattr(EnergyModel, need)), "")]
+        if name not in able
+    ]
+    chosen = tuple(name for name in wanted if name in able)
+    if not chosen:
+        raise UsageError(f"none of the objectives can be fitted: {left_out[0].reason}")
+    parts = tuple(part for part in PARTS if not only or part in only)
+    return Plan(chosen, seeds, parts, {}, tuple(dict.fromkeys(baseline or ())), quick), left_out
+
+
+def _with_files(plan: "Plan", files: list[str], where: Any) -> "tuple[Plan, list[LeftOut]]":
+    """The plan with the models of files; those of colours are left out."""
+    from dataclasses import replace
+
+    from smdae.cli.model_choice import load_denoiser
+    from smdae.comparing.record import LeftOut
+
+    loaded = {name: load_denoiser(name).to(where) for name in dict.fromkeys(files)}
+    gray = {name: model for name, model in loaded.items() if getattr(model, "channels", 1) == 1}
+    colours = [
+        LeftOut(f"model {name}", f"it takes {model.channels} channels, and the images compared on are gray")
+        for name, model in loaded.items()
+        if name not in gray
+    ]
+    if colours and not gray:
+        raise ModelError(f"cannot compare '{files[0]}': {colours[0].reason}", "name a model of gray images")
+    return replace(plan, files=gray), colours
+
+
+def _read(paths: list[Path], patch_size: int) -> Any:
+    """The images, with a bar, and a word on those that were skipped."""
+    from smdae.files.corpus import gather
+
+    with console.progress() as bar:
+        reading = bar.add_task("reading", total=None)
+        corpus = gather(paths, patch_size, watch=lambda done, of: bar.update(reading, completed=done, total=of))
     for text in corpus.skipped[:1]:
         console.warn(f"{len(corpus.skipped)} files skipped; the first: {text}")
     if corpus.small:
         console.warn(f"{corpus.small} images skipped: smaller than the patch size")
-    with denormals_flushed():
-        contest = Contest.of(corpus.images, white or corpus.white, settings, patches, where)
-        _tell(contest)
-        return _report(contest, _drive(contest, names), output, json_)
-
-
-def _chosen(asked: list[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    """The objectives to compare, each once, in the order of the table; unasked, those that need no probes."""
-    from smdae.objectives import OBJECTIVES
-
-    unknown = [name for name in asked or () if name not in known]
-    if unknown:
-        raise UsageError(f"unknown objective '{unknown[0]}'; there are {', '.join(known)}")
-    return tuple(name for name in known if (name in asked if asked else "probes" not in OBJECTIVES[name].needs))
-
-
-def _refuse(folder: Path, files: list[str], overwrite: bool) -> None:
-    """Refuse a folder that holds something, unless told otherwise, and files that could not be written."""
-    from smdae.files.writing import refuse_existing
-
-    if not folder.exists():
-        refuse_existing(folder, overwrite=False)
-        return
-    if not folder.is_dir():
-        raise OutputError(f"cannot write to '{folder}': it is not a folder", "name another with -o")
-    for name in files:
-        refuse_existing(folder / name, overwrite=True)
-    if not overwrite and any(folder.iterdir()):
-        raise OutputError(f"cannot write to '{folder}': the folder is not empty", "-y replaces the report in it")
+    return corpus
 
 
 def _tell(contest: "Contest") -> None:
     """What the user should know about the data."""
+    if contest.target is not None:
+        return
     if not contest.images[1]:
         console.warn("one small image: nothing is held out, the figures are on what was fitted")
-    if contest.places < len(contest.patches):
+    if contest.places is not None and contest.places < len(contest.patches):
         console.warn(
             f"the images hold {contest.places:,} different patches, turns not counted; the "
             f"{len(contest.patches):,} repeat some"
         )
-
-
-def _drive(contest: "Contest", names: tuple[str, ...]) -> "Findings":
-    """Run the comparison with a bar."""
-    from rich.progress import TimeRemainingColumn
-
-    from smdae.comparing import compare
-
-    with console.progress(TimeRemainingColumn()) as bar:
-        task = bar.add_task("preparing", total=1.0)
-        for found in compare(contest, names):
-            bar.update(task, completed=found.share, description=found.stage)
-    return found
-
-
-def _report(contest: "Contest", found: "Findings", folder: Path, json_: bool) -> int:
-    """Write the report and print the page."""
-    from smdae.comparing import plots
-    from smdae.comparing.page import page
-    from smdae.comparing.report import results
-    from smdae.files.writing import write
-
-    record = results(contest, found)
-    contents = {RESULTS: (json.dumps(record, indent=1, allow_nan=False) + "\n").encode(), CURVES: plots.curves(record)}
-    diverged = [course.objective for course in found.courses if course.outcome == "diverged"]
-    for course in found.courses:
-        if course.outcome != "diverged":
-            W = contest.origin.centre(course.model.W)
-            title = f"{course.objective}: filters, the largest of {len(W)}, each on its own scale"
-            contents[_filters(course.objective)] = plots.filters(W, contest.settings.patch_size, title)
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to '{folder}': {(error.strerror or 'refused').lower()}") from error
-    for name, content in contents.items():
-        # The folder was checked before the work; whatever has come to be there since is older than what we hold.
-        write(folder / name, content, overwrite=True)
-    if json_:
-        console.result(record)
-    else:
-        print(page(record), flush=True)
-    console.note(f"the report is in '{folder}': {RESULTS}, {CURVES} and the filters of each model")
-    if diverged:
-        raise BatchError(f"{len(diverged)} of {len(found.courses)} fits diverged: {', '.join(diverged)}")
-    return 0
-
-
-def _filters(name: str) -> str:
-    return f"filters-{name}.png"
+    if not (contest.patches - contest.patches[0]).any():
+        console.warn("all patches are the same but for their mean: there is nothing to learn but one point")
+    if len(contest.patches) < contest.settings.batch:
+        console.warn(f"a batch of {contest.settings.batch} is more than all {len(contest.patches)} patches")
