@@ -1,0 +1,65 @@
+"""Is a verdict of `compare` ever false, and how often is there none?
+
+    python benchmarks/verdicts.py [FOLDER] [seeds=20] [sigma=25]
+
+Fits the energy of `compare --quick` by `dsm` to patches of FOLDER, sample_data/patches unless told otherwise, with one
+seed after the other, and asks for the verdicts on all pairs. Counts, pair by pair: right, undecided, false.
+"""
+
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from smdae.cli.compare import HOLD_OUT, QUICK
+from smdae.comparing.contest import Contest, applicable
+from smdae.comparing.contestants import fit
+from smdae.comparing.equivalence.measure import EQUIVALENCE
+from smdae.comparing.part import Bench
+from smdae.files.corpus import gather
+from smdae.fitting.precision import denormals_flushed
+from smdae.fitting.settings import check
+
+RIGHT = {"equal": "equivalent", "unequal": "different"}
+
+
+def verdicts(corpus, seed: int, sigma: float) -> list:
+    numbers = {name: value for name, value in QUICK.items() if name != "patches"}
+    settings = check({**numbers, "sigma": sigma, "batch": 256, "lr": 0.02, "seed": seed, "hold_out": HOLD_OUT})
+    contest = Contest.of(corpus.images, corpus.white, settings, QUICK["patches"])
+    *_, course = fit(contest, "dsm")
+    measuring = EQUIVALENCE.measure(Bench(contest, applicable(), (course,), quick=True))
+    try:
+        while True:
+            next(measuring)
+    except StopIteration as end:
+        return end.value["verdicts"]
+
+
+def main() -> None:
+    given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    folders = [word for word in sys.argv[1:] if "=" not in word] or ["sample_data/patches"]
+    seeds, sigma = int(given.get("seeds", 20)), float(given.get("sigma", 25))
+    corpus = gather([Path(folder) for folder in folders], QUICK["patch_size"])
+    counts: dict[tuple[str, str, str], Counter] = {}
+    widest: dict[tuple[str, str, str], float] = {}
+    begun = time.perf_counter()
+    with denormals_flushed():
+        for seed in range(seeds):
+            for row in verdicts(corpus, seed, sigma):
+                pair = (row.first, row.second, row.theory)
+                kind = "right" if row.verdict == RIGHT[row.theory] else row.verdict
+                counts.setdefault(pair, Counter())[kind if kind in ("right", "undecided") else "false"] += 1
+                edge = row.high if row.theory == "equal" else row.low
+                extreme = max if row.theory == "equal" else min
+                widest[pair] = extreme(edge, widest.get(pair, edge))
+    print(f"{seeds} seeds, sigma {sigma:g}, {time.perf_counter() - begun:.0f} s")
+    print("| pair | theory | right | undecided | false | nearest to 5 % |\n| --- | --- | --- | --- | --- | --- |")
+    for pair, count in counts.items():
+        first, second, theory = pair
+        figures = " | ".join(str(count[kind]) for kind in ("right", "undecided", "false"))
+        print(f"| {first}, {second} | {theory} | {figures} | {100 * widest[pair]:.2f} % |")
+
+
+if __name__ == "__main__":
+    main()
