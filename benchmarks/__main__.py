@@ -3,7 +3,7 @@
     python -m benchmarks [quality|speed|memory|scaling|start-up]... [--data ../shared/data]
                          [-o FIGURES.json] [--against FIGURES.json]
 
-With `--against` each figure stands beside that of an earlier run and is marked where it is worse than chance allows; the
+With `--against` each figure stands beside that of an earlier run, marked where it is worse than chance allows; the
 exit code is then 1. The other scripts of this folder each answer one question at length: `--list` names them.
 """
 
