@@ -189,7 +189,7 @@ def command(
         peers.local,
     )
     made = folder if folder and not folder.exists() else None
-    peers.refuse_others_plans(planned)  # and none begins before all have looked at what there is
+    peers.agree_on(planned)  # none begins before all have looked at what there is
 
     def tell(record: dict[str, Any]) -> None:
         if json_:

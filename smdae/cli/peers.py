@@ -57,6 +57,7 @@ class Peers:
 
     @property
     def others(self) -> list[int]:
+        """The numbers of the others."""
         return [rank for rank in range(self.place.size) if rank != self.place.rank]
 
     def quiet(self, rank: int, looks: int = QUIET) -> bool:
@@ -73,10 +74,10 @@ class Peers:
         with _reaching():
             return json.loads(self.store.get(name)) if self.store.check([name]) else None
 
-    def first_told(self, name: str, value: Any) -> Any:
-        """What was told first by that name: this, if nothing was."""
+    def tell_first(self, name: str, value: Any) -> None:
+        """Tell all something, unless something was told by that name before."""
         with _reaching():
-            return json.loads(self.store.compare_set(name, "", json.dumps(value)))
+            self.store.compare_set(name, "", json.dumps(value))
 
     def told_by_all(self, name: str, value: Any) -> list[Any]:
         """What each process tells by that name, once all have."""
@@ -110,8 +111,8 @@ class Peers:
         if self.place.size > 1:
             raise UsageError(f"{what} is for one process, and there are {self.place.size}", "start without torchrun")
 
-    def refuse_others_plans(self, plan: Any) -> None:
-        """Refuse to do what the other processes would not; returns once all have asked."""
+    def agree_on(self, plan: Any) -> None:
+        """Wait until all have planned; refuse if they have other plans."""
         if self.place.size > 1 and len(set(self.told_by_all("plan", zlib.crc32(repr(plan).encode())))) > 1:
             raise InputError("the processes do not see the same files", "give all of them the same folders")
 

@@ -44,8 +44,14 @@ class End:
     message: str = ""
     hint: str | None = None
 
+    @property
+    def is_common(self) -> bool:
+        """Whether all come to it at once, of themselves."""
+        return self.kind == "done" or self.code == DivergedError.code
+
     @classmethod
     def of(cls, error: BaseException) -> "End":
+        """By what ended the work."""
         if isinstance(error, LostError):
             return cls("lost", error.code, error.message, error.hint)
         if isinstance(error, (KeyboardInterrupt, typer.Abort)):
@@ -140,15 +146,15 @@ def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = N
     verdict: dict[str, Any] | None = None
     try:
         peers.tell(f"end/{rank}", asdict(ours))
-        if ours.kind == "failed" and rank and ours.code != DivergedError.code:
-            return ours, 0  # the first hears of it once this one is gone; that a fit diverged all see at once
+        if ours.kind == "failed" and rank and not ours.is_common:
+            return ours, 0  # the first hears of it once this one is gone
         while not (verdict := peers.told(VERDICT)):
             looks = (time.monotonic() - begun) / LOOK
             ends = _ends(peers) | {rank: ours}
             silent = [other for other in peers.others if other not in ends and peers.quiet(other)]
             end = decided(ends, silent, size, looks > 3 * QUIET)
             if end and looks >= rank:  # those before this one, if they too see it, go first
-                peers.first_told(VERDICT, {"teller": rank, "end": asdict(end)})
+                peers.tell_first(VERDICT, {"teller": rank, "end": asdict(end)})
             else:
                 time.sleep(LOOK / 5)
         end, teller = End(**verdict["end"]), int(verdict["teller"])
@@ -190,7 +196,7 @@ class _Guard:
         with suppress(LostError):
             ends, over = _ends(self.peers), self.peers.told(VERDICT) is not None
         lost = any(rank not in ends and self.peers.quiet(rank, LOST) for rank in self.peers.others)
-        self.looks = self.looks + 1 if over or lost or any(end.kind != "done" for end in ends.values()) else 0
+        self.looks = self.looks + 1 if over or lost or not all(end.is_common for end in ends.values()) else 0
         if self.looks >= GRACE * (1 if over else 2):  # what waits in a library hears no signal
             end, teller = settled(self.peers, End("lost", LostError.code))
             if teller == self.peers.place.rank:

@@ -92,7 +92,7 @@ def exchanged(group):
     }
 
 
-@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("size", [2, 3, 4])
 def test_what_is_said_is_heard_by_all(tmp_path, size):
     for found in each(size, exchanged, folder=tmp_path):
         total = size * (size + 1) / 2
