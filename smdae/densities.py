@@ -23,7 +23,7 @@ __all__ = ["Density", "Gaussian", "GaussianMixture", "Parzen"]
 class Density(Protocol):
     """What an explicit objective needs of a density."""
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor: ...
+    def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor: ...
     def score(self, x: Tensor) -> Tensor: ...
     def log_prob(self, x: Tensor) -> Tensor: ...
 
@@ -70,10 +70,10 @@ class GaussianMixture:
         pull, log_joint = self._joint(x)
         return torch.einsum("bk,bkd->bd", log_joint.softmax(1), pull)
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """n samples, with shape (n, d)."""
-        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        noise = torch.randn(n, self.dim, generator=generator, dtype=self.means.dtype, device=self.means.device)
+    def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
+        """n samples, with shape (n, d), or some rows of them."""
+        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)[rows]
+        noise = torch.randn(n, self.dim, generator=generator, dtype=self.means.dtype, device=self.means.device)[rows]
         for component, factor in enumerate(self._factor):  # a factor for each sample would be n d^2 numbers
             of = k == component
             noise[of] = noise[of] @ factor.T
@@ -166,10 +166,10 @@ class Gaussian:
         """grad log q(x) = C^-1 (m - x), with shape (B, d), for x with shape (B, d)."""
         return (self.mean - x) @ self._mixture._precision[0]
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """n samples, with shape (n, d)."""
+    def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
+        """n samples, with shape (n, d), or some rows of them."""
         noise = torch.randn(n, len(self.mean), generator=generator, dtype=self.mean.dtype, device=self.mean.device)
-        return self.mean + noise @ self._mixture._factor[0].T
+        return self.mean + noise[rows] @ self._mixture._factor[0].T
 
     def smoothed(self, sigma: float) -> Self:
         """The density of x + sigma eps: sigma^2 I is added to the covariance."""
@@ -243,6 +243,6 @@ class Parzen:
         noise = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=device)
         return clean, clean + self.sigma * noise
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """n samples of q_sigma, with shape (n, d)."""
-        return self.pairs(n, generator)[1]
+    def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
+        """n samples of q_sigma, with shape (n, d), or some rows of them."""
+        return self.pairs(n, generator)[1][rows]

@@ -23,14 +23,20 @@ def check_name(name: str) -> None:
         raise UsageError(f"--device '{name}' is not a device", "devices are auto, cpu, cuda, cuda:N and mps")
 
 
-def find(name: str) -> "torch.device":
+def find(name: str, local: int | None = None) -> "torch.device":
     """The device of that name; `auto` is the first accelerator, else the CPU.
+
+    Args:
+        name: auto, cpu, mps, cuda or cuda:N.
+        local: The number of this process of several on this machine, which takes the CUDA device of that number.
 
     Raises:
         DeviceError: There is no such device here.
     """
     import torch
 
+    if local is not None and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
+        name = f"cuda:{local}"
     kind, _, index = name.partition(":")
     if kind == "auto":
         if torch.cuda.is_available():

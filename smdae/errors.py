@@ -7,7 +7,7 @@ interface: scripts may rely on them.
     1 a bug of ours             6 fit diverged                130 SIGINT
     2 usage or configuration    7 out of memory               141 SIGPIPE
     3 input unusable            8 device missing              143 SIGTERM
-    4 output refused
+    4 output refused           10 one of several processes lost
 """
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "DeviceError",
     "DivergedError",
     "InputError",
+    "LostError",
     "MemoryLimitError",
     "ModelError",
     "OutputError",
@@ -85,3 +86,9 @@ class BatchError(SmdaeError):
     """Some of many inputs failed; the others are done."""
 
     code = 9
+
+
+class LostError(SmdaeError):
+    """One of several processes that work together died or fell silent."""
+
+    code = 10

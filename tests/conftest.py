@@ -4,6 +4,7 @@ import os
 import signal
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # as in a command of several processes
 
 import pytest
 import torch

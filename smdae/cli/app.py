@@ -3,19 +3,22 @@
 Nothing here or in the commands' modules imports torch before a command has begun its work: help is at once.
 """
 
-import errno
 import os
 import sys
 import traceback
+from contextvars import copy_context
 from typing import Annotated
 
 import typer
 
 from smdae import __version__
 from smdae.cli import compare, console, denoise, fit
+from smdae.cli.failures import is_full, understood
 from smdae.cli.interrupts import Terminated, terminable
-from smdae.errors import MemoryLimitError, OutputError, SmdaeError, UsageError
-from smdae.memory import is_out_of_memory
+from smdae.cli.peers import Peers
+from smdae.cli.together import together
+from smdae.errors import UsageError
+from smdae.processes import Place
 
 __all__ = ["app", "main"]
 
@@ -30,8 +33,6 @@ app = typer.Typer(
 app.command("fit")(fit.command)
 app.command("denoise")(denoise.command)
 app.command("compare")(compare.command)
-
-FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "no space left in the quota", errno.EFBIG: "the file is too large"}
 
 
 def _version(asked: bool) -> None:
@@ -52,11 +53,16 @@ def _root(
     if context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)
         raise typer.Exit(UsageError.code)
+    if context.invoked_subcommand == "compare":
+        context.obj.refuse("compare")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    return copy_context().run(_main, sys.argv[1:] if arguments is None else arguments)
+
+
+def _main(arguments: list[str]) -> int:
     # Before torch is loaded: a thread that waits for the others spins this often, then sleeps. By default it spins for
     # milliseconds, and two programs that share the cores stand in each other's way, up to fifty times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")
@@ -64,7 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _refuse_lost_folder()
         with terminable():
-            code = _run([a for a in arguments if a != "--debug"])
+            rest = [a for a in arguments if a != "--debug"]
+            code = together(Place.among(os.environ), lambda peers: _run(rest, peers))
             sys.stdout.flush()
             return code
     except (KeyboardInterrupt, typer.Abort):
@@ -80,7 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        failure = _failure(error)
+        if is_full(error):
+            _drop_stdout()
+        failure = understood(error)
         console.failure(failure)
         return failure.code
 
@@ -93,33 +102,15 @@ def _refuse_lost_folder() -> None:
         raise UsageError("the current folder is gone", "change to one that is there") from None
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], peers: Peers) -> int:
     """Parse and call. Typer's own way round this makes 1 of a closed pipe and says nothing of Ctrl-C."""
     command = typer.main.get_command(app)
     try:
-        with command.make_context("smdae", arguments) as context:
+        with command.make_context("smdae", arguments, obj=peers) as context:
             code = command.invoke(context)
     except typer.Exit as done:
         code = done.exit_code
     return code if isinstance(code, int) else 0
-
-
-def _failure(error: Exception) -> SmdaeError:
-    """What the user is told of an error, and its exit code."""
-    if isinstance(error, SmdaeError):
-        return error
-    if is_out_of_memory(error):
-        return MemoryLimitError("not enough memory")
-    if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the parser's
-        text = " ".join(error.format_message().split()).rstrip(".")
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "smdae"
-        return UsageError(text[:1].lower() + text[1:], f"'{command} --help' lists the options")
-    if isinstance(error, OSError) and error.errno in FULL:  # files have a writer that tells; this is what is left
-        _drop_stdout()
-        return OutputError(f"cannot write to stdout: {FULL[error.errno]}")
-    reason = [type(error).__name__, *str(error).splitlines()[:1]]
-    return SmdaeError(": ".join(reason), "--debug shows where it arose")
 
 
 def _drop_stdout() -> None:

@@ -1,6 +1,7 @@
 """All that a person sees: lines, tables and progress on stderr. Stdout is for results.
 
-Text of the user's, file names above all, is never taken for markup. Progress is drawn on a terminal only.
+Text of the user's, file names above all, is never taken for markup. Progress is drawn on a terminal only. Of several
+processes one is heard.
 """
 
 import io
@@ -18,10 +19,27 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["console", "failure", "guarded", "note", "number", "progress", "result", "stream", "table", "warn"]
+__all__ = [
+    "HEARD",
+    "console",
+    "failure",
+    "guarded",
+    "kept",
+    "line",
+    "note",
+    "number",
+    "progress",
+    "result",
+    "stream",
+    "table",
+    "warn",
+]
 
 # Where results go while stdout is guarded.
 RESULTS: ContextVar[io.RawIOBase | None] = ContextVar("results", default=None)
+# Whether this process is the one of several that is heard, and lines that are kept to be told by that one.
+HEARD: ContextVar[bool] = ContextVar("heard", default=True)
+KEPT: ContextVar[list[str] | None] = ContextVar("kept", default=None)
 
 
 def console() -> "Console":
@@ -38,7 +56,25 @@ def _printable(text: str) -> str:
     return clean.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _line(text: str) -> None:
+@contextmanager
+def kept() -> Iterator[list[str]]:
+    """Within, lines are kept rather than shown: those of this thread."""
+    lines: list[str] = []
+    token = KEPT.set(lines)
+    try:
+        yield lines
+    finally:
+        KEPT.reset(token)
+
+
+def line(text: str) -> None:
+    """A line as it is."""
+    lines = KEPT.get()
+    if lines is not None:
+        lines.append(text)
+        return
+    if not HEARD.get():
+        return
     # Nobody may be listening any more; the work goes on and the exit code tells.
     with suppress(OSError):
         print(_printable(text), file=sys.stderr, flush=True)
@@ -46,19 +82,19 @@ def _line(text: str) -> None:
 
 def note(text: str) -> None:
     """Something worth knowing."""
-    _line(f"smdae: {text}")
+    line(f"smdae: {text}")
 
 
 def warn(text: str) -> None:
     """Something to beware of."""
-    _line(f"smdae: warning: {text}")
+    line(f"smdae: warning: {text}")
 
 
 def failure(error: SmdaeError) -> None:
     """Why the command stops, in one line, and what to do."""
-    _line(f"smdae: error: {error.message}")
+    line(f"smdae: error: {error.message}")
     if error.hint:
-        _line(f"hint: {error.hint}")
+        line(f"hint: {error.hint}")
 
 
 def result(value: Any) -> None:
@@ -111,6 +147,8 @@ def number(value: float, unit: str = "") -> str:
 
 def table(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values, one below the other."""
+    if not HEARD.get():
+        return
     from rich.table import Table
     from rich.text import Text
 
@@ -135,7 +173,7 @@ class _Unseen:
 @contextmanager
 def progress(*columns: Any) -> Iterator["Progress | _Unseen"]:
     """A progress bar on stderr, gone when done; invisible unless stderr is a terminal."""
-    seen = getattr(sys.stderr, "isatty", bool)() and os.environ.get("TERM") != "dumb"
+    seen = HEARD.get() and getattr(sys.stderr, "isatty", bool)() and os.environ.get("TERM") != "dumb"
     if not seen:
         yield _Unseen()
         return

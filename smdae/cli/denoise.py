@@ -11,7 +11,9 @@ import typer
 from smdae.cli import console
 from smdae.cli.extras import Extras, refuse
 from smdae.cli.options import Device, Json, Overwrite
+from smdae.cli.peers import Peers
 from smdae.cli.places import ENDINGS, STREAM, Naming, folder_of, plan
+from smdae.cli.together import on_loss
 from smdae.errors import UsageError
 
 __all__ = ["command"]
@@ -19,10 +21,12 @@ __all__ = ["command"]
 DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
 LEAST, MOST = 1e-3, 1e5  # sigma
 MOST_SEED = 2**63
+REST = "the same command with --skip-existing does the rest"
 SMALLEST_TILE = 64  # pixels; as in denoising.tiles, which would load torch
 
 
 def command(
+    context: typer.Context,
     inputs: Annotated[
         list[Path],
         typer.Argument(
@@ -142,6 +146,9 @@ def command(
     planned = plan(inputs, Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing))
     streamed = any(job.target == STREAM for job in planned)
     refuse(extras, planned, reference)
+    peers: Peers = context.obj
+    if streamed or STREAM in inputs:
+        peers.refuse("a stream")
     if json_ and streamed:
         raise UsageError("--json and an image cannot both go to stdout", "write the image to a file with -o")
     if reference is not None and len(planned) > 1:
@@ -179,8 +186,10 @@ def command(
         extras,
         json_,
         len(planned) > 1,
+        peers.local,
     )
     made = folder if folder and not folder.exists() else None
+    peers.agree_on(planned)  # none begins before all have looked at what there is
 
     def tell(record: dict[str, Any]) -> None:
         if json_:
@@ -189,12 +198,12 @@ def command(
             console.note(figures(record))
 
     try:
-        with console.guarded(), console.progress() as bar:
+        with on_loss(lambda: None if in_place else REST), console.guarded(), console.progress() as bar:
             tiles = bar.add_task("denoising", total=None)
             work = worker(manner, lambda done, of: bar.update(tiles, completed=done, total=of))
-            run(planned, work, tell, jobs, fail_fast)
+            run(planned, work, tell, jobs, fail_fast, peers)
     finally:
-        if made:
+        if made and peers.first:
             forget(made)
     return 0
 

@@ -1,6 +1,5 @@
 """`smdae fit`: from images to a model file."""
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -9,14 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smdae.cli import console
+from smdae.cli.fit_files import beside, forget, log, read_state, save
 from smdae.cli.fitted import card_of, line_of, tell
 from smdae.cli.interrupts import stoppable
 from smdae.cli.options import Batch, Device, Json, Overwrite, Paths, Seed
-from smdae.errors import DivergedError, InputError, ModelError, OutputError, UsageError
+from smdae.cli.peers import Peers
+from smdae.cli.together import on_loss
+from smdae.errors import DivergedError, InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from smdae.files.corpus import Corpus
     from smdae.fitting import Prepared
+    from smdae.fitting.distributed import Group
     from smdae.fitting.settings import Settings
 
 __all__ = ["command"]
@@ -29,6 +32,7 @@ def _setting(*names: str, text: str, **more: Any) -> Any:
 
 
 def command(
+    context: typer.Context,
     paths: Paths,
     output: Annotated[Path, typer.Option("--output", "-o", help="The model file.")] = Path("model.safetensors"),
     overwrite: Overwrite = False,
@@ -133,6 +137,8 @@ def command(
     if print_config:
         print(render(configuration), end="", flush=True)
         return 0
+    peers: Peers = context.obj
+    _refuse_crowd(configuration.settings, peers)
 
     from smdae.files.corpus import gather
     from smdae.files.writing import refuse_existing
@@ -147,27 +153,39 @@ def command(
             white=white or 1.0,
             watch=lambda done, of: bar.update(reading, completed=done, total=of),
         )
-    state_file, metrics_file = _beside(output)
-    if resume and not os.path.exists(state_file):
-        raise InputError(f"there is no '{state_file}' to resume from", "leave --resume out to start a fit")
-    for file in (output, metrics_file, state_file):
-        refuse_existing(file, overwrite=overwrite or resume)
-    where = find(device)
+    if peers.first:
+        state_file, metrics_file = beside(output)
+        if resume and not os.path.exists(state_file):
+            raise InputError(f"there is no '{state_file}' to resume from", "leave --resume out to start a fit")
+        for file in (output, metrics_file, state_file):
+            refuse_existing(file, overwrite=overwrite or resume)
+    where = find(device, peers.local)
 
     from smdae.fitting.precision import denormals_flushed
     from smdae.memory import keep_freed_memory
 
     keep_freed_memory()
     _tell(corpus)
-    with denormals_flushed():
-        return _fit(corpus, settings, where, output, resume, json_)
+    with denormals_flushed(), peers.group(where, own=":" not in device) as group:
+        return _fit(corpus, settings, where, output, resume, json_, group)
 
 
-def _fit(corpus: "Corpus", settings: "Settings", where: Any, output: Path, resume: bool, json_: bool) -> int:
+def _refuse_crowd(settings: "Settings", peers: Peers) -> None:
+    """Refuse more processes than a step has examples."""
+    if settings.least_batch < peers.place.size:
+        raise UsageError(
+            f"a batch of {settings.least_batch} is too small for {peers.place.size} processes",
+            "give a larger --batch, or start fewer processes",
+        )
+
+
+def _fit(
+    corpus: "Corpus", settings: "Settings", where: Any, output: Path, resume: bool, json_: bool, group: "Group"
+) -> int:
     """The fit, its files and what is told of it; 0, or the code of the signal that stopped it."""
     from smdae.fitting import prepare
 
-    state_file, metrics_file = _beside(output)
+    state_file, metrics_file = beside(output)
     with console.progress() as bar:
         looking = bar.add_task("looking for noise", total=None, visible=settings.noisy)
         prepared = prepare(
@@ -176,10 +194,14 @@ def _fit(corpus: "Corpus", settings: "Settings", where: Any, output: Path, resum
             settings,
             where,
             lambda done, of: bar.update(looking, completed=done, total=of),
+            group,
         )
     if resume:
-        prepared.state.restore(_bytes(state_file), str(state_file))
-        _forget(metrics_file, prepared.state.record["step"])
+        prepared.state.restore(group.bytes_of(lambda: read_state(state_file)), str(state_file))
+    if group.rank:
+        return _drive(prepared, metrics_file, state_file)
+    if resume:
+        forget(metrics_file, prepared.state.record["step"])
     else:  # leave was given to replace them, and an old state is none of this fit
         metrics_file.unlink(missing_ok=True)
         state_file.unlink(missing_ok=True)
@@ -193,10 +215,10 @@ def _fit(corpus: "Corpus", settings: "Settings", where: Any, output: Path, resum
     try:
         code = _drive(prepared, metrics_file, state_file)
         card = card_of(prepared, corpus, wiener)
-        _save(prepared, output, card)
+        save(prepared, output, card)
     except DivergedError as error:
         if prepared.state.record["best"] is not None and prepared.state.record["step"] > 0:
-            _save(prepared, output, card_of(prepared, corpus, wiener))
+            save(prepared, output, card_of(prepared, corpus, wiener))
             error.hint = f"{error.hint}; the last good weights are in '{output}'"
         raise
     except OutputError:
@@ -214,25 +236,12 @@ def _fit(corpus: "Corpus", settings: "Settings", where: Any, output: Path, resum
     return code
 
 
-def _beside(output: Path) -> tuple[Path, Path]:
-    """The state and the log of a fit, named after its model."""
-    return output.with_suffix(".state"), output.with_suffix(".metrics.jsonl")
-
-
 def _tell(corpus: "Corpus") -> None:
     """What was left out of the images."""
     if corpus.skipped:
         console.warn(f"{len(corpus.skipped)} files skipped; the first: {corpus.skipped[0]}")
     if corpus.small:
         console.warn(f"{corpus.small} images skipped: smaller than the patch size")
-
-
-def _bytes(state_file: Path) -> bytes:
-    try:
-        return state_file.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or "unreadable").lower()
-        raise ModelError(f"cannot resume from '{state_file}': {reason}") from None
 
 
 def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path) -> int:
@@ -243,9 +252,20 @@ def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path) -> int:
 
     from smdae.files.writing import write
 
-    saved = monotonic()
+    saved, group = monotonic(), prepared.group
     figures = TextColumn("{task.fields[figures]}")
+
+    def keep() -> None:
+        write(state_file, prepared.state.to_bytes(), overwrite=True)
+
+    def rescue() -> str | None:
+        with suppress(OutputError):
+            keep()
+        going_on = f"the same command with --resume goes on from step {prepared.state.record['step']}"
+        return going_on if state_file.exists() else None
+
     with (
+        on_loss(rescue),
         stoppable("stopping, and saving what there is (again to quit at once)") as stop,
         console.progress(figures, TimeRemainingColumn()) as bar,
     ):
@@ -254,45 +274,18 @@ def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path) -> int:
         for report in prepared.run():
             if report.validation:
                 shown = f"{report.validation.kind} {report.validation.value:.2f}"
-            _log(metrics_file, line_of(report))
+            if group.rank == 0:
+                log(metrics_file, line_of(report))
             bar.update(
                 task,
                 completed=report.step,
                 total=report.steps,
                 figures=f"J {report.objective:.4g}  {shown}  {report.rate / 1000:.0f}k patches/s",
             )
-            if stop or monotonic() - saved > SAVE_SECONDS:
-                write(state_file, prepared.state.to_bytes(), overwrite=True)
+            stop.signal = group.largest(stop.signal or 0) or None
+            if group.rank == 0 and (stop or monotonic() - saved > SAVE_SECONDS):
+                keep()
                 saved = monotonic()
             if stop:
                 return stop.code
     return 0
-
-
-def _forget(metrics_file: Path, step: int) -> None:
-    """Take out of the log what came after a step: a fit that was killed had told of more than it had saved."""
-    from smdae.files.writing import write
-
-    with suppress(OSError, ValueError, KeyError):
-        lines = metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        if len(kept) < len(lines):
-            write(metrics_file, "".join(kept).encode(), overwrite=True)
-
-
-def _log(metrics_file: Path, figures: dict[str, Any]) -> None:
-    try:
-        with metrics_file.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(figures) + "\n")
-    except OSError as error:
-        reason = (error.strerror or "unwritable").lower()
-        raise OutputError(f"cannot write '{metrics_file}': {reason}") from error
-
-
-def _save(prepared: "Prepared", output: Path, card: dict[str, Any]) -> None:
-    from smdae.files.model_file import encode
-    from smdae.files.writing import write
-
-    # The place was checked before the fit; whatever has come to be there since is older than what we hold.
-    data = encode(prepared.fitted(), card, half=prepared.state.settings.half)
-    write(output, data, overwrite=True)

@@ -21,7 +21,7 @@ class Terminated(BaseException):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within, SIGTERM raises `Terminated`."""
+    """Within, SIGTERM raises `Terminated`, unless something else is asked for on the way, which stays."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise Terminated
@@ -30,7 +30,8 @@ def terminable() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is leave:
+            signal.signal(signal.SIGTERM, before)
 
 
 class Stop:

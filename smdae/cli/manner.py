@@ -16,6 +16,7 @@ class Manner:
     Attributes:
         model: A file or name, None for what there is.
         device: A name for `device.find`.
+        local: The number of this process on this machine, None if it is the only one.
         levels: On the 0 to 255 scale, one for all channels or one for each; None to find them.
         white: The value of white in floats, None for 1.
         strength: How much of the way to the estimate, 0 to 1.
@@ -52,3 +53,4 @@ class Manner:
     extras: Extras = field(default_factory=Extras)
     checks: bool = False
     many: bool = False
+    local: int | None = None

@@ -37,7 +37,7 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
     def model_for(picture: "Picture") -> Any:
         from smdae.device import find
 
-        where = find(manner.device)
+        where = find(manner.device, manner.local)
         name = choose(manner.model, picture)
         with lock:
             if name not in loaded:

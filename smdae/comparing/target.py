@@ -32,13 +32,13 @@ class Target:
         """The same density, its samples wanted on another device."""
         return Target(self.name, self.density, device)
 
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """n samples, with shape (n, d).
+    def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
+        """n samples, with shape (n, d), or some rows of them.
 
         Raises:
             InputError: They are no finite tensor of that shape.
         """
-        return self._checked("sample", self.density.sample(n, generator), n)
+        return self._checked("sample", self.density.sample(n, generator), n)[rows]
 
     def score(self, x: Tensor) -> Tensor:
         """grad log q(x), with shape (B, d).

@@ -10,24 +10,28 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from smdae.fitting.draws import Part
+
 __all__ = ["recoloured"]
 
 DULLEST, MOST_VIVID = 0.5, 3.0  # s
 
 
-def recoloured(x: Tensor, share: float, generator: Generator | None = None) -> Tensor:
+def recoloured(x: Tensor, share: float, generator: Generator | None = None, part: Part | None = None) -> Tensor:
     """Patches with other colours.
 
     Args:
         x: Clean flat patches of three channels, channels first, white being 1, with shape (n, d).
         share: The part of them to change.
         generator: Source of chance.
+        part: The part of a batch that x is; None for all of it.
     """
-    n, device = len(x), x.device
-    chosen = torch.rand(n, generator=generator, device=device) < share
+    part = part or Part(len(x))
+    n, device = part.n, x.device
+    chosen = part.of(torch.rand(n, generator=generator, device=device)) < share
     low, high = math.log(DULLEST), math.log(MOST_VIVID)
-    s = (low + (high - low) * torch.rand(n, generator=generator, device=device)).exp()[:, None, None]
-    permutation = torch.rand(n, 3, generator=generator, device=device).argsort(1)
-    matrix = (s * torch.eye(3, device=device) + (1 - s) / 3).gather(1, permutation[:, :, None].expand(n, 3, 3))
-    changed = torch.bmm(matrix.to(x.dtype), x.view(n, 3, -1)).clamp_(0, 1).view_as(x)
+    s = (low + (high - low) * part.of(torch.rand(n, generator=generator, device=device))).exp()[:, None, None]
+    permutation = part.of(torch.rand(n, 3, generator=generator, device=device)).argsort(1)
+    matrix = (s * torch.eye(3, device=device) + (1 - s) / 3).gather(1, permutation[:, :, None].expand(len(x), 3, 3))
+    changed = torch.bmm(matrix.to(x.dtype), x.view(len(x), 3, -1)).clamp_(0, 1).view_as(x)
     return torch.where(chosen[:, None], changed, x)

@@ -1,35 +1,78 @@
-"""What batches are drawn from: patches of one side or another, patches given, and noise in pairs."""
+"""What batches are and are drawn from, and the part of a batch that one of several processes makes.
 
-from collections.abc import Callable
-from dataclasses import replace
+Chance is drawn for all of a batch by every process, from generators that are alike, and each makes its rows only: the
+parts make up the batch that one process would have made, to the last bit.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor
 
-from smdae.fitting.patches import Patches
+from smdae.objectives import Objective
 
-__all__ = ["Draw", "among", "grown", "paired_noise"]
-
-# Of n flat patches, with shape (n, d), and the levels of their noise, with shape (n,), None of clean ones.
-Draw = Callable[[int, Generator | None], tuple[Tensor, Tensor | None]]
+__all__ = ["Batch", "Draw", "Part", "among", "paired_noise"]
 
 
-def grown(patches: Patches, side: int) -> Draw:
-    """Draws patches of another side, (n, C side^2), so many that they have as many pixels as n of the first side."""
-    larger = replace(patches, size=side)
-    share = (patches.size / side) ** 2
+class Draw(Protocol):
+    """Draws n flat patches, (n, d), with the levels of their noise, (n,), None of clean ones; or some rows of them."""
 
-    def draw(n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor | None]:
-        return larger.draw_with_levels(max(1, round(n * share)), generator)
+    def __call__(
+        self, n: int, generator: Generator | None = None, rows: slice = slice(None)
+    ) -> tuple[Tensor, Tensor | None]: ...
 
-    return draw
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a batch of n examples."""
+
+    n: int
+    rows: slice = field(default_factory=lambda: slice(None))
+
+    def of(self, drawn: Tensor) -> Tensor:
+        """The rows, of what was drawn for all, (n, ...)."""
+        return drawn[self.rows]
+
+    def whole(self, x: Tensor) -> Tensor:
+        """A tensor of no memory with the shape that rows x, (m, ...), have once they are all there, (n, ...)."""
+        return x.new_empty(()).expand(self.n, *x.shape[1:])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step is shown.
+
+    Attributes:
+        x: Examples, with shape (B, d) or (B, C, P, P).
+        needs: The loss's further arguments by name.
+        scale: What J is multiplied by before it is averaged, a float or (B,).
+        white: What each example was clipped to, with shape (B,), 0 for none; None if none was.
+        whole: How many examples the parts of all processes have; None if this is all.
+    """
+
+    x: Tensor
+    needs: dict[str, Any]
+    scale: float | Tensor = 1.0
+    white: Tensor | None = None
+    whole: int | None = None
+
+    @property
+    def n(self) -> int:
+        """How many examples the parts of all processes have."""
+        return len(self.x) if self.whole is None else self.whole
+
+    def losses(self, objective: Objective, model: Any) -> Tensor:
+        """J of each example, with shape (B,)."""
+        told = model if self.white is None else model.clipped(self.white)
+        return objective.loss(told, self.x, **self.needs)
 
 
 def among(patches: Tensor) -> Draw:
-    """Draws n of the patches given, each as likely as any, with shape (n, d)."""
+    """Draws of the patches given, each as likely as any."""
 
-    def draw(n: int, generator: Generator | None = None) -> tuple[Tensor, None]:
-        return patches[torch.randint(len(patches), (n,), generator=generator, device=patches.device)], None
+    def draw(n: int, generator: Generator | None = None, rows: slice = slice(None)) -> tuple[Tensor, None]:
+        return patches[torch.randint(len(patches), (n,), generator=generator, device=patches.device)[rows]], None
 
     return draw
 

@@ -20,7 +20,7 @@ the model sees, and a better estimate, as patches that differ in brightness alon
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,7 +30,8 @@ from smdae.densities import Density, Gaussian, GaussianMixture, Parzen
 from smdae.divergence import normal_probes, probes
 from smdae.errors import DegenerateError, DivergedError
 from smdae.fitting.colours import recoloured
-from smdae.fitting.draws import Draw, among, grown, paired_noise
+from smdae.fitting.distributed import ALONE, Group
+from smdae.fitting.draws import Batch, Draw, Part, among, paired_noise
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.models import MODELS
@@ -53,28 +54,6 @@ def arguments(objective: Objective, model: Any, noisy: bool = False) -> tuple[st
     return (*needs, "sigma") if noisy and "sigma" not in needs and hasattr(model, "levels") else needs
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What one step is shown.
-
-    Attributes:
-        x: Examples, with shape (B, d) or (B, C, P, P).
-        needs: The loss's further arguments by name.
-        scale: What J is multiplied by before it is averaged, a float or (B,).
-        white: What each example was clipped to, with shape (B,), 0 for none; None if none was.
-    """
-
-    x: Tensor
-    needs: dict[str, Any]
-    scale: float | Tensor = 1.0
-    white: Tensor | None = None
-
-    def losses(self, objective: Objective, model: Any) -> Tensor:
-        """J of each example, with shape (B,)."""
-        told = model if self.white is None else model.clipped(self.white)
-        return objective.loss(told, self.x, **self.needs)
-
-
 def known_density(x: Tensor, settings: Settings, sigma: float, generator: Generator) -> Density:
     """The density that `esm` takes for q: fitted to the patches x, (n, d), then smoothed to the level sigma."""
     # Patches without their mean fill only a part of the space: a little variance everywhere makes the fit regular.
@@ -94,6 +73,7 @@ class Examples:
         needs: Names of the loss's further arguments.
         data: Draws n patches, (n, d), with the generator given; of q_sigma's own, if there is one. Where there are
             several, they follow each other in equal parts of a fit.
+        shares: How many patches each of these draws for one that is asked for; empty for one.
         centre: Takes out the means that the model does not see; the identity for other models.
         levels: The lowest and the highest level of the noise, white being 1.
         noisy: Whether the data are noisy themselves.
@@ -123,6 +103,7 @@ class Examples:
     clipped: float = 0.0
     recoloured: float = 0.0
     channels: int | None = None
+    shares: tuple[float, ...] = ()
 
     @classmethod
     def of(
@@ -137,14 +118,17 @@ class Examples:
         centre = getattr(model, "centre", lambda x: x)
         wants_target = "target_score" in objective.needs
         density = parzen = None
-        data: tuple[Draw, ...] = (patches.draw_with_levels, *(grown(patches, side) for side in settings.growth))
+        sides = (patches.size, *settings.growth)
+        data: tuple[Draw, ...] = tuple(replace(patches, size=side).draw_with_levels for side in sides)
+        # As many pixels from first to last.
+        shares = tuple((patches.size / side) ** 2 for side in sides)
         sigma = settings.levels[1]
         if wants_target and objective.samples == "data":
             x = centre(patches.draw(TARGET_EXAMPLES, generator))
             density = known_density(x, settings, sigma, generator)
         if wants_target and objective.samples == "parzen":
             parzen = Parzen(centre(patches.draw(settings.parzen_patches, generator)), sigma)
-            data = (among(parzen.patches),)
+            data, shares = (among(parzen.patches),), ()
         implicit = objective.samples == "data" and density is None and not settings.noisy
         rounded = implicit and not patches.flat.is_floating_point()
         rounding = 1 / patches.white if rounded else 0.0
@@ -165,6 +149,7 @@ class Examples:
             settings.clipped,
             settings.recoloured,
             channels,
+            shares,
         )
 
     @property
@@ -172,19 +157,28 @@ class Examples:
         """The highest level of the noise, white being 1."""
         return self.levels[1]
 
-    def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0) -> Batch:
-        """n examples, or fewer if they have grown; `progress` is the part of the fit that is done, from 0 to 1."""
+    def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
+        """n examples, or fewer if they have grown.
+
+        Args:
+            n: How many.
+            generator: Source of chance, the same for all of the group.
+            progress: The part of the fit that is done, from 0 to 1.
+            group: Processes each of which makes its part of the examples.
+        """
         if self.density is None:
             stage = min(int(progress * len(self.data)), len(self.data) - 1)
-            data, levels = self.data[stage](n, generator)
+            n = max(1, round(n * self.shares[stage])) if self.shares else n
+            part = Part(n, group.rows(n))
+            data, levels = self.data[stage](n, generator, part.rows)
             if levels is not None:
-                return self.of_noisy(data, levels, generator)
+                return self.of_noisy(data, levels, generator, part)
             if self.recoloured:
-                data = recoloured(data, self.recoloured, generator)
-            return self.around(data, generator)
-        x = self.centre(self.density.sample(n, generator))
+                data = recoloured(data, self.recoloured, generator, part)
+            return self.around(data, generator, part)
+        x = self.centre(self.density.sample(n, generator, group.rows(n)))
         needs = {"target_score": self._shaped(self.density.score(x))}
-        return Batch(self._shaped(x), needs, self.objective.scale(self.sigma, x.shape[1]))
+        return Batch(self._shaped(x), needs, self.objective.scale(self.sigma, x.shape[1]), whole=n)
 
     def _shaped(self, flat: Tensor) -> Tensor:
         """Flat patches, (n, d), as the model wants them."""
@@ -193,12 +187,14 @@ class Examples:
         side = math.isqrt(flat.shape[1] // self.channels)
         return flat.view(len(flat), self.channels, side, side)
 
-    def _draw_levels(self, n: int, like: Tensor, generator: Generator | None) -> float | Tensor:
-        """The level of each of n examples: one number for all, or (n,)."""
+    def _draw_levels(self, like: Tensor, generator: Generator | None, part: Part) -> float | Tensor:
+        """The level of each example of a part, with the dtype of `like`: one number for all, or (m,)."""
         low, high = self.levels
         if low == high:
             return high
-        return low + (high - low) * torch.rand(n, generator=generator, dtype=like.dtype, device=like.device)
+        return low + (high - low) * part.of(
+            torch.rand(part.n, generator=generator, dtype=like.dtype, device=like.device)
+        )
 
     @property
     def implicit(self) -> bool:
@@ -235,58 +231,73 @@ class Examples:
                 "fit a smoothed density instead (--objective ism-parzen or dsm), or lower --sigma",
             )
 
-    def around(self, clean: Tensor, generator: Generator | None = None, noise: Tensor | None = None) -> Batch:
-        """The examples that belong to given clean patches, (n, d); the noise, if given, is standard normal, (n, d)."""
+    def around(
+        self,
+        clean: Tensor,
+        generator: Generator | None = None,
+        part: Part | None = None,
+        noise: Tensor | None = None,
+    ) -> Batch:
+        """The examples that belong to given clean patches, (n, d), or to a part of them.
+
+        The noise, if given, is standard normal, with the shape of clean.
+        """
+        part = part or Part(len(clean))
         if self.density is not None or self.parzen is not None:
             clean = self.centre(clean)
         x, white = clean, None
-        sigma = self._draw_levels(len(clean), clean, generator)
+        sigma = self._draw_levels(clean, generator, part)
         if self._wide:
             sigma = sigma / (1 + WIDE**2) ** 0.5
         if self.objective.samples != "data":
-            noise = paired_noise(clean, generator) if noise is None else noise
+            noise = part.of(paired_noise(part.whole(clean), generator)) if noise is None else noise
             x = torch.addcmul(clean, noise, sigma[:, None]) if isinstance(sigma, Tensor) else clean + sigma * noise
         elif self.rounding:
-            uniform = torch.rand(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
+            shape = part.whole(clean).shape
+            uniform = part.of(torch.rand(shape, generator=generator, dtype=clean.dtype, device=clean.device))
             x = torch.add(clean, uniform - 0.5, alpha=self.rounding)
         if self.clipped:
-            white = (torch.rand(len(x), generator=generator, device=x.device) < self.clipped).to(x.dtype)
+            white = (part.of(torch.rand(part.n, generator=generator, device=x.device)) < self.clipped).to(x.dtype)
             x = torch.where(white[:, None] > 0, x.clamp(0, 1), x)
-        needs = self._needs(x, clean, sigma, generator)
+        needs = self._needs(x, clean, sigma, generator, part)
         source = self.density or self.parzen
         if source is not None:
             x = self.centre(x)
             needs["target_score"] = self._shaped(source.score(x))
-        return Batch(self._shaped(x), needs, self._scale(sigma, clean.shape[1]), white)
+        return Batch(self._shaped(x), needs, self._scale(sigma, clean.shape[1]), white, part.n)
 
-    def of_noisy(self, noisy: Tensor, levels: Tensor, generator: Generator | None = None) -> Batch:
-        """The examples that belong to given noisy patches, (n, d), at their levels, (n,)."""
+    def of_noisy(
+        self, noisy: Tensor, levels: Tensor, generator: Generator | None = None, part: Part | None = None
+    ) -> Batch:
+        """The examples that belong to given noisy patches, (n, d), at their levels, (n,), or to a part of them."""
+        part = part or Part(len(noisy))
         low, high = self.levels
         sigma = high if low == high else levels
         if self.objective.samples != "pairs":
-            return Batch(
-                self._shaped(noisy), self._needs(noisy, noisy, sigma, generator), self._scale(sigma, noisy[0].numel())
-            )
+            needs = self._needs(noisy, noisy, sigma, generator, part)
+            return Batch(self._shaped(noisy), needs, self._scale(sigma, noisy.shape[1]), whole=part.n)
         e = self.extra_noise or EXTRA * sigma
-        noise = paired_noise(noisy, generator)
+        noise = part.of(paired_noise(part.whole(noisy), generator))
         x = torch.addcmul(noisy, noise, e[:, None]) if isinstance(e, Tensor) else noisy + e * noise
         level = (sigma**2 + e**2) ** 0.5
-        needs = self._needs(x, noisy, e, generator) | {"level": level}
-        return Batch(self._shaped(x), needs, self._scale(level, noisy.shape[1]))
+        needs = self._needs(x, noisy, e, generator, part) | {"level": level}
+        return Batch(self._shaped(x), needs, self._scale(level, noisy.shape[1]), whole=part.n)
 
     @property
     def _wide(self) -> bool:
         """Whether differences take a wide step: it is noise, and the density of clean data has none."""
         return self.objective.wide and "step" in self.needs and (self.noisy or self.objective.samples != "data")
 
-    def _needs(self, x: Tensor, clean: Tensor, sigma: float | Tensor, generator: Generator | None) -> dict[str, Any]:
-        """The loss's arguments for flat examples x, (n, d), but for the target score."""
+    def _needs(
+        self, x: Tensor, clean: Tensor, sigma: float | Tensor, generator: Generator | None, part: Part
+    ) -> dict[str, Any]:
+        """The loss's arguments for flat examples x, a part of n, but for the target score."""
         step = (WIDE if self._wide else STEP) * sigma
         offered = {"clean": self._shaped(clean), "sigma": sigma, "step": step, "strength": self.strength}
         needs = {name: offered[name] for name in self.needs if name in offered}
         if "probes" in self.needs:
             draw = normal_probes if self._wide else probes
-            needs["probes"] = draw(self._shaped(x), self.probes, generator)
+            needs["probes"] = draw(part.whole(self._shaped(x)), self.probes, generator)[:, part.rows]
         return needs
 
     def _scale(self, sigma: float | Tensor, dim: int) -> float | Tensor:

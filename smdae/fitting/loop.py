@@ -7,21 +7,25 @@ time limit is turned into a number of steps once, after some timed ones, and tha
 
 `run` is a generator of reports. It shows nothing, writes nothing and asks for nothing: whoever drives it does. Between
 two reports the state is whole, and a driver that stops asking has stopped the fit.
+
+Several processes take the same steps and report after the same ones: what the clock of the first decides, the others
+hear at the reports. If one is lost, the state of the others is whole too, as it was before the step not taken.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from smdae.errors import DivergedError
+from smdae.errors import DivergedError, LostError
+from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.precision import products_in
 from smdae.fitting.state import State
-from smdae.fitting.validation import Validation
+from smdae.fitting.validation import Validate, Validation
 
 __all__ = ["Report", "run", "step"]
 
@@ -67,19 +71,24 @@ def clip_gradients(parameters: list[Tensor], largest: float) -> None:
     torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
 
 
-def step(state: State, batch: Batch, examples: Examples, lr: float) -> Tensor:
-    """One step on one batch; returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,)."""
+def step(state: State, batch: Batch, examples: Examples, lr: float, group: Group = ALONE) -> Tensor:
+    """One step on one batch, or the parts of one that a group has.
+
+    Returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,).
+    """
     settings, record = state.settings, state.record
-    for group in state.optimiser.param_groups:
-        group["lr"] = lr
+    for options in state.optimiser.param_groups:
+        options["lr"] = lr
     # Derivatives of psi in x need all the digits there are; differences with a step that is a share of sigma do not.
     precise = "probes" in batch.needs and "step" not in batch.needs
     with products_in("float32" if precise else settings.precision, batch.x.device):
         losses = batch.losses(examples.objective, state.model)
     for parameter in state.parameters:
         parameter.grad = None
-    weighted = (losses * batch.scale).mean()
+    weighted = (losses * batch.scale).sum() / batch.n
     weighted.backward()
+    figures = torch.stack([losses.detach().sum() / batch.n, weighted.detach()])
+    group.add([*(p.grad for p in state.parameters if p.grad is not None), figures])
     clip_gradients(state.parameters, settings.clip)
     state.optimiser.step()
     # Young averages forget fast, so that the start does not linger in them.
@@ -87,22 +96,25 @@ def step(state: State, batch: Batch, examples: Examples, lr: float) -> Tensor:
     with torch.no_grad():
         torch._foreach_lerp_(state.averages, state.parameters, 1 - decay)
     record["step"] += 1
-    return torch.stack([losses.detach().mean(), weighted.detach()])
+    return figures
 
 
-def run(state: State, examples: Examples, validate: Callable[[torch.nn.Module], Validation]) -> Iterator[Report]:
+def run(state: State, examples: Examples, validate: Validate, group: Group = ALONE) -> Iterator[Report]:
     """Fit until the steps or the time are used up, or validation has not improved for `patience` times.
 
     Args:
         state: Where to start; changed in place.
         examples: What to draw batches from.
         validate: Measures a model on held-out images.
+        group: Processes that fit the model together.
 
     Yields:
         A report a few times a second, and at each validation.
 
     Raises:
-        DivergedError: J or the validation is no longer a number, or J has fallen where no fitted score can be.
+        DivergedError: J or the validation is no longer a number, J has fallen where no fitted score can be, or the
+            weights of the processes are no longer the same.
+        LostError: A process of the group is lost.
     """
     settings, record = state.settings, state.record
     most_steps, most_seconds = settings.limits
@@ -111,45 +123,70 @@ def run(state: State, examples: Examples, validate: Callable[[torch.nn.Module], 
     begun = time.perf_counter() - record["seconds"]
     validation_seconds = 0.0
     if record["before"] is None:
-        first = validate(state.average)
+        first = validate(state.average, group)
         record["before"], record["best"] = first.value, first.value
         validation_seconds = time.perf_counter() - begun
     timed_from: tuple[int, float] | None = None
     recent: list[Tensor] = []
     drawn = 0
     reported = time.perf_counter()
+    meeting = record["step"] + 1  # the step after which all hear what the first decides
 
     while (record["steps"] is None or record["step"] < record["steps"]) and record["stale"] < settings.patience:
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, settings.lr)
         progress = record["step"] / record["steps"] if record["steps"] else 0.0
-        batch = examples.draw(settings.batch, state.generator, progress)
-        recent.append(step(state, batch, examples, lr))
-        drawn += len(batch.x)
+        chance = state.generator.get_state() if group.size > 1 else None
+        batch = examples.draw(settings.batch, state.generator, progress, group)
+        try:
+            recent.append(step(state, batch, examples, lr, group))
+        except LostError:
+            if chance is not None:
+                state.generator.set_state(chance)
+            raise
+        drawn += batch.n
         now = time.perf_counter()
         record["seconds"] = now - begun
 
-        if record["steps"] is None and record["step"] >= most_steps:
-            record["steps"] = int(most_steps)
-        elif record["steps"] is None:
+        planned = record["steps"]
+        if planned is None and record["step"] >= most_steps:
+            planned = record["steps"] = int(most_steps)
+        elif planned is None:
             if timed_from is None and record["step"] >= UNTIMED_STEPS:
                 timed_from = record["step"], now
             elif timed_from is not None and now - timed_from[1] > TIMED_SHARE * most_seconds:
                 pace = (now - timed_from[1]) / (record["step"] - timed_from[0])
                 left = most_seconds - record["seconds"] - validation_seconds * (settings.validations + 1)
-                record["steps"] = int(min(record["step"] + max(left, 0) / pace + 1, most_steps))
+                planned = int(min(record["step"] + max(left, 0) / pace + 1, most_steps))
+        met = record["step"] >= meeting or group.size == 1
+        if met:
+            ahead = max(1, round(len(recent) * REPORT_SECONDS / (now - reported)))
+            told, meeting = map(int, group.heard([planned or 0, record["step"] + ahead]))
+            record["steps"] = told or None
 
         validation = None
         if record["steps"] is not None:
             every = max(1, -(-record["steps"] // settings.validations))
             if record["step"] % every == 0 or record["step"] == record["steps"]:
-                validation = validate(state.average)
-                _remember(state, validation)
-        if validation or now - reported > REPORT_SECONDS:
+                validation = _validated(state, validate, group)
+        if validation or (met and (group.size > 1 or now - reported > REPORT_SECONDS)):
             mean, weighted = torch.stack(recent).mean(0).tolist()
             examples.refuse_degenerate(mean, weighted, state.model)
             rate = drawn / (now - reported)
             yield Report(record["step"], record["steps"], record["seconds"], rate, lr, mean, validation)
             recent, drawn, reported = [], 0, time.perf_counter()
+
+
+def _validated(state: State, validate: Validate, group: Group) -> Validation:
+    """The average's held-out figure, remembered; all processes must have the same state by now."""
+    try:
+        validation = validate(state.average, group)
+    except LostError:
+        _remember(state, validate(state.average, ALONE))  # or this would be missing from a fit that goes on
+        raise
+    _remember(state, validation)
+    if not group.alike(tensor for _, tensor in sorted(state.tensors().items())):
+        raise DivergedError("the weights of the processes have parted", "one of them computes other than the rest")
+    return validation
 
 
 def _remember(state: State, validation: Validation) -> None:

@@ -8,6 +8,7 @@ per patch. Patches are flipped and turned: the eight symmetries of the square.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -142,17 +143,26 @@ class Patches:
         """
         return self.draw_with_levels(n, generator)[0]
 
-    def draw_with_levels(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor | None]:
-        """Patches as `draw` has them, and the level of the noise in each, with shape (n,); None in clean images."""
+    def draw_with_levels(
+        self, n: int, generator: Generator | None = None, rows: slice = slice(None)
+    ) -> tuple[Tensor, Tensor | None]:
+        """Patches as `draw` has them, and the level of the noise in each, with shape (n,); None in clean images.
+
+        Of n patches only the rows asked for are cut, and are what they would be among all.
+        """
         device = self.flat.device
-        place = torch.randint(self.places, (n,), generator=generator, device=device)
+        place = torch.randint(self.places, (n,), generator=generator, device=device)[rows]
         if not self.symmetries:
             patch = self.at(place)
         else:
-            parts = self.at(place, torch.arange(n, device=device) % 2 == 1).split(-(-n // 4))
-            patch = torch.cat([part if turn is None else turn(part) for part, turn in zip(parts, TURNS, strict=False)])
+            first, last, _ = rows.indices(n)
+            ends = [min(max(k * -(-n // 4), first), last) for k in range(len(TURNS) + 1)]
+            parts = self.at(place, torch.arange(first, last, device=device) % 2 == 1).split(
+                [end - begin for begin, end in pairwise(ends)]
+            )
+            patch = torch.cat([part if turn is None else turn(part) for part, turn in zip(parts, TURNS, strict=True)])
         level = None if self.levels is None else self.levels[self._image_of(place)]
-        return patch.reshape(n, self.dim) / self.white, level
+        return patch.reshape(len(place), self.dim) / self.white, level
 
     def image(self, i: int) -> Tensor:
         """The i-th image on a scale where white is 1, with shape (C, H, W), float32."""

@@ -11,13 +11,14 @@ from torch import Generator
 
 from smdae.errors import InputError, ModelError
 from smdae.fitting import loop
+from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Examples
 from smdae.fitting.noisy import noise_of
 from smdae.fitting.patches import Patches, split
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import Settings, check
 from smdae.fitting.state import State
-from smdae.fitting.validation import BATCH, Crops, NoisyCrops, Validation, by_denoising, by_objective
+from smdae.fitting.validation import BATCH, Crops, NoisyCrops, Validate, by_denoising, by_objective
 from smdae.models import MODELS, Patchwise
 from smdae.models.wiener import Wiener, without_means
 from smdae.objectives import OBJECTIVES
@@ -41,20 +42,22 @@ class Prepared:
         crops: Clean and noisy crops of the held-out images, or noisy ones alone.
         notes: What the user should know about this fit.
         warnings: What may be wrong with it.
+        group: Processes that fit it together.
     """
 
     state: State
     examples: Examples
-    validate: Callable[[Any], Validation]
+    validate: Validate
     patches: Patches
     held_out: Patches
     crops: Crops | NoisyCrops
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    group: Group = ALONE
 
     def run(self) -> Any:
         """The fit's reports, see `loop.run`."""
-        return loop.run(self.state, self.examples, self.validate)
+        return loop.run(self.state, self.examples, self.validate, self.group)
 
     def lift(self, model: Any) -> Any:
         """The image model of what is fitted."""
@@ -117,6 +120,7 @@ def prepare(
     settings: Settings,
     device: torch.device | str = "cpu",
     watch: Callable[[int, int], None] = lambda done, of: None,
+    group: Group = ALONE,
 ) -> Prepared:
     """Make a fit ready.
 
@@ -126,9 +130,10 @@ def prepare(
         settings: What to fit and how.
         device: Where to compute.
         watch: Told of how many noisy images the noise is estimated, and of how many it has to be.
+        group: Processes that fit it together, all from the same images.
 
     Raises:
-        InputError: There is no image, or no noise in what should be noisy.
+        InputError: There is no image, or no noise in what should be noisy, or processes have different images.
         ModelError: The model to start from is missing, broken, or of another kind.
     """
     if not images:
@@ -145,6 +150,8 @@ def prepare(
     fitted, held = split(images, size, settings.hold_out, settings.seed, levels)
     patches = Patches.pack(fitted.images, size, white, levels=fitted.levels).to(device)
     held_out = Patches.pack(held.images, size, white, levels=held.levels).to(device) if held.images else patches
+    if not group.alike([patches.flat, patches.widths, held_out.flat, held_out.widths]):
+        raise InputError("the processes do not see the same images", "give each the same files")
     generator = Generator(device).manual_seed(settings.seed)
     objective = OBJECTIVES[settings.objective]
     family = MODELS[settings.model]
@@ -154,6 +161,7 @@ def prepare(
         model = started_from(settings.init, patches.channels, settings).to(device)
     else:
         model = family.start(seen, patches.channels, settings, generator)
+    group.follow(model.state_dict().values())
     examples = Examples.of(patches, objective, model, settings, generator)
     # The same noise on the held-out images whatever the objective has drawn before.
     judges = Generator(device).manual_seed(settings.seed + 1)
@@ -170,7 +178,7 @@ def prepare(
         validate = by_denoising(crops, partial(lift, patches=patches, settings=settings))
     if examples.rounding:
         notes.append(f"8-bit data are dequantised: uniform noise of one {round(white)}th of white")
-    return Prepared(state, examples, validate, patches, held_out, crops, tuple(notes), warnings)
+    return Prepared(state, examples, validate, patches, held_out, crops, tuple(notes), warnings, group)
 
 
 def fit(

@@ -148,6 +148,12 @@ class Settings(BaseModel):
         return tuple(s / 255 for s in USUAL_LEVELS if low <= s / 255 <= high) or ((low + high) / 2,)
 
     @property
+    def least_batch(self) -> int:
+        """Examples a step, once they have grown to where there are fewest."""
+        largest = max(self.patch_size, *self.growth, 0)
+        return max(1, round(self.batch * (self.patch_size / largest) ** 2))
+
+    @property
     def limits(self) -> tuple[float, float]:
         """Most steps and most seconds; with neither given, the defaults for both."""
         if self.max_steps is None and self.max_time is None:

@@ -73,8 +73,8 @@ class State:
         """Remember the average as the best so far."""
         self.best = _copy(self.average)
 
-    def to_bytes(self) -> bytes:
-        """The file."""
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a fit which goes on needs, but for numbers."""
         tensors = {"generator": self.generator.get_state()}
         for part, values in (
             ("model", self.model.state_dict()),
@@ -84,7 +84,11 @@ class State:
             tensors |= {f"{part}.{name}": tensor for name, tensor in values.items()}
         for index, slots in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in slots.items()}
-        tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+        return tensors
+
+    def to_bytes(self) -> bytes:
+        """The file."""
+        tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in self.tensors().items()}
         record = {"record": self.record, "settings": self.settings.model_dump(mode="json")}
         return save_tensors(tensors, {"format": "smdae-state", "version": "1", "state": json.dumps(record)})
 

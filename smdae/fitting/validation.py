@@ -7,9 +7,9 @@ density, as `ism` on clean data fits, has no noise to remove: its figure is -J.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -18,10 +18,11 @@ from smdae.denoising import risk
 from smdae.denoising.quality import psnr
 from smdae.denoising.risk import Risk
 from smdae.divergence import probes
+from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.patches import Patches
 
-__all__ = ["Crops", "NoisyCrops", "Validation", "by_denoising", "by_objective", "middles"]
+__all__ = ["Crops", "NoisyCrops", "Validate", "Validation", "by_denoising", "by_objective", "middles"]
 
 CROP = 64  # pixels on a side, at most
 NOISY_CROP = 128  # the estimate of an error errs itself, and less on more pixels
@@ -40,6 +41,12 @@ class Validation:
 
     value: float
     kind: str
+
+
+class Validate(Protocol):
+    """Measures a model on held-out images, of which each process of a group has its part."""
+
+    def __call__(self, model: Any, group: Group = ALONE) -> Validation: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +71,16 @@ class Crops:
         return sorted({sigma for *_, sigma in self.pairs})
 
     @torch.no_grad()
-    def psnr(self, model: Any | None = None, level: float | None = None) -> float:
+    def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
         """Mean PSNR in dB of the crops of one level or of all, after one Tweedie step of a model or as they are."""
-        values = []
-        for clean, noisy, sigma in self.pairs:
-            if level in (None, sigma):
-                estimate = noisy if model is None else _tweedie(model, sigma, noisy)
-                values.append(psnr(estimate, clean, white=1.0))
-        return sum(values) / len(values)
+
+        def of_one(pair: tuple[Tensor, Tensor, float]) -> list[float]:
+            clean, noisy, sigma = pair
+            estimate = noisy if model is None else _tweedie(model, sigma, noisy)
+            return [psnr(estimate, clean, white=1.0)]
+
+        values = group.each(of_one, [pair for pair in self.pairs if level in (None, pair[2])])
+        return sum(value for (value,) in values) / len(values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,19 +104,19 @@ class NoisyCrops:
         return sorted({sigma for *_, sigma in self.probed})
 
     @torch.no_grad()
-    def psnr(self, model: Any | None = None, level: float | None = None) -> float:
+    def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
         """Estimated PSNR in dB of the crops of one level or of all, after a Tweedie step of a model or as they are."""
-        found = []
-        for noisy, probe, sigma in self.probed:
-            if level not in (None, sigma):
-                continue
+
+        def of_one(crop: tuple[Tensor, Tensor, float]) -> tuple[float, ...]:
+            noisy, probe, sigma = crop
             if model is None:
-                found.append(Risk(sigma**2, 0.0, sigma))
-                continue
+                return sigma**2, 0.0, sigma
             denoise = partial(_tweedie, model, sigma)
             change = risk.change(denoise, noisy, probe, sigma)
-            found.append(risk.estimate(denoise(noisy) - noisy, probe, change, sigma))
-        return risk.mean(found).psnr()
+            return astuple(risk.estimate(denoise(noisy) - noisy, probe, change, sigma))
+
+        found = group.each(of_one, [crop for crop in self.probed if level in (None, crop[2])], width=3)
+        return risk.mean([Risk(*figures) for figures in found]).psnr()
 
 
 def _tweedie(model: Any, sigma: float, noisy: Tensor) -> Tensor:
@@ -122,17 +131,21 @@ def middles(held_out: Patches, side: int, most: int = CROPS) -> Iterator[tuple[i
         yield i, image[None, :, top : top + side, left : left + side]
 
 
-def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Callable[[Any], Validation]:
+def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Validate:
     """Validation by PSNR of one Tweedie step; `lift` makes an image model of the model that is fitted."""
 
-    return lambda model: Validation(crops.psnr(lift(model)), crops.kind)
+    return lambda model, group=ALONE: Validation(crops.psnr(lift(model), group=group), crops.kind)
 
 
-def by_objective(examples: Examples, batch: Batch) -> Callable[[Any], Validation]:
-    """Validation by -J on a fixed batch of held-out examples."""
+def by_objective(examples: Examples, batch: Batch) -> Validate:
+    """Validation by -J on a fixed batch of held-out examples, all of them the first process's."""
+
+    def mean(batch: Batch, model: Any) -> list[float]:
+        return [batch.losses(examples.objective, model).mean().item()]
 
     @torch.no_grad()
-    def validate(model: Any) -> Validation:
-        return Validation(-batch.losses(examples.objective, model).mean().item(), "-J")
+    def validate(model: Any, group: Group = ALONE) -> Validation:
+        ((value,),) = group.each(partial(mean, model=model), [batch])
+        return Validation(-value, "-J")
 
     return validate

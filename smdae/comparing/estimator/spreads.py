@@ -62,7 +62,7 @@ def losses(examples: Examples, model: Any, design: str, clean: Tensor, chance: G
         shown = examples.around(clean, chance)
     else:
         patches, noise = DESIGNS[design](clean, chance)
-        shown = examples.around(patches, chance, noise)
+        shown = examples.around(patches, chance, noise=noise)
     # The model is told its own level, so that it stays as it is; sigma is that of the kernel.
     told = {"level": model.level} if "clean" in shown.needs else {"sigma": model.level}
     return examples.objective.loss(model, shown.x, **shown.needs | told)

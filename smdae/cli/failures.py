@@ -1,0 +1,32 @@
+"""What a user is told of whatever went wrong, and the exit code that goes with it."""
+
+import errno
+
+from smdae.errors import MemoryLimitError, OutputError, SmdaeError, UsageError
+from smdae.memory import is_out_of_memory
+
+__all__ = ["is_full", "understood"]
+
+FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "no space left in the quota", errno.EFBIG: "the file is too large"}
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error says that a disk is full."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def understood(error: Exception) -> SmdaeError:
+    """An error as one that a user can understand."""
+    if isinstance(error, SmdaeError):
+        return error
+    if is_out_of_memory(error):
+        return MemoryLimitError("not enough memory")
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the parser's
+        text = " ".join(error.format_message().split()).rstrip(".")
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "smdae"
+        return UsageError(text[:1].lower() + text[1:], f"'{command} --help' lists the options")
+    if isinstance(error, OSError) and error.errno in FULL:  # files have a writer that tells; this is what is left
+        return OutputError(f"cannot write to stdout: {FULL[error.errno]}")
+    reason = [type(error).__name__, *str(error).splitlines()[:1]]
+    return SmdaeError(": ".join(reason), "--debug shows where it arose")

@@ -1,0 +1,206 @@
+"""A command of several processes begins and ends as one: what ends one ends all, and is told once.
+
+How each ended is told to all: it is done, it failed, a signal stopped it, or it lost the others. The first of those
+that still count decides for all. The first process's being done is the end, for it writes; else a failure goes before a
+loss, and a loss before a signal, as a launcher that sees one process die sends signals to the rest.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import typer
+
+from smdae.cli import console
+from smdae.cli.failures import understood
+from smdae.cli.interrupts import Terminated
+from smdae.cli.peers import LOOK, QUIET, VERDICT, Peers, arrived, counting, met
+from smdae.errors import DivergedError, LostError, SmdaeError
+from smdae.processes import Place
+
+__all__ = ["End", "decided", "on_loss", "settled", "together"]
+
+LOST = 24  # looks without a new count after which a process is lost, where nothing else is wrong
+GRACE = 10  # looks that the work has, once another has ended, to end too; then as many once it is told to
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process ended.
+
+    Attributes:
+        kind: done, failed, lost or stopped.
+        code: The exit code that goes with it.
+        message: What to tell.
+        hint: What to do.
+    """
+
+    kind: str
+    code: int
+    message: str = ""
+    hint: str | None = None
+
+    @property
+    def is_common(self) -> bool:
+        """Whether all come to it at once, of themselves."""
+        return self.kind == "done" or self.code == DivergedError.code
+
+    @classmethod
+    def of(cls, error: BaseException) -> "End":
+        """By what ended the work."""
+        if isinstance(error, LostError):
+            return cls("lost", error.code, error.message, error.hint)
+        if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+            return cls("stopped", 130)
+        if isinstance(error, Terminated):
+            return cls("stopped", 143)
+        if isinstance(error, BrokenPipeError):
+            return cls("failed", 141)
+        if isinstance(error, Exception):
+            failure = understood(error)
+            return cls("failed", failure.code, failure.message, failure.hint)
+        raise error
+
+    def error(self) -> BaseException:
+        """What says so again."""
+        if self.kind == "stopped":
+            return KeyboardInterrupt() if self.code == 130 else Terminated()
+        if self.code == 141:
+            return BrokenPipeError()
+        error = SmdaeError(self.message, self.hint)
+        error.code = self.code
+        return error
+
+
+def decided(ends: Mapping[int, End], silent: list[int], size: int, hurried: bool = False) -> End | None:
+    """How a command of several processes ended; None if that is yet to be seen.
+
+    Args:
+        ends: How those ended that have.
+        silent: Those that neither ended nor count any more.
+        size: How many there are.
+        hurried: Whether to wait no longer for those that do count.
+    """
+    if 0 in ends and ends[0].kind == "done":
+        return ends[0]
+    for kind in ("failed", "lost", "stopped"):
+        if kind == "lost" and silent:
+            return End("lost", LostError.code, f"process {silent[0]} of {size} died")
+        alike = [end for _, end in sorted(ends.items()) if end.kind == kind]
+        if alike and (kind == "failed" or hurried or len(ends) == size):
+            return alike[0]
+    return None
+
+
+@contextmanager
+def on_loss(rescue: Callable[[], str | None]) -> Iterator[None]:
+    """Within, if a process is lost, the one that tells of it first calls `rescue`, which returns a hint."""
+    try:
+        yield
+    except BaseException as error:
+        error.rescue = rescue  # type: ignore[attr-defined]
+        raise
+
+
+def together(place: Place, work: Callable[[Peers], int]) -> int:
+    """Do the work of this process of several; returns the exit code of all.
+
+    Only the first is heard; if it is lost, the next one.
+
+    Raises:
+        BaseException: What ended the work, here or elsewhere.
+    """
+    if place.size == 1:
+        return work(Peers())
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is loaded, which else tells of each loss
+    peers = met(place, os.environ)
+    guard = _Guard(peers)
+    raised: BaseException | None = None
+    console.HEARD.set(place.rank == 0)
+    with counting(peers, guard.look):
+        try:
+            arrived(peers)
+            guard.on = True
+            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere) if place.rank else nullcontext():
+                ours = End("done", work(peers))
+        except BaseException as error:
+            ours, raised = End.of(error), error
+        guard.on = False
+        for number in (signal.SIGINT, signal.SIGTERM):  # a launcher that sees one process end sends them to the rest
+            signal.signal(number, signal.SIG_IGN)
+        end, teller = settled(peers, ours, getattr(raised, "rescue", None))
+        _leave(peers)
+    console.HEARD.set(teller == place.rank)
+    if end.kind == "done":
+        return end.code
+    raise raised if raised and end == ours else end.error()
+
+
+def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = None) -> tuple[End, int]:
+    """How all ended, and which process tells of it."""
+    rank, size, begun = peers.place.rank, peers.place.size, time.monotonic()
+    verdict: dict[str, Any] | None = None
+    try:
+        peers.tell(f"end/{rank}", asdict(ours))
+        if ours.kind == "failed" and rank and not ours.is_common:
+            return ours, 0  # the first hears of it once this one is gone
+        while not (verdict := peers.told(VERDICT)):
+            looks = (time.monotonic() - begun) / LOOK
+            ends = _ends(peers) | {rank: ours}
+            silent = [other for other in peers.others if other not in ends and peers.quiet(other)]
+            end = decided(ends, silent, size, looks > 3 * QUIET)
+            if end and looks >= rank:  # those before this one, if they too see it, go first
+                peers.tell_first(VERDICT, {"teller": rank, "end": asdict(end)})
+            else:
+                time.sleep(LOOK / 5)
+        end, teller = End(**verdict["end"]), int(verdict["teller"])
+    except LostError:  # the store is gone, and with it the process that held it
+        gone, teller = (f"process 0 of {size}", 1) if peers.hosted else ("the launcher", 0)
+        end = ours if ours.kind == "done" else End("lost", LostError.code, f"{gone} died")
+    if teller == rank and rescue and ours.kind != "failed" and end.kind in ("lost", "failed"):
+        end = replace(end, hint=rescue() or end.hint)
+    return end, teller
+
+
+def _ends(peers: Peers) -> dict[int, End]:
+    """How the others ended that have."""
+    told = {rank: peers.told(f"end/{rank}") for rank in peers.others}
+    return {rank: End(**end) for rank, end in told.items() if end}
+
+
+def _leave(peers: Peers) -> None:
+    """Go, last of all if this one holds the store that the others look into."""
+    with suppress(LostError):
+        peers.tell(f"left/{peers.place.rank}", True)
+        for rank in peers.others if peers.hosted and peers.first else ():
+            while not (peers.told(f"left/{rank}") or peers.quiet(rank)):
+                time.sleep(LOOK / 10)
+
+
+class _Guard:
+    """Ends the work if another process has ended or is lost, and the work, waiting for it, does not see that."""
+
+    def __init__(self, peers: Peers) -> None:
+        self.peers, self.on, self.looks = peers, False, 0
+
+    def look(self) -> None:
+        """Called after each look at the others, in a thread beside the work."""
+        if not self.on:
+            return
+        ends: dict[int, End] = {}
+        over = False
+        with suppress(LostError):
+            ends, over = _ends(self.peers), self.peers.told(VERDICT) is not None
+        lost = any(rank not in ends and self.peers.quiet(rank, LOST) for rank in self.peers.others)
+        self.looks = self.looks + 1 if over or lost or not all(end.is_common for end in ends.values()) else 0
+        if self.looks >= GRACE * (1 if over else 2):  # what waits in a library hears no signal
+            end, teller = settled(self.peers, End("lost", LostError.code))
+            if teller == self.peers.place.rank:
+                console.failure(SmdaeError(end.message, end.hint))
+            os._exit(end.code)
+        elif self.looks == GRACE:
+            os.kill(os.getpid(), signal.SIGTERM)
