@@ -200,5 +200,5 @@ def test_differences_are_wide_only_where_the_data_have_noise_and_are_then_a_part
 def test_noise_can_be_given():
     clean, noise = (torch.randn(8, 16, generator=Generator().manual_seed(seed)) for seed in (0, 1))
     for name in ("dsm", "ism-parzen", "ssm"):
-        shown = examples(name).around(clean, Generator().manual_seed(2), noise)
+        shown = examples(name).around(clean, Generator().manual_seed(2), noise=noise)
         torch.testing.assert_close(shown.x, clean + 25 / 255 * noise)
