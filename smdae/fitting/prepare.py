@@ -70,7 +70,7 @@ class Prepared:
         """The linear filter of the images fitted on, for images; None where they are not clean."""
         if self.state.settings.noisy:
             return None
-        generator = Generator(self.patches.flat.device).manual_seed(self.state.settings.seed)
+        generator = Generator(self.patches.device).manual_seed(self.state.settings.seed)
         patches = replace(self.patches, size=min(WIENER_SIZE, self.patches.size))
         centre = partial(without_means, groups=patches.channels)
         filter_ = Wiener(centre(patches.draw(INITIAL_EXAMPLES, generator)), self.examples.sigma, centre)
@@ -121,7 +121,7 @@ def prepare(
     """Make a fit ready.
 
     Args:
-        images: Arrays of one dtype, with shape (H, W) or (H, W, C), sides at least the patch size.
+        images: Arrays of one dtype, with shape (H, W) or (H, W, C), sides at least the patch size, or `Stored` ones.
         white: The value of white in them.
         settings: What to fit and how.
         device: Where to compute.
