@@ -83,6 +83,9 @@ def command(
     lr: Annotated[float | None, _setting("--lr", text="Peak of the learning rate. [default: 0.03, unet 0.006]")] = None,
     seed: Seed = None,
     device: Device = "auto",
+    cache: Annotated[
+        Path | None, _setting("--cache", text="A folder to keep decoded images in, of which there may be any number.")
+    ] = None,
     white: Annotated[float | None, _setting("--white", text="The value of white in float images. [default: 1]")] = None,
     config: Annotated[
         Path | None, _setting("--config", "-c", text="Settings in a YAML file; options and $SMDAE_<SETTING> go first.")
@@ -152,6 +155,9 @@ def command(
             color=settings.color,
             white=white or 1.0,
             watch=lambda done, of: bar.update(reading, completed=done, total=of),
+            cache=cache,
+            note=console.note,
+            warn=console.warn,
         )
     if peers.first:
         state_file, metrics_file = beside(output)

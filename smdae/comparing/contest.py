@@ -98,7 +98,7 @@ class Contest:
             Crops.of(held, settings.judged_levels, chance),
             (len(first), len(rest)),
             source.places,
-            0.0 if source.flat.is_floating_point() else 1 / white,
+            1 / white if source.images.rounded else 0.0,
         )
 
     @classmethod

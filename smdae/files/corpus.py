@@ -7,11 +7,13 @@
 All of one fit have one unit. 8-bit images stay 8-bit; mixed depths become floats on a scale where white is 1.
 """
 
-import io
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -19,9 +21,18 @@ from smdae.errors import InputError
 from smdae.files.images import SUFFIXES, read
 from smdae.files.picture import WHITES, luma
 
+if TYPE_CHECKING:
+    from smdae.files.cache import Cache
+
 __all__ = ["Corpus", "gather"]
 
 ARRAYS = (".npy", ".npz")
+ALIKE = ({"uint8"}, {"float32"})  # depths of images that stay as they are
+PIECE = 1 << 24  # bytes of a stack that are read at once
+
+T = TypeVar("T")
+Watch = Callable[[int, int], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -35,10 +46,14 @@ class Corpus:
         small: How many images were smaller than a patch.
     """
 
-    images: list[np.ndarray]
+    images: Sequence[np.ndarray]
     white: float
     skipped: tuple[str, ...]
     small: int
+
+
+def _silent(_: str) -> None:
+    return
 
 
 def gather(
@@ -47,7 +62,10 @@ def gather(
     *,
     color: bool = False,
     white: float = 1.0,
-    watch: Callable[[int, int], None] = lambda i, n: None,
+    watch: Watch = lambda done, of: None,
+    cache: Path | None = None,
+    note: Say = lambda text: None,
+    warn: Say = lambda text: None,
 ) -> Corpus:
     """Read all images below the paths.
 
@@ -57,9 +75,14 @@ def gather(
         color: Keep colours, and turn gray images into gray colours.
         white: The value of white in float images; integers have their own.
         watch: Told how many files are done, and of how many.
+        cache: A folder where images are kept, each file decoded once; they stay there, and what is wanted is read.
+            None to have them in memory.
+        note: Told what the user may want to know of the cache.
+        warn: Told what is wrong with it.
 
     Raises:
         InputError: A path does not exist, or nothing usable is left.
+        OutputError: The cache cannot be written.
     """
     for path in paths:
         if not os.path.exists(path):
@@ -69,30 +92,82 @@ def gather(
         raise InputError(
             f"no images found in {_named(paths)}", "folders are searched for images and .npy or .npz arrays"
         )
-    images: list[tuple[np.ndarray, float]] = []
-    skipped: list[str] = []
+    if cache is not None:
+        from smdae.files.cache import Cache
+
+        with Cache(cache, _decoded, note=note, warn=warn) as store:
+            return _in_cache(store, paths, files, size, 3 if color else 1, white, watch)
+    found, skipped = _each(files, lambda file: [(_channels(i, color), peak) for i, peak in _read(file, white)], watch)
+    images = [pair for some in found for pair in some]
+    small = _too_small([min(image.shape[:2]) for image, _ in images], size, paths, skipped)
+    large = [(image, peak) for image, peak in images if min(image.shape[:2]) >= size]
+    if {image.dtype.name for image, _ in large} in ALIKE:
+        return Corpus([image for image, _ in large], large[0][1], skipped, small)
+    scaled = [image.astype(np.float32) / np.float32(peak) for image, peak in large]
+    return Corpus(scaled, 1.0, skipped, small)
+
+
+def _in_cache(
+    store: "Cache",
+    paths: Sequence[Path],
+    files: Sequence[tuple[Path, bool]],
+    size: int,
+    channels: int,
+    white: float,
+    watch: Watch,
+) -> Corpus:
+    """The same images, in a cache."""
+    while True:
+        generation = store.generation
+        found, skipped = _each(files, lambda file: (file, store.runs(file, channels)), watch)
+        sides = [min(run.height, run.width) for _, runs in found for run in runs for _ in range(run.images)]
+        small = _too_small(sides, size, paths, skipped)
+        scaled = [runs for _, runs in found]
+        depths = {run.depth for runs in scaled for run in runs if min(run.height, run.width) >= size}
+        if depths not in ALIKE:
+            done = {"uint16"} | ({"float32"} if white == 1 else set())  # white is 1 in these as they are kept
+            scaled = [
+                runs if {run.depth for run in runs} <= done else store.runs(file, channels, white)
+                for file, runs in found
+            ]
+        if store.generation == generation:
+            break
+    large = [run for runs in scaled for run in runs if min(run.height, run.width) >= size]
+    peak = 255.0 if depths == {"uint8"} else white if depths == {"float32"} else 1.0
+    return Corpus(store.stored(large, channels), peak, skipped, small)
+
+
+def _each(
+    files: Sequence[tuple[Path, bool]], read: Callable[[Path], T], watch: Watch
+) -> tuple[list[T], tuple[str, ...]]:
+    """What is read of each file, and a line for each that cannot be read: one named alone is an error."""
+    found, skipped = [], []
     for i, (file, from_folder) in enumerate(files):
         try:
-            images += [(_channels(image, color), peak) for image, peak in _read(file, white)]
+            found.append(read(file))
         except InputError as error:
             if not from_folder and len(files) == 1:
                 raise
             skipped.append(error.message)
         watch(i + 1, len(files))
-    large = [(image, peak) for image, peak in images if min(image.shape[:2]) >= size]
-    small = len(images) - len(large)
-    if not large:
-        if small:
-            raise InputError(
-                f"all {small} images in {_named(paths)} are smaller than the patch size {size}",
-                f"give larger images, or --patch-size {max(2, max(min(i.shape[:2]) for i, _ in images))}",
-            )
-        raise InputError(f"no usable image in {_named(paths)}: {skipped[0]}", f"{len(skipped)} files were skipped")
-    kinds = {image.dtype.name for image, _ in large}
-    if kinds in ({"uint8"}, {"float32"}):
-        return Corpus([image for image, _ in large], large[0][1], tuple(skipped), small)
-    scaled = [image.astype(np.float32) / np.float32(peak) for image, peak in large]
-    return Corpus(scaled, 1.0, tuple(skipped), small)
+    return found, tuple(skipped)
+
+
+def _too_small(sides: list[int], size: int, paths: Sequence[Path], skipped: Sequence[str]) -> int:
+    """How many of the images, given the lesser side of each.
+
+    Raises:
+        InputError: All are, or there is none.
+    """
+    small = [side for side in sides if side < size]
+    if len(small) < len(sides):
+        return len(small)
+    if small:
+        raise InputError(
+            f"all {len(small)} images in {_named(paths)} are smaller than the patch size {size}",
+            f"give larger images, or --patch-size {max(2, max(small))}",
+        )
+    raise InputError(f"no usable image in {_named(paths)}: {skipped[0]}", f"{len(skipped)} files were skipped")
 
 
 def _named(paths: Sequence[Path]) -> str:
@@ -124,25 +199,64 @@ def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
     for array in _arrays(file):
         if array.dtype.name not in WHITES:
             raise InputError(f"cannot use '{file}': its values are {array.dtype}, not uint8, uint16 or float")
-        peak = WHITES[array.dtype.name]
-        if array.dtype.kind == "f":
-            array, peak = _float32(array, file), white
         colour = array.ndim >= 3 and array.shape[-1] == 3
         if array.ndim - colour not in (2, 3) or 0 in array.shape:
             raise InputError(
                 f"cannot use '{file}': its shape is {array.shape}",
                 "arrays are (H, W), (n, H, W), or those with 3 colours",
             )
-        stack = array if array.ndim - colour == 3 else array[None]
-        yield from ((image, peak) for image in stack)
+        shape = array.shape if array.ndim - colour == 3 else (1, *array.shape)
+        for stack in _pieces(array, shape, file):
+            for image in stack:
+                yield (_float32(image, file), white) if image.dtype.kind == "f" else (image, WHITES[image.dtype.name])
 
 
-def _arrays(file: Path) -> list[np.ndarray]:
+def _arrays(file: Path) -> Iterator[np.ndarray]:
+    """The arrays in a file. That of a .npy is a map of it."""
+    with _loading(file):
+        data = np.load(file, mmap_mode="r", allow_pickle=False)
+    if isinstance(data, np.ndarray):
+        yield data
+        return
+    with data:
+        for name in data.files:
+            with _loading(file):
+                array = data[name]
+            yield array
+
+
+def _pieces(array: np.ndarray, shape: tuple[int, ...], file: Path) -> Iterator[np.ndarray]:
+    """An array as stacks of images, each in memory: what is touched of a map would stay there."""
+    if not isinstance(array, np.memmap) or not array.flags.c_contiguous:
+        yield np.asarray(array).reshape(shape)
+        return
+    numbers = math.prod(shape[1:])
+    step = max(1, PIECE // (numbers * array.itemsize))
+    for k in range(0, shape[0], step):
+        count = min(step, shape[0] - k)
+        with _loading(file):
+            stack = np.fromfile(
+                file, array.dtype, count * numbers, offset=array.offset + k * numbers * array.itemsize
+            ).reshape(count, *shape[1:])
+        yield stack
+
+
+@contextmanager
+def _loading(file: Path) -> Iterator[None]:
     try:
-        data = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
-        return [data] if isinstance(data, np.ndarray) else [data[name] for name in data.files]
+        yield
     except Exception as error:
         raise InputError(f"cannot read '{file}': it is not an array that can be loaded, or was cut off") from error
+
+
+def _decoded(file: Path, channels: int, white: float | None) -> Iterator[tuple[np.ndarray, str]]:
+    """The images of a file as a cache keeps them, and their depths; on a scale where white is 1 if it is given."""
+    for image, peak in _read(file, white or 1.0):
+        pixels = _channels(image, channels == 3)
+        depth = pixels.dtype.name
+        if white is not None or depth == "uint16":
+            pixels = pixels.astype(np.float32) / np.float32(peak)
+        yield pixels, "float32" if white is not None else depth
 
 
 def _float32(array: np.ndarray, file: Path) -> np.ndarray:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from smdae.errors import OutputError
 
-__all__ = ["refuse_existing", "refuse_making", "whole", "write"]
+__all__ = ["refusals", "refuse_existing", "refuse_making", "whole", "write"]
 
 REASONS = {
     errno.EACCES: "permission denied",
@@ -53,11 +53,11 @@ def whole(path: Path, *, overwrite: bool = False) -> Iterator[Callable[[bytes | 
     an existing file is as it was.
     """
     refuse_existing(path, overwrite=overwrite)
-    with _refusals(path):
+    with refusals(path):
         target = _resolved(path)
         replaced = _status(target)
     if replaced is not None and not stat.S_ISREG(replaced.st_mode):
-        with _refusals(path):
+        with refusals(path):
             device = target.open("wb", buffering=0)
         with device:
             yield _writer(path, device.fileno())
@@ -65,18 +65,18 @@ def whole(path: Path, *, overwrite: bool = False) -> Iterator[Callable[[bytes | 
     temporary = target.with_name(f".{target.name[:SHOWN_NAME]}.{os.getpid()}.{secrets.token_hex(6)}.part")
     try:
         # The system takes the umask off 0666: to ask for the umask would mean to change it for a moment.
-        with _refusals(path):
+        with refusals(path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             descriptor = os.open(temporary, flags, 0o666)
         try:
             yield _writer(path, descriptor)
-            with _refusals(path):
+            with refusals(path):
                 if replaced is not None:
                     os.chmod(temporary, stat.S_IMODE(replaced.st_mode))
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        with _refusals(path):
+        with refusals(path):
             if overwrite:
                 os.replace(temporary, target)
             else:
@@ -93,7 +93,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     That is where `path` exists and `overwrite` is False, is a folder, or its folder is missing or not
     writable.
     """
-    with _refusals(path):
+    with refusals(path):
         target = _resolved(path)
         status = _status(target)
         if status is None or stat.S_ISREG(status.st_mode):
@@ -111,13 +111,13 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 def refuse_making(folder: Path, first: Path) -> None:
     """The planning check for folders: raise OutputError where those from `first` down to `folder` could not be made."""
-    with _refusals(first):
+    with refusals(first):
         if not first.parent.exists():
             raise FileNotFoundError(errno.ENOENT, "")
     there = folder
     while not os.path.lexists(there):
         there = there.parent
-    with _refusals(folder):
+    with refusals(folder):
         if not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "")
         if not os.access(there, os.W_OK | os.X_OK):
@@ -125,7 +125,8 @@ def refuse_making(folder: Path, first: Path) -> None:
 
 
 @contextlib.contextmanager
-def _refusals(path: Path) -> Iterator[None]:
+def refusals(path: Path) -> Iterator[None]:
+    """Whatever stops the writing of a file inside comes out as OutputError, one line that names it."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -155,7 +156,7 @@ def _status(target: Path) -> os.stat_result | None:
 def _writer(path: Path, descriptor: int) -> Callable[[bytes | bytearray | memoryview], None]:
     def put(data: bytes | bytearray | memoryview) -> None:
         rest = memoryview(data)
-        with _refusals(path):
+        with refusals(path):
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
 

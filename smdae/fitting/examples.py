@@ -130,7 +130,7 @@ class Examples:
             parzen = Parzen(centre(patches.draw(settings.parzen_patches, generator)), sigma)
             data, shares = (among(parzen.patches),), ()
         implicit = objective.samples == "data" and density is None and not settings.noisy
-        rounded = implicit and not patches.flat.is_floating_point()
+        rounded = implicit and patches.images.rounded
         rounding = 1 / patches.white if rounded else 0.0
         channels = None if MODELS[settings.model].of_patches else patches.channels
         return cls(

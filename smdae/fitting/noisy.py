@@ -12,6 +12,7 @@ import numpy as np
 
 from smdae.denoising import noise_level
 from smdae.errors import InputError
+from smdae.fitting.patches import chosen
 from smdae.fitting.settings import Settings
 from smdae.models import MODELS
 
@@ -51,10 +52,10 @@ class Noise:
         low, high = (255 * level for level in self.range)
         return settings.model_copy(update={"sigma": low if low == high else (low, high)})
 
-    def among(self, images: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[float]]:
+    def among(self, images: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], list[float]]:
         """Those of the images that have noise, and its levels."""
-        pairs = zip(images, self.levels, strict=True)
-        return [image for image, level in pairs if level], [level for level in self.levels if level]
+        seen = [i for i, level in enumerate(self.levels) if level]
+        return chosen(images, seen), [self.levels[i] for i in seen]
 
 
 def noise_of(

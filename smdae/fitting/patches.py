@@ -1,8 +1,7 @@
-"""Where examples come from: images packed into one array, and random square patches of them.
+"""Where examples come from: images in memory or in a file, and random square patches of them.
 
-A patch at row y and column x of an image is P runs of P neighbouring pixels. The images lie one after the other in one
-flat array, channels as planes, so a batch is one gather of B C P runs, whatever the images' sizes, and no Python runs
-per patch. Patches are flipped and turned: the eight symmetries of the square.
+Every place of every image is a number, and a batch is cut at places drawn at random, whatever the images' sizes.
+Patches are flipped and turned: the eight symmetries of the square.
 """
 
 from collections.abc import Sequence
@@ -15,8 +14,12 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["Part", "Patches", "split"]
+from smdae.fitting.packed import Packed
+from smdae.fitting.stored import Stored
 
+__all__ = ["Part", "Patches", "chosen", "split"]
+
+TOLD = 1024  # patches of images in a file that tell them from others
 THIN = 24  # pixels, the least strip that is held out of a single noisy image
 
 # With rows in either order these make up the symmetries of the square.
@@ -28,20 +31,14 @@ class Patches:
     """Images to draw patches from.
 
     Attributes:
-        flat: All pixels, channels as planes, with shape (sum_i C H_i W_i,).
-        heights: H_i, with shape (n,).
-        widths: W_i, with shape (n,).
-        channels: C.
+        images: The images, in memory or in a file.
         size: Side of a patch, P, at most every H_i and W_i.
-        white: The value of white in `flat`; patches are drawn on a scale where it is 1.
+        white: The value of white in the images; patches are drawn on a scale where it is 1.
         symmetries: Whether patches are flipped and turned.
         levels: The noise that each image has, white being 1, with shape (n,); None for clean images.
     """
 
-    flat: Tensor
-    heights: Tensor
-    widths: Tensor
-    channels: int
+    images: Packed | Stored
     size: int
     white: float = 1.0
     symmetries: bool = True
@@ -58,15 +55,10 @@ class Patches:
     ) -> Self:
         """Pack images of one dtype, each with shape (H, W) or (H, W, C), both sides at least `size`.
 
-        8-bit images stay as they are, all others become float32.
+        8-bit images stay as they are, all others become float32. Those in a file stay there.
         """
-        planes = [image[:, :, None] if image.ndim == 2 else image for image in images]
-        kept = np.uint8 if images[0].dtype == np.uint8 else np.float32
         return cls(
-            torch.from_numpy(np.concatenate([p.transpose(2, 0, 1).ravel().astype(kept, copy=False) for p in planes])),
-            torch.tensor([p.shape[0] for p in planes]),
-            torch.tensor([p.shape[1] for p in planes]),
-            planes[0].shape[2],
+            images if isinstance(images, Stored) else Packed.of(images),
             size,
             white,
             symmetries,
@@ -74,40 +66,37 @@ class Patches:
         )
 
     def __len__(self) -> int:
-        return len(self.heights)
+        return len(self.images)
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.images.channels
 
     @property
     def dim(self) -> int:
         """Numbers in a patch, d = C P^2."""
         return self.channels * self.size**2
 
+    @property
+    def device(self) -> torch.device:
+        """Where patches come out."""
+        return self.images.device
+
     def to(self, device: torch.device | str) -> Self:
-        """The same images on another device."""
-        flat, heights, widths = (t.to(device) for t in (self.flat, self.heights, self.widths))
+        """Patches of the same images on another device."""
         levels = None if self.levels is None else self.levels.to(device)
-        return replace(self, flat=flat, heights=heights, widths=widths, levels=levels)
+        return replace(self, images=self.images.to(device), levels=levels)
 
     @cached_property
-    def _offsets(self) -> Tensor:
-        """Where each image begins in `flat`, with shape (n,)."""
-        ends = (self.channels * self.heights * self.widths).cumsum(0)
-        return torch.cat([ends.new_zeros(1), ends[:-1]])
+    def _across(self) -> Tensor:
+        """Places in a row of each image, with shape (n,)."""
+        return (self.images.widths - self.size + 1).to(self.device)
 
     @cached_property
     def _places(self) -> Tensor:
         """Running count of the places a patch can be cut from, with shape (n,)."""
-        return ((self.heights - self.size + 1) * (self.widths - self.size + 1)).cumsum(0)
-
-    @cached_property
-    def _runs(self) -> Tensor:
-        """Every run of P neighbouring numbers, a view with shape (N - P + 1, P)."""
-        return self.flat.unfold(0, self.size, 1)
-
-    @cached_property
-    def _steps(self) -> tuple[Tensor, Tensor]:
-        """Channel and row numbers of a patch, with shapes (C, 1) and (P,)."""
-        device = self.flat.device
-        return torch.arange(self.channels, device=device)[:, None], torch.arange(self.size, device=device)
+        return ((self.images.heights - self.size + 1).to(self.device) * self._across).cumsum(0)
 
     @property
     def places(self) -> int:
@@ -122,19 +111,18 @@ class Patches:
 
         Those for which `upside_down`, with shape (B,), is true have their rows in reverse.
         """
-        image = self._image_of(place)  # (B,)
-        height, width = self.heights[image], self.widths[image]
-        across = width - self.size + 1
-        place = place - (self._places[image] - (height - self.size + 1) * across)
-        corner = self._offsets[image] + place // across * width + place % across
-        channel, row = self._steps
-        if upside_down is not None:
-            corner = torch.where(upside_down, corner + (self.size - 1) * width, corner)
-            width = torch.where(upside_down, -width, width)
-        starts = corner[:, None, None] + channel * (height * width.abs())[:, None, None] + row * width[:, None, None]
-        # Far faster here than indexing with the same numbers.
-        runs = self._runs.index_select(0, starts.flatten())
-        return runs.view(len(place), self.channels, self.size, self.size)
+        image = self._image_of(place)
+        across = self._across[image]
+        before = torch.where(image > 0, self._places[image - 1], 0)
+        top, left = (place - before) // across, (place - before) % across
+        return self.images.cut(image, top, left, self.size, upside_down)
+
+    def traits(self) -> list[Tensor]:
+        """What tells these images from others: their sizes, and all their pixels or, of those in a file, some."""
+        if isinstance(self.images, Packed):
+            return [self.images.heights, self.images.widths, self.images.flat]
+        some = torch.linspace(0, self.places - 1, TOLD, dtype=torch.float64, device=self.device).long()
+        return [self.images.heights, self.images.widths, self.at(some)]
 
     def draw(self, n: int, generator: Generator | None = None) -> Tensor:
         """n random patches, flat, channels first, white being 1, with shape (n, d), float32.
@@ -150,7 +138,7 @@ class Patches:
 
         Of n patches only the rows asked for are cut, and are what they would be among all.
         """
-        device = self.flat.device
+        device = self.device
         place = torch.randint(self.places, (n,), generator=generator, device=device)[rows]
         if not self.symmetries:
             patch = self.at(place)
@@ -164,20 +152,25 @@ class Patches:
         level = None if self.levels is None else self.levels[self._image_of(place)]
         return patch.reshape(len(place), self.dim) / self.white, level
 
-    def image(self, i: int) -> Tensor:
-        """The i-th image on a scale where white is 1, with shape (C, H, W), float32."""
-        height, width = int(self.heights[i]), int(self.widths[i])
-        start = int(self._offsets[i])
-        pixels = self.flat[start : start + self.channels * height * width]
-        return pixels.reshape(self.channels, height, width).to(torch.float32) / self.white
+    def image(self, i: int, side: int | None = None) -> Tensor:
+        """The i-th image, or its middle of no more than `side` pixels each way, white being 1, (C, h, w), float32."""
+        size = [int(sides[i]) for sides in (self.images.heights, self.images.widths)]
+        height, width = (length if side is None else min(side, length) for length in size)
+        top, left = (size[0] - height) // 2, (size[1] - width) // 2
+        return self.images.window(i, top, left, height, width).to(self.device, torch.float32) / self.white
 
 
 @dataclass(frozen=True)
 class Part:
     """Images and, if they are noisy, the levels of their noise."""
 
-    images: list[np.ndarray]
+    images: Sequence[np.ndarray]
     levels: list[float] | None
+
+
+def chosen(images: Sequence[np.ndarray], some: Sequence[int]) -> Sequence[np.ndarray]:
+    """Some of the images; of those in a file none is read."""
+    return images.take(some) if isinstance(images, Stored) else [images[i] for i in some]
 
 
 def split(
@@ -196,19 +189,32 @@ def split(
         levels: Those of the images' noise, if they are noisy.
     """
 
-    def part(chosen: Sequence[int]) -> Part:
-        return Part([images[i] for i in chosen], None if levels is None else [levels[i] for i in chosen])
+    def part(some: Sequence[int]) -> Part:
+        return Part(chosen(images, some), None if levels is None else [levels[i] for i in some])
 
     if len(images) > 1:
         order = np.random.default_rng(seed).permutation(len(images)).tolist()
         count = min(max(1, round(share * len(images))), len(images) - 1)
         return part(sorted(order[count:])), part(sorted(order[:count]))
-    image, whole = images[0], part([0])
-    axis = int(np.argmax(image.shape[:2]))
-    side = image.shape[axis]
+    whole = part([0])
+    sides = _sides(images)
+    axis = int(np.argmax(sides))
     least = size if levels is None else min(size, THIN)
-    cut = side - max(least, round(share * side))
+    cut = sides[axis] - max(least, round(share * sides[axis]))
     if cut < size:
-        return whole, part([])
-    first, last = np.split(image, [cut], axis=axis)
-    return replace(whole, images=[first]), replace(whole, images=[last])
+        return whole, Part([], None if levels is None else [])
+    first, last = _parted(whole.images, axis, cut)
+    return replace(whole, images=first), replace(whole, images=last)
+
+
+def _sides(images: Sequence[np.ndarray]) -> tuple[int, int]:
+    """Height and width of the first image."""
+    return (int(images.heights), int(images.widths)) if isinstance(images, Stored) else images[0].shape[:2]
+
+
+def _parted(images: Sequence[np.ndarray], axis: int, cut: int) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
+    """A single image before and after a row or a column."""
+    if isinstance(images, Stored):
+        return images.parted(axis, cut)
+    first, last = np.split(images[0], [cut], axis=axis)
+    return [first], [last]

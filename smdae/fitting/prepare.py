@@ -73,7 +73,7 @@ class Prepared:
         """The linear filter of the images fitted on, for images; None where they are not clean."""
         if self.state.settings.noisy:
             return None
-        generator = Generator(self.patches.flat.device).manual_seed(self.state.settings.seed)
+        generator = Generator(self.patches.device).manual_seed(self.state.settings.seed)
         patches = replace(self.patches, size=min(WIENER_SIZE, self.patches.size))
         centre = partial(without_means, groups=patches.channels)
         filter_ = Wiener(centre(patches.draw(INITIAL_EXAMPLES, generator)), self.examples.sigma, centre)
@@ -125,7 +125,7 @@ def prepare(
     """Make a fit ready.
 
     Args:
-        images: Arrays of one dtype, with shape (H, W) or (H, W, C), sides at least the patch size.
+        images: Arrays of one dtype, with shape (H, W) or (H, W, C), sides at least the patch size, or `Stored` ones.
         white: The value of white in them.
         settings: What to fit and how.
         device: Where to compute.
@@ -150,7 +150,7 @@ def prepare(
     fitted, held = split(images, size, settings.hold_out, settings.seed, levels)
     patches = Patches.pack(fitted.images, size, white, levels=fitted.levels).to(device)
     held_out = Patches.pack(held.images, size, white, levels=held.levels).to(device) if held.images else patches
-    if not group.alike([patches.flat, patches.widths, held_out.flat, held_out.widths]):
+    if not group.alike([*patches.traits(), *held_out.traits()]):
         raise InputError("the processes do not see the same images", "give each the same files")
     generator = Generator(device).manual_seed(settings.seed)
     objective = OBJECTIVES[settings.objective]

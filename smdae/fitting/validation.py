@@ -126,9 +126,7 @@ def _tweedie(model: Any, sigma: float, noisy: Tensor) -> Tensor:
 def middles(held_out: Patches, side: int, most: int = CROPS) -> Iterator[tuple[int, Tensor]]:
     """The middle of up to so many of the images, evenly chosen: its number, and the crop, with shape (1, C, h, w)."""
     for i in torch.linspace(0, len(held_out) - 1, min(most, len(held_out))).round().long().tolist():
-        image = held_out.image(i)
-        top, left = (max(0, (length - side) // 2) for length in image.shape[1:])
-        yield i, image[None, :, top : top + side, left : left + side]
+        yield i, held_out.image(i, side)[None]
 
 
 def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Validate:

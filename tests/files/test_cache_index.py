@@ -1,0 +1,100 @@
+"""The index of a cache: what goes in comes out, and nothing else passes for one."""
+
+import json
+import os
+import zlib
+
+import numpy as np
+import pytest
+
+from smdae.files.cache_index import Entry, Index, Key, Run
+from smdae.fitting.blocks import BLOCK
+
+
+def index(size=3 * BLOCK + 100):
+    whole = Index("pixels-00c0ffee")
+    whole.grow(bytes(np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)))
+    whole.entries = {
+        Key("/a/b.png", 1): Entry(123, 10**18 + 1, (Run(0, 1, 100, 200, "uint8"),)),
+        Key("/a/b.png", 3): Entry(123, 10**18 + 1, (Run(20_000, 1, 100, 200, "uint8"),)),
+        Key("/a/b.png", 1, 0.5): Entry(123, 10**18 + 1, (Run(80_000, 1, 100, 200, "float32"),)),
+        Key(os.fsdecode(b"/caf\xe9\n\xf0\x9f\x8e\x88.npy"), 1): Entry(9, -5, (Run(160_000, 4, 10, 20, "uint8"),)),
+        Key("/nothing.npz", 1): Entry(1, 1, ()),
+    }
+    return whole
+
+
+def test_what_goes_in_comes_out():
+    whole = index()
+    assert Index.of_lines(list(whole.to_lines())) == whole
+    assert Index.of_lines(list(Index("pixels-0").to_lines())) == Index("pixels-0")
+
+
+def test_each_line_is_json():
+    lines = [json.loads(line) for line in index().to_lines()]
+    assert lines[0]["bytes"] == 3 * BLOCK + 100
+    assert lines[1] == {
+        "path": "/a/b.png",
+        "channels": 1,
+        "white": None,
+        "size": 123,
+        "mtime_ns": 10**18 + 1,
+        "runs": [[0, 1, 100, 200, "uint8"]],
+    }
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda lines: [],
+        lambda lines: lines[:-1],
+        lambda lines: [*lines[:2], *lines[3:]],
+        lambda lines: [*lines, b"{}\n"],
+        lambda lines: [b"[1]\n", *lines],
+        lambda lines: [b"\xff\n", *lines[1:]],
+        lambda lines: [b"[" * 10_000 + b"\n", *lines[1:]],
+        lambda lines: [lines[0].replace(b'"version":1', b'"version":2'), *lines[1:]],
+        lambda lines: [lines[0].replace(b"smdae", b"other"), *lines[1:]],
+        lambda lines: [lines[0], lines[1].replace(b"123", b"124"), *lines[2:]],
+        lambda lines: [lines[0], b"{}\n", *lines[1:]],
+    ],
+)
+def test_what_is_not_whole_is_none(spoil):
+    with pytest.raises(ValueError, match=r"."):
+        Index.of_lines(spoil(list(index().to_lines())))
+
+
+def test_going_back_forgets_what_came_after():
+    data = bytes(np.random.default_rng(0).integers(0, 256, 3 * BLOCK, dtype=np.uint8))
+    for length in (0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 77):
+        whole = Index("pixels-0")
+        whole.grow(data[:length])
+        checks, mark = whole.checks[:], whole.mark
+        whole.grow(data[length:])
+        whole.back(mark)
+        assert (whole.size, whole.checks) == (length, checks)
+        whole.grow(data[length:])
+        assert whole.checks.tolist() == [zlib.crc32(data[k : k + BLOCK]) for k in range(0, len(data), BLOCK)]
+
+
+def test_what_lies_beyond_the_end_of_the_pixels_is_forgotten():
+    whole = index()
+    whole.shorten(whole.size)
+    assert len(whole.entries) == 5
+    whole.shorten(130_000)
+    assert whole.size == BLOCK
+    assert [key for key in whole.entries if key.path == "/a/b.png"] == [Key("/a/b.png", 1)]
+    assert len(whole.checks) == 1
+
+
+def test_bytes_that_entries_share_count_once():
+    whole = index()
+    assert whole.live == 20_000 + 60_000 + 80_000 + 800
+    whole.entries[Key("/elsewhere.png", 1)] = whole.entries[Key("/a/b.png", 1)]
+    assert whole.live == 20_000 + 60_000 + 80_000 + 800
+
+
+def test_entries_are_found_by_block():
+    assert [key.channels for key, _ in index().holding(0)] == [1, 3]
+    assert [key.white for key, _ in index().holding(1)] == [None, 0.5]
+    assert list(index().holding(3)) == []
