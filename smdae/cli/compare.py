@@ -21,6 +21,7 @@ MOST_SEEDS = 100
 LEAST_PATCHES = 100
 # Of images, held out: more than in a fit, which lives on its data; here they are the judges.
 HOLD_OUT = 0.2
+QUICK_JUDGES = 2000  # held-out patches
 QUICK = {"patches": 5000, "max_steps": 300, "patch_size": 8, "hidden": 128}
 FULL = {"patches": 20_000, "max_steps": 2000, "patch_size": 12, "hidden": 512}
 
@@ -113,16 +114,17 @@ def command(
     plan, colours = _with_files(plan, model or [], where)
 
     from smdae.cli.compared import begun, drive
-    from smdae.comparing.contest import Contest
+    from smdae.comparing.contest import HELD_OUT, Contest
     from smdae.fitting.precision import denormals_flushed
     from smdae.memory import keep_freed_memory
 
     keep_freed_memory()
     with denormals_flushed():
+        size = (settings, numbers["patches"], where, QUICK_JUDGES if quick else HELD_OUT)
         if corpus:
-            contest = Contest.of(corpus.images, white or corpus.white, settings, numbers["patches"], where)
+            contest = Contest.of(corpus.images, white or corpus.white, *size)
         else:
-            contest = Contest.of_density(density.on(where), settings, numbers["patches"], where)
+            contest = Contest.of_density(density.on(where), *size)
         _tell(contest)
         record = begun(contest, plan, target, (*left_out, *colours))
         return drive(contest, plan, record, output, resume, json_)

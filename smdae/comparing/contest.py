@@ -33,7 +33,7 @@ from smdae.objectives import OBJECTIVES
 
 __all__ = ["Contest", "applicable"]
 
-HELD_OUT = 5000  # patches, M
+HELD_OUT = 5000  # patches, M, unless told otherwise
 JUDGES = 1  # added to the seed for all that is held out
 APART = 1 << 32  # between the seeds of fits
 
@@ -80,8 +80,12 @@ class Contest:
         settings: Settings,
         patches: int,
         device: torch.device | str = "cpu",
+        held_out: int = HELD_OUT,
     ) -> "Contest":
-        """A contest on N = `patches` patches of images, arrays of one dtype with shape (H, W), sides at least P."""
+        """A contest on N = `patches` patches of images, arrays of one dtype with shape (H, W), sides at least P.
+
+        M = `held_out` patches of those held out are the judges.
+        """
         first, rest = (part.images for part in split(images, settings.patch_size, settings.hold_out, settings.seed))
         source = Patches.pack(first, settings.patch_size, white).to(device)
         held = Patches.pack(rest or first, settings.patch_size, white).to(device)
@@ -93,7 +97,7 @@ class Contest:
             settings,
             model,
             model.centre(drawn),
-            model.centre(held.draw(HELD_OUT, chance)),
+            model.centre(held.draw(held_out, chance)),
             held,
             Crops.of(held, settings.judged_levels, chance),
             (len(first), len(rest)),
@@ -103,12 +107,17 @@ class Contest:
 
     @classmethod
     def of_density(
-        cls, target: Density, settings: Settings, patches: int, device: torch.device | str = "cpu"
+        cls,
+        target: Density,
+        settings: Settings,
+        patches: int,
+        device: torch.device | str = "cpu",
+        held_out: int = HELD_OUT,
     ) -> "Contest":
-        """A contest on N = `patches` samples of a density."""
+        """A contest on N = `patches` samples of a density, with M = `held_out` others for judges."""
         generator = Generator(device).manual_seed(settings.seed)
         drawn = target.sample(patches, generator)
-        held = target.sample(HELD_OUT, Generator(device).manual_seed(settings.seed + JUDGES))
+        held = target.sample(held_out, Generator(device).manual_seed(settings.seed + JUDGES))
         model = MODELS[settings.model].start(drawn, 0, settings, generator).requires_grad_(False)
         return cls(settings, model, drawn, held, target=target)
 

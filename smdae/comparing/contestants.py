@@ -1,7 +1,7 @@
 """The fits: theta after 1 to K steps of each objective, and how good it was on the way.
 
 A contestant is timed by its steps alone, its own examples included and its judging not. It is judged often early, when
-much happens, and then at every tenth of the way.
+much happens, and then at even steps.
 """
 
 import math
@@ -76,7 +76,7 @@ class Course:
 def marks(steps: int) -> list[int]:
     """The steps after which contestants are judged."""
     early = np.geomspace(min(10, steps), max(1, steps / 10), 5)
-    late = np.linspace(steps / 10, steps, 10)
+    late = np.linspace(steps / 10, steps, 7)
     return sorted({math.ceil(mark) for mark in (*early, *late)})
 
 
