@@ -18,10 +18,25 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["console", "failure", "guarded", "note", "number", "progress", "result", "stream", "table", "warn"]
+__all__ = [
+    "console",
+    "failure",
+    "guarded",
+    "held",
+    "note",
+    "number",
+    "progress",
+    "result",
+    "say",
+    "stream",
+    "table",
+    "warn",
+]
 
 # Where results go while stdout is guarded.
 RESULTS: ContextVar[io.RawIOBase | None] = ContextVar("results", default=None)
+# Lines that wait for their turn.
+HELD: ContextVar[list[str] | None] = ContextVar("held", default=None)
 
 
 def console() -> "Console":
@@ -38,15 +53,40 @@ def _printable(text: str) -> str:
     return clean.encode(encoding, "backslashreplace").decode(encoding)
 
 
+@contextmanager
+def held() -> Iterator[list[str]]:
+    """Within, in this thread, lines are kept in the list for whoever says them in their turn."""
+    lines: list[str] = []
+    token = HELD.set(lines)
+    try:
+        yield lines
+    finally:
+        HELD.reset(token)
+
+
+def say(lines: Sequence[str]) -> None:
+    """Print lines that were held."""
+    for line in lines:
+        _print(line)
+
+
 def _line(text: str) -> None:
+    lines = HELD.get()
+    if lines is None:
+        _print(text)
+    else:
+        lines.append(text)
+
+
+def _print(text: str) -> None:
     # Nobody may be listening any more; the work goes on and the exit code tells.
     with suppress(OSError):
         print(_printable(text), file=sys.stderr, flush=True)
 
 
-def note(text: str) -> None:
-    """Something worth knowing."""
-    _line(f"smdae: {text}")
+def note(text: str, now: bool = False) -> None:
+    """Something worth knowing; `now` even where lines are held."""
+    (_print if now else _line)(f"smdae: {text}")
 
 
 def warn(text: str) -> None:

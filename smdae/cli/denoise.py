@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any
 
 import typer
@@ -98,7 +99,12 @@ def command(
     in_place: Annotated[bool, typer.Option("--in-place", help="Replace the inputs.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results alone that are there.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Pictures to work on at once.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", help="Pictures to work on at once. [default: one for each core]")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", help="Of a network's products: float32, bfloat16, float16 or auto.")
+    ] = "auto",
     device: Device = "auto",
     overwrite: Overwrite = False,
     json_: Json = False,
@@ -111,7 +117,7 @@ def command(
 
     cat noisy.png | smdae denoise - -o - > clean.png
     """
-    from smdae.cli.batch import run
+    from smdae.cli.batch import Stopped, at_once, run
     from smdae.cli.manner import Manner
     from smdae.cli.one_picture import figures, forget, is_number, worker
     from smdae.device import check_name
@@ -137,6 +143,10 @@ def command(
         from smdae.denoising.steppers import checked
 
         checked(stepper, steps, step_size)
+    if precision != "auto":
+        from smdae.denoising.precision import check_precision
+
+        check_precision(precision)
     is_folder = save_steps is not None and (save_steps.endswith(os.sep) or not Path(save_steps).suffix)
     extras = Extras(samples, Path(save_steps) if save_steps else None, is_folder, uncertainty, modes)
     planned = plan(inputs, Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing))
@@ -166,6 +176,7 @@ def command(
             "seed": seed,
             "stride": stride,
             "ensemble": ensemble,
+            "precision": precision,
         },
         tile,
         DEPTHS[bit_depth],
@@ -181,6 +192,7 @@ def command(
         len(planned) > 1,
     )
     made = folder if folder and not folder.exists() else None
+    stop = Event()
 
     def tell(record: dict[str, Any]) -> None:
         if json_:
@@ -190,9 +202,25 @@ def command(
 
     try:
         with console.guarded(), console.progress() as bar:
-            tiles = bar.add_task("denoising", total=None)
-            work = worker(manner, lambda done, of: bar.update(tiles, completed=done, total=of))
-            run(planned, work, tell, jobs, fail_fast)
+            task = bar.add_task("denoising", total=None)
+
+            many = jobs or (1 if fail_fast or len(planned) == 1 else at_once(planned, device))
+            told = 0
+
+            def watch(done: int, of: int) -> None:
+                if stop.is_set():
+                    raise Stopped
+                if many == 1:
+                    bar.update(task, completed=done, total=of)
+
+            def tell_and_count(record: dict[str, Any]) -> None:
+                nonlocal told
+                tell(record)
+                if many > 1:
+                    told += 1
+                    bar.update(task, completed=told, total=len(planned))
+
+            run(planned, worker(manner, watch), tell_and_count, many, fail_fast, stop)
     finally:
         if made:
             forget(made)

@@ -172,11 +172,14 @@ class Examples:
         """The highest level of the noise, white being 1."""
         return self.levels[1]
 
+    def stage(self, progress: float) -> int:
+        """Which of `data` has its turn when that part of the fit is done."""
+        return min(int(progress * len(self.data)), len(self.data) - 1)
+
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0) -> Batch:
         """n examples, or fewer if they have grown; `progress` is the part of the fit that is done, from 0 to 1."""
         if self.density is None:
-            stage = min(int(progress * len(self.data)), len(self.data) - 1)
-            data, levels = self.data[stage](n, generator)
+            data, levels = self.data[self.stage(progress)](n, generator)
             if levels is not None:
                 return self.of_noisy(data, levels, generator)
             if self.recoloured:

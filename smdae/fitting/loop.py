@@ -20,6 +20,7 @@ from torch import Tensor
 from smdae.errors import DivergedError
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.precision import products_in
+from smdae.fitting.recorded import Recorded
 from smdae.fitting.state import State
 from smdae.fitting.validation import Validation
 
@@ -67,8 +68,19 @@ def clip_gradients(parameters: list[Tensor], largest: float) -> None:
     torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
 
 
-def step(state: State, batch: Batch, examples: Examples, lr: float) -> Tensor:
-    """One step on one batch; returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,)."""
+def share(state: State) -> float:
+    """How much of the parameters their average takes at the next step."""
+    # Young averages forget fast, so that the start does not linger in them.
+    return 1 - min(state.settings.ema, (state.record["step"] + 1) / (state.record["step"] + 10))
+
+
+def step(
+    state: State, batch: Batch, examples: Examples, lr: float | Tensor, taken: float | Tensor | None = None
+) -> Tensor:
+    """One step on one batch; returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,).
+
+    Where steps are recorded, the rate and what the average takes of the parameters, None for `share`, are tensors.
+    """
     settings, record = state.settings, state.record
     for group in state.optimiser.param_groups:
         group["lr"] = lr
@@ -82,10 +94,13 @@ def step(state: State, batch: Batch, examples: Examples, lr: float) -> Tensor:
     weighted.backward()
     clip_gradients(state.parameters, settings.clip)
     state.optimiser.step()
-    # Young averages forget fast, so that the start does not linger in them.
-    decay = min(settings.ema, (record["step"] + 1) / (record["step"] + 10))
     with torch.no_grad():
-        torch._foreach_lerp_(state.averages, state.parameters, 1 - decay)
+        if isinstance(taken, Tensor):
+            moves = torch._foreach_sub(state.parameters, state.averages)
+            torch._foreach_mul_(moves, taken)
+            torch._foreach_add_(state.averages, moves)
+        else:
+            torch._foreach_lerp_(state.averages, state.parameters, share(state) if taken is None else taken)
     record["step"] += 1
     return torch.stack([losses.detach().mean(), weighted.detach()])
 
@@ -105,6 +120,7 @@ def run(state: State, examples: Examples, validate: Callable[[torch.nn.Module], 
         DivergedError: J or the validation is no longer a number, or J has fallen where no fitted score can be.
     """
     settings, record = state.settings, state.record
+    recorded = Recorded.of(state, examples, step)
     most_steps, most_seconds = settings.limits
     if record["steps"] is None and math.isinf(most_seconds):
         record["steps"] = int(most_steps)
@@ -122,9 +138,13 @@ def run(state: State, examples: Examples, validate: Callable[[torch.nn.Module], 
     while (record["steps"] is None or record["step"] < record["steps"]) and record["stale"] < settings.patience:
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, settings.lr)
         progress = record["step"] / record["steps"] if record["steps"] else 0.0
-        batch = examples.draw(settings.batch, state.generator, progress)
-        recent.append(step(state, batch, examples, lr))
-        drawn += len(batch.x)
+        if recorded:
+            told, count = recorded(lr, share(state), progress)
+        else:
+            batch = examples.draw(settings.batch, state.generator, progress)
+            told, count = step(state, batch, examples, lr), len(batch.x)
+        recent.append(told)
+        drawn += count
         now = time.perf_counter()
         record["seconds"] = now - begun
 

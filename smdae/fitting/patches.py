@@ -108,7 +108,7 @@ class Patches:
         device = self.flat.device
         return torch.arange(self.channels, device=device)[:, None], torch.arange(self.size, device=device)
 
-    @property
+    @cached_property  # a number on the CPU: to ask an accelerator for it at each draw would be to wait for it
     def places(self) -> int:
         """How many different patches there are, flips and turns not counted."""
         return int(self._places[-1])
