@@ -1,23 +1,66 @@
 """Many pictures, one after the other or some at once: what fails stops nothing else, and the end tells all.
 
 The work on a picture is a function that returns what --json says of it, or raises. Results are told in the order of the
-inputs, whatever order they are done in, and by whichever of several processes.
+inputs, whatever order they are done in and by whichever of several processes, and so is what is said while they are.
+
+A folder is worked on by as many threads as there are cores, each of which takes a picture from file to file: while one
+decodes or encodes, others compute, no core waits for another as it would within a product, and nothing has to be handed
+on. Each then computes with one core; with fewer pictures at once, as memory may demand, each has its share of them.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
 from typing import Any
 
 from smdae.cli import console
 from smdae.cli.peers import Peers
 from smdae.cli.places import Job
 from smdae.cli.sharing import shared
-from smdae.errors import BatchError, SmdaeError
+from smdae.errors import BatchError, DeviceError, SmdaeError
+from smdae.memory import keep_freed_memory
 
-__all__ = ["run"]
+__all__ = ["Stopped", "at_once", "run"]
 
 ALONE = Peers()
 Work = Callable[[Job], dict[str, Any]]
+SHARE = 0.5  # of memory, that pictures may take together
+EACH = 512 << 20  # bytes that the work on one takes, besides
+GROWTH = 150  # bytes that it takes for each of its file: ten pixels, and what is made of them
+
+
+class Stopped(BaseException):
+    """The batch has ended, and what is still under way need not be."""
+
+
+def at_once(jobs: Sequence[Job], device: str) -> int:
+    """How many pictures to work on at once: one for each core, fewer where memory may not hold them."""
+    import torch
+
+    from smdae.device import find
+    from smdae.memory import available
+
+    here = torch.device("cpu")
+    try:
+        where = find(device)
+    except DeviceError:  # of which each picture will tell
+        return 1
+    largest = max((_size(job) for job in jobs if not job.skipped), default=0)
+    room = SHARE * available(here) / (EACH + GROWTH * largest)
+    cores = torch.get_num_threads()
+    if where.type != "cpu":  # what they do is decode, encode and wait
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        room = min(room, SHARE * available(where) / (2 * EACH))
+    return max(1, min(cores, int(room), len(jobs)))
+
+
+def _size(job: Job) -> int:
+    try:
+        return os.path.getsize(job.source)
+    except OSError:
+        return 0
 
 
 def run(
@@ -27,6 +70,7 @@ def run(
     parallel: int = 1,
     fail_fast: bool = False,
     peers: Peers = ALONE,
+    stop: Event | None = None,
 ) -> None:
     """Do all jobs.
 
@@ -37,6 +81,7 @@ def run(
         parallel: How many are done at once.
         fail_fast: Whether the first failure is the end.
         peers: The processes that do them together; the first tells.
+        stop: Is set when what is still under way need not be ended; work that looks at it raises Stopped.
 
     Raises:
         SmdaeError: The only job failed.
@@ -47,7 +92,7 @@ def run(
             tell(work(jobs[0]))
         return
     written = failed = skipped = 0
-    for job, outcome in _outcomes(jobs, work, parallel, fail_fast, peers):
+    for job, outcome in _outcomes(jobs, work, parallel, fail_fast, peers, stop or Event()):
         record: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
         if isinstance(outcome, SmdaeError):
             failed += 1
@@ -73,7 +118,7 @@ def run(
 
 
 def _outcomes(
-    jobs: Sequence[Job], work: Work, parallel: int, fail_fast: bool, peers: Peers
+    jobs: Sequence[Job], work: Work, parallel: int, fail_fast: bool, peers: Peers, stop: Event
 ) -> Iterator[tuple[Job, Any]]:
     """Each job with its record, its failure, or None if it was skipped."""
 
@@ -85,16 +130,38 @@ def _outcomes(
         except SmdaeError as error:
             return error
 
+    def quietly(job: Job) -> tuple[Any, list[str]]:
+        with console.held() as lines:
+            return done(job), lines
+
     if peers.place.size > 1:
         yield from shared(jobs, done, peers, parallel, fail_fast)
         return
     if parallel == 1:
         yield from ((job, done(job)) for job in jobs)
         return
+    keep_freed_memory(parallel)
     pool = ThreadPoolExecutor(parallel)
-    waiting: list[tuple[Job, Future[Any]]] = [(job, pool.submit(done, job)) for job in jobs]
+    with _shared_cores(parallel):
+        waiting: list[tuple[Job, Future[Any]]] = [(job, pool.submit(quietly, job)) for job in jobs]
+        try:
+            for job, future in waiting:
+                outcome, lines = future.result()
+                console.say(lines)
+                yield job, outcome
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _shared_cores(parallel: int) -> Iterator[None]:
+    """Within, each of so many threads computes with its share of the cores."""
+    import torch
+
+    cores = torch.get_num_threads()
+    torch.set_num_threads(max(1, cores // parallel))
     try:
-        for job, future in waiting:
-            yield job, future.result()
+        yield
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(cores)

@@ -24,12 +24,12 @@ __all__ = [
     "console",
     "failure",
     "guarded",
-    "kept",
-    "line",
+    "held",
     "note",
     "number",
     "progress",
     "result",
+    "say",
     "stream",
     "table",
     "warn",
@@ -37,9 +37,10 @@ __all__ = [
 
 # Where results go while stdout is guarded.
 RESULTS: ContextVar[io.RawIOBase | None] = ContextVar("results", default=None)
-# Whether this process is the one of several that is heard, and lines that are kept to be told by that one.
+# Whether this process is the one of several that is heard.
 HEARD: ContextVar[bool] = ContextVar("heard", default=True)
-KEPT: ContextVar[list[str] | None] = ContextVar("kept", default=None)
+# Lines that wait for their turn.
+HELD: ContextVar[list[str] | None] = ContextVar("held", default=None)
 
 
 def console() -> "Console":
@@ -57,22 +58,31 @@ def _printable(text: str) -> str:
 
 
 @contextmanager
-def kept() -> Iterator[list[str]]:
-    """Within, lines are kept rather than shown: those of this thread."""
+def held() -> Iterator[list[str]]:
+    """Within, in this thread, lines are kept in the list for whoever says them in their turn."""
     lines: list[str] = []
-    token = KEPT.set(lines)
+    token = HELD.set(lines)
     try:
         yield lines
     finally:
-        KEPT.reset(token)
+        HELD.reset(token)
 
 
-def line(text: str) -> None:
-    """A line as it is."""
-    lines = KEPT.get()
-    if lines is not None:
+def say(lines: Sequence[str]) -> None:
+    """Print lines that were held."""
+    for line in lines:
+        _print(line)
+
+
+def _line(text: str) -> None:
+    lines = HELD.get()
+    if lines is None:
+        _print(text)
+    else:
         lines.append(text)
-        return
+
+
+def _print(text: str) -> None:
     if not HEARD.get():
         return
     # Nobody may be listening any more; the work goes on and the exit code tells.
@@ -80,21 +90,21 @@ def line(text: str) -> None:
         print(_printable(text), file=sys.stderr, flush=True)
 
 
-def note(text: str) -> None:
-    """Something worth knowing."""
-    line(f"smdae: {text}")
+def note(text: str, now: bool = False) -> None:
+    """Something worth knowing; `now` even where lines are held."""
+    (_print if now else _line)(f"smdae: {text}")
 
 
 def warn(text: str) -> None:
     """Something to beware of."""
-    line(f"smdae: warning: {text}")
+    _line(f"smdae: warning: {text}")
 
 
 def failure(error: SmdaeError) -> None:
     """Why the command stops, in one line, and what to do."""
-    line(f"smdae: error: {error.message}")
+    _line(f"smdae: error: {error.message}")
     if error.hint:
-        line(f"hint: {error.hint}")
+        _line(f"hint: {error.hint}")
 
 
 def result(value: Any) -> None:

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any
 
 import typer
@@ -102,7 +103,12 @@ def command(
     in_place: Annotated[bool, typer.Option("--in-place", help="Replace the inputs.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results alone that are there.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Pictures to work on at once.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", help="Pictures to work on at once. [default: one for each core]")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", help="Of a network's products: float32, bfloat16, float16 or auto.")
+    ] = "auto",
     device: Device = "auto",
     overwrite: Overwrite = False,
     json_: Json = False,
@@ -115,7 +121,7 @@ def command(
 
     cat noisy.png | smdae denoise - -o - > clean.png
     """
-    from smdae.cli.batch import run
+    from smdae.cli.batch import Stopped, at_once, run
     from smdae.cli.manner import Manner
     from smdae.cli.one_picture import figures, forget, is_number, worker
     from smdae.device import check_name
@@ -141,6 +147,10 @@ def command(
         from smdae.denoising.steppers import checked
 
         checked(stepper, steps, step_size)
+    if precision != "auto":
+        from smdae.denoising.precision import check_precision
+
+        check_precision(precision)
     is_folder = save_steps is not None and (save_steps.endswith(os.sep) or not Path(save_steps).suffix)
     extras = Extras(samples, Path(save_steps) if save_steps else None, is_folder, uncertainty, modes)
     planned = plan(inputs, Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing))
@@ -173,6 +183,7 @@ def command(
             "seed": seed,
             "stride": stride,
             "ensemble": ensemble,
+            "precision": precision,
         },
         tile,
         DEPTHS[bit_depth],
@@ -190,6 +201,7 @@ def command(
     )
     made = folder if folder and not folder.exists() else None
     peers.agree_on(planned)  # none begins before all have looked at what there is
+    stop = Event()
 
     def tell(record: dict[str, Any]) -> None:
         if json_:
@@ -199,9 +211,26 @@ def command(
 
     try:
         with on_loss(lambda: None if in_place else REST), console.guarded(), console.progress() as bar:
-            tiles = bar.add_task("denoising", total=None)
-            work = worker(manner, lambda done, of: bar.update(tiles, completed=done, total=of))
-            run(planned, work, tell, jobs, fail_fast, peers)
+            task = bar.add_task("denoising", total=None)
+
+            alone = fail_fast or len(planned) == 1 or peers.place.size > 1
+            many = jobs or (1 if alone else at_once(planned, device))
+            told = 0
+
+            def watch(done: int, of: int) -> None:
+                if stop.is_set():
+                    raise Stopped
+                if many == 1:
+                    bar.update(task, completed=done, total=of)
+
+            def tell_and_count(record: dict[str, Any]) -> None:
+                nonlocal told
+                tell(record)
+                if many > 1:
+                    told += 1
+                    bar.update(task, completed=told, total=len(planned))
+
+            run(planned, worker(manner, watch), tell_and_count, many, fail_fast, peers, stop)
     finally:
         if made and peers.first:
             forget(made)

@@ -20,7 +20,7 @@ class Manner:
         levels: On the 0 to 255 scale, one for all channels or one for each; None to find them.
         white: The value of white in floats, None for 1.
         strength: How much of the way to the estimate, 0 to 1.
-        how: What `denoise` takes as it is: stepper, stride, ensemble.
+        how: What `denoise` takes as it is: stepper, stride, ensemble, precision.
         tile: Side of the tiles in pixels, None for what memory allows.
         depth: Of the result's samples, a dtype; None for the input's.
         ending: That was asked for, None for the input's.

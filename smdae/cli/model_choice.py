@@ -9,10 +9,12 @@ from smdae.cli import console
 from smdae.errors import ModelError
 
 if TYPE_CHECKING:
+    import torch
+
     from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
 
-__all__ = ["choose", "load_denoiser", "tell_levels", "tell_quality"]
+__all__ = ["choose", "load_denoiser", "placed", "tell_levels", "tell_quality"]
 
 APART = 0.2  # how far sigma may be from the model's level without a word
 
@@ -37,6 +39,25 @@ def load_denoiser(name: str) -> Any:
             "fit with --objective dsm, dae, esm-parzen or ism-parzen",
         )
     return loaded
+
+
+def placed(model: Any, where: "torch.device", many: bool) -> Any:
+    """The model on a device, with what suits it there.
+
+    On CUDA kernels lie in the order in which they are used, float32 has all of its digits, and of many pictures those
+    of a size that comes again go by recorded passes.
+    """
+    if where.type != "cuda":
+        return model.to(where)
+    import torch
+
+    from smdae.models.plays import Plays
+
+    torch.backends.cudnn.allow_tf32 = False  # for all threads: each would else put back what it found
+    model.to(where, memory_format=torch.channels_last)
+    if many and hasattr(model, "plays"):
+        model.plays = Plays()
+    return model
 
 
 def tell_levels(pages: list[tuple[float, ...]], model: Any, found: bool, source: Path | None = None) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from smdae.cli import console
 from smdae.cli.extras import made_of, targets
 from smdae.cli.manner import Manner
-from smdae.cli.model_choice import choose, load_denoiser, tell_levels, tell_quality
+from smdae.cli.model_choice import choose, load_denoiser, placed, tell_levels, tell_quality
 from smdae.cli.outcome import Outcome, denoised, is_found, self_checked, white_of
 from smdae.cli.places import STREAM, Job, check_target, refuse_place
 from smdae.errors import InputError, OutputError
@@ -41,9 +41,9 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
         name = choose(manner.model, picture)
         with lock:
             if name not in loaded:
-                loaded[name] = load_denoiser(name).to(where)
+                loaded[name] = placed(load_denoiser(name), where, manner.many)
                 if not manner.model:
-                    console.note(f"model '{name}'")
+                    console.note(f"model '{name}'", now=True)
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:

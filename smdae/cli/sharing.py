@@ -6,6 +6,7 @@ What a process comes to, a record or a failure and the lines that go with it, it
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -37,7 +38,7 @@ def shared(
         # Whoever has taken a job does it, or the first would wait for it.
         if peers.told("enough") or (number := peers.count("taken")) >= len(jobs):
             return False
-        with console.kept() as lines:
+        with console.held() as lines:
             outcome = done(jobs[number])
         if fail_fast and isinstance(outcome, SmdaeError):
             peers.tell("enough", True)
@@ -52,13 +53,13 @@ def shared(
         take_all()
         return
     with nullcontext() if parallel == 1 else ThreadPoolExecutor(parallel) as pool:
-        threads = [pool.submit(take_all) for _ in range(parallel)] if pool else []
+        # Each thread hears what this one does, so that only the first process says what cannot wait.
+        threads = [pool.submit(copy_context().run, take_all) for _ in range(parallel)] if pool else []
         seen: set[str] = set()
         for number, job in enumerate(jobs if peers.first else ()):
             told = peers.awaited(f"outcome/{number}", take if pool is None else partial(_checked, threads))
-            for line in told["lines"]:
-                if line not in seen:  # as that the model was loaded, which happens in each process
-                    console.line(line)
+            # That the model was loaded, as happens in each process, is said once.
+            console.say([line for line in told["lines"] if line not in seen])
             seen.update(told["lines"])
             yield job, _unpacked(told)
     _checked(threads)

@@ -2,6 +2,7 @@
 
 steppers       how an image moves along the score
 task           what is to be done with one image
+precision      in which numbers networks take their products
 noise_level    how much noise there is
 symmetries     the mean over flips and turns
 tiles          images of any size in bounded memory

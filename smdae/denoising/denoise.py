@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from smdae.denoising.precision import exact
 from smdae.denoising.task import Task
 from smdae.denoising.tiles import SMALLEST, Tiled, side_for, tiles
 from smdae.errors import MemoryLimitError, UsageError
@@ -38,6 +39,7 @@ def denoise(
     tile: int | None = None,
     ensemble: bool = False,
     white: float | None = None,
+    precision: str = "auto",
     device: torch.device | str = "cpu",
     or_cpu: bool = False,
     watch: Watch | None = None,
@@ -60,6 +62,8 @@ def denoise(
         tile: Side of the tiles in pixels; None for what memory allows. The result is the same.
         ensemble: Take the mean over the eight flips and turns of the image: a little better, eight times the time.
         white: The value of white; None for 255, 65535, or 1 for floats.
+        precision: Of products in networks: float32, bfloat16, float16; auto is float16 for integers on CUDA, and
+            float32 for all else.
         device: Where to compute.
         or_cpu: Whether the CPU may take over where the device has not enough memory.
         watch: Called with the number of tiles or steps done and of all.
@@ -85,6 +89,7 @@ def denoise(
         stride=stride,
         ensemble=ensemble,
         white=white,
+        precision=precision,
         device=device,
     )
     return carried_out(task, device, tile=tile, or_cpu=or_cpu, watch=watch)
@@ -100,8 +105,9 @@ def carried_out(
 ) -> np.ndarray:
     """The result of a task, an array like its image; arguments and errors as those of `denoise`."""
     result: np.ndarray | None = None
-    for result in path(task, device, tile=tile, or_cpu=or_cpu, watch=watch):  # noqa: B007  the last one is the answer
-        pass
+    with exact():
+        for result in path(task, device, tile=tile, or_cpu=or_cpu, watch=watch):  # noqa: B007  the last is the answer
+            pass
     return task.pixels.copy() if result is None else result
 
 
@@ -147,7 +153,7 @@ def path(
 def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
     """The image, (H, W, C), after its one step, taken tile by tile."""
     height, width = task.pixels.shape[:2]
-    model = task.model
+    model = task.quick(where)
     if not hasattr(model, "reach"):  # what lies beyond a tile might matter however far away
         side = max(height, width)
     cut = [*tiles(height, width, side, getattr(model, "reach", 0), getattr(model, "multiple", 1))]
@@ -155,14 +161,14 @@ def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -
     for done, tile in enumerate(cut):
         if watch:
             watch(done, len(cut))
-        result[tile.kept] = task.stored(task.estimate(task.noisy(tile.seen, where)))[tile.inner]
+        result[tile.kept] = task.stored(task.estimate(task.noisy(tile.seen, where), model))[tile.inner]
     yield result
 
 
 def _as_a_whole(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
     """The image, (H, W, C), after each of its steps."""
     noisy: Tensor = task.noisy((slice(None), slice(None)), torch.device("cpu"))
-    tiled = Tiled(task.model, side, where)
+    tiled = Tiled(task.quick(where), side, where)
     if watch:
         watch(0, task.steps)
     for done, estimate in enumerate(task.estimates(noisy, tiled), 1):

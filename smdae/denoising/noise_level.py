@@ -35,6 +35,7 @@ __all__ = ["COARSE", "by_details", "coarseness", "estimate", "is_clipped", "unce
 P, D = 7, 49  # side of a patch, and its pixels
 K = 3
 MOST_PATCHES = 120_000
+FINE, COARSER = 30_000, 4_000  # of them to tell how coarse the grain is
 ROUNDS = 3
 BINS = 16
 FEWEST = 12 * D  # patches that a covariance is taken of
@@ -47,6 +48,7 @@ ERROR, CLIPPED_ERROR = 0.18 / 255, 0.012
 COARSE = 1.45  # the coarseness beyond which noise is not white
 PARTS = 3  # parts a side that coarseness is looked for in
 MOST_SEEN = 768  # pixels a side, from the middle, that it is looked for in
+CLOSE = 1e-6  # of a sigma that is sought
 CLEAN_VALUES = np.linspace(-1.0, 2.0, 601)
 
 
@@ -58,18 +60,19 @@ def is_clipped(pixels: np.ndarray, white: float) -> bool:
     return bool(low >= 0 and high <= white and (low == 0 or high == white))
 
 
-def estimate(pixels: np.ndarray, white: float) -> tuple[float, ...]:
+def estimate(pixels: np.ndarray, white: float, most: int = MOST_PATCHES) -> tuple[float, ...]:
     """The standard deviation of the noise in each channel, white being 1; 0 where there is none to see.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
         white: The value of white in it.
+        most: Patches of a channel to look at; fewer are faster and tell less well.
     """
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
     clipped = is_clipped(pixels, white)
     # Rounding to whole numbers is noise too, and none that anybody wants to be told of.
     rounding = 1 / white / 12**0.5 if pixels.dtype.kind == "u" else 0.0
-    return tuple(_without(_of_plane(planes[:, :, c], white, clipped), rounding) for c in range(planes.shape[2]))
+    return tuple(_without(_of_plane(planes[:, :, c], white, clipped, most), rounding) for c in range(planes.shape[2]))
 
 
 def _without(sigma: float, rounding: float) -> float:
@@ -98,10 +101,10 @@ def coarseness(pixels: np.ndarray, white: float) -> float:
         return 1.0
     found = []
     for plane in np.moveaxis(planes[:height, :width].astype(np.float32) / white, 2, 0):
-        fine = estimate(plane, 1.0)[0]
+        fine = estimate(plane, 1.0, FINE)[0]
         coarse = plane.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
         parts = (part for band in np.split(coarse, PARTS) for part in np.split(band, PARTS, 1))
-        found.append(2 * min(estimate(part, 1.0)[0] for part in parts) / fine if fine else 1.0)
+        found.append(2 * min(estimate(part, 1.0, COARSER)[0] for part in parts) / fine if fine else 1.0)
     return sum(found) / len(found)
 
 
@@ -127,9 +130,9 @@ class _Patches:
     energy: np.ndarray
 
     @classmethod
-    def of(cls, plane: np.ndarray, white: float) -> "_Patches":
+    def of(cls, plane: np.ndarray, white: float, most: int) -> "_Patches":
         rows, columns = (side - P + 1 for side in plane.shape)
-        every = max(1, math.ceil(math.sqrt(rows * columns / MOST_PATCHES)))
+        every = max(1, math.ceil(math.sqrt(rows * columns / most)))
         windows = np.lib.stride_tricks.sliding_window_view(plane, (P, P))[::every, ::every]
         x = torch.from_numpy(windows.reshape(-1, P, P).astype(np.float32)) / white
         energy = x.diff(dim=1).square().sum((1, 2)) + x.diff(dim=2).square().sum((1, 2))
@@ -149,11 +152,11 @@ class _Patches:
 MEAN_ENERGY = 2 * 2 * P * (P - 1)  # of noise with sigma 1
 
 
-def _of_plane(plane: np.ndarray, white: float, clipped: bool) -> float:
+def _of_plane(plane: np.ndarray, white: float, clipped: bool, most: int) -> float:
     """Sigma in one channel, white being 1."""
     if min(plane.shape) < P or (plane.shape[0] - P + 1) * (plane.shape[1] - P + 1) < FEWEST:
         return by_details(plane) / white
-    patches = _Patches.of(plane, white)
+    patches = _Patches.of(plane, white, most)
     sigma = patches.deviation(slice(None), 0.5)
     for _ in range(ROUNDS):
         if sigma == 0:
@@ -208,12 +211,27 @@ def _left(mean: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _before_clipping(mean: float, deviation: float) -> float:
-    """The sigma of which clipping leaves `deviation`, by bisection."""
+    """The sigma of which clipping leaves `deviation`, by the rule of false position, of Illinois."""
+    at = np.array(mean)
+
+    def off(sigma: float) -> float:
+        return float(_left(at, sigma)) - deviation
+
     low, high = 0.9 * deviation, 8 * deviation + 0.02
+    below, above = off(low), off(high)
+    if below >= 0 or above <= 0:
+        return low if below >= 0 else high
+    side = 0
     for _ in range(24):
-        middle = (low + high) / 2
-        if _left(np.array(mean), middle) < deviation:
-            low = middle
+        sigma = (low * above - high * below) / (above - below)
+        if (here := off(sigma)) < 0:
+            low, below = sigma, here
+            above = above / 2 if side < 0 else above  # an end that stays lets the line fall short
+            side = -1
         else:
-            high = middle
-    return middle
+            high, above = sigma, here
+            below = below / 2 if side > 0 else below
+            side = 1
+        if high - low < CLOSE * sigma or abs(here) < CLOSE * deviation:
+            break
+    return sigma

@@ -27,6 +27,10 @@ class Symmetric:
             raise AttributeError(name)
         return getattr(self.model, name)
 
+    def lowered(self, products: torch.dtype) -> "Symmetric":
+        """The same of the model with products of that dtype, if it can have such."""
+        return Symmetric(self.model.lowered(products)) if hasattr(self.model, "lowered") else self
+
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """psi_8(x, sigma), with the shape of x, (B, C, H, W)."""
         height, width = x.shape[2:]

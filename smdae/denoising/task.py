@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.denoising import noise_level
+from smdae.denoising.precision import check_precision, lowered
 from smdae.denoising.steppers import STEPPERS, Steps, checked, refuse_unable, steps_of
 from smdae.denoising.symmetries import Symmetric
 from smdae.errors import ModelError, UsageError
@@ -49,6 +50,7 @@ class Task:
         steps: How many.
         step_size: What the stepper takes it to be.
         seed: Of the noise that it draws, if any.
+        precision: A name of PRECISIONS.
     """
 
     pixels: np.ndarray
@@ -61,6 +63,7 @@ class Task:
     steps: int
     step_size: float
     seed: int
+    precision: str = "auto"
 
     @classmethod
     def of(
@@ -77,6 +80,7 @@ class Task:
         stride: int | None = None,
         ensemble: bool = False,
         white: float | None = None,
+        precision: str = "auto",
         device: torch.device | str = "cpu",
     ) -> "Task":
         """The task, checked; arguments and errors as those of `denoise`."""
@@ -103,6 +107,7 @@ class Task:
         if isinstance(model, str | Path):
             model = load(model).to(device)
         refuse_unable(stepper, model)
+        check_precision(precision, model)
         levels = (
             levels_for(model, pixels, white) if sigma is None else _checked(sigma, channels, 255 if whole else white)
         )
@@ -111,7 +116,7 @@ class Task:
             chosen = chosen.clipped(1.0)
         if ensemble:
             chosen = Symmetric(chosen)
-        return cls(pixels, white, model, chosen, levels, strength, stepper, steps, step_size, seed)
+        return cls(pixels, white, model, chosen, levels, strength, stepper, steps, step_size, seed, precision)
 
     @property
     def planes(self) -> np.ndarray:
@@ -135,9 +140,20 @@ class Task:
 
     def noisy(self, part: tuple[slice, slice], where: torch.device) -> Tensor:
         """A part of the image, white being 1, with shape (1, C, h, w)."""
-        with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `move` says so
-            values = np.array(self.planes[part].transpose(2, 0, 1), np.float32, order="C")
-        return torch.from_numpy(values)[None].to(where) / self.white
+        return self.scaled(self.planes[part][None], where)
+
+    def scaled(self, planes: np.ndarray, where: torch.device) -> Tensor:
+        """Pixels like the image's, with shape (n, h, w, C), white being 1, with shape (n, C, h, w)."""
+        planes = planes.transpose(0, 3, 1, 2)
+        if planes.dtype == np.uint8:  # a quarter of what floats are to move
+            return torch.from_numpy(np.array(planes, order="C")).to(where).float() / self.white
+        with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `moves` says so
+            values = np.array(planes, np.float32, order="C")
+        return torch.from_numpy(values).to(where) / self.white
+
+    def quick(self, where: torch.device) -> Any:
+        """The model as it denoises on that device: its products of the precision asked for."""
+        return lowered(self.model, self.precision, where, self.whole)
 
     @property
     def single(self) -> bool:
@@ -151,9 +167,9 @@ class Task:
                 estimate = torch.lerp(noisy, estimate, self.strength)
             yield estimate.clamp(0, 1) if self.whole else estimate
 
-    def estimate(self, noisy: Tensor) -> Tensor:
-        """The last of them."""
-        *_, last = self.estimates(noisy, self.model)
+    def estimate(self, noisy: Tensor, model: Any = None) -> Tensor:
+        """The last of them, by the model as it is used or by another."""
+        *_, last = self.estimates(noisy, self.model if model is None else model)
         return last
 
     def by_channels(self, noisy: Tensor, of: Callable[[Tensor, float], Tensor]) -> Tensor:
@@ -176,8 +192,11 @@ class Task:
 
     def stored(self, estimate: Tensor) -> np.ndarray:
         """An estimate, (1, C, h, w), as it is stored, with shape (h, w, C)."""
-        result = (estimate[0] * self.white).permute(1, 2, 0).cpu().numpy()
-        return (np.rint(result) if self.whole else result).astype(self.pixels.dtype)
+        result = (estimate[0] * self.white).permute(1, 2, 0)
+        if self.pixels.dtype == np.uint8:
+            return result.round().to(torch.uint8).cpu().numpy()
+        values = result.cpu().numpy()
+        return (np.rint(values) if self.whole else values).astype(self.pixels.dtype)
 
 
 def _checked(sigma: float | Sequence[float], channels: int, unit: float) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from smdae.memory import available
 
-__all__ = ["SMALLEST", "Tile", "Tiled", "side_for", "tiles"]
+__all__ = ["MOST_BYTES", "SMALLEST", "Tile", "Tiled", "side_for", "tiles"]
 
 SMALLEST = 64  # pixels on a side
 MOST_BYTES = 512 << 20  # that one tile may take: more brings no speed

@@ -40,6 +40,7 @@ XMP = b"XML:com.adobe.xmp\0"
 INCH = 0.0254
 MAX_DEFLATE = 1032
 MAX_ICC = 1 << 25
+PILLOWS = -1  # its own choice of a strategy
 
 
 def read(data: bytes) -> Picture:
@@ -73,11 +74,16 @@ def encode(picture: Picture) -> bytes:
     if samples.dtype == np.uint16:
         png = memoryview(png16.encode(samples))
     else:
-        buffer = BytesIO()
-        Image.fromarray(samples).save(buffer, "PNG")
-        png = buffer.getbuffer()
+        png = _eight_bit(samples, png16.strategy(samples, lambda part, how: len(_eight_bit(part, how)), PILLOWS))
     header_end = len(SIGNATURE) + 25
     return b"".join([png[:header_end], *_metadata_chunks(picture.metadata), png[header_end:]])
+
+
+def _eight_bit(samples: np.ndarray, strategy: int) -> memoryview:
+    """A PNG without metadata of uint8 samples, by a strategy of zlib's."""
+    buffer = BytesIO()
+    Image.fromarray(samples).save(buffer, "PNG", compress_type=strategy)
+    return buffer.getbuffer()
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, Any]]:

@@ -157,6 +157,10 @@ class Examples:
         """The highest level of the noise, white being 1."""
         return self.levels[1]
 
+    def stage(self, progress: float) -> int:
+        """Which of `data` has its turn when that part of the fit is done."""
+        return min(int(progress * len(self.data)), len(self.data) - 1)
+
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
         """n examples, or fewer if they have grown.
 
@@ -167,7 +171,7 @@ class Examples:
             group: Processes each of which makes its part of the examples.
         """
         if self.density is None:
-            stage = min(int(progress * len(self.data)), len(self.data) - 1)
+            stage = self.stage(progress)
             n = max(1, round(n * self.shares[stage])) if self.shares else n
             part = Part(n, group.rows(n))
             data, levels = self.data[stage](n, generator, part.rows)

@@ -24,6 +24,7 @@ from smdae.errors import DivergedError, LostError
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.precision import products_in
+from smdae.fitting.recorded import Recorded
 from smdae.fitting.state import State
 from smdae.fitting.validation import Validate, Validation
 
@@ -71,10 +72,24 @@ def clip_gradients(parameters: list[Tensor], largest: float) -> None:
     torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
 
 
-def step(state: State, batch: Batch, examples: Examples, lr: float, group: Group = ALONE) -> Tensor:
+def share(state: State) -> float:
+    """How much of the parameters their average takes at the next step."""
+    # Young averages forget fast, so that the start does not linger in them.
+    return 1 - min(state.settings.ema, (state.record["step"] + 1) / (state.record["step"] + 10))
+
+
+def step(
+    state: State,
+    batch: Batch,
+    examples: Examples,
+    lr: float | Tensor,
+    taken: float | Tensor | None = None,
+    group: Group = ALONE,
+) -> Tensor:
     """One step on one batch, or the parts of one that a group has.
 
-    Returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,).
+    Returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,). Where steps are recorded, the
+    rate and what the average takes of the parameters, None for `share`, are tensors.
     """
     settings, record = state.settings, state.record
     for options in state.optimiser.param_groups:
@@ -91,10 +106,13 @@ def step(state: State, batch: Batch, examples: Examples, lr: float, group: Group
     group.add([*(p.grad for p in state.parameters if p.grad is not None), figures])
     clip_gradients(state.parameters, settings.clip)
     state.optimiser.step()
-    # Young averages forget fast, so that the start does not linger in them.
-    decay = min(settings.ema, (record["step"] + 1) / (record["step"] + 10))
     with torch.no_grad():
-        torch._foreach_lerp_(state.averages, state.parameters, 1 - decay)
+        if isinstance(taken, Tensor):
+            moves = torch._foreach_sub(state.parameters, state.averages)
+            torch._foreach_mul_(moves, taken)
+            torch._foreach_add_(state.averages, moves)
+        else:
+            torch._foreach_lerp_(state.averages, state.parameters, share(state) if taken is None else taken)
     record["step"] += 1
     return figures
 
@@ -117,6 +135,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
         LostError: A process of the group is lost.
     """
     settings, record = state.settings, state.record
+    recorded = Recorded.of(state, examples, step) if group.size == 1 else None
     most_steps, most_seconds = settings.limits
     if record["steps"] is None and math.isinf(most_seconds):
         record["steps"] = int(most_steps)
@@ -135,15 +154,12 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
     while (record["steps"] is None or record["step"] < record["steps"]) and record["stale"] < settings.patience:
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, settings.lr)
         progress = record["step"] / record["steps"] if record["steps"] else 0.0
-        chance = state.generator.get_state() if group.size > 1 else None
-        batch = examples.draw(settings.batch, state.generator, progress, group)
-        try:
-            recent.append(step(state, batch, examples, lr, group))
-        except LostError:
-            if chance is not None:
-                state.generator.set_state(chance)
-            raise
-        drawn += batch.n
+        if recorded:
+            told, count = recorded(lr, share(state), progress)
+        else:
+            told, count = _asked(state, examples, lr, progress, group)
+        recent.append(told)
+        drawn += count
         now = time.perf_counter()
         record["seconds"] = now - begun
 
@@ -160,8 +176,8 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
         met = record["step"] >= meeting or group.size == 1
         if met:
             ahead = max(1, round(len(recent) * REPORT_SECONDS / (now - reported)))
-            told, meeting = map(int, group.heard([planned or 0, record["step"] + ahead]))
-            record["steps"] = told or None
+            heard, meeting = map(int, group.heard([planned or 0, record["step"] + ahead]))
+            record["steps"] = heard or None
 
         validation = None
         if record["steps"] is not None:
@@ -174,6 +190,18 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
             rate = drawn / (now - reported)
             yield Report(record["step"], record["steps"], record["seconds"], rate, lr, mean, validation)
             recent, drawn, reported = [], 0, time.perf_counter()
+
+
+def _asked(state: State, examples: Examples, lr: float, progress: float, group: Group) -> tuple[Tensor, int]:
+    """A step on a batch of its own: what `step` returns, and how many examples it saw, all of a group's together."""
+    chance = state.generator.get_state() if group.size > 1 else None
+    batch = examples.draw(state.settings.batch, state.generator, progress, group)
+    try:
+        return step(state, batch, examples, lr, group=group), batch.n
+    except LostError:
+        if chance is not None:
+            state.generator.set_state(chance)
+        raise
 
 
 def _validated(state: State, validate: Validate, group: Group) -> Validation:

@@ -74,11 +74,11 @@ class Muon(torch.optim.Optimizer):
         slots = self.state[parameter]
         for name in names:
             if name not in slots:
-                slots[name] = torch.zeros_like(parameter) if name != "count" else torch.zeros(())
+                slots[name] = torch.zeros_like(parameter) if name != "count" else parameter.new_zeros(())
         return slots
 
 
-def _turn(kernels: list[Tensor], averages: list[Tensor], lr: float) -> None:
+def _turn(kernels: list[Tensor], averages: list[Tensor], lr: float | Tensor) -> None:
     """Muon's step on kernels that are matrices of one shape: together, since each is small."""
     rows, columns = len(kernels[0]), kernels[0][0].numel()
     gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
@@ -89,19 +89,25 @@ def _turn(kernels: list[Tensor], averages: list[Tensor], lr: float) -> None:
     torch._foreach_sub_(kernels, [move.reshape(kernels[0].shape) for move in moves])
 
 
-def _adam(parameter: Tensor, gradient: Tensor, slots: dict[str, Tensor], lr: float) -> None:
+def _adam(parameter: Tensor, gradient: Tensor, slots: dict[str, Tensor], lr: float | Tensor) -> None:
     first, second, count = slots["first"], slots["second"], slots["count"]
     count += 1
-    t = count.item()
     first.lerp_(gradient, 1 - BETAS[0])
     second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+    if isinstance(lr, Tensor):  # no number leaves the accelerator
+        scale = (second / (1 - BETAS[1] ** count)).sqrt_().add_(1e-8)
+        parameter -= first / scale * (lr / (1 - BETAS[0] ** count))
+        return
+    t = count.item()
     scale = (second / (1 - BETAS[1] ** t)).sqrt_().add_(1e-8)
     parameter.addcdiv_(first, scale, value=-lr / (1 - BETAS[0] ** t))
 
 
 def adamw(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW over all parameters."""
-    return torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    parameters = [*model.parameters()]
+    recordable = all(p.is_cuda for p in parameters)
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True, capturable=recordable)
 
 
 def muon(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:

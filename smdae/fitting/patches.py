@@ -98,7 +98,7 @@ class Patches:
         """Running count of the places a patch can be cut from, with shape (n,)."""
         return ((self.images.heights - self.size + 1).to(self.device) * self._across).cumsum(0)
 
-    @property
+    @cached_property  # a number on the CPU: to ask an accelerator for it at each draw would be to wait for it
     def places(self) -> int:
         """How many different patches there are, flips and turns not counted."""
         return int(self._places[-1])

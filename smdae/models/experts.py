@@ -146,7 +146,7 @@ class Experts(nn.Module):
             if self.level is None:
                 raise ValueError("a model of many levels must be told the level")
             sigma = self.level
-        return torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1)
+        return sigma.to(x).reshape(-1) if isinstance(sigma, Tensor) else x.new_full((1,), sigma)
 
     def _weights(self, s: Tensor) -> Tensor:
         """Of the shapes at levels s, with shape (K, M, len(s), 1)."""

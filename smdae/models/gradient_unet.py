@@ -7,6 +7,7 @@ projection. Scores cost a pass through N and one back, and fits a derivative of 
 D, and E does not change under (x, s) -> (a x, a s).
 """
 
+import copy
 from typing import Any
 
 import torch
@@ -70,6 +71,12 @@ class GradientUNet(nn.Module):
     def footprint(self) -> int:
         """Bytes that a pixel takes while its score is computed, all layers being kept for the way back."""
         return 12 * self.inner.footprint
+
+    def lowered(self, products: torch.dtype) -> "GradientUNet":
+        """The same network with products of that dtype in all layers of N but the first and the last."""
+        told = copy.copy(self)
+        told._modules = {"inner": self.inner.lowered(products)}
+        return told
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """E(x, s), with shape (B,), for x with shape (B, C, H, W)."""

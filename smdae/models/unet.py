@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from smdae.divergence import per_example
+from smdae.models.plays import Plays
 
 __all__ = ["SIZES", "Shape", "UNet", "mirrored"]
 
@@ -82,6 +83,8 @@ class UNet(nn.Module):
     """
 
     white: float | Tensor = 0.0  # what the noisy pictures were clipped to; 0 for those that were not
+    products: torch.dtype | None = None  # in which the inner layers take theirs; None for that of the image
+    plays: Plays | None = None  # of passes on CUDA; None where each is asked for layer by layer
 
     def __init__(
         self,
@@ -174,6 +177,15 @@ class UNet(nn.Module):
         told.white = white
         return told
 
+    def lowered(self, products: torch.dtype) -> "UNet":
+        """The same network with products of that dtype in all layers but the first and the last.
+
+        What the first rounds off is pixels, and the last the answer; on the way between it averages out.
+        """
+        told = copy.copy(self)
+        told.products = products
+        return told
+
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """D(x, sigma), with the shape of x.
 
@@ -186,6 +198,13 @@ class UNet(nn.Module):
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """psi(x, sigma) = (D(x, sigma) - x) / sigma^2, with the shape of x; arguments as in `reconstruct`."""
         level = self._level(sigma)
+        numbers = not isinstance(level, Tensor) and not isinstance(self.white, Tensor)
+        if self.plays and numbers and x.is_cuda and torch.is_inference_mode_enabled():
+            return self.plays.score(self, x, float(level))
+        return self.asked(x, level)
+
+    def asked(self, x: Tensor, level: float | Tensor) -> Tensor:
+        """The score, every layer being asked for by itself."""
         return self._noise(x, level) / -(per_example(level, x) ** 2)
 
     def _noise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
@@ -211,6 +230,14 @@ class UNet(nn.Module):
     def _pass(self, x: Tensor) -> Tensor:
         """R on blocks, (B, 4 C + 1, H/2, W/2), or 4 C + 2, to (B, 4 C, H/2, W/2)."""
         x = self.stem(x)
+        if self.products is None:
+            return self.head(self._inner(x))
+        with torch.autocast(x.device.type, self.products):
+            inner = self._inner(x.to(self.products))
+        return self.head(inner.to(x.dtype))
+
+    def _inner(self, x: Tensor) -> Tensor:
+        """All layers between the first and the last."""
         skips = []
         for blocks, shrink in zip(self.down[:-1], self.shrink, strict=True):
             skips.append(blocks(x))
@@ -218,13 +245,13 @@ class UNet(nn.Module):
         x = self.down[-1](x)
         for blocks, grow, skip in zip(reversed(self.up[:-1]), reversed(self.grow), reversed(skips), strict=True):
             x = blocks(F.pixel_shuffle(grow(x), 2).add_(skip))
-        return self.head(x)
+        return x
 
 
 def _plane(value: float | Tensor, y: Tensor) -> Tensor:
     """A number for each image, spread over its blocks, with shape (B, 1, H/2, W/2)."""
-    number = torch.as_tensor(value, dtype=y.dtype, device=y.device).reshape(-1, 1, 1, 1)
-    return number.expand(len(y), 1, y.shape[2] // 2, y.shape[3] // 2)
+    number = value.to(y) if isinstance(value, Tensor) else y.new_full((1,), value)
+    return number.reshape(-1, 1, 1, 1).expand(len(y), 1, y.shape[2] // 2, y.shape[3] // 2)
 
 
 def mirrored(x: Tensor, multiple: int) -> Tensor:

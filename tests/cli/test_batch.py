@@ -3,17 +3,25 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from smdae import memory
+from smdae.cli import batch, outcome
 from smdae.cli.app import main
+from smdae.cli.places import Job
 from smdae.files.images import encode, read
 from smdae.files.picture import Picture
 from tests.tiny import ENVIRONMENT, colour, complaint, encoded, everything_below, gray, model_bytes, unjudged
@@ -98,6 +106,8 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(here):
         (["in/a.png", "-o", "x.png", "--format", "tiff"], 2, ["'x.png'", "--format"]),
         (["in/a.png", "--bit-depth", "16", "--format", "jpeg"], 4, ["JPEG", "uint16"]),
         (["in/a.png", "-j", "0"], 2, ["--jobs 0"]),
+        (["in/a.png", "--precision", "half"], 2, ["precision 'half'", "float16"]),
+        (["in/a.png", "--precision", "bfloat16"], 2, ["precision bfloat16 is for networks"]),
         (["in/a.png", "--strength", "1.5"], 2, ["--strength 1.5"]),
         (["in/a.png", "--strength", "nan"], 2, ["--strength nan"]),
         (["in/a.png", "--suffix", ""], 4, ["'in/a.png'", "exists"]),
@@ -185,6 +195,89 @@ def test_many_at_once_are_what_they_are_one_by_one():
     assert denoise("in", "-r", "-o", "one/") == 0
     assert denoise("in", "-r", "-o", "four/", "-j", "4") == 0
     assert everything_below(Path("one")) == everything_below(Path("four"))
+
+
+@pytest.fixture
+def four_cores():
+    """Torch with four threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_by_default_there_is_one_for_each_core_and_the_files_are_the_same(four_cores, monkeypatch, capsys):
+    assert denoise("in", "-r", "-o", "one/", "-j", "1", "--json") == 0
+    one = capsys.readouterr()
+    parallel = []
+    pool = batch.ThreadPoolExecutor
+    monkeypatch.setattr(batch, "ThreadPoolExecutor", lambda count: (parallel.append(count), pool(count))[1])
+    assert denoise("in", "-r", "-o", "four/", "--json") == 0
+    four = capsys.readouterr()
+    assert parallel == [4]
+    assert everything_below(Path("one")) == everything_below(Path("four"))
+    # Whatever is done first is told in its turn, and so is what is said of it.
+    assert four.err == one.err
+    records = [[json.loads(line) for line in text.splitlines()] for text in (one.out, four.out)]
+    for a, b in zip(*records, strict=True):
+        assert {k: v for k, v in a.items() if k not in ("seconds", "output")} == {
+            k: v for k, v in b.items() if k not in ("seconds", "output")
+        }
+
+
+def test_so_many_at_once_as_cores_pictures_and_memory_allow(here, monkeypatch):
+    jobs = [Job(here / "in" / "a.png", here / f"{k}.png") for k in range(20)]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    for room, expected in ((64 << 30, 8), (5 << 30, 4), (1 << 20, 1)):
+        monkeypatch.setattr(memory, "available", lambda device, room=room: room)
+        assert batch.at_once(jobs, "cpu") == expected
+    monkeypatch.setattr(memory, "available", lambda device: 64 << 30)
+    assert batch.at_once(jobs[:3], "cpu") == 3
+    assert batch.at_once(jobs, "cuda:999") == 1  # of which each picture tells
+    with (here / "large.png").open("wb") as file:
+        file.truncate(200 << 20)  # nothing of it is on the disk
+    large = Job(here / "large.png", here / "x.png")
+    assert batch.at_once([*jobs, large], "cpu") == 1
+    assert batch.at_once([*jobs, replace(large, skipped=True)], "cpu") == 8
+
+
+def test_cores_are_shared_out_and_given_back(here, four_cores):
+    seen = []
+    jobs = [Job(here / "in" / "a.png", here / f"{k}.png") for k in range(6)]
+    batch.run(jobs, lambda job: (seen.append(torch.get_num_threads()), {})[1], lambda record: None, 2)
+    assert seen == [2] * 6
+    assert torch.get_num_threads() == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_ends_what_is_under_way_and_leaves_nothing_half_done(here, number, monkeypatch, capsys):
+    """Both pictures under way are held in the middle; of the others none has begun."""
+    for k in range(6):
+        (here / "in" / f"z{k}.png").write_bytes(encoded(gray(seed=k)))
+    entered, released = threading.Barrier(3), threading.Event()
+    judge = outcome.is_found
+
+    def slow(*arguments):
+        entered.wait(10)
+        released.wait(10)
+        time.sleep(0.1)  # until the stop is known
+        return judge(*arguments)
+
+    def stop():
+        entered.wait(10)
+        os.kill(os.getpid(), number)
+        released.set()
+
+    monkeypatch.setattr(outcome, "is_found", slow)
+    killer = threading.Thread(target=stop)
+    killer.start()
+    assert denoise("in", "-r", "-o", "out/", "-j", "2", "-s", "20") == 128 + number
+    killer.join()
+    assert capsys.readouterr().err.splitlines()[-1] in ("smdae: interrupted", "smdae: terminated")
+    left = [name for name in names(".") if name.startswith("out/")]
+    assert len(left) <= 2
+    for name in left:
+        assert read(Path(name), name).pixels.shape == (24, 32)
 
 
 # None of the noise

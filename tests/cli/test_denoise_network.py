@@ -49,6 +49,14 @@ def pixels(name: str) -> np.ndarray:
     return read(Path(name), name).pixels
 
 
+def test_digits_are_as_asked():
+    for name in ("auto", "float32", "bfloat16"):
+        assert main(["denoise", "a.png", "-s", "20", "--precision", name, "-o", f"{name}.png"]) == 0
+        assert np.array_equal(pixels(f"{name}.png"), denoise(pixels("a.png"), sigma=20, precision=name))
+    assert np.array_equal(pixels("auto.png"), pixels("float32.png"))
+    assert not np.array_equal(pixels("bfloat16.png"), pixels("float32.png"))
+
+
 def test_without_a_model_and_a_level_both_are_found(capsys):
     assert main(["denoise", "a.png", "c.png"]) == 0
     for name in ("a", "c"):

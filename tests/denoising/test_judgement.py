@@ -85,10 +85,64 @@ def test_strength_and_ensemble_count(model):
 
 def test_a_large_image_is_probed_in_part(model, monkeypatch):
     whole, _ = judged(noise(LARGE, 25), model, 25, clean=LARGE)
-    monkeypatch.setattr(judgement, "LEAST_PROBED", 1 << 16)
+    monkeypatch.setattr(judgement, "SMALL", 1 << 16)
     part, truth = judged(noise(LARGE, 25), model, 25, clean=LARGE)
     assert part.error > whole.error
     assert abs(part.psnr - truth) < 3 * part.error
+
+
+def test_what_was_removed_elsewhere_tells_of_what_was_not_probed(model, monkeypatch):
+    """Of a picture that is half smooth and half texture, tiles by chance see more of one; the others make up for it."""
+    texture = np.random.default_rng(0).random((256, 256)).astype(np.float32).repeat(4, 0).repeat(4, 1)[:512, :512]
+    clean = np.hstack([np.full((512, 512), 0.5, np.float32), texture])
+    image = noise(clean, 25)
+    task, result = Task.of(image, model, 25 / 255), denoise(image, model, 25 / 255)
+    monkeypatch.setattr(judgement, "SMALL", 1 << 30)
+    removed = judgement._residual(task, result[..., None], np.array([-np.inf]))[1]
+    whole = judgement._probe(task, result[..., None], np.array([-np.inf]), removed)[0]
+    monkeypatch.setattr(judgement, "SMALL", 1 << 18)
+    apart, alone = [], []
+    for seed in range(8):
+        monkeypatch.setattr(judgement, "SEED", seed)
+        divergence, _, spread, _ = judgement._probe(task, result[..., None], np.array([-np.inf]), removed)
+        apart.append((divergence - whole)[0] / spread[0])
+        alone.append(spread[0])
+    assert np.abs(apart).max() < 4
+    assert np.sqrt(np.mean(np.square(apart))) < 2
+    # The mean over 32 tiles, of which half have nearly none and half twice as much, errs by a sixth of it.
+    assert np.mean(alone) < 0.1 * whole
+
+
+def test_all_tiles_are_seen_alike_and_lie_in_the_image(model):
+    task = Task.of(np.zeros((515, 700), np.float32) + 0.5, model, 0.1)
+    places, part = judgement._places(task, judgement.Generator().manual_seed(0))
+    assert part == pytest.approx(len(places) * judgement.SIDE**2 / (515 * 700), rel=0.1)
+    place = np.arange(515 * 700).reshape(515, 700)
+    for tile in places:
+        assert place[tile.seen].shape == (48, 48)
+        assert all(part.start % model.multiple == 0 for part in tile.seen)
+        assert np.array_equal(place[tile.seen][tile.inner], place[tile.kept])
+
+
+def test_batches_are_as_large_as_memory_for_a_tile(model, monkeypatch):
+    image = np.hstack([noise(LARGE, 25)] * 2)
+    task, result = Task.of(image, model, 25 / 255), denoise(image, model, 25 / 255)
+    together = judge(task, result)
+    monkeypatch.setattr(judgement, "MOST_BYTES", 3 * 2 * 48 * 48 * model.footprint)
+    places, _ = judgement._places(task, judgement.Generator().manual_seed(0))
+    assert {len(batch) for batch in judgement._batches(task, places)} <= {1, 2, 3}
+    one_by_one = judge(task, result)
+    assert one_by_one.psnr == pytest.approx(together.psnr, abs=0.5)
+
+
+def test_a_given_level_is_looked_into_only_where_it_does_not_add_up(model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(judgement.noise_level, "estimate", lambda *_: (asked.append("level"), (25 / 255,))[1])
+    monkeypatch.setattr(judgement.noise_level, "coarseness", lambda *_: (asked.append("grain"), 1.0)[1])
+    for given, expected in ((25, []), (18, ["level", "grain"]), (33, ["level", "grain"]), (None, ["level", "grain"])):
+        asked.clear()
+        judged(noise(CLEAN, 25), model, given)
+        assert [*dict.fromkeys(asked)] == expected
 
 
 def test_colours_at_levels_of_their_own():

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from smdae.denoising.noise_level import COARSE, by_details, coarseness, estimate, is_clipped
 from smdae.denoising.noise_level import _before_clipping as before_clipping
 from smdae.denoising.noise_level import _clipped_moments as clipped_moments
-from smdae.denoising.noise_level import by_details, estimate, is_clipped
+from smdae.denoising.noise_level import _left as left
 
 
 def scene(height: int = 200, width: int = 240) -> np.ndarray:
@@ -90,6 +91,25 @@ def test_clipped_moments_are_those_of_clipped_numbers(mu, sigma):
     assert found[0][0] == pytest.approx(mean, abs=1e-4)
     assert found[1][0] == pytest.approx(deviation, abs=1e-4)
     assert before_clipping(mean, deviation) == pytest.approx(sigma, rel=1e-2)
+
+
+@pytest.mark.parametrize("deviation", [1e-4, 0.01, 0.1, 0.3, 0.49, 0.6])
+@pytest.mark.parametrize("mean", [0.01, 0.1, 0.5, 0.97])
+def test_the_sigma_before_clipping_is_that_of_bisection(mean, deviation):
+    low, high = 0.9 * deviation, 8 * deviation + 0.02
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(np.array(mean), middle) < deviation else (low, middle)
+    assert before_clipping(mean, deviation) == pytest.approx(middle, rel=1e-5)
+
+
+def test_fewer_patches_tell_nearly_the_same_and_grain_that_is_coarse_all_the_same():
+    y = noisy(25, 400, 400) / 255
+    assert estimate(y, 1.0, 10_000)[0] == pytest.approx(estimate(y, 1.0)[0], rel=0.05)
+    assert coarseness(y, 1.0) < 1.1
+    grown = y.repeat(2, 0).repeat(2, 1)
+    smooth = (grown + np.roll(grown, 1, 0) + np.roll(grown, 1, 1) + np.roll(grown, (1, 1), (0, 1))) / 4
+    assert coarseness(smooth, 1.0) > COARSE
 
 
 def test_what_is_clipped():

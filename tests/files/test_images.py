@@ -332,6 +332,28 @@ def test_webp_stays_as_lossless_as_it_was():
     np.testing.assert_array_equal(again.alpha, lossy.alpha)
 
 
+PHOTOGRAPH = np.asarray(Image.open(Path(__file__).parents[2] / "sample_data" / "clean.png").convert("L"))
+PAGE = np.tile(np.random.default_rng(0).integers(0, 2, (8, 64), np.uint8) * np.uint8(255), (40, 5))
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize(("samples", "runs"), [(PHOTOGRAPH, True), (PAGE, False), (PAGE[:1, :1], None)])
+def test_what_repeats_is_looked_for_only_where_something_does(samples, runs, deep, monkeypatch):
+    stored = samples.astype(np.uint16) * np.uint16(257) if deep else samples
+    if deep and runs:
+        stored = stored - np.random.default_rng(0).integers(0, 200, stored.shape, np.uint16)
+    file = encode(from_samples(stored, "PNG"), "PNG")
+    assert np.array_equal(read(file, "x").pixels, stored)
+    monkeypatch.setattr(png16, "strategy", lambda samples, size, usual: usual)
+    usual = encode(from_samples(stored, "PNG"), "PNG")
+    assert len(file) <= 1.02 * len(usual)
+    monkeypatch.setattr(png16, "strategy", lambda samples, size, usual: zlib.Z_RLE)
+    quick = encode(from_samples(stored, "PNG"), "PNG")
+    if runs is not None:
+        assert file == (quick if runs else usual)
+        assert len(quick) < 1.02 * len(usual) if runs else len(quick) > 2 * len(usual)
+
+
 @pytest.mark.parametrize("with_alpha", [False, True])
 def test_palettes_become_colours(with_alpha):
     image = Image.fromarray(COLOUR).quantize(12)

@@ -1,0 +1,62 @@
+"""In which numbers a network takes its products while it denoises.
+
+    float32     as it was fitted; on CUDA all of its digits, TF32 being off
+    bfloat16    8 of its 24 binary digits
+    float16     11 of them, up to 65504
+    auto        float16 for pictures of integers on CUDA, float32 for all else
+
+All but the first and the last layer, whose rounding would be that of the pixels: they take float32, as sums do. How far
+that is from float32 is measured by `benchmarks/accelerator.py`; of sigma, whatever it is, bfloat16 is off by about
+0.5 % (RMS), float16 by 0.07 %. Judgements are differences of near results and take float32 whatever is chosen.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from smdae.errors import UsageError
+
+__all__ = ["PRECISIONS", "check_precision", "exact", "lowered"]
+
+PRECISIONS: dict[str, torch.dtype | None] = {
+    "auto": None,
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def check_precision(name: str, model: Any = None) -> None:
+    """Raise UsageError for an unknown name, or for one that the model cannot take."""
+    if name not in PRECISIONS:
+        raise UsageError(f"unknown precision '{name}'; there are {', '.join(PRECISIONS)}")
+    if PRECISIONS[name] and model is not None and not hasattr(model, "lowered"):
+        raise UsageError(f"precision {name} is for networks, and this model is none", "leave it out, or say float32")
+
+
+def lowered(model: Any, name: str, device: torch.device, whole: bool) -> Any:
+    """The model as it denoises: with products of the precision named, on that device.
+
+    Args:
+        model: A score model of images.
+        name: A name of PRECISIONS.
+        device: Where it computes.
+        whole: Whether its images are of integers, so that they are bounded and their results rounded.
+    """
+    dtype = PRECISIONS[name]
+    if name == "auto" and device.type == "cuda" and whole:
+        dtype = torch.float16
+    return model.lowered(dtype) if dtype and hasattr(model, "lowered") else model
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Within, float32 has all of its digits on CUDA too, in convolutions as in matrix products."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
