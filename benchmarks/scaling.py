@@ -44,7 +44,7 @@ def steps(settings: dict[str, Any], count: int, group: Group) -> Callable[[], No
     def run() -> None:
         for _ in range(count):
             batch = examples.draw(state.settings.batch, state.generator, group=group)
-            step(state, batch, examples, 1e-4, group)
+            step(state, batch, examples, 1e-4, group=group)
 
     return run
 
