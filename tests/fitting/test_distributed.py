@@ -120,7 +120,7 @@ def course(group, settings, images, dtype):
     """A fit: its weights, J of each step, and held-out figures."""
     torch.set_default_dtype(dtype)
     step, objective = loop.step, []
-    loop.step = lambda *arguments: objective.append(step(*arguments)) or objective[-1]
+    loop.step = lambda *given, **named: objective.append(step(*given, **named)) or objective[-1]
     fit = prepared(images, group, **settings)
     reports = list(fit.run())
     return {
