@@ -491,8 +491,8 @@ def test_a_fit_whose_loss_is_no_number_stops_and_keeps_the_last_good_weights(her
     """From step 12 of 40 on J is nan; validations at steps 2, 4, ... 10 are the last good ones."""
     step = loop.step
 
-    def failing(state, *rest):
-        value = step(state, *rest)
+    def failing(state, *rest, **named):
+        value = step(state, *rest, **named)
         return value * float("nan") if state.record["step"] >= 12 else value
 
     monkeypatch.setattr(loop, "step", failing)
