@@ -130,25 +130,24 @@ def _residual(task: Task, planes: np.ndarray, margins: np.ndarray) -> tuple[np.n
     where = next(task.loaded.parameters()).device
     height, width = planes.shape[:2]
     band = max(2, BAND // width)
-    sums = []
+    sums = torch.zeros(5, 1, planes.shape[2], dtype=torch.float64, device=where)
     for top in range(0, height, band):
         rows = slice(top, min(top + band, height))
         shown, noisy = (task.scaled(pixels[None, rows], where) for pixels in (planes, task.planes))
         counts = _safe(shown, margins)
         r = shown.clamp_(0, 1) - noisy
         square = r.square()
-        sums.append(
-            torch.stack(
-                [
-                    _total(counts),
-                    _total(square * counts),
-                    _total(square),
-                    _total(r[..., 1:] * r[..., :-1]),
-                    _total(r[:, :, 1:] * r[:, :, :-1]),
-                ]
-            )
+        # One sum for all bands: what each left would lie between the blocks that the next could take.
+        sums += torch.stack(
+            [
+                _total(counts),
+                _total(square * counts),
+                _total(square),
+                _total(r[..., 1:] * r[..., :-1]),
+                _total(r[:, :, 1:] * r[:, :, :-1]),
+            ]
         )
-    count, counted, power, beside, below = torch.stack(sums).sum((0, 2)).cpu().numpy()
+    count, counted, power, beside, below = sums.sum(1).cpu().numpy()
     return count, counted / np.maximum(count, 1), min(beside.sum(), below.sum()) / max(power.sum(), 1e-30)
 
 
