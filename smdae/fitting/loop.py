@@ -14,13 +14,15 @@ hear at the reports. If one is lost, the state of the others is whole too, as it
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from smdae.errors import DivergedError, LostError
+from smdae.fitting.ahead import Ahead
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.precision import products_in
@@ -71,10 +73,18 @@ def clip_gradients(parameters: list[Tensor], largest: float) -> None:
     torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
 
 
-def step(state: State, batch: Batch, examples: Examples, lr: float, group: Group = ALONE) -> Tensor:
+def step(
+    state: State,
+    batch: Batch,
+    examples: Examples,
+    lr: float,
+    group: Group = ALONE,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Tensor:
     """One step on one batch, or the parts of one that a group has.
 
-    Returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,).
+    Returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,). What there is to do meanwhile
+    is done while gradients are on their way between processes.
     """
     settings, record = state.settings, state.record
     for options in state.optimiser.param_groups:
@@ -88,7 +98,7 @@ def step(state: State, batch: Batch, examples: Examples, lr: float, group: Group
     weighted = (losses * batch.scale).sum() / batch.n
     weighted.backward()
     figures = torch.stack([losses.detach().sum() / batch.n, weighted.detach()])
-    group.add([*(p.grad for p in state.parameters if p.grad is not None), figures])
+    group.add([*(p.grad for p in state.parameters if p.grad is not None), figures], meanwhile)
     clip_gradients(state.parameters, settings.clip)
     state.optimiser.step()
     # Young averages forget fast, so that the start does not linger in them.
@@ -131,18 +141,16 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
     drawn = 0
     reported = time.perf_counter()
     meeting = record["step"] + 1  # the step after which all hear what the first decides
+    ahead = Ahead(state, examples, group)
+
+    def progress(step: int) -> float:
+        return step / record["steps"] if record["steps"] else 0.0
 
     while (record["steps"] is None or record["step"] < record["steps"]) and record["stale"] < settings.patience:
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, settings.lr)
-        progress = record["step"] / record["steps"] if record["steps"] else 0.0
-        chance = state.generator.get_state() if group.size > 1 else None
-        batch = examples.draw(settings.batch, state.generator, progress, group)
-        try:
-            recent.append(step(state, batch, examples, lr, group))
-        except LostError:
-            if chance is not None:
-                state.generator.set_state(chance)
-            raise
+        batch = ahead.batch(progress(record["step"]))
+        recent.append(step(state, batch, examples, lr, group, partial(ahead.draw, progress(record["step"] + 1))))
+        ahead.taken()
         drawn += batch.n
         now = time.perf_counter()
         record["seconds"] = now - begun
@@ -159,8 +167,8 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
                 planned = int(min(record["step"] + max(left, 0) / pace + 1, most_steps))
         met = record["step"] >= meeting or group.size == 1
         if met:
-            ahead = max(1, round(len(recent) * REPORT_SECONDS / (now - reported)))
-            told, meeting = map(int, group.heard([planned or 0, record["step"] + ahead]))
+            pause = max(1, round(len(recent) * REPORT_SECONDS / (now - reported)))
+            told, meeting = map(int, group.heard([planned or 0, record["step"] + pause]))
             record["steps"] = told or None
 
         validation = None
