@@ -1,8 +1,9 @@
 """How many more steps a second do N processes on N cores take than one process on one core?
 
 A step is draw, loss, backward, the sum of the gradients over processes, optimiser and average, with one global batch.
-The first process takes steps alone while the others sleep, then all take as many together, in turn, each on a core of
-its own and on one thread; the ratio is the median over rounds.
+The first process takes steps alone while the others sleep, then all take as many together, then each by itself with its
+part of the batch and nothing to say: the most that the machine could give. All in turn, on a core each and on one
+thread; ratios are medians over rounds.
 
     torchrun --standalone --nproc-per-node 2 benchmarks/scaling.py [FOLDER OF IMAGES]
 """
@@ -11,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from timing import median, ratio
 
 from smdae.files.corpus import gather
 from smdae.fitting import prepare
+from smdae.fitting.ahead import Ahead
 from smdae.fitting.distributed import ALONE, Group, joined
 from smdae.fitting.loop import step
 from smdae.fitting.precision import denormals_flushed
@@ -29,22 +32,23 @@ from smdae.processes import Place
 ROUNDS = 15
 SAMPLES = Path(__file__).parent.parent / "sample_data" / "patches"
 CONTESTS: tuple[tuple[dict[str, Any], int], ...] = (  # settings, and steps a round
-    ({"model": "energy", "batch": 512}, 60),
-    ({"model": "energy", "batch": 2048}, 15),
-    ({"model": "unet"}, 5),
+    ({"model": "energy", "batch": 512}, 40),
+    ({"model": "energy", "batch": 2048}, 10),
+    ({"model": "unet", "batch": 16}, 4),
 )
 
 
-def steps(settings: dict[str, Any], count: int, group: Group) -> Callable[[], None]:
+def steps(settings: dict[str, Any], count: int, group: Group = ALONE) -> Callable[[], None]:
     """Some steps of a fit by a group."""
     corpus = gather([Path(sys.argv[1]) if len(sys.argv) > 1 else SAMPLES], 64)
     prepared = prepare(corpus.images, corpus.white, check(settings), group=group)
-    state, examples = prepared.state, prepared.examples
+    ahead = Ahead(prepared.state, prepared.examples, group)
 
     def run() -> None:
         for _ in range(count):
-            batch = examples.draw(state.settings.batch, state.generator, group=group)
-            step(state, batch, examples, 1e-4, group=group)
+            batch, meanwhile = ahead.batch(0.0), partial(ahead.draw, 0.0)
+            step(prepared.state, batch, prepared.examples, 1e-4, group=group, meanwhile=meanwhile)
+            ahead.taken()
 
     return run
 
@@ -55,9 +59,20 @@ def timed(run: Callable[[], None], group: Group, many: bool) -> float:
     begun = time.perf_counter()
     if many or group.rank == 0:
         run()
-    seconds = time.perf_counter() - begun
     group.heard([0])
-    return seconds
+    return time.perf_counter() - begun
+
+
+def contest(settings: dict[str, Any], count: int, group: Group) -> tuple[list[float], list[float], list[float]]:
+    """Seconds of each round: by one, by all, and by each with its part."""
+    part = settings | {"batch": settings["batch"] // group.size}
+    runs = (steps(settings, count), False), (steps(settings, count, group), True), (steps(part, count), True)
+    seconds: tuple[list[float], ...] = ([], [], [])
+    for _ in range(1 + ROUNDS):
+        for taken, (run, many) in zip(seconds, runs, strict=True):
+            taken.append(timed(run, group, many))
+    one, together, apart = (taken[1:] for taken in seconds)
+    return one, together, apart
 
 
 def main() -> None:
@@ -69,18 +84,13 @@ def main() -> None:
     store, *_ = next(iter(torch.distributed.rendezvous("env://", place.rank, place.size)))
     with joined(store, place, torch.device("cpu"), own=True) as group, denormals_flushed():
         if place.rank == 0:
-            print(f"{'':8}{'batch':>6}{'one, steps/s':>14}{f'{place.size}, steps/s':>14}{'ratio':>8}")
+            print(f"{'':8}{'batch':>6}{'one, steps/s':>14}{f'{place.size}, steps/s':>14}{'ratio':>8}{'at most':>9}")
         for settings, count in CONTESTS:
-            alone, together = steps(settings, count, ALONE), steps(settings, count, group)
-            seconds: tuple[list[float], list[float]] = ([], [])
-            for _ in range(1 + ROUNDS):
-                for many, run in enumerate((alone, together)):
-                    seconds[many].append(timed(run, group, bool(many)))
-            one, many_ = seconds[0][1:], seconds[1][1:]
+            one, together, apart = contest(settings, count, group)
             if place.rank == 0:
-                rates = "".join(f"{count / median(values):14.1f}" for values in (one, many_))
-                name, batch = settings["model"], check(settings).batch
-                print(f"{name:8}{batch:6}{rates}{ratio(one, many_):8.2f}", flush=True)
+                rates = "".join(f"{count / median(taken):14.1f}" for taken in (one, together))
+                ratios = f"{ratio(one, together):8.2f}{ratio(one, apart):9.2f}"
+                print(f"{settings['model']:8}{settings['batch']:6}{rates}{ratios}", flush=True)
 
 
 if __name__ == "__main__":

@@ -49,12 +49,12 @@ class Group:
         """The part of n examples that is this process's; none if there are fewer than processes before it."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
-    def add(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors of one dtype by their sums over all processes, in one go."""
+    def add(self, tensors: Sequence[Tensor], meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Replace tensors of one dtype by their sums over all processes, in one go, and do something meanwhile."""
         if self.size == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        parts = self._sum(flat).split([tensor.numel() for tensor in tensors])
+        parts = self._sum(flat, meanwhile).split([tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
@@ -67,6 +67,8 @@ class Group:
 
     def heard(self, numbers: Sequence[float]) -> list[float]:
         """The numbers of the first process."""
+        if self.size == 1:
+            return list(numbers)
         return self._sum(torch.tensor(numbers, dtype=torch.float64) * (self.rank == 0)).tolist()
 
     def largest(self, number: int) -> int:
@@ -100,18 +102,20 @@ class Group:
             code = zlib.crc32(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes(), code)
         return len({tuple(row) for row in self.each(lambda _: [code], range(self.size))}) == 1
 
-    def _sum(self, tensor: Tensor) -> Tensor:
-        """The sum over all processes, where the tensor was or on the CPU."""
+    def _sum(self, tensor: Tensor, meanwhile: Callable[[], object] = lambda: None) -> Tensor:
+        """The sum over all processes, on the device of the tensor."""
         if self.size == 1:
             return tensor
         total = tensor.to(self.device)
         with _heard():
             if self.device.type == "cpu" and self.size in DOUBLED:
-                return self._doubled(total).to(tensor.device)
-            dist.all_reduce(total)
+                return self._doubled(total, meanwhile).to(tensor.device)
+            work = dist.all_reduce(total, async_op=True)
+            meanwhile()
+            work.wait()
             return total.to(tensor.device)
 
-    def _doubled(self, total: Tensor) -> Tensor:
+    def _doubled(self, total: Tensor, meanwhile: Callable[[], object]) -> Tensor:
         """The sum over all processes by pairs, then pairs of pairs, and so on.
 
         Each step is one message to and one from another process. Sums of two do not depend on their order, so that all
@@ -121,8 +125,10 @@ class Group:
         distance = 1
         while distance < self.size:
             peer = self.rank ^ distance
-            for message in (dist.isend(total, peer), dist.irecv(other, peer)):
-                assert message is not None
+            messages: Any = dist.isend(total, peer), dist.irecv(other, peer)
+            if distance == 1:
+                meanwhile()
+            for message in messages:
                 message.wait()
             total += other
             distance *= 2

@@ -120,8 +120,7 @@ class Examples:
         density = parzen = None
         sides = (patches.size, *settings.growth)
         data: tuple[Draw, ...] = tuple(replace(patches, size=side).draw_with_levels for side in sides)
-        # As many pixels from first to last.
-        shares = tuple((patches.size / side) ** 2 for side in sides)
+        shares = tuple((patches.size / side) ** 2 for side in sides)  # as many pixels in each
         sigma = settings.levels[1]
         if wants_target and objective.samples == "data":
             x = centre(patches.draw(TARGET_EXAMPLES, generator))
@@ -157,10 +156,6 @@ class Examples:
         """The highest level of the noise, white being 1."""
         return self.levels[1]
 
-    def stage(self, progress: float) -> int:
-        """Which of `data` has its turn when that part of the fit is done."""
-        return min(int(progress * len(self.data)), len(self.data) - 1)
-
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
         """n examples, or fewer if they have grown.
 
@@ -183,6 +178,10 @@ class Examples:
         x = self.centre(self.density.sample(n, generator, group.rows(n)))
         needs = {"target_score": self._shaped(self.density.score(x))}
         return Batch(self._shaped(x), needs, self.objective.scale(self.sigma, x.shape[1]), whole=n)
+
+    def stage(self, progress: float) -> int:
+        """Which of the data are drawn when that part of a fit is done, from 0 to 1."""
+        return min(int(progress * len(self.data)), len(self.data) - 1)
 
     def _shaped(self, flat: Tensor) -> Tensor:
         """Flat patches, (n, d), as the model wants them."""

@@ -14,13 +14,15 @@ hear at the reports. If one is lost, the state of the others is whole too, as it
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from smdae.errors import DivergedError, LostError
+from smdae.fitting.ahead import Ahead
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.precision import products_in
@@ -85,11 +87,13 @@ def step(
     lr: float | Tensor,
     taken: float | Tensor | None = None,
     group: Group = ALONE,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Tensor:
     """One step on one batch, or the parts of one that a group has.
 
     Returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,). Where steps are recorded, the
-    rate and what the average takes of the parameters, None for `share`, are tensors.
+    rate and what the average takes of the parameters, None for `share`, are tensors. What there is to do meanwhile is
+    done while gradients are on their way between processes.
     """
     settings, record = state.settings, state.record
     for options in state.optimiser.param_groups:
@@ -103,7 +107,7 @@ def step(
     weighted = (losses * batch.scale).sum() / batch.n
     weighted.backward()
     figures = torch.stack([losses.detach().sum() / batch.n, weighted.detach()])
-    group.add([*(p.grad for p in state.parameters if p.grad is not None), figures])
+    group.add([*(p.grad for p in state.parameters if p.grad is not None), figures], meanwhile)
     clip_gradients(state.parameters, settings.clip)
     state.optimiser.step()
     with torch.no_grad():
@@ -150,14 +154,21 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
     drawn = 0
     reported = time.perf_counter()
     meeting = record["step"] + 1  # the step after which all hear what the first decides
+    ahead = Ahead(state, examples, group)
+
+    def progress(step: int) -> float:
+        return step / record["steps"] if record["steps"] else 0.0
 
     while (record["steps"] is None or record["step"] < record["steps"]) and record["stale"] < settings.patience:
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, settings.lr)
-        progress = record["step"] / record["steps"] if record["steps"] else 0.0
+        now_done, then_done = progress(record["step"]), progress(record["step"] + 1)
         if recorded:
-            told, count = recorded(lr, share(state), progress)
+            told, count = recorded(lr, share(state), now_done)
         else:
-            told, count = _asked(state, examples, lr, progress, group)
+            batch = ahead.batch(now_done)
+            meanwhile = partial(ahead.draw, then_done)
+            told, count = step(state, batch, examples, lr, group=group, meanwhile=meanwhile), batch.n
+            ahead.taken()
         recent.append(told)
         drawn += count
         now = time.perf_counter()
@@ -175,8 +186,8 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
                 planned = int(min(record["step"] + max(left, 0) / pace + 1, most_steps))
         met = record["step"] >= meeting or group.size == 1
         if met:
-            ahead = max(1, round(len(recent) * REPORT_SECONDS / (now - reported)))
-            heard, meeting = map(int, group.heard([planned or 0, record["step"] + ahead]))
+            pause = max(1, round(len(recent) * REPORT_SECONDS / (now - reported)))
+            heard, meeting = map(int, group.heard([planned or 0, record["step"] + pause]))
             record["steps"] = heard or None
 
         validation = None
@@ -190,18 +201,6 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
             rate = drawn / (now - reported)
             yield Report(record["step"], record["steps"], record["seconds"], rate, lr, mean, validation)
             recent, drawn, reported = [], 0, time.perf_counter()
-
-
-def _asked(state: State, examples: Examples, lr: float, progress: float, group: Group) -> tuple[Tensor, int]:
-    """A step on a batch of its own: what `step` returns, and how many examples it saw, all of a group's together."""
-    chance = state.generator.get_state() if group.size > 1 else None
-    batch = examples.draw(state.settings.batch, state.generator, progress, group)
-    try:
-        return step(state, batch, examples, lr, group=group), batch.n
-    except LostError:
-        if chance is not None:
-            state.generator.set_state(chance)
-        raise
 
 
 def _validated(state: State, validate: Validate, group: Group) -> Validation:
