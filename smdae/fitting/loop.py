@@ -123,6 +123,7 @@ def run(state: State, examples: Examples, validate: Callable[[torch.nn.Module], 
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, settings.lr)
         progress = record["step"] / record["steps"] if record["steps"] else 0.0
         batch = examples.draw(settings.batch, state.generator, progress)
+        examples.expect(settings.batch, state.generator)
         recent.append(step(state, batch, examples, lr))
         drawn += len(batch.x)
         now = time.perf_counter()

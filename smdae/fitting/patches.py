@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from smdae.fitting.ahead import Ahead, copy_of
 from smdae.fitting.packed import Packed
 from smdae.fitting.stored import Stored
 
@@ -115,6 +116,21 @@ class Patches:
         top, left = (place - before) // across, (place - before) % across
         return self.images.cut(image, top, left, self.size, upside_down)
 
+    def _chance(self, n: int, generator: Generator | None) -> tuple[Tensor, Tensor | None]:
+        """Places at random, and which patches there have their rows in reverse, both with shape (n,)."""
+        place = torch.randint(self.places, (n,), generator=generator, device=self.device)
+        return place, torch.arange(n, device=self.device) % 2 == 1 if self.symmetries else None
+
+    @cached_property
+    def _ahead(self) -> Ahead:
+        return Ahead()
+
+    def expect(self, n: int, generator: Generator) -> None:
+        """Begin to read what n patches drawn next with this generator will be, where they have to be read."""
+        if self.images.slow:
+            place, upside_down = self._chance(n, copy_of(generator))
+            self._ahead.begin(place, lambda: self.at(place, upside_down))
+
     def draw(self, n: int, generator: Generator | None = None) -> Tensor:
         """n random patches, flat, channels first, white being 1, with shape (n, d), float32.
 
@@ -124,13 +140,13 @@ class Patches:
 
     def draw_with_levels(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor | None]:
         """Patches as `draw` has them, and the level of the noise in each, with shape (n,); None in clean images."""
-        device = self.device
-        place = torch.randint(self.places, (n,), generator=generator, device=device)
-        if not self.symmetries:
-            patch = self.at(place)
-        else:
-            parts = self.at(place, torch.arange(n, device=device) % 2 == 1).split(-(-n // 4))
-            patch = torch.cat([part if turn is None else turn(part) for part, turn in zip(parts, TURNS, strict=False)])
+        place, upside_down = self._chance(n, generator)
+        patch = self._ahead.take(place) if self.images.slow else None
+        if patch is None:
+            patch = self.at(place, upside_down)
+        if self.symmetries:
+            parts = zip(patch.split(-(-n // 4)), TURNS, strict=False)
+            patch = torch.cat([part if turn is None else turn(part) for part, turn in parts])
         level = None if self.levels is None else self.levels[self._image_of(place)]
         return patch.reshape(n, self.dim) / self.white, level
 
