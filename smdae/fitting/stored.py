@@ -21,7 +21,7 @@ from torch import Tensor
 
 from smdae.fitting.blocks import Blocks
 
-__all__ = ["Stored", "in_strips"]
+__all__ = ["Stored", "in_strips", "numbers_of"]
 
 T = TypeVar("T", int, np.ndarray)
 CPU = torch.device("cpu")
@@ -35,6 +35,11 @@ def in_strips(image: np.ndarray) -> Iterator[np.ndarray]:
     planes = image[:, :, None] if image.ndim == 2 else image
     for s in range(_last(image.shape[1]) + 1):
         yield np.ascontiguousarray(planes[:, s * STRIP : s * STRIP + FULL].transpose(0, 2, 1))
+
+
+def numbers_of(channels: int, height: T, width: T) -> T:
+    """How many numbers an image of that size takes in strips."""
+    return channels * height * (width + OVERLAP * _last(width))
 
 
 def _last(width: T) -> T:
