@@ -36,7 +36,7 @@ from smdae.files.cache_index import Entry, Index, Key, Run
 from smdae.files.images import opening
 from smdae.files.writing import refusals, refuse_making, whole
 from smdae.fitting.blocks import Blocks
-from smdae.fitting.stored import Stored, in_strips
+from smdae.fitting.stored import Stored, in_strips, numbers_of
 
 __all__ = ["Cache"]
 
@@ -136,7 +136,7 @@ class Cache:
         """
         table = np.array([(run.offset, run.images, run.height, run.width, run.itemsize) for run in runs], np.int64)
         offsets, counts, heights, widths, sizes = table.T
-        length = channels * heights * widths
+        length = numbers_of(channels, heights, widths)
         part = slice(int(offsets.min()), int((offsets + counts * length * sizes).max()))
         which = np.arange(len(table)).repeat(counts)
         number = np.arange(len(which)) - (counts.cumsum() - counts)[which]

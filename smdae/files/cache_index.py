@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smdae.fitting.blocks import BLOCK, checked_on
+from smdae.fitting.stored import numbers_of
 
 __all__ = ["Entry", "Index", "Key", "Run"]
 
@@ -51,7 +52,7 @@ class Run(NamedTuple):
 
     def places(self, channels: int) -> range:
         """Where each image begins, in bytes."""
-        length = channels * self.height * self.width * self.itemsize
+        length = numbers_of(channels, self.height, self.width) * self.itemsize
         return range(self.offset, self.offset + self.images * length, length)
 
     def end(self, channels: int) -> int:

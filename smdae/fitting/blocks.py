@@ -70,9 +70,14 @@ class Blocks:
         self._base = part.start // BLOCK * BLOCK
         length = -(-part.stop // BLOCK) * BLOCK - self._base
         self._kept = np.empty(length, np.uint8) if length <= KEPT else None  # takes memory as it is filled
-        self._told = 0
+        self._told, self._waits = 0, _waits()
         if hasattr(os, "posix_fadvise"):  # pieces far apart: what lies around them is of no use
             os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+
+    @property
+    def kept(self) -> bool:
+        """Whether what was read stays in memory."""
+        return self._kept is not None
 
     def read(self, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """An array that holds so many bytes from each start on, and where in it they begin, both with shape (n,).
@@ -83,7 +88,6 @@ class Blocks:
             InputError: The file cannot be read, or has been cut off since it was opened.
         """
         ends = np.minimum(starts + length, self._size)
-        before = _waits()
         self._check(starts // BLOCK, (ends - 1) // BLOCK)
         if self._kept is not None:
             return self._kept, starts - self._base
@@ -95,7 +99,8 @@ class Blocks:
             if any(len(piece) < least for piece, least in zip(pieces, (ends - starts).tolist(), strict=True)):
                 raise self._unreadable("it has become shorter")
             data = bytearray().join(piece.ljust(length) for piece in pieces)
-        self._told = ASLEEP if _waits() > before else max(0, self._told - 1)
+        waits, self._waits = self._waits, _waits()
+        self._told = ASLEEP if self._waits > waits else max(0, self._told - 1)
         return np.frombuffer(data, np.uint8), np.arange(len(starts)) * length
 
     def _pieces(self, starts: np.ndarray, length: int) -> list[bytes]:
@@ -109,11 +114,12 @@ class Blocks:
 
     def _check(self, first: np.ndarray, last: np.ndarray) -> None:
         """Make sure of the blocks from first to last, both with shape (n,)."""
-        touched = np.concatenate([np.minimum(first + k, last) for k in range(int((last - first).max()) + 1)])
-        sound = self._sound[touched]
-        if sound.all():
+        if self._sound[first].all() and self._sound[last].all() and (last - first).max() <= 1:
             return
-        blocks = np.unique(touched[~sound])
+        touched = np.concatenate([np.minimum(first + k, last) for k in range(int((last - first).max()) + 1)])
+        blocks = np.unique(touched[~self._sound[touched]])
+        if not blocks.size:
+            return
         self._tell(blocks * BLOCK, np.full(len(blocks), BLOCK))
         for block in blocks.tolist():
             data = self._block(block)

@@ -46,6 +46,10 @@ RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fal
 TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
 
 
+def nothing(n: int, generator: Generator) -> None:
+    """Nothing comes of being told what will be drawn."""
+
+
 def arguments(objective: Objective, model: Any, noisy: bool = False) -> tuple[str, ...]:
     """Names of what the loss needs for this model, and for data that are clean or noisy."""
     lacks = {"probes": not hasattr(model, "divergence"), "step": getattr(model, "kinked", False), "level": noisy}
@@ -86,6 +90,7 @@ class Examples:
         clipped: The part of the examples that is clipped to [0, 1].
         recoloured: The part of the examples whose colours are changed.
         channels: C, if the model wants images; None if it wants flat patches.
+        expect: Told that n examples will be drawn next, with this generator as it is now.
     """
 
     objective: Objective
@@ -104,6 +109,7 @@ class Examples:
     recoloured: float = 0.0
     channels: int | None = None
     shares: tuple[float, ...] = ()
+    expect: Callable[[int, Generator], None] = nothing
 
     @classmethod
     def of(
@@ -149,6 +155,7 @@ class Examples:
             settings.recoloured,
             channels,
             shares,
+            nothing if settings.growth or density or parzen else patches.expect,
         )
 
     @property

@@ -166,6 +166,8 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
             told, count = recorded(lr, share(state), now_done)
         else:
             batch = ahead.batch(now_done)
+            if group.size == 1:
+                examples.expect(settings.batch, state.generator)
             meanwhile = partial(ahead.draw, then_done)
             told, count = step(state, batch, examples, lr, group=group, meanwhile=meanwhile), batch.n
             ahead.taken()

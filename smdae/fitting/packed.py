@@ -61,6 +61,11 @@ class Packed:
         """Whether pixels are whole numbers."""
         return not self.flat.is_floating_point()
 
+    @property
+    def slow(self) -> bool:
+        """Whether pieces are worth beginning with before they are asked for."""
+        return False
+
     def to(self, device: torch.device | str) -> Self:
         """The same images on another device."""
         flat, heights, widths = (t.to(device) for t in (self.flat, self.heights, self.widths))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from smdae.fitting.foretold import Foretold, copy_of
 from smdae.fitting.packed import Packed
 from smdae.fitting.stored import Stored
 
@@ -124,6 +125,22 @@ class Patches:
         some = torch.linspace(0, self.places - 1, TOLD, dtype=torch.float64, device=self.device).long()
         return [self.images.heights, self.images.widths, self.at(some)]
 
+    def _chance(self, n: int, generator: Generator | None, rows: slice = slice(None)) -> tuple[Tensor, Tensor | None]:
+        """Of n places at random some rows, and which patches there have their rows in reverse, with shape (m,)."""
+        place = torch.randint(self.places, (n,), generator=generator, device=self.device)[rows]
+        first, last, _ = rows.indices(n)
+        return place, torch.arange(first, last, device=self.device) % 2 == 1 if self.symmetries else None
+
+    @cached_property
+    def _foretold(self) -> Foretold:
+        return Foretold()
+
+    def expect(self, n: int, generator: Generator) -> None:
+        """Begin to read what n patches drawn next with this generator will be, where they have to be read."""
+        if self.images.slow:
+            place, upside_down = self._chance(n, copy_of(generator))
+            self._foretold.begin(place, lambda: self.at(place, upside_down))
+
     def draw(self, n: int, generator: Generator | None = None) -> Tensor:
         """n random patches, flat, channels first, white being 1, with shape (n, d), float32.
 
@@ -138,16 +155,14 @@ class Patches:
 
         Of n patches only the rows asked for are cut, and are what they would be among all.
         """
-        device = self.device
-        place = torch.randint(self.places, (n,), generator=generator, device=device)[rows]
-        if not self.symmetries:
-            patch = self.at(place)
-        else:
+        place, upside_down = self._chance(n, generator, rows)
+        patch = self._foretold.take(place) if self.images.slow else None
+        if patch is None:
+            patch = self.at(place, upside_down)
+        if self.symmetries:
             first, last, _ = rows.indices(n)
             ends = [min(max(k * -(-n // 4), first), last) for k in range(len(TURNS) + 1)]
-            parts = self.at(place, torch.arange(first, last, device=device) % 2 == 1).split(
-                [end - begin for begin, end in pairwise(ends)]
-            )
+            parts = patch.split([end - begin for begin, end in pairwise(ends)])
             patch = torch.cat([part if turn is None else turn(part) for part, turn in zip(parts, TURNS, strict=True)])
         level = None if self.levels is None else self.levels[self._image_of(place)]
         return patch.reshape(len(place), self.dim) / self.white, level

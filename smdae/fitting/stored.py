@@ -1,17 +1,19 @@
 """Images in a file that may be larger than memory, and square pieces of them, read as they are wanted.
 
-Each image lies in strips, S columns wide, one after the other from left to right, the last as wide as what is left; in
-a strip the rows follow each other, and in a row the channels, each of them w neighbouring pixels. So a patch is one
-short read, or two where it lies across the border of two strips, however wide the image and whatever its channels:
+Each image lies in strips, from left to right. One begins every S columns and goes on O columns into the next, so that a
+piece of no more than O + 1 columns is always whole in one: a single short read, however wide the image. In a strip the
+rows follow each other, in a row the channels, in a channel w neighbouring pixels. The last strip is wider than O unless
+it is the only one, so that all before it have S + O columns:
 
-    pixel (c, y, x) of a C x H x W image is number C H s S + (y C + c) w + x - s S,    s = x // S, w = min(S, W - s S)
+    pixel (c, y, x) of C x H x W is number  C H (S + O) s + (y C + c) w + x - s S,    w = min(S + O, W - s S),
 
-From what was read a batch is gathered as in memory.
+where s = x / S rounded down, but no more than that of the last strip. From what was read a batch is gathered as it is
+in memory.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -19,18 +21,34 @@ from torch import Tensor
 
 from smdae.fitting.blocks import Blocks
 
-__all__ = ["Stored", "in_strips"]
+__all__ = ["Stored", "in_strips", "numbers_of"]
 
+T = TypeVar("T", int, np.ndarray)
 CPU = torch.device("cpu")
-STRIP = 128  # columns, S
+STRIP, OVERLAP = 240, 16  # columns, S and O
+FULL = STRIP + OVERLAP
 LARGEST = 8 << 20  # bytes read for a batch at once, unless a single piece has more
 
 
 def in_strips(image: np.ndarray) -> Iterator[np.ndarray]:
     """The strips of an image with shape (H, W) or (H, W, C), from left to right, each with shape (H, C, w)."""
     planes = image[:, :, None] if image.ndim == 2 else image
-    for left in range(0, image.shape[1], STRIP):
-        yield np.ascontiguousarray(planes[:, left : left + STRIP].transpose(0, 2, 1))
+    for s in range(_last(image.shape[1]) + 1):
+        yield np.ascontiguousarray(planes[:, s * STRIP : s * STRIP + FULL].transpose(0, 2, 1))
+
+
+def numbers_of(channels: int, height: T, width: T) -> T:
+    """How many numbers an image of that size takes in strips."""
+    return channels * height * (width + OVERLAP * _last(width))
+
+
+def _last(width: T) -> T:
+    """The number of the last strip of images that are so wide."""
+    return (
+        (width - OVERLAP - 1).clip(0) // STRIP
+        if isinstance(width, np.ndarray)
+        else max(width - OVERLAP - 1, 0) // STRIP
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +92,11 @@ class Stored(Sequence[np.ndarray]):
         """Whether pixels are whole numbers."""
         return self.dtype == np.uint8
 
+    @property
+    def slow(self) -> bool:
+        """Whether pieces are worth beginning with before they are asked for."""
+        return not self.blocks.kept
+
     def to(self, device: torch.device | str) -> Self:
         """The same images, whose pieces come out on another device."""
         return replace(self, device=torch.device(device))
@@ -100,9 +123,10 @@ class Stored(Sequence[np.ndarray]):
             top, left = top + self.part[0].start, left + self.part[1].start
         C, tall, wide = self.channels, int(self.tall[i]), int(self.wide[i])
         out = np.empty((C, height, width), self.dtype)
-        for s in range(left // STRIP, (left + width - 1) // STRIP + 1):
-            w = min(STRIP, wide - s * STRIP)
-            begin = int(self.offsets[i]) + C * tall * STRIP * s + C * w * top
+        last = _last(wide)
+        for s in range(min(left // STRIP, last), min((left + width - 1) // STRIP, last) + 1):
+            w = min(FULL, wide - s * STRIP)
+            begin = int(self.offsets[i]) + C * (tall * FULL * s + w * top)
             data, places = self._read(np.array([begin]), C * w * height)
             rows = data[places[0] :][: C * w * height].reshape(height, C, w).transpose(1, 0, 2)
             here, there = max(0, left - s * STRIP), max(0, s * STRIP - left)
@@ -123,15 +147,28 @@ class Stored(Sequence[np.ndarray]):
         if self.part is not None:
             given[1], given[2] = given[1] + self.part[0].start, given[2] + self.part[1].start
         out = np.empty((len(image), self.channels, side, side), self.dtype)
-        strips = (side + STRIP - 2) // STRIP + 1  # at most
-        few = max(1, LARGEST // (strips * self._reach(side) * self.dtype.itemsize))
+        few = max(1, LARGEST // (self._reach(side) * self.dtype.itemsize))
         for k in range(0, len(out), few):
             self._fill(out[k : k + few], *(some[k : k + few] for some in given))
         return torch.from_numpy(out).to(self.device)
 
+    def _fill(self, out: np.ndarray, *pieces: np.ndarray) -> None:
+        """Pieces for `out`, with shape (n, C, P, P): image, top, left and whether upside down, with shape (n,)."""
+        if out.shape[3] <= OVERLAP + 1:
+            self._fill_from_one(out, *pieces)
+            return
+        image, _, left, _ = pieces
+        strip = np.minimum(left // STRIP, _last(self.wide[image]))
+        whole = left + out.shape[3] <= np.minimum(strip * STRIP + FULL, self.wide[image])
+        for which, fill in ((whole, self._fill_from_one), (~whole, self._fill_from_several)):
+            some = np.empty((which.sum(), *out.shape[1:]), out.dtype)
+            if len(some):
+                fill(some, *(values[which] for values in pieces))
+                out[which] = some
+
     def _reach(self, side: int) -> int:
         """Pixels from the first to the last of a piece, in a strip of full width."""
-        return (side * self.channels - 1) * STRIP + side
+        return (side * self.channels - 1) * FULL + side
 
     def _read(self, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """An array that holds so many pixels from each start on, and where in it they begin."""
@@ -139,35 +176,44 @@ class Stored(Sequence[np.ndarray]):
         data, places = self.blocks.read(starts * size, length * size)
         return data.view(self.dtype), places // size
 
-    def _fill(self, out: np.ndarray, image: np.ndarray, top: np.ndarray, left: np.ndarray, turned: np.ndarray) -> None:
-        """Pieces for `out`, with shape (n, C, P, P)."""
+    def _fill_from_one(
+        self, out: np.ndarray, image: np.ndarray, top: np.ndarray, left: np.ndarray, turned: np.ndarray
+    ) -> None:
+        """Pieces each of which lies in one strip."""
         C, P = out.shape[1:3]
-        strip = left // STRIP
-        count = (left + P - 1) // STRIP - strip + 1  # strips that a piece lies in, one read each
-        whole = count == 1
-        piece = read = np.arange(len(out))
-        if not whole.all():
-            read = count.cumsum() - count  # the first of a piece
-            piece = piece.repeat(count)
-            strip = (strip - read)[piece] + np.arange(len(piece))
-            image, top, left, turned = image[piece], top[piece], left[piece], turned[piece]
-        width = np.minimum(STRIP, self.wide[image] - strip * STRIP)
-        corner = np.maximum(left - strip * STRIP, 0) + C * top * width
-        pixels, at = self._read(self.offsets[image] + C * STRIP * self.tall[image] * strip + corner, self._reach(P))
-
+        tall, wide = self.tall[image], self.wide[image]
+        strip = np.minimum(left // STRIP, _last(wide))
+        width = np.minimum(FULL, wide - strip * STRIP)
+        begin = self.offsets[image] + C * (tall * FULL * strip + top * width) + left - strip * STRIP
+        pixels, at = self._read(begin, self._reach(P))
         step = np.where(turned, -C, C) * width
         first = at + turned * (P - 1) * C * width
         lines = first[:, None, None] + width[:, None, None] * np.arange(C)[:, None] + step[:, None, None] * np.arange(P)
         runs = torch.from_numpy(pixels).unfold(0, P, 1)
-        if whole.all():
-            torch.index_select(runs, 0, torch.from_numpy(lines.ravel()), out=torch.from_numpy(out.reshape(-1, P)))
-            return
-        starts = torch.from_numpy(lines[read[whole]].ravel())
-        out[whole] = runs.index_select(0, starts).numpy().reshape(-1, C, P, P)
-        column = left[read[~whole], None] + np.arange(P)  # (m, P), of pieces in several strips
-        by = read[~whole, None] + column // STRIP - strip[read[~whole], None]
-        across = column - np.maximum(strip[by] * STRIP, column[:, :1])
-        out[~whole] = pixels[lines[by].transpose(0, 2, 3, 1) + across[:, None, None]]
+        torch.index_select(runs, 0, torch.from_numpy(lines.ravel()), out=torch.from_numpy(out).view(-1, P))
+
+    def _fill_from_several(
+        self, out: np.ndarray, image: np.ndarray, top: np.ndarray, left: np.ndarray, turned: np.ndarray
+    ) -> None:
+        """Pieces put together from what lies in strips side by side, read one by one."""
+        C, P = out.shape[1:3]
+        last = _last(self.wide[image])
+        first = np.minimum(left // STRIP, last)
+        count = np.minimum((left + P - 1) // STRIP, last) - first + 1
+        read = count.cumsum() - count  # the first of a piece
+        piece = np.arange(len(out)).repeat(count)
+        strip = first[piece] + np.arange(len(piece)) - read[piece]
+        tall, wide = self.tall[image][piece], self.wide[image][piece]
+        width = np.minimum(FULL, wide - strip * STRIP)
+        skip = np.maximum(left[piece] - strip * STRIP, 0)
+        begin = self.offsets[image][piece] + C * (tall * FULL * strip + top[piece] * width) + skip
+        pixels, at = self._read(begin, self._reach(P))
+        column = left[:, None] + np.arange(P)  # (n, P)
+        by = read[:, None] + np.minimum(column // STRIP, last[:, None]) - first[:, None]
+        across = at[by] + column - strip[by] * STRIP - skip[by]
+        row = np.where(turned[:, None], np.arange(P)[::-1], np.arange(P))
+        line = row[:, None] * C + np.arange(C)[:, None]  # (n, C, P)
+        out[...] = pixels[across[:, None, None] + line[..., None] * width[by][:, None, None]]
 
 
 def _length(some: slice) -> Tensor:

@@ -17,7 +17,7 @@ from smdae.files.cache import Cache
 from smdae.files.cache_index import Index
 from smdae.files.corpus import gather
 from smdae.fitting import blocks
-from smdae.fitting.stored import Stored
+from smdae.fitting.stored import OVERLAP, Stored
 from tests.forked import SERVER
 from tests.storing import gathering
 from tests.tiny import colour, encoded, everything_below, gray, largest_file, photos
@@ -79,6 +79,9 @@ def flip(path, at):
     path.write_bytes(data)
 
 
+WIDE = 300 * (300 + OVERLAP)  # what a picture of 300 x 300 takes, in two strips
+
+
 def bytes_of(count=3):
     """What that many pictures take."""
     return count * gray().size
@@ -91,12 +94,12 @@ def put_all(folder):
     """Files of every depth and kind, some of which cannot be used."""
     folder.mkdir()
     (folder / "8.png").write_bytes(encoded(gray()))
-    (folder / "colour.png").write_bytes(encoded(colour(30, 200)))
+    (folder / "colour.png").write_bytes(encoded(colour(30, 700)))
     (folder / "cut.png").write_bytes(encoded(gray())[:200])
     (folder / "small.png").write_bytes(encoded(gray(3, 9)))
     tifffile.imwrite(folder / "16.tif", gray(seed=1).astype(np.uint16) * 257)
     np.save(folder / "stack.npy", np.stack([gray(seed=seed) for seed in range(5)]) / 255)
-    np.save(folder / "half.npy", (gray(seed=2) / 255).astype(np.float16))
+    np.save(folder / "half.npy", (gray(24, 1000, seed=2) / 255).astype(np.float16))
     np.save(folder / "fortran.npy", np.asfortranarray(np.stack([gray(), gray(seed=3)])))
     np.savez(folder / "two.npz", gray(), more=np.stack([colour(), colour()[::-1]]))
     np.savez(folder / "bad.npz", gray() / 255, bad=np.full((8, 9), np.nan))
@@ -153,6 +156,18 @@ def test_a_large_stack_is_read_piece_by_piece(here, monkeypatch):
     assert counts == [7] * 7 + [1]
     assert_equal(kept("a.npy", color=True), whole)
     assert len(counts) == 8
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_wide_images_are_whole_to_the_last(here, channels):
+    """In a stack they are one run, whose end is where the pixels end."""
+    np.save("a.npy", np.random.default_rng(0).integers(0, 256, (30, 50, 1300, 3)[: 3 + channels // 3], dtype=np.uint8))
+    found = kept("a.npy", color=channels == 3)
+    assert_equal(found, gather([Path("a.npy")], P, color=channels == 3))
+    (entry,) = index().entries.values()
+    (run,) = entry.runs
+    assert run.images == 30
+    assert run.end(channels) == index().size == index().live == pixels().stat().st_size
 
 
 @pytest.mark.parametrize(
@@ -247,7 +262,7 @@ def test_only_what_lies_in_a_damaged_block_is_decoded_anew(here, decoded):
         (here / "in" / f"{seed}.png").write_bytes(encoded(gray(300, 300, seed=seed)))
     kept("in")
     decoded.clear()
-    flip(pixels(), 2 * 300 * 300 + 40_000)
+    flip(pixels(), 2 * WIDE + 40_000)
     found, expected = kept("in"), gather([here / "in"], P)
     decoded.clear()
     assert_equal(found, expected)
@@ -292,7 +307,7 @@ def test_pixels_that_were_cut_off_are_told_and_what_is_missing_is_decoded_anew(h
         (here / "in" / f"{seed}.png").write_bytes(encoded(gray(300, 300, seed=seed)))
     kept("in")
     decoded.clear()
-    os.truncate(pixels(), 3 * 300 * 300 - 5)
+    os.truncate(pixels(), 3 * WIDE - 5)
     said = []
     found = kept("in", said=said)
     assert decoded == ["2.png", "3.png"]

@@ -125,15 +125,17 @@ def test_an_error_of_the_disk_is_told(file, monkeypatch):
 
 
 def test_where_the_disk_is_waited_for_it_is_told_of_all_pieces_first(file, monkeypatch):
-    data = file.read_bytes()
+    data, waits, told = file.read_bytes(), [0], []
+    monkeypatch.setattr(blocks, "_waits", lambda: waits[0])
     source = opened(file, data)
     source.read(np.arange(6) * BLOCK, 10)
-    waits, told = iter(range(100)), []
-    monkeypatch.setattr(blocks, "_waits", lambda: next(waits))  # every read has to wait
+    pieces = [(5, 10), (3 * BLOCK, 10), (LENGTH - 3, 3)]
     monkeypatch.setattr(blocks.os, "posix_fadvise", lambda _, start, length, how: told.append((start, length)))
-    for _ in range(2):
-        source.read(np.array([5, 3 * BLOCK, LENGTH - 3]), 10)
-    assert told == ([] if source._kept is not None else [(5, 10), (3 * BLOCK, 10), (LENGTH - 3, 3)])
+    for waited, expected in ((False, []), (True, []), (False, pieces), (False, pieces)):
+        told.clear()
+        waits[0] += waited
+        source.read(np.array([start for start, _ in pieces]), 10)
+        assert told == ([] if source._kept is not None else expected)
 
 
 @pytest.mark.parametrize("sizes", [[1, 2, 3], [BLOCK], [BLOCK - 1, 1, 1], [3 * BLOCK + 5, BLOCK - 5, 7]])

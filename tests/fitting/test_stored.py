@@ -117,6 +117,32 @@ def test_splits_and_levels_are_those_of_images_in_memory(tmp_path):
         assert torch.equal(drawn[0][1], drawn[1][1])
 
 
+def test_what_is_foretold_changes_nothing_but_the_time(kept, tmp_path, monkeypatch):
+    """Foretold or not, or wrongly; and of what was foretold rightly nothing is read twice."""
+    whole = images()
+    plain, there = (Patches.pack(source, 12, 255) for source in (whole, stored(whole, tmp_path / "pixels")))
+    generators = [Generator().manual_seed(7) for _ in range(2)]
+    reads = []
+    cut = type(there.images).cut
+    monkeypatch.setattr(type(there.images), "cut", lambda self, *args: reads.append(len(args[0])) or cut(self, *args))
+    for foretold, n in ((None, 50), (50, 50), (40, 50), (50, 51), (51, 51)):
+        if foretold:
+            there.expect(foretold, generators[1])
+        assert torch.equal(plain.draw(n, generators[0]), there.draw(n, generators[1]))
+        assert torch.equal(*(generator.get_state() for generator in generators))
+    assert sorted(reads) == sorted([50, 50, 50, 51, 51] if kept else [50, 50, 40, 50, 50, 51, 51])
+
+
+def test_damage_that_is_met_ahead_is_told_when_it_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "KEPT", 0)
+    there = stored(images(), tmp_path / "pixels")
+    (tmp_path / "pixels").write_bytes(bytes((tmp_path / "pixels").stat().st_size))
+    patches, generator = Patches.pack(there, 12, 255), Generator().manual_seed(0)
+    patches.expect(50, generator)
+    with pytest.raises(AssertionError, match="was taken to be damaged"):
+        patches.draw(50, generator)
+
+
 def test_a_draw_looks_at_no_more_than_it_needs(tmp_path, monkeypatch):
     """Of a few patches of a few images among many: a block or two each."""
     monkeypatch.setattr(blocks, "KEPT", 0)
