@@ -1,7 +1,7 @@
 """What does a fit on a corpus larger than memory cost: to begin with, in memory, and in time?
 
-A corpus of so many GB is a number of links to a few synthetic JPEGs of 2048 x 2048 pixels, which take no room; its cache
-takes all of it, and is removed in the end. Each figure is taken in a process of its own: the time to fill the cache and
+A corpus of so many GB is a number of links to a few synthetic JPEGs of 2048 x 2048 pixels, which take no room; its
+cache takes all of it, and is removed in the end. Each figure is taken in a process of its own: the time to fill the cache and
 the most memory meanwhile; the time from a process's start to the end of its first step with a cache that is there, once
 with its pixels thrown out of the system's memory, as after a restart of the machine, and once with them in it; the most
 memory until then and after so many steps more (VmHWM, all that counts as the process's); and the time of a step.
@@ -170,7 +170,8 @@ def table(folder: Path, sizes: list[float], compared: float | None) -> None:
         for model in MODELS:
             wall, own, equal = child("compare", images, cache, model)
             print(
-                f"{model:8}time {wall:5.2f}   of the thread that computes {own:5.2f}   {'equal' if equal else 'DIFFERENT'}"
+                f"{model:8}time {wall:5.2f}   of the thread that computes {own:5.2f}   "
+                + ("equal" if equal else "DIFFERENT")
             )
         shutil.rmtree(cache)
 
