@@ -1,10 +1,11 @@
 """What does a fit on a corpus larger than memory cost: to begin with, in memory, and in time?
 
 A corpus of so many GB is a number of links to a few synthetic JPEGs of 2048 x 2048 pixels, which take no room; its
-cache takes all of it, and is removed in the end. Each figure is taken in a process of its own: the time to fill the cache and
-the most memory meanwhile; the time from a process's start to the end of its first step with a cache that is there, once
-with its pixels thrown out of the system's memory, as after a restart of the machine, and once with them in it; the most
-memory until then and after so many steps more (VmHWM, all that counts as the process's); and the time of a step.
+cache takes all of it, and is removed in the end. Each figure is taken in a process of its own: the time to fill the
+cache and the most memory meanwhile; the time from a process's start to the end of its first step with a cache that is
+there, once with its pixels thrown out of the system's memory, as after a restart of the machine, and once with them in
+it; the most memory until then and after so many steps more (VmHWM, all that counts as the process's); and the time of
+a step.
 
 Given --compare, one more, no larger than memory: steps of the same fits from memory and from the cache in turn, as
 ratios: of the time; and, as the next batch is read beside the computing, of the time of the thread that computes, which
