@@ -1,5 +1,7 @@
 """`smdae compare`: objectives, models and classical methods on the same patches, side by side."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,7 +121,7 @@ def command(
     from smdae.memory import keep_freed_memory
 
     keep_freed_memory()
-    with denormals_flushed():
+    with denormals_flushed(), _small_products() if quick else nullcontext():
         size = (settings, numbers["patches"], where, QUICK_JUDGES if quick else HELD_OUT)
         if corpus:
             contest = Contest.of(corpus.images, white or corpus.white, *size)
@@ -128,6 +130,19 @@ def command(
         _tell(contest)
         record = begun(contest, plan, target, (*left_out, *colours))
         return drive(contest, plan, record, output, resume, json_)
+
+
+@contextmanager
+def _small_products() -> Iterator[None]:
+    """Within, one thread computes: products as small as those of a quick comparison take longer on two."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check(
