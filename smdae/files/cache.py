@@ -14,8 +14,7 @@ What changed or vanished leaves a hole. When there are more holes than images, t
 """
 
 import os
-import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -26,26 +25,31 @@ from typing import Self
 
 import numpy as np
 
-try:
-    import fcntl
-except ImportError:  # there is none on Windows
-    fcntl = None  # type: ignore[assignment]
-
-from smdae.errors import InputError, OutputError, UsageError
+from smdae.errors import InputError, OutputError
+from smdae.files.cache_folder import (
+    INDEX,
+    LOCK,
+    PIXELS,
+    Decode,
+    Say,
+    fresh,
+    is_as_it_was,
+    is_up_to_date,
+    load,
+    locked,
+    refuse,
+    repair,
+    save,
+)
 from smdae.files.cache_index import Entry, Index, Key, Run
 from smdae.files.images import opening
-from smdae.files.writing import refusals, refuse_making, whole
+from smdae.files.writing import refusals
 from smdae.fitting.blocks import Blocks
 from smdae.fitting.stored import Stored, in_strips, numbers_of
 
 __all__ = ["Cache"]
 
-INDEX, LOCK, PIXELS = "index.jsonl", "lock", "pixels-"
 APART = 1 << 30  # bytes from one index to the next
-
-# The images of a source with so many channels, on the scale of `Key.white`, and the depth that they had.
-Decode = Callable[[Path, int, float | None], Iterator[tuple[np.ndarray, str]]]
-Say = Callable[[str], None]
 
 
 class Cache:
@@ -63,9 +67,9 @@ class Cache:
     """
 
     def __init__(self, folder: Path, decode: Decode, *, note: Say, warn: Say) -> None:
-        _refuse(folder)
+        refuse(folder)
         self._folder, self._decode, self._note, self._warn = folder, decode, note, warn
-        self._index = _load(folder, warn) or _fresh()
+        self._index = load(folder, warn) or fresh()
         self._lock = self._file = -1
         self._before: Index | None = None  # what there was
         self._made = self._told = False  # whether the folder was made here, and an index written
@@ -141,9 +145,9 @@ class Cache:
         which = np.arange(len(table)).repeat(counts)
         number = np.arange(len(which)) - (counts.cumsum() - counts)[which]
         path = self._folder / self._index.pixels
-        repair = partial(_repair, path, self._decode, self._warn)
+        mend = partial(repair, path, self._decode, self._warn)
         with opening(str(path)):
-            blocks = Blocks(path, self._index.size, self._index.checks, part, repair)
+            blocks = Blocks(path, self._index.size, self._index.checks, part, mend)
         return Stored(
             blocks,
             np.dtype(np.uint8 if sizes[0] == 1 else np.float32),
@@ -155,7 +159,7 @@ class Cache:
 
     def _known(self, key: Key, status: os.stat_result) -> tuple[Run, ...] | None:
         entry = self._index.entries.get(key)
-        return entry.runs if entry and _is_as_it_was(entry, status) else None
+        return entry.runs if entry and is_as_it_was(entry, status) else None
 
     def _begin(self) -> None:
         """Take the lock, see what others have made meanwhile, and make ready to add to it."""
@@ -163,46 +167,22 @@ class Cache:
         with refusals(self._folder):
             self._folder.mkdir(exist_ok=True)
         try:
-            self._lock = self._locked()
+            self._lock = locked(self._folder, self._note)
         except OutputError:
             self._undo()
             raise
-        index = _load(self._folder, lambda _: None)
+        index = load(self._folder, lambda _: None)
         if index is not None:
-            index.entries = {key: entry for key, entry in index.entries.items() if _is_up_to_date(key, entry)}
+            index.entries = {key: entry for key, entry in index.entries.items() if is_up_to_date(key, entry)}
             if 2 * index.live < index.size:
                 index = None
         if index is not None:
             self._before = replace(index, checks=index.checks[:], entries=dict(index.entries))
-        self._index = index or (_fresh() if self._index.entries else self._index)
+        self._index = index or (fresh() if self._index.entries else self._index)
         self._noted = self._index.size
         path = self._folder / self._index.pixels
         with refusals(path):
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-
-    def _locked(self) -> int:
-        """The lock, open."""
-        path = self._folder / LOCK
-        told = False
-        while True:
-            with refusals(path):
-                lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if not told:
-                        self._note(f"another process is filling the cache '{self._folder}': waiting for it")
-                        told = True
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                # Whoever held it may have taken it away when nothing came of his cache.
-                with suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(lock), os.stat(path)):
-                        return lock
-            except BaseException:
-                os.close(lock)
-                raise
-            os.close(lock)
 
     def _add(self, runs: list[Run], pixels: np.ndarray, depth: str, channels: int) -> None:
         """Put an image behind the others and take note of it in the runs."""
@@ -231,22 +211,12 @@ class Cache:
         with refusals(self._folder / self._index.pixels):
             os.ftruncate(self._file, self._index.size)
             os.fsync(self._file)
-        self._write(self._index)
+        save(self._folder, self._index)
         self._told, self._noted = True, self._index.size
         for path in self._folder.iterdir():  # what others have left when they were killed, or what was begun anew
             if (path.name.startswith(PIXELS) and path.name != self._index.pixels) or path.suffix == ".part":
                 with suppress(OSError):
                     path.unlink()
-
-    def _write(self, index: Index) -> None:
-        with whole(self._folder / INDEX, overwrite=True) as put:
-            lines = bytearray()
-            for line in index.to_lines():
-                lines += line
-                if len(lines) > 1 << 20:
-                    put(lines)
-                    lines.clear()
-            put(lines)
 
     def _undo(self) -> None:
         """Leave the folder as it was."""
@@ -254,7 +224,7 @@ class Cache:
             if self._before is not None:
                 os.ftruncate(self._file, self._before.size)
                 if self._told:
-                    self._write(self._before)
+                    save(self._folder, self._before)
                 return
             (self._folder / self._index.pixels).unlink(missing_ok=True)
             if self._told or not (self._folder / INDEX).exists():
@@ -262,75 +232,3 @@ class Cache:
                     (self._folder / name).unlink(missing_ok=True)
             if self._made:
                 self._folder.rmdir()
-
-
-def _fresh() -> Index:
-    return Index(f"{PIXELS}{secrets.token_hex(4)}")
-
-
-def _refuse(folder: Path) -> None:
-    """The planning check."""
-    if fcntl is None:
-        raise UsageError("--cache needs locks of files, which this system has not")
-    if not os.path.lexists(folder):
-        refuse_making(folder, folder)
-    elif not folder.is_dir():
-        raise OutputError(f"cannot use '{folder}' as a cache: it is not a folder")
-    else:
-        with refusals(folder):
-            names = os.listdir(folder)
-        if any(name not in (INDEX, LOCK) and not name.startswith((PIXELS, f".{INDEX}")) for name in names):
-            raise OutputError(
-                f"cannot use '{folder}' as a cache: it holds other files", "name an empty folder, or a new one"
-            )
-
-
-def _load(folder: Path, warn: Say) -> Index | None:
-    """What the folder holds; None if that is nothing, or damaged."""
-    try:
-        with (folder / INDEX).open("rb") as lines:
-            index = Index.of_lines(lines)
-        size = (folder / index.pixels).stat().st_size
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"cannot read '{folder / INDEX}': {(error.strerror or 'unreadable').lower()}") from error
-    except ValueError as error:
-        warn(f"the cache '{folder}' is made anew: its index cannot be used, {error}")
-        return None
-    if size < index.size:
-        warn(f"the cache '{folder}' was cut off: what is missing is decoded anew")
-        index.shorten(size)
-    return index
-
-
-def _is_as_it_was(entry: Entry, status: os.stat_result) -> bool:
-    return (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
-
-
-def _is_up_to_date(key: Key, entry: Entry) -> bool:
-    try:
-        return _is_as_it_was(entry, os.stat(key.path))
-    except (OSError, ValueError):
-        return False
-
-
-def _repair(path: Path, decode: Decode, warn: Say, block: int) -> None:
-    """Decode anew what lies in a block of pixels that is not what it was, and write it where it lay."""
-    index = _load(path.parent, lambda _: None)
-    if index is None or index.pixels != path.name:
-        raise InputError(f"the cache '{path.parent}' is damaged, or was made anew meanwhile", "run the command again")
-    for key, entry in index.holding(block):
-        if not _is_up_to_date(key, entry):
-            continue
-        warn(f"the cache '{path.parent}' was damaged: '{key.path}' is decoded anew")
-        with refusals(path):
-            file = os.open(path, os.O_WRONLY)
-        try:
-            places = [place for run in entry.runs for place in run.places(key.channels)]
-            for (pixels, _), at in zip(decode(Path(key.path), key.channels, key.white), places, strict=True):
-                for strip in in_strips(pixels):
-                    with refusals(path):
-                        at += os.pwrite(file, strip.tobytes(), at)
-        finally:
-            os.close(file)

@@ -1,6 +1,7 @@
 """What a cache of decoded images holds, as a file of JSON lines.
 
-    first line   {"format": "smdae-cache", "version": 1, "pixels": a file's name, "bytes": its length, "checks": base64}
+    first line   {"format": "smdae-cache", "version": 1, "strips": columns and overlap of the strips that images lie in,
+                  "pixels": a file's name, "bytes": its length, "checks": base64}
     the others   {"path", "size", "mtime_ns": of a source; "channels", "white": what was made of it;
                   "runs": [[offset in bytes, images, height, width, depth], ...]}
     the last     {"digest": BLAKE2b of all lines before}
@@ -21,11 +22,11 @@ from typing import NamedTuple
 import numpy as np
 
 from smdae.fitting.blocks import BLOCK, checked_on
-from smdae.fitting.stored import numbers_of
+from smdae.fitting.stored import OVERLAP, STRIP, numbers_of
 
 __all__ = ["Entry", "Index", "Key", "Run"]
 
-FORMAT, VERSION = "smdae-cache", 1
+FORMAT, VERSION, LAYOUT = "smdae-cache", 1, [STRIP, OVERLAP]
 
 
 class Key(NamedTuple):
@@ -133,7 +134,8 @@ class Index:
 
     def _lines(self) -> Iterator[bytes]:
         checks = base64.b64encode(np.array(self.checks, "<u4").tobytes()).decode()
-        head = {"format": FORMAT, "version": VERSION, "pixels": self.pixels, "bytes": self.size, "checks": checks}
+        kind = {"format": FORMAT, "version": VERSION, "strips": LAYOUT}
+        head = kind | {"pixels": self.pixels, "bytes": self.size, "checks": checks}
         yield _line(head)
         for key, entry in self.entries.items():
             yield _line(key._asdict() | entry._asdict())
@@ -157,7 +159,7 @@ class Index:
                     continue
                 digest.update(line)
                 if index is None:
-                    if (record["format"], record["version"]) != (FORMAT, VERSION):
+                    if (record["format"], record["version"], record["strips"]) != (FORMAT, VERSION, LAYOUT):
                         raise ValueError("it is of another version")
                     checks = np.frombuffer(base64.b64decode(record["checks"]), "<u4")
                     index = cls(record["pixels"], record["bytes"], array("I", checks.tolist()))

@@ -12,12 +12,13 @@ import tifffile
 
 from smdae.errors import InputError, OutputError
 from smdae.files import cache as module
-from smdae.files import corpus
+from smdae.files import cache_folder, corpus
 from smdae.files.cache import Cache
 from smdae.files.cache_index import Index
 from smdae.files.corpus import gather
 from smdae.fitting import blocks
-from smdae.fitting.stored import OVERLAP, Stored
+from smdae.fitting.blocks import BLOCK
+from smdae.fitting.stored import Stored, numbers_of
 from tests.forked import SERVER
 from tests.storing import gathering
 from tests.tiny import colour, encoded, everything_below, gray, largest_file, photos
@@ -79,7 +80,7 @@ def flip(path, at):
     path.write_bytes(data)
 
 
-WIDE = 300 * (300 + OVERLAP)  # what a picture of 300 x 300 takes, in two strips
+WIDE = numbers_of(1, 400, 400)  # what a picture of 400 x 400 takes, in several strips
 
 
 def bytes_of(count=3):
@@ -259,10 +260,10 @@ def test_a_flipped_bit_is_made_good_and_told(here, decoded):
 def test_only_what_lies_in_a_damaged_block_is_decoded_anew(here, decoded):
     (here / "in").mkdir()
     for seed in range(4):
-        (here / "in" / f"{seed}.png").write_bytes(encoded(gray(300, 300, seed=seed)))
+        (here / "in" / f"{seed}.png").write_bytes(encoded(gray(400, 400, seed=seed)))
     kept("in")
     decoded.clear()
-    flip(pixels(), 2 * WIDE + 40_000)
+    flip(pixels(), (2 * WIDE // BLOCK + 1) * BLOCK + 5)  # in a block that no other picture is in
     found, expected = kept("in"), gather([here / "in"], P)
     decoded.clear()
     assert_equal(found, expected)
@@ -304,7 +305,7 @@ def test_an_index_that_was_cut_off_is_none(here, length):
 def test_pixels_that_were_cut_off_are_told_and_what_is_missing_is_decoded_anew(here, decoded):
     (here / "in").mkdir()
     for seed in range(4):
-        (here / "in" / f"{seed}.png").write_bytes(encoded(gray(300, 300, seed=seed)))
+        (here / "in" / f"{seed}.png").write_bytes(encoded(gray(400, 400, seed=seed)))
     kept("in")
     decoded.clear()
     os.truncate(pixels(), 3 * WIDE - 5)
@@ -417,7 +418,7 @@ def test_processes_that_begin_at_once_make_one_cache(here):
 def test_a_builder_that_took_its_cache_away_leaves_no_lock_that_counts(here, monkeypatch):
     """The one that waited for it makes a cache of its own."""
     photos(here / "photos")
-    locked = module.fcntl.flock
+    locked = cache_folder.fcntl.flock
     taken = []
 
     def flock(file, how):
@@ -425,7 +426,7 @@ def test_a_builder_that_took_its_cache_away_leaves_no_lock_that_counts(here, mon
         if not taken:
             taken.append((CACHE / "lock").unlink())
 
-    monkeypatch.setattr(module.fcntl, "flock", flock)
+    monkeypatch.setattr(cache_folder.fcntl, "flock", flock)
     kept("photos")
     assert (CACHE / "lock").exists()
 
@@ -537,7 +538,7 @@ def test_the_last_block_is_as_good_as_the_others_when_more_is_added(here, monkey
         assert_equal(kept("in", said=said), gather([here / "in"], P))
         assert said == []
     whole = index()
-    assert whole.size == 6 * 150 * 170 == pixels().stat().st_size
+    assert whole.size == 6 * numbers_of(1, 150, 170) == pixels().stat().st_size
 
 
 def test_a_cache_within_which_nothing_was_missing_wrote_nothing(here, monkeypatch):

@@ -1,5 +1,6 @@
 """The index of a cache: what goes in comes out, and nothing else passes for one."""
 
+import hashlib
 import json
 import os
 import zlib
@@ -9,6 +10,12 @@ import pytest
 
 from smdae.files.cache_index import Entry, Index, Key, Run
 from smdae.fitting.blocks import BLOCK
+
+
+def signed(lines):
+    """With the digest that belongs to them."""
+    digest = hashlib.blake2b(b"".join(lines), digest_size=16).hexdigest()
+    return [*lines, json.dumps({"digest": digest}).encode() + b"\n"]
 
 
 def index(size=3 * BLOCK + 100):
@@ -55,6 +62,8 @@ def test_each_line_is_json():
         lambda lines: [b"[" * 10_000 + b"\n", *lines[1:]],
         lambda lines: [lines[0].replace(b'"version":1', b'"version":2'), *lines[1:]],
         lambda lines: [lines[0].replace(b"smdae", b"other"), *lines[1:]],
+        lambda lines: signed([lines[0].replace(b"[240,", b"[112,"), *lines[1:-1]]),
+        lambda lines: signed([lines[0].replace(b'version":1', b'version":2'), *lines[1:-1]]),
         lambda lines: [lines[0], lines[1].replace(b"123", b"124"), *lines[2:]],
         lambda lines: [lines[0], b"{}\n", *lines[1:]],
     ],

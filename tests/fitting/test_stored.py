@@ -47,11 +47,16 @@ def test_pieces_are_those_of_images_in_memory(kept, channels, dtype, tmp_path, g
 
 
 def test_pieces_wider_than_strips_are_too(kept, tmp_path):
-    whole = images(3, sides=[(300, 5 * STRIP + 3), (280, 280)])
+    side, wide = 2 * STRIP + 20, 5 * STRIP + 3
+    whole = images(3, sides=[(side + 40, wide), (side + 20, side + 20)])
     there, here = stored(whole, tmp_path / "pixels"), Packed.of(whole)
-    image, top, left = torch.tensor([0, 1, 0, 0]), torch.tensor([0, 20, 40, 7]), torch.tensor([0, 20, 383, STRIP - 1])
+    image, top, left = (
+        torch.tensor([0, 1, 0, 0]),
+        torch.tensor([0, 20, 40, 7]),
+        torch.tensor([0, 20, wide - side, STRIP - 1]),
+    )
     turned = torch.tensor([True, False, True, False])
-    assert torch.equal(there.cut(image, top, left, 260, turned), here.cut(image, top, left, 260, turned))
+    assert torch.equal(there.cut(image, top, left, side, turned), here.cut(image, top, left, side, turned))
 
 
 def test_every_place_at_the_borders_of_strips_is_right(kept, tmp_path):
@@ -87,7 +92,8 @@ def test_as_a_sequence_they_are_arrays(channels, tmp_path):
 def test_windows_are_those_of_images_in_memory(channels, tmp_path):
     whole = images(channels)
     there, here = stored(whole, tmp_path / "pixels"), Packed.of(whole)
-    for place in ((0, 0, 0, 40, 401), (0, 7, STRIP - 1, 20, 2), (0, 39, 0, 1, 401), (3, 30, 5, 60, 28)):
+    wide = SIDES[0][1]
+    for place in ((0, 0, 0, 40, wide), (0, 7, STRIP - 1, 20, 2), (0, 39, 0, 1, wide), (3, 30, 5, 60, 28)):
         assert torch.equal(there.window(*place), here.window(*place))
 
 
