@@ -41,7 +41,7 @@ from smdae.memory import keep_freed_memory
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.counting import multiplications
+from tests.counting import at_convolutions, multiplications
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -91,16 +91,7 @@ def ceilings(device: torch.device, n: int) -> dict[str, float]:
 
 def traffic(model: nn.Module, run: Callable[[], object]) -> int:
     """Numbers that go into and out of the convolutions of a call."""
-    counted: list[int] = []
-    hooks = [
-        layer.register_forward_hook(lambda _, x, y: counted.append(x[0].numel() + y.numel()))
-        for layer in model.modules()
-        if isinstance(layer, nn.Conv2d)
-    ]
-    run()
-    for hook in hooks:
-        hook.remove()
-    return sum(counted)
+    return at_convolutions(model, run, lambda _, x, y: x.numel() + y.numel())
 
 
 def network(device: torch.device, rates: dict[str, float], side: int, with_compile: bool) -> None:

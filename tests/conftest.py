@@ -17,6 +17,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
+def bare(tmp_path, monkeypatch):
+    """The working folder, an empty one, with no setting in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("SMDAE_")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+@pytest.fixture
 def generator() -> Generator:
     return Generator().manual_seed(0)
 

@@ -1,17 +1,27 @@
-"""Runs a part to its end."""
+"""A small contest, and parts of a comparison run to their ends."""
 
+import numpy as np
+
+from smdae.comparing.contest import Contest
 from smdae.comparing.part import Bench, Part, Tables
-from smdae.comparing.record import finite
+from smdae.fitting.settings import check
+from tests.tiny import SETTINGS, gray
 
 
-def measured(part: Part, bench: Bench) -> Tables:
-    """The tables of a part; the shares that it tells on the way must not fall."""
-    before = 0.0
+def contest(images: list[np.ndarray] | None = None, patches: int = 300, **settings: object) -> Contest:
+    """A contest on some of the patches of three pictures, or of others."""
+    images = [gray(seed=seed) for seed in range(3)] if images is None else images
+    return Contest.of(images, 255.0, check({**SETTINGS, "hold_out": 0.2, **settings}), patches)
+
+
+def measured(part: Part, bench: Bench) -> tuple[list[float], Tables]:
+    """The shares of the work that a part tells of on its way, which must not fall, and its tables."""
+    shares: list[float] = []
     measuring = part.measure(bench)
     try:
         while True:
-            share = next(measuring)
-            assert before <= share <= 1
-            before = share
+            shares.append(next(measuring))
     except StopIteration as end:
-        return finite(end.value)
+        assert shares == sorted(shares)
+        assert not shares or 0 <= shares[0] <= shares[-1] <= 1 + 1e-9
+        return shares, end.value

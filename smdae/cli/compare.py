@@ -172,7 +172,6 @@ def _plan(
     from smdae.comparing.denoising.baselines import check
     from smdae.comparing.parts import PARTS
     from smdae.comparing.record import LeftOut
-    from smdae.models import EnergyModel
     from smdae.objectives import OBJECTIVES
 
     for what, names, known in (("objective", objective, OBJECTIVES), ("part", only, PARTS)):
@@ -181,14 +180,12 @@ def _plan(
             raise UsageError(f"unknown {what} {unknown[0]!r:.60}; there are {', '.join(known)}")
     check(baseline or ())
     wanted = [name for name in OBJECTIVES if not objective or name in objective]
-    able = applicable()
+    chosen = tuple(name for name in wanted if name in applicable())
     left_out = [
-        LeftOut(f"objective {name}", f"the model has no {need}")
+        LeftOut(f"objective {name}", f"the model lacks one of {', '.join(OBJECTIVES[name].requires)}")
         for name in wanted
-        for need in [next((need for need in OBJECTIVES[name].requires if not hasattr(EnergyModel, need)), "")]
-        if name not in able
+        if name not in chosen
     ]
-    chosen = tuple(name for name in wanted if name in able)
     if not chosen:
         raise UsageError(f"none of the objectives can be fitted: {left_out[0].reason}")
     parts = tuple(part for part in PARTS if not only or part in only)

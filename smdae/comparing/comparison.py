@@ -10,8 +10,7 @@ from typing import Any
 
 from smdae.comparing import contestants
 from smdae.comparing.contest import Contest
-from smdae.comparing.contestants import Course
-from smdae.comparing.equivalence.measure import ENDS
+from smdae.comparing.contestants import REFERENCES, Course
 from smdae.comparing.part import Bench, Tables
 from smdae.comparing.parts import PARTS
 from smdae.comparing.record import finite
@@ -48,7 +47,7 @@ class Plan:
         return max((self._wanted(part) for part in self.parts), key=len, default=[])
 
     def _wanted(self, part: str) -> list[tuple[str, int]]:
-        reference = next((name for name in ENDS if name in self.names), self.names[0])
+        reference = next((name for name in REFERENCES if name in self.names), self.names[0])
         every = [(name, seed) for seed in range(self.seeds) for name in self.names]
         return {"all": every, "one": [(reference, 0)], "none": []}[PARTS[part].fits]
 
@@ -65,6 +64,21 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
+class Over:
+    """A part that is over.
+
+    Attributes:
+        name: Which.
+        tables: What was found, None for what is no number.
+        pictures: PNG files by name.
+    """
+
+    name: str
+    tables: Tables
+    pictures: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, eq=False)
 class Found:
     """What was just found.
 
@@ -78,22 +92,7 @@ class Found:
     share: float
     stage: str
     course: Course | None = None
-    part: "Over | None" = None
-
-
-@dataclass(frozen=True, eq=False)
-class Over:
-    """A part that is over.
-
-    Attributes:
-        name: Which.
-        tables: What was found, None for what is no number.
-        pictures: PNG files by name.
-    """
-
-    name: str
-    tables: Tables
-    pictures: Mapping[str, bytes]
+    part: Over | None = None
 
 
 def compare(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts: Sequence[str] = ()) -> Iterator[Found]:
@@ -134,8 +133,8 @@ def compare(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts:
         except StopIteration as end:
             before += seconds
             tables = finite(end.value)
-            over_now = Over(part, tables, PARTS[part].draw(tables, everything))
-            yield Found(min(1.0, before / total), part, part=over_now)
+            pictures = PARTS[part].draw(tables, everything)
+            yield Found(min(1.0, before / total), part, part=Over(part, tables, pictures))
 
 
 def _effort(contest: Contest, name: str) -> float:

@@ -17,14 +17,22 @@ from torch import Tensor
 from smdae.comparing.contest import Contest
 from smdae.comparing.evaluation import Value, judged, psnr
 from smdae.errors import DegenerateError, DivergedError
+from smdae.fitting.degeneration import refuse_degenerate
 from smdae.fitting.loop import learning_rate, step
 from smdae.fitting.state import State
 from smdae.models import EnergyModel
 
-__all__ = ["Course", "Point", "arrival", "fit", "marks"]
+__all__ = ["REFERENCES", "Course", "Point", "arrival", "fit", "marks"]
 
 REPORT_SECONDS = 0.25
 NEAR = 0.3  # dB
+REFERENCES = (
+    "dsm",
+    "dae",
+    "esm-parzen",
+    "ism-parzen",
+    "esm",
+)  # whose fit is taken where one will do: the first there is
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ def fit(contest: Contest, name: str, judges: Sequence[str] = (), seed: int = 0) 
             if count not in stops and time.perf_counter() - begun < REPORT_SECONDS:
                 continue
             mean, weighted = torch.stack(recent).mean(0).tolist()
-            examples.refuse_degenerate(mean, weighted, state.model)
+            refuse_degenerate(examples, mean, weighted, state.model)
             seconds += time.perf_counter() - begun
             course = replace(course, step=count)
             if count in stops:

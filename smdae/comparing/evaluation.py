@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from smdae.comparing.contest import Contest
 from smdae.fitting.examples import Batch
 from smdae.fitting.validation import by_denoising
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["FISHER", "Value", "evaluate", "judged", "psnr", "scale"]
+__all__ = ["FISHER", "Value", "evaluate", "gradient", "judged", "psnr", "scale"]
 
 FISHER = "fisher"
 
@@ -46,6 +48,11 @@ def evaluate(model: Any, judged_by: str, batch: Batch) -> Value:
     """J on a batch."""
     losses = OBJECTIVES[judged_by].loss(model, batch.x, **batch.needs).cpu().double()
     return Value(losses.mean().item(), losses.std().item() / math.sqrt(len(losses)))
+
+
+def gradient(model: nn.Module, value: Tensor) -> Tensor:
+    """The gradient of a number in all parameters, with shape (parameters,)."""
+    return parameters_to_vector(torch.autograd.grad(value, list(model.parameters())))
 
 
 def judged(contest: Contest, model: Any, names: Sequence[str]) -> dict[str, Value]:

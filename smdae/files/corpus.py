@@ -52,10 +52,6 @@ class Corpus:
     small: int
 
 
-def _silent(_: str) -> None:
-    return
-
-
 def gather(
     paths: Sequence[Path],
     size: int,

@@ -28,7 +28,6 @@ from torch import Generator, Tensor
 
 from smdae.densities import Density, Gaussian, GaussianMixture, Parzen
 from smdae.divergence import normal_probes, probes
-from smdae.errors import DegenerateError, DivergedError
 from smdae.fitting.colours import recoloured
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.draws import Batch, Draw, Part, among, paired_noise
@@ -41,13 +40,7 @@ __all__ = ["Batch", "Examples", "arguments", "known_density"]
 
 STEP, WIDE = 0.1, 0.5  # of differences, in sigma; a wide step varies less
 EXTRA = 0.5  # noise added to noisy images to be pairs, in sigma
-BELOW = 1.0  # how far below zero the estimated risk of a fit may go, in sigma^2 a number
-RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fall for ever
 TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
-
-
-def nothing(n: int, generator: Generator) -> None:
-    """Nothing comes of being told what will be drawn."""
 
 
 def arguments(objective: Objective, model: Any, noisy: bool = False) -> tuple[str, ...]:
@@ -90,7 +83,7 @@ class Examples:
         clipped: The part of the examples that is clipped to [0, 1].
         recoloured: The part of the examples whose colours are changed.
         channels: C, if the model wants images; None if it wants flat patches.
-        expect: Told that n examples will be drawn next, with this generator as it is now.
+        expect: Is to be told that n examples will be drawn next, with this generator as it is now; None if it need not.
     """
 
     objective: Objective
@@ -109,7 +102,7 @@ class Examples:
     recoloured: float = 0.0
     channels: int | None = None
     shares: tuple[float, ...] = ()
-    expect: Callable[[int, Generator], None] = nothing
+    expect: Callable[[int, Generator], object] | None = None
 
     @classmethod
     def of(
@@ -155,7 +148,7 @@ class Examples:
             settings.recoloured,
             channels,
             shares,
-            nothing if settings.growth or density or parzen else patches.expect,
+            None if settings.growth or density or parzen else patches.expect,
         )
 
     @property
@@ -210,36 +203,6 @@ class Examples:
     def implicit(self) -> bool:
         """Whether J is taken at clean data themselves, which an implicit objective can fit too well."""
         return self.objective.samples == "data" and self.density is None and not self.noisy
-
-    def refuse_degenerate(self, mean: float, weighted: float, model: Any) -> None:
-        """Stop a fit that learns nothing any more.
-
-        Args:
-            mean: J over some recent batches.
-            weighted: The same, each example's J multiplied by its scale.
-            model: The model that is fitted.
-
-        Raises:
-            DivergedError: J is not finite.
-            DegenerateError: J has fallen to where it no longer tells of the data.
-        """
-        if not math.isfinite(mean):
-            raise DivergedError("the fit diverged: its objective is no longer a number", "try a lower --lr")
-        if self.noisy and self.objective.samples != "pairs" and weighted < -1 - BELOW:
-            raise DivergedError(
-                f"the fit diverged: the estimate of the divergence ran away, and with it that of the risk, now "
-                f"{1 + weighted:.3g} sigma^2 a pixel, which can be no less than 0",
-                "give --sigma if the level found is too high, or a lower --lr",
-            )
-        if not self.implicit:
-            return
-        floor = getattr(model, "implicit_floor", -RUNAWAY / self.sigma**2)
-        if mean < 0.95 * floor:
-            raise DegenerateError(
-                f"implicit score matching degenerated: J = {mean:.4g} is within 5 % of its floor {floor:.4g}: the "
-                "density is as narrow as the model can make it, whatever the data",
-                "fit a smoothed density instead (--objective ism-parzen or dsm), or lower --sigma",
-            )
 
     def around(
         self,

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from smdae.errors import DivergedError, LostError
 from smdae.fitting.ahead import Ahead
+from smdae.fitting.degeneration import refuse_degenerate
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.precision import products_in
@@ -166,7 +167,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
             told, count = recorded(lr, share(state), now_done)
         else:
             batch = ahead.batch(now_done)
-            if group.size == 1:
+            if examples.expect and group.size == 1:
                 examples.expect(settings.batch, state.generator)
             meanwhile = partial(ahead.draw, then_done)
             told, count = step(state, batch, examples, lr, group=group, meanwhile=meanwhile), batch.n
@@ -199,7 +200,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
                 validation = _validated(state, validate, group)
         if validation or (met and (group.size > 1 or now - reported > REPORT_SECONDS)):
             mean, weighted = torch.stack(recent).mean(0).tolist()
-            examples.refuse_degenerate(mean, weighted, state.model)
+            refuse_degenerate(examples, mean, weighted, state.model)
             rate = drawn / (now - reported)
             yield Report(record["step"], record["steps"], record["seconds"], rate, lr, mean, validation)
             recent, drawn, reported = [], 0, time.perf_counter()

@@ -1,7 +1,6 @@
 """The settings of `smdae fit`: flags before the environment before a file before defaults, each with its origin."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,8 @@ from tests.tiny import FLAGS, complaint, everything_below, photos, python
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("SMDAE_")]:
-        monkeypatch.delenv(name)
-    return tmp_path
+def here(bare):
+    return bare
 
 
 def resolved(text=None, environment=None, **flags):

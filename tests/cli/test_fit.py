@@ -28,12 +28,9 @@ WRITTEN = {"model.safetensors", "model.metrics.jsonl"}
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("SMDAE_")]:
-        monkeypatch.delenv(name)
-    photos(tmp_path / "photos")
-    return tmp_path
+def here(bare):
+    photos(bare / "photos")
+    return bare
 
 
 def fit(*arguments):

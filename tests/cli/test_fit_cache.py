@@ -18,12 +18,9 @@ FIT = ("fit", *FLAGS, "--max-steps", "12")
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("SMDAE_")]:
-        monkeypatch.delenv(name)
-    photos(tmp_path / "photos")
-    return tmp_path
+def here(bare):
+    photos(bare / "photos")
+    return bare
 
 
 @pytest.fixture(params=["kept", "read"])

@@ -1,7 +1,6 @@
 """`smdae fit --noisy`: no clean image, a level that is found or given, and images that will not do."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from skimage import data
 
 from smdae.cli.app import main
 from smdae.files.model_file import read
-from smdae.fitting import examples
+from smdae.fitting import degeneration
 from tests.cli.test_denoise_network import network_bytes
 from tests.tiny import FLAGS, complaint, encoded, everything_below
 
@@ -19,17 +18,14 @@ SIGMA = 20
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(bare):
     """A folder with folders of noisy and of clean pictures."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("SMDAE_")]:
-        monkeypatch.delenv(name)
     for folder in ("noisy", "clean"):
-        (tmp_path / folder).mkdir()
+        (bare / folder).mkdir()
     for i, clean in enumerate(crops()):
-        (tmp_path / "clean" / f"{i}.png").write_bytes(encoded(smooth(clean)))
-        np.save(tmp_path / "noisy" / f"{i}.npy", noised(clean, SIGMA, i))
-    return tmp_path
+        (bare / "clean" / f"{i}.png").write_bytes(encoded(smooth(clean)))
+        np.save(bare / "noisy" / f"{i}.npy", noised(clean, SIGMA, i))
+    return bare
 
 
 def crops():
@@ -118,7 +114,7 @@ def test_a_wrong_level_and_correlated_noise_are_warned_of(here, capsys):
 
 
 def test_a_divergence_that_runs_away_ends_the_fit_with_its_reason(monkeypatch, capsys):
-    monkeypatch.setattr(examples, "BELOW", -1.0)  # as if no risk were low enough
+    monkeypatch.setattr(degeneration, "BELOW", -1.0)  # as if no risk were low enough
     assert fit("noisy", "--noisy", "-s", SIGMA, "--max-steps", 40) == 6
     noise, *rest = capsys.readouterr().err.splitlines()
     assert noise == f"smdae: noise of sigma {SIGMA}"

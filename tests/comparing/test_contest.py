@@ -10,12 +10,8 @@ from smdae.comparing.evaluation import FISHER
 from smdae.densities import Gaussian, Parzen
 from smdae.fitting.settings import check
 from smdae.objectives import OBJECTIVES
+from tests.measuring import contest
 from tests.tiny import SETTINGS, gray
-
-
-def contest(images=None, patches=300, **settings) -> Contest:
-    images = [gray(seed=seed) for seed in range(3)] if images is None else images
-    return Contest.of(images, 255.0, check({**SETTINGS, "hold_out": 0.2, **settings}), patches)
 
 
 def course(name="dsm", **settings) -> Course:

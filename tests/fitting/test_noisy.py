@@ -9,6 +9,7 @@ from torch import Generator
 from smdae import fit
 from smdae.denoising.denoise import denoise
 from smdae.errors import DivergedError, InputError, UsageError
+from smdae.fitting.degeneration import refuse_degenerate
 from smdae.fitting.noisy import noise_of
 from smdae.fitting.prepare import prepare
 from smdae.fitting.settings import check
@@ -145,8 +146,8 @@ def test_the_estimated_psnr_is_near_the_true_one():
 
 def test_a_divergence_that_runs_away_ends_the_fit():
     prepared = prepare(noisy(25, 25, 25, 25), 1.0, settings(sigma=25))
-    prepared.examples.refuse_degenerate(-1e9, -1.2, prepared.state.model)  # a level that is too high
+    refuse_degenerate(prepared.examples, -1e9, -1.2, prepared.state.model)  # a level that is too high
     with pytest.raises(DivergedError, match="divergence ran away"):
-        prepared.examples.refuse_degenerate(-1e9, -2.5, prepared.state.model)
+        refuse_degenerate(prepared.examples, -1e9, -2.5, prepared.state.model)
     prepared = prepare(noisy(25, 25, 25, 25), 1.0, settings(sigma=25, objective="dsm"))
-    prepared.examples.refuse_degenerate(-1e9, -2.5, prepared.state.model)
+    refuse_degenerate(prepared.examples, -1e9, -2.5, prepared.state.model)

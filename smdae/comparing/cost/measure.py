@@ -30,13 +30,12 @@ from torch import Tensor
 
 from smdae.comparing.contest import Contest
 from smdae.comparing.cost import pictures
-from smdae.comparing.cost.effort import peak_bytes, seconds
+from smdae.comparing.effort import peak_bytes, seconds
 from smdae.comparing.part import Bench, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 from smdae.densities import GaussianMixture
 from smdae.memory import available
 from smdae.models import EnergyModel
-from smdae.objectives import OBJECTIVES
 
 __all__ = ["COST", "EXACT"]
 
@@ -163,7 +162,7 @@ def measure(bench: Bench) -> Generator[float, None, Tables]:
     contest, quick = bench.contest, bench.quick
     batch = min(contest.settings.batch, BATCH)
     rounds, longest = (QUICK_ROUNDS, QUICK_LONGEST) if quick else (ROUNDS, LONGEST)
-    names = [name for name in bench.names if name in OBJECTIVES]
+    names = bench.names
     by_d = [*names, *([EXACT] if "ism-parzen" in names else [])]
     by_n = [name for name in ("dsm", "esm-parzen") if name in names] if "esm-parzen" in names else []
     sides, counts = (QUICK_SIDES, QUICK_COUNTS) if quick else (SIDES, COUNTS)

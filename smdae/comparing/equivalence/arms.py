@@ -24,7 +24,7 @@ from smdae.divergence import normal_probes
 from smdae.fitting.examples import Batch
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["Arm", "Pairing", "Shown", "arms", "pairings"]
+__all__ = ["SLICED", "Arm", "Pairing", "arms", "pairings"]
 
 ON_NOISY = ("esm-parzen", "ism-parzen", "dsm", "dae")
 SLICED = ("ssm", "ssm-vr", "fd-ssm")
@@ -32,8 +32,6 @@ FEWEST = 4  # examples that have frames
 FRAMES = "ism-parzen (frames)"
 AT_Q = "ism at q"
 WIDER = "dsm at 2 sigma"
-
-Shown = Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,21 +48,26 @@ class Arm:
     name: str
     objective: str
     scale: float
-    show: Callable[[Tensor, Generator], Shown]
+    show: Callable[[Tensor, Generator], Batch]
 
-    def losses(self, model: Any, shown: Shown) -> Tensor:
+    def losses(self, model: Any, shown: Batch) -> Tensor:
         """Scaled J of each example, with shape (B,)."""
         return shown.losses(OBJECTIVES[self.objective], model) * self.scale
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """Two arms, and whether theory has their gradients equal; if not, why not."""
+    """Two arms, whether theory has their gradients equal, and who says so, or why not."""
 
     first: str
     second: str
     equal: bool
-    theory: str
+    why: str
+
+    @property
+    def theory(self) -> str:
+        """The same in a word."""
+        return "equal" if self.equal else "unequal"
 
 
 def arms(contest: Contest, names: Sequence[str]) -> list[Arm]:
@@ -100,7 +103,7 @@ def _scale(contest: Contest, name: str) -> float:
 def _arm(contest: Contest, name: str) -> Arm:
     examples = contest.examples(name)
 
-    def show(clean: Tensor, generator: Generator) -> Shown:
+    def show(clean: Tensor, generator: Generator) -> Batch:
         if name in SLICED:
             return _framed(contest, name, clean, generator)
         return examples.draw(len(clean), generator) if examples.density else examples.around(clean, generator)
@@ -113,12 +116,12 @@ def _extra(contest: Contest, name: str) -> Arm:
         return Arm(name, "ism-parzen", _scale(contest, "ism-parzen"), lambda x, g: _framed(contest, "ism-parzen", x, g))
     if name == AT_Q:
 
-        def at_q(clean: Tensor, generator: Generator) -> Shown:
+        def at_q(clean: Tensor, generator: Generator) -> Batch:
             return Batch(contest.examples("esm").draw(len(clean), generator).x, {})
 
         return Arm(name, "ism", _scale(contest, "ism"), at_q)
 
-    def wider(clean: Tensor, generator: Generator) -> Shown:
+    def wider(clean: Tensor, generator: Generator) -> Batch:
         near = contest.examples("dsm").around(clean, generator)
         far = clean + 2 * (near.x - clean)
         return Batch(far, {"clean": clean, "sigma": 2 * contest.sigma, "level": contest.sigma})
@@ -126,7 +129,7 @@ def _extra(contest: Contest, name: str) -> Arm:
     return Arm(name, "dsm", _scale(contest, "dsm"), wider)
 
 
-def _framed(contest: Contest, name: str, clean: Tensor, generator: Generator) -> Shown:
+def _framed(contest: Contest, name: str, clean: Tensor, generator: Generator) -> Batch:
     """The first few examples, each d times over, along the directions of a random frame."""
     d = contest.dim
     few = clean[: max(FEWEST, len(clean) // d)]  # as many rows as other batches have

@@ -27,10 +27,11 @@ import torch
 from torch import Tensor, nn
 
 from smdae.comparing.contest import Contest
-from smdae.comparing.equivalence.arms import Arm, Shown
+from smdae.comparing.equivalence.arms import Arm
+from smdae.comparing.evaluation import gradient
 from smdae.fitting.draws import among
 
-__all__ = ["Gradients", "Parallel", "gather", "most_batches", "noise", "parallel", "pooled"]
+__all__ = ["Gradients", "Parallel", "gather", "most_batches", "parallel", "pooled"]
 
 DRAWN = 2  # added to the seed for these draws
 LARGEST = 2**31  # bytes of gradients to hold; models that need more have fewer batches
@@ -117,20 +118,6 @@ def _grams(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([a @ a.T, a @ b.T, b @ b.T, d @ d.T])
 
 
-def noise(gradients: Tensor, draws: int, batch: int) -> tuple[float, float]:
-    """The standard deviation of the gradient of one batch, and the norm of its expectation.
-
-    Args:
-        gradients: Mean gradients of batches, with shape (K, parameters).
-        draws: Examples in each of these.
-        batch: Examples in the batch that is asked about.
-    """
-    g = gradients.double()
-    variance = (g - g.mean(0)).square().sum() / (len(g) - 1)
-    square = (g.mean(0).square().sum() - variance / len(g)).clamp(min=0)
-    return (variance * draws / batch).sqrt().item(), square.sqrt().item()
-
-
 def most_batches(contest: Contest, thetas: int, arms: int) -> int:
     """How many batches of gradients memory has room for."""
     parameters = sum(p.numel() for p in contest.origin.parameters())
@@ -160,11 +147,5 @@ def gather(
             # Equal seeds make equal noise, whatever the objective does with it.
             shown = arm.show(clean, contest.generator(DRAWN + 2 * k + 1))
             for at, model in thetas.items():
-                found.setdefault((at, arm.name), []).append(_gradient(arm, model, shown))
+                found.setdefault((at, arm.name), []).append(gradient(model, arm.losses(model, shown).mean()).cpu())
         yield found
-
-
-def _gradient(arm: Arm, model: nn.Module, shown: Shown) -> Tensor:
-    """The gradient of the mean of a scaled objective in all parameters, with shape (parameters,)."""
-    loss = arm.losses(model, shown).mean()
-    return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(model.parameters()))]).cpu()

@@ -16,12 +16,13 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.comparing.contest import Contest
-from smdae.comparing.cost.effort import seconds
+from smdae.comparing.effort import seconds
 from smdae.comparing.estimator.designs import CONTROLS, DESIGNS, Control
+from smdae.comparing.evaluation import gradient
 from smdae.fitting.draws import among
 from smdae.fitting.examples import Examples
 
-__all__ = ["DRAWS", "NONE", "Kind", "Spread", "controlled", "gradient", "losses", "spreads", "timed"]
+__all__ = ["DRAWS", "NONE", "Kind", "Spread", "controlled", "losses", "spreads", "timed"]
 
 DRAWS = 64  # examples in a batch, m
 TIMED = 512  # examples that are timed at most
@@ -74,11 +75,6 @@ def controlled(row: Control, examples: Examples, model: Any, clean: Tensor, chan
     return row(model, model.level, patches, noise, examples.sigma)
 
 
-def gradient(model: Any, values: Tensor) -> Tensor:
-    """The gradient of the mean of values in all parameters, with shape (parameters,)."""
-    return torch.cat([part.flatten() for part in torch.autograd.grad(values.mean(), list(model.parameters()))])
-
-
 def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, float]:
     """Seconds an example of each kind takes, draw, loss and gradient, in batches as a fit draws them."""
     model, chance, m = contest.model(), contest.generator(DRAWN), min(contest.settings.batch, TIMED)
@@ -92,7 +88,7 @@ def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, fl
             found = losses(examples, model, design if row is None else "independent", clean, chance)
             if row is not None:
                 found = found - controlled(row, examples, model, clean, chance)
-            gradient(model, found)
+            gradient(model, found.mean())
 
         return once
 
@@ -113,7 +109,7 @@ def spreads(contest: Contest, kinds: Sequence[Kind], batches: int) -> Iterator[d
         rows = []
         for k in range(batches):
             clean, _ = draw(DRAWS, contest.generator(DRAWN + k))
-            rows.append(gradient(model, made(clean, contest.generator(DRAWN + batches + k))))
+            rows.append(gradient(model, made(clean, contest.generator(DRAWN + batches + k)).mean()))
         return torch.stack(rows).double()
 
     for name, design in kinds:

@@ -8,28 +8,15 @@ from torch import Generator
 
 from smdae.comparing.contest import Contest, applicable
 from smdae.comparing.cost import measure as part
-from smdae.comparing.cost.effort import peak_bytes, seconds
+from smdae.comparing.effort import peak_bytes, seconds
 from smdae.comparing.part import Bench
 from smdae.comparing.parts import PARTS
 from smdae.densities import Gaussian
 from smdae.fitting.settings import check
 from smdae.models import EnergyModel
 from tests.conftest import random_energy
-from tests.tiny import SETTINGS, gray
-
-
-def contest(**settings) -> Contest:
-    images = [gray(seed=seed) for seed in range(3)]
-    return Contest.of(images, 255.0, check({**SETTINGS, "hold_out": 0.2, **settings}), 300)
-
-
-def measured(bench: Bench) -> tuple[list[float], dict]:
-    shares, steps = [], part.measure(bench)
-    while True:
-        try:
-            shares.append(next(steps))
-        except StopIteration as end:
-            return shares, end.value
+from tests.measuring import contest, measured
+from tests.tiny import SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +31,7 @@ def found(bench):
         patch.setattr(part, "QUICK_COUNTS", (500, 1000, 2000))
         patch.setattr(part, "QUICK_LONGEST", 60.0)
         patch.setattr(part, "QUICK_ROUNDS", 3)
-        return measured(bench)
+        return measured(part.COST, bench)
 
 
 def profiled(run) -> int:
@@ -154,7 +141,7 @@ def test_bytes_grow_as_expected(found):
 def test_what_would_take_too_long_is_left_out(monkeypatch):
     monkeypatch.setattr(part, "QUICK_SIDES", (4, 8))
     monkeypatch.setattr(part, "QUICK_LONGEST", 0.0)
-    _, tables = measured(Bench(contest(), ("dsm",), quick=True))
+    _, tables = measured(part.COST, Bench(contest(), ("dsm",), quick=True))
     assert [step.size for step in tables["steps"]] == [16]
     assert tables["slopes"][0].seconds_slope is None
     assert all(len(line) <= 80 for line in part.tell(tables))
@@ -211,7 +198,7 @@ def test_only_what_is_asked_for(monkeypatch, names, objectives):
     monkeypatch.setattr(part, "QUICK_COUNTS", (50, 60))
     monkeypatch.setattr(part, "QUICK_ROUNDS", 3)
     asked = Bench(contest(), names, quick=True)
-    _, tables = measured(asked)
+    _, tables = measured(part.COST, asked)
     assert {step.objective for step in tables["steps"]} == objectives
     varied = {"d", "n"} if "esm-parzen" in names else {"d"} if names else set()
     assert {step.against for step in tables["steps"]} == varied
@@ -224,6 +211,6 @@ def test_a_density_will_do(monkeypatch):
     monkeypatch.setattr(part, "QUICK_COUNTS", (50, 60))
     monkeypatch.setattr(part, "QUICK_ROUNDS", 3)
     common = Contest.of_density(Gaussian(torch.zeros(5), torch.eye(5)), check(SETTINGS), 200)
-    _, tables = measured(Bench(common, applicable(), quick=True))
+    _, tables = measured(part.COST, Bench(common, applicable(), quick=True))
     assert {s.size for s in tables["steps"] if s.against == "d"} == {4, 9}
     assert {s.objective for s in tables["steps"]} == {*applicable(), part.EXACT}

@@ -21,6 +21,7 @@ from smdae.denoising import denoise
 from smdae.densities import Gaussian
 from smdae.fitting.settings import check
 from tests.conftest import random_network
+from tests.measuring import measured
 from tests.tiny import SETTINGS, gray
 
 SIGMA = 30.0  # of three levels, 18, 30 and 60, the network below knows the middle one
@@ -36,12 +37,8 @@ class Broken:
 
 
 def results(bench: Bench) -> tuple[dict, list[float]]:
-    walk, shares = DENOISING.measure(bench), []
-    while True:
-        try:
-            shares.append(next(walk))
-        except StopIteration as end:
-            return end.value, shares
+    shares, tables = measured(DENOISING, bench)
+    return tables, shares
 
 
 def row(tables, contestant, sigma=SIGMA, stepper="tweedie"):

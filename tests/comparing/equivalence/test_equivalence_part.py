@@ -2,27 +2,24 @@
 
 import pytest
 
-from smdae.comparing.contest import Contest, applicable
+from smdae.comparing.contest import applicable
 from smdae.comparing.contestants import fit
 from smdae.comparing.equivalence.arms import pairings
 from smdae.comparing.equivalence.measure import EQUIVALENCE, PLACES
 from smdae.comparing.part import Bench
-from smdae.fitting.settings import check
-from tests.measuring import measured
-from tests.tiny import SETTINGS, gray
+from tests.measuring import contest, measured
+from tests.tiny import gray
 
 
 def bench(names=None, fitted=True, **settings) -> Bench:
-    images = [gray(48, 48, seed=seed) for seed in range(3)]
-    settings = check({**SETTINGS, "max_steps": 60, "lr": 0.02, "hold_out": 0.2, "sigma": 60.0, **settings})
-    contest = Contest.of(images, 255.0, settings, 300)
-    courses = ([*fit(contest, "dsm")][-1],) if fitted else ()
-    return Bench(contest, names or applicable(), courses, quick=True)
+    common = contest([gray(48, 48, seed=seed) for seed in range(3)], max_steps=60, lr=0.02, sigma=60.0, **settings)
+    courses = ([*fit(common, "dsm")][-1],) if fitted else ()
+    return Bench(common, names or applicable(), courses, quick=True)
 
 
 @pytest.fixture(scope="module")
 def tables():
-    return measured(EQUIVALENCE, bench())
+    return measured(EQUIVALENCE, bench())[1]
 
 
 def test_every_pair_gets_the_verdict_of_theory(tables):
@@ -74,14 +71,14 @@ def test_gradients_are_told_at_each_place(tables):
 
 
 def test_without_a_fit_there_is_the_start_alone():
-    tables = measured(EQUIVALENCE, bench(("dsm", "dae", "esm-parzen"), fitted=False))
+    _, tables = measured(EQUIVALENCE, bench(("dsm", "dae", "esm-parzen"), fitted=False))
     assert {row.at for row in tables["gradients"]} == {"start"}
     assert not tables["on_path"]
     assert EQUIVALENCE.draw(tables, None)["verdicts"].startswith(b"\x89PNG")
 
 
 def test_one_objective_alone_has_nothing_to_compare_with():
-    tables = measured(EQUIVALENCE, bench(("ism",), fitted=False))
+    _, tables = measured(EQUIVALENCE, bench(("ism",), fitted=False))
     assert not tables["verdicts"]
     assert "no two objectives" in EQUIVALENCE.tell(tables)[0]
     assert EQUIVALENCE.draw(tables, None) == {}

@@ -9,7 +9,8 @@ from torch import Generator
 
 from smdae.comparing.contest import Contest
 from smdae.comparing.equivalence.arms import AT_Q, arms, pairings
-from smdae.comparing.equivalence.gradients import gather, noise, parallel, pooled
+from smdae.comparing.equivalence.gradients import gather, parallel, pooled
+from smdae.comparing.estimator.spreads import Spread
 from smdae.fitting.settings import check
 from smdae.objectives import OBJECTIVES, denoising, explicit
 from tests.tiny import SETTINGS, gray
@@ -87,14 +88,6 @@ def test_stated_errors_are_the_spread_over_repetitions(turn):
         assert excess.mean() > 5 * excess.std() / math.sqrt(300)
 
 
-def test_noise_has_the_spread_of_a_batch():
-    truth = normal(50)
-    batches = truth + 0.5 * normal(2000, 50, seed=1)
-    deviation, norm = noise(batches, draws=64, batch=16)
-    assert deviation == pytest.approx(0.5 * math.sqrt(50 * 64 / 16), rel=0.02)
-    assert norm == pytest.approx(truth.norm().item(), rel=0.02)
-
-
 def test_several_thetas_are_compared_as_one_long_vector():
     a, b, c, d = (normal(12, 7, seed=seed) + seed for seed in range(4))
     joined = parallel(torch.cat([a, c], 1), torch.cat([b, d], 1))
@@ -120,7 +113,7 @@ def test_equivalent_gradients_agree_within_their_errors_and_controls_do_not(gath
 
 
 def test_implicit_gradients_are_noisier_than_explicit_ones(gathered):
-    figures = {name: noise(gathered[name], 512, 64)[0] for name in ("esm-parzen", "dsm", "ism-parzen")}
+    figures = {name: Spread.of(gathered[name], 512).variance for name in ("esm-parzen", "dsm", "ism-parzen")}
     assert figures["esm-parzen"] < figures["dsm"] < figures["ism-parzen"]
 
 

@@ -9,7 +9,8 @@ from torch import Generator, nn
 from smdae.comparing.contest import Contest, applicable
 from smdae.comparing.estimator import measure as part
 from smdae.comparing.estimator.designs import CONTROLS, DESIGNS, FRAME
-from smdae.comparing.estimator.spreads import Spread, gradient, losses, spreads
+from smdae.comparing.estimator.spreads import Spread, losses, spreads
+from smdae.comparing.evaluation import gradient
 from smdae.comparing.part import Bench
 from smdae.comparing.parts import PARTS
 from smdae.densities import Gaussian
@@ -17,24 +18,11 @@ from smdae.fitting.draws import among
 from smdae.fitting.settings import check
 from smdae.objectives import denoising, implicit
 from tests.conftest import random_energy
+from tests.measuring import contest, measured
 from tests.quadrature import noisy_nodes
-from tests.tiny import SETTINGS, gray
+from tests.tiny import SETTINGS
 
 NOISY = ("dsm", "esm-parzen", "ism-parzen", "ssm", "ssm-vr", "fd-ssm")
-
-
-def contest(**settings) -> Contest:
-    images = [gray(seed=seed) for seed in range(3)]
-    return Contest.of(images, 255.0, check({**SETTINGS, "hold_out": 0.2, **settings}), 300)
-
-
-def measured(bench: Bench) -> tuple[list[float], dict]:
-    shares, steps = [], part.measure(bench)
-    while True:
-        try:
-            shares.append(next(steps))
-        except StopIteration as end:
-            return shares, end.value
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +32,7 @@ def bench() -> Bench:
 
 @pytest.fixture(scope="module")
 def found(bench):
-    return measured(bench)
+    return measured(part.ESTIMATOR, bench)
 
 
 def by_kind(rows) -> dict:
@@ -117,7 +105,7 @@ def test_every_design_has_the_gradient_of_the_quadrature():
     settings = check({"sigma": 255 * sigma})
     common = Contest(settings, model, data, data)
     x, noisy, weights = noisy_nodes(data, sigma)
-    truth = gradient(model, len(x) * weights * denoising(model, noisy, x, sigma, 1.0))
+    truth = gradient(model, weights @ denoising(model, noisy, x, sigma, 1.0))
     draw = among(data)
     for name in NOISY[:5]:  # `fd-ssm` errs by the square of its step
         examples = common.examples(name)
@@ -125,7 +113,8 @@ def test_every_design_has_the_gradient_of_the_quadrature():
             rows = []
             for k in range(40):
                 clean, _ = draw(1024, Generator().manual_seed(k))
-                rows.append(gradient(model, losses(examples, model, design, clean, Generator().manual_seed(100 + k))))
+                values = losses(examples, model, design, clean, Generator().manual_seed(100 + k))
+                rows.append(gradient(model, values.mean()))
             found = torch.stack(rows)
             apart = found.mean(0) - truth
             chance = found.var(0) / len(found)
@@ -254,7 +243,7 @@ def test_only_what_is_asked_for(monkeypatch, names, objectives):
     monkeypatch.setattr(part, "QUICK_BATCHES", 3)
     monkeypatch.setattr(part, "QUICK_SHARES", (0.5, 1.0))
     asked = Bench(contest(), names, quick=True)
-    _, tables = measured(asked)
+    _, tables = measured(part.ESTIMATOR, asked)
     rows = tables["variances"]
     assert {row.objective for row in rows} == objectives
     plain = [row for row in rows if row.design == "independent"]
@@ -268,7 +257,7 @@ def test_a_density_will_do(monkeypatch):
     monkeypatch.setattr(part, "QUICK_SHARES", (1.0,))
     target = Gaussian(torch.zeros(5), torch.eye(5))
     common = Contest.of_density(target, check({**SETTINGS, "sigma": 50.0}), 200)
-    _, tables = measured(Bench(common, NOISY, quick=True))
+    _, tables = measured(part.ESTIMATOR, Bench(common, NOISY, quick=True))
     assert {row.objective for row in tables["variances"]} == set(NOISY)
     assert all(math.isfinite(row.variance or 0) for row in tables["variances"])
 

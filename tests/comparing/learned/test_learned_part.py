@@ -26,7 +26,8 @@ from smdae.comparing.parts import PARTS
 from smdae.densities import GaussianMixture
 from smdae.fitting.settings import check
 from tests.conftest import random_energy
-from tests.tiny import SETTINGS, gray
+from tests.measuring import contest, measured
+from tests.tiny import SETTINGS
 
 NAMES = ("esm", "ism", "esm-parzen", "dsm", "dae", "fd-ssm")
 PATCHES = ("filters", "responses", "samples", "field")
@@ -41,8 +42,7 @@ def bench(contest: Contest, names: tuple[str, ...] = NAMES, outcome: str | None 
 
 
 def of_images(images=None) -> Contest:
-    images = [gray(seed=seed) for seed in range(3)] if images is None else images
-    return Contest.of(images, 255.0, check({**SETTINGS, "max_steps": 60, "hold_out": 0.2}), 300)
+    return contest(images, max_steps=60)
 
 
 def of_density(dim: int) -> Contest:
@@ -51,20 +51,10 @@ def of_density(dim: int) -> Contest:
     return Contest.of_density(density, check({**SETTINGS, "max_steps": 5}), 300)
 
 
-def measured(bench: Bench):
-    steps = LEARNED.measure(bench)
-    shares = []
-    while True:
-        try:
-            shares.append(next(steps))
-        except StopIteration as end:
-            return shares, end.value
-
-
 @pytest.fixture(scope="module")
 def found():
     made = bench(of_images())
-    return made, *measured(made)
+    return made, *measured(LEARNED, made)
 
 
 def test_the_part_has_its_place():
@@ -92,7 +82,7 @@ def test_units_are_told_by_their_definitions(found):
     small.held_out_batch("dsm")
     rows = {
         row.objective: row
-        for row in measured(dataclasses.replace(bench, contest=small, names=("ism", "dsm")))[1]["units"]
+        for row in measured(LEARNED, dataclasses.replace(bench, contest=small, names=("ism", "dsm")))[1]["units"]
     }
     model = bench.fitted["dsm"].double()
     x = small.held_out_batch("dsm").x.double()
@@ -207,7 +197,7 @@ def test_pictures_of_a_density_of_any_dimension(dim):
 @pytest.mark.filterwarnings("error")
 def test_flat_patches_and_models_that_degenerated_are_shown():
     made = bench(of_images([np.full((30, 30), 90, np.uint8)] * 3), ("ism",), outcome="degenerated")
-    _, tables = measured(made)
+    _, tables = measured(LEARNED, made)
     assert [row.outcome for row in tables["units"]] == ["degenerated"]
     assert decoded(LEARNED.draw({**tables, "thetas": []}, made)) == tuple(sorted(PATCHES))
 
@@ -217,7 +207,7 @@ def test_without_a_fit_the_toys_remain():
     gone = (Course("dsm", 0, contest.model(), outcome="diverged"),)
     for courses in ((), gone):
         made = Bench(contest, ("dsm",), courses, {}, (), quick=True)
-        _, tables = measured(made)
+        _, tables = measured(LEARNED, made)
         assert (tables["units"], tables["alike"]) == ([], [])
         assert {row.density for row in tables["toys"]} == set(TOYS)
         assert not LEARNED.tell(tables)  # of one fit there is nothing to say, and nothing goes wrong

@@ -1,0 +1,91 @@
+"""The straight path of thetas from the start to the end of a fit, and J_a - J_b along it.
+
+theta(t) = (1 - t) start + t end
+gap(t)   = (J_a - J_b)(theta(t)) - (J_a - J_b)(theta(0)): zero but for chance where J_a - J_b is free of theta
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smdae.comparing.contestants import REFERENCES
+from smdae.comparing.equivalence.arms import SLICED, Arm, Pairing
+from smdae.comparing.part import Bench
+from smdae.fitting.draws import among
+
+__all__ = ["OnPath", "Path", "gaps", "path_of"]
+
+THETAS = 9  # on the path
+DRAWS, QUICK_DRAWS = 16_384, 8192  # examples that J is measured by
+DRAWN = 1 << 20  # added to the seed for these draws
+
+
+@dataclass(frozen=True)
+class OnPath:
+    """J_first - J_second, scaled, less its value at the start.
+
+    Attributes:
+        first, second: What is compared.
+        theory: equal or unequal.
+        t: Where on the path, 0 the start, 1 the end.
+        value: J_first, scaled.
+        gap: (J_first - J_second)(t) - (J_first - J_second)(0), scaled.
+        error: Standard error of the gap.
+    """
+
+    first: str
+    second: str
+    theory: str
+    t: float
+    value: float
+    gap: float
+    error: float
+
+
+class Path:
+    """theta(t), as models; it leads nowhere if there is no end."""
+
+    def __init__(self, start: Any, end: Any | None) -> None:
+        self.start, self.end, self.leads = start, end, end is not None
+
+    def __call__(self, t: float) -> Any:
+        model = copy.deepcopy(self.start)
+        if self.end is not None:
+            with torch.no_grad():
+                for here, there in zip(model.parameters(), self.end.parameters(), strict=True):
+                    here.lerp_(there, t)
+        return model
+
+
+def path_of(bench: Bench) -> Path:
+    """The path to the end of the reference fit, if one has ended well."""
+    sound = {course.objective: course.model for course in reversed(bench.courses) if course.outcome == "done"}
+    return Path(bench.contest.origin, next((sound[name] for name in REFERENCES if name in sound), None))
+
+
+@torch.no_grad()
+def gaps(bench: Bench, path: Path, pairs: Sequence[Pairing], arms: Sequence[Arm]) -> Iterator[OnPath]:
+    """Every pair along the path, at examples that are the same for all thetas and, drawn alike, for both sides."""
+    contest = bench.contest
+    clean, _ = among(contest.patches)(QUICK_DRAWS if bench.quick else DRAWS, contest.generator(DRAWN))
+    at = [i / (THETAS - 1) for i in range(THETAS)]
+    thetas = [path(t) for t in at]
+    values: dict[str, Tensor] = {}
+    for arm in arms:
+        shown = arm.show(clean, contest.generator(DRAWN + 1))
+        losses = torch.stack([arm.losses(theta, shown) for theta in thetas]).double()  # (THETAS, n)
+        if arm.name in SLICED:  # the mean over a frame is what belongs to one x~
+            losses = losses.unflatten(1, (-1, contest.dim)).mean(2)
+        values[arm.name] = losses
+    for pair in pairs:
+        first, second = values[pair.first], values[pair.second]
+        changes = (first - second) - (first[0] - second[0])
+        for t, value, change in zip(at, first, changes, strict=True):
+            error = change.std() / len(change) ** 0.5
+            yield OnPath(
+                pair.first, pair.second, pair.theory, t, *(x.item() for x in (value.mean(), change.mean(), error))
+            )
