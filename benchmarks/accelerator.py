@@ -9,17 +9,21 @@
     error       float16 and bfloat16 beside float32, in gray levels of 255, and the change of the PSNR
     fit         steps a second of the small network and of the paper's energy, asked for one by one and recorded
     folder      `smdae denoise FOLDER -o OUT/ -s 25` from file to file, by pictures at once
+    processes   the same by several processes that share the accelerator, without the seconds in which they start
 
 On a CPU the same, smaller.
 """
 
 import argparse
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +48,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.counting import at_convolutions, multiplications
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"
+MORE = 6  # times as many pictures
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -243,6 +248,29 @@ def folder(device: torch.device, count: int) -> None:
             print(f"{name:44}{count / min(found):10.1f}", flush=True)
 
 
+def processes(device: torch.device, count: int) -> None:
+    """The table of processes on one accelerator: what many pictures take longer than few."""
+    print(f"\n{'by processes on one device, file to file':44}{'images/s':>10}")
+    with tempfile.TemporaryDirectory() as place:
+        room = Path(place)
+        few, many = fill(room / "few", count), room / "many"
+        many.mkdir()
+        for path, again in product(few.iterdir(), range(MORE)):
+            os.link(path, many / f"{again}-{path.name}")
+
+        def taken(inputs: Path, size: int, jobs: int) -> float:
+            launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", size)
+            options = ("-o", f"{room / 'out'}/", "-s", 25, "-d", device, "-y", "-j", jobs)
+            words = [str(word) for word in (*launcher, "-m", "smdae", "denoise", inputs, *options)]
+            begun = time.perf_counter()
+            subprocess.run(words, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+            return time.perf_counter() - begun
+
+        for size, jobs in ((2, 4), (2, 8), (4, 2), (4, 4), (8, 2)):
+            longer = taken(many, size, jobs) - taken(few, size, jobs)
+            print(f"{f'{size} processes, -j {jobs}':44}{(MORE - 1) * count / longer:10.1f}", flush=True)
+
+
 def benchmark() -> None:
     """All tables."""
     parser = argparse.ArgumentParser()
@@ -256,6 +284,7 @@ def benchmark() -> None:
     large = device.type == "cuda" and not options.quick
     rates = ceilings(device, 8192 if large else 1024)
     folder(device, options.images)
+    processes(torch.device("cuda:0") if device.type == "cuda" else device, options.images)
     network(device, rates, 1024 if large else 512, options.compile)
     error(device, options.clean)
     fits(device, rates, 1.0 if large else 0.3)

@@ -20,6 +20,7 @@ from smdae.files.corpus import gather
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import check
 
+SAMPLES = Path(__file__).parent.parent / "sample_data" / "patches"
 RIGHT = {"equal": "equivalent", "unequal": "different"}
 
 
@@ -38,9 +39,9 @@ def verdicts(corpus, seed: int, sigma: float) -> list:
 
 def main() -> None:
     given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
-    folders = [word for word in sys.argv[1:] if "=" not in word] or ["sample_data/patches"]
+    folders = [Path(word) for word in sys.argv[1:] if "=" not in word] or [SAMPLES]
     seeds, sigma = int(given.get("seeds", 20)), float(given.get("sigma", 25))
-    corpus = gather([Path(folder) for folder in folders], QUICK["patch_size"])
+    corpus = gather(folders, QUICK["patch_size"])
     counts: dict[tuple[str, str, str], Counter] = {}
     widest: dict[tuple[str, str, str], float] = {}
     begun = time.perf_counter()

@@ -47,7 +47,7 @@ def find(name: str, local: int | None = None) -> "torch.device":
         if int(index or 0) >= count:
             have = f"there are {count}" if count else "there is no CUDA device here"
             crowd = count and local is not None
-            hint = "start no more processes than there are" if crowd else "use -d auto to take what there is"
+            hint = "start no more processes than there are, or share one: -d cuda:0" if crowd else "use -d auto to take what there is"
             raise DeviceError(f"no device '{name}': {have}", hint)
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("no device 'mps' here", "use -d auto to take what there is")

@@ -221,11 +221,11 @@ def _places(task: Task, generator: Generator) -> tuple[list[Tile], float]:
             stop = min(start + SIDE, low + size)
             yield slice(start, stop), slice(low, low + size), slice(start - low, stop - low)
 
-    every = [Tile(*zip(rows, columns, strict=True)) for rows, columns in product(cut(height), cut(width))]
+    every = list(product(cut(height), cut(width)))
     pixels = min(max(LEAST_PROBED, SHARE * height * width), MOST_PROBED)
     count = min(math.ceil(pixels / SIDE**2), len(every))
     chosen = torch.randperm(len(every), generator=generator)[:count].tolist()
-    return [every[i] for i in chosen], count / len(every)
+    return [Tile(*zip(*every[i], strict=True)) for i in chosen], count / len(every)
 
 
 def _batches(task: Task, places: list[Tile]) -> Iterator[list[Tile]]:

@@ -15,9 +15,9 @@ large, and the smallest of many eigenvalues of a sample are too small: both are 
 with `busy` the part of all patches whose gradient energy is more than 5/4 of the noise's mean.
 
 Black and white cut off the tails of the noise: of clean values near them less than sigma is left, and by how much is
-known, for a normal of mean mu and width sigma clipped to [0, 1] has mean m(mu, sigma) and deviation s(mu, sigma).
-Patches are sorted by their mean into bins; s and m of each give its sigma; and bins are averaged, each by its number of
-patches and by how much s tells of sigma there.
+known (`clipped_normal`). Patches are sorted by their mean into bins; mean and deviation of each give its sigma; bins
+are averaged, each by its number of patches and by how much the deviation tells of sigma there; what is still missing
+was measured on photographs.
 
 Noise that is correlated, by resizing, demosaicing or strong compression, shrinks less than white noise when pixels are
 averaged by four: `coarseness` is the level found then over the half that white noise has, in the part of the image
@@ -29,6 +29,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+
+from smdae.denoising import clipped_normal
 
 __all__ = ["COARSE", "by_details", "coarseness", "estimate", "is_clipped", "uncertainty"]
 
@@ -37,19 +40,19 @@ K = 3
 MOST_PATCHES = 120_000
 FINE, COARSER = 30_000, 4_000  # of them to tell how coarse the grain is
 ROUNDS = 3
+THIN, SOME = 4, 25_000  # all but the last round look at every fourth patch, and at no fewer than so many
 BINS = 16
 FEWEST = 12 * D  # patches that a covariance is taken of
 UNLIKELY = 2.516  # the energy that noise exceeds once in a million times, over its mean
 BUSY = 1.25  # the energy over the noise's mean beyond which a patch is busy
 A, B, S, C = 0.066, 0.0074, 61 / 255, 4.64
-CUT, CUT_FROM = 0.021, 45 / 255  # what the bins of a clipped image miss at most, and whence
+LEAST_TOLD = 0.02  # of sigma, by a deviation
+CUT, CUT_FROM, CUT_POWER = 0.0435, 58 / 255, 2.5  # what the bins of a clipped image miss at most, whence, and how fast
 NORMAL_MEDIAN = 0.6744897501960817  # of |z|, z standard normal
 ERROR, CLIPPED_ERROR = 0.18 / 255, 0.012
 COARSE = 1.45  # the coarseness beyond which noise is not white
 PARTS = 3  # parts a side that coarseness is looked for in
 MOST_SEEN = 768  # pixels a side, from the middle, that it is looked for in
-CLOSE = 1e-6  # of a sigma that is sought
-CLEAN_VALUES = np.linspace(-1.0, 2.0, 601)
 
 
 def is_clipped(pixels: np.ndarray, white: float) -> bool:
@@ -123,7 +126,7 @@ def by_details(plane: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class _Patches:
-    """Patches with their mean taken out, (n, D); their means, (n,); and their gradient energy, (n,)."""
+    """Patches with their mean taken out, (n, D); their means, (n,); and their mean squared gradient, (n,)."""
 
     x: torch.Tensor
     mean: np.ndarray
@@ -133,105 +136,68 @@ class _Patches:
     def of(cls, plane: np.ndarray, white: float, most: int) -> "_Patches":
         rows, columns = (side - P + 1 for side in plane.shape)
         every = max(1, math.ceil(math.sqrt(rows * columns / most)))
-        windows = np.lib.stride_tricks.sliding_window_view(plane, (P, P))[::every, ::every]
-        x = torch.from_numpy(windows.reshape(-1, P, P).astype(np.float32)) / white
-        energy = x.diff(dim=1).square().sum((1, 2)) + x.diff(dim=2).square().sum((1, 2))
-        mean = x.mean((1, 2))
-        return cls((x - mean[:, None, None]).flatten(1), mean.numpy(), energy.numpy())
+        y = torch.from_numpy(plane.astype(np.float32)) / white
+        x = y.unfold(0, P, every).unfold(1, P, every).reshape(-1, D)
+        mean = F.avg_pool2d(y[None], P, every).flatten()
+        across, down = (y.diff(dim=axis).square()[None] for axis in (1, 0))
+        energy = F.avg_pool2d(across, (P, P - 1), every) + F.avg_pool2d(down, (P - 1, P), every)
+        return cls(x.sub_(mean[:, None]), mean.numpy(), energy.flatten().numpy())
 
-    def deviation(self, chosen: np.ndarray | slice, busy: float) -> float:
-        """The calibrated sigma of some of them, where the part `busy` of all have texture."""
-        x = self.x[torch.from_numpy(chosen)] if isinstance(chosen, np.ndarray) else self.x[chosen]
-        n = len(x)
-        x = x - x.mean(0)
-        values = torch.linalg.eigvalsh((x.T @ x).double() / n)[1 : K + 1]  # the first is that of the means
-        raw = math.sqrt(max(values.mean().item(), 0.0))
-        return raw / (1 + (A * busy - B) / (1 + (raw / S) ** 2) - C / math.sqrt(n))
+    def thinned(self, by: int) -> "_Patches":
+        """One of so many."""
+        return _Patches(self.x[::by], self.mean[::by], self.energy[::by])
+
+    def chosen(self, index: np.ndarray) -> torch.Tensor:
+        """Those of an index, with shape (n, D)."""
+        return self.x.index_select(0, torch.from_numpy(index))
 
 
-MEAN_ENERGY = 2 * 2 * P * (P - 1)  # of noise with sigma 1
+def _deviation(x: torch.Tensor, busy: float) -> float:
+    """The calibrated sigma of patches, (n, D), where the part `busy` of all have texture."""
+    n, mean = len(x), x.mean(0).double()
+    covariance = (x.T @ x).double() / n - torch.outer(mean, mean)
+    values = torch.linalg.eigvalsh(covariance)[1 : K + 1]  # the first is that of the means
+    raw = math.sqrt(max(values.mean().item(), 0.0))
+    return raw / (1 + (A * busy - B) / (1 + (raw / S) ** 2) - C / math.sqrt(n))
+
+
+MEAN_ENERGY = 2 * 2  # of noise with sigma 1: two directions
 
 
 def _of_plane(plane: np.ndarray, white: float, clipped: bool, most: int) -> float:
     """Sigma in one channel, white being 1."""
     if min(plane.shape) < P or (plane.shape[0] - P + 1) * (plane.shape[1] - P + 1) < FEWEST:
         return by_details(plane) / white
-    patches = _Patches.of(plane, white, most)
-    sigma = patches.deviation(slice(None), 0.5)
-    for _ in range(ROUNDS):
+    every = _Patches.of(plane, white, most)
+    some = every.thinned(max(1, min(THIN, len(every.x) // SOME)))
+    sigma = _deviation(some.x, 0.5)
+    for patches in (*[some] * (ROUNDS - 1), every):
         if sigma == 0:
             return 0.0
-        left = _left(patches.mean, sigma) if clipped else sigma
+        left = clipped_normal.left(patches.mean, sigma) if clipped else sigma
         energy = patches.energy / (MEAN_ENERGY * left**2)
-        weak, busy = energy < UNLIKELY, float((energy > BUSY).mean())
+        weak, busy = np.flatnonzero(energy < UNLIKELY), float((energy > BUSY).mean())
         if clipped:
             found = _by_bins(patches, weak, busy)
         else:
-            found = patches.deviation(weak, busy) if weak.sum() >= FEWEST else None
+            found = _deviation(patches.chosen(weak), busy) if len(weak) >= FEWEST else None
         if found is None:
             break
         sigma = found
-    return sigma * (1 + CUT * (1 - math.exp(-((sigma / CUT_FROM) ** 3)))) if clipped else sigma
+    return sigma * (1 + CUT * (1 - math.exp(-((sigma / CUT_FROM) ** CUT_POWER)))) if clipped else sigma
 
 
 def _by_bins(patches: _Patches, weak: np.ndarray, busy: float) -> float | None:
     """Sigma of a clipped image; None if no bin has enough patches."""
-    bins = np.clip((patches.mean * BINS).astype(int), 0, BINS - 1)
-    values, weights = [], []
-    for index in range(BINS):
-        chosen = weak & (bins == index)
-        if chosen.sum() < FEWEST:
-            continue
-        mean = float(patches.mean[chosen].mean())
-        sigma = _before_clipping(mean, patches.deviation(chosen, busy))
-        if sigma == 0:
-            continue
-        here, there = (float(_left(np.array(mean), s)) for s in (sigma, 1.02 * sigma))
-        told = max((there - here) / (0.02 * here), 0.02)  # d log s / d log sigma
-        values.append(sigma)
-        weights.append(chosen.sum() * told**2)
-    return float(np.average(values, weights=weights)) if values else None
-
-
-def _clipped_moments(mu: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """m(mu, sigma) and s(mu, sigma)."""
-    a, b = -mu / sigma, (1 - mu) / sigma
-    below, above = (torch.special.ndtr(torch.from_numpy(z)).numpy() for z in (a, -b))
-    at_a, at_b = (np.exp(-z * z / 2) / math.sqrt(2 * math.pi) for z in (a, b))
-    within = 1 - below - above
-    mean = mu * within + sigma * (at_a - at_b) + above
-    square = (mu**2 + sigma**2) * within + 2 * mu * sigma * (at_a - at_b) + sigma**2 * (a * at_a - b * at_b) + above
-    return mean, np.sqrt(np.maximum(square - mean**2, 1e-12))
-
-
-def _left(mean: np.ndarray, sigma: float) -> np.ndarray:
-    """The deviation that clipping leaves of noise sigma, where the mean of the clipped values is `mean`."""
-    means, deviations = _clipped_moments(CLEAN_VALUES, sigma)
-    return np.interp(mean, means, deviations)
-
-
-def _before_clipping(mean: float, deviation: float) -> float:
-    """The sigma of which clipping leaves `deviation`, by the rule of false position, of Illinois."""
-    at = np.array(mean)
-
-    def off(sigma: float) -> float:
-        return float(_left(at, sigma)) - deviation
-
-    low, high = 0.9 * deviation, 8 * deviation + 0.02
-    below, above = off(low), off(high)
-    if below >= 0 or above <= 0:
-        return low if below >= 0 else high
-    side = 0
-    for _ in range(24):
-        sigma = (low * above - high * below) / (above - below)
-        if (here := off(sigma)) < 0:
-            low, below = sigma, here
-            above = above / 2 if side < 0 else above  # an end that stays lets the line fall short
-            side = -1
-        else:
-            high, above = sigma, here
-            below = below / 2 if side > 0 else below
-            side = 1
-        if high - low < CLOSE * sigma or abs(here) < CLOSE * deviation:
-            break
-    return sigma
+    bins = (patches.mean[weak] * BINS).clip(0, BINS - 1).astype(np.uint8)
+    order = np.argsort(bins, kind="stable")
+    counts = np.bincount(bins, minlength=BINS)
+    sums = np.bincount(bins, patches.mean[weak], BINS)
+    parts = patches.chosen(weak[order]).split(counts.tolist())
+    deviations = np.array([_deviation(x, busy) if len(x) >= FEWEST else 0.0 for x in parts])
+    seen = deviations > 0
+    if not seen.any():
+        return None
+    counts = counts[seen]
+    sigmas, told = clipped_normal.before(sums[seen] / counts, deviations[seen])
+    return float(np.average(sigmas, weights=counts * np.maximum(told, LEAST_TOLD) ** 2))

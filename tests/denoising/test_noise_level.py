@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 
 from smdae.denoising.noise_level import COARSE, by_details, coarseness, estimate, is_clipped
-from smdae.denoising.noise_level import _before_clipping as before_clipping
-from smdae.denoising.noise_level import _clipped_moments as clipped_moments
-from smdae.denoising.noise_level import _left as left
 
 
 def scene(height: int = 200, width: int = 240) -> np.ndarray:
@@ -77,30 +74,6 @@ def test_a_few_blocks_tell_something():
 def test_whole_numbers_do_not_wrap_round():
     y = np.clip(noisy(20), 0, 255)
     assert by_details(y.astype(np.uint8)) == pytest.approx(by_details(y), rel=0.05)
-
-
-@pytest.mark.parametrize(("mu", "sigma"), [(0.5, 0.1), (0.05, 0.2), (-0.1, 0.3), (0.9, 0.3)])
-def test_clipped_moments_are_those_of_clipped_numbers(mu, sigma):
-    grid = np.linspace(-8, 8, 400_001)
-    weights = np.exp(-(grid**2) / 2)
-    weights /= weights.sum()
-    clipped = np.clip(mu + sigma * grid, 0, 1)
-    mean = (weights * clipped).sum()
-    deviation = np.sqrt((weights * (clipped - mean) ** 2).sum())
-    found = clipped_moments(np.array([mu]), sigma)
-    assert found[0][0] == pytest.approx(mean, abs=1e-4)
-    assert found[1][0] == pytest.approx(deviation, abs=1e-4)
-    assert before_clipping(mean, deviation) == pytest.approx(sigma, rel=1e-2)
-
-
-@pytest.mark.parametrize("deviation", [1e-4, 0.01, 0.1, 0.3, 0.49, 0.6])
-@pytest.mark.parametrize("mean", [0.01, 0.1, 0.5, 0.97])
-def test_the_sigma_before_clipping_is_that_of_bisection(mean, deviation):
-    low, high = 0.9 * deviation, 8 * deviation + 0.02
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if left(np.array(mean), middle) < deviation else (low, middle)
-    assert before_clipping(mean, deviation) == pytest.approx(middle, rel=1e-5)
 
 
 def test_fewer_patches_tell_nearly_the_same_and_grain_that_is_coarse_all_the_same():
