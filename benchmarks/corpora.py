@@ -84,7 +84,7 @@ def steps(fit: object, count: int) -> None:
     state, examples = fit.state, fit.examples
     for _ in range(count):
         batch = examples.draw(state.settings.batch, state.generator)
-        examples.expect(state.settings.batch, state.generator)
+        examples.expect(state.settings.batch, state.generator)  # as the loop of a fit does
         step(state, batch, examples, 1e-3)
 
 

@@ -46,8 +46,9 @@ def find(name: str, local: int | None = None) -> "torch.device":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= count:
             have = f"there are {count}" if count else "there is no CUDA device here"
-            crowd = count and local is not None
-            hint = "start no more processes than there are, or share one: -d cuda:0" if crowd else "use -d auto to take what there is"
+            hint = "use -d auto to take what there is"
+            if count and local is not None:
+                hint = "start no more processes than there are, or share one: -d cuda:0"
             raise DeviceError(f"no device '{name}': {have}", hint)
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("no device 'mps' here", "use -d auto to take what there is")

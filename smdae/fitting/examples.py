@@ -83,7 +83,8 @@ class Examples:
         clipped: The part of the examples that is clipped to [0, 1].
         recoloured: The part of the examples whose colours are changed.
         channels: C, if the model wants images; None if it wants flat patches.
-        expect: Is to be told that n examples will be drawn next, with this generator as it is now; None if it need not.
+        shares: The part of n examples that is drawn of each of the data, as those that have grown are fewer.
+        foretell: Of each of the data, what is told of its next draw; none if it need not be.
     """
 
     objective: Objective
@@ -102,7 +103,7 @@ class Examples:
     recoloured: float = 0.0
     channels: int | None = None
     shares: tuple[float, ...] = ()
-    expect: Callable[[int, Generator], object] | None = None
+    foretell: tuple[Callable[[int, Generator], object], ...] = ()
 
     @classmethod
     def of(
@@ -118,7 +119,8 @@ class Examples:
         wants_target = "target_score" in objective.needs
         density = parzen = None
         sides = (patches.size, *settings.growth)
-        data: tuple[Draw, ...] = tuple(replace(patches, size=side).draw_with_levels for side in sides)
+        cuts = [replace(patches, size=side) for side in sides]
+        data: tuple[Draw, ...] = tuple(cut.draw_with_levels for cut in cuts)
         shares = tuple((patches.size / side) ** 2 for side in sides)  # as many pixels in each
         sigma = settings.levels[1]
         if wants_target and objective.samples == "data":
@@ -148,7 +150,7 @@ class Examples:
             settings.recoloured,
             channels,
             shares,
-            None if settings.growth or density or parzen else patches.expect,
+            () if density or parzen else tuple(cut.expect for cut in cuts),
         )
 
     @property
@@ -166,8 +168,7 @@ class Examples:
             group: Processes each of which makes its part of the examples.
         """
         if self.density is None:
-            stage = self.stage(progress)
-            n = max(1, round(n * self.shares[stage])) if self.shares else n
+            stage, n = self._wanted(n, progress)
             part = Part(n, group.rows(n))
             data, levels = self.data[stage](n, generator, part.rows)
             if levels is not None:
@@ -178,6 +179,17 @@ class Examples:
         x = self.centre(self.density.sample(n, generator, group.rows(n)))
         needs = {"target_score": self._shaped(self.density.score(x))}
         return Batch(self._shaped(x), needs, self.objective.scale(self.sigma, x.shape[1]), whole=n)
+
+    def expect(self, n: int, generator: Generator, progress: float = 0.0) -> None:
+        """Begin with what `draw` will be asked for next, with this generator as it is now, if it has to be read."""
+        if self.foretell:
+            stage, n = self._wanted(n, progress)
+            self.foretell[stage](n, generator)
+
+    def _wanted(self, n: int, progress: float) -> tuple[int, int]:
+        """Which of the data are drawn, and how many examples of them."""
+        stage = self.stage(progress)
+        return stage, max(1, round(n * self.shares[stage])) if self.shares else n
 
     def stage(self, progress: float) -> int:
         """Which of the data are drawn when that part of a fit is done, from 0 to 1."""

@@ -167,8 +167,8 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
             told, count = recorded(lr, share(state), now_done)
         else:
             batch = ahead.batch(now_done)
-            if examples.expect and group.size == 1:
-                examples.expect(settings.batch, state.generator)
+            if group.size == 1 and then_done < 1:
+                examples.expect(settings.batch, state.generator, then_done)
             meanwhile = partial(ahead.draw, then_done)
             told, count = step(state, batch, examples, lr, group=group, meanwhile=meanwhile), batch.n
             ahead.taken()

@@ -5,11 +5,14 @@ import pytest
 import torch
 from torch import Generator
 
-from smdae.fitting import blocks
+from smdae.fitting import blocks, prepare
 from smdae.fitting import stored as module
+from smdae.fitting.loop import run
 from smdae.fitting.packed import Packed
 from smdae.fitting.patches import Patches, split
+from smdae.fitting.settings import check
 from smdae.fitting.stored import STRIP
+from smdae.fitting.validation import Validation
 from tests.storing import stored
 
 SIDES = [(40, 3 * STRIP + 17), (33, STRIP), (35, 2 * STRIP), (90, 33), (34, STRIP + 1), (300, 2 * STRIP - 1)]
@@ -157,3 +160,19 @@ def test_a_draw_looks_at_no_more_than_it_needs(tmp_path, monkeypatch):
     assert not there.blocks._sound.any()
     patches.draw(5, Generator().manual_seed(0))
     assert 1 <= there.blocks._sound.sum() <= 2 * 2 * 5
+
+
+@pytest.mark.parametrize("growth", [[], [16, 24]])
+def test_steps_of_a_fit_read_nothing_twice(growth, tmp_path, monkeypatch):
+    """Each batch is begun with before it is asked for, and taken: the first alone is read when it is."""
+    monkeypatch.setattr(blocks, "KEPT", 0)
+    there = stored(images(sides=[(64, 300)] * 6), tmp_path / "pixels")
+    model = {"model": "unet", "size": "small", "patch_size": 8} if growth else {"model": "energy", "hidden": 8}
+    settings = check({**model, "growth": growth, "batch": 6, "max_steps": 6, "validations": 1, "sigma": 25.0})
+    prepared = prepare(there, 255.0, settings)
+    reads: list[int] = []
+    cut = type(there).cut
+    monkeypatch.setattr(type(there), "cut", lambda self, *args: reads.append(len(args[0])) or cut(self, *args))
+    reports = list(run(prepared.state, prepared.examples, lambda model, group: Validation(0.0, "psnr")))
+    assert reports[-1].step == 6
+    assert len(reads) == 6
