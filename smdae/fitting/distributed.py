@@ -5,13 +5,14 @@
     figures   held-out images are shared out too, and what one process finds is told to all
 
 so that all take the same step and decide alike, and the fit is that of one process, but for the rounding of sums. What
-a clock decides is decided by the first process. On torch.distributed: gloo, or nccl between GPUs of their own.
+a clock decides is decided by the first process. On torch.distributed: gloo, or nccl between GPUs of their own; large
+sums of processes on one machine by a `board`.
 """
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from smdae.errors import LostError
+from smdae.fitting.board import Boards
 from smdae.memory import is_out_of_memory
 from smdae.processes import Place
 
@@ -39,11 +41,13 @@ class Group:
         rank: The number of this one, from 0.
         size: How many there are.
         device: Where tensors must be to be sent.
+        boards: Of those on one machine, what sums go by where they can.
     """
 
     rank: int = 0
     size: int = 1
     device: torch.device = CPU
+    boards: Boards = field(default_factory=Boards, compare=False)
 
     def rows(self, n: int) -> slice:
         """The part of n examples that is this process's; none if there are fewer than processes before it."""
@@ -82,7 +86,7 @@ class Group:
             return data
         (length,) = self.heard([len(data)])
         sent = torch.zeros(int(length), dtype=torch.uint8)
-        if self.rank == 0:
+        if data:
             sent = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         return self._sum(sent).numpy().tobytes()
 
@@ -108,6 +112,8 @@ class Group:
             return tensor
         total = tensor.to(self.device)
         with _heard():
+            if self.device.type == "cpu" and (board := self.boards.fit_for(self, total.nbytes)):
+                return board.sum(total, meanwhile).to(tensor.device)
             if self.device.type == "cpu" and self.size in DOUBLED:
                 return self._doubled(total, meanwhile).to(tensor.device)
             work = dist.all_reduce(total, async_op=True)
