@@ -39,7 +39,7 @@ QUERIES = 1024  # at a time
 LEAST, PAIRS = 128, 50_000_000  # queries, and pairs of query and patch, that it can pay for
 PROBES, TRIED = 32, 16  # queries that tell whether it does, in so many cells
 PRODUCT, LOGS, WEIGHTS = 0.42, 19, 40  # time for one of the two products, and d times that for what comes with each
-WORTH = 0.9  # where a fused kernel takes 1: above, it is called
+WORTH = 0.82  # where a fused kernel takes 1: above, it is called; near 1 the time is told too low
 NEAREST = 8  # cells that are added first, so that Z' comes near Z,
 FEW = 8  # of which but the nearest only those that are near so many queries
 
