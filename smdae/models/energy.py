@@ -25,7 +25,9 @@ is sparse: units that are off for nearly all patches and come on, well above the
 Units placed in the middle of what they see (b = 0) start as a linear filter and take long to leave it; units beyond
 all that they see are dead. `initialise` lets each be on for one patch in twenty, b_j = -(95 % quantile of <W_j, x~>),
 with |W_j| = sigma, a step as high and as wide as the noise, in local and smooth directions, those that a linear filter
-would keep, and sets c to what makes r right on average.
+would keep, and sets c to what makes r right on average. Of many units in few dimensions the steps add up: they are
+lower then, until tr(dr/dx)/d is 1 on average, no more than what hands all through. And on a line, where no two units
+have directions of their own, each comes on at a place of its own.
 """
 
 import math
@@ -41,6 +43,7 @@ __all__ = ["EnergyModel"]
 
 ON = 0.05  # part of the patches that a unit is on for at the start
 MOST_SEEN = 4096  # examples that thresholds are placed by
+STEEP, LOWERED = 1.02, 8  # tr(dr/dx)/d beyond which steps are lowered at the start, and how often at most
 
 
 class EnergyModel(nn.Module):
@@ -185,9 +188,15 @@ class EnergyModel(nn.Module):
         W = (torch.randn(self.hidden, self.dim, **draw) * keep) @ axes.to(y.dtype).T
         W = self.centre(W * self._windows(draw))
         self.W.copy_(self.sigma * W / W.norm(dim=1, keepdim=True).clamp(min=1e-12))
-        seen = y[:MOST_SEEN]
-        self.b.copy_(-(seen @ self.W.T).kthvalue(math.ceil((1 - ON) * len(seen)), dim=0).values)
-        codes = torch.sigmoid(torch.addmm(self.b, seen, self.W.T))
+        seen, free = y[:MOST_SEEN], self.dim - self.free_means
+        places = torch.rand(1, self.hidden, **draw) if free == 1 else None
+        for _ in range(LOWERED):
+            self.b.copy_(-_on_beyond(seen @ self.W.T, places))
+            codes = torch.sigmoid(torch.addmm(self.b, seen, self.W.T))
+            slope = ((codes - codes.square()).mean(0) @ self.W.square().sum(1)).item() / free
+            if slope <= STEEP:
+                break
+            self.W.mul_(slope**-0.5)
         self.c.copy_((seen - codes @ self.W).mean(0))
 
     def _windows(self, draw: dict[str, Any]) -> Tensor:
@@ -204,3 +213,10 @@ class EnergyModel(nn.Module):
         at = torch.arange(side, dtype=draw["dtype"], device=draw["device"]) + 0.5
         rows, columns = (torch.exp(-(((at - centre[:, i, None]) / width) ** 2) / 2) for i in (0, 1))
         return (rows[:, :, None] * columns[:, None, :]).flatten(1).repeat(1, groups)
+
+
+def _on_beyond(inputs: Tensor, places: Tensor | None) -> Tensor:
+    """Of inputs, (n, hidden), those beyond which units are on, (hidden,): of all as many, or as places in [0, 1) say."""
+    if places is None:
+        return inputs.kthvalue(math.ceil((1 - ON) * len(inputs)), dim=0).values
+    return inputs.sort(dim=0).values.gather(0, (len(inputs) * places).long())[0]

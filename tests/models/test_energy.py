@@ -7,7 +7,9 @@ import torch
 from torch import Generator
 
 from smdae import divergence
+from smdae.densities import GaussianMixture
 from smdae.models import EnergyModel
+from smdae.objectives import denoising
 from tests.conftest import random_energy
 
 VARIANTS = {
@@ -155,3 +157,50 @@ def test_refuses_a_level_that_is_none(sigma):
 def test_refuses_groups_that_do_not_divide():
     with pytest.raises(ValueError, match="7 coordinates are not 3 equal groups"):
         EnergyModel(7, 3, 1.0, free_means=3)
+
+
+def mixture(dim: int) -> GaussianMixture:
+    """Three narrow Gaussians some way apart."""
+    means = 1.5 * torch.randn(3, dim, generator=Generator().manual_seed(dim))
+    return GaussianMixture(torch.tensor([0.2, 0.3, 0.5]), means, 0.05 * torch.eye(dim).expand(3, dim, dim))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 8])
+@pytest.mark.parametrize("level", [0.1, 0.4])
+def test_many_units_in_few_dimensions_start_no_steeper_than_the_identity(dim, level):
+    generator = Generator().manual_seed(0)
+    clean = mixture(dim).sample(3000, generator)
+    noisy = clean + level * torch.randn(clean.shape, generator=generator)
+    model = EnergyModel(dim, 256, 1.0, level)
+    model.initialise(noisy, generator)
+    x = noisy.requires_grad_()
+    slope = sum(torch.autograd.grad(model.reconstruct(x)[:, i].sum(), x)[0][:, i].mean().item() for i in range(dim))
+    assert 0.1 < slope / dim < 1.1
+    assert len(model.b.unique()) > 200  # no two alike
+    torch.testing.assert_close(model.reconstruct(noisy).mean(0), noisy.mean(0), atol=0.02, rtol=0)
+
+
+def test_a_start_on_patches_has_steps_as_high_as_the_noise(generator):
+    model = EnergyModel(64, 128, 1.0, level=0.1, free_means=1)
+    model.initialise(patches(4000, generator) + 0.1 * torch.randn(4000, 64, generator=generator), generator)
+    torch.testing.assert_close(model.W.norm(dim=1), torch.ones(128))
+
+
+@pytest.mark.parametrize(("dim", "worst"), [(1, 0.1), (2, 0.1), (3, 0.15)])
+def test_a_short_fit_in_few_dimensions_comes_near_the_score(dim, worst):
+    """The Fisher divergence to q_sigma, in sigma^2 a dimension, of which a score of 0 has more."""
+    sigma, generator = 0.3, Generator().manual_seed(1)
+    clean = mixture(dim).sample(5000, generator)
+    smooth = mixture(dim).smoothed(sigma)
+    model = EnergyModel(dim, 128, 1.0, sigma)
+    model.initialise(clean + sigma * torch.randn(clean.shape, generator=generator), generator)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(300):
+        x = clean[torch.randint(5000, (256,), generator=generator)]
+        noisy = x + sigma * torch.randn(x.shape, generator=generator)
+        optimiser.zero_grad()
+        denoising(model, noisy, x, sigma).mean().backward()
+        optimiser.step()
+    x = smooth.sample(4000, generator)
+    divergence = (sigma**2 * (model.score(x) - smooth.score(x)).square()).mean().item()
+    assert divergence < worst < (sigma**2 * smooth.score(x).square()).mean().item() / 2
