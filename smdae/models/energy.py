@@ -216,7 +216,7 @@ class EnergyModel(nn.Module):
 
 
 def _on_beyond(inputs: Tensor, places: Tensor | None) -> Tensor:
-    """Of inputs, (n, hidden), those beyond which units are on, (hidden,): of all as many, or as places in [0, 1) say."""
+    """Of inputs, (n, hidden), those beyond which units are on, (hidden,): all alike, or as places in [0, 1) say."""
     if places is None:
         return inputs.kthvalue(math.ceil((1 - ON) * len(inputs)), dim=0).values
     return inputs.sort(dim=0).values.gather(0, (len(inputs) * places).long())[0]
