@@ -190,11 +190,11 @@ class EnergyModel(nn.Module):
         self.W.copy_(self.sigma * W / W.norm(dim=1, keepdim=True).clamp(min=1e-12))
         seen, free = y[:MOST_SEEN], self.dim - self.free_means
         places = torch.rand(1, self.hidden, **draw) if free == 1 else None
-        for _ in range(LOWERED):
+        for lowered in range(LOWERED + 1):
             self.b.copy_(-_on_beyond(seen @ self.W.T, places))
             codes = torch.sigmoid(torch.addmm(self.b, seen, self.W.T))
-            slope = ((codes - codes.square()).mean(0) @ self.W.square().sum(1)).item() / free
-            if slope <= STEEP:
+            slope = ((codes - codes.square()).mean(0) @ self.W.square().sum(1)).item() / max(free, 1)
+            if slope <= STEEP or lowered == LOWERED:
                 break
             self.W.mul_(slope**-0.5)
         self.c.copy_((seen - codes @ self.W).mean(0))

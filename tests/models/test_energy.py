@@ -204,3 +204,9 @@ def test_a_short_fit_in_few_dimensions_comes_near_the_score(dim, worst):
     x = smooth.sample(4000, generator)
     divergence = (sigma**2 * (model.score(x) - smooth.score(x)).square()).mean().item()
     assert divergence < worst < (sigma**2 * smooth.score(x).square()).mean().item() / 2
+
+
+def test_a_start_of_means_alone_is_one():
+    model = EnergyModel(3, 5, 1.0, 0.1, free_means=3)
+    model.initialise(torch.randn(50, 3, generator=Generator().manual_seed(0)))
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
