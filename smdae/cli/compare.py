@@ -91,13 +91,12 @@ def command(
 
     smdae compare photos/ --only equivalence -s 50 -o fifty/
     """
-    from smdae.device import check_name, find
+    from smdae.device import find
     from smdae.files import report_folder
 
     defaults = QUICK if quick else FULL
     asked = {"patches": patches, "max_steps": max_steps, "patch_size": patch_size, "hidden": hidden}
     numbers = {name: defaults[name] if value is None else value for name, value in asked.items()}
-    check_name(device)
     _check(numbers, seeds, white, paths, target)
     from smdae.fitting.settings import check
 

@@ -124,11 +124,9 @@ def command(
     from smdae.cli.batch import Stopped, at_once, run
     from smdae.cli.manner import Manner
     from smdae.cli.one_picture import figures, forget, is_number, worker
-    from smdae.device import check_name
     from smdae.memory import keep_freed_memory
 
     levels = _levels(sigma)
-    check_name(device)
     for name, value, least in (("stride", stride, 1), ("tile", tile, SMALLEST_TILE), ("jobs", jobs, 1)):
         if value is not None and value < least:
             raise UsageError(f"--{name} {value} is less than {least}")

@@ -104,9 +104,8 @@ def command(
 
     smdae fit scans/ --noisy --model unet        from noisy images alone
     """
-    from smdae.device import check_name, find
+    from smdae.device import find
 
-    check_name(device)
     if white is not None and not 0 < white < float("inf"):
         raise UsageError(f"--white {white} is not a positive number")
     if output.suffix != ".safetensors":

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from smdae.device import check_name
 from smdae.errors import UsageError
 
 __all__ = ["Batch", "Device", "Json", "Overwrite", "Paths", "Seed", "levels", "seconds"]
@@ -16,7 +17,19 @@ Paths = Annotated[
     typer.Argument(metavar="PATH", help="Folders, images, or .npy and .npz arrays.", show_default=False),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace what is there.")]
-Device = Annotated[str, typer.Option("--device", "-d", envvar="SMDAE_DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
+
+
+def _device(context: typer.Context, value: str) -> str:
+    """The name of a device, refused by the option or the variable that it comes from."""
+    source = context.get_parameter_source("device")
+    check_name(value, "SMDAE_DEVICE" if source and source.name == "ENVIRONMENT" else "--device")
+    return value
+
+
+Device = Annotated[
+    str,
+    typer.Option("--device", "-d", envvar="SMDAE_DEVICE", help="auto, cpu, cuda, cuda:N or mps.", callback=_device),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all chance. [default: 0]", show_default=False)]
 Batch = Annotated[

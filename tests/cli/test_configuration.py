@@ -137,8 +137,11 @@ def test_a_fit_takes_its_settings_from_everywhere(here, monkeypatch, capsys):
 def test_the_device_may_be_in_a_variable(here, monkeypatch, capsys):
     photos(here / "photos")
     monkeypatch.setenv("SMDAE_DEVICE", "tpu")
-    assert main(["fit", "photos"]) == 2
-    assert "'tpu'" in complaint(capsys.readouterr().err)
+    for command in ("fit", "denoise", "compare"):
+        assert main([command, "photos"]) == 2
+        assert complaint(capsys.readouterr().err).startswith("smdae: error: SMDAE_DEVICE 'tpu' is not a device")
+    assert main(["fit", "photos", "-d", "gpu"]) == 2
+    assert complaint(capsys.readouterr().err).startswith("smdae: error: --device 'gpu' is not a device")
     assert main(["fit", "photos", "--print-config", "-d", "cpu"]) == 0
     monkeypatch.setenv("SMDAE_DEVICE", "")
     assert main(["fit", "photos", "--print-config"]) == 0

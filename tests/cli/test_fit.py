@@ -483,7 +483,7 @@ def test_ctrl_c_leaves_soon_with_all_saved(here, monkeypatch, capsys):
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
-        assert time.monotonic() - start < 4  # two on a machine that does nothing else
+        assert time.monotonic() - start < 8  # two on a machine that does nothing else
     finally:
         process.kill()
     assert process.returncode == 130
