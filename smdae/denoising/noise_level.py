@@ -136,6 +136,10 @@ class _Patches:
     def of(cls, plane: np.ndarray, white: float, most: int) -> "_Patches":
         rows, columns = (side - P + 1 for side in plane.shape)
         every = max(1, math.ceil(math.sqrt(rows * columns / most)))
+        if every > P:  # of a large image only the patches are turned into floats
+            windows = np.lib.stride_tricks.sliding_window_view(plane, (P, P))[::every, ::every]
+            rows, columns = windows.shape[:2]
+            plane, every = windows.swapaxes(1, 2).reshape(rows * P, columns * P), P
         y = torch.from_numpy(plane.astype(np.float32)) / white
         x = y.unfold(0, P, every).unfold(1, P, every).reshape(-1, D)
         mean = F.avg_pool2d(y[None], P, every).flatten()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from smdae.denoising.noise_level import COARSE, by_details, coarseness, estimate, is_clipped
+from smdae.denoising.noise_level import COARSE, _Patches, by_details, coarseness, estimate, is_clipped
 
 
 def scene(height: int = 200, width: int = 240) -> np.ndarray:
@@ -91,6 +91,19 @@ def test_what_is_clipped():
     assert not is_clipped(np.array([[-0.1, 1.0]]), 1.0)
     assert not is_clipped(np.array([[0.1, 1.1]]), 1.0)
     assert not is_clipped(np.array([[0.1, 0.9]]), 1.0)
+
+
+@pytest.mark.parametrize("most", [100, 400, 2000, 10**6])  # patches far apart, side by side, overlapping, and all
+def test_patches_are_those_of_the_image(most):
+    plane = noisy(25, 120, 150)
+    found = _Patches.of(plane, 255.0, most)
+    every = max(1, math.ceil(math.sqrt(114 * 144 / most)))
+    windows = np.lib.stride_tricks.sliding_window_view(plane / 255, (7, 7))[::every, ::every].reshape(-1, 7, 7)
+    mean = windows.mean((1, 2))
+    np.testing.assert_allclose(found.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(found.x, (windows - mean[:, None, None]).reshape(-1, 49), atol=1e-5)
+    gradients = (np.diff(windows, axis=axis) ** 2 for axis in (1, 2))
+    np.testing.assert_allclose(found.energy, sum(g.mean((1, 2)) for g in gradients), rtol=1e-3)
 
 
 def test_a_large_image_is_sampled_and_quick():
