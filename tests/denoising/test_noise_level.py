@@ -1,6 +1,8 @@
 """The level of the noise, estimated."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -109,3 +111,23 @@ def test_patches_are_those_of_the_image(most):
 def test_a_large_image_is_sampled_and_quick():
     large = np.random.default_rng(0).normal(0.5, 0.1, (3000, 3000)).astype(np.float32)
     assert estimate(large, 1.0)[0] == pytest.approx(0.1, rel=0.03)
+
+
+def grown(height: int, width: int) -> float:
+    """By how many MB the estimate lets a process grow that has an 8-bit image of that size."""
+    code = f"""
+import numpy as np, resource
+from smdae.denoising.noise_level import coarseness, estimate
+noise = np.random.default_rng(0).integers(0, 256, (500, 500), np.uint8)
+estimate(noise, 255.0), coarseness(noise, 255.0)
+image = np.tile(noise, ({height} // 500, {width} // 500))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+estimate(image, 255.0), coarseness(image, 255.0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) / 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in kB there")
+def test_memory_does_not_grow_with_the_image():
+    assert grown(8000, 8000) < 150  # as floats it would take 256
