@@ -20,18 +20,15 @@ import mmap
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from smdae.errors import LostError
-
-if TYPE_CHECKING:
-    from smdae.fitting.distributed import Group
 
 try:
     import fcntl
@@ -45,6 +42,17 @@ LINE = 64  # bytes, that no two processes write into at once
 SPINS = 2000  # looks at the others without a rest: a fraction of a millisecond
 NAP = 5e-5  # seconds between later ones
 ALIVE = 0.5  # seconds after which, again and again, those that are waited for are asked whether they live
+
+
+class Talk(Protocol):
+    """What processes can say to each other without a board: see `Group`."""
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def bytes_of(self, read: Callable[[], bytes]) -> bytes: ...
+    def each(self, function: Callable[[int], Sequence[float]], items: Sequence[int]) -> list[list[float]]: ...
 
 
 def _length(size: int, room: int) -> int:
@@ -96,7 +104,7 @@ class Board:
         os.close(self.file)
 
     @classmethod
-    def of(cls, group: "Group", room: int) -> Self | None:
+    def of(cls, group: Talk, room: int) -> Self | None:
         """A board for a group, all of which come here at once; None if they are on several machines."""
         file: int | None = None
 
@@ -162,7 +170,7 @@ class Boards:
         self.now: Board | None = None
         self.on = hasattr(os, "memfd_create") and platform.machine().lower() in ("x86_64", "amd64")
 
-    def fit_for(self, group: "Group", wanted: int) -> Board | None:
+    def fit_for(self, group: Talk, wanted: int) -> Board | None:
         """A board with rows of so many bytes; none if that has to go by messages."""
         room = self.now.room if self.now else 0
         if self.on and wanted > room and wanted >= LEAST:
