@@ -138,15 +138,7 @@ def _ends(courses: Sequence[Course]) -> Iterator[End]:
 def tell(tables: Tables) -> list[str]:
     """The ends, and each model under each objective."""
     ends, values = tables["ends"], tables["values"]
-    rows = []
-    for e in ends:
-        spread = "" if e.psnr_deviation is None else f" +- {e.psnr_deviation:.2f}"
-        quality = number(e.psnr) + spread if e.outcome == "done" else e.outcome
-        reached = f"{e.near_best_step:,}" if e.near_best_step is not None else "-"
-        rows.append((e.objective, quality, reached, number(e.near_best_seconds, 1), number(e.seconds, 1)))
-    rows += [(b.name, number(b.psnr), "", "", "") for b in tables["baselines"]]
-    lines = grid(("fitted with", "PSNR\ndB", "near best\nstep", "near best\nseconds", "total\nseconds"), rows)
-    lines += ["", *paragraph(f"Near best: within {NEAR:g} dB of the best; - where the score is of clean patches.")]
+    lines = _qualities(ends, tables["baselines"]) if tables["baselines"] else _times(ends)
     lines += [line for e in ends if e.reason for line in paragraph(f"{e.objective}, step {e.steps:,}: {e.reason}.")]
     last = {(v.objective, v.judged_by): v.scaled for v in values if v.seed == 0}
     judges = list(dict.fromkeys(v.judged_by for v in values))
@@ -157,6 +149,26 @@ def tell(tables: Tables) -> list[str]:
         table = [(m, *(number(last.get((m, j)), 4) for j in judges)) for m in models]
         lines += grid(("fitted with", *judges), table)
     return lines
+
+
+def _qualities(ends: Sequence[End], baselines: Sequence[Baseline]) -> list[str]:
+    """How well each denoises in the end, and when it came near that."""
+    rows = []
+    for e in ends:
+        spread = "" if e.psnr_deviation is None else f" +- {e.psnr_deviation:.2f}"
+        quality = number(e.psnr) + spread if e.outcome == "done" else e.outcome
+        reached = f"{e.near_best_step:,}" if e.near_best_step is not None else "-"
+        rows.append((e.objective, quality, reached, number(e.near_best_seconds, 1), number(e.seconds, 1)))
+    rows += [(b.name, number(b.psnr), "", "", "") for b in baselines]
+    lines = grid(("fitted with", "PSNR\ndB", "near best\nstep", "near best\nseconds", "total\nseconds"), rows)
+    note = f"Near best: within {NEAR:g} dB of the best; - where the score is of clean patches."
+    return [*lines, "", *paragraph(note)]
+
+
+def _times(ends: Sequence[End]) -> list[str]:
+    """How each ended, where there are no images to denoise."""
+    rows = [(e.objective, e.outcome, f"{e.steps:,}", number(e.seconds, 1)) for e in ends]
+    return grid(("fitted with", "ended", "steps", "seconds"), rows)
 
 
 LEARNING = Part(
