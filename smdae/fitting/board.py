@@ -6,7 +6,8 @@ their order, so that all have the same sum to the last bit:
     sum = x_0 + x_1 + ... + x_(N-1)
 
 There are two such tables, used in turn: who writes in one has seen all counts of the other, so that nobody reads there
-any more. A message through the system wakes the one that it is for, which takes longer than the steps of a small model.
+any more. A message through the system has to wake the one that it is for, which takes a good part of the time of a step
+of a small model.
 
 The memory is a file without a name, which is gone with the processes, however they end. As long as it lives a process
 holds a lock on a byte of it, so that the others can tell.
@@ -39,7 +40,7 @@ __all__ = ["Board", "Boards"]
 
 LEAST = 1 << 14  # bytes, for which a board is worth its making
 LINE = 64  # bytes, that no two processes write into at once
-SPINS = 2000  # looks at the others without a rest: a fraction of a millisecond
+SPINS = 2000  # looks at the others without a rest: a few milliseconds
 NAP = 5e-5  # seconds between later ones
 ALIVE = 0.5  # seconds after which, again and again, those that are waited for are asked whether they live
 

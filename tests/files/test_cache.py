@@ -257,12 +257,17 @@ def test_a_flipped_bit_is_made_good_and_told(here, decoded):
     assert decoded == []
 
 
-def test_only_what_lies_in_a_damaged_block_is_decoded_anew(here, decoded):
+def four_kept(here, decoded):
+    """Four pictures in a folder, and in the cache."""
     (here / "in").mkdir()
     for seed in range(4):
         (here / "in" / f"{seed}.png").write_bytes(encoded(gray(400, 400, seed=seed)))
     kept("in")
     decoded.clear()
+
+
+def test_only_what_lies_in_a_damaged_block_is_decoded_anew(here, decoded):
+    four_kept(here, decoded)
     flip(pixels(), (2 * WIDE // BLOCK + 1) * BLOCK + 5)  # in a block that no other picture is in
     found, expected = kept("in"), gather([here / "in"], P)
     decoded.clear()
@@ -303,11 +308,7 @@ def test_an_index_that_was_cut_off_is_none(here, length):
 
 
 def test_pixels_that_were_cut_off_are_told_and_what_is_missing_is_decoded_anew(here, decoded):
-    (here / "in").mkdir()
-    for seed in range(4):
-        (here / "in" / f"{seed}.png").write_bytes(encoded(gray(400, 400, seed=seed)))
-    kept("in")
-    decoded.clear()
+    four_kept(here, decoded)
     os.truncate(pixels(), 3 * WIDE - 5)
     said = []
     found = kept("in", said=said)

@@ -50,7 +50,12 @@ class Path:
     """theta(t), as models; it leads nowhere if there is no end."""
 
     def __init__(self, start: Any, end: Any | None) -> None:
-        self.start, self.end, self.leads = start, end, end is not None
+        self.start, self.end = start, end
+
+    @property
+    def leads(self) -> bool:
+        """Whether there is an end."""
+        return self.end is not None
 
     def __call__(self, t: float) -> Any:
         model = copy.deepcopy(self.start)
