@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from smdae.denoising import denoise
     from smdae.files.model_file import load
     from smdae.fitting import fit
+    from smdae.noise import Noise
 
 # Public name: the module that holds it; a module's own name stands for itself.
 _HOME = {
+    "Noise": "smdae.noise",
     "densities": "smdae.densities",
     "denoise": "smdae.denoising",
     "divergence": "smdae.divergence",
@@ -27,7 +29,7 @@ _HOME = {
     "objectives": "smdae.objectives",
 }
 
-__all__ = ["__version__", "denoise", "densities", "divergence", "fit", "load", "models", "objectives"]
+__all__ = ["Noise", "__version__", "denoise", "densities", "divergence", "fit", "load", "models", "objectives"]
 
 
 def __getattr__(name: str) -> Any:

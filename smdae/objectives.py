@@ -10,6 +10,12 @@ With psi(x) = grad log p(x; theta), a clean example x and a noisy one x~ = x + s
     denoising      1/2 |psi(x~) - (x - x~)/sigma^2|^2
     autoencoding   |r(x~) - x|^2,  r(x~) = x~ + sigma^2 psi(x~)
 
+Any kernel q(x~|x) whose score is known may stand for the Gaussian one of level sigma, such as a `Noise`: `denoising`
+then fits the score of the data smoothed by it (section 4.2). With a fixed covariance C and r(x~) = x~ + C psi(x~),
+`autoencoding` is |C (psi - grad log q(x~|x))|^2, another weighting of the errors than `denoising` unless C = sigma^2 I.
+If C depends on x, a fitted score does not tell the clean mean. The implicit and the sliced objectives know of the noise
+by their samples alone, and serve any.
+
 Every function returns one value an example, with shape (B,), draws no noise, keeps no state and changes no argument;
 examples have shape (B, ...) and sums run over all that follows B. In expectation over q_sigma, `denoising` is
 `explicit` on the Parzen density plus a constant free of theta, and `autoencoding` is 2 sigma^4 `denoising`; `implicit`
@@ -21,15 +27,18 @@ To add an objective, write its function and its row of OBJECTIVES: a fit draws w
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from smdae import divergence
+from smdae.errors import UsageError
+from smdae.noise import Noise
 
 __all__ = [
     "OBJECTIVES",
+    "Kernel",
     "Objective",
     "autoencoding",
     "denoising",
@@ -40,6 +49,13 @@ __all__ = [
     "regularised",
     "sliced",
 ]
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """A kernel q(x~|x) whose score is known."""
+
+    def score(self, noisy: Tensor, clean: Tensor) -> Tensor: ...
 
 
 def _sum(x: Tensor) -> Tensor:
@@ -180,15 +196,17 @@ def differenced(
     return torch.stack(losses).mean(0)
 
 
-def kernel_score(noisy: Tensor, clean: Tensor, sigma: float | Tensor) -> Tensor:
-    """The score of the Gaussian kernel q(x~|x), (x - x~)/sigma^2, with the shape of noisy."""
+def kernel_score(noisy: Tensor, clean: Tensor, sigma: float | Tensor | Kernel) -> Tensor:
+    """The score of the kernel, with the shape of noisy: (x - x~)/sigma^2 of a Gaussian of level sigma, or its own."""
+    if isinstance(sigma, Kernel):
+        return sigma.score(noisy, clean)
     return (clean - noisy) / divergence.per_example(sigma, noisy) ** 2
 
 
 def denoising(
-    model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor, level: float | Tensor | None = None
+    model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor | Kernel, level: float | Tensor | None = None
 ) -> Tensor:
-    """1/2 |psi(x~) - (x - x~)/sigma^2|^2, with shape (B,): `explicit` towards the score of the kernel.
+    """1/2 |psi(x~) - grad log q(x~|x)|^2, with shape (B,): `explicit` towards the score of the kernel.
 
     Where x is noisy itself, at s, x~ is at the level sqrt(s^2 + sigma^2), and its score is still what is fitted: no
     clean image is needed (Kim and Ye 2021).
@@ -197,21 +215,34 @@ def denoising(
         model: A score model.
         noisy: x~, with shape (B, ...).
         clean: x, with the shape of noisy.
-        sigma: Level of the noise between them, a float or (B,).
-        level: At which to take the model, a float or (B,); None for sigma.
+        sigma: Level of the noise between them, a float or (B,), or their kernel, such as a `Noise`.
+        level: At which to take the model, a float or (B,); None for sigma, or with a kernel for the model's own.
     """
-    return explicit(model, noisy, kernel_score(noisy, clean, sigma), sigma if level is None else level)
+    if level is None and not isinstance(sigma, Kernel):
+        level = sigma
+    return explicit(model, noisy, kernel_score(noisy, clean, sigma), level)
 
 
-def autoencoding(model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-    """|r(x~) - x|^2, with shape (B,), r the model's reconstruction.
+def autoencoding(model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor | Noise | None = None) -> Tensor:
+    """|r(x~) - x|^2, with shape (B,), r the model's reconstruction, or x~ + C psi(x~) of noise with covariance C.
 
     Args:
-        model: A score model with `reconstruct`.
+        model: A score model with `reconstruct`, or with noise any.
         noisy: x~, with shape (B, ...).
         clean: x, with the shape of noisy.
-        sigma: Level at which to take the model, a float or (B,); None for its own.
+        sigma: Level at which to take the model, a float or (B,), None for its own; or the noise between the two, with
+            the model at its own level.
+
+    Raises:
+        UsageError: The noise is not Gaussian with a fixed covariance.
     """
+    if isinstance(sigma, Noise):
+        if sigma.is_signal_dependent or not sigma.is_gaussian:
+            raise UsageError(
+                "without Gaussian noise of a fixed covariance a score does not tell the clean picture",
+                "make the noise so by a transform, or give no noise and fit the model's own reconstruction",
+            )
+        return _sum((noisy + sigma.covariance(model.score(noisy), noisy) - clean).square())
     level = {} if sigma is None else {"sigma": sigma}
     return _sum((model.reconstruct(noisy, **level) - clean).square())
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from smdae import objectives
+from smdae import Noise, objectives
 from smdae.densities import Gaussian, GaussianMixture, Parzen
 from smdae.divergence import probes as draw_probes
+from smdae.errors import UsageError
+from smdae.noise import Affine
 from smdae.objectives import OBJECTIVES
 from tests.conftest import random_energy
 from tests.quadrature import gaussian_nodes, noisy_nodes
@@ -196,6 +198,34 @@ def test_a_kernel_that_is_not_gaussian_gives_the_score_of_its_own_smoothing():
     by_density = (objectives.explicit(model, grid[:, None], score_of_q[:, None]) * q * step).sum()
     gradients = [gradient(loss, model) for loss in (by_kernel, by_density)]
     torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-8)
+
+
+def test_a_kernel_says_what_to_fit_and_not_at_which_level():
+    """Whatever has a score may stand for the Gaussian; the model is at its own level unless it is told another."""
+
+    class Logistic:
+        def score(self, noisy: Tensor, clean: Tensor) -> Tensor:
+            return -torch.tanh((noisy - clean) / 2)
+
+    model = random_energy(2, 7, sigma=1.0, level=0.5)
+    noisy = CLEAN + torch.randn(CLEAN.shape, generator=Generator().manual_seed(0), dtype=torch.float64)
+    for kernel in (Logistic(), Noise.gaussian(0.8), Noise((Affine(0.1, -2.0, 0.3),))):
+        target = kernel.score(noisy, CLEAN)
+        assert torch.equal(objectives.kernel_score(noisy, CLEAN, kernel), target)
+        for level in (None, 0.7):
+            found = objectives.denoising(model, noisy, CLEAN, kernel, level)
+            assert torch.equal(found, objectives.explicit(model, noisy, target, level))
+    by_number, by_kernel = (objectives.denoising(model, noisy, CLEAN, s, 0.8) for s in (0.8, Noise.gaussian(0.8)))
+    assert torch.equal(by_number, by_kernel)
+
+
+@pytest.mark.parametrize("noise", [Noise((Affine(gain=0.1, read=0.3),)), Noise((Affine(read=0.3),), clip=(0, 1))])
+def test_autoencoding_through_the_score_needs_gaussian_noise_of_a_fixed_covariance(noise):
+    model = random_energy(2, 7, sigma=0.3)
+    with pytest.raises(UsageError, match="fixed covariance") as refusal:
+        objectives.autoencoding(model, CLEAN, CLEAN, noise)
+    assert "transform" in refusal.value.hint
+    assert objectives.autoencoding(model, CLEAN, CLEAN).shape == (4,)
 
 
 def test_levels_may_differ_from_example_to_example():

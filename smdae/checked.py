@@ -1,0 +1,78 @@
+"""Values that a user or a file gives, checked: what comes back has the type and shape that was asked for.
+
+Numbers are finite, of any type that Python or numpy has for them, and come back as floats, lists as tuples. All raise
+`UsageError`, whose one line calls the value by a name.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from smdae.errors import UsageError
+
+__all__ = ["Matrix", "Row", "keys", "number", "row", "shown", "square", "whole"]
+
+Row = tuple[float, ...]
+Matrix = tuple[Row, ...]
+
+LARGEST = 1e100  # of all numbers, so that their squares are finite
+MAX_SHOWN = 40  # characters
+WORDS = {int: "a number of very many digits", list: "a list", tuple: "a list", dict: "a mapping"}
+
+
+def number(value: object, name: str) -> float:
+    """Return a finite number as a float."""
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+        if -LARGEST <= value <= LARGEST:
+            return float(value)
+        raise UsageError(f"{name} must be finite and no larger than {LARGEST:g}, not {shown(value)}")
+    hint = "YAML takes 1e-5 for text: write 1.0e-5" if isinstance(value, str) and value[:1].isdigit() else None
+    raise UsageError(f"{name} must be a number, not {shown(value)}", hint)
+
+
+def whole(value: object, name: str, least: int, most: int) -> int:
+    """Return a whole number from `least` to `most`."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= value <= most:
+        return int(value)
+    raise UsageError(f"{name} must be a whole number from {least} to {most}, not {shown(value)}")
+
+
+def row(value: object, name: str) -> Row:
+    """Return a list of at least one number as a tuple."""
+    return tuple(number(one, f"an entry of {name}") for one in _list(value, name))
+
+
+def square(value: object, name: str, most: int) -> Matrix:
+    """Return a list of as many rows as columns, `most` at most."""
+    rows = [_list(one, f"a row of {name}") for one in _list(value, name)]
+    if len(rows) > most or any(len(one) != len(rows) for one in rows):
+        raise UsageError(f"{name} must have as many rows as columns, {most} at most")
+    return tuple(row(one, name) for one in rows)
+
+
+def keys(entries: dict[Any, Any], known: Collection[str]) -> None:
+    """Raise an error if there is a key that is not known."""
+    for key in entries:
+        if key not in known:
+            raise UsageError(f"unknown key {shown(key)}", f"the keys are {', '.join(known)}")
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: short, and on one line."""
+    if isinstance(value, str):
+        return repr(value[:MAX_SHOWN])
+    if value is None or isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float | np.floating) or (isinstance(value, int) and abs(value) <= LARGEST):
+        return f"{value:g}"
+    return WORDS[type(value)] if type(value) in WORDS else f"a {type(value).__name__}"
+
+
+def _list(value: object, name: str) -> list[Any]:
+    values = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(values, list | tuple):
+        raise UsageError(f"{name} must be a list, not {shown(value)}")
+    if not values:
+        raise UsageError(f"{name} must not be empty")
+    return list(values)

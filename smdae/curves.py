@@ -1,0 +1,120 @@
+"""How strong the noise is at each brightness: its standard deviation as a function of the clean value x.
+
+    Affine   sd(x)^2 = gain max(x - black, 0) + read^2     photons and read noise (Foi et al. 2008); no gain: one level
+    Table    sd(x) linear between given values             what a camera's tone curve and processing leave of it
+
+In other units x' = k x + o the same noise has the standard deviation k sd((x' - o)/k).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from smdae import checked
+from smdae.checked import Row
+from smdae.errors import UsageError
+
+__all__ = ["Affine", "Curve", "Table"]
+
+
+class Curve(Protocol):
+    """A standard deviation as a function of the clean value."""
+
+    @property
+    def level(self) -> float | None: ...
+    def sd(self, x: Tensor) -> Tensor: ...
+    def scaled(self, factor: float) -> "Curve": ...
+    def shifted(self, offset: float) -> "Curve": ...
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Photon and read noise, sd^2 = gain max(x - black, 0) + read^2.
+
+    Attributes:
+        gain: Variance per unit of signal, in the unit of the picture, not negative.
+        black: Value where the signal begins.
+        read: Standard deviation without any signal, not negative.
+    """
+
+    gain: float = 0.0
+    black: float = 0.0
+    read: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gain", checked.number(self.gain, "the gain of the noise"))
+        object.__setattr__(self, "black", checked.number(self.black, "the black of the noise"))
+        object.__setattr__(self, "read", checked.number(self.read, "the read noise"))
+        if self.gain < 0:
+            raise UsageError(f"the gain of the noise must not be negative, and {self.gain:g} is")
+        if self.read < 0:
+            raise UsageError(f"the read noise must not be negative, and {self.read:g} is")
+
+    @property
+    def level(self) -> float | None:
+        """The standard deviation if it is the same for all values, else None."""
+        return self.read if self.gain == 0 else None
+
+    def sd(self, x: Tensor) -> Tensor:
+        """Return the standard deviation at clean values x, with the shape of x; differentiable."""
+        if self.gain == 0:
+            return torch.full_like(x, self.read)
+        variance = self.gain * (x - self.black).clamp(min=0) + self.read * self.read
+        some = variance > 0
+        return torch.where(some, torch.where(some, variance, 1.0).sqrt(), 0.0)  # at 0 the root has no finite slope
+
+    def scaled(self, factor: float) -> "Affine":
+        """Return the curve in units in which every value is `factor` times as large."""
+        return Affine(self.gain * factor, self.black * factor, self.read * factor)
+
+    def shifted(self, offset: float) -> "Affine":
+        """Return the curve in units in which every value is larger by `offset`."""
+        return replace(self, black=self.black + offset)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Standard deviations at given values, linear between them and constant beyond the ends.
+
+    Attributes:
+        at: Clean values, strictly increasing, with shape (n,), n >= 1.
+        levels: Standard deviations there, not negative, with shape (n,).
+    """
+
+    at: Row
+    levels: Row
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", checked.row(self.at, "the values in a table of the noise"))
+        object.__setattr__(self, "levels", checked.row(self.levels, "the levels in a table of the noise"))
+        if len(self.at) != len(self.levels):
+            raise UsageError(f"a table of the noise has {len(self.at)} values and {len(self.levels)} levels")
+        if any(after <= before for before, after in zip(self.at, self.at[1:], strict=False)):
+            raise UsageError("the values in a table of the noise must increase from one to the next")
+        if min(self.levels) < 0:
+            raise UsageError(f"the levels in a table of the noise must not be negative, and {min(self.levels):g} is")
+
+    @property
+    def level(self) -> float | None:
+        """The standard deviation if it is the same for all values, else None."""
+        return self.levels[0] if min(self.levels) == max(self.levels) else None
+
+    def sd(self, x: Tensor) -> Tensor:
+        """Return the standard deviation at clean values x, with the shape of x; differentiable."""
+        if self.level is not None:
+            return torch.full_like(x, self.level)
+        at, levels = x.new_tensor(self.at), x.new_tensor(self.levels)
+        x = x.clamp(self.at[0], self.at[-1])
+        upper = torch.bucketize(x.detach().contiguous(), at).clamp(1, len(at) - 1)
+        width = (at[upper] - at[upper - 1]).clamp(min=torch.finfo(x.dtype).tiny)  # in float32 two values may be one
+        return torch.lerp(levels[upper - 1], levels[upper], (x - at[upper - 1]) / width)
+
+    def scaled(self, factor: float) -> "Table":
+        """Return the curve in units in which every value is `factor` times as large."""
+        return Table(tuple(value * factor for value in self.at), tuple(level * factor for level in self.levels))
+
+    def shifted(self, offset: float) -> "Table":
+        """Return the curve in units in which every value is larger by `offset`."""
+        return replace(self, at=tuple(value + offset for value in self.at))

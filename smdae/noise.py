@@ -1,0 +1,393 @@
+"""Noise q(y|x): how a clean picture x is corrupted.
+
+    y = x + S(x) K e,   e ~ N(0, I),   S(x) = diag sd_c(x) (see `curves`),   K K' = R (see `correlation`)
+
+and then, where there are any and in this order: impulses, clipping, rounding, JPEG. K is the symmetric square root of
+R, which is the same at every place and has ones on its diagonal, so that sd_c(x) is the standard deviation of y. With
+the covariance C(x) = S(x) R S(x),
+
+    grad_y log q(y|x) = -C(x)^-1 (y - x)
+
+is what `denoising` fits: Vincent (2011), section 4.2, needs of a kernel no more than that its score is known. Where C
+is the same for all x, E[x|y] = y + C grad log q(y), and SURE = |D - y|^2 + 2 tr(C dD/dy) - tr C (Stein 1981). White
+noise of one level, C = sigma^2 I, is the special case in which nothing changes.
+"""
+
+import io
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from smdae import checked, correlation, noise_profile
+from smdae.checked import Matrix
+from smdae.curves import Affine, Curve, Table
+from smdae.errors import UsageError
+
+__all__ = ["Affine", "Curve", "Noise", "Table"]
+
+SHADOWS, HIGHLIGHTS = 0.1, 0.9  # of the range from zero to white
+MAX_CHANNEL_DIFFERENCE = 0.1  # of the level, beyond which channels are described one by one
+LEAST_CORRELATION = 0.05  # of channels, to be mentioned
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise whose parameters are in the unit of the picture.
+
+    Pictures are tensors of shape (B, C, H, W), or (B, d): rows of d pixels with one channel.
+
+    Attributes:
+        curves: One `Affine` or `Table` for all channels, or one for each.
+        white: Value of white in the picture.
+        zero: Value of zero in the picture, below white.
+        grain: Correlation rho[dy][dx] of pixels dy rows and dx columns apart, square, 1 at [0][0], 0 beyond its end.
+        channels: Correlation of the channels, C x C, with ones on the diagonal; None if they are independent.
+        clip: The least and the largest value that can be; None if there is no bound.
+        rounding: Step from `zero` on to whose multiples values are rounded; None if they are not.
+        jpeg: Quality, 1 to 100, at which the picture was compressed, all channels at full size; None if it was not.
+        impulses: Share of the pixels, 0 <= share < 1, set to one end of `clip`, or to zero or white, in all channels;
+            either end equally often.
+
+    Raises:
+        UsageError: A value makes no sense.
+    """
+
+    curves: tuple[Curve, ...]
+    white: float = 1.0
+    zero: float = 0.0
+    grain: Matrix = ((1.0,),)
+    channels: Matrix | None = None
+    clip: tuple[float, float] | None = None
+    rounding: float | None = None
+    jpeg: int | None = None
+    impulses: float = 0.0
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        for name in ("white", "zero"):
+            put(name, checked.number(getattr(self, name), name))
+        if self.white <= self.zero:
+            raise UsageError(f"white must be above zero, and {self.white:g} is not above {self.zero:g}")
+        put("curves", _checked_curves(self.curves))
+        put("grain", correlation.checked_grain(self.grain))
+        if self.channels is not None:
+            put("channels", correlation.checked_channels(self.channels))
+            if len(self.curves) not in (1, len(self.channels)):
+                levels, correlations = len(self.curves), len(self.channels)
+                raise UsageError(f"the noise has levels of {levels} channels and correlations of {correlations}")
+        if self.clip is not None:
+            put("clip", checked.row(self.clip, "the two ends of clipping"))
+            if len(self.clip) != 2 or self.clip[0] >= self.clip[1]:
+                raise UsageError("the ends of clipping must be two numbers, the lower one first")
+        if self.rounding is not None:
+            put("rounding", checked.number(self.rounding, "the step of rounding"))
+            if self.rounding <= 0:
+                raise UsageError(f"the step of rounding must be positive, not {self.rounding:g}")
+        if self.jpeg is not None:
+            put("jpeg", checked.whole(self.jpeg, "the JPEG quality", 1, 100))
+        put("impulses", checked.number(self.impulses, "the share of impulses"))
+        if not 0 <= self.impulses < 1:
+            raise UsageError(f"the share of impulses must be at least 0 and less than 1, not {self.impulses:g}")
+
+    @classmethod
+    def gaussian(cls, sigma: float, white: float = 1.0) -> Self:
+        """Return white noise of one level, C = sigma^2 I."""
+        return cls((Affine(read=sigma),), white)
+
+    @classmethod
+    def poisson_gaussian(cls, gain: float, read: float, black: float = 0.0, white: float = 1.0) -> Self:
+        """Return photon and read noise, sd^2 = gain max(x - black, 0) + read^2, independent from pixel to pixel."""
+        return cls((Affine(gain, black, read),), white)
+
+    @property
+    def count(self) -> int | None:
+        """The number of channels that the noise is for, or None if it fits any."""
+        if self.channels is not None:
+            return len(self.channels)
+        return len(self.curves) if len(self.curves) > 1 else None
+
+    @property
+    def is_signal_dependent(self) -> bool:
+        """Whether C depends on x."""
+        return any(curve.level is None for curve in self.curves)
+
+    @property
+    def kind(self) -> Literal["white", "shot", "grain"]:
+        """`grain` if neighbouring pixels are correlated, else `shot` if the level depends on x, else `white`."""
+        if not correlation.is_point(self.grain):
+            return "grain"
+        return "shot" if self.is_signal_dependent else "white"
+
+    @property
+    def is_white(self) -> bool:
+        """Whether C = sigma^2 I: one level for all values and channels, and no correlation, not of channels either."""
+        return self._level is not None
+
+    @property
+    def is_none(self) -> bool:
+        """Whether there is no noise at all: the level is 0 for all values."""
+        return self.impulses == 0 and all(curve.level == 0 for curve in self.curves)
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether nothing follows: no impulses, clipping, rounding or JPEG."""
+        return not self._additions
+
+    @property
+    def _level(self) -> float | None:
+        """sigma where C = sigma^2 I."""
+        correlated = self.channels is not None and not correlation.is_diagonal(self.channels)
+        levels = {curve.level for curve in self.curves}
+        if correlated or len(levels) > 1 or not correlation.is_point(self.grain):
+            return None
+        return levels.pop()
+
+    @property
+    def _additions(self) -> list[str]:
+        there = (self.impulses > 0, self.clip is not None, self.rounding is not None, self.jpeg is not None)
+        words = ("impulses", "clipping", "rounding", "JPEG compression")
+        return [word for word, is_there in zip(words, there, strict=True) if is_there]
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """For each curve the root mean square of sd over the values from zero to white, in the unit of the picture."""
+        x = torch.linspace(self.zero, self.white, 257, dtype=torch.float64, device="cpu")
+        return tuple(c.sd(x).square().mean().sqrt().item() if c.level is None else c.level for c in self.curves)
+
+    @property
+    def sigma(self) -> float:
+        """The one level that says most: the root mean square of `levels`, in the unit of the picture."""
+        levels = self.levels
+        if min(levels) == max(levels):
+            return levels[0]
+        return math.sqrt(sum(level * level for level in levels) / len(levels))
+
+    @property
+    def grain_size(self) -> float:
+        """The side of a grain in pixels, at least 1: noise averages over an area as if each grain were one pixel."""
+        return correlation.grain_size(self.grain)
+
+    def _check(self, x: Tensor) -> None:
+        if x.ndim not in (2, 4):
+            raise ValueError(f"pictures have shape (B, C, H, W) or (B, d), not {tuple(x.shape)}")
+        self._check_count(x.shape[1] if x.ndim == 4 else 1)
+
+    def _check_count(self, count: int) -> None:
+        if self.count not in (None, count):
+            raise UsageError(f"the noise has {self.count} channels, and the picture has {count}")
+
+    def sd(self, x: Tensor) -> Tensor:
+        """Return the standard deviation of y at clean values x, with the shape of x; differentiable."""
+        self._check(x)
+        if len(self.curves) == 1:
+            return self.curves[0].sd(x)
+        return torch.stack([curve.sd(x[:, c]) for c, curve in enumerate(self.curves)], dim=1)
+
+    def sd_of(self, image: np.ndarray) -> np.ndarray:
+        """Return the standard deviation at the values of an image, (H, W) or (H, W, C), of any type, in float64."""
+        x = torch.from_numpy(image.astype(np.float64))
+        return self.sd(torch.atleast_3d(x).permute(2, 0, 1)[None])[0].permute(1, 2, 0).reshape(x.shape).numpy()
+
+    def correlate(self, e: Tensor) -> Tensor:
+        """Return K e, with the shape of e: e to the last bit if nothing is correlated."""
+        self._check(e)
+        return self._correlated(e, 0.5)
+
+    def _correlated(self, e: Tensor, power: float) -> Tensor:
+        """R^power e."""
+        return correlation.apply(_as_images(e), self.grain, self.channels, power).reshape(e.shape)
+
+    def sample(self, x: Tensor, generator: Generator) -> Tensor:
+        """Draw y from q(y|x).
+
+        Args:
+            x: Clean pictures.
+            generator: On the CPU, so that every device gets the same noise.
+
+        Returns:
+            Noisy pictures, with the shape, precision and device of x. No gradient passes rounding and JPEG.
+        """
+        self._check(x)
+        e = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+        level = self._level
+        y = x + level * e if level is not None else x + self.sd(x) * self._correlated(e, 0.5)
+        if self.impulses:
+            low, high = self.clip or (self.zero, self.white)
+            chance = torch.rand(_as_images(x)[:, :1].shape, generator=generator, dtype=x.dtype).to(x.device)
+            chance = chance.expand(_as_images(x).shape).reshape(x.shape)
+            y = torch.where(chance < self.impulses / 2, low, torch.where(chance < self.impulses, high, y))
+        if self.clip is not None:
+            y = y.clamp(*self.clip)
+        if self.rounding is not None:
+            y = self.zero + self.rounding * ((y - self.zero) / self.rounding).round()
+        return y if self.jpeg is None else self._compressed(y, self.jpeg)
+
+    def _compressed(self, y: Tensor, quality: int) -> Tensor:
+        """y out of a JPEG file, whose 0 to 255 are zero to white."""
+        images, unit = _as_images(y.detach()), (self.white - self.zero) / 255
+        if images.shape[1] not in (1, 3):
+            raise UsageError(f"a JPEG file has 1 or 3 channels, and the picture has {images.shape[1]}")
+        values = ((images - self.zero) / unit).round().clamp(0, 255).to(torch.uint8)
+        files = [_through_jpeg(image.numpy(), quality) for image in values.permute(0, 2, 3, 1).cpu()]  # (H, W, C)
+        return self.zero + unit * torch.from_numpy(np.stack(files)).permute(0, 3, 1, 2).reshape(y.shape).to(y)
+
+    def covariance(self, v: Tensor, x: Tensor) -> Tensor:
+        """Return C(x) v = S R S v, with the shape of v, of the noise before impulses, clipping, rounding and JPEG.
+
+        Args:
+            v: A direction, with the shape of x.
+            x: Clean pictures, or what is known of them: denoised ones, not y.
+        """
+        self._check(x)
+        level = self._level
+        if level is not None:
+            return level**2 * v
+        sd = self.sd(x)
+        return sd * self._correlated(sd * v, 1.0)
+
+    def score(self, noisy: Tensor, clean: Tensor) -> Tensor:
+        """Return grad_y log q(y|x) = -C(x)^-1 (y - x), with the shape of noisy.
+
+        Args:
+            noisy: y.
+            clean: x, with the shape of y.
+
+        Raises:
+            UsageError: There is none: something follows the Gaussian noise, or C is singular.
+        """
+        if self._additions:
+            raise UsageError(
+                f"noise with {', '.join(self._additions)} has no score",
+                "fit an autoencoder, which needs none, or leave these out",
+            )
+        self._check(clean)
+        level = self._level
+        if level:
+            return (clean - noisy) / level**2
+        sd = self.sd(clean)
+        if not (sd > 0).all():
+            raise UsageError(
+                "the covariance of the noise is singular, so the noise has no score",
+                "work in the range of the covariance: without the pixels at which the noise is zero",
+            )
+        return self._correlated((clean - noisy) / sd, -1.0) / sd
+
+    def scaled(self, factor: float) -> Self:
+        """Return the same noise in units in which every value is `factor` times as large, factor > 0."""
+        if checked.number(factor, "the factor between units") <= 0:
+            raise UsageError(f"the factor between units must be positive, not {factor:g}")
+        return replace(
+            self,
+            curves=tuple(curve.scaled(factor) for curve in self.curves),
+            white=self.white * factor,
+            zero=self.zero * factor,
+            clip=None if self.clip is None else (self.clip[0] * factor, self.clip[1] * factor),
+            rounding=None if self.rounding is None else self.rounding * factor,
+        )
+
+    def shifted(self, offset: float) -> Self:
+        """Return the same noise in units in which every value is larger by `offset`."""
+        return replace(
+            self,
+            curves=tuple(curve.shifted(offset) for curve in self.curves),
+            white=self.white + offset,
+            zero=self.zero + offset,
+            clip=None if self.clip is None else (self.clip[0] + offset, self.clip[1] + offset),
+        )
+
+    def for_channels(self, count: int) -> Self:
+        """Return the same noise with a curve for each of `count` channels; refuse if it is of another number."""
+        self._check_count(count)
+        return replace(self, curves=self.curves if len(self.curves) == count else self.curves * count)
+
+    def channel(self, c: int) -> Self:
+        """Return the noise of channel c alone, counted from 0."""
+        if self.count is not None and not 0 <= c < self.count:
+            raise UsageError(f"the noise has {self.count} channels, and no channel {c}")
+        return replace(self, curves=(self.curves[c if len(self.curves) > 1 else 0],), channels=None)
+
+    def to_yaml(self) -> str:
+        """Return the noise as YAML, of which `from_yaml` makes the same noise to the last digit."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        told = {f.name: values[f.name] for f in fields(self) if f.name == "white" or values[f.name] != f.default}
+        return noise_profile.dump(told, self.describe())
+
+    @classmethod
+    def from_yaml(cls, text: str, name: str = "the noise profile") -> Self:
+        """Return the noise that `to_yaml` wrote.
+
+        Args:
+            text: The YAML.
+            name: What an error calls it, such as the name of its file.
+
+        Raises:
+            UsageError: It is not YAML, of another kind or a later version, or says something that makes no sense.
+        """
+        try:
+            return cls(**noise_profile.parse(text, [field.name for field in fields(cls)]))
+        except UsageError as error:
+            raise UsageError(f"{name}: {error.message}", error.hint) from None
+
+    def describe(self) -> str:
+        """Return the noise in one line, with levels on the scale of 0 to 255."""
+        if self.is_none:
+            return "none"
+        unit = 255 / (self.white - self.zero)
+        words: list[str] = [self.kind, f"sigma {_told(self.sigma * unit)}"]
+        if self.is_signal_dependent:
+            ends = [self.zero + share * (self.white - self.zero) for share in (SHADOWS, HIGHLIGHTS)]
+            x = torch.tensor(ends, dtype=torch.float64, device="cpu")
+            squares = torch.stack([curve.sd(x).square() for curve in self.curves])  # (curves, 2)
+            dark, bright = (_told(level * unit) for level in squares.mean(0).sqrt().tolist())
+            words[1] += f" ({dark} in shadows, {bright} in highlights)"
+        if max(self.levels) > (1 + MAX_CHANNEL_DIFFERENCE) * min(self.levels):
+            words.append(f"{' / '.join(_told(level * unit) for level in self.levels)} by channel")
+        if self.kind == "grain":
+            words.append(f"grain size {self.grain_size:.1f} px")
+        if self.channels is not None and len(self.channels) > 1:
+            rho = np.array(self.channels)[np.triu_indices(len(self.channels), 1)].mean()
+            if abs(rho) >= LEAST_CORRELATION:
+                words.append(f"channels correlated by {rho:.2f}")
+        if self.impulses:
+            words.append(f"{_told(100 * self.impulses)} % impulses")
+        if self.jpeg is not None:
+            words.append(f"JPEG quality {self.jpeg}")
+        return ", ".join(words)
+
+
+def _checked_curves(curves: object) -> tuple[Curve, ...]:
+    if not isinstance(curves, list | tuple) or not curves:
+        raise UsageError("the noise needs a list of curves, one for all channels or one for each")
+    for curve in curves:
+        if not isinstance(curve, Affine | Table):
+            raise UsageError(f"a curve of the noise must be an Affine or a Table, not {checked.shown(curve)}")
+    return tuple(curves)
+
+
+def _as_images(x: Tensor) -> Tensor:
+    """(B, C, H, W); rows of pixels, (B, d), as images of one row."""
+    return x if x.ndim == 4 else x[:, None, None]
+
+
+def _through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """8-bit pixels, (H, W, C), after a JPEG file, 4:4:4."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+    image.save(file, "JPEG", quality=quality, subsampling=0)
+    with Image.open(file) as compressed:
+        return np.array(compressed).reshape(pixels.shape)
+
+
+def _told(value: float) -> str:
+    """A number with two digits, three from 10 on."""
+    if value >= 999.5:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if value >= 9.95 else f"{value:.2g}"

@@ -1,0 +1,88 @@
+"""Noise profiles: a `Noise` as YAML, to be kept for all pictures of a camera or microscope.
+
+    smdae: noise profile
+    version: 1
+    white: 255.0
+    curves:                                        one for all channels, or one for each
+    - {gain: 0.8, black: 0.0, read: 2.5}           or {at: [0.0, 128.0, 255.0], levels: [2.1, 6.0, 8.0]}
+    grain:                                         and what else the noise has, by the names of its fields
+    - [1.0, 0.5]
+    - [0.5, 0.25]
+
+Numbers are written with all their digits, so that what is read is what was written.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from smdae import checked
+from smdae.curves import Affine, Table
+from smdae.errors import UsageError
+
+__all__ = ["dump", "parse"]
+
+KIND, VERSION = "noise profile", 1
+WIDTH = 110  # characters a line
+AFFINE, TABLE = ("gain", "black", "read"), ("at", "levels")
+
+
+def dump(entries: Mapping[str, Any], comment: str) -> str:
+    """Return the YAML of a noise.
+
+    Args:
+        entries: The values by the names of their fields, the curves among them.
+        comment: One line to begin with.
+    """
+    curves = {"curves": tuple(asdict(curve) for curve in entries["curves"])}
+    content = {"smdae": KIND, "version": VERSION} | _plain({**entries, **curves})
+    return f"# {comment}\n" + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=WIDTH)
+
+
+def parse(text: str, fields: Sequence[str]) -> dict[str, Any]:
+    """Return the entries of a YAML text by their names: the curves made, the other values as they stand there.
+
+    Args:
+        text: The YAML.
+        fields: Names that entries may have.
+
+    Raises:
+        UsageError: It is not YAML, of another kind or of a later version, or an entry or a curve makes no sense.
+    """
+    try:
+        entries = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):  # PyYAML itself slips on some dates and numbers
+        raise UsageError("this is not YAML") from None
+    if not isinstance(entries, dict) or entries.pop("smdae", None) != KIND:
+        raise UsageError("this is not a noise profile", "`smdae denoise --save-noise FILE` writes one")
+    version = entries.pop("version", None)
+    if isinstance(version, bool) or not isinstance(version, int) or version < VERSION:
+        raise UsageError(f"the version must be a whole number from {VERSION} on, not {checked.shown(version)}")
+    if version > VERSION:
+        raise UsageError(f"this is version {checked.shown(version)}, later than {VERSION}", "update smdae")
+    checked.keys(entries, fields)
+    curves = entries.pop("curves", None)
+    if not isinstance(curves, list):
+        raise UsageError(f"the curves must be a list, not {checked.shown(curves)}")
+    return entries | {"curves": tuple(map(_curve, curves))}
+
+
+def _curve(entries: object) -> Affine | Table:
+    if not isinstance(entries, dict):
+        raise UsageError(f"each of the curves must be a mapping, not {checked.shown(entries)}")
+    if not entries.keys() & TABLE:
+        checked.keys(entries, AFFINE)
+        return Affine(**entries)
+    checked.keys(entries, TABLE)
+    if len(entries) < len(TABLE):
+        raise UsageError(f"a table of the noise needs both {' and '.join(TABLE)}")
+    return Table(**entries)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, each a new one: YAML would write the second of two that are the same as an alias."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
