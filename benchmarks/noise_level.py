@@ -16,7 +16,7 @@ import numpy as np
 from protocol import noisy_pairs, psnr_on
 
 import smdae
-from smdae.denoising.noise_level import by_details, estimate
+from smdae.estimation.noise_level import by_details, estimate
 
 
 def row(values: list[float], sigma: float) -> str:

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from smdae import densities, divergence, models, objectives
     from smdae.denoising import denoise
+    from smdae.estimation.estimate import estimate_noise
     from smdae.files.model_file import load
     from smdae.fitting import fit
     from smdae.noise import Noise
@@ -23,13 +24,25 @@ _HOME = {
     "densities": "smdae.densities",
     "denoise": "smdae.denoising",
     "divergence": "smdae.divergence",
+    "estimate_noise": "smdae.estimation.estimate",
     "fit": "smdae.fitting",
     "load": "smdae.files.model_file",
     "models": "smdae.models",
     "objectives": "smdae.objectives",
 }
 
-__all__ = ["Noise", "__version__", "denoise", "densities", "divergence", "fit", "load", "models", "objectives"]
+__all__ = [
+    "Noise",
+    "__version__",
+    "denoise",
+    "densities",
+    "divergence",
+    "estimate_noise",
+    "fit",
+    "load",
+    "models",
+    "objectives",
+]
 
 
 def __getattr__(name: str) -> Any:

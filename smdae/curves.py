@@ -27,6 +27,7 @@ class Curve(Protocol):
     def sd(self, x: Tensor) -> Tensor: ...
     def scaled(self, factor: float) -> "Curve": ...
     def shifted(self, offset: float) -> "Curve": ...
+    def amplified(self, factor: float) -> "Curve": ...
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,10 @@ class Affine:
         """Return the curve in units in which every value is larger by `offset`."""
         return replace(self, black=self.black + offset)
 
+    def amplified(self, factor: float) -> "Affine":
+        """Return the curve of noise that is `factor` times as strong."""
+        return Affine(self.gain * factor**2, self.black, self.read * factor)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -118,3 +123,7 @@ class Table:
     def shifted(self, offset: float) -> "Table":
         """Return the curve in units in which every value is larger by `offset`."""
         return replace(self, at=tuple(value + offset for value in self.at))
+
+    def amplified(self, factor: float) -> "Table":
+        """Return the curve of noise that is `factor` times as strong."""
+        return replace(self, levels=tuple(level * factor for level in self.levels))

@@ -29,7 +29,7 @@ from smdae.errors import UsageError
 
 __all__ = ["Affine", "Curve", "Noise", "Table"]
 
-SHADOWS, HIGHLIGHTS = 0.1, 0.9  # of the range from zero to white
+SHADOWS, HIGHLIGHTS = 0.1, 0.9  # of the values, as quantiles
 MAX_CHANNEL_DIFFERENCE = 0.1  # of the level, beyond which channels are described one by one
 LEAST_CORRELATION = 0.05  # of channels, to be mentioned
 
@@ -301,6 +301,10 @@ class Noise:
             clip=None if self.clip is None else (self.clip[0] + offset, self.clip[1] + offset),
         )
 
+    def amplified(self, factor: float) -> Self:
+        """Return noise that is `factor` times as strong, factor >= 0."""
+        return replace(self, curves=tuple(curve.amplified(factor) for curve in self.curves))
+
     def for_channels(self, count: int) -> Self:
         """Return the same noise with a curve for each of `count` channels; refuse if it is of another number."""
         self._check_count(count)
@@ -334,20 +338,30 @@ class Noise:
         except UsageError as error:
             raise UsageError(f"{name}: {error.message}", error.hint) from None
 
-    def describe(self) -> str:
-        """Return the noise in one line, with levels on the scale of 0 to 255."""
+    def describe(self, values: np.ndarray | None = None, unit: float | None = None) -> str:
+        """Return the noise in one line.
+
+        Args:
+            values: Some values of the picture that it is described for; None for all from zero to white alike.
+            unit: What levels are multiplied by; None for what makes white 255.
+        """
         if self.is_none:
             return "none"
-        unit = 255 / (self.white - self.zero)
-        words: list[str] = [self.kind, f"sigma {_told(self.sigma * unit)}"]
+        if unit is None:
+            unit = 255 / (self.white - self.zero)
+        x = torch.linspace(self.zero, self.white, 257, dtype=torch.float64, device="cpu")
+        if values is not None:
+            x = torch.from_numpy(values.astype(np.float64))
+        squares = torch.stack([curve.sd(x).square() for curve in self.curves])  # (curves, n)
+        levels = [level * unit for level in squares.mean(1).sqrt().tolist()]
+        words: list[str] = [self.kind, f"sigma {_told(squares.mean().sqrt().item() * unit)}"]
         if self.is_signal_dependent:
-            ends = [self.zero + share * (self.white - self.zero) for share in (SHADOWS, HIGHLIGHTS)]
-            x = torch.tensor(ends, dtype=torch.float64, device="cpu")
-            squares = torch.stack([curve.sd(x).square() for curve in self.curves])  # (curves, 2)
-            dark, bright = (_told(level * unit) for level in squares.mean(0).sqrt().tolist())
+            ends = x.quantile(x.new_tensor([SHADOWS, HIGHLIGHTS]))
+            at_ends = torch.stack([curve.sd(ends).square() for curve in self.curves])  # (curves, 2)
+            dark, bright = (_told(level * unit) for level in at_ends.mean(0).sqrt().tolist())
             words[1] += f" ({dark} in shadows, {bright} in highlights)"
-        if max(self.levels) > (1 + MAX_CHANNEL_DIFFERENCE) * min(self.levels):
-            words.append(f"{' / '.join(_told(level * unit) for level in self.levels)} by channel")
+        if max(levels) > (1 + MAX_CHANNEL_DIFFERENCE) * min(levels):
+            words.append(f"{' / '.join(map(_told, levels))} by channel")
         if self.kind == "grain":
             words.append(f"grain size {self.grain_size:.1f} px")
         if self.channels is not None and len(self.channels) > 1:

@@ -48,9 +48,25 @@ def command(
         str,
         typer.Option("--sigma", "-s", help="Level of the noise, white being 255, or R,G,B; auto finds it."),
     ] = "auto",
+    noise: Annotated[
+        str,
+        typer.Option(
+            "--noise",
+            help="white, shot (depends on brightness), grain (correlated), a profile's file, or auto.",
+        ),
+    ] = "auto",
+    save_noise: Annotated[
+        Path | None, typer.Option("--save-noise", help="Write the noise that was found to a profile for --noise.")
+    ] = None,
     strength: Annotated[
         float, typer.Option("--strength", help="How much of the noise to take out, 0 to 1; 0 changes nothing.")
     ] = 1.0,
+    luma: Annotated[float, typer.Option("--luma", help="How much of it in brightness, 0 to 1.")] = 1.0,
+    chroma: Annotated[float, typer.Option("--chroma", help="How much of it in colour, 0 to 1.")] = 1.0,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", help="A picture that is white where changes are let through, black elsewhere."),
+    ] = None,
     stepper: Annotated[
         str, typer.Option("--stepper", help="tweedie, ascent, langevin, ode or coarse-to-fine.")
     ] = "tweedie",
@@ -88,8 +104,9 @@ def command(
         Path | None, typer.Option("--reference", help="The clean image: prints PSNR and SSIM.")
     ] = None,
     white: Annotated[
-        float | None, typer.Option("--white", help="The value of white in float images. [default: 1]")
+        float | None, typer.Option("--white", help="The value of white. [default: 255, 65535, or 1 in floats]")
     ] = None,
+    black: Annotated[float | None, typer.Option("--black", help="The value of black. [default: 0]")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search folders to their depth.")] = False,
     suffix: Annotated[
         str | None, typer.Option("--suffix", help="What follows the name of a result. [default: _denoised]")
@@ -123,6 +140,7 @@ def command(
     """
     from smdae.cli.batch import Stopped, at_once, run
     from smdae.cli.manner import Manner
+    from smdae.cli.noise_choice import noise_named
     from smdae.cli.one_picture import figures, forget, is_number, worker
     from smdae.memory import keep_freed_memory
 
@@ -132,8 +150,13 @@ def command(
             raise UsageError(f"--{name} {value} is less than {least}")
     if white is not None and not 0 < white < math.inf:
         raise UsageError(f"--white {white} is not a positive number")
-    if not 0 <= strength <= 1:
-        raise UsageError(f"--strength {strength} is not between 0 and 1")
+    if black is not None and not math.isfinite(black):
+        raise UsageError(f"--black {black} is not a finite number")
+    if black is not None and white is not None and white <= black:
+        raise UsageError(f"--white {white:g} is not above --black {black:g}")
+    for name, share in (("strength", strength), ("luma", luma), ("chroma", chroma)):
+        if not 0 <= share <= 1:
+            raise UsageError(f"--{name} {share} is not between 0 and 1")
     for name, chosen, known in (("format", format, ENDINGS), ("bit-depth", bit_depth, DEPTHS)):
         if chosen is not None and chosen not in known:
             raise UsageError(f"unknown --{name} '{chosen}'; there are {', '.join(known)}")
@@ -151,6 +174,7 @@ def command(
         check_precision(precision)
     is_folder = save_steps is not None and (save_steps.endswith(os.sep) or not Path(save_steps).suffix)
     extras = Extras(samples, Path(save_steps) if save_steps else None, is_folder, uncertainty, modes)
+    kind = noise_named(noise)
     planned = plan(inputs, Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing))
     streamed = any(job.target == STREAM for job in planned)
     refuse(extras, planned, reference)
@@ -159,8 +183,11 @@ def command(
         peers.refuse("a stream")
     if json_ and streamed:
         raise UsageError("--json and an image cannot both go to stdout", "write the image to a file with -o")
-    if reference is not None and len(planned) > 1:
-        raise UsageError("--reference goes with one input")
+    for option, path in (("reference", reference), ("mask", mask), ("save-noise", save_noise)):
+        if path is not None and len(planned) > 1:
+            raise UsageError(f"--{option} goes with one input")
+    if save_noise is not None and levels is not None:
+        raise UsageError("--save-noise saves what is found, and --sigma tells it", "leave one of them out")
     if streamed and sys.stdout.isatty():
         raise UsageError("an image is not written to a terminal", "redirect stdout, or write to a file with -o")
     if STREAM in inputs and (sys.stdin is None or sys.stdin.isatty()):
@@ -173,6 +200,12 @@ def command(
         device,
         levels,
         white,
+        black,
+        kind,
+        luma,
+        chroma,
+        mask,
+        save_noise,
         strength,
         {
             "stepper": stepper,

@@ -71,15 +71,29 @@ def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -
             taken.add(os.path.realpath(path))
 
 
-def refuse_for(extras: Extras, blend: float, task: "Task") -> None:
+def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
     """Refuse what cannot be made of this picture with this model, before any work.
 
     Raises:
-        UsageError: The model draws no samples, or the mean to blend with is one, or there are too few pixels.
+        UsageError: The noise is not white, the model draws no samples, or the mean to blend with is one, or there are
+            too few pixels.
         InputError: A channel has no noise, and modes are wanted.
     """
     from smdae.denoising.steppers import STEPPERS
 
+    wanted = {
+        "--samples": extras.samples,
+        "--blend": blend,
+        "--modes": extras.modes,
+        "--uncertainty": extras.uncertainty,
+        "--adapt": adapt,
+    }
+    asked = [name for name, value in wanted.items() if value]
+    if asked and task.noise.kind != "white":
+        raise UsageError(
+            f"{asked[0]} is for white noise, and that of this picture is {task.noise.kind}",
+            "take it for white with --noise white, or leave the option out",
+        )
     if blend and STEPPERS[task.stepper].draws:
         raise UsageError(f"--blend goes from a mean to a sample, and '{task.stepper}' gives samples", "leave one out")
     if extras.samples or blend:
@@ -165,7 +179,7 @@ def made_of(
             yield path, sheet([low, mean, high, alone], task.white, columns=4)
     if extras.uncertainty:
         spread = variance(task, device, watch)
-        if judgement and task.strength == 1:  # else the error is that of noise left in, too
+        if judgement and task.strengths.is_all:  # else the error is that of noise left in, too
             spread = calibrated(spread, judgement)
         deviation = np.sqrt(spread) * np.float32(255)
         if extras.uncertainty.suffix.lower() == ".png":

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smdae.cli.extras import Extras
+
+if TYPE_CHECKING:
+    from smdae.estimation.estimate import Kind
+    from smdae.noise import Noise
 
 __all__ = ["Manner"]
 
@@ -18,7 +22,13 @@ class Manner:
         device: A name for `device.find`.
         local: The number of this process on this machine, None if it is the only one.
         levels: On the 0 to 255 scale, one for all channels or one for each; None to find them.
-        white: The value of white in floats, None for 1.
+        white: The value of white, None for that of the samples' type.
+        black: The value of black, None for 0.
+        noise: What kind it is, `auto` to find out, or the noise itself in the pictures' unit.
+        luma: How much of the way to the estimate for brightness, 0 to 1.
+        chroma: How much for colours, 0 to 1.
+        mask: A picture of where to change anything, None for everywhere.
+        profile: Where the noise that was found goes, None for nowhere.
         strength: How much of the way to the estimate, 0 to 1.
         how: What `denoise` takes as it is: stepper, stride, ensemble, precision.
         tile: Side of the tiles in pixels, None for what memory allows.
@@ -39,6 +49,12 @@ class Manner:
     device: str = "auto"
     levels: tuple[float, ...] | None = None
     white: float | None = None
+    black: float | None = None
+    noise: "Kind | Noise" = "auto"
+    luma: float = 1.0
+    chroma: float = 1.0
+    mask: Path | None = None
+    profile: Path | None = None
     strength: float = 1.0
     how: dict[str, Any] = field(default_factory=dict)
     tile: int | None = None

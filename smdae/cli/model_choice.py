@@ -11,10 +11,11 @@ from smdae.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
+    from smdae.cli.outcome import Found
     from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
 
-__all__ = ["choose", "load_denoiser", "placed", "tell_levels", "tell_quality"]
+__all__ = ["choose", "load_denoiser", "placed", "tell_noise", "tell_quality"]
 
 APART = 0.2  # how far sigma may be from the model's level without a word
 
@@ -25,7 +26,10 @@ def choose(model: str | None, picture: "Picture") -> str:
         return model or os.environ["SMDAE_MODEL"]
     if Path("model.safetensors").exists():
         return "model.safetensors"
-    return "natural-color" if picture.pixels.ndim == 3 else "natural-gray"
+    from smdae.denoising.preparation import is_gray
+
+    visible = None if picture.alpha is None else picture.alpha > 0
+    return "natural-gray" if is_gray(picture.pixels, visible) else "natural-color"
 
 
 def load_denoiser(name: str) -> Any:
@@ -60,24 +64,31 @@ def placed(model: Any, where: "torch.device", many: bool) -> Any:
     return model
 
 
-def tell_levels(pages: list[tuple[float, ...]], model: Any, found: bool, source: Path | None = None) -> None:
-    """Say which levels were found, and if the model was fitted for others.
+def tell_noise(pages: "Sequence[Found]", model: Any, found: bool, source: Path | None = None) -> None:
+    """Say which noise was found, what was repaired, and if the model was fitted for other levels.
 
     Args:
-        pages: The levels of each page on the 0 to 255 scale, one for all channels or one for each.
-        model: What they were taken out by.
-        found: Whether they were estimated.
+        pages: What was found in each page.
+        model: What it was taken out by.
+        found: Whether it was estimated.
         source: The picture, if it must be named.
     """
     name = f"'{source}': " if source else ""
-    levels = [level for page in pages for level in page]
-    if found:
-        shown = ", ".join(f"{level:.3g}" for level in pages[0])
-        if len(pages) > 1:
-            shown = f"{min(levels):.3g} to {max(levels):.3g} on {len(pages)} pages"
-        console.note(name + (f"sigma {shown}, estimated" if any(levels) else "no noise found: left as it is"))
-    for level in sorted({level for level in levels if level})[-1:] if len(pages) > 1 else filter(None, levels):
-        _warn_of_level(model, level, name)
+    first = next((page for page in pages if not page.estimate.noise.is_none), pages[0])
+    of_pages = f" on {len(pages)} pages" if len(pages) > 1 else ""
+    if found and first.estimate.noise.is_none:
+        reason = first.estimate.reason
+        console.note(f"{name}no noise found: left as it is" + (f" ({reason})" if reason else ""))
+    elif found:
+        console.note(f"{name}noise: {first.described}, estimated{of_pages}")
+    repaired = sum(page.repaired for page in pages)
+    if repaired:
+        were = "pixel was an outlier" if repaired == 1 else "pixels were outliers"
+        console.note(f"{name}{repaired:,} {were}, and repaired")
+    if first.estimate.noise.kind == "white":
+        for level in first.estimate.noise.levels:
+            if level:
+                _warn_of_level(model, 255 * level, name)
 
 
 def tell_quality(judgements: "Sequence[Judgement | None]", source: Path | None = None) -> None:
@@ -89,21 +100,20 @@ def tell_quality(judgements: "Sequence[Judgement | None]", source: Path | None =
     """
     name = f"'{source}': " if source else ""
     judged = [judgement for judgement in judgements if judgement is not None]
-    if not judged:
-        return
-    if len(judged) == 1:
-        told = judged[0].text
-    else:
-        low, high = (end(one.psnr for one in judged) for end in (min, max))
-        told = f"{low:.1f} to {high:.1f} dB on {len(judged)} pages"
-    console.note(f"{name}PSNR {told}, estimated")
+    trusted = [judgement for judgement in judged if judgement.is_trusted]
+    if len(trusted) == 1:
+        console.note(f"{name}PSNR {trusted[0].text}, estimated")
+    elif trusted:
+        low, high = (end(one.psnr for one in trusted) for end in (min, max))
+        console.note(f"{name}PSNR {low:.1f} to {high:.1f} dB on {len(trusted)} pages, estimated")
     gains = [one.gain for one in judged if one.gain is not None]
     if gains:
         best = max(gains)
         console.note(name + (f"adapted: +{best:.2f} dB, estimated" if best else "adapting gains nothing here"))
     doubts = dict.fromkeys(doubt for one in judged for doubt in one.doubts)
     if doubts:
-        console.warn(f"{name}that may be wrong: {'; '.join(doubts)}")
+        of_pages = "" if len(judged) == 1 else f" of {len(judged) - len(trusted)} pages"
+        console.note(f"{name}PSNR{of_pages} not estimated: {'; '.join(doubts)}")
 
 
 def _warn_of_level(model: Any, sigma: float, name: str) -> None:

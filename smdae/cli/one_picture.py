@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING, Any
 from smdae.cli import console
 from smdae.cli.extras import made_of, targets
 from smdae.cli.manner import Manner
-from smdae.cli.model_choice import choose, load_denoiser, placed, tell_levels, tell_quality
-from smdae.cli.outcome import Outcome, denoised, is_found, self_checked, white_of
+from smdae.cli.model_choice import choose, load_denoiser, placed, tell_noise, tell_quality
+from smdae.cli.outcome import Found, Outcome, denoised, is_found, look, self_checked, white_of
 from smdae.cli.places import STREAM, Job, check_target, refuse_place
 from smdae.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
+    from smdae.files.stack import Stack
 
 Watch = Callable[[int, int], object]
 Chooser = Callable[["Picture"], Any]
 
-__all__ = ["figures", "forget", "is_number", "worker"]
+__all__ = ["figures", "forget", "is_number", "piped", "typical", "worker"]
+
+MAX_PAGES_ASKED = 5  # of a stack, that its noise is estimated on
 
 
 def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[str, Any]]:
@@ -50,7 +53,7 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
         from smdae.files import stack
 
         begun = time.perf_counter()
-        data = _piped() if job.source == STREAM else None
+        data = piped() if job.source == STREAM else None
         pages = stack.count(job.source if data is None else data)
         do = _stack if pages > 1 else _single
         return do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
@@ -68,27 +71,28 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     kind = _kind(job, picture, manner)
     model = model_for(picture)
     beside = [] if job.target == STREAM and not manner.extras.some else targets(manner.extras, job)
-    for path in beside:
+    for path in [*beside, *([] if manner.profile is None else [manner.profile])]:
         # In a folder that is to be made for the result there is nothing yet.
         if not (manner.made and path.parent == job.target.parent and not path.parent.exists()):
             refuse_place(path, manner.beside, path == manner.extras.steps and manner.extras.folder)
-    outcome = denoised(picture, model, manner, watch)
-    result, levels, judged = outcome.picture, outcome.levels, outcome.judgement
-    tell_levels([levels], model, is_found(model, manner), job.source if manner.many else None)
+    outcome = denoised(picture, model, manner, watch, _called(job))
+    result, found, judged = outcome.picture, outcome.found, outcome.judgement
+    tell_noise([found], model, is_found(model, manner), job.source if manner.many else None)
+    profile = [] if manner.profile is None else [(manner.profile, _profile(found, job))]
     extra = _extra(job, outcome, manner, kind, watch) if manner.extras.some else []
     if result.pixels is picture.pixels and kind == picture.format:
         whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
     else:
         whole = encode(result, kind)
-    with _beside(extra, manner.beside):
+    with _beside([*extra, *profile], manner.beside):
         _write(job, manner, lambda target: _put(target, whole, manner.overwrite), lambda: [whole])
     tell_quality([judged], job.source if manner.many else None)
-    record = _record(job, model, _plain(levels)) | _estimates([judged])
+    record = _record(job, model, [found]) | _estimates([judged])
     if extra:
         record["beside"] = [str(path) for path, _ in extra]
     if manner.checks:
-        found = outcome.task and self_checked(outcome.task)  # None where memory does not suffice
-        record["selfchecks"] = found and asdict(found)
+        checks = outcome.task and self_checked(outcome.task)  # None where memory does not suffice
+        record["selfchecks"] = checks and asdict(checks)
     if clean is not None:
         for name, shown in (("", result), ("_noisy", picture)):
             values = likeness((shown.pixels, white_of(shown, manner)), (clean.pixels, white_of(clean, manner)))
@@ -103,21 +107,22 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
     for name, wanted in (("--reference", manner.reference is not None), ("--samples and the like", manner.extras.some)):
         if wanted:
             raise InputError(f"'{job.source}' has many pages", f"{name} goes with a single picture")
-    found: list[tuple[float, ...]] = []
+    found: list[Found] = []
     judgements: list[Judgement | None] = []
     with stack.opened(job.source if data is None else data, str(job.source)) as pages:
-        first = next(iter(pages))
+        first = pages.page(0)
         kind = _kind(job, first, manner)
         if kind != "TIFF":
             raise OutputError(f"{kind} cannot hold {len(pages)} pages", "write TIFF")
         model = model_for(first)
         del first
         growth = 4 if manner.depth else 1  # bytes of a sample, at most, for one
+        alike = _for_all_pages(pages, model, manner, _called(job)) if is_found(model, manner) else manner
 
         def results() -> Iterator["Picture"]:
             for page in pages:
-                outcome = denoised(page, model_for(page), manner, watch)
-                found.append(outcome.levels)
+                outcome = denoised(page, model_for(page), alike, watch, _called(job))
+                found.append(outcome.found)
                 judgements.append(outcome.judgement)
                 del page
                 yield outcome.picture
@@ -129,10 +134,52 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
             lambda target: stack.write(target, results(), *arguments, overwrite=manner.overwrite),
             lambda: stack.encoded(results(), *arguments),
         )
-    tell_levels(found, model, is_found(model, manner), job.source if manner.many else None)
+    tell_noise(found, model, is_found(model, manner), job.source if manner.many else None)
     tell_quality(judgements, job.source if manner.many else None)
-    record = _record(job, model, [_plain(levels) for levels in found])
+    record = _record(job, model, found)
     return record | _estimates(judgements) | {"pages": len(found)}
+
+
+def _for_all_pages(pages: "Stack", model: Any, manner: Manner, name: str) -> Manner:
+    """Return how to denoise every page: with the noise of the typical one, and its scale."""
+    median, manner = typical(pages, model, manner, name)
+    scale = median.prepared.scale
+    noise = median.estimate.noise.scaled(scale.span)
+    return replace(manner, noise=noise.shifted(scale.black) if scale.black else noise)
+
+
+def typical(pages: "Stack", model: Any, manner: Manner, name: str) -> tuple[Found, Manner]:
+    """Return the noise of the page whose level is the median of some, and the manner with a scale for all pages.
+
+    Arguments and errors are those of `look`.
+    """
+    numbers = sorted({round(i * (len(pages) - 1) / max(1, MAX_PAGES_ASKED - 1)) for i in range(MAX_PAGES_ASKED)})
+    looked = [look(pages.page(number), model, manner, name) for number in numbers if number < len(pages)]
+    scales = [one.prepared.scale for one in looked]
+    if not all(scale.standard for scale in scales):
+        black, white = min(scale.black for scale in scales), max(scale.white for scale in scales)
+        manner = replace(manner, white=white, black=black)
+        looked = [look(pages.page(number), model, manner, name) for number in numbers if number < len(pages)]
+    noisy = sorted((one for one in looked if not one.estimate.noise.is_none), key=lambda one: one.levels[0])
+    if 2 * len(noisy) < len(looked):
+        noisy = [one for one in looked if one.estimate.noise.is_none]
+    return noisy[len(noisy) // 2], manner
+
+
+def _called(job: Job) -> str:
+    return "stdin" if job.source == STREAM else str(job.source)
+
+
+def _profile(found: Found, job: Job) -> bytes:
+    """Return the noise of a picture as YAML, in the picture's unit."""
+    scale = found.prepared.scale
+    noise = found.estimate.noise
+    if noise.is_none:
+        raise InputError(
+            f"no noise was found in '{_called(job)}', so there is no profile of it to save", "leave --save-noise out"
+        )
+    noise = noise.scaled(scale.span)
+    return (noise.shifted(scale.black) if scale.black else noise).to_yaml().encode()
 
 
 def _kind(job: Job, picture: "Picture", manner: Manner) -> str:
@@ -143,8 +190,8 @@ def _kind(job: Job, picture: "Picture", manner: Manner) -> str:
     return check_target(job, result, manner.ending, manner.overwrite, manner.made)
 
 
-def _piped() -> bytes:
-    """All of stdin, if it begins as a picture does: what has no end is refused before it is read to it."""
+def piped() -> bytes:
+    """Return all of stdin, if it begins as a picture does: what has no end is refused before it is read to it."""
     from smdae.files.images import HEAD, format_of
 
     head = sys.stdin.buffer.read(HEAD)
@@ -238,8 +285,8 @@ def _put(target: Path, data: bytes, overwrite: bool) -> None:
 def _estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
     """Estimated PSNR, its standard error and what speaks against it: of one picture, or lists of those of many."""
     values: dict[str, list[Any]] = {
-        "psnr_estimated": [judged and judged.psnr for judged in judgements],
-        "psnr_estimated_error": [judged and judged.error for judged in judgements],
+        "psnr_estimated": [judged.psnr if judged and judged.is_trusted else None for judged in judgements],
+        "psnr_estimated_error": [judged.error if judged and judged.is_trusted else None for judged in judgements],
         "gain": [judged and judged.gain for judged in judgements],
         "doubts": [list(judged.doubts) if judged else [] for judged in judgements],
     }
@@ -250,12 +297,19 @@ def _plain(levels: tuple[float, ...]) -> float | list[float]:
     return levels[0] if len(levels) == 1 else list(levels)
 
 
-def _record(job: Job, model: Any, sigma: Any) -> dict[str, Any]:
+def _record(job: Job, model: Any, found: "Sequence[Found]") -> dict[str, Any]:
     card = getattr(model, "card", {})
+    sigmas = [_plain(one.levels) for one in found]
+    kinds = ["none" if one.estimate.noise.is_none else one.estimate.noise.kind for one in found]
+    noise = [
+        {"kind": kind, "described": one.described, "reason": one.estimate.reason, "outliers": one.repaired}
+        for kind, one in zip(kinds, found, strict=True)
+    ]
     return {
         "input": str(job.source),
         "output": str(job.target),
-        "sigma": sigma,
+        "sigma": sigmas[0] if len(sigmas) == 1 else sigmas,
+        "noise": noise[0] if len(noise) == 1 else noise,
         "model": {name: card.get(name) for name in ("model", "objective", "sigma")},
         "device": str(next(model.parameters()).device),
     }

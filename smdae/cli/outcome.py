@@ -8,17 +8,45 @@ import numpy as np
 
 from smdae.cli.extras import refuse_for, sampling
 from smdae.cli.manner import Manner
+from smdae.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
+    from smdae.denoising.preparation import Prepared
     from smdae.denoising.selfchecks import SelfChecks
     from smdae.denoising.task import Task
+    from smdae.estimation.estimate import Estimate
     from smdae.files.picture import Picture
 
-__all__ = ["Outcome", "denoised", "is_found", "self_checked", "white_of"]
+__all__ = ["Found", "Outcome", "denoised", "is_found", "look", "self_checked", "white_of"]
 
 Watch = Callable[[int, int], object]
 CHECKED = 256  # pixels a side, from the middle, that self-checks are made on
+FAR = 4.0  # times white, that floats must pass to be taken for values of another unit
+LIKELY_WHITES = (255.0, 65535.0)  # that floats have, if not 1
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The noise of a picture.
+
+    Attributes:
+        prepared: The picture as it is denoised.
+        estimate: Its noise, white being 1.
+        described: The noise in words.
+        levels: On the 0 to 255 scale, of the whole picture or of each channel; 0 where there is none.
+    """
+
+    prepared: "Prepared"
+    estimate: "Estimate"
+    described: str
+    levels: tuple[float, ...]
+
+    @property
+    def repaired(self) -> int:
+        """Return how many pixels were outliers."""
+        outliers = self.prepared.outliers
+        return 0 if outliers is None else int(outliers.mask.any(2).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +55,7 @@ class Outcome:
 
     Attributes:
         picture: The result.
-        levels: On the 0 to 255 scale, that were taken out.
+        found: What was taken out.
         judgement: How good it is, estimated; None where nothing was done or a sample was drawn.
         task: What was done to its pixels; None where nothing was.
         mean: The task's own result, before it was finished or blended.
@@ -36,7 +64,7 @@ class Outcome:
     """
 
     picture: "Picture"
-    levels: tuple[float, ...]
+    found: Found
     judgement: "Judgement | None"
     task: "Task | None" = None
     mean: np.ndarray | None = None
@@ -45,20 +73,81 @@ class Outcome:
 
 
 def white_of(picture: "Picture", manner: Manner) -> float:
-    """The value of white in a picture that was read or came of one; that of floats is told, not stored."""
-    return manner.white or 1.0 if picture.pixels.dtype.kind == "f" else picture.white
+    """Return the value of white in a picture; that of floats is told, not stored."""
+    return manner.white or (1.0 if picture.pixels.dtype.kind == "f" else picture.white)
 
 
 def is_found(model: Any, manner: Manner) -> bool:
-    """Whether the level is the picture's, estimated."""
-    return manner.levels is None and model.level is None and manner.strength > 0
+    """Return whether the level is the picture's, estimated."""
+    return manner.levels is None and isinstance(manner.noise, str) and model.level is None and manner.strength > 0
 
 
-def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None) -> Outcome:
-    """The outcome for a picture; nothing is written."""
+def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
+    """Return the noise of a picture, as it is told or found.
+
+    Args:
+        picture: As it was read.
+        model: What is to take the noise out.
+        manner: What was asked for.
+        name: What messages call the picture.
+
+    Raises:
+        UsageError: The level that was given is in another unit, or the noise of another number of channels.
+        InputError: No pixel counts, or nearly all are outliers.
+    """
+    from smdae.denoising.preparation import prepare
+    from smdae.denoising.task import channels_of, level_in, noise_for
+
+    floats = picture.pixels.dtype.kind == "f"
+    if floats and manner.levels and manner.white is None:
+        _refuse_unit(picture.pixels, name)
+    visible = None if picture.alpha is None else picture.alpha > 0
+    try:
+        keep = manner.levels is not None or model.level is not None
+        prepared = prepare(picture.pixels, manner.white, manner.black, visible, keep, share=model.channels == 1)
+    except InputError as error:
+        raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
+    unit = white_of(picture, manner) / 255 / prepared.scale.span
+    given = None if manner.levels is None else tuple(level * unit for level in manner.levels)
+    if given is not None and len(given) > 1:
+        channels = picture.pixels.shape[2] if picture.pixels.ndim == 3 else 1
+        if len(given) != channels:
+            raise UsageError(f"--sigma has {len(given)} values, and '{name}' has {channels} channels")
+        given = given[:1] if prepared.is_shared else given
+    kind = manner.noise
+    if kind == "auto" and given is not None and manner.how.get("stepper", "tweedie") != "tweedie":
+        kind = "white"  # which other steppers than the first are for
+    found = noise_for(prepared, model, kind, given, picture.quality)
+    noise = found.noise
+    if noise.is_none:
+        return Found(prepared, found, "none", (0.0,))
+    # On the scale of 8 bits where the picture has a usual white, in its own unit elsewhere.
+    shown = noise.scaled(255.0) if prepared.scale.standard or manner.white else noise.scaled(prepared.scale.span)
+    described = shown.describe(prepared.sample() * shown.white, unit=1.0)
+    if picture.quality is not None:
+        described += f", JPEG quality {picture.quality}"
+    if noise.kind == "white":
+        return Found(prepared, found, described, tuple(level / unit for level in noise.levels))
+    return Found(prepared, found, described, (level_in(prepared, noise) / unit,))
+
+
+def _refuse_unit(pixels: np.ndarray, name: str) -> None:
+    """Raise UsageError for floats whose values lie far beyond white 1."""
+    finite = pixels[np.isfinite(pixels)]
+    largest = float(np.abs(finite).max()) if finite.size else 0.0
+    if largest > FAR:
+        white = next((white for white in LIKELY_WHITES if largest <= 2 * white), largest)
+        raise UsageError(
+            f"the values of '{name}' reach {largest:.4g}, and --sigma is told for white 1",
+            f"did you mean --white {white:g}? or leave --sigma out",
+        )
+
+
+def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None, name: str = "the image") -> Outcome:
+    """Return the outcome for a picture; nothing is written."""
     from smdae.denoising.denoise import carried_out, path
     from smdae.denoising.judgement import judge
-    from smdae.denoising.task import Task, levels_for
+    from smdae.denoising.task import Task
     from smdae.files.picture import deeper, with_depth
     from smdae.memory import is_out_of_memory
 
@@ -68,22 +157,27 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
         refuse_unadaptable(model)
     white = white_of(picture, manner)
     noisy = with_depth(picture, manner.depth, white) if deeper(picture, manner.depth) else picture
-    floats = noisy.pixels.dtype.kind == "f"
-    white = white if noisy is picture else noisy.white
-    levels = manner.levels or (0.0,)
-    if manner.levels is None and manner.strength:
-        levels = tuple(255 * level for level in levels_for(model, noisy.pixels, white))
+    if noisy is not picture and manner.white is not None:
+        manner = replace(manner, white=manner.white * noisy.white / picture.white)
+    found = look(noisy, model, manner, name)
+    white = white_of(noisy, manner)
+    weights = None if manner.mask is None else _weights(manner, noisy)
 
     def finished(pixels: np.ndarray) -> "Picture":
-        return with_depth(replace(noisy, pixels=pixels), manner.depth, white)
+        whole = found.prepared.restored(pixels)
+        if weights is not None:
+            whole = _between(noisy.pixels, whole, weights if whole.ndim == 2 else weights[:, :, None])
+        return with_depth(replace(noisy, pixels=whole), manner.depth, white)
 
-    if not any(levels) or not manner.strength:
-        return Outcome(finished(noisy.pixels), levels, None)
-    scaled = [level * white / 255 if floats else level for level in levels]
+    changed = manner.strength > 0 and (manner.luma > 0 or manner.chroma > 0)
+    if found.estimate.noise.is_none or not changed:
+        same = not changed or (found.prepared.outliers is None)
+        return Outcome(with_depth(noisy, manner.depth, white) if same else finished(found.prepared.pixels), found, None)
     how: dict[str, Any] = {"tile": manner.tile, "or_cpu": manner.device == "auto", "watch": watch}
+    how_much: dict[str, Any] = {"strength": manner.strength, "luma": manner.luma, "chroma": manner.chroma}
 
     def task_of(model: Any) -> Task:
-        return Task.of(noisy.pixels, model, scaled, strength=manner.strength, white=white, **manner.how)
+        return Task.for_noise(found.prepared, model, found.estimate.noise, **how_much, **manner.how)
 
     def carry_out(task: Task) -> list[np.ndarray]:
         """The pixels, and what they are after each step, or the last alone."""
@@ -91,15 +185,15 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
         device = next(model.parameters()).device
         if not manner.extras.steps:
             return [carried_out(task, device, **how)]
-        return [noisy.pixels, *(frame.copy() for frame in path(task, device, **how))]
+        return [task.pixels, *(frame.copy() for frame in path(task, device, **how))]
 
     task, judged = task_of(model), None
-    refuse_for(manner.extras, manner.blend, task)
+    refuse_for(manner.extras, manner.blend, manner.adapt, task)
     frames = carry_out(task)
     pixels = frames[-1]
     if task.single:  # of a sample, or of a mode, the error is another
         try:
-            judged = judge(task, pixels, estimated=is_found(model, manner))
+            judged = judge(task, pixels, found.estimate.error if is_found(model, manner) else 0.0)
         except Exception as error:  # the result is there, and the better for being written
             if not is_out_of_memory(error):
                 raise
@@ -110,32 +204,50 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
             frames = carry_out(task)
             pixels = frames[-1]
         # Of weights that were fitted to this very noise the estimate is too good; the gain is of what was held out.
-        judged = judged and replace(judged, psnr=judged.psnr + gain, gain=gain)
+        judged = judged and judged.better_by(gain)
     mean = pixels
     if manner.blend:
         sample = carried_out(sampling(task), next(model.parameters()).device, **how)
         pixels, judged = _between(pixels, sample, manner.blend), None
-    return Outcome(finished(pixels), levels, judged, task, mean, frames, finished)
+    return Outcome(finished(pixels), found, judged, task, mean, frames, finished)
 
 
-def _between(mean: np.ndarray, sample: np.ndarray, share: float) -> np.ndarray:
-    """An image that is a share of the way from the mean to the sample, of their dtype."""
-    values = mean + share * (sample.astype(np.float64) - mean)
-    return (np.rint(values) if mean.dtype.kind == "u" else values).astype(mean.dtype)
+def _weights(manner: Manner, picture: "Picture") -> np.ndarray:
+    """Return how much of a change is let through, 0 to 1, with shape (H, W)."""
+    from smdae.files.images import luma, read
+
+    assert manner.mask is not None
+    mask = read(manner.mask, str(manner.mask))
+    if mask.pixels.shape[:2] != picture.pixels.shape[:2]:
+        height, width = mask.pixels.shape[:2]
+        tall, wide = picture.pixels.shape[:2]
+        raise InputError(
+            f"--mask '{manner.mask}' is {width} x {height}, the picture {wide} x {tall}",
+            "they must show the same picture",
+        )
+    return np.clip(luma(mask.pixels).astype(np.float64) / mask.white, 0, 1)
+
+
+def _between(before: np.ndarray, after: np.ndarray, share: "float | np.ndarray") -> np.ndarray:
+    """Return an image that is a share of the way from one to the other, of the dtype of the first."""
+    values = before + share * (after.astype(np.float64) - before)
+    result = (np.rint(values) if before.dtype.kind == "u" else values).astype(before.dtype)
+    # Where nothing is to change not even a number that is none does.
+    return np.where(np.broadcast_to(np.asarray(share) == 0, result.shape), before, result)
 
 
 def self_checked(task: "Task", seed: int = 0) -> "SelfChecks | None":
     """The self-checks of a task's model in the middle of its image; of its first noisy channel by gray models.
 
-    None where noise was cut off, or where channels that the model takes together have levels of their own.
+    None where noise was cut off or is not white, or where channels that the model takes together have levels of their
+    own.
     """
     from torch import Generator
 
-    from smdae.denoising.noise_level import is_clipped
     from smdae.denoising.selfchecks import selfchecks
     from smdae.memory import is_out_of_memory
 
-    if is_clipped(task.pixels, task.white) or (len(set(task.levels)) > 1 and task.loaded.channels != 1):
+    if task.is_clipped or task.noise.kind != "white" or (len(set(task.levels)) > 1 and task.loaded.channels != 1):
         return None
     height, width = task.pixels.shape[:2]
     middle = tuple(slice(max(0, (side - CHECKED) // 2), (side + CHECKED) // 2) for side in (height, width))

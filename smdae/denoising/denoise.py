@@ -17,11 +17,14 @@ from smdae.denoising.precision import exact
 from smdae.denoising.task import Task
 from smdae.denoising.tiles import SMALLEST, Tiled, side_for, tiles
 from smdae.errors import MemoryLimitError, UsageError
+from smdae.estimation.estimate import Kind
 from smdae.memory import give_back, is_out_of_memory
+from smdae.noise import Noise
 
 __all__ = ["Watch", "carried_out", "denoise", "path"]
 
 Watch = Callable[[int, int], object]
+LARGE_TILE = 4096  # pixels a side, where tiles are cut for each pass of the network
 LARGE = 20_000_000  # numbers in an image, after which what the tiles took is given back
 
 
@@ -30,7 +33,10 @@ def denoise(
     model: Any = None,
     sigma: float | Sequence[float] | None = None,
     *,
+    noise: Kind | Noise | None = None,
     strength: float = 1.0,
+    luma: float = 1.0,
+    chroma: float = 1.0,
     stepper: str = "tweedie",
     steps: int | None = None,
     step_size: float | None = None,
@@ -39,6 +45,7 @@ def denoise(
     tile: int | None = None,
     ensemble: bool = False,
     white: float | None = None,
+    black: float | None = None,
     precision: str = "auto",
     device: torch.device | str = "cpu",
     or_cpu: bool = False,
@@ -53,7 +60,11 @@ def denoise(
         sigma: Level of the noise: on the 0 to 255 scale for integers, in the image's own unit for floats; a number, or
             one for each channel, 0 for one without noise; None for the level that the model was made for or, if that
             is many, the image's, estimated.
+        noise: What kind it is, `white`, `shot` or `grain`, or a `Noise` in the image's own unit; `auto` or None to
+            find out, of which sigma then is the total level.
         strength: How much of the way to the estimate, 0 to 1: 0 is the image itself.
+        luma: How much of that for the brightness of an image in colour.
+        chroma: How much of that for its colours.
         stepper: A name of STEPPERS.
         steps: How many, 1 to 1000; None for the stepper's own number.
         step_size: What the stepper takes it to be; None for its own.
@@ -61,7 +72,9 @@ def denoise(
         stride: Pixels between the patches of a patch model: more is faster and a little worse. None: the model's.
         tile: Side of the tiles in pixels; None for what memory allows. The result is the same.
         ensemble: Take the mean over the eight flips and turns of the image: a little better, eight times the time.
-        white: The value of white; None for 255, 65535, or 1 for floats.
+        white: The value of white; None for 255, 65535, or 1 for floats; without sigma, 16 bits and floats of another
+            range are brought to it.
+        black: The value of black; None for 0.
         precision: Of products in networks: float32, bfloat16, float16; auto is float16 for integers on CUDA, and
             float32 for all else.
         device: Where to compute.
@@ -81,7 +94,10 @@ def denoise(
         image,
         model,
         sigma,
+        noise=noise,
         strength=strength,
+        luma=luma,
+        chroma=chroma,
         stepper=stepper,
         steps=steps,
         step_size=step_size,
@@ -89,10 +105,12 @@ def denoise(
         stride=stride,
         ensemble=ensemble,
         white=white,
+        black=black,
         precision=precision,
         device=device,
     )
-    return carried_out(task, device, tile=tile, or_cpu=or_cpu, watch=watch)
+    result = task.prepared.restored(carried_out(task, device, tile=tile, or_cpu=or_cpu, watch=watch))
+    return result.astype(np.asarray(image).dtype, copy=False)
 
 
 def carried_out(
@@ -128,7 +146,7 @@ def path(
     if not task.changes:
         return
     where = torch.device(device)
-    side = tile or side_for(task.model, where)
+    side = tile or side_for(task.base, where)
     walk = _by_tiles if task.single else _as_a_whole
     begun = False
     while True:
@@ -153,7 +171,9 @@ def path(
 def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
     """The image, (H, W, C), after its one step, taken tile by tile."""
     height, width = task.pixels.shape[:2]
-    model = task.quick(where)
+    model = task.form(task.quick(where))
+    if task.is_wide:
+        model, side = task.form(Tiled(task.quick(where), side, where)), LARGE_TILE
     if not hasattr(model, "reach"):  # what lies beyond a tile might matter however far away
         side = max(height, width)
     cut = [*tiles(height, width, side, getattr(model, "reach", 0), getattr(model, "multiple", 1))]
@@ -161,14 +181,15 @@ def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -
     for done, tile in enumerate(cut):
         if watch:
             watch(done, len(cut))
-        result[tile.kept] = task.stored(task.estimate(task.noisy(tile.seen, where), model))[tile.inner]
+        noisy = task.noisy(tile.seen, torch.device("cpu") if task.is_wide else where)
+        result[tile.kept] = task.stored(task.estimate(noisy, model))[tile.inner]
     yield result
 
 
 def _as_a_whole(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
     """The image, (H, W, C), after each of its steps."""
     noisy: Tensor = task.noisy((slice(None), slice(None)), torch.device("cpu"))
-    tiled = Tiled(task.quick(where), side, where)
+    tiled = Tiled(task.form(task.quick(where)), side, where)
     if watch:
         watch(0, task.steps)
     for done, estimate in enumerate(task.estimates(noisy, tiled), 1):

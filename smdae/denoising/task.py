@@ -10,29 +10,82 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from smdae.denoising import noise_level
+from smdae.curves import Affine
+from smdae.denoising.correlated import Correlated, told_level
+from smdae.denoising.finish import Strengths
 from smdae.denoising.precision import check_precision, lowered
+from smdae.denoising.preparation import Prepared, is_gray, prepare
+from smdae.denoising.separate import Separate
+from smdae.denoising.stabilised import Stabilised, transforms
 from smdae.denoising.steppers import STEPPERS, Steps, checked, refuse_unable, steps_of
 from smdae.denoising.symmetries import Symmetric
 from smdae.errors import ModelError, UsageError
+from smdae.estimation.estimate import KINDS, Estimate, Kind, estimate
+from smdae.estimation.scale import Scale
+from smdae.noise import Noise
 
-__all__ = ["Task", "levels_for", "moves"]
+__all__ = ["Task", "channels_of", "checked_pixels", "level_in", "moves", "noise_for"]
 
-APART = 2**40  # between the seeds of channels
-ALIKE = 0.1  # how far the levels of channels may be apart to count as one
+SEED_STRIDE = 2**40  # between the seeds of channels
+LEVEL_SAMPLE = 1 << 17  # pixels that a level is averaged over
+MAX_CUT_SHARE = 0.005  # of the pixels, that white may have cut off before the model is told of it
 
 
-def levels_for(model: Any, pixels: np.ndarray, white: float) -> tuple[float, ...]:
-    """The level of noise to take out if none is given, white being 1: the model's if it has one, else the image's.
+def noise_for(
+    prepared: Prepared, model: Any, kind: Kind | Noise, sigma: Sequence[float] | None, jpeg: int | None = None
+) -> Estimate:
+    """Return the noise to take out of a picture, white being 1.
 
-    One number, or one for each channel where they differ; 0 where there is no noise to see.
+    Args:
+        prepared: The picture.
+        model: What takes it out; one that was fitted at a single level takes that for white noise.
+        kind: What kind it is, `auto` to find out, or the noise itself, in the picture's unit.
+        sigma: Its total level, white being 1, for all channels or for each; None for what is found.
+        jpeg: The quality that the picture was compressed at, if it was.
+
+    Raises:
+        UsageError: The noise is of another number of channels, or its kind is unknown.
     """
-    if getattr(model, "level", None) is not None:
-        return (float(model.level),)
-    levels = noise_level.estimate(pixels, white)
-    mean = math.sqrt(sum(level**2 for level in levels) / len(levels))
-    alike = all(abs(level - mean) <= ALIKE * mean for level in levels)
-    return (mean,) if alike else levels
+    if isinstance(kind, Noise):
+        own = kind.shifted(-prepared.scale.black) if prepared.scale.black else kind
+        found = Estimate(_of_channels(own.scaled(1 / prepared.scale.span), prepared), 0.0)
+    elif kind not in KINDS:
+        raise UsageError(f"unknown noise '{kind}'; there are {', '.join(KINDS)}, or a Noise")
+    elif getattr(model, "level", None) is not None:
+        return Estimate(_white(sigma or (float(model.level),)), 0.0)
+    elif sigma is not None and (kind == "white" or len(sigma) > 1):
+        return Estimate(_white(sigma), 0.0)
+    else:
+        found = estimate(prepared.pixels, prepared.scale, prepared.valid, jpeg, kind)
+    if sigma is None:
+        return found
+    if found.noise.is_none or found.noise.is_white or len(sigma) > 1:
+        return Estimate(_white(sigma), 0.0)
+    return Estimate(found.noise.amplified(sigma[0] / level_in(prepared, found.noise)), 0.0)
+
+
+def level_in(prepared: Prepared, noise: Noise) -> float:
+    """Return the root mean square level of noise over a picture, white being 1; of channels too."""
+    planes = prepared.pixels[:, :, None] if prepared.pixels.ndim == 2 else prepared.pixels
+    some = planes.reshape(-1, planes.shape[2])[:: max(1, planes.shape[0] * planes.shape[1] // LEVEL_SAMPLE)]
+    x = torch.from_numpy(prepared.scale.to_unit(some)).double().T[None, :, None]  # (1, C, 1, n)
+    return noise.sd(x).square().mean().sqrt().item()
+
+
+def _white(sigma: Sequence[float]) -> Noise:
+    return Noise(tuple(Affine(read=level) for level in sigma))
+
+
+def _of_channels(noise: Noise, prepared: Prepared) -> Noise:
+    """Return noise as of a picture's channels: of gray stored as colour, that of one channel."""
+    count = prepared.pixels.shape[2] if prepared.pixels.ndim == 3 else 1
+    if prepared.is_shared and noise.count == prepared.original.shape[2]:
+        noise = noise.channel(0)
+    if noise.count not in (None, count):
+        raise UsageError(
+            f"the noise is of {noise.count} channels, and the picture has {count}", "give noise of as many channels"
+        )
+    return noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +93,14 @@ class Task:
     """An image, and all that is decided about how it is denoised.
 
     Attributes:
-        pixels: The image, with shape (H, W) or (H, W, C), as stored.
-        white: The value of white in it.
+        prepared: The image, as it is denoised.
         loaded: The model.
-        model: The model as it is used: with another stride, told of clipping, made symmetric.
-        levels: Of the noise, white being 1: one, or one for each channel.
-        strength: How much of the way to the estimate, 0 to 1.
+        base: The model with another stride, or told of clipping.
+        form: Makes of the base, or of another form of it, what takes out this image's noise.
+        model: What it makes of the base.
+        noise: Of the image, white being 1.
+        levels: What the model is told, white being 1: one level, or one for each channel.
+        strengths: How much of the way to the estimate.
         stepper: A name of STEPPERS.
         steps: How many.
         step_size: What the stepper takes it to be.
@@ -53,12 +108,14 @@ class Task:
         precision: A name of PRECISIONS.
     """
 
-    pixels: np.ndarray
-    white: float
+    prepared: Prepared
     loaded: Any
+    base: Any
+    form: Callable[[Any], Any]
     model: Any
+    noise: Noise
     levels: tuple[float, ...]
-    strength: float
+    strengths: Strengths
     stepper: str
     steps: int
     step_size: float
@@ -72,7 +129,10 @@ class Task:
         model: Any = None,
         sigma: float | Sequence[float] | None = None,
         *,
+        noise: Kind | Noise | None = None,
         strength: float = 1.0,
+        luma: float = 1.0,
+        chroma: float = 1.0,
         stepper: str = "tweedie",
         steps: int | None = None,
         step_size: float | None = None,
@@ -80,43 +140,136 @@ class Task:
         stride: int | None = None,
         ensemble: bool = False,
         white: float | None = None,
+        black: float | None = None,
         precision: str = "auto",
         device: torch.device | str = "cpu",
     ) -> "Task":
-        """The task, checked; arguments and errors as those of `denoise`."""
+        """Return the task, checked; arguments and errors as those of `denoise`."""
         from smdae.files.model_file import load
 
-        pixels = np.asarray(image)
-        if pixels.ndim not in (2, 3) or 0 in pixels.shape:
-            raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
-        if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
-            raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
-        if not 0 <= strength <= 1:
-            raise UsageError(f"strength is between 0 and 1, not {strength}")
-        steps, step_size = checked(stepper, steps, step_size)
+        pixels = checked_pixels(image)
         whole = pixels.dtype.kind == "u"
-        if white is None:
-            white = float(np.iinfo(pixels.dtype).max) if whole else 1.0
-        if not 0 < white < np.inf:
-            raise UsageError(f"white is a positive number, not {white}")
-        if not whole and not np.isfinite(pixels).all():
-            raise UsageError("the image has values that are not numbers")
-        channels = pixels.shape[2] if pixels.ndim == 3 else 1
+        limit = float(np.iinfo(pixels.dtype).max) if whole else 1.0
+        for name, value in (("white", white), ("black", black)):
+            if value is not None and not np.isfinite(value):
+                raise UsageError(f"{name} is a finite number, not {value}")
+        top, bottom = limit if white is None else white, black or 0.0
+        if top <= bottom:
+            raise UsageError(f"white is above black, and {top:g} is not above {bottom:g}")
         if model is None:
-            model = "natural-color" if channels == 3 else "natural-gray"
+            model = "natural-color" if pixels.shape[2:] == (3,) and not is_gray(pixels) else "natural-gray"
         if isinstance(model, str | Path):
             model = load(model).to(device)
+        keep = sigma is not None or getattr(model, "level", None) is not None
+        prepared = prepare(pixels, white, black, keep_scale=keep, share=channels_of(model) != 3)
+        unit = top / 255 if whole else 1.0
+        given = None
+        if sigma is not None:
+            given = tuple(level * unit / prepared.scale.span for level in _checked(sigma, pixels))
+            if prepared.is_shared:
+                given = given[:1]
+        if noise is None:  # other steppers than the first are for white noise
+            noise = "auto" if stepper == "tweedie" or sigma is None else "white"
+        found = noise_for(prepared, model, noise, given)
+        return cls.for_noise(
+            prepared,
+            model,
+            found.noise,
+            strength=strength,
+            luma=luma,
+            chroma=chroma,
+            stepper=stepper,
+            steps=steps,
+            step_size=step_size,
+            seed=seed,
+            stride=stride,
+            ensemble=ensemble,
+            precision=precision,
+        )
+
+    @classmethod
+    def for_noise(
+        cls,
+        prepared: Prepared,
+        model: Any,
+        noise: Noise,
+        *,
+        strength: float = 1.0,
+        luma: float = 1.0,
+        chroma: float = 1.0,
+        stepper: str = "tweedie",
+        steps: int | None = None,
+        step_size: float | None = None,
+        seed: int = 0,
+        stride: int | None = None,
+        ensemble: bool = False,
+        precision: str = "auto",
+    ) -> "Task":
+        """Return the task of taking some noise, white being 1, out of a prepared image with a loaded model."""
+        for name, value in (("strength", strength), ("luma", luma), ("chroma", chroma)):
+            if not 0 <= value <= 1:
+                raise UsageError(f"{name} is between 0 and 1, not {value}")
+        steps, step_size = checked(stepper, steps, step_size)
         refuse_unable(stepper, model)
         check_precision(precision, model)
-        levels = (
-            levels_for(model, pixels, white) if sigma is None else _checked(sigma, channels, 255 if whole else white)
+        if stepper != "tweedie" and noise.kind != "white":
+            raise UsageError(
+                f"the stepper '{stepper}' is for white noise, and this is {noise.kind}",
+                "take the noise for white: --noise white",
+            )
+        base = _with_stride(model, stride) if stride is not None else model
+        channels = prepared.pixels.shape[2] if prepared.pixels.ndim == 3 else 1
+        is_clipped = prepared.scale.clip is not None and prepared.scale.standard
+        if hasattr(base, "clipped") and is_clipped and (noise.kind == "white" or _is_cut(prepared)):
+            # Of correlated noise what clipping does is not what the model was fitted to.
+            base = base.clipped(1.0) if noise.kind != "grain" else base
+        form, levels = _form(base, noise, prepared, channels)
+        finished = (lambda inner: Symmetric(form(inner))) if ensemble else form
+        strengths = Strengths(strength * luma, strength * chroma if channels == 3 else strength * luma)
+        return cls(
+            prepared,
+            model,
+            base,
+            finished,
+            finished(base),
+            noise,
+            levels,
+            strengths,
+            stepper,
+            steps,
+            step_size,
+            seed,
+            precision,
         )
-        chosen = _with_stride(model, stride) if stride is not None else model
-        if hasattr(chosen, "clipped") and noise_level.is_clipped(pixels, white):
-            chosen = chosen.clipped(1.0)
-        if ensemble:
-            chosen = Symmetric(chosen)
-        return cls(pixels, white, model, chosen, levels, strength, stepper, steps, step_size, seed, precision)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The image as it is denoised, with shape (H, W) or (H, W, C)."""
+        return self.prepared.pixels
+
+    @property
+    def scale(self) -> Scale:
+        """What the values of the image mean."""
+        return self.prepared.scale
+
+    @property
+    def white(self) -> float:
+        """The value of white in the image."""
+        return self.scale.white
+
+    @property
+    def is_clipped(self) -> bool:
+        """Whether black and white may have cut the noise off."""
+        return self.scale.clip is not None and self.scale.standard
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The least and largest value of a result, black being 0 and white 1; None for floats."""
+        if not self.whole:
+            return None
+        limits = 0.0, float(np.iinfo(self.pixels.dtype).max)
+        low, high = ((value - self.scale.black) / self.scale.span for value in limits)
+        return low, high
 
     @property
     def planes(self) -> np.ndarray:
@@ -136,7 +289,7 @@ class Task:
     @property
     def changes(self) -> bool:
         """Whether there is noise that could be seen, and that should be taken out."""
-        return any(self.levels) and self.strength > 0
+        return any(self.levels) and not self.strengths.is_none
 
     def noisy(self, part: tuple[slice, slice], where: torch.device) -> Tensor:
         """A part of the image, white being 1, with shape (1, C, h, w)."""
@@ -146,14 +299,20 @@ class Task:
         """Pixels like the image's, with shape (n, h, w, C), white being 1, with shape (n, C, h, w)."""
         planes = planes.transpose(0, 3, 1, 2)
         if planes.dtype == np.uint8:  # a quarter of what floats are to move
-            return torch.from_numpy(np.array(planes, order="C")).to(where).float() / self.white
-        with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `moves` says so
-            values = np.array(planes, np.float32, order="C")
-        return torch.from_numpy(values).to(where) / self.white
+            values = torch.from_numpy(np.array(planes, order="C")).to(where).float()
+        else:
+            with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `moves` says so
+                values = torch.from_numpy(np.array(planes, np.float32, order="C")).to(where)
+        return (values - self.scale.black if self.scale.black else values) / self.scale.span
 
     def quick(self, where: torch.device) -> Any:
-        """The model as it denoises on that device: its products of the precision asked for."""
-        return lowered(self.model, self.precision, where, self.whole)
+        """The base as it denoises on that device: its products of the precision asked for."""
+        return lowered(self.base, self.precision, where, self.whole)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether what takes out the noise looks so far around that the base is tiled, and not it."""
+        return self.noise.kind == "grain"
 
     @property
     def single(self) -> bool:
@@ -162,10 +321,8 @@ class Task:
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
         """The clean images after each step that belong to noisy ones like this, white being 1, (B, C, h, w)."""
-        for estimate in _paths(model, noisy, self):
-            if self.strength != 1:
-                estimate = torch.lerp(noisy, estimate, self.strength)
-            yield estimate.clamp(0, 1) if self.whole else estimate
+        for clean in _paths(model, noisy, self):
+            yield self.strengths.combined(noisy, clean, self.bounds)
 
     def estimate(self, noisy: Tensor, model: Any = None) -> Tensor:
         """The last of them, by the model as it is used or by another."""
@@ -192,21 +349,88 @@ class Task:
 
     def stored(self, estimate: Tensor) -> np.ndarray:
         """An estimate, (1, C, h, w), as it is stored, with shape (h, w, C)."""
-        result = (estimate[0] * self.white).permute(1, 2, 0)
+        result = (estimate[0] * self.scale.span).permute(1, 2, 0)
+        if self.scale.black:
+            result = result + self.scale.black
         if self.pixels.dtype == np.uint8:
             return result.round().to(torch.uint8).cpu().numpy()
         values = result.cpu().numpy()
         return (np.rint(values) if self.whole else values).astype(self.pixels.dtype)
 
 
-def _checked(sigma: float | Sequence[float], channels: int, unit: float) -> tuple[float, ...]:
-    """Sigma, white being 1: one number, or one for each channel."""
+def channels_of(model: Any) -> int | None:
+    """Return the channels that a model takes together; None if it takes any number."""
+    return getattr(model, "channels", None)
+
+
+def checked_pixels(image: Any) -> np.ndarray:
+    """Return an image as an array, or raise UsageError for a shape or dtype that cannot be denoised."""
+    pixels = np.asarray(image)
+    if pixels.ndim not in (2, 3) or 0 in pixels.shape:
+        raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
+    if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+        raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def _form(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Callable[[Any], Any], tuple[float, ...]]:
+    """Return what makes of a model of white noise one for this noise, and the levels that it is told.
+
+    Args:
+        base: The model.
+        noise: White being 1.
+        prepared: The image.
+        channels: Of the image.
+    """
+    if noise.kind == "white":
+        levels = tuple(told_level(noise, level) for level in noise.levels)
+        return _unchanged, levels[:1] if len(set(levels)) == 1 else levels
+    each = [noise.channel(c) for c in range(channels)] if channels_of(base) == 1 < channels else [noise]
+    count = channels // len(each)
+    made: list[Correlated] | list[Stabilised]
+    if noise.kind == "grain":
+        coarse = [Correlated.of(base, one, told_level(one, one.sigma), count) for one in each]
+        made, level = coarse, math.sqrt(sum(one.inner**2 for one in coarse) / len(coarse))
+    else:
+        made = [_stabilised(base, one, prepared, count, c) for c, one in enumerate(each)]
+        level = level_in(prepared, noise)
+    if len(made) == 1:
+        return made[0].on, (level,)
+    return (lambda inner: Separate([one.on(inner) for one in made])), (level,)
+
+
+def _unchanged(model: Any) -> Any:
+    return model
+
+
+def _stabilised(base: Any, noise: Noise, prepared: Prepared, count: int, first: int) -> Stabilised:
+    """Return the model for shot noise of `count` channels, from the first on."""
+    planes = np.atleast_3d(prepared.pixels)[:, :, first : first + count]
+    ends = prepared.scale.to_unit(np.array([planes.min(), planes.max()]))
+    low, high = float(ends[0]), float(ends[1])
+    clip = prepared.scale.unit_clip if prepared.scale.clip is not None else None
+    if clip is not None and _is_cut(prepared):  # then the model finds what lies beyond
+        clip = (clip[0], math.inf)
+    curves = noise.for_channels(count).curves
+    each, level = transforms(curves, min(low, 0.0), high, clip)
+    return Stabilised(base, each, level)
+
+
+def _is_cut(prepared: Prepared) -> bool:
+    """Return whether white has cut the noise off in more than a few pixels."""
+    clip = prepared.scale.clip
+    return clip is not None and float(np.mean(prepared.pixels >= clip[1])) > MAX_CUT_SHARE
+
+
+def _checked(sigma: float | Sequence[float], pixels: np.ndarray) -> tuple[float, ...]:
+    """Return sigma as it was given: one number, or one for each channel."""
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
     values = tuple(sigma) if isinstance(sigma, Sequence) else (sigma,)
     if len(values) not in (1, channels):
         raise UsageError(f"sigma has {len(values)} values, the image has {channels} channels")
     if not all(0 <= value < math.inf for value in values) or sigma == 0:
         raise UsageError(f"sigma is a positive number, not {sigma}")
-    return tuple(value / unit for value in values)
+    return tuple(float(value) for value in values)
 
 
 def _with_stride(model: Any, stride: int) -> Any:
@@ -231,7 +455,7 @@ def _paths(model: Any, noisy: Tensor, task: Task) -> Iterator[Tensor]:
             return
         if alone:
             # Far from the seeds of other samples, which follow each other.
-            yield from moves(model, noisy[:, c : c + 1], level, task, (task.seed + c * APART) % 2**63)
+            yield from moves(model, noisy[:, c : c + 1], level, task, (task.seed + c * SEED_STRIDE) % 2**63)
         else:
             yield from (image[:, c : c + 1] for image in moves(model, noisy, level, task, task.seed))
 

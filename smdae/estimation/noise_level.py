@@ -19,6 +19,12 @@ known (`clipped_normal`). Patches are sorted by their mean into bins; mean and d
 are averaged, each by its number of patches and by how much the deviation tells of sigma there; what is still missing
 was measured on photographs.
 
+Of noise the smallest eigenvalues are nearly alike, of texture they go on falling: `decay` is how far the ninth to the
+sixteenth lie above the smallest, as deviations, less what a sample of noise of that size has.
+
+Exactly constant patches, as of bars and of what is overexposed, tell neither of noise nor of its absence and are left
+out.
+
 Noise that is correlated, by resizing, demosaicing or strong compression, shrinks less than white noise when pixels are
 averaged by four: `coarseness` is the level found then over the half that white noise has, in the part of the image
 where it is least, as there texture is least.
@@ -31,9 +37,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from smdae.denoising import clipped_normal
+from smdae.estimation import clipped_normal
 
-__all__ = ["COARSE", "by_details", "coarseness", "estimate", "is_clipped", "uncertainty"]
+__all__ = ["COARSE", "Level", "by_details", "coarseness", "estimate", "is_clipped", "levels", "uncertainty"]
 
 P, D = 7, 49  # side of a patch, and its pixels
 K = 3
@@ -51,6 +57,7 @@ CUT, CUT_FROM, CUT_POWER = 0.0435, 58 / 255, 2.5  # what the bins of a clipped i
 NORMAL_MEDIAN = 0.6744897501960817  # of |z|, z standard normal
 ERROR, CLIPPED_ERROR = 0.18 / 255, 0.012
 COARSE = 1.45  # the coarseness beyond which noise is not white
+DECAY_OF_NOISE = 3.0  # over the root of the number of patches
 PARTS = 3  # parts a side that coarseness is looked for in
 MOST_SEEN = 768  # pixels a side, from the middle, that it is looked for in
 
@@ -63,19 +70,56 @@ def is_clipped(pixels: np.ndarray, white: float) -> bool:
     return bool(low >= 0 and high <= white and (low == 0 or high == white))
 
 
+@dataclass(frozen=True)
+class Level:
+    """The level of one channel.
+
+    Attributes:
+        sigma: Standard deviation of the noise, white being 1; 0 where there is none to see.
+        decay: How far the eigenvalues beside the smallest rise above what those of white noise do.
+    """
+
+    sigma: float
+    decay: float = 0.0
+
+
 def estimate(pixels: np.ndarray, white: float, most: int = MOST_PATCHES) -> tuple[float, ...]:
-    """The standard deviation of the noise in each channel, white being 1; 0 where there is none to see.
+    """Return the standard deviation of the noise in each channel, white being 1; 0 where there is none to see.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
         white: The value of white in it.
         most: Patches of a channel to look at; fewer are faster and tell less well.
     """
+    return tuple(level.sigma for level in levels(pixels, white, most))
+
+
+def levels(
+    pixels: np.ndarray,
+    white: float,
+    most: int = MOST_PATCHES,
+    valid: np.ndarray | None = None,
+    clipped: bool | None = None,
+    rounding: float | None = None,
+) -> tuple[Level, ...]:
+    """Return the level of each channel.
+
+    Args:
+        pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
+        white: The value of white in it.
+        most: Patches of a channel to look at.
+        valid: Which pixels count, with shape (H, W); None for all.
+        clipped: Whether black and white have cut the noise off; None to see from the values.
+        rounding: Deviation of what rounding added, white being 1; None for that of integers.
+    """
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    clipped = is_clipped(pixels, white)
+    if clipped is None:
+        clipped = is_clipped(pixels, white)
     # Rounding to whole numbers is noise too, and none that anybody wants to be told of.
-    rounding = 1 / white / 12**0.5 if pixels.dtype.kind == "u" else 0.0
-    return tuple(_without(_of_plane(planes[:, :, c], white, clipped, most), rounding) for c in range(planes.shape[2]))
+    if rounding is None:
+        rounding = 1 / white / 12**0.5 if pixels.dtype.kind == "u" else 0.0
+    found = (_of_plane(planes[:, :, c], white, clipped, most, valid) for c in range(planes.shape[2]))
+    return tuple(Level(_without(level.sigma, rounding), level.decay) for level in found)
 
 
 def _without(sigma: float, rounding: float) -> float:
@@ -133,19 +177,28 @@ class _Patches:
     energy: np.ndarray
 
     @classmethod
-    def of(cls, plane: np.ndarray, white: float, most: int) -> "_Patches":
+    def of(cls, plane: np.ndarray, white: float, most: int, valid: np.ndarray | None = None) -> "_Patches":
         rows, columns = (side - P + 1 for side in plane.shape)
         every = max(1, math.ceil(math.sqrt(rows * columns / most)))
         if every > P:  # of a large image only the patches are turned into floats
-            windows = np.lib.stride_tricks.sliding_window_view(plane, (P, P))[::every, ::every]
-            rows, columns = windows.shape[:2]
-            plane, every = windows.swapaxes(1, 2).reshape(rows * P, columns * P), P
+            plane = _tiled(plane, every)
+            valid = None if valid is None else _tiled(valid, every)
+            every = P
         y = torch.from_numpy(plane.astype(np.float32)) / white
         x = y.unfold(0, P, every).unfold(1, P, every).reshape(-1, D)
         mean = F.avg_pool2d(y[None], P, every).flatten()
         across, down = (y.diff(dim=axis).square()[None] for axis in (1, 0))
         energy = F.avg_pool2d(across, (P, P - 1), every) + F.avg_pool2d(down, (P - 1, P), every)
-        return cls(x.sub_(mean[:, None]), mean.numpy(), energy.flatten().numpy())
+        patches = cls(x.sub_(mean[:, None]), mean.numpy(), energy.flatten().numpy())
+        counts = patches.energy > 0
+        if valid is not None:
+            hidden = torch.from_numpy(~valid)[None].float()
+            counts &= (F.max_pool2d(hidden, P, every) == 0).flatten().numpy()
+        return patches if counts.all() else patches.among(np.flatnonzero(counts))
+
+    def among(self, index: np.ndarray) -> "_Patches":
+        """Return those of an index."""
+        return _Patches(self.chosen(index), self.mean[index], self.energy[index])
 
     def thinned(self, by: int) -> "_Patches":
         """One of so many."""
@@ -156,52 +209,68 @@ class _Patches:
         return self.x.index_select(0, torch.from_numpy(index))
 
 
-def _deviation(x: torch.Tensor, busy: float) -> float:
-    """The calibrated sigma of patches, (n, D), where the part `busy` of all have texture."""
+def _tiled(plane: np.ndarray, every: int) -> np.ndarray:
+    """Return the patches that lie `every` pixels apart side by side, with shape (P h, P w)."""
+    windows = np.lib.stride_tricks.sliding_window_view(plane, (P, P))[::every, ::every]
+    rows, columns = windows.shape[:2]
+    return windows.swapaxes(1, 2).reshape(rows * P, columns * P)
+
+
+def _level(x: torch.Tensor, busy: float) -> Level:
+    """Return the calibrated level of patches, (n, D), where the part `busy` of all have texture."""
     n, mean = len(x), x.mean(0).double()
     covariance = (x.T @ x).double() / n - torch.outer(mean, mean)
-    values = torch.linalg.eigvalsh(covariance)[1 : K + 1]  # the first is that of the means
-    raw = math.sqrt(max(values.mean().item(), 0.0))
-    return raw / (1 + (A * busy - B) / (1 + (raw / S) ** 2) - C / math.sqrt(n))
+    values = torch.linalg.eigvalsh(covariance)  # the first is that of the means
+    raw = math.sqrt(max(values[1 : K + 1].mean().item(), 0.0))
+    beside = math.sqrt(max(values[8:16].mean().item(), 0.0))
+    decay = beside / raw - 1 - DECAY_OF_NOISE / math.sqrt(n) if raw else 0.0
+    return Level(raw / (1 + (A * busy - B) / (1 + (raw / S) ** 2) - C / math.sqrt(n)), decay)
 
 
 MEAN_ENERGY = 2 * 2  # of noise with sigma 1: two directions
 
 
-def _of_plane(plane: np.ndarray, white: float, clipped: bool, most: int) -> float:
-    """Sigma in one channel, white being 1."""
+def _of_plane(plane: np.ndarray, white: float, clipped: bool, most: int, valid: np.ndarray | None) -> Level:
+    """Return the level of one channel."""
     if min(plane.shape) < P or (plane.shape[0] - P + 1) * (plane.shape[1] - P + 1) < FEWEST:
-        return by_details(plane) / white
-    every = _Patches.of(plane, white, most)
+        return Level(by_details(plane) / white)
+    every = _Patches.of(plane, white, most, valid)
+    if len(every.x) < FEWEST:
+        return Level(0.0)
     some = every.thinned(max(1, min(THIN, len(every.x) // SOME)))
-    sigma = _deviation(some.x, 0.5)
+    level = _level(some.x, 0.5)
     for patches in (*[some] * (ROUNDS - 1), every):
+        sigma = level.sigma
         if sigma == 0:
-            return 0.0
+            return Level(0.0)
         left = clipped_normal.left(patches.mean, sigma) if clipped else sigma
         energy = patches.energy / (MEAN_ENERGY * left**2)
         weak, busy = np.flatnonzero(energy < UNLIKELY), float((energy > BUSY).mean())
         if clipped:
             found = _by_bins(patches, weak, busy)
         else:
-            found = _deviation(patches.chosen(weak), busy) if len(weak) >= FEWEST else None
+            found = _level(patches.chosen(weak), busy) if len(weak) >= FEWEST else None
         if found is None:
             break
-        sigma = found
-    return sigma * (1 + CUT * (1 - math.exp(-((sigma / CUT_FROM) ** CUT_POWER)))) if clipped else sigma
+        level = found
+    sigma = level.sigma
+    missing = CUT * (1 - math.exp(-((sigma / CUT_FROM) ** CUT_POWER))) if clipped else 0.0
+    return Level(sigma * (1 + missing), level.decay)
 
 
-def _by_bins(patches: _Patches, weak: np.ndarray, busy: float) -> float | None:
-    """Sigma of a clipped image; None if no bin has enough patches."""
+def _by_bins(patches: _Patches, weak: np.ndarray, busy: float) -> Level | None:
+    """Return the level of a clipped image; None if no bin has enough patches."""
     bins = (patches.mean[weak] * BINS).clip(0, BINS - 1).astype(np.uint8)
     order = np.argsort(bins, kind="stable")
     counts = np.bincount(bins, minlength=BINS)
     sums = np.bincount(bins, patches.mean[weak], BINS)
     parts = patches.chosen(weak[order]).split(counts.tolist())
-    deviations = np.array([_deviation(x, busy) if len(x) >= FEWEST else 0.0 for x in parts])
+    of_bins = [_level(x, busy) if len(x) >= FEWEST else Level(0.0) for x in parts]
+    deviations, decays = np.array([(level.sigma, level.decay) for level in of_bins]).T
     seen = deviations > 0
     if not seen.any():
         return None
     counts = counts[seen]
     sigmas, told = clipped_normal.before(sums[seen] / counts, deviations[seen])
-    return float(np.average(sigmas, weights=counts * np.maximum(told, LEAST_TOLD) ** 2))
+    weights = counts * np.maximum(told, LEAST_TOLD) ** 2
+    return Level(float(np.average(sigmas, weights=weights)), float(np.average(decays[seen], weights=weights)))

@@ -11,6 +11,7 @@ version and its channel masks, which Pillow reads but does not write.
 """
 
 import struct
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -39,13 +40,15 @@ SEGMENT = 65533
 MAX_JPEG_ICC = 255 * (SEGMENT - 14)
 MAX_JPEG_XMP = SEGMENT - 29
 QUALITY = 95
+SUM_AT_50 = 3688  # of libjpeg's quantisation table of luma at quality 50
 # Pixels for which a byte can stand: in a JPEG a bit is a block of 64, and rarely less; in a BMP two bytes are 255.
 JPEG_DENSEST, BMP_DENSEST = 4096, 255
 
 
 def read_jpeg(data: bytes) -> Picture:
     """Read a JPEG, gray or RGB; of several pictures, the first. Raises InputError with the reason."""
-    return _read(JpegImageFile(BytesIO(data)), "JPEG", lossless=False, room=JPEG_DENSEST * len(data))
+    image = JpegImageFile(BytesIO(data))
+    return replace(_read(image, "JPEG", lossless=False, room=JPEG_DENSEST * len(data)), quality=_quality(image))
 
 
 def read_webp(data: bytes) -> Picture:
@@ -115,6 +118,15 @@ def _read(image: ImageFile, format: str, lossless: bool, room: int = MAX_PIXELS)
         dpi=dots_per_inch(*(float(dots) for dots in info.get("dpi", (0, 0)))),
     )
     return from_samples(samples, format, metadata=metadata, lossless=lossless)
+
+
+def _quality(image: JpegImageFile) -> int | None:
+    """Return the quality, 1 to 100, whose table of luma has the mean of the file's (libjpeg scales one table)."""
+    table = image.quantization.get(0)
+    if not table:
+        return None
+    scale = 100 * sum(table) / SUM_AT_50
+    return max(1, min(100, round((200 - scale) / 2 if scale <= 100 else 5000 / scale)))
 
 
 def _has_lossless_chunk(data: bytes) -> bool:

@@ -67,6 +67,7 @@ class Picture:
     format          a name in `images.FORMATS`: what it was read from
     lossless        False where the source had lossy compression (JPEG, most WebP)
     premultiplied   True where the colours were already multiplied by alpha (some TIFFs)
+    quality         of a JPEG, 1 to 100, as its quantisation tables tell; None for other formats
     """
 
     pixels: np.ndarray
@@ -76,6 +77,7 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     lossless: bool = True
     premultiplied: bool = False
+    quality: int | None = None
 
 
 def check_size(width: int, height: int, room: int = MAX_PIXELS) -> None:

@@ -55,9 +55,10 @@ class Stack:
         return len(self._places)
 
     def __iter__(self) -> Iterator[Picture]:
-        return (self._page(number) for number in range(len(self)))
+        return (self.page(number) for number in range(len(self)))
 
-    def _page(self, number: int) -> Picture:
+    def page(self, number: int) -> Picture:
+        """Decode one page, counted from 0."""
         place = self._places[number]
         with images.decoding(_page_of(self._name, number)):
             return tiff.decoded(self._stream, tiff.checked(self._file, place), plane=place[1])

@@ -23,7 +23,6 @@ from torch import Generator, Tensor
 from smdae.denoising import risk
 from smdae.denoising.denoise import Watch
 from smdae.denoising.judgement import SAFE, safe_in
-from smdae.denoising.noise_level import is_clipped
 from smdae.denoising.task import Task
 from smdae.divergence import normal_probes, per_example, probes
 from smdae.errors import UsageError
@@ -238,10 +237,10 @@ def adapted(
     rows, columns = (slice(max(0, (side - MOST_SEEN) // 2), (side + MOST_SEEN) // 2) for side in (height, width))
     noisy = task.noisy((rows, columns), where)
     safe = torch.ones_like(noisy, dtype=torch.bool)
-    if is_clipped(task.pixels, task.white):
+    if task.is_clipped:
         model = model.clipped(1.0)
         margins = SAFE * np.array(task.channel_levels)
-        inside = safe_in(np.atleast_3d(result)[rows, columns], task.white, margins)
+        inside = safe_in(np.atleast_3d(result)[rows, columns], task.scale, margins)
         safe = torch.from_numpy(np.moveaxis(inside, 2, 0).copy())[None].to(where)
     levels = torch.tensor(task.channel_levels, device=where)
     if model.channels == 1:

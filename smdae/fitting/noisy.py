@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smdae.denoising import noise_level
 from smdae.errors import InputError
+from smdae.estimation import noise_level
 from smdae.fitting.patches import chosen
 from smdae.fitting.settings import Settings
 from smdae.models import MODELS

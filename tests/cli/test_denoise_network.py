@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from smdae.cli.app import main
-from smdae.denoising import denoise, noise_level
-from smdae.denoising.task import levels_for
+from smdae.denoising import denoise
+from smdae.estimation import noise_level
+from smdae.estimation.estimate import estimate_noise
 from smdae.files import model_file
 from smdae.files.images import read
 from smdae.files.model_file import encode, load
@@ -61,13 +62,12 @@ def test_without_a_model_and_a_level_both_are_found(capsys):
     assert main(["denoise", "a.png", "c.png"]) == 0
     for name in ("a", "c"):
         noisy = pixels(f"{name}.png")
-        levels = levels_for(load("natural-color" if noisy.ndim == 3 else "natural-gray"), noisy, 255.0)
-        expected = denoise(noisy, sigma=[255 * level for level in levels])
-        assert np.array_equal(pixels(f"{name}_denoised.png"), expected)
-        assert np.array_equal(denoise(noisy), expected)
+        result = pixels(f"{name}_denoised.png")
+        assert np.array_equal(result, denoise(noisy, noise=estimate_noise(noisy)))
+        assert np.array_equal(result, denoise(noisy))
     said = unjudged(capsys.readouterr().err).splitlines()
     assert said[0] == "smdae: model 'natural-gray'"
-    assert said[1].startswith("smdae: 'a.png': sigma ")
+    assert said[1].startswith("smdae: 'a.png': noise: white, sigma ")
     assert said[1].endswith(", estimated")
     assert said[2] == "smdae: model 'natural-color'"
 

@@ -8,7 +8,7 @@ import torch
 
 from smdae.denoising import denoise
 from smdae.denoising.task import Task
-from smdae.errors import ModelError, SmdaeError, UsageError
+from smdae.errors import InputError, ModelError, SmdaeError, UsageError
 from smdae.files.model_file import load
 from tests.tiny import colour, gray, model_bytes
 
@@ -125,8 +125,6 @@ def test_a_stride_up_to_the_patch_size_is_taken(model, stride):
         {"image": np.zeros((5, 5), np.int32)},
         {"image": np.zeros((5, 5), bool)},
         {"image": np.zeros((5, 5), complex)},
-        {"image": np.full((5, 5), np.nan)},
-        {"image": np.full((5, 5), np.inf)},
         {"sigma": 0},
         {"sigma": -1},
         {"sigma": math.nan},
@@ -143,6 +141,17 @@ def test_a_stride_up_to_the_patch_size_is_taken(model, stride):
 def test_what_makes_no_sense_is_a_usage_error(model, wrong):
     with pytest.raises(UsageError):
         denoise(**{"image": gray(), "model": model} | wrong)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_stay_where_they_were(model, value):
+    image = gray().astype(np.float32) / 255
+    image[3:6, 4:9] = value
+    result = denoise(image, model)
+    assert np.array_equal(np.isfinite(result), np.isfinite(image))
+    assert np.array_equal(result[~np.isfinite(image)], image[~np.isfinite(image)], equal_nan=True)
+    with pytest.raises(InputError, match="none of its pixels counts"):
+        denoise(np.full((5, 5), value, np.float32), model)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (8, 8, 2), (8, 8, 4)])

@@ -36,7 +36,7 @@ def judged(image, model, sigma=None, **options):
     result = denoise(image, model, level, **options)
     unit = 255 if image.dtype.kind == "u" else 1
     error = np.mean((np.clip(result / unit, 0, 1) - clean) ** 2)
-    return judge(task, result, sigma is None), -10 * np.log10(error)
+    return judge(task, result, 0.004 if sigma is None else 0.0), -10 * np.log10(error)
 
 
 @pytest.mark.parametrize("sigma", [10, 25, 50])
@@ -98,13 +98,14 @@ def test_what_was_removed_elsewhere_tells_of_what_was_not_probed(model, monkeypa
     image = noise(clean, 25)
     task, result = Task.of(image, model, 25 / 255), denoise(image, model, 25 / 255)
     monkeypatch.setattr(judgement, "SMALL", 1 << 30)
-    removed = judgement._residual(task, result[..., None], np.array([-np.inf]))[1]
-    whole = judgement._probe(task, result[..., None], np.array([-np.inf]), removed)[0]
+    nowhere = np.full((2, 1), -np.inf)
+    removed = judgement._residual(task, result[..., None], nowhere)[2]
+    whole = judgement._probe(task, result[..., None], nowhere, removed)[0]
     monkeypatch.setattr(judgement, "SMALL", 1 << 18)
     apart, alone = [], []
     for seed in range(8):
         monkeypatch.setattr(judgement, "SEED", seed)
-        divergence, _, spread, _ = judgement._probe(task, result[..., None], np.array([-np.inf]), removed)
+        divergence, _, spread, _ = judgement._probe(task, result[..., None], nowhere, removed)
         apart.append((divergence - whole)[0] / spread[0])
         alone.append(spread[0])
     assert np.abs(apart).max() < 4
@@ -139,7 +140,7 @@ def test_a_given_level_is_looked_into_only_where_it_does_not_add_up(model, monke
     asked = []
     monkeypatch.setattr(judgement.noise_level, "estimate", lambda *_: (asked.append("level"), (25 / 255,))[1])
     monkeypatch.setattr(judgement.noise_level, "coarseness", lambda *_: (asked.append("grain"), 1.0)[1])
-    for given, expected in ((25, []), (18, ["level", "grain"]), (33, ["level", "grain"]), (None, ["level", "grain"])):
+    for given, expected in ((25, []), (18, ["level", "grain"]), (33, ["level", "grain"]), (None, [])):
         asked.clear()
         judged(noise(CLEAN, 25), model, given)
         assert [*dict.fromkeys(asked)] == expected
@@ -164,7 +165,7 @@ def test_a_wrong_level_is_doubted(model):
 
 def test_correlated_noise_is_doubted(model):
     half = Image.fromarray(noise(LARGE, 40)).resize((360, 360), Image.Resampling.BICUBIC)
-    found, _ = judged(np.asarray(half), model, clean=0)
+    found, _ = judged(np.asarray(half), model, 25, clean=0, noise="white")
     assert any("correlated" in doubt for doubt in found.doubts)
 
 
@@ -174,7 +175,11 @@ def test_a_picture_that_is_black_or_white_is_doubted(model):
     assert any("cut the noise off" in doubt for doubt in found.doubts)
 
 
-def test_what_is_no_more_than_a_bound_is_told_as_one():
+def test_a_figure_is_told_with_its_error_and_only_where_nothing_is_doubted(model):
     assert Judgement(30.04, 0.26, ()).text == "30.0 +- 0.3 dB"
     assert Judgement(30.04, 0.01, ()).text == "30.0 +- 0.1 dB"
-    assert Judgement(60.0, 40.0, ()).text == "over 47 dB"
+    assert Judgement(30.04, 0.26, ()).is_trusted
+    task = Task.of(noise(CLEAN, 25), model, 25 / 255)
+    unsure = judge(task, denoise(noise(CLEAN, 25), model, 25 / 255), level_error=0.2)
+    assert not unsure.is_trusted
+    assert "its standard error would be" in unsure.doubts[0]

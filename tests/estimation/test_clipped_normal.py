@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from smdae.denoising.clipped_normal import GREATEST, GREATEST_OF, before, left, moments
+from smdae.estimation.clipped_normal import GREATEST, GREATEST_OF, before, left, moments
 
 SIGMAS = (0.004, 0.02, 0.1, 0.3, 1.0)
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from smdae.denoising.noise_level import COARSE, _Patches, by_details, coarseness, estimate, is_clipped
+from smdae.estimation.noise_level import COARSE, _Patches, by_details, coarseness, estimate, is_clipped
 
 
 def scene(height: int = 200, width: int = 240) -> np.ndarray:
@@ -117,7 +117,7 @@ def grown(height: int, width: int) -> float:
     """By how many MB the estimate lets a process grow that has an 8-bit image of that size."""
     code = f"""
 import numpy as np, resource
-from smdae.denoising.noise_level import coarseness, estimate
+from smdae.estimation.noise_level import coarseness, estimate
 noise = np.random.default_rng(0).integers(0, 256, (500, 500), np.uint8)
 estimate(noise, 255.0), coarseness(noise, 255.0)
 image = np.tile(noise, ({height} // 500, {width} // 500))

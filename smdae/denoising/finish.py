@@ -1,0 +1,63 @@
+"""How much of what was found to be noise is taken out: all of it, some, or more of the colour than of the brightness.
+
+With r = x^ - y, l the luma of ITU-R 601 of r and a, b the strengths of luma and chroma,
+
+    y + a l + b (r - l),   l added to all channels alike
+
+Where the colours of an integer picture would leave the range of its values, r - l is shortened until they do not: so
+luma is what was asked for, to the last gray level.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Strengths"]
+
+LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How much of the way to the estimate, each 0 to 1.
+
+    Attributes:
+        luma: Of brightness; of everything, in pictures that are not in colour.
+        chroma: Of colour.
+    """
+
+    luma: float = 1.0
+    chroma: float = 1.0
+
+    @property
+    def is_none(self) -> bool:
+        """Return whether nothing is to change."""
+        return self.luma == self.chroma == 0
+
+    @property
+    def is_all(self) -> bool:
+        """Return whether all that was found is taken out."""
+        return self.luma == self.chroma == 1
+
+    def combined(self, noisy: Tensor, estimate: Tensor, bounds: tuple[float, float] | None) -> Tensor:
+        """Return what lies between a noisy picture and its estimate.
+
+        Args:
+            noisy: y, with shape (B, C, H, W).
+            estimate: x^, with the shape of y.
+            bounds: The least and largest value of the result; None if there are none.
+        """
+        if self.luma == self.chroma or noisy.shape[1] != 3:
+            result = estimate if self.luma == 1 else torch.lerp(noisy, estimate, self.luma)
+            return result if bounds is None else result.clamp(*bounds)
+        change = estimate - noisy
+        luma = (change * change.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+        base = noisy + self.luma * luma
+        colour = self.chroma * (change - luma)
+        if bounds is None:
+            return base + colour
+        base = base.clamp(*bounds)
+        room = torch.where(colour > 0, bounds[1] - base, base - bounds[0])
+        share = (room / colour.abs().clamp(min=1e-12)).amin(1, keepdim=True).clamp(0, 1)
+        return (base + share * colour).clamp(*bounds)

@@ -1,0 +1,140 @@
+"""What is done to a picture before and after its noise is taken out.
+
+Before: gray that is stored as colour becomes one channel; pixels that are hidden or are not numbers are filled from
+those around them; pixels that were replaced outright, as by dust, cosmic rays and dead sensors, are repaired. After:
+the pixels that do not count come back as they were, and gray becomes colour again. What the values mean is a `Scale`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from smdae.errors import InputError
+from smdae.estimation.outliers import Outliers, find_outliers
+from smdae.estimation.scale import Scale, scale_of
+
+__all__ = ["Prepared", "is_gray", "prepare"]
+
+SAMPLE = 1 << 17  # values
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture as it is denoised.
+
+    Attributes:
+        original: As it was given, with shape (H, W) or (H, W, C).
+        pixels: As it is denoised, of the same dtype; (H, W) where all channels were alike.
+        scale: What its values mean.
+        valid: Which pixels count, with shape (H, W); None for all.
+        outliers: What was repaired; None if nothing was.
+    """
+
+    original: np.ndarray
+    pixels: np.ndarray
+    scale: Scale
+    valid: np.ndarray | None = None
+    outliers: Outliers | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether all channels were alike and became one."""
+        return self.pixels.ndim < self.original.ndim
+
+    def sample(self) -> np.ndarray:
+        """Return some values of pixels that count, evenly chosen, black being 0 and white 1."""
+        planes = self.pixels if self.valid is None else self.pixels[self.valid]
+        flat = planes.reshape(-1)
+        return self.scale.to_unit(flat[:: max(1, flat.size // SAMPLE)])
+
+    def restored(self, result: np.ndarray) -> np.ndarray:
+        """Return a result, of the shape of `pixels`, with the shape of `original`."""
+        if self.valid is not None:
+            inside = self.valid if result.ndim == 2 else self.valid[:, :, None]
+            before = self.original[:, :, 0] if self.is_shared else self.original
+            result = np.where(inside, result, before)
+        if self.is_shared:
+            result = np.repeat(result[:, :, None], self.original.shape[2], 2)
+        return result
+
+
+def prepare(
+    pixels: np.ndarray,
+    white: float | None = None,
+    black: float | None = None,
+    visible: np.ndarray | None = None,
+    keep_scale: bool = False,
+    share: bool = True,
+) -> Prepared:
+    """Return a picture as it is denoised.
+
+    Args:
+        pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
+        white: The value of white, if it is known.
+        black: The value of black, if it is known.
+        visible: Which pixels are not hidden, with shape (H, W); None for all.
+        keep_scale: Whether floats have white 1 whatever their values.
+        share: Whether gray that is stored as colour becomes one channel.
+
+    Raises:
+        InputError: No pixel counts, or too many are outliers.
+    """
+    scale = scale_of(pixels, white, black, keep_scale)
+    valid = visible
+    if pixels.dtype.kind == "f":
+        finite = np.isfinite(pixels)
+        if not finite.all():
+            finite = finite if pixels.ndim == 2 else finite.all(2)
+            valid = finite if valid is None else finite & valid
+    if valid is not None and valid.all():
+        valid = None
+    if valid is not None and not valid.any():
+        raise InputError("none of its pixels counts", "all are hidden or not finite")
+    work = pixels
+    if share and is_gray(pixels, valid):
+        work = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+    if valid is not None:
+        work = _filled(work, valid)
+    found = find_outliers(work[:, :, None] if work.ndim == 2 else work, scale.white)
+    if found is not None:
+        work = found.repaired.reshape(work.shape)
+        if not scale.standard or pixels.dtype.kind == "f":  # a single ray may have been the largest value
+            scale = scale_of(work, white, black, keep_scale)
+    return Prepared(pixels, work, scale, valid, found)
+
+
+def is_gray(pixels: np.ndarray, valid: np.ndarray | None = None) -> bool:
+    """Return whether an image, (H, W) or (H, W, C), has one channel, or equal ones in all pixels that count."""
+    if pixels.ndim == 2:
+        return True
+    shown = pixels if valid is None else pixels[valid]
+    return bool((shown == shown[..., :1]).all())
+
+
+def _filled(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return a picture whose pixels that do not count are means of the nearest that do, by halving it again and again.
+
+    Args:
+        pixels: With shape (H, W) or (H, W, C).
+        valid: With shape (H, W), not all false.
+    """
+    planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    known = torch.from_numpy(valid.astype(np.float32))[None, None]
+    values = torch.from_numpy(np.where(valid[:, :, None], planes, 0).astype(np.float32)).permute(2, 0, 1)[None]
+    pyramid = [(values, known)]
+    while pyramid[-1][1].min() == 0 and min(pyramid[-1][1].shape[2:]) > 1:
+        v, k = pyramid[-1]
+        weight = F.avg_pool2d(k, 2, ceil_mode=True, count_include_pad=False)
+        mean = F.avg_pool2d(v * k, 2, ceil_mode=True, count_include_pad=False) / weight.clamp(min=1e-9)
+        pyramid.append((mean, (weight > 0).float()))
+    v, k = pyramid[-1]
+    below = torch.where(k > 0, v, (v * k).sum((2, 3), keepdim=True) / k.sum().clamp(min=1))
+    for v, k in reversed(pyramid[:-1]):
+        grown = F.interpolate(below, v.shape[2:], mode="bilinear", align_corners=False)
+        below = torch.where(k > 0, v, grown)
+    filled = below[0].permute(1, 2, 0).numpy()
+    if pixels.dtype.kind == "u":
+        filled = np.rint(filled).clip(0, np.iinfo(pixels.dtype).max)
+    return np.where(valid[:, :, None], planes, filled.astype(pixels.dtype)).reshape(pixels.shape)

@@ -1,0 +1,30 @@
+"""A score model of several channels, each of which has a model of its own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Separate"]
+
+
+class Separate:
+    """psi of each channel by its own model.
+
+    Args:
+        models: One for each channel, each of pictures with one channel.
+    """
+
+    def __init__(self, models: Sequence[Any]) -> None:
+        self.models = tuple(models)
+        first = self.models[0]
+        self.channels = len(self.models)
+        self.level, self.levels = first.level, first.levels
+        self.reach = max(model.reach for model in self.models)
+        self.multiple = max(model.multiple for model in self.models)
+        self.footprint = first.footprint
+
+    def score(self, y: Tensor, sigma: float) -> Tensor:
+        """Return psi(y, sigma), with the shape of y, (B, C, H, W)."""
+        return torch.cat([model.score(y[:, c : c + 1], sigma=sigma) for c, model in enumerate(self.models)], 1)

@@ -1,0 +1,152 @@
+"""Noise whose level depends on the pixel, made white by a transform of the pixels.
+
+    f(y) = integral^y dt / sd(t)                 f(y) has noise of deviation 1 wherever sd is smooth
+    x^   = g(D(f(y))),   g the inverse of x -> E[f(y) | x]
+
+which for Poisson-Gaussian noise is the transform of Anscombe (1948), generalised, with its exact unbiased inverse
+(Makitalo and Foi 2013); here both are tables, so any level will do. E[f(y) | x] is taken by quadrature, with y clipped
+where the picture is. D sees f times a number, so that the picture fills 0 to 1.
+
+Where white has cut the noise off, D is told so, and what it finds lies beyond white: g then knows of no upper bound.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smdae.curves import Curve
+
+__all__ = ["Stabilised", "Transform", "transforms"]
+
+NODES = 4096  # of a table
+QUADRATURE = 21  # nodes of Gauss and Hermite
+LEAST_LEVEL = 1e-2  # of the highest level of a curve: what is less is taken for that
+BEYOND = 0.35  # of the picture's range, that tables go on on either side
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """f and g of one channel, as tables over evenly spaced arguments.
+
+    Attributes:
+        low: First argument of f.
+        step: Between arguments of f.
+        forward: f, times what makes the picture fill 0 to 1, with shape (n,).
+        first: First argument of g.
+        stride: Between arguments of g.
+        back: g, with shape (n,).
+    """
+
+    low: float
+    step: float
+    forward: Tensor
+    first: float
+    stride: float
+    back: Tensor
+
+    def apply(self, y: Tensor) -> Tensor:
+        """Return f(y), of the shape of y."""
+        return _looked_up(y, self.low, self.step, self.forward)
+
+    def invert(self, z: Tensor) -> Tensor:
+        """Return g(z), of the shape of z."""
+        return _looked_up(z, self.first, self.stride, self.back)
+
+
+def _looked_up(x: Tensor, low: float, step: float, table: Tensor) -> Tensor:
+    """Return a table at x, linear between its arguments and beyond them."""
+    table = table.to(x)
+    place = (x - low) / step
+    index = place.floor().clamp(0, len(table) - 2)
+    at = index.long()
+    return torch.lerp(table[at], table[at + 1], place - index)
+
+
+def transforms(
+    curves: tuple[Curve, ...], low: float, high: float, clip: tuple[float, float] | None
+) -> tuple[tuple[Transform, ...], float]:
+    """Return the transform of each channel, and the one deviation that the noise then has.
+
+    Args:
+        curves: The level of each channel as a function of the clean value.
+        low: Least value of the picture.
+        high: Largest value of the picture.
+        clip: Where y is clipped, for E[f(y) | x]; None if it is not; either end may be infinite.
+    """
+    room = BEYOND * (high - low)
+    x = np.linspace(low - room, high + room, NODES)
+    integrals = []
+    for curve in curves:
+        level = _level(curve, x)
+        rate = 1 / np.maximum(level, LEAST_LEVEL * level.max())
+        f = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2 * np.diff(x))])
+        integrals.append(f - np.interp(low, x, f))
+    sigma = 1 / max(float(np.interp(high, x, f)) for f in integrals)
+    return tuple(_table(curve, x, f * sigma, clip) for curve, f in zip(curves, integrals, strict=True)), sigma
+
+
+def _level(curve: Curve, x: np.ndarray) -> np.ndarray:
+    return curve.sd(torch.from_numpy(x)).numpy()
+
+
+def _table(curve: Curve, x: np.ndarray, f: np.ndarray, clip: tuple[float, float] | None) -> Transform:
+    """Return f and g, f being given at x."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
+    y = x[:, None] + _level(curve, x)[:, None] * nodes
+    if clip is not None:
+        y = np.clip(y, *clip)
+    step = float(x[1] - x[0])
+    expected = _along(y, x, f, step) @ (weights / weights.sum())
+    # Clipping makes it flat at the ends, where no one x is to be told from the others: the nearest is as good.
+    expected = np.maximum.accumulate(expected + np.arange(len(x)) * 1e-12)
+    z = np.linspace(expected[0], expected[-1], NODES)
+    back = np.interp(z, expected, x)
+    return Transform(
+        float(x[0]),
+        step,
+        torch.from_numpy(f.astype(np.float32)),
+        float(z[0]),
+        float(z[1] - z[0]),
+        torch.from_numpy(back.astype(np.float32)),
+    )
+
+
+def _along(y: np.ndarray, x: np.ndarray, f: np.ndarray, step: float) -> np.ndarray:
+    """Return f at y, going on straight beyond the ends of x."""
+    inside = np.interp(y, x, f)
+    below = np.minimum(y - x[0], 0) * (f[1] - f[0]) / step
+    above = np.maximum(y - x[-1], 0) * (f[-1] - f[-2]) / step
+    return inside + below + above
+
+
+class Stabilised:
+    """A score model for white noise, made one for noise of these levels: psi(y) = (x^ - y) / sigma^2.
+
+    Args:
+        model: For white noise.
+        each: The transform of each channel.
+        level: Deviation of the noise of what is transformed.
+    """
+
+    def __init__(self, model: Any, each: tuple[Transform, ...], level: float) -> None:
+        self.model, self.each, self.inner = model, each, level
+        self.channels = model.channels
+        self.level, self.levels = model.level, model.levels
+        self.reach, self.multiple, self.footprint = model.reach, model.multiple, model.footprint
+
+    def on(self, model: Any) -> "Stabilised":
+        """Return the same with another form of the model."""
+        return Stabilised(model, self.each, self.inner)
+
+    def reconstruct(self, y: Tensor) -> Tensor:
+        """Return x^, with the shape of y, (B, C, H, W)."""
+        z = torch.stack([f.apply(y[:, c]) for c, f in enumerate(self.each)], 1)
+        z = z + self.inner**2 * self.model.score(z, sigma=self.inner)
+        return torch.stack([f.invert(z[:, c]) for c, f in enumerate(self.each)], 1)
+
+    def score(self, y: Tensor, sigma: float) -> Tensor:
+        """Return psi(y), with the shape of y; sigma is what stands below it."""
+        return (self.reconstruct(y) - y) / sigma**2

@@ -1,0 +1,1 @@
+"""Estimating the noise of a picture."""

@@ -1,0 +1,209 @@
+"""Blocks of 8 x 8 pixels: what each says of the noise, and how much structure lies around it.
+
+Of a block y with its best plane taken out, r = (I - Q Q') y with Q an orthonormal basis of 1, row and column,
+
+    variance = |r|^2 / (64 - 3)             what noise and texture leave together
+    detail   = mean ((a - b - c + d) / 2)^2 over its blocks of 2 x 2 pixels: of white noise the variance again, of
+               texture little, of correlated noise less than the variance
+    texture  = mean variance of the eight blocks around it, and the variance of their means
+
+Texture is taken of the neighbours alone, so that choosing the flattest blocks by it does not choose those whose noise
+happens to be small: the mean variance of the chosen is that of the noise, without bias, where there are flat places.
+
+Of noise that is correlated the plane takes out more than three parts in 64. With C(l) the covariance at the lag l, what
+is seen of r at the lags is linear in it, and `unbiased` solves for C.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from smdae.estimation.scale import UNIT, Scale
+
+__all__ = ["LAGS", "SIDE", "Blocks", "covariances", "survey", "unbiased"]
+
+SIDE, STRIDE = 8, 4  # pixels
+NEIGHBOUR = SIDE // STRIDE  # places from a block to the next that shares no pixel with it
+LAGS = 4  # lags 0 to 3, in rows and in columns
+MAX_PIXELS = 1_500_000  # looked at in one picture; of a larger one, tiles
+TILE = 160  # pixels a side
+FLAT_PATCH = 3  # pixels a side of a patch that noise does not leave constant
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """What is known of n blocks of a picture with C channels, white being 1.
+
+    Attributes:
+        pixels: The blocks themselves, float32, with shape (n, C, 8, 8).
+        mean: With shape (n, C).
+        variance: Of what the plane leaves, with shape (n, C).
+        detail: With shape (n, C).
+        texture: Of the blocks around, with shape (n, C).
+        saturated: The part of its pixels that are black or white, with shape (n, C).
+        constant: Whether all of its pixels are equal in a channel, with shape (n, C).
+        mixed: Whether it holds a constant patch of 3 x 3 pixels, but is not constant, with shape (n, C).
+        valid: Whether all of its pixels count, with shape (n,).
+    """
+
+    pixels: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    detail: np.ndarray
+    texture: np.ndarray
+    saturated: np.ndarray
+    constant: np.ndarray
+    mixed: np.ndarray
+    valid: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.valid)
+
+
+def survey(planes: np.ndarray, scale: Scale = UNIT, valid: np.ndarray | None = None) -> Blocks:
+    """Return the blocks of a picture, of a large one those of evenly spread tiles.
+
+    Args:
+        planes: With shape (H, W, C), of any dtype, at least 8 pixels a side.
+        scale: What its values mean.
+        valid: Which pixels count, with shape (H, W); None for all.
+    """
+    parts = []
+    for rows, columns in _tiles(*planes.shape[:2]):
+        y = torch.from_numpy(np.ascontiguousarray(scale.to_unit(planes[rows, columns]).transpose(2, 0, 1)))
+        counts = None if valid is None else torch.from_numpy(np.ascontiguousarray(valid[rows, columns]))
+        parts.append(_of_tile(y, scale.unit_clip, counts))
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Blocks(**joined)
+
+
+def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the parts of a picture that are looked at: all of it, or tiles at the points of a lattice."""
+    if height * width <= MAX_PIXELS:
+        yield slice(0, height), slice(0, width)
+        return
+    count = MAX_PIXELS / TILE**2
+    down = max(1, round((count * height / width) ** 0.5))
+    across = max(1, round(count / down))
+
+    def starts(length: int, parts: int) -> list[int]:
+        parts = min(parts, max(1, length // TILE))
+        return [round(place) for place in np.linspace(0, max(0, length - TILE), parts)]
+
+    for top in starts(height, down):
+        for left in starts(width, across):
+            yield slice(top, top + TILE), slice(left, left + TILE)
+
+
+@cache
+def _basis() -> tuple[Tensor, Tensor]:
+    """Return the filters 1, row and column of norm 1, (3, 1, 8, 8), and the projection on their span, (64, 64)."""
+    along = torch.arange(SIDE, dtype=torch.float64) - (SIDE - 1) / 2
+    one = torch.ones(SIDE, SIDE, dtype=torch.float64)
+    filters = torch.stack([one, along[:, None] * one, along * one])
+    filters = filters / filters.flatten(1).norm(dim=1)[:, None, None]
+    flat = filters.flatten(1)
+    return filters[:, None].float(), flat.T @ flat
+
+
+def _of_tile(y: Tensor, clip: tuple[float, float], valid: Tensor | None) -> dict[str, np.ndarray]:
+    """Return the fields of Blocks for one tile, (C, H, W)."""
+    channels = len(y)
+    centre = y.mean((1, 2), keepdim=True)
+    z = (y - centre)[:, None]  # (C, 1, H, W), centred so that squares keep their digits
+    planes = F.conv2d(z, _basis()[0], stride=STRIDE)  # (C, 3, h, w)
+    square = F.avg_pool2d(z.square(), SIDE, STRIDE, divisor_override=1)[:, 0]
+    degrees = SIDE**2 - 3
+    variance = (square - planes.square().sum(1)).clamp(min=0) / degrees  # (C, h, w)
+    mean = planes[:, 0] / SIDE + centre
+    cross = (z[..., 1:, 1:] - z[..., 1:, :-1] - z[..., :-1, 1:] + z[..., :-1, :-1]).square() / 4
+    detail = F.avg_pool2d(cross, SIDE - 1, STRIDE)[:, 0, : variance.shape[1], : variance.shape[2]]
+    texture = _around(variance, mean)
+    saturated = F.avg_pool2d(((y <= clip[0]) | (y >= clip[1])).float(), SIDE, STRIDE)
+    constant = _spread(y, SIDE, STRIDE) == 0
+    flat = (_spread(y, FLAT_PATCH, 1) == 0).float()
+    mixed = (F.max_pool2d(flat, SIDE - FLAT_PATCH + 1, STRIDE) > 0) & ~constant
+    grid = variance.shape[1:]
+    counts = torch.ones(grid, dtype=torch.bool)
+    if valid is not None:
+        counts = -F.max_pool2d(-valid[None].float(), SIDE, STRIDE)[0] > 0
+    windows = y.unfold(1, SIDE, STRIDE).unfold(2, SIDE, STRIDE)  # (C, h, w, 8, 8), a view
+
+    def flatten(x: Tensor) -> np.ndarray:
+        return x.flatten(1).T.contiguous().numpy()
+
+    return {
+        "pixels": windows.permute(1, 2, 0, 3, 4).reshape(-1, channels, SIDE, SIDE).numpy(),
+        "mean": flatten(mean),
+        "variance": flatten(variance),
+        "detail": flatten(detail),
+        "texture": flatten(texture),
+        "saturated": flatten(saturated),
+        "constant": flatten(constant),
+        "mixed": flatten(mixed),
+        "valid": counts.flatten().numpy(),
+    }
+
+
+def _spread(y: Tensor, side: int, stride: int) -> Tensor:
+    """Return the largest less the smallest value of each window of y, (C, H, W)."""
+    return F.max_pool2d(y, side, stride) + F.max_pool2d(-y, side, stride)
+
+
+def _around(variance: Tensor, mean: Tensor) -> Tensor:
+    """Return the texture of the eight neighbours of each block, with shape (C, h, w)."""
+    height, width = variance.shape[1:]
+    pad = [NEIGHBOUR] * 4
+    grown = F.pad(torch.stack([variance, mean], 1), pad, mode="replicate")  # (C, 2, h + 4, w + 4)
+    sums = torch.zeros(3, *variance.shape)
+    for i in range(3):
+        for j in range(3):
+            if i == j == 1:
+                continue
+            part = grown[:, :, i * NEIGHBOUR : i * NEIGHBOUR + height, j * NEIGHBOUR : j * NEIGHBOUR + width]
+            off = part[:, 1] - mean
+            sums += torch.stack([part[:, 0], off, off.square()])
+    around, off, square = sums / 8
+    return around + (square - off.square()).clamp(min=0)
+
+
+@cache
+def _correction() -> np.ndarray:
+    """Return the matrix A of seen = A C, both over the lags (0..3) x (0..3), flattened: what the plane does to them."""
+    rest = np.eye(SIDE**2) - _basis()[1].numpy()
+    place = np.stack(np.divmod(np.arange(SIDE**2), SIDE), 1)
+    lag = np.abs(place[:, None] - place[None])  # (64, 64, 2)
+    matrix = np.zeros((LAGS**2, LAGS**2))
+    classes = [(lag == (i, j)).all(2) for i in range(LAGS) for j in range(LAGS)]
+    for k, kind in enumerate(classes):
+        left = rest @ kind @ rest
+        matrix[:, k] = [left[other].mean() for other in classes]
+    return matrix
+
+
+def covariances(pixels: np.ndarray) -> np.ndarray:
+    """Return the mean product at lags of what the plane leaves, with shape (4, 4).
+
+    Args:
+        pixels: Blocks of one channel, with shape (n, 8, 8).
+    """
+    flat = pixels.reshape(-1, SIDE**2)
+    r = (flat - flat @ _basis()[1].float().numpy()).reshape(-1, SIDE, SIDE).astype(np.float64)
+    found = np.empty((LAGS, LAGS))
+    for i in range(LAGS):
+        for j in range(LAGS):
+            there = r[:, i:, j:] * r[:, : SIDE - i, : SIDE - j]
+            if i and j:
+                there = (there, r[:, i:, : SIDE - j] * r[:, : SIDE - i, j:])
+            found[i, j] = np.mean(there)
+    return found
+
+
+def unbiased(seen: np.ndarray) -> np.ndarray:
+    """Return the covariance at lags, (4, 4), of noise of which that much is seen once planes are taken out."""
+    return np.linalg.solve(_correction(), seen.ravel()).reshape(LAGS, LAGS)

@@ -1,0 +1,304 @@
+"""The noise of a picture, from the picture alone: white, shot or grain, or none.
+
+    white   one level: the smallest eigenvalues of patches of weak texture (`noise_level`)
+    shot    a level for each brightness, from the diagonal details of the flattest blocks (`curve`)
+    grain   neighbouring pixels correlated: level and correlation of the flattest blocks (`grain`)
+
+A kind is taken where the picture shows it beyond what texture could pretend; else the simpler one is. What is too faint
+to be told from texture is left alone. The constants were chosen on synthetic cameras (`benchmarks/cameras.py`), on 26
+real pairs of two cameras, and on white noise added to photographs.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from smdae.curves import Affine, Curve, Table
+from smdae.errors import InputError, UsageError
+from smdae.estimation import clipped_normal, noise_level
+from smdae.estimation.absence import why_drawn
+from smdae.estimation.blocks import SIDE, Blocks, survey
+from smdae.estimation.curve import MAX_SATURATED, Bins, affine_fit, bins_of, overall
+from smdae.estimation.grain import Grain, among_channels, measured, weakest
+from smdae.estimation.scale import Scale, scale_of
+from smdae.noise import Noise
+
+__all__ = ["KINDS", "Estimate", "Kind", "estimate", "estimate_noise"]
+
+Kind = Literal["auto", "white", "shot", "grain"]
+KINDS: tuple[Kind, ...] = ("auto", "white", "shot", "grain")
+
+FAINTEST = 1.3 / 255  # sigma, white being 1: less is left alone
+MAX_DECAY, DECAY_COUNTS = 0.10, 8 / 255  # of eigenvalues, and the sigma up to which they are asked: more is texture
+ALIKE = 0.1  # how far the levels of channels may be apart to count as one
+SMALLEST = 2 * SIDE  # pixels a side; of smaller pictures only a level is told
+MAX_PATCHES = 120_000  # of all channels together
+
+GRAIN_NEAREST = 0.25  # correlation of neighbours from which on noise is grain
+GRAIN_EXCESS = 1.6  # its level over that which the smallest eigenvalues tell
+SURE_WEAKEST = 0.60  # deviation of the weakest blocks, of the usual one
+COARSE_WEAKEST, COARSE_NEAREST, COARSE_SCATTER, COARSE_LEVEL = 0.45, 0.55, 0.45, 8 / 255
+JPEG_WEAKEST, JPEG_NEAREST, JPEG_LEVEL = 0.25, 0.50, 6 / 255  # what compression leaves of grain in flat places
+MAX_JPEG_QUALITY = 92  # beyond it hardly anything is lost
+
+LUMA_CHANNELS, LUMA_EXCESS, LUMA_WEAKEST, LUMA_SCATTER = 0.5, 1.25, 0.55, 0.30  # noise that the channels share
+SHOT_SPREAD, SHOT_SPREAD_FAINT = 0.10, 1.1 / 255  # of levels over brightness, beyond which they are no chance
+SHOT_RATIO = 1.15  # of the level in the brightest third to that in the darkest, or back
+MAX_SCATTER = 0.6  # of bins that are asked whether noise is shot
+CLIPPING_SIGMAS = 2.5  # from white, within which a level is what clipping leaves
+
+ERROR_OF_SHOT, ERROR_OF_GRAIN = 0.05, 0.15  # standard error of the level, relative
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What a picture tells of its noise.
+
+    Attributes:
+        noise: Of it, white being 1.
+        error: Standard error of its level, relative.
+        reason: Why there is none, in a few words; empty if there is.
+    """
+
+    noise: Noise
+    error: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Channel:
+    """What the blocks of one channel tell."""
+
+    bins: Bins
+    weights: np.ndarray
+    level: float
+    scatter: float
+    grain: Grain
+    weakest: float
+
+
+def estimate_noise(image: np.ndarray, white: float | None = None) -> Noise:
+    """Return the noise of an image, in the unit of its pixels; its level is 0 where none is found.
+
+    Args:
+        image: With shape (H, W) or (H, W, C), uint8, uint16 or float; NaN and infinity do not count.
+        white: The value of white; None for that of the dtype or, where the values say otherwise, as of 12 bits in 16,
+            for the largest of nearly all values.
+
+    Raises:
+        UsageError: The shape, the dtype or white is another.
+        InputError: No pixel is a finite number.
+    """
+    pixels = np.asarray(image)
+    if pixels.ndim not in (2, 3) or 0 in pixels.shape:
+        raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
+    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+        raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
+    if white is not None and not 0 < white < math.inf:
+        raise UsageError(f"white is a positive number, not {white}")
+    scale = scale_of(pixels, white)
+    noise = estimate(pixels, scale).noise.scaled(scale.span)
+    return noise.shifted(scale.black) if scale.black else noise
+
+
+def estimate(
+    pixels: np.ndarray,
+    scale: Scale,
+    valid: np.ndarray | None = None,
+    jpeg: int | None = None,
+    kind: Kind = "auto",
+) -> Estimate:
+    """Return what a picture tells of its noise.
+
+    Args:
+        pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
+        scale: What its values mean.
+        valid: Which pixels count, with shape (H, W); None for those that are finite.
+        jpeg: The quality that it was compressed at; None if it was not, or if that is unknown.
+        kind: What kind of noise it is, if that is known.
+
+    Raises:
+        InputError: No pixel counts.
+    """
+    planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if planes.dtype.kind == "f":
+        finite = np.isfinite(planes).all(2)
+        if not finite.all():
+            valid = finite if valid is None else valid & finite
+            planes = np.where(np.isfinite(planes), planes, scale.black)
+    if valid is not None and not valid.any():
+        raise InputError("none of its pixels counts", "all are hidden, masked or not finite")
+    if planes.shape[2] > 1 and (planes == planes[:, :, :1]).all():  # gray that is stored as colour
+        planes = planes[:, :, :1]
+    clipped = scale.standard and scale.clip is not None
+    levels = _white_levels(planes, scale, valid, clipped)
+    if min(planes.shape[:2]) < SMALLEST:
+        return _white(levels, clipped)
+    blocks = survey(planes, scale, valid)
+    compressed = jpeg is not None and jpeg <= MAX_JPEG_QUALITY
+    drawn = why_drawn(planes, blocks, compressed)
+    if drawn:
+        return _none(drawn)
+    if kind == "white":
+        return _white(levels, clipped, faintest=0.0)
+    seen = [channel for channel in (_channel(blocks, c) for c in range(planes.shape[2])) if channel is not None]
+    known = len(seen) == planes.shape[2]
+    found = None
+    if known and kind in ("auto", "grain"):
+        found = _correlated(blocks, seen, levels, compressed, forced=kind == "grain")
+    if found is None and kind in ("auto", "shot"):
+        near_white = not known or sum(one.grain.nearest for one in seen) <= GRAIN_NEAREST * len(seen)
+        if near_white or kind == "shot":
+            found = _shot(blocks, levels, clipped, forced=kind == "shot")
+    return found or _white(levels, clipped)
+
+
+def _white_levels(
+    planes: np.ndarray, scale: Scale, valid: np.ndarray | None, clipped: bool
+) -> tuple[noise_level.Level, ...]:
+    """Return the level that the smallest eigenvalues tell of each channel."""
+    most = max(1, MAX_PATCHES // planes.shape[2])
+    rounding = 1 / scale.span / math.sqrt(12) if planes.dtype.kind == "u" else 0.0
+    if scale.black:
+        return noise_level.levels(scale.to_unit(planes), 1.0, most, valid, clipped, rounding)
+    return noise_level.levels(planes, scale.span, most, valid, clipped, rounding)
+
+
+def _none(reason: str) -> Estimate:
+    return Estimate(Noise((Affine(),)), 0.0, reason)
+
+
+def _rms(values: list[float]) -> float:
+    return math.sqrt(sum(value**2 for value in values) / len(values))
+
+
+def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float = FAINTEST) -> Estimate:
+    """Return white noise, if there is enough of it to be told from texture."""
+    sigmas = [level.sigma for level in levels]
+    mean = _rms(sigmas)
+    if mean <= faintest:
+        faint = f"no more than sigma {255 * mean:.1f}" if mean else "none is to be seen"
+        return _none(faint)
+    if mean < DECAY_COUNTS and sum(level.decay for level in levels) / len(levels) > MAX_DECAY:
+        return _none("what there is looks like texture")
+    error = noise_level.uncertainty(mean, clipped) / mean
+    if all(abs(sigma - mean) <= ALIKE * mean for sigma in sigmas):
+        return Estimate(Noise.gaussian(mean), error)
+    return Estimate(Noise(tuple(Affine(read=sigma) for sigma in sigmas)), error)
+
+
+def _usable(blocks: Blocks, channel: int, saturated: float = MAX_SATURATED) -> np.ndarray:
+    return blocks.valid & ~blocks.constant[:, channel] & (blocks.saturated[:, channel] < saturated)
+
+
+def _channel(blocks: Blocks, c: int) -> _Channel | None:
+    """Return what the blocks of a channel tell of correlated noise; None where there are too few."""
+    usable = _usable(blocks, c)
+    bins = bins_of(blocks, c, blocks.variance[:, c], usable)
+    if bins is None:
+        return None
+    variance, weights, scatter = overall(bins)
+    grain = measured(blocks, c, bins, weights)
+    level = math.sqrt(variance * grain.factor)
+    return _Channel(bins, weights, level, scatter, grain, weakest(blocks, c, bins, usable))
+
+
+def _correlated(
+    blocks: Blocks, seen: list[_Channel], levels: tuple[noise_level.Level, ...], compressed: bool, forced: bool
+) -> Estimate | None:
+    """Return noise whose pixels or channels are correlated; None if they are not, or it may be texture."""
+    level = _rms([channel.level for channel in seen])
+    nearest, scatter, weak = (
+        sum(values) / len(seen)
+        for values in zip(*((one.grain.nearest, one.scatter, one.weakest) for one in seen), strict=True)
+    )
+    excess = level / max(_rms([one.sigma for one in levels]), 1e-9)
+    if level < FAINTEST and not compressed and not forced:
+        return None
+    is_grain = forced or (
+        nearest > GRAIN_NEAREST
+        and excess > GRAIN_EXCESS
+        and (
+            weak > SURE_WEAKEST
+            or (
+                weak > COARSE_WEAKEST and nearest > COARSE_NEAREST and scatter < COARSE_SCATTER and level < COARSE_LEVEL
+            )
+            or (compressed and weak > JPEG_WEAKEST and nearest > JPEG_NEAREST and level < JPEG_LEVEL)
+        )
+    )
+    channels = None
+    if len(seen) > 1:
+        middle = seen[len(seen) // 2]
+        matrix = among_channels(blocks, middle.bins, middle.weights)
+        channels = tuple(map(tuple, matrix.tolist()))
+    if is_grain:
+        rho = sum((one.grain.rho for one in seen), np.zeros(())) / len(seen)
+        curves = _levels_of([one.level for one in seen])
+        return Estimate(Noise(curves, grain=tuple(map(tuple, rho.tolist())), channels=channels), ERROR_OF_GRAIN)
+    if channels is not None:
+        off = matrix[~np.eye(len(matrix), dtype=bool)].mean()
+        is_luma = off > LUMA_CHANNELS and excess > LUMA_EXCESS and weak > LUMA_WEAKEST and scatter < LUMA_SCATTER
+        if is_luma and nearest <= GRAIN_NEAREST:
+            return Estimate(Noise(_levels_of([one.level for one in seen]), channels=channels), ERROR_OF_GRAIN)
+    return None
+
+
+def _levels_of(sigmas: list[float]) -> tuple[Curve, ...]:
+    """Return one level for all channels if theirs are alike, else one for each."""
+    mean = _rms(sigmas)
+    if all(abs(sigma - mean) <= ALIKE * mean for sigma in sigmas):
+        return (Affine(read=mean),)
+    return tuple(Affine(read=sigma) for sigma in sigmas)
+
+
+def _shot(blocks: Blocks, levels: tuple[noise_level.Level, ...], clipped: bool, forced: bool) -> Estimate | None:
+    """Return noise whose level depends on brightness; None if it may be one level."""
+    curves: list[Curve] = []
+    for c, level in enumerate(levels):
+        bins = bins_of(blocks, c, blocks.detail[:, c], _usable(blocks, c, 0.5))
+        if bins is None:
+            return None
+        curves.append(_table(bins) if forced or _depends(bins, clipped) else Affine(read=level.sigma))
+    if sum(isinstance(curve, Table) for curve in curves) * 2 <= len(curves):
+        return None
+    return Estimate(Noise(tuple(curves)), ERROR_OF_SHOT)
+
+
+def _depends(bins: Bins, clipped: bool) -> bool:
+    """Return whether levels differ over brightness more than those of clipped white noise do by chance and texture."""
+    asked = bins.scatter < MAX_SCATTER
+    if asked.sum() < 3:
+        return False
+    at, variance = bins.at[asked], bins.variance[asked]
+    weights = np.sqrt(bins.share[asked] * bins.trust[asked])  # bins of few blocks are what tells
+    weights = weights / weights.sum()
+    best, off, sigma = math.inf, np.zeros_like(at), 0.0
+    for tried in np.geomspace(0.3 * math.sqrt(variance.min()), 1.5 * math.sqrt(variance.max()), 60):
+        left = clipped_normal.left(at, tried) if clipped else np.full_like(at, tried)
+        ratio = np.log(variance / left**2) / 2
+        cost = float((weights * np.minimum(np.abs(ratio), 0.5)).sum())
+        if cost < best:
+            best, off, sigma = cost, ratio, float(tried)
+    spread = math.sqrt(float((weights * off**2).sum()))
+    reached = np.cumsum(weights)
+    dark, bright = reached <= max(0.34, weights[0]), reached >= min(0.66, 1 - 1e-9)
+    ratio = abs(float(np.average(off[bright], weights=weights[bright]) - np.average(off[dark], weights=weights[dark])))
+    return spread > SHOT_SPREAD + SHOT_SPREAD_FAINT / max(sigma, 1e-9) and ratio > math.log(SHOT_RATIO)
+
+
+def _table(bins: Bins) -> Table:
+    """Return the levels of bins as a table; near white, where clipping hides noise, as a line goes on from the rest."""
+    deviation = np.sqrt(bins.variance)
+    free = bins.at < 1 - CLIPPING_SIGMAS * deviation
+    if not free.all() and free.sum() >= 3:
+        gain, offset, _ = affine_fit(_only(bins, free))
+        fitted = np.sqrt(np.maximum(gain * bins.at + offset, 0))
+        deviation = np.where(free, deviation, np.maximum(deviation, fitted))
+    return Table(tuple(bins.at.tolist()), tuple(deviation.tolist()))
+
+
+def _only(bins: Bins, kept: np.ndarray) -> Bins:
+    chosen = tuple(one for one, keep in zip(bins.chosen, kept, strict=True) if keep)
+    return Bins(bins.at[kept], bins.variance[kept], bins.scatter[kept], bins.share[kept], chosen)

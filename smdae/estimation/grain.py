@@ -1,0 +1,98 @@
+"""Grain: how the noise of neighbouring pixels, and of the channels of a pixel, goes together.
+
+The covariance at the lags 0 to 3 is measured on the flattest blocks of each brightness, where planes are taken out of
+them, and solved for what that took (`blocks.unbiased`). As noise of a picture is the same everywhere but for its level,
+blocks are divided by the level of their brightness and averaged.
+
+Texture that fills a picture has correlated pixels too. It gives itself away by not being everywhere alike: of grain
+even the weakest block in fifty has more than half of the usual deviation.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from smdae.estimation.blocks import LAGS, SIDE, Blocks, covariances, unbiased
+from smdae.estimation.curve import Bins
+
+__all__ = ["Grain", "among_channels", "measured", "weakest"]
+
+WEAKEST = 0.02  # of all blocks
+TORUS = 64  # pixels a side on which a correlation is made possible
+ROUNDS = 20
+BOUND = 1e-4  # of a power spectrum, below which it must not go
+
+
+@dataclass(frozen=True, eq=False)
+class Grain:
+    """The correlation of the noise of one channel.
+
+    Attributes:
+        rho: At the lags 0 to 3, with shape (4, 4), 1 at (0, 0); that of some noise.
+        factor: Variance of the noise over what planes leave of it.
+    """
+
+    rho: np.ndarray
+    factor: float
+
+    @property
+    def nearest(self) -> float:
+        """Return the mean correlation of pixels side by side."""
+        return float(self.rho[0, 1] + self.rho[1, 0]) / 2
+
+
+def measured(blocks: Blocks, channel: int, bins: Bins, weights: np.ndarray) -> Grain:
+    """Return the grain of one channel.
+
+    Args:
+        blocks: Of the picture.
+        channel: Which one.
+        bins: Of that channel, of its variance.
+        weights: Of the bins, with shape (m,).
+    """
+    seen = np.zeros((LAGS, LAGS))
+    for chosen, variance, weight in zip(bins.chosen, bins.variance, weights, strict=True):
+        if weight > 0:
+            seen += weight / variance * covariances(blocks.pixels[chosen, channel])
+    found = unbiased(seen / weights.sum())
+    factor = float(np.clip(found[0, 0], 0.8, 2.5))
+    return Grain(_possible(found / max(found[0, 0], 1e-9)), factor)
+
+
+def _possible(rho: np.ndarray) -> np.ndarray:
+    """Return the correlation nearest to rho, (4, 4), that some noise has: its power spectrum is not negative."""
+    inside = np.minimum(np.arange(TORUS), TORUS - np.arange(TORUS)) < LAGS
+    kept = np.outer(inside, inside)
+    lag = np.minimum(np.minimum(np.arange(TORUS), TORUS - np.arange(TORUS)), LAGS - 1)
+    table = np.where(kept, rho[np.ix_(lag, lag)], 0.0)
+    for _ in range(ROUNDS):
+        power = np.maximum(np.fft.fft2(table).real, BOUND)
+        table = np.where(kept, np.fft.ifft2(power).real, 0.0)
+        table /= table[0, 0]
+    lowest = float(np.fft.fft2(table).real.min())
+    if lowest < 0:  # what the rounds leave is taken out by adding white noise
+        table = table / (1 - lowest)
+        table[0, 0] = 1.0
+    return table[:LAGS, :LAGS]
+
+
+def among_channels(blocks: Blocks, bins: Bins, weights: np.ndarray) -> np.ndarray:
+    """Return the correlation of the channels, (C, C), on the blocks chosen for one of them."""
+    channels = blocks.mean.shape[1]
+    total = np.zeros((channels, channels))
+    for chosen, variance, weight in zip(bins.chosen, bins.variance, weights, strict=True):
+        pixels = blocks.pixels[chosen].reshape(len(chosen), channels, SIDE**2)
+        centred = pixels - pixels.mean(2, keepdims=True)
+        total += weight / variance * np.einsum("ncp,ndp->cd", centred, centred) / (len(chosen) * SIDE**2)
+    deviation = np.sqrt(np.maximum(np.diag(total), 1e-30))
+    rho = total / np.outer(deviation, deviation)
+    rho = (rho + rho.T) / 2
+    np.fill_diagonal(rho, 1.0)
+    return rho
+
+
+def weakest(blocks: Blocks, channel: int, bins: Bins, usable: np.ndarray) -> float:
+    """Return how much of the usual deviation the weakest blocks have: 0.6 or more for noise, less for texture."""
+    index = np.flatnonzero(usable)
+    usual = np.interp(blocks.mean[index, channel], bins.at, bins.variance)
+    return float(np.quantile(np.sqrt(blocks.variance[index, channel] / usual), WEAKEST))

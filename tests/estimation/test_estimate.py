@@ -1,0 +1,139 @@
+"""The noise of a picture, from the picture alone."""
+
+import numpy as np
+import pytest
+
+from smdae import Noise, estimate_noise
+from smdae.errors import InputError, UsageError
+from smdae.estimation.estimate import estimate
+from smdae.estimation.scale import scale_of
+from smdae.noise import Affine
+from tests.estimation.pictures import GRAIN, floyd_steinberg, in_colour, page, sampled, scene, screenshot
+
+
+@pytest.mark.parametrize("sigma", [2.0, 5.0, 15.0, 40.0])
+@pytest.mark.parametrize("stored", [True, False])
+def test_white_noise_is_white(sigma, stored):
+    for seed in range(3):
+        y = scene() + sigma * np.random.default_rng(seed).standard_normal(scene().shape)
+        y = np.clip(np.rint(y), 0, 255).astype(np.uint8) if stored else (y / 255).astype(np.float32)
+        found = estimate_noise(y)
+        assert found.kind == "white"
+        assert found.sigma * (1 if stored else 255) == pytest.approx(sigma, rel=0.1)
+
+
+def test_white_noise_in_colour_has_a_level_for_each_channel_where_they_differ():
+    noise = Noise((Affine(read=5.0), Affine(read=10.0), Affine(read=20.0)), 255.0)
+    found = estimate_noise(sampled(noise, in_colour()))
+    assert found.kind == "white"
+    assert found.levels == pytest.approx((5, 10, 20), rel=0.1)
+
+
+def test_shot_noise_has_its_level_at_every_brightness():
+    noise = Noise((Affine(gain=1.5, read=3.0),), 255.0)
+    found = estimate_noise(sampled(noise, scene()))
+    assert found.kind == "shot"
+    x = np.array([[60.0, 100.0, 140.0]])
+    np.testing.assert_allclose(found.sd_of(x), noise.sd_of(x), rtol=0.12)
+
+
+@pytest.mark.parametrize("sigma", [4.0, 12.0, 25.0])
+def test_grain_has_its_level_and_its_correlation(sigma):
+    found = estimate_noise(sampled(Noise((Affine(read=sigma),), 255.0, grain=GRAIN), scene()))
+    assert found.kind == "grain"
+    assert found.sigma == pytest.approx(sigma, rel=0.12)
+    assert found.grain[0][1] == pytest.approx(0.6, abs=0.08)
+    assert found.grain[1][1] == pytest.approx(0.36, abs=0.08)
+
+
+def test_what_channels_share_is_told():
+    shared = ((1.0, 0.7, 0.7), (0.7, 1.0, 0.7), (0.7, 0.7, 1.0))
+    found = estimate_noise(sampled(Noise((Affine(read=12.0),), 255.0, grain=GRAIN, channels=shared), in_colour()))
+    assert found.kind == "grain"
+    assert found.channels is not None
+    assert found.channels[0][1] == pytest.approx(0.7, abs=0.1)
+
+
+def test_gray_that_is_stored_as_colour_has_the_noise_of_gray():
+    y = sampled(Noise.gaussian(20.0, 255.0), scene())
+    assert estimate_noise(np.dstack([y] * 3)) == estimate_noise(y)
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [page(12), page(20), page(14, 60, 240), page(14, 255, 0), *(screenshot(seed) for seed in range(4))],
+    ids=["small", "large", "gray", "inverse", "screen0", "screen1", "screen2", "screen3"],
+)
+def test_what_was_drawn_has_none(drawn):
+    found = estimate(drawn, scale_of(drawn))
+    assert found.noise.is_none
+    assert "alike" in found.reason
+
+
+@pytest.mark.parametrize("levels", [2, 4, 8])
+def test_a_dither_has_none(levels):
+    assert estimate_noise(floyd_steinberg(levels)).is_none
+
+
+def test_a_mask_and_a_constant_have_none():
+    mask = (scene() > 120).astype(np.uint8) * 255
+    assert estimate_noise(mask).is_none
+    constant = np.full((60, 70, 3), 9, np.uint8)
+    assert estimate(constant, scale_of(constant)).reason == "it is constant"
+
+
+def test_a_clean_picture_has_none():
+    assert estimate_noise(np.rint(in_colour()).astype(np.uint8)).is_none
+
+
+def test_bars_are_evidence_of_nothing():
+    y = sampled(Noise.gaussian(25.0, 255.0), scene())
+    y[:60] = y[-60:] = 128
+    found = estimate_noise(y)
+    assert found.kind == "white"
+    assert found.sigma == pytest.approx(25, rel=0.05)
+
+
+def test_pixels_that_do_not_count_do_not_speak():
+    y = sampled(Noise.gaussian(10.0, 255.0), scene())
+    valid = np.ones(y.shape, bool)
+    valid[:, :150] = False
+    y[:, :150] = np.random.default_rng(0).integers(0, 256, (len(y), 150))
+    assert estimate(y, scale_of(y), valid).noise.sigma * 255 == pytest.approx(10, rel=0.08)
+    floats = (y / 255).astype(np.float32)
+    floats[:, :150] = np.nan
+    assert estimate_noise(floats).sigma * 255 == pytest.approx(10, rel=0.08)
+    with pytest.raises(InputError, match="none of its pixels counts"):
+        estimate_noise(np.full((40, 40), np.nan, np.float32))
+
+
+def test_twelve_bits_in_sixteen_have_their_own_scale():
+    counts = np.rint(100 + 2 * scene() + 8 * np.random.default_rng(0).standard_normal(scene().shape)).astype(np.uint16)
+    found = estimate_noise(counts)
+    assert found.kind == "white"
+    assert found.sigma == pytest.approx(8, rel=0.08)
+    tiny = (counts * 1e-5).astype(np.float32)
+    assert estimate_noise(tiny).sigma == pytest.approx(8e-5, rel=0.08)
+
+
+def test_a_kind_may_be_told():
+    y = sampled(Noise.gaussian(12.0, 255.0), scene())
+    for kind in ("white", "shot", "grain"):
+        found = estimate(y, scale_of(y), kind=kind).noise
+        assert found.kind == kind
+        assert np.mean(found.sd_of(scene() / 255)) * 255 == pytest.approx(12, rel=0.12)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (12, 12, 3)])
+def test_pictures_too_small_for_blocks_have_a_level_or_none(shape):
+    y = np.clip(128 + 20 * np.random.default_rng(0).standard_normal(shape), 0, 255).astype(np.uint8)
+    assert estimate_noise(y).kind == "white"
+
+
+def test_what_is_no_image_is_refused():
+    with pytest.raises(UsageError, match="shape"):
+        estimate_noise(np.zeros(5))
+    with pytest.raises(UsageError, match="not int64"):
+        estimate_noise(np.zeros((5, 5), np.int64))
+    with pytest.raises(UsageError, match="positive"):
+        estimate_noise(np.zeros((5, 5)), white=-1.0)
