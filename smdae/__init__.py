@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from smdae import densities, divergence, models, objectives
-    from smdae.denoising import denoise
+    from smdae.denoising.denoise import denoise
     from smdae.estimation.estimate import estimate_noise
     from smdae.files.model_file import load
     from smdae.fitting import fit

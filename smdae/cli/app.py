@@ -1,4 +1,4 @@
-"""The command line: three commands, their exit codes, and one line for whatever goes wrong.
+"""The command line: four commands, their exit codes, and one line for whatever goes wrong.
 
 Nothing here or in the commands' modules imports torch before a command has begun its work: help is at once.
 """
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from smdae import __version__
-from smdae.cli import compare, console, denoise, fit
+from smdae.cli import compare, console, denoise, fit, info
 from smdae.cli.failures import is_full, understood
 from smdae.cli.interrupts import Terminated, terminable
 from smdae.cli.peers import Peers
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.command("fit")(fit.command)
 app.command("denoise")(denoise.command)
+app.command("info")(info.command)
 app.command("compare")(compare.command)
 
 
@@ -53,8 +54,8 @@ def _root(
     if context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)
         raise typer.Exit(UsageError.code)
-    if context.invoked_subcommand == "compare":
-        context.obj.refuse("compare")
+    if context.invoked_subcommand in ("compare", "info"):
+        context.obj.refuse(context.invoked_subcommand)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import typer
 
 from smdae.cli import console
 from smdae.cli.extras import Extras, refuse
-from smdae.cli.options import Device, Json, Overwrite
+from smdae.cli.options import Device, Json, Overwrite, check_range
 from smdae.cli.peers import Peers
 from smdae.cli.places import ENDINGS, STREAM, Naming, folder_of, plan
 from smdae.cli.together import on_loss
@@ -148,12 +148,7 @@ def command(
     for name, value, least in (("stride", stride, 1), ("tile", tile, SMALLEST_TILE), ("jobs", jobs, 1)):
         if value is not None and value < least:
             raise UsageError(f"--{name} {value} is less than {least}")
-    if white is not None and not 0 < white < math.inf:
-        raise UsageError(f"--white {white} is not a positive number")
-    if black is not None and not math.isfinite(black):
-        raise UsageError(f"--black {black} is not a finite number")
-    if black is not None and white is not None and white <= black:
-        raise UsageError(f"--white {white:g} is not above --black {black:g}")
+    check_range(white, black)
     for name, share in (("strength", strength), ("luma", luma), ("chroma", chroma)):
         if not 0 <= share <= 1:
             raise UsageError(f"--{name} {share} is not between 0 and 1")
@@ -201,6 +196,7 @@ def command(
         levels,
         white,
         black,
+        None,
         kind,
         luma,
         chroma,

@@ -8,6 +8,7 @@ from smdae.cli.extras import Extras
 
 if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
+    from smdae.estimation.scale import Scale
     from smdae.noise import Noise
 
 __all__ = ["Manner"]
@@ -24,6 +25,7 @@ class Manner:
         levels: On the 0 to 255 scale, one for all channels or one for each; None to find them.
         white: The value of white, None for that of the samples' type.
         black: The value of black, None for 0.
+        scale: What values mean, as of all pages of a stack; None to find out.
         noise: What kind it is, `auto` to find out, or the noise itself in the pictures' unit.
         luma: How much of the way to the estimate for brightness, 0 to 1.
         chroma: How much for colours, 0 to 1.
@@ -50,6 +52,7 @@ class Manner:
     levels: tuple[float, ...] | None = None
     white: float | None = None
     black: float | None = None
+    scale: "Scale | None" = None
     noise: "Kind | Noise" = "auto"
     luma: float = 1.0
     chroma: float = 1.0

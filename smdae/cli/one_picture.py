@@ -158,7 +158,7 @@ def typical(pages: "Stack", model: Any, manner: Manner, name: str) -> tuple[Foun
     scales = [one.prepared.scale for one in looked]
     if not all(scale.standard for scale in scales):
         black, white = min(scale.black for scale in scales), max(scale.white for scale in scales)
-        manner = replace(manner, white=white, black=black)
+        manner = replace(manner, scale=replace(scales[0], black=black, white=white, standard=False))
         looked = [look(pages.page(number), model, manner, name) for number in numbers if number < len(pages)]
     noisy = sorted((one for one in looked if not one.estimate.noise.is_none), key=lambda one: one.levels[0])
     if 2 * len(noisy) < len(looked):

@@ -1,5 +1,6 @@
 """Options that more than one command has, and how durations are written."""
 
+import math
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ import typer
 from smdae.device import check_name
 from smdae.errors import UsageError
 
-__all__ = ["Batch", "Device", "Json", "Overwrite", "Paths", "Seed", "levels", "seconds"]
+__all__ = ["Batch", "Device", "Json", "Overwrite", "Paths", "Seed", "check_range", "levels", "seconds"]
 
 Paths = Annotated[
     list[Path],
@@ -55,6 +56,16 @@ def levels(text: str, option: str = "--sigma") -> float | tuple[float, float] | 
         raise UsageError(
             f"{option} {text!r:.60} is not a level of noise", "write 25, or 5-55 for many; with --noisy, auto"
         ) from None
+
+
+def check_range(white: float | None, black: float | None) -> None:
+    """Raise UsageError for a white or black that makes no sense."""
+    if white is not None and not 0 < white < math.inf:
+        raise UsageError(f"--white {white} is not a positive number")
+    if black is not None and not math.isfinite(black):
+        raise UsageError(f"--black {black} is not a finite number")
+    if black is not None and white is not None and white <= black:
+        raise UsageError(f"--white {white:g} is not above --black {black:g}")
 
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}

@@ -101,10 +101,13 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
     floats = picture.pixels.dtype.kind == "f"
     if floats and manner.levels and manner.white is None:
         _refuse_unit(picture.pixels, name)
+    if manner.black is not None and manner.black >= white_of(picture, manner):
+        white = white_of(picture, manner)
+        raise UsageError(f"--black {manner.black:g} is not below {white:g}, the white of '{name}'", "give --white too")
     visible = None if picture.alpha is None else picture.alpha > 0
     try:
-        keep = manner.levels is not None or model.level is not None
-        prepared = prepare(picture.pixels, manner.white, manner.black, visible, keep, share=model.channels == 1)
+        keep, share = manner.levels is not None or model.level is not None, channels_of(model) != 3
+        prepared = prepare(picture.pixels, manner.white, manner.black, visible, keep, share, manner.scale)
     except InputError as error:
         raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
     unit = white_of(picture, manner) / 255 / prepared.scale.span

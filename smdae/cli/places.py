@@ -16,7 +16,7 @@ from smdae.errors import InputError, OutputError, UsageError
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-__all__ = ["ENDINGS", "STREAM", "Job", "Naming", "check_target", "folder_of", "plan", "refuse_place"]
+__all__ = ["ENDINGS", "STREAM", "Job", "Naming", "check_target", "folder_of", "plan", "refuse_place", "sources"]
 
 STREAM = Path("-")
 # What --format may say: the ending, which tells the format.
@@ -94,6 +94,13 @@ def plan(inputs: list[Path], naming: Naming) -> list[Job]:
     if naming.skip_existing:
         jobs = [replace(job, skipped=job.target != STREAM and os.path.lexists(job.target)) for job in jobs]
     return jobs
+
+
+def sources(inputs: list[Path], recursive: bool = False) -> list[Path]:
+    """Return the pictures that inputs stand for, of which no results are to be written; errors as those of `plan`."""
+    if inputs.count(STREAM) > 1:
+        raise UsageError("stdin can be read only once")
+    return [source for path in inputs for source, _ in _sources(path, Naming(recursive=recursive))]
 
 
 def _sources(path: Path, naming: Naming) -> Iterator[tuple[Path, Path]]:

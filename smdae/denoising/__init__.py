@@ -1,9 +1,13 @@
 """Denoising: from a noisy image and a score to an estimate of the clean one.
 
 steppers       how an image moves along the score
+preparation    what is done to an image before and after
 task           what is to be done with one image
+stabilised     noise that depends on the pixel, made white
+correlated     noise whose neighbours are correlated, by two passes
+separate       channels that have a model each
+finish         how much of the noise is taken out, of brightness and of colour
 precision      in which numbers networks take their products
-noise_level    how much noise there is
 symmetries     the mean over flips and turns
 tiles          images of any size in bounded memory
 denoise        arrays in, arrays out

@@ -67,6 +67,7 @@ def prepare(
     visible: np.ndarray | None = None,
     keep_scale: bool = False,
     share: bool = True,
+    scale: Scale | None = None,
 ) -> Prepared:
     """Return a picture as it is denoised.
 
@@ -77,11 +78,14 @@ def prepare(
         visible: Which pixels are not hidden, with shape (H, W); None for all.
         keep_scale: Whether floats have white 1 whatever their values.
         share: Whether gray that is stored as colour becomes one channel.
+        scale: What its values mean, if that is known; None to find out.
 
     Raises:
         InputError: No pixel counts, or too many are outliers.
     """
-    scale = scale_of(pixels, white, black, keep_scale)
+    known = scale is not None
+    if scale is None:
+        scale = scale_of(pixels, white, black, keep_scale)
     valid = visible
     if pixels.dtype.kind == "f":
         finite = np.isfinite(pixels)
@@ -100,7 +104,7 @@ def prepare(
     found = find_outliers(work[:, :, None] if work.ndim == 2 else work, scale.white)
     if found is not None:
         work = found.repaired.reshape(work.shape)
-        if not scale.standard or pixels.dtype.kind == "f":  # a single ray may have been the largest value
+        if not known and (not scale.standard or pixels.dtype.kind == "f"):  # a single ray may have been the largest value
             scale = scale_of(work, white, black, keep_scale)
     return Prepared(pixels, work, scale, valid, found)
 

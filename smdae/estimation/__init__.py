@@ -1,1 +1,12 @@
-"""Estimating the noise of a picture."""
+"""The noise of a picture, from the picture alone.
+
+estimate          its kind and level, or that there is none
+scale             what the values of a picture mean
+noise_level       white noise, by the smallest eigenvalues of patches of weak texture
+clipped_normal    what black and white leave of it
+blocks            blocks of 8 x 8 pixels, and what each says of noise and of texture around it
+curve             the level by brightness
+grain             the correlation of neighbours and of channels
+absence           pictures that were drawn
+outliers          pixels that were replaced outright
+"""

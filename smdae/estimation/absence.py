@@ -65,7 +65,7 @@ def _excess(blocks: Blocks, changing: np.ndarray) -> float:
     """Return how many more neighbours are exactly alike than chance makes so, as a part of all."""
     index = np.flatnonzero(changing.any(1))
     index = index[:: max(1, len(index) // MAX_ASKED)]
-    pixels, asked = blocks.pixels[index], changing[index]
+    pixels, asked = blocks.pixels(index), changing[index]
     beside = (pixels[..., 1:] == pixels[..., :-1]).mean((2, 3))
     below = (pixels[..., 1:, :] == pixels[..., :-1, :]).mean((2, 3))
     saturated = blocks.saturated[index]
@@ -75,7 +75,9 @@ def _excess(blocks: Blocks, changing: np.ndarray) -> float:
 
 def _neighbours(blocks: Blocks, changing: np.ndarray) -> float:
     """Return the mean correlation of pixels side by side in blocks that change."""
-    pixels = blocks.pixels.reshape(-1, SIDE, SIDE)[changing.ravel()]
+    index = np.flatnonzero(changing.any(1))
+    index = index[:: max(1, len(index) // MAX_ASKED)]
+    pixels = blocks.pixels(index).reshape(-1, SIDE, SIDE)[changing[index].ravel()]
     centred = pixels - pixels.mean((1, 2), keepdims=True)
     beside = (centred[:, :, 1:] * centred[:, :, :-1]).mean() + (centred[:, 1:] * centred[:, :-1]).mean()
     return float(beside / 2 / np.square(centred).mean())

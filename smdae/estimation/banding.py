@@ -11,6 +11,7 @@ Parts are sixths of the width, so that halves and thirds are sums of them. Colum
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ __all__ = ["find_banding"]
 SMALLEST_SIDE = 64  # pixels
 REACH = 16  # rows above and below that a row is compared with
 PARTS = 6  # of the width
-STRIP = 256  # columns looked at together
+STRIP, MAX_STRIPS = 64, 12  # columns looked at together; as many strips are enough
 SAMPLE_STRIPS = 8  # of 32 columns, that the level of the noise is taken from
 ENERGY_WINDOW = 17  # pixels a side of the window that tells whether a place is flat
 FLAT = 2.0  # times the energy of the flattest
@@ -68,24 +69,26 @@ class _Level:
 
 
 def _offsets(plane: np.ndarray, least: float) -> np.ndarray:
-    """The offsets of rows, (H,); zeros where they might be anything else."""
+    """Return the offsets of rows, (H,); zeros where they might be anything else."""
     height, width = plane.shape
     nothing = np.zeros(height, np.float32)
     level = _level(plane)
     if level is None or level.sigma < least:
         return nothing
     sums, counts = np.zeros((height, PARTS)), np.zeros((height, PARTS))
-    for left, strip in _strips(plane, STRIP, STRIP):
+    looked_at = 0
+    for left, strip in _strips(plane, STRIP, max(STRIP, math.ceil(width / MAX_STRIPS))):
         high, energy = _high_passed(strip)
+        looked_at += strip.size
         flat = (energy < level.energy) & (np.abs(high) < TRIM * level.sigma)
         part = (left + np.arange(strip.shape[1])) * PARTS // width
         for number in np.unique(part):
             chosen = part == number
             sums[:, number] += np.where(flat[:, chosen], high[:, chosen], 0).sum(1, dtype=np.float64)
             counts[:, number] += flat[:, chosen].sum(1)
-    if counts.sum() < LEAST_FLAT * height * width:
+    if counts.sum() < LEAST_FLAT * looked_at:
         return nothing
-    seen = counts.sum(1) > LEAST_OF_ROW * width
+    seen = counts.sum(1) > LEAST_OF_ROW * looked_at / height
     if seen.mean() < LEAST_ROWS:
         return nothing
     offsets = np.divide(sums.sum(1), counts.sum(1), out=np.zeros(height), where=seen)
@@ -101,7 +104,7 @@ def _strips(plane: np.ndarray, columns: int, every: int) -> Iterator[tuple[int, 
 
 
 def _window_sums(values: np.ndarray, reach: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over windows of 2 reach + 1, cut off at the borders, and how many values each has."""
+    """Return sums over windows of 2 reach + 1, cut off at the borders, and how many values each has."""
     length = values.shape[axis]
     sums = np.concatenate([np.zeros_like(values.take([0], axis), np.float64), values.cumsum(axis, np.float64)], axis)
     first, last = np.maximum(np.arange(length) - reach, 0), np.minimum(np.arange(length) + reach + 1, length)
@@ -110,7 +113,7 @@ def _window_sums(values: np.ndarray, reach: int, axis: int) -> tuple[np.ndarray,
 
 
 def _high_passed(strip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What rows have over the mean of the rows around, and the mean of its square over a window."""
+    """Return what rows have over the mean of the rows around, and the mean of its square over a window."""
     sums, counts = _window_sums(strip, REACH, 0)
     high = strip - (sums - strip) / (counts - 1)
     energy = high**2
@@ -143,13 +146,18 @@ def _is_banding(
     if deviation > MOST_TAILED * float(quartiles[1] - quartiles[0]) / NORMAL_QUARTILES:
         return False
     for size in (PARTS // 2, PARTS // 3):
-        shares = sums.reshape(len(sums), -1, size).sum(2), counts.reshape(len(counts), -1, size).sum(2)
-        means = np.divide(*shares, out=np.zeros_like(shares[0]), where=shares[1] > 0)
+        total, number = (values.reshape(len(values), -1, size).sum(2) for values in (sums, counts))
+        means = np.divide(total, number, out=np.zeros_like(total), where=number > 0)
         for one, other in itertools.combinations(range(means.shape[1]), 2):
-            both = seen & (shares[1][:, one] > 0) & (shares[1][:, other] > 0)
-            if both.mean() < LEAST_ROWS or np.corrcoef(means[both, one], means[both, other])[0, 1] < LEAST_AGREEMENT:
+            both = seen & (number[:, one] > 0) & (number[:, other] > 0)
+            if both.mean() < LEAST_ROWS or _correlation(means[both, one], means[both, other]) < LEAST_AGREEMENT:
                 return False
     centred = np.where(seen, offsets - known.mean(), 0)
     lags = range(1, min(4 * REACH, len(offsets) // 4))
     related = [abs(float((centred[lag:] * centred[:-lag]).sum())) for lag in lags]
     return max(related) < MOST_RELATED * float((centred**2).sum())
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    scale = float(a.std() * b.std())
+    return float(((a - a.mean()) * (b - b.mean())).mean()) / scale if scale > 0 else 0.0

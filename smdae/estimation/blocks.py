@@ -30,7 +30,7 @@ __all__ = ["LAGS", "SIDE", "Blocks", "covariances", "survey", "unbiased"]
 SIDE, STRIDE = 8, 4  # pixels
 NEIGHBOUR = SIDE // STRIDE  # places from a block to the next that shares no pixel with it
 LAGS = 4  # lags 0 to 3, in rows and in columns
-MAX_PIXELS = 1_500_000  # looked at in one picture; of a larger one, tiles
+MAX_PIXELS = 1_000_000  # looked at in one picture; of a larger one, tiles
 TILE = 160  # pixels a side
 FLAT_PATCH = 3  # pixels a side of a patch that noise does not leave constant
 
@@ -40,7 +40,8 @@ class Blocks:
     """What is known of n blocks of a picture with C channels, white being 1.
 
     Attributes:
-        pixels: The blocks themselves, float32, with shape (n, C, 8, 8).
+        tiles: The parts of the picture that were looked at, each with shape (C, H, W).
+        first: Number of the first block of each tile.
         mean: With shape (n, C).
         variance: Of what the plane leaves, with shape (n, C).
         detail: With shape (n, C).
@@ -51,7 +52,8 @@ class Blocks:
         valid: Whether all of its pixels count, with shape (n,).
     """
 
-    pixels: np.ndarray
+    tiles: tuple[Tensor, ...]
+    first: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
     detail: np.ndarray
@@ -64,6 +66,17 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.valid)
 
+    def pixels(self, index: np.ndarray) -> np.ndarray:
+        """Return the blocks of an index, float32, with shape (m, C, 8, 8)."""
+        found = np.empty((len(index), len(self.tiles[0]), SIDE, SIDE), np.float32)
+        of_tile = np.searchsorted(self.first, index, side="right") - 1
+        for number in np.unique(of_tile):
+            tile, members = self.tiles[number], of_tile == number
+            windows = tile.unfold(1, SIDE, STRIDE).unfold(2, SIDE, STRIDE)  # (C, h, w, 8, 8), a view
+            rows, columns = np.divmod(index[members] - self.first[number], windows.shape[2])
+            found[members] = windows[:, torch.from_numpy(rows), torch.from_numpy(columns)].transpose(0, 1).numpy()
+        return found
+
 
 def survey(planes: np.ndarray, scale: Scale = UNIT, valid: np.ndarray | None = None) -> Blocks:
     """Return the blocks of a picture, of a large one those of evenly spread tiles.
@@ -73,13 +86,15 @@ def survey(planes: np.ndarray, scale: Scale = UNIT, valid: np.ndarray | None = N
         scale: What its values mean.
         valid: Which pixels count, with shape (H, W); None for all.
     """
-    parts = []
+    parts, tiles = [], []
     for rows, columns in _tiles(*planes.shape[:2]):
         y = torch.from_numpy(np.ascontiguousarray(scale.to_unit(planes[rows, columns]).transpose(2, 0, 1)))
         counts = None if valid is None else torch.from_numpy(np.ascontiguousarray(valid[rows, columns]))
         parts.append(_of_tile(y, scale.unit_clip, counts))
+        tiles.append(y)
+    first = np.cumsum([0, *(len(part["valid"]) for part in parts[:-1])])
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Blocks(**joined)
+    return Blocks(tuple(tiles), first, **joined)
 
 
 def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
@@ -113,7 +128,6 @@ def _basis() -> tuple[Tensor, Tensor]:
 
 def _of_tile(y: Tensor, clip: tuple[float, float], valid: Tensor | None) -> dict[str, np.ndarray]:
     """Return the fields of Blocks for one tile, (C, H, W)."""
-    channels = len(y)
     centre = y.mean((1, 2), keepdim=True)
     z = (y - centre)[:, None]  # (C, 1, H, W), centred so that squares keep their digits
     planes = F.conv2d(z, _basis()[0], stride=STRIDE)  # (C, 3, h, w)
@@ -125,20 +139,19 @@ def _of_tile(y: Tensor, clip: tuple[float, float], valid: Tensor | None) -> dict
     detail = F.avg_pool2d(cross, SIDE - 1, STRIDE)[:, 0, : variance.shape[1], : variance.shape[2]]
     texture = _around(variance, mean)
     saturated = F.avg_pool2d(((y <= clip[0]) | (y >= clip[1])).float(), SIDE, STRIDE)
-    constant = _spread(y, SIDE, STRIDE) == 0
-    flat = (_spread(y, FLAT_PATCH, 1) == 0).float()
-    mixed = (F.max_pool2d(flat, SIDE - FLAT_PATCH + 1, STRIDE) > 0) & ~constant
+    places = SIDE - FLAT_PATCH + 1
+    patches = F.avg_pool2d(_constant_patches(y).float(), places, STRIDE, divisor_override=1)
+    constant = patches == places**2
+    mixed = (patches > 0) & ~constant
     grid = variance.shape[1:]
     counts = torch.ones(grid, dtype=torch.bool)
     if valid is not None:
         counts = -F.max_pool2d(-valid[None].float(), SIDE, STRIDE)[0] > 0
-    windows = y.unfold(1, SIDE, STRIDE).unfold(2, SIDE, STRIDE)  # (C, h, w, 8, 8), a view
 
     def flatten(x: Tensor) -> np.ndarray:
         return x.flatten(1).T.contiguous().numpy()
 
     return {
-        "pixels": windows.permute(1, 2, 0, 3, 4).reshape(-1, channels, SIDE, SIDE).numpy(),
         "mean": flatten(mean),
         "variance": flatten(variance),
         "detail": flatten(detail),
@@ -150,9 +163,11 @@ def _of_tile(y: Tensor, clip: tuple[float, float], valid: Tensor | None) -> dict
     }
 
 
-def _spread(y: Tensor, side: int, stride: int) -> Tensor:
-    """Return the largest less the smallest value of each window of y, (C, H, W)."""
-    return F.max_pool2d(y, side, stride) + F.max_pool2d(-y, side, stride)
+def _constant_patches(y: Tensor) -> Tensor:
+    """Return where patches of 3 x 3 pixels have one value, (C, H - 2, W - 2), for y with shape (C, H, W)."""
+    across, down = y[..., 1:] == y[..., :-1], y[:, 1:] == y[:, :-1]
+    rows = across[..., 1:] & across[..., :-1]
+    return rows[:, 2:] & rows[:, 1:-1] & rows[:, :-2] & down[:, 1:, :-2] & down[:, :-1, :-2]
 
 
 def _around(variance: Tensor, mean: Tensor) -> Tensor:

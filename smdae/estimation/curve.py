@@ -26,7 +26,7 @@ SCATTER_OF_NOISE = 0.25  # standard deviation over mean of the energies of noise
 DISTRUST = 8  # power of the scatter by which a bin counts less
 MAX_OVER_MEAN = 4.0  # variance of a bin over the mean of all, beyond which it is texture
 WEIGHT_OF_TEXTURE = 1e-3
-LOWEST_SHARE = 0.25  # of the trust, in bins of the least variance, from which the mean sets out
+LOWEST_SHARE = 0.10  # of the blocks, in bins of the least variance, from which the mean sets out
 ROUNDS = 12
 
 
@@ -105,7 +105,7 @@ def overall(bins: Bins) -> tuple[float, np.ndarray, float]:
     """Return the mean variance over the picture, the weights of the bins in it, and their mean scatter."""
     trust = bins.trust if bins.trust.sum() > 0 else bins.share
     order = np.argsort(bins.variance)
-    reached = np.cumsum(trust[order]) / trust.sum()
+    reached = np.cumsum(bins.share[order]) / bins.share.sum()
     mean = float(bins.variance[order[np.searchsorted(reached, LOWEST_SHARE)]])
     for _ in range(ROUNDS):
         # A bin that texture fills may have many blocks: it is not allowed to speak.

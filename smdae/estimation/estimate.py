@@ -34,10 +34,11 @@ FAINTEST = 1.3 / 255  # sigma, white being 1: less is left alone
 MAX_DECAY, DECAY_COUNTS = 0.10, 8 / 255  # of eigenvalues, and the sigma up to which they are asked: more is texture
 ALIKE = 0.1  # how far the levels of channels may be apart to count as one
 SMALLEST = 2 * SIDE  # pixels a side; of smaller pictures only a level is told
-MAX_PATCHES = 120_000  # of all channels together
+MAX_PATCHES = 60_000  # of all channels together, or in gray
 
 GRAIN_NEAREST = 0.25  # correlation of neighbours from which on noise is grain
 GRAIN_EXCESS = 1.6  # its level over that which the smallest eigenvalues tell
+MIN_DECAY_OF_GRAIN, NO_FLOOR_EXCESS = 0.20, 10.0  # of the eigenvalues; of the level over theirs, if they are nearly 0
 SURE_WEAKEST = 0.60  # deviation of the weakest blocks, of the usual one
 COARSE_WEAKEST, COARSE_NEAREST, COARSE_SCATTER, COARSE_LEVEL = 0.45, 0.55, 0.45, 8 / 255
 JPEG_WEAKEST, JPEG_NEAREST, JPEG_LEVEL = 0.25, 0.50, 6 / 255  # what compression leaves of grain in flat places
@@ -46,6 +47,7 @@ MAX_JPEG_QUALITY = 92  # beyond it hardly anything is lost
 LUMA_CHANNELS, LUMA_EXCESS, LUMA_WEAKEST, LUMA_SCATTER = 0.5, 1.25, 0.55, 0.30  # noise that the channels share
 SHOT_SPREAD, SHOT_SPREAD_FAINT = 0.10, 1.1 / 255  # of levels over brightness, beyond which they are no chance
 SHOT_RATIO = 1.15  # of the level in the brightest third to that in the darkest, or back
+MIN_RISE = 0.85  # of the variance with brightness, as a correlation
 MAX_SCATTER = 0.6  # of bins that are asked whether noise is shot
 CLIPPING_SIGMAS = 2.5  # from white, within which a level is what clipping leaves
 
@@ -217,9 +219,12 @@ def _correlated(
     excess = level / max(_rms([one.sigma for one in levels]), 1e-9)
     if level < FAINTEST and not compressed and not forced:
         return None
+    # White noise has a floor that all small eigenvalues share, and grain has none, whatever the texture.
+    has_no_floor = excess > NO_FLOOR_EXCESS or sum(one.decay for one in levels) / len(levels) > MIN_DECAY_OF_GRAIN
     is_grain = forced or (
         nearest > GRAIN_NEAREST
         and excess > GRAIN_EXCESS
+        and has_no_floor
         and (
             weak > SURE_WEAKEST
             or (
@@ -285,7 +290,17 @@ def _depends(bins: Bins, clipped: bool) -> bool:
     reached = np.cumsum(weights)
     dark, bright = reached <= max(0.34, weights[0]), reached >= min(0.66, 1 - 1e-9)
     ratio = abs(float(np.average(off[bright], weights=weights[bright]) - np.average(off[dark], weights=weights[dark])))
-    return spread > SHOT_SPREAD + SHOT_SPREAD_FAINT / max(sigma, 1e-9) and ratio > math.log(SHOT_RATIO)
+    varies = spread > SHOT_SPREAD + SHOT_SPREAD_FAINT / max(sigma, 1e-9) and ratio > math.log(SHOT_RATIO)
+    return varies and _rise(at, variance, weights) > MIN_RISE
+
+
+def _rise(at: np.ndarray, variance: np.ndarray, weights: np.ndarray) -> float:
+    """Return the correlation of variance with brightness: 1 for photons, near 0 for texture; not near white."""
+    free = at < 1 - CLIPPING_SIGMAS * np.sqrt(variance)
+    if free.sum() < 3:
+        return 0.0
+    covariance = np.cov(at[free], variance[free], aweights=weights[free] + 1e-12)
+    return float(covariance[0, 1] / math.sqrt(max(covariance[0, 0] * covariance[1, 1], 1e-30)))
 
 
 def _table(bins: Bins) -> Table:

@@ -53,7 +53,7 @@ def measured(blocks: Blocks, channel: int, bins: Bins, weights: np.ndarray) -> G
     seen = np.zeros((LAGS, LAGS))
     for chosen, variance, weight in zip(bins.chosen, bins.variance, weights, strict=True):
         if weight > 0:
-            seen += weight / variance * covariances(blocks.pixels[chosen, channel])
+            seen += weight / variance * covariances(blocks.pixels(chosen)[:, channel])
     found = unbiased(seen / weights.sum())
     factor = float(np.clip(found[0, 0], 0.8, 2.5))
     return Grain(_possible(found / max(found[0, 0], 1e-9)), factor)
@@ -81,7 +81,7 @@ def among_channels(blocks: Blocks, bins: Bins, weights: np.ndarray) -> np.ndarra
     channels = blocks.mean.shape[1]
     total = np.zeros((channels, channels))
     for chosen, variance, weight in zip(bins.chosen, bins.variance, weights, strict=True):
-        pixels = blocks.pixels[chosen].reshape(len(chosen), channels, SIDE**2)
+        pixels = blocks.pixels(chosen).reshape(len(chosen), channels, SIDE**2)
         centred = pixels - pixels.mean(2, keepdims=True)
         total += weight / variance * np.einsum("ncp,ndp->cd", centred, centred) / (len(chosen) * SIDE**2)
     deviation = np.sqrt(np.maximum(np.diag(total), 1e-30))

@@ -143,9 +143,11 @@ def salt_and_pepper(channel: Channel, white: float) -> np.ndarray:
 
 
 def _is_mixed(channel: Channel, value: float, index: np.ndarray) -> bool:
-    """Whether pixels of a value are mixed with others, as noise that is cut off, and not parts of their own."""
+    """Return whether pixels of a value are mixed with others, as noise that is cut off, and not parts of their own."""
     some = thinned(index, SAMPLES)[0]
-    alike = float(np.concatenate([(channel.around(part, NEAR) == value).mean(1) for part in parts(some)]).mean())
+    alike = float(
+        np.concatenate([(channel.around(part, NEAR) == np.float32(value)).mean(1) for part in parts(some)]).mean()
+    )
     return alike < (1 + len(index) / channel.size) / 2
 
 
@@ -174,7 +176,7 @@ def _probability(suspect: _Suspect, index: np.ndarray, everywhere: _Places, leve
 
 
 def _is_alone(alone: _Places, p: float) -> bool:
-    """Whether as many pixels have none like them around as chance gives, of those that have few."""
+    """Return whether as many pixels have none like them around as chance gives, of those that have few."""
     mean, most = len(NEAR) * p, int(_max_neighbours(p, 3))
     chances = np.array([math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) for k in range(most + 1)])
     expected, n = chances[0] / chances.sum(), len(alone.index)
@@ -183,7 +185,7 @@ def _is_alone(alone: _Places, p: float) -> bool:
 
 
 def _is_even(hits: _Places, ground: _Places, shape: tuple[int, int], edges: np.ndarray) -> bool:
-    """Whether pixels are as frequent in every block, row, column and brightness of the ground."""
+    """Return whether pixels are as frequent in every block, row, column and brightness of the ground."""
     height, width = shape
     side = int(np.clip(math.sqrt(len(hits.index) / 6), 2, 12))
 
@@ -217,7 +219,7 @@ def _fits(group: np.ndarray, expected: np.ndarray) -> bool:
 
 
 def _is_piled_up(suspect: _Suspect, alone: _Places, seen: _Places, levels: np.ndarray, part: float) -> bool:
-    """Whether many more pixels have a value than have those before it, or than a tail cut off there would have."""
+    """Return whether many more pixels have a value than those before it, or than a tail that was cut off there."""
     value = suspect.value
     inward = 1 if np.median(seen.middle) > value else -1
     before = np.abs(levels[inward * (levels - value) > 0] - value)

@@ -202,7 +202,7 @@ def _replaced(channel: Channel, others: list[Channel], found: _Extremes, scales:
 
 
 def _are_many(channel: Channel, strong: _Extremes, rivals: int, fewest: int, scales: Scales) -> bool:
-    """Whether extremes are so many more than rivals that they are no tail, and lie as chance would have it."""
+    """Return whether extremes are so many more than rivals that they are no tail, and lie as chance would have it."""
     n = len(strong.index)
     if n < max(fewest, rivals, MIN_SHARE * channel.size):
         return False
@@ -213,7 +213,7 @@ def _are_many(channel: Channel, strong: _Extremes, rivals: int, fewest: int, sca
 
 
 def _are_scattered(strong: _Extremes, channel: Channel, scales: Scales) -> bool:
-    """Whether about as many pixels are a few pixels apart as chance gives, where the ground lets them be seen."""
+    """Return whether about as many pixels are a few pixels apart as chance gives, where they can be seen."""
     index = thinned(strong.index, MAX_PAIRED)[0]
     rows, columns = np.divmod(index, channel.shape[1])
     apart = np.maximum(np.abs(rows[:, None] - rows), np.abs(columns[:, None] - columns))
@@ -225,7 +225,7 @@ def _are_scattered(strong: _Extremes, channel: Channel, scales: Scales) -> bool:
 
 
 def _are_of_strokes(strong: _Extremes, scales: Scales, share: float) -> bool:
-    """Whether there are strokes of the same height above the same ground, as beside the dots of letters."""
+    """Return whether there are strokes of the same height above the same ground, as beside the dots of letters."""
     strokes = 0.0
     for sign in np.unique(strong.sign):
         same = strong.sign == sign
@@ -273,7 +273,7 @@ def _crosses(
 
 
 def _are_alone(found: _Extremes, others: list[Channel]) -> np.ndarray:
-    """Whether other channels have nothing where one stands out; false where there are none."""
+    """Return whether other channels have nothing where one stands out; false where there are none."""
     alone = np.full(len(found.index), bool(others))
     for channel in others:
         middle = np.median(channel.around(found.index, WIDE), 1)

@@ -39,6 +39,7 @@ FEWEST_KNOWN = 7  # neighbours
 TRIM = 12  # one of so many neighbours is cut off either end
 SPREAD = 2.6  # standard deviations of Gaussian noise between what is left
 LEAST_STEPS = 2  # spreads of fewer gray levels are of rounding
+FINEST = 1e-6  # of the range, that takes the place of gray levels in floats
 SHARPNESS = 1e-3  # of the value: changes below it are alike
 
 NEXT: Offsets = ((-1, 0), (0, 1), (1, 0), (0, -1), (-1, -1), (-1, 1), (1, 1), (1, -1))  # sides, then corners
@@ -177,7 +178,7 @@ class Scales:
         spread = high - low
         bins = [part for part in np.array_split(np.argsort(middle, kind="stable"), BRIGHTNESSES) if len(part)]
         usual, least = (np.array([np.quantile(spread[part], q) for part in bins]) for q in (0.5, 0.25))
-        smallest = LEAST_STEPS * channel.step or np.finfo(np.float32).tiny
+        smallest = LEAST_STEPS * (channel.step or FINEST * float(high.max() - low.min()) or 1.0)
         edges = np.array([middle[part[-1]] for part in bins[:-1]])
         return cls(index, low, middle, high, edges, np.maximum(usual, smallest), np.maximum(least, smallest))
 
