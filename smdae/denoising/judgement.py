@@ -105,6 +105,8 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
     planes = result[:, :, None] if result.ndim == 2 else result
     margins = _margins(task)
     counts, counting, removed, variance, alike = _residual(task, planes, margins)
+    if not counts.any() or not variance.any():
+        return Judgement(math.nan, math.inf, ("too few pixels tell of it",))
     with exact():
         probed = _probe(task, planes, margins, removed)
     risks, shared = [], []

@@ -30,7 +30,7 @@ __all__ = ["LAGS", "SIDE", "Blocks", "covariances", "survey", "unbiased"]
 SIDE, STRIDE = 8, 4  # pixels
 NEIGHBOUR = SIDE // STRIDE  # places from a block to the next that shares no pixel with it
 LAGS = 4  # lags 0 to 3, in rows and in columns
-MAX_PIXELS = 1_000_000  # looked at in one picture; of a larger one, tiles
+MAX_PIXELS = 700_000  # looked at in one picture; of a larger one, tiles
 TILE = 160  # pixels a side
 FLAT_PATCH = 3  # pixels a side of a patch that noise does not leave constant
 
@@ -66,12 +66,12 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.valid)
 
-    def pixels(self, index: np.ndarray) -> np.ndarray:
-        """Return the blocks of an index, float32, with shape (m, C, 8, 8)."""
-        found = np.empty((len(index), len(self.tiles[0]), SIDE, SIDE), np.float32)
+    def pixels(self, index: np.ndarray, channels: slice = slice(None)) -> np.ndarray:
+        """Return the blocks of an index, or some channels of them, float32, with shape (m, C, 8, 8)."""
+        found = np.empty((len(index), len(self.tiles[0][channels]), SIDE, SIDE), np.float32)
         of_tile = np.searchsorted(self.first, index, side="right") - 1
         for number in np.unique(of_tile):
-            tile, members = self.tiles[number], of_tile == number
+            tile, members = self.tiles[number][channels], of_tile == number
             windows = tile.unfold(1, SIDE, STRIDE).unfold(2, SIDE, STRIDE)  # (C, h, w, 8, 8), a view
             rows, columns = np.divmod(index[members] - self.first[number], windows.shape[2])
             found[members] = windows[:, torch.from_numpy(rows), torch.from_numpy(columns)].transpose(0, 1).numpy()
@@ -201,21 +201,23 @@ def _correction() -> np.ndarray:
     return matrix
 
 
-def covariances(pixels: np.ndarray) -> np.ndarray:
+def covariances(pixels: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Return the mean product at lags of what the plane leaves, with shape (4, 4).
 
     Args:
         pixels: Blocks of one channel, with shape (n, 8, 8).
+        shares: How much each counts, with shape (n,).
     """
     flat = pixels.reshape(-1, SIDE**2)
-    r = (flat - flat @ _basis()[1].float().numpy()).reshape(-1, SIDE, SIDE).astype(np.float64)
+    r = (flat - flat @ _basis()[1].float().numpy()) * np.sqrt(shares, dtype=np.float32)[:, None]
+    r = r.reshape(-1, SIDE, SIDE)
     found = np.empty((LAGS, LAGS))
     for i in range(LAGS):
         for j in range(LAGS):
-            there = r[:, i:, j:] * r[:, : SIDE - i, : SIDE - j]
-            if i and j:
-                there = (there, r[:, i:, : SIDE - j] * r[:, : SIDE - i, j:])
-            found[i, j] = np.mean(there)
+            places = (SIDE - i) * (SIDE - j)
+            one = np.vdot(r[:, i:, j:], r[:, : SIDE - i, : SIDE - j]) / places
+            other = np.vdot(r[:, i:, : SIDE - j], r[:, : SIDE - i, j:]) / places if i and j else one
+            found[i, j] = (one + other) / 2
     return found
 
 

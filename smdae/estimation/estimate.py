@@ -34,7 +34,7 @@ FAINTEST = 1.3 / 255  # sigma, white being 1: less is left alone
 MAX_DECAY, DECAY_COUNTS = 0.10, 8 / 255  # of eigenvalues, and the sigma up to which they are asked: more is texture
 ALIKE = 0.1  # how far the levels of channels may be apart to count as one
 SMALLEST = 2 * SIDE  # pixels a side; of smaller pictures only a level is told
-MAX_PATCHES = 60_000  # of all channels together, or in gray
+MAX_PATCHES, MAX_PATCHES_OF_COLOUR = 120_000, 60_000  # of all channels together
 
 GRAIN_NEAREST = 0.25  # correlation of neighbours from which on noise is grain
 GRAIN_EXCESS = 1.6  # its level over that which the smallest eigenvalues tell
@@ -161,7 +161,7 @@ def _white_levels(
     planes: np.ndarray, scale: Scale, valid: np.ndarray | None, clipped: bool
 ) -> tuple[noise_level.Level, ...]:
     """Return the level that the smallest eigenvalues tell of each channel."""
-    most = max(1, MAX_PATCHES // planes.shape[2])
+    most = MAX_PATCHES if planes.shape[2] == 1 else max(1, MAX_PATCHES_OF_COLOUR // planes.shape[2])
     rounding = 1 / scale.span / math.sqrt(12) if planes.dtype.kind == "u" else 0.0
     if scale.black:
         return noise_level.levels(scale.to_unit(planes), 1.0, most, valid, clipped, rounding)

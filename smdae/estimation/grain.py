@@ -19,6 +19,7 @@ __all__ = ["Grain", "among_channels", "measured", "weakest"]
 
 WEAKEST = 0.02  # of all blocks
 TORUS = 64  # pixels a side on which a correlation is made possible
+MAX_OF_BIN = 200  # blocks that correlations are taken of
 ROUNDS = 20
 BOUND = 1e-4  # of a power spectrum, below which it must not go
 
@@ -50,13 +51,20 @@ def measured(blocks: Blocks, channel: int, bins: Bins, weights: np.ndarray) -> G
         bins: Of that channel, of its variance.
         weights: Of the bins, with shape (m,).
     """
-    seen = np.zeros((LAGS, LAGS))
-    for chosen, variance, weight in zip(bins.chosen, bins.variance, weights, strict=True):
-        if weight > 0:
-            seen += weight / variance * covariances(blocks.pixels(chosen)[:, channel])
-    found = unbiased(seen / weights.sum())
+    index, shares = _some(bins, weights)
+    found = unbiased(covariances(blocks.pixels(index, slice(channel, channel + 1))[:, 0], shares))
     factor = float(np.clip(found[0, 0], 0.8, 2.5))
     return Grain(_possible(found / max(found[0, 0], 1e-9)), factor)
+
+
+def _some(bins: Bins, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return some of the blocks that were chosen, and how much each counts: the less, the more noise it has."""
+    members, shares = [], []
+    for chosen, variance, weight in zip(bins.chosen, bins.variance, weights / weights.sum(), strict=True):
+        some = chosen[:: max(1, len(chosen) // MAX_OF_BIN)]
+        members.append(some)
+        shares.append(np.full(len(some), weight / variance / len(some)))
+    return np.concatenate(members), np.concatenate(shares)
 
 
 def _possible(rho: np.ndarray) -> np.ndarray:
@@ -78,12 +86,11 @@ def _possible(rho: np.ndarray) -> np.ndarray:
 
 def among_channels(blocks: Blocks, bins: Bins, weights: np.ndarray) -> np.ndarray:
     """Return the correlation of the channels, (C, C), on the blocks chosen for one of them."""
-    channels = blocks.mean.shape[1]
-    total = np.zeros((channels, channels))
-    for chosen, variance, weight in zip(bins.chosen, bins.variance, weights, strict=True):
-        pixels = blocks.pixels(chosen).reshape(len(chosen), channels, SIDE**2)
-        centred = pixels - pixels.mean(2, keepdims=True)
-        total += weight / variance * np.einsum("ncp,ndp->cd", centred, centred) / (len(chosen) * SIDE**2)
+    index, shares = _some(bins, weights)
+    pixels = blocks.pixels(index)
+    pixels = pixels.reshape(*pixels.shape[:2], SIDE**2)  # (n, C, 64)
+    centred = pixels - pixels.mean(2, keepdims=True)
+    total = np.einsum("n,ncp,ndp->cd", shares, centred, centred, optimize=True)
     deviation = np.sqrt(np.maximum(np.diag(total), 1e-30))
     rho = total / np.outer(deviation, deviation)
     rho = (rho + rho.T) / 2

@@ -32,7 +32,7 @@ Offsets = tuple[tuple[int, int], ...]
 
 BAND_PIXELS = 1 << 19  # of a band of rows
 PART_PIXELS = 1 << 14  # whose windows are looked at together
-SAMPLES = 20_000  # places that a channel's scales are taken from
+SAMPLES = 10_000  # places that a channel's scales are taken from
 ACROSS, DOWN = 0.5698402910980532, 0.7548776662466927  # of the sequence of lowest discrepancy in two dimensions
 BRIGHTNESSES = 16
 FEWEST_KNOWN = 7  # neighbours
