@@ -318,6 +318,8 @@ def _doubts(task: Task, found: Risk, seen: float, alike: float, estimated: bool,
         yield f"in {100 * (1 - seen):.0f} % of the picture black or white may have cut the noise off"
     if found.mse < -2 * found.error:
         yield "the error comes out negative: sigma is too high"
+    if estimated and (task.noise.kind == "grain" or task.noise.channels is not None):
+        yield "the level of correlated noise is not known well enough"
     if task.noise.kind == "white":
         yield from _doubts_of_white(task, pixels, alike, estimated, odd)
     if found.psnr_error > MAX_ERROR:

@@ -21,7 +21,7 @@ __all__ = ["why_drawn"]
 
 ALIKE_BY_CHANCE = 0.22  # of neighbours
 DRAWN_EXCESS = 0.07  # of neighbours that are alike, over chance
-PATCHY_EXCESS, PATCHY_SHARE = 0.03, 0.6  # likewise, where so many blocks hold a constant patch
+PATCHY = ((0.03, 0.6), (0.018, 0.9))  # likewise, where so many blocks hold a constant patch
 DRAWN_INNER_SHARE = 0.5  # of the blocks that are not mostly black or white, that hold one
 MAX_ASKED = 4_000  # blocks
 MAX_SATURATED = 0.5  # the part of such a block's pixels that may be black or white
@@ -55,7 +55,7 @@ def why_drawn(planes: np.ndarray, blocks: Blocks, compressed: bool = False) -> s
     inner = changing & (blocks.saturated < MAX_SATURATED)
     of_all = float(blocks.mixed[changing].mean())
     of_inner = float(blocks.mixed[inner].mean()) if inner.sum() >= MIN_ASKED * changing.sum() else 0.0
-    patchy = of_all > PATCHY_SHARE and excess > PATCHY_EXCESS
+    patchy = any(excess > least and of_all > share for least, share in PATCHY)
     if patchy or excess > DRAWN_EXCESS or of_inner > DRAWN_INNER_SHARE:
         return "its neighbouring pixels are exactly alike"
     return None

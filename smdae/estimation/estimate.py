@@ -31,15 +31,19 @@ Kind = Literal["auto", "white", "shot", "grain"]
 KINDS: tuple[Kind, ...] = ("auto", "white", "shot", "grain")
 
 FAINTEST = 1.3 / 255  # sigma, white being 1: less is left alone
-MAX_DECAY, DECAY_COUNTS = 0.10, 8 / 255  # of eigenvalues, and the sigma up to which they are asked: more is texture
+MAX_DECAY, DECAY_COUNTS = 0.14, 8 / 255  # of eigenvalues, and the sigma up to which they are asked: more is texture
 ALIKE = 0.1  # how far the levels of channels may be apart to count as one
 SMALLEST = 2 * SIDE  # pixels a side; of smaller pictures only a level is told
-MAX_PATCHES, MAX_PATCHES_OF_COLOUR = 120_000, 60_000  # of all channels together
+MAX_PATCHES = 120_000  # of a gray picture
+MAX_PATCHES_OF_COLOUR, SMALL = 20_000, 45_000  # of a channel; pixels of pictures all of whose patches are looked at
 
 GRAIN_NEAREST = 0.25  # correlation of neighbours from which on noise is grain
 GRAIN_EXCESS = 1.6  # its level over that which the smallest eigenvalues tell
 MIN_DECAY_OF_GRAIN, NO_FLOOR_EXCESS = 0.20, 10.0  # of the eigenvalues; of the level over theirs, if they are nearly 0
 SURE_WEAKEST = 0.60  # deviation of the weakest blocks, of the usual one
+GRAY_WEAKEST, GRAY_CHANNELS, GRAY_LEVEL = 0.70, 0.90, 8 / 255  # likewise, of strong noise that all channels share
+WEIGHT_THAT_COUNTS = 0.01  # of the largest weight of a bin
+MIN_SHARE = 0.25  # of the blocks, that tell the level
 COARSE_WEAKEST, COARSE_NEAREST, COARSE_SCATTER, COARSE_LEVEL = 0.45, 0.55, 0.45, 8 / 255
 JPEG_WEAKEST, JPEG_NEAREST, JPEG_LEVEL = 0.25, 0.50, 6 / 255  # what compression leaves of grain in flat places
 MAX_JPEG_QUALITY = 92  # beyond it hardly anything is lost
@@ -79,6 +83,7 @@ class _Channel:
     scatter: float
     grain: Grain
     weakest: float
+    share: float
 
 
 def estimate_noise(image: np.ndarray, white: float | None = None) -> Noise:
@@ -161,7 +166,8 @@ def _white_levels(
     planes: np.ndarray, scale: Scale, valid: np.ndarray | None, clipped: bool
 ) -> tuple[noise_level.Level, ...]:
     """Return the level that the smallest eigenvalues tell of each channel."""
-    most = MAX_PATCHES if planes.shape[2] == 1 else max(1, MAX_PATCHES_OF_COLOUR // planes.shape[2])
+    pixels = planes.shape[0] * planes.shape[1]
+    most = MAX_PATCHES if planes.shape[2] == 1 or pixels <= SMALL else MAX_PATCHES_OF_COLOUR
     rounding = 1 / scale.span / math.sqrt(12) if planes.dtype.kind == "u" else 0.0
     if scale.black:
         return noise_level.levels(scale.to_unit(planes), 1.0, most, valid, clipped, rounding)
@@ -204,7 +210,8 @@ def _channel(blocks: Blocks, c: int) -> _Channel | None:
     variance, weights, scatter = overall(bins)
     grain = measured(blocks, c, bins, weights)
     level = math.sqrt(variance * grain.factor)
-    return _Channel(bins, weights, level, scatter, grain, weakest(blocks, c, bins, usable))
+    share = float(bins.share[weights > WEIGHT_THAT_COUNTS * weights.max()].sum())
+    return _Channel(bins, weights, level, scatter, grain, weakest(blocks, c, bins, usable), share)
 
 
 def _correlated(
@@ -221,30 +228,33 @@ def _correlated(
         return None
     # White noise has a floor that all small eigenvalues share, and grain has none, whatever the texture.
     has_no_floor = excess > NO_FLOOR_EXCESS or sum(one.decay for one in levels) / len(levels) > MIN_DECAY_OF_GRAIN
+    shared = 0.0
+    channels = None
+    if len(seen) > 1:
+        middle = seen[len(seen) // 2]
+        matrix = among_channels(blocks, middle.bins, middle.weights)
+        channels = tuple(map(tuple, matrix.tolist()))
+        shared = float(matrix[~np.eye(len(matrix), dtype=bool)].mean())
+    needed = GRAY_WEAKEST if shared > GRAY_CHANNELS and level > GRAY_LEVEL else SURE_WEAKEST
     is_grain = forced or (
         nearest > GRAIN_NEAREST
         and excess > GRAIN_EXCESS
         and has_no_floor
+        and sum(one.share for one in seen) / len(seen) > MIN_SHARE
         and (
-            weak > SURE_WEAKEST
+            weak > needed
             or (
                 weak > COARSE_WEAKEST and nearest > COARSE_NEAREST and scatter < COARSE_SCATTER and level < COARSE_LEVEL
             )
             or (compressed and weak > JPEG_WEAKEST and nearest > JPEG_NEAREST and level < JPEG_LEVEL)
         )
     )
-    channels = None
-    if len(seen) > 1:
-        middle = seen[len(seen) // 2]
-        matrix = among_channels(blocks, middle.bins, middle.weights)
-        channels = tuple(map(tuple, matrix.tolist()))
     if is_grain:
         rho = sum((one.grain.rho for one in seen), np.zeros(())) / len(seen)
         curves = _levels_of([one.level for one in seen])
         return Estimate(Noise(curves, grain=tuple(map(tuple, rho.tolist())), channels=channels), ERROR_OF_GRAIN)
     if channels is not None:
-        off = matrix[~np.eye(len(matrix), dtype=bool)].mean()
-        is_luma = off > LUMA_CHANNELS and excess > LUMA_EXCESS and weak > LUMA_WEAKEST and scatter < LUMA_SCATTER
+        is_luma = shared > LUMA_CHANNELS and excess > LUMA_EXCESS and weak > LUMA_WEAKEST and scatter < LUMA_SCATTER
         if is_luma and nearest <= GRAIN_NEAREST:
             return Estimate(Noise(_levels_of([one.level for one in seen]), channels=channels), ERROR_OF_GRAIN)
     return None
@@ -266,7 +276,7 @@ def _shot(blocks: Blocks, levels: tuple[noise_level.Level, ...], clipped: bool, 
         if bins is None:
             return None
         curves.append(_table(bins) if forced or _depends(bins, clipped) else Affine(read=level.sigma))
-    if sum(isinstance(curve, Table) for curve in curves) * 2 <= len(curves):
+    if not all(isinstance(curve, Table) for curve in curves):
         return None
     return Estimate(Noise(tuple(curves)), ERROR_OF_SHOT)
 
