@@ -85,6 +85,11 @@ def tell_noise(pages: "Sequence[Found]", model: Any, found: bool, source: Path |
     if repaired:
         were = "pixel was an outlier" if repaired == 1 else "pixels were outliers"
         console.note(f"{name}{repaired:,} {were}, and repaired")
+    lost = sum(page.lost for page in pages)
+    if lost:
+        console.note(f"{name}{lost:,} {'pixel is' if lost == 1 else 'pixels are'} NaN or infinite, and left as it was")
+    if any(page.prepared.is_banded for page in pages):
+        console.note(f"{name}rows or columns had offsets, and are levelled")
     if first.estimate.noise.kind == "white":
         for level in first.estimate.noise.levels:
             if level:

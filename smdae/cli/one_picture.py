@@ -15,7 +15,7 @@ from smdae.cli import console
 from smdae.cli.extras import made_of, targets
 from smdae.cli.manner import Manner
 from smdae.cli.model_choice import choose, load_denoiser, placed, tell_noise, tell_quality
-from smdae.cli.outcome import Found, Outcome, denoised, is_found, look, self_checked, white_of
+from smdae.cli.outcome import Found, Outcome, denoised, is_found, look, refuse_unit, self_checked, white_of
 from smdae.cli.places import STREAM, Job, check_target, refuse_place
 from smdae.errors import InputError, OutputError
 
@@ -69,12 +69,13 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     picture = _read(job.source, data)
     clean = _like(_read(manner.reference), picture, manner.reference) if manner.reference is not None else None
     kind = _kind(job, picture, manner)
-    model = model_for(picture)
+    refuse_unit(picture, manner, _called(job))
     beside = [] if job.target == STREAM and not manner.extras.some else targets(manner.extras, job)
     for path in [*beside, *([] if manner.profile is None else [manner.profile])]:
         # In a folder that is to be made for the result there is nothing yet.
         if not (manner.made and path.parent == job.target.parent and not path.parent.exists()):
             refuse_place(path, manner.beside, path == manner.extras.steps and manner.extras.folder)
+    model = model_for(picture)
     outcome = denoised(picture, model, manner, watch, _called(job))
     result, found, judged = outcome.picture, outcome.found, outcome.judgement
     tell_noise([found], model, is_found(model, manner), job.source if manner.many else None)
@@ -114,6 +115,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
         kind = _kind(job, first, manner)
         if kind != "TIFF":
             raise OutputError(f"{kind} cannot hold {len(pages)} pages", "write TIFF")
+        refuse_unit(first, manner, _called(job))
         model = model_for(first)
         del first
         growth = 4 if manner.depth else 1  # bytes of a sample, at most, for one
@@ -206,6 +208,8 @@ def _read(source: Path, data: bytes | None = None) -> "Picture":
 
 
 def _like(reference: "Picture", picture: "Picture", path: Path) -> "Picture":
+    if not reference.is_finite:
+        raise InputError(f"--reference '{path}' holds NaN or infinity", "it is to be the clean picture")
     if reference.pixels.shape != picture.pixels.shape:
         raise InputError(
             f"--reference '{path}' is {_size(reference)}, the input is {_size(picture)}",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from smdae.estimation.estimate import Estimate
     from smdae.files.picture import Picture
 
-__all__ = ["Found", "Outcome", "denoised", "is_found", "look", "self_checked", "white_of"]
+__all__ = ["Found", "Outcome", "denoised", "is_found", "look", "refuse_unit", "self_checked", "white_of"]
 
 Watch = Callable[[int, int], object]
 CHECKED = 256  # pixels a side, from the middle, that self-checks are made on
@@ -41,6 +41,13 @@ class Found:
     estimate: "Estimate"
     described: str
     levels: tuple[float, ...]
+
+    @property
+    def lost(self) -> int:
+        """Return how many pixels are not finite numbers."""
+        if self.prepared.original.dtype.kind == "u":
+            return 0
+        return int((~np.isfinite(np.atleast_3d(self.prepared.original))).any(2).sum())
 
     @property
     def repaired(self) -> int:
@@ -98,9 +105,6 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
     from smdae.denoising.preparation import prepare
     from smdae.denoising.task import channels_of, level_in, noise_for
 
-    floats = picture.pixels.dtype.kind == "f"
-    if floats and manner.levels and manner.white is None:
-        _refuse_unit(picture.pixels, name)
     if manner.black is not None and manner.black >= white_of(picture, manner):
         white = white_of(picture, manner)
         raise UsageError(f"--black {manner.black:g} is not below {white:g}, the white of '{name}'", "give --white too")
@@ -134,9 +138,11 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
     return Found(prepared, found, described, (level_in(prepared, noise) / unit,))
 
 
-def _refuse_unit(pixels: np.ndarray, name: str) -> None:
-    """Raise UsageError for floats whose values lie far beyond white 1."""
-    finite = pixels[np.isfinite(pixels)]
+def refuse_unit(picture: "Picture", manner: Manner, name: str) -> None:
+    """Raise UsageError where a level is given for floats whose values lie far beyond white 1."""
+    if picture.pixels.dtype.kind != "f" or not manner.levels or manner.white is not None:
+        return
+    finite = picture.pixels[np.isfinite(picture.pixels)]
     largest = float(np.abs(finite).max()) if finite.size else 0.0
     if largest > FAR:
         white = next((white for white in LIKELY_WHITES if largest <= 2 * white), largest)
@@ -162,8 +168,10 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
     noisy = with_depth(picture, manner.depth, white) if deeper(picture, manner.depth) else picture
     if noisy is not picture and manner.white is not None:
         manner = replace(manner, white=manner.white * noisy.white / picture.white)
-    found = look(noisy, model, manner, name)
     white = white_of(noisy, manner)
+    if not manner.strength or not (manner.luma or manner.chroma):
+        return Outcome(with_depth(noisy, manner.depth, white), _not_looked_at(noisy), None)
+    found = look(noisy, model, manner, name)
     weights = None if manner.mask is None else _weights(manner, noisy)
 
     def finished(pixels: np.ndarray) -> "Picture":
@@ -172,10 +180,11 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
             whole = _between(noisy.pixels, whole, weights if whole.ndim == 2 else weights[:, :, None])
         return with_depth(replace(noisy, pixels=whole), manner.depth, white)
 
-    changed = manner.strength > 0 and (manner.luma > 0 or manner.chroma > 0)
-    if found.estimate.noise.is_none or not changed:
-        same = not changed or (found.prepared.outliers is None)
-        return Outcome(with_depth(noisy, manner.depth, white) if same else finished(found.prepared.pixels), found, None)
+    if found.estimate.noise.is_none:
+        mended = found.prepared.is_mended
+        return Outcome(
+            finished(found.prepared.pixels) if mended else with_depth(noisy, manner.depth, white), found, None
+        )
     how: dict[str, Any] = {"tile": manner.tile, "or_cpu": manner.device == "auto", "watch": watch}
     how_much: dict[str, Any] = {"strength": manner.strength, "luma": manner.luma, "chroma": manner.chroma}
 
@@ -215,12 +224,25 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
     return Outcome(finished(pixels), found, judged, task, mean, frames, finished)
 
 
+def _not_looked_at(picture: "Picture") -> Found:
+    """Return that there is nothing to take out, for a picture that is not to change."""
+    from smdae.denoising.preparation import Prepared
+    from smdae.estimation.estimate import Estimate
+    from smdae.estimation.scale import Scale
+    from smdae.noise import Noise
+
+    nothing = Estimate(Noise.gaussian(0.0), 0.0)
+    return Found(Prepared(picture.pixels, picture.pixels, Scale()), nothing, "none", (0.0,))
+
+
 def _weights(manner: Manner, picture: "Picture") -> np.ndarray:
     """Return how much of a change is let through, 0 to 1, with shape (H, W)."""
     from smdae.files.images import luma, read
 
     assert manner.mask is not None
     mask = read(manner.mask, str(manner.mask))
+    if not mask.is_finite:
+        raise InputError(f"--mask '{manner.mask}' holds NaN or infinity", "it is to be from black to white")
     if mask.pixels.shape[:2] != picture.pixels.shape[:2]:
         height, width = mask.pixels.shape[:2]
         tall, wide = picture.pixels.shape[:2]

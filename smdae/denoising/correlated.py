@@ -9,7 +9,7 @@ structure that is finer than they can show. So there are two estimates of the cl
 and between them the weight that a Wiener filter gives their difference d: with e the local mean of d^2, and e_0 what
 noise alone makes it,
 
-    x^ = coarse + w d,   w = max(0, 1 - 1.3 e_0 / e)
+    x^ = coarse + w d,   w = max(0, 1 - 1.5 e_0 / e)
 
 Where d is no more than noise makes it there is nothing but noise in it. e_0 is measured on noise that is drawn from the
 noise model, so that it is the same for all of a picture.
@@ -31,7 +31,7 @@ from smdae.noise import Noise
 __all__ = ["Correlated", "told_level"]
 
 SECOND_LEVEL = 0.45  # of the level, that is left after the first pass
-TRUST = 1.3  # times what noise makes of the difference, that is taken to be noise
+TRUST = 1.5  # times what noise makes of the difference, that is taken to be noise
 WINDOW = 9  # pixels a side in which the difference is averaged
 DRAWN = 160  # pixels a side of the noise that is drawn
 SEED = 0

@@ -102,6 +102,9 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
         result: What came of it, with the shape of the task's image.
         level_error: Relative standard error of the level of its noise; 0 if it was given.
     """
+    if level_error and (task.noise.kind == "grain" or task.noise.channels is not None):
+        # What its level is off by would be of the size of the error itself: not worth the passes.
+        return Judgement(math.nan, math.inf, ("the level of correlated noise is not known well enough",))
     planes = result[:, :, None] if result.ndim == 2 else result
     margins = _margins(task)
     counts, counting, removed, variance, alike = _residual(task, planes, margins)
@@ -318,8 +321,6 @@ def _doubts(task: Task, found: Risk, seen: float, alike: float, estimated: bool,
         yield f"in {100 * (1 - seen):.0f} % of the picture black or white may have cut the noise off"
     if found.mse < -2 * found.error:
         yield "the error comes out negative: sigma is too high"
-    if estimated and (task.noise.kind == "grain" or task.noise.channels is not None):
-        yield "the level of correlated noise is not known well enough"
     if task.noise.kind == "white":
         yield from _doubts_of_white(task, pixels, alike, estimated, odd)
     if found.psnr_error > MAX_ERROR:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from smdae.errors import InputError
+from smdae.estimation.banding import find_banding
 from smdae.estimation.outliers import Outliers, find_outliers
 from smdae.estimation.scale import Scale, scale_of
 
@@ -30,6 +31,7 @@ class Prepared:
         scale: What its values mean.
         valid: Which pixels count, with shape (H, W); None for all.
         outliers: What was repaired; None if nothing was.
+        is_banded: Whether rows or columns had offsets, which were taken off.
     """
 
     original: np.ndarray
@@ -37,6 +39,12 @@ class Prepared:
     scale: Scale
     valid: np.ndarray | None = None
     outliers: Outliers | None = None
+    is_banded: bool = False
+
+    @property
+    def is_mended(self) -> bool:
+        """Return whether outliers were repaired or offsets taken off."""
+        return self.is_banded or self.outliers is not None
 
     @property
     def is_shared(self) -> bool:
@@ -104,9 +112,23 @@ def prepare(
     found = find_outliers(work[:, :, None] if work.ndim == 2 else work, scale.white)
     if found is not None:
         work = found.repaired.reshape(work.shape)
-        if not known and (not scale.standard or pixels.dtype.kind == "f"):  # a single ray may have been the largest value
+        if not known and (
+            not scale.standard or pixels.dtype.kind == "f"
+        ):  # a single ray may have been the largest value
             scale = scale_of(work, white, black, keep_scale)
-    return Prepared(pixels, work, scale, valid, found)
+    banding = find_banding(work[:, :, None] if work.ndim == 2 else work, scale.white)
+    if banding is not None:
+        work = _without(work, *banding)
+    return Prepared(pixels, work, scale, valid, found, banding is not None)
+
+
+def _without(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return a picture, (H, W) or (H, W, C), less the offsets of its rows, (H, C), and of its columns, (W, C)."""
+    planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    values = planes - rows[:, None] - columns[None]
+    if pixels.dtype.kind == "u":
+        values = np.rint(values).clip(0, np.iinfo(pixels.dtype).max)
+    return values.astype(pixels.dtype).reshape(pixels.shape)
 
 
 def is_gray(pixels: np.ndarray, valid: np.ndarray | None = None) -> bool:

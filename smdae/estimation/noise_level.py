@@ -54,6 +54,7 @@ BUSY = 1.25  # the energy over the noise's mean beyond which a patch is busy
 A, B, S, C = 0.066, 0.0074, 61 / 255, 4.64
 LEAST_TOLD = 0.02  # of sigma, by a deviation
 CUT, CUT_FROM, CUT_POWER = 0.0435, 58 / 255, 2.5  # what the bins of a clipped image miss at most, whence, and how fast
+MISSED_BY_FEWER = 0.0138  # of sigma, that bins of a clipped image miss where a quarter of its patches is looked at
 NORMAL_MEDIAN = 0.6744897501960817  # of |z|, z standard normal
 ERROR, CLIPPED_ERROR = 0.18 / 255, 0.012
 COARSE = 1.45  # the coarseness beyond which noise is not white
@@ -254,8 +255,12 @@ def _of_plane(plane: np.ndarray, white: float, clipped: bool, most: int, valid: 
             break
         level = found
     sigma = level.sigma
-    missing = CUT * (1 - math.exp(-((sigma / CUT_FROM) ** CUT_POWER))) if clipped else 0.0
-    return Level(sigma * (1 + missing), level.decay)
+    if not clipped:
+        return level
+    missing = CUT * (1 - math.exp(-((sigma / CUT_FROM) ** CUT_POWER)))
+    available = min(MOST_PATCHES, (plane.shape[0] - P + 1) * (plane.shape[1] - P + 1))
+    thinned = math.sqrt(available / min(most, available)) - 1
+    return Level(sigma * (1 + missing) * (1 + MISSED_BY_FEWER * thinned), level.decay)
 
 
 def _by_bins(patches: _Patches, weak: np.ndarray, busy: float) -> Level | None:

@@ -187,6 +187,8 @@ def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
     """The images of a file, each with the value of white in it, which for floats is the one given."""
     if file.suffix.lower() not in ARRAYS:
         picture = read(file, str(file))
+        if not picture.is_finite:
+            raise InputError(f"cannot use '{file}': it has values that are not numbers (NaN or infinity)")
         if picture.pixels.dtype.kind == "f":
             yield _float32(picture.pixels, file), white
         else:

@@ -152,7 +152,9 @@ def encode(picture: Picture, format: str) -> bytes:
 
 
 def refuse_infinite(picture: Picture) -> None:
-    """Raise SmdaeError for NaN or infinity in a picture that is to be written."""
+    """Raise SmdaeError for NaN or infinity in a picture that is to be written, but if it came of one with such."""
+    if not picture.is_finite:
+        return
     parts = [part for part in (picture.pixels, picture.alpha) if part is not None and part.dtype.kind == "f"]
     if not all(np.isfinite(part).all() for part in parts):
         raise SmdaeError("the result holds NaN or infinity and is not written")

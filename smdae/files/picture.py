@@ -61,12 +61,13 @@ class Metadata:
 class Picture:
     """One still image.
 
-    pixels          (H, W) or (H, W, 3), of a dtype in `WHITES`; floats are finite
+    pixels          (H, W) or (H, W, 3), of a dtype in `WHITES`
     alpha           (H, W) of the same dtype, or None
     white           the value of full intensity: 255, 65535, or 1 for floats
     format          a name in `images.FORMATS`: what it was read from
     lossless        False where the source had lossy compression (JPEG, most WebP)
     premultiplied   True where the colours were already multiplied by alpha (some TIFFs)
+    is_finite       False where its floats hold NaN or infinity
     quality         of a JPEG, 1 to 100, as its quantisation tables tell; None for other formats
     """
 
@@ -78,6 +79,7 @@ class Picture:
     lossless: bool = True
     premultiplied: bool = False
     quality: int | None = None
+    is_finite: bool = True
 
 
 def check_size(width: int, height: int, room: int = MAX_PIXELS) -> None:
@@ -104,7 +106,7 @@ def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
     """Part (H, W) or (H, W, 1 to 4) samples into colour and alpha; two and four channels mean that the last
     is alpha.
 
-    Raises InputError for sample types that smdae does not process and for NaN or infinity.
+    Raises InputError for sample types that smdae does not process.
     """
     if samples.dtype.name not in WHITES:
         raise InputError(
@@ -112,8 +114,6 @@ def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
             f"smdae reads {', '.join(WHITES)}: convert it to one of these",
         )
     check_size(samples.shape[1], samples.shape[0])
-    if samples.dtype.kind == "f" and not np.isfinite(samples).all():
-        raise InputError("it holds NaN or infinity", "replace these values first")
     samples = np.atleast_3d(samples)
     colours = samples.shape[2] - 1 + samples.shape[2] % 2
     pixels = samples[..., :colours] if colours == 3 else samples[..., 0]
@@ -123,6 +123,7 @@ def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
         alpha=None if alpha is None else np.require(alpha, requirements=["C", "W"]),
         white=WHITES[samples.dtype.name],
         format=format,
+        is_finite=samples.dtype.kind == "u" or bool(np.isfinite(samples).all()),
         **rest,
     )
 

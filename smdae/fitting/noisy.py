@@ -2,6 +2,8 @@
 
 A score is that of q_sigma only if y = x + sigma eps with the sigma that is told. It is given, or estimated of each
 image; images whose estimates differ by no more than estimates do are taken to have one level, their root mean square.
+Where most images have noise that is not white there is no such sigma: a fit would take the correlated part for
+structure, or the bright part for more of it than there is, and is refused unless the level is given.
 """
 
 import math
@@ -12,6 +14,8 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.estimation import noise_level
+from smdae.estimation.estimate import estimate
+from smdae.estimation.scale import scale_of
 from smdae.fitting.patches import chosen
 from smdae.fitting.settings import Settings
 from smdae.models import MODELS
@@ -77,6 +81,7 @@ def noise_of(
     """
     some = sorted({round(i) for i in np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images)))})
     if settings.sigma == "auto":
+        _refuse_other_kinds([images[i] for i in some], white)
         levels = _alike(_estimated(images, white, watch))
         if len({*levels} - {0.0}) > 1 and MODELS[settings.model].of_patches:
             low, high = (255 * end(level for level in levels if level) for end in (min, max))
@@ -89,6 +94,18 @@ def noise_of(
         levels = (settings.levels[1],) * len(images)
         warnings = _misjudged(levels[0], _estimated([images[i] for i in some], white))
     return Noise(levels, (*warnings, *_coarse([images[i] for i in some], white)))
+
+
+def _refuse_other_kinds(images: Sequence[np.ndarray], white: float) -> None:
+    """Raise InputError where most images have noise that is not white."""
+    kinds: list[str] = [estimate(image, scale_of(image, white)).noise.kind for image in images]
+    for kind, why in (("grain", "its pixels are correlated"), ("shot", "it depends on brightness")):
+        count = kinds.count(kind)
+        if 2 * count > len(kinds):
+            raise InputError(
+                f"the noise of {count} of {len(kinds)} images is {kind}: {why}, and --noisy is for white noise",
+                "smdae denoise knows what to do with it; --sigma S takes it for white noise of that level",
+            )
 
 
 def _estimated(

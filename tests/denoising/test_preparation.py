@@ -76,3 +76,14 @@ def test_an_outlier_does_not_set_the_scale_and_nothing_but_it_changes():
     apart[74:87, 84:97] = 0
     assert apart.max() < 0.02
     assert abs(result[80, 90] - scene(160, 180)[80, 90] / 255) < 0.15
+
+
+def test_offsets_of_rows_are_taken_off():
+    chance = np.random.default_rng(0)
+    clean = np.full((256, 256), 0.4)
+    rows = 0.03 * chance.standard_normal((256, 1))
+    banded = (clean + rows + 0.05 * chance.standard_normal(clean.shape)).astype(np.float32)
+    prepared = prepare(banded)
+    assert prepared.is_banded
+    assert prepared.pixels.mean(1).std() < 0.4 * banded.mean(1).std()
+    assert not prepare((clean + 0.05 * chance.standard_normal(clean.shape)).astype(np.float32)).is_banded

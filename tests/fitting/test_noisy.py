@@ -6,13 +6,15 @@ import torch
 from skimage import data
 from torch import Generator
 
-from smdae import fit
+from smdae import Noise, fit
 from smdae.denoising.denoise import denoise
 from smdae.errors import DivergedError, InputError, UsageError
 from smdae.fitting.degeneration import refuse_degenerate
 from smdae.fitting.noisy import noise_of
 from smdae.fitting.prepare import prepare
 from smdae.fitting.settings import check
+from smdae.noise import Affine
+from tests.estimation.pictures import GRAIN, sampled, scene
 
 CLEAN = [data.camera()[i : i + 160, j : j + 160].astype(np.float32) / 255 for i in (0, 300) for j in (40, 250)]
 
@@ -87,8 +89,16 @@ def test_a_wrong_level_and_correlated_noise_are_warned_of():
     white = np.random.default_rng(1).standard_normal((320, 320)).astype(np.float32)
     grain = (white + np.roll(white, 1, 0) + np.roll(white, 1, 1) + np.roll(white, (1, 1), (0, 1))) / 2
     coarse = data.camera()[100:420, 100:420].astype(np.float32) / 255 + np.float32(20 / 255) * grain
-    (warning,) = noise_of([coarse], 1.0, settings()).warnings
-    assert "correlated" in warning
+    assert any("correlated" in warning for warning in noise_of([coarse], 1.0, settings(sigma=20)).warnings)
+
+
+def test_noise_that_is_not_white_is_refused_unless_its_level_is_given():
+    grain, shot = Noise((Affine(read=15.0),), 255.0, grain=GRAIN), Noise((Affine(1.5, 0.0, 3.0),), 255.0)
+    for noise, kind in ((grain, "grain"), (shot, "shot")):
+        images = [sampled(noise, scene(), seed) for seed in range(2)]
+        with pytest.raises(InputError, match=f"the noise of 2 of 2 images is {kind}"):
+            noise_of(images, 255.0, settings())
+        noise_of(images, 255.0, settings(sigma=15))
 
 
 def test_noisy_patches_are_shown_as_they_are_at_their_own_level():
