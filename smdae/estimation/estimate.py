@@ -30,9 +30,10 @@ __all__ = ["KINDS", "Estimate", "Kind", "estimate", "estimate_noise"]
 Kind = Literal["auto", "white", "shot", "grain"]
 KINDS: tuple[Kind, ...] = ("auto", "white", "shot", "grain")
 
-FAINTEST = 1.3 / 255  # sigma, white being 1: less is left alone
+FAINTEST = 1.3 / 255  # sigma, of the range that the picture fills: less is left alone
 MAX_DECAY, DECAY_COUNTS = 0.14, 8 / 255  # of eigenvalues, and the sigma up to which they are asked: more is texture
 ALIKE = 0.1  # how far the levels of channels may be apart to count as one
+RANGE_SAMPLE = 1 << 18  # values
 SMALLEST = 2 * SIDE  # pixels a side; of smaller pictures only a level is told
 MAX_PATCHES = 120_000  # of a gray picture
 MAX_PATCHES_OF_COLOUR, SMALL = 20_000, 45_000  # of a channel; pixels of pictures all of whose patches are looked at
@@ -141,8 +142,9 @@ def estimate(
         planes = planes[:, :, :1]
     clipped = scale.standard and scale.clip is not None
     levels = _white_levels(planes, scale, valid, clipped)
+    faintest = FAINTEST * _range(planes, scale)
     if min(planes.shape[:2]) < SMALLEST:
-        return _white(levels, clipped)
+        return _white(levels, clipped, faintest)
     blocks = survey(planes, scale, valid)
     compressed = jpeg is not None and jpeg <= MAX_JPEG_QUALITY
     drawn = why_drawn(planes, blocks, compressed)
@@ -159,7 +161,16 @@ def estimate(
         near_white = not known or sum(one.grain.nearest for one in seen) <= GRAIN_NEAREST * len(seen)
         if near_white or kind == "shot":
             found = _shot(blocks, levels, clipped, forced=kind == "shot")
-    return found or _white(levels, clipped)
+    return found or _white(levels, clipped, faintest)
+
+
+def _range(planes: np.ndarray, scale: Scale) -> float:
+    """Return how much of the scale a picture of more than 8 bits fills: noise is faint beside what is there."""
+    if planes.dtype == np.uint8:
+        return 1.0
+    some = planes.reshape(-1)[:: max(1, planes.size // RANGE_SAMPLE)]
+    low, high = np.quantile(scale.to_unit(some), (0.001, 0.999))
+    return float(np.clip(high - low, 1e-6, 1.0))
 
 
 def _white_levels(
@@ -182,7 +193,7 @@ def _rms(values: list[float]) -> float:
     return math.sqrt(sum(value**2 for value in values) / len(values))
 
 
-def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float = FAINTEST) -> Estimate:
+def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float) -> Estimate:
     """Return white noise, if there is enough of it to be told from texture."""
     sigmas = [level.sigma for level in levels]
     mean = _rms(sigmas)

@@ -1,0 +1,50 @@
+"""What the values of a picture mean."""
+
+import numpy as np
+import pytest
+
+from smdae.estimation.scale import scale_of
+
+
+def test_eight_bits_and_full_sixteen_are_as_usual():
+    assert scale_of(np.array([3, 40], np.uint8)).white == 255
+    full = scale_of(np.array([[3, 60000]], np.uint16))
+    assert (full.black, full.white, full.standard, full.clip) == (0, 65535, True, (0, 65535))
+
+
+def test_twelve_bits_in_sixteen_fill_the_range_and_are_not_clipped_there():
+    counts = np.random.default_rng(0).integers(100, 4000, (200, 200)).astype(np.uint16)
+    scale = scale_of(counts)
+    assert not scale.standard
+    assert scale.black == pytest.approx(100, abs=20)
+    assert scale.white == pytest.approx(4000, abs=20)
+    assert scale.unit_clip[0] < 0
+    assert scale.unit_clip[1] > 10
+
+
+@pytest.mark.parametrize("factor", [1e-4, 50.0, 1e6])
+def test_floats_of_another_unit_fill_the_range(factor):
+    y = (np.random.default_rng(0).random((100, 100)) * factor).astype(np.float32)
+    unit = scale_of(y).to_unit(y)
+    assert np.quantile(unit, [0.01, 0.99]) == pytest.approx([0.01, 0.99], abs=0.01)
+
+
+def test_floats_with_white_1_keep_it_noise_and_all():
+    y = (np.random.default_rng(0).normal(0.5, 0.3, (100, 100))).clip(-0.4, 1.4).astype(np.float32)
+    assert (scale_of(y).black, scale_of(y).white) == (0, 1)
+    assert scale_of(y).clip is None
+    assert scale_of(y.clip(0, 1)).clip == (0, 1)
+
+
+def test_what_is_told_is_taken():
+    counts = np.full((4, 4), 70, np.uint16)
+    scale = scale_of(counts, white=4095, black=64)
+    assert (scale.black, scale.span) == (64, 4031)
+    assert scale_of(np.full((4, 4), 900.0), keep=True).white == 1
+
+
+def test_numbers_that_are_none_do_not_count():
+    y = np.full((50, 50), np.nan, np.float32)
+    assert scale_of(y).white == 1
+    y[:20] = np.linspace(0, 5000, 50)
+    assert scale_of(y).white == pytest.approx(5000, rel=0.01)
