@@ -103,7 +103,7 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
         InputError: No pixel counts, or nearly all are outliers.
     """
     from smdae.denoising.preparation import prepare
-    from smdae.denoising.task import channels_of, level_in, noise_for
+    from smdae.denoising.treatment import channels_of, level_in, noise_for
 
     if manner.black is not None and manner.black >= white_of(picture, manner):
         white = white_of(picture, manner)

@@ -3,6 +3,7 @@
 steppers       how an image moves along the score
 preparation    what is done to an image before and after
 task           what is to be done with one image
+treatment      what is done about each kind of noise
 stabilised     noise that depends on the pixel, made white
 correlated     noise whose neighbours are correlated, by two passes
 separate       channels that have a model each

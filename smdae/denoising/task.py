@@ -10,82 +10,20 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from smdae.curves import Affine
-from smdae.denoising.correlated import Correlated, told_level
 from smdae.denoising.finish import Strengths
 from smdae.denoising.precision import check_precision, lowered
 from smdae.denoising.preparation import Prepared, is_gray, prepare
-from smdae.denoising.separate import Separate
-from smdae.denoising.stabilised import Stabilised, transforms
 from smdae.denoising.steppers import STEPPERS, Steps, checked, refuse_unable, steps_of
 from smdae.denoising.symmetries import Symmetric
+from smdae.denoising.treatment import Form, channels_of, form_for, is_cut, noise_for
 from smdae.errors import ModelError, UsageError
-from smdae.estimation.estimate import KINDS, Estimate, Kind, estimate
+from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale
 from smdae.noise import Noise
 
-__all__ = ["Task", "channels_of", "checked_pixels", "level_in", "moves", "noise_for"]
+__all__ = ["Task", "checked_pixels", "moves"]
 
 SEED_STRIDE = 2**40  # between the seeds of channels
-LEVEL_SAMPLE = 1 << 17  # pixels that a level is averaged over
-MAX_CUT_SHARE = 0.005  # of the pixels, that white may have cut off before the model is told of it
-
-
-def noise_for(
-    prepared: Prepared, model: Any, kind: Kind | Noise, sigma: Sequence[float] | None, jpeg: int | None = None
-) -> Estimate:
-    """Return the noise to take out of a picture, white being 1.
-
-    Args:
-        prepared: The picture.
-        model: What takes it out; one that was fitted at a single level takes that for white noise.
-        kind: What kind it is, `auto` to find out, or the noise itself, in the picture's unit.
-        sigma: Its total level, white being 1, for all channels or for each; None for what is found.
-        jpeg: The quality that the picture was compressed at, if it was.
-
-    Raises:
-        UsageError: The noise is of another number of channels, or its kind is unknown.
-    """
-    if isinstance(kind, Noise):
-        own = kind.shifted(-prepared.scale.black) if prepared.scale.black else kind
-        found = Estimate(_of_channels(own.scaled(1 / prepared.scale.span), prepared), 0.0)
-    elif kind not in KINDS:
-        raise UsageError(f"unknown noise '{kind}'; there are {', '.join(KINDS)}, or a Noise")
-    elif getattr(model, "level", None) is not None:
-        return Estimate(_white(sigma or (float(model.level),)), 0.0)
-    elif sigma is not None and (kind == "white" or len(sigma) > 1):
-        return Estimate(_white(sigma), 0.0)
-    else:
-        found = estimate(prepared.pixels, prepared.scale, prepared.valid, jpeg, kind)
-    if sigma is None:
-        return found
-    if found.noise.is_none or found.noise.is_white or len(sigma) > 1:
-        return Estimate(_white(sigma), 0.0)
-    return Estimate(found.noise.amplified(sigma[0] / level_in(prepared, found.noise)), 0.0)
-
-
-def level_in(prepared: Prepared, noise: Noise) -> float:
-    """Return the root mean square level of noise over a picture, white being 1; of channels too."""
-    planes = prepared.pixels[:, :, None] if prepared.pixels.ndim == 2 else prepared.pixels
-    some = planes.reshape(-1, planes.shape[2])[:: max(1, planes.shape[0] * planes.shape[1] // LEVEL_SAMPLE)]
-    x = torch.from_numpy(prepared.scale.to_unit(some)).double().T[None, :, None]  # (1, C, 1, n)
-    return noise.sd(x).square().mean().sqrt().item()
-
-
-def _white(sigma: Sequence[float]) -> Noise:
-    return Noise(tuple(Affine(read=level) for level in sigma))
-
-
-def _of_channels(noise: Noise, prepared: Prepared) -> Noise:
-    """Return noise as of a picture's channels: of gray stored as colour, that of one channel."""
-    count = prepared.pixels.shape[2] if prepared.pixels.ndim == 3 else 1
-    if prepared.is_shared and noise.count == prepared.original.shape[2]:
-        noise = noise.channel(0)
-    if noise.count not in (None, count):
-        raise UsageError(
-            f"the noise is of {noise.count} channels, and the picture has {count}", "give noise of as many channels"
-        )
-    return noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +49,7 @@ class Task:
     prepared: Prepared
     loaded: Any
     base: Any
-    form: Callable[[Any], Any]
+    form: Form
     model: Any
     noise: Noise
     levels: tuple[float, ...]
@@ -220,10 +158,10 @@ class Task:
         base = _with_stride(model, stride) if stride is not None else model
         channels = prepared.pixels.shape[2] if prepared.pixels.ndim == 3 else 1
         is_clipped = prepared.scale.clip is not None and prepared.scale.standard
-        if hasattr(base, "clipped") and is_clipped and (noise.kind == "white" or _is_cut(prepared)):
+        if hasattr(base, "clipped") and is_clipped and (noise.kind == "white" or is_cut(prepared)):
             # Of correlated noise what clipping does is not what the model was fitted to.
             base = base.clipped(1.0) if noise.kind != "grain" else base
-        form, levels = _form(base, noise, prepared, channels)
+        form, levels = form_for(base, noise, prepared, channels)
         finished = (lambda inner: Symmetric(form(inner))) if ensemble else form
         strengths = Strengths(strength * luma, strength * chroma if channels == 3 else strength * luma)
         return cls(
@@ -358,11 +296,6 @@ class Task:
         return (np.rint(values) if self.whole else values).astype(self.pixels.dtype)
 
 
-def channels_of(model: Any) -> int | None:
-    """Return the channels that a model takes together; None if it takes any number."""
-    return getattr(model, "channels", None)
-
-
 def checked_pixels(image: Any) -> np.ndarray:
     """Return an image as an array, or raise UsageError for a shape or dtype that cannot be denoised."""
     pixels = np.asarray(image)
@@ -371,55 +304,6 @@ def checked_pixels(image: Any) -> np.ndarray:
     if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
         raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-
-
-def _form(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Callable[[Any], Any], tuple[float, ...]]:
-    """Return what makes of a model of white noise one for this noise, and the levels that it is told.
-
-    Args:
-        base: The model.
-        noise: White being 1.
-        prepared: The image.
-        channels: Of the image.
-    """
-    if noise.kind == "white":
-        levels = tuple(told_level(noise, level) for level in noise.levels)
-        return _unchanged, levels[:1] if len(set(levels)) == 1 else levels
-    each = [noise.channel(c) for c in range(channels)] if channels_of(base) == 1 < channels else [noise]
-    count = channels // len(each)
-    made: list[Correlated] | list[Stabilised]
-    if noise.kind == "grain":
-        coarse = [Correlated.of(base, one, told_level(one, one.sigma), count) for one in each]
-        made, level = coarse, math.sqrt(sum(one.inner**2 for one in coarse) / len(coarse))
-    else:
-        made = [_stabilised(base, one, prepared, count, c) for c, one in enumerate(each)]
-        level = level_in(prepared, noise)
-    if len(made) == 1:
-        return made[0].on, (level,)
-    return (lambda inner: Separate([one.on(inner) for one in made])), (level,)
-
-
-def _unchanged(model: Any) -> Any:
-    return model
-
-
-def _stabilised(base: Any, noise: Noise, prepared: Prepared, count: int, first: int) -> Stabilised:
-    """Return the model for shot noise of `count` channels, from the first on."""
-    planes = np.atleast_3d(prepared.pixels)[:, :, first : first + count]
-    ends = prepared.scale.to_unit(np.array([planes.min(), planes.max()]))
-    low, high = float(ends[0]), float(ends[1])
-    clip = prepared.scale.unit_clip if prepared.scale.clip is not None else None
-    if clip is not None and _is_cut(prepared):  # then the model finds what lies beyond
-        clip = (clip[0], math.inf)
-    curves = noise.for_channels(count).curves
-    each, level = transforms(curves, min(low, 0.0), high, clip)
-    return Stabilised(base, each, level)
-
-
-def _is_cut(prepared: Prepared) -> bool:
-    """Return whether white has cut the noise off in more than a few pixels."""
-    clip = prepared.scale.clip
-    return clip is not None and float(np.mean(prepared.pixels >= clip[1])) > MAX_CUT_SHARE
 
 
 def _checked(sigma: float | Sequence[float], pixels: np.ndarray) -> tuple[float, ...]:
