@@ -56,7 +56,7 @@ MIN_RISE = 0.85  # of the variance with brightness, as a correlation
 MAX_SCATTER = 0.6  # of bins that are asked whether noise is shot
 CLIPPING_SIGMAS = 2.5  # from white, within which a level is what clipping leaves
 
-ERROR_OF_SHOT, ERROR_OF_GRAIN = 0.05, 0.15  # standard error of the level, relative
+ERROR_OF_SHOT, ERROR_OF_GRAIN = 0.08, 0.15  # standard error of the level, relative
 
 
 @dataclass(frozen=True, eq=False)
