@@ -1,6 +1,6 @@
 """Noise whose level depends on the pixel, made white by a transform of the pixels.
 
-    f(y) = integral^y dt / sd(t)                 f(y) has noise of deviation 1 wherever sd is smooth
+    f(y) = integral^y dt / (sd(t)^2 + 3/8 a(t)^2)^1/2,   a = d sd^2/dt     noise of deviation 1 wherever sd is smooth
     x^   = g(D(f(y))),   g the inverse of x -> E[f(y) | x]
 
 which for Poisson-Gaussian noise is the transform of Anscombe (1948), generalised, with its exact unbiased inverse
@@ -23,6 +23,8 @@ __all__ = ["Stabilised", "Transform", "transforms"]
 
 NODES = 4096  # of a table
 QUADRATURE = 21  # nodes of Gauss and Hermite
+ANSCOMBE = 3 / 8  # of the squared gain, that is added to the variance so that few counts become normal
+SLOPE_PARTS = 20  # of the range, over one of which a slope is taken
 LEAST_LEVEL = 1e-2  # of the highest level of a curve: what is less is taken for that
 BEYOND = 0.35  # of the picture's range, that tables go on on either side
 
@@ -80,12 +82,20 @@ def transforms(
     x = np.linspace(low - room, high + room, NODES)
     integrals = []
     for curve in curves:
-        level = _level(curve, x)
-        rate = 1 / np.maximum(level, LEAST_LEVEL * level.max())
+        variance = _level(curve, x) ** 2
+        variance = variance + ANSCOMBE * _slope(variance, x) ** 2
+        rate = 1 / np.sqrt(np.maximum(variance, LEAST_LEVEL**2 * variance.max()))
         f = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2 * np.diff(x))])
         integrals.append(f - np.interp(low, x, f))
     sigma = 1 / max(float(np.interp(high, x, f)) for f in integrals)
     return tuple(_table(curve, x, f * sigma, clip) for curve, f in zip(curves, integrals, strict=True)), sigma
+
+
+def _slope(variance: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return how fast a variance rises, with little of the steps of a table: the gain, for photons; not negative."""
+    width = NODES // SLOPE_PARTS
+    smooth = np.convolve(np.pad(variance, width, mode="edge"), np.full(width, 1 / width), "same")[width:-width]
+    return np.maximum(np.gradient(smooth, x), 0)
 
 
 def _level(curve: Curve, x: np.ndarray) -> np.ndarray:

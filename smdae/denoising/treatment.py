@@ -129,8 +129,8 @@ def _stabilised(base: Any, noise: Noise, prepared: Prepared, count: int, first: 
     ends = prepared.scale.to_unit(np.array([planes.min(), planes.max()]))
     low, high = float(ends[0]), float(ends[1])
     clip = prepared.scale.unit_clip if prepared.scale.clip is not None else None
-    if clip is not None and is_cut(prepared):  # then the model finds what lies beyond
-        clip = (clip[0], math.inf)
+    if is_cut(prepared):  # then the model is told of clipping, and finds what lies beyond
+        clip = None
     curves = noise.for_channels(count).curves
     each, level = transforms(curves, min(low, 0.0), high, clip)
     return Stabilised(base, each, level)

@@ -177,7 +177,7 @@ class Scales:
         index, (low, middle, high) = index[known], statistics[known].T
         spread = high - low
         bins = [part for part in np.array_split(np.argsort(middle, kind="stable"), BRIGHTNESSES) if len(part)]
-        usual, least = (np.array([np.quantile(spread[part], q) for part in bins]) for q in (0.5, 0.25))
+        usual, least = np.array([_quantiles(spread[part], (0.5, 0.25)) for part in bins]).T
         smallest = LEAST_STEPS * (channel.step or FINEST * float(high.max() - low.min()) or 1.0)
         edges = np.array([middle[part[-1]] for part in bins[:-1]])
         return cls(index, low, middle, high, edges, np.maximum(usual, smallest), np.maximum(least, smallest))
@@ -185,6 +185,12 @@ class Scales:
     def bin_of(self, middle: np.ndarray) -> np.ndarray:
         """Return the bin of each brightness."""
         return np.searchsorted(self.edges, middle)
+
+
+def _quantiles(values: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
+    """Return quantiles as `np.quantile` does, in a tenth of its time for few values."""
+    ordered_values = np.sort(values)
+    return np.interp(np.array(shares) * (len(values) - 1), np.arange(len(values)), ordered_values)
 
 
 def _columns(*offsets: tuple[int, int]) -> list[int]:
