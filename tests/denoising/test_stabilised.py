@@ -39,7 +39,7 @@ def test_photon_noise_is_transformed_as_anscombe_has_it():
     gain = 0.02
     (f,), sigma = transforms((Affine(gain=gain),), 0.0, 1.0, None)
     x = torch.linspace(0.05, 1, 40)
-    off = f.apply(x) / sigma - 2 * (x / gain).sqrt()  # a constant
+    off = f.apply(x) / sigma - 2 * (x / gain + 3 / 8).sqrt()  # a constant
     assert off.max() - off.min() < 0.02
 
 
@@ -61,7 +61,7 @@ def test_the_mean_of_counts_comes_back_where_they_are_few():
         y = torch.poisson(torch.full((1, 1, 600, 600), count), generator=Generator().manual_seed(0)) / 20
         (f,), sigma = transforms((Affine(gain=1 / 20, read=0.02),), 0.0, 1.0, None)
         mean = Stabilised(Blurring(), (f,), sigma).reconstruct(y).mean().item()
-        assert 20 * mean == pytest.approx(count, abs=0.12)
+        assert 20 * mean == pytest.approx(count, abs=0.1 * count**0.5)  # a tenth of a standard deviation
 
 
 def test_clipping_at_black_is_undone_in_the_mean():
