@@ -293,5 +293,6 @@ def outcome(file: bytes) -> str:
     assert pixels.size
     assert pixels.ndim == 2 or pixels.shape[2:] == (3,), pixels.shape
     assert alpha is None or (alpha.shape, alpha.dtype) == (pixels.shape[:2], pixels.dtype)
-    assert all(np.isfinite(part).all() for part in (pixels, alpha) if part is not None and part.dtype.kind == "f")
+    parts = [part for part in (pixels, alpha) if part is not None and part.dtype.kind == "f"]
+    assert picture.is_finite is all(np.isfinite(part).all() for part in parts)
     return "read"

@@ -162,14 +162,15 @@ def test_wrong_options_are_refused_and_leave_nothing(here, arguments, words, cap
     assert everything_below(here) == before
 
 
-def test_nan_in_a_float_picture_is_refused(here, capsys):
+def test_nan_in_a_float_picture_stays_where_it_is_and_is_told(capsys):
     image = gray().astype(np.float32) / 255
     image[3, 4] = np.nan
     np.save("n.npy", image)
-    before = everything_below(here)
-    assert main(["denoise", "n.npy", "-s", "25"]) == 3
-    assert "n.npy" in complaint(capsys.readouterr().err)
-    assert everything_below(here) == before
+    assert main(["denoise", "n.npy"]) == 0
+    assert "1 pixel is NaN or infinite, and left as it was" in capsys.readouterr().err
+    result = np.load("n_denoised.npy")
+    assert np.array_equal(np.isnan(result), np.isnan(image))
+    assert (result != image).mean() > 0.5
 
 
 def test_a_network_that_answers_nan_writes_no_file(here, capsys, monkeypatch):
