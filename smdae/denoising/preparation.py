@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from smdae.errors import InputError
+from smdae.estimation.absence import why_drawn
 from smdae.estimation.banding import find_banding
+from smdae.estimation.blocks import survey
 from smdae.estimation.outliers import Outliers, find_outliers
 from smdae.estimation.scale import Scale, scale_of
 
@@ -116,7 +118,10 @@ def prepare(
             not scale.standard or pixels.dtype.kind == "f"
         ):  # a single ray may have been the largest value
             scale = scale_of(work, white, black, keep_scale)
-    banding = find_banding(work[:, :, None] if work.ndim == 2 else work, scale.white)
+    planes = work[:, :, None] if work.ndim == 2 else work
+    banding = find_banding(planes, scale.white)
+    if banding is not None and why_drawn(planes, survey(planes, scale, valid)):
+        banding = None  # lines of print are no offsets
     if banding is not None:
         work = _without(work, *banding)
     return Prepared(pixels, work, scale, valid, found, banding is not None)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from smdae import Noise, denoise
 from smdae.denoising.preparation import prepare
@@ -87,3 +88,14 @@ def test_offsets_of_rows_are_taken_off():
     assert prepared.is_banded
     assert prepared.pixels.mean(1).std() < 0.4 * banded.mean(1).std()
     assert not prepare((clean + 0.05 * chance.standard_normal(clean.shape)).astype(np.float32)).is_banded
+
+
+def test_lines_of_print_are_no_offsets():
+    image = Image.new("L", (512, 512), 255)
+    pen = ImageDraw.Draw(image)
+    for line in range(30):
+        words = "Sphinx of black quartz, judge my vow. 0123456789 " * 2
+        pen.text((10, 10 + 16 * line), words, fill=0, font=ImageFont.load_default(14))
+    page = np.asarray(image)
+    assert not prepare(page).is_banded
+    assert np.array_equal(denoise(page), page)
