@@ -177,8 +177,8 @@ def safe_in(planes: np.ndarray, scale: Scale, margins: np.ndarray) -> np.ndarray
 def _residual(
     task: Task, planes: np.ndarray, margins: np.ndarray
 ) -> tuple[np.ndarray, float, np.ndarray, np.ndarray, float]:
-    """How many pixels are safe in each channel, and how many count in all; the mean r^2 and noise variance of the safe;
-    and how neighbours in r correlate.
+    """Return sums over the image: how many pixels are safe in each channel, and how many count in all; the mean r^2 and
+    noise variance of the safe ones; and the correlation of neighbours in r.
     """
     where = next(task.loaded.parameters()).device
     height, width = planes.shape[:2]
@@ -216,7 +216,7 @@ def _clamped(task: Task, shown: Tensor) -> Tensor:
 
 
 def _counting(task: Task, rows: slice, columns: slice, where: torch.device) -> Tensor:
-    """Where pixels of a part count and are not exactly alike around, as in bars that were pasted in, (1, C, h, w)."""
+    """Return where pixels of a part count, (1, C, h, w): not those with exactly alike neighbours, as in pasted bars."""
     part = torch.from_numpy(np.ascontiguousarray(task.planes[rows, columns]).astype(np.float32)).permute(2, 0, 1)[None]
     spread = F.max_pool2d(part, ALIKE_SIDE, 1, ALIKE_SIDE // 2) + F.max_pool2d(-part, ALIKE_SIDE, 1, ALIKE_SIDE // 2)
     counts = spread > 0
@@ -226,7 +226,7 @@ def _counting(task: Task, rows: slice, columns: slice, where: torch.device) -> T
 
 
 def _safe(shown: Tensor, margins: np.ndarray) -> Tensor:
-    """Where results, (n, C, h, w), white being 1, are further than the margins, (2, C), from black and white."""
+    """Return where results, (n, C, h, w), white being 1, are further than margins, (2, C), from black and white."""
     low, high = torch.from_numpy(margins.astype(np.float32))[:, :, None, None].to(shown.device)
     return (shown >= low) & (shown <= 1 - high)
 
@@ -328,7 +328,7 @@ def _doubts(task: Task, found: Risk, seen: float, alike: float, estimated: bool,
 
 
 def _doubts_of_white(task: Task, pixels: np.ndarray, alike: float, estimated: bool, odd: bool) -> Iterator[str]:
-    """What speaks against white noise of the level that was taken out."""
+    """Yield what speaks against white noise of the level that was taken out."""
     coarse = 1.0
     if odd and not estimated and not task.scale.black:
         looks = noise_level.estimate(pixels, task.scale.span)

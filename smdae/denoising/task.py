@@ -187,7 +187,7 @@ class Task:
 
     @property
     def scale(self) -> Scale:
-        """What the values of the image mean."""
+        """Return what the values of the image mean."""
         return self.prepared.scale
 
     @property
