@@ -85,6 +85,7 @@ def transforms(
         variance = _level(curve, x) ** 2
         variance = variance + ANSCOMBE * _slope(variance, x) ** 2
         rate = 1 / np.sqrt(np.maximum(variance, LEAST_LEVEL**2 * variance.max()))
+        rate = np.where(x < low, np.interp(low, x, rate), rate)  # photons have no noise below black, nor values there
         f = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2 * np.diff(x))])
         integrals.append(f - np.interp(low, x, f))
     sigma = 1 / max(float(np.interp(high, x, f)) for f in integrals)

@@ -56,10 +56,11 @@ def test_noise_is_white_after_it_and_its_mean_comes_back(curve):
         assert mean == pytest.approx(value, abs=4 * curve.sd(clean).mean().item() / 500 + 2e-4)
 
 
-def test_the_mean_of_counts_comes_back_where_they_are_few():
+@pytest.mark.parametrize("read", [0.0, 0.02])  # without read noise there is none at all at black
+def test_the_mean_of_counts_comes_back_where_they_are_few(read):
     for count in (2.0, 6.0):
         y = torch.poisson(torch.full((1, 1, 600, 600), count), generator=Generator().manual_seed(0)) / 20
-        (f,), sigma = transforms((Affine(gain=1 / 20, read=0.02),), 0.0, 1.0, None)
+        (f,), sigma = transforms((Affine(gain=1 / 20, read=read),), 0.0, 1.0, None)
         mean = Stabilised(Blurring(), (f,), sigma).reconstruct(y).mean().item()
         assert 20 * mean == pytest.approx(count, abs=0.1 * count**0.5)  # a tenth of a standard deviation
 
