@@ -12,7 +12,10 @@ large, and the smallest of many eigenvalues of a sample are too small: both are 
 
     sigma^ / sigma = 1 + (A busy - B) / (1 + (sigma/S)^2) - C / sqrt(number of patches)
 
-with `busy` the part of all patches whose gradient energy is more than 5/4 of the noise's mean.
+with `busy` the part of all patches whose gradient energy is more than 5/4 of the noise's mean. Where the middle one of
+the eigenvalues is no further from the smallest than chance has it, there is hardly any texture; then sigma^2 is the
+mean of all eigenvalues but the largest, as many of these being left out as makes mean and median equal (Chen, Zhu and
+Heng 2015).
 
 Black and white cut off the tails of the noise: of clean values near them less than sigma is left, and by how much is
 known (`clipped_normal`). Patches are sorted by their mean into bins; mean and deviation of each give its sigma; bins
@@ -58,6 +61,7 @@ MISSED_BY_FEWER = 0.0138  # of sigma, that bins of a clipped image miss where a 
 NORMAL_MEDIAN = 0.6744897501960817  # of |z|, z standard normal
 ERROR, CLIPPED_ERROR = 0.18 / 255, 0.012
 COARSE = 1.45  # the coarseness beyond which noise is not white
+GAPS = 8.0, 12.0  # of the middle eigenvalue over the smallest, times the root of the number: of noise, and of texture
 DECAY_OF_NOISE = 3.0  # over the root of the number of patches
 PARTS = 3  # parts a side that coarseness is looked for in
 MOST_SEEN = 768  # pixels a side, from the middle, that it is looked for in
@@ -225,7 +229,22 @@ def _level(x: torch.Tensor, busy: float) -> Level:
     raw = math.sqrt(max(values[1 : K + 1].mean().item(), 0.0))
     beside = math.sqrt(max(values[8:16].mean().item(), 0.0))
     decay = beside / raw - 1 - DECAY_OF_NOISE / math.sqrt(n) if raw else 0.0
-    return Level(raw / (1 + (A * busy - B) / (1 + (raw / S) ** 2) - C / math.sqrt(n)), decay)
+    level = raw / (1 + (A * busy - B) / (1 + (raw / S) ** 2) - C / math.sqrt(n))
+    middle = math.sqrt(max(values[1:].median().item(), 0.0))
+    gap = (middle / raw - 1) * math.sqrt(n) if raw else math.inf
+    if gap < GAPS[1]:
+        plain = min((GAPS[1] - gap) / (GAPS[1] - GAPS[0]), 1.0)
+        level += plain * (_of_noise_alone(values[1:].numpy()) - level)
+    return Level(level, decay)
+
+
+def _of_noise_alone(values: np.ndarray) -> float:
+    """Return the deviation that most eigenvalues tell, increasing, (n,): without the largest, mean and median agree."""
+    counts = np.arange(1, len(values) + 1)
+    means = values.cumsum() / counts
+    medians = (values[(counts - 1) // 2] + values[counts // 2]) / 2
+    agree = np.flatnonzero((means <= medians) & (counts >= K))
+    return math.sqrt(max(float(means[agree[-1] if len(agree) else K - 1]), 0.0))
 
 
 MEAN_ENERGY = 2 * 2  # of noise with sigma 1: two directions

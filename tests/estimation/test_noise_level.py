@@ -43,6 +43,16 @@ def test_what_black_and_white_cut_off_is_known(sigma, error):
         assert by_details(stored) < 68
 
 
+@pytest.mark.parametrize("side", [96, 256])
+def test_there_is_no_bias_where_there_is_no_texture(side):
+    smooth = 0.5 + 0.2 * np.sin(np.arange(side) / 30)
+    levels = [
+        estimate((smooth + 0.05 * np.random.default_rng(seed).standard_normal((side, side))).astype(np.float32), 1.0)[0]
+        for seed in range(8)
+    ]
+    assert np.mean(levels) == pytest.approx(0.05, rel=0.008)
+
+
 def test_channels_have_levels_of_their_own():
     y = np.dstack([noisy(sigma, seed=sigma) for sigma in (5, 20, 40)])
     found = [255 * s for s in estimate(y, 255.0)]
