@@ -30,6 +30,7 @@ MAX_SHARE = 0.25  # of the pixels: beyond it there is too little to repair them 
 MIN_PIXELS, MIN_PROBABILITY = 20, 3e-4  # that have a value and are alone
 MAX_OF_A_VALUE = 0.45  # of the pixels: beyond it, it is the ground
 MAX_LOOKED_AT = 20_000  # pixels
+MAX_ASKED_FIRST = 1_000  # of them, to rule the others out
 FAR = (3.5, 5.0, 7.0)  # local standard deviations
 FAR_CONTRAST = 0.04  # of the channel's range, that the first of them are at least
 MIN_SEEN = 0.1  # of all places, that see the value from afar
@@ -118,17 +119,19 @@ def salt_and_pepper(channel: Channel, white: float) -> np.ndarray:
     if any(_is_mixed(channel, value, index) for value, index in ground.items()):
         return nothing
     pixels = {v: index for v, index in pixels.items() if MIN_PIXELS <= len(index) <= MAX_OF_A_VALUE * channel.size}
-    scales = Scales.of(channel, tuple(pixels)) if pixels else None
+    least = FAR_CONTRAST / FAR[0] * (highest - lowest)
+    suspected = tuple(pixels)
+    pixels = {v: index for v, index in pixels.items() if _may_be_far(channel, v, suspected, index, FAR[0] * least)}
+    scales = Scales.of(channel, suspected) if pixels else None
     if scales is None:
         return nothing
     levels = channel.at(scales.index)
-    others = levels[~np.isin(levels, np.array(list(pixels), np.float32))]
+    others = levels[~np.isin(levels, np.array(suspected, np.float32))]
     if len(np.unique(others)) < MIN_LEVELS or len(others) < MIN_OTHERS * len(levels):
         return nothing
-    least = FAR_CONTRAST / FAR[0] * (highest - lowest)
     share, replaced = 0.0, [nothing]
     for value, index in pixels.items():
-        suspect = _Suspect(channel, value, tuple(pixels), scales, least)
+        suspect = _Suspect(channel, value, suspected, scales, least)
         everywhere = suspect.places(scales.index)
         p = _probability(suspect, index, everywhere, np.unique(others))
         if p:
@@ -140,6 +143,20 @@ def salt_and_pepper(channel: Channel, white: float) -> np.ndarray:
             "too little of the picture is left to repair them from",
         )
     return np.concatenate(replaced)
+
+
+def _may_be_far(channel: Channel, value: float, all_values: tuple[float, ...], index: np.ndarray, least: float) -> bool:
+    """Return whether enough pixels of a value may see it from afar: `least` from the ground, be sigma what it may.
+
+    A sample tells what all would; they are ruled out where even five standard errors more would be too few.
+    """
+    some, part = thinned(index, MAX_ASKED_FIRST)
+    middle = ordered(channel.around(some, NEAR, all_values))[:, 1]
+    far = int((np.abs(middle - value) >= least).sum())
+    if part == 1:
+        return far >= MIN_PIXELS
+    needed = max(MIN_PIXELS * len(index) / min(len(index), MAX_LOOKED_AT), MIN_PROBABILITY * MIN_SEEN * channel.size)
+    return (far + 5 * math.sqrt(far + 1)) / part >= needed
 
 
 def _is_mixed(channel: Channel, value: float, index: np.ndarray) -> bool:
