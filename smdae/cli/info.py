@@ -174,7 +174,7 @@ def _record(seen: _Seen) -> dict[str, Any]:
         "color": seen.picture.pixels.ndim == 3,
         "samples": seen.picture.pixels.dtype.name,
         "format": seen.picture.format,
-        "jpeg": seen.picture.quality,
+        "jpeg": found.estimate.jpeg if seen.picture.quality is None else seen.picture.quality,
         "kind": "none" if noise.is_none else noise.kind,
         "described": found.described,
         "reason": found.estimate.reason,

@@ -133,6 +133,8 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
     described = shown.describe(prepared.sample() * shown.white, unit=1.0)
     if picture.quality is not None:
         described += f", JPEG quality {picture.quality}"
+    elif found.jpeg is not None:
+        described += f", once a JPEG of quality {found.jpeg}"
     if noise.kind == "white":
         return Found(prepared, found, described, tuple(level / unit for level in noise.levels))
     return Found(prepared, found, described, (level_in(prepared, noise) / unit,))

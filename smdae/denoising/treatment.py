@@ -41,7 +41,7 @@ def noise_for(
         model: What takes it out; one that was fitted at a single level takes that for white noise.
         kind: What kind it is, `auto` to find out, or the noise itself, in the picture's unit.
         sigma: Its total level, white being 1, for all channels or for each; None for what is found.
-        jpeg: The quality that the picture was compressed at, if it was.
+        jpeg: The quality that the picture was compressed at, if that is known.
 
     Raises:
         UsageError: The noise is of another number of channels, or its kind is unknown.
@@ -60,8 +60,8 @@ def noise_for(
     if sigma is None:
         return found
     if found.noise.is_none or found.noise.is_white or len(sigma) > 1:
-        return Estimate(_white(sigma), 0.0)
-    return Estimate(found.noise.amplified(sigma[0] / level_in(prepared, found.noise)), 0.0)
+        return Estimate(_white(sigma), 0.0, jpeg=found.jpeg)
+    return Estimate(found.noise.amplified(sigma[0] / level_in(prepared, found.noise)), 0.0, jpeg=found.jpeg)
 
 
 def level_in(prepared: Prepared, noise: Noise) -> float:
@@ -132,7 +132,7 @@ def _stabilised(base: Any, noise: Noise, prepared: Prepared, count: int, first: 
     if is_cut(prepared):  # then the model is told of clipping, and finds what lies beyond
         clip = None
     curves = noise.for_channels(count).curves
-    each, level = transforms(curves, min(low, 0.0), high, clip)
+    each, level = transforms(curves, min(low, 0.0) if prepared.scale.standard else low, high, clip)
     return Stabilised(base, each, level)
 
 

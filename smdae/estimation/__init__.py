@@ -8,6 +8,7 @@ blocks            blocks of 8 x 8 pixels, and what each says of noise and of tex
 curve             the level by brightness
 grain             the correlation of neighbours and of channels
 absence           pictures that were drawn
+compression       pictures that were JPEGs once
 outliers          pixels that were replaced outright: as salt and pepper, or as stray pixels and streaks
 salt_and_pepper   many, of one or two values
 stray_pixels      few, beyond all that is around them

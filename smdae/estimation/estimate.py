@@ -10,7 +10,7 @@ real pairs of two cameras, and on white noise added to photographs.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from smdae.errors import InputError, UsageError
 from smdae.estimation import clipped_normal, noise_level
 from smdae.estimation.absence import why_drawn
 from smdae.estimation.blocks import SIDE, Blocks, survey
+from smdae.estimation.compression import jpeg_quality
 from smdae.estimation.curve import MAX_SATURATED, Bins, affine_fit, bins_of, overall
 from smdae.estimation.grain import Grain, among_channels, measured, weakest
 from smdae.estimation.scale import Scale, scale_of
@@ -50,8 +51,10 @@ JPEG_WEAKEST, JPEG_NEAREST, JPEG_LEVEL = 0.25, 0.50, 6 / 255  # what compression
 MAX_JPEG_QUALITY = 92  # beyond it hardly anything is lost
 
 LUMA_CHANNELS, LUMA_EXCESS, LUMA_WEAKEST, LUMA_SCATTER = 0.5, 1.25, 0.55, 0.30  # noise that the channels share
-SHOT_SPREAD, SHOT_SPREAD_FAINT = 0.10, 1.1 / 255  # of levels over brightness, beyond which they are no chance
-SHOT_RATIO = 1.15  # of the level in the brightest third to that in the darkest, or back
+# Deviation of levels over brightness, as a logarithm, beyond which it is no chance; the least that holds for a sigma.
+SHOT_SPREAD, SHOT_SPREAD_FAINT = (0.10, 0.04), (1.1 / 255, 1.6 / 255)
+# Of the level in the brightest third to that in the darkest, or back, as a logarithm; likewise.
+SHOT_RATIO, SHOT_RATIO_FAINT = (0.14, 0.03), (0.0, 2.8 / 255)
 MIN_RISE = 0.85  # of the variance with brightness, as a correlation
 MAX_SCATTER = 0.6  # of bins that are asked whether noise is shot
 CLIPPING_SIGMAS = 2.5  # from white, within which a level is what clipping leaves
@@ -67,11 +70,13 @@ class Estimate:
         noise: Of it, white being 1.
         error: Standard error of its level, relative.
         reason: Why there is none, in a few words; empty if there is.
+        jpeg: The quality that the picture was compressed at, told or found; None if it was not, or if that is unknown.
     """
 
     noise: Noise
     error: float
     reason: str = ""
+    jpeg: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +129,7 @@ def estimate(
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
         scale: What its values mean.
         valid: Which pixels count, with shape (H, W); None for those that are finite.
-        jpeg: The quality that it was compressed at; None if it was not, or if that is unknown.
+        jpeg: The quality that it was compressed at; None to find out.
         kind: What kind of noise it is, if that is known.
 
     Raises:
@@ -140,6 +145,13 @@ def estimate(
         raise InputError("none of its pixels counts", "all are hidden, masked or not finite")
     if planes.shape[2] > 1 and (planes == planes[:, :, :1]).all():  # gray that is stored as colour
         planes = planes[:, :, :1]
+    if jpeg is None:
+        jpeg = jpeg_quality(planes)
+    return replace(_estimate(planes, scale, valid, jpeg, kind), jpeg=jpeg)
+
+
+def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: int | None, kind: Kind) -> Estimate:
+    """Return what planes, (H, W, C), that are finite and not all alike tell of their noise."""
     clipped = scale.standard and scale.clip is not None
     levels = _white_levels(planes, scale, valid, clipped)
     faintest = FAINTEST * _range(planes, scale)
@@ -239,6 +251,10 @@ def _correlated(
         return None
     # White noise has a floor that all small eigenvalues share, and grain has none, whatever the texture.
     has_no_floor = excess > NO_FLOOR_EXCESS or sum(one.decay for one in levels) / len(levels) > MIN_DECAY_OF_GRAIN
+    could_be_grain = forced or (nearest > GRAIN_NEAREST and excess > GRAIN_EXCESS and has_no_floor)
+    could_be_luma = nearest <= GRAIN_NEAREST and excess > LUMA_EXCESS and weak > LUMA_WEAKEST and scatter < LUMA_SCATTER
+    if not could_be_grain and not could_be_luma:
+        return None
     shared = 0.0
     channels = None
     if len(seen) > 1:
@@ -248,9 +264,7 @@ def _correlated(
         shared = float(matrix[~np.eye(len(matrix), dtype=bool)].mean())
     needed = GRAY_WEAKEST if shared > GRAY_CHANNELS and level > GRAY_LEVEL else SURE_WEAKEST
     is_grain = forced or (
-        nearest > GRAIN_NEAREST
-        and excess > GRAIN_EXCESS
-        and has_no_floor
+        could_be_grain
         and sum(one.share for one in seen) / len(seen) > MIN_SHARE
         and (
             weak > needed
@@ -264,10 +278,8 @@ def _correlated(
         rho = sum((one.grain.rho for one in seen), np.zeros(())) / len(seen)
         curves = _levels_of([one.level for one in seen])
         return Estimate(Noise(curves, grain=tuple(map(tuple, rho.tolist())), channels=channels), ERROR_OF_GRAIN)
-    if channels is not None:
-        is_luma = shared > LUMA_CHANNELS and excess > LUMA_EXCESS and weak > LUMA_WEAKEST and scatter < LUMA_SCATTER
-        if is_luma and nearest <= GRAIN_NEAREST:
-            return Estimate(Noise(_levels_of([one.level for one in seen]), channels=channels), ERROR_OF_GRAIN)
+    if could_be_luma and shared > LUMA_CHANNELS:
+        return Estimate(Noise(_levels_of([one.level for one in seen]), channels=channels), ERROR_OF_GRAIN)
     return None
 
 
@@ -311,8 +323,15 @@ def _depends(bins: Bins, clipped: bool) -> bool:
     reached = np.cumsum(weights)
     dark, bright = reached <= max(0.34, weights[0]), reached >= min(0.66, 1 - 1e-9)
     ratio = abs(float(np.average(off[bright], weights=weights[bright]) - np.average(off[dark], weights=weights[dark])))
-    varies = spread > SHOT_SPREAD + SHOT_SPREAD_FAINT / max(sigma, 1e-9) and ratio > math.log(SHOT_RATIO)
+    varies = spread > _least(SHOT_SPREAD, SHOT_SPREAD_FAINT, sigma) and ratio > _least(
+        SHOT_RATIO, SHOT_RATIO_FAINT, sigma
+    )
     return varies and _rise(at, variance, weights) > MIN_RISE
+
+
+def _least(limits: tuple[float, ...], faint: tuple[float, ...], sigma: float) -> float:
+    """Return the least of limit + faint / sigma: strong noise hides the texture that would pretend something."""
+    return min(limit + more / max(sigma, 1e-9) for limit, more in zip(limits, faint, strict=True))
 
 
 def _rise(at: np.ndarray, variance: np.ndarray, weights: np.ndarray) -> float:

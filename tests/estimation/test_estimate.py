@@ -37,6 +37,15 @@ def test_shot_noise_has_its_level_at_every_brightness():
     np.testing.assert_allclose(found.sd_of(x), noise.sd_of(x), rtol=0.12)
 
 
+@pytest.mark.parametrize("peak", [8, 20])
+def test_few_counts_are_shot_noise_though_white_cuts_them_off(peak):
+    counts = np.random.default_rng(0).poisson(scene() / 255 * peak)
+    found = estimate_noise(np.clip(np.rint(counts / peak * 255), 0, 255).astype(np.uint8))
+    assert found.kind == "shot"
+    x = np.array([[60.0, 100.0, 140.0]])
+    np.testing.assert_allclose(found.sd_of(x), np.sqrt(x * 255 / peak), rtol=0.15)
+
+
 @pytest.mark.parametrize("sigma", [4.0, 12.0, 25.0])
 def test_grain_has_its_level_and_its_correlation(sigma):
     found = estimate_noise(sampled(Noise((Affine(read=sigma),), 255.0, grain=GRAIN), scene()))

@@ -1,0 +1,118 @@
+"""Pictures that were JPEGs once: on which grid, and at which quality.
+
+A JPEG keeps of every block of 8 x 8 pixels whole multiples of a step for each frequency of the discrete cosine
+transform, and what a decoder rounds off afterwards is small beside most steps (Fan and de Queiroz 2003). So with c_ik
+the k-th coefficient of the i-th block on the right grid, and q_k the steps that libjpeg takes at a quality Q,
+
+    S(Q) = sum_ik cos(2 pi c_ik / q_k) / (m / 2)^1/2     over the m coefficients that are beyond q_k / 2
+
+is large where the picture was compressed at Q, and standard normal by chance. Coefficients near zero say nothing: those
+of what is smooth are there anyway.
+
+The grid is looked for by the number of coefficients near zero, which is largest on the right one.
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+
+__all__ = ["jpeg_quality"]
+
+SIDE = 8  # pixels of a block
+MIN_SIDE = 64  # pixels of a picture
+MAX_WINDOWS = 144  # places that all grids are looked at
+NEAR_ZERO = 1.0  # gray levels
+QUALITIES = tuple(range(10, 93))  # beyond them hardly anything is lost
+LONGEST_PERIODS = 16  # of a step, up to which a coefficient counts: errors of rounding add up in none
+MIN_COEFFICIENTS = 72
+MIN_SCORE, MIN_MEAN = 12.0, 0.25  # S, and the mean cosine
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, that JPEG takes
+
+# The steps of luma at quality 50, row by row (ITU-T T.81, table K.1).
+AT_50 = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+
+
+def jpeg_quality(planes: np.ndarray) -> int | None:
+    """Return the quality at which a picture was compressed before it was stored as it is; None if it was not.
+
+    Args:
+        planes: With shape (H, W, 1) or (H, W, 3), uint8.
+    """
+    height, width, channels = planes.shape
+    if planes.dtype != np.uint8 or channels not in (1, 3) or min(height, width) < MIN_SIDE:
+        return None
+    windows = _windows(planes)
+    right = _grid(windows)
+    scores = [_score(windows, place) for place in dict.fromkeys(((0, 0), right))]
+    score, quality = max(scores)
+    return quality if score > MIN_SCORE else None
+
+
+def _windows(planes: np.ndarray) -> np.ndarray:
+    """Return luma at places that all blocks of some grid begin at, (n, 15, 15), in gray levels."""
+    height, width, channels = planes.shape
+    reach = 2 * SIDE - 1
+    rows, columns = (np.arange(0, side - reach + 1, SIDE) for side in (height, width))
+    every = max(1, math.ceil(math.sqrt(len(rows) * len(columns) / MAX_WINDOWS)))
+    rows, columns = rows[every // 2 :: every], columns[every // 2 :: every]
+    seen = np.lib.stride_tricks.sliding_window_view(planes, (reach, reach), (0, 1))  # (H', W', C, 15, 15), a view
+    windows = seen[rows[:, None], columns].reshape(-1, channels, reach, reach).astype(np.float32)
+    return windows[:, 0] if channels == 1 else np.tensordot(windows, LUMA, (1, 0))
+
+
+@cache
+def _transform() -> np.ndarray:
+    """Return the orthonormal discrete cosine transform of blocks, (64, 64): coefficients are block @ transform."""
+    n = np.arange(SIDE)
+    rows = np.cos(math.pi * (2 * n[None] + 1) * n[:, None] / (2 * SIDE)) * math.sqrt(2 / SIDE)
+    rows[0] /= math.sqrt(2)
+    return np.kron(rows, rows).T.astype(np.float32)
+
+
+def _coefficients(windows: np.ndarray, place: tuple[int, int]) -> np.ndarray:
+    """Return all but the first coefficient of the blocks that begin at a place of the windows, (n, 63)."""
+    down, across = place
+    blocks = windows[:, down : down + SIDE, across : across + SIDE].reshape(len(windows), -1)
+    return (blocks @ _transform())[:, 1:]
+
+
+def _grid(windows: np.ndarray) -> tuple[int, int]:
+    """Return the place of the windows at which most coefficients are near zero."""
+    places = [(down, across) for down in range(SIDE) for across in range(SIDE)]
+    return max(places, key=lambda place: int((np.abs(_coefficients(windows, place)) < NEAR_ZERO).sum()))
+
+
+@cache
+def _steps() -> np.ndarray:
+    """Return the steps of libjpeg at each of QUALITIES, (qualities, 63)."""
+    at_50 = np.array(AT_50).ravel()[1:]
+    scales = np.array([5000 / q if q < 50 else 200 - 2 * q for q in QUALITIES])
+    return np.clip(np.floor((np.floor(scales)[:, None] * at_50 + 50) / 100), 1, 255).astype(np.float32)
+
+
+def _score(windows: np.ndarray, place: tuple[int, int]) -> tuple[float, int]:
+    """Return the largest S and its quality, 0 where too few coefficients tell."""
+    c = np.abs(_coefficients(windows, place))
+    flat, column = c.ravel(), np.tile(np.arange(c.shape[1]), len(c))
+    kept = flat > NEAR_ZERO
+    flat, column = flat[kept], column[kept]
+    best = (0.0, 0)
+    for steps, quality in zip(_steps(), QUALITIES, strict=True):
+        periods = flat / steps[column]
+        periods = periods[(periods > 0.5) & (periods < LONGEST_PERIODS) & (steps[column] > 1)]
+        if len(periods) < MIN_COEFFICIENTS:
+            continue
+        total = float(np.cos(2 * math.pi * periods).sum())
+        if total > MIN_MEAN * len(periods):
+            best = max(best, (total / math.sqrt(len(periods) / 2), quality))
+    return best
