@@ -55,6 +55,7 @@ LUMA_CHANNELS, LUMA_EXCESS, LUMA_WEAKEST, LUMA_SCATTER = 0.5, 1.25, 0.55, 0.30  
 SHOT_SPREAD, SHOT_SPREAD_FAINT = (0.10, 0.04), (1.1 / 255, 1.6 / 255)
 # Of the level in the brightest third to that in the darkest, or back, as a logarithm; likewise.
 SHOT_RATIO, SHOT_RATIO_FAINT = (0.14, 0.03), (0.0, 2.8 / 255)
+SHOT_FLOOR = 0.5  # of the mean level of all blocks, that the smallest eigenvalues tell: of texture they tell less
 MIN_RISE = 0.85  # of the variance with brightness, as a correlation
 MAX_SCATTER = 0.6  # of bins that are asked whether noise is shot
 CLIPPING_SIGMAS = 2.5  # from white, within which a level is what clipping leaves
@@ -298,7 +299,9 @@ def _shot(blocks: Blocks, levels: tuple[noise_level.Level, ...], clipped: bool, 
         bins = bins_of(blocks, c, blocks.detail[:, c], _usable(blocks, c, 0.5))
         if bins is None:
             return None
-        curves.append(_table(bins) if forced or _depends(bins, clipped) else Affine(read=level.sigma))
+        mean = float(np.average(np.sqrt(bins.variance), weights=bins.share))
+        depends = level.sigma > SHOT_FLOOR * mean and _depends(bins, clipped)
+        curves.append(_table(bins) if forced or depends else Affine(read=level.sigma))
     if not all(isinstance(curve, Table) for curve in curves):
         return None
     return Estimate(Noise(tuple(curves)), ERROR_OF_SHOT)

@@ -30,7 +30,6 @@ MAX_SHARE = 0.25  # of the pixels: beyond it there is too little to repair them 
 MIN_PIXELS, MIN_PROBABILITY = 20, 3e-4  # that have a value and are alone
 MAX_OF_A_VALUE = 0.45  # of the pixels: beyond it, it is the ground
 MAX_LOOKED_AT = 20_000  # pixels
-MAX_ASKED_FIRST = 1_000  # of them, to rule the others out
 FAR = (3.5, 5.0, 7.0)  # local standard deviations
 FAR_CONTRAST = 0.04  # of the channel's range, that the first of them are at least
 MIN_SEEN = 0.1  # of all places, that see the value from afar
@@ -85,8 +84,10 @@ class _Suspect:
         """Return how pixels see the value."""
         statistics, near, same = [], [], []
         for part in parts(index):
-            same.append((self.channel.around(part, NEAR) == np.float32(self.value)).sum(1))
-            windows = self.channel.around(part, NEAR, self.all_values)
+            windows = self.channel.around(part, NEAR)
+            same.append((windows == np.float32(self.value)).sum(1))
+            for value in self.all_values:
+                windows[windows == np.float32(value)] = np.nan
             statistics.append(ordered(windows))
             distances = np.nan_to_num(np.abs(windows[:, RING] - self.value), nan=np.inf)
             near.append(np.partition(distances, 1, 1)[:, 1])
@@ -119,21 +120,23 @@ def salt_and_pepper(channel: Channel, white: float) -> np.ndarray:
     if any(_is_mixed(channel, value, index) for value, index in ground.items()):
         return nothing
     pixels = {v: index for v, index in pixels.items() if MIN_PIXELS <= len(index) <= MAX_OF_A_VALUE * channel.size}
-    least = FAR_CONTRAST / FAR[0] * (highest - lowest)
-    suspected = tuple(pixels)
-    pixels = {v: index for v, index in pixels.items() if _may_be_far(channel, v, suspected, index, FAR[0] * least)}
-    scales = Scales.of(channel, suspected) if pixels else None
+    scales = Scales.of(channel, tuple(pixels)) if pixels else None
     if scales is None:
         return nothing
     levels = channel.at(scales.index)
-    others = levels[~np.isin(levels, np.array(suspected, np.float32))]
+    others = levels[~np.isin(levels, np.array(list(pixels), np.float32))]
     if len(np.unique(others)) < MIN_LEVELS or len(others) < MIN_OTHERS * len(levels):
         return nothing
+    least = FAR_CONTRAST / FAR[0] * (highest - lowest)
     share, replaced = 0.0, [nothing]
     for value, index in pixels.items():
-        suspect = _Suspect(channel, value, suspected, scales, least)
+        suspect = _Suspect(channel, value, tuple(pixels), scales, least)
+        some, part = thinned(index, MAX_LOOKED_AT)
+        far = suspect.places(some).far
+        if len(far.index) < MIN_PIXELS:  # as in most pictures: then nothing else need be looked at
+            continue
         everywhere = suspect.places(scales.index)
-        p = _probability(suspect, index, everywhere, np.unique(others))
+        p = _probability(suspect, far, part, everywhere, np.unique(others))
         if p:
             share += p
             replaced.append(_replaced(suspect.places(index), everywhere, p, channel.size))
@@ -143,20 +146,6 @@ def salt_and_pepper(channel: Channel, white: float) -> np.ndarray:
             "too little of the picture is left to repair them from",
         )
     return np.concatenate(replaced)
-
-
-def _may_be_far(channel: Channel, value: float, all_values: tuple[float, ...], index: np.ndarray, least: float) -> bool:
-    """Return whether enough pixels of a value may see it from afar: `least` from the ground, be sigma what it may.
-
-    A sample tells what all would; they are ruled out where even five standard errors more would be too few.
-    """
-    some, part = thinned(index, MAX_ASKED_FIRST)
-    middle = ordered(channel.around(some, NEAR, all_values))[:, 1]
-    far = int((np.abs(middle - value) >= least).sum())
-    if part == 1:
-        return far >= MIN_PIXELS
-    needed = max(MIN_PIXELS * len(index) / min(len(index), MAX_LOOKED_AT), MIN_PROBABILITY * MIN_SEEN * channel.size)
-    return (far + 5 * math.sqrt(far + 1)) / part >= needed
 
 
 def _is_mixed(channel: Channel, value: float, index: np.ndarray) -> bool:
@@ -174,12 +163,18 @@ def _max_neighbours(p: float, deviations: float) -> float:
     return mean + deviations * math.sqrt(mean) + 1
 
 
-def _probability(suspect: _Suspect, index: np.ndarray, everywhere: _Places, levels: np.ndarray) -> float:
-    """Return the probability that a pixel was replaced by a value; 0 if those who have it come by it in another way."""
+def _probability(suspect: _Suspect, far: _Places, part: float, everywhere: _Places, levels: np.ndarray) -> float:
+    """Return the probability that a pixel was replaced by a value; 0 if those who have it come by it in another way.
+
+    Args:
+        suspect: The value.
+        far: The pixels that have it and see it from afar, of the part of them that is looked at.
+        part: That part.
+        everywhere: Places all over the channel.
+        levels: The values of the other ones.
+    """
     seen = everywhere.far
-    some, part = thinned(index, MAX_LOOKED_AT)
-    far = suspect.places(some).far
-    if len(far.index) < MIN_PIXELS or len(seen.index) < MIN_SEEN * len(everywhere.index):
+    if len(seen.index) < MIN_SEEN * len(everywhere.index):
         return 0.0
     area = len(seen.index) / len(everywhere.index) * suspect.channel.size * part
     alone, p = far, len(far.index) / area

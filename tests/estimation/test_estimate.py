@@ -46,6 +46,16 @@ def test_few_counts_are_shot_noise_though_white_cuts_them_off(peak):
     np.testing.assert_allclose(found.sd_of(x), np.sqrt(x * 255 / peak), rtol=0.15)
 
 
+def test_texture_that_grows_with_brightness_is_no_shot_noise():
+    chance = np.random.default_rng(0)
+    rough = chance.standard_normal((322, 360))
+    rough = (rough[:-2] + rough[1:-1] + rough[2:]) / 3
+    brightness = np.broadcast_to(np.linspace(30, 200, 360), (320, 360))
+    clean = brightness + 14 * np.clip((brightness - 80) / 120, 0, 1) * rough
+    y = np.clip(np.rint(clean + 2 * chance.standard_normal(clean.shape)), 0, 255).astype(np.uint8)
+    assert estimate_noise(y).kind == "white"
+
+
 @pytest.mark.parametrize("sigma", [4.0, 12.0, 25.0])
 def test_grain_has_its_level_and_its_correlation(sigma):
     found = estimate_noise(sampled(Noise((Affine(read=sigma),), 255.0, grain=GRAIN), scene()))
