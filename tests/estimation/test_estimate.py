@@ -51,7 +51,7 @@ def test_texture_that_grows_with_brightness_is_no_shot_noise():
     rough = chance.standard_normal((322, 360))
     rough = (rough[:-2] + rough[1:-1] + rough[2:]) / 3
     brightness = np.broadcast_to(np.linspace(30, 200, 360), (320, 360))
-    clean = brightness + 14 * np.clip((brightness - 80) / 120, 0, 1) * rough
+    clean = brightness + 45 * np.clip((brightness - 80) / 120, 0, 1) * rough
     y = np.clip(np.rint(clean + 2 * chance.standard_normal(clean.shape)), 0, 255).astype(np.uint8)
     assert estimate_noise(y).kind == "white"
 
