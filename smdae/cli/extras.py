@@ -75,8 +75,8 @@ def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
     """Refuse what cannot be made of this picture with this model, before any work.
 
     Raises:
-        UsageError: The noise is not white, the model draws no samples, or the mean to blend with is one, or there are
-            too few pixels.
+        UsageError: The noise is of another kind, the model draws no samples, or the mean to blend with is one, or there
+            are too few pixels.
         InputError: A channel has no noise, and modes are wanted.
     """
     from smdae.denoising.steppers import STEPPERS
@@ -88,10 +88,12 @@ def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
         "--uncertainty": extras.uncertainty,
         "--adapt": adapt,
     }
-    asked = [name for name, value in wanted.items() if value]
-    if asked and task.noise.kind != "white":
+    kind = task.noise.kind
+    asked = [name for name, value in wanted.items() if value and not (name == "--adapt" and kind == "shot")]
+    if asked and kind != "white":
+        kinds = "white and shot" if asked[0] == "--adapt" else "white"
         raise UsageError(
-            f"{asked[0]} is for white noise, and that of this picture is {task.noise.kind}",
+            f"{asked[0]} is for {kinds} noise, and that of this picture is {kind}",
             "take it for white with --noise white, or leave the option out",
         )
     if blend and STEPPERS[task.stepper].draws:

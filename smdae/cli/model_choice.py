@@ -115,6 +115,11 @@ def tell_quality(judgements: "Sequence[Judgement | None]", source: Path | None =
     if gains:
         best = max(gains)
         console.note(name + (f"adapted: +{best:.2f} dB, estimated" if best else "adapting gains nothing here"))
+    shares = [one.transform for one in judged if one.transform is not None]
+    if shares:
+        best = 100 * max(shares)
+        better = f"adapted: the transform of the noise alone, which foretells hidden pixels {best:.2g} % better"
+        console.note(name + (better if best else "adapting gains nothing here: the transform stays that of the noise"))
     doubts = dict.fromkeys(doubt for one in judged for doubt in one.doubts)
     if doubts:
         of_pages = "" if len(judged) == 1 else f" of {len(judged) - len(trusted)} pages"

@@ -292,6 +292,7 @@ def _estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
         "psnr_estimated": [judged.psnr if judged and judged.is_trusted else None for judged in judgements],
         "psnr_estimated_error": [judged.error if judged and judged.is_trusted else None for judged in judgements],
         "gain": [judged and judged.gain for judged in judgements],
+        "transform": [judged and judged.transform for judged in judgements],
         "doubts": [list(judged.doubts) if judged else [] for judged in judgements],
     }
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.denoising.preparation import Prepared
     from smdae.denoising.selfchecks import SelfChecks
+    from smdae.denoising.stabilised import Whitening
     from smdae.denoising.task import Task
     from smdae.estimation.estimate import Estimate
     from smdae.files.picture import Picture
@@ -164,6 +165,7 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
 
     if manner.adapt:
         from smdae.fitting.adaptation import adapted, refuse_unadaptable
+        from smdae.fitting.transform_spline import learnt_for
 
         refuse_unadaptable(model)
     white = white_of(picture, manner)
@@ -190,8 +192,9 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
     how: dict[str, Any] = {"tile": manner.tile, "or_cpu": manner.device == "auto", "watch": watch}
     how_much: dict[str, Any] = {"strength": manner.strength, "luma": manner.luma, "chroma": manner.chroma}
 
-    def task_of(model: Any) -> Task:
-        return Task.for_noise(found.prepared, model, found.estimate.noise, **how_much, **manner.how)
+    def task_of(model: Any, whitened: "Sequence[Whitening] | None" = None) -> Task:
+        noise = found.estimate.noise
+        return Task.for_noise(found.prepared, model, noise, **how_much, **manner.how, whitened=whitened)
 
     def carry_out(task: Task) -> list[np.ndarray]:
         """The pixels, and what they are after each step, or the last alone."""
@@ -201,17 +204,30 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
             return [carried_out(task, device, **how)]
         return [task.pixels, *(frame.copy() for frame in path(task, device, **how))]
 
-    task, judged = task_of(model), None
-    refuse_for(manner.extras, manner.blend, manner.adapt, task)
-    frames = carry_out(task)
-    pixels = frames[-1]
-    if task.single:  # of a sample, or of a mode, the error is another
+    def judgement(task: Task, pixels: np.ndarray) -> "Judgement | None":
+        if not task.single:  # of a sample, or of a mode, the error is another
+            return None
         try:
-            judged = judge(task, pixels, found.estimate.error if is_found(model, manner) else 0.0)
+            return judge(task, pixels, found.estimate.error if is_found(model, manner) else 0.0)
         except Exception as error:  # the result is there, and the better for being written
             if not is_out_of_memory(error):
                 raise
-    if manner.adapt:
+            return None
+
+    task = task_of(model)
+    refuse_for(manner.extras, manner.blend, manner.adapt, task)
+    frames = carry_out(task)
+    pixels = frames[-1]
+    judged = judgement(task, pixels)
+    if manner.adapt and task.noise.kind == "shot":
+        whitened, share = learnt_for(task, pixels, watch or (lambda done, of: None))
+        if whitened:
+            task = task_of(model, whitened)
+            frames = carry_out(task)
+            pixels = frames[-1]
+            judged = judgement(task, pixels)  # hundreds of numbers cannot learn a picture's noise by heart
+        judged = judged and replace(judged, transform=share)
+    elif manner.adapt:
         better, gain = adapted(task, pixels, watch or (lambda done, of: None))
         if gain:
             task = task_of(better)

@@ -44,7 +44,7 @@ from smdae.divergence import probes
 from smdae.estimation import noise_level
 from smdae.estimation.scale import Scale
 
-__all__ = ["SAFE", "Judgement", "judge", "safe_in"]
+__all__ = ["SAFE", "Judgement", "judge", "margins_of", "safe_in", "safe_where"]
 
 SMALL = 1 << 18  # pixels of an image that is probed everywhere
 SHARE = 0.03  # of a larger one that is, in pixels at least and at most
@@ -72,12 +72,15 @@ class Judgement:
         error: Its standard error in dB.
         doubts: Why it may be wrong, each a few words; empty if nothing speaks against it.
         gain: What adapting the model brought, in dB, estimated; None if it was not tried.
+        transform: By what part the error at hidden pixels fell where the transform of shot noise was learnt from the
+            picture, 0 if that was not kept; None if it was not tried.
     """
 
     psnr: float
     error: float
     doubts: tuple[str, ...]
     gain: float | None = None
+    transform: float | None = None
 
     @property
     def is_trusted(self) -> bool:
@@ -106,7 +109,7 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
         # What its level is off by would be of the size of the error itself: not worth the passes.
         return Judgement(math.nan, math.inf, ("the level of correlated noise is not known well enough",))
     planes = result[:, :, None] if result.ndim == 2 else result
-    margins = _margins(task)
+    margins = margins_of(task)
     counts, counting, removed, variance, alike = _residual(task, planes, margins)
     if not counts.any() or not variance.any():
         return Judgement(math.nan, math.inf, ("too few pixels tell of it",))
@@ -145,7 +148,7 @@ def _signed(grain: tuple[tuple[float, ...], ...]) -> np.ndarray:
     return np.concatenate([rho[:, :0:-1], rho], 1)
 
 
-def _margins(task: Task) -> np.ndarray:
+def margins_of(task: Task) -> np.ndarray:
     """Return how far from black and from white a result must lie for noise not to have been cut off, (2, C).
 
     What black cuts off of shot noise is in its levels already.
@@ -188,7 +191,7 @@ def _residual(
         rows = slice(top, min(top + band, height))
         shown, noisy = (task.scaled(pixels[None, rows], where) for pixels in (planes, task.planes))
         counting = _counting(task, rows, slice(None), where)
-        counts = _safe(shown, margins) & counting
+        counts = safe_where(shown, margins) & counting
         shown = _clamped(task, shown)
         r = (shown - noisy) * counting
         square = r.square()
@@ -225,7 +228,7 @@ def _counting(task: Task, rows: slice, columns: slice, where: torch.device) -> T
     return counts.to(where)
 
 
-def _safe(shown: Tensor, margins: np.ndarray) -> Tensor:
+def safe_where(shown: Tensor, margins: np.ndarray) -> Tensor:
     """Return where results, (n, C, h, w), white being 1, are further than margins, (2, C), from black and white."""
     low, high = torch.from_numpy(margins.astype(np.float32))[:, :, None, None].to(shown.device)
     return (shown >= low) & (shown <= 1 - high)
@@ -262,7 +265,7 @@ def _probe(task: Task, planes: np.ndarray, margins: np.ndarray, removed: np.ndar
         inside = torch.from_numpy(inner).to(where)
         counting = torch.cat([_counting(task, *tile.seen, where) for tile in together])
         inside = inside & counting
-        safe = _safe(shown, margins)
+        safe = safe_where(shown, margins)
         square = (_clamped(task, shown) - noisy).square()
         here, there, along = safe & inside, ~safe & inside, probe * change
         values = (here, along * here, change.square() * here, there, along * there, square * here)

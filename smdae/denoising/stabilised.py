@@ -19,7 +19,7 @@ from torch import Tensor
 
 from smdae.curves import Curve
 
-__all__ = ["Stabilised", "Transform", "transforms"]
+__all__ = ["Stabilised", "Transform", "Whitening", "transforms"]
 
 NODES = 4096  # of a table
 QUADRATURE = 21  # nodes of Gauss and Hermite
@@ -56,6 +56,27 @@ class Transform:
     def invert(self, z: Tensor) -> Tensor:
         """Return g(z), of the shape of z."""
         return _looked_up(z, self.first, self.stride, self.back)
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """The transforms of channels that a model takes together.
+
+    Attributes:
+        each: The transform of each channel.
+        level: Deviation of the noise of what is transformed.
+    """
+
+    each: tuple[Transform, ...]
+    level: float
+
+    def apply(self, y: Tensor) -> Tensor:
+        """Return f(y), with the shape of y, (B, C, H, W)."""
+        return torch.stack([f.apply(y[:, c]) for c, f in enumerate(self.each)], 1)
+
+    def invert(self, z: Tensor) -> Tensor:
+        """Return g(z), with the shape of z, (B, C, H, W)."""
+        return torch.stack([f.invert(z[:, c]) for c, f in enumerate(self.each)], 1)
 
 
 def _looked_up(x: Tensor, low: float, step: float, table: Tensor) -> Tensor:
@@ -143,20 +164,20 @@ class Stabilised:
     """
 
     def __init__(self, model: Any, each: tuple[Transform, ...], level: float) -> None:
-        self.model, self.each, self.inner = model, each, level
+        self.model, self.whitening, self.inner = model, Whitening(each, level), level
         self.channels = model.channels
         self.level, self.levels = model.level, model.levels
         self.reach, self.multiple, self.footprint = model.reach, model.multiple, model.footprint
 
     def on(self, model: Any) -> "Stabilised":
         """Return the same with another form of the model."""
-        return Stabilised(model, self.each, self.inner)
+        return Stabilised(model, self.whitening.each, self.inner)
 
     def reconstruct(self, y: Tensor) -> Tensor:
         """Return x^, with the shape of y, (B, C, H, W)."""
-        z = torch.stack([f.apply(y[:, c]) for c, f in enumerate(self.each)], 1)
+        z = self.whitening.apply(y)
         z = z + self.inner**2 * self.model.score(z, sigma=self.inner)
-        return torch.stack([f.invert(z[:, c]) for c, f in enumerate(self.each)], 1)
+        return self.whitening.invert(z)
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
         """Return psi(y), with the shape of y; sigma is what stands below it."""

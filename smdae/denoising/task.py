@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from smdae.denoising.finish import Strengths
 from smdae.denoising.precision import check_precision, lowered
 from smdae.denoising.preparation import Prepared, is_gray, prepare
+from smdae.denoising.stabilised import Whitening
 from smdae.denoising.steppers import STEPPERS, Steps, checked, refuse_unable, steps_of
 from smdae.denoising.symmetries import Symmetric
 from smdae.denoising.treatment import Form, channels_of, form_for, is_cut, noise_for
@@ -142,8 +143,12 @@ class Task:
         stride: int | None = None,
         ensemble: bool = False,
         precision: str = "auto",
+        whitened: Sequence[Whitening] | None = None,
     ) -> "Task":
-        """Return the task of taking some noise, white being 1, out of a prepared image with a loaded model."""
+        """Return the task of taking some noise, white being 1, out of a prepared image with a loaded model.
+
+        `whitened` are the transforms of shot noise, None for those that its levels give.
+        """
         for name, value in (("strength", strength), ("luma", luma), ("chroma", chroma)):
             if not 0 <= value <= 1:
                 raise UsageError(f"{name} is between 0 and 1, not {value}")
@@ -161,7 +166,7 @@ class Task:
         if hasattr(base, "clipped") and is_clipped and (noise.kind == "white" or is_cut(prepared)):
             # Of correlated noise what clipping does is not what the model was fitted to.
             base = base.clipped(1.0) if noise.kind != "grain" else base
-        form, levels = form_for(base, noise, prepared, channels)
+        form, levels = form_for(base, noise, prepared, channels, whitened)
         finished = (lambda inner: Symmetric(form(inner))) if ensemble else form
         strengths = Strengths(strength * luma, strength * chroma if channels == 3 else strength * luma)
         return cls(

@@ -18,12 +18,12 @@ from smdae.curves import Affine
 from smdae.denoising.correlated import Correlated, told_level
 from smdae.denoising.preparation import Prepared
 from smdae.denoising.separate import Separate
-from smdae.denoising.stabilised import Stabilised, transforms
+from smdae.denoising.stabilised import Stabilised, Whitening, transforms
 from smdae.errors import UsageError
 from smdae.estimation.estimate import KINDS, Estimate, Kind, estimate
 from smdae.noise import Noise
 
-__all__ = ["Form", "channels_of", "form_for", "is_cut", "level_in", "noise_for"]
+__all__ = ["Form", "channels_of", "form_for", "is_cut", "level_in", "noise_for", "whitenings"]
 
 LEVEL_SAMPLE = 1 << 17  # pixels that a level is averaged over
 MAX_CUT_SHARE = 0.005  # of the pixels, that white may have cut off before the model is told of it
@@ -93,7 +93,9 @@ def channels_of(model: Any) -> int | None:
     return getattr(model, "channels", None)
 
 
-def form_for(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Form, tuple[float, ...]]:
+def form_for(
+    base: Any, noise: Noise, prepared: Prepared, channels: int, whitened: Sequence[Whitening] | None = None
+) -> tuple[Form, tuple[float, ...]]:
     """Return what makes of a model of white noise one for this noise, and the levels that it is told.
 
     Args:
@@ -101,18 +103,20 @@ def form_for(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tupl
         noise: White being 1.
         prepared: The image.
         channels: Of the image.
+        whitened: The transforms of shot noise; None for those of `whitenings`.
     """
     if noise.kind == "white":
         levels = tuple(told_level(noise, level) for level in noise.levels)
         return _unchanged, levels[:1] if len(set(levels)) == 1 else levels
-    each = [noise.channel(c) for c in range(channels)] if channels_of(base) == 1 < channels else [noise]
+    each = _parts(base, noise, channels)
     count = channels // len(each)
     made: list[Correlated] | list[Stabilised]
     if noise.kind == "grain":
         coarse = [Correlated.of(base, one, told_level(one, one.sigma), count) for one in each]
         made, level = coarse, math.sqrt(sum(one.inner**2 for one in coarse) / len(coarse))
     else:
-        made = [_stabilised(base, one, prepared, count, c) for c, one in enumerate(each)]
+        whitened = whitened or whitenings(base, noise, prepared, channels)
+        made = [Stabilised(base, one.each, one.level) for one in whitened]
         level = level_in(prepared, noise)
     if len(made) == 1:
         return made[0].on, (level,)
@@ -123,17 +127,31 @@ def _unchanged(model: Any) -> Any:
     return model
 
 
-def _stabilised(base: Any, noise: Noise, prepared: Prepared, count: int, first: int) -> Stabilised:
-    """Return the model for shot noise of `count` channels, from the first on."""
+def _parts(base: Any, noise: Noise, channels: int) -> list[Noise]:
+    """Return the noise of each part of an image that the model takes by itself."""
+    return [noise.channel(c) for c in range(channels)] if channels_of(base) == 1 < channels else [noise]
+
+
+def whitenings(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Whitening, ...]:
+    """Return the transforms of shot noise, those of each part of an image that the model takes by itself.
+
+    Arguments are those of `form_for`.
+    """
+    each = _parts(base, noise, channels)
+    count = channels // len(each)
+    return tuple(_whitening(one, prepared, count, c) for c, one in enumerate(each))
+
+
+def _whitening(noise: Noise, prepared: Prepared, count: int, first: int) -> Whitening:
+    """Return the transforms of shot noise in `count` channels, from the first on."""
     planes = np.atleast_3d(prepared.pixels)[:, :, first : first + count]
     ends = prepared.scale.to_unit(np.array([planes.min(), planes.max()]))
     low, high = float(ends[0]), float(ends[1])
     clip = prepared.scale.unit_clip if prepared.scale.clip is not None else None
     if is_cut(prepared):  # then the model is told of clipping, and finds what lies beyond
         clip = None
-    curves = noise.for_channels(count).curves
-    each, level = transforms(curves, min(low, 0.0) if prepared.scale.standard else low, high, clip)
-    return Stabilised(base, each, level)
+    least = min(low, 0.0) if prepared.scale.standard else low
+    return Whitening(*transforms(noise.for_channels(count).curves, least, high, clip))
 
 
 def is_cut(prepared: Prepared) -> bool:

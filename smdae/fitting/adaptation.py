@@ -11,7 +11,7 @@ what it departs from that counts as an error.
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from smdae.denoising.judgement import SAFE, safe_in
 from smdae.denoising.task import Task
 from smdae.divergence import normal_probes, per_example, probes
 from smdae.errors import UsageError
+from smdae.fitting.held_out import BLOCK, blocks, crops, middle, window
 from smdae.fitting.optimisers import OPTIMISERS
 from smdae.fitting.precision import products_in
 from smdae.models import UNet
@@ -36,13 +37,11 @@ __all__ = ["Adaptation", "adapt", "adapted", "refuse_unadaptable"]
 STEPS = 800
 RATE, WARMUP = 5e-4, 10
 DECAY = 0.98  # of the average of the weights
-SIDE, BATCH = 64, 8  # of crops
+BATCH = 8  # crops a step
 STEP = 0.3  # of differences, in sigma
-BLOCK, HELD_OUT = 32, 0.2  # side of the blocks that are held out, and their share
+HELD_OUT = 0.2  # share of the blocks
 CHECKS = 10  # how often they are looked at
 SURE = 2.0  # standard errors that a gain must be beyond
-MOST_JUDGED = 1 << 18  # pixels
-MOST_SEEN = 2048  # pixels a side, from the middle of the image
 SEED = 0
 
 
@@ -94,17 +93,17 @@ def adapt(
     network = copy.deepcopy(model).train().requires_grad_(True)
     average = copy.deepcopy(model).eval().requires_grad_(False)
     best = Adaptation(0, steps, 0.0, model)
-    held = _blocks(noisy, generator)
-    window = _window(noisy, generator)
-    probe = probes(noisy[window].cpu(), 1, generator)[0].to(noisy.device)
-    judged = (held & safe)[window]
+    held = blocks(noisy, HELD_OUT, generator)
+    shown = window(noisy, generator)
+    probe = probes(noisy[shown].cpu(), 1, generator)[0].to(noisy.device)
+    judged = (held & safe)[shown]
     if not judged.any() or not (~held & safe).any():
         yield best
         return
     taught = (~held & safe).to(noisy.dtype)
-    unsure = held.expand_as(safe)[window] & ~safe[window]
-    before = _errors(model, noisy[window], sigma, probe, judged)
-    said = _denoised(model, noisy[window], sigma)
+    unsure = held.expand_as(safe)[shown] & ~safe[shown]
+    before = _errors(model, noisy[shown], sigma, probe, judged)
+    said = _denoised(model, noisy[shown], sigma)
     all_safe = bool(safe.all())
     optimiser = OPTIMISERS["muon"](network, RATE, 0.0)
     parameters, averages = [*network.parameters()], [*average.parameters()]
@@ -113,7 +112,8 @@ def adapt(
     for step in range(1, steps + 1):
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1.0, step / WARMUP)
-        x, mask, cut, level = _crops((noisy, taught, (~safe).to(noisy.dtype)), sigma, generator)
+        (x, mask, cut), chosen = crops((noisy, taught, (~safe).to(noisy.dtype)), BATCH, generator)
+        level = sigma[chosen]
         v = normal_probes(x.cpu(), 1, generator).to(x.device)
         with products_in("auto", x.device):
             losses = row.loss(_Within(network, mask), x, sigma=level, probes=v, step=STEP * level)
@@ -127,55 +127,12 @@ def adapt(
         with torch.no_grad():
             torch._foreach_lerp_(averages, parameters, max(1 - DECAY, 1 / step))
         if step % every == 0 or step == steps:
-            after = _errors(average, noisy[window], sigma, probe, judged)
-            after += (_denoised(average, noisy[window], sigma) - said).square() * unsure
+            after = _errors(average, noisy[shown], sigma, probe, judged)
+            after += (_denoised(average, noisy[shown], sigma) - said).square() * unsure
             gain = _gain(before, after, judged, sigma)
             if gain > best.gain:
                 best = Adaptation(step, steps, gain, copy.deepcopy(average))
         yield Adaptation(step, steps, best.gain, best.model)
-
-
-def _blocks(noisy: Tensor, generator: Generator) -> Tensor:
-    """What is held out of each image, with shape (B, 1, H, W)."""
-    images, _, height, width = noisy.shape
-    cells = (images, 1, -(-height // BLOCK), -(-width // BLOCK))
-    held = torch.rand(cells, generator=generator) < HELD_OUT
-    held = held.repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)
-    return held[:, :, :height, :width].to(noisy.device)
-
-
-def _window(noisy: Tensor, generator: Generator) -> tuple[slice, slice, slice, slice]:
-    """The part of the images that is looked at: all of small ones, a square of blocks of large ones."""
-    images, _, height, width = noisy.shape
-    side = max(BLOCK, math.isqrt(MOST_JUDGED // images) // BLOCK * BLOCK)
-
-    def part(length: int) -> slice:
-        first = BLOCK * int(torch.randint((max(length - side, 0)) // BLOCK + 1, (1,), generator=generator))
-        return slice(first, min(first + side, length)) if length > side else slice(0, length)
-
-    return slice(None), slice(None), part(height), part(width)
-
-
-def _crops(planes: Sequence[Tensor], sigma: Tensor, generator: Generator) -> tuple[Tensor, ...]:
-    """Crops of several sets of images, each with shape (B, C, H, W), at the same places, and their levels."""
-    images, _, height, width = planes[0].shape
-    side = min(SIDE, height, width)
-
-    def draw(count: int) -> list[int]:
-        return torch.randint(count, (BATCH,), generator=generator).tolist()
-
-    chosen, tops, lefts = draw(images), draw(height - side + 1), draw(width - side + 1)
-    places = [
-        (i, slice(None), slice(top, top + side), slice(left, left + side))
-        for i, top, left in zip(chosen, tops, lefts, strict=True)
-    ]
-    turns = int(torch.randint(8, (1,), generator=generator))
-
-    def turned(images: Tensor) -> Tensor:
-        x = torch.stack([images[place] for place in places]).rot90(turns % 4, (2, 3))
-        return (x.flip(3) if turns > 3 else x).contiguous()
-
-    return *map(turned, planes), sigma[chosen]
 
 
 @torch.no_grad()
@@ -233,8 +190,7 @@ def adapted(
     model = task.loaded
     refuse_unadaptable(model)
     where = next(model.parameters()).device
-    height, width = task.pixels.shape[:2]
-    rows, columns = (slice(max(0, (side - MOST_SEEN) // 2), (side + MOST_SEEN) // 2) for side in (height, width))
+    rows, columns = middle(*task.pixels.shape[:2])
     noisy = task.noisy((rows, columns), where)
     safe = torch.ones_like(noisy, dtype=torch.bool)
     if task.is_clipped:
