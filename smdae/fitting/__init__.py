@@ -8,6 +8,8 @@ validation   how good it is on held-out images
 state        what a resumed fit needs
 prepare      puts these together; `fit` runs them
 adaptation   a network adapted to the one image that it is to denoise
+transform_spline  the transform of shot noise, learnt from the one image
+held_out     what of an image is learnt from, and what is held out
 """
 
 from smdae.fitting.prepare import Prepared, fit, prepare

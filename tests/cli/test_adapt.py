@@ -8,7 +8,8 @@ from skimage import data
 
 from smdae.cli.app import main
 from smdae.files.images import read
-from smdae.fitting import adaptation
+from smdae.fitting import adaptation, transform_spline
+from smdae.noise import Noise
 from tests.tiny import complaint, everything_below, model_bytes
 
 SIGMA = 25
@@ -20,6 +21,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SMDAE_MODEL", raising=False)
     monkeypatch.setattr(adaptation.adapted, "__defaults__", (adaptation.adapted.__defaults__[0], 60))
+    monkeypatch.setattr(transform_spline.learnt_for, "__defaults__", (transform_spline.learnt_for.__defaults__[0], 40))
     brick = data.brick()[:192, :256] / np.float32(255)
     noise = np.random.default_rng(0).standard_normal(brick.shape, np.float32)
     np.save("brick.npy", brick + np.float32(SIGMA / 255) * noise)
@@ -51,6 +53,22 @@ def test_without_a_gain_the_result_is_that_without_it(here, capsys):
         assert main(["denoise", "flat.npy", "-s", "25.5", "-o", f"{name}.npy", *more]) == 0
     assert "adapting gains nothing here" in capsys.readouterr().err
     assert np.array_equal(*(read(here / f"{name}.npy", name).pixels for name in ("plain", "adapted")))
+
+
+def test_of_shot_noise_the_transform_is_learnt_and_that_is_said(here, capsys):
+    clean = np.linspace(0.1, 0.6, 96 * 96, dtype=np.float32).reshape(96, 96)
+    np.save("shot.npy", (np.random.default_rng(0).poisson(20 * clean) / 20).astype(np.float32))
+    (here / "faint.yaml").write_text(Noise.poisson_gaussian(0.5 / 20, 0.01).to_yaml())
+    runs = []
+    for name in ("one", "two"):
+        command = ["denoise", "shot.npy", "--noise", "faint.yaml", "--adapt", "--json", "-o", f"{name}.npy"]
+        assert main(command) == 0
+        out, err = capsys.readouterr()
+        runs.append(json.loads(out))
+    assert runs[0]["gain"] is None
+    assert runs[0]["transform"] == runs[1]["transform"] > 0
+    assert "adapted: the transform of the noise alone, which foretells hidden pixels" in err
+    assert np.array_equal(*(read(here / f"{name}.npy", name).pixels for name in ("one", "two")))
 
 
 def test_an_energy_cannot_be_adapted(here, capsys):

@@ -258,7 +258,7 @@ def test_a_profile_that_is_none_is_refused_in_one_line(text, said, capsys):
         (["--mask", "small.png"], 3, "--mask 'small.png' is 9 x 9"),
         (["--noise", "grain", "--samples", "2"], 2, "--samples is for white noise"),
         (["--noise", "grain", "--uncertainty", "u.png"], 2, "--uncertainty is for white noise"),
-        (["--noise", "shot", "--adapt"], 2, "--adapt is for white noise"),
+        (["--noise", "grain", "--adapt"], 2, "--adapt is for white and shot noise"),
         (["--noise", "grain", "--stepper", "ode"], 2, "the stepper 'ode' is for white noise"),
         (["-s", "5", "--save-noise", "x.yaml"], 2, "--save-noise"),
     ],
