@@ -6,7 +6,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
@@ -66,11 +66,22 @@ def model_bytes(channels: int = 1) -> bytes:
     return encode(model, card)
 
 
-def rewritten(data: bytes, **changes: object) -> bytes:
-    """A model file with other metadata: `format`, `version`, `card` (text), or entries of the card."""
+def with_header(data: bytes, change: Callable[[dict], object]) -> bytes:
+    """A safetensors file whose header was changed, without a checksum, as files from before there was any are."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
-    metadata = header["__metadata__"]
+    header["__metadata__"].pop("checksum", None)
+    change(header)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+
+def rewritten(data: bytes, **changes: object) -> bytes:
+    """A model file with other metadata: `format`, `version`, `card` (text), or entries of the card."""
+    return with_header(data, lambda header: _rewrite(header["__metadata__"], changes))
+
+
+def _rewrite(metadata: dict, changes: dict[str, object]) -> None:
     card = json.loads(metadata["card"])
     for name, value in changes.items():
         if name in ("format", "version"):
@@ -78,8 +89,6 @@ def rewritten(data: bytes, **changes: object) -> bytes:
         else:
             card[name] = value
     metadata["card"] = changes["card"] if "card" in changes else json.dumps(card)
-    text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def everything_below(folder: Path) -> dict[str, bytes | None]:

@@ -202,7 +202,7 @@ def _fit(
             group,
         )
     if resume:
-        prepared.state.restore(group.bytes_of(lambda: read_state(state_file)), str(state_file))
+        prepared.state.restore(group.bytes_of(lambda: read_state(state_file, prepared.state)), str(state_file))
     if group.rank:
         return _drive(prepared, metrics_file, state_file)
     if resume:

@@ -9,8 +9,11 @@ from smdae.errors import ModelError, OutputError
 
 if TYPE_CHECKING:
     from smdae.fitting import Prepared
+    from smdae.fitting.state import State
 
 __all__ = ["beside", "forget", "log", "read_state", "save"]
+
+MAX_STATE = 1 << 36  # bytes
 
 
 def beside(output: Path) -> tuple[Path, Path]:
@@ -18,13 +21,21 @@ def beside(output: Path) -> tuple[Path, Path]:
     return output.with_suffix(".state"), output.with_suffix(".metrics.jsonl")
 
 
-def read_state(state_file: Path) -> bytes:
-    """The bytes of a state."""
+def read_state(state_file: Path, state: "State") -> bytes:
+    """Return the bytes of the state of a fit; of another file, no more than its header is read.
+
+    Raises:
+        ModelError: It cannot be read, is damaged, or of another fit.
+    """
+    from smdae.files import tensor_file
+
     try:
-        return state_file.read_bytes()
+        return tensor_file.read(state_file, MAX_STATE, lambda header: state.accept(header, str(state_file)))
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         raise ModelError(f"cannot resume from '{state_file}': {reason}") from None
+    except ValueError as error:
+        raise ModelError(f"cannot resume from '{state_file}': the file is damaged, {error}") from None
 
 
 def forget(metrics_file: Path, step: int) -> None:

@@ -2,25 +2,27 @@
 
 Weights are tensors; the metadata hold `format`, `version` and `card`, a JSON object: the model's name in MODELS and the
 numbers that build it, and what it was fitted on, with which objective, for which level and channels, how well. The
-file is read whole and checked before anything is built from it. Nothing is ever unpickled.
+card, its numbers and the shapes of the weights are checked before anything is built, and the checksum of all before
+anything is used. Nothing is ever unpickled.
 """
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
 
 from smdae.errors import ModelError
+from smdae.files import tensor_file
+from smdae.files.model_card import FORMAT, MAX_WEIGHTS, VERSION, card_of
 
-__all__ = ["BUNDLED", "encode", "header", "load", "read"]
+__all__ = ["BUNDLED", "encode", "load", "read"]
 
-FORMAT, VERSION = "smdae-model", "1"
 BUNDLED = Path(__file__).parent.parent / "weights"
 # The best of the bundled models for each kind of image; all go by their own names too.
 BEST = {"natural-gray": "natural-gray-small", "natural-color": "natural-color-small"}
-LARGEST_HEADER = 1 << 20  # bytes
-MOST_WEIGHTS = 1 << 30
+MAX_LENGTH = 8 * MAX_WEIGHTS + (1 << 21)  # bytes of a file
+MAX_WEIGHT = 1e15  # so that squares of weights, and sums of those, stay in the range of float32
+WEIGHTS = {"F16", "BF16", "F32", "F64"}  # dtypes
 HINT = "smdae reads models written by 'smdae fit', and never loads a pickle"
 
 
@@ -37,22 +39,8 @@ def encode(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         tensors = {name: tensor.half() for name, tensor in tensors.items()}
-    return save(tensors, {"format": FORMAT, "version": VERSION, "card": json.dumps(card)})
-
-
-def header(data: bytes) -> dict[str, str]:
-    """The metadata of a safetensors file.
-
-    Raises:
-        ValueError: It is not one, or has none.
-    """
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or not 2 <= length <= min(LARGEST_HEADER, len(data) - 8):
-        raise ValueError("not a safetensors file")
-    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-    if not isinstance(metadata, dict):
-        raise ValueError("not metadata")
-    return metadata
+    data = save(tensors, {"format": FORMAT, "version": VERSION, "card": json.dumps(card)})
+    return tensor_file.with_checksum(data)
 
 
 def find(path_or_name: str | Path) -> Path:
@@ -77,31 +65,15 @@ def read(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
         ModelError: The file is missing, not a model file, damaged, or of another version.
     """
     path = find(path_or_name)
+    cards: list[dict[str, Any]] = []
     try:
-        data = path.read_bytes()
+        data = tensor_file.read(path, MAX_LENGTH, lambda header: cards.append(card_of(header)))
     except OSError as error:
         raise ModelError(f"cannot read the model '{path}': {(error.strerror or 'unreadable').lower()}") from None
-    try:
-        metadata = header(data)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        known = data[:2] == b"PK" or data[:1] == b"\x80"
-        what = "it is a pickle" if known else "it is not a safetensors file, or was cut off"
-        raise ModelError(f"cannot load the model '{path}': {what}", HINT) from None
-    if metadata.get("format") != FORMAT:
-        raise ModelError(f"cannot load the model '{path}': it was not made by smdae", HINT)
-    if metadata.get("version") != VERSION:
-        raise ModelError(
-            f"cannot load the model '{path}': it has format version {metadata.get('version')}, not {VERSION}",
-            "use the smdae that wrote it, or fit again",
-        )
-    try:
-        card = json.loads(metadata["card"])
-        missing = {"model", "settings", "sigma", "channels", "patch_size"} - card.keys()
-        if missing or not isinstance(card["model"], str):
-            raise ValueError(missing)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ModelError(f"cannot load the model '{path}': its description is damaged", HINT) from None
-    return card, data
+    except ValueError as error:
+        hint = "use the smdae that wrote it, or fit again" if "version" in str(error) else HINT
+        raise ModelError(f"cannot load the model '{path}': {error}", hint) from None
+    return cards[0], data
 
 
 def load(path_or_name: str | Path) -> Any:
@@ -130,24 +102,27 @@ def build(card: dict[str, Any], data: bytes, name: str) -> Any:
         return ModelError(f"cannot load the model '{name}': {reason}", HINT)
 
     if card["model"] not in MODELS:
-        raise bad(f"there is no model called '{card['model']}'")
+        raise bad(f"there is no model called {card['model']!r:.60}")
     try:
-        tensors = load_tensors(data)
-    except (SafetensorError, ValueError) as error:
-        raise bad("its weights are damaged or cut off") from error
+        header = tensor_file.checked(data)
+    except ValueError as error:
+        raise bad(str(error)) from error
     try:
-        # On the meta device nothing is allocated: a description of absurd size is found out by its weights.
-        with torch.device("meta"):
+        with torch.device("meta"):  # nothing is allocated there
             model = MODELS[card["model"]].build(**card["settings"])
         shapes = {key: tuple(t.shape) for key, t in model.state_dict().items()}
     except (TypeError, ValueError, OverflowError, RuntimeError, ZeroDivisionError) as error:
         raise bad("its description makes no sense") from error
-    if shapes != {key: tuple(t.shape) for key, t in tensors.items()}:
+    if shapes != {key: tensor.shape for key, tensor in header.tensors.items()}:
         raise bad("its weights do not fit its description")
-    if sum(math.prod(shape) for shape in shapes.values()) > MOST_WEIGHTS:
-        raise bad("it is too large")
-    if not all(t.is_floating_point() and t.isfinite().all() for t in tensors.values()):
+    if any(tensor.dtype not in WEIGHTS for tensor in header.tensors.values()):
         raise bad("its weights are not all numbers")
-    model.load_state_dict({key: t.to(torch.float32) for key, t in tensors.items()}, assign=True)
+    try:
+        tensors = {key: t.to(torch.float32) for key, t in load_tensors(data).items()}
+    except (SafetensorError, ValueError) as error:
+        raise bad("its weights are damaged or cut off") from error
+    if not all(((-MAX_WEIGHT <= t) & (t <= MAX_WEIGHT)).all() for t in tensors.values()):
+        raise bad(f"its weights are not all numbers, or beyond {MAX_WEIGHT:g}")
+    model.load_state_dict(tensors, assign=True)
     model.card = card
     return model.requires_grad_(False).eval()

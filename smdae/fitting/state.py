@@ -1,11 +1,13 @@
 """Everything that a fit carries from one step to the next, and its one file, so that a broken fit can go on.
 
 The file is safetensors: tensors under the names model.*, average.*, best.*, optimiser.*, generator; the numbers and the
-settings as JSON in the metadata. Nothing is pickled.
+settings as JSON in the metadata; a checksum of all. A file is taken over only if each tensor has the shape and dtype
+that it has in this fit, those of the optimiser too: it works on memory as if they had. Nothing is pickled.
 """
 
 import copy
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,10 +18,18 @@ from safetensors.torch import save as save_tensors
 from torch import Generator, Tensor, nn
 
 from smdae.errors import ModelError
+from smdae.files import tensor_file
+from smdae.files.tensor_file import Header
 from smdae.fitting.optimisers import OPTIMISERS
 from smdae.fitting.settings import Settings
 
 __all__ = ["State"]
+
+FORMAT, VERSION = "smdae-state", "1"
+MAX_STEPS = 10**12
+DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.uint8: "U8"}
+WHOLE, NUMBERS = ("step", "steps", "stale"), ("seconds", "best", "before")  # of the record
+OPTIONAL = ("steps", "best", "before")  # of the record, which may be None
 
 
 @dataclass
@@ -82,44 +92,104 @@ class State:
             ("best", self.best),
         ):
             tensors |= {f"{part}.{name}": tensor for name, tensor in values.items()}
-        for index, slots in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in slots.items()}
-        return tensors
+        return tensors | _slots(self.optimiser)
 
     def to_bytes(self) -> bytes:
         """The file."""
         tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in self.tensors().items()}
         record = {"record": self.record, "settings": self.settings.model_dump(mode="json")}
-        return save_tensors(tensors, {"format": "smdae-state", "version": "1", "state": json.dumps(record)})
+        data = save_tensors(tensors, {"format": FORMAT, "version": VERSION, "state": json.dumps(record)})
+        return tensor_file.with_checksum(data)
+
+    def accept(self, header: Header, name: str) -> None:
+        """Raise an error unless a file of that header is a state of this fit.
+
+        Raises:
+            ModelError: It is another file, or of a fit with other settings, the first of which is named, or its
+                tensors are not those of this model and optimiser.
+        """
+        if header.metadata.get("format") != FORMAT or header.metadata.get("version") != VERSION:
+            raise ModelError(f"'{name}' is not the state of a fit")
+        try:
+            state = json.loads(header.metadata["state"])
+            settings, record = dict(state["settings"]), dict(state["record"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ModelError(f"cannot resume from '{name}': the file is damaged") from error
+        for key, now in self.settings.model_dump(mode="json").items():
+            then = settings.get(key)
+            if then != now:
+                raise ModelError(
+                    f"cannot resume from '{name}': {key.replace('_', '-')} was {then!s:.60}, now it is {now}",
+                    "give the same settings, or start afresh with -y and without --resume",
+                )
+        if wrong := _wrong(record):
+            raise ModelError(f"cannot resume from '{name}': the file is damaged, '{wrong}' makes no sense")
+        slots = _slots(_rehearsed(self.model, self.settings))
+        theirs = header.tensors
+        indices = {key.split(".")[1] for key in theirs if key.startswith("optimiser.")}
+        kept = {key: slot for key, slot in slots.items() if key.split(".")[1] in indices}
+        ours = {key: tensor for key, tensor in self.tensors().items() if not key.startswith("optimiser.")} | kept
+        if theirs != {key: (DTYPES[tensor.dtype], tuple(tensor.shape)) for key, tensor in ours.items()}:
+            raise ModelError(f"cannot resume from '{name}': it does not belong to this model")
 
     def restore(self, data: bytes, name: str) -> None:
         """Take over from a file made by `to_bytes` of a fit with the same settings.
 
         Raises:
-            ModelError: The file is damaged, or of a fit with other settings; the message names the first that differs.
+            ModelError: The file is damaged, or is refused by `accept`.
         """
-        record, settings, tensors = _read(data, name)
-        for key, now in self.settings.model_dump(mode="json").items():
-            then = settings.get(key)
-            if then != now:
-                raise ModelError(
-                    f"cannot resume from '{name}': {key.replace('_', '-')} was {then}, now it is {now}",
-                    "give the same settings, or start afresh with -y and without --resume",
-                )
         try:
-            self.model.load_state_dict(_part(tensors, "model"))
-            self.average.load_state_dict(_part(tensors, "average"))
-            self.best = _part(tensors, "best")
-            slots: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in _part(tensors, "optimiser").items():
-                index, slot = key.split(".", 1)
-                slots.setdefault(int(index), {})[slot] = tensor
-            groups = self.optimiser.state_dict()["param_groups"]
-            self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
+            header = tensor_file.checked(data)
+        except ValueError as error:
+            raise ModelError(f"cannot resume from '{name}': the file is damaged, {error}") from error
+        self.accept(header, name)
+        try:
+            tensors = load_tensors(data)
+            if not all(tensor.isfinite().all() for tensor in tensors.values()):
+                raise ValueError("not all numbers")
             self.generator.set_state(tensors["generator"])
-            self.record = {key: record[key] for key in self.record}
-        except (KeyError, ValueError, RuntimeError, TypeError) as error:
-            raise ModelError(f"cannot resume from '{name}': it does not belong to this model") from error
+        except (SafetensorError, ValueError, RuntimeError, TypeError) as error:
+            raise ModelError(f"cannot resume from '{name}': the file is damaged") from error
+        self.model.load_state_dict(_part(tensors, "model"))
+        self.average.load_state_dict(_part(tensors, "average"))
+        self.best = _part(tensors, "best")
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in _part(tensors, "optimiser").items():
+            index, slot = key.split(".", 1)
+            slots.setdefault(int(index), {})[slot] = tensor
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
+        record = json.loads(header.metadata["state"])["record"]
+        self.record = {key: record[key] for key in self.record}
+
+
+def _rehearsed(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """Return the optimiser of a copy of a model after a step, with all that it keeps."""
+    model = copy.deepcopy(model)
+    optimiser = OPTIMISERS[settings.optimiser](model, settings.lr, settings.weight_decay)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    return optimiser
+
+
+def _slots(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return what an optimiser keeps of each parameter, by the names that it has in the file."""
+    kept = optimiser.state_dict()["state"]
+    return {f"optimiser.{index}.{name}": tensor for index, slots in kept.items() for name, tensor in slots.items()}
+
+
+def _wrong(record: dict[str, Any]) -> str | None:
+    """Return the first entry of a record that is missing, of a wrong type or out of range; None if there is none."""
+    for name in (*WHOLE, *NUMBERS):
+        value = record.get(name)
+        if value is None and name in OPTIONAL and name in record:
+            continue
+        if name in WHOLE and not (type(value) is int and 0 <= value <= MAX_STEPS):
+            return name
+        if name in NUMBERS and not (type(value) in (int, float) and math.isfinite(value)):
+            return name
+    return "seconds" if record["seconds"] < 0 else None
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
@@ -128,17 +198,3 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 
 def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
-
-
-def _read(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
-    """Record, settings and tensors."""
-    from smdae.files.model_file import header
-
-    try:
-        metadata = header(data)
-        if metadata.get("format") != "smdae-state" or metadata.get("version") != "1":
-            raise ModelError(f"'{name}' is not the state of a fit")
-        state = json.loads(metadata["state"])
-        return dict(state["record"]), dict(state["settings"]), load_tensors(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(f"cannot resume from '{name}': the file is damaged") from error

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import pickle
 import resource
 import time
@@ -18,8 +19,10 @@ from safetensors.torch import save
 from smdae.errors import ModelError
 from smdae.files import model_file
 from smdae.files.model_file import encode, load
+from smdae.files.tensor_file import with_checksum
 from smdae.models import EnergyModel, Patchwise
-from tests.tiny import model_bytes, python, rewritten
+from tests.conftest import TINY_NETWORK, random_network
+from tests.tiny import model_bytes, python, rewritten, with_header
 
 
 @pytest.fixture
@@ -52,7 +55,8 @@ def with_tensors(change):
     tensors = load_tensors(data)
     change(tensors)
     length = int.from_bytes(data[:8], "little")
-    return save(tensors, json.loads(data[8 : 8 + length])["__metadata__"])
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    return save(tensors, {name: text for name, text in metadata.items() if name != "checksum"})
 
 
 # What comes back
@@ -63,7 +67,7 @@ def test_weights_and_description_come_back_bit_for_bit(saved, free_means):
     model = Patchwise(EnergyModel(3 * 25, 7, sigma=1.0, level=0.07, free_means=free_means), 3, 5)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape) * 10 ** torch.randint(-30, 30, parameter.shape))
+            parameter.copy_(torch.randn(parameter.shape) * 10 ** torch.randint(-30, 13, parameter.shape))
     settings = {"channels": 3, "size": 5, **model.patch.settings()}
     card = {"model": "energy", "settings": settings, "sigma": 0.07 * 255, "channels": 3, "patch_size": 5, "more": "ü"}
     back = load(saved(encode(model, card)))
@@ -262,6 +266,104 @@ def test_an_absurd_size_is_refused_before_anything_is_allocated(saved):
     assert time.perf_counter() - start < 1
 
 
+def network_bytes(**changes):
+    """The file of a small network, with other settings in its card."""
+    model = random_network().float()
+    card = {"model": "unet", "settings": model.settings() | changes, "sigma": [1, 60], "channels": 1, "patch_size": 64}
+    return encode(model, card)
+
+
+def test_the_file_of_a_network_is_read(saved):
+    assert load(saved(network_bytes())).levels == TINY_NETWORK["levels"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"down": [0, 10**9]},
+        {"up": [10**9, 0]},
+        {"down": [60, 60]},
+        {"widths": [1] * 70, "down": [0] * 70, "up": [0] * 70},
+        {"widths": [10**6, 6]},
+        {"widths": [4, True]},
+        {"down": [1.0, 1]},
+        {"down": None},
+        {"channels": True},
+        {"channels": 1.0},
+        {"levels": [0.1, math.inf]},
+        {"levels": [5e-324, 1e-320]},
+        {"levels": [1e300, 1e300]},
+        {"levels": [0.1]},
+        {"levels": 3},
+    ],
+    ids=str,
+)
+def test_a_network_of_absurd_size_or_levels_is_refused_soon(saved, changes):
+    path, begun = saved(network_bytes(**changes)), time.process_time()
+    refused(path, "makes no sense")
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("scales", [20, 70])
+def test_a_network_of_many_scales_is_refused_though_its_weights_bear_it_out(saved, scales):
+    shape = {"widths": (1,) * scales, "down": (0,) * scales, "up": (0,) * scales}
+    model = random_network(**shape).float()
+    card = {"model": "unet", "settings": model.settings(), "sigma": [1, 60], "channels": 1, "patch_size": 64}
+    refused(saved(encode(model, card)), "makes no sense")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"sigma": 1e-300}, {"level": 1e300}, {"free_means": -1}, {"size": 4.0}, {"channels": 1.0}, {"free_means": True}],
+    ids=str,
+)
+def test_settings_of_an_energy_that_overflow_or_are_no_whole_numbers_are_refused(saved, changes):
+    refused(saved(settings(**changes)), "makes no sense")
+
+
+@pytest.mark.parametrize("changes", [{"channels": 3}, {"sigma": "25"}, {"sigma": [1, 2, 3]}, {"patch_size": -1}], ids=str)
+def test_a_card_that_says_other_than_its_settings_is_refused(saved, changes):
+    refused(saved(rewritten(model_bytes(), **changes)), "makes no sense")
+
+
+# Bits that flip, bytes that are too many
+
+
+def test_each_bit_that_flips_in_the_weights_is_noticed(saved):
+    data = bytearray(model_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")
+    chance = np.random.default_rng(0)
+    for at in chance.integers(start, len(data), 50):
+        flipped = bytearray(data)
+        flipped[at] ^= 1 << int(chance.integers(8))
+        refused(saved(bytes(flipped)), "checksum")
+
+
+def test_a_flipped_bit_of_the_card_is_noticed(saved):
+    refused(saved(model_bytes().replace(b"dsm", b"dse")), "checksum")
+
+
+def test_a_file_without_a_checksum_is_read(saved):
+    old = with_header(model_bytes(), lambda header: None)
+    assert b"checksum" not in old
+    assert torch.equal(load(saved(old)).patch.W, load(saved(model_bytes())).patch.W)
+    assert torch.equal(load(saved(with_checksum(old))).patch.W, load(saved(model_bytes())).patch.W)
+
+
+def test_a_tail_of_any_length_is_refused_before_it_is_read(saved, tmp_path):
+    path = saved(model_bytes())
+    os.truncate(path, 1 << 36)  # a hole: it takes no space
+    begun = time.process_time()
+    refused(path, "more after its end")
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("make", [lambda path: os.symlink("/dev/zero", path), os.mkfifo], ids=["device", "pipe"])
+def test_what_has_no_length_is_no_model(tmp_path, make):
+    make(tmp_path / "m.safetensors")
+    refused(tmp_path / "m.safetensors", "a pipe or a device")
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", ["patch.W", "patch.b", "patch.c"])
 def test_weights_that_are_not_numbers_are_refused(saved, name, value):
@@ -281,6 +383,9 @@ def test_weights_that_are_not_numbers_are_refused(saved, name, value):
         (lambda t: t.update({"patch.c": t["patch.c"][None].clone()}), "do not fit"),
         (lambda t: t.update({"patch.b": torch.zeros(8, dtype=torch.int64)}), "not all numbers"),
         (lambda t: t.update({"patch.b": torch.zeros(8, dtype=torch.complex64)}), "not all numbers"),
+        (lambda t: t.update({"patch.b": torch.zeros(8).to(torch.float8_e4m3fn)}), "not all numbers"),
+        (lambda t: t.update({"patch.b": torch.full((8,), 1e300, dtype=torch.float64)}), "not all numbers"),
+        (lambda t: t.update({"patch.W": torch.full((8, 16), 1e30)}), "not all numbers"),
     ],
 )
 def test_other_weights_are_refused(saved, change, words):

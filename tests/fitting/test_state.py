@@ -1,15 +1,20 @@
 """The state of a fit: it comes back bit for bit, belongs to one set of settings, and nothing else is taken for it."""
 
 import json
+import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 
 from smdae.errors import ModelError
+from smdae.files import tensor_file
 from smdae.fitting import prepare
 from smdae.fitting.settings import check
-from tests.tiny import SETTINGS, gray
+from tests.tiny import SETTINGS, gray, with_header
 
 NAME = "m.state"
 
@@ -67,11 +72,31 @@ def test_a_state_of_other_settings_is_refused_by_the_name_that_differs(data, nam
 
 def changed(data, **changes):
     """The file with other metadata."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    header["__metadata__"] |= changes
-    text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+    return with_header(data, lambda header: header["__metadata__"].update(changes))
+
+
+def with_tensors(data, change):
+    """The file with other tensors, and the checksum that belongs to them."""
+    header = tensor_file.header(data)
+    tensors = load_tensors(data)
+    change(tensors)
+    return tensor_file.with_checksum(save_tensors(tensors, header.metadata))
+
+
+def with_record(data, **changes):
+    """The file with other entries in its record."""
+    state = json.loads(tensor_file.header(data).metadata["state"])
+    state["record"] |= changes
+    return changed(data, state=json.dumps(state))
+
+
+def refused(data, *words):
+    with pytest.raises(ModelError) as caught:
+        prepared().state.restore(data, NAME)
+    assert NAME in caught.value.message
+    assert "\n" not in caught.value.message
+    for word in words:
+        assert word in caught.value.message
 
 
 SETTLED = json.dumps(check(SETTINGS).model_dump(mode="json"))
@@ -103,10 +128,86 @@ SETTLED = json.dumps(check(SETTINGS).model_dump(mode="json"))
 def test_a_damaged_state_is_refused_in_one_line(data, damage):
     broken = damage(data)
     assert broken != data
-    with pytest.raises(ModelError) as caught:
-        prepared().state.restore(broken, NAME)
-    assert NAME in caught.value.message
-    assert "\n" not in caught.value.message
+    refused(broken)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.update({"optimiser.0.exp_avg": torch.zeros(3)}),
+        lambda t: t.update({"optimiser.0.exp_avg": torch.zeros(())}),
+        lambda t: t.update({"optimiser.0.exp_avg": t["optimiser.0.exp_avg"].double()}),
+        lambda t: t.update({"optimiser.1.step": torch.zeros(5)}),
+        lambda t: t.update({"optimiser.999.exp_avg": torch.zeros(3)}),
+        lambda t: t.update({"optimiser.-1.exp_avg": torch.zeros(3)}),
+        lambda t: t.update({"optimiser.0.more": torch.zeros(3)}),
+        lambda t: t.update({"best.W": torch.zeros(3)}),
+        lambda t: t.update({"average.b": torch.zeros(8, dtype=torch.int64)}),
+        lambda t: t.update({"generator": torch.zeros(3, dtype=torch.uint8)}),
+        lambda t: t.update({"generator": torch.zeros(5056, dtype=torch.uint8)}),
+        lambda t: t.update({"model.W": torch.full_like(t["model.W"], torch.nan)}),
+        lambda t: t.pop("optimiser.2.exp_avg_sq"),
+        lambda t: t.pop("best.W"),
+    ],
+)
+def test_tensors_that_are_not_those_of_this_fit_are_refused(data, change):
+    """A slot of another shape would be written beyond its end."""
+    refused(with_tensors(data, change))
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_slots_of_a_network_have_their_shapes_too(optimiser):
+    settings = check({"model": "unet", "patch_size": 8, "batch": 8, "max_steps": 6, "optimiser": optimiser})
+    fits = [prepare([gray(seed=seed) for seed in range(3)], 255.0, settings) for _ in range(2)]
+    next(iter(fits[0].run()))
+    data = fits[0].state.to_bytes()
+    for name, tensor in load_tensors(data).items():
+        if name.startswith("optimiser."):
+            other = tensor[None].clone()
+            with pytest.raises(ModelError, match="does not belong"):
+                fits[1].state.restore(with_tensors(data, lambda t, n=name, o=other: t.update({n: o})), NAME)
+    fits[1].state.restore(data, NAME)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": "2"},
+        {"step": 2.5},
+        {"step": True},
+        {"step": -1},
+        {"step": None},
+        {"steps": "many"},
+        {"steps": 10**30},
+        {"seconds": "1"},
+        {"seconds": None},
+        {"seconds": math.nan},
+        {"seconds": -1.0},
+        {"best": [1]},
+        {"best": math.inf},
+        {"before": {}},
+        {"stale": 1.5},
+        {"stale": None},
+    ],
+    ids=str,
+)
+def test_a_record_of_other_types_is_refused_by_the_name_of_the_entry(data, changes):
+    refused(with_record(data, **changes), "the file is damaged", *changes)
+
+
+def test_each_bit_that_flips_is_noticed(data):
+    chance = np.random.default_rng(0)
+    for at in chance.integers(len(data) // 2, len(data), 20):
+        flipped = bytearray(data)
+        flipped[at] ^= 1 << int(chance.integers(8))
+        refused(bytes(flipped), "checksum")
+    refused(data.replace(b'\\"step\\":2', b'\\"step\\":3').replace(b'\\"step\\": 2', b'\\"step\\": 3'), "checksum")
+
+
+def test_a_state_without_a_checksum_is_taken_over(data, fitted):
+    other = prepared()
+    other.state.restore(changed(data), NAME)
+    assert weights(other.state) == weights(fitted.state)
 
 
 def test_a_state_of_images_with_other_channels_is_refused(data):
