@@ -4,10 +4,11 @@ Each failure is one line that names the file or option, what is wrong and, as a 
 interface: scripts may rely on them.
 
     0 done                      5 model file bad                9 part of a batch failed
-    1 a bug of ours             6 fit diverged                130 SIGINT
-    2 usage or configuration    7 out of memory               141 SIGPIPE
-    3 input unusable            8 device missing              143 SIGTERM
-    4 output refused           10 one of several processes lost
+    1 a bug of ours             6 fit diverged                129 SIGHUP
+    2 usage or configuration    7 out of memory               130 SIGINT
+    3 input unusable            8 device missing              141 SIGPIPE
+    4 output refused           10 one of several processes    143 SIGTERM
+                                  lost
 """
 
 __all__ = [

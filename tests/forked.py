@@ -1,9 +1,12 @@
 """Commands in processes of their own that begin at once: forked from one that has all modules loaded."""
 
+import fcntl
 import multiprocessing
 import os
 import resource
+import signal
 import sys
+import termios
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -19,9 +22,16 @@ SERVER.set_forkserver_preload(
 )
 
 
-def run(arguments: list[str], stderr: Path | None, memory: int | None) -> None:
-    """A command that saves its state at every report and says what it says to a file."""
+def run(arguments: list[str], stderr: Path | None, memory: int | None, terminal: str | None = None) -> None:
+    """A command that saves its state at every report and says what it says to a file, or to a terminal of its own."""
     fit.SAVE_SECONDS = 0.0
+    if terminal:
+        os.setsid()
+        opened = os.open(terminal, os.O_RDWR)
+        fcntl.ioctl(opened, termios.TIOCSCTTY, 0)
+        for descriptor in (0, 1, 2):
+            os.dup2(opened, descriptor)
+        os.close(opened)
     if stderr:
         os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT), 2)
     if memory is not None:
@@ -30,17 +40,24 @@ def run(arguments: list[str], stderr: Path | None, memory: int | None) -> None:
     sys.exit(main(arguments))
 
 
-def start(*arguments: object, stderr: Path | None = None, memory: int | None = None) -> BaseProcess:
+def start(
+    *arguments: object, stderr: Path | None = None, memory: int | None = None, terminal: str | None = None
+) -> BaseProcess:
     """A command under way, which may have `memory` bytes beyond what its modules take."""
-    process = SERVER.Process(target=run, args=([*map(str, arguments)], stderr, memory))
+    process = SERVER.Process(target=run, args=([*map(str, arguments)], stderr, memory, terminal))
     process.start()
     return process
 
 
-def code_of(*arguments: object, killed_after: float | None = None, **options: object) -> int | None:
-    """The exit code of a command, which may be killed before its end."""
+def code_of(
+    *arguments: object, killed_after: float | None = None, by: int = signal.SIGKILL, **options: object
+) -> int | None:
+    """The exit code of a command, which may be sent a signal before its end."""
     process = start(*arguments, **options)
     process.join(killed_after)
+    if killed_after is not None and process.exitcode is None and process.pid is not None:
+        os.kill(process.pid, by)
+    process.join(120)
     process.kill()
     process.join()
     return process.exitcode

@@ -78,9 +78,9 @@ def _main(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         console.note("interrupted")
         return 130
-    except Terminated:
-        console.note("terminated")
-        return 143
+    except Terminated as stopped:
+        console.note("terminated" if stopped.code == 143 else "the terminal was closed")
+        return stopped.code
     except BrokenPipeError:
         # The reader of our stdout has gone: leave quietly.
         _drop_stdout()

@@ -1,14 +1,14 @@
 """`smdae fit`: from images to a model file."""
 
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from smdae.cli import console
-from smdae.cli.fit_files import beside, forget, log, read_state, save
+from smdae.cli.fit_files import Files, beside, claimed, keep, read_state
 from smdae.cli.fitted import card_of, line_of, tell
 from smdae.cli.interrupts import stoppable
 from smdae.cli.options import Batch, Device, Json, Overwrite, Paths, Seed
@@ -143,7 +143,6 @@ def command(
     _refuse_crowd(configuration.settings, peers)
 
     from smdae.files.corpus import gather
-    from smdae.files.writing import refuse_existing
 
     settings = configuration.settings
     with console.progress() as bar:
@@ -158,21 +157,19 @@ def command(
             note=console.note,
             warn=console.warn,
         )
-    if peers.first:
-        state_file, metrics_file = beside(output)
-        if resume and not os.path.exists(state_file):
-            raise InputError(f"there is no '{state_file}' to resume from", "leave --resume out to start a fit")
-        for file in (output, metrics_file, state_file):
-            refuse_existing(file, overwrite=overwrite or resume)
-    where = find(device, peers.local)
+    if resume and peers.first and not os.path.exists(beside(output)[0]):
+        hint = "leave --resume out to start a fit"
+        raise InputError(f"there is no '{beside(output)[0]}' to resume from", hint)
+    with claimed(output, overwrite, resume) if peers.first else nullcontext() as files:
+        where = find(device, peers.local)
 
-    from smdae.fitting.precision import denormals_flushed
-    from smdae.memory import keep_freed_memory
+        from smdae.fitting.precision import denormals_flushed
+        from smdae.memory import keep_freed_memory
 
-    keep_freed_memory()
-    _tell(corpus)
-    with denormals_flushed(), peers.group(where, own=":" not in device) as group:
-        return _fit(corpus, settings, where, output, resume, json_, group)
+        keep_freed_memory()
+        _tell(corpus)
+        with denormals_flushed(), peers.group(where, own=":" not in device) as group:
+            return _fit(corpus, settings, where, output, files, resume, json_, group)
 
 
 def _refuse_crowd(settings: "Settings", peers: Peers) -> None:
@@ -185,12 +182,23 @@ def _refuse_crowd(settings: "Settings", peers: Peers) -> None:
 
 
 def _fit(
-    corpus: "Corpus", settings: "Settings", where: Any, output: Path, resume: bool, json_: bool, group: "Group"
+    corpus: "Corpus",
+    settings: "Settings",
+    where: Any,
+    output: Path,
+    files: Files | None,
+    resume: bool,
+    json_: bool,
+    group: "Group",
 ) -> int:
-    """The fit, its files and what is told of it; 0, or the code of the signal that stopped it."""
+    """Run the fit, write its files unless another process does, and tell of it.
+
+    Returns:
+        0, or the code of the signal that stopped it.
+    """
     from smdae.fitting import prepare
 
-    state_file, metrics_file = beside(output)
+    state_file, _ = beside(output)
     with console.progress() as bar:
         looking = bar.add_task("looking for noise", total=None, visible=settings.noisy)
         prepared = prepare(
@@ -202,14 +210,15 @@ def _fit(
             group,
         )
     if resume:
-        prepared.state.restore(group.bytes_of(lambda: read_state(state_file, prepared.state)), str(state_file))
-    if group.rank:
-        return _drive(prepared, metrics_file, state_file)
+        data = group.bytes_of(lambda: read_state(state_file, prepared.state))
+        prepared.state.restore(data, str(state_file))
+    if files is None:
+        return _drive(prepared, state_file, None)
     if resume:
-        forget(metrics_file, prepared.state.record["step"])
-    else:  # leave was given to replace them, and an old state is none of this fit
-        metrics_file.unlink(missing_ok=True)
-        state_file.unlink(missing_ok=True)
+        files.refuse_foreign(prepared.state)
+        files.resume(prepared.state.record["step"])
+    else:
+        files.begin()
     for text in prepared.notes:
         console.note(text)
     for text in prepared.warnings:
@@ -218,17 +227,17 @@ def _fit(
     wiener = None if filter_ is None else prepared.crops.psnr(filter_)
     before = prepared.crops.psnr(prepared.lift(prepared.state.average)) if not resume else None
     try:
-        code = _drive(prepared, metrics_file, state_file)
+        code = _drive(prepared, state_file, files)
         card = card_of(prepared, corpus, wiener)
-        save(prepared, output, card)
+        files.save(prepared, card)
     except DivergedError as error:
         if prepared.state.record["best"] is not None and prepared.state.record["step"] > 0:
-            save(prepared, output, card_of(prepared, corpus, wiener))
+            files.save(prepared, card_of(prepared, corpus, wiener))
             error.hint = f"{error.hint}; the last good weights are in '{output}'"
         raise
     except OutputError:
         if not state_file.exists():  # nothing to go on from: leave nothing behind
-            metrics_file.unlink(missing_ok=True)
+            files.log.unlink(missing_ok=True)
         raise
     if code:
         console.note(f"saved '{output}' as far as it came; the same command with --resume goes on")
@@ -249,23 +258,22 @@ def _tell(corpus: "Corpus") -> None:
         console.warn(f"{corpus.small} images skipped: smaller than the patch size")
 
 
-def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path) -> int:
-    """Run the fit with a bar, a log and states; 0, or the code of the signal that stopped it."""
+def _drive(prepared: "Prepared", state_file: Path, files: Files | None) -> int:
+    """Run the fit with a bar, a log and states, unless another process writes these.
+
+    Returns:
+        0, or the code of the signal that stopped it.
+    """
     from time import monotonic
 
     from rich.progress import TextColumn, TimeRemainingColumn
 
-    from smdae.files.writing import write
-
     saved, group = monotonic(), prepared.group
     figures = TextColumn("{task.fields[figures]}")
 
-    def keep() -> None:
-        write(state_file, prepared.state.to_bytes(), overwrite=True)
-
     def rescue() -> str | None:
         with suppress(OutputError):
-            keep()
+            keep(state_file, prepared.state)
         going_on = f"the same command with --resume goes on from step {prepared.state.record['step']}"
         return going_on if state_file.exists() else None
 
@@ -279,8 +287,8 @@ def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path) -> int:
         for report in prepared.run():
             if report.validation:
                 shown = f"{report.validation.kind} {report.validation.value:.2f}"
-            if group.rank == 0:
-                log(metrics_file, line_of(report))
+            if files:
+                files.tell(line_of(report))
             bar.update(
                 task,
                 completed=report.step,
@@ -288,8 +296,8 @@ def _drive(prepared: "Prepared", metrics_file: Path, state_file: Path) -> int:
                 figures=f"J {report.objective:.4g}  {shown}  {report.rate / 1000:.0f}k patches/s",
             )
             stop.signal = group.largest(stop.signal or 0) or None
-            if group.rank == 0 and (stop or monotonic() - saved > SAVE_SECONDS):
-                keep()
+            if files and (stop or monotonic() - saved > SAVE_SECONDS):
+                keep(state_file, prepared.state)
                 saved = monotonic()
             if stop:
                 return stop.code

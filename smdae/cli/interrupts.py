@@ -1,37 +1,54 @@
-"""Ctrl-C and SIGTERM ask for a stop.
+"""Ctrl-C, SIGTERM, and SIGHUP, which comes when a terminal is closed or a connection is lost, ask for a stop.
 
-Within `terminable` SIGTERM is an exception, as Ctrl-C always is: what is half done is cleared away on the way out.
-Within `stoppable` both only set a flag, and a fit stops between two steps, when all is whole.
+Within `terminable` SIGTERM and SIGHUP are exceptions, as Ctrl-C always is: what is half done is cleared away on the way
+out. Within `stoppable` all three only set a flag, and a fit stops between two steps, when all is whole.
+
+Whoever starts a command by `nohup` has it ignore SIGHUP, and it goes on doing so. After a SIGHUP the terminal is gone,
+and to write to it is an error: what would have gone there goes nowhere.
 """
 
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from smdae.cli import console
 
-__all__ = ["Stop", "Terminated", "stoppable", "terminable"]
+__all__ = ["STOPS", "Stop", "Terminated", "stoppable", "terminable"]
+
+HANG_UP: int | None = getattr(signal, "SIGHUP", None)  # there is none on Windows
+STOPS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number is not None)
 
 
 class Terminated(BaseException):
-    """SIGTERM came."""
+    """SIGTERM or SIGHUP came.
+
+    Attributes:
+        code: The exit code that tells of it.
+    """
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(number)
+        self.code = 128 + number
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within, SIGTERM raises `Terminated`, unless something else is asked for on the way, which stays."""
+    """Within, SIGTERM and SIGHUP raise `Terminated`, unless something else is asked for on the way, which stays."""
+    terminals = _terminals()
 
     def leave(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        _let_go(number, terminals)
+        raise Terminated(number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = {number: signal.signal(number, leave) for number in _heeded() if number != signal.SIGINT}
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) is leave:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            if signal.getsignal(number) is leave:
+                signal.signal(number, handler)
 
 
 class Stop:
@@ -50,18 +67,45 @@ class Stop:
 
 @contextmanager
 def stoppable(message: str) -> Iterator[Stop]:
-    """Within, the first Ctrl-C or SIGTERM sets the flag and prints the message; a second one leaves at once."""
+    """Within, the first Ctrl-C, SIGTERM or SIGHUP sets the flag and prints the message; a second one leaves at once.
+
+    A SIGHUP is not a second one: a terminal that is closed may send it to what was stopped already.
+    """
     stop = Stop()
+    terminals = _terminals()
 
     def ask(number: int, frame: FrameType | None) -> None:
+        _let_go(number, terminals)
+        if stop and number == HANG_UP:
+            return
         if stop:
             os._exit(128 + number)
         stop.signal = number
         console.note(message)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in _heeded()}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _heeded() -> list[int]:
+    """Return the signals that ask for a stop, but for a SIGHUP that is to be ignored."""
+    return [number for number in STOPS if number != HANG_UP or signal.getsignal(number) != signal.SIG_IGN]
+
+
+def _terminals() -> list[int]:
+    """Return which of stdout and stderr are terminals."""
+    return [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+
+
+def _let_go(number: int, terminals: list[int]) -> None:
+    """After a SIGHUP, let what is written to terminals go nowhere."""
+    if number == HANG_UP and terminals:
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for descriptor in terminals:
+                os.dup2(nowhere, descriptor)
+            os.close(nowhere)

@@ -17,7 +17,7 @@ import typer
 
 from smdae.cli import console
 from smdae.cli.failures import understood
-from smdae.cli.interrupts import Terminated
+from smdae.cli.interrupts import STOPS, Terminated
 from smdae.cli.peers import LOOK, QUIET, VERDICT, Peers, arrived, counting, met
 from smdae.errors import DivergedError, LostError, SmdaeError
 from smdae.processes import Place
@@ -57,7 +57,7 @@ class End:
         if isinstance(error, (KeyboardInterrupt, typer.Abort)):
             return cls("stopped", 130)
         if isinstance(error, Terminated):
-            return cls("stopped", 143)
+            return cls("stopped", error.code)
         if isinstance(error, BrokenPipeError):
             return cls("failed", 141)
         if isinstance(error, Exception):
@@ -68,7 +68,7 @@ class End:
     def error(self) -> BaseException:
         """What says so again."""
         if self.kind == "stopped":
-            return KeyboardInterrupt() if self.code == 130 else Terminated()
+            return KeyboardInterrupt() if self.code == 130 else Terminated(self.code - 128)
         if self.code == 141:
             return BrokenPipeError()
         error = SmdaeError(self.message, self.hint)
@@ -120,17 +120,20 @@ def together(place: Place, work: Callable[[Peers], int]) -> int:
     peers = met(place, os.environ)
     guard = _Guard(peers)
     raised: BaseException | None = None
+    all_came = False
     console.HEARD.set(place.rank == 0)
     with counting(peers, guard.look):
         try:
             arrived(peers)
-            guard.on = True
+            all_came = guard.on = True
             with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere) if place.rank else nullcontext():
                 ours = End("done", work(peers))
         except BaseException as error:
             ours, raised = End.of(error), error
+            if ours.kind == "stopped" and not all_came:
+                raise
         guard.on = False
-        for number in (signal.SIGINT, signal.SIGTERM):  # a launcher that sees one process end sends them to the rest
+        for number in STOPS:  # a launcher that sees one process end sends them to the rest
             signal.signal(number, signal.SIG_IGN)
         end, teller = settled(peers, ours, getattr(raised, "rescue", None))
         _leave(peers)

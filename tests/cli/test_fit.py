@@ -395,7 +395,7 @@ def stop_at(monkeypatch, report, number=signal.SIGINT):
     monkeypatch.setattr(command, "line_of", signals)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_stopped_fit_goes_on_to_the_same_weights(here, number, code, monkeypatch, capsys):
     many = ("--max-steps", 40)
     assert fit("photos", *many, "-o", "whole.safetensors") == 0

@@ -75,22 +75,27 @@ def test_denoise_leaves_what_was_there_or_the_whole_result(here, count):
     assert -9 in seen
 
 
-@moments
-def test_fit_goes_on_to_the_weights_of_one_that_was_not_killed(here, count):
-    """Killed, and killed again while it goes on; where it had saved no state yet, it is begun afresh."""
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@pytest.mark.parametrize("count", [4, pytest.param(48, marks=pytest.mark.slow)])
+def test_fit_goes_on_to_the_weights_of_one_that_was_not_stopped(here, count):
+    """Stopped by one signal or another, and again while it goes on; where there is no state yet, it is begun afresh."""
     photos(here / "photos")
     seconds = seconds_of(*FIT, "-o", "whole.safetensors")
     before = everything_below(here)
     chance, resumed = random.Random(count), 0
-    for _ in range(count):
+    for moment in range(count):
         code = None
-        for share in (chance.uniform(0.1, 1.1), chance.uniform(0.1, 1.1), None):
+        for again, share in enumerate((chance.uniform(0.1, 1.1), chance.uniform(0.1, 1.1), None)):
+            number = SIGNALS[(moment + again * (moment // len(SIGNALS))) % len(SIGNALS)]
             saved = Path("model.state").exists()
             if code == 0 and not saved:
                 break
             resumed += saved
-            code = code_of(*FIT, "--resume" if saved else "-y", killed_after=share and share * seconds)
-            assert code in ((0,) if share is None else (0, -9))
+            code = code_of(*FIT, "--resume" if saved else "-y", killed_after=share and share * seconds, by=number)
+            # A signal may come before a command heeds it, or while it ends.
+            assert code in ((0,) if share is None else (0, -number, 128 + number))
             seconds *= 0.8 if share and code == 0 else 1.0
             after = without_parts(here)
             assert {name: after[name] for name in before} == before
