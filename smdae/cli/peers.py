@@ -4,6 +4,7 @@ Each counts in the store, twice a second. A count that stands still is a process
 """
 
 import json
+import socket
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from datetime import timedelta
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from smdae.cli import console
 from smdae.errors import InputError, LostError, UsageError
 from smdae.processes import Place
 
@@ -27,6 +29,8 @@ LOOK = 0.5  # seconds between two counts
 QUIET = 8  # looks without a new count from a process that is dead, if something is wrong already
 VERDICT = "verdict"  # by this name it is told how all ended
 COMING = timedelta(seconds=90)  # until all have begun
+TOLD = 5.0  # seconds of waiting for others before it is told of
+ALONE = "to start one process alone, unset RANK and WORLD_SIZE"
 
 
 @dataclass(frozen=True)
@@ -148,9 +152,35 @@ def met(place: Place, environ: Mapping[str, str]) -> Peers:
     if missing or not dist.is_available():
         what = f"{missing[0]} is not set" if missing else "this torch has no torch.distributed"
         raise UsageError(f"there are to be {place.size} processes, but {what}", "start with torchrun, or unset RANK")
+    hosted = environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    try:
+        host, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
+    except ValueError:
+        raise UsageError(f"MASTER_PORT {environ['MASTER_PORT']!r:.40} is no number", ALONE) from None
+    if place.rank or not hosted:
+        _await_host(place, host, port)
     with _reaching():
-        store, *_ = next(iter(dist.rendezvous("env://", place.rank, place.size, timeout=COMING)))
-    return Peers(place, store, environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True")
+        if hosted:  # nothing here waits, so that what is waited for can be told, and interrupted
+            store: Any = dist.TCPStore(host, port, place.size, place.rank == 0, COMING, wait_for_workers=False)
+            store = dist.PrefixStore("default_pg", store)
+        else:
+            store, *_ = next(iter(dist.rendezvous("env://", place.rank, place.size, timeout=COMING)))
+    return Peers(place, store, hosted)
+
+
+def _await_host(place: Place, host: str, port: int) -> None:
+    """Wait until the process that holds the store listens.
+
+    Raises:
+        LostError: It does not come.
+    """
+    wait = _Wait(place, f"nobody answers yet at {host!s:.60}, port {port}")
+    while True:
+        try:
+            socket.create_connection((host, port), LOOK).close()
+            return
+        except (OSError, OverflowError):
+            wait.more(f"the first of {place.size} processes did not come")
 
 
 @contextmanager
@@ -189,8 +219,33 @@ def arrived(peers: Peers) -> None:
     Raises:
         LostError: One does not come.
     """
-    begun = time.monotonic()
+    size = peers.place.size
+    wait = _Wait(peers.place, f"waiting for the other processes, {size} in all")
     while missing := [rank for rank in peers.others if peers.told(f"count/{rank}") is None]:
-        if time.monotonic() - begun > COMING.total_seconds():
-            raise LostError(f"process {missing[0]} of {peers.place.size} did not come")
+        wait.more(f"process {missing[0]} of {size} did not come")
+
+
+class _Wait:
+    """A wait for other processes that is told of, and has an end.
+
+    What a launcher has told may be left over in the environment of a command that is started alone, for which nobody
+    ever comes.
+    """
+
+    def __init__(self, place: Place, what: str) -> None:
+        self.what = f"{what}, as RANK={place.rank} and WORLD_SIZE={place.size} in the environment say; {ALONE}"
+        self.begun, self.told = time.monotonic(), False
+
+    def more(self, failure: str) -> None:
+        """Wait a moment longer.
+
+        Raises:
+            LostError: It was too long.
+        """
+        waited = time.monotonic() - self.begun
+        if waited > COMING.total_seconds():
+            raise LostError(failure, ALONE)
+        if waited > TOLD and not self.told:
+            console.note(self.what, now=True)
+            self.told = True
         time.sleep(LOOK / 10)

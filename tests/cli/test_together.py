@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.torch import load as load_tensors
 
+from smdae.cli import peers
 from smdae.cli.app import main
 from smdae.cli.together import End, decided
 from smdae.files.model_file import load
-from tests.ranks import ended, results, said, start
+from tests.forked import SERVER
+from tests.ranks import command, ended, free_port, results, said, start, surroundings
 from tests.tiny import ENVIRONMENT, FLAGS, complaint, encoded, everything_below, gray, model_bytes, photos, unjudged
 
 FIT = ("fit", "photos", *FLAGS, "--max-steps", 40)
@@ -196,6 +199,27 @@ def test_what_only_one_process_runs_into_is_told_by_the_first(here, tmp_path):
 def test_refusals_are_told_once(here, tmp_path, arguments, code, message):
     before = everything_below(here)
     assert message in complaint(together(2, *arguments, folder=tmp_path, codes=code))
+    assert everything_below(here) == before
+
+
+def leftover(environ, folder):
+    """A command alone, to which the environment says that there are others; it has less patience than it has."""
+    peers.TOLD, peers.COMING = 0.3, timedelta(seconds=3)
+    command(environ, ["denoise", "photos/0.png"], folder, None)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_who_waits_for_nobody_says_so_and_gives_up(here, tmp_path, rank):
+    """As with what an earlier run under torchrun has left in the environment."""
+    before = everything_below(here)
+    process = SERVER.Process(target=leftover, args=(surroundings(rank, 2, free_port()), tmp_path))
+    process.start()
+    assert ended([process]) == [10]
+    waiting, error, hint = said(tmp_path, rank).splitlines()
+    assert waiting.startswith("smdae: ")
+    assert error.startswith("smdae: error: ")
+    for line in (waiting, hint):
+        assert "unset RANK and WORLD_SIZE" in line
     assert everything_below(here) == before
 
 
