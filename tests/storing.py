@@ -1,5 +1,7 @@
 """Images in a file, as a cache has them, without the cache; and a process that makes a cache, and may be killed."""
 
+import hashlib
+import json
 import os
 import signal
 from array import array
@@ -38,6 +40,12 @@ def stored(images: list[np.ndarray], path: Path) -> Stored:
         np.array([image.shape[1] for image in images]),
         images[0].shape[2] if images[0].ndim == 3 else 1,
     )
+
+
+def signed(lines: list[bytes]) -> list[bytes]:
+    """The lines of an index with the digest that belongs to them."""
+    digest = hashlib.blake2b(b"".join(lines), digest_size=16).hexdigest()
+    return [*lines, json.dumps({"digest": digest}).encode() + b"\n"]
 
 
 def gathering(folder: Path, apart: int = cache.APART, writes: int | None = None) -> None:

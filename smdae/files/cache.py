@@ -37,6 +37,7 @@ from smdae.files.cache_folder import (
     is_up_to_date,
     load,
     locked,
+    opened,
     refuse,
     repair,
     save,
@@ -181,8 +182,7 @@ class Cache:
         self._index = index or (fresh() if self._index.entries else self._index)
         self._noted = self._index.size
         path = self._folder / self._index.pixels
-        with refusals(path):
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._file = opened(path, os.O_RDWR | os.O_CREAT)
 
     def _add(self, runs: list[Run], pixels: np.ndarray, depth: str, channels: int) -> None:
         """Put an image behind the others and take note of it in the runs."""
@@ -214,7 +214,7 @@ class Cache:
         save(self._folder, self._index)
         self._told, self._noted = True, self._index.size
         for path in self._folder.iterdir():  # what others have left when they were killed, or what was begun anew
-            if (path.name.startswith(PIXELS) and path.name != self._index.pixels) or path.suffix == ".part":
+            if (path.name.startswith(PIXELS) and path.name != self._index.pixels) or path.name.startswith(f".{INDEX}."):
                 with suppress(OSError):
                     path.unlink()
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ except ImportError:  # there is none on Windows
     fcntl = None  # type: ignore[assignment]
 
 from smdae.errors import InputError, OutputError, UsageError
-from smdae.files.cache_index import Entry, Index, Key
+from smdae.files.cache_index import Entry, ForgedError, Index, Key
 from smdae.files.writing import refusals, refuse_making, whole
 from smdae.fitting.stored import in_strips
 
@@ -29,12 +30,15 @@ __all__ = [
     "is_up_to_date",
     "load",
     "locked",
+    "opened",
     "refuse",
     "repair",
     "save",
 ]
 
 INDEX, LOCK, PIXELS = "index.jsonl", "lock", "pixels-"
+# Of a file that is opened: links are not followed, and a pipe is not waited for.
+NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 # The images of a source with so many channels, on the scale of `Key.white`, and the depth that they had.
 Decode = Callable[[Path, int, float | None], Iterator[tuple[np.ndarray, str]]]
@@ -66,6 +70,27 @@ def refuse(folder: Path) -> None:
             raise OutputError(
                 f"cannot use '{folder}' as a cache: it holds other files", "name an empty folder, or a new one"
             )
+        for name in names:
+            with suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.lstat(folder / name).st_mode):
+                    raise OutputError(
+                        f"cannot use '{folder}' as a cache: '{name}' is a link, or no file", "remove it, or the folder"
+                    )
+
+
+def opened(path: Path, flags: int) -> int:
+    """Return a file of a cache, open for writing; nothing is written that lies elsewhere or goes by another name.
+
+    Raises:
+        OutputError: It cannot be opened, or is a link, or no file.
+    """
+    with refusals(path):
+        descriptor = os.open(path, flags | NO_LINKS, 0o666)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise OutputError(f"cannot write '{path}': it is a file of more than one name, or none", "remove it")
+    return descriptor
 
 
 def locked(folder: Path, note: Say) -> int:
@@ -74,7 +99,7 @@ def locked(folder: Path, note: Say) -> int:
     told = False
     while True:
         with refusals(path):
-            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o666)
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,13 +121,17 @@ def locked(folder: Path, note: Say) -> int:
 def load(folder: Path, warn: Say) -> Index | None:
     """What the folder holds; None if that is nothing, or damaged."""
     try:
-        with (folder / INDEX).open("rb") as lines:
+        with open(os.open(folder / INDEX, os.O_RDONLY | NO_LINKS), "rb") as lines:
             index = Index.of_lines(lines)
-        size = (folder / index.pixels).stat().st_size
+        size = (folder / index.pixels).lstat().st_size
     except FileNotFoundError:
         return None
     except OSError as error:
         raise InputError(f"cannot read '{folder / INDEX}': {(error.strerror or 'unreadable').lower()}") from error
+    except ForgedError as error:
+        raise InputError(
+            f"cannot use the cache '{folder}': its index was not written by smdae, {error}", "remove the folder"
+        ) from error
     except ValueError as error:
         warn(f"the cache '{folder}' is made anew: its index cannot be used, {error}")
         return None
@@ -132,11 +161,14 @@ def repair(path: Path, decode: Decode, warn: Say, block: int) -> None:
         if not is_up_to_date(key, entry):
             continue
         warn(f"the cache '{path.parent}' was damaged: '{key.path}' is decoded anew")
-        with refusals(path):
-            file = os.open(path, os.O_WRONLY)
+        places = [(place, run) for run in entry.runs for place in run.places(key.channels)]
+        images = decode(Path(key.path), key.channels, key.white)
+        file = opened(path, os.O_WRONLY)
         try:
-            places = [place for run in entry.runs for place in run.places(key.channels)]
-            for (pixels, _), at in zip(decode(Path(key.path), key.channels, key.white), places, strict=True):
+            for at, run in places:
+                pixels, _ = next(images, (None, ""))
+                if pixels is None or pixels.shape[:2] != (run.height, run.width) or pixels.itemsize != run.itemsize:
+                    raise InputError(f"the cache '{path.parent}' does not hold what it tells of", "remove it")
                 for strip in in_strips(pixels):
                     with refusals(path):
                         at += os.pwrite(file, strip.tobytes(), at)

@@ -9,24 +9,37 @@
 A source is as it was if its size and time of change are. The checks are CRC-32 of each block of the pixels, the last of
 which may be a part of one. `white` is null for images as they are, and otherwise the value of white in float images
 that were put on a scale where it is 1 together with others.
+
+A digest tells damage, not intent: names and numbers are checked as well. The file of pixels lies in the folder, and
+all images lie in the file.
 """
 
 import base64
 import hashlib
 import json
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from smdae.fitting.blocks import BLOCK, checked_on
 from smdae.fitting.stored import OVERLAP, STRIP, numbers_of
 
-__all__ = ["Entry", "Index", "Key", "Run"]
+__all__ = ["Entry", "ForgedError", "Index", "Key", "Run"]
 
 FORMAT, VERSION, LAYOUT = "smdae-cache", 1, [STRIP, OVERLAP]
+NAME = re.compile(r"pixels-[0-9a-f]{1,32}")  # of a file of pixels
+DEPTHS = ("uint8", "uint16", "float32")
+MAX_BYTES = 1 << 60  # of a file, and the most that any other number is
+MAX_IMAGES = 1 << 24  # in a cache; what is known of each takes 100 bytes of memory
+MAX_WHITE = 1e38
+
+
+class ForgedError(ValueError):
+    """An index that is whole, and tells of what no cache holds."""
 
 
 class Key(NamedTuple):
@@ -145,10 +158,13 @@ class Index:
         """The index that a file holds.
 
         Raises:
+            ForgedError: It is whole, and tells of what no cache holds.
             ValueError: It is none, is not whole, or is of another version.
         """
         digest = hashlib.blake2b(digest_size=16)
-        index, told = None, ""
+        index: Index | None = None
+        told, wrong = "", ""
+        images = 0
         try:
             for line in lines:
                 record = json.loads(line)
@@ -158,20 +174,64 @@ class Index:
                     told = record["digest"]
                     continue
                 digest.update(line)
+                if wrong:
+                    continue  # whether it is damage or a forgery, the digest will tell
                 if index is None:
                     if (record["format"], record["version"], record["strips"]) != (FORMAT, VERSION, LAYOUT):
                         raise ValueError("it is of another version")
-                    checks = np.frombuffer(base64.b64decode(record["checks"]), "<u4")
-                    index = cls(record["pixels"], record["bytes"], array("I", checks.tolist()))
+                    index, wrong = cls._of_head(record)
                 else:
-                    runs = tuple(Run(*run) for run in record["runs"])
-                    key = Key(record["path"], record["channels"], record["white"])
-                    index.entries[key] = Entry(record["size"], record["mtime_ns"], runs)
+                    key, entry, wrong = _entry(record, index.size)
+                    index.entries[key] = entry
+                    images += sum(run.images for run in entry.runs) if not wrong else 0
+                    wrong = wrong or ("too many images" if images > MAX_IMAGES else "")
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError("it is damaged") from error
-        if index is None or told != digest.hexdigest() or len(index.checks) != -(-index.size // BLOCK):
+        if index is None or told != digest.hexdigest():
             raise ValueError("it is damaged")
+        if wrong:
+            raise ForgedError(f"it tells of {wrong}")
         return index
+
+    @classmethod
+    def _of_head(cls, record: dict[str, Any]) -> tuple["Index", str]:
+        """Return an index without entries from its first line, and what is wrong with that, if anything is."""
+        checks = np.frombuffer(base64.b64decode(record["checks"]), "<u4")
+        index = cls(record["pixels"], record["bytes"], array("I", checks.tolist()))
+        if not (isinstance(index.pixels, str) and NAME.fullmatch(index.pixels)):
+            return index, "a file of pixels outside of its folder"
+        if not _is_whole(index.size, 0) or len(index.checks) != -(-index.size // BLOCK):
+            return index, "more or fewer checks than there are blocks"
+        return index, ""
+
+
+def _entry(record: dict[str, Any], size: int) -> tuple[Key, Entry, str]:
+    """Return what a line tells of a source, and what is wrong with that, if anything is.
+
+    Args:
+        record: The line.
+        size: Bytes that there are.
+    """
+    key = Key(record["path"], record["channels"], record["white"])
+    entry = Entry(record["size"], record["mtime_ns"], tuple(Run(*run) for run in record["runs"]))
+    white_is_number = type(key.white) in (int, float) and 0 < key.white <= MAX_WHITE  # type: ignore[operator]
+    if not isinstance(key.path, str) or "\0" in key.path or type(key.channels) is not int:
+        return key, entry, "a source that has no name"
+    if key.channels not in (1, 3) or not (key.white is None or white_is_number):
+        return key, entry, "images of other kinds"
+    if not _is_whole(entry.size, 0) or not _is_whole(entry.mtime_ns, -MAX_BYTES * 8):
+        return key, entry, "a source of no size or time"
+    for run in entry.runs:
+        numbers = (run.offset, run.images, run.height, run.width)
+        if run.depth not in DEPTHS or not all(map(_is_whole, numbers, (0, 1, 1, 1))):
+            return key, entry, "images of no size"
+        if run.offset % run.itemsize or run.end(key.channels) > size:
+            return key, entry, "images that lie outside of its pixels"
+    return key, entry, ""
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return type(value) is int and least <= value <= 8 * MAX_BYTES
 
 
 def _line(record: dict[str, object]) -> bytes:

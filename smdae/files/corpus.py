@@ -95,7 +95,7 @@ def gather(
             return _in_cache(store, paths, files, size, 3 if color else 1, white, watch)
     found, skipped = _each(files, lambda file: [(_channels(i, color), peak) for i, peak in _read(file, white)], watch)
     images = [pair for some in found for pair in some]
-    small = _too_small([min(image.shape[:2]) for image, _ in images], size, paths, skipped)
+    small = _too_small([(min(image.shape[:2]), 1) for image, _ in images], size, paths, skipped)
     large = [(image, peak) for image, peak in images if min(image.shape[:2]) >= size]
     if {image.dtype.name for image, _ in large} in ALIKE:
         return Corpus([image for image, _ in large], large[0][1], skipped, small)
@@ -116,7 +116,7 @@ def _in_cache(
     while True:
         generation = store.generation
         found, skipped = _each(files, lambda file: (file, store.runs(file, channels)), watch)
-        sides = [min(run.height, run.width) for _, runs in found for run in runs for _ in range(run.images)]
+        sides = [(min(run.height, run.width), run.images) for _, runs in found for run in runs]
         small = _too_small(sides, size, paths, skipped)
         scaled = [runs for _, runs in found]
         depths = {run.depth for runs in scaled for run in runs if min(run.height, run.width) >= size}
@@ -149,19 +149,20 @@ def _each(
     return found, tuple(skipped)
 
 
-def _too_small(sides: list[int], size: int, paths: Sequence[Path], skipped: Sequence[str]) -> int:
-    """How many of the images, given the lesser side of each.
+def _too_small(sides: list[tuple[int, int]], size: int, paths: Sequence[Path], skipped: Sequence[str]) -> int:
+    """How many of the images, given the lesser side of each, and how many have it.
 
     Raises:
         InputError: All are, or there is none.
     """
-    small = [side for side in sides if side < size]
+    small = [(side, count) for side, count in sides if side < size]
+    total = sum(count for _, count in small)
     if len(small) < len(sides):
-        return len(small)
+        return total
     if small:
         raise InputError(
-            f"all {len(small)} images in {_named(paths)} are smaller than the patch size {size}",
-            f"give larger images, or --patch-size {max(2, max(small))}",
+            f"all {total} images in {_named(paths)} are smaller than the patch size {size}",
+            f"give larger images, or --patch-size {max(2, *(side for side, _ in small))}",
         )
     raise InputError(f"no usable image in {_named(paths)}: {skipped[0]}", f"{len(skipped)} files were skipped")
 

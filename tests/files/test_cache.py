@@ -1,6 +1,7 @@
 """The cache of images: the same images as without it, each source decoded once, whatever happens on the way."""
 
 import errno
+import json
 import os
 import signal
 import threading
@@ -20,7 +21,7 @@ from smdae.fitting import blocks
 from smdae.fitting.blocks import BLOCK
 from smdae.fitting.stored import Stored, numbers_of
 from tests.forked import SERVER
-from tests.storing import gathering
+from tests.storing import gathering, signed
 from tests.tiny import colour, encoded, everything_below, gray, largest_file, photos
 
 P = 4
@@ -547,3 +548,61 @@ def test_a_cache_within_which_nothing_was_missing_wrote_nothing(here, monkeypatc
     kept("photos")
     monkeypatch.setattr(Cache, "_begin", lambda self: pytest.fail("it was locked"))
     kept("photos")
+
+
+# Made by others
+
+
+def forged(**changes):
+    """Give the index another first line, and the digest that belongs to it."""
+    path = CACHE / "index.jsonl"
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(signed([json.dumps(json.loads(first) | changes).encode() + b"\n", *others[:-1]])))
+
+
+@pytest.mark.parametrize("change", [lambda: None, lambda: os.utime("photos/0.png")], ids=["found", "added to"])
+def test_an_index_that_names_a_file_elsewhere_is_refused_and_the_file_is_left_alone(here, change):
+    photos(here / "photos")
+    kept("photos")
+    pixels().rename("victim")
+    forged(pixels="../victim")
+    change()
+    before = everything_below(here)
+    with pytest.raises(InputError, match="not written by smdae"):
+        kept("photos")
+    assert everything_below(here) == before
+
+
+@pytest.mark.parametrize("name", ["pixels", "index.jsonl", "lock"])
+def test_a_link_in_a_cache_is_not_followed(here, name):
+    photos(here / "photos")
+    kept("photos")
+    path = pixels() if name == "pixels" else CACHE / name
+    path.rename("victim")
+    path.symlink_to(here / "victim")
+    os.utime("photos/0.png")
+    before = everything_below(here)
+    with pytest.raises(OutputError, match="is a link"):
+        kept("photos")
+    assert everything_below(here) == before
+
+
+def test_pixels_that_go_by_another_name_too_are_not_written(here):
+    """As in a backup made of hard links."""
+    photos(here / "photos")
+    kept("photos")
+    os.link(pixels(), "victim")
+    before = (here / "victim").read_bytes()
+    kept("photos")
+    os.utime("photos/0.png")
+    with pytest.raises(OutputError, match="more than one name"):
+        kept("photos")
+    assert (here / "victim").read_bytes() == before
+
+
+def test_a_pipe_in_a_cache_is_refused_at_once(here):
+    CACHE.mkdir()
+    os.mkfifo(CACHE / "index.jsonl")
+    photos(here / "photos")
+    with pytest.raises(OutputError, match="no file"):
+        kept("photos")

@@ -1,21 +1,16 @@
 """The index of a cache: what goes in comes out, and nothing else passes for one."""
 
-import hashlib
 import json
 import os
+import time
 import zlib
 
 import numpy as np
 import pytest
 
-from smdae.files.cache_index import Entry, Index, Key, Run
+from smdae.files.cache_index import Entry, ForgedError, Index, Key, Run
 from smdae.fitting.blocks import BLOCK
-
-
-def signed(lines):
-    """With the digest that belongs to them."""
-    digest = hashlib.blake2b(b"".join(lines), digest_size=16).hexdigest()
-    return [*lines, json.dumps({"digest": digest}).encode() + b"\n"]
+from tests.storing import signed
 
 
 def index(size=3 * BLOCK + 100):
@@ -71,6 +66,62 @@ def test_each_line_is_json():
 def test_what_is_not_whole_is_none(spoil):
     with pytest.raises(ValueError, match=r"."):
         Index.of_lines(spoil(list(index().to_lines())))
+
+
+def head(**changes):
+    def change(lines):
+        return signed([json.dumps(json.loads(lines[0]) | changes).encode() + b"\n", *lines[1:-1]])
+
+    return change
+
+
+def source(**changes):
+    def change(lines):
+        return signed([lines[0], json.dumps(json.loads(lines[1]) | changes).encode() + b"\n", *lines[2:-1]])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        head(pixels="../../victim"),
+        head(pixels="/etc/pixels-00"),
+        head(pixels="pixels-../../victim"),
+        head(pixels="pixels-00/../../victim"),
+        head(pixels="pixels-00\n"),
+        head(pixels=""),
+        head(pixels=None),
+        head(pixels=["pixels-0"]),
+        head(bytes=10**15),
+        head(bytes=1.5),
+        head(bytes=-1),
+        head(bytes=True),
+        source(runs=[[0, 10**9, 100, 200, "uint8"]]),
+        source(runs=[[10**12, 1, 100, 200, "uint8"]]),
+        source(runs=[[-1, 1, 100, 200, "uint8"]]),
+        source(runs=[["0", 1, 100, 200, "uint8"]]),
+        source(runs=[[0, 1, 100, 200, "int8"]]),
+        source(runs=[[1, 1, 10, 20, "float32"]]),
+        source(runs=[[0, 0, 100, 200, "uint8"]]),
+        source(runs=[[0, 1, 100.0, 200, "uint8"]]),
+        source(runs=[[0, 1, 10**30, 200, "uint8"]]),
+        source(runs=[[0, 2, 1, 1, "uint8"]] * (1 << 10) + [[0, 1 << 17, 1, 1, "uint8"]] * (1 << 8)),
+        source(channels=2),
+        source(channels="1"),
+        source(white="1"),
+        source(white=-1),
+        source(size=-1),
+        source(mtime_ns="now"),
+        source(path=3),
+        source(path="a\0b"),
+    ],
+)
+def test_what_is_whole_and_cannot_be_is_a_forgery(forge):
+    begun = time.process_time()
+    with pytest.raises(ForgedError, match="it tells of"):
+        Index.of_lines(forge(list(index().to_lines())))
+    assert time.process_time() - begun < 2
 
 
 def test_going_back_forgets_what_came_after():
