@@ -8,7 +8,9 @@ Of YAML it takes what a list of settings needs. A plain scalar is null, a decima
 or means false is for the setting to say, 12:30:45 is no number, and 010 is ten. Aliases and tags are refused.
 """
 
+import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from smdae.errors import UsageError
 __all__ = ["Entry", "dump", "parse", "read_config", "read_entries"]
 
 LARGEST = 1 << 16  # bytes
+MAX_DEPTH = 8  # of lists within lists
 NULL = re.compile(r"|~|null|Null|NULL")
 INTEGER = re.compile(r"[-+]?[0-9]+")
 NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
@@ -53,7 +56,10 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
         UsageError: The file is missing, too large, not YAML, not a mapping, or names a setting twice.
     """
     try:
-        with path.open("rb") as file:
+        # Without the flag to open a pipe would wait for one who writes to it.
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                raise UsageError(f"--config '{path}': it is a pipe, not a file")
             data = file.read(LARGEST + 1)
         if len(data) > LARGEST:
             raise UsageError(f"--config '{path}': the file is larger than {LARGEST} bytes")
@@ -103,15 +109,26 @@ def dump(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes, none of them an alias or tagged."""
+    """Composes nodes, none of them an alias, tagged, or so deep within others that it would take long."""
+
+    depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        self.depth += 1
+        try:
+            return self._composed(parent, index)
+        finally:
+            self.depth -= 1
+
+    def _composed(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             raise _refused("aliases are not taken", event)
         tag = getattr(event, "tag", None)
         if tag is not None:
             raise _refused(f"the tag {tag!r:.60} is not taken", event)
+        if self.depth > MAX_DEPTH:
+            raise _refused("nested too deeply", event)
         return super().compose_node(parent, index)
 
 

@@ -138,6 +138,17 @@ def test_an_endless_file_is_refused(tmp_path):
     assert "larger" in refused(tmp_path / "zero.yaml")
 
 
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "c.yaml")
+    assert "a pipe" in refused(tmp_path / "c.yaml")
+
+
+def test_many_brackets_take_no_time(config):
+    begun = time.process_time()
+    assert "nested too deeply" in refused(config("growth: " + "[" * 20_000))
+    assert time.process_time() - begun < 1
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     assert "no such file" in refused(tmp_path / "missing.yaml")
     assert "directory" in refused(tmp_path)
