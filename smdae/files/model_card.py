@@ -1,8 +1,8 @@
 """The card of a model: what its file says of it, checked before anything is built or more than the header is read.
 
 A file comes from anywhere, and a card of a few bytes may ask for a thousand million layers, or for a picture to be
-padded to a million pixels a side. So every number that builds a model has limits, far beyond what fits make. What a card
-has besides is for the model to refuse. Loads no torch.
+padded to a million pixels a side. So every number that builds a model has limits, far beyond what fits make. What a
+card has besides is for the model to refuse. Loads no torch.
 """
 
 import json

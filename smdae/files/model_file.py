@@ -121,7 +121,7 @@ def build(card: dict[str, Any], data: bytes, name: str) -> Any:
         tensors = {key: t.to(torch.float32) for key, t in load_tensors(data).items()}
     except (SafetensorError, ValueError) as error:
         raise bad("its weights are damaged or cut off") from error
-    if not all(((-MAX_WEIGHT <= t) & (t <= MAX_WEIGHT)).all() for t in tensors.values()):
+    if not all(((t >= -MAX_WEIGHT) & (t <= MAX_WEIGHT)).all() for t in tensors.values()):
         raise bad(f"its weights are not all numbers, or beyond {MAX_WEIGHT:g}")
     model.load_state_dict(tensors, assign=True)
     model.card = card

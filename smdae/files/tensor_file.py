@@ -1,7 +1,7 @@
-"""A safetensors file of a model or a state: its header is checked before anything else is read, its checksum before use.
+"""A safetensors file of a model or a state: the header is checked before the rest is read, the checksum before use.
 
     8 bytes    length n of the header, little-endian
-    n bytes    JSON: for each tensor its dtype, shape and place among the bytes that follow; `__metadata__`, texts by name
+    n bytes    JSON: of each tensor its dtype, shape and place among the bytes that follow; `__metadata__`: texts
     the rest   the tensors, one after the other, without holes
 
 `checksum` in the metadata is BLAKE2b of all the rest of the header, in a canonical form, and of the tensors; files
@@ -138,7 +138,7 @@ def _digest(record: dict[str, Any], tensors: memoryview) -> str:
 
 
 def with_checksum(data: bytes) -> bytes:
-    """Return the same file with its checksum in the metadata, an old one being replaced.
+    """Return the same file with its checksum in the metadata, an old one being replaced; entries are in order.
 
     Raises:
         ValueError: It is no such file.
@@ -146,7 +146,7 @@ def with_checksum(data: bytes) -> bytes:
     found = header(data)
     checksum = _digest(found.record, memoryview(data)[found.start :])
     record = found.record | {"__metadata__": found.metadata | {CHECKSUM: checksum}}
-    text = json.dumps(record, separators=(",", ":")).encode()
+    text = json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned
     return len(text).to_bytes(8, "little") + text + data[found.start :]
 

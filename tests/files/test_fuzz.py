@@ -1,14 +1,15 @@
-"""Damaged files of every kind that is read: a picture or one line of refusal, soon, and nothing else."""
+"""Damaged and crafted files of every kind: a result or one line of refusal, soon, and nothing else."""
 
 import time
 
 import pytest
 
+from benchmarks.fuzz import KINDS, SLOW, fuzzer
+from benchmarks.fuzzing.pictures import example, outcome, seeds
 from smdae.files.images import FORMATS, read
-from tests.fuzzing import example, outcome, seeds
 
 COUNT = 5 * len(seeds())
-SECONDS = 2.0
+COUNTS = {"models": 300, "states": 60, "cache": 100, "configuration": 400}
 
 
 def test_undamaged_they_are_pictures_of_every_format():
@@ -16,8 +17,19 @@ def test_undamaged_they_are_pictures_of_every_format():
     assert {outcome(file) for file in seeds().values()} == {"read"}
 
 
-def test_a_number_is_an_example():
-    assert [example(number) for number in range(50)] == [example(number) for number in range(50)]
+@pytest.mark.parametrize("kind", KINDS)
+def test_undamaged_all_are_read(kind):
+    tried = fuzzer(kind)
+    assert {tried.outcome(file) for file in tried.seeds().values()} <= {"read", "mended"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_number_is_an_example(kind):
+    tried = fuzzer(kind)
+    assert [tried.example(number) for number in range(20)] == [tried.example(number) for number in range(20)]
+
+
+def test_most_pictures_are_damaged():
     assert sum(example(number)[1] != file for number, file in enumerate(seeds().values())) > 0.9 * len(seeds())
 
 
@@ -26,5 +38,16 @@ def test_damaged_they_are_pictures_or_refused_in_one_line(first, capfd):
     for number in range(first, first + len(seeds())):
         begun = time.process_time()
         outcome(example(number)[1])
-        assert time.process_time() - begun < SECONDS, number
+        assert time.process_time() - begun < SLOW, number
         assert capfd.readouterr() == ("", ""), number
+
+
+@pytest.mark.parametrize("kind", COUNTS)
+def test_what_is_crafted_is_used_or_refused_in_one_line(kind, capfd):
+    tried, found = fuzzer(kind), set()
+    for number in range(COUNTS[kind]):
+        begun = time.process_time()
+        found.add(tried.outcome(tried.example(number)[1]))
+        assert time.process_time() - begun < SLOW, number
+        assert capfd.readouterr() == ("", ""), number
+    assert {"read", "refused"} <= found

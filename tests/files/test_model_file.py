@@ -321,7 +321,9 @@ def test_settings_of_an_energy_that_overflow_or_are_no_whole_numbers_are_refused
     refused(saved(settings(**changes)), "makes no sense")
 
 
-@pytest.mark.parametrize("changes", [{"channels": 3}, {"sigma": "25"}, {"sigma": [1, 2, 3]}, {"patch_size": -1}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"channels": 3}, {"sigma": "25"}, {"sigma": [1, 2, 3]}, {"patch_size": -1}], ids=str
+)
 def test_a_card_that_says_other_than_its_settings_is_refused(saved, changes):
     refused(saved(rewritten(model_bytes(), **changes)), "makes no sense")
 
