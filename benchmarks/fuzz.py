@@ -32,6 +32,7 @@ KINDS = {
 }
 MEMORY = 1 << 30  # bytes, beyond what the modules take
 SLOW, HUNG = 2.0, 60.0  # CPU seconds that are too many; wall-clock seconds without a word
+STARTING = 600.0  # wall-clock seconds until a process has loaded all that it needs
 EACH = 20_000  # examples a process
 SLOWEST = 5
 
@@ -115,7 +116,7 @@ def watch(first: int, end: float, tally: Tally) -> int:
         with worker, selectors.DefaultSelector() as ready:
             ready.register(worker.stdout, selectors.EVENT_READ)
             while time.monotonic() < end:
-                line = worker.stdout.readline() if ready.select(HUNG) else None
+                line = worker.stdout.readline() if ready.select(HUNG if name else STARTING) else None
                 if not line:
                     worker.kill()
                     stopped = "hangs" if line is None else f"crash, exit code {worker.wait()}"

@@ -130,8 +130,8 @@ def together(place: Place, work: Callable[[Peers], int]) -> int:
                 ours = End("done", work(peers))
         except BaseException as error:
             ours, raised = End.of(error), error
-            if ours.kind == "stopped" and not all_came:
-                raise
+            if ours.kind in ("stopped", "lost") and not all_came:
+                raise  # there is nobody to agree with
         guard.on = False
         for number in STOPS:  # a launcher that sees one process end sends them to the rest
             signal.signal(number, signal.SIG_IGN)
