@@ -22,6 +22,8 @@ from smdae.processes import Place
 
 __all__ = ["app", "main"]
 
+MAY_BE_EMPTY = ("--suffix",)  # options, whose values may be
+
 app = typer.Typer(
     name="smdae",
     help="Fit the score of image patches, and denoise along it.",
@@ -103,8 +105,24 @@ def _refuse_lost_folder() -> None:
         raise UsageError("the current folder is gone", "change to one that is there") from None
 
 
+def _refuse_empty(arguments: list[str]) -> None:
+    """Raise UsageError for an empty argument: as a path it would be the current folder, which no one has named."""
+    before = ""
+    named = True  # until -- options are told by their names
+    for argument in arguments:
+        option = before if named and before.startswith("-") else ""
+        if named and argument.startswith("--") and argument.endswith("="):
+            option, argument = argument[:-1], ""
+        if not argument and option not in MAY_BE_EMPTY:
+            raise UsageError(
+                f"{option if len(option) > 1 else 'an argument'} is empty", "a variable of the shell may not be set"
+            )
+        named, before = named and argument != "--", argument
+
+
 def _run(arguments: list[str], peers: Peers) -> int:
     """Parse and call. Typer's own way round this makes 1 of a closed pipe and says nothing of Ctrl-C."""
+    _refuse_empty(arguments)
     command = typer.main.get_command(app)
     try:
         with command.make_context("smdae", arguments, obj=peers) as context:
