@@ -13,7 +13,7 @@ from smdae.cli import console
 from smdae.cli.extras import Extras, refuse
 from smdae.cli.options import Device, Json, Overwrite, check_range
 from smdae.cli.peers import Peers
-from smdae.cli.places import ENDINGS, STREAM, Naming, folder_of, plan
+from smdae.cli.places import ENDINGS, STREAM, Naming, claims, folder_of, plan
 from smdae.cli.together import on_loss
 from smdae.errors import UsageError
 
@@ -142,6 +142,8 @@ def command(
     from smdae.cli.manner import Manner
     from smdae.cli.noise_choice import noise_named
     from smdae.cli.one_picture import figures, forget, is_number, worker
+    from smdae.files.claims import claimed
+    from smdae.files.writing import clear
     from smdae.memory import keep_freed_memory
 
     levels = _levels(sigma)
@@ -228,6 +230,10 @@ def command(
     )
     made = folder if folder and not folder.exists() else None
     peers.agree_on(planned)  # none begins before all have looked at what there is
+    written = [job.target for job in planned if job.target != STREAM and not job.skipped]
+    written += [path for path in (save_noise, extras.steps, uncertainty) if path is not None]
+    for place in {os.path.dirname(os.path.realpath(path)) for path in written} if peers.first else ():
+        clear(Path(place))
     stop = Event()
 
     def tell(record: dict[str, Any]) -> None:
@@ -237,7 +243,12 @@ def command(
             console.note(figures(record))
 
     try:
-        with on_loss(lambda: None if in_place else REST), console.guarded(), console.progress() as bar:
+        with (
+            claimed(claims(planned, inputs) if peers.first else {}),
+            on_loss(lambda: None if in_place else REST),
+            console.guarded(),
+            console.progress() as bar,
+        ):
             task = bar.add_task("denoising", total=None)
 
             alone = fail_fast or len(planned) == 1 or peers.place.size > 1

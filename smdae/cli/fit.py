@@ -143,6 +143,7 @@ def command(
     _refuse_crowd(configuration.settings, peers)
 
     from smdae.files.corpus import gather
+    from smdae.files.writing import clear
 
     settings = configuration.settings
     with console.progress() as bar:
@@ -160,6 +161,8 @@ def command(
     if resume and peers.first and not os.path.exists(beside(output)[0]):
         hint = "leave --resume out to start a fit"
         raise InputError(f"there is no '{beside(output)[0]}' to resume from", hint)
+    if peers.first:
+        clear(output.parent)
     with claimed(output, overwrite, resume) if peers.first else nullcontext() as files:
         where = find(device, peers.local)
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
     from smdae.files.stack import Stack
+    from smdae.files.writing import Origin
 
 Watch = Callable[[int, int], object]
 Chooser = Callable[["Picture"], Any]
@@ -66,6 +68,7 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     from smdae.denoising.quality import likeness
     from smdae.files.images import encode
 
+    origin = _origin(job)
     picture = _read(job.source, data)
     clean = _like(_read(manner.reference), picture, manner.reference) if manner.reference is not None else None
     kind = _kind(job, picture, manner)
@@ -85,8 +88,8 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
         whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
     else:
         whole = encode(result, kind)
-    with _beside([*extra, *profile], manner.beside):
-        _write(job, manner, lambda target: _put(target, whole, manner.overwrite), lambda: [whole])
+    with _beside([*extra, *profile], manner.beside, origin and replace(origin, is_target=False)):
+        _write(job, manner, lambda target: _put(target, whole, manner.overwrite, origin), lambda: [whole])
     tell_quality([judged], job.source if manner.many else None)
     record = _record(job, model, [found]) | _estimates([judged])
     if extra:
@@ -108,6 +111,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
     for name, wanted in (("--reference", manner.reference is not None), ("--samples and the like", manner.extras.some)):
         if wanted:
             raise InputError(f"'{job.source}' has many pages", f"{name} goes with a single picture")
+    origin = _origin(job)
     found: list[Found] = []
     judgements: list[Judgement | None] = []
     with stack.opened(job.source if data is None else data, str(job.source)) as pages:
@@ -133,7 +137,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
         _write(
             job,
             manner,
-            lambda target: stack.write(target, results(), *arguments, overwrite=manner.overwrite),
+            lambda target: stack.write(target, results(), *arguments, overwrite=manner.overwrite, origin=origin),
             lambda: stack.encoded(results(), *arguments),
         )
     tell_noise(found, model, is_found(model, manner), job.source if manner.many else None)
@@ -256,7 +260,7 @@ def _extra(job: Job, outcome: Outcome, manner: Manner, kind: str, watch: Watch |
 
 
 @contextmanager
-def _beside(files: Sequence[tuple[Path, bytes]], overwrite: bool) -> Iterator[None]:
+def _beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin | None") -> Iterator[None]:
     """Files written before what is within, and taken away again if that fails."""
     new: list[Path] = []
     folders: list[Path] = []
@@ -267,7 +271,7 @@ def _beside(files: Sequence[tuple[Path, bytes]], overwrite: bool) -> Iterator[No
                 path.parent.mkdir(parents=True)
                 folders.append(first)
             fresh = not os.path.lexists(path)
-            _put(path, data, overwrite)
+            _put(path, data, overwrite, origin)
             if fresh:
                 new.append(path)
         yield
@@ -280,10 +284,31 @@ def _beside(files: Sequence[tuple[Path, bytes]], overwrite: bool) -> Iterator[No
         raise
 
 
-def _put(target: Path, data: bytes, overwrite: bool) -> None:
+def _put(target: Path, data: bytes, overwrite: bool, origin: "Origin | None") -> None:
     from smdae.files.writing import write
 
-    write(target, data, overwrite=overwrite)
+    write(target, data, overwrite=overwrite, origin=origin)
+
+
+def _origin(job: Job) -> "Origin | None":
+    """Return the file that a result is made of, None for a stream.
+
+    Raises:
+        OutputError: It is to be replaced, and is not what it was when the run began.
+    """
+    from smdae.files.writing import Origin, refuse_changed
+
+    if job.replaced is not None:
+        refuse_changed(job.source, job.replaced)
+    with suppress(OSError, ValueError):  # of which reading it tells
+        status = job.replaced or job.source.stat()
+        if job.source != STREAM and stat.S_ISREG(status.st_mode):
+
+            def lost(what: str) -> None:
+                console.warn(f"'{job.target}' is replaced, but {what} could not be kept")
+
+            return Origin(status, job.replaced is not None, lost)
+    return None
 
 
 def _estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:

@@ -7,7 +7,7 @@ another name, in its place, or under the folder given, where the tree below an i
 import glob
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,18 @@ from smdae.errors import InputError, OutputError, UsageError
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-__all__ = ["ENDINGS", "STREAM", "Job", "Naming", "check_target", "folder_of", "plan", "refuse_place", "sources"]
+__all__ = [
+    "ENDINGS",
+    "STREAM",
+    "Job",
+    "Naming",
+    "check_target",
+    "claims",
+    "folder_of",
+    "plan",
+    "refuse_place",
+    "sources",
+]
 
 STREAM = Path("-")
 # What --format may say: the ending, which tells the format.
@@ -33,11 +44,19 @@ ENDINGS = {
 
 @dataclass(frozen=True)
 class Job:
-    """One picture: where from, where to, and whether its result was there before and stays."""
+    """One picture.
+
+    Attributes:
+        source: Where from.
+        target: Where to.
+        skipped: Whether its result was there before and stays.
+        replaced: The input as it was when the run began, if its result takes its place.
+    """
 
     source: Path
     target: Path
     skipped: bool = False
+    replaced: os.stat_result | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -91,6 +110,7 @@ def plan(inputs: list[Path], naming: Naming) -> list[Job]:
         )
     jobs = [Job(source, _target(source, below, naming, folder)) for source, below in found]
     _refuse_collisions(jobs, naming)
+    jobs = [replace(job, replaced=_replaced(job)) for job in jobs]
     if naming.skip_existing:
         jobs = [replace(job, skipped=job.target != STREAM and os.path.lexists(job.target)) for job in jobs]
     return jobs
@@ -152,6 +172,22 @@ def _target(source: Path, below: Path, naming: Naming, folder: Path | None) -> P
         return STREAM
     name = f"{source.stem}{_suffix(naming)}{naming.ending or source.suffix}"
     return folder / below.with_name(name) if folder else source.with_name(name)
+
+
+def _replaced(job: Job) -> os.stat_result | None:
+    if STREAM in (job.source, job.target) or os.path.realpath(job.source) != os.path.realpath(job.target):
+        return None
+    try:
+        return job.source.stat()
+    except OSError:  # reading it will tell
+        return None
+
+
+def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
+    """Return the folders in which inputs are replaced, and whether all pictures in them are."""
+    roots = [Path(os.path.realpath(path)) for path in inputs if path != STREAM and os.path.isdir(path)]
+    folders = {Path(os.path.realpath(job.source)).parent for job in jobs if job.replaced}
+    return {folder: any(folder.is_relative_to(root) for root in roots) for folder in sorted(folders)}
 
 
 def _refuse_collisions(jobs: list[Job], naming: Naming) -> None:

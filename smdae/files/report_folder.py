@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from smdae.errors import ModelError, OutputError
 from smdae.files import model_file
-from smdae.files.writing import refuse_existing, write
+from smdae.files.writing import clear, refuse_existing, write
 
 if TYPE_CHECKING:
     from smdae.comparing.contest import Contest
@@ -85,6 +85,8 @@ def begin(folder: Path, fresh: bool) -> None:
     try:
         folder.mkdir(exist_ok=True)
         (folder / MODELS).mkdir(exist_ok=True)
+        for place in (folder, folder / MODELS):
+            clear(place)
         if fresh:
             ours = [folder / name for name in (RESULTS, SCHEMA, REPORT)]
             for name, part in PARTS.items():

@@ -109,12 +109,20 @@ def opened(source: Path | bytes, name: str) -> Iterator[Stack]:
         yield Stack(nbytes, name, stream, file, places)
 
 
-def write(path: Path, pictures: Iterable[Picture], count: int, nbytes: int, *, overwrite: bool = False) -> None:
+def write(
+    path: Path,
+    pictures: Iterable[Picture],
+    count: int,
+    nbytes: int,
+    *,
+    overwrite: bool = False,
+    origin: writing.Origin | None = None,
+) -> None:
     """Write pictures as the pages of one TIFF as they come, whole or not at all.
 
     Raises OutputError as `writing.whole` does, and what `encoded` raises, to which the arguments go.
     """
-    with writing.whole(path, overwrite=overwrite) as put:
+    with writing.whole(path, overwrite=overwrite, origin=origin) as put:
         for piece in encoded(pictures, count, nbytes):
             put(piece)
 

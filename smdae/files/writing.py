@@ -6,20 +6,32 @@ may not, so that of two processes that race for a name exactly one wins. A file 
 back on claiming the name with an empty file first. A symbolic link stays and its target is written. A device
 or a pipe is written straight.
 
-A new file gets the mode that the umask gives; a replaced one keeps its own.
+A new file gets the mode that the umask gives; a replaced one keeps its own, its owner and its extended attributes. What
+is made of another file is no more readable than that one, nor is it while it grows.
+
+Each temporary file is locked by its writer while that lives. One that is not is of a process that was killed, and is
+removed by whoever writes to the folder next.
 """
 
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from smdae.errors import OutputError
 
-__all__ = ["refusals", "refuse_existing", "refuse_making", "whole", "write"]
+try:
+    import fcntl
+except ImportError:  # without locks nothing can be told of the dead, and their files stay
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Origin", "clear", "refusals", "refuse_changed", "refuse_existing", "refuse_making", "whole", "write"]
 
 REASONS = {
     errno.EACCES: "permission denied",
@@ -35,22 +47,46 @@ REASONS = {
     errno.ELOOP: "it is a symbolic link in a circle",
 }
 LINK_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
-SHOWN_NAME = 40
+SHOWN_NAME = 40  # characters of a file's name in that of its temporary file
+TEMPORARY = re.compile(r"\..{1,40}\.\d+\.[0-9a-f]{12}\.part", re.DOTALL)
+GROUP, OTHERS = 0o070, 0o007
+OF_CONTENT = ("security.ima", "security.evm")  # extended attributes that are wrong for another content
 
 
-def write(path: Path, data: bytes, *, overwrite: bool = False) -> None:
+def _unheard(what: str) -> None:
+    """Take no notice of what was lost."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that another is made of.
+
+    Attributes:
+        status: It, as it was when it was looked at.
+        is_target: Whether it is the very file to be replaced, which then must be as it was.
+        lost: Told what of a replaced file could not be kept: its owner, its extended attributes.
+    """
+
+    status: os.stat_result
+    is_target: bool = False
+    lost: Callable[[str], object] = _unheard
+
+
+def write(path: Path, data: bytes, *, overwrite: bool = False, origin: Origin | None = None) -> None:
     """Write `data` as the file `path`, whole or not at all; raises as `whole` does."""
-    with whole(path, overwrite=overwrite) as put:
+    with whole(path, overwrite=overwrite, origin=origin) as put:
         put(data)
 
 
 @contextlib.contextmanager
-def whole(path: Path, *, overwrite: bool = False) -> Iterator[Callable[[bytes | bytearray | memoryview], None]]:
+def whole(
+    path: Path, *, overwrite: bool = False, origin: Origin | None = None
+) -> Iterator[Callable[[bytes | bytearray | memoryview], None]]:
     """Write the file `path` piece by piece, whole or not at all: gives the function that takes the next bytes.
 
-    Raises OutputError where the file exists and `overwrite` is False, and for whatever stops the writing;
-    nothing is left behind then, nor after an interrupt or any exception inside, which passes as it is, and
-    an existing file is as it was.
+    Raises OutputError where the file exists and `overwrite` is False, where the origin is to be replaced and has
+    changed, and for whatever stops the writing; nothing is left behind then, nor after an interrupt or any
+    exception inside, which passes as it is, and an existing file is as it was.
     """
     refuse_existing(path, overwrite=overwrite)
     with refusals(path):
@@ -62,29 +98,64 @@ def whole(path: Path, *, overwrite: bool = False) -> Iterator[Callable[[bytes | 
         with device:
             yield _writer(path, device.fileno())
         return
-    temporary = target.with_name(f".{target.name[:SHOWN_NAME]}.{os.getpid()}.{secrets.token_hex(6)}.part")
+    with refusals(path):
+        temporary, descriptor = _begun(target, 0o666 if replaced is None else 0o600, origin)
     try:
-        # The system takes the umask off 0666: to ask for the umask would mean to change it for a moment.
-        with refusals(path):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            descriptor = os.open(temporary, flags, 0o666)
         try:
             yield _writer(path, descriptor)
             with refusals(path):
                 if replaced is not None:
-                    os.chmod(temporary, stat.S_IMODE(replaced.st_mode))
+                    _dress(temporary, descriptor, target, replaced, origin)
                 os.fsync(descriptor)
+            if origin is not None and origin.is_target:
+                refuse_changed(path, origin.status)
+            with refusals(path):
+                if fcntl is None:  # as on Windows, where no open file can be renamed
+                    os.close(descriptor)
+                if overwrite:
+                    os.replace(temporary, target)
+                else:
+                    _take_name(temporary, target)
         finally:
-            os.close(descriptor)
-        with refusals(path):
-            if overwrite:
-                os.replace(temporary, target)
-            else:
-                _take_name(temporary, target)
+            # Before the lock goes, lest another process take it for that of a dead one.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
     _sync_folder(target.parent)
+
+
+def refuse_changed(path: Path, before: os.stat_result) -> None:
+    """Raise OutputError where a file that is to be replaced is not what it was when it was looked at."""
+    with refusals(path):
+        now = _status(_resolved(path))
+    if now is None or _identity(now) != _identity(before):
+        raise OutputError(
+            f"cannot write {str(path)!r}: it is not the file that it was when this run began",
+            "another program has changed it, and the newer version is kept",
+        )
+
+
+def clear(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder; those of living ones are locked, and stay."""
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        left = [e.path for e in entries if TEMPORARY.fullmatch(e.name) and e.is_file(follow_symlinks=False)]
+        for path in left:
+            with contextlib.suppress(OSError):
+                _remove_unlocked(path)
+
+
+def _remove_unlocked(path: str) -> None:
+    """Remove a temporary file unless its writer lives, in which case it raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    finally:
+        os.close(descriptor)
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -140,6 +211,78 @@ def _refusal(path: Path, error: OSError | ValueError) -> OutputError:
     else:
         reason = REASONS.get(code or 0) or (getattr(error, "strerror", None) or str(error)).lower()
     return OutputError(f"cannot write {str(path)!r}: {reason}", "-y replaces it" if code == errno.EEXIST else None)
+
+
+def _begun(target: Path, mode: int, origin: Origin | None) -> tuple[Path, int]:
+    """Return a new temporary file for `target`, locked, and its descriptor.
+
+    The system takes the umask off its mode: to ask for the umask would mean to change it for a moment.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    if origin is not None:
+        above = target.parent.stat()
+        group = above.st_gid if above.st_mode & stat.S_ISGID or not hasattr(os, "getegid") else os.getegid()
+        mode &= _limit(origin.status, group)
+    while True:
+        temporary = target.with_name(f".{target.name[:SHOWN_NAME]}.{os.getpid()}.{secrets.token_hex(6)}.part")
+        descriptor = os.open(temporary, flags, mode)
+        if fcntl is None:
+            return temporary, descriptor
+        with contextlib.suppress(OSError):  # some file systems know no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)  # another process cleared it away before it was locked
+
+
+def _limit(source: os.stat_result, group: int) -> int:
+    """Return the mode that a file of that group may have at most, to be no more readable than its source."""
+    mode = stat.S_IMODE(source.st_mode)
+    if group != source.st_gid:  # for whom the source's members of its group are others
+        mode &= ~GROUP | (mode & OTHERS) << 3
+    return mode | stat.S_IWUSR
+
+
+def _dress(temporary: Path, descriptor: int, target: Path, replaced: os.stat_result, origin: Origin | None) -> None:
+    """Give a temporary file owner, extended attributes and mode of the file that it replaces."""
+    lost = origin.lost if origin else _unheard
+    if sys.platform != "win32":
+        try:
+            os.chown(descriptor, replaced.st_uid, replaced.st_gid)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.chown(descriptor, -1, replaced.st_gid)
+            lost("its owner")
+    if sys.platform == "linux" and not _are_copied(target, descriptor):
+        lost("some of its extended attributes")
+    group = os.fstat(descriptor).st_gid
+    mode = stat.S_IMODE(replaced.st_mode)
+    if group != replaced.st_gid:
+        mode &= _limit(replaced, group)
+    if origin is not None:
+        mode &= _limit(origin.status, group)
+    os.chmod(temporary, mode)
+
+
+def _are_copied(target: Path, descriptor: int) -> bool:
+    """Copy the extended attributes of a file, and return whether all could be."""
+    try:
+        names = [name for name in os.listxattr(target) if name not in OF_CONTENT]
+    except OSError:  # the file system knows none
+        return True
+    done = True
+    for name in names:
+        try:
+            value = os.getxattr(target, name)
+            if name not in os.listxattr(descriptor) or os.getxattr(descriptor, name) != value:
+                os.setxattr(descriptor, name, value)
+        except OSError:
+            done = False
+    return done
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _resolved(path: Path) -> Path:

@@ -69,6 +69,7 @@ def test_denoise_leaves_what_was_there_or_the_whole_result(here, count):
         seconds *= 0.8 if code == 0 else 1.0
         (here / "b.png").unlink(missing_ok=True)
         assert code_of(*command, "-o", "b.png") == 0
+        assert not list(here.glob(".*.part"))
         assert (here / "b.png").read_bytes() == before["whole.png"]
         (here / "b.png").unlink()
     assert seen <= {0, -9}
@@ -104,6 +105,7 @@ def test_fit_goes_on_to_the_weights_of_one_that_was_not_stopped(here, count):
             if "model.safetensors" in after:
                 load("model.safetensors")
         assert code == 0
+        assert not list(here.glob(".*.part"))
         assert weights("model.safetensors") == weights("whole.safetensors")
         assert not Path("model.state").exists()
         for name in WRITTEN:

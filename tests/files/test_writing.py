@@ -296,3 +296,71 @@ def test_a_folder_to_be_made_needs_one_to_be_made_in(tmp_path):
     with pytest.raises(OutputError, match="there is no folder"):
         refuse_making(tmp_path / "a" / "b", tmp_path / "a" / "b")
     assert not (tmp_path / "a").exists()
+
+
+# What the killed leave
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from smdae.files.writing import whole
+with whole(Path(sys.argv[1])) as put:
+    put(b"half")
+    print("begun", flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_temporary_files_of_the_dead_are_cleared_and_those_of_the_living_stay(tmp_path):
+    """Names that are alike are no matter: what is locked is alive."""
+    root = str(Path(writing.__file__).parents[2])
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": {"PYTHONPATH": root}, "text": True}
+    names = ("a.png", f"{'x' * 250}.tif", "line\nbreak.png")
+    living, *dying = [
+        subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / name)], **options) for name in ("b.png", *names)
+    ]
+    for process in (living, *dying):
+        assert process.stdout.readline() == "begun\n"
+    for process in dying:
+        process.communicate("\n", timeout=60)
+        assert process.returncode == -9
+    others = {"a.part", ".hidden.part", ".a.1.part", "a.png.7.0123456789ab.part"}
+    for name in others:
+        (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / "victim").write_bytes(b"mine")
+    (tmp_path / ".link.png.1.0123456789ab.part").symlink_to(tmp_path / "victim")
+    os.mkfifo(tmp_path / ".pipe.png.1.0123456789ab.part")
+    (tmp_path / ".folder.png.1.0123456789ab.part").mkdir()
+    assert len([name for name in os.listdir(tmp_path) if name.endswith(".part")]) == 4 + 4 + 3
+    writing.clear(tmp_path)
+    left = {name for name in os.listdir(tmp_path) if name.endswith(".part")} - others
+    assert {name.split(".")[1] for name in left} == {"b", "link", "pipe", "folder"}
+    assert (tmp_path / "victim").read_bytes() == b"mine"
+    living.communicate("\n", timeout=60)
+    writing.clear(tmp_path)
+    assert not list(tmp_path.glob(".b.png.*"))
+
+
+def test_a_folder_that_is_missing_or_closed_has_nothing_to_clear(tmp_path):
+    writing.clear(tmp_path / "missing")
+    (tmp_path / "file").write_bytes(b"")
+    writing.clear(tmp_path / "file")
+
+
+def test_a_file_that_is_cleared_before_it_is_locked_is_begun_again(tmp_path, monkeypatch):
+    """As if the one who clears came between the making of the file and its lock."""
+    flock, cleared = writing.fcntl.flock, []
+
+    def late(descriptor, operation):
+        if not cleared:
+            cleared.append(1)
+            writing.clear(tmp_path)
+            assert os.listdir(tmp_path) == []
+        return flock(descriptor, operation)
+
+    monkeypatch.setattr(writing.fcntl, "flock", late)
+    write(tmp_path / "a", b"x")
+    assert cleared
+    assert os.listdir(tmp_path) == ["a"]

@@ -1,0 +1,180 @@
+"""`smdae denoise --in-place`: what replaces a picture is as it was, but for its pixels; and who may read a result."""
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from smdae.cli import one_picture
+from smdae.cli.app import main
+from smdae.files import writing
+from smdae.files.claims import claimed
+from tests.forked import start
+from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
+
+needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives files to others")
+
+
+@pytest.fixture(autouse=True)
+def here(bare):
+    before = os.umask(0o022)
+    (bare / "model.safetensors").write_bytes(model_bytes())
+    (bare / "a.png").write_bytes(encoded(gray()))
+    tifffile.imwrite(bare / "s.tif", np.stack([gray(seed=seed) for seed in range(3)]), photometric="minisblack")
+    yield bare
+    os.umask(before)
+
+
+def mode(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["a.png", "s.tif"])
+def test_owner_attributes_and_mode_are_kept(name):
+    os.chown(name, 1234, 1235)
+    os.chmod(name, 0o640)
+    try:
+        os.setxattr(name, "user.tag", b"holiday")
+    except OSError:
+        pytest.skip("no extended attributes here")
+    before = Path(name).read_bytes()
+    assert main(["denoise", name, "--in-place", "-s", "20"]) == 0
+    status = os.stat(name)
+    assert Path(name).read_bytes() != before
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1234, 1235, 0o640)
+    assert os.getxattr(name, "user.tag") == b"holiday"
+
+
+@needs_root
+def test_an_owner_that_cannot_be_kept_is_told_and_no_one_may_read_more(monkeypatch, capsys):
+    os.chown("a.png", 1234, 1235)
+    os.chmod("a.png", 0o660)
+
+    def refused(*_arguments):
+        raise PermissionError(1, "no")
+
+    monkeypatch.setattr(os, "chown", refused)
+    assert main(["denoise", "a.png", "--in-place", "-s", "20"]) == 0
+    assert "warning: 'a.png' is replaced, but its owner could not be kept" in capsys.readouterr().err
+    assert mode("a.png") == 0o600
+
+
+@pytest.mark.parametrize("name", ["a.png", "s.tif"])
+@pytest.mark.parametrize("given", [0o600, 0o640, 0o644, 0o400])
+def test_a_result_is_no_more_readable_than_its_input(name, given):
+    os.chmod(name, given)
+    assert main(["denoise", name, "-s", "20"]) == 0
+    result = f"{Path(name).stem}_denoised{Path(name).suffix}"
+    assert mode(result) == (given | 0o200)
+    os.chmod(result, 0o644)
+    assert main(["denoise", name, "-s", "20", "-y"]) == 0
+    assert mode(result) & 0o444 == given & 0o444
+
+
+def test_what_is_written_beside_the_result_is_no_more_readable_either():
+    os.chmod("a.png", 0o600)
+    assert main(["denoise", "a.png", "-s", "20", "--uncertainty", "u.npy", "--save-steps", "steps/"]) == 0
+    assert mode("u.npy") == 0o600
+    assert {mode(path) for path in Path("steps").iterdir()} == {0o600}
+
+
+@needs_root
+def test_members_of_another_group_may_not_read_what_only_that_of_the_input_may():
+    os.chown("a.png", 1234, 1235)
+    os.chmod("a.png", 0o640)
+    assert main(["denoise", "a.png", "-s", "20"]) == 0
+    assert mode("a_denoised.png") == 0o600
+
+
+@pytest.mark.parametrize("where", [["--in-place"], ["-o", "t.tif"]])
+def test_a_result_that_grows_is_no_more_readable_than_its_input(here, where, monkeypatch):
+    os.chmod("s.tif", 0o600)
+    seen = []
+
+    def watched(path, descriptor):
+        put = writer(path, descriptor)
+
+        def put_and_look(data):
+            put(data)
+            seen.extend(mode(part) for part in here.glob(".*.part"))
+
+        return put_and_look
+
+    writer = writing._writer
+    monkeypatch.setattr(writing, "_writer", watched)
+    assert main(["denoise", "s.tif", *where, "-s", "20"]) == 0
+    assert len(seen) > 3
+    assert set(seen) == {0o600}
+
+
+# Two at once
+
+
+@pytest.mark.parametrize("name", ["a.png", "s.tif"])
+def test_a_newer_version_that_came_meanwhile_is_kept(here, name, monkeypatch, capsys):
+    newer = encoded(gray(seed=7), "PNG" if name == "a.png" else "TIFF")
+    look = one_picture.denoised
+
+    def slow(*arguments, **options):
+        (here / "newer").write_bytes(newer)
+        os.replace(here / "newer", here / name)
+        return look(*arguments, **options)
+
+    monkeypatch.setattr(one_picture, "denoised", slow)
+    assert main(["denoise", name, "--in-place", "-s", "20"]) == 4
+    assert f"'{name}'" in capsys.readouterr().err
+    assert (here / name).read_bytes() == newer
+    assert not list(here.glob(".*"))
+
+
+def test_what_changed_before_its_turn_is_left_alone(here, monkeypatch, capsys):
+    """As another run does that is faster."""
+    (here / "in").mkdir()
+    for k in range(2):
+        (here / "in" / f"{k}.png").write_bytes(encoded(gray(seed=k)))
+    look, calls = one_picture.denoised, []
+
+    def first(*arguments, **options):
+        calls.append(1)
+        (here / "in" / "1.png").write_bytes(encoded(gray(seed=9)))
+        return look(*arguments, **options)
+
+    monkeypatch.setattr(one_picture, "denoised", first)
+    assert main(["denoise", "in", "--in-place", "-s", "20", "-j", "1"]) == 9
+    assert len(calls) == 1
+    assert "1 written, 1 failed" in capsys.readouterr().err
+    assert (here / "in" / "1.png").read_bytes() == encoded(gray(seed=9))
+
+
+def test_no_two_runs_replace_the_pictures_of_one_folder(here, capsys):
+    (here / "in" / "deep").mkdir(parents=True)
+    (here / "in" / "deep" / "b.png").write_bytes(encoded(gray()))
+    before = everything_below(here)
+    with claimed({here / "in" / "deep": True}):
+        for inputs in (["in", "-r"], ["in/deep"], ["in/deep/b.png"]):
+            assert main(["denoise", *inputs, "--in-place", "-s", "20"]) == 4
+            assert "another run" in complaint(capsys.readouterr().err)
+    assert everything_below(here) == before
+    with claimed({here: False}):  # as of one that was given another file of the folder
+        assert main(["denoise", "a.png", "--in-place", "-s", "20"]) == 0
+    assert main(["denoise", "in", "-r", "--in-place", "-s", "20"]) == 0
+
+
+def test_of_many_runs_at_once_each_picture_is_denoised_once(here):
+    (here / "in").mkdir()
+    for k in range(12):
+        (here / "in" / f"{k}.png").write_bytes(encoded(gray(seed=k)))
+    assert main(["denoise", "in", "-o", "once/", "-s", "20"]) == 0
+    runs = [start("denoise", "in", "--in-place", "-s", "20") for _ in range(4)]
+    for run in runs:
+        run.join()
+    codes = [run.exitcode for run in runs]
+    assert 0 in codes
+    assert set(codes) <= {0, 4, 9}
+    for _ in range(codes.count(0) - 1):  # those that began when another had ended
+        assert main(["denoise", "once", "--in-place", "-s", "20"]) == 0
+    assert everything_below(here / "in") == everything_below(here / "once")
