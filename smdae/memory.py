@@ -10,18 +10,24 @@ with glibc nothing happens.
 import ctypes
 import errno
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory"]
+__all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory", "left"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # glibc's names for them, from malloc.h
 LARGEST = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
 MOST_KEPT = (1 << 31) - 1  # bytes
 UNKNOWN = 4 << 30  # bytes; where the system does not say
+# Limit, use, and which part of that could be given back, of a control group: of version 2, and of version 1.
+GROUP_FILES = {
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 
 
 def keep_freed_memory(threads: int = 1) -> None:
@@ -55,11 +61,51 @@ def available(device: "torch.device") -> int:
         import torch
 
         return torch.cuda.mem_get_info(device)[0]
+    return left()
+
+
+def left(root: Path = Path("/")) -> int:
+    """Bytes of main memory that can still be had: of the machine, and of each control group that this process is in.
+
+    Args:
+        root: Where `proc` and `sys` are.
+    """
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        machine = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError, IndexError):
-        return UNKNOWN
+        machine = UNKNOWN
+    return min([machine, *_left_in_groups(root)])
+
+
+def _left_in_groups(root: Path) -> Iterator[int]:
+    """Bytes that each control group with a limit still has, from this process's own up to the root's."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if controllers not in GROUP_FILES:
+            continue
+        base = root / "sys/fs/cgroup" / controllers
+        # In a container the name may be that outside, and only the root is there.
+        own = base / name.lstrip("/")
+        for group in (own, *(above for above in own.parents if above.is_relative_to(base))):
+            room = _left_in_group(group, *GROUP_FILES[controllers])
+            if room is not None:
+                yield room
+
+
+def _left_in_group(group: Path, limit: str, use: str, cached: str) -> int | None:
+    """Bytes that a control group still has; None where it has no limit, or is not seen."""
+    try:
+        most = int((group / limit).read_text())
+        taken = int((group / use).read_text())
+        rows = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no number is no limit
+        return None
+    return max(0, most - taken + int(rows.get(cached, 0)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

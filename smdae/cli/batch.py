@@ -28,18 +28,24 @@ ALONE = Peers()
 Work = Callable[[Job], dict[str, Any]]
 SHARE = 0.5  # of memory, that pictures may take together
 EACH = 512 << 20  # bytes that the work on one takes, besides
-GROWTH = 150  # bytes that it takes for each of its file: ten pixels, and what is made of them
 
 
 class Stopped(BaseException):
     """The batch has ended, and what is still under way need not be."""
 
 
-def at_once(jobs: Sequence[Job], device: str) -> int:
-    """How many pictures to work on at once: one for each core, fewer where memory may not hold them."""
+def at_once(jobs: Sequence[Job], device: str, wanted: int | None = None) -> int:
+    """How many pictures to work on at once: one for each core, or as many as wanted, fewer where memory is short.
+
+    Args:
+        jobs: The pictures, of which the headers are read.
+        device: Where they are denoised.
+        wanted: How many, at most; None for one for each core.
+    """
     import torch
 
     from smdae.device import find
+    from smdae.files.extent import needed_for
     from smdae.memory import available
 
     here = torch.device("cpu")
@@ -47,20 +53,13 @@ def at_once(jobs: Sequence[Job], device: str) -> int:
         where = find(device)
     except DeviceError:  # of which each picture will tell
         return 1
-    largest = max((_size(job) for job in jobs if not job.skipped), default=0)
-    room = SHARE * available(here) / (EACH + GROWTH * largest)
+    largest = max((needed_for(job.source) for job in jobs if not job.skipped), default=0)
+    room = SHARE * available(here) / (EACH + largest)
     cores = torch.get_num_threads()
     if where.type != "cpu":  # what they do is decode, encode and wait
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         room = min(room, SHARE * available(where) / (2 * EACH))
-    return max(1, min(cores, int(room), len(jobs)))
-
-
-def _size(job: Job) -> int:
-    try:
-        return os.path.getsize(job.source)
-    except OSError:
-        return 0
+    return max(1, min(wanted or cores, int(room), len(jobs)))
 
 
 def run(

@@ -251,8 +251,8 @@ def command(
         ):
             task = bar.add_task("denoising", total=None)
 
-            alone = fail_fast or len(planned) == 1 or peers.place.size > 1
-            many = jobs or (1 if alone else at_once(planned, device))
+            alone = len(planned) == 1 or (not jobs and (fail_fast or peers.place.size > 1))
+            many = 1 if alone else at_once(planned, device, jobs)
             told = 0
 
             def watch(done: int, of: int) -> None:

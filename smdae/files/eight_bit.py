@@ -22,6 +22,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from smdae.errors import InputError
+from smdae.files.extent import refuse_huge
 from smdae.files.picture import (
     MAX_PIXELS,
     Metadata,
@@ -48,7 +49,9 @@ JPEG_DENSEST, BMP_DENSEST = 4096, 255
 def read_jpeg(data: bytes) -> Picture:
     """Read a JPEG, gray or RGB; of several pictures, the first. Raises InputError with the reason."""
     image = JpegImageFile(BytesIO(data))
-    return replace(_read(image, "JPEG", lossless=False, room=JPEG_DENSEST * len(data)), quality=_quality(image))
+    return replace(
+        _read(image, "JPEG", len(data), lossless=False, room=JPEG_DENSEST * len(data)), quality=_quality(image)
+    )
 
 
 def read_webp(data: bytes) -> Picture:
@@ -58,12 +61,12 @@ def read_webp(data: bytes) -> Picture:
     image = WebPImageFile(BytesIO(data))
     if image.n_frames > 1:
         raise InputError(f"it is an animation of {image.n_frames} frames", "save the frame that you want as a PNG")
-    return _read(image, "WEBP", lossless=_has_lossless_chunk(data))
+    return _read(image, "WEBP", len(data), lossless=_has_lossless_chunk(data))
 
 
 def read_bmp(data: bytes) -> Picture:
     """Read a BMP of 4 bits or more a pixel. Raises InputError with the reason."""
-    return _read(BmpImageFile(BytesIO(data)), "BMP", lossless=True, room=BMP_DENSEST * len(data))
+    return _read(BmpImageFile(BytesIO(data)), "BMP", len(data), lossless=True, room=BMP_DENSEST * len(data))
 
 
 def encode_jpeg(picture: Picture) -> bytes:
@@ -106,8 +109,10 @@ def encode_bmp(picture: Picture) -> bytes:
     return struct.pack("<2sIII", b"BM", 122 + len(pixels), 0, 122) + info + masks + pixels
 
 
-def _read(image: ImageFile, format: str, lossless: bool, room: int = MAX_PIXELS) -> Picture:
+def _read(image: ImageFile, format: str, size: int, lossless: bool, room: int = MAX_PIXELS) -> Picture:
     check_size(*image.size, room)
+    pixels = image.width * image.height
+    refuse_huge(pixels, pixels * len(image.getbands()), size)
     samples = samples_in(image)
     info = image.info
     exif = info.get("exif") or b""

@@ -132,6 +132,8 @@ def decoding(what: str) -> Iterator[None]:
             yield
     except InputError as error:
         raise InputError(f"cannot read {what}: {error.message}", error.hint) from error
+    except MemoryLimitError as error:
+        raise MemoryLimitError(f"cannot read {what}: {error.message}", error.hint) from error
     except MemoryError as error:
         raise MemoryLimitError(f"not enough memory to read {what}") from error
     except DecompressionBombError as error:

@@ -20,6 +20,7 @@ from PIL import Image, PngImagePlugin
 
 from smdae.errors import InputError
 from smdae.files import png16
+from smdae.files.extent import refuse_huge
 from smdae.files.picture import (
     Metadata,
     Picture,
@@ -59,6 +60,8 @@ def read(data: bytes) -> Picture:
     stored = sum(len(payload) for kind, payload in chunks if kind == b"IDAT")
     if height * (width * CHANNELS.get(colour, 1) * depth // 8) > MAX_DEFLATE * stored:
         raise InputError("the file is truncated")
+    channels = (3 if colour == 3 else CHANNELS.get(colour, 1)) + (b"tRNS" in other)  # palettes are looked up
+    refuse_huge(width * height, width * height * channels * max(1, depth // 8), len(data))
 
     wanted = (*CRITICAL, b"tRNS") if colour == 3 else CRITICAL
     png = b"".join([SIGNATURE, *(part for kind, payload in chunks if kind in wanted for part in parts(kind, payload))])

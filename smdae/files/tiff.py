@@ -30,6 +30,7 @@ from PIL.TiffTags import BYTE, LONG, LONG8, SHORT, UNDEFINED
 from smdae.errors import InputError, OutputError
 from smdae.files import libtiff
 from smdae.files.exif import described, exif_of, resolution
+from smdae.files.extent import refuse_huge
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of
 
 if TYPE_CHECKING:
@@ -220,6 +221,8 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
     )
     if not whole or (page.compression == UNCOMPRESSED and held < page.nbytes):
         raise InputError("the file is truncated")
+    expansion = COLOURS[RGB] if page.photometric == PALETTE else 1
+    refuse_huge(page.imagewidth * page.imagelength, page.nbytes * expansion, held)
 
 
 def _inverted(samples: np.ndarray) -> np.ndarray:

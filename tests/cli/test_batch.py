@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -234,11 +235,13 @@ def test_so_many_at_once_as_cores_pictures_and_memory_allow(here, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda device: 64 << 30)
     assert batch.at_once(jobs[:3], "cpu") == 3
     assert batch.at_once(jobs, "cuda:999") == 1  # of which each picture tells
-    with (here / "large.png").open("wb") as file:
-        file.truncate(200 << 20)  # nothing of it is on the disk
+    header = struct.pack(">I4sIIBBBBB", 13, b"IHDR", 40_000, 40_000, 8, 2, 0, 0, 0)
+    (here / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header)  # of pixels there are none
     large = Job(here / "large.png", here / "x.png")
     assert batch.at_once([*jobs, large], "cpu") == 1
+    assert batch.at_once([*jobs, large], "cpu", 4) == 1
     assert batch.at_once([*jobs, replace(large, skipped=True)], "cpu") == 8
+    assert batch.at_once([*jobs, replace(large, skipped=True)], "cpu", 12) == 12
 
 
 def test_cores_are_shared_out_and_given_back(here, four_cores):

@@ -1,0 +1,82 @@
+"""What a picture takes in memory, told from its header before a pixel is decoded.
+
+A few bytes can stand for gigabytes of samples. With n bytes of samples, p pixels and a file of f bytes, work on a
+picture takes at most about
+
+    f + 3 n + 8 p   bytes
+
+beside what programs and models take: the samples, twice what they come from or become, and floats of each pixel.
+"""
+
+import os
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from smdae.errors import MemoryLimitError
+from smdae.memory import left
+
+__all__ = ["needed", "needed_for", "refuse_huge"]
+
+COPIES = 3  # of the samples
+WORK = 8  # bytes a pixel
+ALWAYS = 64 << 20  # bytes, for which no one asks how much there is
+FREE = 5 << 29  # bytes, that work on any picture may take,
+MAX_EXPANSION = 50  # and times its file, that work on a larger one may
+CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}  # of a PNG by its type of colour, alpha included
+OTHERS: dict[str, type[ImageFile]] = {"JPEG": JpegImageFile, "WEBP": WebPImageFile, "BMP": BmpImageFile}
+
+
+def needed(pixels: int, nbytes: int, file: int) -> int:
+    """Return the bytes that work takes on so many pixels, whose samples take `nbytes`, from a file of that size."""
+    return file + COPIES * nbytes + WORK * pixels
+
+
+def refuse_huge(pixels: int, nbytes: int, file: int) -> None:
+    """Raise MemoryLimitError, before decoding, for a picture that takes more than there is or its file warrants."""
+    need = needed(pixels, nbytes, file)
+    if need > ALWAYS and need > min(left(), max(FREE, MAX_EXPANSION * file)):
+        raise MemoryLimitError(
+            f"its {pixels:,} pixels would take {need / 2**30:.1f} GB of memory", "cut it into smaller images first"
+        )
+
+
+def needed_for(path: Path) -> int:
+    """Return the bytes that work takes on one picture, or one page, of a file; 0 where its header tells nothing.
+
+    A pipe is not looked into, and whatever is wrong with a file is for its reader to tell.
+    """
+    from smdae.files.images import HEAD, format_of
+
+    with suppress(Exception):
+        if os.path.isfile(path):
+            with path.open("rb") as file:
+                kind = format_of(file.read(HEAD), "")
+                file.seek(0)
+                return needed(*_extent(file, kind, size := path.stat().st_size), size)
+    return 0
+
+
+def _extent(file: BinaryIO, kind: str, size: int) -> tuple[int, int]:
+    """Return the pixels of a picture and the bytes of its samples."""
+    if kind == "PNG":
+        width, height, depth, colour = struct.unpack(">IIBB", file.read(26)[16:])
+        return width * height, width * height * CHANNELS.get(colour, 4) * max(1, depth // 8)
+    if kind == "TIFF":
+        import tifffile
+
+        with tifffile.TiffFile(file) as tiff:
+            page = tiff.pages.first
+            pixels = page.imagewidth * page.imagelength
+            return pixels, max(page.nbytes, 3 * pixels if page.photometric == 3 else 0)
+    if kind in OTHERS:
+        image = OTHERS[kind](file)
+        pixels = image.width * image.height
+        return pixels, pixels * len(image.getbands())
+    return size, size

@@ -1,0 +1,77 @@
+"""How much memory a picture takes is known before it is decoded: from a few bytes no gigabytes are made."""
+
+import io
+import resource
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smdae.cli.app import main
+from smdae.errors import MemoryLimitError
+from smdae.files import extent
+from smdae.files.images import encode, read
+from smdae.files.picture import from_samples
+from smdae.files.png16 import SIGNATURE, chunk
+
+MB = 1 << 20
+
+
+def png_bomb(side: int, depth: int, colour: int) -> bytes:
+    """A PNG of zeros."""
+    row = bytes(1 + side * {0: 1, 2: 3}[colour] * depth // 8)
+    compressor = zlib.compressobj(9)
+    data = b"".join([*(compressor.compress(row) for _ in range(side)), compressor.flush()])
+    header = struct.pack(">IIBBBBB", side, side, depth, colour, 0, 0, 0)
+    return SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def peak() -> int:
+    """The most memory that this process has held, in bytes."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@pytest.mark.parametrize("command", ["denoise", "info"])
+def test_what_its_file_does_not_warrant_is_refused_before_it_is_decoded(bare, command, capsys):
+    """12,800 x 12,800 pixels of 16 bits in colour would take 4 GB, of a file of 1 MB, as much as deflate can shrink."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 12_800, 12_800, 16, 2, 0, 0, 0))
+    (bare / "a.png").write_bytes(SIGNATURE + header + chunk(b"IDAT", bytes(MB)) + chunk(b"IEND", b""))
+    before = peak()
+    assert main([command, "a.png"]) == 7
+    assert "'a.png'" in capsys.readouterr().err
+    assert peak() - before < 300 * MB
+
+
+@pytest.mark.parametrize(("depth", "colour", "side"), [(16, 2, 500), (8, 2, 700), (8, 0, 800)])
+def test_the_limit_is_for_the_pixels_and_grows_with_the_file(monkeypatch, depth, colour, side):
+    bomb = png_bomb(side, depth, colour)
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3) if colour else (side, side), np.uint8)
+    assert read(bomb, "bomb").pixels.shape[:2] == (side, side)
+    monkeypatch.setattr(extent, "ALWAYS", 0)
+    monkeypatch.setattr(extent, "FREE", MB)
+    with pytest.raises(MemoryLimitError, match=r"'bomb'.* pixels would take"):
+        read(bomb, "bomb")
+    assert read(encode(from_samples(noise, "PNG"), "PNG"), "noise").pixels.shape == noise.shape
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+def test_what_memory_does_not_hold_is_refused(monkeypatch, format):
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((300, 400, 3), np.uint8)).save(buffer, format)
+    assert read(buffer.getvalue(), "x").pixels.shape == (300, 400, 3)
+    monkeypatch.setattr(extent, "ALWAYS", 0)
+    monkeypatch.setattr(extent, "left", lambda: MB)
+    with pytest.raises(MemoryLimitError, match=r"'x'.* 120,000 pixels"):
+        read(buffer.getvalue(), "x")
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "NPY"])
+def test_the_header_tells_how_much_a_file_needs(tmp_path, format):
+    file = tmp_path / "x"
+    file.write_bytes(encode(from_samples(np.zeros((300, 400, 3), np.uint8), format), format))
+    assert 3 * 360_000 <= extent.needed_for(file) <= 20 * 360_000
+    file.write_bytes(file.read_bytes()[:20])
+    assert extent.needed_for(file) <= 20 * 20
+    assert extent.needed_for(tmp_path / "missing") == 0
