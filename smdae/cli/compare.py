@@ -29,7 +29,9 @@ FULL = {"patches": 20_000, "max_steps": 2000, "patch_size": 12, "hidden": 512}
 
 
 def _option(*names: str, text: str, default: str | None = None) -> Any:
-    return typer.Option(*names, help=text + (f" [default: {default}]" if default else ""), show_default=not default)
+    return typer.Option(
+        *names, readable=False, help=text + (f" [default: {default}]" if default else ""), show_default=not default
+    )
 
 
 def _both(name: str) -> str:
@@ -39,7 +41,9 @@ def _both(name: str) -> str:
 def command(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH", help="Folders, images, or .npy and .npz arrays.", show_default=False),
+        typer.Argument(
+            metavar="PATH", help="Folders, images, or .npy and .npz arrays.", readable=False, show_default=False
+        ),
     ] = None,
     objective: Annotated[
         list[str] | None,

@@ -31,7 +31,10 @@ def command(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT", help="Noisy images, folders of them, patterns; - is stdin.", show_default=False
+            metavar="INPUT",
+            help="Noisy images, folders of them, patterns; - is stdin.",
+            readable=False,
+            show_default=False,
         ),
     ],
     output: Annotated[
@@ -56,7 +59,8 @@ def command(
         ),
     ] = "auto",
     save_noise: Annotated[
-        Path | None, typer.Option("--save-noise", help="Write the noise that was found to a profile for --noise.")
+        Path | None,
+        typer.Option("--save-noise", readable=False, help="Write the noise that was found to a profile for --noise."),
     ] = None,
     strength: Annotated[
         float, typer.Option("--strength", help="How much of the noise to take out, 0 to 1; 0 changes nothing.")
@@ -65,7 +69,9 @@ def command(
     chroma: Annotated[float, typer.Option("--chroma", help="How much of it in colour, 0 to 1.")] = 1.0,
     mask: Annotated[
         Path | None,
-        typer.Option("--mask", help="A picture that is white where changes are let through, black elsewhere."),
+        typer.Option(
+            "--mask", readable=False, help="A picture that is white where changes are let through, black elsewhere."
+        ),
     ] = None,
     stepper: Annotated[
         str, typer.Option("--stepper", help="tweedie, ascent, langevin, ode or coarse-to-fine.")
@@ -82,7 +88,11 @@ def command(
     ] = None,
     uncertainty: Annotated[
         Path | None,
-        typer.Option("--uncertainty", help="The standard deviation of each pixel: .tif, .npy, or .png to look at."),
+        typer.Option(
+            "--uncertainty",
+            readable=False,
+            help="The standard deviation of each pixel: .tif, .npy, or .png to look at.",
+        ),
     ] = None,
     modes: Annotated[
         int, typer.Option("--modes", help="Ways in which the image may be otherwise, to write beside the result.")
@@ -101,7 +111,7 @@ def command(
         bool, typer.Option("--adapt", help="Adapt the model to each picture first: half a minute, better on textures.")
     ] = False,
     reference: Annotated[
-        Path | None, typer.Option("--reference", help="The clean image: prints PSNR and SSIM.")
+        Path | None, typer.Option("--reference", readable=False, help="The clean image: prints PSNR and SSIM.")
     ] = None,
     white: Annotated[
         float | None, typer.Option("--white", help="The value of white. [default: 255, 65535, or 1 in floats]")

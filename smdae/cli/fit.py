@@ -28,13 +28,15 @@ SAVE_SECONDS = 60.0  # between two states
 
 
 def _setting(*names: str, text: str, **more: Any) -> Any:
-    return typer.Option(*names, help=text, show_default=False, **more)
+    return typer.Option(*names, help=text, readable=False, show_default=False, **more)
 
 
 def command(
     context: typer.Context,
     paths: Paths,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The model file.")] = Path("model.safetensors"),
+    output: Annotated[Path, typer.Option("--output", "-o", readable=False, help="The model file.")] = Path(
+        "model.safetensors"
+    ),
     overwrite: Overwrite = False,
     objective: Annotated[
         str | None,

@@ -76,7 +76,9 @@ class _Seen:
 def command(
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", help="Images, folders of them, patterns; - is stdin.", show_default=False),
+        typer.Argument(
+            metavar="FILE", help="Images, folders of them, patterns; - is stdin.", readable=False, show_default=False
+        ),
     ],
     noise: Annotated[
         str,

@@ -15,7 +15,9 @@ __all__ = ["Batch", "Device", "Json", "Overwrite", "Paths", "Seed", "check_range
 
 Paths = Annotated[
     list[Path],
-    typer.Argument(metavar="PATH", help="Folders, images, or .npy and .npz arrays.", show_default=False),
+    typer.Argument(
+        metavar="PATH", help="Folders, images, or .npy and .npz arrays.", readable=False, show_default=False
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace what is there.")]
 
@@ -58,12 +60,19 @@ def levels(text: str, option: str = "--sigma") -> float | tuple[float, float] | 
         ) from None
 
 
+MAX_VALUE = 1e30  # of a pixel: beyond, squares pass what single precision holds; as in denoising.preparation
+
+
 def check_range(white: float | None, black: float | None) -> None:
     """Raise UsageError for a white or black that makes no sense."""
     if white is not None and not 0 < white < math.inf:
         raise UsageError(f"--white {white} is not a positive number")
+    if white is not None and not 1 / MAX_VALUE <= white <= MAX_VALUE:
+        raise UsageError(f"--white {white:g} is not from {1 / MAX_VALUE:g} to {MAX_VALUE:g}")
     if black is not None and not math.isfinite(black):
         raise UsageError(f"--black {black} is not a finite number")
+    if black is not None and not -MAX_VALUE <= black <= MAX_VALUE:
+        raise UsageError(f"--black {black:g} is not from {-MAX_VALUE:g} to {MAX_VALUE:g}")
     if black is not None and white is not None and white <= black:
         raise UsageError(f"--white {white:g} is not above --black {black:g}")
 

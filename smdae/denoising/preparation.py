@@ -21,6 +21,8 @@ from smdae.estimation.scale import Scale, scale_of
 __all__ = ["Prepared", "is_gray", "prepare"]
 
 SAMPLE = 1 << 17  # values
+MAX_VALUE = 1e30  # of a pixel, and of the span from black to white, or its inverse: squares stay in single precision
+MAX_UNITS = 1e9  # times that span, that a pixel is from black
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +96,18 @@ def prepare(
         InputError: No pixel counts, or too many are outliers.
     """
     known = scale is not None
+    finite = np.isfinite(pixels)
+    if pixels.dtype.kind == "f":
+        _refuse_beyond(pixels, finite, MAX_VALUE, "")
     if scale is None:
         scale = scale_of(pixels, white, black, keep_scale)
+    if not scale.span >= 1 / MAX_VALUE:
+        raise InputError(f"its values differ by {scale.span:.3g} at most", "multiply them, so that white is about 1")
+    _refuse_beyond(pixels, finite, MAX_UNITS * scale.span, f", and white is {scale.white:g}")
     valid = visible
-    if pixels.dtype.kind == "f":
-        finite = np.isfinite(pixels)
-        if not finite.all():
-            finite = finite if pixels.ndim == 2 else finite.all(2)
-            valid = finite if valid is None else finite & valid
+    if pixels.dtype.kind == "f" and not finite.all():
+        finite = finite if pixels.ndim == 2 else finite.all(2)
+        valid = finite if valid is None else finite & valid
     if valid is not None and valid.all():
         valid = None
     if valid is not None and not valid.any():
@@ -125,6 +131,15 @@ def prepare(
     if banding is not None:
         work = _without(work, *banding)
     return Prepared(pixels, work, scale, valid, found, banding is not None)
+
+
+def _refuse_beyond(pixels: np.ndarray, finite: np.ndarray, most: float, and_white: str) -> None:
+    """Raise InputError where a finite value of a picture is larger than that, either way."""
+    low, high = (float(end(pixels, where=finite, initial=0)) for end in (np.min, np.max))
+    if max(-low, high) > most:
+        raise InputError(
+            f"its values reach {high if high > -low else low:.3g}{and_white}", "divide them, so that white is about 1"
+        )
 
 
 def _without(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -298,6 +298,8 @@ class Task:
         if self.pixels.dtype == np.uint8:
             return result.round().to(torch.uint8).cpu().numpy()
         values = result.cpu().numpy()
+        if self.pixels.dtype == np.float16:  # whose largest value is soon passed
+            values = values.clip(float(np.finfo(np.float16).min), float(np.finfo(np.float16).max))
         return (np.rint(values) if self.whole else values).astype(self.pixels.dtype)
 
 

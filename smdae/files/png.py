@@ -41,6 +41,8 @@ XMP = b"XML:com.adobe.xmp\0"
 INCH = 0.0254
 MAX_DEFLATE = 1032
 MAX_ICC = 1 << 25
+MAX_CHUNKS = 20_000  # of a small file; in a larger one
+CHUNK = 256  # bytes on average, at least
 PILLOWS = -1  # its own choice of a strategy
 
 
@@ -93,7 +95,11 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, Any]]:
     """Kind and payload of each chunk, pixels as views of the data."""
     position, kind = len(SIGNATURE), b""
     view = memoryview(data)
+    room = MAX_CHUNKS + len(data) // CHUNK
     while kind != b"IEND":
+        room -= 1
+        if room < 0:
+            raise InputError("the file is damaged: it is cut into far too many chunks")
         if position + 12 > len(data):
             raise InputError("the file is truncated")
         length, kind = struct.unpack_from(">I4s", data, position)
