@@ -86,7 +86,7 @@ def run(
         SmdaeError: The only job failed.
         BatchError: Some of many did; the message counts them.
     """
-    if len(jobs) == 1 and not jobs[0].skipped:
+    if len(jobs) == 1 and not jobs[0].may_skip:
         if peers.first:
             tell(work(jobs[0]))
         return
@@ -94,6 +94,8 @@ def run(
     for job, outcome in _outcomes(jobs, work, parallel, fail_fast, peers, stop or Event()):
         record: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
         if isinstance(outcome, SmdaeError):
+            if len(jobs) == 1:
+                raise outcome
             failed += 1
             console.failure(outcome)
             record |= {"error": outcome.message, "code": outcome.code}
@@ -122,12 +124,13 @@ def _outcomes(
     """Each job with its record, its failure, or None if it was skipped."""
 
     def done(job: Job) -> dict[str, Any] | SmdaeError | None:
-        if job.skipped:
+        if job.skipped or (job.may_skip and job.is_done):
             return None
         try:
             return work(job)
         except SmdaeError as error:
-            return error
+            # Another run was faster.
+            return None if job.may_skip and job.is_done else error
 
     def quietly(job: Job) -> tuple[Any, list[str]]:
         with console.held() as lines:

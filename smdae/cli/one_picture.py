@@ -31,6 +31,7 @@ Chooser = Callable[["Picture"], Any]
 
 __all__ = ["figures", "forget", "is_number", "piped", "typical", "worker"]
 
+MAX_ATTEMPTS = 5  # at writing into a folder that others take away
 MAX_PAGES_ASKED = 5  # of a stack, that its noise is estimated on
 
 
@@ -236,10 +237,16 @@ def _write(
             console.stream(piece)
         return
     new = next((place for place in reversed(job.target.parents) if not place.exists()), None)
-    if new:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        put(job.target)
+        for attempt in range(MAX_ATTEMPTS):
+            if new:
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                put(job.target)
+                break
+            except OutputError:  # another run may have made the same folder, and taken it away as empty
+                if not new or job.target.parent.exists() or attempt == MAX_ATTEMPTS - 1:
+                    raise
     except BaseException:
         if new:
             forget(new)

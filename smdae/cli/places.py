@@ -50,13 +50,20 @@ class Job:
         source: Where from.
         target: Where to.
         skipped: Whether its result was there before and stays.
+        may_skip: Whether a result that has come to be there meanwhile stays too.
         replaced: The input as it was when the run began, if its result takes its place.
     """
 
     source: Path
     target: Path
     skipped: bool = False
+    may_skip: bool = False
     replaced: os.stat_result | None = field(default=None, repr=False)
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether there is a file where the result goes."""
+        return self.target != STREAM and os.path.lexists(self.target)
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,8 @@ def plan(inputs: list[Path], naming: Naming) -> list[Job]:
         raise UsageError("--in-place and --output cannot both be")
     if naming.in_place and (naming.suffix or naming.ending):
         raise UsageError("--in-place leaves no place for another name", "leave out --suffix and --format")
+    if naming.suffix and any(c in naming.suffix for c in (os.sep, os.altsep, "\0") if c):
+        raise UsageError(f"--suffix '{naming.suffix}' is no part of a file's name", "name another folder with -o")
     if STREAM in inputs and (folder or naming.in_place):
         raise UsageError("a result from stdin needs a file name or - as its output")
     found = [pair for path in inputs for pair in _sources(path, naming)]
@@ -112,7 +121,7 @@ def plan(inputs: list[Path], naming: Naming) -> list[Job]:
     _refuse_collisions(jobs, naming)
     jobs = [replace(job, replaced=_replaced(job)) for job in jobs]
     if naming.skip_existing:
-        jobs = [replace(job, skipped=job.target != STREAM and os.path.lexists(job.target)) for job in jobs]
+        jobs = [replace(job, skipped=job.is_done, may_skip=True) for job in jobs]
     return jobs
 
 
@@ -129,6 +138,7 @@ def _sources(path: Path, naming: Naming) -> Iterator[tuple[Path, Path]]:
         yield from _below(path, naming)
     elif any(c in str(path) for c in "*?[") and not os.path.lexists(path):
         matches = sorted(match for match in glob.glob(str(path), recursive=True) if not os.path.isdir(match))
+        matches = _without_results(matches, naming)
         if not matches:
             raise InputError(f"no file matches '{path}'")
         yield from ((Path(match), Path(Path(match).name)) for match in matches)
@@ -136,13 +146,27 @@ def _sources(path: Path, naming: Naming) -> Iterator[tuple[Path, Path]]:
         yield path, Path(path.name)
 
 
+def _without_results(matches: list[str], naming: Naming) -> list[str]:
+    """Return files but for those in the folder of the results, unless all are there."""
+    output = folder_of(naming.output)
+    if output is None:
+        return matches
+    into = Path(os.path.realpath(output))
+    others = [match for match in matches if not Path(os.path.realpath(match)).is_relative_to(into)]
+    return others or matches
+
+
 def _below(folder: Path, naming: Naming) -> Iterator[tuple[Path, Path]]:
     from smdae.files.images import SUFFIXES
 
-    results = _suffix(naming) if not naming.output and not naming.in_place else ""
+    output = folder_of(naming.output)
+    into = "" if output is None else os.path.realpath(output)
+    beside = not naming.output or into == os.path.realpath(folder)
+    results = _suffix(naming) if beside and not naming.in_place else ""
     empty = deeper = True
     for place, folders, names in os.walk(folder):
-        folders.sort()
+        # What earlier calls have left in the folder of the results is none, nor is the result of this one.
+        folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(place, name)) != into)
         deeper = bool(folders) and not naming.recursive
         for name in sorted(names):
             file = Path(place) / name
