@@ -8,16 +8,17 @@ Facts this relies on:
   the page, and the raw mode `RGBa` with `RGBA`.
 - libtiff gets the file as a descriptor where it has one and as `getvalue()` where it is in memory, and the
   offset of the directory; it reads no page but that.
-- libtiff prints what it finds wrong to file descriptor 2, past Python, which leads nowhere for that while.
+- libtiff prints what it finds wrong to file descriptor 2, past Python, unless its handler of errors is null. To
+  redirect the descriptor would silence other threads too.
 """
 
 import contextlib
-import os
+import ctypes
 import struct
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
+from PIL import _imaging
 from PIL.ExifTags import Base
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -56,10 +57,10 @@ def decoded(stream: BinaryIO, page: "tifffile.TiffPage", shift: int = 0) -> np.n
             f"its TIFF compression, {compression}, is not supported for this kind of pixels",
             "save it uncompressed, or with deflate compression",
         ) from error
-    with _unheard():
-        if page.bitspersample == 16 and page.samplesperpixel > 1:
-            return both_bytes(opened)
-        return samples_in(image)
+    _silence()
+    if page.bitspersample == 16 and page.samplesperpixel > 1:
+        return both_bytes(opened)
+    return samples_in(image)
 
 
 class _StartingAt:
@@ -81,17 +82,11 @@ class _StartingAt:
         return header + data[len(header) :]
 
 
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        # Where descriptor 2 is closed, nothing can be heard anyway.
-        with contextlib.suppress(OSError):
-            stderr, void = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-            os.dup2(void, 2)
-            os.close(void)
-            stack.callback(os.close, stderr)
-            stack.callback(os.dup2, stderr, 2)
-        yield
+def _silence() -> None:
+    """Take libtiff's handler of errors away, which prints; Pillow tells of them by exceptions."""
+    # A libtiff that hides its functions is heard.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 def _unassociated(tile: Any) -> Any:
