@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from smdae.models.unet import mirrored
-
 __all__ = ["Symmetric"]
 
 
@@ -33,17 +31,16 @@ class Symmetric:
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """psi_8(x, sigma), with the shape of x, (B, C, H, W)."""
-        height, width = x.shape[2:]
-        # Whole multiples, so that an image turned round begins at one too and tiles of it agree.
-        y = mirrored(x, getattr(self.model, "multiple", 1))
-        total = torch.zeros_like(y)
+        # Where sides are no multiples of what the model needs, it mirrors each view at its own ends: to do so once for
+        # all would make the result depend on how the image lies.
+        total = torch.zeros_like(x)
         for turns, flip in _symmetries():
-            seen = y.rot90(turns, (2, 3))
+            seen = x.rot90(turns, (2, 3))
             seen = seen.flip(3) if flip else seen
             psi = self.model.score(seen, sigma=sigma)
             psi = psi.flip(3) if flip else psi
             total += psi.rot90(-turns, (2, 3))
-        return total[:, :, :height, :width] / 8
+        return total / 8
 
 
 def _symmetries() -> Iterator[tuple[int, bool]]:

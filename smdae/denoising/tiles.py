@@ -54,7 +54,8 @@ def tiles(height: int, width: int, side: int, reach: int = 0, multiple: int = 1)
         cut = []
         for start in range(0, length, step):
             stop = min(start + step, length)
-            low, high = max(0, start - reach), min(stop + reach, length)
+            # As far from the end as a multiple, so that an image turned round begins at one too.
+            low, high = max(0, start - reach), min(stop + reach + length % multiple, length)
             cut.append((slice(start, stop), slice(low, high), slice(start - low, stop - low)))
         return cut
 

@@ -36,7 +36,7 @@ def test_tiles_cover_each_pixel_once_and_see_their_margin(height, width, reach, 
             assert seen.start % multiple == 0
             assert kept.start - seen.start >= min(reach, kept.start)
             assert seen.stop - kept.stop >= min(reach, side - kept.stop)
-            assert seen.stop == side or (seen.stop - seen.start) % multiple == 0
+            assert seen.stop == side or (side - seen.stop) % multiple == 0
     assert (covered == 1).all()
 
 
