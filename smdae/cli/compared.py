@@ -12,6 +12,7 @@ from smdae.comparing.contest import Contest
 from smdae.comparing.page import page
 from smdae.comparing.parts import PARTS
 from smdae.comparing.record import LeftOut, Record, encode
+from smdae.comparing.text import printable
 from smdae.errors import BatchError, OutputError
 from smdae.files import report_folder
 
@@ -109,7 +110,7 @@ def drive(contest: Contest, plan: Plan, record: Record, folder: Path, resume: bo
     if json_:
         console.stream(encode(record))
     else:
-        print(page(record), flush=True)
+        print(printable(page(record)), flush=True)
     console.note(f"the report is '{folder / report_folder.REPORT}'")
     if diverged:
         raise BatchError(f"{len(diverged)} of {len(plan.fits)} fits diverged: {', '.join(dict.fromkeys(diverged))}")

@@ -20,10 +20,12 @@ from typing import Any
 
 from smdae.comparing.part import Tables
 from smdae.comparing.parts import PARTS
+from smdae.comparing.text import printable
 
 __all__ = ["FORMAT", "VERSION", "LeftOut", "Measured", "Record", "csv_files", "decode", "encode", "finite", "schema"]
 
 FORMAT, VERSION = "smdae-comparison", 2
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # that spreadsheets take for the beginning of one
 KINDS = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
@@ -124,9 +126,16 @@ def csv_files(record: Record) -> dict[str, bytes]:
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(names)
-            writer.writerows([getattr(row, column) for column in names] for row in rows)
+            writer.writerows([_plain(getattr(row, column)) for column in names] for row in rows)
             files[f"{name}-{table}.csv"] = text.getvalue().encode()
     return files
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula, and no terminal for a command."""
+    if not isinstance(value, str):
+        return value
+    return printable(f"'{value}" if value.startswith(FORMULAS) else value)
 
 
 def schema() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
-__all__ = ["WIDTH", "grid", "number", "paragraph"]
+__all__ = ["WIDTH", "grid", "number", "paragraph", "printable"]
 
 WIDTH = 80
 
@@ -43,3 +43,8 @@ def number(value: float | None, digits: int = 2) -> str:
 def paragraph(text: str) -> list[str]:
     """Lines of running text."""
     return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
+
+
+def printable(text: str) -> str:
+    """Return a text without control characters, which a name of the user's may hold, but for ends of lines."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

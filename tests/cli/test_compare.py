@@ -292,3 +292,15 @@ def test_an_interrupt_before_anything_is_found_leaves_nothing(here):
     assert process.returncode in (130, -signal.SIGINT)
     assert (out, err) == ("", "smdae: interrupted\n")
     assert not (here / "comparison").exists()
+
+
+def test_escapes_in_the_name_of_a_model_reach_no_output(here, capsys):
+    name = "=x\x1b[31m\x07.safetensors"
+    (here / name).write_bytes(model_bytes())
+    assert compare("photos", "-m", name, "-m", "natural-color", "--objective", "dsm", "--only", "denoising") == 0
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err, *(path.read_text() for path in (here / "comparison").glob("*.[chj]*"))):
+        assert "\x1b" not in text
+        assert "\x07" not in text
+        assert not any(line.startswith("=") for line in text.splitlines() if ",," in line)
+    assert "\\x1b" in captured.out

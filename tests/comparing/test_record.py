@@ -16,7 +16,7 @@ from smdae.comparing.contest import Contest
 from smdae.comparing.html import report
 from smdae.comparing.page import page
 from smdae.comparing.parts import PARTS
-from smdae.comparing.record import LeftOut, Record, csv_files, decode, encode, finite, schema
+from smdae.comparing.record import LeftOut, Measured, Record, csv_files, decode, encode, finite, schema
 from smdae.fitting.settings import check
 from tests.tiny import SETTINGS, gray
 
@@ -171,3 +171,16 @@ def test_the_page_is_80_columns_wide_and_tells_the_figures(record):
     for name in ("esm-parzen", "dsm", "dae"):
         assert any(line.split()[:2] == [name, f"{ends[name].psnr:.2f}"] for line in lines)
     assert any("Left out" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(0)", "+1", "-1", "@SUM(A1)", "\t=1", "x\x1b[31m\x07.safetensors"])
+def test_no_cell_is_a_formula_or_moves_a_terminal(name):
+    """Every text of every table may come from the name of a file."""
+    for part, of in PARTS.items():
+        tables = {table: [row(**{f.name: name for f in fields(row)})] for table, row in of.rows.items()}
+        for data in csv_files(Record({}, (), {part: Measured({}, tables)})).values():
+            _, cells = csv.reader(io.StringIO(data.decode()))
+            for cell in cells:
+                assert cell[0] not in "=+-@\t\r"
+                assert cell.isprintable()
+                assert name.strip("\t\x1b\x07")[:1] in cell
