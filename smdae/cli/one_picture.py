@@ -199,11 +199,11 @@ def _kind(job: Job, picture: "Picture", manner: Manner) -> str:
 
 def piped() -> bytes:
     """Return all of stdin, if it begins as a picture does: what has no end is refused before it is read to it."""
-    from smdae.files.images import HEAD, format_of
+    from smdae.files.images import HEAD, bounded, format_of
 
     head = sys.stdin.buffer.read(HEAD)
     format_of(head, "stdin")
-    return head + sys.stdin.buffer.read()
+    return bounded(sys.stdin.buffer, head, "stdin")
 
 
 def _read(source: Path, data: bytes | None = None) -> "Picture":

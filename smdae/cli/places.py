@@ -146,6 +146,11 @@ def _sources(path: Path, naming: Naming) -> Iterator[tuple[Path, Path]]:
         yield path, Path(path.name)
 
 
+def _is_stream(file: Path) -> bool:
+    """Return whether a file is a pipe, a socket or a device, which a folder is not searched for: it may never end."""
+    return os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file)
+
+
 def _without_results(matches: list[str], naming: Naming) -> list[str]:
     """Return files but for those in the folder of the results, unless all are there."""
     output = folder_of(naming.output)
@@ -172,7 +177,7 @@ def _below(folder: Path, naming: Naming) -> Iterator[tuple[Path, Path]]:
             file = Path(place) / name
             # What an earlier call has left beside its inputs is none.
             is_result = bool(results) and file.stem.endswith(results)
-            if file.suffix.lower() in SUFFIXES and not name.startswith(".") and not is_result:
+            if file.suffix.lower() in SUFFIXES and not name.startswith(".") and not is_result and not _is_stream(file):
                 empty = False
                 yield file, file.relative_to(folder)
         if not naming.recursive:

@@ -180,8 +180,11 @@ def _files(path: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(path):
         folders.sort()
         for name in sorted(names):
-            if Path(name).suffix.lower() in (*SUFFIXES, *ARRAYS) and not name.startswith("."):
-                yield Path(folder) / name
+            file = Path(folder) / name
+            # A pipe or a device may never end; a link that leads nowhere is told of by reading it.
+            is_stream = file.exists() and not file.is_file()
+            if file.suffix.lower() in (*SUFFIXES, *ARRAYS) and not name.startswith(".") and not is_stream:
+                yield file
 
 
 def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:

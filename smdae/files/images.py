@@ -6,10 +6,12 @@ whatever the bytes are: decoders are written by others, and a damaged file can m
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL.Image import DecompressionBombError
@@ -29,6 +31,7 @@ __all__ = [
     "WHITES",
     "Metadata",
     "Picture",
+    "bounded",
     "decoding",
     "encode",
     "format_of",
@@ -107,6 +110,8 @@ PNM_KINDS = (b"P2", b"P3", b"P5", b"P6")
 PNM_SPACE = (b" ", b"\t", b"\n", b"\r", b"#")
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 HEAD = 32
+PIECE = 1 << 22  # bytes of a stream, read at once
+MAX_STREAM = 2 << 30  # bytes of a stream, which may have no end
 READABLE = "smdae reads PNG, JPEG, TIFF, WebP, BMP, PGM, PPM and .npy"
 AS_PNG = "save it as a PNG or a TIFF first"
 
@@ -189,7 +194,20 @@ def _file(path: Path, name: str) -> bytes:
         head = file.read(HEAD)
         # An endless device is refused here, before it is read to its end.
         format_of(head, name)
+        return bounded(file, head, name)
+
+
+def bounded(file: BinaryIO, head: bytes, name: str) -> bytes:
+    """Return the whole of a file, of which the first bytes are read; InputError for an endless stream."""
+    if os.path.isfile(file.fileno()):
         return head + file.read()
+    pieces, size = [head], len(head)
+    while piece := file.read(PIECE):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_STREAM:
+            raise InputError(f"cannot read {name!r}: it goes on beyond {MAX_STREAM >> 30} GB", "name a file instead")
+    return b"".join(pieces)
 
 
 @contextlib.contextmanager
