@@ -55,7 +55,8 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
     Raises:
         UsageError: The file is missing, too large, not YAML, not a mapping, or names a setting twice.
     """
-    if path.exists() and not path.is_file():  # a pipe or a device may never end
+    # No one may ever write to a named pipe; what a shell opens for <(command) is read.
+    if path.is_fifo() and not path.is_relative_to("/dev/fd"):
         raise UsageError(f"--config '{path}': it is not a file")
     try:
         # Without the flag to open a pipe would wait for one who writes to it.
