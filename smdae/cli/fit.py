@@ -152,7 +152,7 @@ def command(
         reading = bar.add_task("reading", total=None)
         corpus = gather(
             paths,
-            max(settings.patch_size, *settings.growth, 0),
+            settings.least_side,
             color=settings.color,
             white=white or 1.0,
             watch=lambda done, of: bar.update(reading, completed=done, total=of),
@@ -213,6 +213,7 @@ def _fit(
             where,
             lambda done, of: bar.update(looking, completed=done, total=of),
             group,
+            corpus.weights(settings.weights_by_name),
         )
     if resume:
         data = group.bytes_of(lambda: read_state(state_file, prepared.state))

@@ -9,9 +9,10 @@ All of one fit have one unit. 8-bit images stay 8-bit; mixed depths become float
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -44,12 +45,28 @@ class Corpus:
         white: The value of white in them.
         skipped: One line for each file that could not be used.
         small: How many images were smaller than a patch.
+        names: The names of the files, and how many images each has in turn.
     """
 
     images: Sequence[np.ndarray]
     white: float
     skipped: tuple[str, ...]
     small: int
+    names: tuple[tuple[str, int], ...] = ()
+
+    def weights(self, by_name: Mapping[str, float]) -> list[float] | None:
+        """Return how often each image is drawn, 1 being as often as it has places; None if all of them are 1.
+
+        Args:
+            by_name: Patterns of file names, such as 'text_*'; of those that fit, the first counts.
+        """
+        if not by_name:
+            return None
+
+        def weight_of(name: str) -> float:
+            return next((weight for pattern, weight in by_name.items() if fnmatchcase(name, pattern)), 1.0)
+
+        return [weight for name, count in self.names for weight in [weight_of(name)] * count]
 
 
 def gather(
@@ -93,14 +110,17 @@ def gather(
 
         with Cache(cache, _decoded, note=note, warn=warn) as store:
             return _in_cache(store, paths, files, size, 3 if color else 1, white, watch)
-    found, skipped = _each(files, lambda file: [(_channels(i, color), peak) for i, peak in _read(file, white)], watch)
-    images = [pair for some in found for pair in some]
-    small = _too_small([(min(image.shape[:2]), 1) for image, _ in images], size, paths, skipped)
-    large = [(image, peak) for image, peak in images if min(image.shape[:2]) >= size]
-    if {image.dtype.name for image, _ in large} in ALIKE:
-        return Corpus([image for image, _ in large], large[0][1], skipped, small)
-    scaled = [image.astype(np.float32) / np.float32(peak) for image, peak in large]
-    return Corpus(scaled, 1.0, skipped, small)
+    found, skipped = _each(
+        files, lambda file: [(_channels(i, color), peak, file.name) for i, peak in _read(file, white)], watch
+    )
+    images = [one for some in found for one in some]
+    small = _too_small([(min(image.shape[:2]), 1) for image, *_ in images], size, paths, skipped)
+    large = [one for one in images if min(one[0].shape[:2]) >= size]
+    names = tuple((name, 1) for *_, name in large)
+    if {image.dtype.name for image, *_ in large} in ALIKE:
+        return Corpus([image for image, *_ in large], large[0][1], skipped, small, names)
+    scaled = [image.astype(np.float32) / np.float32(peak) for image, peak, _ in large]
+    return Corpus(scaled, 1.0, skipped, small, names)
 
 
 def _in_cache(
@@ -129,8 +149,14 @@ def _in_cache(
         if store.generation == generation:
             break
     large = [run for runs in scaled for run in runs if min(run.height, run.width) >= size]
+    names = tuple(
+        (file.name, run.images)
+        for (file, _), runs in zip(found, scaled, strict=True)
+        for run in runs
+        if min(run.height, run.width) >= size
+    )
     peak = 255.0 if depths == {"uint8"} else white if depths == {"float32"} else 1.0
-    return Corpus(store.stored(large, channels), peak, skipped, small)
+    return Corpus(store.stored(large, channels), peak, skipped, small, names)
 
 
 def _each(

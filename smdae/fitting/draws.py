@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
+from smdae.models.conditioning import Conditioning
 from smdae.objectives import Objective
 
 __all__ = ["Batch", "Draw", "Part", "among", "paired_noise"]
@@ -49,6 +50,7 @@ class Batch:
         scale: What J is multiplied by before it is averaged, a float or (B,).
         white: What each example was clipped to, with shape (B,), 0 for none; None if none was.
         whole: How many examples the parts of all processes have; None if this is all.
+        conditioning: What the model is told of each example's noise beside its level; None where all noise is white.
     """
 
     x: Tensor
@@ -56,15 +58,37 @@ class Batch:
     scale: float | Tensor = 1.0
     white: Tensor | None = None
     whole: int | None = None
+    conditioning: Conditioning | None = None
 
     @property
     def n(self) -> int:
         """How many examples the parts of all processes have."""
         return len(self.x) if self.whole is None else self.whole
 
+    def joined(self, other: "Batch") -> "Batch":
+        """Return these examples of white noise and after them others, which the model is told more of."""
+        assert other.conditioning is not None
+        assert other.conditioning.sd is not None
+        assert other.white is not None
+        m, white = len(self.x), self.x.new_zeros(len(self.x)) if self.white is None else self.white
+        told = other.conditioning
+        one = self.x.new_ones(())
+        sigma = torch.cat([(one * self.needs["sigma"]).expand(m), other.needs["sigma"]])
+        scale = torch.cat([(one * self.scale).expand(m), one * other.scale])
+        conditioning = Conditioning(
+            torch.cat([one.expand_as(self.x), other.conditioning.sd]),
+            torch.cat([told.grain.new_zeros(m, 2), told.grain]),
+            torch.cat([told.channels.new_zeros(m), told.channels]),
+            torch.cat([told.jpeg.new_zeros(m), told.jpeg]),
+        )
+        needs = {"clean": torch.cat([self.needs["clean"], other.needs["clean"]]), "sigma": sigma}
+        x, white = torch.cat([self.x, other.x]), torch.cat([white, other.white])
+        return Batch(x, needs, scale, white, self.n + other.n, conditioning)
+
     def losses(self, objective: Objective, model: Any) -> Tensor:
         """J of each example, with shape (B,)."""
         told = model if self.white is None else model.clipped(self.white)
+        told = told if self.conditioning is None else told.conditioned(self.conditioning)
         return objective.loss(told, self.x, **self.needs)
 
 

@@ -11,7 +11,8 @@ Objectives along probes v get k of them an example, +-1 in each number, and thos
 of sigma. Where differences along normal probes are more noise, they are a part of the level, and x~ has the rest of it.
 
 Networks see images (n, C, P, P) rather than flat patches, each at a level of its own, drawn evenly from a range, and
-those of a part of a batch clipped to [0, 1] after the noise, as stored pictures are. Over many levels the loss is
+those of a part of a batch clipped to [0, 1] after the noise, as stored pictures are. Another part has the noise of real
+pictures (see `corruption`) in place of white noise, and the network is told of it. Over many levels the loss is
 weighted by 2 sigma^3 / d, squared error over sigma, so that no level drowns the others.
 
 Where the model has free means, the densities whose score is a target are those of patches without their means: all that
@@ -29,6 +30,7 @@ from torch import Generator, Tensor
 from smdae.densities import Density, Gaussian, GaussianMixture, Parzen
 from smdae.divergence import normal_probes, probes
 from smdae.fitting.colours import recoloured
+from smdae.fitting.corruption import corrupted, source_side
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.draws import Batch, Draw, Part, among, paired_noise
 from smdae.fitting.patches import Patches
@@ -84,6 +86,9 @@ class Examples:
         recoloured: The part of the examples whose colours are changed.
         channels: C, if the model wants images; None if it wants flat patches.
         shares: The part of n examples that is drawn of each of the data, as those that have grown are fewer.
+        real: The part of the examples with the noise of real pictures.
+        sides: Of the patches, for each of the data.
+        sources: Draws clean pictures that those with such noise are made from, for each of the data.
         foretell: Of each of the data, what is told of its next draw; none if it need not be.
     """
 
@@ -104,6 +109,9 @@ class Examples:
     channels: int | None = None
     shares: tuple[float, ...] = ()
     foretell: tuple[Callable[[int, Generator], object], ...] = ()
+    real: float = 0.0
+    sources: tuple[Draw, ...] = ()
+    sides: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -151,6 +159,9 @@ class Examples:
             channels,
             shares,
             () if density or parzen else tuple(cut.expect for cut in cuts),
+            settings.real,
+            tuple(replace(patches, size=source_side(side)).draw_with_levels for side in sides) if settings.real else (),
+            sides,
         )
 
     @property
@@ -175,7 +186,8 @@ class Examples:
                 return self.of_noisy(data, levels, generator, part)
             if self.recoloured:
                 data = recoloured(data, self.recoloured, generator, part)
-            return self.around(data, generator, part)
+            batch = self.around(data, generator, part)
+            return batch.joined(self._real(stage, self._real_count(n), generator, group)) if self.real else batch
         x = self.centre(self.density.sample(n, generator, group.rows(n)))
         needs = {"target_score": self._shaped(self.density.score(x))}
         return Batch(self._shaped(x), needs, self.objective.scale(self.sigma, x.shape[1]), whole=n)
@@ -187,9 +199,27 @@ class Examples:
             self.foretell[stage](n, generator)
 
     def _wanted(self, n: int, progress: float) -> tuple[int, int]:
-        """Which of the data are drawn, and how many examples of them."""
+        """Return which of the data are drawn, and how many examples with white noise of them."""
         stage = self.stage(progress)
-        return stage, max(1, round(n * self.shares[stage])) if self.shares else n
+        n = max(1, round(n * self.shares[stage])) if self.shares else n
+        return stage, max(1, n - round(self.real * n))
+
+    def _real_count(self, white: int) -> int:
+        """Return how many examples have the noise of real pictures beside so many with white noise."""
+        return max(1, round(white * self.real / (1 - self.real)))
+
+    def _real(self, stage: int, n: int, generator: Generator | None, group: Group) -> Batch:
+        """Return n examples with the noise of real pictures; every process makes all of them and keeps its part."""
+        assert self.channels is not None
+        flat, _ = self.sources[stage](n, generator)
+        if self.recoloured:
+            flat = recoloured(flat, self.recoloured, generator)
+        made = corrupted(self._shaped(flat), self.sides[stage], generator)
+        rows = group.rows(n)
+        needs = {"clean": made.clean[rows], "sigma": made.sigma[rows]}
+        scale = self._scale(made.sigma[rows], made.clean[0].numel())
+        told = made.conditioning.of_part(rows)
+        return Batch(made.noisy[rows], needs, scale, made.white[rows], n, told)
 
     def stage(self, progress: float) -> int:
         """Which of the data are drawn when that part of a fit is done, from 0 to 1."""

@@ -37,6 +37,7 @@ class Patches:
         white: The value of white in the images; patches are drawn on a scale where it is 1.
         symmetries: Whether patches are flipped and turned.
         levels: The noise that each image has, white being 1, with shape (n,); None for clean images.
+        weights: How often each image is drawn, 1 being as often as it has places, with shape (n,); None for 1.
     """
 
     images: Packed | Stored
@@ -44,6 +45,7 @@ class Patches:
     white: float = 1.0
     symmetries: bool = True
     levels: Tensor | None = None
+    weights: Tensor | None = None
 
     @classmethod
     def pack(
@@ -53,6 +55,7 @@ class Patches:
         white: float,
         symmetries: bool = True,
         levels: Sequence[float] | None = None,
+        weights: Sequence[float] | None = None,
     ) -> Self:
         """Pack images of one dtype, each with shape (H, W) or (H, W, C), both sides at least `size`.
 
@@ -63,7 +66,7 @@ class Patches:
             size,
             white,
             symmetries,
-            None if levels is None else torch.tensor(levels, dtype=torch.float32),
+            *(None if row is None else torch.tensor(row, dtype=torch.float32) for row in (levels, weights)),
         )
 
     def __len__(self) -> int:
@@ -86,8 +89,8 @@ class Patches:
 
     def to(self, device: torch.device | str) -> Self:
         """Patches of the same images on another device."""
-        levels = None if self.levels is None else self.levels.to(device)
-        return replace(self, images=self.images.to(device), levels=levels)
+        levels, weights = (None if row is None else row.to(device) for row in (self.levels, self.weights))
+        return replace(self, images=self.images.to(device), levels=levels, weights=weights)
 
     @cached_property
     def _across(self) -> Tensor:
@@ -127,9 +130,26 @@ class Patches:
 
     def _chance(self, n: int, generator: Generator | None, rows: slice = slice(None)) -> tuple[Tensor, Tensor | None]:
         """Of n places at random some rows, and which patches there have their rows in reverse, with shape (m,)."""
-        place = torch.randint(self.places, (n,), generator=generator, device=self.device)[rows]
+        place = self._places_at_random(n, generator)[rows]
         first, last, _ = rows.indices(n)
         return place, torch.arange(first, last, device=self.device) % 2 == 1 if self.symmetries else None
+
+    def _places_at_random(self, n: int, generator: Generator | None) -> Tensor:
+        """Return n places, with shape (n,), int64."""
+        if self.weights is None:
+            return torch.randint(self.places, (n,), generator=generator, device=self.device)
+        chance = torch.rand(2, n, generator=generator, device=self.device, dtype=torch.float64)
+        image = torch.searchsorted(self._weighted, chance[0] * self._weighted[-1], right=True)
+        image = image.clamp(max=len(self) - 1)
+        first = torch.where(image > 0, self._places[image - 1], 0)
+        return first + (chance[1] * (self._places[image] - first)).long()
+
+    @cached_property
+    def _weighted(self) -> Tensor:
+        """The running count of places, each counting as its image's weight, with shape (n,), float64."""
+        assert self.weights is not None
+        count = torch.diff(self._places, prepend=self._places.new_zeros(1))
+        return (count * self.weights.double()).cumsum(0)
 
     @cached_property
     def _foretold(self) -> Foretold:
@@ -177,10 +197,11 @@ class Patches:
 
 @dataclass(frozen=True)
 class Part:
-    """Images and, if they are noisy, the levels of their noise."""
+    """Images, the levels of their noise if they are noisy, and their weights if they have any."""
 
     images: Sequence[np.ndarray]
     levels: list[float] | None
+    weights: list[float] | None = None
 
 
 def chosen(images: Sequence[np.ndarray], some: Sequence[int]) -> Sequence[np.ndarray]:
@@ -189,7 +210,12 @@ def chosen(images: Sequence[np.ndarray], some: Sequence[int]) -> Sequence[np.nda
 
 
 def split(
-    images: Sequence[np.ndarray], size: int, share: float, seed: int, levels: Sequence[float] | None = None
+    images: Sequence[np.ndarray],
+    size: int,
+    share: float,
+    seed: int,
+    levels: Sequence[float] | None = None,
+    weights: Sequence[float] | None = None,
 ) -> tuple[Part, Part]:
     """Images to fit on and images held out.
 
@@ -202,10 +228,12 @@ def split(
         share: The part to hold out, between 0 and 1; at least one image, never all, and nothing of a small single one.
         seed: Chooses the images.
         levels: Those of the images' noise, if they are noisy.
+        weights: How often the images are drawn, if some are drawn more often than others.
     """
 
     def part(some: Sequence[int]) -> Part:
-        return Part(chosen(images, some), None if levels is None else [levels[i] for i in some])
+        rows = (None if row is None else [row[i] for i in some] for row in (levels, weights))
+        return Part(chosen(images, some), *rows)
 
     if len(images) > 1:
         order = np.random.default_rng(seed).permutation(len(images)).tolist()

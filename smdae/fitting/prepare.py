@@ -108,6 +108,8 @@ def started_from(init: str, channels: int, settings: Settings) -> Any:
         )
     if settings.clipped and not model.clips:
         raise ModelError(f"cannot start from '{init}': it was fitted without clipped pictures", "leave clipped out")
+    if settings.real and not model.takes_noise:
+        raise ModelError(f"cannot start from '{init}': it was fitted to white noise alone", "leave real out")
     levels = {"levels": settings.levels} if hasattr(model, "levels") else {"level": settings.levels[1]}
     started = kind(**(model.settings() | levels))
     started.load_state_dict(model.state_dict())
@@ -121,6 +123,7 @@ def prepare(
     device: torch.device | str = "cpu",
     watch: Callable[[int, int], None] = lambda done, of: None,
     group: Group = ALONE,
+    weights: Sequence[float] | None = None,
 ) -> Prepared:
     """Make a fit ready.
 
@@ -131,6 +134,7 @@ def prepare(
         device: Where to compute.
         watch: Told of how many noisy images the noise is estimated, and of how many it has to be.
         group: Processes that fit it together, all from the same images.
+        weights: How often each image is drawn, 1 being as often as it has places; None for 1.
 
     Raises:
         InputError: There is no image, or no noise in what should be noisy, or processes have different images.
@@ -147,8 +151,8 @@ def prepare(
         notes.append(f"noise of sigma {noise.text}" + (", estimated" if settings.sigma == "auto" else ""))
         settings, warnings = noise.settled(settings), noise.warnings
         images, levels = noise.among(images)
-    fitted, held = split(images, size, settings.hold_out, settings.seed, levels)
-    patches = Patches.pack(fitted.images, size, white, levels=fitted.levels).to(device)
+    fitted, held = split(images, size, settings.hold_out, settings.seed, levels, weights)
+    patches = Patches.pack(fitted.images, size, white, levels=fitted.levels, weights=fitted.weights).to(device)
     held_out = Patches.pack(held.images, size, white, levels=held.levels).to(device) if held.images else patches
     if not group.alike([*patches.traits(), *held_out.traits()]):
         raise InputError("the processes do not see the same images", "give each the same files")
@@ -166,7 +170,11 @@ def prepare(
     # The same noise on the held-out images whatever the objective has drawn before.
     judges = Generator(device).manual_seed(settings.seed + 1)
     crops: Crops | NoisyCrops
-    crops = NoisyCrops.of(held_out, judges) if settings.noisy else Crops.of(held_out, settings.judged_levels, judges)
+    crops = (
+        NoisyCrops.of(held_out, judges)
+        if settings.noisy
+        else Crops.of(held_out, settings.judged_levels, judges, settings.real > 0)
+    )
     state = State.start(model, settings, generator)
 
     if not held.images:

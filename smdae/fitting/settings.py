@@ -37,6 +37,10 @@ class Settings(BaseModel):
     noisy: bool = False  # the images are noisy themselves, at sigma; auto: as estimated of each
     extra_noise: Level | None = None  # that `dsm` adds to noisy images; None: a share of sigma
     clipped: float = Field(0.0, ge=0, le=1)  # part of the examples whose noise black and white cut off; networks only
+    real: float = Field(
+        0.0, ge=0, lt=1
+    )  # part of the examples with noise as of cameras, film and photons; networks only
+    weights: tuple[str, ...] = ()  # PATTERN=WEIGHT, of file names: how often their images are drawn; others count 1
     patch_size: int = Field(12, ge=2, le=256)  # side of a patch, P
     growth: tuple[Annotated[int, Field(ge=2, le=1024)], ...] = ()  # sides after it, each for an equal part of the fit
     hidden: int = Field(512, ge=1, le=65536)  # units of the energy
@@ -91,6 +95,19 @@ class Settings(BaseModel):
             raise ValueError(f"unknown {about.field_name} {name!r:.60}; there are {', '.join(table)}")
         return name
 
+    @field_validator("weights")
+    @classmethod
+    def _weighed(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            pattern, _, weight = entry.rpartition("=")
+            try:
+                sensible = pattern and 0 < float(weight) < math.inf
+            except ValueError:
+                sensible = False
+            if not sensible:
+                raise ValueError(f"weights are PATTERN=WEIGHT, such as text_*=4, not {entry!r:.60}")
+        return entries
+
     @model_validator(mode="after")
     def _together(self) -> Self:
         from smdae.models import MODELS
@@ -112,8 +129,10 @@ class Settings(BaseModel):
         if self.noisy and not row.on_noisy:
             able = ", ".join(name for name, other in OBJECTIVES.items() if other.on_noisy)
             raise ValueError(f"the objective '{self.objective}' wants clean images; noisy ones will do for {able}")
-        if self.noisy and (self.clipped or self.recoloured):
-            raise ValueError("clipped and recoloured change clean images, and noisy ones are as they are")
+        if self.noisy and (self.clipped or self.recoloured or self.real):
+            raise ValueError("clipped, recoloured and real change clean images, and noisy ones are as they are")
+        if self.real and (self.model != "unet" or OBJECTIVES[self.objective].samples != "pairs"):
+            raise ValueError("real is for the model 'unet' and for objectives of pairs, dsm and dae")
         if self.extra_noise and not (self.noisy and row.samples == "pairs"):
             raise ValueError("extra-noise is what the objective dsm adds to noisy images; add noisy, with dsm")
         if self.recoloured and not self.color:
@@ -146,6 +165,22 @@ class Settings(BaseModel):
         if low == high:
             return (low,)
         return tuple(s / 255 for s in USUAL_LEVELS if low <= s / 255 <= high) or ((low + high) / 2,)
+
+    @property
+    def weights_by_name(self) -> dict[str, float]:
+        """How often images are drawn, by patterns of their file names."""
+        split = (entry.rpartition("=") for entry in self.weights)
+        return {pattern: float(weight) for pattern, _, weight in split}
+
+    @property
+    def least_side(self) -> int:
+        """The least side of an image that is of use, in pixels."""
+        largest = max(self.patch_size, *self.growth, 0)
+        if not self.real:
+            return largest
+        from smdae.fitting.corruption import source_side
+
+        return source_side(largest)
 
     @property
     def least_batch(self) -> int:

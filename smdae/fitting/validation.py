@@ -7,7 +7,7 @@ density, as `ism` on clean data fits, has no noise to remove: its figure is -J.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from smdae.denoising import risk
 from smdae.denoising.quality import psnr
 from smdae.denoising.risk import Risk
 from smdae.divergence import probes
+from smdae.fitting.corruption import Corrupted, corrupted, source_side
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.patches import Patches
@@ -27,6 +28,7 @@ __all__ = ["Crops", "NoisyCrops", "Validate", "Validation", "by_denoising", "by_
 CROP = 64  # pixels on a side, at most
 NOISY_CROP = 128  # the estimate of an error errs itself, and less on more pixels
 CROPS = 16
+REAL_CROPS = 64  # with the noise of real pictures
 BATCH = 4096  # held-out patches for J
 
 
@@ -51,24 +53,64 @@ class Validate(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Clean and noisy crops, each with shape (1, C, h, w), white being 1, and the level of the noise."""
+    """Clean and noisy crops, each with shape (1, C, h, w), white being 1, and the level of the noise.
+
+    Attributes:
+        pairs: Crops with white noise.
+        real: Pictures with the noise of real ones; None if the model is not fitted to such noise.
+    """
 
     pairs: tuple[tuple[Tensor, Tensor, float], ...]
+    real: Corrupted | None = None
     kind = "PSNR"
 
     @classmethod
-    def of(cls, held_out: Patches, levels: Sequence[float], generator: Generator) -> "Crops":
-        """Crops from the middle of up to 16 of the images, with noise at each of the levels."""
+    def of(cls, held_out: Patches, levels: Sequence[float], generator: Generator, real: bool = False) -> "Crops":
+        """Return crops from the middle of up to 16 of the images, with noise at each of the levels.
+
+        Args:
+            held_out: The images.
+            levels: White being 1.
+            generator: Source of chance.
+            real: Whether there are pictures with the noise of real ones too.
+        """
         pairs = []
         for _, clean in middles(held_out, CROP):
             noise = torch.randn(clean.shape, generator=generator, device=clean.device)
             pairs += [(clean, clean + sigma * noise, sigma) for sigma in levels]
-        return cls(tuple(pairs))
+        if not real:
+            return cls(tuple(pairs))
+        side = source_side(CROP)
+        flat = replace(held_out, size=side).draw(REAL_CROPS, generator)
+        return cls(tuple(pairs), corrupted(flat.view(REAL_CROPS, -1, side, side), CROP, generator))
 
     @property
     def levels(self) -> list[float]:
         """Those that there are crops of, white being 1, each once."""
         return sorted({sigma for *_, sigma in self.pairs})
+
+    @torch.no_grad()
+    def real_psnr(self, model: Any | None = None, group: Group = ALONE) -> float:
+        """Return the mean PSNR in dB of the pictures with real noise, after one Tweedie step or as they are."""
+        assert self.real is not None
+        real = self.real
+
+        def of_one(i: int) -> list[float]:
+            one = slice(i, i + 1)
+            noisy, clean, sigma = real.noisy[one], real.clean[one], float(real.sigma[i])
+            if model is None:
+                return [psnr(noisy, clean, white=1.0)]
+            told = model.clipped(1.0) if real.white[i] else model
+            told = told.conditioned(real.conditioning.of_part(one))
+            return [psnr(_tweedie(told, sigma, noisy), clean, white=1.0)]
+
+        values = group.each(of_one, range(len(real.noisy)))
+        return sum(value for (value,) in values) / len(values)
+
+    def mean_psnr(self, model: Any | None = None, group: Group = ALONE) -> float:
+        """Return the mean over white noise and, where there is any, the noise of real pictures, each counting half."""
+        white = self.psnr(model, group=group)
+        return white if self.real is None else (white + self.real_psnr(model, group)) / 2
 
     @torch.no_grad()
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
@@ -132,7 +174,13 @@ def middles(held_out: Patches, side: int, most: int = CROPS) -> Iterator[tuple[i
 def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Validate:
     """Validation by PSNR of one Tweedie step; `lift` makes an image model of the model that is fitted."""
 
-    return lambda model, group=ALONE: Validation(crops.psnr(lift(model), group=group), crops.kind)
+    def validate(model: Any, group: Group = ALONE) -> Validation:
+        value = (
+            crops.mean_psnr(lift(model), group) if isinstance(crops, Crops) else crops.psnr(lift(model), group=group)
+        )
+        return Validation(value, crops.kind)
+
+    return validate
 
 
 def by_objective(examples: Examples, batch: Batch) -> Validate:

@@ -61,6 +61,7 @@ def _start_energy(seen: Tensor, channels: int, settings: Any, generator: Generat
 def _start_unet(seen: Tensor, channels: int, settings: Any, generator: Generator) -> UNet:
     shape = vars(SIZES[settings.size])
     kind = {"levels": settings.levels, "activation": settings.activation, "clips": settings.clipped > 0}
+    kind["takes_noise"] = settings.real > 0
     model = UNet(channels, **shape, **kind).to(seen.device)
     model.initialise(generator)
     return model

@@ -1,0 +1,125 @@
+"""Noise that pictures really have, made for a fit: see `camera`, `grain` and `jpeg`.
+
+A batch has parts of fixed size, so that a step is the same for every batch and no Python runs for an example:
+
+    colours   camera 0.45, the same and then at half the size 0.15, grain 0.4
+    gray      camera 0.25, the same and then at half the size 0.1,  grain 0.3, photons 0.35
+
+Clean pictures are made at twice the side and averaged over 2 x 2 pixels first, by which their own noise and traces of
+compression all but vanish. Then they are rounded to 8 bits and cut off at black and white, most of them; and most of
+those compressed.
+"""
+
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from smdae.fitting.corruption import jpeg
+from smdae.fitting.corruption.camera import photographs
+from smdae.fitting.corruption.filters import blurred, crops
+from smdae.fitting.corruption.grain import counted, grained
+from smdae.fitting.corruption.measuring import measured
+from smdae.models.conditioning import Conditioning
+
+__all__ = ["Corrupted", "corrupted", "source_side"]
+
+SHARES = {1: (0.25, 0.1, 0.3, 0.35), 3: (0.45, 0.15, 0.4, 0.0)}  # of camera, camera at half the size, grain, photons
+MARGIN = jpeg.MULTIPLE  # pixels more than a picture's side, so that blocks may begin anywhere
+COMPRESSED_CAMERAS, COMPRESSED_OTHERS = 0.7, 0.25  # shares
+QUALITIES = (50, 99)
+HALVED = 0.5  # share of compressed pictures whose colours have half the pixels each way
+UNROUNDED = 0.3  # share of pictures not from cameras that are neither rounded nor cut off
+MAX_BLUR = 0.8  # pixels, of clean pictures: what cameras show at full size is soft
+RADIUS = 3  # pixels, of that blur
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """Pictures with noise.
+
+    Attributes:
+        clean: With shape (n, C, P, P), white being 1.
+        noisy: With the same shape.
+        sigma: The level of the noise, with shape (n,).
+        conditioning: What else is told of it.
+        white: 1 where a picture was cut off at black and white, else 0, with shape (n,).
+    """
+
+    clean: Tensor
+    noisy: Tensor
+    sigma: Tensor
+    conditioning: Conditioning
+    white: Tensor
+
+
+def source_side(side: int) -> int:
+    """Return the side of the pictures that those of a side are made from."""
+    return 2 * (-(-(side + MARGIN) // MARGIN) * MARGIN)
+
+
+def corrupted(source: Tensor, side: int, generator: Generator | None) -> Corrupted:
+    """Return pictures with noise.
+
+    Args:
+        source: Clean pictures with shape (n, 1 or 3, S, S), S = source_side(side), white being 1.
+        side: P.
+        generator: Source of chance.
+    """
+    n, channels = source.shape[:2]
+    device = source.device
+
+    def chance(*shape: int) -> Tensor:
+        return torch.rand(n, *shape, generator=generator, device=device)
+
+    cameras, halves, grains, photons = parts(n, channels)
+    first, second, third, fourth = source.split([cameras, halves, grains, photons])
+    small = F.avg_pool2d(torch.cat([first, third, fourth]), 2)
+    blur = MAX_BLUR * (2 * torch.rand(len(small), generator=generator, device=device) - 1).clamp(min=0)
+    first, third, fourth = blurred(small, blur, RADIUS).split([cameras, grains, photons])
+    pairs = [(small[:0], small[:0])]  # whatever there is none of
+    if cameras:
+        pairs.append(_photographs(first, generator))
+    if halves:
+        large = _photographs(second, generator)
+        pairs.append((F.avg_pool2d(large[0], 2), F.avg_pool2d(large[1], 2)))
+    if grains:
+        pairs.append(grained(third, generator))
+    if photons:
+        pairs.append(counted(fourth, generator))
+    clean, noisy = (torch.cat([pair[k] for pair in pairs]) for k in range(2))
+
+    is_camera = torch.arange(n, device=device) < cameras + halves
+    rounded = is_camera | (chance() >= UNROUNDED)
+    stored = (255 * noisy).round().clamp(0, 255) / 255
+    low, high = QUALITIES
+    quality = torch.floor(low + (high - low) * chance())
+    is_compressed = rounded & (chance() < torch.where(is_camera, COMPRESSED_CAMERAS, COMPRESSED_OTHERS))
+    noisy = torch.where(rounded[:, None, None, None], stored, noisy)
+    through = jpeg.compressed(stored, quality, chance() < HALVED)
+    noisy = torch.where(is_compressed[:, None, None, None], through, noisy)
+
+    room = clean.shape[2] - side
+    top, left = (torch.floor((room + 1) * chance()).long().clamp(max=room) for _ in range(2))
+    clean = torch.where(rounded[:, None, None, None], clean.clamp(0, 1), clean)
+    clean, noisy = crops(clean, top, left, side), crops(noisy, top, left, side)
+    sigma, conditioning = measured(clean, noisy, torch.where(is_compressed, 1 - quality / 100, 0.0), generator)
+    return Corrupted(clean, noisy, sigma, conditioning, rounded.to(source.dtype))
+
+
+def parts(n: int, channels: int) -> tuple[int, int, int, int]:
+    """Return how many of n pictures are of which kind."""
+    ends = [0, *(round(n * end) for end in accumulate(SHARES[channels]))]
+    cameras, halves, grains, photons = (last - first for first, last in pairwise(ends))
+    return cameras, halves, grains, photons + n - ends[-1]
+
+
+def _photographs(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    """Return photographs without and with noise, of gray pictures their luma."""
+    if x.shape[1] == 3:
+        return photographs(x, generator)
+    weights = x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    clean, noisy = photographs(x.expand(-1, 3, -1, -1), generator)
+    return (clean * weights).sum(1, keepdim=True), (noisy * weights).sum(1, keepdim=True)

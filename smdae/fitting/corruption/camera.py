@@ -1,0 +1,218 @@
+"""A camera: from a photograph back to light, through a sensor with noise, and to a photograph again.
+
+    raw = white balance^-1 (M^-1 exposure x^gamma),   mosaic y = raw + sqrt(a raw + b) e,   e ~ N(0, 1)
+    photograph = sharpen(denoise(tone(M white balance demosaic(y))))
+
+which is done to the picture with noise and to the one without, so that the two differ in nothing but the noise. What
+demosaicing, tone curve, denoising and sharpening make of white noise is what real photographs have: grains of some
+pixels, a level that depends on brightness, channels that share it. After Brooks et al. (2019, "Unprocessing images for
+learned raw denoising") for the first half and the range of a and b, and Zamir et al. (2020, CycleISP) for dim phones.
+
+    M = s I + (1 - s)/3 1 1'    saturation s, whose inverse is that of 1/s
+
+Demosaicing is bilinear, or that of Malvar, He and Cutler (2004), or a mixture of the two; or directional, after
+Hamilton and Adams (1997): green along the direction in which it changes less, then the differences to green bilinearly.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from smdae.fitting.corruption.filters import blurred
+
+__all__ = ["photographs"]
+
+GAINS = (1e-4, 4e-2)  # a, of raw values whose white is 1
+RED_BLUE_GAINS = (1.2, 2.4)  # of white balance
+SHARPENING_WIDTH = 1.0  # pixels
+LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The settings of n cameras, each with shape (n, 1, 1, 1) but for those of white balance, (n, 3, 1, 1)."""
+
+    gamma: Tensor
+    exposure: Tensor
+    saturation: Tensor
+    balance: Tensor
+    gain: Tensor
+    read: Tensor  # variance
+    malvar: Tensor  # share, the rest being bilinear
+    contrast: Tensor
+    chroma_denoising: Tensor  # share of the colour that is blurred
+    luma_denoising: Tensor  # share of the brightness that is blurred where there is no more than noise
+    width: Tensor  # of that blur, in pixels
+    sharpening: Tensor
+
+    @classmethod
+    def draw(cls, n: int, generator: Generator | None, device: torch.device) -> "Camera":
+        """Return n cameras at random."""
+
+        def even(low: float, high: float, channels: int = 1) -> Tensor:
+            chance = torch.rand(n, channels, 1, 1, generator=generator, device=device)
+            return low + (high - low) * chance
+
+        red_blue = even(*RED_BLUE_GAINS, channels=2)
+        log_gain = even(math.log(GAINS[0]), math.log(GAINS[1]))
+        spread = torch.randn(n, 1, 1, 1, generator=generator, device=device)
+        return cls(
+            gamma=even(1.9, 2.6),
+            exposure=even(0.25, 1.0),
+            saturation=even(1.0, 2.0),
+            balance=torch.cat([red_blue[:, :1], torch.ones_like(red_blue[:, :1]), red_blue[:, 1:]], 1),
+            gain=log_gain.exp(),
+            read=(2.0 * log_gain + 0.6 + 0.4 * spread).exp(),
+            malvar=even(-0.5, 1.5).clamp(0, 1),
+            contrast=even(0.0, 0.6),
+            chroma_denoising=even(-0.5, 1.0).clamp(min=0),
+            luma_denoising=even(-0.4, 1.0).clamp(min=0),
+            width=even(0.5, 2.0),
+            sharpening=even(-0.5, 1.5).clamp(min=0),
+        )
+
+    def doubled(self) -> "Camera":
+        """Return the settings for 2 n pictures, the second n by the same cameras as the first."""
+        return Camera(*(torch.cat([value, value]) for value in vars(self).values()))
+
+
+def photographs(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    """Return photographs without and with noise, each with the shape of x; sharpening may lead below 0 and above 1.
+
+    Args:
+        x: Clean pictures with shape (n, 3, h, w), h and w even, white being 1.
+        generator: Source of chance.
+    """
+    camera = Camera.draw(len(x), generator, x.device)
+    light = camera.exposure * x.clamp(0, 1) ** camera.gamma
+    raw = _mixed(light, 1 / camera.saturation).clamp(min=0) / camera.balance
+    clean = _mosaic(raw)  # (n, 1, h, w)
+    e = torch.randn(clean.shape, generator=generator, dtype=x.dtype, device=x.device)
+    noisy = torch.addcmul(clean, (camera.gain * clean + camera.read).sqrt(), e)
+    first, second = _developed(torch.cat([clean, noisy]), camera.doubled()).chunk(2)
+    return first, second
+
+
+def _developed(mosaic: Tensor, camera: Camera) -> Tensor:
+    """Return the photographs that mosaics, (n, 1, h, w), become, (n, 3, h, w)."""
+    half = len(mosaic) // 4  # of either kind, clean or noisy, the first part is demosaiced directionally
+    parts = mosaic.split([half, len(mosaic) // 2 - half, half, len(mosaic) - len(mosaic) // 2 - half])
+    shares = camera.malvar.split([len(part) for part in parts])
+    colours = torch.cat(
+        [
+            part if len(part) == 0 else directional(part) if k % 2 == 0 else linear(part, share)
+            for k, (part, share) in enumerate(zip(parts, shares, strict=True))
+            if len(part)
+        ]
+    )
+    light = _mixed((camera.balance * colours).clamp(0, 1), camera.saturation).clamp(0, 1)
+    shown = (light + 1e-4) ** (1 / 2.2)
+    shown = torch.lerp(shown, shown * shown * (3 - 2 * shown), camera.contrast)
+    luma = _luma(shown)
+    colour = shown - luma
+    luma = _smoothed_luma(luma, camera)
+    soft = F.avg_pool2d(F.avg_pool2d(colour, 5, 1, 2, count_include_pad=False), 5, 1, 2, count_include_pad=False)
+    return luma + torch.lerp(colour, soft, camera.chroma_denoising)
+
+
+def _smoothed_luma(luma: Tensor, camera: Camera) -> Tensor:
+    """Return luma, clean and then noisy, (2 n, 1, h, w), blurred where a camera would see noise alone, then sharpened.
+
+    The clean one is blurred where the noisy one is: it is what many shots would have for a mean.
+    """
+    clean, noisy = luma.chunk(2)
+    power = (noisy - clean).square().mean((2, 3), keepdim=True)
+    variance = (_local_mean(noisy.square()) - _local_mean(noisy).square()).clamp(min=1e-9)
+    trust = (1.5 * power / variance).clamp(max=1)  # 1 where there is no more than noise
+    share = camera.luma_denoising * torch.cat([trust, trust])
+    luma = torch.lerp(luma, blurred(luma, camera.width[:, 0, 0, 0], 5), share)
+    width = torch.full((len(luma),), SHARPENING_WIDTH, dtype=luma.dtype, device=luma.device)
+    return luma + camera.sharpening * (luma - blurred(luma, width, 2))
+
+
+def _local_mean(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
+
+
+def _mixed(x: Tensor, saturation: Tensor) -> Tensor:
+    """Return x with each pixel's differences from its mean times the saturation."""
+    mean = x.mean(1, keepdim=True)
+    return mean + saturation * (x - mean)
+
+
+def _luma(x: Tensor) -> Tensor:
+    """Return the luma of colours, with shape (n, 1, h, w)."""
+    return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def _mosaic(x: Tensor) -> Tensor:
+    """Return one channel of each pixel, red and green in even rows, green and blue in odd ones, (n, 1, h, w)."""
+    y = x[:, 1:2].clone()
+    y[:, :, 0::2, 0::2] = x[:, 0:1, 0::2, 0::2]
+    y[:, :, 1::2, 1::2] = x[:, 2:3, 1::2, 1::2]
+    return y
+
+
+# What a pixel's missing channels are made of, in 5 x 5 pixels: green where there is red or blue; a channel whose pixels
+# are to the left and right; one whose pixels are above and below; one whose pixels are at the corners.
+_CROSS = ((0, 0, 0, 0, 0), (0, 0, 2, 0, 0), (0, 2, 0, 2, 0), (0, 0, 2, 0, 0), (0, 0, 0, 0, 0))
+_SIDES = ((0, 0, 0, 0, 0), (0, 0, 0, 0, 0), (0, 4, 0, 4, 0), (0, 0, 0, 0, 0), (0, 0, 0, 0, 0))
+_CORNERS = ((0, 0, 0, 0, 0), (0, 2, 0, 2, 0), (0, 0, 0, 0, 0), (0, 2, 0, 2, 0), (0, 0, 0, 0, 0))
+_MALVAR_CROSS = ((0, 0, -1, 0, 0), (0, 0, 2, 0, 0), (-1, 2, 4, 2, -1), (0, 0, 2, 0, 0), (0, 0, -1, 0, 0))
+_MALVAR_SIDES = ((0, 0, 0.5, 0, 0), (0, -1, 0, -1, 0), (-1, 4, 5, 4, -1), (0, -1, 0, -1, 0), (0, 0, 0.5, 0, 0))
+_MALVAR_CORNERS = ((0, 0, -1.5, 0, 0), (0, 2, 0, 2, 0), (-1.5, 0, 6, 0, -1.5), (0, 2, 0, 2, 0), (0, 0, -1.5, 0, 0))
+
+
+def _kernels(like: Tensor) -> Tensor:
+    """Return the eight kernels, bilinear ones first, with shape (8, 1, 5, 5)."""
+    banks = (_CROSS, _SIDES, _CORNERS), (_MALVAR_CROSS, _MALVAR_SIDES, _MALVAR_CORNERS)
+    made = [[like.new_tensor(kernel) / 8 for kernel in bank] for bank in banks]
+    return torch.stack([k for cross, sides, corners in made for k in (cross, sides, sides.T, corners)])[:, None]
+
+
+def linear(mosaic: Tensor, malvar: Tensor) -> Tensor:
+    """Return the colours of mosaics, (n, 1, h, w), by a mixture of linear interpolations, with shape (n, 3, h, w).
+
+    Args:
+        mosaic: Of red, green, green and blue.
+        malvar: The share of the second kind, with shape (n, 1, 1, 1).
+    """
+    maps = F.conv2d(F.pad(mosaic, (2, 2, 2, 2), mode="reflect"), _kernels(mosaic))
+    cross, sides, stacked, corners = torch.lerp(maps[:, :4], maps[:, 4:], malvar).split(1, 1)
+    return _assembled(mosaic, cross, (sides, stacked, corners))
+
+
+def _assembled(mosaic: Tensor, green: Tensor, others: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Return colours, with shape (n, 3, h, w), from what each missing channel would be, each (n, 1, h, w)."""
+    sides, stacked, corners = others
+    red, mid, blue = (torch.empty_like(mosaic) for _ in range(3))
+    for i in range(2):
+        for j in range(2):
+            at = (slice(None), slice(None), slice(i, None, 2), slice(j, None, 2))
+            mid[at] = mosaic[at] if i != j else green[at]
+            red[at] = (mosaic, sides, stacked, corners)[2 * i + j][at]
+            blue[at] = (corners, stacked, sides, mosaic)[2 * i + j][at]
+    return torch.cat([red, mid, blue], 1)
+
+
+def directional(mosaic: Tensor) -> Tensor:
+    """Return the colours of mosaics, (n, 1, h, w), with green taken along edges, with shape (n, 3, h, w)."""
+
+    def along(axis: int) -> tuple[Tensor, Tensor]:
+        pads = (2, 2, 0, 0) if axis == 3 else (0, 0, 2, 2)
+        far = F.pad(mosaic, pads, mode="reflect")
+        a, b, c, d, e = (far.narrow(axis, k, mosaic.shape[axis]) for k in range(5))
+        bend = 2 * c - a - e
+        return (b - d).abs() + bend.abs(), (b + d) / 2 + bend / 4
+
+    (change_across, across), (change_down, down) = along(3), along(2)
+    guess = torch.where(change_across < change_down, across, torch.where(change_down < change_across, down, 0))
+    guess = torch.where(change_across == change_down, (across + down) / 2, guess)
+    green = mosaic.clone()
+    green[:, :, 0::2, 0::2], green[:, :, 1::2, 1::2] = guess[:, :, 0::2, 0::2], guess[:, :, 1::2, 1::2]
+    difference = F.conv2d(F.pad(mosaic - green, (2, 2, 2, 2), mode="reflect"), _kernels(mosaic)[1:4])
+    sides, stacked, corners = (green + part for part in difference.split(1, 1))
+    return _assembled(mosaic, green, (sides, stacked, corners))

@@ -1,0 +1,68 @@
+"""Grain of film and of resized pictures, and the noise of counted photons.
+
+    grain     y = x + sd(x) K e,   sd(x)^2 = sigma^2 (1 - t + 2 t x) (1 + 4 u x (1 - x)),   sigma log-uniform
+    photons   y = B (g Poisson(x / g) + r e)                                                 g log-uniform
+
+K e is a mixture of white and of blurred normal noise, some of it shared by the channels; B, of half the pictures, a
+narrow blur that the clean picture has too, as where a camera's pixels are mixed after it has counted.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from smdae.fitting.corruption.filters import blurred, gaussian
+
+__all__ = ["counted", "grained"]
+
+LEVELS = (1 / 255, 60 / 255)  # sigma of grain
+WIDTHS = (0.4, 2.0)  # of its blur, in pixels
+RADIUS = 5  # pixels, of that blur
+GAINS = (0.5 / 255, 80 / 255)  # g
+MAX_READ = 6 / 255  # r
+
+
+def grained(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    """Return clean pictures, (n, C, h, w) with white 1, and the same with grain; the first third has none to speak of
+    but noise whose level depends on brightness, independent from pixel to pixel."""
+    n, channels = x.shape[:2]
+
+    def even(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(n, generator=generator, device=x.device)
+
+    width, share = even(*WIDTHS), even(0.0, 1.0) ** 0.5
+    share[: n // 3] = 0.0
+    white, soft = (torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device) for _ in range(2))
+    weights = gaussian(width, RADIUS).square().sum(1)  # of a line; of the plane its square is left of the variance
+    mix = _column(share / weights), _column((1 - share**2).clamp(min=0).sqrt())
+    e = mix[0] * blurred(soft, width, RADIUS) + mix[1] * white
+    if channels > 1:
+        shared = even(-0.5, 1.5).clamp(0, 1)
+        common = e.sum(1, keepdim=True) / channels**0.5
+        e = _column((1 - shared).sqrt()) * e + _column(shared.sqrt()) * common
+    tilt, bump = even(-0.9, 0.9), even(-0.5, 1.5).clamp(min=0)
+    sigma = even(math.log(LEVELS[0]), math.log(LEVELS[1])).exp()
+    variance = (1 - _column(tilt) + 2 * _column(tilt) * x).clamp(min=0.02) * (1 + 4 * _column(bump) * x * (1 - x))
+    return x, torch.addcmul(x, _column(sigma) * variance.sqrt(), e)
+
+
+def counted(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    """Return clean pictures, (n, C, h, w) with white 1, and what is counted of them, some darker than they were."""
+    n = len(x)
+
+    def even(low: float, high: float) -> Tensor:
+        return _column(low + (high - low) * torch.rand(n, generator=generator, device=x.device))
+
+    light = even(0.2, 1.0) * x.clamp(0, 1) ** even(1.0, 2.5) + even(-0.05, 0.1).clamp(min=0)
+    gain = even(math.log(GAINS[0]), math.log(GAINS[1])).exp()
+    read = even(-MAX_READ, MAX_READ).clamp(min=0)
+    y = gain * torch.poisson(light / gain, generator=generator)
+    y = torch.addcmul(y, read, torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device))
+    width = even(-1.0, 1.0).clamp(min=0)[:, 0, 0, 0]
+    return blurred(light, width, RADIUS), blurred(y, width, RADIUS)
+
+
+def _column(number: Tensor) -> Tensor:
+    """Return a number for each picture with shape (n, 1, 1, 1)."""
+    return number[:, None, None, None]
