@@ -16,7 +16,7 @@ from smdae.denoising.preparation import Prepared, is_gray, prepare
 from smdae.denoising.stabilised import Whitening
 from smdae.denoising.steppers import STEPPERS, Steps, checked, refuse_unable, steps_of
 from smdae.denoising.symmetries import Symmetric
-from smdae.denoising.treatment import Form, channels_of, form_for, is_cut, noise_for
+from smdae.denoising.treatment import Form, channels_of, form_for, is_cut, noise_for, takes_noise
 from smdae.errors import ModelError, UsageError
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale
@@ -163,7 +163,9 @@ class Task:
         base = _with_stride(model, stride) if stride is not None else model
         channels = prepared.pixels.shape[2] if prepared.pixels.ndim == 3 else 1
         is_clipped = prepared.scale.clip is not None and prepared.scale.standard
-        if hasattr(base, "clipped") and is_clipped and (noise.kind == "white" or is_cut(prepared)):
+        if takes_noise(base) and is_clipped:
+            base = base.clipped(1.0)
+        elif hasattr(base, "clipped") and is_clipped and (noise.kind == "white" or is_cut(prepared)):
             # Of correlated noise what clipping does is not what the model was fitted to.
             base = base.clipped(1.0) if noise.kind != "grain" else base
         form, levels = form_for(base, noise, prepared, channels, whitened)
@@ -255,7 +257,7 @@ class Task:
     @property
     def is_wide(self) -> bool:
         """Whether what takes out the noise looks so far around that the base is tiled, and not it."""
-        return self.noise.kind == "grain"
+        return self.noise.kind == "grain" and not takes_noise(self.base)
 
     @property
     def single(self) -> bool:

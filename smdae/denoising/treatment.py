@@ -1,5 +1,7 @@
 """What is done about each kind of noise: which a picture has, and what makes of a model of white noise one for it.
 
+A network that takes the noise model is told of it, and takes it out in one pass (`informed`). For others:
+
     white   the model itself, at the level; of channels that share noise, at that of their widest direction
     shot    the model after a transform that makes the noise white (`stabilised`)
     grain   two passes of it over sub-pictures (`correlated`)
@@ -16,14 +18,16 @@ import torch
 
 from smdae.curves import Affine
 from smdae.denoising.correlated import Correlated, told_level
+from smdae.denoising.informed import Informed
 from smdae.denoising.preparation import Prepared
 from smdae.denoising.separate import Separate
 from smdae.denoising.stabilised import Stabilised, Whitening, transforms
 from smdae.errors import UsageError
 from smdae.estimation.estimate import KINDS, Estimate, Kind, estimate
+from smdae.models.unet import UNet
 from smdae.noise import Noise
 
-__all__ = ["Form", "channels_of", "form_for", "is_cut", "level_in", "noise_for", "whitenings"]
+__all__ = ["Form", "channels_of", "form_for", "is_cut", "level_in", "noise_for", "takes_noise", "whitenings"]
 
 LEVEL_SAMPLE = 1 << 17  # pixels that a level is averaged over
 MAX_CUT_SHARE = 0.005  # of the pixels, that white may have cut off before the model is told of it
@@ -105,6 +109,8 @@ def form_for(
         channels: Of the image.
         whitened: The transforms of shot noise; None for those of `whitenings`.
     """
+    if takes_noise(base) and all(noise.levels) and whitened is None:
+        return _informed(base, noise, prepared, channels)
     if noise.kind == "white":
         levels = tuple(told_level(noise, level) for level in noise.levels)
         return _unchanged, levels[:1] if len(set(levels)) == 1 else levels
@@ -121,6 +127,22 @@ def form_for(
     if len(made) == 1:
         return made[0].on, (level,)
     return (lambda inner: Separate([one.on(inner) for one in made])), (level,)
+
+
+def takes_noise(model: Any) -> bool:
+    """Return whether a model is a network that takes the noise model."""
+    return isinstance(model, UNet) and model.takes_noise
+
+
+def _informed(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Form, tuple[float, ...]]:
+    """Return what tells a network of the noise, and the level that stands for it."""
+    if noise.is_white and noise.jpeg is None:
+        return _unchanged, (noise.levels[0],)
+    level = level_in(prepared, noise)
+    if channels_of(base) == channels:
+        return Informed(base, noise).on, (level,)
+    each = [Informed(base, noise.channel(c)) for c in range(channels)]
+    return (lambda inner: Separate([one.on(inner) for one in each])), (level,)
 
 
 def _unchanged(model: Any) -> Any:

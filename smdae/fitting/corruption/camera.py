@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 
 from smdae.fitting.corruption.filters import blurred
 
-__all__ = ["photographs"]
+__all__ = ["directional", "linear", "mosaic_of", "photographs"]
 
 GAINS = (1e-4, 4e-2)  # a, of raw values whose white is 1
 RED_BLUE_GAINS = (1.2, 2.4)  # of white balance
@@ -89,7 +89,7 @@ def photographs(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]
     camera = Camera.draw(len(x), generator, x.device)
     light = camera.exposure * x.clamp(0, 1) ** camera.gamma
     raw = _mixed(light, 1 / camera.saturation).clamp(min=0) / camera.balance
-    clean = _mosaic(raw)  # (n, 1, h, w)
+    clean = mosaic_of(raw)  # (n, 1, h, w)
     e = torch.randn(clean.shape, generator=generator, dtype=x.dtype, device=x.device)
     noisy = torch.addcmul(clean, (camera.gain * clean + camera.read).sqrt(), e)
     first, second = _developed(torch.cat([clean, noisy]), camera.doubled()).chunk(2)
@@ -148,7 +148,7 @@ def _luma(x: Tensor) -> Tensor:
     return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
-def _mosaic(x: Tensor) -> Tensor:
+def mosaic_of(x: Tensor) -> Tensor:
     """Return one channel of each pixel, red and green in even rows, green and blue in odd ones, (n, 1, h, w)."""
     y = x[:, 1:2].clone()
     y[:, :, 0::2, 0::2] = x[:, 0:1, 0::2, 0::2]

@@ -22,6 +22,8 @@ def blurred(x: Tensor, width: Tensor, radius: int) -> Tensor:
         width: Standard deviations in pixels, with shape (n,).
         radius: Pixels after which the Gaussian is cut off.
     """
+    if not x.numel():
+        return x
     n, channels, height, width_ = x.shape
     weights = gaussian(width, radius).repeat_interleave(channels, 0)  # (n C, k)
     flat = x.reshape(1, n * channels, height, width_)

@@ -1,6 +1,6 @@
 """What JPEG compression does to pictures: blocks of 8 x 8 pixels, transformed, quantised and transformed back.
 
-    Y = 0.299 R + 0.587 G + 0.114 B,   Cb = 128 + 0.564 (B - Y),   Cr = 128 + 0.713 (R - Y)
+    Y = 0.299 R + 0.587 G + 0.114 B,   Cb = 128 + (B - Y)/1.772,   Cr = 128 + (R - Y)/1.402
     block <- D' (T round((D block D') / T)) D,   D the orthonormal cosine transform
 
 T is the table of ITU-T T.81, annex K, scaled to the quality as the libraries of the Independent JPEG Group scale it.
@@ -17,6 +17,7 @@ __all__ = ["MULTIPLE", "compressed"]
 
 MULTIPLE = 16  # pixels: sides of pictures are multiples of it, so that colours at half the size have whole blocks
 
+BLUE, RED = 1 / 1.772, 1 / 1.402
 # fmt: off
 LUMA = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
@@ -45,13 +46,13 @@ def compressed(x: Tensor, quality: Tensor, halved: Tensor) -> Tensor:
         return (_quantised(values - 128, _table(LUMA, quality)) + 128).round().clamp(0, 255) / 255
     r, g, b = values.unbind(1)
     y = 0.299 * r + 0.587 * g + 0.114 * b
-    colours = torch.stack([0.564 * (b - y), 0.713 * (r - y)], 1)  # (n, 2, h, w)
-    y = _quantised(y[:, None] - 128, _table(LUMA, quality))[:, 0] + 128
+    colours = torch.stack([BLUE * (b - y), RED * (r - y)], 1).round()  # (n, 2, h, w)
+    y = (_quantised(y[:, None].round() - 128, _table(LUMA, quality))[:, 0] + 128).round()
     table = _table(CHROMA, quality)
     small = _quantised(F.avg_pool2d(colours, 2), table)
     small = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
-    colours = torch.where(halved[:, None, None, None], small, _quantised(colours, table))
-    blue, red = colours[:, 0] / 0.564, colours[:, 1] / 0.713
+    colours = torch.where(halved[:, None, None, None], small, _quantised(colours, table)).round()
+    blue, red = colours[:, 0] / BLUE, colours[:, 1] / RED
     green = -(0.299 * red + 0.114 * blue) / 0.587
     return torch.stack([y + red, y + green, y + blue], 1).round().clamp(0, 255) / 255
 
