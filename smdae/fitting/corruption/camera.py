@@ -25,7 +25,7 @@ from smdae.fitting.corruption.filters import blurred
 
 __all__ = ["directional", "linear", "mosaic_of", "photographs"]
 
-GAINS = (1e-4, 4e-2)  # a, of raw values whose white is 1
+GAINS = (3e-5, 3e-2)  # a, of raw values whose white is 1
 RED_BLUE_GAINS = (1.2, 2.4)  # of white balance
 SHARPENING_WIDTH = 1.0  # pixels
 LUMA = (0.299, 0.587, 0.114)
@@ -44,7 +44,9 @@ class Camera:
     malvar: Tensor  # share, the rest being bilinear
     contrast: Tensor
     chroma_denoising: Tensor  # share of the colour that is blurred
+    chroma_width: Tensor  # of that blur, in pixels of twice the size
     luma_denoising: Tensor  # share of the brightness that is blurred where there is no more than noise
+    everywhere: Tensor  # share of that blur that texture gets too
     width: Tensor  # of that blur, in pixels
     sharpening: Tensor
 
@@ -68,10 +70,12 @@ class Camera:
             read=(2.0 * log_gain + 0.6 + 0.4 * spread).exp(),
             malvar=even(-0.5, 1.5).clamp(0, 1),
             contrast=even(0.0, 0.6),
-            chroma_denoising=even(-0.5, 1.0).clamp(min=0),
-            luma_denoising=even(-0.4, 1.0).clamp(min=0),
-            width=even(0.5, 2.0),
-            sharpening=even(-0.5, 1.5).clamp(min=0),
+            chroma_denoising=even(0.0, 2.0).clamp(0, 1),
+            chroma_width=even(0.3, 2.5),
+            luma_denoising=even(0.1, 1.6).clamp(0, 1),
+            everywhere=even(0.0, 0.9),
+            width=even(0.6, 2.2),
+            sharpening=even(-0.8, 0.8).clamp(min=0),
         )
 
     def doubled(self) -> "Camera":
@@ -114,7 +118,8 @@ def _developed(mosaic: Tensor, camera: Camera) -> Tensor:
     luma = _luma(shown)
     colour = shown - luma
     luma = _smoothed_luma(luma, camera)
-    soft = F.avg_pool2d(F.avg_pool2d(colour, 5, 1, 2, count_include_pad=False), 5, 1, 2, count_include_pad=False)
+    soft = blurred(F.avg_pool2d(colour, 2), camera.chroma_width[:, 0, 0, 0], 6)
+    soft = F.interpolate(soft, scale_factor=2, mode="bilinear", align_corners=False)
     return luma + torch.lerp(colour, soft, camera.chroma_denoising)
 
 
@@ -126,8 +131,9 @@ def _smoothed_luma(luma: Tensor, camera: Camera) -> Tensor:
     clean, noisy = luma.chunk(2)
     power = (noisy - clean).square().mean((2, 3), keepdim=True)
     variance = (_local_mean(noisy.square()) - _local_mean(noisy).square()).clamp(min=1e-9)
-    trust = (1.5 * power / variance).clamp(max=1)  # 1 where there is no more than noise
-    share = camera.luma_denoising * torch.cat([trust, trust])
+    trust = (3 * power / variance).clamp(max=1)  # 1 where there is no more than noise
+    trust = torch.cat([trust, trust])
+    share = camera.luma_denoising * (camera.everywhere + (1 - camera.everywhere) * trust)
     luma = torch.lerp(luma, blurred(luma, camera.width[:, 0, 0, 0], 5), share)
     width = torch.full((len(luma),), SHARPENING_WIDTH, dtype=luma.dtype, device=luma.device)
     return luma + camera.sharpening * (luma - blurred(luma, width, 2))
