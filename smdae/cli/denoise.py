@@ -47,6 +47,9 @@ def command(
             "--model", "-m", help="A model file or name. [default: $SMDAE_MODEL, ./model.safetensors, natural-*]"
         ),
     ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Take the small bundled network: a fifth of the time, a little worse.")
+    ] = False,
     sigma: Annotated[
         str,
         typer.Option("--sigma", "-s", help="Level of the noise, white being 255, or R,G,B; auto finds it."),
@@ -181,6 +184,8 @@ def command(
         check_precision(precision)
     is_folder = save_steps is not None and (save_steps.endswith(os.sep) or not Path(save_steps).suffix)
     extras = Extras(samples, Path(save_steps) if save_steps else None, is_folder, uncertainty, modes)
+    if fast and model is not None:
+        raise UsageError("--fast chooses a bundled network, and --model names one", "leave one of them out")
     kind = noise_named(noise)
     planned = plan(inputs, Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing))
     streamed = any(job.target == STREAM for job in planned)
@@ -237,6 +242,7 @@ def command(
         json_,
         len(planned) > 1,
         peers.local,
+        fast,
     )
     made = folder if folder and not folder.exists() else None
     peers.agree_on(planned)  # none begins before all have looked at what there is

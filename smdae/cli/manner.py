@@ -21,7 +21,6 @@ class Manner:
     Attributes:
         model: A file or name, None for what there is.
         device: A name for `device.find`.
-        local: The number of this process on this machine, None if it is the only one.
         levels: On the 0 to 255 scale, one for all channels or one for each; None to find them.
         white: The value of white, None for that of the samples' type.
         black: The value of black, None for 0.
@@ -45,6 +44,8 @@ class Manner:
         extras: What is written beside the result.
         checks: Whether the model's self-checks are wanted.
         many: Whether it is one of many, so that what is said of it must name it.
+        local: The number of this process on this machine, None if it is the only one.
+        fast: Whether to take the small bundled network.
     """
 
     model: str | None = None
@@ -73,3 +74,4 @@ class Manner:
     checks: bool = False
     many: bool = False
     local: int | None = None
+    fast: bool = False

@@ -20,12 +20,22 @@ __all__ = ["choose", "load_denoiser", "placed", "tell_noise", "tell_quality"]
 APART = 0.2  # how far sigma may be from the model's level without a word
 
 
-def choose(model: str | None, picture: "Picture") -> str:
-    """The model's file or name: -m, else $SMDAE_MODEL, else ./model.safetensors, else the bundled one that fits."""
+def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:
+    """Return the model's file or name: -m, else $SMDAE_MODEL, else ./model.safetensors, else the bundled one that fits.
+
+    With `fast` it is the small bundled one that fits.
+    """
+    if fast:
+        return f"{_bundled(picture)}-small"
     if model or os.environ.get("SMDAE_MODEL"):
         return model or os.environ["SMDAE_MODEL"]
     if Path("model.safetensors").exists():
         return "model.safetensors"
+    return _bundled(picture)
+
+
+def _bundled(picture: "Picture") -> str:
+    """Return the name of the bundled model for a picture."""
     from smdae.denoising.preparation import is_gray
 
     visible = None if picture.alpha is None else picture.alpha > 0

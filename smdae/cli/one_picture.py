@@ -44,7 +44,7 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
         from smdae.device import find
 
         where = find(manner.device, manner.local)
-        name = choose(manner.model, picture)
+        name = choose(manner.model, picture, manner.fast)
         with lock:
             if name not in loaded:
                 loaded[name] = placed(load_denoiser(name), where, manner.many)
@@ -92,7 +92,7 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     with _beside([*extra, *profile], manner.beside, origin and replace(origin, is_target=False)):
         _write(job, manner, lambda target: _put(target, whole, manner.overwrite, origin), lambda: [whole])
     tell_quality([judged], job.source if manner.many else None)
-    record = _record(job, model, [found]) | _estimates([judged])
+    record = _record(job, model, [found], _precisions(outcome, model)) | _estimates([judged])
     if extra:
         record["beside"] = [str(path) for path, _ in extra]
     if manner.checks:
@@ -115,6 +115,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
     origin = _origin(job)
     found: list[Found] = []
     judgements: list[Judgement | None] = []
+    precisions: list[str] = []
     with stack.opened(job.source if data is None else data, str(job.source)) as pages:
         first = pages.page(0)
         kind = _kind(job, first, manner)
@@ -131,6 +132,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
                 outcome = denoised(page, model_for(page), alike, watch, _called(job))
                 found.append(outcome.found)
                 judgements.append(outcome.judgement)
+                precisions.extend(_precisions(outcome, model))
                 del page
                 yield outcome.picture
 
@@ -143,7 +145,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
         )
     tell_noise(found, model, is_found(model, manner), job.source if manner.many else None)
     tell_quality(judgements, job.source if manner.many else None)
-    record = _record(job, model, found)
+    record = _record(job, model, found, precisions)
     return record | _estimates(judgements) | {"pages": len(found)}
 
 
@@ -334,7 +336,7 @@ def _plain(levels: tuple[float, ...]) -> float | list[float]:
     return levels[0] if len(levels) == 1 else list(levels)
 
 
-def _record(job: Job, model: Any, found: "Sequence[Found]") -> dict[str, Any]:
+def _record(job: Job, model: Any, found: "Sequence[Found]", precisions: Sequence[str]) -> dict[str, Any]:
     card = getattr(model, "card", {})
     sigmas = [_plain(one.levels) for one in found]
     kinds = ["none" if one.estimate.noise.is_none else one.estimate.noise.kind for one in found]
@@ -349,7 +351,13 @@ def _record(job: Job, model: Any, found: "Sequence[Found]") -> dict[str, Any]:
         "noise": noise[0] if len(noise) == 1 else noise,
         "model": {name: card.get(name) for name in ("model", "objective", "sigma")},
         "device": str(next(model.parameters()).device),
+        "precision": precisions[0] if precisions else None,
     }
+
+
+def _precisions(outcome: Outcome, model: Any) -> list[str]:
+    """Return the precision of the products by which a picture was denoised; none if nothing was done to it."""
+    return [] if outcome.task is None else [outcome.task.precision_on(next(model.parameters()).device)]
 
 
 def figures(record: dict[str, Any]) -> str:

@@ -3,7 +3,8 @@
     float32     as it was fitted; on CUDA all of its digits, TF32 being off
     bfloat16    8 of its 24 binary digits
     float16     11 of them, up to 65504
-    auto        float16 for pictures of integers on CUDA, float32 for all else
+    auto        for pictures of integers float16 on CUDA, and bfloat16 on CPUs that multiply it faster than float32 does
+                (AMX, AVX512-BF16) up to the level at which it is off by as much as rounding; float32 for all else
 
 All layers but the first and the last, whose rounding would be that of the pixels. How far that is from float32 is what
 `benchmarks/accelerator.py` measures: on Set12, from sigma 5 to 50, bfloat16 is off by 0.5 to 0.8 % of sigma (RMS) and
@@ -19,7 +20,9 @@ import torch
 
 from smdae.errors import UsageError
 
-__all__ = ["PRECISIONS", "check_precision", "exact", "lowered"]
+__all__ = ["PRECISIONS", "check_precision", "chosen", "exact", "lowered"]
+
+MAX_BFLOAT16_SIGMA = 50 / 255  # beyond, its root mean square error is over 0.3 gray levels
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     "auto": None,
@@ -37,19 +40,30 @@ def check_precision(name: str, model: Any = None) -> None:
         raise UsageError(f"precision {name} is for networks, and this model is none", "leave it out, or say float32")
 
 
-def lowered(model: Any, name: str, device: torch.device, whole: bool) -> Any:
-    """The model as it denoises: with products of the precision named, on that device.
+def chosen(name: str, model: Any, device: torch.device, whole: bool, sigma: float) -> str:
+    """Return the name of the precision that is taken: what `auto` comes to.
 
     Args:
-        model: A score model of images.
         name: A name of PRECISIONS.
+        model: A score model of images.
         device: Where it computes.
         whole: Whether its images are of integers, so that they are bounded and their results rounded.
+        sigma: The highest level of the noise, white being 1.
     """
+    if name != "auto":
+        return name
+    if not whole or not hasattr(model, "lowered"):
+        return "float32"
+    if device.type == "cuda":
+        return "float16"
+    is_faster = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if is_faster and sigma <= MAX_BFLOAT16_SIGMA else "float32"
+
+
+def lowered(model: Any, name: str) -> Any:
+    """Return the model with products of a precision, a name of PRECISIONS other than auto."""
     dtype = PRECISIONS[name]
-    if name == "auto" and device.type == "cuda" and whole:
-        dtype = torch.float16
-    return model.lowered(dtype) if dtype and hasattr(model, "lowered") else model
+    return model.lowered(dtype) if dtype else model
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.denoising.finish import Strengths
-from smdae.denoising.precision import check_precision, lowered
+from smdae.denoising.precision import check_precision, chosen, lowered
 from smdae.denoising.preparation import Prepared, is_gray, prepare
 from smdae.denoising.stabilised import Whitening
 from smdae.denoising.steppers import STEPPERS, Steps, checked, refuse_unable, steps_of
@@ -252,7 +252,11 @@ class Task:
 
     def quick(self, where: torch.device) -> Any:
         """The base as it denoises on that device: its products of the precision asked for."""
-        return lowered(self.base, self.precision, where, self.whole)
+        return lowered(self.base, self.precision_on(where))
+
+    def precision_on(self, where: torch.device) -> str:
+        """Return the precision that the base's products have on a device, a name of PRECISIONS other than auto."""
+        return chosen(self.precision, self.base, where, self.whole, max(self.levels))
 
     @property
     def is_wide(self) -> bool:

@@ -11,9 +11,10 @@ from typing import Any
 
 from smdae.files.tensor_file import Header
 
-__all__ = ["FORMAT", "MAX_WEIGHTS", "VERSION", "card_of"]
+__all__ = ["FORMAT", "MAX_WEIGHTS", "card_of", "version_of"]
 
-FORMAT, VERSION = "smdae-model", "1"
+FORMAT = "smdae-model"
+VERSIONS = ("1", "2")  # since 2 a network may take the noise model
 NEEDED = {"model", "settings", "sigma", "channels", "patch_size"}
 MAX_WEIGHTS = 1 << 30
 MAX_CHANNELS = 4
@@ -35,6 +36,11 @@ LIMITS = {
 OF_EXPERTS = {"size": (2, 64)}
 
 
+def version_of(card: dict[str, Any]) -> str:
+    """Return the version of the format that a model needs."""
+    return VERSIONS[1] if card["settings"].get("takes_noise") else VERSIONS[0]
+
+
 def card_of(header: Header) -> dict[str, Any]:
     """Return the card that the metadata of a model file hold.
 
@@ -44,8 +50,8 @@ def card_of(header: Header) -> dict[str, Any]:
     metadata = header.metadata
     if metadata.get("format") != FORMAT:
         raise ValueError("it was not made by smdae")
-    if metadata.get("version") != VERSION:
-        raise ValueError(f"it has format version {metadata.get('version')!s:.20}, not {VERSION}")
+    if metadata.get("version") not in VERSIONS:
+        raise ValueError(f"it has format version {metadata.get('version')!s:.20}, not {' or '.join(VERSIONS)}")
     try:
         card = json.loads(metadata["card"])
         if NEEDED - card.keys() or not isinstance(card["model"], str) or not isinstance(card["settings"], dict):

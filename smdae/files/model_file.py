@@ -13,7 +13,7 @@ from typing import Any
 
 from smdae.errors import ModelError
 from smdae.files import tensor_file
-from smdae.files.model_card import FORMAT, MAX_WEIGHTS, VERSION, card_of
+from smdae.files.model_card import FORMAT, MAX_WEIGHTS, card_of, version_of
 
 __all__ = ["BUNDLED", "encode", "load", "read"]
 
@@ -39,7 +39,7 @@ def encode(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         tensors = {name: tensor.half() for name, tensor in tensors.items()}
-    data = save(tensors, {"format": FORMAT, "version": VERSION, "card": json.dumps(card)})
+    data = save(tensors, {"format": FORMAT, "version": version_of(card), "card": json.dumps(card)})
     return tensor_file.with_checksum(data)
 
 

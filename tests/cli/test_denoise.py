@@ -348,7 +348,7 @@ def bad_models():
         "pickle": (pickle.dumps({"W": 1}), ["it is a pickle"]),
         "truncated": (plain[:-50], ["cut off"]),
         "header": (plain[:50], ["cut off"]),
-        "version": (rewritten(plain, version="2"), ["version 2"]),
+        "version": (rewritten(plain, version="3"), ["version 3"]),
         "foreign": (rewritten(plain, format="pt"), ["not made by smdae"]),
         "unknown": (rewritten(plain, model="os.system"), ["'os.system'"]),
         "empty": (b"", ["not a safetensors file"]),

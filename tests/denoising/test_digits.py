@@ -1,6 +1,5 @@
 """Products in fewer digits: how far off, of what, and what stays exact."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from PIL import Image
 
 from smdae import denoise, load
 from smdae.denoising import judgement
-from smdae.denoising.precision import PRECISIONS, check_precision, exact, lowered
+from smdae.denoising.precision import PRECISIONS, check_precision, chosen, exact, lowered
 from smdae.denoising.symmetries import Symmetric
 from smdae.denoising.task import Task
 from smdae.errors import UsageError
@@ -18,7 +17,6 @@ from smdae.models import EnergyModel, Experts, GradientUNet, Patchwise
 from tests.conftest import TINY_NETWORK
 
 CLEAN = np.asarray(Image.open(Path(__file__).parents[2] / "sample_data" / "clean.png").convert("L"))[:256, :256]
-CPU = torch.device("cpu")
 
 
 def stored(sigma):
@@ -39,7 +37,7 @@ def psnr(estimate):
 
 @pytest.fixture(scope="module")
 def model():
-    return load("natural-gray")
+    return load("natural-gray-small")
 
 
 @pytest.mark.parametrize(("sigma", "loss"), [(5, 0.005), (15, 0.005), (25, 0.005), (50, 0.015)])
@@ -77,7 +75,8 @@ def test_the_first_and_the_last_layer_stay_exact(model):
     assert set(seen.values()) == {(torch.bfloat16, torch.bfloat16)}
 
 
-def test_auto_is_float32_to_the_bit_on_a_cpu(model):
+def test_auto_is_float32_to_the_bit_on_a_cpu_that_multiplies_nothing_else_faster(model, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     noisy = stored(25)[:100, :90]
     results = {name: denoise(noisy, model, 25, precision=name) for name in ("auto", "float32", "bfloat16")}
     assert np.array_equal(results["auto"], results["float32"])
@@ -85,11 +84,22 @@ def test_auto_is_float32_to_the_bit_on_a_cpu(model):
     assert np.abs(results["bfloat16"].astype(int) - results["float32"]).max() <= 2
 
 
-def test_auto_is_float16_for_bounded_pictures_on_cuda_alone(model):
-    chosen = partial(lowered, model, "auto")
-    assert chosen(torch.device("cuda"), True).products == torch.float16
-    assert chosen(torch.device("cuda"), False) is chosen(CPU, True) is model
-    assert lowered(model, "float32", torch.device("cuda"), True) is model
+@pytest.mark.parametrize(
+    ("device", "whole", "sigma", "fast", "expected"),
+    [
+        ("cuda", True, 25, False, "float16"),
+        ("cuda", False, 25, False, "float32"),
+        ("cpu", True, 25, False, "float32"),
+        ("cpu", True, 25, True, "bfloat16"),
+        ("cpu", True, 55, True, "float32"),
+        ("cpu", False, 25, True, "float32"),
+    ],
+)
+def test_auto_is_what_costs_less_than_rounding(model, monkeypatch, device, whole, sigma, fast, expected):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: fast)
+    assert chosen("auto", model, torch.device(device), whole, sigma / 255) == expected
+    assert chosen("float32", model, torch.device(device), whole, sigma / 255) == "float32"
+    assert lowered(model, "float32") is model
 
 
 def test_what_stands_on_differences_is_exact_whatever_the_precision(model):

@@ -17,7 +17,7 @@ LARGE = data.camera().astype(np.float32) / 255
 
 @pytest.fixture(scope="module")
 def model():
-    return load("natural-gray")
+    return load("natural-gray-small")
 
 
 def noise(clean, sigma, seed=0):
@@ -149,7 +149,7 @@ def test_a_given_level_is_looked_into_only_where_it_does_not_add_up(model, monke
 def test_colours_at_levels_of_their_own():
     colour = data.astronaut()[:200, 100:300].astype(np.float32) / 255
     image = np.dstack([noise(colour[..., c], sigma, c) for c, sigma in enumerate((10, 20, 30))])
-    model = load("natural-color")
+    model = load("natural-color-small")
     levels = [level / 255 for level in (10, 20, 30)]
     result = denoise(image, model, levels)
     found = judge(Task.of(image, model, levels), result)

@@ -48,7 +48,7 @@ def test_the_bundled_network_is_near_a_posterior_mean():
 
     clean = torch.from_numpy(data.camera()[None, None, 100:356, 100:356]).float() / 255
     y = clean + SIGMA * torch.randn(clean.shape, generator=Generator().manual_seed(0))
-    model = load("natural-gray")
+    model = load("natural-gray-small")
     found = selfchecks(model, y, SIGMA, Generator().manual_seed(1))
     true = (y + SIGMA**2 * model.score(y, SIGMA) - clean).square().mean().item() / SIGMA**2
     assert found.trace == pytest.approx(true, rel=0.25)

@@ -193,7 +193,7 @@ def test_bytes_at_the_end_are_refused(saved):
 
 
 def test_another_version_is_refused_by_its_number(saved):
-    error = refused(saved(rewritten(model_bytes(), version="2")), "version 2, not 1")
+    error = refused(saved(rewritten(model_bytes(), version="3")), "version 3, not 1 or 2")
     assert error.hint
 
 

@@ -30,7 +30,7 @@ def last(model, y, steps, safe=None):
 
 
 def test_a_texture_is_learnt_and_the_model_given_stays_as_it_is():
-    model = load("natural-gray")
+    model = load("natural-gray-small")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     y = noisy(BRICK)
     end = last(model, y[None, None], 200)
@@ -42,21 +42,21 @@ def test_a_texture_is_learnt_and_the_model_given_stays_as_it_is():
 
 def test_without_a_gain_that_is_sure_the_model_is_the_one_given():
     flat = np.full((96, 96), 0.5, np.float32)
-    model = load("natural-gray")
+    model = load("natural-gray-small")
     end = last(model, noisy(flat)[None, None], 20)
     assert (end.gain, end.step, end.steps) == (0.0, 20, 20)
     assert end.model is model
 
 
 def test_an_image_too_small_to_hold_anything_out_is_left_alone():
-    model = load("natural-gray")
+    model = load("natural-gray-small")
     end = last(model, noisy(BRICK[:8, :8])[None, None], 20)
     assert end.model is model
 
 
 def test_where_noise_may_be_cut_off_nothing_is_learnt():
     y = noisy(BRICK)[None, None]
-    assert last(load("natural-gray"), y, 20, torch.zeros_like(y, dtype=torch.bool)).gain == 0
+    assert last(load("natural-gray-small"), y, 20, torch.zeros_like(y, dtype=torch.bool)).gain == 0
 
 
 def test_a_gain_is_beyond_two_standard_errors():
@@ -81,7 +81,7 @@ def test_only_networks_can_be_adapted():
 def test_a_stored_picture_in_colour_is_adapted_to():
     colour = np.clip(np.rint(255 * noisy(data.astronaut()[:96, :96].astype(np.float32) / 255).numpy()), 0, 255)
     image = colour.astype(np.uint8)
-    for name in ("natural-gray", "natural-color"):
+    for name in ("natural-gray-small", "natural-color-small"):
         task = Task.of(image, load(name), 25)
         seen = []
         model, gain = adapted(
