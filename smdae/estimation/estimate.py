@@ -22,7 +22,7 @@ from smdae.estimation.absence import why_drawn
 from smdae.estimation.blocks import SIDE, Blocks, survey
 from smdae.estimation.compression import jpeg_quality
 from smdae.estimation.curve import MAX_SATURATED, Bins, affine_fit, bins_of, overall
-from smdae.estimation.grain import Grain, among_channels, measured, weakest
+from smdae.estimation.grain import Grain, among_channels, measured, weakest, with_unseen
 from smdae.estimation.scale import Scale, scale_of
 from smdae.noise import Noise
 
@@ -277,7 +277,14 @@ def _correlated(
     )
     if is_grain:
         rho = sum((one.grain.rho for one in seen), np.zeros(())) / len(seen)
-        curves = _levels_of([one.level for one in seen])
+        sigmas = [one.level for one in seen]
+        if channels is not None and len(sigmas) == 3:
+            covariance = with_unseen(np.outer(sigmas, sigmas) * np.array(channels))
+            sigmas = np.sqrt(np.diag(covariance)).tolist()
+            matrix = covariance / np.outer(sigmas, sigmas)
+            np.fill_diagonal(matrix, 1.0)
+            channels = tuple(map(tuple, matrix.tolist()))
+        curves = _levels_of(sigmas)
         return Estimate(Noise(curves, grain=tuple(map(tuple, rho.tolist())), channels=channels), ERROR_OF_GRAIN)
     if could_be_luma and shared > LUMA_CHANNELS:
         return Estimate(Noise(_levels_of([one.level for one in seen]), channels=channels), ERROR_OF_GRAIN)
