@@ -32,8 +32,9 @@ COMPRESSED_CAMERAS, COMPRESSED_OTHERS = 0.7, 0.25  # shares
 QUALITIES = (50, 99)
 HALVED = 0.5  # share of compressed pictures whose colours have half the pixels each way
 UNROUNDED = 0.3  # share of pictures not from cameras that are neither rounded nor cut off
-MAX_BLUR = 0.8  # pixels, of clean pictures: what cameras show at full size is soft
-RADIUS = 3  # pixels, of that blur
+CAMERA_BLUR = (0.3, 1.4)  # pixels, of clean pictures: what cameras show at full size is soft
+MAX_BLUR = 1.2  # pixels, of two thirds of the others
+RADIUS = 4  # pixels, of that blur
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ def corrupted(source: Tensor, side: int, generator: Generator | None) -> Corrupt
     cameras, halves, grains, photons = parts(n, channels)
     first, second, third, fourth = source.split([cameras, halves, grains, photons])
     small = F.avg_pool2d(torch.cat([first, third, fourth]), 2)
-    blur = MAX_BLUR * (2 * torch.rand(len(small), generator=generator, device=device) - 1).clamp(min=0)
+    chances = torch.rand(len(small), generator=generator, device=device)
+    blur = MAX_BLUR * (1.5 * chances - 0.5).clamp(min=0)
+    blur[:cameras] = CAMERA_BLUR[0] + (CAMERA_BLUR[1] - CAMERA_BLUR[0]) * chances[:cameras]
     first, third, fourth = blurred(small, blur, RADIUS).split([cameras, grains, photons])
     pairs = [(small[:0], small[:0])]  # whatever there is none of
     if cameras:
