@@ -6,6 +6,7 @@ import pytest
 from smdae import Noise, estimate_noise
 from smdae.errors import InputError, UsageError
 from smdae.estimation.estimate import estimate
+from smdae.estimation.grain import with_unseen
 from smdae.estimation.scale import scale_of
 from smdae.noise import Affine
 from tests.estimation.pictures import GRAIN, floyd_steinberg, in_colour, page, sampled, scene, screenshot
@@ -156,3 +157,21 @@ def test_what_is_no_image_is_refused():
         estimate_noise(np.zeros((5, 5), np.int64))
     with pytest.raises(UsageError, match="positive"):
         estimate_noise(np.zeros((5, 5)), white=-1.0)
+
+
+def test_the_unseen_noise_of_colours_is_added_the_more_of_it_is_missing():
+    def seen(shared: float) -> np.ndarray:
+        return 4.0 * ((1 - shared) * np.eye(3) + shared)
+
+    brightness, colour = np.full(3, 1 / np.sqrt(3)), np.array([1.0, -1.0, 0.0]) / np.sqrt(2)
+    factors = []
+    for shared in (0.3, 0.7, 0.9, 0.95, 0.99):
+        before, after = seen(shared), with_unseen(seen(shared))
+        np.testing.assert_allclose(after, after.T, rtol=0, atol=0)
+        factors.append(np.sqrt((colour @ after @ colour) / (colour @ before @ colour)))
+        assert np.sqrt((brightness @ after @ brightness) / (brightness @ before @ brightness)) == pytest.approx(1.1)
+    assert (np.diff(factors) > -1e-9).all()
+    assert factors[0] == pytest.approx(1.4)
+    assert factors[-1] == pytest.approx(3.0)
+    one = np.diag([1.0, 2.0, 3.0])  # channels of levels of their own
+    assert (np.linalg.eigvalsh(with_unseen(one)) > 0).all()
