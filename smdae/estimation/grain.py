@@ -21,8 +21,8 @@ WEAKEST = 0.02  # of all blocks
 TORUS = 64  # pixels a side on which a correlation is made possible
 MAX_OF_BIN = 200  # blocks that correlations are taken of
 ROUNDS = 20
-UNSEEN_AT, UNSEEN_COLOUR = (0.85, 0.95), (1.4, 3.0)  # correlation of channels as seen, and the factor of colour there
-UNSEEN_BRIGHTNESS = 1.1
+UNSEEN_AT = (0.75, 0.85, 0.95)  # correlation of channels as seen, and the factors there
+UNSEEN_COLOUR, UNSEEN_BRIGHTNESS = (1.0, 1.4, 3.0), (1.0, 1.05, 1.15)
 BOUND = 1e-4  # of a power spectrum, below which it must not go
 
 
@@ -111,14 +111,14 @@ def with_unseen(covariance: np.ndarray) -> np.ndarray:
     """Return the covariance of the channels of grain, with what blocks of 8 pixels do not see of it, (3, 3).
 
     Cameras blur the noise of colours more widely than a block, and JPEG leaves one value of it in a block: the more it
-    is missing beside that of brightness, the more of it there is that no block shows. Brightness and colour are taken
-    to be larger by a factor each, as the noise of Canon cameras and of synthetic ones is.
+    is missing beside that of brightness, the more of it there is that no block shows. Both are taken to be larger by a
+    factor, as the noise of Canon cameras and of synthetic ones is.
     """
     mean = np.full((3, 3), 1 / 3)
     colour = np.eye(3) - mean
     brightness_seen, all_seen = float((mean * covariance).sum()), float(np.trace(covariance))
     shared = (3 * brightness_seen / max(all_seen, 1e-30) - 1) / 2  # mean correlation of channels
-    factor = float(np.interp(shared, UNSEEN_AT, UNSEEN_COLOUR))
-    grown = UNSEEN_BRIGHTNESS * mean + factor * colour
+    of_colour, of_brightness = (np.interp(shared, UNSEEN_AT, row) for row in (UNSEEN_COLOUR, UNSEEN_BRIGHTNESS))
+    grown = of_brightness * mean + of_colour * colour
     made = grown @ covariance @ grown
     return (made + made.T) / 2
