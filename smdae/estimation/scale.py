@@ -13,8 +13,7 @@ from smdae.estimation.noise_level import is_clipped
 
 __all__ = ["UNIT", "Scale", "scale_of"]
 
-LOW, HIGH = 0.001, 0.999  # quantiles: the range of a picture
-FOOT = 0.2  # of what lies between them, that black is put lower: networks know flat grounds of photographs, not black
+LOW, HIGH = 0.001, 0.999  # quantiles that become 0 and 1
 SAMPLE = 1 << 20  # pixels of which quantiles are taken
 FULL_RANGE = 0.5  # of the range of 16 bits, that one of their pictures reaches
 FLOATS = (-0.5, 1.5)  # floats with white 1 lie between these, noise and all,
@@ -95,7 +94,7 @@ def scale_of(pixels: np.ndarray, white: float | None = None, black: float | None
         low, high = float(some.min()), float(some.max())
     if high <= low:
         return Scale(0.0, limit)
-    return Scale(low - FOOT * (high - low), high, (0.0, limit) if whole else None, standard=False)
+    return Scale(low, high, (0.0, limit) if whole else None, standard=False)
 
 
 def _is_clipped(pixels: np.ndarray) -> bool:

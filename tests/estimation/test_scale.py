@@ -16,9 +16,9 @@ def test_twelve_bits_in_sixteen_fill_the_range_and_are_not_clipped_there():
     counts = np.random.default_rng(0).integers(100, 4000, (200, 200)).astype(np.uint16)
     scale = scale_of(counts)
     assert not scale.standard
-    assert scale.black == pytest.approx(100 - 0.2 * 3900, abs=20)
+    assert scale.black == pytest.approx(100, abs=20)
     assert scale.white == pytest.approx(4000, abs=20)
-    assert scale.unit_clip[0] == pytest.approx(680 / 4680, abs=0.01)  # where zero is
+    assert scale.unit_clip[0] < 0
     assert scale.unit_clip[1] > 10
 
 
@@ -26,7 +26,7 @@ def test_twelve_bits_in_sixteen_fill_the_range_and_are_not_clipped_there():
 def test_floats_of_another_unit_fill_the_range(factor):
     y = (np.random.default_rng(0).random((100, 100)) * factor).astype(np.float32)
     unit = scale_of(y).to_unit(y)
-    assert np.quantile(unit, [0.01, 0.99]) == pytest.approx([1 / 6, 1], abs=0.01)
+    assert np.quantile(unit, [0.01, 0.99]) == pytest.approx([0.01, 0.99], abs=0.01)
 
 
 def test_floats_with_white_1_keep_it_noise_and_all():
