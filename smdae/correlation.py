@@ -80,7 +80,7 @@ def checked_grain(value: object) -> Matrix:
     if abs(largest) > 1:
         raise UsageError(f"{name} must be from -1 to 1, and one is {largest:g}")
     side = max(TORUS, 4 * len(grain))
-    if _transform(grain, side, side).min() < -MAX_NEGATIVE_POWER:
+    if not is_point(grain) and _transform(grain, side, side).min() < -MAX_NEGATIVE_POWER:
         raise UsageError(f"{name} is impossible: some pattern would have a negative variance")
     return grain
 

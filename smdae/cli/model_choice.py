@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose", "load_denoiser", "placed", "tell_noise", "tell_quality"]
 
+MAX_DOUBTS = 3  # that are told; each page of a stack may have its own
 APART = 0.2  # how far sigma may be from the model's level without a word
 
 
@@ -130,10 +131,12 @@ def tell_quality(judgements: "Sequence[Judgement | None]", source: Path | None =
         best = 100 * max(shares)
         better = f"adapted: the transform of the noise alone, which foretells hidden pixels {best:.2g} % better"
         console.note(name + (better if best else "adapting gains nothing here: the transform stays that of the noise"))
-    doubts = dict.fromkeys(doubt for one in judged for doubt in one.doubts)
+    doubts = [*dict.fromkeys(doubt for one in judged for doubt in one.doubts)]
     if doubts:
         of_pages = "" if len(judged) == 1 else f" of {len(judged) - len(trusted)} pages"
-        console.note(f"{name}PSNR{of_pages} not estimated: {'; '.join(doubts)}")
+        more = [f"{len(doubts) - MAX_DOUBTS:,} more reasons"] if len(doubts) > MAX_DOUBTS + 1 else []
+        told = doubts[:MAX_DOUBTS] if more else doubts
+        console.note(f"{name}PSNR{of_pages} not estimated: {'; '.join([*told, *more])}")
 
 
 def _warn_of_level(model: Any, sigma: float, name: str) -> None:

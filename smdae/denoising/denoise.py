@@ -146,7 +146,8 @@ def path(
     if not task.changes:
         return
     where = torch.device(device)
-    side = tile or side_for(task.base, where)
+    fits = max(task.pixels.shape[:2]) <= SMALLEST  # then to ask for the memory would take longer than the work
+    side = tile or (SMALLEST if fits else side_for(task.base, where))
     walk = _by_tiles if task.single else _as_a_whole
     begun = False
     while True:

@@ -51,6 +51,7 @@ SHARE = 0.03  # of a larger one that is, in pixels at least and at most
 LEAST_PROBED, MOST_PROBED = 1 << 15, 1 << 19
 SIDE, MARGIN = 32, 8  # of the tiles that are probed, in pixels; with their margins they are seen
 WIDE_SIDE, WIDE_MARGIN = 160, 48  # likewise, where correlated noise is taken out
+LEAST_TELLING = 100  # numbers, whose mean square is uncertain by 14 %: a figure would be by more than MAX_ERROR
 SAFE = 2.0  # sigma from black and white, within which noise is hardly ever cut off
 LEAST_SAFE = 0.3  # the part of the pixels that must be so
 BELIEF = 0.3  # standard error of what a model believes of its error, as a part of it
@@ -59,6 +60,7 @@ ODD = 0.06  # how far |r|^2 / d + sigma^2 div D / d may be from sigma^2, as a pa
 ALIKE_SIDE = 5  # pixels a side around a pixel that noise does not leave alike
 ALIKE = 0.08  # correlation of neighbours in the residual, beyond which it holds more than noise
 MAX_ERROR = 1.0  # dB, of a figure that is told
+TOO_FEW = "too few pixels tell of it"
 BAND = 1 << 20  # pixels held at once
 SEED = 0
 
@@ -108,11 +110,13 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
     if level_error and (task.noise.kind == "grain" or task.noise.channels is not None):
         # What its level is off by would be of the size of the error itself: not worth the passes.
         return Judgement(math.nan, math.inf, ("the level of correlated noise is not known well enough",))
+    if result.size < LEAST_TELLING:
+        return Judgement(math.nan, math.inf, (TOO_FEW,))
     planes = result[:, :, None] if result.ndim == 2 else result
     margins = margins_of(task)
     counts, counting, removed, variance, alike = _residual(task, planes, margins)
     if not counts.any() or not variance.any():
-        return Judgement(math.nan, math.inf, ("too few pixels tell of it",))
+        return Judgement(math.nan, math.inf, (TOO_FEW,))
     with exact():
         probed = _probe(task, planes, margins, removed)
     risks, shared = [], []

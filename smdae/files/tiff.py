@@ -15,6 +15,7 @@ type and the nested EXIF directories go the same way.
 """
 
 import copy
+import functools
 import logging
 import math
 import re
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
-from PIL.TiffTags import BYTE, LONG, LONG8, SHORT, UNDEFINED
+from PIL.TiffTags import BYTE, LONG, LONG8, RATIONAL, SHORT, UNDEFINED
 
 from smdae.errors import InputError, OutputError
 from smdae.files import libtiff
@@ -51,6 +52,9 @@ PREMULTIPLIED, STRAIGHT = 1, 2
 PLANES = 2
 UNSIGNED, FLOATING = 1, 3
 INCH = 2
+NEW_SUBFILE_TYPE, SUBFILE_TYPE, REDUCED = 254, 255, 2
+NUMBERS = {SHORT: "H", LONG: "I"}
+MAX_TAGS = 4096  # of a directory that makes sense
 DENSEST = 2**15  # pixels for which a byte can stand: in Zstandard, 4 bytes are 2^17
 MAX_BYTES = 2**32 - 2**20
 HEADER = b"II*\0\x08\0\0\0"
@@ -80,13 +84,13 @@ def places(file: "tifffile.TiffFile") -> list[tuple[int, int]]:
         raise InputError("the file is truncated") from error
     if first.is_reduced:
         raise InputError("it holds no picture at full size", "save it as a plain TIFF or PNG first")
-    directories = _directories(file)
+    reduced = _are_reduced(file)
     images = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
-    if images > directories and first.is_final:
+    if images > len(reduced) and first.is_final:
         # Of planes that lie beyond the end of the file, one is enough to be refused.
         held = (file.filehandle.size - first.dataoffsets[0]) // max(first.nbytes, 1)
         return [(0, plane) for plane in range(max(1, min(images, held + 1)))]
-    return [(index, 0) for index in range(directories) if not _is_reduced(file, index)]
+    return [(index, 0) for index, is_reduced in enumerate(reduced) if not is_reduced]
 
 
 def checked(file: "tifffile.TiffFile", place: tuple[int, int]) -> "tifffile.TiffPage":
@@ -155,18 +159,30 @@ def directory(picture: Picture, samples: np.ndarray, *, big: bool = False) -> Im
         layout[Base.InterColorProfile] = (UNDEFINED, metadata.icc)
     if metadata.xmp:
         layout[Base.XMLPacket] = (BYTE, metadata.xmp)
-    words = described(BytesIO(metadata.exif or b""))
+    words = _words(metadata.exif) if metadata.exif else {}
     if metadata.dpi:
-        words[Base.XResolution], words[Base.YResolution] = metadata.dpi
-        words[Base.ResolutionUnit] = INCH
+        across, down = metadata.dpi
+        dots = {Base.XResolution: (RATIONAL, across), Base.YResolution: (RATIONAL, down)}
+        words = words | dots | {Base.ResolutionUnit: (SHORT, INCH)}
     tags = ImageFileDirectory_v2(BIG_HEADER if big else HEADER)
-    for tag, (kind, value) in ({tag: (words.tagtype[tag], words[tag]) for tag in words} | layout).items():
+    for tag, (kind, value) in (words | layout).items():
         tags.tagtype[tag] = kind
         tags[tag] = value
     return tags
 
 
-def _directories(file: "tifffile.TiffFile") -> int:
+@functools.lru_cache(maxsize=4)
+def _words(exif: bytes) -> dict[int, tuple[int, Any]]:
+    """Return the type and the value of each tag that EXIF bytes describe a picture by; pages often have the same."""
+    words = described(BytesIO(exif))
+    return {tag: (words.tagtype[tag], words[tag]) for tag in words}
+
+
+def _are_reduced(file: "tifffile.TiffFile") -> list[bool]:
+    """Return of each directory of the chain whether it says that its picture is one of reduced size.
+
+    Of a directory only two entries are looked at: to understand all takes half a millisecond.
+    """
     handle, layout = file.filehandle, file.tiff
 
     def number(position: int, format: str, size: int) -> int:
@@ -174,22 +190,29 @@ def _directories(file: "tifffile.TiffFile") -> int:
         data = handle.read(size)
         return int(struct.unpack(format, data)[0]) if len(data) == size else handle.size
 
-    offset, seen = file.pages.first.offset, set[int]()
+    offset, seen, reduced = file.pages.first.offset, set[int](), list[bool]()
     while offset and offset not in seen:
         seen.add(offset)
+        reduced.append(False)
         if offset >= handle.size:
             break
         tags = number(offset, layout.tagnoformat, layout.tagnosize)
+        if tags <= MAX_TAGS:
+            reduced[-1] = _is_reduced(handle.read(tags * layout.tagsize), layout)
         offset = number(offset + layout.tagnosize + tags * layout.tagsize, layout.offsetformat, layout.offsetsize)
-    return len(seen)
+    return reduced
 
 
-def _is_reduced(file: "tifffile.TiffFile", index: int) -> bool:
-    try:
-        return bool(file.pages[index].aspage().is_reduced)
-    except Exception:
-        # A directory that cannot be understood is a page that cannot be read.
-        return False
+def _is_reduced(entries: bytes, layout: "tifffile.TiffFormat") -> bool:
+    """Return what the entries of a directory say, False where they cannot be understood: no one can read that page."""
+    said = dict[int, int]()
+    for start in range(0, len(entries) - layout.tagsize + 1, layout.tagsize):
+        entry = entries[start : start + layout.tagsize]
+        code, kind = struct.unpack_from(layout.byteorder + "HH", entry)
+        if code in (NEW_SUBFILE_TYPE, SUBFILE_TYPE) and kind in NUMBERS:
+            place = 8 if layout.tagsize == 12 else 12
+            said.setdefault(code, struct.unpack_from(layout.byteorder + NUMBERS[kind], entry, place)[0])
+    return bool(said.get(NEW_SUBFILE_TYPE, 0) & 1) or said == {SUBFILE_TYPE: REDUCED}
 
 
 def _check(page: "tifffile.TiffPage", size: int) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,47 @@ def test_one_that_is_killed_midway_leaves_no_file_of_that_name(here):
         time.sleep(0.01)
     assert process.wait() == -signal.SIGKILL
     assert not (here / "out.tif").exists()
+
+
+MANY = 200  # pages
+MAX_PAGE_SECONDS = 0.005  # of the CPU, where Python counts to a million in COUNTING seconds
+COUNTING = 0.05
+
+
+def seconds_of_cpu(work: Callable[[], object]) -> float:
+    """The CPU time of the faster of two calls."""
+    times = []
+    for _ in range(2):
+        begun = time.process_time()
+        work()
+        times.append(time.process_time() - begun)
+    return min(times)
+
+
+def counting() -> None:
+    total = 0
+    for number in range(1_000_000):
+        total += number
+
+
+@pytest.mark.parametrize("arguments", [["--strength", "0"], ["-m", "natural-gray-small", "-s", "25"]])
+def test_a_page_of_a_few_pixels_takes_a_few_milliseconds(arguments, capsys):
+    noise = np.random.default_rng(0).normal(120, 25, (MANY, 8, 8)).clip(0, 255).astype(np.uint8)
+    for name, some in (("few.tif", noise[:2]), ("many.tif", noise)):
+        with tifffile.TiffWriter(name) as file:
+            for page in some:
+                file.write(page, contiguous=False)
+    assert main(["denoise", "few.tif", *arguments]) == 0  # imports and the model
+    spent = seconds_of_cpu(lambda: main(["denoise", "many.tif", "-y", *arguments]))
+    assert pages("many_denoised.tif").shape == noise.shape
+    slow = max(1.0, seconds_of_cpu(counting) / COUNTING)
+    assert spent / MANY < MAX_PAGE_SECONDS * slow
+
+
+def test_of_many_pages_the_first_reasons_are_told(capsys):
+    noisy = np.random.default_rng(0).normal(120, 25, (30, 16, 16)).clip(0, 255).astype(np.uint8)
+    tifffile.imwrite("n.tif", noisy, photometric="minisblack")
+    assert main(["denoise", "n.tif", "-m", "natural-gray-small", "-s", "25"]) == 0
+    told = capsys.readouterr().err
+    assert "more reasons" in told
+    assert max(map(len, told.splitlines())) < 300
