@@ -7,6 +7,7 @@ Patches are flipped and turned: the eight symmetries of the square.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import blake2b
 from itertools import pairwise
 from typing import Self
 
@@ -127,6 +128,15 @@ class Patches:
             return [self.images.heights, self.images.widths, self.images.flat]
         some = torch.linspace(0, self.places - 1, TOLD, dtype=torch.float64, device=self.device).long()
         return [self.images.heights, self.images.widths, self.at(some)]
+
+    def digest(self) -> str:
+        """Return a hash of the images' number and sizes and of some of their pixels, in memory or in a file alike."""
+        some = torch.linspace(0, self.places - 1, TOLD, dtype=torch.float64, device=self.device).long()
+        told = blake2b(digest_size=16)
+        for tensor in (self.images.heights, self.images.widths, self.at(some)):
+            told.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            told.update(tensor.cpu().contiguous().numpy().tobytes())
+        return told.hexdigest()
 
     def _chance(self, n: int, generator: Generator | None, rows: slice = slice(None)) -> tuple[Tensor, Tensor | None]:
         """Of n places at random some rows, and which patches there have their rows in reverse, with shape (m,)."""

@@ -175,7 +175,7 @@ def prepare(
         if settings.noisy
         else Crops.of(held_out, settings.judged_levels, judges, settings.real > 0)
     )
-    state = State.start(model, settings, generator)
+    state = State.start(model, settings, generator, f"{patches.digest()} {held_out.digest()}")
 
     if not held.images:
         notes.append("one small image: nothing is held out, the figures are on what was fitted")

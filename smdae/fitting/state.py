@@ -43,6 +43,7 @@ class State:
         optimiser: What moves the model's parameters.
         generator: Source of every draw.
         best: The average's weights at the best validation so far.
+        images: A digest of the images that it is fitted to, empty if it is not known.
         record: The numbers below, by name.
         parameters: Those of the model.
         averages: Those of the average, in the same order.
@@ -54,6 +55,7 @@ class State:
     optimiser: torch.optim.Optimizer
     generator: Generator
     best: dict[str, Tensor]
+    images: str = ""
     record: dict[str, Any] = field(
         default_factory=lambda: {
             "step": 0,
@@ -73,11 +75,11 @@ class State:
         self.parameters, self.averages = [*self.model.parameters()], [*self.average.parameters()]
 
     @classmethod
-    def start(cls, model: nn.Module, settings: Settings, generator: Generator) -> Self:
+    def start(cls, model: nn.Module, settings: Settings, generator: Generator, images: str = "") -> Self:
         """The state before the first step."""
         optimiser = OPTIMISERS[settings.optimiser](model, settings.lr, settings.weight_decay)
         average = copy.deepcopy(model).requires_grad_(False)
-        return cls(settings, model, average, optimiser, generator, _copy(average))
+        return cls(settings, model, average, optimiser, generator, _copy(average), images)
 
     def keep(self) -> None:
         """Remember the average as the best so far."""
@@ -97,7 +99,7 @@ class State:
     def to_bytes(self) -> bytes:
         """The file."""
         tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in self.tensors().items()}
-        record = {"record": self.record, "settings": self.settings.model_dump(mode="json")}
+        record = {"record": self.record, "settings": self.settings.model_dump(mode="json"), "images": self.images}
         data = save_tensors(tensors, {"format": FORMAT, "version": VERSION, "state": json.dumps(record)})
         return tensor_file.with_checksum(data)
 
@@ -105,8 +107,8 @@ class State:
         """Raise an error unless a file of that header is a state of this fit.
 
         Raises:
-            ModelError: It is another file, or of a fit with other settings, the first of which is named, or its
-                tensors are not those of this model and optimiser.
+            ModelError: It is another file, or of a fit with other settings, the first of which is named, or to other
+                images, if it says to which, or its tensors are not those of this model and optimiser.
         """
         if header.metadata.get("format") != FORMAT or header.metadata.get("version") != VERSION:
             raise ModelError(f"'{name}' is not the state of a fit")
@@ -131,6 +133,11 @@ class State:
         ours = {key: tensor for key, tensor in self.tensors().items() if not key.startswith("optimiser.")} | kept
         if theirs != {key: (DTYPES[tensor.dtype], tuple(tensor.shape)) for key, tensor in ours.items()}:
             raise ModelError(f"cannot resume from '{name}': it does not belong to this model")
+        if self.images and state.get("images", self.images) not in ("", self.images):
+            raise ModelError(
+                f"cannot resume from '{name}': it is of a fit to other images",
+                "give the same images, or start afresh with -y and without --resume",
+            )
 
     def restore(self, data: bytes, name: str) -> None:
         """Take over from a file made by `to_bytes` of a fit with the same settings.

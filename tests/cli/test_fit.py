@@ -5,6 +5,7 @@ import math
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -446,6 +447,21 @@ def test_a_bad_state_is_refused_and_nothing_changed(here, data, words, monkeypat
     for word in ["model.state", *words]:
         assert word in message
     assert everything_below(here) == before
+
+
+def test_resuming_with_other_pictures_is_refused(here, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        assert fit("photos") == 130
+    shutil.copytree("photos", "others")
+    picture = sorted(Path("others").iterdir())[0]
+    picture.write_bytes(encoded(gray(seed=77)))
+    before = everything_below(here)
+    capsys.readouterr()
+    assert fit("others", "--resume") == 5
+    assert "other images" in complaint(capsys.readouterr().err)
+    assert everything_below(here) == before
+    assert fit("photos", "--resume") == 0
 
 
 def test_resuming_with_other_settings_is_refused_by_name(here, monkeypatch, capsys):

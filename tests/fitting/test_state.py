@@ -204,6 +204,30 @@ def test_each_bit_that_flips_is_noticed(data):
     refused(data.replace(b'\\"step\\":2', b'\\"step\\":3').replace(b'\\"step\\": 2', b'\\"step\\": 3'), "checksum")
 
 
+@pytest.mark.parametrize(
+    "images",
+    [
+        [gray(seed=seed) for seed in (0, 1, 3)],
+        [gray(seed=seed) for seed in range(4)],
+        [gray(seed=seed)[:, 1:] for seed in range(3)],
+    ],
+    ids=["others", "more", "smaller"],
+)
+def test_a_state_of_other_images_is_refused(data, images):
+    with pytest.raises(ModelError, match=f"'{NAME}': it is of a fit to other images"):
+        prepare(images, 255.0, check(SETTINGS)).state.restore(data, NAME)
+
+
+def test_a_state_that_does_not_say_of_which_images_it_is_is_taken_over(data, fitted):
+    header = tensor_file.header(data)
+    record = json.loads(header.metadata["state"])
+    del record["images"]
+    older = save_tensors(load_tensors(data), header.metadata | {"state": json.dumps(record)})
+    fit = prepared()
+    fit.state.restore(older, NAME)
+    assert weights(fit.state) == weights(fitted.state)
+
+
 def test_a_state_without_a_checksum_is_taken_over(data, fitted):
     other = prepared()
     other.state.restore(changed(data), NAME)
