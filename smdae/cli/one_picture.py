@@ -53,10 +53,12 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
-        from smdae.files import stack
+        from smdae.files import images, stack
 
         begun = time.perf_counter()
         data = piped() if job.source == STREAM else None
+        if data is None and os.path.exists(job.source) and not os.path.isfile(job.source):
+            data = images.content(job.source, str(job.source))  # a pipe can be read only once
         pages = stack.count(job.source if data is None else data)
         do = _stack if pages > 1 else _single
         return do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
@@ -211,7 +213,7 @@ def piped() -> bytes:
 def _read(source: Path, data: bytes | None = None) -> "Picture":
     from smdae.files.images import read
 
-    return read(source, str(source)) if data is None else read(data, "stdin")
+    return read(source if data is None else data, "stdin" if source == STREAM else str(source))
 
 
 def _like(reference: "Picture", picture: "Picture", path: Path) -> "Picture":

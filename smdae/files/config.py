@@ -8,9 +8,7 @@ Of YAML it takes what a list of settings needs. A plain scalar is null, a decima
 or means false is for the setting to say, 12:30:45 is no number, and 010 is ten. Aliases and tags are refused.
 """
 
-import os
 import re
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 import yaml
 
 from smdae.errors import UsageError
+from smdae.files.regular import opened
 
 __all__ = ["Entry", "dump", "parse", "read_config", "read_entries"]
 
@@ -55,14 +54,8 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
     Raises:
         UsageError: The file is missing, too large, not YAML, not a mapping, or names a setting twice.
     """
-    # No one may ever write to a named pipe; what a shell opens for <(command) is read.
-    if path.is_fifo() and not path.is_relative_to("/dev/fd"):
-        raise UsageError(f"--config '{path}': it is not a file")
     try:
-        # Without the flag to open a pipe would wait for one who writes to it.
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
-                raise UsageError(f"--config '{path}': it is a pipe, not a file")
+        with opened(path) as file:
             data = file.read(LARGEST + 1)
         if len(data) > LARGEST:
             raise UsageError(f"--config '{path}': the file is larger than {LARGEST} bytes")
@@ -71,6 +64,8 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
         raise UsageError(f"--config '{path}': {(error.strerror or 'unreadable').lower()}") from None
     except UnicodeDecodeError:
         raise UsageError(f"--config '{path}': not a text file") from None
+    except ValueError as error:
+        raise UsageError(f"--config '{path}': {error}") from None
     try:
         return _entries(_compose(text))
     except yaml.YAMLError as error:

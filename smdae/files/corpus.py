@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from smdae.errors import InputError
-from smdae.files.images import SUFFIXES, read
+from smdae.files.images import SUFFIXES, opening, read
 from smdae.files.picture import WHITES, luma
+from smdae.files.regular import opened
 
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
@@ -241,6 +242,8 @@ def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
 
 def _arrays(file: Path) -> Iterator[np.ndarray]:
     """The arrays in a file. That of a .npy is a map of it."""
+    with opening(str(file)):
+        opened(file).close()  # NumPy would wait for a pipe
     with _loading(file):
         data = np.load(file, mmap_mode="r", allow_pickle=False)
     if isinstance(data, np.ndarray):

@@ -19,6 +19,7 @@ from PIL.Image import DecompressionBombError
 from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError
 from smdae.files import eight_bit, plain, png, tiff
 from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
+from smdae.files.regular import opened
 
 # Without a handler, logging would print to stderr what Pillow says of damaged files.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -32,6 +33,7 @@ __all__ = [
     "Metadata",
     "Picture",
     "bounded",
+    "content",
     "decoding",
     "encode",
     "format_of",
@@ -111,7 +113,7 @@ PNM_SPACE = (b" ", b"\t", b"\n", b"\r", b"#")
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 HEAD = 32
 PIECE = 1 << 22  # bytes of a stream, read at once
-MAX_STREAM = 2 << 30  # bytes of a stream, which may have no end
+MAX_STREAM = 1 << 30  # bytes of a stream, which may have no end
 READABLE = "smdae reads PNG, JPEG, TIFF, WebP, BMP, PGM, PPM and .npy"
 AS_PNG = "save it as a PNG or a TIFF first"
 
@@ -122,7 +124,7 @@ def read(source: Path | bytes, name: str) -> Picture:
     `name` is what messages call it. Raises InputError, one line with a hint where there is one, for whatever
     cannot be read or is not supported, and MemoryLimitError where memory runs out.
     """
-    data = _file(source, name) if isinstance(source, Path) else source
+    data = content(source, name) if isinstance(source, Path) else source
     format = FORMATS[format_of(data[:HEAD], name)]
     with decoding(repr(name)):
         return format.read(data)
@@ -189,10 +191,10 @@ def _loss(picture: Picture, format: str) -> str | None:
     return None
 
 
-def _file(path: Path, name: str) -> bytes:
-    with opening(name), path.open("rb") as file:
+def content(path: Path, name: str) -> bytes:
+    """Return the bytes of a file that begins as a picture does; InputError for what cannot be read or has no end."""
+    with opening(name), opened(path) as file:
         head = file.read(HEAD)
-        # An endless device is refused here, before it is read to its end.
         format_of(head, name)
         return bounded(file, head, name)
 

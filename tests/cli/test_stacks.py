@@ -130,7 +130,7 @@ def test_one_that_is_killed_midway_leaves_no_file_of_that_name(here):
 
 
 MANY = 200  # pages
-MAX_PAGE_SECONDS = 0.005  # of the CPU, where Python counts to a million in COUNTING seconds
+MAX_PAGE_SECONDS = 0.008  # of the CPU, where Python counts to a million in COUNTING seconds
 COUNTING = 0.05
 
 
