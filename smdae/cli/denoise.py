@@ -43,9 +43,7 @@ def command(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model", "-m", help="A model file or name. [default: $SMDAE_MODEL, ./model.safetensors, natural-*]"
-        ),
+        typer.Option("--model", "-m", help="A model file or name. [default: $SMDAE_MODEL, else a bundled network]"),
     ] = None,
     fast: Annotated[
         bool, typer.Option("--fast", help="Take the small bundled network: a fifth of the time, a little worse.")
@@ -153,6 +151,7 @@ def command(
     """
     from smdae.cli.batch import Stopped, at_once, run
     from smdae.cli.manner import Manner
+    from smdae.cli.model_choice import tell_left
     from smdae.cli.noise_choice import noise_named
     from smdae.cli.one_picture import figures, forget, is_number, worker
     from smdae.files.claims import claimed
@@ -205,6 +204,7 @@ def command(
     if STREAM in inputs and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("nothing is piped into stdin", "pipe an image in, or name a file")
 
+    tell_left(model, fast)
     keep_freed_memory()
     folder = folder_of(output)
     manner = Manner(

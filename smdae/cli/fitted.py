@@ -1,5 +1,6 @@
 """What is told of a fit: the card of its model, a line of its log, and the table at its end."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,6 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
     rows += [
         ("time", f"{card['seconds']:.0f} s, {card['steps']} steps"),
         ("model", str(output)),
-        ("next", "smdae denoise noisy.png" + ("" if output.name == "model.safetensors" else f" -m {output}")),
+        ("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}"),
     ]
     console.table(rows)

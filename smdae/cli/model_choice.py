@@ -15,24 +15,30 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
 
-__all__ = ["choose", "load_denoiser", "placed", "tell_noise", "tell_quality"]
+__all__ = ["choose", "load_denoiser", "placed", "tell_left", "tell_noise", "tell_quality"]
 
 MAX_DOUBTS = 3  # that are told; each page of a stack may have its own
+FITTED = "model.safetensors"  # what `fit` writes unless told otherwise
 APART = 0.2  # how far sigma may be from the model's level without a word
 
 
 def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:
-    """Return the model's file or name: -m, else $SMDAE_MODEL, else ./model.safetensors, else the bundled one that fits.
+    """Return the model's file or name: -m, else $SMDAE_MODEL, else the bundled one that fits.
 
-    With `fast` it is the small bundled one that fits.
+    With `fast` it is the small bundled one that fits. What `fit` has left in the working folder is never taken unasked:
+    results would depend on where a command is run.
     """
     if fast:
         return f"{_bundled(picture)}-small"
     if model or os.environ.get("SMDAE_MODEL"):
         return model or os.environ["SMDAE_MODEL"]
-    if Path("model.safetensors").exists():
-        return "model.safetensors"
     return _bundled(picture)
+
+
+def tell_left(model: str | None, fast: bool) -> None:
+    """Say how a model that lies in the working folder is taken, if none was named."""
+    if not (model or fast or os.environ.get("SMDAE_MODEL")) and os.path.isfile(FITTED):
+        console.note(f"./{FITTED} is there: -m {FITTED} takes it")
 
 
 def _bundled(picture: "Picture") -> str:

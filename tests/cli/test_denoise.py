@@ -23,6 +23,7 @@ from smdae.files.images import encode, read
 from smdae.files.model_file import load
 from smdae.files.picture import Metadata, Picture
 from tests.tiny import (
+    ENVIRONMENT,
     colour,
     complaint,
     encoded,
@@ -212,14 +213,14 @@ class Pipe(io.TextIOWrapper):
 
 
 def test_a_pipe_carries_the_picture_and_nothing_else(here):
-    """Through a real shell; the model in the folder is taken, and said so on stderr."""
-    os.rename("m.safetensors", "model.safetensors")
-    assert main(["denoise", "a.png"]) == 0
+    """Through a real shell; the model that the environment names is taken, and said so on stderr."""
+    assert clean("a.png") == 0
     with open("a.png", "rb") as source:
-        done = python("-m", "smdae", "denoise", "-", "-o", "-", stdin=source, text=False)
+        named = ENVIRONMENT | {"SMDAE_MODEL": "m.safetensors"}
+        done = python("-m", "smdae", "denoise", "-", "-o", "-", stdin=source, text=False, env=named)
     assert done.returncode == 0
     assert done.stdout == Path("a_denoised.png").read_bytes()
-    assert unjudged(done.stderr.decode()) == "smdae: model 'model.safetensors'\n"
+    assert unjudged(done.stderr.decode()) == "smdae: model 'm.safetensors'\n"
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.tif", "x.jpg", "x.npy"])
@@ -310,7 +311,7 @@ def test_a_disk_that_fills_behind_stdout_is_an_output_error_too(here, buffering,
 
 
 def test_the_model_is_the_first_of_those_that_there_are(here, monkeypatch, capsys):
-    """-m, else $SMDAE_MODEL, else ./model.safetensors, else the bundled one; the last three are told."""
+    """-m, else $SMDAE_MODEL, else the bundled one; the last two are told, and what lies in the folder is not taken."""
     os.rename("m.safetensors", "source")
     bundled = here / "weights" / f"{model_file.BEST['natural-gray']}.safetensors"
     for path in (bundled, here / "model.safetensors", here / "named.safetensors", here / "given.safetensors"):
@@ -324,7 +325,9 @@ def test_the_model_is_the_first_of_those_that_there_are(here, monkeypatch, capsy
     assert taken("-m", "given.safetensors") == ""
     assert taken() == "smdae: model 'named.safetensors'\n"
     monkeypatch.setenv("SMDAE_MODEL", "")
-    assert taken() == "smdae: model 'model.safetensors'\n"
+    Path("model.safetensors").write_text("no model")  # nor is it read
+    left = "smdae: ./model.safetensors is there: -m model.safetensors takes it\n"
+    assert taken() == f"{left}smdae: model 'natural-gray'\n"
     os.remove("model.safetensors")
     assert taken() == "smdae: model 'natural-gray'\n"
     assert taken("-m", "natural-gray") == ""

@@ -22,9 +22,10 @@ def options() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(autouse=True)
-def here(bare):
+def here(bare, monkeypatch):
     (bare / "a.png").write_bytes(encoded(gray()))
     (bare / "model.safetensors").write_bytes(model_bytes())
+    monkeypatch.setenv("SMDAE_MODEL", "model.safetensors")
     return bare
 
 

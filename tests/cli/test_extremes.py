@@ -23,8 +23,9 @@ values = st.sampled_from(EXTREMES) | st.floats(allow_nan=False, allow_infinity=F
 
 
 @pytest.fixture(autouse=True)
-def here(bare):
+def here(bare, monkeypatch):
     (bare / "model.safetensors").write_bytes(model_bytes())
+    monkeypatch.setenv("SMDAE_MODEL", "model.safetensors")
     (bare / "a.png").write_bytes(encoded(gray()))
     return bare
 

@@ -19,9 +19,10 @@ needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0,
 
 
 @pytest.fixture(autouse=True)
-def here(bare):
+def here(bare, monkeypatch):
     before = os.umask(0o022)
     (bare / "model.safetensors").write_bytes(model_bytes())
+    monkeypatch.setenv("SMDAE_MODEL", "model.safetensors")
     (bare / "a.png").write_bytes(encoded(gray()))
     tifffile.imwrite(bare / "s.tif", np.stack([gray(seed=seed) for seed in range(3)]), photometric="minisblack")
     yield bare

@@ -15,8 +15,9 @@ from tests.tiny import complaint, encoded, gray, model_bytes
 
 
 @pytest.fixture(autouse=True)
-def here(bare):
+def here(bare, monkeypatch):
     (bare / "model.safetensors").write_bytes(model_bytes())
+    monkeypatch.setenv("SMDAE_MODEL", "model.safetensors")
     (bare / "in").mkdir()
     (bare / "in" / "a.png").write_bytes(encoded(gray()))
     os.mkfifo(bare / "in" / "pipe.png")
