@@ -11,6 +11,8 @@ interface: scripts may rely on them.
                                   lost
 """
 
+from collections.abc import Sequence
+
 __all__ = [
     "BatchError",
     "DegenerateError",
@@ -27,14 +29,21 @@ __all__ = [
 
 
 class SmdaeError(Exception):
-    """A failure that a user can understand: one line, an optional hint, an exit code."""
+    """A failure that a user can understand: one line, an optional hint, an exit code.
+
+    Attributes:
+        message: What is wrong, in one line.
+        hint: What to do, if that can be told.
+        parts: What it is made of, a line each, where it is made of many.
+    """
 
     code = 1
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, parts: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.parts = tuple(parts)
 
 
 class UsageError(SmdaeError):

@@ -19,7 +19,7 @@ from smdae.cli import console
 from smdae.cli.peers import Peers
 from smdae.cli.places import Job
 from smdae.cli.sharing import shared
-from smdae.errors import BatchError, DeviceError, SmdaeError
+from smdae.errors import BatchError, DeviceError, OutputError, SmdaeError
 from smdae.memory import keep_freed_memory
 
 __all__ = ["Stopped", "at_once", "run"]
@@ -70,6 +70,7 @@ def run(
     fail_fast: bool = False,
     peers: Peers = ALONE,
     stop: Event | None = None,
+    remark: str | None = None,
 ) -> None:
     """Do all jobs.
 
@@ -81,22 +82,27 @@ def run(
         fail_fast: Whether the first failure is the end.
         peers: The processes that do them together; the first tells.
         stop: Is set when what is still under way need not be ended; work that looks at it raises Stopped.
+        remark: What else to say at the end.
 
     Raises:
         SmdaeError: The only job failed.
-        BatchError: Some of many did; the message counts them.
+        BatchError: Some of many did; each is named once more, for its own line may be far above.
     """
     if len(jobs) == 1 and not jobs[0].may_skip:
         if peers.first:
             tell(work(jobs[0]))
+            _remark(remark)
         return
-    written = failed = skipped = 0
+    written = skipped = 0
+    failures: list[str] = []
+    is_there = False
     for job, outcome in _outcomes(jobs, work, parallel, fail_fast, peers, stop or Event()):
         record: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
         if isinstance(outcome, SmdaeError):
             if len(jobs) == 1:
                 raise outcome
-            failed += 1
+            failures.append(_named(job, outcome))
+            is_there |= outcome.code == OutputError.code and job.is_done
             console.failure(outcome)
             record |= {"error": outcome.message, "code": outcome.code}
         elif outcome is None:
@@ -106,16 +112,28 @@ def run(
             written += 1
             record = outcome
         tell(record)
-        if failed and fail_fast:
+        if failures and fail_fast:
             break
     if not peers.first:
         return
-    left = len(jobs) - written - failed - skipped
-    counts = {"written": written, "skipped": skipped, "failed": failed, "not begun": left}
-    summary = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    if failed:
-        raise BatchError(f"{failed} of {len(jobs)} inputs failed: {summary}")
-    console.note(summary)
+    left = len(jobs) - written - len(failures) - skipped
+    counts = {"written": written, "skipped": skipped, "failed": len(failures), "not begun": left}
+    _remark(remark)
+    console.note(", ".join(f"{count} {what}" for what, count in counts.items() if count))
+    if failures:
+        hint = "--skip-existing leaves results that are there, -y replaces them" if is_there else None
+        raise BatchError(f"{len(failures)} of {len(jobs)} pictures could not be denoised:", hint, failures)
+
+
+def _remark(text: str | None) -> None:
+    if text is not None:
+        console.note(text)
+
+
+def _named(job: Job, error: SmdaeError) -> str:
+    """Return why a picture failed, with its name or that of its result."""
+    is_named = str(job.source) in error.message or str(job.target) in error.message
+    return error.message if is_named else f"'{job.source}': {error.message}"
 
 
 def _outcomes(

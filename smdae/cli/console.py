@@ -101,8 +101,10 @@ def warn(text: str) -> None:
 
 
 def failure(error: SmdaeError) -> None:
-    """Why the command stops, in one line, and what to do."""
+    """Why the command stops, in one line, the failures that it is made of, if there are, and what to do."""
     _line(f"smdae: error: {error.message}")
+    for part in error.parts:
+        _line(f"  {part}")
     if error.hint:
         _line(f"hint: {error.hint}")
 

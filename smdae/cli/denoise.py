@@ -13,7 +13,7 @@ from smdae.cli import console
 from smdae.cli.extras import Extras, refuse
 from smdae.cli.options import Device, Json, Overwrite, check_range
 from smdae.cli.peers import Peers
-from smdae.cli.places import ENDINGS, STREAM, Naming, claims, folder_of, plan
+from smdae.cli.places import ENDINGS, STREAM, Naming, claims, plan
 from smdae.cli.together import on_loss
 from smdae.errors import UsageError
 
@@ -166,9 +166,9 @@ def command(
     for name, share in (("strength", strength), ("luma", luma), ("chroma", chroma)):
         if not 0 <= share <= 1:
             raise UsageError(f"--{name} {share} is not between 0 and 1")
-    for name, chosen, known in (("format", format, ENDINGS), ("bit-depth", bit_depth, DEPTHS)):
-        if chosen is not None and chosen not in known:
-            raise UsageError(f"unknown --{name} '{chosen}'; there are {', '.join(known)}")
+    for name, asked, known in (("format", format, ENDINGS), ("bit-depth", bit_depth, DEPTHS)):
+        if asked is not None and asked not in known:
+            raise UsageError(f"unknown --{name} '{asked}'; there are {', '.join(known)}")
     if not 0 <= blend <= 1:
         raise UsageError(f"--blend {blend} is not between 0 and 1")
     if not 0 <= seed < MOST_SEED:
@@ -186,7 +186,8 @@ def command(
     if fast and model is not None:
         raise UsageError("--fast chooses a bundled network, and --model names one", "leave one of them out")
     kind = noise_named(noise)
-    planned = plan(inputs, Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing))
+    chosen = plan(inputs, Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing))
+    planned, folder = chosen.jobs, chosen.folder
     streamed = any(job.target == STREAM for job in planned)
     refuse(extras, planned, reference)
     peers: Peers = context.obj
@@ -206,7 +207,6 @@ def command(
 
     tell_left(model, fast)
     keep_freed_memory()
-    folder = folder_of(output)
     manner = Manner(
         model,
         device,
@@ -284,7 +284,7 @@ def command(
                     told += 1
                     bar.update(task, completed=told, total=len(planned))
 
-            run(planned, worker(manner, watch), tell_and_count, many, fail_fast, peers, stop)
+            run(planned, worker(manner, watch), tell_and_count, many, fail_fast, peers, stop, chosen.remark)
     finally:
         if made and peers.first:
             forget(made)

@@ -1,17 +1,16 @@
 """Where pictures come from and results go: names planned and refused before any work.
 
-An input is a file, a folder, - for stdin, or a pattern that no shell has expanded. A result lies beside its input under
-another name, in its place, or under the folder given, where the tree below an input folder is kept.
+A result lies beside its input under another name, in its place, or under the folder given, where the tree below an
+input folder is kept. Results of many pictures need a folder, so there -o NAME is one even without a slash at its end.
 """
 
-import glob
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smdae.errors import InputError, OutputError, UsageError
+from smdae.cli.selection import SUFFIX, Search, is_many, selected
+from smdae.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
@@ -21,9 +20,9 @@ __all__ = [
     "STREAM",
     "Job",
     "Naming",
+    "Plan",
     "check_target",
     "claims",
-    "folder_of",
     "plan",
     "refuse_place",
     "sources",
@@ -87,109 +86,88 @@ class Naming:
     skip_existing: bool = False
 
 
-def folder_of(output: str | None) -> Path | None:
-    """The folder that results go to: one that is there, or one that is to be made as the slash at its end says."""
-    if output is None or output == str(STREAM):
-        return None
-    return Path(output) if os.path.isdir(output) or output.endswith(os.sep) else None
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        jobs: All pictures and where their results go.
+        folder: That all results go to, None where there is none.
+        remark: What to say of the files that were left out; None for nothing.
+    """
+
+    jobs: list[Job]
+    folder: Path | None = None
+    remark: str | None = None
 
 
-def plan(inputs: list[Path], naming: Naming) -> list[Job]:
-    """All pictures and where their results go.
+def plan(inputs: list[Path], naming: Naming) -> Plan:
+    """Return all pictures and where their results go.
 
     Raises:
         UsageError: Two results would have one name, or one that of an input, or the names make no sense together.
         InputError: A folder has no images, or a pattern no matches.
+        OutputError: There is a file where the folder of the results is to be.
     """
-    folder = folder_of(naming.output)
     if inputs.count(STREAM) > 1:
         raise UsageError("stdin can be read only once")
     if naming.in_place and naming.output is not None:
-        raise UsageError("--in-place and --output cannot both be")
+        raise UsageError("--in-place and --output exclude each other", "leave one of them out")
     if naming.in_place and (naming.suffix or naming.ending):
         raise UsageError("--in-place leaves no place for another name", "leave out --suffix and --format")
     if naming.suffix and any(c in naming.suffix for c in (os.sep, os.altsep, "\0") if c):
-        raise UsageError(f"--suffix '{naming.suffix}' is no part of a file's name", "name another folder with -o")
+        raise UsageError(f"--suffix '{naming.suffix}' cannot be part of a file's name", "name another folder with -o")
+    folder = _folder(inputs, naming)
     if STREAM in inputs and (folder or naming.in_place):
         raise UsageError("a result from stdin needs a file name or - as its output")
-    found = [pair for path in inputs for pair in _sources(path, naming)]
+    selection = selected(inputs, _search(inputs, naming, folder))
+    found = selection.pictures
     if len(found) > 1 and naming.output is not None and not folder:
-        raise UsageError(
-            f"--output '{naming.output}' is no folder to hold {len(found)} results", f"write -o {naming.output}{os.sep}"
-        )
+        one = "stdout takes" if naming.output == str(STREAM) else f"--output '{naming.output}' is"
+        hint = "name a folder with -o" if naming.output == str(STREAM) else f"name a folder: -o {naming.output}{os.sep}"
+        raise UsageError(f"{one} one picture, and there are {len(found)}", hint)
     jobs = [Job(source, _target(source, below, naming, folder)) for source, below in found]
-    _refuse_collisions(jobs, naming)
+    _refuse_collisions(jobs, naming, folder)
     jobs = [replace(job, replaced=_replaced(job)) for job in jobs]
     if naming.skip_existing:
         jobs = [replace(job, skipped=job.is_done, may_skip=True) for job in jobs]
-    return jobs
+    return Plan(jobs, folder, selection.remark)
 
 
 def sources(inputs: list[Path], recursive: bool = False) -> list[Path]:
     """Return the pictures that inputs stand for, of which no results are to be written; errors as those of `plan`."""
     if inputs.count(STREAM) > 1:
         raise UsageError("stdin can be read only once")
-    return [source for path in inputs for source, _ in _sources(path, Naming(recursive=recursive))]
+    return [source for source, _ in selected(inputs, Search(recursive)).pictures]
 
 
-def _sources(path: Path, naming: Naming) -> Iterator[tuple[Path, Path]]:
-    """The pictures that an input stands for, each with its path below the folder that was named."""
-    if path != STREAM and os.path.isdir(path):
-        yield from _below(path, naming)
-    elif any(c in str(path) for c in "*?[") and not os.path.lexists(path):
-        matches = sorted(match for match in glob.glob(str(path), recursive=True) if not os.path.isdir(match))
-        matches = _without_results(matches, naming)
-        if not matches:
-            raise InputError(f"no file matches '{path}'")
-        yield from ((Path(match), Path(Path(match).name)) for match in matches)
-    else:
-        yield path, Path(path.name)
-
-
-def _is_stream(file: Path) -> bool:
-    """Return whether a file is a pipe, a socket or a device, which a folder is not searched for: it may never end."""
-    return os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file)
-
-
-def _without_results(matches: list[str], naming: Naming) -> list[str]:
-    """Return files but for those in the folder of the results, unless all are there."""
-    output = folder_of(naming.output)
-    if output is None:
-        return matches
-    into = Path(os.path.realpath(output))
-    others = [match for match in matches if not Path(os.path.realpath(match)).is_relative_to(into)]
-    return others or matches
-
-
-def _below(folder: Path, naming: Naming) -> Iterator[tuple[Path, Path]]:
+def _folder(inputs: list[Path], naming: Naming) -> Path | None:
+    """Return the folder that results go to: one that is there, that a slash names, or that many results need."""
     from smdae.files.images import SUFFIXES
 
-    output = folder_of(naming.output)
-    into = "" if output is None else os.path.realpath(output)
-    beside = not naming.output or into == os.path.realpath(folder)
-    results = _suffix(naming) if beside and not naming.in_place else ""
-    empty = deeper = True
-    for place, folders, names in os.walk(folder):
-        # What earlier calls have left in the folder of the results is none, nor is the result of this one.
-        folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(place, name)) != into)
-        deeper = bool(folders) and not naming.recursive
-        for name in sorted(names):
-            file = Path(place) / name
-            # What an earlier call has left beside its inputs is none.
-            is_result = bool(results) and file.stem.endswith(results)
-            if file.suffix.lower() in SUFFIXES and not name.startswith(".") and not is_result and not _is_stream(file):
-                empty = False
-                yield file, file.relative_to(folder)
-        if not naming.recursive:
-            break
-    if empty:
-        raise InputError(f"no images found in '{folder}'", "-r searches the folders in it too" if deeper else None)
+    output = naming.output
+    if output is None or output == str(STREAM):
+        return None
+    if os.path.isdir(output) or output.endswith(os.sep):
+        return Path(output)
+    if not is_many(inputs, naming.recursive) or Path(output).suffix.lower() in SUFFIXES:
+        return None
+    if os.path.lexists(output):
+        raise OutputError(f"'{output}' is a file, and results of many pictures need a folder", "name another with -o")
+    return Path(output)
+
+
+def _search(inputs: list[Path], naming: Naming, folder: Path | None) -> Search:
+    """Return how folders are searched, so that results of this call or an earlier one are no inputs."""
+    own = folder is not None and any(os.path.realpath(path) == os.path.realpath(folder) for path in inputs)
+    beside = naming.suffix if naming.suffix and (naming.output is None or own) else SUFFIX
+    return Search(naming.recursive, folder, tuple(dict.fromkeys((SUFFIX, beside))))
 
 
 def _suffix(naming: Naming) -> str:
     if naming.suffix is not None:
         return naming.suffix
-    return "_denoised" if naming.output is None else ""
+    return SUFFIX if naming.output is None else ""
 
 
 def _target(source: Path, below: Path, naming: Naming, folder: Path | None) -> Path:
@@ -219,7 +197,7 @@ def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
     return {folder: any(folder.is_relative_to(root) for root in roots) for folder in sorted(folders)}
 
 
-def _refuse_collisions(jobs: list[Job], naming: Naming) -> None:
+def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> None:
     places: dict[str, Path] = {}
     sources = {os.path.realpath(job.source): job for job in jobs if job.source != STREAM}
     for job in jobs:
@@ -234,7 +212,7 @@ def _refuse_collisions(jobs: list[Job], naming: Naming) -> None:
             raise UsageError(f"'{job.target}' is an input and would be a result", "leave it out, or give another -o")
     if naming.output and naming.ending:
         target = Path(naming.output)
-        if not folder_of(naming.output) and target != STREAM and target.suffix.lower() != naming.ending:
+        if not folder and target != STREAM and target.suffix.lower() != naming.ending:
             raise UsageError(f"--output '{target}' and --format do not agree", "leave one of them out")
 
 

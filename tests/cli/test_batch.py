@@ -97,8 +97,9 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(here):
         (["empty"], 3, ["no images found in 'empty'"]),
         (["outer"], 3, ["no images found in 'outer'", "-r"]),
         (["in/a.png", "in/deep/a.png", "-o", "out/"], 2, ["two results would both be 'out/a.png'"]),
-        (["in/a.png", "in/b.tif", "-o", "x.png"], 2, ["no folder to hold 2"]),
-        (["in", "-o", "-"], 2, ["no folder to hold 2"]),
+        (["in/a.png", "in/b.tif", "-o", "x.png"], 2, ["one picture, and there are 2", "-o x.png/"]),
+        (["in", "-o", "-"], 2, ["stdout takes one picture, and there are 2"]),
+        (["in", "-o", "in/notes.txt"], 4, ["'in/notes.txt' is a file", "need a folder"]),
         (["in/a.png", "--in-place", "-o", "x.png"], 2, ["--in-place"]),
         (["in/a.png", "--in-place", "--suffix", "_x"], 2, ["--in-place"]),
         (["-", "--in-place"], 2, ["stdin"]),
@@ -117,12 +118,55 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(here):
 def test_what_makes_no_sense_is_refused_before_any_work(here, arguments, code, words, capsys):
     (here / "empty").mkdir()
     (here / "outer" / "inner").mkdir(parents=True)
+    (here / "outer" / "inner" / "a.png").write_bytes(encoded(gray()))
     before = everything_below(here)
     assert denoise(*arguments) == code
     text = complaint(capsys.readouterr().err)
     for word in words:
         assert word in text
     assert everything_below(here) == before
+
+
+def left_out(capsys) -> list[str]:
+    """What was said of files in folders that are no inputs."""
+    return [line for line in capsys.readouterr().err.splitlines() if "skipped: " in line or "-r would" in line]
+
+
+def test_what_is_left_out_in_folders_is_counted_by_kind(here, capsys):
+    for name in ("x.CR2", "y.cr2", "z.HEIC", ".hidden.nef", "Thumbs.db", "README"):
+        (here / "in" / name).write_bytes(b"x")
+    assert denoise("in", "-o", "out") == 0
+    expected = "5 skipped: 2 CR2, 1 HEIC, 1 TXT, 1 without an ending"
+    assert left_out(capsys) == [f"smdae: {expected}; -r would add 2 in subfolders"]
+    assert denoise("in", "-r", "-o", "out", "-y") == 0
+    assert left_out(capsys) == [f"smdae: {expected}"]
+    (here / "raw").mkdir()
+    (here / "raw" / "x.CR2").write_bytes(b"x")
+    assert denoise("raw") == 3
+    assert "no images found in 'raw', 1 skipped: 1 CR2" in complaint(capsys.readouterr().err)
+
+
+def test_results_of_an_earlier_run_are_no_inputs_wherever_the_new_ones_go(here, capsys):
+    assert denoise("in", "--samples", "0") == 0
+    for name in ("in/alone_denoised.png", "in/a_denoised_sample1.png"):
+        Path(name).write_bytes(encoded(gray(seed=5)))
+    capsys.readouterr()
+    assert denoise("in", "-o", "out") == 0
+    assert names("out") == {"a.png", "alone_denoised.png", "b.tif"}  # what lies alone is nobody's result
+    assert left_out(capsys)[0].startswith("smdae: 4 skipped: 3 results of an earlier run, 1 TXT")
+    assert denoise("in/a_denoised.png", "-o", "again.png") == 0
+    assert Path("again.png").exists()
+
+
+def test_several_inputs_or_r_make_a_folder_of_the_output(here):
+    assert denoise("in/a.png", "in/b.tif", "-o", "two") == 0
+    assert names("two") == {"a.png", "b.tif"}
+    assert denoise("in", "-r", "-o", "tree") == 0
+    assert names("tree") == {"a.png", "b.tif", "deep/a.png", "deep/er/c.png"}
+    assert denoise("in/deep", "-o", "one") == 0
+    assert names("one") == {"a.png"}
+    assert denoise("in/deep", "-o", "one.png") == 0  # which is the name of one picture
+    assert Path("one.png").is_file()
 
 
 # How named, what kind
@@ -181,14 +225,20 @@ def test_what_fails_stops_nothing_else_and_is_counted(here, jobs, capsys):
     assert [r["input"] for r in records] == ["in/a.png", "in/aa.png", "in/b.tif", "in/deep/a.png", "in/deep/er/c.png"]
     assert [r.get("code") for r in records] == [None, 3, 4, None, None]
     assert names("out") == {"a.png", "b.tif", "deep/a.png", "deep/er/c.png"}
-    assert "2 of 5 inputs failed: 3 written, 2 failed" in err.splitlines()[-1]
+    *_, remark, counts, error, first, second, hint = err.splitlines()
+    assert remark == "smdae: 1 skipped: 1 TXT"
+    assert counts == "smdae: 3 written, 2 failed"
+    assert error == "smdae: error: 2 of 5 pictures could not be denoised:"
+    assert first.startswith("  cannot read 'in/aa.png': ")
+    assert second.startswith("  cannot write 'out/b.tif': ")
+    assert hint == "hint: --skip-existing leaves results that are there, -y replaces them"
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_fail_fast_stops_at_the_first_failure(here, jobs, capsys):
     (here / "in" / "0.png").write_bytes(b"")
     assert denoise("in", "-r", "-o", "out/", "--fail-fast", "-j", jobs) == 9
-    assert "not begun" in capsys.readouterr().err.splitlines()[-1]
+    assert "not begun" in capsys.readouterr().err.splitlines()[-3]
     assert len(names("out") if Path("out").exists() else ()) < 4
 
 

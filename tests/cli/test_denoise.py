@@ -578,7 +578,7 @@ def test_a_batch_goes_on_after_a_failure_and_says_so(here, capsys, model):
     assert [record["input"] for record in records] == ["a.png", "b.png", "c.png", "missing.png", "d.png"]
     assert [record.get("code") for record in records] == [None, 3, 4, 3, None]
     assert [line.split(":")[1] for line in err.splitlines()].count(" error") == 4
-    assert "3 of 5 inputs failed" in err
+    assert "3 of 5 pictures could not be denoised:" in err
     for name in ("a", "d"):
         np.testing.assert_array_equal(pixels(f"{name}_denoised.png"), denoise(gray(), model))
     assert (here / "c_denoised.png").read_bytes() == b"old"

@@ -270,7 +270,7 @@ def test_a_single_file_is_the_first_ones(here, tmp_path, noisy):
 def test_after_a_failure_no_more_is_begun_if_that_is_asked_for(here, tmp_path, noisy):
     (here / "noisy" / "00.png").write_bytes(b"nonsense")
     err = together(2, *noisy, "-o", "out/", "--fail-fast", folder=tmp_path, codes=9)
-    assert "1 of 10 inputs failed" in err
+    assert "1 of 10 pictures could not be denoised:" in err
     assert len(list((here / "out").glob("*"))) <= 2
 
 
@@ -278,7 +278,8 @@ def test_what_is_there_is_left_alone_by_all(here, tmp_path, noisy):
     together(2, *noisy, "-o", "out/", folder=tmp_path, codes=9)
     before = everything_below(here)
     err = together(2, *noisy, "-o", "out/", "--skip-existing", folder=tmp_path, codes=9)
-    assert "1 of 9 inputs failed: 8 skipped, 1 failed" in err
+    assert "smdae: 8 skipped, 1 failed" in err
+    assert "1 of 9 pictures could not be denoised:" in err
     assert everything_below(here) == before
 
 

@@ -1,0 +1,192 @@
+"""Which pictures a command is to work on: files, folders, patterns that no shell has expanded, and shares of them.
+
+A file that is named is an input, whatever it is called. Of the files in a folder those are left out, and counted, that
+are no pictures, and those that an earlier run has left: NAME_denoised beside NAME.
+"""
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from smdae.errors import InputError
+
+__all__ = ["SUFFIX", "Search", "Selection", "is_many", "selected"]
+
+SUFFIX = "_denoised"  # of results beside their inputs
+RESULT, UNNAMED = "result of an earlier run", "without an ending"  # kinds of files beside those that endings tell
+JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders of pictures
+MAX_LOOKED = 10_000  # files in subfolders that are looked at only to tell how many there are
+MAX_KINDS = 6  # of what was left out, told one by one
+MAX_SHOWN = 12  # characters of an ending
+
+
+@dataclass(frozen=True)
+class Search:
+    """How folders are searched.
+
+    Attributes:
+        recursive: Whether to their depth.
+        into: The folder of the results, whose files are no inputs; None where they lie beside them.
+        suffixes: What follows the name of a result that lies beside its input.
+    """
+
+    recursive: bool = False
+    into: Path | None = None
+    suffixes: tuple[str, ...] = (SUFFIX,)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was found.
+
+    Attributes:
+        pictures: Each with its path below the folder that was named.
+        left_out: How many files of each kind were left out in folders.
+        deeper: How many pictures lie in folders that were not searched.
+    """
+
+    pictures: list[tuple[Path, Path]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    deeper: int = 0
+
+    @property
+    def remark(self) -> str | None:
+        """What to say of what was left out; None for nothing."""
+        skipped = _counted(self.left_out)
+        deeper = f"-r would add {self.deeper:,} in subfolders" if self.deeper else ""
+        return "; ".join(part for part in (skipped, deeper) if part) or None
+
+
+def is_many(inputs: Sequence[Path], recursive: bool = False) -> bool:
+    """Return whether inputs may stand for many pictures, so that their results need a folder."""
+    return recursive or len(inputs) > 1 or any(os.path.isdir(path) or _is_pattern(path) for path in inputs)
+
+
+def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> Selection:
+    """Return the pictures that inputs stand for, in a fixed order.
+
+    Args:
+        inputs: Files, folders and patterns; a file need not be there.
+        search: How folders are searched.
+        literal: Whether inputs are what they are called, never patterns.
+
+    Raises:
+        InputError: A folder has no pictures, or a pattern no matches.
+    """
+    pictures: list[tuple[Path, Path]] = []
+    left_out: Counter[str] = Counter()
+    deeper = 0
+    for path in inputs:
+        if str(path) != "-" and os.path.isdir(path):
+            found = _in_folder(path, search)
+            if not found.pictures:
+                raise _none_in(path, found)
+            pictures += found.pictures
+            left_out += found.left_out
+            deeper += found.deeper
+        elif not literal and _is_pattern(path):
+            pictures += _matching(path, search)
+        else:
+            pictures.append((path, Path(path.name)))
+    return Selection(pictures, left_out, deeper)
+
+
+def _is_pattern(path: Path) -> bool:
+    return any(c in str(path) for c in "*?[") and not os.path.lexists(path)
+
+
+def _matching(pattern: Path, search: Search) -> Iterator[tuple[Path, Path]]:
+    matches = sorted(match for match in glob.glob(str(pattern), recursive=True) if not os.path.isdir(match))
+    if search.into is not None:
+        into = Path(os.path.realpath(search.into))
+        others = [match for match in matches if not Path(os.path.realpath(match)).is_relative_to(into)]
+        matches = others or matches  # unless all of them are there
+    if not matches:
+        raise InputError(f"no file matches '{pattern}'")
+    return ((Path(match), Path(Path(match).name)) for match in matches)
+
+
+def _in_folder(folder: Path, search: Search) -> Selection:
+    pictures: list[tuple[Path, Path]] = []
+    left_out: Counter[str] = Counter()
+    deeper = 0
+    for place, names in _places(folder, search):
+        results = _results(names, search.suffixes)
+        for name in names:
+            if not name.startswith(".") and name.lower() not in JUNK and not _is_stream(file := place / name):
+                if name in results:
+                    left_out[RESULT] += 1
+                elif _is_picture(name):
+                    pictures.append((file, file.relative_to(folder)))
+                else:
+                    left_out[Path(name).suffix[1 : MAX_SHOWN + 1].upper() or UNNAMED] += 1
+    if not search.recursive:
+        deeper = _deeper(folder, search)
+    return Selection(pictures, left_out, deeper)
+
+
+def _places(folder: Path, search: Search) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder that is searched, with the sorted names of its files."""
+    into = "" if search.into is None else os.path.realpath(search.into)
+    for place, folders, names in os.walk(folder):
+        # What earlier calls have left in the folder of the results is none, nor is the result of this one.
+        folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(place, name)) != into)
+        yield Path(place), sorted(names)
+        if not search.recursive:
+            break
+
+
+def _deeper(folder: Path, search: Search) -> int:
+    """Return how many pictures the folders below hold, as far as that is soon told."""
+    count = looked = 0
+    below = _places(folder, Search(True, search.into))
+    next(below, None)
+    for _, names in below:
+        results = _results(names, search.suffixes)
+        count += sum(_is_picture(name) and not name.startswith(".") and name not in results for name in names)
+        looked += len(names)
+        if looked > MAX_LOOKED:
+            break
+    return count
+
+
+def _results(names: Sequence[str], suffixes: Sequence[str]) -> set[str]:
+    """Return which pictures are results of others in the same folder, or were written beside such results."""
+    stems = {Path(name).stem for name in names if _is_picture(name)}
+    ending = re.compile(f"(.+)(?:{'|'.join(map(re.escape, suffixes))})(?:_(?:sample|mode)[0-9]+)?")
+    matches = {name: ending.fullmatch(Path(name).stem) for name in names if _is_picture(name)}
+    return {name for name, match in matches.items() if match and match[1] in stems}
+
+
+def _is_picture(name: str) -> bool:
+    from smdae.files.images import SUFFIXES
+
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def _is_stream(file: Path) -> bool:
+    """Return whether a file is a pipe, a socket or a device, which a folder is not searched for: it may never end."""
+    return os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file)
+
+
+def _none_in(folder: Path, found: Selection) -> InputError:
+    skipped = _counted(found.left_out)
+    hint = "-r searches the folders in it too" if found.deeper else None
+    return InputError(f"no images found in '{folder}'" + (f", {skipped}" if skipped else ""), hint)
+
+
+def _counted(left_out: Counter[str]) -> str:
+    """Return what was left out in words, the most frequent kinds one by one; nothing for nothing."""
+    kinds = sorted(left_out.items(), key=lambda kind: (-kind[1], kind[0]))
+    told = [f"{count:,} {_plural(kind, count)}" for kind, count in kinds[:MAX_KINDS]]
+    if rest := sum(count for _, count in kinds[MAX_KINDS:]):
+        told.append(f"{rest:,} of other kinds")
+    return f"{left_out.total():,} skipped: {', '.join(told)}" if told else ""
+
+
+def _plural(kind: str, count: int) -> str:
+    return "results of an earlier run" if kind == RESULT and count > 1 else kind
