@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from threading import Event
 from typing import Any
 
@@ -71,6 +72,7 @@ def run(
     peers: Peers = ALONE,
     stop: Event | None = None,
     remark: str | None = None,
+    single: bool | None = None,
 ) -> None:
     """Do all jobs.
 
@@ -83,12 +85,14 @@ def run(
         peers: The processes that do them together; the first tells.
         stop: Is set when what is still under way need not be ended; work that looks at it raises Stopped.
         remark: What else to say at the end.
+        single: Whether there is one picture in all, whose failure is that of the command; None for one job.
 
     Raises:
-        SmdaeError: The only job failed.
+        SmdaeError: The only picture failed.
         BatchError: Some of many did; each is named once more, for its own line may be far above.
     """
-    if len(jobs) == 1 and not jobs[0].may_skip:
+    single = len(jobs) == 1 if single is None else single
+    if single and not jobs[0].may_skip:
         if peers.first:
             tell(work(jobs[0]))
             _remark(remark)
@@ -99,7 +103,7 @@ def run(
     for job, outcome in _outcomes(jobs, work, parallel, fail_fast, peers, stop or Event()):
         record: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
         if isinstance(outcome, SmdaeError):
-            if len(jobs) == 1:
+            if single:
                 raise outcome
             failures.append(_named(job, outcome))
             is_there |= outcome.code == OutputError.code and job.is_done
@@ -150,7 +154,7 @@ def _outcomes(
             # Another run was faster.
             return None if job.may_skip and job.is_done else error
 
-    def quietly(job: Job) -> tuple[Any, list[str]]:
+    def quietly(job: Job) -> tuple[Any, list[console.Line]]:
         with console.held() as lines:
             return done(job), lines
 
@@ -163,7 +167,7 @@ def _outcomes(
     keep_freed_memory(parallel)
     pool = ThreadPoolExecutor(parallel)
     with _shared_cores(parallel):
-        waiting: list[tuple[Job, Future[Any]]] = [(job, pool.submit(quietly, job)) for job in jobs]
+        waiting: list[tuple[Job, Future[Any]]] = [(job, pool.submit(copy_context().run, quietly, job)) for job in jobs]
         try:
             for job, future in waiting:
                 outcome, lines = future.result()

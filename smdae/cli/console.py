@@ -1,7 +1,7 @@
 """All that a person sees: lines, tables and progress on stderr. Stdout is for results.
 
 Text of the user's, file names above all, is never taken for markup. Progress is drawn on a terminal only. Of several
-processes one is heard.
+processes one is heard. How much is said, and whether a file keeps all of it with its time, is set once by `speak`.
 """
 
 import io
@@ -11,6 +11,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import SmdaeError
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEARD",
+    "Line",
     "console",
+    "detail",
     "failure",
     "guarded",
     "held",
@@ -30,8 +35,10 @@ __all__ = [
     "progress",
     "result",
     "say",
+    "speak",
     "stream",
     "table",
+    "text",
     "warn",
 ]
 
@@ -39,8 +46,33 @@ __all__ = [
 RESULTS: ContextVar[io.RawIOBase | None] = ContextVar("results", default=None)
 # Whether this process is the one of several that is heard.
 HEARD: ContextVar[bool] = ContextVar("heard", default=True)
+Line = tuple[str, str]  # its kind (error, warning, note or detail) and its text
 # Lines that wait for their turn.
-HELD: ContextVar[list[str] | None] = ContextVar("held", default=None)
+HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)
+
+
+@dataclass(frozen=True)
+class _Voice:
+    """What is said on stderr, and the file that keeps all that could be."""
+
+    kinds: tuple[str, ...] = ("error", "warning", "note")
+    log: Path | None = None
+
+
+USUAL = _Voice()
+VOICE: ContextVar[_Voice] = ContextVar("voice", default=USUAL)
+
+
+def speak(quiet: bool = False, verbose: bool = False, log: Path | None = None) -> None:
+    """Set what is said from here to the end of the command.
+
+    Args:
+        quiet: Whether only errors are, and no progress is drawn.
+        verbose: Whether details are too.
+        log: A file to which all lines are appended with their time, whether or not they are said.
+    """
+    more = ("detail",) if verbose else ()
+    VOICE.set(_Voice(("error",) if quiet else ("error", "warning", "note", *more), log))
 
 
 def console() -> "Console":
@@ -52,15 +84,18 @@ def console() -> "Console":
 
 def _printable(text: str) -> str:
     """Without control characters, which a file name may hold, and without what the terminal cannot encode."""
-    clean = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     encoding = sys.stderr.encoding or "ascii"
-    return clean.encode(encoding, "backslashreplace").decode(encoding)
+    return _escaped(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 @contextmanager
-def held() -> Iterator[list[str]]:
+def held() -> Iterator[list[Line]]:
     """Within, in this thread, lines are kept in the list for whoever says them in their turn."""
-    lines: list[str] = []
+    lines: list[Line] = []
     token = HELD.set(lines)
     try:
         yield lines
@@ -68,45 +103,67 @@ def held() -> Iterator[list[str]]:
         HELD.reset(token)
 
 
-def say(lines: Sequence[str]) -> None:
+def say(lines: Sequence[Line]) -> None:
     """Print lines that were held."""
     for line in lines:
         _print(line)
 
 
-def _line(text: str) -> None:
+def _line(kind: str, text: str) -> None:
     lines = HELD.get()
     if lines is None:
-        _print(text)
+        _print((kind, text))
     else:
-        lines.append(text)
+        lines.append((kind, text))
 
 
-def _print(text: str) -> None:
+def _print(line: Line) -> None:
     if not HEARD.get():
         return
+    kind, text = line
+    voice = VOICE.get()
     # Nobody may be listening any more; the work goes on and the exit code tells.
     with suppress(OSError):
-        print(_printable(text), file=sys.stderr, flush=True)
+        if kind in voice.kinds:
+            print(_printable(text), file=sys.stderr, flush=True)
+    if voice.log is not None:
+        stamp = datetime.now().astimezone().isoformat(timespec="seconds")
+        # Opened for each line, so that runs that share a log do not write into each other's lines.
+        with suppress(OSError), voice.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{stamp} {_escaped(text)}\n")
 
 
 def note(text: str, now: bool = False) -> None:
     """Something worth knowing; `now` even where lines are held."""
-    (_print if now else _line)(f"smdae: {text}")
+    line = ("note", f"smdae: {text}")
+    if now:
+        _print(line)
+    else:
+        _line(*line)
+
+
+def detail(text: str) -> None:
+    """Something for those who want to know more."""
+    _line("detail", f"smdae: {text}")
 
 
 def warn(text: str) -> None:
     """Something to beware of."""
-    _line(f"smdae: warning: {text}")
+    _line("warning", f"smdae: warning: {text}")
 
 
 def failure(error: SmdaeError) -> None:
     """Why the command stops, in one line, the failures that it is made of, if there are, and what to do."""
-    _line(f"smdae: error: {error.message}")
+    _line("error", f"smdae: error: {error.message}")
     for part in error.parts:
-        _line(f"  {part}")
+        _line("error", f"  {part}")
     if error.hint:
-        _line(f"hint: {error.hint}")
+        _line("error", f"hint: {error.hint}")
+
+
+def text(line: str) -> None:
+    """One line of text on stdout."""
+    stream(_escaped(line).encode(errors="backslashreplace") + b"\n")
 
 
 def result(value: Any) -> None:
@@ -185,8 +242,8 @@ class _Unseen:
 @contextmanager
 def progress(*columns: Any) -> Iterator["Progress | _Unseen"]:
     """A progress bar on stderr, gone when done; invisible unless stderr is a terminal."""
-    seen = HEARD.get() and getattr(sys.stderr, "isatty", bool)() and os.environ.get("TERM") != "dumb"
-    if not seen:
+    is_wanted = HEARD.get() and "note" in VOICE.get().kinds
+    if not (is_wanted and getattr(sys.stderr, "isatty", bool)() and os.environ.get("TERM") != "dumb"):
         yield _Unseen()
         return
     from rich.progress import BarColumn, Progress, TextColumn

@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 from typing import Annotated, Any
@@ -10,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from smdae.cli import console
-from smdae.cli.extras import Extras, refuse
+from smdae.cli.extras import Extras, refuse, targets
 from smdae.cli.options import Device, Json, Overwrite, check_range
 from smdae.cli.peers import Peers
-from smdae.cli.places import ENDINGS, STREAM, Naming, claims, plan
+from smdae.cli.places import ENDINGS, STREAM, Job, Naming, claims, plan
+from smdae.cli.selection import is_picture, listed, share_of
 from smdae.cli.together import on_loss
 from smdae.errors import UsageError
 
@@ -22,6 +24,7 @@ __all__ = ["command"]
 DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
 LEAST, MOST = 1e-3, 1e5  # sigma
 MOST_SEED = 2**63
+BEST_QUALITY = 100  # of a JPEG or a WebP
 REST = "the same command with --skip-existing does the rest"
 SMALLEST_TILE = 64  # pixels; as in denoising.tiles, which would load torch
 
@@ -29,14 +32,21 @@ SMALLEST_TILE = 64  # pixels; as in denoising.tiles, which would load torch
 def command(
     context: typer.Context,
     inputs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="INPUT",
             help="Noisy images, folders of them, patterns; - is stdin.",
             readable=False,
             show_default=False,
         ),
-    ],
+    ] = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option("--files-from", help="A list of images and folders, a line each; - is a list on stdin."),
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="Only part I of N parts of all pictures: 1/4 to 4/4 do them all.")
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="A file, a folder, or - for stdout. [default: NAME_denoised beside it]"),
@@ -128,6 +138,13 @@ def command(
     bit_depth: Annotated[
         str, typer.Option("--bit-depth", help=f"Of the results: {', '.join(DEPTHS)}; 32f is float.")
     ] = "same",
+    quality: Annotated[
+        int | None, typer.Option("--quality", help="Of JPEG and WebP results, 1 to 100. [default: 95]")
+    ] = None,
+    strip_metadata: Annotated[
+        bool,
+        typer.Option("--strip-metadata", help="Leave out dates, places and words; colours and orientation stay."),
+    ] = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Replace the inputs.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results alone that are there.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
@@ -139,6 +156,16 @@ def command(
     ] = "auto",
     device: Device = "auto",
     overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be read and written, and do nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say more: a line for each picture, and why results are in doubt.")
+    ] = False,
+    log: Annotated[
+        Path | None, typer.Option("--log", readable=False, help="Append all that is said to a file, with the time.")
+    ] = None,
     json_: Json = False,
 ) -> int:
     """Denoise images.
@@ -154,10 +181,32 @@ def command(
     from smdae.cli.model_choice import tell_left
     from smdae.cli.noise_choice import noise_named
     from smdae.cli.one_picture import figures, forget, is_number, worker
+    from smdae.cli.rehearsal import rehearse
     from smdae.files.claims import claimed
-    from smdae.files.writing import clear
+    from smdae.files.writing import clear, refusals
     from smdae.memory import keep_freed_memory
 
+    if log is not None and is_picture(log):
+        raise UsageError(f"--log '{log}' is named as a picture is", "lines are appended to it: name another file")
+    console.speak(quiet, verbose, log)
+    inputs = inputs or []
+    format = {"tif": "tiff", "jpg": "jpeg"}.get(format.lower(), format.lower()) if format is not None else None
+    _refuse_contradictions(
+        {
+            "--quiet": quiet,
+            "--verbose": verbose,
+            "--skip-existing": skip_existing,
+            "--overwrite": overwrite,
+            "--in-place": in_place,
+        }
+    )
+    if not inputs and files_from is None:
+        raise UsageError(
+            "missing argument 'INPUT': the images to denoise", "such as smdae denoise noisy.png; 'smdae denoise --help'"
+        )
+    if quality is not None and not 1 <= quality <= BEST_QUALITY:
+        raise UsageError(f"--quality {quality} is not from 1 to {BEST_QUALITY}")
+    part = None if shard is None else share_of(shard)
     levels = _levels(sigma)
     for name, value, least in (("stride", stride, 1), ("tile", tile, SMALLEST_TILE), ("jobs", jobs, 1)):
         if value is not None and value < least:
@@ -186,25 +235,46 @@ def command(
     if fast and model is not None:
         raise UsageError("--fast chooses a bundled network, and --model names one", "leave one of them out")
     kind = noise_named(noise)
-    chosen = plan(inputs, Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing))
+    if files_from == "-" and STREAM in inputs:
+        raise UsageError("stdin can be read only once")
+    of_list = None if files_from is None else listed(files_from)
+    naming = Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing)
+    chosen = plan(inputs, naming, of_list, part)
     planned, folder = chosen.jobs, chosen.folder
     streamed = any(job.target == STREAM for job in planned)
+    if extras.some and not chosen.is_single:
+        raise UsageError("--samples, --save-steps, --uncertainty and --modes go with one input")
     refuse(extras, planned, reference)
+    if quality is not None:
+        _refuse_quality(planned)
     peers: Peers = context.obj
     if streamed or STREAM in inputs:
         peers.refuse("a stream")
     if json_ and streamed:
         raise UsageError("--json and an image cannot both go to stdout", "write the image to a file with -o")
     for option, path in (("reference", reference), ("mask", mask), ("save-noise", save_noise)):
-        if path is not None and len(planned) > 1:
+        if path is not None and not chosen.is_single:
             raise UsageError(f"--{option} goes with one input")
     if save_noise is not None and levels is not None:
         raise UsageError("--save-noise saves what is found, and --sigma tells it", "leave one of them out")
+    if dry_run:
+        if peers.first:
+            beside = [] if not extras.some else targets(extras, planned[0])
+            rehearse(planned, overwrite or in_place, beside + ([save_noise] if save_noise else []), json_)
+            if chosen.remark:
+                console.note(chosen.remark)
+        return 0
     if streamed and sys.stdout.isatty():
         raise UsageError("an image is not written to a terminal", "redirect stdout, or write to a file with -o")
     if STREAM in inputs and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("nothing is piped into stdin", "pipe an image in, or name a file")
 
+    if log is not None:
+        with refusals(log), log.open("ab"):
+            pass
+    if not planned:
+        console.note(f"no picture is in part {shard}")
+        return 0
     tell_left(model, fast)
     keep_freed_memory()
     manner = Manner(
@@ -240,9 +310,11 @@ def command(
         blend,
         extras,
         json_,
-        len(planned) > 1,
+        not chosen.is_single,
         peers.local,
         fast,
+        quality,
+        strip_metadata,
     )
     made = folder if folder and not folder.exists() else None
     peers.agree_on(planned)  # none begins before all have looked at what there is
@@ -257,10 +329,14 @@ def command(
             console.result({k: v if is_number(v) else None for k, v in record.items()})
         elif "psnr" in record:
             console.note(figures(record))
+        if "seconds" in record:
+            console.detail(f"'{record['input']}' -> '{record['output']}', {record['seconds']:.1f} s")
+        elif "skipped" in record:
+            console.detail(f"'{record['input']}' skipped: '{record['output']}' is there")
 
     try:
         with (
-            claimed(claims(planned, inputs) if peers.first else {}),
+            claimed(claims(planned, inputs if part is None else []) if peers.first else {}),
             on_loss(lambda: None if in_place else REST),
             console.guarded(),
             console.progress() as bar,
@@ -284,11 +360,45 @@ def command(
                     told += 1
                     bar.update(task, completed=told, total=len(planned))
 
-            run(planned, worker(manner, watch), tell_and_count, many, fail_fast, peers, stop, chosen.remark)
+            run(
+                planned,
+                worker(manner, watch),
+                tell_and_count,
+                many,
+                fail_fast,
+                peers,
+                stop,
+                chosen.remark,
+                chosen.is_single,
+            )
     finally:
         if made and peers.first:
             forget(made)
     return 0
+
+
+CONTRADICTIONS = (
+    ("--quiet", "--verbose"),
+    ("--skip-existing", "--overwrite"),
+    ("--skip-existing", "--in-place"),
+)
+
+
+def _refuse_contradictions(given: dict[str, bool]) -> None:
+    """Raise UsageError for two options that exclude each other."""
+    for one, other in CONTRADICTIONS:
+        if given[one] and given[other]:
+            raise UsageError(f"{one} and {other} exclude each other", "leave one of them out")
+
+
+def _refuse_quality(jobs: Sequence[Job]) -> None:
+    """Raise UsageError for a quality where no result can have one."""
+    from smdae.files.images import SUFFIXES, WITH_QUALITY
+
+    kinds = {SUFFIXES.get(job.target.suffix.lower()) for job in jobs if job.target != STREAM}
+    if kinds and kinds.isdisjoint(WITH_QUALITY):
+        kind = next((kind for kind in kinds if kind), "the result")
+        raise UsageError(f"--quality is for JPEG and WebP, and {kind} has none", "leave it out, or add --format jpeg")
 
 
 def _levels(text: str) -> tuple[float, ...] | None:

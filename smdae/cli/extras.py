@@ -59,8 +59,6 @@ def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -
         if path is not None and path.suffix.lower() not in endings and not is_folder:
             folder = ", or a folder: NAME/" if name == "save-steps" else ""
             raise UsageError(f"--{name} '{path}' has an unknown ending; it is one of {', '.join(endings)}{folder}")
-    if extras.some and len(jobs) > 1:
-        raise UsageError("--samples, --save-steps, --uncertainty and --modes go with one input")
     if (extras.samples or extras.modes) and any(job.target == STREAM for job in jobs):
         raise UsageError("--samples and --modes are files beside the result, which is none", "name a file with -o")
     if extras.some:
@@ -144,6 +142,7 @@ def made_of(
     kind: str,
     device: Any,
     watch: Watch,
+    quality: int | None = None,
 ) -> Iterator[tuple[Path, bytes]]:
     """The files beside the result, and what they hold.
 
@@ -158,6 +157,7 @@ def made_of(
         kind: The format of the result.
         device: Where the model is.
         watch: Told how much is done, and of how much.
+        quality: Of samples in formats that have one.
     """
     import numpy as np
 
@@ -172,7 +172,7 @@ def made_of(
         # Where the result is a sample itself, that of the seed, the others follow.
         for k, path in enumerate(_numbered(job.target, "sample", extras.samples, job.target.suffix), one is task):
             sample = carried_out(replace(one, seed=task.seed + k), device, watch=watch)
-            yield path, encode(picture(sample), kind)
+            yield path, encode(picture(sample), kind, quality)
     if extras.modes:
         directions = modes(task, extras.modes, device, watch)
         for mode, path in zip(directions, _numbered(job.target, "mode", extras.modes, ".png"), strict=True):

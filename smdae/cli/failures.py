@@ -1,12 +1,18 @@
 """What a user is told of whatever went wrong, and the exit code that goes with it."""
 
 import errno
+import re
 
 from smdae.errors import MemoryLimitError, OutputError, SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
 
 __all__ = ["is_full", "understood"]
 
+# What the parser says of a value, and what that means.
+PLAIN = {
+    r"Input should be a valid number.*": "it takes a number",
+    r"Input should be a valid integer.*": "it takes a whole number",
+}
 FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "no space left in the quota", errno.EFBIG: "the file is too large"}
 
 
@@ -23,6 +29,8 @@ def understood(error: Exception) -> SmdaeError:
         return MemoryLimitError("not enough memory")
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the parser's
         text = " ".join(error.format_message().split()).rstrip(".")
+        for words, plain in PLAIN.items():
+            text = re.sub(words, plain, text)
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "smdae"
         return UsageError(text[:1].lower() + text[1:], f"'{command} --help' lists the options")

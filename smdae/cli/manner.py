@@ -46,6 +46,8 @@ class Manner:
         many: Whether it is one of many, so that what is said of it must name it.
         local: The number of this process on this machine, None if it is the only one.
         fast: Whether to take the small bundled network.
+        quality: Of JPEG and WebP results, 1 to 100; None for as good as is usual.
+        strip: Whether results are without the words, dates and places of their inputs.
     """
 
     model: str | None = None
@@ -75,3 +77,5 @@ class Manner:
     many: bool = False
     local: int | None = None
     fast: bool = False
+    quality: int | None = None
+    strip: bool = False

@@ -72,7 +72,7 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     from smdae.files.images import encode
 
     origin = _origin(job)
-    picture = _read(job.source, data)
+    picture = _bare(_read(job.source, data), manner)
     clean = _like(_read(manner.reference), picture, manner.reference) if manner.reference is not None else None
     kind = _kind(job, picture, manner)
     refuse_unit(picture, manner, _called(job))
@@ -87,10 +87,11 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     tell_noise([found], model, is_found(model, manner), job.source if manner.many else None)
     profile = [] if manner.profile is None else [(manner.profile, _profile(found, job))]
     extra = _extra(job, outcome, manner, kind, watch) if manner.extras.some else []
-    if result.pixels is picture.pixels and kind == picture.format:
+    as_it_is = manner.quality is None and not manner.strip
+    if result.pixels is picture.pixels and kind == picture.format and as_it_is:
         whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
     else:
-        whole = encode(result, kind)
+        whole = encode(result, kind, manner.quality)
     with _beside([*extra, *profile], manner.beside, origin and replace(origin, is_target=False)):
         _write(job, manner, lambda target: _put(target, whole, manner.overwrite, origin), lambda: [whole])
     tell_quality([judged], job.source if manner.many else None)
@@ -131,7 +132,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
 
         def results() -> Iterator["Picture"]:
             for page in pages:
-                outcome = denoised(page, model_for(page), alike, watch, _called(job))
+                outcome = denoised(_bare(page, manner), model_for(page), alike, watch, _called(job))
                 found.append(outcome.found)
                 judgements.append(outcome.judgement)
                 precisions.extend(_precisions(outcome, model))
@@ -216,6 +217,13 @@ def _read(source: Path, data: bytes | None = None) -> "Picture":
     return read(source if data is None else data, "stdin" if source == STREAM else str(source))
 
 
+def _bare(picture: "Picture", manner: Manner) -> "Picture":
+    """Return a picture with what its result is to keep of its metadata."""
+    from smdae.files.exif import stripped
+
+    return replace(picture, metadata=stripped(picture.metadata)) if manner.strip else picture
+
+
 def _like(reference: "Picture", picture: "Picture", path: Path) -> "Picture":
     if not reference.is_finite:
         raise InputError(f"--reference '{path}' holds NaN or infinity", "it is to be the clean picture")
@@ -267,7 +275,7 @@ def _extra(job: Job, outcome: Outcome, manner: Manner, kind: str, watch: Watch |
     device = next(outcome.task.loaded.parameters()).device
     mean = outcome.task.pixels if outcome.mean is None else outcome.mean
     arguments = outcome.task, mean, outcome.judgement, outcome.frames, outcome.finished, kind, device
-    return list(made_of(manner.extras, job, *arguments, watch or (lambda done, of: None)))
+    return list(made_of(manner.extras, job, *arguments, watch or (lambda done, of: None), manner.quality))
 
 
 @contextmanager

@@ -33,7 +33,9 @@ STREAM = Path("-")
 ENDINGS = {
     "png": ".png",
     "tiff": ".tif",
+    "tif": ".tif",
     "jpeg": ".jpg",
+    "jpg": ".jpg",
     "webp": ".webp",
     "bmp": ".bmp",
     "ppm": ".ppm",
@@ -93,16 +95,26 @@ class Plan:
     Attributes:
         jobs: All pictures and where their results go.
         folder: That all results go to, None where there is none.
+        is_single: Whether there is one picture in all, of which this may be a share.
         remark: What to say of the files that were left out; None for nothing.
     """
 
     jobs: list[Job]
     folder: Path | None = None
+    is_single: bool = False
     remark: str | None = None
 
 
-def plan(inputs: list[Path], naming: Naming) -> Plan:
+def plan(
+    inputs: list[Path], naming: Naming, of_list: list[Path] | None = None, share: tuple[int, int] | None = None
+) -> Plan:
     """Return all pictures and where their results go.
+
+    Args:
+        inputs: Files, folders, patterns and -.
+        naming: How results are named.
+        of_list: The files and folders of a list; None without one.
+        share: I and N, to take every N-th picture from the I-th on: N such shares make the whole.
 
     Raises:
         UsageError: Two results would have one name, or one that of an input, or the names make no sense together.
@@ -117,10 +129,11 @@ def plan(inputs: list[Path], naming: Naming) -> Plan:
         raise UsageError("--in-place leaves no place for another name", "leave out --suffix and --format")
     if naming.suffix and any(c in naming.suffix for c in (os.sep, os.altsep, "\0") if c):
         raise UsageError(f"--suffix '{naming.suffix}' cannot be part of a file's name", "name another folder with -o")
-    folder = _folder(inputs, naming)
+    folder = _folder(naming, is_many(inputs, naming.recursive) or of_list is not None)
     if STREAM in inputs and (folder or naming.in_place):
         raise UsageError("a result from stdin needs a file name or - as its output")
-    selection = selected(inputs, _search(inputs, naming, folder))
+    search = _search([*inputs, *(of_list or ())], naming, folder)
+    selection = selected(inputs, search) + selected(of_list or (), search, literal=True)
     found = selection.pictures
     if len(found) > 1 and naming.output is not None and not folder:
         one = "stdout takes" if naming.output == str(STREAM) else f"--output '{naming.output}' is"
@@ -128,10 +141,11 @@ def plan(inputs: list[Path], naming: Naming) -> Plan:
         raise UsageError(f"{one} one picture, and there are {len(found)}", hint)
     jobs = [Job(source, _target(source, below, naming, folder)) for source, below in found]
     _refuse_collisions(jobs, naming, folder)
-    jobs = [replace(job, replaced=_replaced(job)) for job in jobs]
+    first, step = share or (1, 1)
+    jobs = [replace(job, replaced=_replaced(job)) for job in jobs[first - 1 :: step]]
     if naming.skip_existing:
         jobs = [replace(job, skipped=job.is_done, may_skip=True) for job in jobs]
-    return Plan(jobs, folder, selection.remark)
+    return Plan(jobs, folder, len(found) == 1 and of_list is None, selection.remark)
 
 
 def sources(inputs: list[Path], recursive: bool = False) -> list[Path]:
@@ -141,7 +155,7 @@ def sources(inputs: list[Path], recursive: bool = False) -> list[Path]:
     return [source for source, _ in selected(inputs, Search(recursive)).pictures]
 
 
-def _folder(inputs: list[Path], naming: Naming) -> Path | None:
+def _folder(naming: Naming, many: bool) -> Path | None:
     """Return the folder that results go to: one that is there, that a slash names, or that many results need."""
     from smdae.files.images import SUFFIXES
 
@@ -150,7 +164,7 @@ def _folder(inputs: list[Path], naming: Naming) -> Path | None:
         return None
     if os.path.isdir(output) or output.endswith(os.sep):
         return Path(output)
-    if not is_many(inputs, naming.recursive) or Path(output).suffix.lower() in SUFFIXES:
+    if not many or Path(output).suffix.lower() in SUFFIXES:
         return None
     if os.path.lexists(output):
         raise OutputError(f"'{output}' is a file, and results of many pictures need a folder", "name another with -o")
@@ -198,6 +212,8 @@ def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
 
 
 def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> None:
+    from smdae.files.images import SUFFIXES
+
     places: dict[str, Path] = {}
     sources = {os.path.realpath(job.source): job for job in jobs if job.source != STREAM}
     for job in jobs:
@@ -212,7 +228,7 @@ def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> 
             raise UsageError(f"'{job.target}' is an input and would be a result", "leave it out, or give another -o")
     if naming.output and naming.ending:
         target = Path(naming.output)
-        if not folder and target != STREAM and target.suffix.lower() != naming.ending:
+        if not folder and target != STREAM and SUFFIXES.get(target.suffix.lower()) != SUFFIXES[naming.ending]:
             raise UsageError(f"--output '{target}' and --format do not agree", "leave one of them out")
 
 

@@ -7,14 +7,15 @@ are no pictures, and those that an earlier run has left: NAME_denoised beside NA
 import glob
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smdae.errors import InputError
+from smdae.errors import InputError, UsageError
 
-__all__ = ["SUFFIX", "Search", "Selection", "is_many", "selected"]
+__all__ = ["SUFFIX", "Search", "Selection", "is_many", "is_picture", "listed", "selected", "share_of"]
 
 SUFFIX = "_denoised"  # of results beside their inputs
 RESULT, UNNAMED = "result of an earlier run", "without an ending"  # kinds of files beside those that endings tell
@@ -22,6 +23,7 @@ JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders of pictures
 MAX_LOOKED = 10_000  # files in subfolders that are looked at only to tell how many there are
 MAX_KINDS = 6  # of what was left out, told one by one
 MAX_SHOWN = 12  # characters of an ending
+MAX_LIST = 1 << 28  # bytes of a list of files
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ class Selection:
         deeper = f"-r would add {self.deeper:,} in subfolders" if self.deeper else ""
         return "; ".join(part for part in (skipped, deeper) if part) or None
 
+    def __add__(self, other: "Selection") -> "Selection":
+        return Selection(self.pictures + other.pictures, self.left_out + other.left_out, self.deeper + other.deeper)
+
 
 def is_many(inputs: Sequence[Path], recursive: bool = False) -> bool:
     """Return whether inputs may stand for many pictures, so that their results need a folder."""
@@ -83,7 +88,9 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
     for path in inputs:
         if str(path) != "-" and os.path.isdir(path):
             found = _in_folder(path, search)
-            if not found.pictures:
+            if not found.pictures and literal:  # the others of the list are denoised all the same
+                pictures.append((path, Path(path.name)))
+            elif not found.pictures:
                 raise _none_in(path, found)
             pictures += found.pictures
             left_out += found.left_out
@@ -93,6 +100,42 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
         else:
             pictures.append((path, Path(path.name)))
     return Selection(pictures, left_out, deeper)
+
+
+def listed(source: str) -> list[Path]:
+    """Return the paths in a list: a line each, or parted by NUL as `find -print0` does; - is a list on stdin.
+
+    Raises:
+        UsageError: Nothing is piped into stdin, or the list names stdin.
+        InputError: The list cannot be read, is empty, or goes on and on.
+    """
+    from smdae.files.images import opening
+
+    if source == "-" and (sys.stdin is None or sys.stdin.isatty()):
+        raise UsageError("nothing is piped into stdin for --files-from -", "pipe a list in, or name a file")
+    with opening(source):
+        if source == "-":
+            data = sys.stdin.buffer.read(MAX_LIST + 1)
+        else:
+            with open(source, "rb") as file:
+                data = file.read(MAX_LIST + 1)
+    if len(data) > MAX_LIST:
+        raise InputError(f"--files-from '{source}' has more than {MAX_LIST >> 20} MB", "it is to be a list of files")
+    lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    paths = [Path(os.fsdecode(line)) for line in lines if line.strip()]
+    if not paths:
+        raise InputError(f"--files-from '{source}' names no files")
+    if Path("-") in paths:
+        raise UsageError(f"--files-from '{source}' names -, which is no file in a list", "pipe a picture in alone")
+    return paths
+
+
+def share_of(text: str) -> tuple[int, int]:
+    """Return I and N of a share I/N, 1 <= I <= N; raise UsageError for what is none."""
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard '{text:.40}' is not from 1/N to N/N", "write 1/4 for the first of four parts")
+    return int(match[1]), int(match[2])
 
 
 def _is_pattern(path: Path) -> bool:
@@ -120,7 +163,7 @@ def _in_folder(folder: Path, search: Search) -> Selection:
             if not name.startswith(".") and name.lower() not in JUNK and not _is_stream(file := place / name):
                 if name in results:
                     left_out[RESULT] += 1
-                elif _is_picture(name):
+                elif is_picture(name):
                     pictures.append((file, file.relative_to(folder)))
                 else:
                     left_out[Path(name).suffix[1 : MAX_SHOWN + 1].upper() or UNNAMED] += 1
@@ -147,7 +190,7 @@ def _deeper(folder: Path, search: Search) -> int:
     next(below, None)
     for _, names in below:
         results = _results(names, search.suffixes)
-        count += sum(_is_picture(name) and not name.startswith(".") and name not in results for name in names)
+        count += sum(is_picture(name) and not name.startswith(".") and name not in results for name in names)
         looked += len(names)
         if looked > MAX_LOOKED:
             break
@@ -156,13 +199,14 @@ def _deeper(folder: Path, search: Search) -> int:
 
 def _results(names: Sequence[str], suffixes: Sequence[str]) -> set[str]:
     """Return which pictures are results of others in the same folder, or were written beside such results."""
-    stems = {Path(name).stem for name in names if _is_picture(name)}
+    stems = {Path(name).stem for name in names if is_picture(name)}
     ending = re.compile(f"(.+)(?:{'|'.join(map(re.escape, suffixes))})(?:_(?:sample|mode)[0-9]+)?")
-    matches = {name: ending.fullmatch(Path(name).stem) for name in names if _is_picture(name)}
+    matches = {name: ending.fullmatch(Path(name).stem) for name in names if is_picture(name)}
     return {name for name, match in matches.items() if match and match[1] in stems}
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str | Path) -> bool:
+    """Return whether a file is called as a picture that smdae reads is."""
     from smdae.files.images import SUFFIXES
 
     return Path(name).suffix.lower() in SUFFIXES

@@ -55,12 +55,13 @@ def shared(
     with nullcontext() if parallel == 1 else ThreadPoolExecutor(parallel) as pool:
         # Each thread hears what this one does, so that only the first process says what cannot wait.
         threads = [pool.submit(copy_context().run, take_all) for _ in range(parallel)] if pool else []
-        seen: set[str] = set()
+        seen: set[console.Line] = set()
         for number, job in enumerate(jobs if peers.first else ()):
             told = peers.awaited(f"outcome/{number}", take if pool is None else partial(_checked, threads))
             # That the model was loaded, as happens in each process, is said once.
-            console.say([line for line in told["lines"] if line not in seen])
-            seen.update(told["lines"])
+            lines = [(kind, text) for kind, text in told["lines"]]
+            console.say([line for line in lines if line not in seen])
+            seen.update(lines)
             yield job, _unpacked(told)
     _checked(threads)
 

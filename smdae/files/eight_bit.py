@@ -69,8 +69,8 @@ def read_bmp(data: bytes) -> Picture:
     return _read(BmpImageFile(BytesIO(data)), "BMP", len(data), lossless=True, room=BMP_DENSEST * len(data))
 
 
-def encode_jpeg(picture: Picture) -> bytes:
-    """The JPEG file of a uint8 picture without alpha, at most 65,500 pixels a side."""
+def encode_jpeg(picture: Picture, quality: int = QUALITY) -> bytes:
+    """The JPEG file of a uint8 picture without alpha, at most 65,500 pixels a side, at a quality from 1 to 100."""
     metadata = picture.metadata
     options: dict[str, object] = {}
     if metadata.exif and len(EXIF_PREFIX + metadata.exif) <= SEGMENT:
@@ -81,18 +81,22 @@ def encode_jpeg(picture: Picture) -> bytes:
         options["xmp"] = metadata.xmp
     if metadata.dpi and max(metadata.dpi) < 65535:
         options["dpi"] = metadata.dpi
-    return _saved(picture.pixels, "JPEG", quality=QUALITY, subsampling=0, **options)
+    return _saved(picture.pixels, "JPEG", quality=quality, subsampling=0, **options)
 
 
-def encode_webp(picture: Picture) -> bytes:
-    """The WebP file of a uint8 picture, at most 16,383 pixels a side; gray becomes equal colours."""
+def encode_webp(picture: Picture, quality: int | None = None) -> bytes:
+    """The WebP file of a uint8 picture, at most 16,383 pixels a side; gray becomes equal colours.
+
+    With a quality from 1 to 100 it is lossy; without one it is lossless where the source was.
+    """
     blocks = {
         "exif": picture.metadata.exif,
         "icc_profile": picture.metadata.icc,
         "xmp": picture.metadata.xmp,
     }
     carried = {name: block for name, block in blocks.items() if block}
-    kind = {"lossless": True} if picture.lossless else {"quality": QUALITY}
+    is_lossless = picture.lossless and quality is None
+    kind = {"lossless": True} if is_lossless else {"quality": QUALITY if quality is None else quality}
     return _saved(_in_colour(picture), "WEBP", exact=True, **kind, **carried)
 
 

@@ -8,15 +8,17 @@ none.
 """
 
 import warnings
+from dataclasses import replace
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from PIL.ExifTags import IFD, Base
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from PIL.TiffTags import LONG
 
-from smdae.files.picture import dots_per_inch
+from smdae.files.picture import Metadata, dots_per_inch
 
-__all__ = ["described", "exif_of", "resolution"]
+__all__ = ["described", "exif_of", "resolution", "stripped"]
 
 HEADER = b"II*\0\x08\0\0\0"
 DESCRIPTIVE = (
@@ -36,6 +38,7 @@ DESCRIPTIVE = (
     IFD.GPSInfo,
 )
 NESTED: dict[int | None, tuple[int, ...]] = {None: (IFD.Exif, IFD.GPSInfo), IFD.Exif: (IFD.Interop,)}
+WORDS = (b"tEXt", b"zTXt", b"iTXt")  # chunks of a PNG
 DOTS_PER_INCH = {2: 1.0, 3: 2.54}
 
 
@@ -71,6 +74,17 @@ def resolution(directory: ImageFileDirectory_v2) -> tuple[float, float] | None:
     if scale is None or Base.XResolution not in directory or Base.YResolution not in directory:
         return None
     return dots_per_inch(*(float(directory[tag]) * scale for tag in (Base.XResolution, Base.YResolution)))
+
+
+def stripped(metadata: Metadata) -> Metadata:
+    """Return what a picture needs to look as it does: colours, size and orientation; no words, dates or places."""
+    words = described(BytesIO(metadata.exif or b""))
+    upright = ImageFileDirectory_v2()
+    if Base.Orientation in words:
+        upright.tagtype[Base.Orientation] = words.tagtype[Base.Orientation]
+        upright[Base.Orientation] = words[Base.Orientation]
+    chunks = tuple(chunk for chunk in metadata.png if chunk[0] not in WORDS)
+    return replace(metadata, exif=exif_of(upright), xmp=None, png=chunks)
 
 
 def _directory(tiff: BinaryIO, offset: int | None, group: int | None) -> tuple[dict[int, Any], dict[int, int]]:

@@ -30,6 +30,7 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "WHITES",
+    "WITH_QUALITY",
     "Metadata",
     "Picture",
     "bounded",
@@ -68,6 +69,8 @@ FORMATS = {
     "PPM": Format(plain.read_pnm, plain.encode_pnm, INTEGERS, alpha=False, longest_side=2**31 - 1),
     "NPY": Format(plain.read_npy, plain.encode_npy, ANY, alpha=False, longest_side=2**31 - 1),
 }
+
+WITH_QUALITY = {"JPEG": eight_bit.encode_jpeg, "WEBP": eight_bit.encode_webp}
 
 SUFFIXES = {
     ".png": "PNG",
@@ -150,13 +153,17 @@ def decoding(what: str) -> Iterator[None]:
         raise InputError(f"cannot read {what}: the file is {'truncated' if cut else 'damaged'}") from error
 
 
-def encode(picture: Picture, format: str) -> bytes:
+def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
     """The whole file of a picture in one of `FORMATS`, with the metadata that the format has a place for.
+
+    A quality from 1 to 100 is that of the formats in `WITH_QUALITY`; others have none.
 
     Raises OutputError for a format that cannot hold the picture, and SmdaeError for NaN or infinity in it.
     """
     refuse_format(picture, format)
     refuse_infinite(picture)
+    if quality is not None and format in WITH_QUALITY:
+        return WITH_QUALITY[format](picture, quality)
     return FORMATS[format].encode(picture)
 
 

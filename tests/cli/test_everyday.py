@@ -1,0 +1,251 @@
+"""`smdae denoise` from day to day: what is said and logged, lists and shares, rehearsals, and what is written."""
+
+import json
+import re
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from smdae.cli.app import main
+from smdae.files.images import encode, read
+from smdae.files.picture import Metadata
+from tests.tiny import ENVIRONMENT, colour, complaint, encoded, everything_below, gray, model_bytes, python
+
+LEVEL = ("-s", "20", "--noise", "white")
+
+
+@pytest.fixture(autouse=True)
+def here(bare, monkeypatch):
+    """A model, and four pictures in a folder and one below it."""
+    monkeypatch.setenv("SMDAE_MODEL", str(bare / "m.safetensors"))
+    (bare / "m.safetensors").write_bytes(model_bytes())
+    (bare / "in" / "deep").mkdir(parents=True)
+    for seed, name in enumerate(("a.png", "b.png", "c.png", "d.png", "deep/e.png")):
+        (bare / "in" / name).write_bytes(encoded(gray(seed=seed)))
+    return bare
+
+
+def denoise(*arguments: object) -> int:
+    return main(["denoise", *map(str, arguments), *LEVEL])
+
+
+def names(folder: str) -> set[str]:
+    return {str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file()}
+
+
+# What is said
+
+
+def test_quiet_is_silent_but_for_errors(capsys):
+    assert denoise("in", "-o", "out", "-q") == 0
+    assert capsys.readouterr() == ("", "")
+    assert denoise("missing.png", "-q") == 3
+    assert "no such file" in complaint(capsys.readouterr().err)
+
+
+def test_verbose_has_a_line_with_seconds_for_each_picture(capsys):
+    assert denoise("in", "-o", "out", "-v") == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if " -> " in line]
+    assert len(lines) == 4
+    assert re.fullmatch(r"smdae: 'in/a.png' -> 'out/a.png', \d+\.\d s", lines[0])
+    assert denoise("in", "-o", "out", "--skip-existing", "-v") == 0
+    assert "smdae: 'in/d.png' skipped: 'out/d.png' is there" in capsys.readouterr().err.splitlines()
+
+
+def test_a_log_has_every_line_with_its_time_and_grows(here, capsys):
+    (here / "in" / "a.png").write_bytes(b"nonsense")
+    assert denoise("in", "-o", "out", "-q", "--log", "run.log") == 9
+    said = capsys.readouterr().err.splitlines()
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d "
+    logged = Path("run.log").read_text().splitlines()
+    assert all(re.match(stamp, line) for line in logged)
+    texts = [re.sub(stamp, "", line, count=1) for line in logged]
+    assert set(said) <= set(texts)
+    assert any("'in/b.png' -> 'out/b.png'" in text for text in texts)  # though it was not said
+    assert "smdae: 3 written, 1 failed" in texts
+    assert denoise("in/a.png", "--log", "run.log") == 3
+    assert len(Path("run.log").read_text().splitlines()) > len(logged)
+
+
+@pytest.mark.parametrize(("log", "code"), [("no/run.log", 4), ("in", 4), ("in/b.png", 2)])
+def test_a_log_that_cannot_be_written_is_refused_before_any_work(here, log, code, capsys):
+    before = everything_below(here)
+    assert denoise("in/a.png", "--log", log) == code
+    assert f"'{log}'" in complaint(capsys.readouterr().err)
+    assert everything_below(here) == before
+
+
+# Rehearsals
+
+
+def test_a_dry_run_prints_what_would_be_and_does_nothing(here, capsys):
+    (here / "out").mkdir()
+    (here / "out" / "b.png").write_bytes(b"old")
+    before = everything_below(here)
+    assert denoise("in/a.png", "in/b.png", "gone.png", "-o", "out", "--dry-run") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "in/a.png -> out/a.png",
+        "in/b.png -> out/b.png (refused: it is there, and -y is not given)",
+        "gone.png -> out/gone.png (fails: there is no such input)",
+    ]
+    for flag, would in (("-y", "replace"), ("--skip-existing", "skip")):
+        assert denoise("in", "-o", "out", "--dry-run", "--json", flag) == 0
+        records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [record["would"] for record in records] == ["write", would, "write", "write"]
+    assert denoise("in/a.png", "--dry-run", "--uncertainty", "u.tif") == 0
+    assert capsys.readouterr().out.splitlines() == ["in/a.png -> in/a_denoised.png", "-> u.tif"]
+    assert everything_below(here) == before
+
+
+# Lists and shares
+
+
+def test_a_list_names_files_and_folders(here, capsys):
+    Path("list.txt").write_text("in/b.png\r\n\nin/deep\n")
+    assert denoise("in/a.png", "--files-from", "list.txt", "-o", "out") == 0
+    assert names("out") == {"a.png", "b.png", "e.png"}
+    done = python(
+        "-m",
+        "smdae",
+        "denoise",
+        "--files-from",
+        "-",
+        "-o",
+        "piped",
+        *LEVEL,
+        input="in/c.png\0in/d.png\0",
+        env=ENVIRONMENT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert names("piped") == {"c.png", "d.png"}
+
+
+def test_what_a_list_names_and_is_not_there_is_told_in_a_line_each(capsys):
+    Path("list.txt").write_text("gone.png\nin/a.png\n*.png\n")
+    assert denoise("--files-from", "list.txt", "-o", "out") == 9
+    err = capsys.readouterr().err.splitlines()
+    assert [line for line in err if line.startswith("smdae: error: cannot read")] == [
+        "smdae: error: cannot read 'gone.png': there is no such file",
+        "smdae: error: cannot read '*.png': there is no such file",
+    ]
+    assert names("out") == {"a.png"}
+    Path("list.txt").write_text("gone.png\n")
+    assert denoise("--files-from", "list.txt", "-o", "out") == 9
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "word"), [(None, 3, "no such file"), ("\n\n", 3, "names no files"), ("-\n", 2, "names -")]
+)
+def test_a_list_that_is_none_is_refused(content, code, word, capsys):
+    if content is not None:
+        Path("list.txt").write_text(content)
+    assert denoise("--files-from", "list.txt") == code
+    assert word in complaint(capsys.readouterr().err)
+
+
+def test_all_shares_together_are_the_whole(capsys):
+    assert denoise("in", "-r", "-o", "whole") == 0
+    seen = 0
+    for share in range(1, 5):
+        assert denoise("in", "-r", "-o", "shared", "--shard", f"{share}/4") == 0
+        assert len(names("shared")) > seen
+        seen = len(names("shared"))
+    assert everything_below(Path("shared")) == everything_below(Path("whole"))
+    capsys.readouterr()
+    assert denoise("in", "-o", "more", "--shard", "7/9") == 0
+    assert capsys.readouterr().err.splitlines() == ["smdae: no picture is in part 7/9"]
+    assert not Path("more").exists()
+
+
+@pytest.mark.parametrize("share", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2"])
+def test_a_share_that_is_none_is_refused(here, share, capsys):
+    before = everything_below(here)
+    assert main(["denoise", "in", f"--shard={share}"]) == 2
+    assert f"--shard '{share}'" in complaint(capsys.readouterr().err)
+    assert everything_below(here) == before
+
+
+# What is written
+
+
+@pytest.mark.parametrize("format", ["jpg", "webp"])
+def test_quality_makes_smaller_files(format):
+    Path("c.png").write_bytes(encoded(colour(64, 64)))
+    for quality in (30, 95):
+        assert denoise("c.png", "-o", f"{quality}.{format}", "--quality", quality) == 0
+    assert 1.5 * Path(f"30.{format}").stat().st_size < Path(f"95.{format}").stat().st_size
+    assert Image.open(f"30.{format}").size == (64, 64)
+
+
+def test_the_quality_of_a_jpeg_is_as_asked_though_nothing_is_done():
+    Path("c.jpg").write_bytes(encoded(colour(64, 64), "JPEG"))
+    assert denoise("c.jpg", "-o", "d.jpg", "--strength", "0", "--quality", "40") == 0
+    assert read(Path("d.jpg"), "d").quality == 40
+
+
+def test_format_names_may_be_endings(here):
+    assert denoise("in/a.png", "--format", "jpg") == denoise("in/b.png", "--format", "TIF") == 0
+    assert Path("in/a_denoised.jpg").exists()
+    assert Path("in/b_denoised.tif").exists()
+    assert denoise("in/a.png", "--format", "jpeg", "-o", "x.jpeg") == 0
+
+
+def with_words() -> bytes:
+    """A JPEG on its side, with a camera's name and a profile."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x0132] = 6, "Camera", "2026:01:01 00:00:00"
+    buffer = BytesIO()
+    Image.fromarray(colour()).save(buffer, "JPEG", exif=exif, icc_profile=b"profile" * 20, dpi=(300, 300))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("strength", ["1", "0"])
+def test_stripped_metadata_leaves_how_the_picture_looks(ending, strength):
+    Path("c.jpg").write_bytes(with_words())
+    assert denoise("c.jpg", "-o", f"kept.{ending}", "--strength", strength) == 0
+    assert denoise("c.jpg", "-o", f"bare.{ending}", "--strength", strength, "--strip-metadata") == 0
+    kept, bare = (Image.open(f"{name}.{ending}") for name in ("kept", "bare"))
+    assert b"Camera" in Path(f"kept.{ending}").read_bytes()
+    assert b"Camera" not in Path(f"bare.{ending}").read_bytes()
+    assert b"2026:01:01" not in Path(f"bare.{ending}").read_bytes()
+    assert bare.getexif()[0x0112] == kept.getexif()[0x0112] == 6
+    assert bare.info["icc_profile"] == b"profile" * 20
+    assert bare.size == kept.size
+
+
+def test_words_in_a_png_are_stripped_and_its_colours_are_not():
+    picture = read(encoded(gray()), "a")
+    chunks = ((b"gAMA", (45455).to_bytes(4, "big")), (b"tEXt", b"Author\0Somebody"))
+    Path("w.png").write_bytes(encode(type(picture)(picture.pixels, 255.0, "PNG", metadata=Metadata(png=chunks)), "PNG"))
+    assert denoise("w.png", "--strip-metadata") == 0
+    assert read(Path("w_denoised.png"), "w").metadata.png == chunks[:1]
+
+
+# What makes no sense
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["in/a.png", "-q", "-v"], ["--quiet and --verbose"]),
+        (["in", "--skip-existing", "-y"], ["--skip-existing and --overwrite"]),
+        (["in", "--skip-existing", "--in-place"], ["--skip-existing and --in-place"]),
+        (["in/a.png", "--quality", "80"], ["--quality", "PNG"]),
+        (["in/a.png", "--format", "jpg", "--quality", "0"], ["--quality 0", "1 to 100"]),
+        (["in/a.png", "--quality", "101"], ["--quality 101"]),
+        (["--files-from", "-", "-"], ["stdin"]),
+        ([], ["INPUT", "smdae denoise noisy.png"]),
+        (["in/a.png", "--strength", "70%"], ["--strength", "it takes a number"]),
+        (["in/a.png", "--tile", "x"], ["--tile", "it takes a whole number"]),
+    ],
+)
+def test_options_that_contradict_are_refused_in_one_line(here, arguments, words, capsys):
+    before = everything_below(here)
+    assert main(["denoise", *arguments]) == 2
+    text = complaint(capsys.readouterr().err)
+    for word in words:
+        assert word in text
+    assert everything_below(here) == before
