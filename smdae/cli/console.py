@@ -30,6 +30,7 @@ __all__ = [
     "failure",
     "guarded",
     "held",
+    "is_verbose",
     "note",
     "number",
     "progress",
@@ -101,6 +102,11 @@ def held() -> Iterator[list[Line]]:
         yield lines
     finally:
         HELD.reset(token)
+
+
+def is_verbose() -> bool:
+    """Return whether details are said."""
+    return "detail" in VOICE.get().kinds
 
 
 def say(lines: Sequence[Line]) -> None:
@@ -240,8 +246,14 @@ class _Unseen:
 
 
 @contextmanager
-def progress(*columns: Any) -> Iterator["Progress | _Unseen"]:
-    """A progress bar on stderr, gone when done; invisible unless stderr is a terminal."""
+def progress(*columns: Any, width: int = 40, left: bool = False) -> Iterator["Progress | _Unseen"]:
+    """A progress bar on stderr, gone when done; invisible unless stderr is a terminal.
+
+    Args:
+        columns: What follows the bar.
+        width: Of the bar, in columns.
+        left: Whether tasks tell the time that is left, as their field `left`.
+    """
     is_wanted = HEARD.get() and "note" in VOICE.get().kinds
     if not (is_wanted and getattr(sys.stderr, "isatty", bool)() and os.environ.get("TERM") != "dumb"):
         yield _Unseen()
@@ -249,8 +261,9 @@ def progress(*columns: Any) -> Iterator["Progress | _Unseen"]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(width),
+        *([TextColumn("{task.fields[left]}")] if left else []),
         *columns,
         console=console(),
         transient=True,

@@ -177,6 +177,7 @@ def command(
     cat noisy.png | smdae denoise - -o - > clean.png
     """
     from smdae.cli.batch import Stopped, at_once, run
+    from smdae.cli.batch_progress import BAR, BatchProgress
     from smdae.cli.manner import Manner
     from smdae.cli.model_choice import tell_left
     from smdae.cli.noise_choice import noise_named
@@ -251,7 +252,7 @@ def command(
     if streamed or STREAM in inputs:
         peers.refuse("a stream")
     if json_ and streamed:
-        raise UsageError("--json and an image cannot both go to stdout", "write the image to a file with -o")
+        raise UsageError("--json and an image exclude each other on stdout", "write the image to a file with -o")
     for option, path in (("reference", reference), ("mask", mask), ("save-noise", save_noise)):
         if path is not None and not chosen.is_single:
             raise UsageError(f"--{option} goes with one input")
@@ -339,10 +340,9 @@ def command(
             claimed(claims(planned, inputs if part is None else []) if peers.first else {}),
             on_loss(lambda: None if in_place else REST),
             console.guarded(),
-            console.progress() as bar,
+            console.progress(width=BAR, left=True) as bar,
         ):
-            task = bar.add_task("denoising", total=None)
-
+            seen = BatchProgress(bar, len(planned))
             alone = len(planned) == 1 or (not jobs and (fail_fast or peers.place.size > 1))
             many = 1 if alone else at_once(planned, device, jobs)
             told = 0
@@ -350,27 +350,17 @@ def command(
             def watch(done: int, of: int) -> None:
                 if stop.is_set():
                     raise Stopped
-                if many == 1:
-                    bar.update(task, completed=done, total=of)
+                seen.step(done, of)
 
             def tell_and_count(record: dict[str, Any]) -> None:
                 nonlocal told
                 tell(record)
-                if many > 1:
-                    told += 1
-                    bar.update(task, completed=told, total=len(planned))
+                told += 1
+                seen.tell(told)
 
-            run(
-                planned,
-                worker(manner, watch),
-                tell_and_count,
-                many,
-                fail_fast,
-                peers,
-                stop,
-                chosen.remark,
-                chosen.is_single,
-            )
+            work = seen.watched(worker(manner, watch))
+            ending = chosen.remark, chosen.is_single
+            run(planned, work, tell_and_count, many, fail_fast, peers, stop, *ending)
     finally:
         if made and peers.first:
             forget(made)

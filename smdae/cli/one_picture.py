@@ -131,8 +131,9 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
         alike = _for_all_pages(pages, model, manner, _called(job)) if is_found(model, manner) else manner
 
         def results() -> Iterator["Picture"]:
-            for page in pages:
-                outcome = denoised(_bare(page, manner), model_for(page), alike, watch, _called(job))
+            for number, page in enumerate(pages):
+                seen = watch and _page_of(watch, number, len(pages))
+                outcome = denoised(_bare(page, manner), model_for(page), alike, seen, _called(job))
                 found.append(outcome.found)
                 judgements.append(outcome.judgement)
                 precisions.extend(_precisions(outcome, model))
@@ -150,6 +151,11 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
     tell_quality(judgements, job.source if manner.many else None)
     record = _record(job, model, found, precisions)
     return record | _estimates(judgements) | {"pages": len(found)}
+
+
+def _page_of(watch: Watch, number: int, count: int) -> Watch:
+    """Return what watches a page, whose steps are some of those of all pages."""
+    return lambda done, of: watch(number * of + done, count * of)
 
 
 def _for_all_pages(pages: "Stack", model: Any, manner: Manner, name: str) -> Manner:

@@ -1,0 +1,90 @@
+"""How far a batch is: a line on a terminal with the picture's name, its number, per cent and the time that is left.
+
+With N pictures, of which n are done and those under way to shares s_k of their steps,
+
+    f = (n + sum_k s_k) / N,   time left = elapsed (1 - f) / f.
+
+All columns but the bar have a fixed width, so that the line does not move and fits into 80 columns.
+"""
+
+import time
+from collections.abc import Callable
+from threading import Lock, get_ident
+from typing import Any
+
+from smdae.cli.places import Job
+
+__all__ = ["BAR", "BatchProgress"]
+
+NAME = 24  # columns for the name of a picture
+BAR = 16  # columns for the bar
+EARLY = 0.02, 2.0  # share and seconds before which the time left is not told
+MAX_SECONDS = 100 * 3600 - 1
+
+
+class BatchProgress:
+    """Counts what is done, in any thread, and draws it."""
+
+    def __init__(self, bar: Any, total: int) -> None:
+        self.bar, self.total = bar, total
+        self.begun = time.monotonic()
+        self.lock = Lock()
+        self.shares: dict[int, float] = {}  # by thread, of the pictures under way
+        self.done = 0
+        self.far = 0.0
+        self.name = ""
+        self.task = bar.add_task(self._text(), total=1.0, left=_clock(None))
+
+    def watched(self, work: Callable[[Job], dict[str, Any]]) -> Callable[[Job], dict[str, Any]]:
+        """Return work on one picture that is seen to begin and to end."""
+
+        def counted(job: Job) -> dict[str, Any]:
+            with self.lock:
+                self.name = "stdin" if str(job.source) == "-" else job.source.name
+                self.shares[get_ident()] = 0.0
+                self._draw()
+            try:
+                return work(job)
+            finally:
+                with self.lock:
+                    self.shares.pop(get_ident(), None)
+                    self.done += 1
+                    self._draw()
+
+        return counted
+
+    def step(self, done: int, of: int) -> None:
+        """Draw that this thread has done so many steps of its picture, of so many."""
+        with self.lock:
+            thread = get_ident()
+            self.shares[thread] = max(self.shares.get(thread, 0.0), min(1.0, done / max(1, of)))
+            self._draw()
+
+    def tell(self, count: int) -> None:
+        """Draw that so many pictures are done, by whichever process, or need not be."""
+        with self.lock:
+            self.done = max(self.done, count)
+            self._draw()
+
+    def _draw(self) -> None:
+        self.far = max(self.far, min(1.0, (self.done + sum(self.shares.values())) / self.total))
+        elapsed = time.monotonic() - self.begun
+        is_early = self.far < EARLY[0] or elapsed < EARLY[1]
+        left = None if is_early else elapsed * (1 - self.far) / self.far
+        self.bar.update(self.task, description=self._text(), completed=self.far, left=_clock(left))
+
+    def _text(self) -> str:
+        from rich.cells import set_cell_size
+
+        number = min(self.done + 1, self.total)
+        digits = len(str(self.total))
+        name = "".join(c if c.isprintable() else "?" for c in self.name)
+        return f"{set_cell_size(name, NAME)} {number:{digits}d} of {self.total} {100 * self.far:3.0f} %"
+
+
+def _clock(seconds: float | None) -> str:
+    """Return seconds as h:mm:ss, with as many characters whatever they are."""
+    if seconds is None:
+        return "-:--:-- left".rjust(13)
+    whole = min(MAX_SECONDS, round(seconds))
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d} left".rjust(13)
