@@ -58,7 +58,7 @@ def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -
         is_folder = name == "save-steps" and extras.folder
         if path is not None and path.suffix.lower() not in endings and not is_folder:
             folder = ", or a folder: NAME/" if name == "save-steps" else ""
-            raise UsageError(f"--{name} '{path}' has an unknown ending; it is one of {', '.join(endings)}{folder}")
+            raise UsageError(f"--{name} '{path}' has an unknown extension; it is one of {', '.join(endings)}{folder}")
     if (extras.samples or extras.modes) and any(job.target == STREAM for job in jobs):
         raise UsageError("--samples and --modes are files beside the result, which is none", "name a file with -o")
     if extras.some:

@@ -142,7 +142,8 @@ def tell_quality(judgements: "Sequence[Judgement | None]", source: Path | None =
         of_pages = "" if len(judged) == 1 else f" of {len(judged) - len(trusted)} pages"
         more = [f"{len(doubts) - MAX_DOUBTS:,} more reasons"] if len(doubts) > MAX_DOUBTS + 1 else []
         told = doubts[:MAX_DOUBTS] if more else doubts
-        console.note(f"{name}PSNR{of_pages} not estimated: {'; '.join([*told, *more])}")
+        console.note(f"{name}PSNR{of_pages} not estimated" + ("" if console.is_verbose() else " (-v says why)"))
+        console.detail(f"{name}why it is not: {'; '.join([*told, *more])}")
 
 
 def _warn_of_level(model: Any, sigma: float, name: str) -> None:
@@ -150,10 +151,10 @@ def _warn_of_level(model: Any, sigma: float, name: str) -> None:
     if model.level is not None:
         own = 255 * model.level
         if abs(sigma / own - 1) > APART:
-            console.warn(
-                f"{name}sigma {sigma:g} is more than 20 % from {own:g}, the level that the model was fitted at"
-            )
+            console.warn(f"{name}the result may be poor: sigma {sigma:.3g} is far from {own:g}, the model's level")
+            console.detail(f"{name}a model of one level is good up to {100 * APART:.0f} % from it; networks take many")
         return
     low, high = (255 * level for level in model.levels)
     if not low <= round(sigma, 6) <= high:
-        console.warn(f"{name}sigma {sigma:.3g} is outside {low:g} to {high:g}, the levels that the model was fitted at")
+        console.warn(f"{name}the result may be poor: sigma {sigma:.3g} is not from {low:g} to {high:g}")
+        console.detail(f"{name}the model was fitted for these levels, white being 255; --white tells a smaller white")

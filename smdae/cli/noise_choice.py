@@ -32,7 +32,7 @@ def noise_named(text: str) -> "Kind | Noise":
     path = Path(text)
     if not text or not path.is_file():
         raise UsageError(
-            f"--noise '{text}' is no kind of noise and no file",
+            f"--noise '{text}' is neither a kind of noise nor a file",
             f"kinds are {', '.join(KINDS)}; --save-noise writes a file",
         )
     try:

@@ -156,7 +156,7 @@ def met(place: Place, environ: Mapping[str, str]) -> Peers:
     try:
         host, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
     except ValueError:
-        raise UsageError(f"MASTER_PORT {environ['MASTER_PORT']!r:.40} is no number", ALONE) from None
+        raise UsageError(f"MASTER_PORT {environ['MASTER_PORT']!r:.40} is not a number", ALONE) from None
     if place.rank or not hosted:
         _await_host(place, host, port)
     with _reaching():

@@ -265,7 +265,7 @@ def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bo
             refuse_existing(job.target, overwrite=overwrite)
         suffix = job.target.suffix.lower()
         if suffix not in SUFFIXES:
-            raise OutputError(f"cannot write '{job.target}': unknown ending", f"endings are {', '.join(SUFFIXES)}")
+            raise OutputError(f"cannot write '{job.target}': unknown extension", f"known are {', '.join(SUFFIXES)}")
         kind = SUFFIXES[suffix]
     refuse_format(picture, kind)
     return kind

@@ -127,12 +127,12 @@ def test_shot_noise_is_found_and_taken_out(capsys):
 
 def test_grain_is_found_and_taken_out(capsys):
     save("grain.png", noisy(15, grain=GRAIN))
-    assert main(["denoise", "grain.png"]) == 0
+    assert main(["denoise", "grain.png", "-v"]) == 0
     assert psnr(load("grain_denoised.png"), gray()) > psnr(load("grain.png"), gray()) + 5
     said = capsys.readouterr().err
     assert "noise: grain, sigma" in said
     assert "grain size 2." in said
-    assert "not estimated: the level of correlated noise is not known well enough" in said
+    assert "why it is not: the level of correlated noise is not known well enough" in said
 
 
 def test_floats_of_255_are_denoised_without_a_level_and_refused_with_one(capsys):
@@ -250,7 +250,7 @@ def test_a_profile_that_is_none_is_refused_in_one_line(text, said, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--noise", "nope"], 2, "no kind of noise and no file"),
+        (["--noise", "nope"], 2, "neither a kind of noise nor a file"),
         (["--white", "100", "--black", "200"], 2, "--black 200"),
         (["--black", "300"], 2, "--black 300"),
         (["--luma", "2"], 2, "--luma"),
