@@ -218,8 +218,11 @@ def _is_stream(file: Path) -> bool:
 
 
 def _none_in(folder: Path, found: Selection) -> InputError:
+    from smdae.files.foreign import advice_for
+
     skipped = _counted(found.left_out)
-    hint = "-r searches the folders in it too" if found.deeper else None
+    advice = next((advice for kind, _ in found.left_out.most_common() if (advice := advice_for(f".{kind}"))), None)
+    hint = "-r searches the folders in it too" if found.deeper else advice
     return InputError(f"no images found in '{folder}'" + (f", {skipped}" if skipped else ""), hint)
 
 

@@ -18,6 +18,7 @@ from PIL.Image import DecompressionBombError
 
 from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError
 from smdae.files import eight_bit, plain, png, tiff
+from smdae.files.foreign import AS_PNG, foreign
 from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
 from smdae.files.regular import opened
 
@@ -96,21 +97,6 @@ SIGNATURES = {
     b"\x93NUMPY": "NPY",
 }
 
-KNOWN_BUT_UNREAD = {
-    b"GIF8": "a GIF",
-    b"P1\n": "a 1-bit PBM",
-    b"P4\n": "a 1-bit PBM",
-    b"P7\n": "a PAM",
-    b"Pf\n": "a PFM",
-    b"PF\n": "a PFM",
-    b"\0\0\0\x0cjP  ": "a JPEG 2000",
-    b"\xff\x4f\xff\x51": "a JPEG 2000",
-    b"8BPS": "a Photoshop file",
-    b"v/1\x01": "an OpenEXR",
-    b"%PDF": "a PDF",
-    b"SIMPLE  =": "a FITS",
-}
-
 PNM_KINDS = (b"P2", b"P3", b"P5", b"P6")
 PNM_SPACE = (b" ", b"\t", b"\n", b"\r", b"#")
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
@@ -118,7 +104,6 @@ HEAD = 32
 PIECE = 1 << 22  # bytes of a stream, read at once
 MAX_STREAM = 1 << 30  # bytes of a stream, which may have no end
 READABLE = "smdae reads PNG, JPEG, TIFF, WebP, BMP, PGM, PPM and .npy"
-AS_PNG = "save it as a PNG or a TIFF first"
 
 
 def read(source: Path | bytes, name: str) -> Picture:
@@ -236,9 +221,22 @@ def opening(name: str) -> Iterator[None]:
 
 
 def format_of(head: bytes, name: str) -> str:
-    """The name in `FORMATS` that the first `HEAD` bytes of a file tell; InputError where it is none of them."""
+    """The name in `FORMATS` that the first `HEAD` bytes of a file tell; InputError where it is none of them.
+
+    Of camera raw files, which look like TIFFs, `name` decides.
+    """
     if not head:
         raise InputError(f"cannot read {name!r}: the file is empty")
+    format = _format(head)
+    other = foreign(head, name, format is not None)
+    if other is not None:
+        raise InputError(f"{name!r} is {other.name}, which smdae does not read", other.advice)
+    if format is None:
+        raise InputError(f"{name!r} is not an image that smdae can read", READABLE)
+    return format
+
+
+def _format(head: bytes) -> str | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
     # Two letters alone could begin a text.
@@ -246,13 +244,4 @@ def format_of(head: bytes, name: str) -> str:
         return "PPM"
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in BMP_HEADERS:
         return "BMP"
-    for signature, format in SIGNATURES.items():
-        if head.startswith(signature):
-            return format
-    foreign = "a HEIC, AVIF or video file" if head[4:8] == b"ftyp" else None
-    for signature, what in KNOWN_BUT_UNREAD.items():
-        if head.startswith(signature):
-            foreign = what
-    if foreign:
-        raise InputError(f"{name!r} is {foreign}, which smdae does not read", AS_PNG)
-    raise InputError(f"{name!r} is not an image that smdae can read", READABLE)
+    return next((format for signature, format in SIGNATURES.items() if head.startswith(signature)), None)

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from smdae.cli.app import main
+from smdae.cli.batch_progress import BatchProgress
+from smdae.cli.places import Job
 from smdae.files.images import encode, read
 from smdae.files.picture import Metadata
 from tests.tiny import ENVIRONMENT, colour, complaint, encoded, everything_below, gray, model_bytes, python
@@ -75,6 +77,96 @@ def test_a_log_that_cannot_be_written_is_refused_before_any_work(here, log, code
     assert denoise("in/a.png", "--log", log) == code
     assert f"'{log}'" in complaint(capsys.readouterr().err)
     assert everything_below(here) == before
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_why_a_result_is_in_doubt_is_a_detail(verbose, capsys):
+    dark = (gray(64, 64).astype(int) - 128).clip(0, 255).astype("uint8")
+    Path("dark.png").write_bytes(encoded(dark))
+    assert denoise("dark.png", *(["-v"] if verbose else [])) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "PSNR" in line or "black or white" in line]
+    short = "smdae: PSNR not estimated"
+    if verbose:
+        assert said[0] == short
+        assert re.fullmatch("smdae: why it is not: .*black or white may have cut the noise off.*", said[1])
+    else:
+        assert said == [f"{short} (-v says why)"]
+
+
+# How far it is
+
+
+TERMINAL = """
+import fcntl, os, pty, struct, sys, termios
+process, terminal = pty.fork()
+if not process:
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+seen = b""
+while True:
+    try:
+        part = os.read(terminal, 65536)
+    except OSError:
+        break
+    if not part:
+        break
+    seen += part
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+"""
+
+
+def on_a_terminal(*arguments: str) -> str:
+    """All that a command draws on a terminal of 80 columns."""
+    call = ("-c", TERMINAL, "-m", "smdae", "denoise", *arguments, *LEVEL)
+    environment = ENVIRONMENT | {"TERM": "xterm", "COLUMNS": "80"}
+    done = python(*call, env={name: value for name, value in environment.items() if name != "NO_COLOR"})
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_progress_tells_name_number_share_and_time_in_a_line_of_80_columns(here):
+    (here / "in" / ("long " * 12 + "[bold] name.png")).write_bytes(encoded(gray()))
+    drawn = on_a_terminal("in", "-o", "out", "-j", "1")
+    bare = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
+    lines = [line for line in re.split(r"[\r\n]+", bare) if "left" in line]
+    assert lines
+    assert {len(line.rstrip()) for line in lines} == {len(lines[0].rstrip())}
+    assert len(lines[0].rstrip()) <= 80
+    for line in lines:
+        assert re.search(r" [1-5] of 5 +\d+ % .* (-:--:--|\d:\d\d:\d\d) left", line)
+    assert any(line.startswith("a.png ") for line in lines)
+    assert "long long" in bare
+    assert "left" not in on_a_terminal("in", "-o", "quiet", "-q")
+
+
+def test_the_share_that_is_done_never_falls_and_ends_at_all():
+    told = []
+
+    class Bar:
+        def add_task(self, text, **fields):
+            return 0
+
+        def update(self, task, description, completed, left):
+            told.append((description, completed))
+
+    seen = BatchProgress(Bar(), 3)
+
+    def work(job):
+        for steps in (4, 2):  # as of a picture in two passes
+            for step in range(steps + 1):
+                seen.step(step, steps)
+        return {}
+
+    for name in ("a.png", "b.png"):
+        seen.watched(work)(Job(Path(name), Path("x.png")))
+    seen.tell(3)  # the last one need not be done
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert any(abs(share - 1 / 6) < 1e-9 for share in shares)
+    assert told[0][0].split() == ["a.png", "1", "of", "3", "0", "%"]
+    assert told[-1][0].split() == ["b.png", "3", "of", "3", "100", "%"]
 
 
 # Rehearsals
@@ -249,3 +341,65 @@ def test_options_that_contradict_are_refused_in_one_line(here, arguments, words,
     for word in words:
         assert word in text
     assert everything_below(here) == before
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "words"),
+    [
+        ("x.CR2", b"II*\0\x10\0\0\0CR\2\0", ["camera raw", "darktable-cli"]),
+        ("x.nef", b"MM\0*\0\0\0\x08", ["camera raw", "darktable-cli"]),
+        ("x.arw", b"II*\0\x08\0\0\0", ["camera raw", "TIFF"]),
+        ("x.dng", b"II*\0\x08\0\0\0", ["camera raw", "TIFF"]),
+        ("x.raf", b"FUJIFILMCCD-RAW 0201", ["camera raw", "TIFF"]),
+        ("x.orf", b"IIRO\x08\0\0\0", ["camera raw", "TIFF"]),
+        ("x.rw2", b"IIU\0\x18\0\0\0", ["camera raw", "TIFF"]),
+        ("x.cr3", b"\0\0\0\x18ftypcrx \0\0\0\1", ["camera raw", "TIFF"]),
+        ("x.heic", b"\0\0\0\x18ftypheic\0\0\0\0", ["HEIC", "heif-convert"]),
+        ("x.heic", b"\0\0\0\x18ftyphevx\0\0\0\0", ["HEIC", "heif-convert"]),
+        ("x.avif", b"\0\0\0\x18ftypavif\0\0\0\0", ["AVIF", "PNG"]),
+        ("x.czi", b"ZISRAWFILE\0\0\0\0\0\0", ["CZI", "OME-TIFF", "bfconvert"]),
+        ("x.nd2", b"\xda\xce\xbe\x0a\0\0\0\0", ["ND2", "OME-TIFF"]),
+        ("x.lif", b"\x70\0\0\0\xab\xcd\0\0\x2a\0\0\0", ["LIF", "OME-TIFF"]),
+        ("x.pdf", b"%PDF-1.7\n", ["PDF", "pdftoppm"]),
+        ("x.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", ["JPEG 2000", "TIFF"]),
+        ("x.mov", b"\0\0\0\x14ftypqt  \0\0\0\0", ["video", "ffmpeg"]),
+        ("cut.NEF", b"?", ["camera raw", "darktable-cli"]),
+    ],
+)
+def test_what_is_not_read_is_refused_with_a_way_to_convert_it(here, name, head, words, capsys):
+    Path(name).write_bytes(head + bytes(40) if len(head) > 1 else head)
+    before = everything_below(here)
+    assert denoise(name) == 3
+    text = complaint(capsys.readouterr().err)
+    for word in [f"'{name}' is a", "which smdae does not read", *words]:
+        assert word in text
+    assert everything_below(here) == before
+
+
+def test_a_raw_of_many_directories_is_not_taken_for_a_stack(capsys):
+    buffer = BytesIO()
+    pages = [Image.fromarray(gray(seed=seed)) for seed in range(3)]
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    Path("x.nef").write_bytes(buffer.getvalue())
+    assert denoise("x.nef") == 3
+    assert "camera raw" in complaint(capsys.readouterr().err)
+    Path("x.tif").write_bytes(buffer.getvalue())
+    assert denoise("x.tif") == 0
+
+
+def test_a_picture_under_a_wrong_name_is_read():
+    Path("x.heic").write_bytes(encoded(gray(), "JPEG"))
+    assert denoise("x.heic", "-o", "y.jpg") == 0
+
+
+def test_a_folder_of_raws_is_told_how_to_convert_them(here, capsys):
+    (here / "raw").mkdir()
+    for number in range(3):
+        (here / "raw" / f"{number}.CR2").write_bytes(b"x")
+    assert denoise("raw") == 3
+    text = complaint(capsys.readouterr().err)
+    assert "no images found in 'raw', 3 skipped: 3 CR2" in text
+    assert "darktable-cli" in text

@@ -1,0 +1,101 @@
+"""Formats of pictures that smdae does not read: how each is known, and how its files become ones that it does read.
+
+Most are known by their first bytes. Camera raw files are often TIFFs to look at, whose first picture is a thumbnail, so
+there the name decides.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["AS_PNG", "Foreign", "advice_for", "foreign"]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A format that is not read.
+
+    Attributes:
+        name: Of a file of it, with its article.
+        advice: How to convert it.
+        endings: Of such files, in lower case.
+        signatures: The first bytes of such files, any of them.
+        is_tiff: Whether its files begin as a TIFF does.
+    """
+
+    name: str
+    advice: str
+    endings: tuple[str, ...] = ()
+    signatures: tuple[bytes, ...] = ()
+    is_tiff: bool = False
+
+
+AS_PNG = "save it as a PNG or a TIFF first"
+FRAMES = "save its frames as PNG first, for example with ffmpeg"
+EXPORT = "export it as OME-TIFF first, for example with bfconvert or Fiji"
+TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+FOREIGN = (
+    Foreign(
+        "a camera raw file",
+        "develop it to TIFF first, for example with darktable-cli",
+        (".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw", ".3fr", ".iiq"),
+        (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"),
+        is_tiff=True,
+    ),
+    Foreign(
+        "a HEIC or HEIF picture",
+        "convert it to PNG first, for example with heif-convert",
+        (".heic", ".heif", ".hif"),
+    ),
+    Foreign("an AVIF picture", "convert it to PNG first, for example with avifdec", (".avif",)),
+    Foreign("a Zeiss CZI file", EXPORT, (".czi",), (b"ZISRAWFILE",)),
+    Foreign("a Nikon ND2 file", EXPORT, (".nd2",), (b"\xda\xce\xbe\x0a",)),
+    Foreign("a Leica LIF file", EXPORT, (".lif",)),
+    Foreign("a PDF", "save its pages as PNG first, for example with pdftoppm", (".pdf",), (b"%PDF",)),
+    Foreign(
+        "a JPEG 2000",
+        "convert it to TIFF first, for example with opj_decompress",
+        (".jp2", ".j2k", ".jpx"),
+        (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+    ),
+    Foreign("a GIF", FRAMES, (".gif",), (b"GIF8",)),
+    Foreign("a 1-bit PBM", AS_PNG, (".pbm",), (b"P1\n", b"P4\n")),
+    Foreign("a PAM", AS_PNG, (".pam",), (b"P7\n",)),
+    Foreign("a PFM", AS_PNG, (".pfm",), (b"Pf\n", b"PF\n")),
+    Foreign("a Photoshop file", AS_PNG, (".psd",), (b"8BPS",)),
+    Foreign("an OpenEXR", AS_PNG, (".exr",), (b"v/1\x01",)),
+    Foreign("a FITS", AS_PNG, (".fits", ".fit", ".fts"), (b"SIMPLE  =",)),
+)
+RAW, HEIC, AVIF, *_ = FOREIGN
+LIF = next(kind for kind in FOREIGN if ".lif" in kind.endings)
+VIDEO = Foreign("a video or another file of that family", FRAMES)
+BRANDS = {b"crx ": RAW, b"heic": HEIC, b"heix": HEIC, b"mif1": HEIC, b"msf1": HEIC, b"avif": AVIF, b"avis": AVIF}
+
+
+def foreign(head: bytes, name: str, known: bool) -> Foreign | None:
+    """Return the format of a file, if it is one that is not read.
+
+    Args:
+        head: The first bytes of the file, 16 or more if it has them.
+        name: Of the file, or anything else if it has none.
+        known: Whether the first bytes are those of a format that is read.
+    """
+    named = _named(Path(name).suffix.lower())
+    if known:  # a picture under a wrong name is read, but a TIFF that is called raw is no picture yet
+        is_raw = head[8:10] == b"CR" or (named is not None and named.is_tiff)
+        return RAW if is_raw and head.startswith(TIFFS) else None
+    if head[4:8] == b"ftyp":
+        return BRANDS.get(head[8:12], named or VIDEO)
+    if head[:4] == b"\x70\0\0\0" and head[8:9] == b"\x2a":
+        return LIF
+    return next((kind for kind in FOREIGN if head.startswith(kind.signatures)), named)
+
+
+def advice_for(ending: str) -> str | None:
+    """Return how files of an ending, such as .cr2, are converted; None if it is not that of a format known here."""
+    named = _named(ending.lower())
+    return None if named is None else named.advice
+
+
+def _named(ending: str) -> Foreign | None:
+    return next((kind for kind in FOREIGN if ending in kind.endings), None)
