@@ -14,7 +14,7 @@ from smdae.cli import console
 from smdae.cli.extras import Extras, refuse, targets
 from smdae.cli.options import Device, Json, Overwrite, check_range
 from smdae.cli.peers import Peers
-from smdae.cli.places import ENDINGS, STREAM, Job, Naming, claims, plan
+from smdae.cli.places import ENDINGS, STREAM, Job, Naming, claims, plan, refuse_raced
 from smdae.cli.selection import is_picture, listed, share_of
 from smdae.cli.together import on_loss
 from smdae.errors import UsageError
@@ -335,13 +335,16 @@ def command(
         elif "skipped" in record:
             console.detail(f"'{record['input']}' skipped: '{record['output']}' is there")
 
+    claim = claims(planned, inputs if part is None else []) if peers.first else {}
     try:
         with (
-            claimed(claims(planned, inputs if part is None else []) if peers.first else {}),
+            claimed(claim),
             on_loss(lambda: None if in_place else REST),
             console.guarded(),
             console.progress(width=BAR, left=True) as bar,
         ):
+            if any(claim.values()):
+                refuse_raced(planned)
             seen = BatchProgress(bar, len(planned))
             alone = len(planned) == 1 or (not jobs and (fail_fast or peers.place.size > 1))
             many = 1 if alone else at_once(planned, device, jobs)

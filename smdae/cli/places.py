@@ -25,6 +25,7 @@ __all__ = [
     "claims",
     "plan",
     "refuse_place",
+    "refuse_raced",
     "sources",
 ]
 
@@ -209,6 +210,19 @@ def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
     roots = [Path(os.path.realpath(path)) for path in inputs if path != STREAM and os.path.isdir(path)]
     folders = {Path(os.path.realpath(job.source)).parent for job in jobs if job.replaced}
     return {folder: any(folder.is_relative_to(root) for root in roots) for folder in sorted(folders)}
+
+
+def refuse_raced(jobs: list[Job]) -> None:
+    """Raise OutputError where a picture is no longer what it was when it was planned to replace it.
+
+    Another run may have been at work on the folder then, and have ended since: what it had replaced before would be
+    denoised twice.
+    """
+    from smdae.files.writing import refuse_changed
+
+    for job in jobs:
+        if job.replaced is not None:
+            refuse_changed(job.source, job.replaced)
 
 
 def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import tifffile
 
 from smdae.cli import one_picture
 from smdae.cli.app import main
-from smdae.files import writing
+from smdae.files import claims, writing
 from smdae.files.claims import claimed
 from tests.forked import start
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
@@ -163,6 +164,27 @@ def test_no_two_runs_replace_the_pictures_of_one_folder(here, capsys):
     with claimed({here: False}):  # as of one that was given another file of the folder
         assert main(["denoise", "a.png", "--in-place", "-s", "20"]) == 0
     assert main(["denoise", "in", "-r", "--in-place", "-s", "20"]) == 0
+
+
+def test_a_run_planned_while_another_replaced_pictures_changes_nothing(here, monkeypatch, capsys):
+    """The other run ends, and with it its claim, after this one has looked at the folder and before it claims it."""
+    (here / "in").mkdir()
+    for k in range(3):
+        (here / "in" / f"{k}.png").write_bytes(encoded(gray(seed=k)))
+
+    @contextmanager
+    def late(folders):
+        (here / "new.png").write_bytes(encoded(gray(seed=9)))
+        os.replace(here / "new.png", here / "in" / "1.png")
+        with claimed(folders):
+            yield
+
+    monkeypatch.setattr(claims, "claimed", late)
+    before = everything_below(here / "in")
+    assert main(["denoise", "in", "--in-place", "-s", "20"]) == 4
+    assert "'in/1.png'" in complaint(capsys.readouterr().err)
+    after = everything_below(here / "in")
+    assert {name for name in before if before[name] != after[name]} == {"1.png"}
 
 
 def test_of_many_runs_at_once_each_picture_is_denoised_once(here):
