@@ -160,13 +160,14 @@ def _in_folder(folder: Path, search: Search) -> Selection:
     for place, names in _places(folder, search):
         results = _results(names, search.suffixes)
         for name in names:
-            if not name.startswith(".") and name.lower() not in JUNK and not _is_stream(file := place / name):
-                if name in results:
-                    left_out[RESULT] += 1
-                elif is_picture(name):
-                    pictures.append((file, file.relative_to(folder)))
-                else:
-                    left_out[Path(name).suffix[1 : MAX_SHOWN + 1].upper() or UNNAMED] += 1
+            if name.startswith(".") or name.lower() in JUNK:
+                continue
+            if name in results:
+                left_out[RESULT] += 1
+            elif not is_picture(name):
+                left_out[Path(name).suffix[1 : MAX_SHOWN + 1].upper() or UNNAMED] += 1
+            elif not _is_stream(file := place / name):
+                pictures.append((file, file.relative_to(folder)))
     if not search.recursive:
         deeper = _deeper(folder, search)
     return Selection(pictures, left_out, deeper)

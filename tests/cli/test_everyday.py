@@ -140,6 +140,14 @@ def test_progress_tells_name_number_share_and_time_in_a_line_of_80_columns(here)
     assert "left" not in on_a_terminal("in", "-o", "quiet", "-q")
 
 
+def test_in_a_pipe_there_is_no_progress(here):
+    done = python("-m", "smdae", "denoise", "in", "-o", "out", *LEVEL)
+    assert done.returncode == 0
+    assert " left" not in done.stderr
+    assert "\r" not in done.stderr
+    assert "\x1b" not in done.stderr
+
+
 def test_the_share_that_is_done_never_falls_and_ends_at_all():
     told = []
 
