@@ -179,7 +179,6 @@ def command(
     from smdae.cli.batch import Stopped, at_once, run
     from smdae.cli.batch_progress import BAR, BatchProgress
     from smdae.cli.manner import Manner
-    from smdae.cli.model_choice import tell_left
     from smdae.cli.noise_choice import noise_named
     from smdae.cli.one_picture import figures, forget, is_number, worker
     from smdae.cli.rehearsal import rehearse
@@ -276,7 +275,6 @@ def command(
     if not planned:
         console.note(f"no picture is in part {shard}")
         return 0
-    tell_left(model, fast)
     keep_freed_memory()
     manner = Manner(
         model,

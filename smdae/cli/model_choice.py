@@ -38,7 +38,7 @@ def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:
 def tell_left(model: str | None, fast: bool) -> None:
     """Say how a model that lies in the working folder is taken, if none was named."""
     if not (model or fast or os.environ.get("SMDAE_MODEL")) and os.path.isfile(FITTED):
-        console.note(f"./{FITTED} is there: -m {FITTED} takes it")
+        console.note(f"./{FITTED} is there: -m {FITTED} takes it", now=True)
 
 
 def _bundled(picture: "Picture") -> str:

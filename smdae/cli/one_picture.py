@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from smdae.cli import console
 from smdae.cli.extras import made_of, targets
 from smdae.cli.manner import Manner
-from smdae.cli.model_choice import choose, load_denoiser, placed, tell_noise, tell_quality
+from smdae.cli.model_choice import choose, load_denoiser, placed, tell_left, tell_noise, tell_quality
 from smdae.cli.outcome import Found, Outcome, denoised, is_found, look, refuse_unit, self_checked, white_of
 from smdae.cli.places import STREAM, Job, check_target, refuse_place
 from smdae.errors import InputError, OutputError
@@ -47,6 +47,8 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
         name = choose(manner.model, picture, manner.fast)
         with lock:
             if name not in loaded:
+                if not loaded:
+                    tell_left(manner.model, manner.fast)
                 loaded[name] = placed(load_denoiser(name), where, manner.many)
                 if not manner.model:
                     console.note(f"model '{name}'", now=True)
