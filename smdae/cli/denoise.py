@@ -245,7 +245,7 @@ def command(
     if extras.some and not chosen.is_single:
         raise UsageError("--samples, --save-steps, --uncertainty and --modes go with one input")
     refuse(extras, planned, reference)
-    if quality is not None:
+    if quality is not None and (part is None or format is not None):  # a share may have none of the JPEGs
         _refuse_quality(planned)
     peers: Peers = context.obj
     if streamed or STREAM in inputs:

@@ -279,6 +279,14 @@ def test_quality_makes_smaller_files(format):
     assert Image.open(f"30.{format}").size == (64, 64)
 
 
+def test_quality_concerns_the_jpegs_of_many_pictures():
+    Path("in/c.jpg").write_bytes(encoded(colour(64, 64), "JPEG"))
+    assert denoise("in", "-o", "out", "--quality", "40") == 0
+    assert read(Path("out/c.jpg"), "c").quality == 40
+    assert denoise("in", "-o", "first", "--quality", "40", "--shard", "1/5") == 0  # which is a PNG
+    assert names("first") == {"a.png"}
+
+
 def test_the_quality_of_a_jpeg_is_as_asked_though_nothing_is_done():
     Path("c.jpg").write_bytes(encoded(colour(64, 64), "JPEG"))
     assert denoise("c.jpg", "-o", "d.jpg", "--strength", "0", "--quality", "40") == 0
