@@ -30,6 +30,7 @@ from smdae.fitting.precision import products_in
 from smdae.fitting.recorded import Recorded
 from smdae.fitting.state import State
 from smdae.fitting.validation import Validate, Validation
+from smdae.models import MODELS
 
 __all__ = ["Report", "run", "step"]
 
@@ -144,6 +145,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
     most_steps, most_seconds = settings.limits
     if record["steps"] is None and math.isinf(most_seconds):
         record["steps"] = int(most_steps)
+    peak = settings.lr * MODELS[settings.model].pace(state.model)
     begun = time.perf_counter() - record["seconds"]
     validation_seconds = 0.0
     if record["before"] is None:
@@ -161,7 +163,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
         return step / record["steps"] if record["steps"] else 0.0
 
     while (record["steps"] is None or record["step"] < record["steps"]) and record["stale"] < settings.patience:
-        lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, settings.lr)
+        lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, peak)
         now_done, then_done = progress(record["step"]), progress(record["step"] + 1)
         if recorded:
             told, count = recorded(lr, share(state), now_done)

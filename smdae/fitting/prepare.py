@@ -1,6 +1,7 @@
 """A fit from images to model: what the command line drives step by step, and what `smdae.fit` does in one call."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -116,6 +117,18 @@ def started_from(init: str, channels: int, settings: Settings) -> Any:
     return started
 
 
+def _best(models: Iterator[Any], validate: Validate, group: Group) -> Any | None:
+    """Return the last of the models that was better than the one before; None if there is none at all."""
+    best, value = next(models, None), -math.inf
+    if best is not None:
+        value = validate(best, group).value
+    for model in models:
+        if (figure := validate(model, group).value) <= value:
+            break
+        best, value = model, figure
+    return best
+
+
 def prepare(
     images: Sequence[np.ndarray],
     white: float,
@@ -175,8 +188,6 @@ def prepare(
         if settings.noisy
         else Crops.of(held_out, settings.judged_levels, judges, settings.real > 0)
     )
-    state = State.start(model, settings, generator, f"{patches.digest()} {held_out.digest()}")
-
     if not held.images:
         notes.append("one small image: nothing is held out, the figures are on what was fitted")
     if examples.implicit:
@@ -186,6 +197,13 @@ def prepare(
         validate = by_denoising(crops, partial(lift, patches=patches, settings=settings))
     if examples.rounding:
         notes.append(f"8-bit data are dequantised: uniform noise of one {round(white)}th of white")
+    if not settings.init:
+        others = family.others(seen, patches.channels, settings, Generator(device).manual_seed(settings.seed))
+        if (better := _best(others, validate, group)) is not None:
+            model = better
+            group.follow(model.state_dict().values())
+            notes.append("the noise is far below the contrast: the energy starts as a linear filter")
+    state = State.start(model, settings, generator, f"{patches.digest()} {held_out.digest()}")
     return Prepared(state, examples, validate, patches, held_out, crops, tuple(notes), warnings, group)
 
 

@@ -6,7 +6,7 @@ it looks for them: `energy`, `reconstruct`, `divergence`, `score_and_divergence`
 the arguments that build it again. One with kinks, which derivatives of its divergence miss, says so by `kinked`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from smdae.models.energy import EnergyModel
 from smdae.models.experts import Experts
 from smdae.models.gradient_unet import GradientUNet
+from smdae.models.linear_start import linear_starts
 from smdae.models.patchwise import Patchwise
 from smdae.models.unet import SIZES, UNet
 
@@ -33,6 +34,8 @@ class Family:
             with white 1 and shape (n, d), clean or noisy as the settings say.
         of_patches: Whether what is fitted is a model of flat patches, which `Patchwise` lifts to images.
         defaults: Settings whose default is another than in `Settings`.
+        others: Other starts, where the one of `start` leads nowhere, each in vain once the one before was better.
+        pace: What the learning rate is multiplied by for a model.
     """
 
     fits: type
@@ -40,6 +43,8 @@ class Family:
     start: Callable[[Tensor, int, Any, Generator], Any]
     of_patches: bool
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    others: Callable[[Tensor, int, Any, Generator], Iterator[Any]] = lambda *_: iter(())
+    pace: Callable[[Any], float] = lambda model: 1.0
 
 
 def _energy(channels: int, size: int, **settings: Any) -> Patchwise:
@@ -56,6 +61,11 @@ def _start_energy(seen: Tensor, channels: int, settings: Any, generator: Generat
         seen = seen + sigma * torch.randn(seen.shape, generator=generator, device=seen.device)
     model.initialise(seen, generator)
     return model
+
+
+def _linear_energies(seen: Tensor, channels: int, settings: Any, generator: Generator) -> Iterator[EnergyModel]:
+    level, noisy = settings.levels[1], settings.noisy
+    return linear_starts(seen, settings.hidden, level, channels, noisy, generator)
 
 
 def _start_unet(seen: Tensor, channels: int, settings: Any, generator: Generator) -> UNet:
@@ -99,7 +109,9 @@ _EXPERTS = {
 }
 
 MODELS: dict[str, Family] = {
-    "energy": Family(EnergyModel, _energy, _start_energy, of_patches=True),
+    "energy": Family(
+        EnergyModel, _energy, _start_energy, True, others=_linear_energies, pace=lambda model: min(1.0, model.sigma)
+    ),
     "experts": Family(Experts, Experts, _start_experts, of_patches=False, defaults=_EXPERTS),
     "gradient-unet": Family(GradientUNet, GradientUNet, _start_gradient, False, _NETWORK | {"activation": "silu"}),
     "unet": Family(UNet, UNet, _start_unet, of_patches=False, defaults=_NETWORK),
