@@ -3,6 +3,7 @@
 import os
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from signal import Signals
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 SAVE_SECONDS = 60.0  # between two states
+SIGNALS = 128  # what the code of a fit stopped by a signal is above its number
 
 
 def _setting(*names: str, text: str, **more: Any) -> Any:
@@ -202,6 +204,7 @@ def _fit(
         0, or the code of the signal that stopped it.
     """
     from smdae.fitting import prepare
+    from smdae.fitting.loop import ending
 
     state_file, _ = beside(output)
     with console.progress() as bar:
@@ -234,11 +237,11 @@ def _fit(
     before = prepared.crops.psnr(prepared.lift(prepared.state.average)) if not resume else None
     try:
         code = _drive(prepared, state_file, files)
-        card = card_of(prepared, corpus, wiener)
+        card = card_of(prepared, corpus, wiener, Signals(code - SIGNALS).name if code else ending(prepared.state))
         files.save(prepared, card)
     except DivergedError as error:
         if prepared.state.record["best"] is not None and prepared.state.record["step"] > 0:
-            files.save(prepared, card_of(prepared, corpus, wiener))
+            files.save(prepared, card_of(prepared, corpus, wiener, "divergence"))
             error.hint = f"{error.hint}; the last good weights are in '{output}'"
         raise
     except OutputError:
@@ -253,6 +256,8 @@ def _fit(
         console.result({"output": str(output), **card})
     else:
         tell(prepared, card, output, before)
+    for text in card["shortfalls"]:
+        console.warn(f"the model falls short: {text}")
     return code
 
 

@@ -11,15 +11,22 @@ if TYPE_CHECKING:
     from smdae.fitting import Prepared
     from smdae.fitting.loop import Report
 
-__all__ = ["card_of", "line_of", "tell"]
+__all__ = ["card_of", "line_of", "shortfalls", "tell"]
+
+MAX_BELOW_WIENER = 0.05  # dB
 
 
-def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None) -> dict[str, Any]:
+def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stopped_by: str) -> dict[str, Any]:
     """What the model file says of the model; where images were noisy, the PSNR is an estimate."""
     from smdae import __version__
 
     state, patches = prepared.state, prepared.patches
     image_model = prepared.fitted()
+    figures = {
+        "noisy": prepared.crops.psnr(),
+        "wiener": wiener,
+        "model": prepared.crops.psnr(image_model),
+    }
     return {
         "model": state.settings.model,
         "settings": image_model.settings(),
@@ -32,20 +39,47 @@ def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None) -> dic
         "about": state.settings.about,
         "images": len(patches),
         "held_out_images": len(prepared.held_out),
-        "held_out_psnr": {
-            "noisy": prepared.crops.psnr(),
-            "wiener": wiener,
-            "model": prepared.crops.psnr(image_model),
-        },
+        "held_out_psnr": figures,
         "held_out_psnr_at": {
             f"{255 * level:.4g}": prepared.crops.psnr(image_model, level) for level in prepared.crops.levels
         },
         "steps": state.record["step"],
         "seconds": round(state.record["seconds"], 1),
+        "stopped_by": stopped_by,
+        "shortfalls": [] if prepared.examples.implicit else shortfalls(figures),
         "seed": state.settings.seed,
         "fit": state.settings.model_dump(mode="json"),
         "smdae": __version__,
     }
+
+
+def shortfalls(figures: dict[str, float | None]) -> list[str]:
+    """Return what a model is worse than on held-out images, by their PSNR in dB: none, if it is as it should be.
+
+    Args:
+        figures: Of the noisy images, of the Wiener filter, or None, and of the model.
+    """
+    noisy, wiener, model = (figures[name] for name in ("noisy", "wiener", "model"))
+    assert noisy is not None
+    assert model is not None
+    found = []
+    if model < noisy:
+        found.append(f"it makes held-out images worse: {model:.2f} dB, and the noisy ones have {noisy:.2f}")
+    if wiener is not None and model < wiener - MAX_BELOW_WIENER:
+        found.append(f"the linear Wiener filter is better: {wiener:.2f} dB, and the model has {model:.2f}")
+    return found
+
+
+def _of_the_end(state: Any, stopped_by: str) -> str:
+    """What stopped a fit, in words."""
+    record, settings = state.record, state.settings
+    step = f"step {record['step']:,}" + (f" of {record['steps']:,}" if record["steps"] else "")
+    return {
+        "steps": f"all {record['step']:,} steps done",
+        "time": f"time, after {record['step']:,} steps",
+        "patience": f"patience: no gain in {settings.patience} validations, at {step}",
+        "divergence": f"divergence, at {step}",
+    }.get(stopped_by, f"{stopped_by}, at {step}")
 
 
 def line_of(report: "Report") -> dict[str, Any]:
@@ -79,7 +113,9 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
             rows.append(("Wiener filter", f"{figures['wiener']:.2f} dB on the same patches"))
     rows += [
         ("time", f"{card['seconds']:.0f} s, {card['steps']} steps"),
+        ("stopped by", _of_the_end(prepared.state, card["stopped_by"])),
         ("model", str(output)),
-        ("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}"),
     ]
+    if not card["shortfalls"]:
+        rows.append(("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}"))
     console.table(rows)

@@ -50,7 +50,7 @@ def _bundled(picture: "Picture") -> str:
 
 
 def load_denoiser(name: str) -> Any:
-    """The model, if it can denoise."""
+    """Return the model, if it can denoise, and warn of one that its card says makes pictures worse."""
     from smdae.files.model_file import load
 
     loaded = load(name)
@@ -59,6 +59,11 @@ def load_denoiser(name: str) -> Any:
             f"the model '{name}' is a score of the clean density: it knows no noise to remove",
             "fit with --objective dsm, dae, esm-parzen or ism-parzen",
         )
+    figures = loaded.card.get("held_out_psnr")
+    before, after = (figures.get(name) if isinstance(figures, dict) else None for name in ("noisy", "model"))
+    if isinstance(before, int | float) and isinstance(after, int | float) and after < before:
+        became = f"{before:.2f} dB became {after:.2f}"
+        console.warn(f"the model '{name}' made the images held out of its fit worse: {became}")
     return loaded
 
 

@@ -32,7 +32,7 @@ from smdae.fitting.state import State
 from smdae.fitting.validation import Validate, Validation
 from smdae.models import MODELS
 
-__all__ = ["Report", "run", "step"]
+__all__ = ["Report", "ending", "run", "step"]
 
 TIMED_SHARE = 0.04  # of a time limit, for which steps are timed before it becomes a number of steps
 UNTIMED_STEPS = 10  # the first ones are slower than the rest
@@ -206,6 +206,15 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
             rate = drawn / (now - reported)
             yield Report(record["step"], record["steps"], record["seconds"], rate, lr, mean, validation)
             recent, drawn, reported = [], 0, time.perf_counter()
+
+
+def ending(state: State) -> str:
+    """Return what ended a fit that nobody stopped: "steps", "time" or "patience"."""
+    settings, record = state.settings, state.record
+    most_steps, most_seconds = settings.limits
+    if record["steps"] is None or record["step"] < record["steps"]:
+        return "patience"
+    return "time" if math.isfinite(most_seconds) and record["step"] < most_steps else "steps"
 
 
 def _validated(state: State, validate: Validate, group: Group) -> Validation:
