@@ -91,6 +91,9 @@ def command(
         Path | None, _setting("--cache", text="A folder to keep decoded images in, of which there may be any number.")
     ] = None,
     white: Annotated[float | None, _setting("--white", text="The value of white in float images. [default: 1]")] = None,
+    as_: Annotated[
+        str | None, _setting("--as", text="What arrays (N, d) are: rows, an example each, or images.")
+    ] = None,
     config: Annotated[
         Path | None, _setting("--config", "-c", text="Settings in a YAML file; options and $SMDAE_<SETTING> go first.")
     ] = None,
@@ -112,6 +115,8 @@ def command(
 
     if white is not None and not 0 < white < float("inf"):
         raise UsageError(f"--white {white} is not a positive number")
+    if as_ not in (None, "rows", "images"):
+        raise UsageError(f"--as '{as_}' is neither rows nor images")
     if output.suffix != ".safetensors":
         raise UsageError(f"--output '{output}' does not end in .safetensors")
 
@@ -146,22 +151,9 @@ def command(
     peers: Peers = context.obj
     _refuse_crowd(configuration.settings, peers)
 
-    from smdae.files.corpus import gather
     from smdae.files.writing import clear
 
-    settings = configuration.settings
-    with console.progress() as bar:
-        reading = bar.add_task("reading", total=None)
-        corpus = gather(
-            paths,
-            settings.least_side,
-            color=settings.color,
-            white=white or 1.0,
-            watch=lambda done, of: bar.update(reading, completed=done, total=of),
-            cache=cache,
-            note=console.note,
-            warn=console.warn,
-        )
+    settings, corpus = _read(paths, configuration.settings, white, cache, as_)
     if resume and peers.first and not os.path.exists(beside(output)[0]):
         hint = "leave --resume out to start a fit"
         raise InputError(f"there is no '{beside(output)[0]}' to resume from", hint)
@@ -177,6 +169,38 @@ def command(
         _tell(corpus)
         with denormals_flushed(), peers.group(where, own=":" not in device) as group:
             return _fit(corpus, settings, where, output, files, resume, json_, group)
+
+
+def _read(
+    paths: list[Path], settings: "Settings", white: float | None, cache: Path | None, asked: Any
+) -> "tuple[Settings, Corpus]":
+    """The images or the rows of a fit, with a bar, and the settings that go with them."""
+    from smdae.files.corpus import gather
+    from smdae.files.table import gather_rows, kind_of
+    from smdae.fitting.settings import for_rows
+    from smdae.models import MODELS
+
+    kind, choice = kind_of(paths, asked, MODELS[settings.model].of_patches, settings.noisy)
+    if kind == "rows":
+        corpus = gather_rows(paths, white, settings.seed)
+        level = settings.levels[1] * corpus.white
+        console.note(f"{choice or 'arrays are rows, one example each'}; sigma is {level:.3g} in their unit")
+        return for_rows(settings), corpus
+    with console.progress() as bar:
+        reading = bar.add_task("reading", total=None)
+        corpus = gather(
+            paths,
+            settings.least_side,
+            color=settings.color,
+            white=white or 1.0,
+            watch=lambda done, of: bar.update(reading, completed=done, total=of),
+            cache=cache,
+            note=console.note,
+            warn=console.warn,
+        )
+    if choice:
+        console.note(choice)
+    return settings, corpus
 
 
 def _refuse_crowd(settings: "Settings", peers: Peers) -> None:

@@ -38,6 +38,7 @@ def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stoppe
         "patch_size": patches.size,
         "about": state.settings.about,
         "images": len(patches),
+        **({"rows": patches.places} if patches.size == 1 else {}),
         "held_out_images": len(prepared.held_out),
         "held_out_psnr": figures,
         "held_out_psnr_at": {
@@ -102,6 +103,8 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
     low, high = prepared.state.settings.levels
     level = f"{255 * high:.4g}" if low == high else f"{255 * low:.4g} to {255 * high:.4g}"
     images = f"{card['images']} images" if card["images"] > 1 else "one image"
+    if "rows" in card:
+        images = f"{card['rows']:,} rows of {card['channels']} numbers"
     rows = [("objective", f"{card['objective']}, sigma {level}, {images}")]
     if prepared.examples.implicit:
         rows.append(("held-out J", f"{-record['before']:.5g} before, {-record['best']:.5g} after"))
@@ -116,6 +119,8 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
         ("stopped by", _of_the_end(prepared.state, card["stopped_by"])),
         ("model", str(output)),
     ]
-    if not card["shortfalls"]:
+    if "rows" in card:
+        rows.append(("next", f"smdae.load('{output}').score(x), in Python"))
+    elif not card["shortfalls"]:
         rows.append(("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}"))
     console.table(rows)

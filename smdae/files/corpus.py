@@ -2,7 +2,8 @@
 
     folder          every image and array in it, however deep; links to folders are not followed
     image           as it is, gray by ITU-R 601 luma unless colour is asked for
-    .npy, .npz      one image (H, W) or (H, W, 3), or a stack of them, (n, H, W) or (n, H, W, 3)
+    .npy, .npz      one image (H, W) or (H, W, 3), or a stack of them, (n, H, W) or (n, H, W, C), C being 1 or 3;
+                    what is a table of rows instead, see `table`
 
 All of one fit have one unit. 8-bit images stay 8-bit; mixed depths become floats on a scale where white is 1.
 """
@@ -26,7 +27,7 @@ from smdae.files.regular import opened
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
 
-__all__ = ["Corpus", "gather"]
+__all__ = ["ARRAYS", "Corpus", "arrays", "files_below", "gather", "named"]
 
 ARRAYS = (".npy", ".npz")
 ALIKE = ({"uint8"}, {"float32"})  # depths of images that stay as they are
@@ -101,10 +102,10 @@ def gather(
     for path in paths:
         if not os.path.exists(path):
             raise InputError(f"cannot read '{path}': there is no such file or folder")
-    files = [(file, path.is_dir()) for path in paths for file in _files(path)]
+    files = [(file, path.is_dir()) for path in paths for file in files_below(path)]
     if not files:
         raise InputError(
-            f"no images found in {_named(paths)}", "folders are searched for images and .npy or .npz arrays"
+            f"no images found in {named(paths)}", "folders are searched for images and .npy or .npz arrays"
         )
     if cache is not None:
         from smdae.files.cache import Cache
@@ -188,19 +189,19 @@ def _too_small(sides: list[tuple[int, int]], size: int, paths: Sequence[Path], s
         return total
     if small:
         raise InputError(
-            f"all {total} images in {_named(paths)} are smaller than the patch size {size}",
+            f"all {total} images in {named(paths)} are smaller than the patch size {size}",
             f"give larger images, or --patch-size {max(2, *(side for side, _ in small))}",
         )
-    raise InputError(f"no usable image in {_named(paths)}: {skipped[0]}", f"{len(skipped)} files were skipped")
+    raise InputError(f"no usable image in {named(paths)}: {skipped[0]}", f"{len(skipped)} files were skipped")
 
 
-def _named(paths: Sequence[Path]) -> str:
+def named(paths: Sequence[Path]) -> str:
     names = ", ".join(f"'{path}'" for path in paths[:3])
     return names if len(paths) <= 3 else f"{names} and {len(paths) - 3} more"
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """The path itself, or the images and arrays below it, in a fixed order."""
+def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
+    """The path itself, or the images and arrays below it, and files with more suffixes, in a fixed order."""
     if not path.is_dir():
         yield path
         return
@@ -210,7 +211,7 @@ def _files(path: Path) -> Iterator[Path]:
             file = Path(folder) / name
             # A pipe or a device may never end; a link that leads nowhere is told of by reading it.
             is_stream = file.exists() and not file.is_file()
-            if file.suffix.lower() in (*SUFFIXES, *ARRAYS) and not name.startswith(".") and not is_stream:
+            if file.suffix.lower() in (*SUFFIXES, *ARRAYS, *more) and not name.startswith(".") and not is_stream:
                 yield file
 
 
@@ -225,9 +226,11 @@ def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
         else:
             yield picture.pixels, picture.white
         return
-    for array in _arrays(file):
+    for array in arrays(file):
         if array.dtype.name not in WHITES:
             raise InputError(f"cannot use '{file}': its values are {array.dtype}, not uint8, uint16 or float")
+        if array.ndim == 4 and array.shape[-1] == 1:
+            array = array[..., 0]  # noqa: PLW2901
         colour = array.ndim >= 3 and array.shape[-1] == 3
         if array.ndim - colour not in (2, 3) or 0 in array.shape:
             raise InputError(
@@ -240,7 +243,7 @@ def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
                 yield (_float32(image, file), white) if image.dtype.kind == "f" else (image, WHITES[image.dtype.name])
 
 
-def _arrays(file: Path) -> Iterator[np.ndarray]:
+def arrays(file: Path) -> Iterator[np.ndarray]:
     """The arrays in a file. That of a .npy is a map of it."""
     with opening(str(file)):
         opened(file).close()  # NumPy would wait for a pipe

@@ -34,6 +34,7 @@ LIMITS = {
     "free_means": (0, MAX_WEIGHTS),
 }
 OF_EXPERTS = {"size": (2, 64)}
+OF_ROWS = {"channels": (1, 65_536)}  # of models of rows of numbers: patches of side 1, as many channels as numbers
 
 
 def version_of(card: dict[str, Any]) -> str:
@@ -69,6 +70,8 @@ def _wrong(card: dict[str, Any]) -> str | None:
     """Return the first entry of a card that no model has, None if there is none."""
     settings = card["settings"]
     limits = LIMITS | (OF_EXPERTS if card["model"] == "experts" else {})
+    if card["model"] == "energy" and settings.get("size") == 1:
+        limits |= OF_ROWS
     for name, (least, most) in limits.items():
         if name in settings and not _is_whole(settings[name], least, most):
             return name
@@ -83,7 +86,7 @@ def _wrong(card: dict[str, Any]) -> str | None:
             return name
     if sum(settings.get("down", [])) + sum(settings.get("up", [])) > MAX_BLOCKS:
         return "down"
-    if not _is_whole(card["channels"], 1, MAX_CHANNELS) or card["channels"] != settings.get("channels"):
+    if not _is_whole(card["channels"], *limits["channels"]) or card["channels"] != settings.get("channels"):
         return "channels"
     if not _is_whole(card["patch_size"], 1, MAX_SIDE):
         return "patch_size"

@@ -84,6 +84,11 @@ class Patches:
         return self.channels * self.size**2
 
     @property
+    def free_means(self) -> int:
+        """Groups of numbers whose mean has no preferred value: the channels, but for rows of numbers, P = 1."""
+        return self.channels if self.size > 1 else 0
+
+    @property
     def device(self) -> torch.device:
         """Where patches come out."""
         return self.images.device

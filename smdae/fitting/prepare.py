@@ -17,7 +17,7 @@ from smdae.fitting.examples import Examples
 from smdae.fitting.noisy import noise_of
 from smdae.fitting.patches import Patches, split
 from smdae.fitting.precision import denormals_flushed
-from smdae.fitting.settings import Settings, check
+from smdae.fitting.settings import Settings, check, for_rows
 from smdae.fitting.state import State
 from smdae.fitting.validation import BATCH, Crops, NoisyCrops, Validate, by_denoising, by_objective
 from smdae.models import MODELS, Patchwise
@@ -76,7 +76,7 @@ class Prepared:
             return None
         generator = Generator(self.patches.device).manual_seed(self.state.settings.seed)
         patches = replace(self.patches, size=min(WIENER_SIZE, self.patches.size))
-        centre = partial(without_means, groups=patches.channels)
+        centre = partial(without_means, groups=patches.free_means) if patches.free_means else lambda x: x
         filter_ = Wiener(centre(patches.draw(INITIAL_EXAMPLES, generator)), self.examples.sigma, centre)
         return Patchwise(filter_, patches.channels, patches.size)
 
@@ -173,11 +173,12 @@ def prepare(
     objective = OBJECTIVES[settings.objective]
     family = MODELS[settings.model]
 
+    means = patches.free_means if family.of_patches else patches.channels
     seen = patches.draw(INITIAL_EXAMPLES if family.of_patches else 1, generator)
     if settings.init:
         model = started_from(settings.init, patches.channels, settings).to(device)
     else:
-        model = family.start(seen, patches.channels, settings, generator)
+        model = family.start(seen, means, settings, generator)
     group.follow(model.state_dict().values())
     examples = Examples.of(patches, objective, model, settings, generator)
     # The same noise on the held-out images whatever the objective has drawn before.
@@ -189,7 +190,8 @@ def prepare(
         else Crops.of(held_out, settings.judged_levels, judges, settings.real > 0)
     )
     if not held.images:
-        notes.append("one small image: nothing is held out, the figures are on what was fitted")
+        what = "few rows" if size == 1 else "one small image"
+        notes.append(f"{what}: nothing is held out, the figures are on what was fitted")
     if examples.implicit:
         validate = by_objective(examples, examples.around(held_out.draw(BATCH, generator), generator))
         notes.append("clean data hold no noise to remove: the model is a score of the clean density")
@@ -198,7 +200,7 @@ def prepare(
     if examples.rounding:
         notes.append(f"8-bit data are dequantised: uniform noise of one {round(white)}th of white")
     if not settings.init:
-        others = family.others(seen, patches.channels, settings, Generator(device).manual_seed(settings.seed))
+        others = family.others(seen, means, settings, Generator(device).manual_seed(settings.seed))
         if (better := _best(others, validate, group)) is not None:
             model = better
             group.follow(model.state_dict().values())
@@ -220,7 +222,7 @@ def fit(
 
     Args:
         patches: Images with shape (H, W) or (H, W, 3) in a list, or one array of them with shape (n, H, W) or
-            (n, H, W, 3); uint8, uint16 or float.
+            (n, H, W, 3); uint8, uint16 or float. One array with shape (N, d) is N examples of d numbers.
         objective: A name of OBJECTIVES.
         model: A name of MODELS.
         sigma: Level of the noise: on the 0 to 255 scale for integers, in the unit of the images for floats.
@@ -232,6 +234,8 @@ def fit(
         UsageError: A setting is unknown or out of range.
         DivergedError: The fit ran away.
     """
+    if isinstance(patches, np.ndarray) and patches.ndim == 2:
+        return _fit_rows(patches, sigma, device, {"objective": objective, "model": model, **settings})
     images = [np.asarray(image) for image in patches]
     dtype, white = _unit(images)
     level = sigma if dtype.kind == "u" else 255 * sigma
@@ -240,11 +244,29 @@ def fit(
     small = [image for image in images if min(image.shape[:2]) < chosen.patch_size]
     if small:
         raise InputError(f"{len(small)} images are smaller than the patch size {chosen.patch_size}")
+    return _run(images, white, chosen, device)
+
+
+def _run(images: Sequence[np.ndarray], white: float, settings: Settings, device: torch.device | str) -> Any:
     with denormals_flushed():
-        prepared = prepare(images, white, chosen, device)
+        prepared = prepare(images, white, settings, device)
         for _ in prepared.run():
             pass
     return prepared.fitted()
+
+
+def _fit_rows(rows: np.ndarray, sigma: float, device: torch.device | str, options: dict[str, Any]) -> Any:
+    """The model fitted to rows of numbers, (N, d)."""
+    from smdae.files.table import one_table
+
+    if rows.dtype.kind not in "iuf" or rows.shape[1] == 0:
+        raise InputError(f"rows are numbers with shape (N, d), not {rows.dtype} with shape {rows.shape}")
+    whole = rows.dtype in (np.uint8, np.uint16)
+    white = float(np.iinfo(rows.dtype).max) if whole else 1.0
+    chosen = check(options | {"sigma": sigma if whole else 255 * sigma})
+    chosen = for_rows(chosen)
+    table = one_table(rows if whole else rows.astype(np.float32), "the rows", chosen.seed)
+    return _run([table], white, chosen, device)
 
 
 def _unit(images: Sequence[np.ndarray]) -> tuple[np.dtype, float]:

@@ -20,7 +20,7 @@ from pydantic import (
 
 from smdae.errors import SmdaeError, UsageError
 
-__all__ = ["SettingError", "Settings", "check", "defaults"]
+__all__ = ["SettingError", "Settings", "check", "defaults", "for_rows"]
 
 Level = Annotated[float, Field(ge=1e-3, le=1e5)]  # beyond, squares leave the range of numbers
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -222,6 +222,21 @@ def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     if "model" not in values and name != "energy":
         ours["model"] = name, str(values["init"])
     return ours | {key: (value, "noisy") for key, value in (NOISY if values.get("noisy") is True else {}).items()}
+
+
+def for_rows(settings: Settings) -> Settings:
+    """Return the settings of a fit to rows of numbers, which are patches of side 1.
+
+    Raises:
+        SettingError: The model or what is asked of it wants images.
+    """
+    from smdae.models import MODELS
+
+    if not MODELS[settings.model].of_patches:
+        raise SettingError(f"rows of numbers are for models of patches, not for '{settings.model}'", setting="model")
+    if settings.noisy:
+        raise SettingError("noisy is for images, not for rows of numbers", setting="noisy")
+    return settings.model_copy(update={"patch_size": 1, "color": False, "recoloured": 0.0, "weights": ()})
 
 
 def _kind_of(init: str) -> str:

@@ -28,6 +28,7 @@ __all__ = ["Crops", "NoisyCrops", "Validate", "Validation", "by_denoising", "by_
 CROP = 64  # pixels on a side, at most
 NOISY_CROP = 128  # the estimate of an error errs itself, and less on more pixels
 CROPS = 16
+ROWS = 4096  # held-out rows of numbers, at most
 REAL_CROPS = 64  # with the noise of real pictures
 BATCH = 4096  # held-out patches for J
 
@@ -75,7 +76,7 @@ class Crops:
             real: Whether there are pictures with the noise of real ones too.
         """
         pairs = []
-        for _, clean in middles(held_out, CROP):
+        for _, clean in middles(held_out, CROP if held_out.size > 1 else ROWS):
             noise = torch.randn(clean.shape, generator=generator, device=clean.device)
             pairs += [(clean, clean + sigma * noise, sigma) for sigma in levels]
         if not real:

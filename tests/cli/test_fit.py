@@ -127,7 +127,7 @@ def test_the_white_of_float_images_does_not_touch_others(here):
         (here / "floats").mkdir(exist_ok=True)
         np.save(here / "floats" / f"{seed}.npy", gray(seed=seed) / np.float32(255) * 4000)
     for source, options in (("photos", ()), ("photos", ("--white", 4000)), ("floats", ("--white", 4000))):
-        assert fit(source, *options, "-y", "-o", f"{source}{len(options)}.safetensors") == 0
+        assert fit(source, *options, "--as", "images", "-y", "-o", f"{source}{len(options)}.safetensors") == 0
     plain, given, floats = (load(f"{name}.safetensors").state_dict() for name in ("photos0", "photos2", "floats2"))
     for name in plain:
         np.testing.assert_array_equal(given[name], plain[name])

@@ -1,0 +1,181 @@
+"""Tables of examples: N rows of d numbers each, from .npy and .npz arrays and from CSV.
+
+A table is held as one image with shape (1, N, d): a row is a pixel of d channels, a patch of side 1, and what fits do
+with patches of images they do with rows. Rows are put in an order of chance, so that the end of a table that is held
+out is a sample of it.
+"""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from smdae.errors import InputError, UsageError
+from smdae.files.corpus import ARRAYS, Corpus, arrays, files_below, named
+from smdae.files.picture import WHITES
+
+__all__ = ["CSV", "Kind", "gather_rows", "kind_of", "one_table"]
+
+Kind = Literal["rows", "images"]
+CSV = (".csv", ".tsv")
+MAX_NUMBERS = 65_536  # in a row
+SEPARATORS = ",;\t"
+NAMED = 3  # constant columns that are named
+
+
+def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: bool) -> tuple[Kind, str]:
+    """Return whether the paths hold rows or images, and one line on it; empty where there was nothing to choose.
+
+    Args:
+        paths: Folders and files.
+        asked: What the user says that arrays of two axes are; None to choose.
+        of_patches: Whether the model is one of patches, which rows can be.
+        noisy: Whether the noise is to be looked for, which takes images.
+
+    Raises:
+        UsageError: Rows are asked for, and the model or the noise wants images.
+        InputError: Rows are asked for, or a CSV given, and there are images.
+    """
+    files = [file for path in paths if os.path.exists(path) for file in files_below(path, CSV)]
+    tables = [file for file in files if _is_table(file)]
+    if asked == "rows":
+        if not of_patches:
+            raise UsageError("rows of numbers are for models of patches, and this is one of images", "--model energy")
+        if noisy:
+            raise UsageError("--noisy is for images, not for rows of numbers", "leave --noisy or --as rows out")
+        if len(tables) < len(files):
+            other = next(file for file in files if file not in tables)
+            raise InputError(f"cannot use '{other}' as rows: it is no table of N rows", "leave --as rows out")
+        return "rows", ""
+    sheets = [file for file in tables if file.suffix.lower() in CSV]
+    can_be_rows = bool(tables) and len(tables) == len(files) and of_patches and not noisy
+    if sheets and (asked == "images" or not can_be_rows):
+        why = "--as images was given" if asked else "images, a network or --noisy go with it"
+        raise InputError(f"cannot use '{sheets[0]}': a CSV holds rows of numbers, and {why}")
+    if not tables or asked == "images":
+        return "images", ""
+    if can_be_rows:
+        return "rows", "arrays of two axes are rows, one example each (--as images takes each for one image)"
+    return "images", "arrays of two axes are images (--as rows takes them for one example a row)"
+
+
+def _is_table(file: Path) -> bool:
+    """Return whether a file holds nothing but arrays of two axes; one that cannot be read is told of later."""
+    if file.suffix.lower() in CSV:
+        return True
+    if file.suffix.lower() not in ARRAYS:
+        return False
+    try:
+        return all(array.ndim == 2 for array in arrays(file))
+    except InputError:
+        return False
+
+
+def gather_rows(paths: Sequence[Path], white: float | None, seed: int) -> Corpus:
+    """Read all tables below the paths.
+
+    Args:
+        paths: Folders and files.
+        white: What counts as 1 in values that are not uint8 or uint16; None for 1.
+        seed: Of the order of the rows.
+
+    Returns:
+        One image with shape (1, N, d), and its white.
+
+    Raises:
+        InputError: A table is unusable, or they differ in their columns or their unit.
+    """
+    for path in paths:
+        if not os.path.exists(path):
+            raise InputError(f"cannot read '{path}': there is no such file or folder")
+    found = [(file, table) for path in paths for file in files_below(path, CSV) for table in _tables(file)]
+    if not found:
+        raise InputError(f"no tables found in {named(paths)}")
+    first, table = found[0]
+    for file, other in found:
+        if other.shape[1] != table.shape[1]:
+            raise InputError(
+                f"cannot use '{file}': it has {other.shape[1]} columns, and '{first}' has {table.shape[1]}"
+            )
+        if other.dtype != table.dtype:
+            raise InputError(f"cannot use '{file}': its values are {other.dtype}, those of '{first}' {table.dtype}")
+    peak = WHITES[table.dtype.name] if table.dtype.kind == "u" else white or 1.0
+    rows = np.concatenate([other for _, other in found])
+    return Corpus([one_table(rows, named(paths), seed)], peak, (), 0, ((first.name, 1),))
+
+
+def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
+    """Return rows, (N, d), in an order of chance, with shape (1, N, d).
+
+    Raises:
+        InputError: There is but one row, a value is no number, or a column is constant.
+    """
+    if len(rows) < 2:
+        raise InputError(f"cannot fit to {name}: it has {len(rows)} row, and a density takes several")
+    if not np.isfinite(rows).all():
+        bad = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])
+        raise InputError(f"cannot use {name}: row {bad + 1} has values that are not numbers (NaN or infinity)")
+    constant = np.flatnonzero((rows == rows[0]).all(0))
+    if len(constant):
+        which = ", ".join(str(column + 1) for column in constant[:NAMED]) + (", ..." if len(constant) > NAMED else "")
+        are = f"column {which} is" if len(constant) == 1 else f"columns {which} are"
+        raise InputError(f"cannot fit to {name}: {are} constant, and has no density", "leave constant columns out")
+    return rows[np.random.default_rng(seed).permutation(len(rows))][None]
+
+
+def _tables(file: Path) -> Iterator[np.ndarray]:
+    """The tables of a file, (N, d), uint8, uint16 or float32."""
+    if file.suffix.lower() in CSV:
+        yield _parsed(file)
+        return
+    for array in arrays(file):
+        if array.dtype.kind not in "iuf":
+            raise InputError(f"cannot use '{file}': its values are {array.dtype}, not numbers")
+        if array.ndim != 2 or 0 in array.shape:
+            raise InputError(f"cannot use '{file}' as rows: its shape is {array.shape}", "rows are (N, d)")
+        if array.shape[1] > MAX_NUMBERS:
+            raise InputError(f"cannot use '{file}': a row has {array.shape[1]:,} numbers, and {MAX_NUMBERS:,} is most")
+        kept = array.dtype.name in ("uint8", "uint16")
+        with np.errstate(over="ignore"):
+            yield np.array(array) if kept else np.asarray(array, np.float32)
+
+
+def _parsed(file: Path) -> np.ndarray:
+    """The numbers of a CSV, split at commas, semicolons, tabs or blanks, with shape (N, d), float32.
+
+    Raises:
+        InputError: It cannot be read, a line holds text, or lines have different lengths; the line is named.
+    """
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror or "unreadable").lower() if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise InputError(f"cannot read '{file}': {reason}") from None
+    rows: list[list[float]] = []
+    first = 0
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        separator = next((s for s in SEPARATORS if s in line), None)
+        values: list[float] = []
+        for cell in line.split(separator):
+            try:
+                values.append(float(cell))
+            except ValueError:
+                hint = "a table has numbers only" + (", and no line of headings" if not rows else "")
+                raise InputError(f"cannot use '{file}': line {number} holds {cell.strip()!r:.40}", hint) from None
+            if not math.isfinite(values[-1]):
+                raise InputError(f"cannot use '{file}': line {number} holds {cell.strip()!r:.40}, which is no number")
+        if rows and len(values) != len(rows[0]):
+            raise InputError(
+                f"cannot use '{file}': line {number} has {len(values)} numbers, and line {first} has {len(rows[0])}"
+            )
+        first = first or number
+        rows.append(values)
+    if not rows:
+        raise InputError(f"cannot use '{file}': it holds no numbers")
+    with np.errstate(over="ignore"):
+        return np.array(rows, np.float32)

@@ -1,0 +1,72 @@
+"""`smdae fit` on rows of numbers: models of one number and of many, and what they learn."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import smdae
+from smdae.cli.app import main
+from tests.tiny import complaint
+
+FEW = ("--hidden", "32", "--max-steps", "20", "-b", "64")
+
+
+@pytest.fixture(autouse=True)
+def here(bare):
+    return bare
+
+
+def normal(rows, columns, seed=0):
+    return np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32)
+
+
+OBJECTIVES = ("ism", "dsm", "dae", "esm", "esm-parzen", "ism-parzen", "ssm")
+
+
+@pytest.mark.parametrize(
+    ("objective", "columns"), [*((name, columns) for name in OBJECTIVES for columns in (1, 2)), ("dsm", 64)]
+)
+def test_rows_of_any_length_are_fitted_by_any_objective(here, objective, columns, capsys):
+    np.save(here / "rows.npy", normal(300, columns))
+    (here / "c.yaml").write_text("parzen-patches: 100\ncomponents: 2\n")
+    assert main(["fit", "rows.npy", *FEW, "--objective", objective, "-s", "60", "-c", "c.yaml", "--json"]) == 0
+    out, err = capsys.readouterr()
+    card = json.loads(out)
+    assert card["rows"] == 285
+    assert card["channels"] == columns
+    assert "are rows, one example each" in err
+    assert smdae.load("model.safetensors").score(torch.zeros(5, columns)).shape == (5, columns)
+
+
+def test_the_score_of_normal_rows_is_that_of_their_smoothed_density():
+    """Of N(0, 1) and noise of sigma 1 the score is -x / 2."""
+    model = smdae.fit(normal(4000, 2), sigma=1.0, hidden=64, max_steps=300, batch=512)
+    x = torch.from_numpy(normal(500, 2, seed=1)) * 2**0.5
+    assert (model.score(x) + x / 2).square().mean() < 0.02
+
+
+def test_as_images_takes_an_array_for_one(here, capsys):
+    np.save(here / "a.npy", np.random.default_rng(0).random((24, 32)))
+    assert main(["fit", "a.npy", *FEW, "--patch-size", "4", "--as", "images", "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert (card["patch_size"], card["channels"], card["images"]) == (4, 1, 1)
+    assert "rows" not in card
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["a.csv"], 3, "line 2 holds 'x'"),
+        (["a.npy", "--as", "neither"], 2, "--as 'neither' is neither rows nor images"),
+        (["a.npy", "--as", "rows", "--model", "unet"], 2, "models of patches"),
+        (["one.npy"], 3, "it has 1 row"),
+    ],
+)
+def test_what_will_not_do_is_refused_in_one_line(here, arguments, code, words, capsys):
+    (here / "a.csv").write_text("1,2\n3,x\n")
+    np.save(here / "a.npy", normal(30, 3))
+    np.save(here / "one.npy", normal(1, 3))
+    assert main(["fit", *arguments]) == code
+    assert words in complaint(capsys.readouterr().err)

@@ -1,0 +1,104 @@
+"""Tables of rows: what is read, when arrays are rows and when images, and what is refused in one line."""
+
+import numpy as np
+import pytest
+
+from smdae.errors import InputError, UsageError
+from smdae.files.table import gather_rows, kind_of
+from tests.tiny import encoded, gray
+
+ROWS = np.random.default_rng(0).random((40, 3)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def here(bare):
+    return bare
+
+
+def kind(*paths, asked=None, of_patches=True, noisy=False):
+    return kind_of(paths, asked, of_patches, noisy)[0]
+
+
+def in_order(rows):
+    return rows[np.lexsort(rows.T)]
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.csv", "b.csv", "c.csv", "d.tsv"])
+def test_every_row_is_read_once(here, name):
+    path = here / name
+    if name == "a.npy":
+        np.save(path, ROWS)
+    elif name == "a.npz":
+        np.savez(path, ROWS[:20], ROWS[20:])
+    else:
+        np.savetxt(path, ROWS, delimiter={"a": ",", "b": ";", "c": " ", "d": "\t"}[name[0]])
+    corpus = gather_rows([path], None, 0)
+    (table,) = corpus.images
+    assert table.shape == (1, 40, 3)
+    assert corpus.white == 1
+    np.testing.assert_array_equal(in_order(table[0]), in_order(ROWS))
+
+
+def test_rows_of_bytes_keep_their_white_and_others_have_the_one_given(here):
+    np.save(here / "a.npy", (255 * ROWS).astype(np.uint8))
+    np.save(here / "b.npy", (255 * ROWS).astype(np.int64))
+    assert gather_rows([here / "a.npy"], 10.0, 0).white == 255
+    assert gather_rows([here / "b.npy"], 10.0, 0).white == 10
+
+
+def test_arrays_of_two_axes_are_rows_where_they_can_be(here):
+    np.save(here / "table.npy", ROWS)
+    np.save(here / "stack.npy", np.zeros((2, 8, 8)))
+    (here / "a.png").write_bytes(encoded(gray()))
+    table, stack, picture = (here / name for name in ("table.npy", "stack.npy", "a.png"))
+    assert kind(table) == "rows"
+    assert kind(stack) == kind(picture) == kind(here) == kind(table, picture) == "images"
+    assert kind(table, of_patches=False) == kind(table, noisy=True) == "images"
+    assert kind(table, asked="images") == "images"
+    assert kind(table, asked="rows") == "rows"
+
+
+def test_what_can_be_no_rows_is_refused(here):
+    np.save(here / "table.npy", ROWS)
+    np.save(here / "stack.npy", np.zeros((2, 8, 8)))
+    np.savetxt(here / "a.csv", ROWS, delimiter=",")
+    with pytest.raises(InputError, match=r"stack.npy' as rows"):
+        kind(here / "stack.npy", asked="rows")
+    with pytest.raises(UsageError, match="models of patches"):
+        kind(here / "table.npy", asked="rows", of_patches=False)
+    for options in ({"asked": "images"}, {"of_patches": False}, {"noisy": True}):
+        with pytest.raises(InputError, match="a CSV holds rows"):
+            kind(here / "a.csv", **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1,2\n3,4\n5\n", ["line 3 has 1 numbers", "line 1 has 2"]),
+        ("1,2\n3,x\n", ["line 2 holds 'x'"]),
+        ("a,b\n1,2\n", ["line 1 holds 'a'", "headings"]),
+        ("1,2\n\n3,\n", ["line 3 holds ''"]),
+        ("1,2\n3,nan\n", ["line 2 holds 'nan'"]),
+        ("1,2\n", ["it has 1 row"]),
+        ("", ["no numbers"]),
+        ("1,2,7\n1,3,7\n1,4,7\n", ["columns 1, 3 are constant"]),
+        ("1,2\n1,3\n", ["column 1 is constant"]),
+        ("1,2\n3,1e99\n", ["row 2", "not numbers"]),
+    ],
+)
+def test_a_bad_table_is_refused_in_one_line_that_says_where(here, text, words):
+    (here / "a.csv").write_text(text)
+    with pytest.raises(InputError) as caught:
+        gather_rows([here / "a.csv"], None, 0)
+    said = f"{caught.value.message} {caught.value.hint}"
+    assert "a.csv" in said
+    assert "\n" not in said
+    for word in words:
+        assert word in said
+
+
+def test_tables_of_other_columns_do_not_go_together(here):
+    np.save(here / "a.npy", ROWS)
+    np.save(here / "b.npy", ROWS[:, :2])
+    with pytest.raises(InputError, match="2 columns"):
+        gather_rows([here], None, 0)
