@@ -230,7 +230,7 @@ def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
         if array.dtype.name not in WHITES:
             raise InputError(f"cannot use '{file}': its values are {array.dtype}, not uint8, uint16 or float")
         if array.ndim == 4 and array.shape[-1] == 1:
-            array = array[..., 0]  # noqa: PLW2901
+            array = array[..., 0]
         colour = array.ndim >= 3 and array.shape[-1] == 3
         if array.ndim - colour not in (2, 3) or 0 in array.shape:
             raise InputError(
