@@ -113,7 +113,7 @@ def command(
         density = load(target)
         corpus = None
     else:
-        corpus = _read(paths or [], settings.patch_size)
+        corpus = _read(paths or [], settings.patch_size, white)
     report_folder.refuse(output, overwrite, resume)
     where = find(device)
     plan, colours = _with_files(plan, model or [], where)
@@ -215,13 +215,15 @@ def _with_files(plan: "Plan", files: list[str], where: Any) -> "tuple[Plan, list
     return replace(plan, files=gray), colours
 
 
-def _read(paths: list[Path], patch_size: int) -> Any:
+def _read(paths: list[Path], patch_size: int, white: float | None) -> Any:
     """The images, with a bar, and a word on those that were skipped."""
-    from smdae.files.corpus import gather
+    from smdae.files.corpus import gather, refuse_unit
 
     with console.progress() as bar:
         reading = bar.add_task("reading", total=None)
         corpus = gather(paths, patch_size, watch=lambda done, of: bar.update(reading, completed=done, total=of))
+    if white is None:
+        refuse_unit(corpus)
     for text in corpus.skipped[:1]:
         console.warn(f"{len(corpus.skipped)} files skipped; the first: {text}")
     if corpus.small:

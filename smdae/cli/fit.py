@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 SAVE_SECONDS = 60.0  # between two states
+MAX_SPREAD = 100.0  # times sigma, or a share of it, that columns vary by without a word
 SIGNALS = 128  # what the code of a fit stopped by a signal is above its number
 
 
@@ -175,7 +176,7 @@ def _read(
     paths: list[Path], settings: "Settings", white: float | None, cache: Path | None, asked: Any
 ) -> "tuple[Settings, Corpus]":
     """The images or the rows of a fit, with a bar, and the settings that go with them."""
-    from smdae.files.corpus import gather
+    from smdae.files.corpus import gather, refuse_unit
     from smdae.files.table import gather_rows, kind_of
     from smdae.fitting.settings import for_rows
     from smdae.models import MODELS
@@ -185,6 +186,9 @@ def _read(
         corpus = gather_rows(paths, white, settings.seed)
         level = settings.levels[1] * corpus.white
         console.note(f"{choice or 'arrays are rows, one example each'}; sigma is {level:.3g} in their unit")
+        spread = float(corpus.images[0].std(axis=(0, 1)).mean())
+        if not level / MAX_SPREAD < spread < MAX_SPREAD * level:
+            console.warn(f"a column varies by {spread:.3g}: give a --sigma, or a --white, that goes with it")
         return for_rows(settings), corpus
     with console.progress() as bar:
         reading = bar.add_task("reading", total=None)
@@ -198,6 +202,8 @@ def _read(
             note=console.note,
             warn=console.warn,
         )
+    if white is None:
+        refuse_unit(corpus)
     if choice:
         console.note(choice)
     return settings, corpus

@@ -23,8 +23,6 @@ __all__ = ["Found", "Outcome", "denoised", "is_found", "look", "refuse_unit", "s
 
 Watch = Callable[[int, int], object]
 CHECKED = 256  # pixels a side, from the middle, that self-checks are made on
-FAR = 4.0  # times white, that floats must pass to be taken for values of another unit
-LIKELY_WHITES = (255.0, 65535.0)  # that floats have, if not 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,12 +141,14 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
 
 def refuse_unit(picture: "Picture", manner: Manner, name: str) -> None:
     """Raise UsageError where a level is given for floats whose values lie far beyond white 1."""
+    from smdae.files.picture import likely_white
+
     if picture.pixels.dtype.kind != "f" or not manner.levels or manner.white is not None:
         return
     finite = picture.pixels[np.isfinite(picture.pixels)]
     largest = float(np.abs(finite).max()) if finite.size else 0.0
-    if largest > FAR:
-        white = next((white for white in LIKELY_WHITES if largest <= 2 * white), largest)
+    white = likely_white(largest)
+    if white is not None:
         raise UsageError(
             f"the values of '{name}' reach {largest:.4g}, and --sigma is told for white 1",
             f"did you mean --white {white:g}? or leave --sigma out",

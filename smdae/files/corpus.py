@@ -19,18 +19,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from smdae.errors import InputError
+from smdae.errors import InputError, UsageError
 from smdae.files.images import SUFFIXES, opening, read
-from smdae.files.picture import WHITES, luma
+from smdae.files.picture import WHITES, likely_white, luma
 from smdae.files.regular import opened
 
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
 
-__all__ = ["ARRAYS", "Corpus", "arrays", "files_below", "gather", "named"]
+__all__ = ["ARRAYS", "Corpus", "arrays", "files_below", "gather", "named", "refuse_unit"]
 
 ARRAYS = (".npy", ".npz")
 ALIKE = ({"uint8"}, {"float32"})  # depths of images that stay as they are
+LOOKED_AT = 64  # images, evenly chosen, whose values tell the unit of all
 PIECE = 1 << 24  # bytes of a stack that are read at once
 
 T = TypeVar("T")
@@ -69,6 +70,21 @@ class Corpus:
             return next((weight for pattern, weight in by_name.items() if fnmatchcase(name, pattern)), 1.0)
 
         return [weight for name, count in self.names for weight in [weight_of(name)] * count]
+
+
+def refuse_unit(corpus: Corpus) -> None:
+    """Raise UsageError where floats whose white nobody has told have values far beyond 1."""
+    count = len(corpus.images)
+    names = [name for name, images in corpus.names for _ in range(images)]
+    for i in sorted({round(i) for i in np.linspace(0, count - 1, min(LOOKED_AT, count))}):
+        image = corpus.images[i]
+        largest = float(np.abs(image).max()) if image.dtype.kind == "f" else 0.0
+        white = likely_white(largest)
+        if white is not None:
+            raise UsageError(
+                f"the values of '{names[i]}' reach {largest:.4g}, but white is 1: did you mean --white {white:g}?",
+                "--white 1 says that they are meant so",
+            )
 
 
 def gather(

@@ -23,6 +23,7 @@ __all__ = [
     "deeper",
     "dots_per_inch",
     "from_samples",
+    "likely_white",
     "luma",
     "samples_in",
     "samples_of",
@@ -33,6 +34,9 @@ MAX_PIXELS = 500_000_000
 BAND = 256  # rows
 
 WHITES = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}
+
+MAX_FLOAT = 4.0  # times white, that floats must pass to be taken for values of another unit
+LIKELY_WHITES = (255.0, 65535.0)  # that floats have, if not 1
 
 UNREADABLE_MODES = {
     "1": ("1-bit pixels", "convert it to 8-bit gray first"),
@@ -185,6 +189,13 @@ def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: 
 
     alpha = None if picture.alpha is None else converted(picture.alpha)
     return replace(picture, pixels=converted(picture.pixels), alpha=alpha, white=target)
+
+
+def likely_white(largest: float) -> float | None:
+    """Return what white may be in floats whose largest magnitude is this; None where it may be 1."""
+    if largest <= MAX_FLOAT:
+        return None
+    return next((white for white in LIKELY_WHITES if largest <= 2 * white), largest)
 
 
 def luma(pixels: np.ndarray) -> np.ndarray:
