@@ -18,11 +18,13 @@ from torch import Generator, Tensor
 from smdae.fitting.foretold import Foretold, copy_of
 from smdae.fitting.packed import Packed
 from smdae.fitting.stored import Stored
+from smdae.fitting.texture import choose, roughness
 
 __all__ = ["Part", "Patches", "chosen", "split"]
 
 TOLD = 1024  # patches of images in a file that tell them from others
 THIN = 24  # pixels, the least strip that is held out of a single noisy image
+LOOKED_AT = 512  # pixels of a strip, along it, that its roughness is measured on
 
 # With rows in either order these make up the symmetries of the square.
 TURNS = (None, lambda p: p.flip(3), lambda p: p.mT, lambda p: p.flip(3).mT)
@@ -207,6 +209,10 @@ class Patches:
         size = [int(sides[i]) for sides in (self.images.heights, self.images.widths)]
         height, width = (length if side is None else min(side, length) for length in size)
         top, left = (size[0] - height) // 2, (size[1] - width) // 2
+        return self.window(i, top, left, height, width)
+
+    def window(self, i: int, top: int, left: int, height: int, width: int) -> Tensor:
+        """A part of the i-th image, white being 1, with shape (C, height, width), float32."""
         return self.images.window(i, top, left, height, width).to(self.device, torch.float32) / self.white
 
 
@@ -234,8 +240,9 @@ def split(
 ) -> tuple[Part, Part]:
     """Images to fit on and images held out.
 
-    Whole images are held out, as patches of one image are alike; of a single image, a strip at its end. That of a noisy
-    one may be thinner than a patch: Stein's estimate wants pixels, and a small image has none to spare.
+    Whole images are held out, as patches of one image are alike; of a single image, a strip: at its end, or elsewhere
+    if the end is flat. That of a noisy one may be thinner than a patch: Stein's estimate wants pixels, and a small image
+    has none to spare. Of several images none is held out that is flat, as long as there are others.
 
     Args:
         images: Arrays with shape (H, W) or (H, W, C), sides at least `size`.
@@ -253,16 +260,59 @@ def split(
     if len(images) > 1:
         order = np.random.default_rng(seed).permutation(len(images)).tolist()
         count = min(max(1, round(share * len(images))), len(images) - 1)
-        return part(sorted(order[count:])), part(sorted(order[:count]))
+        held = _first_rough(images, order, count)
+        return part(sorted(set(order) - set(held))), part(sorted(held))
     whole = part([0])
     sides = _sides(images)
     axis = int(np.argmax(sides))
     least = size if levels is None else min(size, THIN)
-    cut = sides[axis] - max(least, round(share * sides[axis]))
-    if cut < size:
+    width = max(least, round(share * sides[axis]))
+    if sides[axis] - width < size:
         return whole, Part([], None if levels is None else [])
-    first, last = _parted(whole.images, axis, cut)
-    return replace(whole, images=first), replace(whole, images=last)
+    fitted, held_out = _parted(whole.images, axis, _begin_of_strip(whole.images, axis, width, size), width, size)
+    alike = (None if row is None else list(row) * len(fitted) for row in (whole.levels, whole.weights))
+    return Part(fitted, *alike), replace(whole, images=held_out)
+
+
+def _first_rough(images: Sequence[np.ndarray], order: Sequence[int], count: int) -> list[int]:
+    """The first so many of the images, in that order, that are not flat; flat ones too if there are too few.
+
+    Those in a file, of which there may be very many, are not looked at.
+    """
+    if isinstance(images, Stored):
+        return list(order[:count])
+    held: list[int] = []
+    for i in order:
+        if len(held) < count and roughness(images[i]) > 0:
+            held.append(i)
+        if len(held) == count:
+            return held
+    return [*held, *(i for i in order if i not in held)][:count]
+
+
+def _begin_of_strip(images: Sequence[np.ndarray], axis: int, width: int, size: int) -> int:
+    """Where the strip of a single image begins that is held out: at its end, unless that is flat.
+
+    Of an image in a file, which is parted in two, it is at one of the ends.
+    """
+    length = _sides(images)[axis]
+    begins = [0, length - width]
+    if not isinstance(images, Stored):
+        # What is left on either side is worth having: nothing, or no less than a patch.
+        inner = range(width, length - 2 * width + 1, width)
+        begins = [0, *(begin for begin in inner if size <= begin <= length - width - size), length - width]
+    found = [roughness(_strip(images, axis, begin, width)) for begin in begins]
+    return begins[choose(found, len(begins) - 1)]
+
+
+def _strip(images: Sequence[np.ndarray], axis: int, begin: int, width: int) -> np.ndarray | Tensor:
+    """A strip of a single image; of one in a file no more than the middle of it."""
+    if not isinstance(images, Stored):
+        return images[0].take(range(begin, begin + width), axis)
+    across = _sides(images)[1 - axis]
+    some = min(across, LOOKED_AT)
+    middle = (across - some) // 2
+    return images.window(0, begin, middle, width, some) if axis == 0 else images.window(0, middle, begin, some, width)
 
 
 def _sides(images: Sequence[np.ndarray]) -> tuple[int, int]:
@@ -270,9 +320,15 @@ def _sides(images: Sequence[np.ndarray]) -> tuple[int, int]:
     return (int(images.heights), int(images.widths)) if isinstance(images, Stored) else images[0].shape[:2]
 
 
-def _parted(images: Sequence[np.ndarray], axis: int, cut: int) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
-    """A single image before and after a row or a column."""
+def _parted(
+    images: Sequence[np.ndarray], axis: int, begin: int, width: int, size: int
+) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
+    """A single image without a strip, in as many pieces as there are that hold a patch, and the strip."""
     if isinstance(images, Stored):
-        return images.parted(axis, cut)
-    first, last = np.split(images[0], [cut], axis=axis)
-    return [first], [last]
+        if begin == 0:
+            strip, rest = images.parted(axis, width)
+        else:
+            rest, strip = images.parted(axis, begin)
+        return rest, strip
+    before, strip, after = np.split(images[0], [begin, begin + width], axis=axis)
+    return [piece for piece in (before, after) if piece.shape[axis] >= size], [strip]

@@ -6,11 +6,13 @@ the mean of Stein's unbiased estimates of the error, along the same probes whate
 density, as `ism` on clean data fits, has no noise to remove: its figure is -J.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -22,12 +24,14 @@ from smdae.fitting.corruption import Corrupted, corrupted, source_side
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.patches import Patches
+from smdae.fitting.texture import choose, roughness
 
 __all__ = ["Crops", "NoisyCrops", "Validate", "Validation", "by_denoising", "by_objective", "middles"]
 
 CROP = 64  # pixels on a side, at most
 NOISY_CROP = 128  # the estimate of an error errs itself, and less on more pixels
 CROPS = 16
+TRIED = 4  # places of a crop each way, where the middle of an image is flat
 ROWS = 4096  # held-out rows of numbers, at most
 REAL_CROPS = 64  # with the noise of real pictures
 BATCH = 4096  # held-out patches for J
@@ -167,9 +171,23 @@ def _tweedie(model: Any, sigma: float, noisy: Tensor) -> Tensor:
 
 
 def middles(held_out: Patches, side: int, most: int = CROPS) -> Iterator[tuple[int, Tensor]]:
-    """The middle of up to so many of the images, evenly chosen: its number, and the crop, with shape (1, C, h, w)."""
+    """The middle of up to so many of the images, evenly chosen: its number, and the crop, with shape (1, C, h, w).
+
+    Where the middle is flat, another part of the image is taken.
+    """
     for i in torch.linspace(0, len(held_out) - 1, min(most, len(held_out))).round().long().tolist():
-        yield i, held_out.image(i, side)[None]
+        yield i, _crop(held_out, i, side)[None]
+
+
+def _crop(held_out: Patches, i: int, side: int) -> Tensor:
+    """The middle of an image, or what is not flat of it, of no more than `side` pixels each way, (C, h, w)."""
+    height, width = (int(sides[i]) for sides in (held_out.images.heights, held_out.images.widths))
+    high, wide = min(side, height), min(side, width)
+    middle = ((height - high) // 2, (width - wide) // 2)
+    tops, lefts = ({round(t) for t in np.linspace(0, most, TRIED)} for most in (height - high, width - wide))
+    places = [middle, *sorted(itertools.product(tops, lefts))]
+    found = [roughness(held_out.window(i, *place, high, wide)) for place in places]
+    return held_out.window(i, *places[choose(found, 0)], high, wide)
 
 
 def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Validate:

@@ -1,0 +1,41 @@
+"""Where images have texture or noise: what is held out must have some, or the figures on it say nothing.
+
+The roughness of a window is the mean over neighbours in a row of |x_i - x_(i+1)|. It is 0 on a flat bar, where any
+model that is smooth has an error of almost none and a PSNR beyond all reason. Of windows side by side the usual one is
+taken as long as it has half the roughness that is typical of those which have any; else the one nearest to typical.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["choose", "roughness"]
+
+LEAST_SHARE = 0.5  # of the typical roughness
+
+
+def roughness(window: np.ndarray | Tensor) -> float:
+    """Return the roughness of a window, (H, W) or (H, W, C) as an array, (C, H, W) as a tensor."""
+    x = window.double() if isinstance(window, Tensor) else torch.from_numpy(np.asarray(window, np.float64))
+    axis = 2 if isinstance(window, Tensor) else 1
+    if x.shape[axis] < 2:
+        return 0.0
+    return x.diff(dim=axis).abs().mean().item()
+
+
+def choose(roughnesses: Sequence[float], usual: int) -> int:
+    """Return which of some windows to take: the usual one, unless it is much smoother than is typical.
+
+    Args:
+        roughnesses: Of each window, 0 or more.
+        usual: The one to take if it will do.
+    """
+    rough = [value for value in roughnesses if value > 0]
+    if not rough:
+        return usual
+    typical = float(np.median(rough))
+    if roughnesses[usual] >= LEAST_SHARE * typical:
+        return usual
+    return min(range(len(roughnesses)), key=lambda k: abs(roughnesses[k] - typical))
