@@ -241,8 +241,8 @@ def split(
     """Images to fit on and images held out.
 
     Whole images are held out, as patches of one image are alike; of a single image, a strip: at its end, or elsewhere
-    if the end is flat. That of a noisy one may be thinner than a patch: Stein's estimate wants pixels, and a small image
-    has none to spare. Of several images none is held out that is flat, as long as there are others.
+    if the end is flat. That of a noisy one may be thinner than a patch: Stein's estimate wants pixels, and a small
+    image has none to spare. Of several images none is held out that is flat, as long as there are others.
 
     Args:
         images: Arrays with shape (H, W) or (H, W, C), sides at least `size`.

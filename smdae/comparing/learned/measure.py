@@ -160,6 +160,9 @@ def _tell_alike(rows: Sequence[Any]) -> list[str]:
     known = [row for row in rows if row.difference is not None]
     if not known:
         return []
+    if len(known) == 1:
+        (row,) = known
+        return paragraph(f"The scores of {row.first} and {row.second} differ there by {row.difference:.3f}.")
     said = [
         f"{row.first} and {row.second} by {row.difference:.3f}"
         for row in (pick(known, key=lambda row: row.difference) for pick in (min, max))

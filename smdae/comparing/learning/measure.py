@@ -21,6 +21,8 @@ from smdae.comparing.text import grid, number, paragraph
 
 __all__ = ["LEARNING"]
 
+NOT_YET = "not yet"  # of a fit that ended without coming near the best
+
 
 @dataclass(frozen=True)
 class Value:
@@ -157,11 +159,19 @@ def _qualities(ends: Sequence[End], baselines: Sequence[Baseline]) -> list[str]:
     for e in ends:
         spread = "" if e.psnr_deviation is None else f" +- {e.psnr_deviation:.2f}"
         quality = number(e.psnr) + spread if e.outcome == "done" else e.outcome
-        reached = f"{e.near_best_step:,}" if e.near_best_step is not None else "-"
-        rows.append((e.objective, quality, reached, number(e.near_best_seconds, 1), number(e.seconds, 1)))
+        if e.near_best_step is not None:
+            reached, after = f"{e.near_best_step:,}", number(e.near_best_seconds, 1)
+        else:
+            reached = after = "-" if e.psnr is None else NOT_YET
+        rows.append((e.objective, quality, reached, after, number(e.seconds, 1)))
     rows += [(b.name, number(b.psnr), "", "", "") for b in baselines]
     lines = grid(("fitted with", "PSNR\ndB", "near best\nstep", "near best\nseconds", "total\nseconds"), rows)
-    note = f"Near best: within {NEAR:g} dB of the best; - where the score is of clean patches."
+    note = f"Near best: within {NEAR:g} dB of the best"
+    if any(NOT_YET in row for row in rows):
+        note += f"; {NOT_YET} where a fit ended farther from it"
+    if any(e.psnr is None for e in ends):
+        note += "; - where the score is of clean patches, or the fit did not end as it should"
+    note += "."
     return [*lines, "", *paragraph(note)]
 
 

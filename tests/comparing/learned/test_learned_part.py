@@ -16,7 +16,7 @@ from smdae.comparing.contest import Contest
 from smdae.comparing.contestants import Course
 from smdae.comparing.learned.fields import view
 from smdae.comparing.learned.filters import TILES, mosaic, sheet
-from smdae.comparing.learned.measure import LEARNED
+from smdae.comparing.learned.measure import LEARNED, Alike
 from smdae.comparing.learned.pictures import chosen
 from smdae.comparing.learned.samples import langevin
 from smdae.comparing.learned.toy_fits import model_of, toy_fits
@@ -102,6 +102,17 @@ def test_units_are_told_by_their_definitions(found):
     assert rows["dsm"].seen == pytest.approx(error.item(), rel=1e-4)
     assert (rows["ism"].told, rows["ism"].seen) == (None, None)
     model.float()
+
+
+def test_a_single_pair_is_neither_the_least_nor_the_most_different():
+    pair = Alike("dsm", "dae", 0.99, 0.1234)
+    empty = {"units": [], "toys": [], "thetas": []}
+    text = " ".join(LEARNED.tell({**empty, "alike": [pair]}))
+    assert "The scores of dsm and dae differ there by 0.123." in text
+    assert "least" not in text
+    other = Alike("dsm", "ism", 0.5, 0.9)
+    text = " ".join(LEARNED.tell({**empty, "alike": [pair, other]}))
+    assert "least of dsm and dae by 0.123, most of dsm and ism by 0.900" in text
 
 
 def test_alike_are_those_of_one_minimum(found):

@@ -90,6 +90,23 @@ def test_the_first_fit_tells_when_it_came_near(bench):
     assert [(end.near_best_step, end.near_best_seconds) for end in tables["ends"]] == [(20, 4.0), (None, None)]
 
 
+def test_a_slow_fit_is_told_apart_from_a_score_of_clean_patches(bench):
+    fast, slow, clean = drawn("dsm", 20.0, 26.0), drawn("ssm", 20.0, 21.0), drawn("ism", None, None)
+
+    def told(*courses):
+        names = tuple(course.objective for course in courses)
+        tables = measured(LEARNING, Bench(bench.contest, names, courses, quick=True))[1]
+        return " ".join("\n".join(LEARNING.tell(tables)).partition("\n\nEach model")[0].split())
+
+    both = told(fast, slow)
+    assert "ssm 21.00 not yet not yet" in both
+    assert "not yet where a fit ended farther from it." in both
+    assert "clean patches" not in both
+    assert "- where the score is of clean patches" in told(fast, clean)
+    assert "not yet" not in told(fast, clean)
+    assert told(fast).endswith(f"Near best: within {NEAR:g} dB of the best.")
+
+
 def test_of_a_density_there_is_no_quality_to_tell():
     common = Contest.of_density(Gaussian(torch.zeros(3), torch.eye(3)), check({**SETTINGS, "max_steps": 5}), 200)
     course = [*fit(common, "dsm", ("dsm",))][-1]
