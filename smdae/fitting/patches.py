@@ -325,10 +325,7 @@ def _parted(
 ) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
     """A single image without a strip, in as many pieces as there are that hold a patch, and the strip."""
     if isinstance(images, Stored):
-        if begin == 0:
-            strip, rest = images.parted(axis, width)
-        else:
-            rest, strip = images.parted(axis, begin)
-        return rest, strip
+        first, last = images.parted(axis, begin or width)
+        return (first, last) if begin else (last, first)
     before, strip, after = np.split(images[0], [begin, begin + width], axis=axis)
     return [piece for piece in (before, after) if piece.shape[axis] >= size], [strip]

@@ -2,7 +2,7 @@
 
 In noise units a unit of the energy is a step about as high and as wide as the noise, and the units together have to
 reach across all that patches differ by. With lambda_i the variances of the clean patches in noise units, that takes
-about 4 sum_i sqrt(lambda_i) units. Where there are fewer, no choice of W makes r(x) of the patches, and every picture
+about 4.5 sum_i sqrt(lambda_i) units. Where there are fewer, no choice of W makes r(x) of the patches, and every picture
 comes out worse than it was.
 
 The linear filter of a Gaussian with these variances, at a caution a > 0,
@@ -31,8 +31,8 @@ from smdae.models.wiener import without_means
 
 __all__ = ["Moments", "linear_energy", "linear_starts"]
 
-REACH = 4.0  # standard deviations that units have to reach across, from end to end
-LEAST_CONTRAST = 1.5  # in sigma, root mean square over the directions, below which units always do
+REACH = 4.5  # standard deviations that units have to reach across, from end to end
+LEAST_CONTRAST = 1.25  # in sigma, root mean square over the directions, below which units always do
 CAUTIONS = tuple(2.0**-k for k in range(9))  # the first is the Wiener filter
 TRIED = 1024  # patches that the error of the linear approximation is measured on
 MAX_ERROR = 0.01  # of it, as a share of what the filter takes out, mean squares
