@@ -59,7 +59,7 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
         return "images", ""
     if can_be_rows:
         return "rows", "arrays of two axes are rows, one example each (--as images takes each for one image)"
-    return "images", "arrays of two axes are images (--as rows takes them for one example a row)"
+    return "images", "arrays of two axes are images, as others here are" if of_patches and not noisy else ""
 
 
 def _is_table(file: Path) -> bool:

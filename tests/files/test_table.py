@@ -54,6 +54,8 @@ def test_arrays_of_two_axes_are_rows_where_they_can_be(here):
     assert kind(table) == "rows"
     assert kind(stack) == kind(picture) == kind(here) == kind(table, picture) == "images"
     assert kind(table, of_patches=False) == kind(table, noisy=True) == "images"
+    assert "as others here are" in kind_of([here], None, True, False)[1]
+    assert kind_of([table], None, True, True)[1] == kind_of([stack], None, True, False)[1] == ""
     assert kind(table, asked="images") == "images"
     assert kind(table, asked="rows") == "rows"
 
