@@ -163,11 +163,9 @@ class Task:
         base = _with_stride(model, stride) if stride is not None else model
         channels = prepared.pixels.shape[2] if prepared.pixels.ndim == 3 else 1
         is_clipped = prepared.scale.clip is not None and prepared.scale.standard
-        if takes_noise(base) and is_clipped:
-            base = base.clipped(1.0)
-        elif hasattr(base, "clipped") and is_clipped and (noise.kind == "white" or is_cut(prepared)):
-            # Of correlated noise what clipping does is not what the model was fitted to.
-            base = base.clipped(1.0) if noise.kind != "grain" else base
+        if hasattr(base, "clipped") and is_clipped and (noise.kind == "white" or is_cut(prepared)):
+            # Of correlated noise what clipping does is not what models of white noise were fitted to.
+            base = base.clipped(1.0) if noise.kind != "grain" or takes_noise(base) else base
         form, levels = form_for(base, noise, prepared, channels, whitened)
         finished = (lambda inner: Symmetric(form(inner))) if ensemble else form
         strengths = Strengths(strength * luma, strength * chroma if channels == 3 else strength * luma)
