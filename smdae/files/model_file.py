@@ -18,8 +18,6 @@ from smdae.files.model_card import FORMAT, MAX_WEIGHTS, card_of, version_of
 __all__ = ["BUNDLED", "encode", "load", "read"]
 
 BUNDLED = Path(__file__).parent.parent / "weights"
-# The best of the bundled models for each kind of image; all go by their own names too.
-BEST = {"natural-gray": "natural-gray-small", "natural-color": "natural-color-small"}
 MAX_LENGTH = 8 * MAX_WEIGHTS + (1 << 21)  # bytes of a file
 MAX_WEIGHT = 1e15  # so that squares of weights, and sums of those, stay in the range of float32
 WEIGHTS = {"F16", "BF16", "F32", "F64"}  # dtypes
@@ -50,7 +48,7 @@ def find(path_or_name: str | Path) -> Path:
         ModelError: There is neither.
     """
     path = Path(path_or_name)
-    bundled = BUNDLED / f"{BEST.get(str(path_or_name), path_or_name)}.safetensors"
+    bundled = BUNDLED / f"{path_or_name}.safetensors"
     if os.path.exists(path):
         return path
     if path.name != str(path_or_name) or not os.path.exists(bundled):

@@ -318,7 +318,7 @@ def test_a_disk_that_fills_behind_stdout_is_an_output_error_too(here, buffering,
 def test_the_model_is_the_first_of_those_that_there_are(here, monkeypatch, capsys):
     """-m, else $SMDAE_MODEL, else the bundled one; the last two are told, and what lies in the folder is not taken."""
     os.rename("m.safetensors", "source")
-    bundled = here / "weights" / f"{model_file.BEST['natural-gray']}.safetensors"
+    bundled = here / "weights" / "natural-gray.safetensors"
     for path in (bundled, here / "model.safetensors", here / "named.safetensors", here / "given.safetensors"):
         path.write_bytes(Path("source").read_bytes())
 
@@ -344,10 +344,21 @@ def test_the_model_is_the_first_of_those_that_there_are(here, monkeypatch, capsy
 def test_the_bundled_model_suits_the_picture(here, capsys):
     put("c.png", colour())
     for name, channels in (("natural-gray", 1), ("natural-color", 3)):
-        (here / "weights" / f"{model_file.BEST[name]}.safetensors").write_bytes(model_bytes(channels=channels))
+        (here / "weights" / f"{name}.safetensors").write_bytes(model_bytes(channels=channels))
     assert main(["denoise", "a.png", "c.png"]) == 0
     said = "smdae: model 'natural-gray'\nsmdae: model 'natural-color'\nsmdae: 2 written\n"
     assert unjudged(capsys.readouterr().err) == said
+
+
+def test_fast_is_the_small_bundled_model(here, capsys):
+    put("c.png", colour())
+    for name, channels in (("natural-gray-small", 1), ("natural-color-small", 3)):
+        (here / "weights" / f"{name}.safetensors").write_bytes(model_bytes(channels=channels))
+    assert main(["denoise", "a.png", "c.png", "--fast"]) == 0
+    said = "smdae: model 'natural-gray-small'\nsmdae: model 'natural-color-small'\nsmdae: 2 written\n"
+    assert unjudged(capsys.readouterr().err) == said
+    assert main(["denoise", "a.png", "--fast", "-m", "m.safetensors", "-y"]) == 2
+    assert "--fast" in complaint(capsys.readouterr().err)
 
 
 def bad_models():

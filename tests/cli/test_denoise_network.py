@@ -40,7 +40,7 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
     monkeypatch.setattr(model_file, "BUNDLED", tmp_path / "weights")
     for name, channels in (("natural-gray", 1), ("natural-color", 3)):
-        (tmp_path / "weights" / f"{model_file.BEST[name]}.safetensors").write_bytes(network_bytes(channels))
+        (tmp_path / "weights" / f"{name}.safetensors").write_bytes(network_bytes(channels))
     (tmp_path / "a.png").write_bytes(encoded(gray(80, 100)))
     (tmp_path / "c.png").write_bytes(encoded(colour(70, 90)))
     return tmp_path
