@@ -2,7 +2,7 @@
 
     python benchmarks/reshaped.py MODEL SIZE START PICTURES
 
-MODEL is a network of version 0.1, SIZE a name of SIZES with the same blocks; START, the file that is written, is a start
+MODEL is a network of version 0.1, SIZE a name of SIZES with the same blocks; START, which is written, is a start
 for `smdae fit --init`. New input planes have weights of zero, and the plane of sigma becomes the mean of the channels'.
 Channels that are added have random weights into them and none out of them, so that nothing changes; of those that are
 too many, the ones that carry least are left out: the norm of what goes in times that of what comes out. The table has
