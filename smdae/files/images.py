@@ -193,7 +193,7 @@ def content(path: Path, name: str) -> bytes:
 
 def bounded(file: BinaryIO, head: bytes, name: str) -> bytes:
     """Return the whole of a file, of which the first bytes are read; InputError for an endless stream."""
-    if os.path.isfile(file.fileno()):
+    if _is_regular(file):
         return head + file.read()
     pieces, size = [head], len(head)
     while piece := file.read(PIECE):
@@ -202,6 +202,14 @@ def bounded(file: BinaryIO, head: bytes, name: str) -> bytes:
         if size > MAX_STREAM:
             raise InputError(f"cannot read {name!r}: it goes on beyond {MAX_STREAM >> 30} GB", "name a file instead")
     return b"".join(pieces)
+
+
+def _is_regular(file: BinaryIO) -> bool:
+    """Return whether a file has an end that the system knows."""
+    try:
+        return os.path.isfile(file.fileno())
+    except OSError:  # bytes in memory have no number
+        return False
 
 
 @contextlib.contextmanager

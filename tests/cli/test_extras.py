@@ -178,10 +178,10 @@ def test_extras_go_with_one_picture(here, capsys):
 def test_if_the_result_cannot_be_written_nothing_else_stays(here, monkeypatch, capsys):
     put = one_picture._put
 
-    def failing(target, data, overwrite):
+    def failing(target, *how):
         if target.name == "a_denoised.png":
             raise OutputError(f"cannot write '{target}': the disk is full")
-        put(target, data, overwrite)
+        put(target, *how)
 
     monkeypatch.setattr(one_picture, "_put", failing)
     before = everything_below(here)
