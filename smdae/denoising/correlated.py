@@ -19,6 +19,7 @@ widest direction, sigma times the root of the largest eigenvalue of the channels
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,15 +27,27 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from smdae.denoising.tiles import rounded_up
 from smdae.noise import Noise
 
-__all__ = ["Correlated", "told_level"]
+__all__ = ["Correlated", "at_half_size", "told_level"]
 
 SECOND_LEVEL = 0.45  # of the level, that is left after the first pass
 TRUST = 1.5  # times what noise makes of the difference, that is taken to be noise
 WINDOW = 9  # pixels a side in which the difference is averaged
 DRAWN = 160  # pixels a side of the noise that is drawn
 SEED = 0
+
+
+def at_half_size(denoise: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+    """Return what is made of the four pictures of every second pixel, put together again, with the shape of y."""
+    result = torch.empty_like(y)
+    for i in range(2):
+        for j in range(2):
+            part = y[:, :, i::2, j::2]
+            if min(part.shape[2:]) > 0:
+                result[:, :, i::2, j::2] = denoise(part.contiguous())
+    return result
 
 
 def told_level(noise: Noise, sigma: float) -> float:
@@ -58,7 +71,7 @@ class Correlated:
         self.channels = model.channels
         self.level, self.levels = model.level, model.levels
         self.multiple = 2 * model.multiple
-        self.reach = _rounded_up(3 * model.reach + WINDOW // 2, self.multiple)
+        self.reach = rounded_up(3 * model.reach + WINDOW // 2, self.multiple)
         self.footprint = model.footprint
 
     @classmethod
@@ -92,11 +105,7 @@ class Correlated:
 
     def estimates(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the fine and the coarse estimate, each with the shape of y, (B, C, H, W)."""
-        coarse = torch.empty_like(y)
-        for i in range(2):
-            for j in range(2):
-                if min(y[:, :, i::2, j::2].shape[2:]) > 0:
-                    coarse[:, :, i::2, j::2] = self._denoised(y[:, :, i::2, j::2].contiguous(), self.inner)
+        coarse = at_half_size(lambda part: self._denoised(part, self.inner), y)
         return self._denoised(y, self.inner), self._denoised(coarse, SECOND_LEVEL * self.inner)
 
     def reconstruct(self, y: Tensor) -> Tensor:
@@ -115,7 +124,3 @@ class Correlated:
 def _local_mean(x: Tensor) -> Tensor:
     """Return the mean over a window around each pixel, with the shape of x; of what lies inside, at the border."""
     return F.avg_pool2d(x, WINDOW, 1, WINDOW // 2, count_include_pad=False)
-
-
-def _rounded_up(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple

@@ -2,8 +2,15 @@
 
     psi(y) = (D(y, sigma, noise) - y) / sigma^2
 
-One pass, whatever the noise is. What the network sees of the noise is in `conditioning`; the level at a pixel is that
-at the mean brightness around it.
+One pass, where pixels are independent. What the network sees of the noise is in `conditioning`; the level at a pixel is
+that at the mean brightness around it.
+
+Grain has two passes, whose mean is better than either, on real cameras and on synthetic ones:
+
+    x^ = (D(y, sigma, noise) + z) / 2,   z the four D(y[i::2, j::2], L) put together again
+
+The first knows of the grain, and keeps what might be texture. In the pictures of every second pixel grain is nearly
+white, and texture finer than they can show is gone; L is the level of their noise, see `correlated`.
 """
 
 import copy
@@ -11,10 +18,12 @@ from typing import Any
 
 from torch import Tensor
 
+from smdae.denoising.correlated import at_half_size, told_level
+from smdae.denoising.tiles import Tiled, rounded_up
 from smdae.models.conditioning import SMOOTHED, Conditioning
 from smdae.noise import Noise
 
-__all__ = ["Informed"]
+__all__ = ["Informed", "InformedOfGrain"]
 
 
 class Informed:
@@ -29,14 +38,47 @@ class Informed:
         self.model, self.noise = model, noise
         self.channels, self.level, self.levels = model.channels, model.level, model.levels
         self.multiple, self.footprint = model.multiple, model.footprint
-        self.reach = -(-(model.reach + SMOOTHED // 2) // model.multiple) * model.multiple
+        self.reach = rounded_up(model.reach + SMOOTHED // 2, self.multiple)
 
     def on(self, model: Any) -> "Informed":
         """Return the same with another form of the model, such as one with other products."""
-        same = copy.copy(self)
-        same.model = model
-        return same
+        return Informed(model, self.noise)
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
         """Return psi(y), with the shape of y, (B, C, H, W); sigma is the unit in which the noise is told."""
         return self.model.conditioned(Conditioning.of(self.noise, y, sigma)).score(y, sigma=sigma)
+
+
+class InformedOfGrain:
+    """A score model for grain, in two passes.
+
+    Args:
+        model: A network that takes noise; pictures are shown to it whole.
+        noise: White being 1.
+    """
+
+    def __init__(self, model: Any, noise: Noise) -> None:
+        self.plain, self.noise = model, noise
+        self.informed: Informed | Tiled = Informed(model, noise)
+        self.inner = told_level(noise, noise.sigma)
+        self.channels, self.level, self.levels = model.channels, model.level, model.levels
+        self.multiple, self.footprint = 2 * model.multiple, model.footprint
+        self.reach = rounded_up(2 * model.reach + SMOOTHED // 2, self.multiple)
+
+    def on(self, model: Any) -> "InformedOfGrain":
+        """Return the same with another form of the network: with other products, or by tiles."""
+        same = copy.copy(self)
+        same.plain = model
+        told = Informed(model.model if isinstance(model, Tiled) else model, self.noise)
+        same.informed = Tiled(told, model.side, model.where) if isinstance(model, Tiled) else told
+        return same
+
+    def reconstruct(self, y: Tensor, sigma: float) -> Tensor:
+        """Return x^, with the shape of y, (B, C, H, W)."""
+        whole = y + sigma**2 * self.informed.score(y, sigma=sigma)
+        z = at_half_size(lambda part: part + self.inner**2 * self.plain.score(part, sigma=self.inner), y)
+        return whole.add_(z).mul_(0.5)
+
+    def score(self, y: Tensor, sigma: float) -> Tensor:
+        """Return psi(y), with the shape of y; sigma is what stands below it."""
+        return (self.reconstruct(y, sigma) - y) / sigma**2

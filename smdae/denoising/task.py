@@ -259,7 +259,7 @@ class Task:
     @property
     def is_wide(self) -> bool:
         """Whether what takes out the noise looks so far around that the base is tiled, and not it."""
-        return self.noise.kind == "grain" and not takes_noise(self.base)
+        return self.noise.kind == "grain"
 
     @property
     def single(self) -> bool:

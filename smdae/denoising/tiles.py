@@ -15,7 +15,7 @@ from torch import Tensor
 
 from smdae.memory import available
 
-__all__ = ["MOST_BYTES", "SMALLEST", "Tile", "Tiled", "side_for", "tiles"]
+__all__ = ["MOST_BYTES", "SMALLEST", "Tile", "Tiled", "rounded_up", "side_for", "tiles"]
 
 SMALLEST = 64  # pixels on a side
 MOST_BYTES = 512 << 20  # that one tile may take: more brings no speed
@@ -61,6 +61,11 @@ def tiles(height: int, width: int, side: int, reach: int = 0, multiple: int = 1)
 
     for (rows, rows_seen, rows_inner), (columns, columns_seen, columns_inner) in product(parts(height), parts(width)):
         yield Tile((rows, columns), (rows_seen, columns_seen), (rows_inner, columns_inner))
+
+
+def rounded_up(length: int, multiple: int) -> int:
+    """Return the least multiple that is no less than a length."""
+    return -(-length // multiple) * multiple
 
 
 def side_for(model: Any, device: torch.device) -> int:

@@ -1,10 +1,11 @@
 """What is done about each kind of noise: which a picture has, and what makes of a model of white noise one for it.
 
-A network that takes the noise model is told of it, and takes it out in one pass (`informed`). For others:
-
     white   the model itself, at the level; of channels that share noise, at that of their widest direction
     shot    the model after a transform that makes the noise white (`stabilised`)
     grain   two passes of it over sub-pictures (`correlated`)
+
+A network that takes the noise model is told of channels that share noise and of grain instead (`informed`). For shot
+noise the transform is better by 0.1 dB than to tell it of the levels (FMD), and keeps means.
 
 Channels that a gray model takes one by one have noise, and so a treatment, of their own.
 """
@@ -18,7 +19,7 @@ import torch
 
 from smdae.curves import Affine
 from smdae.denoising.correlated import Correlated, told_level
-from smdae.denoising.informed import Informed
+from smdae.denoising.informed import Informed, InformedOfGrain
 from smdae.denoising.preparation import Prepared
 from smdae.denoising.separate import Separate
 from smdae.denoising.stabilised import Stabilised, Whitening, transforms
@@ -109,7 +110,7 @@ def form_for(
         channels: Of the image.
         whitened: The transforms of shot noise; None for those of `whitenings`.
     """
-    if takes_noise(base) and all(noise.levels) and whitened is None:
+    if takes_noise(base) and noise.kind != "shot" and all(noise.levels):
         return _informed(base, noise, prepared, channels)
     if noise.kind == "white":
         levels = tuple(told_level(noise, level) for level in noise.levels)
@@ -139,9 +140,10 @@ def _informed(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tup
     if noise.is_white and noise.jpeg is None:
         return _unchanged, (noise.levels[0],)
     level = level_in(prepared, noise)
+    kind = InformedOfGrain if noise.kind == "grain" else Informed
     if channels_of(base) == channels:
-        return Informed(base, noise).on, (level,)
-    each = [Informed(base, noise.channel(c)) for c in range(channels)]
+        return kind(base, noise).on, (level,)
+    each = [kind(base, noise.channel(c)) for c in range(channels)]
     return (lambda inner: Separate([one.on(inner) for one in each])), (level,)
 
 

@@ -63,7 +63,7 @@ def test_a_spline_of_equal_rises_is_a_line(generator):
 
 def test_a_wrong_start_is_mended():
     x = clean()
-    task = Task.of(shot(x), load("natural-gray"), noise=FAINT)
+    task = Task.of(shot(x), load("natural-gray-small"), noise=FAINT)
     start = carried_out(task)
     seen = []
     whitened, share = learnt_for(task, start, lambda *told: seen.append(told), steps=120)
@@ -74,7 +74,7 @@ def test_a_wrong_start_is_mended():
 
 def test_from_the_oracle_nothing_is_lost():
     x = clean()
-    task = Task.of(shot(x), load("natural-gray"), noise=TRUE)
+    task = Task.of(shot(x), load("natural-gray-small"), noise=TRUE)
     start = carried_out(task)
     whitened, _ = learnt_for(task, start, steps=60)
     assert psnr(denoised(task, whitened), x) > psnr(start, x) - 0.02
@@ -90,7 +90,7 @@ def start_of(noise):
 
 
 def test_the_same_seed_learns_the_same_and_the_model_stays_as_it_is():
-    model, y = load("natural-gray"), shot(clean()[:96, :96])
+    model, y = load("natural-gray-small"), shot(clean()[:96, :96])
     before = [tensor.clone() for tensor in model.state_dict().values()]
     ends = []
     for _ in range(2):
@@ -105,7 +105,7 @@ def test_the_same_seed_learns_the_same_and_the_model_stays_as_it_is():
 
 def test_what_is_learnt_still_increases():
     start = start_of(FAINT)
-    *_, end = learn(load("natural-gray"), view(shot(clean()[:96, :96])), start, Generator().manual_seed(3), 30)
+    *_, end = learn(load("natural-gray-small"), view(shot(clean()[:96, :96])), start, Generator().manual_seed(3), 30)
     (f,) = end.whitening.each
     assert end.whitening is not start
     assert (f.forward.diff() > 0).all()
@@ -114,7 +114,9 @@ def test_what_is_learnt_still_increases():
 @pytest.mark.parametrize("side", [3, 8], ids=["smaller than the grid", "one block"])
 def test_a_picture_too_small_to_hold_anything_out_keeps_the_start(side):
     start = start_of(TRUE)
-    *_, end = learn(load("natural-gray"), view(shot(clean()[:side, :side])), start, Generator().manual_seed(0), 10)
+    *_, end = learn(
+        load("natural-gray-small"), view(shot(clean()[:side, :side])), start, Generator().manual_seed(0), 10
+    )
     assert end.whitening is start
     assert end.gain == 0
 
@@ -122,5 +124,5 @@ def test_a_picture_too_small_to_hold_anything_out_keeps_the_start(side):
 def test_a_constant_picture_keeps_the_start():
     start = start_of(TRUE)
     y = np.full((64, 64), 0.3, np.float32)
-    *_, end = learn(load("natural-gray"), view(y), start, Generator().manual_seed(0), 5)
+    *_, end = learn(load("natural-gray-small"), view(y), start, Generator().manual_seed(0), 5)
     assert end.whitening is start

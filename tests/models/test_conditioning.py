@@ -3,7 +3,8 @@
 import torch
 from torch import Generator
 
-from smdae.denoising.informed import Informed
+from smdae.denoising.correlated import told_level
+from smdae.denoising.informed import Informed, InformedOfGrain
 from smdae.denoising.tiles import Tiled
 from smdae.models.conditioning import WHITE_NOISE, Conditioning, plane_count, smoothed
 from smdae.models.unet import UNet
@@ -80,6 +81,28 @@ def test_noise_that_depends_on_brightness_works_by_tiles() -> None:
     whole = told.score(y, 0.1)
     tiled = Tiled(told, 64, torch.device("cpu")).score(y, 0.1)
     torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_grain_works_by_tiles_of_the_network() -> None:
+    model = network(1)
+    y = torch.rand(1, 1, 150, 133, generator=Generator().manual_seed(2))
+    noise = Noise((Table((0.0, 0.5, 1.0), (0.02, 0.1, 0.05)),), grain=GRAIN)
+    told = InformedOfGrain(model, noise)
+    whole = told.score(y, 0.1)
+    for tiled in (told.on(Tiled(model, 64, torch.device("cpu"))), Tiled(told, 64, torch.device("cpu"))):
+        torch.testing.assert_close(tiled.score(y, 0.1), whole, rtol=1e-4, atol=1e-4)
+
+
+def test_grain_is_the_mean_of_two_estimates() -> None:
+    model, y = network(3).double(), pictures(3)
+    sigma, told = CAMERA.sigma, InformedOfGrain(model, CAMERA)
+    whole = y + sigma**2 * Informed(model, CAMERA).score(y, sigma)
+    level = told_level(CAMERA, sigma)
+    z = torch.empty_like(y)
+    for i in range(2):
+        for j in range(2):
+            z[:, :, i::2, j::2] = model.reconstruct(y[:, :, i::2, j::2].contiguous(), level)
+    torch.testing.assert_close(told.reconstruct(y, sigma), (whole + z) / 2)
 
 
 def test_a_network_that_takes_no_noise_stays_as_it_is() -> None:
