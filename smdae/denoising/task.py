@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.denoising.finish import Strengths
+from smdae.denoising.flat import flat_grounds
 from smdae.denoising.precision import check_precision, chosen, lowered
 from smdae.denoising.preparation import Prepared, is_gray, prepare
 from smdae.denoising.stabilised import Whitening
@@ -45,6 +46,7 @@ class Task:
         step_size: What the stepper takes it to be.
         seed: Of the noise that it draws, if any.
         precision: A name of PRECISIONS.
+        ends: The least and the largest value of the image, white being 1.
     """
 
     prepared: Prepared
@@ -60,6 +62,7 @@ class Task:
     step_size: float
     seed: int
     precision: str = "auto"
+    ends: tuple[float, float] = (-math.inf, math.inf)
 
     @classmethod
     def of(
@@ -183,6 +186,7 @@ class Task:
             step_size,
             seed,
             precision,
+            _ends(prepared),
         )
 
     @property
@@ -268,8 +272,10 @@ class Task:
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
         """The clean images after each step that belong to noisy ones like this, white being 1, (B, C, h, w)."""
+        flat = flat_grounds(noisy, self.ends)
         for clean in _paths(model, noisy, self):
-            yield self.strengths.combined(noisy, clean, self.bounds)
+            combined = self.strengths.combined(noisy, clean, self.bounds)
+            yield combined if flat is None else torch.where(flat, noisy, combined)
 
     def estimate(self, noisy: Tensor, model: Any = None) -> Tensor:
         """The last of them, by the model as it is used or by another."""
@@ -305,6 +311,12 @@ class Task:
         if self.pixels.dtype == np.float16:  # whose largest value is soon passed
             values = values.clip(float(np.finfo(np.float16).min), float(np.finfo(np.float16).max))
         return (np.rint(values) if self.whole else values).astype(self.pixels.dtype)
+
+
+def _ends(prepared: Prepared) -> tuple[float, float]:
+    """Return the least and the largest value of an image, white being 1."""
+    low, high = prepared.scale.to_unit(np.array([prepared.pixels.min(), prepared.pixels.max()]))
+    return float(low), float(high)
 
 
 def checked_pixels(image: Any) -> np.ndarray:

@@ -1,0 +1,40 @@
+"""Grounds without noise in a noisy picture: bars beside a scan, margins, what was pasted in.
+
+A network that is told of noise where there is none takes a constant for the least likely of noisy pictures, and moves it
+by up to half of sigma. So a pixel is left as it is where it lies in a square of exactly alike ones, unless they are as
+dark or as bright as any: there noise may have been cut off, or no photon counted.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["SIDE", "flat_grounds"]
+
+SIDE = 17  # pixels of such a square
+
+
+def flat_grounds(y: Tensor, ends: tuple[float, float]) -> Tensor | None:
+    """Return where pictures, (B, C, H, W), are flat, with shape (B, 1, H, W), bool; None if nowhere.
+
+    Args:
+        y: Noisy pictures.
+        ends: The least and the largest value of the whole picture, which are never flat.
+    """
+    if min(y.shape[2:]) < SIDE:
+        return None
+    across = (y[..., 1:] == y[..., :-1]).all(1, keepdim=True)  # (B, 1, H, W - 1)
+    if int(across.sum()) < SIDE * (SIDE - 1):
+        return None
+    down = (y[:, :, 1:] == y[:, :, :-1]).all(1, keepdim=True)
+    corner = y[:, :, : 1 - SIDE, : 1 - SIDE]  # of each square, as all that follow are
+    between = ((corner > ends[0]) & (corner < ends[1])).any(1, keepdim=True)
+    broken = _largest((~across).to(y.dtype), SIDE, SIDE - 1) + _largest((~down).to(y.dtype), SIDE - 1, SIDE)
+    squares = between & (broken == 0)
+    if not squares.any():
+        return None
+    return _largest(F.pad(squares.to(y.dtype), (SIDE - 1,) * 4), SIDE, SIDE) > 0
+
+
+def _largest(x: Tensor, height: int, width: int) -> Tensor:
+    """Return the largest value in every rectangle of x, with shape (B, 1, H - height + 1, W - width + 1)."""
+    return F.max_pool2d(F.max_pool2d(x, (height, 1), 1), (1, width), 1)
