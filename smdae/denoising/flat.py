@@ -1,8 +1,8 @@
 """Grounds without noise in a noisy picture: bars beside a scan, margins, what was pasted in.
 
 A network that is told of noise where there is none takes a constant for the least likely of noisy pictures, and moves
-it by up to half of sigma. So a pixel is left as it is where it lies in a square of exactly alike ones, unless they are as
-dark or as bright as any: there noise may have been cut off, or no photon counted.
+it by up to half of sigma. So a pixel is left as it is where it lies in a square of exactly alike ones, unless they are
+as dark or as bright as any: there noise may have been cut off, or no photon counted.
 """
 
 import torch.nn.functional as F
