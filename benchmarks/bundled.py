@@ -54,7 +54,7 @@ def with_model(model: object) -> object:
 def quality(folder: Path) -> None:
     """A table of PSNR by method and level."""
     kind = "color" if is_colour(folder) else "gray"
-    names = [p.stem for p in sorted(Path(smdae.__file__).parent.glob(f"weights/natural-{kind}-*.safetensors"))]
+    names = [p.stem for p in sorted(Path(smdae.__file__).parent.glob(f"weights/natural-{kind}*.safetensors"))]
     methods = {name: with_model(smdae.load(name)) for name in names} | {"non-local means": nlm}
     if find_spec("bm3d"):
         methods["BM3D"] = bm3d
