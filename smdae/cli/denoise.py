@@ -119,7 +119,11 @@ def command(
         bool, typer.Option("--ensemble", help="Average over eight flips and turns: a little better, 8 x the time.")
     ] = False,
     adapt: Annotated[
-        bool, typer.Option("--adapt", help="Adapt the model to each picture first: half a minute, better on textures.")
+        bool,
+        typer.Option(
+            "--adapt",
+            help="Adapt the model to each picture first: minutes, with --fast half of one; better on textures.",
+        ),
     ] = False,
     reference: Annotated[
         Path | None, typer.Option("--reference", readable=False, help="The clean image: prints PSNR and SSIM.")
