@@ -4,7 +4,6 @@ Each counts in the store, twice a second. A count that stands still is a process
 """
 
 import json
-import socket
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -174,6 +173,8 @@ def _await_host(place: Place, host: str, port: int) -> None:
     Raises:
         LostError: It does not come.
     """
+    import socket  # which most commands need not load
+
     wait = _Wait(place, f"nobody answers yet at {host!s:.60}, port {port}")
     while True:
         try:
