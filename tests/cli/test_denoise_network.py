@@ -84,7 +84,7 @@ def test_a_model_of_one_level_is_taken_at_it(here, capsys):
 def test_a_level_outside_the_range_is_warned_of_and_names_it(sigma, warned, capsys):
     assert main(["denoise", "a.png", "-s", sigma]) == 0
     said = capsys.readouterr().err
-    assert ("outside 10 to 50" in said) is warned
+    assert ("not from 10 to 50" in said) is warned
 
 
 def test_each_channel_may_have_a_level_of_its_own(capsys):
