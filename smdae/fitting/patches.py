@@ -138,9 +138,13 @@ class Patches:
 
     def digest(self) -> str:
         """Return a hash of the images' number and sizes and of some of their pixels, in memory or in a file alike."""
-        some = torch.linspace(0, self.places - 1, TOLD, dtype=torch.float64, device=self.device).long()
+        # A strip that is held out of a single image may be thinner than a patch.
+        side = min(self.size, int(self.images.heights.min()), int(self.images.widths.min()))
+        cut = replace(self, size=side)
+        some = torch.linspace(0, cut.places - 1, TOLD, dtype=torch.float64, device=self.device).long()
+        pixels = cut.at(some)
         told = blake2b(digest_size=16)
-        for tensor in (self.images.heights, self.images.widths, self.at(some)):
+        for tensor in (self.images.heights, self.images.widths, pixels):
             told.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
             told.update(tensor.cpu().contiguous().numpy().tobytes())
         return told.hexdigest()
