@@ -167,7 +167,7 @@ def test_a_page_of_a_few_pixels_takes_a_few_milliseconds(arguments, capsys):
 def test_of_many_pages_the_first_reasons_are_told(capsys):
     noisy = np.random.default_rng(0).normal(120, 25, (30, 16, 16)).clip(0, 255).astype(np.uint8)
     tifffile.imwrite("n.tif", noisy, photometric="minisblack")
-    assert main(["denoise", "n.tif", "-m", "natural-gray-small", "-s", "25"]) == 0
+    assert main(["denoise", "n.tif", "-v", "-m", "natural-gray-small", "-s", "25"]) == 0
     told = capsys.readouterr().err
     assert "more reasons" in told
     assert max(map(len, told.splitlines())) < 300
