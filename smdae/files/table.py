@@ -40,6 +40,9 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
         InputError: Rows are asked for, or a CSV given, and there are images.
     """
     files = [file for path in paths if os.path.exists(path) for file in files_below(path, CSV)]
+    if asked != "rows" and not all(file.suffix.lower() in (*CSV, *ARRAYS) for file in files):
+        # A CSV that is found beside pictures is a list about them; one that is named is meant.
+        files = [file for file in files if file.suffix.lower() not in CSV or file in paths]
     tables = [file for file in files if _is_table(file)]
     if asked == "rows":
         if not of_patches:

@@ -8,7 +8,7 @@ import torch
 
 import smdae
 from smdae.cli.app import main
-from tests.tiny import complaint
+from tests.tiny import FLAGS, complaint, photos
 
 FEW = ("--hidden", "32", "--max-steps", "20", "-b", "64")
 
@@ -70,3 +70,11 @@ def test_what_will_not_do_is_refused_in_one_line(here, arguments, code, words, c
     np.save(here / "one.npy", normal(1, 3))
     assert main(["fit", *arguments]) == code
     assert words in complaint(capsys.readouterr().err)
+
+
+def test_a_list_beside_pictures_in_a_folder_is_no_table(here, capsys):
+    photos(here / "pictures")
+    (here / "pictures" / "about.csv").write_text("file,licence\n0.png,CC0\n")
+    assert main(["fit", "pictures", *FLAGS, "-o", "p.safetensors"]) == 0
+    assert main(["fit", "pictures", "pictures/about.csv", *FLAGS, "-o", "q.safetensors"]) == 3
+    assert "about.csv" in capsys.readouterr().err
