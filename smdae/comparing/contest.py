@@ -24,8 +24,9 @@ from torch import Generator, Tensor
 from smdae.densities import Density, Parzen
 from smdae.fitting.draws import among
 from smdae.fitting.examples import Batch, Examples, arguments, known_density
-from smdae.fitting.patches import Patches, split
+from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
+from smdae.fitting.splitting import split
 from smdae.fitting.validation import Crops
 from smdae.models import MODELS, EnergyModel, Patchwise
 from smdae.models.wiener import Wiener

@@ -16,8 +16,8 @@ from smdae.errors import InputError
 from smdae.estimation import noise_level
 from smdae.estimation.estimate import estimate
 from smdae.estimation.scale import scale_of
-from smdae.fitting.patches import chosen
 from smdae.fitting.settings import Settings
+from smdae.fitting.splitting import chosen
 from smdae.models import MODELS
 
 __all__ = ["Noise", "noise_of"]

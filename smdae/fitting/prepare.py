@@ -15,9 +15,10 @@ from smdae.fitting import loop
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Examples
 from smdae.fitting.noisy import noise_of
-from smdae.fitting.patches import Patches, split
+from smdae.fitting.patches import Patches
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import Settings, check, for_rows
+from smdae.fitting.splitting import split
 from smdae.fitting.state import State
 from smdae.fitting.validation import BATCH, Crops, NoisyCrops, Validate, by_denoising, by_objective
 from smdae.models import MODELS, Patchwise
@@ -256,7 +257,7 @@ def _run(images: Sequence[np.ndarray], white: float, settings: Settings, device:
 
 
 def _fit_rows(rows: np.ndarray, sigma: float, device: torch.device | str, options: dict[str, Any]) -> Any:
-    """The model fitted to rows of numbers, (N, d)."""
+    """Return the model fitted to rows of numbers, (N, d)."""
     from smdae.files.table import one_table
 
     if rows.dtype.kind not in "iuf" or rows.shape[1] == 0:

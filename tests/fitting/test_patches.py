@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Generator
 
-from smdae.fitting.patches import Patches, split
+from smdae.fitting.patches import Patches
+from smdae.fitting.splitting import split
 
 P = 3
 

@@ -9,8 +9,9 @@ from smdae.fitting import blocks, prepare
 from smdae.fitting import stored as module
 from smdae.fitting.loop import run
 from smdae.fitting.packed import Packed
-from smdae.fitting.patches import Patches, split
+from smdae.fitting.patches import Patches
 from smdae.fitting.settings import check
+from smdae.fitting.splitting import split
 from smdae.fitting.stored import STRIP
 from smdae.fitting.validation import Validation
 from tests.storing import stored

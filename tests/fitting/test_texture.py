@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from torch import Generator
 
-from smdae.fitting.patches import Patches, split
+from smdae.fitting.patches import Patches
 from smdae.fitting.prepare import prepare
 from smdae.fitting.settings import check
+from smdae.fitting.splitting import split
 from smdae.fitting.texture import choose, roughness
 from smdae.fitting.validation import Crops, NoisyCrops
 from tests.tiny import gray
