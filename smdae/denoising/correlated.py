@@ -24,10 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from smdae.denoising.tiles import rounded_up
+from smdae.models.borders import local_mean, rounded_up
 from smdae.noise import Noise
 
 __all__ = ["Correlated", "at_half_size", "told_level"]
@@ -112,15 +111,10 @@ class Correlated:
         """Return x^, with the shape of y, (B, C, H, W)."""
         fine, coarse = self.estimates(y)
         fine -= coarse
-        energy = _local_mean(fine.square().mean(1, keepdim=True))  # (B, 1, H, W)
+        energy = local_mean(fine.square().mean(1, keepdim=True), WINDOW)  # (B, 1, H, W)
         weight = (1 - TRUST * self.noise_energy / energy.clamp(min=1e-12)).clamp(0, 1)
         return coarse.addcmul_(fine, weight)
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
         """Return psi(y), with the shape of y; sigma is what stands below it."""
         return (self.reconstruct(y) - y) / sigma**2
-
-
-def _local_mean(x: Tensor) -> Tensor:
-    """Return the mean over a window around each pixel, with the shape of x; of what lies inside, at the border."""
-    return F.avg_pool2d(x, WINDOW, 1, WINDOW // 2, count_include_pad=False)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Strengths"]
+from smdae.jpeg import LUMA
 
-LUMA = (0.299, 0.587, 0.114)
+__all__ = ["Strengths"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from typing import Any
 from torch import Tensor
 
 from smdae.denoising.correlated import at_half_size, told_level
-from smdae.denoising.tiles import Tiled, rounded_up
+from smdae.denoising.tiles import Tiled
+from smdae.models.borders import rounded_up
 from smdae.models.conditioning import SMOOTHED, Conditioning
 from smdae.noise import Noise
 

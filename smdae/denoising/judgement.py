@@ -43,6 +43,7 @@ from smdae.denoising.tiles import MOST_BYTES, Tile
 from smdae.divergence import probes
 from smdae.estimation import noise_level
 from smdae.estimation.scale import Scale
+from smdae.models.borders import rounded_up
 
 __all__ = ["SAFE", "Judgement", "judge", "margins_of", "safe_in", "safe_where"]
 
@@ -297,7 +298,7 @@ def _places(task: Task, generator: Generator) -> tuple[list[Tile], float]:
     if height * width <= SMALL or not hasattr(task.model, "reach"):
         return [Tile(*[(slice(0, height), slice(0, width))] * 3)], 1.0
     side, most = (WIDE_SIDE, WIDE_MARGIN) if task.is_wide else (SIDE, MARGIN)
-    margin = min(most, -(-task.model.reach // multiple) * multiple)
+    margin = min(most, rounded_up(task.model.reach, multiple))
 
     def cut(length: int) -> Iterator[tuple[slice, slice, slice]]:
         size = min(side + 2 * margin, length)

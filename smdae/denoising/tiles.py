@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from smdae.memory import available
+from smdae.models.borders import rounded_up
 
-__all__ = ["MOST_BYTES", "SMALLEST", "Tile", "Tiled", "rounded_up", "side_for", "tiles"]
+__all__ = ["MOST_BYTES", "SMALLEST", "Tile", "Tiled", "side_for", "tiles"]
 
 SMALLEST = 64  # pixels on a side
 MOST_BYTES = 512 << 20  # that one tile may take: more brings no speed
@@ -47,10 +48,10 @@ def tiles(height: int, width: int, side: int, reach: int = 0, multiple: int = 1)
         reach: How far beyond itself a tile needs to see.
         multiple: Where tiles and what they see may start.
     """
-    reach = -(-reach // multiple) * multiple
+    reach = rounded_up(reach, multiple)
 
     def parts(length: int) -> list[tuple[slice, slice, slice]]:
-        step = -(-math.ceil(length / math.ceil(length / side)) // multiple) * multiple
+        step = rounded_up(math.ceil(length / math.ceil(length / side)), multiple)
         cut = []
         for start in range(0, length, step):
             stop = min(start + step, length)
@@ -61,11 +62,6 @@ def tiles(height: int, width: int, side: int, reach: int = 0, multiple: int = 1)
 
     for (rows, rows_seen, rows_inner), (columns, columns_seen, columns_inner) in product(parts(height), parts(width)):
         yield Tile((rows, columns), (rows_seen, columns_seen), (rows_inner, columns_inner))
-
-
-def rounded_up(length: int, multiple: int) -> int:
-    """Return the least multiple that is no less than a length."""
-    return -(-length // multiple) * multiple
 
 
 def side_for(model: Any, device: torch.device) -> int:

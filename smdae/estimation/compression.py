@@ -17,6 +17,8 @@ from functools import cache
 
 import numpy as np
 
+from smdae import jpeg
+
 __all__ = ["jpeg_quality"]
 
 SIDE = 8  # pixels of a block
@@ -27,19 +29,6 @@ QUALITIES = tuple(range(10, 93))  # beyond them hardly anything is lost
 LONGEST_PERIODS = 16  # of a step, up to which a coefficient counts: errors of rounding add up in none
 MIN_COEFFICIENTS = 72
 MIN_SCORE, MIN_MEAN = 12.0, 0.25  # S, and the mean cosine
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, that JPEG takes
-
-# The steps of luma at quality 50, row by row (ITU-T T.81, table K.1).
-AT_50 = (
-    (16, 11, 10, 16, 24, 40, 51, 61),
-    (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77),
-    (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101),
-    (72, 92, 95, 98, 112, 100, 103, 99),
-)
 
 
 def jpeg_quality(planes: np.ndarray) -> int | None:
@@ -67,15 +56,13 @@ def _windows(planes: np.ndarray) -> np.ndarray:
     rows, columns = rows[every // 2 :: every], columns[every // 2 :: every]
     seen = np.lib.stride_tricks.sliding_window_view(planes, (reach, reach), (0, 1))  # (H', W', C, 15, 15), a view
     windows = seen[rows[:, None], columns].reshape(-1, channels, reach, reach).astype(np.float32)
-    return windows[:, 0] if channels == 1 else np.tensordot(windows, LUMA, (1, 0))
+    return windows[:, 0] if channels == 1 else np.tensordot(windows, np.array(jpeg.LUMA, np.float32), (1, 0))
 
 
 @cache
 def _transform() -> np.ndarray:
     """Return the orthonormal discrete cosine transform of blocks, (64, 64): coefficients are block @ transform."""
-    n = np.arange(SIDE)
-    rows = np.cos(math.pi * (2 * n[None] + 1) * n[:, None] / (2 * SIDE)) * math.sqrt(2 / SIDE)
-    rows[0] /= math.sqrt(2)
+    rows = jpeg.cosine_transform()
     return np.kron(rows, rows).T.astype(np.float32)
 
 
@@ -92,14 +79,6 @@ def _grid(windows: np.ndarray) -> tuple[int, int]:
     return max(places, key=lambda place: int((np.abs(_coefficients(windows, place)) < NEAR_ZERO).sum()))
 
 
-@cache
-def _steps() -> np.ndarray:
-    """Return the steps of libjpeg at each of QUALITIES, (qualities, 63)."""
-    at_50 = np.array(AT_50).ravel()[1:]
-    scales = np.array([5000 / q if q < 50 else 200 - 2 * q for q in QUALITIES])
-    return np.clip(np.floor((np.floor(scales)[:, None] * at_50 + 50) / 100), 1, 255).astype(np.float32)
-
-
 def _score(windows: np.ndarray, place: tuple[int, int]) -> tuple[float, int]:
     """Return the largest S and its quality, 0 where too few coefficients tell."""
     c = np.abs(_coefficients(windows, place))
@@ -107,7 +86,8 @@ def _score(windows: np.ndarray, place: tuple[int, int]) -> tuple[float, int]:
     kept = flat > NEAR_ZERO
     flat, column = flat[kept], column[kept]
     best = (0.0, 0)
-    for steps, quality in zip(_steps(), QUALITIES, strict=True):
+    for quality in QUALITIES:
+        steps = jpeg.steps(jpeg.LUMA_STEPS)[quality - 1, 1:]
         periods = flat / steps[column]
         periods = periods[(periods > 0.5) & (periods < LONGEST_PERIODS) & (steps[column] > 1)]
         if len(periods) < MIN_COEFFICIENTS:

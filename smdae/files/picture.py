@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from smdae.errors import InputError
+from smdae.jpeg import LUMA
 
 __all__ = [
     "MAX_PIXELS",
@@ -207,6 +208,6 @@ def luma(pixels: np.ndarray) -> np.ndarray:
         return pixels
     red, green, blue = (pixels[..., channel] for channel in range(3))
     if pixels.dtype.kind == "f":
-        return (0.299 * red + 0.587 * green + 0.114 * blue).astype(pixels.dtype, copy=False)
+        return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).astype(pixels.dtype, copy=False)
     wide = [channel.astype(np.uint32) for channel in (red, green, blue)]
     return ((19595 * wide[0] + 38470 * wide[1] + 7471 * wide[2] + 0x8000) >> 16).astype(pixels.dtype)

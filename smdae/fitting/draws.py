@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from smdae.models.conditioning import Conditioning
 from smdae.objectives import Objective
 
-__all__ = ["Batch", "Draw", "Part", "among", "paired_noise"]
+__all__ = ["Batch", "Draw", "Part", "among", "evenly", "paired_noise"]
 
 
 class Draw(Protocol):
@@ -99,6 +99,13 @@ def among(patches: Tensor) -> Draw:
         return patches[torch.randint(len(patches), (n,), generator=generator, device=patches.device)[rows]], None
 
     return draw
+
+
+def evenly(
+    shape: tuple[int, ...], generator: Generator | None, device: torch.device, low: float, high: float
+) -> Tensor:
+    """Draw numbers of a shape, each as likely to be anywhere from low to high."""
+    return low + (high - low) * torch.rand(shape, generator=generator, device=device)
 
 
 def paired_noise(like: Tensor, generator: Generator | None) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smdae.models.mirroring import mirrored
+from smdae.models.borders import local_mean, mirrored
 from smdae.noise import Noise
 
 __all__ = ["WHITE_NOISE", "Conditioning", "plane_count", "smoothed"]
@@ -91,8 +91,8 @@ def _rows(t: Tensor, part: slice) -> Tensor:
 
 
 def smoothed(y: Tensor) -> Tensor:
-    """Return the mean of y over a window around each pixel, with the shape of y; of what lies inside, at the border."""
-    return F.avg_pool2d(y, SMOOTHED, 1, SMOOTHED // 2, count_include_pad=False)
+    """Return the brightness that noise depends on: the mean of y around each pixel, with the shape of y."""
+    return local_mean(y, SMOOTHED)
 
 
 def _lag(grain: Sequence[Sequence[float]], d: int) -> float:

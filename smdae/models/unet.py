@@ -30,8 +30,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from smdae.divergence import per_example
+from smdae.models.borders import mirrored, rounded_up
 from smdae.models.conditioning import WHITE_NOISE, Conditioning, plane_count
-from smdae.models.mirroring import mirrored
 from smdae.models.plays import Plays
 
 __all__ = ["SIZES", "Shape", "UNet"]
@@ -168,7 +168,7 @@ class UNet(nn.Module):
         cells = [2 * (down + up) for down, up in zip(self.shape.down, self.shape.up, strict=True)]
         cells[0] += 2  # stem and head
         pixels = sum(n * 2 ** (scale + 1) for scale, n in enumerate(cells)) + self.multiple
-        return -(-pixels // self.multiple) * self.multiple
+        return rounded_up(pixels, self.multiple)
 
     @property
     def footprint(self) -> int:

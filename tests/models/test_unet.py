@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator
 
-from smdae.models.mirroring import mirrored
+from smdae.models.borders import mirrored
 from smdae.models.unet import SIZES, UNet
 from tests.conftest import TINY_NETWORK, random_network
 from tests.counting import multiplications

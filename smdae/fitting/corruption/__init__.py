@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from smdae.fitting.corruption import jpeg
-from smdae.fitting.corruption.camera import photographs
+from smdae.fitting.corruption.camera import luma, photographs
 from smdae.fitting.corruption.filters import blurred, crops
 from smdae.fitting.corruption.grain import counted, grained
 from smdae.fitting.corruption.measuring import measured
+from smdae.models.borders import rounded_up
 from smdae.models.conditioning import Conditioning
 
 __all__ = ["Corrupted", "corrupted", "source_side"]
@@ -58,7 +59,7 @@ class Corrupted:
 
 def source_side(side: int) -> int:
     """Return the side of the pictures that those of a side are made from."""
-    return 2 * (-(-(side + MARGIN) // MARGIN) * MARGIN)
+    return 2 * rounded_up(side + MARGIN, MARGIN)
 
 
 def corrupted(source: Tensor, side: int, generator: Generator | None) -> Corrupted:
@@ -123,6 +124,5 @@ def _photographs(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor
     """Return photographs without and with noise, of gray pictures their luma."""
     if x.shape[1] == 3:
         return photographs(x, generator)
-    weights = x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
     clean, noisy = photographs(x.expand(-1, 3, -1, -1), generator)
-    return (clean * weights).sum(1, keepdim=True), (noisy * weights).sum(1, keepdim=True)
+    return luma(clean), luma(noisy)

@@ -16,19 +16,23 @@ Hamilton and Adams (1997): green along the direction in which it changes less, t
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from smdae.fitting.corruption.filters import blurred
+from smdae.fitting.draws import evenly
+from smdae.jpeg import LUMA
+from smdae.models.borders import local_mean
 
-__all__ = ["directional", "linear", "mosaic_of", "photographs"]
+__all__ = ["directional", "linear", "luma", "mosaic_of", "photographs"]
 
 GAINS = (3e-5, 3e-2)  # a, of raw values whose white is 1
 RED_BLUE_GAINS = (1.2, 2.4)  # of white balance
 SHARPENING_WIDTH = 1.0  # pixels
-LUMA = (0.299, 0.587, 0.114)
+AROUND = 5  # pixels a side, of which a camera tells noise from texture
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,8 @@ class Camera:
     def draw(cls, n: int, generator: Generator | None, device: torch.device) -> "Camera":
         """Return n cameras at random."""
 
-        def even(low: float, high: float, channels: int = 1) -> Tensor:
-            chance = torch.rand(n, channels, 1, 1, generator=generator, device=device)
-            return low + (high - low) * chance
-
-        red_blue = even(*RED_BLUE_GAINS, channels=2)
+        even = partial(evenly, (n, 1, 1, 1), generator, device)
+        red_blue = evenly((n, 2, 1, 1), generator, device, *RED_BLUE_GAINS)
         log_gain = even(math.log(GAINS[0]), math.log(GAINS[1]))
         spread = torch.randn(n, 1, 1, 1, generator=generator, device=device)
         return cls(
@@ -115,32 +116,28 @@ def _developed(mosaic: Tensor, camera: Camera) -> Tensor:
     light = _mixed((camera.balance * colours).clamp(0, 1), camera.saturation).clamp(0, 1)
     shown = (light + 1e-4) ** (1 / 2.2)
     shown = torch.lerp(shown, shown * shown * (3 - 2 * shown), camera.contrast)
-    luma = _luma(shown)
-    colour = shown - luma
-    luma = _smoothed_luma(luma, camera)
+    brightness = luma(shown)
+    colour = shown - brightness
+    brightness = _smoothed_luma(brightness, camera)
     soft = blurred(F.avg_pool2d(colour, 2), camera.chroma_width[:, 0, 0, 0], 6)
     soft = F.interpolate(soft, scale_factor=2, mode="bilinear", align_corners=False)
-    return luma + torch.lerp(colour, soft, camera.chroma_denoising)
+    return brightness + torch.lerp(colour, soft, camera.chroma_denoising)
 
 
-def _smoothed_luma(luma: Tensor, camera: Camera) -> Tensor:
+def _smoothed_luma(seen: Tensor, camera: Camera) -> Tensor:
     """Return luma, clean and then noisy, (2 n, 1, h, w), blurred where a camera would see noise alone, then sharpened.
 
     The clean one is blurred where the noisy one is: it is what many shots would have for a mean.
     """
-    clean, noisy = luma.chunk(2)
+    clean, noisy = seen.chunk(2)
     power = (noisy - clean).square().mean((2, 3), keepdim=True)
-    variance = (_local_mean(noisy.square()) - _local_mean(noisy).square()).clamp(min=1e-9)
+    variance = (local_mean(noisy.square(), AROUND) - local_mean(noisy, AROUND).square()).clamp(min=1e-9)
     trust = (3 * power / variance).clamp(max=1)  # 1 where there is no more than noise
     trust = torch.cat([trust, trust])
     share = camera.luma_denoising * (camera.everywhere + (1 - camera.everywhere) * trust)
-    luma = torch.lerp(luma, blurred(luma, camera.width[:, 0, 0, 0], 5), share)
-    width = torch.full((len(luma),), SHARPENING_WIDTH, dtype=luma.dtype, device=luma.device)
-    return luma + camera.sharpening * (luma - blurred(luma, width, 2))
-
-
-def _local_mean(x: Tensor) -> Tensor:
-    return F.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
+    seen = torch.lerp(seen, blurred(seen, camera.width[:, 0, 0, 0], 5), share)
+    width = torch.full((len(seen),), SHARPENING_WIDTH, dtype=seen.dtype, device=seen.device)
+    return seen + camera.sharpening * (seen - blurred(seen, width, 2))
 
 
 def _mixed(x: Tensor, saturation: Tensor) -> Tensor:
@@ -149,7 +146,7 @@ def _mixed(x: Tensor, saturation: Tensor) -> Tensor:
     return mean + saturation * (x - mean)
 
 
-def _luma(x: Tensor) -> Tensor:
+def luma(x: Tensor) -> Tensor:
     """Return the luma of colours, with shape (n, 1, h, w)."""
     return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 

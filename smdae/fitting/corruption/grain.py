@@ -8,11 +8,13 @@ narrow blur that the clean picture has too, as where a camera's pixels are mixed
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
 
 from smdae.fitting.corruption.filters import blurred, gaussian
+from smdae.fitting.draws import evenly
 
 __all__ = ["counted", "grained"]
 
@@ -24,13 +26,12 @@ MAX_READ = 6 / 255  # r
 
 
 def grained(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-    """Return clean pictures, (n, C, h, w) with white 1, and the same with grain; the first third has none to speak of
-    but noise whose level depends on brightness, independent from pixel to pixel."""
+    """Return clean pictures, (n, C, h, w) with white 1, and the same with grain.
+
+    In the first third pixels are independent, and only the level depends on brightness.
+    """
     n, channels = x.shape[:2]
-
-    def even(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(n, generator=generator, device=x.device)
-
+    even = partial(evenly, (n,), generator, x.device)
     width, share = even(*WIDTHS), even(0.0, 1.0) ** 0.5
     share[: n // 3] = 0.0
     white, soft = (torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device) for _ in range(2))
@@ -49,11 +50,7 @@ def grained(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
 
 def counted(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
     """Return clean pictures, (n, C, h, w) with white 1, and what is counted of them, some darker than they were."""
-    n = len(x)
-
-    def even(low: float, high: float) -> Tensor:
-        return _column(low + (high - low) * torch.rand(n, generator=generator, device=x.device))
-
+    even = partial(evenly, (len(x), 1, 1, 1), generator, x.device)
     light = even(0.2, 1.0) * x.clamp(0, 1) ** even(1.0, 2.5) + even(-0.05, 0.1).clamp(min=0)
     gain = even(math.log(GAINS[0]), math.log(GAINS[1])).exp()
     read = even(-MAX_READ, MAX_READ).clamp(min=0)
