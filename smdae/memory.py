@@ -65,7 +65,7 @@ def available(device: "torch.device") -> int:
 
 
 def left(root: Path = Path("/")) -> int:
-    """Bytes of main memory that can still be had: of the machine, and of each control group that this process is in.
+    """Return the bytes of main memory that the machine and each control group of this process still have.
 
     Args:
         root: Where `proc` and `sys` are.
@@ -79,7 +79,7 @@ def left(root: Path = Path("/")) -> int:
 
 
 def _left_in_groups(root: Path) -> Iterator[int]:
-    """Bytes that each control group with a limit still has, from this process's own up to the root's."""
+    """Yield the bytes that each control group with a limit still has, from this process's own up to the root's."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -98,7 +98,7 @@ def _left_in_groups(root: Path) -> Iterator[int]:
 
 
 def _left_in_group(group: Path, limit: str, use: str, cached: str) -> int | None:
-    """Bytes that a control group still has; None where it has no limit, or is not seen."""
+    """Return the bytes that a control group still has; None where it has no limit, or is not seen."""
     try:
         most = int((group / limit).read_text())
         taken = int((group / use).read_text())

@@ -36,7 +36,7 @@ class Stopped(BaseException):
 
 
 def at_once(jobs: Sequence[Job], device: str, wanted: int | None = None) -> int:
-    """How many pictures to work on at once: one for each core, or as many as wanted, fewer where memory is short.
+    """Return how many pictures to work on at once: one a core, or as many as wanted, fewer where memory is short.
 
     Args:
         jobs: The pictures, of which the headers are read.

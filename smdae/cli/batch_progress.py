@@ -1,4 +1,4 @@
-"""How far a batch is: a line on a terminal with the picture's name, its number, per cent and the time that is left.
+"""Show how far a batch is: a line on a terminal with the picture's name, its number, per cent and the time left.
 
 With N pictures, of which n are done and those under way to shares s_k of their steps,
 

@@ -149,7 +149,7 @@ def note(text: str, now: bool = False) -> None:
 
 
 def detail(text: str) -> None:
-    """Something for those who want to know more."""
+    """Say something for those who want to know more."""
     _line("detail", f"smdae: {text}")
 
 
@@ -159,7 +159,7 @@ def warn(text: str) -> None:
 
 
 def failure(error: SmdaeError) -> None:
-    """Why the command stops, in one line, the failures that it is made of, if there are, and what to do."""
+    """Say why the command stops, in one line, the failures that it is made of, if there are, and what to do."""
     _line("error", f"smdae: error: {error.message}")
     for part in error.parts:
         _line("error", f"  {part}")
@@ -168,7 +168,7 @@ def failure(error: SmdaeError) -> None:
 
 
 def text(line: str) -> None:
-    """One line of text on stdout."""
+    """Print one line of text on stdout."""
     stream(_escaped(line).encode(errors="backslashreplace") + b"\n")
 
 
@@ -247,7 +247,7 @@ class _Unseen:
 
 @contextmanager
 def progress(*columns: Any, width: int = 40, left: bool = False) -> Iterator["Progress | _Unseen"]:
-    """A progress bar on stderr, gone when done; invisible unless stderr is a terminal.
+    """Return a progress bar on stderr, gone when done; invisible unless stderr is a terminal.
 
     Args:
         columns: What follows the bar.

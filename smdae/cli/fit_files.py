@@ -159,7 +159,7 @@ class Files:
 
 @contextmanager
 def claimed(output: Path, overwrite: bool, resume: bool) -> Iterator[Files]:
-    """Within, the files of a fit are this process's alone; if nothing was told by the end, there is no new log.
+    """Claim the files of a fit: within, they are this process's alone. A log in which nothing was told is removed.
 
     Raises:
         OutputError: There are such files, and no leave to replace them, or another fit writes them.
@@ -221,7 +221,7 @@ def _remove(file: Path, descriptor: int) -> None:
 
 
 def _is_empty(file: Path) -> bool:
-    """Whether a file is there and holds nothing, as the log of a fit that was killed at its start."""
+    """Return whether a file is there and holds nothing, as the log of a fit that was killed at its start."""
     try:
         return os.stat(file).st_size == 0
     except OSError:

@@ -72,7 +72,7 @@ def shortfalls(figures: dict[str, float | None]) -> list[str]:
 
 
 def _of_the_end(state: Any, stopped_by: str) -> str:
-    """What stopped a fit, in words."""
+    """Return what stopped a fit, in words."""
     record, settings = state.record, state.settings
     step = f"step {record['step']:,}" + (f" of {record['steps']:,}" if record["steps"] else "")
     return {

@@ -102,7 +102,7 @@ def _terminals() -> list[int]:
 
 
 def _let_go(number: int, terminals: list[int]) -> None:
-    """After a SIGHUP, let what is written to terminals go nowhere."""
+    """Let what is written to terminals go nowhere."""
     if number == HANG_UP and terminals:
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""What `denoise` would do: for --dry-run, each picture with its result and what becomes of a file that is there."""
+"""Tell for --dry-run what `denoise` would do: each picture, its result, and what becomes of a file that is there."""
 
 import os
 from collections.abc import Sequence

@@ -57,7 +57,7 @@ class Selection:
 
     @property
     def remark(self) -> str | None:
-        """What to say of what was left out; None for nothing."""
+        """Return what to say of what was left out; None for nothing."""
         skipped = _counted(self.left_out)
         deeper = f"-r would add {self.deeper:,} in subfolders" if self.deeper else ""
         return "; ".join(part for part in (skipped, deeper) if part) or None
@@ -174,7 +174,7 @@ def _in_folder(folder: Path, search: Search) -> Selection:
 
 
 def _places(folder: Path, search: Search) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder that is searched, with the sorted names of its files."""
+    """Yield each folder that is searched, with the sorted names of its files."""
     into = "" if search.into is None else os.path.realpath(search.into)
     for place, folders, names in os.walk(folder):
         # What earlier calls have left in the folder of the results is none, nor is the result of this one.

@@ -21,7 +21,7 @@ __all__ = ["claimed"]
 
 @contextlib.contextmanager
 def claimed(folders: Mapping[Path, bool]) -> Iterator[None]:
-    """Within, the folders are claimed, each alone or shared with others that share it.
+    """Claim folders while what is within runs, each alone or shared with others that share it.
 
     A folder that cannot be opened or locked is not claimed: some file systems know no locks.
 

@@ -194,7 +194,7 @@ def _each(
 
 
 def _too_small(sides: list[tuple[int, int]], size: int, paths: Sequence[Path], skipped: Sequence[str]) -> int:
-    """How many of the images, given the lesser side of each, and how many have it.
+    """Return how many of the images, given the lesser side of each, and how many have it.
 
     Raises:
         InputError: All are, or there is none.
@@ -217,7 +217,7 @@ def named(paths: Sequence[Path]) -> str:
 
 
 def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
-    """The path itself, or the images and arrays below it, and files with more suffixes, in a fixed order."""
+    """Yield the path itself, or the images and arrays below it, and files with more suffixes, in a fixed order."""
     if not path.is_dir():
         yield path
         return

@@ -70,7 +70,7 @@ def read_bmp(data: bytes) -> Picture:
 
 
 def encode_jpeg(picture: Picture, quality: int = QUALITY) -> bytes:
-    """The JPEG file of a uint8 picture without alpha, at most 65,500 pixels a side, at a quality from 1 to 100."""
+    """Return the JPEG file of a uint8 picture without alpha, at most 65,500 pixels a side; quality is 1 to 100."""
     metadata = picture.metadata
     options: dict[str, object] = {}
     if metadata.exif and len(EXIF_PREFIX + metadata.exif) <= SEGMENT:
@@ -85,7 +85,7 @@ def encode_jpeg(picture: Picture, quality: int = QUALITY) -> bytes:
 
 
 def encode_webp(picture: Picture, quality: int | None = None) -> bytes:
-    """The WebP file of a uint8 picture, at most 16,383 pixels a side; gray becomes equal colours.
+    """Return the WebP file of a uint8 picture, at most 16,383 pixels a side; gray becomes equal colours.
 
     With a quality from 1 to 100 it is lossy; without one it is lossless where the source was.
     """

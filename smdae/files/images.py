@@ -229,7 +229,7 @@ def opening(name: str) -> Iterator[None]:
 
 
 def format_of(head: bytes, name: str) -> str:
-    """The name in `FORMATS` that the first `HEAD` bytes of a file tell; InputError where it is none of them.
+    """Return the name in `FORMATS` that the first `HEAD` bytes of a file tell; InputError where it is none of them.
 
     Of camera raw files, which look like TIFFs, `name` decides.
     """

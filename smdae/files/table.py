@@ -130,7 +130,7 @@ def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
 
 
 def _tables(file: Path) -> Iterator[np.ndarray]:
-    """The tables of a file, (N, d), uint8, uint16 or float32."""
+    """Yield the tables of a file, (N, d), uint8, uint16 or float32."""
     if file.suffix.lower() in CSV:
         yield _parsed(file)
         return
@@ -147,7 +147,7 @@ def _tables(file: Path) -> Iterator[np.ndarray]:
 
 
 def _parsed(file: Path) -> np.ndarray:
-    """The numbers of a CSV, split at commas, semicolons, tabs or blanks, with shape (N, d), float32.
+    """Return the numbers of a CSV, split at commas, semicolons, tabs or blanks, with shape (N, d), float32.
 
     Raises:
         InputError: It cannot be read, a line holds text, or lines have different lengths; the line is named.

@@ -131,7 +131,7 @@ def read(path: Path, most: int, accept: Callable[[Header], object] = lambda _: N
 
 
 def _digest(record: dict[str, Any], tensors: memoryview) -> str:
-    """The checksum that belongs to a header without one and to the bytes of its tensors."""
+    """Return the checksum that belongs to a header without one and to the bytes of its tensors."""
     digest = hashlib.blake2b(json.dumps(record, sort_keys=True, separators=(",", ":")).encode(), digest_size=16)
     digest.update(tensors)
     return digest.hexdigest()

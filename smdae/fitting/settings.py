@@ -37,9 +37,7 @@ class Settings(BaseModel):
     noisy: bool = False  # the images are noisy themselves, at sigma; auto: as estimated of each
     extra_noise: Level | None = None  # that `dsm` adds to noisy images; None: a share of sigma
     clipped: float = Field(0.0, ge=0, le=1)  # part of the examples whose noise black and white cut off; networks only
-    real: float = Field(
-        0.0, ge=0, lt=1
-    )  # part of the examples with noise as of cameras, film and photons; networks only
+    real: float = Field(0.0, ge=0, lt=1)  # part of the examples with the noise of cameras, film, photons; networks only
     weights: tuple[str, ...] = ()  # PATTERN=WEIGHT, of file names: how often their images are drawn; others count 1
     patch_size: int = Field(12, ge=2, le=256)  # side of a patch, P
     growth: tuple[Annotated[int, Field(ge=2, le=1024)], ...] = ()  # sides after it, each for an equal part of the fit
@@ -168,13 +166,13 @@ class Settings(BaseModel):
 
     @property
     def weights_by_name(self) -> dict[str, float]:
-        """How often images are drawn, by patterns of their file names."""
+        """Return how often images are drawn, by patterns of their file names."""
         split = (entry.rpartition("=") for entry in self.weights)
         return {pattern: float(weight) for pattern, _, weight in split}
 
     @property
     def least_side(self) -> int:
-        """The least side of an image that is of use, in pixels."""
+        """Return the least side of an image that is of use, in pixels."""
         largest = max(self.patch_size, *self.growth, 0)
         if not self.real:
             return largest

@@ -171,7 +171,7 @@ def _tweedie(model: Any, sigma: float, noisy: Tensor) -> Tensor:
 
 
 def middles(held_out: Patches, side: int, most: int = CROPS) -> Iterator[tuple[int, Tensor]]:
-    """The middle of up to so many of the images, evenly chosen: its number, and the crop, with shape (1, C, h, w).
+    """Yield the middle of up to so many images, evenly chosen: its number, and the crop, with shape (1, C, h, w).
 
     Where the middle is flat, another part of the image is taken.
     """
@@ -180,7 +180,7 @@ def middles(held_out: Patches, side: int, most: int = CROPS) -> Iterator[tuple[i
 
 
 def _crop(held_out: Patches, i: int, side: int) -> Tensor:
-    """The middle of an image, or what is not flat of it, of no more than `side` pixels each way, (C, h, w)."""
+    """Return the middle of an image, or what is not flat of it, of no more than `side` pixels each way, (C, h, w)."""
     height, width = (int(sides[i]) for sides in (held_out.images.heights, held_out.images.widths))
     high, wide = min(side, height), min(side, width)
     middle = ((height - high) // 2, (width - wide) // 2)
@@ -194,10 +194,9 @@ def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Valid
     """Validation by PSNR of one Tweedie step; `lift` makes an image model of the model that is fitted."""
 
     def validate(model: Any, group: Group = ALONE) -> Validation:
-        value = (
-            crops.mean_psnr(lift(model), group) if isinstance(crops, Crops) else crops.psnr(lift(model), group=group)
-        )
-        return Validation(value, crops.kind)
+        image_model = lift(model)
+        mean = crops.mean_psnr if isinstance(crops, Crops) else crops.psnr
+        return Validation(mean(image_model, group=group), crops.kind)
 
     return validate
 
