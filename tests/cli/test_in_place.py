@@ -198,11 +198,6 @@ def test_of_many_runs_at_once_each_picture_is_denoised_once(here):
     codes = [run.exitcode for run in runs]
     assert 0 in codes
     assert set(codes) <= {0, 4, 9}
-    # A run that begins when another has ended denoises once more what that left: no more often than runs went through.
-    versions = [everything_below(here / "once")]
-    for _ in range(len(codes) - 1):
+    for _ in range(codes.count(0) - 1):  # those that began when another had ended
         assert main(["denoise", "once", "--in-place", "-s", "20"]) == 0
-        versions.append(everything_below(here / "once"))
-    most = len(codes) - codes.count(4)
-    for name, data in everything_below(here / "in").items():
-        assert data in [version[name] for version in versions[:most]]
+    assert everything_below(here / "in") == everything_below(here / "once")
