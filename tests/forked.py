@@ -22,8 +22,16 @@ SERVER.set_forkserver_preload(
 )
 
 
-def run(arguments: list[str], stderr: Path | None, memory: int | None, terminal: str | None = None) -> None:
+def run(
+    arguments: list[str],
+    environment: dict[str, str],
+    stderr: Path | None,
+    memory: int | None,
+    terminal: str | None = None,
+) -> None:
     """A command that saves its state at every report and says what it says to a file, or to a terminal of its own."""
+    os.environ.clear()  # of the server, which is of the test that was the first to ask for a process
+    os.environ.update(environment)
     fit.SAVE_SECONDS = 0.0
     if terminal:
         os.setsid()
@@ -44,7 +52,7 @@ def start(
     *arguments: object, stderr: Path | None = None, memory: int | None = None, terminal: str | None = None
 ) -> BaseProcess:
     """A command under way, which may have `memory` bytes beyond what its modules take."""
-    process = SERVER.Process(target=run, args=([*map(str, arguments)], stderr, memory, terminal))
+    process = SERVER.Process(target=run, args=([*map(str, arguments)], {**os.environ}, stderr, memory, terminal))
     process.start()
     return process
 

@@ -19,9 +19,9 @@ LOOK = 0.2  # seconds: what takes a while to be believed comes sooner
 
 
 def surroundings(rank: int, size: int, port: int) -> dict[str, str]:
-    """What a launcher tells a process."""
+    """The environment of a process with what a launcher tells it."""
     told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return {name: str(value) for name, value in told.items()}
+    return {**os.environ, **{name: str(value) for name, value in told.items()}}
 
 
 def free_port() -> int:
@@ -32,10 +32,9 @@ def free_port() -> int:
 
 def command(environ: dict[str, str], arguments: list[str], folder: Path, memory: int | None) -> None:
     """A command as one process of several, which leaves what it says in out.RANK and err.RANK."""
-    os.environ.update(environ)
     peers.LOOK = together.LOOK = LOOK
     os.dup2(os.open(folder / f"out.{environ['RANK']}", os.O_WRONLY | os.O_CREAT), 1)
-    run(arguments, folder / f"err.{environ['RANK']}", memory)
+    run(arguments, environ, folder / f"err.{environ['RANK']}", memory)
 
 
 def start(size: int, *arguments: object, folder: Path, memory: dict[int, int] | None = None) -> list[BaseProcess]:
