@@ -431,3 +431,28 @@ def test_a_guarded_stdout_that_is_closed_ends_it_quietly(here):
     assert done.stdout.split() in (["10", "141"], ["10", "0"])  # a small picture may fit into the pipe
     assert unjudged(done.stderr) == ""
     assert os.path.exists("in/a.png")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_the_number_of_sizes(here):
+    """Each size that a network meets has kernels of its own, which are not kept for ever."""
+    generator = np.random.default_rng(0)
+    for part, count in (("first", 40), ("second", 120)):
+        (here / part).mkdir()
+        for k in range(count):
+            height, width = generator.integers(24, 130, 2)
+            (here / part / f"{k}.png").write_bytes(encoded(gray(height, width, seed=k)))
+    program = """
+import os, sys
+from smdae.cli.app import main
+taken = []
+for part in ("first", "second"):
+    assert main(["denoise", part, "-o", part + "_out/", "-m", "natural-gray-small", "-j", "2", "-q"]) == 0
+    taken.append(int(open("/proc/self/statm").read().split()[1]))
+print(taken[1] / taken[0])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert float(result.stdout) < 1.1
