@@ -110,6 +110,22 @@ def test_langevin_samples_the_posterior(size):
         assert found.var().item() == pytest.approx(v[0].item(), rel=0.1)
 
 
+def test_coarse_to_fine_noise_keeps_the_level_that_the_model_is_told():
+    """Where D(x) is the clean image itself, all that is left of x at each step is noise of just that level."""
+    told = []
+
+    class Known(Normal):
+        def score(self, x, sigma):
+            told.append(sigma)
+            return (0.5 - x) / sigma**2
+
+    y = 0.5 + SIGMA * torch.randn(1, 1, 200, 200, generator=Generator().manual_seed(3), dtype=torch.float64)
+    path = walked(Known(), y, "coarse-to-fine", 8, 0.5)
+    assert len(path) == 8
+    for x, level in zip(path[:-1], told[1:], strict=True):
+        assert (x - 0.5).std().item() == pytest.approx(level, rel=0.015)
+
+
 def test_what_draws_noise_follows_the_seed_and_what_does_not_draws_none():
     model, y = random_network(levels=(0.01, 0.2)), noisy(1, 1, 8, 8)
     for name, row in STEPPERS.items():
