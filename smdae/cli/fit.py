@@ -249,7 +249,7 @@ def _fit(
             corpus.weights(settings.weights_by_name),
         )
     if resume:
-        data = group.bytes_of(lambda: read_state(state_file, prepared.state))
+        data = group.broadcast_bytes(lambda: read_state(state_file, prepared.state))
         prepared.state.restore(data, str(state_file))
     if files is None:
         return _drive(prepared, state_file, None)

@@ -89,7 +89,7 @@ class Examples:
         real: The part of the examples with the noise of real pictures.
         sides: Of the patches, for each of the data.
         sources: Draws clean pictures that those with such noise are made from, for each of the data.
-        foretell: Of each of the data, what is told of its next draw; none if it need not be.
+        prefetchers: Of each of the data, what begins to read its next draw; empty if nothing is read from disk.
     """
 
     objective: Objective
@@ -108,7 +108,7 @@ class Examples:
     recoloured: float = 0.0
     channels: int | None = None
     shares: tuple[float, ...] = ()
-    foretell: tuple[Callable[[int, Generator], object], ...] = ()
+    prefetchers: tuple[Callable[[int, Generator], object], ...] = ()
     real: float = 0.0
     sources: tuple[Draw, ...] = ()
     sides: tuple[int, ...] = ()
@@ -158,7 +158,7 @@ class Examples:
             settings.recoloured,
             channels,
             shares,
-            () if density or parzen else tuple(cut.expect for cut in cuts),
+            () if density or parzen else tuple(cut.prefetch for cut in cuts),
             settings.real,
             tuple(replace(patches, size=source_side(side)).draw_with_levels for side in sides) if settings.real else (),
             sides,
@@ -192,11 +192,11 @@ class Examples:
         needs = {"target_score": self._shaped(self.density.score(x))}
         return Batch(self._shaped(x), needs, self.objective.scale(self.sigma, x.shape[1]), whole=n)
 
-    def expect(self, n: int, generator: Generator, progress: float = 0.0) -> None:
-        """Begin with what `draw` will be asked for next, with this generator as it is now, if it has to be read."""
-        if self.foretell:
+    def prefetch(self, n: int, generator: Generator, progress: float = 0.0) -> None:
+        """Begin to read what `draw` will be asked for next with this generator, if it is on disk."""
+        if self.prefetchers:
             stage, n = self._wanted(n, progress)
-            self.foretell[stage](n, generator)
+            self.prefetchers[stage](n, generator)
 
     def _wanted(self, n: int, progress: float) -> tuple[int, int]:
         """Return which of the data are drawn, and how many examples with white noise of them."""

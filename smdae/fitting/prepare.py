@@ -168,7 +168,7 @@ def prepare(
     fitted, held = split(images, size, settings.hold_out, settings.seed, levels, weights)
     patches = Patches.pack(fitted.images, size, white, levels=fitted.levels, weights=fitted.weights).to(device)
     held_out = Patches.pack(held.images, size, white, levels=held.levels).to(device) if held.images else patches
-    if not group.alike([*patches.traits(), *held_out.traits()]):
+    if not group.all_equal([*patches.traits(), *held_out.traits()]):
         raise InputError("the processes do not see the same images", "give each the same files")
     generator = Generator(device).manual_seed(settings.seed)
     objective = OBJECTIVES[settings.objective]
@@ -180,7 +180,7 @@ def prepare(
         model = started_from(settings.init, patches.channels, settings).to(device)
     else:
         model = family.start(seen, means, settings, generator)
-    group.follow(model.state_dict().values())
+    group.broadcast_(model.state_dict().values())
     examples = Examples.of(patches, objective, model, settings, generator)
     # The same noise on the held-out images whatever the objective has drawn before.
     judges = Generator(device).manual_seed(settings.seed + 1)
@@ -204,7 +204,7 @@ def prepare(
         others = family.others(seen, means, settings, Generator(device).manual_seed(settings.seed))
         if (better := _best(others, validate, group)) is not None:
             model = better
-            group.follow(model.state_dict().values())
+            group.broadcast_(model.state_dict().values())
             notes.append("the noise is far below the contrast: the energy starts as a linear filter")
     state = State.start(model, settings, generator, f"{patches.digest()} {held_out.digest()}")
     return Prepared(state, examples, validate, patches, held_out, crops, tuple(notes), warnings, group)

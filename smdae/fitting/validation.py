@@ -109,7 +109,7 @@ class Crops:
             told = told.conditioned(real.conditioning.of_part(one))
             return [psnr(_tweedie(told, sigma, noisy), clean, white=1.0)]
 
-        values = group.each(of_one, range(len(real.noisy)))
+        values = group.map(of_one, range(len(real.noisy)))
         return sum(value for (value,) in values) / len(values)
 
     def mean_psnr(self, model: Any | None = None, group: Group = ALONE) -> float:
@@ -126,7 +126,7 @@ class Crops:
             estimate = noisy if model is None else _tweedie(model, sigma, noisy)
             return [psnr(estimate, clean, white=1.0)]
 
-        values = group.each(of_one, [pair for pair in self.pairs if level in (None, pair[2])])
+        values = group.map(of_one, [pair for pair in self.pairs if level in (None, pair[2])])
         return sum(value for (value,) in values) / len(values)
 
 
@@ -162,7 +162,7 @@ class NoisyCrops:
             change = risk.change(denoise, noisy, probe, sigma)
             return astuple(risk.estimate(denoise(noisy) - noisy, probe, change, sigma))
 
-        found = group.each(of_one, [crop for crop in self.probed if level in (None, crop[2])], width=3)
+        found = group.map(of_one, [crop for crop in self.probed if level in (None, crop[2])], width=3)
         return risk.mean([Risk(*figures) for figures in found]).psnr()
 
 
@@ -209,7 +209,7 @@ def by_objective(examples: Examples, batch: Batch) -> Validate:
 
     @torch.no_grad()
     def validate(model: Any, group: Group = ALONE) -> Validation:
-        ((value,),) = group.each(partial(mean, model=model), [batch])
+        ((value,),) = group.map(partial(mean, model=model), [batch])
         return Validation(-value, "-J")
 
     return validate
