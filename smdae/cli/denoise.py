@@ -18,6 +18,7 @@ from smdae.cli.places import ENDINGS, STREAM, Job, Naming, claims, plan, refuse_
 from smdae.cli.selection import is_picture, listed, share_of
 from smdae.cli.together import on_loss
 from smdae.errors import UsageError
+from smdae.names import SAMPLER_NAMES
 
 __all__ = ["command"]
 
@@ -85,10 +86,11 @@ def command(
         ),
     ] = None,
     stepper: Annotated[
-        str, typer.Option("--stepper", help="tweedie, ascent, langevin, ode or coarse-to-fine.")
+        str, typer.Option("--sampler", help=f"How to step along the score: {', '.join(SAMPLER_NAMES)}.")
     ] = "tweedie",
-    steps: Annotated[int | None, typer.Option("--steps", help="How many. [default: the stepper's]")] = None,
-    step_size: Annotated[float | None, typer.Option("--step-size", help="How large. [default: the stepper's]")] = None,
+    old_stepper: Annotated[str | None, typer.Option("--stepper", hidden=True)] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="How many. [default: the sampler's]")] = None,
+    step_size: Annotated[float | None, typer.Option("--step-size", help="How large. [default: the sampler's]")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the noise that langevin and coarse-to-fine draw.")] = 0,
     blend: Annotated[
         float, typer.Option("--blend", help="How far to go from the mean to a sample, 0 to 1: sharper, less accurate.")
@@ -105,9 +107,11 @@ def command(
             help="The standard deviation of each pixel: .tif, .npy, or .png to look at.",
         ),
     ] = None,
-    modes: Annotated[
-        int, typer.Option("--modes", help="Ways in which the image may be otherwise, to write beside the result.")
+    components: Annotated[
+        int,
+        typer.Option("--components", help="Principal components of the posterior to write beside the result."),
     ] = 0,
+    old_modes: Annotated[int | None, typer.Option("--modes", hidden=True)] = None,
     stride: Annotated[
         int | None,
         typer.Option("--stride", help="Pixels between patches: more is faster, a little worse. [default: 1]"),
@@ -226,8 +230,10 @@ def command(
         raise UsageError(f"--blend {blend} is not between 0 and 1")
     if not 0 <= seed < MOST_SEED:
         raise UsageError(f"--seed {seed} is not from 0 to {MOST_SEED - 1}")
+    stepper = stepper if old_stepper is None else old_stepper
+    components = components if old_modes is None else old_modes
     if stepper != "tweedie" or steps is not None or step_size is not None:
-        from smdae.denoising.steppers import checked
+        from smdae.denoising.samplers import checked
 
         checked(stepper, steps, step_size)
     if precision != "auto":
@@ -235,7 +241,7 @@ def command(
 
         check_precision(precision)
     is_folder = save_steps is not None and (save_steps.endswith(os.sep) or not Path(save_steps).suffix)
-    extras = Extras(samples, Path(save_steps) if save_steps else None, is_folder, uncertainty, modes)
+    extras = Extras(samples, Path(save_steps) if save_steps else None, is_folder, uncertainty, components)
     if fast and model is not None:
         raise UsageError("--fast chooses a bundled network, and --model names one", "leave one of them out")
     kind = noise_named(noise)
@@ -247,7 +253,7 @@ def command(
     planned, folder = chosen.jobs, chosen.folder
     streamed = any(job.target == STREAM for job in planned)
     if extras.some and not chosen.is_single:
-        raise UsageError("--samples, --save-steps, --uncertainty and --modes go with one input")
+        raise UsageError("--samples, --save-steps, --uncertainty and --components go with one input")
     refuse(extras, planned, reference)
     if quality is not None and (part is None or format is not None):  # a share may have none of the JPEGs
         _refuse_quality(planned)

@@ -77,12 +77,13 @@ def placed(model: Any, where: "torch.device", many: bool) -> Any:
         return model.to(where)
     import torch
 
-    from smdae.models.plays import Plays
+    from smdae.models.inference_graphs import InferenceGraphs
+    from smdae.protocols import HasGraphs, offers
 
     torch.backends.cudnn.allow_tf32 = False  # for all threads: each would else put back what it found
     model.to(where, memory_format=torch.channels_last)
-    if many and hasattr(model, "plays"):
-        model.plays = Plays()
+    if many and offers(model, HasGraphs):
+        model.graphs = InferenceGraphs()
     return model
 
 
@@ -159,7 +160,7 @@ def _warn_of_level(model: Any, sigma: float, name: str) -> None:
             console.warn(f"{name}the result may be poor: sigma {sigma:.3g} is far from {own:g}, the model's level")
             console.detail(f"{name}a model of one level is good up to {100 * APART:.0f} % from it; networks take many")
         return
-    low, high = (255 * level for level in model.levels)
+    low, high = (255 * level for level in model.noise_range)
     if not low <= round(sigma, 6) <= high:
         console.warn(f"{name}the result may be poor: sigma {sigma:.3g} is not from {low:g} to {high:g}")
         console.detail(f"{name}the model was fitted for these levels, white being 255; --white tells a smaller white")

@@ -355,7 +355,9 @@ def _plain(levels: tuple[float, ...]) -> float | list[float]:
 
 
 def _record(job: Job, model: Any, found: "Sequence[Found]", precisions: Sequence[str]) -> dict[str, Any]:
-    card = getattr(model, "card", {})
+    from smdae.protocols import HasCard, offers
+
+    card = model.card if offers(model, HasCard) else {}
     sigmas = [_plain(one.levels) for one in found]
     kinds = ["none" if one.estimate.noise.is_none else one.estimate.noise.kind for one in found]
     noise = [

@@ -1,6 +1,6 @@
 """Denoising: from a noisy image and a score to an estimate of the clean one.
 
-steppers       how an image moves along the score
+samplers       how an image moves along the score
 preparation    what is done to an image before and after
 task           what is to be done with one image
 treatment      what is done about each kind of noise
@@ -15,11 +15,11 @@ denoise        arrays in, arrays out
 quality        PSNR and SSIM, to a clean image
 risk           the error without a clean image, by Stein's estimate
 judgement      how good a result is by it, and what makes that doubtful
-uncertainty    the posterior covariance: of each pixel, and its principal directions
+uncertainty    the posterior covariance: of each pixel, and its principal components
 selfchecks     what a posterior mean owes, checked without a clean image
 """
 
 from smdae.denoising.denoise import denoise
-from smdae.denoising.steppers import STEPPERS, Steps, steps_of
+from smdae.denoising.samplers import SAMPLERS, SamplerSettings, sample
 
-__all__ = ["STEPPERS", "Steps", "denoise", "steps_of"]
+__all__ = ["SAMPLERS", "SamplerSettings", "denoise", "sample"]

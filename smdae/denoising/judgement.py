@@ -171,7 +171,7 @@ def margins_of(task: Task) -> np.ndarray:
 
 
 def _joined(safe: Risk, beyond: float, share: float) -> Risk:
-    """The risk of all pixels, of which the share is safe, and the others have a mean squared error of `beyond`."""
+    """Return the risk of all pixels: a share is safe, the others have a mean squared error of `beyond`."""
     rest = (1 - share) * beyond
     return Risk(share * safe.mse + rest, math.hypot(share * safe.error, BELIEF * rest), safe.level)
 
@@ -185,8 +185,11 @@ def safe_in(planes: np.ndarray, scale: Scale, margins: np.ndarray) -> np.ndarray
 def _residual(
     task: Task, planes: np.ndarray, margins: np.ndarray
 ) -> tuple[np.ndarray, float, np.ndarray, np.ndarray, float]:
-    """Return sums over the image: how many pixels are safe in each channel, and how many count in all; the mean r^2 and
-    noise variance of the safe ones; and the correlation of neighbours in r.
+    """Return what is left over in the image.
+
+    Returns:
+        How many pixels are safe in each channel, and how many count in all; the mean r^2 and the noise variance of the
+        safe ones, in each channel; and the correlation of neighbours in r.
     """
     where = next(task.loaded.parameters()).device
     height, width = planes.shape[:2]
@@ -240,16 +243,19 @@ def safe_where(shown: Tensor, margins: np.ndarray) -> Tensor:
 
 
 def _total(values: Tensor) -> Tensor:
-    """The sums of images, (n, C, h, w), with shape (n, C)."""
+    """Return the sums of images, (n, C, h, w), with shape (n, C)."""
     return values.sum((2, 3), dtype=torch.float64)
 
 
 def _probe(task: Task, planes: np.ndarray, margins: np.ndarray, removed: np.ndarray) -> tuple[np.ndarray, ...]:
-    """In each channel: tr(C J) / d and |J w|^2 / d where it is safe; the standard error of the first, as that of a
-    sample of tiles; and tr(C J) / d elsewhere.
+    """Return what probes tell of the Jacobian of the result.
 
     Where more was removed there is less of the trace, and what was removed, r^2, is known of all of the image: by how
     far the mean of the tiles is off, that of the trace is off in proportion (the regression estimator of surveys).
+
+    Returns:
+        In each channel, tr(C J) / d and |J w|^2 / d where it is safe; the standard error of the first, as that of a
+        sample of tiles; and tr(C J) / d elsewhere.
     """
     where = next(task.loaded.parameters()).device
     generator = Generator().manual_seed(SEED)
@@ -289,16 +295,16 @@ def _probe(task: Task, planes: np.ndarray, margins: np.ndarray, removed: np.ndar
 
 
 def _places(task: Task, generator: Generator) -> tuple[list[Tile], float]:
-    """The tiles to probe, and what part of the image they are; all with margins of one size, so that they go together.
+    """Return the tiles to probe, all of one size so that they go together, and what part of the image they are.
 
     A tile at the border of the image sees more on its other side, and none sees further than that matters.
     """
     height, width = task.pixels.shape[:2]
-    multiple = getattr(task.model, "multiple", 1)
-    if height * width <= SMALL or not hasattr(task.model, "reach"):
+    multiple, halo = task.model.shift_multiple, task.model.halo
+    if height * width <= SMALL or halo is None:
         return [Tile(*[(slice(0, height), slice(0, width))] * 3)], 1.0
     side, most = (WIDE_SIDE, WIDE_MARGIN) if task.is_wide else (SIDE, MARGIN)
-    margin = min(most, rounded_up(task.model.reach, multiple))
+    margin = min(most, rounded_up(halo, multiple))
 
     def cut(length: int) -> Iterator[tuple[slice, slice, slice]]:
         size = min(side + 2 * margin, length)
@@ -315,9 +321,9 @@ def _places(task: Task, generator: Generator) -> tuple[list[Tile], float]:
 
 
 def _batches(task: Task, places: list[Tile]) -> Iterator[list[Tile]]:
-    """The tiles, so many at once as a tile of an image may take memory."""
+    """Yield the tiles, so many at once as a tile of an image may take memory."""
     rows, columns = places[0].seen
-    takes = 2 * (rows.stop - rows.start) * (columns.stop - columns.start) * getattr(task.model, "footprint", 256)
+    takes = 2 * (rows.stop - rows.start) * (columns.stop - columns.start) * task.model.bytes_per_pixel
     at_once = max(1, MOST_BYTES // takes)
     for first in range(0, len(places), at_once):
         yield places[first : first + at_once]

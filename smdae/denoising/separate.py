@@ -20,10 +20,11 @@ class Separate:
         self.models = tuple(models)
         first = self.models[0]
         self.channels = len(self.models)
-        self.level, self.levels = first.level, first.levels
-        self.reach = max(model.reach for model in self.models)
-        self.multiple = max(model.multiple for model in self.models)
-        self.footprint = first.footprint
+        self.noise_range = first.noise_range
+        halos = [model.halo for model in self.models]
+        self.halo = None if None in halos else max(halos)
+        self.shift_multiple = max(model.shift_multiple for model in self.models)
+        self.bytes_per_pixel = first.bytes_per_pixel
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
         """Return psi(y, sigma), with the shape of y, (B, C, H, W)."""

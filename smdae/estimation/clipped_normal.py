@@ -51,14 +51,14 @@ def moments(mu: np.ndarray, sigma: np.ndarray | float) -> Moments:
 
 
 def left(mean: np.ndarray, sigma: float) -> np.ndarray:
-    """The deviation that clipping leaves of sigma, where the mean of what is clipped is `mean`; between grid points."""
+    """Return the deviation that clipping leaves of sigma, where the mean after it is `mean`; between grid points."""
     mu = np.sort(np.concatenate([sigma * NEAR, 1 - sigma * NEAR]))
     grid = moments(mu, sigma)
     return np.interp(mean, grid.mean, np.sqrt(grid.variance))
 
 
 def before(mean: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sigmas of which clipping leaves deviations s > 0 at means m, and how much s tells of them.
+    """Return the sigmas of which clipping leaves deviations s > 0 at means m, and how much s tells of them.
 
     Args:
         mean: m, in [0, 1], with shape (n,).

@@ -132,7 +132,7 @@ def _without(sigma: float, rounding: float) -> float:
 
 
 def uncertainty(sigma: float, clipped: bool) -> float:
-    """The standard error of an estimate, white being 1, as measured on photographs of half a megapixel or less."""
+    """Return the standard error of an estimate, white being 1, measured on photographs up to half a megapixel."""
     return math.hypot(ERROR, CLIPPED_ERROR * sigma) if clipped else ERROR
 
 
@@ -161,7 +161,7 @@ def coarseness(pixels: np.ndarray, white: float) -> float:
 
 
 def by_details(plane: np.ndarray) -> float:
-    """median |c| / 0.6745, c = (a - b - c + d)/2 over blocks of 2 x 2 pixels (Donoho and Johnstone 1994).
+    """Return median |c| / 0.6745, c = (a - b - c + d)/2 over blocks of 2 x 2 pixels (Donoho and Johnstone 1994).
 
     For images too small for anything better; 0 where there is no block.
     """

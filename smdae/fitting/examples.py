@@ -37,6 +37,7 @@ from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.models import MODELS
 from smdae.objectives import Objective
+from smdae.protocols import HasCentre, HasDivergence, HasKinks, offers
 
 __all__ = ["Batch", "Examples", "arguments", "known_density"]
 
@@ -47,10 +48,11 @@ TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
 
 def arguments(objective: Objective, model: Any, noisy: bool = False) -> tuple[str, ...]:
     """Names of what the loss needs for this model, and for data that are clean or noisy."""
-    lacks = {"probes": not hasattr(model, "divergence"), "step": getattr(model, "kinked", False), "level": noisy}
+    kinked = offers(model, HasKinks) and model.kinked
+    lacks = {"probes": not offers(model, HasDivergence), "step": kinked, "level": noisy}
     needs = (*objective.needs, *(name for name in objective.options if lacks[name]))
     # On clean data the implicit objective is that of their own density, of no level; noisy data have one.
-    return (*needs, "sigma") if noisy and "sigma" not in needs and hasattr(model, "levels") else needs
+    return (*needs, "sigma") if noisy and "sigma" not in needs else needs
 
 
 def known_density(x: Tensor, settings: Settings, sigma: float, generator: Generator) -> Density:
@@ -77,7 +79,7 @@ class Examples:
         levels: The lowest and the highest level of the noise, white being 1.
         noisy: Whether the data are noisy themselves.
         extra_noise: Level of the noise added to noisy data to be pairs, white being 1; None for a share of theirs.
-        strength: lambda of `ism-reg`.
+        reg_lambda: lambda of `ism-reg`.
         probes: Directions an example, k.
         density: What `esm` draws from, or None.
         parzen: q_sigma for `esm-parzen`, or None.
@@ -99,7 +101,7 @@ class Examples:
     levels: tuple[float, float]
     noisy: bool = False
     extra_noise: float | None = None
-    strength: float = 0.0
+    reg_lambda: float = 0.0
     probes: int = 1
     density: Density | None = None
     parzen: Parzen | None = None
@@ -123,7 +125,7 @@ class Examples:
         generator: Generator,
     ) -> "Examples":
         """Examples for an objective from patches; densities that it needs are fitted or gathered here."""
-        centre = getattr(model, "centre", lambda x: x)
+        centre = model.centre if offers(model, HasCentre) else lambda x: x
         wants_target = "target_score" in objective.needs
         density = parzen = None
         sides = (patches.size, *settings.growth)
@@ -149,7 +151,7 @@ class Examples:
             settings.levels,
             settings.noisy,
             settings.extra_noise / 255 if settings.extra_noise else None,
-            settings.strength,
+            settings.reg_lambda,
             settings.probes,
             density,
             parzen,
@@ -308,7 +310,7 @@ class Examples:
     ) -> dict[str, Any]:
         """The loss's arguments for flat examples x, a part of n, but for the target score."""
         step = (WIDE if self._wide else STEP) * sigma
-        offered = {"clean": self._shaped(clean), "sigma": sigma, "step": step, "strength": self.strength}
+        offered = {"clean": self._shaped(clean), "sigma": sigma, "step": step, "reg_lambda": self.reg_lambda}
         needs = {name: offered[name] for name in self.needs if name in offered}
         if "probes" in self.needs:
             draw = normal_probes if self._wide else probes

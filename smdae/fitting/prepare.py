@@ -112,8 +112,9 @@ def started_from(init: str, channels: int, settings: Settings) -> Any:
         raise ModelError(f"cannot start from '{init}': it was fitted without clipped pictures", "leave clipped out")
     if settings.real and not model.takes_noise:
         raise ModelError(f"cannot start from '{init}': it was fitted to white noise alone", "leave real out")
-    levels = {"levels": settings.levels} if hasattr(model, "levels") else {"level": settings.levels[1]}
-    started = kind(**(model.settings() | levels))
+    described = model.settings()
+    levels = {"levels": settings.levels} if "levels" in described else {"level": settings.levels[1]}
+    started = kind(**(described | levels))
     started.load_state_dict(model.state_dict())
     return started
 
