@@ -39,8 +39,8 @@ from smdae.denoising.precision import PRECISIONS, exact
 from smdae.files.corpus import gather
 from smdae.fitting import loop, prepare
 from smdae.fitting.precision import denormals_flushed
-from smdae.fitting.recorded import Recorded
 from smdae.fitting.settings import check
+from smdae.fitting.step_graph import StepGraph
 from smdae.memory import keep_freed_memory
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -210,7 +210,7 @@ def fits(device: torch.device, rates: dict[str, float], least: float) -> None:
             with denormals_flushed():
                 prepared = prepare(images.images, images.white, check({"seed": 1, **values}), device)
                 state, examples = prepared.state, prepared.examples
-                record = Recorded.of(state, examples, loop.step) if recorded else None
+                record = StepGraph.of(state, examples, loop.step) if recorded else None
 
                 def step(state: Any = state, examples: Any = examples, record: Any = record) -> None:
                     if record:

@@ -6,7 +6,6 @@ task           what is to be done with one image
 treatment      what is done about each kind of noise
 stabilised     noise that depends on the pixel, made white
 correlated     noise whose neighbours are correlated, by two passes
-separate       channels that have a model each
 finish         how much of the noise is taken out, of brightness and of colour
 precision      in which numbers networks take their products
 symmetries     the mean over flips and turns
@@ -14,6 +13,8 @@ tiles          images of any size in bounded memory
 denoise        arrays in, arrays out
 quality        PSNR and SSIM, to a clean image
 risk           the error without a clean image, by Stein's estimate
+unclipped      which pixels tell of the noise, as none of it was cut off
+probing        probes of the Jacobian of a result
 judgement      how good a result is by it, and what makes that doubtful
 uncertainty    the posterior covariance: of each pixel, and its principal components
 selfchecks     what a posterior mean owes, checked without a clean image

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from smdae.curves import Affine
 from smdae.denoising.correlated import Correlated, told_level
 from smdae.denoising.informed import Informed, InformedOfGrain
 from smdae.denoising.preparation import Prepared
-from smdae.denoising.separate import Separate
 from smdae.denoising.stabilised import Stabilised, Whitening, transforms
 from smdae.errors import UsageError
 from smdae.estimation.estimate import KINDS, Estimate, Kind, estimate
@@ -177,3 +177,25 @@ def is_cut(prepared: Prepared) -> bool:
     """Return whether white has cut the noise off in more than a few pixels."""
     clip = prepared.scale.clip
     return clip is not None and float(np.mean(prepared.pixels >= clip[1])) > MAX_CUT_SHARE
+
+
+class Separate:
+    """A score model of several channels, each of which has a model of its own.
+
+    Args:
+        models: One for each channel, each of pictures with one channel.
+    """
+
+    def __init__(self, models: Sequence[Any]) -> None:
+        self.models = tuple(models)
+        first = self.models[0]
+        self.channels = len(self.models)
+        self.noise_range = first.noise_range
+        halos = [model.halo for model in self.models]
+        self.halo = None if None in halos else max(halos)
+        self.shift_multiple = max(model.shift_multiple for model in self.models)
+        self.bytes_per_pixel = first.bytes_per_pixel
+
+    def score(self, y: Tensor, sigma: float) -> Tensor:
+        """Return psi(y, sigma), with the shape of y, (B, C, H, W)."""
+        return torch.cat([model.score(y[:, c : c + 1], sigma=sigma) for c, model in enumerate(self.models)], 1)

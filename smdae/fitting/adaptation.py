@@ -22,8 +22,8 @@ from torch import Generator, Tensor
 
 from smdae.denoising import risk
 from smdae.denoising.denoise import Watch
-from smdae.denoising.judgement import SAFE, safe_in
 from smdae.denoising.task import Task
+from smdae.denoising.unclipped import SAFE_SIGMAS, safe_in
 from smdae.divergence import normal_probes, per_example, probes
 from smdae.errors import UsageError
 from smdae.fitting.held_out import BLOCK, blocks, crops, middle, window
@@ -193,7 +193,7 @@ def adapted(
     safe = torch.ones_like(noisy, dtype=torch.bool)
     if task.is_clipped:
         model = model.clipped(1.0)
-        margins = SAFE * np.array(task.channel_levels)
+        margins = SAFE_SIGMAS * np.array(task.channel_levels)
         inside = safe_in(np.atleast_3d(result)[rows, columns], task.scale, margins)
         safe = torch.from_numpy(np.moveaxis(inside, 2, 0).copy())[None].to(where)
     levels = torch.tensor(task.channel_levels, device=where)

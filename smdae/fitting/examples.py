@@ -32,7 +32,7 @@ from smdae.divergence import normal_probes, probes
 from smdae.fitting.colours import recoloured
 from smdae.fitting.corruption import corrupted, source_side
 from smdae.fitting.distributed import ALONE, Group
-from smdae.fitting.draws import Batch, Draw, Part, among, paired_noise
+from smdae.fitting.draws import Batch, Draw, Part, among, antithetic_noise
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.models import MODELS
@@ -267,7 +267,7 @@ class Examples:
         if self._wide:
             sigma = sigma / (1 + WIDE**2) ** 0.5
         if self.objective.samples != "data":
-            noise = part.of(paired_noise(part.whole(clean), generator)) if noise is None else noise
+            noise = part.of(antithetic_noise(part.whole(clean), generator)) if noise is None else noise
             x = torch.addcmul(clean, noise, sigma[:, None]) if isinstance(sigma, Tensor) else clean + sigma * noise
         elif self.rounding:
             shape = part.whole(clean).shape
@@ -294,7 +294,7 @@ class Examples:
             needs = self._needs(noisy, noisy, sigma, generator, part)
             return Batch(self._shaped(noisy), needs, self._scale(sigma, noisy.shape[1]), whole=part.n)
         e = self.extra_noise or EXTRA * sigma
-        noise = part.of(paired_noise(part.whole(noisy), generator))
+        noise = part.of(antithetic_noise(part.whole(noisy), generator))
         x = torch.addcmul(noisy, noise, e[:, None]) if isinstance(e, Tensor) else noisy + e * noise
         level = (sigma**2 + e**2) ** 0.5
         needs = self._needs(x, noisy, e, generator, part) | {"level": level}

@@ -26,8 +26,8 @@ from smdae.fitting.degeneration import refuse_degenerate
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.precision import products_in
-from smdae.fitting.recorded import Recorded
 from smdae.fitting.state import State
+from smdae.fitting.step_graph import StepGraph
 from smdae.fitting.validation import Validate, Validation
 from smdae.models import MODELS
 
@@ -131,7 +131,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
         LostError: A process of the group is lost.
     """
     settings, record = state.settings, state.record
-    recorded = Recorded.of(state, examples, step) if group.size == 1 else None
+    graph = StepGraph.of(state, examples, step) if group.size == 1 else None
     most_steps, most_seconds = settings.limits
     if record["steps"] is None and math.isinf(most_seconds):
         record["steps"] = int(most_steps)
@@ -154,8 +154,8 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
     while (record["steps"] is None or record["step"] < record["steps"]) and record["stale"] < settings.patience:
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, peak)
         now_done, then_done = progress(record["step"]), progress(record["step"] + 1)
-        if recorded:
-            told, count = recorded(lr, share(state), now_done)
+        if graph:
+            told, count = graph(lr, share(state), now_done)
         else:
             told, count = _drawn_step(state, examples, lr, now_done, then_done, group)
         recent.append(told)
