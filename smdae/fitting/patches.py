@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from smdae.files.disk_store import Stored
 from smdae.fitting.packed import Packed
 from smdae.fitting.prefetch import Prefetch, copy_of
-from smdae.fitting.stored import Stored
 
 __all__ = ["Patches"]
 

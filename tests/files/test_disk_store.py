@@ -5,14 +5,15 @@ import pytest
 import torch
 from torch import Generator
 
-from smdae.fitting import blocks, prepare
-from smdae.fitting import stored as module
+from smdae.files import block_reader as blocks
+from smdae.files import disk_store as module
+from smdae.files.disk_store import STRIP
+from smdae.fitting import prepare
 from smdae.fitting.loop import run
 from smdae.fitting.packed import Packed
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import check
 from smdae.fitting.splitting import split
-from smdae.fitting.stored import STRIP
 from smdae.fitting.validation import Validation
 from tests.storing import stored
 
