@@ -153,6 +153,9 @@ def command(
         bool,
         typer.Option("--strip-metadata", help="Leave out dates, places and words; colours and orientation stay."),
     ] = False,
+    linear: Annotated[
+        bool, typer.Option("--linear", help="Develop camera raw files to linear light, no brighter than they are.")
+    ] = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Replace the inputs.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results alone that are there.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
@@ -324,6 +327,7 @@ def command(
         fast,
         quality,
         strip_metadata,
+        linear,
     )
     made = folder if folder and not folder.exists() else None
     peers.agree_on(planned)  # none begins before all have looked at what there is

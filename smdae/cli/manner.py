@@ -48,6 +48,7 @@ class Manner:
         fast: Whether to take the small bundled network.
         quality: Of JPEG and WebP results, 1 to 100; None for as good as is usual.
         strip: Whether results are without the words, dates and places of their inputs.
+        linear: Whether camera raw files are developed to linear light.
     """
 
     model: str | None = None
@@ -79,3 +80,4 @@ class Manner:
     fast: bool = False
     quality: int | None = None
     strip: bool = False
+    linear: bool = False

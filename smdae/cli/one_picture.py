@@ -18,7 +18,7 @@ from smdae.cli.manner import Manner
 from smdae.cli.model_choice import choose, load_denoiser, placed, tell_left, tell_noise, tell_quality
 from smdae.cli.outcome import Found, Outcome, denoised, is_found, look, refuse_unit, self_checked, white_of
 from smdae.cli.places import STREAM, Job, check_target, refuse_place
-from smdae.errors import InputError, OutputError
+from smdae.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
@@ -29,7 +29,21 @@ if TYPE_CHECKING:
 Watch = Callable[[int, int], object]
 Chooser = Callable[["Picture"], Any]
 
-__all__ = ["figures", "forget", "is_number", "piped", "typical", "worker"]
+__all__ = [
+    "beside",
+    "called",
+    "estimates",
+    "figures",
+    "forget",
+    "is_number",
+    "origin_of",
+    "piped",
+    "put",
+    "record_of",
+    "typical",
+    "worker",
+    "written",
+]
 
 MAX_ATTEMPTS = 5  # at writing into a folder that others take away
 MAX_PAGES_ASKED = 5  # of a stack, that its noise is estimated on
@@ -55,14 +69,19 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
-        from smdae.files import images, stack
+        from smdae.cli.one_raw import one_raw
+        from smdae.files import images, raw, stack
 
         begun = time.perf_counter()
         data = piped() if job.source == STREAM else None
         if data is None and os.path.exists(job.source) and not os.path.isfile(job.source):
             data = images.content(job.source, str(job.source))  # a pipe can be read only once
-        pages = stack.count(job.source if data is None else data)
-        do = _stack if pages > 1 else _single
+        if raw.is_raw(job.source if data is None else data, called(job)):
+            do = one_raw
+        else:
+            if manner.linear and not manner.many:
+                raise UsageError("--linear is for camera raw files", "leave it out")
+            do = _stack if stack.count(job.source if data is None else data) > 1 else _single
         return do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
 
     return work
@@ -73,18 +92,18 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     from smdae.denoising.quality import likeness
     from smdae.files.images import encode
 
-    origin = _origin(job)
+    origin = origin_of(job)
     picture = _bare(_read(job.source, data), manner)
     clean = _like(_read(manner.reference), picture, manner.reference) if manner.reference is not None else None
     kind = _kind(job, picture, manner)
-    refuse_unit(picture, manner, _called(job))
-    beside = [] if job.target == STREAM and not manner.extras.some else targets(manner.extras, job)
-    for path in [*beside, *([] if manner.profile is None else [manner.profile])]:
+    refuse_unit(picture, manner, called(job))
+    more = [] if job.target == STREAM and not manner.extras.some else targets(manner.extras, job)
+    for path in [*more, *([] if manner.profile is None else [manner.profile])]:
         # In a folder that is to be made for the result there is nothing yet.
         if not (manner.made and path.parent == job.target.parent and not path.parent.exists()):
             refuse_place(path, manner.beside, path == manner.extras.steps and manner.extras.folder)
     model = model_for(picture)
-    outcome = denoised(picture, model, manner, watch, _called(job))
+    outcome = denoised(picture, model, manner, watch, called(job))
     result, found, judged = outcome.picture, outcome.found, outcome.judgement
     tell_noise([found], model, is_found(model, manner), job.source if manner.many else None)
     profile = [] if manner.profile is None else [(manner.profile, _profile(found, job))]
@@ -94,10 +113,10 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
         whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
     else:
         whole = encode(result, kind, manner.quality)
-    with _beside([*extra, *profile], manner.beside, origin and replace(origin, is_target=False)):
-        _write(job, manner, lambda target: _put(target, whole, manner.overwrite, origin), lambda: [whole])
+    with beside([*extra, *profile], manner.beside, origin and replace(origin, is_target=False)):
+        written(job, manner, lambda target: put(target, whole, manner.overwrite, origin), lambda: [whole])
     tell_quality([judged], job.source if manner.many else None)
-    record = _record(job, model, [found], _precisions(outcome, model)) | _estimates([judged])
+    record = record_of(job, model, [found], _precisions(outcome, model)) | estimates([judged])
     if extra:
         record["beside"] = [str(path) for path, _ in extra]
     if manner.checks:
@@ -117,7 +136,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
     for name, wanted in (("--reference", manner.reference is not None), ("--samples and the like", manner.extras.some)):
         if wanted:
             raise InputError(f"'{job.source}' has many pages", f"{name} goes with a single picture")
-    origin = _origin(job)
+    origin = origin_of(job)
     found: list[Found] = []
     judgements: list[Judgement | None] = []
     precisions: list[str] = []
@@ -126,16 +145,16 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
         kind = _kind(job, first, manner)
         if kind != "TIFF":
             raise OutputError(f"{kind} cannot hold {len(pages)} pages", "write TIFF")
-        refuse_unit(first, manner, _called(job))
+        refuse_unit(first, manner, called(job))
         model = model_for(first)
         del first
         growth = 4 if manner.depth else 1  # bytes of a sample, at most, for one
-        alike = _for_all_pages(pages, model, manner, _called(job)) if is_found(model, manner) else manner
+        alike = _for_all_pages(pages, model, manner, called(job)) if is_found(model, manner) else manner
 
         def results() -> Iterator["Picture"]:
             for number, page in enumerate(pages):
                 seen = watch and _page_of(watch, number, len(pages))
-                outcome = denoised(_bare(page, manner), model_for(page), alike, seen, _called(job))
+                outcome = denoised(_bare(page, manner), model_for(page), alike, seen, called(job))
                 found.append(outcome.found)
                 judgements.append(outcome.judgement)
                 precisions.extend(_precisions(outcome, model))
@@ -143,7 +162,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
                 yield outcome.picture
 
         arguments = (len(pages), growth * pages.nbytes)
-        _write(
+        written(
             job,
             manner,
             lambda target: stack.write(target, results(), *arguments, overwrite=manner.overwrite, origin=origin),
@@ -151,8 +170,8 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
         )
     tell_noise(found, model, is_found(model, manner), job.source if manner.many else None)
     tell_quality(judgements, job.source if manner.many else None)
-    record = _record(job, model, found, precisions)
-    return record | _estimates(judgements) | {"pages": len(found)}
+    record = record_of(job, model, found, precisions)
+    return record | estimates(judgements) | {"pages": len(found)}
 
 
 def _page_of(watch: Watch, number: int, count: int) -> Watch:
@@ -186,7 +205,7 @@ def typical(pages: "Stack", model: Any, manner: Manner, name: str) -> tuple[Foun
     return noisy[len(noisy) // 2], manner
 
 
-def _called(job: Job) -> str:
+def called(job: Job) -> str:
     return "stdin" if job.source == STREAM else str(job.source)
 
 
@@ -196,7 +215,7 @@ def _profile(found: Found, job: Job) -> bytes:
     noise = found.estimate.noise
     if noise.is_none:
         raise InputError(
-            f"no noise was found in '{_called(job)}', so there is no profile of it to save", "leave --save-noise out"
+            f"no noise was found in '{called(job)}', so there is no profile of it to save", "leave --save-noise out"
         )
     noise = noise.scaled(scale.span)
     return (noise.shifted(scale.black) if scale.black else noise).to_yaml().encode()
@@ -212,10 +231,12 @@ def _kind(job: Job, picture: "Picture", manner: Manner) -> str:
 
 def piped() -> bytes:
     """Return all of stdin, if it begins as a picture does: what has no end is refused before it is read to it."""
+    from smdae.files import raw
     from smdae.files.images import HEAD, bounded, format_of
 
     head = sys.stdin.buffer.read(HEAD)
-    format_of(head, "stdin")
+    if not raw.is_raw(head, "stdin"):
+        format_of(head, "stdin")
     return bounded(sys.stdin.buffer, head, "stdin")
 
 
@@ -248,10 +269,10 @@ def _size(picture: "Picture") -> str:
     return f"{width} x {height} in {'colour' if picture.pixels.ndim == 3 else 'gray'}"
 
 
-def _write(
-    job: Job, manner: Manner, put: Callable[[Path], object], pieces: Callable[[], Iterable[bytes | memoryview]]
+def written(
+    job: Job, manner: Manner, to: Callable[[Path], object], pieces: Callable[[], Iterable[bytes | memoryview]]
 ) -> None:
-    """Write to stdout piece by piece, or by `put`, with folders on the way that are gone again if it fails."""
+    """Write to stdout piece by piece, or by `to`, with folders on the way that are gone again if it fails."""
     if job.target == STREAM:
         for piece in pieces():
             console.stream(piece)
@@ -262,7 +283,7 @@ def _write(
             if new:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                put(job.target)
+                to(job.target)
                 break
             except OutputError:  # another run may have made the same folder, and taken it away as empty
                 if not new or job.target.parent.exists() or attempt == MAX_ATTEMPTS - 1:
@@ -287,7 +308,7 @@ def _extra(job: Job, outcome: Outcome, manner: Manner, kind: str, watch: Watch |
 
 
 @contextmanager
-def _beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin | None") -> Iterator[None]:
+def beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin | None") -> Iterator[None]:
     """Files written before what is within, and taken away again if that fails."""
     new: list[Path] = []
     folders: list[Path] = []
@@ -298,7 +319,7 @@ def _beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origi
                 path.parent.mkdir(parents=True)
                 folders.append(first)
             fresh = not os.path.lexists(path)
-            _put(path, data, overwrite, origin)
+            put(path, data, overwrite, origin)
             if fresh:
                 new.append(path)
         yield
@@ -311,13 +332,13 @@ def _beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origi
         raise
 
 
-def _put(target: Path, data: bytes, overwrite: bool, origin: "Origin | None") -> None:
+def put(target: Path, data: bytes, overwrite: bool, origin: "Origin | None") -> None:
     from smdae.files.writing import write
 
     write(target, data, overwrite=overwrite, origin=origin)
 
 
-def _origin(job: Job) -> "Origin | None":
+def origin_of(job: Job) -> "Origin | None":
     """Return the file that a result is made of, None for a stream.
 
     Raises:
@@ -338,7 +359,7 @@ def _origin(job: Job) -> "Origin | None":
     return None
 
 
-def _estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
+def estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
     """Estimated PSNR, its standard error and what speaks against it: of one picture, or lists of those of many."""
     values: dict[str, list[Any]] = {
         "psnr_estimated": [judged.psnr if judged and judged.is_trusted else None for judged in judgements],
@@ -354,7 +375,7 @@ def _plain(levels: tuple[float, ...]) -> float | list[float]:
     return levels[0] if len(levels) == 1 else list(levels)
 
 
-def _record(job: Job, model: Any, found: "Sequence[Found]", precisions: Sequence[str]) -> dict[str, Any]:
+def record_of(job: Job, model: Any, found: "Sequence[Found]", precisions: Sequence[str]) -> dict[str, Any]:
     from smdae.protocols import HasCard, offers
 
     card = model.card if offers(model, HasCard) else {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smdae.cli.selection import SUFFIX, Search, is_many, selected
+from smdae.cli.selection import SUFFIX, Search, is_many, is_raw_name, selected
 from smdae.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _search(inputs: list[Path], naming: Naming, folder: Path | None) -> Search:
     """Return how folders are searched, so that results of this call or an earlier one are no inputs."""
     own = folder is not None and any(os.path.realpath(path) == os.path.realpath(folder) for path in inputs)
     beside = naming.suffix if naming.suffix and (naming.output is None or own) else SUFFIX
-    return Search(naming.recursive, folder, tuple(dict.fromkeys((SUFFIX, beside))))
+    return Search(naming.recursive, folder, tuple(dict.fromkeys((SUFFIX, beside))), raw=True)
 
 
 def _suffix(naming: Naming) -> str:
@@ -192,8 +192,13 @@ def _target(source: Path, below: Path, naming: Naming, folder: Path | None) -> P
         return Path(naming.output)
     if source == STREAM:
         return STREAM
-    name = f"{source.stem}{_suffix(naming)}{naming.ending or source.suffix}"
+    name = f"{source.stem}{_suffix(naming)}{naming.ending or _ending(source)}"
     return folder / below.with_name(name) if folder else source.with_name(name)
+
+
+def _ending(source: Path) -> str:
+    """Return the ending of a result: that of its source, but of camera raw files, which are developed, .tif."""
+    return ".tif" if is_raw_name(source) else source.suffix
 
 
 def _replaced(job: Job) -> os.stat_result | None:

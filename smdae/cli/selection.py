@@ -15,7 +15,7 @@ from pathlib import Path
 
 from smdae.errors import InputError, UsageError
 
-__all__ = ["SUFFIX", "Search", "Selection", "is_many", "is_picture", "listed", "selected", "share_of"]
+__all__ = ["SUFFIX", "Search", "Selection", "is_many", "is_picture", "is_raw_name", "listed", "selected", "share_of"]
 
 SUFFIX = "_denoised"  # of results beside their inputs
 RESULT, UNNAMED = "result of an earlier run", "without an ending"  # kinds of files beside those that endings tell
@@ -34,11 +34,17 @@ class Search:
         recursive: Whether to their depth.
         into: The folder of the results, whose files are no inputs; None where they lie beside them.
         suffixes: What follows the name of a result that lies beside its input.
+        raw: Whether camera raw files are pictures too, if they can be read.
     """
 
     recursive: bool = False
     into: Path | None = None
     suffixes: tuple[str, ...] = (SUFFIX,)
+    raw: bool = False
+
+    def takes(self, name: str) -> bool:
+        """Return whether a file of that name is a picture."""
+        return is_picture(name) or (self.raw and is_raw_name(name) and _is_raw_read())
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ def _in_folder(folder: Path, search: Search) -> Selection:
                 continue
             if name in results:
                 left_out[RESULT] += 1
-            elif not is_picture(name):
+            elif not search.takes(name):
                 left_out[Path(name).suffix[1 : MAX_SHOWN + 1].upper() or UNNAMED] += 1
             elif not _is_stream(file := place / name):
                 pictures.append((file, file.relative_to(folder)))
@@ -191,7 +197,7 @@ def _deeper(folder: Path, search: Search) -> int:
     next(below, None)
     for _, names in below:
         results = _results(names, search.suffixes)
-        count += sum(is_picture(name) and not name.startswith(".") and name not in results for name in names)
+        count += sum(search.takes(name) and not name.startswith(".") and name not in results for name in names)
         looked += len(names)
         if looked > MAX_LOOKED:
             break
@@ -200,7 +206,7 @@ def _deeper(folder: Path, search: Search) -> int:
 
 def _results(names: Sequence[str], suffixes: Sequence[str]) -> set[str]:
     """Return which pictures are results of others in the same folder, or were written beside such results."""
-    stems = {Path(name).stem for name in names if is_picture(name)}
+    stems = {Path(name).stem for name in names if is_picture(name) or is_raw_name(name)}
     ending = re.compile(f"(.+)(?:{'|'.join(map(re.escape, suffixes))})(?:_(?:sample|mode)[0-9]+)?")
     matches = {name: ending.fullmatch(Path(name).stem) for name in names if is_picture(name)}
     return {name for name, match in matches.items() if match and match[1] in stems}
@@ -211,6 +217,19 @@ def is_picture(name: str | Path) -> bool:
     from smdae.files.images import SUFFIXES
 
     return Path(name).suffix.lower() in SUFFIXES
+
+
+def is_raw_name(name: str | Path) -> bool:
+    """Return whether a file is called as camera raw files are."""
+    from smdae.files.foreign import RAW
+
+    return Path(name).suffix.lower() in RAW.endings
+
+
+def _is_raw_read() -> bool:
+    from smdae.files.raw import is_there
+
+    return is_there()
 
 
 def _is_stream(file: Path) -> bool:

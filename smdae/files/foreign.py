@@ -7,7 +7,7 @@ there the name decides.
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["AS_PNG", "Foreign", "advice_for", "foreign"]
+__all__ = ["AS_PNG", "RAW", "TIFFS", "Foreign", "advice_for", "foreign"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FOREIGN = (
     Foreign(
         "a camera raw file",
-        "develop it to TIFF first, for example with darktable-cli",
+        "smdae denoise develops it, with the extra smdae[raw]",
         (".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw", ".3fr", ".iiq"),
         (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"),
         is_tiff=True,

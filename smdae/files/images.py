@@ -39,6 +39,7 @@ __all__ = [
     "decoding",
     "encode",
     "format_of",
+    "is_known",
     "luma",
     "opening",
     "read",
@@ -242,6 +243,11 @@ def format_of(head: bytes, name: str) -> str:
     if format is None:
         raise InputError(f"{name!r} is not an image that smdae can read", READABLE)
     return format
+
+
+def is_known(head: bytes) -> bool:
+    """Return whether the first `HEAD` bytes of a file are those of one of `FORMATS`."""
+    return _format(head) is not None
 
 
 def _format(head: bytes) -> str | None:

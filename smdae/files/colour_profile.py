@@ -1,0 +1,41 @@
+"""Colour profiles (ICC) of the pictures that smdae itself develops: sRGB, and linear light with its primaries."""
+
+import functools
+import struct
+
+__all__ = ["linear", "srgb"]
+
+TONE = (b"rTRC", b"gTRC", b"bTRC")
+HEADER, ENTRY = 128, 12  # bytes of a profile's header, and of an entry of the table of tags behind it
+STRAIGHT = b"curv" + bytes(8)  # a tone curve that changes nothing
+
+
+@functools.cache
+def srgb() -> bytes:
+    """Return the profile of sRGB."""
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@functools.cache
+def linear() -> bytes:
+    """Return the profile of linear light with the primaries of sRGB: that of sRGB with other tone curves."""
+    profile = srgb()
+    (count,) = struct.unpack_from(">I", profile, HEADER)
+    tags = []
+    for at in range(HEADER + 4, HEADER + 4 + ENTRY * count, ENTRY):
+        name, offset, length = struct.unpack_from(">4sII", profile, at)
+        if name == b"desc":
+            text = "linear sRGB".encode("utf-16-be")
+            content = b"mluc" + struct.pack(">IIIHHII", 0, 1, ENTRY, 0x656E, 0x5553, len(text), 28) + text
+        else:
+            content = STRAIGHT if name in TONE else profile[offset : offset + length]
+        tags.append((name, content))
+    table, body = struct.pack(">I", count), b""
+    start = HEADER + 4 + ENTRY * count
+    for name, content in tags:
+        table += struct.pack(">4sII", name, start + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    header = struct.pack(">I", start + len(body)) + profile[4:HEADER]
+    return header[:84] + bytes(16) + header[100:] + table + body  # the digest of the other is none of this one
