@@ -70,10 +70,15 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
 
     def work(job: Job) -> dict[str, Any]:
         from smdae.cli.one_raw import one_raw
+        from smdae.cli.one_stream import is_video, streamed
         from smdae.files import images, raw, stack
 
         begun = time.perf_counter()
-        data = piped() if job.source == STREAM else None
+        data = None
+        if job.source == STREAM or is_video(job.source):
+            data, record = streamed(job, manner, model_for)
+            if record is not None:
+                return record | {"seconds": round(time.perf_counter() - begun, 3)}
         if data is None and os.path.exists(job.source) and not os.path.isfile(job.source):
             data = images.content(job.source, str(job.source))  # a pipe can be read only once
         if raw.is_raw(job.source if data is None else data, called(job)):
@@ -229,14 +234,17 @@ def _kind(job: Job, picture: "Picture", manner: Manner) -> str:
     return check_target(job, result, manner.ending, manner.overwrite, manner.made)
 
 
-def piped() -> bytes:
-    """Return all of stdin, if it begins as a picture does: what has no end is refused before it is read to it."""
+def piped(begun: bytes = b"") -> bytes:
+    """Return all of stdin, if it begins as a picture does: what has no end is refused before it is read to it.
+
+    `begun` is what was read of it before.
+    """
     from smdae.files import raw
     from smdae.files.images import HEAD, bounded, format_of
 
-    head = sys.stdin.buffer.read(HEAD)
+    head = begun + sys.stdin.buffer.read(max(0, HEAD - len(begun)))
     if not raw.is_raw(head, "stdin"):
-        format_of(head, "stdin")
+        format_of(head[:HEAD], "stdin")
     return bounded(sys.stdin.buffer, head, "stdin")
 
 

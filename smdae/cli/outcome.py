@@ -155,8 +155,10 @@ def refuse_unit(picture: "Picture", manner: Manner, name: str) -> None:
         )
 
 
-def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None, name: str = "the image") -> Outcome:
-    """Return the outcome for a picture; nothing is written."""
+def denoised(
+    picture: "Picture", model: Any, manner: Manner, watch: Watch | None, name: str = "the image", judging: bool = True
+) -> Outcome:
+    """Return the outcome for a picture; nothing is written. How good it is is estimated if `judging`."""
     from smdae.denoising.denoise import carried_out, path
     from smdae.denoising.judgement import judge
     from smdae.denoising.task import Task
@@ -205,7 +207,7 @@ def denoised(picture: "Picture", model: Any, manner: Manner, watch: Watch | None
         return [task.pixels, *(frame.copy() for frame in path(task, device, **how))]
 
     def judgement(task: Task, pixels: np.ndarray) -> "Judgement | None":
-        if not task.single:  # of a sample, or of a mode, the error is another
+        if not task.single or not judging:  # of a sample, or of a mode, the error is another
             return None
         try:
             return judge(task, pixels, found.estimate.error if is_found(model, manner) else 0.0)

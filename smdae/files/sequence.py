@@ -1,0 +1,113 @@
+"""Pictures one behind the other in a stream: PNG, PGM and PPM files as programs such as ffmpeg pipe them.
+
+Where a picture ends is told from its chunks, or from its header; nothing is decoded here.
+"""
+
+import re
+from collections.abc import Iterator
+
+from smdae.errors import InputError
+from smdae.files.plain import PNM_HEADER
+from smdae.files.png16 import SIGNATURE
+from smdae.files.y4m import Readable, exactly
+
+__all__ = ["Ahead", "begins_one", "first_of", "more_of"]
+
+MAX_HEADER = 4096  # bytes of a PGM or PPM, before its pixels
+MAX_PICTURE = 1 << 30  # bytes
+RAW_KINDS = (b"P5", b"P6")
+BEGINNING = 8  # bytes that tell what follows
+
+
+class Ahead:
+    """A stream, some of which was read already and comes first."""
+
+    def __init__(self, begun: bytes, stream: Readable) -> None:
+        self._begun, self._stream = begun, stream
+
+    @property
+    def left(self) -> bytes:
+        """What was read already and has not been given out."""
+        return self._begun
+
+    def read(self, n: int, /) -> bytes:
+        """Return up to n bytes."""
+        if self._begun:
+            part, self._begun = self._begun[:n], self._begun[n:]
+            return part if len(part) == n else part + self._stream.read(n - len(part))
+        return self._stream.read(n)
+
+
+def first_of(stream: Readable) -> tuple[bytes, bytes]:
+    """Return the first picture of a stream, as far as can be told, and the bytes that come right behind it.
+
+    Where no end of it can be told, what was read is the first part, and nothing the second.
+    """
+    begun = exactly(stream, BEGINNING)
+    picture = _picture(begun, stream)
+    if picture is None:
+        return begun, b""
+    data, is_whole = picture
+    return data, exactly(stream, BEGINNING) if is_whole else b""
+
+
+def more_of(begun: bytes, stream: Readable) -> Iterator[bytes]:
+    """Return the pictures of a stream that begins with some bytes.
+
+    Raises:
+        InputError: The stream ends inside a picture, or something else follows one; the picture's number is told,
+            counted from 2.
+    """
+    number = 1
+    while begun:
+        number += 1
+        picture = _picture(begun, stream)
+        if picture is None:
+            raise InputError(f"what follows picture {number - 1} is no PNG, PGM or PPM")
+        data, is_whole = picture
+        if not is_whole:
+            raise InputError(f"it ends inside picture {number}")
+        yield data
+        begun = exactly(stream, BEGINNING)
+
+
+def begins_one(begun: bytes) -> bool:
+    """Return whether bytes are the beginning of a picture whose end can be told."""
+    return begun.startswith(SIGNATURE) or (begun[:2] in RAW_KINDS and begun[2:3].isspace())
+
+
+def _picture(begun: bytes, stream: Readable) -> tuple[bytes, bool] | None:
+    """Return the rest of a picture with its beginning, and whether it is whole; None if it is of another kind."""
+    if not begins_one(begun):
+        return None
+    return _png(begun, stream) if begun.startswith(SIGNATURE) else _pnm(begun, stream)
+
+
+def _png(begun: bytes, stream: Readable) -> tuple[bytes, bool]:
+    pieces, size = [begun], len(begun)
+    while size < MAX_PICTURE:
+        head = exactly(stream, 8)
+        length = int.from_bytes(head[:4], "big")
+        body = exactly(stream, length + 4) if len(head) == 8 and length <= MAX_PICTURE else b""
+        pieces += [head, body]
+        size += len(head) + len(body)
+        if len(body) < length + 4:
+            return b"".join(pieces), False
+        if head[4:] == b"IEND":
+            return b"".join(pieces), True
+    return b"".join(pieces), False
+
+
+def _pnm(begun: bytes, stream: Readable) -> tuple[bytes, bool]:
+    data = bytearray(begun)
+    while (header := re.match(PNM_HEADER, bytes(data))) is None:
+        more = stream.read(1)
+        if not more or len(data) >= MAX_HEADER:
+            return bytes(data), False
+        data += more
+    kind, width, height, largest = (int(number) for number in header.groups())
+    size = header.end() + width * height * (3 if kind == 6 else 1) * (1 if largest < 256 else 2)
+    if size > MAX_PICTURE:
+        return bytes(data), False
+    rest = exactly(stream, size - len(data))
+    return bytes(data) + rest, len(data) + len(rest) == size
