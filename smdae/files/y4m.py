@@ -118,7 +118,7 @@ def frames(stream: Readable, header: Header) -> Iterator[tuple[bytes, list[np.nd
             if number == 1:
                 raise InputError("its header is not followed by a frame")
             size = f"{header.width} x {header.height}"
-            raise InputError(f"no frame begins where frame {number} should, so its header, which tells {size}, is wrong")
+            raise InputError(f"no frame begins where frame {number} should: its header, which tells {size}, is wrong")
         if line[-1:] != b"\n":
             raise InputError(f"it ends inside frame {number}")
         data = exactly(stream, header.nbytes)
@@ -130,7 +130,7 @@ def frames(stream: Readable, header: Header) -> Iterator[tuple[bytes, list[np.nd
             at += plane.nbytes
             if header.bits > 8 and int(plane.max()) > header.white:
                 raise InputError(
-                    f"frame {number} has values over {header.white}, so its header, which tells {header.bits} bits, "
+                    f"frame {number} has values over {header.white}: its header, which tells {header.bits} bits, "
                     "is wrong"
                 )
             planes.append(plane.astype(header.dtype.newbyteorder("=")))
