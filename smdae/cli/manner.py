@@ -49,6 +49,7 @@ class Manner:
         quality: Of JPEG and WebP results, 1 to 100; None for as good as is usual.
         strip: Whether results are without the words, dates and places of their inputs.
         linear: Whether camera raw files are developed to linear light.
+        mend: Whether outliers are repaired and rows and columns levelled.
     """
 
     model: str | None = None
@@ -81,3 +82,4 @@ class Manner:
     quality: int | None = None
     strip: bool = False
     linear: bool = False
+    mend: bool = True

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from smdae.cli import console
 from smdae.cli.extras import made_of, targets
@@ -23,8 +23,15 @@ from smdae.errors import InputError, OutputError, UsageError
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
-    from smdae.files.stack import Stack
     from smdae.files.writing import Origin
+
+
+class Pages(Protocol):
+    """Pictures of one kind, by their numbers."""
+
+    def __len__(self) -> int: ...
+    def page(self, number: int, /) -> "Picture": ...
+
 
 Watch = Callable[[int, int], object]
 Chooser = Callable[["Picture"], Any]
@@ -34,6 +41,7 @@ __all__ = [
     "called",
     "estimates",
     "figures",
+    "for_all_pages",
     "forget",
     "is_number",
     "origin_of",
@@ -69,9 +77,10 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
+        from smdae.cli.one_fits import one_fits
         from smdae.cli.one_raw import one_raw
         from smdae.cli.one_stream import is_video, streamed
-        from smdae.files import images, raw, stack
+        from smdae.files import fits, images, raw, stack
 
         begun = time.perf_counter()
         data = None
@@ -83,6 +92,8 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
             data = images.content(job.source, str(job.source))  # a pipe can be read only once
         if raw.is_raw(job.source if data is None else data, called(job)):
             do = one_raw
+        elif fits.is_fits(job.source if data is None else data):
+            do = one_fits
         else:
             if manner.linear and not manner.many:
                 raise UsageError("--linear is for camera raw files", "leave it out")
@@ -154,7 +165,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
         model = model_for(first)
         del first
         growth = 4 if manner.depth else 1  # bytes of a sample, at most, for one
-        alike = _for_all_pages(pages, model, manner, called(job)) if is_found(model, manner) else manner
+        alike = for_all_pages(pages, model, manner, called(job)) if is_found(model, manner) else manner
 
         def results() -> Iterator["Picture"]:
             for number, page in enumerate(pages):
@@ -184,7 +195,7 @@ def _page_of(watch: Watch, number: int, count: int) -> Watch:
     return lambda done, of: watch(number * of + done, count * of)
 
 
-def _for_all_pages(pages: "Stack", model: Any, manner: Manner, name: str) -> Manner:
+def for_all_pages(pages: "Pages", model: Any, manner: Manner, name: str) -> Manner:
     """Return how to denoise every page: with the noise of the typical one, and its scale."""
     median, manner = typical(pages, model, manner, name)
     scale = median.prepared.scale
@@ -192,7 +203,7 @@ def _for_all_pages(pages: "Stack", model: Any, manner: Manner, name: str) -> Man
     return replace(manner, noise=noise.shifted(scale.black) if scale.black else noise)
 
 
-def typical(pages: "Stack", model: Any, manner: Manner, name: str) -> tuple[Found, Manner]:
+def typical(pages: "Pages", model: Any, manner: Manner, name: str) -> tuple[Found, Manner]:
     """Return the noise of the page whose level is the median of some, and the manner with a scale for all pages.
 
     Arguments and errors are those of `look`.
@@ -239,11 +250,11 @@ def piped(begun: bytes = b"") -> bytes:
 
     `begun` is what was read of it before.
     """
-    from smdae.files import raw
+    from smdae.files import fits, raw
     from smdae.files.images import HEAD, bounded, format_of
 
     head = begun + sys.stdin.buffer.read(max(0, HEAD - len(begun)))
-    if not raw.is_raw(head, "stdin"):
+    if not raw.is_raw(head, "stdin") and not fits.is_fits(head):
         format_of(head[:HEAD], "stdin")
     return bounded(sys.stdin.buffer, head, "stdin")
 

@@ -110,7 +110,7 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
     visible = None if picture.alpha is None else picture.alpha > 0
     try:
         keep, share = manner.levels is not None or model.level is not None, model.channels != 3
-        prepared = prepare(picture.pixels, manner.white, manner.black, visible, keep, share, manner.scale)
+        prepared = prepare(picture.pixels, manner.white, manner.black, visible, keep, share, manner.scale, manner.mend)
     except InputError as error:
         raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
     unit = white_of(picture, manner) / 255 / prepared.scale.span

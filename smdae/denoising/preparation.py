@@ -80,6 +80,7 @@ def prepare(
     keep_scale: bool = False,
     share: bool = True,
     scale: Scale | None = None,
+    mend: bool = True,
 ) -> Prepared:
     """Return a picture as it is denoised.
 
@@ -91,6 +92,7 @@ def prepare(
         keep_scale: Whether floats have white 1 whatever their values.
         share: Whether gray that is stored as colour becomes one channel.
         scale: What its values mean, if that is known; None to find out.
+        mend: Whether outliers are repaired and offsets of rows and columns taken off: stars are as small as outliers.
 
     Raises:
         InputError: No pixel counts, or too many are outliers.
@@ -117,7 +119,7 @@ def prepare(
         work = pixels if pixels.ndim == 2 else pixels[:, :, 0]
     if valid is not None:
         work = _filled(work, valid)
-    found = find_outliers(work[:, :, None] if work.ndim == 2 else work, scale.white)
+    found = find_outliers(work[:, :, None] if work.ndim == 2 else work, scale.white) if mend else None
     if found is not None:
         work = found.repaired.reshape(work.shape)
         if not known and (
@@ -125,7 +127,7 @@ def prepare(
         ):  # a single ray may have been the largest value
             scale = scale_of(work, white, black, keep_scale)
     planes = work[:, :, None] if work.ndim == 2 else work
-    banding = find_banding(planes, scale.white)
+    banding = find_banding(planes, scale.white) if mend else None
     if banding is not None and why_drawn(planes, survey(planes, scale, valid)):
         banding = None  # lines of print are no offsets
     if banding is not None:

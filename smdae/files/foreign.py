@@ -64,7 +64,7 @@ FOREIGN = (
     Foreign("a PFM", AS_PNG, (".pfm",), (b"Pf\n", b"PF\n")),
     Foreign("a Photoshop file", AS_PNG, (".psd",), (b"8BPS",)),
     Foreign("an OpenEXR", AS_PNG, (".exr",), (b"v/1\x01",)),
-    Foreign("a FITS", AS_PNG, (".fits", ".fit", ".fts"), (b"SIMPLE  =",)),
+    Foreign("a FITS", "smdae denoise reads it, with the extra smdae[fits]", (".fits", ".fit", ".fts"), (b"SIMPLE  =",)),
 )
 RAW, HEIC, AVIF, *_ = FOREIGN
 LIF = next(kind for kind in FOREIGN if ".lif" in kind.endings)

@@ -1,0 +1,153 @@
+"""`smdae denoise` of FITS: images and cubes lose their noise, and nothing else of the file changes."""
+
+import os
+
+import numpy as np
+import pytest
+
+from smdae.cli.app import main
+from smdae.files import fits as module
+from tests.tiny import complaint
+
+fits = pytest.importorskip("astropy.io.fits")
+
+SIZE = 64
+
+
+@pytest.fixture(autouse=True)
+def here(bare, monkeypatch):
+    monkeypatch.setenv("SMDAE_MODEL", "natural-gray-small")
+    return bare
+
+
+def sky(seed: int, noise: float = 12.0) -> np.ndarray:
+    """A gradient and soft sources on a background of 1000, float64."""
+    y, x = np.mgrid[0:SIZE, 0:SIZE]
+    clean = (
+        1000
+        + 2.0 * x
+        + 300 * np.exp(-((x - 20) ** 2 + (y - 30) ** 2) / 60)
+        + 200 * np.exp(-((x - 45) ** 2 + (y - 12) ** 2) / 90)
+    )
+    return clean + noise * np.random.default_rng(seed).standard_normal(clean.shape)
+
+
+def better(result: np.ndarray, noisy: np.ndarray, clean: np.ndarray) -> bool:
+    wrong = [np.nanmean((one - clean) ** 2) for one in (result, noisy)]
+    return wrong[0] < wrong[1] / 2
+
+
+def header_of(name: str, unit: int = 0) -> str:
+    with fits.open(name, do_not_scale_image_data=True) as units:
+        return units[unit].header.tostring()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "f4", "f8"])
+def test_images_of_every_type_keep_their_header(dtype, here):
+    values, clean = sky(0), sky(0, 0.0)
+    if dtype == "u1":
+        values, clean = (values - 900) / 3, (clean - 900) / 3
+    values = values.round() if dtype[0] in "ui" else values
+    unit = fits.PrimaryHDU(values.astype(dtype))
+    unit.header["OBJECT"] = ("NGC 1", "a name")
+    unit.header.add_history("calibrated")
+    unit.writeto("a.fits")
+    assert main(["denoise", "a.fits"]) == 0
+    assert header_of("a.fits") == header_of("a_denoised.fits")
+    assert os.path.getsize("a.fits") == os.path.getsize("a_denoised.fits")
+    with fits.open("a_denoised.fits") as units:
+        assert units[0].data.dtype.newbyteorder("=") == np.dtype(dtype)
+        assert better(units[0].data, values, clean)
+
+
+def test_scaled_integers_with_blank_pixels(here):
+    values, clean = sky(1), sky(1, 0.0)
+    stored = np.rint((values - 500) / 0.05).astype(np.int16)
+    stored[10:14, 20:25] = -32768
+    unit = fits.PrimaryHDU(stored)
+    unit.header["BSCALE"], unit.header["BZERO"], unit.header["BLANK"] = 0.05, 500.0, -32768
+    unit.writeto("a.fits")
+    with fits.open("a.fits", mode="update", do_not_scale_image_data=True) as units:
+        units[0].header["BSCALE"], units[0].header["BZERO"] = 0.05, 500.0
+        units[0].header["BLANK"] = -32768
+    assert main(["denoise", "a.fits"]) == 0
+    assert header_of("a.fits") == header_of("a_denoised.fits")
+    with fits.open("a_denoised.fits") as units:
+        result = units[0].data
+    assert np.isnan(result[10:14, 20:25]).all()
+    assert np.isnan(result).sum() == 20
+    assert better(result, np.where(np.isnan(result), np.nan, values), clean)
+
+
+def test_nan_stays_where_it_was(here):
+    values = sky(2).astype(np.float32)
+    values[5, 6] = np.nan
+    values[40:44, 50:] = np.nan
+    fits.PrimaryHDU(values).writeto("a.fits")
+    assert main(["denoise", "a.fits"]) == 0
+    with fits.open("a_denoised.fits") as units:
+        assert np.array_equal(np.isnan(units[0].data), np.isnan(values))
+        assert better(units[0].data, values, sky(2, 0.0))
+
+
+def test_cubes_and_other_units(here, capsys):
+    cube = np.stack([sky(k) for k in range(3)]).astype(np.float32)
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.arange(5.0))])
+    units = [fits.PrimaryHDU(), fits.ImageHDU(cube, name="SCI"), fits.ImageHDU(sky(9), name="ERR"), table]
+    fits.HDUList(units).writeto("a.fits", checksum=True)
+    assert main(["denoise", "a.fits"]) == 0
+    assert "units 2 (ERR)" in capsys.readouterr().err
+    with fits.open("a.fits") as before, fits.open("a_denoised.fits", checksum=True) as after:
+        for k in range(3):
+            assert better(after[1].data[k], cube[k], sky(k, 0.0))
+        for k in (2, 3):
+            assert before[k].header.tostring() == after[k].header.tostring()
+            assert np.array_equal(before[k].data, after[k].data)
+        kept = [str(card) for card in before[1].header.cards if card.keyword not in module.CHECKSUMS]
+        assert kept == [str(card) for card in after[1].header.cards if card.keyword not in module.CHECKSUMS]
+        assert after[1].verify_checksum() == after[1].verify_datasum() == 1
+
+
+def test_stars_are_not_repaired(here):
+    """Sources of a pixel or two, far above the noise, as outliers are in other pictures."""
+    values = np.random.default_rng(0).normal(100, 3, (SIZE, SIZE))
+    places = [(10, 12), (30, 40), (50, 20), (44, 55)]
+    for y, x in places:
+        values[y, x] += 2000
+        values[y, x + 1] += 900
+    fits.PrimaryHDU(values.astype(np.float32)).writeto("a.fits")
+    assert main(["denoise", "a.fits"]) == 0
+    with fits.open("a_denoised.fits") as units:
+        for y, x in places:
+            assert units[0].data[y, x] == pytest.approx(values[y, x], rel=0.15)
+
+
+def test_strength_0_changes_no_byte(here):
+    fits.HDUList([fits.PrimaryHDU(sky(0)), fits.ImageHDU(sky(1).astype(np.int16))]).writeto("a.fits")
+    assert main(["denoise", "a.fits", "--strength", "0"]) == 0
+    with open("a.fits", "rb") as one, open("a_denoised.fits", "rb") as two:
+        assert one.read() == two.read()
+
+
+def test_what_is_no_image_is_refused(here, capsys, monkeypatch):
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.arange(5.0))])
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto("t.fits")
+    fits.PrimaryHDU(np.arange(30.0)).writeto("line.fits")
+    fits.PrimaryHDU(sky(0)).writeto("a.fits")
+    with open("a.fits", "rb") as file:
+        data = file.read()
+    with open("cut.fits", "wb") as file:
+        file.write(data[:9000])
+    with open("words.fits", "wb") as file:
+        file.write(b"SIMPLE  = but no more")
+    names = sorted(os.listdir())
+    for name, said in (("t", "only tables"), ("line", "no image"), ("cut", "truncated"), ("words", "words.fits")):
+        assert main(["denoise", f"{name}.fits"]) == 3
+        assert said in complaint(capsys.readouterr().err.splitlines()[-1])
+    assert main(["denoise", "a.fits", "-o", "a.png"]) == 4
+    assert main(["denoise", "a.fits", "--mask", "b.png"]) == 2
+    capsys.readouterr()
+    monkeypatch.setattr(module, "is_there", lambda: False)
+    assert main(["denoise", "a.fits"]) == 3
+    assert "hint: pip install 'smdae[fits]'" in capsys.readouterr().err
+    assert sorted(os.listdir()) == names
