@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["is_video", "streamed"]
 
-ENDING = ".y4m"
 PLANES = ("luma", "chroma", "chroma")
 Chooser = Callable[["Picture"], Any]
 Put = Callable[[bytes | memoryview], object]
@@ -82,9 +81,9 @@ def video(job: Job, manner: Manner, model_for: Chooser, stream: "Readable", name
     from smdae.files.writing import refuse_existing
 
     _refuse(manner, depth=True)
-    if manner.ending or (job.target != STREAM and job.target.suffix.lower() != ENDING):
+    if manner.ending or (job.target != STREAM and job.target.suffix.lower() != y4m.ENDING):
         target = manner.ending or job.target
-        raise OutputError(f"a Y4M stream stays one, and is not written as '{target}'", f"name it {ENDING}, or -o -")
+        raise OutputError(f"a Y4M stream stays one, and is not written as '{target}'", f"name it {y4m.ENDING}, or -o -")
     if job.target != STREAM:
         refuse_existing(job.target, overwrite=manner.overwrite)
     with decoding(f"'{name}'"):

@@ -34,17 +34,17 @@ class Search:
         recursive: Whether to their depth.
         into: The folder of the results, whose files are no inputs; None where they lie beside them.
         suffixes: What follows the name of a result that lies beside its input.
-        raw: Whether camera raw files are pictures too, if they can be read.
+        more: Whether camera raw files, FITS and Y4M are pictures too, if they can be read.
     """
 
     recursive: bool = False
     into: Path | None = None
     suffixes: tuple[str, ...] = (SUFFIX,)
-    raw: bool = False
+    more: bool = False
 
     def takes(self, name: str) -> bool:
         """Return whether a file of that name is a picture."""
-        return is_picture(name) or (self.raw and is_raw_name(name) and _is_raw_read())
+        return is_picture(name) or (self.more and _is_read(name))
 
 
 @dataclass(frozen=True)
@@ -206,9 +206,10 @@ def _deeper(folder: Path, search: Search) -> int:
 
 def _results(names: Sequence[str], suffixes: Sequence[str]) -> set[str]:
     """Return which pictures are results of others in the same folder, or were written beside such results."""
-    stems = {Path(name).stem for name in names if is_picture(name) or is_raw_name(name)}
+    named = [name for name in names if is_picture(name) or _is_more(name)]
+    stems = {Path(name).stem for name in named}
     ending = re.compile(f"(.+)(?:{'|'.join(map(re.escape, suffixes))})(?:_(?:sample|mode)[0-9]+)?")
-    matches = {name: ending.fullmatch(Path(name).stem) for name in names if is_picture(name)}
+    matches = {name: ending.fullmatch(Path(name).stem) for name in named}
     return {name for name, match in matches.items() if match and match[1] in stems}
 
 
@@ -226,10 +227,20 @@ def is_raw_name(name: str | Path) -> bool:
     return Path(name).suffix.lower() in RAW.endings
 
 
-def _is_raw_read() -> bool:
-    from smdae.files.raw import is_there
+def _is_more(name: str | Path) -> bool:
+    """Return whether a file is called as one that `denoise` alone reads: camera raw, FITS or Y4M."""
+    from smdae.files import fits, y4m
 
-    return is_there()
+    return is_raw_name(name) or Path(name).suffix.lower() in (*fits.ENDINGS, y4m.ENDING)
+
+
+def _is_read(name: str) -> bool:
+    """Return whether a file is called as one of these, and what reads it is installed."""
+    from smdae.files import fits, raw
+
+    if is_raw_name(name):
+        return raw.is_there()
+    return _is_more(name) and (Path(name).suffix.lower() not in fits.ENDINGS or fits.is_there())
 
 
 def _is_stream(file: Path) -> bool:

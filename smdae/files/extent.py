@@ -29,6 +29,7 @@ WORK = 8  # bytes a pixel
 ALWAYS = 64 << 20  # bytes, for which no one asks how much there is
 FREE = 5 << 29  # bytes, that work on any picture may take,
 MAX_EXPANSION = 50  # and times its file, that work on a larger one may
+RAW_EXPANSION = 30  # times a camera raw file, that work on it takes
 CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}  # of a PNG by its type of colour, alpha included
 OTHERS: dict[str, type[ImageFile]] = {"JPEG": JpegImageFile, "WEBP": WebPImageFile, "BMP": BmpImageFile}
 
@@ -52,10 +53,13 @@ def needed_for(path: Path) -> int:
 
     A pipe is not looked into, and whatever is wrong with a file is for its reader to tell.
     """
+    from smdae.files.foreign import RAW
     from smdae.files.images import HEAD, format_of
 
     with suppress(Exception):
         if os.path.isfile(path):
+            if path.suffix.lower() in RAW.endings:
+                return RAW_EXPANSION * path.stat().st_size
             with path.open("rb") as file:
                 kind = format_of(file.read(HEAD), "")
                 file.seek(0)

@@ -9,6 +9,7 @@ weights, which are data about it.
 """
 
 import contextlib
+import functools
 import importlib.util
 import tempfile
 from collections.abc import Callable, Iterator
@@ -116,6 +117,7 @@ class Opened:
     size: int
 
 
+@functools.cache
 def is_there() -> bool:
     """Return whether the extra is installed."""
     return importlib.util.find_spec("astropy") is not None

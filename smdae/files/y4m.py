@@ -16,8 +16,9 @@ import numpy as np
 from smdae.errors import InputError
 from smdae.files.picture import check_size
 
-__all__ = ["MAGIC", "Header", "Readable", "encoded", "exactly", "frames", "read_header"]
+__all__ = ["ENDING", "MAGIC", "Header", "Readable", "encoded", "exactly", "frames", "read_header"]
 
+ENDING = ".y4m"
 MAGIC = b"YUV4MPEG2"
 FRAME = b"FRAME"
 MAX_LINE = 4096  # bytes of a header
