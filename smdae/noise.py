@@ -301,6 +301,10 @@ class Noise:
             clip=None if self.clip is None else (self.clip[0] + offset, self.clip[1] + offset),
         )
 
+    def of_unit(self) -> Self:
+        """Return the same noise in the unit in which black is 0 and white is 1."""
+        return self.shifted(-self.zero).scaled(1 / (self.white - self.zero))
+
     def amplified(self, factor: float) -> Self:
         """Return noise that is `factor` times as strong, factor >= 0."""
         return replace(self, curves=tuple(curve.amplified(factor) for curve in self.curves))

@@ -35,6 +35,7 @@ from torch import Tensor
 from smdae import divergence
 from smdae.errors import UsageError
 from smdae.noise import Noise
+from smdae.patch_noise import PatchNoise
 from smdae.protocols import HasDiagonal, HasEnergy, has, offers
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "kernel_score",
     "regularised",
     "sliced",
+    "stein",
 ]
 
 
@@ -224,8 +226,12 @@ def denoising(
     return explicit(model, noisy, kernel_score(noisy, clean, sigma), level)
 
 
-def autoencoding(model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor | Noise | None = None) -> Tensor:
+def autoencoding(
+    model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor | Noise | PatchNoise | None = None
+) -> Tensor:
     """|r(x~) - x|^2, with shape (B,), r the model's reconstruction, or x~ + C psi(x~) of noise with covariance C.
+
+    In the metric of C^-1, |C^-1 (r(x~) - x)|^2, that would be twice `denoising`.
 
     Args:
         model: A score model with `reconstruct`, or with noise any.
@@ -237,15 +243,58 @@ def autoencoding(model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor
     Raises:
         UsageError: The noise is not Gaussian with a fixed covariance.
     """
-    if isinstance(sigma, Noise):
-        if sigma.is_signal_dependent or not sigma.is_gaussian:
-            raise UsageError(
-                "without Gaussian noise of a fixed covariance a score does not tell the clean picture",
-                "make the noise so by a transform, or give no noise and fit the model's own reconstruction",
-            )
+    if isinstance(sigma, Noise | PatchNoise):
+        _refuse_varying(sigma)
         return _sum((noisy + sigma.covariance(model.score(noisy), noisy) - clean).square())
     level = {} if sigma is None else {"sigma": sigma}
     return _sum((model.reconstruct(noisy, **level) - clean).square())
+
+
+def _refuse_varying(noise: Noise | PatchNoise) -> None:
+    if noise.is_signal_dependent or (isinstance(noise, Noise) and not noise.is_gaussian):
+        raise UsageError(
+            "without Gaussian noise of a fixed covariance a score does not tell the clean picture",
+            "make the noise so by a transform, or give no noise and fit the model's own reconstruction",
+        )
+
+
+def stein(
+    model: Any,
+    noisy: Tensor,
+    noise: Noise | PatchNoise,
+    sigma: float | None = None,
+    probes: Tensor | None = None,
+) -> Tensor:
+    """Stein's unbiased estimate of |D(y) - x|^2, D(y) = y + C psi(y), with shape (B,): no x is needed.
+
+        |D - y|^2 + 2 tr(C dD/dy) - tr C = psi' C^2 psi + 2 tr(C^2 dpsi/dy) + tr C
+
+    It is `implicit` in the metric C^2. Of white noise C^2 = sigma^4 I, and it is 2 sigma^4 `implicit` + d sigma^2.
+
+    Args:
+        model: A score model.
+        noisy: y, with shape (B, ...).
+        noise: Gaussian noise with a fixed covariance C.
+        sigma: Level at which to take the model; None for its own.
+        probes: Directions with shape (k, *y.shape), E v v' = I, for tr(C^2 dpsi/dy) = E (C v)' dpsi/dy C v; None for
+            the exact trace.
+
+    Raises:
+        UsageError: The covariance is not fixed.
+    """
+    _refuse_varying(noise)
+    shape, d = noisy.shape, noisy[0].numel()
+
+    def through(v: Tensor) -> Tensor:
+        return noise.covariance(v, noisy)
+
+    if probes is None:
+        basis = torch.eye(d, dtype=noisy.dtype, device=noisy.device)
+        probes = d**0.5 * basis.reshape(d, 1, *shape[1:]).expand(d, *shape)
+    white = torch.ones_like(noisy[:1])
+    spread = noise.sd(white).square().sum()  # tr C, as R has ones on its diagonal
+    psi, trace = divergence.hutchinson(lambda y: _score(model, y, sigma), noisy, torch.stack([*map(through, probes)]))
+    return _sum(through(psi).square()) + 2 * trace + spread
 
 
 @dataclass(frozen=True)
