@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from smdae.cli import console
-from smdae.cli.options import Device, Json, Overwrite, Seed
+from smdae.cli.options import Device, Imports, Json, Overwrite, Seed
 from smdae.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from smdae.comparing.comparison import Plan
     from smdae.comparing.contest import Contest
     from smdae.comparing.record import LeftOut
+    from smdae.fitting.settings import Settings
+    from smdae.noise import Noise
 
 __all__ = ["command"]
 
@@ -67,6 +70,10 @@ def command(
     quick: Annotated[bool, _option("--quick", text="Within a minute.")] = False,
     seeds: Annotated[int, _option("--seeds", text="Fits of each objective, for error bars.")] = 1,
     sigma: Annotated[float, _option("--sigma", "-s", text="Level of the noise, white being 255.")] = 25.0,
+    noise: Annotated[
+        str | None,
+        _option("--noise", text="A noise profile to show the theorem under.", default="grain and shot noise of ours"),
+    ] = None,
     output: Annotated[Path, _option("--output", "-o", text="The folder of the report.")] = Path("comparison"),
     overwrite: Overwrite = False,
     resume: Annotated[bool, _option("--resume", text="Keep what an earlier run has finished in the folder.")] = False,
@@ -84,7 +91,12 @@ def command(
     lr: Annotated[float, _option("--lr", text="Peak of the learning rate.")] = 0.02,
     seed: Seed = None,
     device: Device = "auto",
+    as_: Annotated[
+        str | None,
+        _option("--as", text="What arrays (N, d) are: rows, an example each, or images.", default="rows, all alone"),
+    ] = None,
     white: Annotated[float | None, _option("--white", text="The value of white in float images.", default="1")] = None,
+    import_: Imports = None,
     json_: Json = False,
 ) -> int:
     """Compare objectives, models and classical methods on the same patches.
@@ -106,17 +118,22 @@ def command(
 
     plain = {"sigma": sigma, "batch": batch, "lr": lr, "seed": seed or 0, "hold_out": HOLD_OUT}
     settings = check(plain | {name: value for name, value in numbers.items() if name != "patches"})
+    profile = _profile(noise)
     plan, left_out = _plan(objective, only, baseline, seeds, quick)
     if target:
+        from torch import Generator
+
         from smdae.comparing.target import load
+        from smdae.comparing.verified import verify
 
         density = load(target)
+        console.note(f"'{target}': {verify(target, density, Generator().manual_seed(settings.seed))}")
         corpus = None
     else:
-        corpus = _read(paths or [], settings.patch_size, white)
+        settings, corpus = _read(paths or [], settings, white, as_)
     report_folder.refuse(output, overwrite, resume)
     where = find(device)
-    plan, colours = _with_files(plan, model or [], where)
+    plan, colours = _with_files(plan, model or [], import_ or [], where)
 
     from smdae.cli.compared import begun, drive
     from smdae.comparing.contest import HELD_OUT, Contest
@@ -130,9 +147,25 @@ def command(
             contest = Contest.of(corpus.images, white or corpus.white, *size)
         else:
             contest = Contest.of_density(density.on(where), *size)
+        if profile is not None:
+            contest = replace(contest, noise=profile)
         _tell(contest)
         record = begun(contest, plan, target, (*left_out, *colours))
         return drive(contest, plan, record, output, resume, json_)
+
+
+def _profile(noise: str | None) -> "Noise | None":
+    """Return the noise of a profile, white being 1."""
+    from smdae.cli.noise_choice import noise_named
+
+    if noise is None:
+        return None
+    found = noise_named(noise)
+    if isinstance(found, str):
+        raise UsageError(
+            f"--noise '{noise}' is a kind, and here it is the file of a profile", "--save-noise writes one"
+        )
+    return found.of_unit()
 
 
 @contextmanager
@@ -195,15 +228,13 @@ def _plan(
     return Plan(chosen, seeds, parts, {}, tuple(dict.fromkeys(baseline or ())), quick), left_out
 
 
-def _with_files(plan: "Plan", files: list[str], where: Any) -> "tuple[Plan, list[LeftOut]]":
+def _with_files(plan: "Plan", files: list[str], imports: list[str], where: Any) -> "tuple[Plan, list[LeftOut]]":
     """The plan with the models of files; those of colours are left out."""
-    from dataclasses import replace
-
     from smdae.cli.model_choice import load_denoiser
     from smdae.comparing.record import LeftOut
     from smdae.comparing.text import printable
 
-    loaded = {printable(name): load_denoiser(name).to(where) for name in dict.fromkeys(files)}
+    loaded = {printable(name): load_denoiser(name, imports).to(where) for name in dict.fromkeys(files)}
     gray = {name: model for name, model in loaded.items() if model.channels == 1}
     colours = [
         LeftOut(f"model {name}", f"it takes {model.channels} channels, and the images compared on are gray")
@@ -215,25 +246,37 @@ def _with_files(plan: "Plan", files: list[str], where: Any) -> "tuple[Plan, list
     return replace(plan, files=gray), colours
 
 
-def _read(paths: list[Path], patch_size: int, white: float | None) -> Any:
-    """The images, with a bar, and a word on those that were skipped."""
+def _read(paths: list[Path], settings: "Settings", white: float | None, asked: Any) -> "tuple[Settings, Any]":
+    """Return the images, with a bar, and a word on those that were skipped, or the rows; and settings for them."""
     from smdae.files.corpus import gather, refuse_unit
+    from smdae.files.table import gather_rows, kind_of
+    from smdae.fitting.settings import for_rows
 
+    if asked not in (None, "rows", "images"):
+        raise UsageError(f"--as '{asked}' is neither rows nor images")
+    kind, choice = kind_of(paths, asked, of_patches=True, noisy=False)
+    if kind == "rows":
+        rows = gather_rows(paths, white, settings.seed)
+        level = settings.levels[1] * rows.white
+        console.note(f"{choice or 'arrays are rows, one example each'}; sigma is {level:.3g} in their unit")
+        return for_rows(settings), rows
     with console.progress() as bar:
         reading = bar.add_task("reading", total=None)
-        corpus = gather(paths, patch_size, watch=lambda done, of: bar.update(reading, completed=done, total=of))
+        corpus = gather(
+            paths, settings.patch_size, watch=lambda done, of: bar.update(reading, completed=done, total=of)
+        )
     if white is None:
         refuse_unit(corpus)
     for text in corpus.skipped[:1]:
         console.warn(f"{len(corpus.skipped)} files skipped; the first: {text}")
     if corpus.small:
         console.warn(f"{corpus.small} images skipped: smaller than the patch size")
-    return corpus
+    return settings, corpus
 
 
 def _tell(contest: "Contest") -> None:
     """What the user should know about the data."""
-    if contest.target is not None:
+    if contest.judges is None:
         return
     if not contest.images[1]:
         console.warn("one small image: nothing is held out, the figures are on what was fitted")

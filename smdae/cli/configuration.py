@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smdae.cli.noise_choice import profile
 from smdae.cli.options import levels, seconds
 from smdae.errors import UsageError
 from smdae.files.config import Entry, dump, parse, read_entries
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Configuration", "render", "resolve"]
 
 # Settings that may be written as more than a number, and who reads them.
-WRITTEN: Mapping[str, Callable[[str, str], Any]] = {"sigma": levels, "max_time": seconds}
+WRITTEN: Mapping[str, Callable[[str, str], Any]] = {"sigma": levels, "max_time": seconds, "noise": profile}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import typer
 
 from smdae.cli import console
 from smdae.cli.extras import Extras, refuse, targets
-from smdae.cli.options import Device, Json, Overwrite, check_range
+from smdae.cli.options import Device, Imports, Json, Overwrite, check_range
 from smdae.cli.peers import Peers
 from smdae.cli.places import ENDINGS, STREAM, Job, Naming, claims, plan, refuse_raced
 from smdae.cli.selection import is_picture, listed, share_of
@@ -174,6 +174,7 @@ def command(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Say more: a line for each picture, and why results are in doubt.")
     ] = False,
+    import_: Imports = None,
     log: Annotated[
         Path | None, typer.Option("--log", readable=False, help="Append all that is said to a file, with the time.")
     ] = None,
@@ -328,6 +329,7 @@ def command(
         quality,
         strip_metadata,
         linear,
+        tuple(import_ or ()),
     )
     made = folder if folder and not folder.exists() else None
     peers.agree_on(planned)  # none begins before all have looked at what there is

@@ -1,6 +1,7 @@
 """`smdae fit`: from images to a model file."""
 
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from signal import Signals
@@ -12,13 +13,14 @@ from smdae.cli import console
 from smdae.cli.fit_files import Files, beside, claimed, keep, read_state
 from smdae.cli.fitted import card_of, line_of, tell
 from smdae.cli.interrupts import stoppable
-from smdae.cli.options import Batch, Device, Json, Overwrite, Paths, Seed
+from smdae.cli.options import Batch, Device, Imports, Json, Overwrite, Paths, Seed
 from smdae.cli.peers import Peers
 from smdae.cli.together import on_loss
-from smdae.errors import DivergedError, InputError, OutputError, UsageError
+from smdae.errors import DivergedError, ModelError, OutputError, UsageError
 from smdae.names import MODEL_NAMES, OBJECTIVE_NAMES
 
 if TYPE_CHECKING:
+    from smdae.cli.configuration import Configuration
     from smdae.files.corpus import Corpus
     from smdae.fitting import Prepared
     from smdae.fitting.distributed import Group
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 SAVE_SECONDS = 60.0  # between two states
+MAX_DRAWN = 2  # numbers in a row
 MAX_SPREAD = 100.0  # times sigma, or a share of it, that columns vary by without a word
 SIGNALS = 128  # what the code of a fit stopped by a signal is above its number
 
@@ -49,7 +52,9 @@ def command(
             text=f"{', '.join(OBJECTIVE_NAMES)}. [default: dsm]",
         ),
     ] = None,
-    model: Annotated[str | None, _setting("--model", text=f"{', '.join(MODEL_NAMES)}. [default: energy]")] = None,
+    model: Annotated[
+        str | None, _setting("--model", text=f"{', '.join(MODEL_NAMES)}, or module:name. [default: energy]")
+    ] = None,
     sigma: Annotated[
         str | None,
         _setting("--sigma", "-s", text="Level of the noise, white being 255, or many: 5-55. [default: 25, unet 1-60]"),
@@ -58,6 +63,9 @@ def command(
         bool,
         typer.Option("--noisy", help="The images are noisy: no clean ones are needed."),
     ] = False,
+    noise: Annotated[
+        str | None, _setting("--noise", text="A profile of noise that is not white, as denoise --save-noise writes.")
+    ] = None,
     extra_noise: Annotated[
         float | None, _setting("--extra-noise", text="Level of the noise that dsm adds to noisy images.")
     ] = None,
@@ -100,6 +108,10 @@ def command(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings and where each is from, and do no more.")
     ] = False,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Of rows of one or two numbers: draw density, score and samples, NAME.png.")
+    ] = False,
+    import_: Imports = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was interrupted.")] = False,
     json_: Json = False,
 ) -> int:
@@ -127,6 +139,7 @@ def command(
         "model": model,
         "sigma": sigma,
         "noisy": noisy or None,
+        "noise": noise,
         "extra_noise": extra_noise,
         "probes": probes,
         "patch_size": patch_size,
@@ -148,15 +161,17 @@ def command(
     if print_config:
         print(render(configuration), end="", flush=True)
         return 0
+    _import_own(configuration, import_ or ())
     peers: Peers = context.obj
     _refuse_crowd(configuration.settings, peers)
 
     from smdae.files.writing import clear
 
     settings, corpus = _read(paths, configuration.settings, white, cache, as_)
+    picture = _picture(output, corpus, settings, overwrite or resume) if plot else None
     if resume and peers.first and not os.path.exists(beside(output)[0]):
-        hint = "leave --resume out to start a fit"
-        raise InputError(f"there is no '{beside(output)[0]}' to resume from", hint)
+        resume = False
+        console.note(f"there is no '{beside(output)[0]}' to resume from: the fit starts from the beginning")
     if peers.first:
         clear(output.parent)
     with claimed(output, overwrite, resume) if peers.first else nullcontext() as files:
@@ -168,7 +183,8 @@ def command(
         keep_freed_memory()
         _tell(corpus)
         with denormals_flushed(), peers.group(where, own=":" not in device) as group:
-            return _fit(corpus, settings, where, output, files, resume, json_, group)
+            resume = bool(group.heard([resume])[0])
+            return _fit(corpus, settings, where, output, files, resume, json_, group, picture)
 
 
 def _read(
@@ -178,9 +194,9 @@ def _read(
     from smdae.files.corpus import gather, refuse_unit
     from smdae.files.table import gather_rows, kind_of
     from smdae.fitting.settings import for_rows
-    from smdae.models import MODELS
+    from smdae.models import family
 
-    kind, choice = kind_of(paths, asked, MODELS[settings.model].of_patches, settings.noisy)
+    kind, choice = kind_of(paths, asked, family(settings.model).takes_rows, settings.noisy)
     if kind == "rows":
         corpus = gather_rows(paths, white, settings.seed)
         level = settings.levels[1] * corpus.white
@@ -208,6 +224,26 @@ def _read(
     return settings, corpus
 
 
+def _import_own(configuration: "Configuration", imports: Sequence[str]) -> None:
+    """Import a model of the user's own before there is any work.
+
+    Raises:
+        ModelError: A file names it, and the command line does not: code is run only where that was asked for.
+        UsageError: It cannot be imported.
+    """
+    from smdae.named import imported, is_named
+
+    name = configuration.settings.model
+    if not is_named(name):
+        return
+    if name not in imports and configuration.origins["model"] != "--model":
+        raise ModelError(
+            f"the model is the module '{name}', from {configuration.origins['model']}, which is not imported unasked",
+            f"if you trust that module: --import {name}",
+        )
+    imported(name, "--model")
+
+
 def _refuse_crowd(settings: "Settings", peers: Peers) -> None:
     """Refuse more processes than a step has examples."""
     if settings.least_batch < peers.place.size:
@@ -226,6 +262,7 @@ def _fit(
     resume: bool,
     json_: bool,
     group: "Group",
+    picture: Path | None = None,
 ) -> int:
     """Run the fit, write its files unless another process does, and tell of it.
 
@@ -281,6 +318,8 @@ def _fit(
         console.note(f"saved '{output}' as far as it came; the same command with --resume goes on")
     else:
         state_file.unlink(missing_ok=True)
+    if picture is not None:
+        _draw(picture, prepared, corpus)
     if json_:
         console.result({"output": str(output), **card})
     else:
@@ -288,6 +327,37 @@ def _fit(
     for text in card["shortfalls"]:
         console.warn(f"the model falls short: {text}")
     return code
+
+
+def _picture(output: Path, corpus: "Corpus", settings: "Settings", overwrite: bool) -> Path:
+    """Return where the picture of a model of one or two numbers goes.
+
+    Raises:
+        UsageError: The model is of more, or of images.
+        OutputError: There is such a file, and no leave to replace it.
+    """
+    from smdae.files.writing import refuse_existing
+
+    if settings.patch_size != 1 or corpus.images[0].shape[2] > MAX_DRAWN:
+        raise UsageError(
+            "--plot draws models of one or two numbers", "smdae compare draws those of more, and of images"
+        )
+    place = output.with_suffix(".png")
+    refuse_existing(place, overwrite=overwrite)
+    return place
+
+
+def _draw(place: Path, prepared: "Prepared", corpus: "Corpus") -> None:
+    """Draw the density, the score and samples of the model of a fit."""
+    import torch
+
+    from smdae.comparing.portrait import portrait
+    from smdae.files.writing import write
+
+    rows = torch.from_numpy(corpus.images[0][0].astype("float32") / corpus.white)
+    model = prepared.fitted().to("cpu")
+    write(place, portrait(model, rows, prepared.examples.sigma, corpus.white), overwrite=True)
+    console.note(f"drawn in '{place}'")
 
 
 def _tell(corpus: "Corpus") -> None:

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from smdae.fitting import Prepared
     from smdae.fitting.loop import Report
 
-__all__ = ["card_of", "line_of", "shortfalls", "tell"]
+__all__ = ["CLEAN", "VARYING", "card_of", "line_of", "shortfalls", "tell"]
 
 MAX_BELOW_WIENER = 0.05  # dB
+CLEAN, VARYING = "the clean density", "the density with noise that depends on brightness"  # that a score may be of
 
 
 def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stopped_by: str) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stoppe
         "model": state.settings.model,
         "settings": image_model.settings(),
         "objective": state.settings.objective,
-        "score_of": "the clean density" if prepared.examples.implicit else "the density at level sigma",
+        "score_of": _density(prepared),
         "sigma": state.settings.sigma,
         "noisy": state.settings.noisy,
         "channels": patches.channels,
@@ -47,11 +48,18 @@ def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stoppe
         "steps": state.record["step"],
         "seconds": round(state.record["seconds"], 1),
         "stopped_by": stopped_by,
-        "shortfalls": [] if prepared.examples.implicit else shortfalls(figures),
+        "shortfalls": shortfalls(figures) if prepared.denoises else [],
         "seed": state.settings.seed,
         "fit": state.settings.model_dump(mode="json"),
         "smdae": __version__,
     }
+
+
+def _density(prepared: "Prepared") -> str:
+    """Return of what density the model is a score."""
+    if prepared.examples.implicit:
+        return CLEAN
+    return "the density at level sigma" if prepared.denoises else VARYING
 
 
 def shortfalls(figures: dict[str, float | None]) -> list[str]:
@@ -83,6 +91,12 @@ def _of_the_end(state: Any, stopped_by: str) -> str:
     }.get(stopped_by, f"{stopped_by}, at {step}")
 
 
+def _imports(card: dict[str, Any]) -> str:
+    from smdae.named import is_named
+
+    return f" --import {card['model']}" if is_named(card["model"]) else ""
+
+
 def line_of(report: "Report") -> dict[str, Any]:
     figures: dict[str, Any] = {
         "step": report.step,
@@ -106,7 +120,7 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
     if "rows" in card:
         images = f"{card['rows']:,} rows of {card['channels']} numbers"
     rows = [("objective", f"{card['objective']}, sigma {level}, {images}")]
-    if prepared.examples.implicit:
+    if not prepared.denoises:
         rows.append(("held-out J", f"{-record['before']:.5g} before, {-record['best']:.5g} after"))
     else:
         start = f", {before:.2f} at the start" if before is not None else ""
@@ -121,6 +135,7 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
     ]
     if "rows" in card:
         rows.append(("next", f"smdae.load('{output}').score(x), in Python"))
-    elif not card["shortfalls"]:
-        rows.append(("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}"))
+    elif not card["shortfalls"] and prepared.denoises:
+        told = "" if prepared.examples.kernel is None else f" --noise white -s {255 * high:.4g}"
+        rows.append(("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}{told}{_imports(card)}"))
     console.table(rows)

@@ -50,6 +50,7 @@ class Manner:
         strip: Whether results are without the words, dates and places of their inputs.
         linear: Whether camera raw files are developed to linear light.
         mend: Whether outliers are repaired and rows and columns levelled.
+        imports: Modules of the user's own that a model file may name, as module:name.
     """
 
     model: str | None = None
@@ -82,4 +83,5 @@ class Manner:
     quality: int | None = None
     strip: bool = False
     linear: bool = False
+    imports: tuple[str, ...] = ()
     mend: bool = True

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli import console
+from smdae.cli.fitted import CLEAN, VARYING
 from smdae.errors import ModelError
 
 if TYPE_CHECKING:
@@ -49,15 +50,23 @@ def _bundled(picture: "Picture") -> str:
     return "natural-gray" if is_gray(picture.pixels, visible) else "natural-color"
 
 
-def load_denoiser(name: str) -> Any:
-    """Return the model, if it can denoise, and warn of one that its card says makes pictures worse."""
+def load_denoiser(name: str, imports: Sequence[str] = ()) -> Any:
+    """Return the model, if it can denoise, and warn of one that its card says makes pictures worse.
+
+    Modules of the user's own are imported if they are among the imports.
+    """
     from smdae.files.model_file import load
 
-    loaded = load(name)
-    if loaded.card.get("score_of") == "the clean density":
+    loaded = load(name, imports)
+    if loaded.card.get("score_of") == CLEAN:
         raise ModelError(
             f"the model '{name}' is a score of the clean density: it knows no noise to remove",
             "fit with --objective dsm, dae, esm-parzen or ism-parzen",
+        )
+    if loaded.card.get("score_of") == VARYING:
+        raise ModelError(
+            f"the model '{name}' is a score of noise that depends on brightness, which does not tell the clean picture",
+            "denoise with a bundled network, which takes such noise",
         )
     figures = loaded.card.get("held_out_psnr")
     before, after = (figures.get(name) if isinstance(figures, dict) else None for name in ("noisy", "model"))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
     from smdae.noise import Noise
 
-__all__ = ["noise_named"]
+__all__ = ["noise_named", "profile"]
 
 MAX_BYTES = 1 << 20  # of a profile
 
@@ -35,14 +35,33 @@ def noise_named(text: str) -> "Kind | Noise":
             f"--noise '{text}' is neither a kind of noise nor a file",
             f"kinds are {', '.join(KINDS)}; --save-noise writes a file",
         )
+    return Noise.from_yaml(_text(path, f"--noise '{text}'"), f"--noise '{text}'")
+
+
+def profile(text: str, label: str) -> str:
+    """Return the YAML of a profile: that of the file named, or the text itself if it has lines.
+
+    Raises:
+        UsageError: There is no such file, or it is no profile; the message begins with the label.
+        InputError: The file cannot be read.
+    """
+    if "\n" in text:
+        return text
+    path = Path(text)
+    if not text or not path.is_file():
+        raise UsageError(f"{label} '{text:.80}': there is no such file", "denoise --save-noise writes one")
+    return _text(path, f"{label} '{text}'")
+
+
+def _text(path: Path, label: str) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(f"cannot read '{text}': {(error.strerror or 'it fails').lower()}") from None
+        raise InputError(f"cannot read '{path}': {(error.strerror or 'it fails').lower()}") from None
     if len(data) > MAX_BYTES:
-        raise UsageError(f"--noise '{text}' is not a noise profile", "--save-noise writes one")
+        raise UsageError(f"{label} is not a noise profile", "--save-noise writes one")
     try:
-        return Noise.from_yaml(data.decode(), f"--noise '{text}'")
+        return data.decode()
     except UnicodeDecodeError:
-        raise UsageError(f"--noise '{text}' is not a noise profile", "--save-noise writes one") from None
+        raise UsageError(f"{label} is not a noise profile", "--save-noise writes one") from None

@@ -71,7 +71,7 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
             if name not in loaded:
                 if not loaded:
                     tell_left(manner.model, manner.fast)
-                loaded[name] = placed(load_denoiser(name), where, manner.many)
+                loaded[name] = placed(load_denoiser(name, manner.imports), where, manner.many)
                 if not manner.model:
                     console.note(f"model '{name}'", now=True)
             return loaded[name]

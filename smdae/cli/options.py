@@ -11,7 +11,7 @@ import typer
 from smdae.device import check_name
 from smdae.errors import UsageError
 
-__all__ = ["Batch", "Device", "Json", "Overwrite", "Paths", "Seed", "check_range", "levels", "seconds"]
+__all__ = ["Batch", "Device", "Imports", "Json", "Overwrite", "Paths", "Seed", "check_range", "levels", "seconds"]
 
 Paths = Annotated[
     list[Path],
@@ -32,6 +32,15 @@ def _device(context: typer.Context, value: str) -> str:
 Device = Annotated[
     str,
     typer.Option("--device", "-d", envvar="SMDAE_DEVICE", help="auto, cpu, cuda, cuda:N or mps.", callback=_device),
+]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE:NAME",
+        help="A module of your own that a model file may name; its code is run.",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all chance. [default: 0]", show_default=False)]

@@ -30,6 +30,7 @@ from smdae.fitting.splitting import split
 from smdae.fitting.validation import Crops
 from smdae.models import MODELS, EnergyModel, Patchwise
 from smdae.models.wiener import Wiener
+from smdae.noise import Noise
 from smdae.objectives import OBJECTIVES
 
 __all__ = ["Contest", "applicable"]
@@ -53,12 +54,13 @@ class Contest:
         origin: The model at the start of the first fit; never changed.
         patches: Clean patches to fit on, with shape (N, d).
         held_out: Clean patches to judge by, with shape (M, d).
-        judges: The held-out images, None where examples come from a density.
+        judges: The held-out images, None where examples are rows of numbers or come from a density.
         crops: Clean and noisy crops of these, None likewise.
         images: How many images are fitted on, and how many held out; nothing is held out of one small image.
         places: How many different patches the images have, None where examples come from a density.
         rounding: Width of the uniform noise added where a density of the data themselves is fitted.
         target: The density that examples come from, None where they come from images.
+        noise: A kernel of the user's own for the theorem, white being 1; None for those of ours.
     """
 
     settings: Settings
@@ -71,6 +73,7 @@ class Contest:
     places: int | None = None
     rounding: float = 0.0
     target: Density | None = None
+    noise: Noise | None = None
     _batches: dict[str, Batch] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -85,22 +88,25 @@ class Contest:
     ) -> "Contest":
         """A contest on N = `patches` patches of images, arrays of one dtype with shape (H, W), sides at least P.
 
-        M = `held_out` patches of those held out are the judges.
+        M = `held_out` patches of those held out are the judges. Rows of numbers are patches of side 1 of one image
+        with shape (1, n, d), and each is taken but once.
         """
         first, rest = (part.images for part in split(images, settings.patch_size, settings.hold_out, settings.seed))
         source = Patches.pack(first, settings.patch_size, white).to(device)
         held = Patches.pack(rest or first, settings.patch_size, white).to(device)
         generator = Generator(device).manual_seed(settings.seed)
+        are_rows = settings.patch_size == 1
+        patches = min(patches, source.places) if are_rows else patches
         drawn = source.draw(patches, generator)
-        model = MODELS[settings.model].start(drawn, source.channels, settings, generator).requires_grad_(False)
+        model = MODELS[settings.model].start(drawn, source.free_means, settings, generator).requires_grad_(False)
         chance = Generator(device).manual_seed(settings.seed + JUDGES)
         return cls(
             settings,
             model,
             model.centre(drawn),
             model.centre(held.draw(held_out, chance)),
-            held,
-            Crops.of(held, settings.judged_levels, chance),
+            None if are_rows else held,
+            None if are_rows else Crops.of(held, settings.judged_levels, chance),
             (len(first), len(rest)),
             source.places,
             1 / white if source.images.rounded else 0.0,
@@ -142,6 +148,7 @@ class Contest:
         data = hashlib.sha256(self.settings.model_dump_json().encode())
         for tensor in (self.patches, self.held_out):
             data.update(tensor.cpu().numpy().tobytes())
+        data.update(self.noise.to_yaml().encode() if self.noise else b"")
         return data.hexdigest()[:16]
 
     def generator(self, seed: int = 0) -> Generator:
@@ -203,8 +210,8 @@ class Contest:
         return self.examples("esm-parzen").draw(len(self.held_out), self.generator(JUDGES))
 
     def lift(self, patch_model: Any) -> Patchwise:
-        """An image model of a model of these patches; samples of a density are images of one pixel with d channels."""
-        channels, size = (1, self.settings.patch_size) if self.target is None else (self.dim, 1)
+        """An image model of a model of these patches; rows of numbers are images of one pixel with d channels."""
+        channels, size = (1, self.settings.patch_size) if self.judges is not None else (self.dim, 1)
         return Patchwise(patch_model, channels, size)
 
     def wiener(self) -> Wiener:

@@ -23,6 +23,8 @@ def opening(record: Record) -> str:
     s = record.settings
     if s["target"]:
         source = f"samples of {s['target']} with {s['dim']} numbers each"
+    elif s["patch_size"] == 1:
+        source = f"rows of {_count(s['dim'], 'number')}"
     else:
         held = f"{s['held_out_images']} held out" if s["held_out_images"] else "none held out: all were fitted on"
         source = f"patches of {s['patch_size']} x {s['patch_size']} from {_count(s['images'], 'image')} ({held})"

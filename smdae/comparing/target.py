@@ -1,15 +1,13 @@
 """A density of the user's own, named as module:name: an object with `sample` and `score`."""
 
-import importlib
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from smdae.errors import InputError, UsageError
+from smdae.named import imported
 
 __all__ = ["Target", "load"]
 
@@ -73,23 +71,7 @@ def load(text: str) -> Target:
     Raises:
         UsageError: There is no such module or name, or what it names is no density.
     """
-    module, colon, name = text.partition(":")
-    if not (colon and module and name.isidentifier()):
-        raise UsageError(f"--target {text!r:.80} is not of the form module:name", "such as mine:density for mine.py")
-    folder = str(Path.cwd())
-    added = folder not in sys.path
-    if added:
-        sys.path.insert(0, folder)
-    try:
-        density = getattr(importlib.import_module(module), name)
-    except AttributeError:
-        raise UsageError(f"--target: there is no '{name}' in the module '{module}'") from None
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UsageError(f"--target: cannot import '{module}': {reason:.200}") from None
-    finally:
-        if added:
-            sys.path.remove(folder)
+    density = imported(text, "--target")
     lacking = [need for need in ("sample", "score") if not callable(getattr(density, need, None))]
     if lacking:
         raise UsageError(f"--target: '{text}' has no {' and no '.join(lacking)}", "it is an object with both")

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from smdae.files.tensor_file import Header
+from smdae.named import is_named
 
 __all__ = ["FORMAT", "MAX_WEIGHTS", "card_of", "version_of"]
 
@@ -70,7 +71,7 @@ def _wrong(card: dict[str, Any]) -> str | None:
     """Return the first entry of a card that no model has, None if there is none."""
     settings = card["settings"]
     limits = LIMITS | (OF_EXPERTS if card["model"] == "experts" else {})
-    if card["model"] == "energy" and settings.get("size") == 1:
+    if (card["model"] == "energy" or is_named(card["model"])) and settings.get("size") == 1:
         limits |= OF_ROWS
     for name, (least, most) in limits.items():
         if name in settings and not _is_whole(settings[name], least, most):

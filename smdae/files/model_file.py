@@ -8,12 +8,15 @@ anything is used. Nothing is ever unpickled.
 
 import json
 import os
+from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from smdae.errors import ModelError
+from smdae.errors import ModelError, UsageError
 from smdae.files import tensor_file
 from smdae.files.model_card import FORMAT, MAX_WEIGHTS, card_of, version_of
+from smdae.named import is_named
 
 __all__ = ["BUNDLED", "encode", "load", "read"]
 
@@ -34,7 +37,8 @@ def encode(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
     """
     from safetensors.torch import save
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    # Clones, as layers of others may share their weights.
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         tensors = {name: tensor.half() for name, tensor in tensors.items()}
     data = save(tensors, {"format": FORMAT, "version": version_of(card), "card": json.dumps(card)})
@@ -74,18 +78,25 @@ def read(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
     return cards[0], data
 
 
-def load(path_or_name: str | Path) -> Any:
+def load(path_or_name: str | Path, imports: Collection[str] = ()) -> Any:
     """The score model of a file, or a bundled one by its name, in eval mode.
 
+    Args:
+        path_or_name: The file, or the name.
+        imports: Modules of the user's own that may be imported, as module:name. Of a network that is one of these the
+            file holds but weights: code is run only where it is named here.
+
     Raises:
-        ModelError: The file is missing, not a model file, damaged, of another version, or its weights do not fit.
+        ModelError: The file is missing, not a model file, damaged, of another version, or its weights do not fit, or
+            it is of a module that is not among the imports.
+        UsageError: A module that is cannot be imported, or makes no network.
     """
     card, data = read(path_or_name)
-    return build(card, data, str(path_or_name))
+    return build(card, data, str(path_or_name), imports)
 
 
-def build(card: dict[str, Any], data: bytes, name: str) -> Any:
-    """The model that a checked card and the bytes of its file describe, in eval mode.
+def build(card: dict[str, Any], data: bytes, name: str, imports: Collection[str] = ()) -> Any:
+    """The model that a checked card and the bytes of its file describe, in eval mode; arguments as those of `load`.
 
     Raises:
         ModelError: The weights are damaged or do not fit the description.
@@ -94,22 +105,32 @@ def build(card: dict[str, Any], data: bytes, name: str) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load as load_tensors
 
-    from smdae.models import MODELS
+    from smdae.models import MODELS, family
 
     def bad(reason: str) -> ModelError:
         return ModelError(f"cannot load the model '{name}': {reason}", HINT)
 
-    if card["model"] not in MODELS:
+    is_own = is_named(card["model"])
+    if is_own and card["model"] not in imports:
+        raise ModelError(
+            f"cannot load the model '{name}': it is the module '{card['model']:.80}', which is not imported unasked",
+            f"if you trust that module: --import {card['model']:.80}, or imports=[...] in Python",
+        )
+    if not is_own and card["model"] not in MODELS:
         raise bad(f"there is no model called {card['model']!r:.60}")
     try:
         header = tensor_file.checked(data)
     except ValueError as error:
         raise bad(str(error)) from error
     try:
-        with torch.device("meta"):  # nothing is allocated there
-            model = MODELS[card["model"]].build(**card["settings"])
+        # Nothing is allocated on meta; what a module of others makes itself of must be there.
+        with nullcontext() if is_own else torch.device("meta"):
+            named = {"model": card["model"]} if is_own else {}
+            model = family(card["model"]).build(**named, **card["settings"])
         shapes = {key: tuple(t.shape) for key, t in model.state_dict().items()}
-    except (TypeError, ValueError, OverflowError, RuntimeError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError, ZeroDivisionError, UsageError) as error:
+        if is_own and isinstance(error, UsageError):
+            raise
         raise bad("its description makes no sense") from error
     if shapes != {key: tensor.shape for key, tensor in header.tensors.items()}:
         raise bad("its weights do not fit its description")

@@ -35,8 +35,10 @@ from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.draws import Batch, Draw, Part, among, antithetic_noise
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
-from smdae.models import MODELS
+from smdae.models import takes_patches
+from smdae.noise import Noise
 from smdae.objectives import Objective
+from smdae.patch_noise import KernelParzen, PatchNoise
 from smdae.protocols import HasCentre, HasDivergence, HasKinks, offers
 
 __all__ = ["Batch", "Examples", "arguments", "known_density"]
@@ -46,13 +48,17 @@ EXTRA = 0.5  # noise added to noisy images to be pairs, in sigma
 TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
 
 
-def arguments(objective: Objective, model: Any, noisy: bool = False) -> tuple[str, ...]:
-    """Names of what the loss needs for this model, and for data that are clean or noisy."""
+def arguments(objective: Objective, model: Any, noisy: bool = False, probes: int = 1) -> tuple[str, ...]:
+    """Names of what the loss needs for this model, along so many probes, and for data that are clean or noisy."""
     kinked = offers(model, HasKinks) and model.kinked
-    lacks = {"probes": not offers(model, HasDivergence), "step": kinked, "level": noisy}
+    lacks = {"probes": probes > 0 and not offers(model, HasDivergence), "step": kinked, "level": noisy}
     needs = (*objective.needs, *(name for name in objective.options if lacks[name]))
     # On clean data the implicit objective is that of their own density, of no level; noisy data have one.
     return (*needs, "sigma") if noisy and "sigma" not in needs else needs
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def known_density(x: Tensor, settings: Settings, sigma: float, generator: Generator) -> Density:
@@ -89,6 +95,7 @@ class Examples:
         channels: C, if the model wants images; None if it wants flat patches.
         shares: The part of n examples that is drawn of each of the data, as those that have grown are fewer.
         real: The part of the examples with the noise of real pictures.
+        kernel: The noise that is added, where it is not white; the targets are its own then.
         sides: Of the patches, for each of the data.
         sources: Draws clean pictures that those with such noise are made from, for each of the data.
         prefetchers: Of each of the data, what begins to read its next draw; empty if nothing is read from disk.
@@ -104,7 +111,7 @@ class Examples:
     reg_lambda: float = 0.0
     probes: int = 1
     density: Density | None = None
-    parzen: Parzen | None = None
+    parzen: Parzen | KernelParzen | None = None
     rounding: float = 0.0
     clipped: float = 0.0
     recoloured: float = 0.0
@@ -114,6 +121,7 @@ class Examples:
     real: float = 0.0
     sources: tuple[Draw, ...] = ()
     sides: tuple[int, ...] = ()
+    kernel: PatchNoise | None = None
 
     @classmethod
     def of(
@@ -125,9 +133,14 @@ class Examples:
         generator: Generator,
     ) -> "Examples":
         """Examples for an objective from patches; densities that it needs are fitted or gathered here."""
-        centre = model.centre if offers(model, HasCentre) else lambda x: x
+        kernel = None
+        if settings.noise is not None:
+            kernel = PatchNoise(Noise.from_yaml(settings.noise), patches.channels, patches.size)
+        # Other noise than white mixes the mean with the rest, so that it cannot be taken out beforehand.
+        centre = model.centre if offers(model, HasCentre) and kernel is None else _same
         wants_target = "target_score" in objective.needs
-        density = parzen = None
+        density: Density | None = None
+        parzen: Parzen | KernelParzen | None = None
         sides = (patches.size, *settings.growth)
         cuts = [replace(patches, size=side) for side in sides]
         data: tuple[Draw, ...] = tuple(cut.draw_with_levels for cut in cuts)
@@ -137,15 +150,16 @@ class Examples:
             x = centre(patches.draw(TARGET_EXAMPLES, generator))
             density = known_density(x, settings, sigma, generator)
         if wants_target and objective.samples == "parzen":
-            parzen = Parzen(centre(patches.draw(settings.parzen_patches, generator)), sigma)
+            drawn = centre(patches.draw(settings.parzen_patches, generator))
+            parzen = Parzen(drawn, sigma) if kernel is None else KernelParzen(drawn, kernel)
             data, shares = (among(parzen.patches),), ()
         implicit = objective.samples == "data" and density is None and not settings.noisy
         rounded = implicit and patches.images.rounded
         rounding = 1 / patches.white if rounded else 0.0
-        channels = None if MODELS[settings.model].of_patches else patches.channels
+        channels = None if takes_patches(model) else patches.channels
         return cls(
             objective,
-            arguments(objective, model, settings.noisy),
+            arguments(objective, model, settings.noisy, settings.probes),
             data,
             centre,
             settings.levels,
@@ -164,6 +178,7 @@ class Examples:
             settings.real,
             tuple(replace(patches, size=source_side(side)).draw_with_levels for side in sides) if settings.real else (),
             sides,
+            kernel,
         )
 
     @property
@@ -268,7 +283,10 @@ class Examples:
             sigma = sigma / (1 + WIDE**2) ** 0.5
         if self.objective.samples != "data":
             noise = part.of(antithetic_noise(part.whole(clean), generator)) if noise is None else noise
-            x = torch.addcmul(clean, noise, sigma[:, None]) if isinstance(sigma, Tensor) else clean + sigma * noise
+            if self.kernel is not None:
+                x = self.kernel.added(clean, noise)
+            else:
+                x = torch.addcmul(clean, noise, sigma[:, None]) if isinstance(sigma, Tensor) else clean + sigma * noise
         elif self.rounding:
             shape = part.whole(clean).shape
             uniform = part.of(torch.rand(shape, generator=generator, dtype=clean.dtype, device=clean.device))
@@ -303,6 +321,8 @@ class Examples:
     @property
     def _wide(self) -> bool:
         """Whether differences take a wide step: it is noise, and the density of clean data has none."""
+        if self.kernel is not None:
+            return False
         return self.objective.wide and "step" in self.needs and (self.noisy or self.objective.samples != "data")
 
     def _needs(
@@ -310,7 +330,8 @@ class Examples:
     ) -> dict[str, Any]:
         """The loss's arguments for flat examples x, a part of n, but for the target score."""
         step = (WIDE if self._wide else STEP) * sigma
-        offered = {"clean": self._shaped(clean), "sigma": sigma, "step": step, "reg_lambda": self.reg_lambda}
+        told: Any = self.kernel if self.kernel is not None and self.objective.samples == "pairs" else sigma
+        offered = {"clean": self._shaped(clean), "sigma": told, "step": step, "reg_lambda": self.reg_lambda}
         needs = {name: offered[name] for name in self.needs if name in offered}
         if "probes" in self.needs:
             draw = normal_probes if self._wide else probes

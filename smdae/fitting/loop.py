@@ -29,7 +29,7 @@ from smdae.fitting.precision import products_in
 from smdae.fitting.state import State
 from smdae.fitting.step_graph import StepGraph
 from smdae.fitting.validation import Validate, Validation
-from smdae.models import MODELS
+from smdae.models import family
 
 __all__ = ["Report", "ending", "run", "step"]
 
@@ -135,7 +135,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
     most_steps, most_seconds = settings.limits
     if record["steps"] is None and math.isinf(most_seconds):
         record["steps"] = int(most_steps)
-    peak = settings.lr * MODELS[settings.model].pace(state.model)
+    peak = settings.lr * family(settings.model).pace(state.model)
     begun = time.perf_counter() - record["seconds"]
     validation_seconds = 0.0
     if record["before"] is None:

@@ -18,7 +18,7 @@ from smdae.estimation.estimate import estimate
 from smdae.estimation.scale import scale_of
 from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import chosen
-from smdae.models import MODELS
+from smdae.models import family
 
 __all__ = ["Noise", "noise_of"]
 
@@ -83,7 +83,7 @@ def noise_of(
     if settings.sigma == "auto":
         _refuse_other_kinds([images[i] for i in some], white)
         levels = _alike(_estimated(images, white, watch))
-        if len({*levels} - {0.0}) > 1 and MODELS[settings.model].of_patches:
+        if len({*levels} - {0.0}) > 1 and family(settings.model).of_patches:
             low, high = (255 * end(level for level in levels if level) for end in (min, max))
             raise InputError(
                 f"the images have noise of {low:.3g} to {high:.3g}, and the model '{settings.model}' wants one level",

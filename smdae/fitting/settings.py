@@ -19,6 +19,8 @@ from pydantic import (
 )
 
 from smdae.errors import SmdaeError, UsageError
+from smdae.named import is_named
+from smdae.noise import Noise
 
 __all__ = ["RENAMED", "SettingError", "Settings", "check", "defaults", "for_rows"]
 
@@ -34,10 +36,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     objective: str = "dsm"  # a name of OBJECTIVES
-    model: str = "energy"  # a name of MODELS
+    model: str = "energy"  # a name of MODELS, or module:name of a network of the user's own
     sigma: Level | tuple[Level, Level] | Literal["auto"] = 25.0  # level of the noise, or the lowest and the highest
     noisy: bool = False  # the images are noisy themselves, at sigma; auto: as estimated of each
     extra_noise: Level | None = None  # that `dsm` adds to noisy images; None: a share of sigma
+    noise: str | None = None  # a profile, as YAML, of noise that is not white; models of patches only
     clipped: float = Field(0.0, ge=0, le=1)  # part of the examples whose noise black and white cut off; networks only
     real: float = Field(0.0, ge=0, lt=1)  # part of the examples with the noise of cameras, film, photons; networks only
     weights: tuple[str, ...] = ()  # PATTERN=WEIGHT, of file names: how often their images are drawn; others count 1
@@ -55,7 +58,7 @@ class Settings(BaseModel):
     target: Literal["gaussian", "gmm"] = "gmm"  # the density that `esm` fits to the patches
     components: int = Field(10, ge=1, le=1000)  # Gaussians in that mixture
     reg_lambda: float = Field(1e-5, ge=0, allow_inf_nan=False)  # lambda of `ism-reg`, white being 1
-    probes: int = Field(1, ge=1, le=1000)  # directions an example, where an objective needs some
+    probes: int = Field(1, ge=0, le=1000)  # directions an example, where an objective needs some; 0: all, exactly
     parzen_patches: int = Field(20_000, ge=1)  # patches that make up q_sigma for `esm-parzen`
 
     batch: int = Field(512, ge=1, le=1_000_000)  # examples a step; fewer in proportion once they have grown
@@ -91,9 +94,19 @@ class Settings(BaseModel):
             "potential": POTENTIALS,
         }
         table = tables[str(about.field_name)]
-        if name not in table:
+        if name not in table and not (about.field_name == "model" and is_named(name)):
             raise ValueError(f"unknown {about.field_name} {name!r:.60}; there are {', '.join(table)}")
         return name
+
+    @field_validator("noise")
+    @classmethod
+    def _profiled(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        try:
+            return Noise.from_yaml(text).of_unit().to_yaml()
+        except UsageError as error:
+            raise ValueError(error.message) from None
 
     @field_validator("weights")
     @classmethod
@@ -110,7 +123,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        from smdae.models import MODELS
+        from smdae.models import family
         from smdae.objectives import OBJECTIVES
         from smdae.protocols import CanClip, offers
 
@@ -121,12 +134,14 @@ class Settings(BaseModel):
                 raise ValueError(f"sigma: the lowest level comes first, not {self.sigma}")
             if self.noisy:
                 raise ValueError("noisy images have one level of noise each: sigma is that level, or auto")
-            if low < high and MODELS[self.model].of_patches:
+            if low < high and family(self.model).of_patches:
                 raise ValueError(f"the model '{self.model}' is fitted at one sigma, not from {low:g} to {high:g}")
             if low < high and (row.samples == "data" or "target_score" in row.needs):
                 raise ValueError(f"the objective '{self.objective}' is taken at one sigma, not at many")
         if self.sigma == "auto" and not self.noisy:
             raise ValueError("sigma auto is the level of noisy images; add noisy, or name a level")
+        if self.noise is not None:
+            self._of_noise(Noise.from_yaml(self.noise))
         if self.noisy and not row.on_noisy:
             able = ", ".join(name for name, other in OBJECTIVES.items() if other.on_noisy)
             raise ValueError(f"the objective '{self.objective}' wants clean images; noisy ones will do for {able}")
@@ -138,18 +153,36 @@ class Settings(BaseModel):
             raise ValueError("extra-noise is what the objective dsm adds to noisy images; add noisy, with dsm")
         if self.recoloured and not self.color:
             raise ValueError("recoloured is for colours; add color")
-        lacking = OBJECTIVES[self.objective].lacking(MODELS[self.model].fits)
+        lacking = OBJECTIVES[self.objective].lacking(family(self.model).fits)
         if lacking:
             raise ValueError(f"the objective '{self.objective}' is not for '{self.model}', which has no {lacking[0]}")
         if self.clipped and OBJECTIVES[self.objective].samples != "pairs":
             raise ValueError(f"clipped noise has a clean image to aim at, which '{self.objective}' has not")
-        if self.clipped and not offers(MODELS[self.model].fits, CanClip):
+        if self.clipped and not offers(family(self.model).fits, CanClip):
             raise ValueError(f"clipped is for networks that can be told of it, not for the model '{self.model}'")
         if self.model == "gradient-unet" and self.activation == "relu":
             raise ValueError("a gradient-unet needs a smooth activation: silu")
-        if MODELS[self.model].of_patches and (self.growth or self.optimiser == "muon"):
+        if self.probes == 0 and "probes" in row.needs:
+            raise ValueError(f"the objective '{self.objective}' is one along probes; give 1 or more")
+        if family(self.model).of_patches and (self.growth or self.optimiser == "muon"):
             raise ValueError(f"growth and muon are for networks, not for the model '{self.model}'")
         return self
+
+    def _of_noise(self, noise: Noise) -> None:
+        """Refuse what does not go with noise that is not white."""
+        from smdae.models import family
+        from smdae.objectives import OBJECTIVES
+
+        if not family(self.model).takes_rows:
+            raise ValueError(f"noise is for models of patches, not for '{self.model}'")
+        if self.noisy or self.clipped or self.recoloured or self.real:
+            raise ValueError("noise is added to clean images; noisy, clipped, recoloured and real do not go with it")
+        if OBJECTIVES[self.objective].samples == "data":
+            raise ValueError(f"the objective '{self.objective}' is taken at the data, which no noise is added to")
+        if self.objective == "dae" and noise.is_signal_dependent:
+            raise ValueError("dae wants noise of a fixed covariance; where it depends on brightness, fit with dsm")
+        if self.sigma != level_of(noise):
+            raise ValueError(f"sigma is that of the noise, {level_of(noise):.4g}; leave sigma out")
 
     @property
     def levels(self) -> tuple[float, float]:
@@ -213,16 +246,24 @@ class SettingError(UsageError):
 
 def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """Defaults other than those of `Settings` that go with the values given, and what they are defaults of."""
-    from smdae.models import MODELS
+    from smdae.models import MODELS, family
 
     name = values.get("model", "energy")
     if "model" not in values and isinstance(values.get("init"), str):
         name = _kind_of(values["init"])
-    family = MODELS.get(name) if isinstance(name, str) else None
-    ours = {} if family is None else {key: (value, str(name)) for key, value in family.defaults.items()}
+    known = isinstance(name, str) and (name in MODELS or is_named(name))
+    ours = {key: (value, str(name)) for key, value in family(name).defaults.items()} if known else {}
     if "model" not in values and name != "energy":
         ours["model"] = name, str(values["init"])
+    if isinstance(values.get("noise"), str):
+        with suppress(UsageError):  # told of later
+            ours["sigma"] = level_of(Noise.from_yaml(values["noise"]).of_unit()), "noise"
     return ours | {key: (value, "noisy") for key, value in (NOISY if values.get("noisy") is True else {}).items()}
+
+
+def level_of(noise: Noise) -> float:
+    """Return the level that says most of noise with white 1, on the 0 to 255 scale."""
+    return round(255 * noise.sigma, 6)
 
 
 def for_rows(settings: Settings) -> Settings:
@@ -231,9 +272,9 @@ def for_rows(settings: Settings) -> Settings:
     Raises:
         SettingError: The model or what is asked of it wants images.
     """
-    from smdae.models import MODELS
+    from smdae.models import family
 
-    if not MODELS[settings.model].of_patches:
+    if not family(settings.model).takes_rows:
         raise SettingError(f"rows of numbers are for models of patches, not for '{settings.model}'", setting="model")
     if settings.noisy:
         raise SettingError("noisy is for images, not for rows of numbers", setting="noisy")

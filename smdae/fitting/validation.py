@@ -7,6 +7,7 @@ density, as `ism` on clean data fits, has no noise to remove: its figure is -J.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import partial
@@ -25,6 +26,7 @@ from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.patches import Patches
 from smdae.fitting.texture import choose, roughness
+from smdae.noise import Noise
 from smdae.protocols import posterior_mean
 
 __all__ = ["Crops", "NoisyCrops", "Validate", "Validation", "by_denoising", "by_objective", "middles"]
@@ -36,6 +38,7 @@ TRIED = 4  # places of a crop each way, where the middle of an image is flat
 ROWS = 4096  # held-out rows of numbers, at most
 REAL_CROPS = 64  # with the noise of real pictures
 BATCH = 4096  # held-out patches for J
+TINY = 1e-30  # for a squared error of zero
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,23 @@ class Crops:
     Attributes:
         pairs: Crops with white noise.
         real: Pictures with the noise of real ones; None if the model is not fitted to such noise.
+        of_images: Whether values lie between black and white, so that what is beyond is clipped; those of rows do not.
     """
 
     pairs: tuple[tuple[Tensor, Tensor, float], ...]
     real: Corrupted | None = None
+    of_images: bool = True
     kind = "PSNR"
 
     @classmethod
-    def of(cls, held_out: Patches, levels: Sequence[float], generator: Generator, real: bool = False) -> "Crops":
+    def of(
+        cls,
+        held_out: Patches,
+        levels: Sequence[float],
+        generator: Generator,
+        real: bool = False,
+        kind: Noise | None = None,
+    ) -> "Crops":
         """Return crops from the middle of up to 16 of the images, with noise at each of the levels.
 
         Args:
@@ -79,13 +91,18 @@ class Crops:
             levels: White being 1.
             generator: Source of chance.
             real: Whether there are pictures with the noise of real ones too.
+            kind: The noise, with white 1, if it is not white; its level is the only one.
         """
         pairs = []
         for _, clean in middles(held_out, CROP if held_out.size > 1 else ROWS):
+            if kind is not None:
+                e = torch.randn(clean.shape, generator=generator, device=clean.device)
+                pairs += [(clean, clean + kind.sd(clean) * kind.correlate(e), levels[0])]
+                continue
             noise = torch.randn(clean.shape, generator=generator, device=clean.device)
             pairs += [(clean, clean + sigma * noise, sigma) for sigma in levels]
         if not real:
-            return cls(tuple(pairs))
+            return cls(tuple(pairs), of_images=held_out.size > 1)
         side = source_side(CROP)
         flat = replace(held_out, size=side).draw(REAL_CROPS, generator)
         return cls(tuple(pairs), corrupted(flat.view(REAL_CROPS, -1, side, side), CROP, generator))
@@ -125,6 +142,8 @@ class Crops:
         def of_one(pair: tuple[Tensor, Tensor, float]) -> list[float]:
             clean, noisy, sigma = pair
             estimate = noisy if model is None else posterior_mean(model, noisy, sigma)
+            if not self.of_images:
+                return [-10 * math.log10((estimate.double() - clean.double()).square().mean().item() or TINY)]
             return [psnr(estimate, clean, white=1.0)]
 
         values = group.map(of_one, [pair for pair in self.pairs if level in (None, pair[2])])

@@ -4,6 +4,8 @@ A score model has `score(x, sigma=None)`. What else it knows in closed form it o
 it looks for them: `energy`, `reconstruct`, `divergence`, `score_and_divergence`, `score_and_diagonal`,
 `posterior_variance`. `level` is the noise that it was made for, or None if `levels` is a range of them; `settings()`
 the arguments that build it again. One with kinks, which derivatives of its divergence miss, says so by `kinked`.
+
+Beside the families of the table there is that of the user's own modules, named as module:name (see `own`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +19,15 @@ from smdae.models.energy import EnergyModel
 from smdae.models.experts import Experts
 from smdae.models.gradient_unet import GradientUNet
 from smdae.models.linear_start import linear_starts
+from smdae.models.own import OwnModel, made, rebuilt
 from smdae.models.patchwise import Patchwise
 from smdae.models.unet import SIZES, UNet
+from smdae.named import is_named
+from smdae.noise import Noise
+from smdae.patch_noise import PatchNoise
 
-__all__ = ["MODELS", "EnergyModel", "Experts", "Family", "GradientUNet", "Patchwise", "UNet"]
+__all__ = ["MODELS", "EnergyModel", "Experts", "Family", "GradientUNet", "OwnModel", "Patchwise", "UNet",
+           "family", "takes_patches"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Family:
         defaults: Settings whose default is another than in `Settings`.
         others: Other starts, where the one of `start` leads nowhere, each in vain once the one before was better.
         pace: What the learning rate is multiplied by for a model.
+        takes_rows: Whether rows of numbers can be fitted.
     """
 
     fits: type
@@ -45,13 +53,18 @@ class Family:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     others: Callable[[Tensor, int, Any, Generator], Iterator[Any]] = lambda *_: iter(())
     pace: Callable[[Any], float] = lambda model: 1.0
+    takes_rows: bool = False
 
 
-def _energy(channels: int, size: int, **settings: Any) -> Patchwise:
+def _energy(channels: int, size: int, noise: str | None = None, **settings: Any) -> Patchwise:
     model = EnergyModel(**settings)
     if model.dim != channels * size**2:
         raise ValueError(f"an energy over {model.dim} numbers is none of {channels} x {size} x {size} patches")
-    return Patchwise(model, channels, size)
+    return Patchwise(model, channels, size, noise=_noise(noise, channels, size))
+
+
+def _noise(text: str | None, channels: int, size: int) -> PatchNoise | None:
+    return None if text is None else PatchNoise(Noise.from_yaml(text), channels, size)
 
 
 def _start_energy(seen: Tensor, channels: int, settings: Any, generator: Generator) -> EnergyModel:
@@ -89,6 +102,18 @@ def _start_experts(seen: Tensor, channels: int, settings: Any, generator: Genera
     return model
 
 
+def _start_own(seen: Tensor, channels: int, settings: Any, generator: Generator) -> OwnModel:
+    seed = int(torch.randint(1 << 31, (), generator=generator, device=generator.device))
+    return made(settings.model, channels, settings.patch_size, settings.levels, seen.device, seed)
+
+
+def _own(model: str, noise: str | None = None, **settings: Any) -> Any:
+    own = rebuilt(model, **settings)
+    if not own.flat:
+        return own
+    return Patchwise(own, own.channels, own.size, noise=_noise(noise, own.channels, own.size))
+
+
 # What suits a network better than an energy: the rate is that of kernels under Muon, a batch is one of images.
 _NETWORK = {
     "sigma": (1.0, 60.0),
@@ -110,9 +135,28 @@ _EXPERTS = {
 
 MODELS: dict[str, Family] = {
     "energy": Family(
-        EnergyModel, _energy, _start_energy, True, others=_linear_energies, pace=lambda model: min(1.0, model.sigma)
+        EnergyModel,
+        _energy,
+        _start_energy,
+        of_patches=True,
+        others=_linear_energies,
+        pace=lambda model: min(1.0, model.sigma),
+        takes_rows=True,
     ),
     "experts": Family(Experts, Experts, _start_experts, of_patches=False, defaults=_EXPERTS),
     "gradient-unet": Family(GradientUNet, GradientUNet, _start_gradient, False, _NETWORK | {"activation": "silu"}),
     "unet": Family(UNet, UNet, _start_unet, of_patches=False, defaults=_NETWORK),
 }
+
+# Adam's usual rate: nothing is known of what others have made.
+_OWN = Family(OwnModel, _own, _start_own, of_patches=False, defaults={"lr": 0.002, "batch": 128}, takes_rows=True)
+
+
+def family(name: str) -> Family:
+    """Return the row of a model, by its name in MODELS or by module:name."""
+    return _OWN if is_named(name) else MODELS[name]
+
+
+def takes_patches(model: Any) -> bool:
+    """Return whether what is fitted takes flat patches, which `Patchwise` lifts to images."""
+    return model.flat if isinstance(model, OwnModel) else isinstance(model, EnergyModel)

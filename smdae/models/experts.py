@@ -30,6 +30,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from smdae.models.potentials import POTENTIALS, potential
+from smdae.models.shown import as_html
 from smdae.models.wiener import without_means
 from smdae.models.windows import overlap_add, windows
 from smdae.protocols import posterior_mean
@@ -114,6 +115,9 @@ class Experts(nn.Module):
             for weight, shape in zip(start.tolist(), self.shapes, strict=True)
         )
         self.weights[0] = start * (share / bend)
+
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, vars(self).get("card"))
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build this model again."""

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from smdae.divergence import per_example
+from smdae.models.shown import as_html
 from smdae.models.unet import UNet
 from smdae.protocols import posterior_mean
 
@@ -38,6 +39,9 @@ class GradientUNet(nn.Module):
         head = self.inner.head.weight
         bound = head[0].numel() ** -0.5
         head.uniform_(-bound, bound, generator=generator)
+
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, vars(self).get("card"))
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build this model again."""

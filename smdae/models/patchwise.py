@@ -3,7 +3,8 @@
     D(y)   = mean over the patches that cover a pixel of r(patch),  r(p) = p + sigma^2 psi(p)
     psi(y) = (D(y) - y) / sigma^2
 
-and sigma^2 dD_i/dy_i is the mean of the patches' posterior variances, where the patch model has them.
+and where the noise has another covariance C than sigma^2 I, with r(p) = p + C psi(p). sigma^2 dD_i/dy_i is the mean of
+the patches' posterior variances, where the patch model has them.
 
 Each pixel of an image lies in up to P^2 patches; each patch denoises it, and the mean of their answers is the image's.
 Patches are cut, denoised and laid back a band of rows at a time, so memory does not grow with the image.
@@ -16,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smdae.models.shown import as_html
+from smdae.patch_noise import PatchNoise
 from smdae.protocols import HasPosteriorVariance, offers, posterior_mean
 
 __all__ = ["Patchwise"]
@@ -30,21 +33,29 @@ class Patchwise(nn.Module):
         size: Side of a patch in pixels, P.
         stride: Pixels between neighbouring patches, 1 to P: more is faster and a little worse.
         tile: Patches held at once.
+        noise: Of patches with white 1, for which the model was made, if that is not white.
     """
 
-    def __init__(self, patch: Any, channels: int, size: int, stride: int = 1, tile: int = 4096) -> None:
+    def __init__(
+        self, patch: Any, channels: int, size: int, stride: int = 1, tile: int = 4096, noise: PatchNoise | None = None
+    ) -> None:
         super().__init__()
         if not 1 <= stride <= size:
             raise ValueError(f"the stride is between 1 and the patch size {size}, not {stride}")
         self.patch, self.channels, self.size, self.stride, self.tile = patch, channels, size, stride, tile
+        self.noise = noise
 
     def with_stride(self, stride: int) -> "Patchwise":
         """Return the same model with another stride."""
-        return Patchwise(self.patch, self.channels, self.size, stride, self.tile)
+        return Patchwise(self.patch, self.channels, self.size, stride, self.tile, self.noise)
+
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, vars(self).get("card"))
 
     def settings(self) -> dict[str, Any]:
         """Return the numbers that build this model again."""
-        return {"channels": self.channels, "size": self.size, **self.patch.settings()}
+        told = {} if self.noise is None else {"noise": self.noise.noise.to_yaml()}
+        return {"channels": self.channels, "size": self.size, **told, **self.patch.settings()}
 
     @property
     def shift_multiple(self) -> int:
@@ -62,8 +73,8 @@ class Patchwise(nn.Module):
         return 24 * self.channels
 
     @property
-    def level(self) -> float:
-        """The level of noise that the model was made for, white being 1."""
+    def level(self) -> float | None:
+        """The level of noise that the model was made for, white being 1; None if there are many."""
         return self.patch.level
 
     @property
@@ -75,20 +86,30 @@ class Patchwise(nn.Module):
         """psi(x), with the shape of x: images (B, C, H, W), or flat patches (B, C P^2), which the patch model takes."""
         if x.ndim == 2:
             return self.patch.score(x) if sigma is None else self.patch.score(x, sigma=sigma)
-        s = self.level if sigma is None else sigma
+        s: Any = self.level if sigma is None else sigma
         return (self.reconstruct(x, s) - x) / s**2
 
     def reconstruct(self, x: Tensor, sigma: float | None = None) -> Tensor:
         """D(x) = x + sigma^2 psi(x), with the shape of x, as in `score`."""
-        s = self.level if sigma is None else sigma
+        s: Any = self.level if sigma is None else sigma
         if x.ndim == 2:
-            return posterior_mean(self.patch, x, s)
+            return self._denoised(x, s)
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
-        return torch.stack([self._lift(image, lambda p: posterior_mean(self.patch, p, s)) for image in x])
+        return torch.stack([self._lift(image, lambda p: self._denoised(p, s)) for image in x])
+
+    def _denoised(self, p: Tensor, s: Any) -> Tensor:
+        """r(p) = p + C psi(p) at the level s, with the shape of p, (B, d)."""
+        if self.noise is None:
+            return posterior_mean(self.patch, p, s)
+        return p + (s / self.noise.sigma) ** 2 * self.noise.covariance(self.patch.score(p, sigma=s), p)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "posterior_variance" and offers(self.patch, HasPosteriorVariance):
+        if (
+            name == "posterior_variance"
+            and offers(self.patch, HasPosteriorVariance)
+            and vars(self).get("noise") is None
+        ):
             return self._variance
         return super().__getattr__(name)
 

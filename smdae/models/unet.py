@@ -33,6 +33,7 @@ from smdae.divergence import per_example
 from smdae.models.borders import mirrored, rounded_up
 from smdae.models.conditioning import WHITE_NOISE, Conditioning, plane_count
 from smdae.models.inference_graphs import InferenceGraphs
+from smdae.models.shown import as_html
 
 __all__ = ["SIZES", "Shape", "UNet"]
 
@@ -136,6 +137,9 @@ class UNet(nn.Module):
             bound = kernel[0].numel() ** -0.5
             kernel.uniform_(-bound, bound, generator=generator)
         self.head.weight.zero_()
+
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, vars(self).get("card"))
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build this model again."""

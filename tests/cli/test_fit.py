@@ -279,7 +279,6 @@ def unusable(here):
         (["nan.npy"], 3, ["'nan.npy'", "NaN"]),
         (["full"], 3, ["'full'", "NaN"]),
         (["objects.npy"], 3, ["'objects.npy'"]),
-        (["photos", "--resume"], 3, ["'model.state'"]),
         (["photos", "-o", "missing/m.safetensors"], 4, ["missing"]),
         (["photos", "-o", "text.png/m.safetensors"], 4, ["text.png"]),
         (["photos", "-o", "n" * 250 + ".safetensors"], 4, ["too long"]),
@@ -381,6 +380,16 @@ def test_no_space_for_a_state_ends_the_fit_but_keeps_the_last_one(here, monkeypa
 
 
 # Stopping and going on
+
+
+def test_resumed_without_a_state_a_fit_starts_from_the_beginning_and_replaces_nothing_unasked(here, capsys):
+    assert fit("photos", "--resume") == 0
+    assert "there is no 'model.state' to resume from: the fit starts from the beginning" in capsys.readouterr().err
+    before = (here / "model.safetensors").read_bytes()
+    assert fit("photos", "--resume", "--seed", "1") == 4
+    assert (here / "model.safetensors").read_bytes() == before
+    assert fit("photos", "--resume", "-y", "--seed", "1") == 0
+    assert (here / "model.safetensors").read_bytes() != before
 
 
 def stop_at(monkeypatch, report, number=signal.SIGINT):

@@ -47,6 +47,17 @@ def test_the_score_of_normal_rows_is_that_of_their_smoothed_density():
     assert (model.score(x) + x / 2).square().mean() < 0.02
 
 
+def test_held_out_rows_are_judged_wherever_their_values_lie(here, capsys):
+    """Rows have no black and no white: clipped to these, those of large or negative values would tell nothing."""
+    for centre in (40.0, -3.0):
+        np.save(here / "rows.npy", normal(2000, 2) + np.float32(centre))
+        few = ["--hidden", "32", "--max-steps", "150", "-b", "256", "-s", "255"]
+        assert main(["fit", "rows.npy", *few, "--json", "-y"]) == 0
+        figures = json.loads(capsys.readouterr().out)["held_out_psnr"]
+        assert abs(figures["noisy"]) < 1  # the noise has sigma 1
+        assert figures["model"] > figures["noisy"] + 1.5  # half of it can be told
+
+
 def test_as_images_takes_an_array_for_one(here, capsys):
     np.save(here / "a.npy", np.random.default_rng(0).random((24, 32)))
     assert main(["fit", "a.npy", *FEW, "--patch-size", "4", "--as", "images", "--json"]) == 0

@@ -7,22 +7,29 @@
     esm, ism at q                        at samples of a density whose score is known
     ism, ism-reg                         at the data
     dsm at 2 sigma                       at x + 2 sigma eps, of the same psi: a control
+    dsm, ... (grain), (shot)             at x~ of noise that is not white, see kernels.py, the same for all of a kernel
+    dae, C^-1 (grain)                    |C^-1 (r - x)|^2 there, r = x~ + C psi(x~); without C^-1 it weights otherwise
+    dae (shot)                           |r - x|^2, r = x~ + sigma^2 psi(x~): a control, as C depends on x
+    dsm as if white (grain), (shot)      there, with the target of white noise: the control of the wrong noise
 
 Theory has those of a class equal in expectation; those of the controls are not, and are there to show what unequal
 looks like.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from smdae.comparing.contest import Contest
+from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.divergence import normal_probes
 from smdae.fitting.examples import Batch
 from smdae.objectives import OBJECTIVES
+from smdae.patch_noise import KernelParzen, PatchNoise
 
 __all__ = ["SLICED", "Arm", "Pairing", "arms", "pairings"]
 
@@ -32,6 +39,8 @@ FEWEST = 4  # examples that have frames
 FRAMES = "ism-parzen (frames)"
 AT_Q = "ism at q"
 WIDER = "dsm at 2 sigma"
+UNDER = ("esm-parzen", "ism-parzen", "dsm")  # what is taken under kernels that are not white
+ASSUMED, METRIC = "dsm as if white", "dae, C^-1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +52,19 @@ class Arm:
         objective: Its name in OBJECTIVES.
         scale: What J is multiplied by: squared error per dimension over sigma^2.
         show: Makes examples of clean patches, (n, d), and a generator.
+        loss: J of each example; None for that of the objective.
     """
 
     name: str
     objective: str
     scale: float
     show: Callable[[Tensor, Generator], Batch]
+    loss: Callable[..., Tensor] | None = None
 
     def losses(self, model: Any, shown: Batch) -> Tensor:
         """Scaled J of each example, with shape (B,)."""
+        if self.loss is not None:
+            return self.loss(model, shown.x, **shown.needs) * self.scale
         return shown.losses(OBJECTIVES[self.objective], model) * self.scale
 
 
@@ -72,13 +85,15 @@ class Pairing:
 
 def arms(contest: Contest, names: Sequence[str]) -> list[Arm]:
     """The arms that the objectives named make possible; those that none is compared with are left out."""
-    wanted = {side for pair in pairings(names) for side in (pair.first, pair.second)}
+    kernels = kernels_of(contest)
+    wanted = {side for pair in pairings(names, kernels) for side in (pair.first, pair.second)}
     made = [_arm(contest, name) for name in names] + [_extra(contest, name) for name in (FRAMES, AT_Q, WIDER)]
+    made += [arm for name, kernel in kernels.items() for arm in _under(contest, name, kernel, names)]
     return [arm for arm in made if arm.name in wanted]
 
 
-def pairings(names: Sequence[str]) -> list[Pairing]:
-    """Which arms to compare."""
+def pairings(names: Sequence[str], kernels: Mapping[str, PatchNoise]) -> list[Pairing]:
+    """Which arms to compare, of the objectives named and under kernels that are not white."""
     noisy = [name for name in ON_NOISY if name in names]
     pairs = [
         Pairing(a, b, True, f"{OBJECTIVES[a].paper} ~ {OBJECTIVES[b].paper}, Vincent (2011), section 4")
@@ -93,7 +108,65 @@ def pairings(names: Sequence[str]) -> list[Pairing]:
         pairs.append(Pairing("dsm", "ism", False, "control: the density of the data is not q_sigma"))
     if "dsm" in names:
         pairs.append(Pairing("dsm", WIDER, False, "control: q_sigma is not q_2sigma"))
-    return pairs
+    return pairs + [pair for name, kernel in kernels.items() for pair in _pairs_under(name, kernel, names)]
+
+
+def _pairs_under(name: str, kernel: PatchNoise, names: Sequence[str]) -> list[Pairing]:
+    """Which arms to compare under a kernel: those of its density with `ism-parzen`, which is not told of it."""
+    if not {"dsm", "ism-parzen"} <= {*names}:
+        return []
+    by_vincent = "for any kernel whose score is known, Vincent (2011), section 4.2"
+    pairs = [Pairing(_at("dsm", name), _at("ism-parzen", name), True, by_vincent)]
+    if "esm-parzen" in names and (kernel.is_pointwise or not kernel.is_signal_dependent):
+        pairs.append(Pairing(_at("dsm", name), _at("esm-parzen", name), True, by_vincent))
+    if "dae" in names and kernel.is_signal_dependent:
+        why = "control: C depends on x, so that no score tells the clean mean; dae takes the noise for white"
+        pairs.append(Pairing(_at("dsm", name), _at("dae", name), False, why))
+    elif "dae" in names:
+        pairs.append(Pairing(_at("dsm", name), _at(METRIC, name), True, "|C^-1 (r - x)|^2 = 2 J_DSM, r = x~ + C psi"))
+    why = f"control: the noise assumed is white, the noise added is {name}"
+    return [*pairs, Pairing(_at("dsm", name), _at(ASSUMED, name), False, why)]
+
+
+def _at(objective: str, kernel: str) -> str:
+    return f"{objective} ({kernel})"
+
+
+def _under(contest: Contest, name: str, kernel: PatchNoise, names: Sequence[str]) -> list[Arm]:
+    """Return the arms under a kernel, all at the same x~."""
+    sigma = contest.sigma
+    kept: list[KernelParzen] = []  # made when first asked for
+
+    def smoothed() -> KernelParzen:
+        if not kept:
+            kept.append(KernelParzen(contest.patches, kernel))
+        return kept[0]
+
+    def at(objective: str, clean: Tensor, generator: Generator) -> Batch:
+        x = kernel.sample(clean, generator)
+        needs: dict[str, Callable[[], dict[str, Any]]] = {
+            "esm-parzen": lambda: {"target_score": smoothed().score(x), "sigma": sigma},
+            "ism-parzen": lambda: {"sigma": sigma},
+            "dsm": lambda: {"clean": clean, "sigma": kernel, "level": sigma},
+            "dae": lambda: {"clean": clean, "sigma": sigma},
+            ASSUMED: lambda: {"clean": clean, "sigma": sigma},
+            METRIC: lambda: {"clean": clean},
+        }
+        return Batch(x, needs[objective]())
+
+    def in_metric(model: Any, noisy: Tensor, clean: Tensor) -> Tensor:
+        residual = noisy + kernel.covariance(model.score(noisy), noisy) - clean
+        return kernel.score(residual, torch.zeros_like(residual)).square().sum(1) / 2
+
+    made = [
+        Arm(_at(each, name), each, _scale(contest, each), partial(at, each))
+        for each in (*UNDER, "dae")
+        if each in names
+    ]
+    scale = _scale(contest, "dsm")
+    made.append(Arm(_at(ASSUMED, name), "dsm", scale, partial(at, ASSUMED)))
+    made.append(Arm(_at(METRIC, name), "dae", scale, partial(at, METRIC), in_metric))
+    return made
 
 
 def _scale(contest: Contest, name: str) -> float:

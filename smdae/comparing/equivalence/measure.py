@@ -4,6 +4,8 @@
     grad J_a - grad J_b         at its start, its end and, unless in a hurry, its middle: zero in expectation, so that
                                 of n draws what is left falls as 1/sqrt(n); the verdict is on the relative difference
                                 |E grad J_a - E grad J_b| / |E grad J_a| of all places as one vector (verdict.py)
+    noise that is not white     the same under a correlated kernel and one that depends on x (kernels.py), and what
+                                comes of assuming white noise there
     E[J_dsm | x~] - J_esm       free of theta at every x~, to the last digit (rao_blackwell.py)
 
 Scaled as in a fit: squared error per dimension over sigma^2.
@@ -20,6 +22,7 @@ from smdae.comparing.equivalence import pictures
 from smdae.comparing.equivalence.arms import Pairing, pairings
 from smdae.comparing.equivalence.arms import arms as arms_of
 from smdae.comparing.equivalence.gradients import Gradients, Parallel, gather, most_batches, parallel, pooled
+from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.comparing.equivalence.path import OnPath, gaps, path_of
 from smdae.comparing.equivalence.rao_blackwell import Exact, averaged
 from smdae.comparing.equivalence.verdict import CONFIDENCE, LIMIT, Evidence, evidence
@@ -93,7 +96,8 @@ class Shrinking:
 
 def measure(bench: Bench) -> Generator[float, None, Tables]:
     """Gradients at some thetas, values along the path, and the exact form."""
-    path, pairs, arms = path_of(bench), pairings(bench.names), arms_of(bench.contest, bench.names)
+    path, arms = path_of(bench), arms_of(bench.contest, bench.names)
+    pairs = pairings(bench.names, kernels_of(bench.contest))
     wanted = {at: t for at, t in PLACES.items() if at != "middle" or not bench.quick}
     places = {at: path(t) for at, t in wanted.items()} if path.leads else {"start": path(0.0)}
     most = most_batches(bench.contest, len(places), max(1, len(arms)))

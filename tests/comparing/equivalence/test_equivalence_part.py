@@ -5,6 +5,7 @@ import pytest
 from smdae.comparing.contest import applicable
 from smdae.comparing.contestants import fit
 from smdae.comparing.equivalence.arms import pairings
+from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.comparing.equivalence.measure import EQUIVALENCE, PLACES
 from smdae.comparing.part import Bench
 from tests.measuring import contest, measured
@@ -17,6 +18,9 @@ def bench(names=None, fitted=True, **settings) -> Bench:
     return Bench(common, names or applicable(), courses, quick=True)
 
 
+PAIRS = pairings(applicable(), kernels_of(bench(fitted=False).contest))
+
+
 @pytest.fixture(scope="module")
 def tables():
     return measured(EQUIVALENCE, bench())[1]
@@ -24,14 +28,14 @@ def tables():
 
 def test_every_pair_gets_the_verdict_of_theory(tables):
     expected = {"equal": "equivalent", "unequal": "different"}
-    assert len(tables["verdicts"]) == len(pairings(applicable())) == 12
+    assert len(tables["verdicts"]) == len(PAIRS) == 12 + 4 + 4
     for row in tables["verdicts"]:
         assert row.verdict == expected[row.theory], row
         assert (row.high < 0.05) == (row.theory == "equal")
 
 
 def test_differences_of_values_are_flat_for_equal_pairs_alone(tables):
-    for pair in pairings(applicable()):
+    for pair in PAIRS:
         rows = [row for row in tables["on_path"] if (row.first, row.second) == (pair.first, pair.second)]
         assert [row.t for row in rows][:: len(rows) - 1] == [0.0, 1.0]
         assert rows[0].gap == rows[0].error == 0
@@ -45,7 +49,7 @@ def test_differences_of_values_are_flat_for_equal_pairs_alone(tables):
 
 
 def test_what_is_left_of_equal_gradients_is_chance(tables):
-    for pair in pairings(applicable()):
+    for pair in PAIRS:
         rows = [row for row in tables["shrinking"] if (row.first, row.second) == (pair.first, pair.second)]
         first, last = rows[0], rows[-1]
         law = (first.draws / last.draws) ** 0.5

@@ -1,0 +1,46 @@
+"""Kernels that are not white, under which the theorem is shown as well, and fails if another one is assumed.
+
+    grain   correlated, of one level: pixels one apart by 1/2, two numbers of a row that are not pixels by 1/2 too
+    shot    sd(x)^2 = gain (x - black) + read^2, black the least value that the patches have
+
+Both have the level sigma: of `shot` it is the root mean square over the patches. Patches lie around 0, as they have no
+mean; noise of the user's own, which is told in brightness, sees them around the middle of black and white.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from smdae.comparing.contest import Contest
+from smdae.noise import Affine, Noise
+from smdae.patch_noise import PatchNoise
+
+__all__ = ["GRAIN", "SHOT", "kernels_of"]
+
+GRAIN, SHOT = "grain", "shot"
+RHO = 0.5  # correlation of neighbours
+READ = 0.3  # part of the variance of `shot` that does not depend on x
+MIDDLE = 0.5  # brightness that a patch without its mean is taken to have
+MOST_CHANNELS = 256  # numbers in a row, whose correlation a noise can tell
+
+
+def kernels_of(contest: Contest) -> Mapping[str, PatchNoise]:
+    """Return the kernels by name: the user's own, or else those of this file that such examples can have."""
+    channels, size = (1, contest.settings.patch_size) if contest.judges is not None else (contest.dim, 1)
+    if contest.noise is not None:
+        noise = contest.noise if contest.judges is None else contest.noise.shifted(-MIDDLE)
+        return {noise.kind: PatchNoise(noise, channels, size)}
+    made = {SHOT: _shot(contest.patches, contest.sigma)}
+    level = (Affine(read=contest.sigma),)
+    if size > 1:
+        made[GRAIN] = Noise(level, grain=((1.0, RHO), (RHO, RHO**2)))
+    elif 1 < channels <= MOST_CHANNELS:
+        rows = tuple(tuple(RHO ** abs(i - j) for j in range(channels)) for i in range(channels))
+        made[GRAIN] = Noise(level, channels=rows)
+    return {name: PatchNoise(made[name], channels, size) for name in (GRAIN, SHOT) if name in made}
+
+
+def _shot(patches: Tensor, sigma: float) -> Noise:
+    black = patches.min().item()
+    gain = (1 - READ) * sigma**2 / max(patches.mean().item() - black, 1e-12)
+    return Noise((Affine(gain, black, READ**0.5 * sigma),))

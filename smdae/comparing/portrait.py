@@ -1,0 +1,113 @@
+"""A model of one or two numbers as a picture: density, score and samples, beside the rows that it was fitted to.
+
+On a line the density is exp(-E), or where a model has a score alone exp of its integral, made to have the area 1; in a
+plane it is exp(-E), or for such a model the length of the score, over which its arrows are drawn. Samples are those of
+Langevin steps from the rows.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from smdae.comparing.drawing import BLUE, GRAY, RED, figure, frame, png
+from smdae.comparing.learned.fields import arrows, extent, framed, plane
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["portrait"]
+
+MARGIN = 3.0  # around the rows, in sigma
+FINE, CELLS, ARROWS = 801, 101, 17  # points on a line, and of a lattice in each direction
+DOTS, STEPS, SIZE = 2000, 300, 0.2  # samples, Langevin steps of each, and their size
+BINS = 60
+DEPTH = 6.0  # of log-densities that are told apart
+
+
+def portrait(model: Any, rows: Tensor, sigma: float, white: float = 1.0, seed: int = 0) -> bytes:
+    """Return a PNG.
+
+    Args:
+        model: A score model of rows.
+        rows: That it was fitted to, with shape (n, d), d being 1 or 2, white being 1.
+        sigma: Level of the noise, white being 1.
+        white: Value that is 1 there: axes have the unit of the rows as they were.
+        seed: Of the samples.
+    """
+    chance = Generator().manual_seed(seed)
+    noisy = rows + sigma * torch.randn(rows.shape, generator=chance)
+    samples = _langevin(model, rows[torch.randint(len(rows), (DOTS,), generator=chance)], sigma, chance)
+    draw = _line if rows.shape[1] == 1 else _plane
+    return draw(model, noisy, samples, sigma, white)
+
+
+@torch.no_grad()
+def _langevin(model: Any, x: Tensor, sigma: float, chance: Generator) -> Tensor:
+    for _ in range(STEPS):
+        noise = torch.randn(x.shape, generator=chance)
+        x = x + SIZE / 2 * sigma**2 * model.score(x, sigma) + SIZE**0.5 * sigma * noise
+    return x
+
+
+def _energy(model: Any) -> Any:
+    """The model's energy, of flat rows; None where it has none."""
+    inner = getattr(model, "patch", model)
+    return getattr(inner, "energy", None)
+
+
+@torch.no_grad()
+def _line(model: Any, noisy: Tensor, samples: Tensor, sigma: float, white: float) -> bytes:
+    low, high = (end.item() for end in noisy.aminmax())
+    x = torch.linspace(low - MARGIN * sigma, high + MARGIN * sigma, FINE)[:, None]
+    step = (x[1] - x[0]).item()
+    psi, energy = model.score(x, sigma)[:, 0], _energy(model)
+    log = -energy(x) if energy else torch.cumulative_trapezoid(psi, dx=step)
+    log = log if energy else torch.cat([log.new_zeros(1), log])
+    heights = (log - log.logsumexp(0)).exp() / step
+    drawn = figure(12, 3.8)
+    density, score = drawn.subplots(1, 2)
+    frame(density, "Density", "x", "density")
+    for values, colour, label, style in (
+        (noisy, "#dddddd", "rows and noise", {"histtype": "stepfilled"}),
+        (samples, RED, "samples", {"histtype": "step"}),
+    ):
+        density.hist((values[:, 0] * white).numpy(), bins=BINS, density=True, color=colour, label=label, **style)
+    density.plot((x[:, 0] * white).numpy(), (heights / white).numpy(), color=BLUE, label="model")
+    density.legend(frameon=False)
+    frame(score, "Score", "x", "\u03c8(x)")
+    score.axhline(0, color=GRAY, linewidth=1)
+    score.plot((x[:, 0] * white).numpy(), (psi / white).numpy(), color=BLUE)
+    return png(drawn)
+
+
+@torch.no_grad()
+def _plane(model: Any, noisy: Tensor, samples: Tensor, sigma: float, white: float) -> bytes:
+    low, high = noisy.amin(0), noisy.amax(0)
+    middle, reach = (low + high) / 2, (high - low).max().item() / 2 + sigma
+
+    def lattice(count: int) -> tuple[list[Tensor], Tensor]:
+        across = [m + reach * torch.linspace(-1, 1, count) for m in middle]
+        return across, torch.cartesian_prod(*across)
+
+    (across, places), (_, tails) = lattice(CELLS), lattice(ARROWS)
+    energy, psi = _energy(model), model.score(tails, sigma)
+    log = -energy(places) if energy else -model.score(places, sigma).norm(dim=1)
+    drawn = figure(12, 4.2)
+    density, score, cloud = drawn.subplots(1, 3)
+    plane(density, "Density" if energy else "Length of the score, dark where small", [a * white for a in across], log,
+          DEPTH if energy else log.abs().max().item())  # fmt: skip
+    framed(score, "Score")
+    arrows(score, tails * white, psi, psi.norm(dim=1).quantile(0.9).item())
+    framed(cloud, "Samples, and rows with noise")
+    _dots(cloud, noisy[:DOTS] * white, "#bbbbbb")
+    _dots(cloud, samples * white, RED)
+    for axes in (score, cloud):
+        axes.set_xlim(*np.array(extent(across)[:2]) * white)
+        axes.set_ylim(*np.array(extent(across)[2:]) * white)
+    return png(drawn)
+
+
+def _dots(axes: "Axes", points: Tensor, colour: str) -> None:
+    axes.plot(*points.T.numpy(), ".", markersize=2, color=colour)

@@ -1,0 +1,176 @@
+"""Is a score that of the samples it comes with? Asked before anything is fitted to them.
+
+Of the score s = grad log q of a density that vanishes at infinity, by integrating by parts (Stein),
+
+    E[s] = 0,    E[(x - m) s(x)'] = -I,   m = E[x]
+
+and where log q is there, s is its gradient. Expectations are means over n samples, with standard errors; what is
+farther from theory than six of these is refused. A wrong sign, a factor or another unit than that of the samples is
+told by the second: it is -c I then, with c the factor.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from smdae.errors import InputError
+
+__all__ = ["Verified", "verify"]
+
+SAMPLES = 20_000
+NUMBERS = 20_000_000  # of all samples together, at most
+FEWEST = 1000  # samples, and those whose gradients are taken
+ERRORS = 6.0  # standard errors that are chance
+ALIKE = 0.1  # of a factor, by which coordinates may differ and have one
+APART = 1e-3  # of its size, that a score may be from a gradient in float32
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found, all within chance.
+
+    Attributes:
+        mean, mean_error: The entry of E[s] farthest from 0 in its standard errors, and one of these.
+        factor, factor_error: c of E[(x - m) s'] = -c I, which is 1.
+        gradient: |s - grad log q| / |grad log q|; None without a `log_prob` that can be differentiated.
+        samples: n.
+    """
+
+    mean: float
+    mean_error: float
+    factor: float
+    factor_error: float
+    gradient: float | None
+    samples: int
+
+    def __str__(self) -> str:
+        told = [
+            f"E[s] = {self.mean:.2g} \u00b1 {self.mean_error:.2g}",
+            f"E[(x - m) s'] = -({self.factor:.3f} \u00b1 {self.factor_error:.3f}) I",
+        ]
+        if self.gradient is not None:
+            told.append(f"s = grad log q to {self.gradient:.1g}")
+        return ", ".join(told)
+
+
+def verify(name: str, density: Any, generator: Generator) -> Verified:
+    """Return what theory says of a score, as found at samples.
+
+    Args:
+        name: What the density is called.
+        density: With `sample` and `score`, and `log_prob` if it has it.
+        generator: Source of the samples.
+
+    Raises:
+        InputError: The score is not that of the samples; the message says in what way.
+    """
+    dim = density.sample(2, generator).shape[1]
+    n = max(FEWEST, min(SAMPLES, NUMBERS // dim))
+    x = density.sample(n, generator)
+    s = density.score(x).double()
+    moments = _Moments.of(x.double(), s)
+    gradient = _of_log_prob(name, density, x[:FEWEST], s[:FEWEST])
+    if wrong := next(moments.faults(), None):
+        raise InputError(f"'{name}' has no score of its samples: {wrong}", "it is grad log q(x), in the unit of x")
+    far = (moments.mean.abs() / moments.mean_error).nan_to_num(0.0).argmax()
+    return Verified(
+        moments.mean[far].item(), moments.mean_error[far].item(), moments.factor, moments.factor_error, gradient, n
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """E[s], (d,), and E[(x - m) s'], (d, d), with the standard errors of their entries."""
+
+    mean: Tensor
+    mean_error: Tensor
+    product: Tensor
+    product_error: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, s: Tensor) -> "_Moments":
+        n = len(x)
+        centred = x - x.mean(0)
+        product = centred.T @ s / n
+        spread = centred.square().T @ s.square() / n - product.square()
+        return cls(s.mean(0), s.std(0) / math.sqrt(n), product, (spread.clamp(min=0) / n).sqrt())
+
+    @property
+    def factor(self) -> float:
+        """c, where the product is -c I."""
+        return -self.product.diagonal().mean().item()
+
+    @property
+    def factor_error(self) -> float:
+        """The standard error of c, as if that of each entry were of chance of its own."""
+        return self.product_error.diagonal().square().sum().sqrt().item() / len(self.mean)
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is beyond chance, the most telling first."""
+        d = len(self.mean)
+        eye = torch.eye(d, dtype=self.product.dtype, device=self.product.device)
+        own = -self.product.diagonal()
+        if ((self.product + eye).abs() > ERRORS * self.product_error + torch.finfo(torch.float32).eps).any():
+            c, reach = self.factor, ALIKE * abs(self.factor)
+            told = f"E[(x - m) s'] is {-c:.4g} I to {self.factor_error:.2g}, and of a score -I"
+            apart = (self.product + c * eye).abs() - ERRORS * self.product_error
+            mixed = (apart - apart.diagonal().diag()).max().item() > reach
+            if not mixed and apart.diagonal().max() <= reach:
+                yield f"{told}: {_said(c)}"
+            elif not mixed:
+                least, most = own.aminmax()
+                yield (
+                    f"E[(x - m) s'] is diagonal with {-most.item():.4g} to {-least.item():.4g}, and of a score -1: "
+                    "coordinates differ in their factor or their unit"
+                )
+            else:
+                i, j = divmod(int(((self.product + eye).abs() / self.product_error).argmax()), d)
+                found, error = self.product[i, j].item(), self.product_error[i, j].item()
+                theory = -1 if i == j else 0
+                yield f"E[(x - m) s']_{i + 1},{j + 1} is {found:.4g} \u00b1 {error:.2g}, and of a score {theory}"
+        far = self.mean.abs() > ERRORS * self.mean_error + torch.finfo(torch.float32).eps
+        if far.any():
+            j = int(far.nonzero()[0])
+            found, error = self.mean[j].item(), self.mean_error[j].item()
+            yield f"E[s]_{j + 1} is {found:.4g} \u00b1 {error:.2g}, and of a score 0: is it taken at another mean?"
+
+
+def _said(c: float) -> str:
+    if c < 0:
+        times = "" if abs(c + 1) < ALIKE else f", and is {-c:.4g} times as large"
+        return f"the score has the wrong sign{times}"
+    return f"it is {c:.4g} times what it should be, by a factor or by another unit than that of the samples"
+
+
+def _of_log_prob(name: str, density: Any, x: Tensor, s: Tensor) -> float | None:
+    """Return how far a score is from the gradient of `log_prob`; None where there is none.
+
+    Raises:
+        InputError: It is farther than rounding.
+    """
+    if not hasattr(density.density, "log_prob"):
+        return None
+    x = x.detach().clone().requires_grad_()
+    try:
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(density.log_prob(x).sum(), x)
+    except (RuntimeError, TypeError, AttributeError):  # what others have made need not be differentiable
+        return None
+    slope = slope.double()
+    ratios = (s * slope).sum(1) / slope.square().sum(1).clamp(min=1e-30)
+    apart = ((s - slope).square().sum() / slope.square().sum().clamp(min=1e-30)).sqrt().item()
+    if apart > APART:
+        weights = slope.square().sum(1) / slope.square().sum()
+        c = (ratios * weights).sum().item()
+        error = ((weights * (ratios - c)).square().sum()).sqrt().item()
+        same = (s - c * slope).norm() < ALIKE * s.norm()
+        told = f"{c:.4g} \u00b1 {error:.2g} times the gradient of its log_prob" if same else "not along that gradient"
+        raise InputError(
+            f"'{name}' has a score that is not the gradient of its log_prob: {told}, {apart:.2g} of it away",
+            "score(x) is grad log_prob(x)",
+        )
+    return apart

@@ -1,0 +1,54 @@
+"""Objects of the user's own, named as module:name, such as mine:Net for the class Net of mine.py."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from smdae.errors import UsageError
+
+__all__ = ["imported", "is_named"]
+
+NAMED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+MOST = 200  # characters of a reason that is passed on
+
+
+def is_named(text: str) -> bool:
+    """Return whether a text has the form module:name."""
+    return NAMED.fullmatch(text) is not None
+
+
+def imported(text: str, option: str) -> Any:
+    """Import what a text of the form module:name names; modules of the working folder are found too.
+
+    Args:
+        text: The name.
+        option: What an error begins with, such as --target.
+
+    Raises:
+        UsageError: The text has another form, or there is no such module or name, or the module fails.
+    """
+    if not is_named(text):
+        raise UsageError(f"{option} {text!r:.80} is not of the form module:name", "such as mine:net for mine.py")
+    module, _, name = text.partition(":")
+    folder = str(Path.cwd())
+    added = folder not in sys.path
+    if added:
+        sys.path.insert(0, folder)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except AttributeError as error:
+        if error.name != name:  # from within the module
+            raise UsageError(f"{option}: cannot import '{module}': {reason_of(error)}") from None
+        raise UsageError(f"{option}: there is no '{name}' in the module '{module}'") from None
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{option}: cannot import '{module}': {reason_of(error)}") from None
+    finally:
+        if added:
+            sys.path.remove(folder)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the reason of an error in other people's code, in one line."""
+    return f"{' '.join(str(error).split()) or type(error).__name__:.{MOST}}"
