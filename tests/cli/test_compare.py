@@ -172,7 +172,7 @@ def test_degeneration_is_a_result(here, capsys):
 @pytest.mark.parametrize("shape", [(4, 4), (6, 6)])
 def test_one_patch_and_few_are_told_of(here, capsys, shape):
     np.save(here / "small.npy", np.random.default_rng(0).integers(0, 255, shape, np.uint8))
-    assert compare("small.npy", "--objective", "dsm", "--objective", "esm-parzen", "-b", "128") == 0
+    assert compare("small.npy", "--as", "images", "--objective", "dsm", "--objective", "esm-parzen", "-b", "128") == 0
     told = capsys.readouterr().err
     assert "nothing is held out" in told
     assert f"{(shape[0] - 3) ** 2} different patches" in told
@@ -279,7 +279,18 @@ def test_a_fit_is_a_model_file_as_any(here):
 
 def test_an_interrupt_before_anything_is_found_leaves_nothing(here):
     np.save(here / "small.npy", np.random.default_rng(0).integers(0, 255, (6, 6), np.uint8))
-    command = [sys.executable, "-m", "smdae", "compare", *QUICK, "small.npy", "--max-steps", "1000000"]
+    command = [
+        sys.executable,
+        "-m",
+        "smdae",
+        "compare",
+        *QUICK,
+        "small.npy",
+        "--as",
+        "images",
+        "--max-steps",
+        "1000000",
+    ]
     command += ["--objective", "dsm", *LEARNING]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True)
     try:
