@@ -34,6 +34,7 @@ class Score(nn.Module):
         self.out = nn.Linear(hidden, 1)
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
+        """Return grad log q(y), with the shape of y, (B, 1)."""
         u = (y - 30) / 10
         return (self.out(self.layers(u)) - u) / 5  # a fifth, as counts vary by about five
 

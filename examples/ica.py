@@ -31,6 +31,7 @@ class Logistic(nn.Module):
         self.W = nn.Parameter(torch.eye(dim) + 0.3 * torch.randn(dim, dim))
 
     def score(self, x: Tensor, sigma: float) -> Tensor:
+        """Return psi(x), with the shape of x, (B, dim); the data are clean, and sigma is of no use."""
         return -SLOPE * torch.tanh(SLOPE * x @ self.W.T / 2) @ self.W
 
 

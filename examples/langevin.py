@@ -32,6 +32,7 @@ class Perceptron(nn.Module):
         self.layers = nn.Sequential(*widths, nn.SiLU(), nn.Linear(hidden, 2))
 
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return psi(x, s), with the shape of x, (B, 2); sigma is one level, or (B,)."""
         s = torch.as_tensor(sigma, dtype=x.dtype).reshape(-1, 1).expand(len(x), 1)
         scale = (1 + s.square()).sqrt()
         return (self.layers(torch.cat([x / scale, s.log()], 1)) - x * s / scale.square()) / s

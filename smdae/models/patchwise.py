@@ -105,11 +105,8 @@ class Patchwise(nn.Module):
         return p + (s / self.noise.sigma) ** 2 * self.noise.covariance(self.patch.score(p, sigma=s), p)
 
     def __getattr__(self, name: str) -> Any:
-        if (
-            name == "posterior_variance"
-            and offers(self.patch, HasPosteriorVariance)
-            and vars(self).get("noise") is None
-        ):
+        is_white = vars(self).get("noise") is None
+        if name == "posterior_variance" and is_white and offers(self.patch, HasPosteriorVariance):
             return self._variance
         return super().__getattr__(name)
 
