@@ -183,7 +183,7 @@ def command(
         keep_freed_memory()
         _tell(corpus)
         with denormals_flushed(), peers.group(where, own=":" not in device) as group:
-            resume = bool(group.heard([resume])[0])
+            resume = bool(group.broadcast([resume])[0])
             return _fit(corpus, settings, where, output, files, resume, json_, group, picture)
 
 
