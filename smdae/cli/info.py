@@ -43,6 +43,7 @@ class _Unloaded:
     """
 
     level: float | None = None
+    noise_range: tuple[float, float] = (0.0, math.inf)
     channels: int = 1
 
 
