@@ -102,7 +102,7 @@ def command(
         typer.Option(
             "--uncertainty",
             readable=False,
-            help="The standard deviation of each pixel: .tif, .npy, or .png to look at.",
+            help="The standard deviation of each pixel, in the picture's unit: .tif, .npy, or .png to look at.",
         ),
     ] = None,
     modes: Annotated[

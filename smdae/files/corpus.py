@@ -49,6 +49,7 @@ class Corpus:
         skipped: One line for each file that could not be used.
         small: How many images were smaller than a patch.
         names: The names of the files, and how many images each has in turn.
+        has_floats: Whether a file held floats; not told of images in a cache.
     """
 
     images: Sequence[np.ndarray]
@@ -56,6 +57,7 @@ class Corpus:
     skipped: tuple[str, ...]
     small: int
     names: tuple[tuple[str, int], ...] = ()
+    has_floats: bool = False
 
     def weights(self, by_name: Mapping[str, float]) -> list[float] | None:
         """Return how often each image is drawn, 1 being as often as it has places; None if all of them are 1.
@@ -135,10 +137,11 @@ def gather(
     small = _too_small([(min(image.shape[:2]), 1) for image, *_ in images], size, paths, skipped)
     large = [one for one in images if min(one[0].shape[:2]) >= size]
     names = tuple((name, 1) for *_, name in large)
-    if {image.dtype.name for image, *_ in large} in ALIKE:
-        return Corpus([image for image, *_ in large], large[0][1], skipped, small, names)
+    depths = {image.dtype.name for image, *_ in large}
+    if depths in ALIKE:
+        return Corpus([image for image, *_ in large], large[0][1], skipped, small, names, "float32" in depths)
     scaled = [image.astype(np.float32) / np.float32(peak) for image, peak, _ in large]
-    return Corpus(scaled, 1.0, skipped, small, names)
+    return Corpus(scaled, 1.0, skipped, small, names, "float32" in depths)
 
 
 def _in_cache(
