@@ -1,4 +1,4 @@
-"""The command line: four commands, their exit codes, and one line for whatever goes wrong.
+"""The command line: five commands, their exit codes, and one line for whatever goes wrong.
 
 Nothing here or in the commands' modules imports torch before a command has begun its work: help is at once.
 """
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from smdae import __version__
-from smdae.cli import compare, console, denoise, fit, info
+from smdae.cli import compare, console, denoise, fit, info, models
 from smdae.cli.failures import is_full, understood
 from smdae.cli.interrupts import Terminated, terminable
 from smdae.cli.peers import Peers
@@ -36,6 +36,7 @@ app.command("fit")(fit.command)
 app.command("denoise")(denoise.command)
 app.command("info")(info.command)
 app.command("compare")(compare.command)
+app.command("models")(models.command)
 
 
 def _version(asked: bool) -> None:
@@ -56,7 +57,7 @@ def _root(
     if context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)
         raise typer.Exit(UsageError.code)
-    if context.invoked_subcommand in ("compare", "info"):
+    if context.invoked_subcommand in ("compare", "info", "models"):
         context.obj.refuse(context.invoked_subcommand)
 
 

@@ -184,7 +184,9 @@ def command(
     from smdae.cli.batch_progress import BAR, BatchProgress
     from smdae.cli.manner import Manner
     from smdae.cli.noise_choice import noise_named
-    from smdae.cli.one_picture import figures, forget, is_number, worker
+    from smdae.cli.one_picture import worker
+    from smdae.cli.placing import forget
+    from smdae.cli.records import figures, is_number
     from smdae.cli.rehearsal import rehearse
     from smdae.files.claims import claimed
     from smdae.files.writing import clear, refusals

@@ -11,7 +11,7 @@ from smdae.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-    from smdae.cli.outcome import Found
+    from smdae.cli.found import Found
     from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
 
