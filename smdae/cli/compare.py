@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smdae.cli import console
-from smdae.cli.options import Device, Json, Overwrite, Seed
+from smdae.cli.options import Device, Json, Overwrite, Seed, check_range
 from smdae.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -85,16 +85,38 @@ def command(
     seed: Seed = None,
     device: Device = "auto",
     white: Annotated[float | None, _option("--white", text="The value of white in float images.", default="1")] = None,
+    reference: Annotated[
+        Path | None,
+        _option("--reference", text="A clean picture: print PSNR and SSIM of the images instead.", default="none"),
+    ] = None,
+    min_psnr: Annotated[
+        float | None,
+        _option("--min-psnr", text="With --reference: exit code 11 if an image has less, in dB.", default="none"),
+    ] = None,
     json_: Json = False,
 ) -> int:
-    """Compare objectives, models and classical methods on the same patches.
+    """Compare objectives, models and classical methods on the same patches; or pictures with a clean one.
 
     smdae compare photos/ --quick                within a minute; comparison/report.html
 
     smdae compare photos/ --seeds 3 --baseline nlm -m natural-gray
 
     smdae compare photos/ --only equivalence -s 50 -o fifty/
+
+    smdae compare --reference clean.png a.png b.png --min-psnr 30
     """
+    if min_psnr is not None and reference is None:
+        raise UsageError("--min-psnr is for pictures with a clean one", "name it with --reference")
+    if reference is not None:
+        from smdae.cli.measured import measure
+
+        if target or only or objective or model or baseline:
+            raise UsageError("--reference measures pictures, and fits nothing", "leave the other options out")
+        if not paths:
+            raise UsageError("there is nothing to measure", "name the pictures after the options")
+        check_range(white, None)
+        return measure(paths, reference, min_psnr, white, json_)
+
     from smdae.device import find
     from smdae.files import report_folder
 

@@ -52,13 +52,13 @@ def kind_of(job: Job, picture: "Picture", manner: Manner) -> str:
     return check_target(job, result, manner.ending, manner.overwrite, manner.made)
 
 
-def like(reference: "Picture", picture: "Picture", path: Path) -> "Picture":
-    """Return the clean picture, unless it cannot be that of a noisy one."""
+def like(reference: "Picture", picture: "Picture", path: Path, name: str = "the input") -> "Picture":
+    """Return the clean picture, unless it cannot be that of another, which messages call by a name."""
     if not reference.is_finite:
         raise InputError(f"--reference '{path}' holds NaN or infinity", "it is to be the clean picture")
     if reference.pixels.shape != picture.pixels.shape:
         raise InputError(
-            f"--reference '{path}' is {_size(reference)}, the input is {_size(picture)}",
+            f"--reference '{path}' is {_size(reference)}, {name} is {_size(picture)}",
             "they must show the same picture",
         )
     return reference
