@@ -33,9 +33,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("fit")(fit.command)
-app.command("denoise")(denoise.command)
+app.command("denoise", context_settings={"auto_envvar_prefix": "SMDAE_DENOISE"})(denoise.command)
 app.command("info")(info.command)
-app.command("compare")(compare.command)
+app.command("compare", context_settings={"auto_envvar_prefix": "SMDAE_COMPARE"})(compare.command)
 app.command("models")(models.command)
 
 

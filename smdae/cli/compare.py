@@ -1,14 +1,12 @@
 """`smdae compare`: objectives, models and classical methods on the same patches, side by side."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from smdae.cli import console
-from smdae.cli.options import Device, Json, Overwrite, Seed, check_range
+from smdae.cli.options import Config, Device, Json, Overwrite, PrintConfig, Seed, Threads, check_range, threads_of
 from smdae.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +37,7 @@ def _both(name: str) -> str:
 
 
 def command(
+    context: typer.Context,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -84,6 +83,7 @@ def command(
     lr: Annotated[float, _option("--lr", text="Peak of the learning rate.")] = 0.02,
     seed: Seed = None,
     device: Device = "auto",
+    threads: Threads = None,
     white: Annotated[float | None, _option("--white", text="The value of white in float images.", default="1")] = None,
     reference: Annotated[
         Path | None,
@@ -93,6 +93,8 @@ def command(
         float | None,
         _option("--min-psnr", text="With --reference: exit code 11 if an image has less, in dB.", default="none"),
     ] = None,
+    config: Config = None,
+    print_config: PrintConfig = False,
     json_: Json = False,
 ) -> int:
     """Compare objectives, models and classical methods on the same patches; or pictures with a clean one.
@@ -105,6 +107,11 @@ def command(
 
     smdae compare --reference clean.png a.png b.png --min-psnr 30
     """
+    if print_config:
+        from smdae.cli.option_files import printed
+
+        print(printed(context), end="", flush=True)
+        return 0
     if min_psnr is not None and reference is None:
         raise UsageError("--min-psnr is for pictures with a clean one", "name it with --reference")
     if reference is not None:
@@ -146,7 +153,7 @@ def command(
     from smdae.memory import keep_freed_memory
 
     keep_freed_memory()
-    with denormals_flushed(), _small_products() if quick else nullcontext():
+    with denormals_flushed(), threads_of(threads or (1 if quick else None)):  # small products take longer on two
         size = (settings, numbers["patches"], where, QUICK_JUDGES if quick else HELD_OUT)
         if corpus:
             contest = Contest.of(corpus.images, white or corpus.white, *size)
@@ -155,19 +162,6 @@ def command(
         _tell(contest)
         record = begun(contest, plan, target, (*left_out, *colours))
         return drive(contest, plan, record, output, resume, json_)
-
-
-@contextmanager
-def _small_products() -> Iterator[None]:
-    """Within, one thread computes: products as small as those of a quick comparison take longer on two."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _check(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from smdae.cli.extras import Extras
 
 if TYPE_CHECKING:
+    from smdae.cli.report import Report
     from smdae.estimation.estimate import Kind
     from smdae.estimation.scale import Scale
     from smdae.noise import Noise
@@ -48,6 +49,7 @@ class Manner:
         fast: Whether to take the small bundled network.
         quality: Of JPEG and WebP results, 1 to 100; None for as good as is usual.
         strip: Whether results are without the words, dates and places of their inputs.
+        report: Where what is to be shown of pictures is collected; None for nowhere.
     """
 
     model: str | None = None
@@ -79,3 +81,4 @@ class Manner:
     fast: bool = False
     quality: int | None = None
     strip: bool = False
+    report: "Report | None" = None

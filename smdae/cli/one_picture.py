@@ -59,7 +59,11 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
             data = images.content(job.source, str(job.source))  # a pipe can be read only once
         pages = stack.count(job.source if data is None else data)
         do = denoise_stack if pages > 1 else _single
-        return do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
+        with console.overheard() as lines:
+            told = do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
+        if manner.report is not None:
+            manner.report.said(str(job.source), [text for kind, text in lines if kind == "warning"])
+        return told
 
     return work
 
@@ -83,6 +87,8 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     outcome = denoised(picture, model, manner, watch, called(job))
     result, found, judged = outcome.picture, outcome.found, outcome.judgement
     tell_noise([found], model, is_found(model, manner), job.source if manner.many else None)
+    if manner.report is not None:
+        manner.report.show(str(job.source), picture.pixels, result.pixels, found)
     profile = [] if manner.profile is None else [(manner.profile, _profile(found, job))]
     extra = _extra(job, outcome, manner, kind, watch) if manner.extras.some else []
     as_it_is = manner.quality is None and not manner.strip

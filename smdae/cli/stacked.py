@@ -54,6 +54,8 @@ def denoise_stack(
             for number, page in enumerate(pages):
                 seen = watch and _page_of(watch, number, len(pages))
                 outcome = denoised(bare(page, manner), model_for(page), alike, seen, called(job))
+                if manner.report is not None and not number:
+                    manner.report.show(str(job.source), page.pixels, outcome.picture.pixels, outcome.found, len(pages))
                 found.append(outcome.found)
                 judgements.append(outcome.judgement)
                 products.extend(precisions(outcome, model))
