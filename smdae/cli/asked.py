@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smdae.cli.extras import Extras
-from smdae.cli.options import bytes_of, check_range
+from smdae.cli.options import DEPTHS, bytes_of, check_range
 from smdae.cli.places import ENDINGS, STREAM, Naming
 from smdae.cli.selection import is_picture, share_of
 from smdae.errors import UsageError
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
     from smdae.noise import Noise
 
-__all__ = ["DEPTHS", "Asked"]
+__all__ = ["Asked"]
 
-DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
 PAGES = (".html", ".htm")
 LEAST, MOST = 1e-3, 1e5  # sigma
 MOST_SEED = 2**63

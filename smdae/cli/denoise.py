@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from smdae.cli.asked import DEPTHS, Asked
-from smdae.cli.options import Config, Device, Json, Overwrite, PrintConfig, Threads
+from smdae.cli.options import DEPTHS, Config, Device, Json, Overwrite, PrintConfig, Threads
 from smdae.cli.places import ENDINGS
 
 __all__ = ["command"]
@@ -182,6 +181,7 @@ def command(
 
         print(printed(context), end="", flush=True)
         return 0
+    from smdae.cli.asked import Asked
     from smdae.cli.denoise_run import run
 
     return run(Asked(**given), context.obj)

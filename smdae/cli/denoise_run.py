@@ -8,14 +8,14 @@ from threading import Event
 from typing import Any
 
 from smdae.cli import console
-from smdae.cli.asked import DEPTHS, Asked
+from smdae.cli.asked import Asked
 from smdae.cli.batch import Stopped, at_once
 from smdae.cli.batch import run as run_batch
 from smdae.cli.batch_progress import BAR, BatchProgress
 from smdae.cli.extras import refuse, targets
 from smdae.cli.manner import Manner
 from smdae.cli.one_picture import worker
-from smdae.cli.options import bytes_of, threads_of
+from smdae.cli.options import DEPTHS, bytes_of, threads_of
 from smdae.cli.peers import Peers
 from smdae.cli.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced
 from smdae.cli.placing import forget

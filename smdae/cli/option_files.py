@@ -14,6 +14,7 @@ from smdae.errors import UsageError
 __all__ = ["configured", "printed"]
 
 OWN = ("config", "print_config", "help")  # options that say where others are from
+TRUTH = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
 LISTS = ("sigma",)  # options of one text that may be a list of numbers
 ORIGINS = {"COMMANDLINE": "option", "ENVIRONMENT": "variable", "DEFAULT_MAP": "file", "DEFAULT": "default"}
 
@@ -76,15 +77,15 @@ def _checked(context: Any, option: Any, value: Any, place: str) -> Any:
     long = max(option.opts, key=len)
     if isinstance(value, list) and option.name in LISTS:
         value = ",".join(map(str, value))
-    if option.is_flag != isinstance(value, bool):
-        raise UsageError(f"{place}{long[2:]} is {'true or false' if option.is_flag else 'not true or false'}")
+    if option.is_flag:
+        if str(value).lower() not in TRUTH:
+            raise UsageError(f"{place}{long[2:]} is true or false")
+        return TRUTH[str(value).lower()]
     if isinstance(value, list) != bool(option.multiple) or isinstance(value, dict):
         raise UsageError(f"{place}{long[2:]} takes {'a list' if option.multiple else 'one value'}")
-    if option.is_flag:
-        return value
     text = [str(one) for one in value] if isinstance(value, list) else str(value)
     try:
-        option.type_cast_value(context, text)
+        option.process_value(context, text)
     except UsageError as error:
         raise UsageError(place + error.message, error.hint) from None
     except Exception as error:

@@ -13,6 +13,7 @@ from smdae.device import check_name
 from smdae.errors import UsageError
 
 __all__ = [
+    "DEPTHS",
     "Batch",
     "Config",
     "Device",
@@ -29,6 +30,8 @@ __all__ = [
     "threads_of",
 ]
 
+# What --bit-depth may say, and the samples that results get.
+DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
 Paths = Annotated[
     list[Path],
     typer.Argument(
