@@ -12,7 +12,7 @@ from smdae.cli import console
 from smdae.cli.extras import made_of, targets
 from smdae.cli.found import Found, is_found, refuse_unit, white_of
 from smdae.cli.manner import Manner
-from smdae.cli.model_choice import choose, load_denoiser, placed, tell_left, tell_noise, tell_quality
+from smdae.cli.model_choice import choose, load_denoiser, placed, tell_left
 from smdae.cli.outcome import Outcome, denoised
 from smdae.cli.places import STREAM, Job, refuse_place
 from smdae.cli.placing import beside, origin_of, put_file, put_result
@@ -20,6 +20,7 @@ from smdae.cli.reading import bare, called, kind_of, like, piped, read_picture
 from smdae.cli.records import estimates, precisions, record_of
 from smdae.cli.self_checks import self_checked
 from smdae.cli.stacked import denoise_stack
+from smdae.cli.told import tell
 from smdae.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,7 +87,6 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     model = model_for(picture)
     outcome = denoised(picture, model, manner, watch, called(job))
     result, found, judged = outcome.picture, outcome.found, outcome.judgement
-    tell_noise([found], model, is_found(model, manner), job.source if manner.many else None)
     if manner.report is not None:
         manner.report.show(str(job.source), picture.pixels, result.pixels, found)
     profile = [] if manner.profile is None else [(manner.profile, _profile(found, job))]
@@ -98,7 +98,7 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
         whole = encode(result, kind, manner.quality)
     with beside([*extra, *profile], manner.beside, origin and replace(origin, is_target=False)):
         put_result(job, lambda target: put_file(target, whole, manner.overwrite, origin), lambda: [whole])
-    tell_quality([judged], job.source if manner.many else None)
+    tell([found], [judged], model, is_found(model, manner), job.source if manner.many else None)
     record = record_of(job, model, [found], precisions(outcome, model)) | estimates([judged])
     if extra:
         record["beside"] = [str(path) for path, _ in extra]

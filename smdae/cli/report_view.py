@@ -92,8 +92,8 @@ def view_of(name: str, before: np.ndarray, after: np.ndarray, found: "Found", pa
         where = f"{min(PART, width)} x {min(PART, height)} pixels from column {left}, row {top}"
         pairs.append(_pair(where, before[rows, columns], after[rows, columns], scale, white))
         step = -(-max(height, width) // 1024)
-        reduced = [_reduced(pixels, step) for pixels in (before, after)]
-        pairs.append(_pair(f"the whole picture, one pixel of {step} x {step}", *reduced, scale, white))
+        title = f"the whole picture, one pixel of {step} x {step}"
+        pairs.append(_pair(title, _reduced(before, step), _reduced(after, step), scale, white))
     size = f"{width} x {height}" + (f", page 1 of {pages}" if pages > 1 else "")
     noise = found.estimate.noise
     if noise.is_none:

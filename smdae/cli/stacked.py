@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from smdae.cli.found import Found, is_found, look, refuse_unit
 from smdae.cli.manner import Manner
-from smdae.cli.model_choice import tell_noise, tell_quality
 from smdae.cli.outcome import denoised
 from smdae.cli.places import Job
 from smdae.cli.placing import origin_of, put_result
 from smdae.cli.reading import bare, called, kind_of
 from smdae.cli.records import estimates, precisions, record_of
+from smdae.cli.told import tell
 from smdae.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def denoise_stack(
             lambda target: stack.write(target, results(), *arguments, overwrite=manner.overwrite, origin=origin),
             lambda: stack.encoded(results(), *arguments),
         )
-    tell_noise(found, model, is_found(model, manner), job.source if manner.many else None)
-    tell_quality(judgements, job.source if manner.many else None)
+    tell(found, judgements, model, is_found(model, manner), job.source if manner.many else None)
     record = record_of(job, model, found, products)
     return record | estimates(judgements) | {"pages": len(found)}
 

@@ -69,7 +69,7 @@ def test_without_a_model_and_a_level_both_are_found(capsys):
         assert np.array_equal(result, denoise(noisy))
     said = unjudged(capsys.readouterr().err).splitlines()
     assert said[0] == "smdae: model 'natural-gray'"
-    assert said[1].startswith("smdae: 'a.png': noise: white, sigma ")
+    assert said[1].startswith("smdae: 'a.png': white, sigma ")
     assert said[1].endswith(", estimated")
     assert said[2] == "smdae: model 'natural-color'"
 
