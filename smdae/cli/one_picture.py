@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from smdae import __version__
 from smdae.cli import console
 from smdae.cli.extras import made_of, targets
 from smdae.cli.found import Found, is_found, refuse_unit, white_of
@@ -73,6 +74,7 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     """A file with one picture."""
     from smdae.denoising.quality import likeness
     from smdae.files.images import encode
+    from smdae.files.marks import marked
 
     origin = origin_of(job)
     picture = bare(read_picture(job.source, data), manner)
@@ -96,6 +98,8 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
         whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
     else:
         whole = encode(result, kind, manner.quality)
+        if outcome.task is not None and not manner.strip:
+            whole = marked(whole, kind, f"denoised by smdae {__version__} with {model.identity}")
     with beside([*extra, *profile], manner.beside, origin and replace(origin, is_target=False)):
         put_result(job, lambda target: put_file(target, whole, manner.overwrite, origin), lambda: [whole])
     tell([found], [judged], model, is_found(model, manner), job.source if manner.many else None)
