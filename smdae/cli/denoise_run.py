@@ -24,7 +24,7 @@ from smdae.cli.rehearsal import rehearse
 from smdae.cli.report import Report
 from smdae.cli.selection import listed
 from smdae.cli.together import on_loss
-from smdae.errors import UsageError
+from smdae.errors import BatchError, UsageError
 from smdae.files.claims import claimed
 from smdae.files.writing import clear, refusals
 from smdae.memory import keep_freed_memory, limit_memory
@@ -190,9 +190,12 @@ def _work(asked: Asked, chosen: Plan, peers: Peers, manner: Manner, report: Repo
         ending = chosen.remark, chosen.is_single
         try:
             run_batch(jobs, work, tell, many, asked.fail_fast, peers, stop, *ending)
-        finally:
-            if report is not None and report.records:
+        except BatchError:  # of those that failed too the page tells; what is interrupted has none
+            if report is not None:
                 report.write()
+            raise
+        if report is not None:
+            report.write()
 
 
 def _tell(record: dict[str, Any], as_json: bool) -> None:

@@ -39,7 +39,7 @@ def understood(error: Exception) -> SmdaeError:
             names = [name for one in context.command.params for name in one.opts] if context else []
             near = nearest(error.option_name, [name for name in names if name.startswith("--")])
             did_you = f"did you mean {near}? " if near else ""
-            return UsageError(f"there is no option {error.option_name}", did_you + lists)
+            return UsageError(f"no such option {error.option_name}", did_you + lists)
         return UsageError(text[:1].lower() + text[1:], lists)
     if isinstance(error, OSError) and error.errno in FULL:  # files have a writer that tells; this is what is left
         return OutputError(f"cannot write to stdout: {FULL[error.errno]}")

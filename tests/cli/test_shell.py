@@ -147,7 +147,7 @@ def test_versions_as_json(capsys):
 def test_only_a_near_option_is_suggested(option, suggested, capsys):
     assert main(["denoise", "a.png", option, "3"]) == 2
     text = complaint(capsys.readouterr().err)
-    assert f"there is no option {option}" in text
+    assert f"no such option {option}" in text
     assert (f"did you mean {suggested}?" in text) if suggested else ("did you mean" not in text)
 
 
