@@ -39,8 +39,8 @@ from smdae.denoising.precision import PRECISIONS, exact
 from smdae.files.corpus import gather
 from smdae.fitting import loop, prepare
 from smdae.fitting.precision import denormals_flushed
-from smdae.fitting.recorded import Recorded
 from smdae.fitting.settings import check
+from smdae.fitting.step_graph import StepGraph
 from smdae.memory import keep_freed_memory
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -132,7 +132,7 @@ def network(device: torch.device, rates: dict[str, float], side: int, with_compi
     for name in ("bfloat16", "float16"):
         if device.type == "cpu" and name == "float16":
             continue  # slow there, by far
-        lower = last.lowered(PRECISIONS[name])
+        lower = last.with_products_in(PRECISIONS[name])
         row(name, name, passes(lower))
         for images in (2, 4, 8):
             row(f"{name}, {images} at once", name, passes(lower, images), images)
@@ -144,7 +144,7 @@ def network(device: torch.device, rates: dict[str, float], side: int, with_compi
             row(f"{name}, cudnn.benchmark", name, passes(lower))
             torch.backends.cudnn.benchmark = False
     if with_compile:
-        lower = last.lowered(PRECISIONS["float16" if device.type == "cuda" else "bfloat16"])
+        lower = last.with_products_in(PRECISIONS["float16" if device.type == "cuda" else "bfloat16"])
         compiled = torch.compile(lower._pass)
         seen = torch.rand(1, 6, side // 2, side // 2, device=device).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
@@ -184,7 +184,7 @@ def error(device: torch.device, folders: list[Path]) -> None:
             with torch.inference_mode(), exact():
                 before = model.clipped(1.0).reconstruct(y, sigma / 255)
                 for name in names:
-                    after = model.clipped(1.0).lowered(PRECISIONS[name]).reconstruct(y, sigma / 255)
+                    after = model.clipped(1.0).with_products_in(PRECISIONS[name]).reconstruct(y, sigma / 255)
                     apart = 255 * (after - before)
                     loss = [(z.clamp(0, 1) - x).square().mean().item() for z in (after, before)]
                     told[name].append(
@@ -210,7 +210,7 @@ def fits(device: torch.device, rates: dict[str, float], least: float) -> None:
             with denormals_flushed():
                 prepared = prepare(images.images, images.white, check({"seed": 1, **values}), device)
                 state, examples = prepared.state, prepared.examples
-                record = Recorded.of(state, examples, loop.step) if recorded else None
+                record = StepGraph.of(state, examples, loop.step) if recorded else None
 
                 def step(state: Any = state, examples: Any = examples, record: Any = record) -> None:
                     if record:

@@ -25,7 +25,7 @@ from pictures import fill
 
 import smdae
 from smdae.cli.app import main
-from smdae.denoising.judgement import MARGIN, SIDE, _places
+from smdae.denoising.probing import TILE_MARGIN, TILE_SIDE, places
 from smdae.denoising.task import Task
 from smdae.files.images import encode, read
 from smdae.files.writing import write
@@ -104,7 +104,7 @@ def benchmark(count: int, parts: int, room: Path) -> None:
         for name, run in zip(ROWS, runs, strict=True):
             seconds[name].append(timed(run))
     task = Task.of(pictures[files[0]].pixels, model, SIGMA)
-    probed = len(_places(task, torch.Generator().manual_seed(0))[0]) * (SIDE + 2 * MARGIN) ** 2
+    probed = len(places(task, torch.Generator().manual_seed(0))[0]) * (TILE_SIDE + 2 * TILE_MARGIN) ** 2
     passes = 1 + 2 * probed / task.pixels.size
     print(f"{count} pictures of 1 megapixel on {cores} threads; {passes:.2f} passes of the network a picture")
     print(f"{'ms a picture':34}{'clock':>9}{'processors':>12}")

@@ -16,7 +16,7 @@ import numpy as np
 from protocol import noisy_pairs, psnr_on
 
 import smdae
-from smdae.estimation.noise_level import by_details, estimate
+from smdae.estimation.noise_level import estimate, mad_level
 
 
 def row(values: list[float], sigma: float) -> str:
@@ -36,7 +36,7 @@ if __name__ == "__main__":
                     begun = time.perf_counter()
                     values += [255 * s for s in estimate(noisy, 255.0)]
                     seconds += time.perf_counter() - begun
-                    details += [by_details(plane) for plane in np.moveaxis(np.atleast_3d(noisy), 2, 0)]
+                    details += [mad_level(plane) for plane in np.moveaxis(np.atleast_3d(noisy), 2, 0)]
                 rows += row(values, sigma) + "  "
                 pairs = noisy_pairs(folder, sigma, stored)
                 given, found = (psnr_on(pairs, partial(smdae.denoise, sigma=s, white=255)) for s in (sigma, None))

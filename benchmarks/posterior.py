@@ -23,7 +23,7 @@ from scipy.stats import spearmanr  # comes with scikit-image
 import smdae
 from smdae.denoising.denoise import carried_out
 from smdae.denoising.judgement import judge
-from smdae.denoising.steppers import checked
+from smdae.denoising.samplers import checked
 from smdae.denoising.task import Task
 from smdae.denoising.uncertainty import calibrated, variance
 

@@ -93,7 +93,7 @@ class Reshaping:
 def reshaped(old: UNet, size: str) -> UNet:
     """Return a network of a size that takes the noise model, and does nearly what another does."""
     shape, channels = SIZES[size], old.channels
-    new = UNet(channels, **vars(shape), levels=old.levels, clips=True, takes_noise=True)
+    new = UNet(channels, **vars(shape), levels=old.noise_range, clips=True, takes_noise=True)
     weights = {name: tensor.clone() for name, tensor in old.state_dict().items()}
     stem = weights["stem.weight"]
     planes = stem.new_zeros(len(stem), 4 * channels + plane_count(channels) + 1, 3, 3)

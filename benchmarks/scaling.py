@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from timing import median, ratio
 
 from smdae.files.corpus import gather
 from smdae.fitting import prepare
-from smdae.fitting.ahead import Ahead
 from smdae.fitting.distributed import ALONE, Group, joined
 from smdae.fitting.loop import step
 from smdae.fitting.precision import denormals_flushed
@@ -42,24 +40,22 @@ def steps(settings: dict[str, Any], count: int, group: Group = ALONE) -> Callabl
     """Some steps of a fit by a group."""
     corpus = gather([Path(sys.argv[1]) if len(sys.argv) > 1 else SAMPLES], 64)
     prepared = prepare(corpus.images, corpus.white, check(settings), group=group)
-    ahead = Ahead(prepared.state, prepared.examples, group)
 
     def run() -> None:
         for _ in range(count):
-            batch, meanwhile = ahead.batch(0.0), partial(ahead.draw, 0.0)
-            step(prepared.state, batch, prepared.examples, 1e-4, group=group, meanwhile=meanwhile)
-            ahead.taken()
+            batch = prepared.examples.draw(prepared.state.settings.batch, prepared.state.generator, 0.0, group)
+            step(prepared.state, batch, prepared.examples, 1e-4, group=group)
 
     return run
 
 
 def timed(run: Callable[[], None], group: Group, many: bool) -> float:
     """Seconds that a run takes, by all of a group or by the first alone; all begin and end together."""
-    group.heard([0])
+    group.broadcast([0])
     begun = time.perf_counter()
     if many or group.rank == 0:
         run()
-    group.heard([0])
+    group.broadcast([0])
     return time.perf_counter() - begun
 
 

@@ -14,7 +14,7 @@ import torch
 from protocol import noisy_pairs, psnr_on
 
 import smdae
-from smdae.denoising import STEPPERS, denoise
+from smdae.denoising import SAMPLERS, denoise
 
 
 def main() -> None:
@@ -28,8 +28,8 @@ def main() -> None:
     model = smdae.load(options.model)
     pairs = noisy_pairs(options.val, options.sigma)
     print(f"{options.model}, sigma {options.sigma:g}")
-    for name, row in STEPPERS.items():
-        if row.falls and model.level is not None:
+    for name, row in SAMPLERS.items():
+        if row.needs_range and model.level is not None:
             continue
         for count in [1] if row.most == 1 else map(int, options.steps.split(",")):
             how = {"stepper": name, "steps": count, "step_size": None if row.size is None else options.size}

@@ -6,8 +6,7 @@
 
 The Parzen density is q_sigma of Vincent (2011), section 4.1: the data smoothed by the noise. Its weights
 p(i|x) = softmax_i(<x, x_i>/s^2 - |x_i|^2/(2 s^2)), the |x|^2 having cancelled, are attention of x to the patches, so a
-fused kernel computes the score without ever holding the B x n weights. Of very many patches most may have weights that
-no sum notices; whole cells of those are left out, see `cells`.
+fused kernel computes the score without ever holding the B x n weights.
 """
 
 import math
@@ -18,11 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from smdae.cells import Cells
-
 __all__ = ["Density", "Gaussian", "GaussianMixture", "Parzen"]
-
-MANY = 100_000  # patches from which on they are sorted into cells
 
 
 class Density(Protocol):
@@ -205,26 +200,17 @@ class Parzen:
             raise ValueError(f"the width of a Parzen density is a positive number, not {self.sigma}")
         # Patches are much brighter than they are different: centred, float32 keeps three digits more.
         centre = self.patches.mean(0)
-        cells = None
-        if len(self.patches) >= MANY and self.patches.device.type == "cpu":
-            cells = Cells.of(self.patches, centre, self.sigma)
-        keys = self.patches - centre if cells is None else cells.keys
+        keys = self.patches - centre
         object.__setattr__(self, "_centre", centre)
         object.__setattr__(self, "_keys", keys)
-        object.__setattr__(self, "_bias", -keys.square().sum(1) / (2 * self.sigma**2) if cells is None else cells.bias)
-        object.__setattr__(self, "_cells", cells)
+        object.__setattr__(self, "_bias", -keys.square().sum(1) / (2 * self.sigma**2))
 
     _centre: Tensor = None  # type: ignore[assignment]  # (d,), mean of the patches
-    _keys: Tensor = None  # type: ignore[assignment]  # (n, d), the patches without it, in any order
+    _keys: Tensor = None  # type: ignore[assignment]  # (n, d), the patches without it
     _bias: Tensor = None  # type: ignore[assignment]  # (n,), -|x_i|^2 / (2 sigma^2)
-    _cells: Cells | None = None  # of very many patches
 
     def posterior_mean(self, x: Tensor) -> Tensor:
         """E[clean | noisy = x] under the data, with shape (B, d): the best denoiser of this very data set."""
-        if self._cells is not None and not (torch.is_grad_enabled() and x.requires_grad):
-            mean = self._cells.mean(x - self._centre)
-            if mean is not None:
-                return mean + self._centre
         # Values as wide as keys and a mask of one row: what the fused CPU kernel asks for, without which the B x n
         # weights would be held.
         mean = F.scaled_dot_product_attention(

@@ -17,6 +17,8 @@ import torch
 from torch import Generator, Tensor
 from torch.func import jvp, vmap
 
+from smdae.protocols import HasDivergence, HasJointDivergence, offers
+
 __all__ = [
     "diagonal",
     "exact",
@@ -127,8 +129,8 @@ def score_and_divergence(
     score = partial(model.score, **level)
     if probes is not None:
         return hutchinson(score, x, probes)
-    if hasattr(model, "score_and_divergence"):
+    if offers(model, HasJointDivergence):
         return model.score_and_divergence(x, **level)
-    if hasattr(model, "divergence"):
+    if offers(model, HasDivergence):
         return score(x), model.divergence(x, **level)
     return exact(score, x)

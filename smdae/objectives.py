@@ -35,6 +35,7 @@ from torch import Tensor
 from smdae import divergence
 from smdae.errors import UsageError
 from smdae.noise import Noise
+from smdae.protocols import HasDiagonal, HasEnergy, has, offers
 
 __all__ = [
     "OBJECTIVES",
@@ -117,21 +118,21 @@ def implicit(
     return 0.5 * _sum(psi.square()) + trace
 
 
-def regularised(model: Any, x: Tensor, strength: float, sigma: float | Tensor | None = None) -> Tensor:
-    """`implicit` + strength * sum_i (d psi_i/dx_i)^2, with shape (B,).
+def regularised(model: Any, x: Tensor, reg_lambda: float, sigma: float | Tensor | None = None) -> Tensor:
+    """`implicit` + reg_lambda * sum_i (d psi_i/dx_i)^2, with shape (B,).
 
     Args:
         model: A score model.
         x: Samples of the density, with shape (B, ...).
-        strength: lambda, not negative, in the unit of x squared.
+        reg_lambda: lambda, not negative, in the unit of x squared.
         sigma: Level at which to take the model, a float or (B,); None for its own.
     """
     level = {} if sigma is None else {"sigma": sigma}
-    if hasattr(model, "score_and_diagonal"):
+    if offers(model, HasDiagonal):
         psi, entries = model.score_and_diagonal(x, **level)
     else:
         psi, entries = divergence.diagonal(partial(model.score, **level), x)
-    return 0.5 * _sum(psi.square()) + _sum(entries) + strength * _sum(entries.square())
+    return 0.5 * _sum(psi.square()) + _sum(entries) + reg_lambda * _sum(entries.square())
 
 
 def sliced(
@@ -186,7 +187,7 @@ def differenced(
     e = divergence.per_example(step, x)
     losses = []
     for v in probes:
-        if hasattr(model, "energy"):
+        if offers(model, HasEnergy):
             before, here, after = (-model.energy(point, **level) for point in (x - e * v, x, x + e * v))
             bend, slope = (after - 2 * here + before) / step**2, (after - before) / (2 * step)
         else:
@@ -277,6 +278,10 @@ class Objective:
         """Whether it can do with data that are noisy themselves, and with nothing else."""
         return "target_score" not in self.needs and ("clean" not in self.needs or "level" in self.options)
 
+    def lacking(self, model: object) -> list[str]:
+        """Return the methods that a model, or the class of one, would need and has not."""
+        return [name for name in self.requires if not has(model, name)]
+
     def scale(self, sigma: float | Tensor, dim: int) -> Any:
         """What J is multiplied by in a fit, so that each objective is squared error per dimension over sigma^2.
 
@@ -290,7 +295,7 @@ PROBED = ("probes", "step")
 OBJECTIVES: dict[str, Objective] = {
     "esm": Objective(explicit, "data", ("target_score",), "J_ESMq"),
     "ism": Objective(implicit, "data", (), "J_ISMq", PROBED, wide=True),
-    "ism-reg": Objective(regularised, "data", ("strength",), "J_ISMreg", requires=("score", "score_and_diagonal")),
+    "ism-reg": Objective(regularised, "data", ("reg_lambda",), "J_ISMreg", requires=("score", "score_and_diagonal")),
     "esm-parzen": Objective(explicit, "parzen", ("target_score", "sigma"), "J_ESMq_sigma"),
     "ism-parzen": Objective(implicit, "parzen", ("sigma",), "J_ISMq_sigma", PROBED, wide=True),
     "dsm": Objective(denoising, "pairs", ("clean", "sigma"), "J_DSMq_sigma", ("level",)),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from smdae.errors import SmdaeError, UsageError
+from smdae.files.bundle import Identity
 from smdae.memory import is_out_of_memory
 
 __all__ = ["TheirModel", "called", "is_theirs"]
@@ -113,6 +114,11 @@ class TheirModel:
         if shape != tuple(x.shape):
             raise UsageError(f"{name} of x with shape {tuple(x.shape)} gives {shape}, and is to have the shape of x")
         return found
+
+    @property
+    def identity(self) -> Identity:
+        """Return which model it is: that of its class."""
+        return Identity(type(self.model).__name__)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)

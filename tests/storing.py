@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from smdae.files import cache
+from smdae.files.block_reader import Blocks, checked_on
 from smdae.files.corpus import gather
-from smdae.fitting.blocks import Blocks, checked_on
-from smdae.fitting.stored import Stored, in_strips
+from smdae.files.disk_store import Stored, in_strips
 
 
 def refuse(block: int) -> None:

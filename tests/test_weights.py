@@ -12,7 +12,7 @@ import smdae
 from smdae.denoising.quality import psnr
 from smdae.files.config import read_config
 from smdae.files.model_file import BUNDLED, read
-from smdae.fitting.settings import check
+from smdae.fitting.settings import RENAMED, check
 
 RECIPES = sorted(BUNDLED.glob("*.yaml"))
 MODELS = sorted(BUNDLED.glob("*.safetensors"))
@@ -38,7 +38,7 @@ def test_recipes_are_settings(path):
 def test_a_model_says_what_it_is(path):
     card, _ = read(path)
     recipe = check(read_config(path.with_suffix(".yaml"))).model_dump(mode="json")
-    assert card["fit"] == {name: recipe[name] for name in card["fit"]}
+    assert card["fit"] == {name: recipe[RENAMED.get(name, name)] for name in card["fit"]}
     assert card["about"] == recipe["about"].strip()
     assert tuple(card["sigma"]) == (1, 60)
     assert card["objective"] == "dsm"

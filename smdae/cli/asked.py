@@ -56,7 +56,7 @@ class Asked:
     samples: int
     save_steps: str | None
     uncertainty: Path | None
-    modes: int
+    components: int
     stride: int | None
     tile: int | None
     ensemble: bool
@@ -118,7 +118,7 @@ class Asked:
         """Return what is written beside the result."""
         steps = self.save_steps
         is_folder = steps is not None and (steps.endswith(os.sep) or not Path(steps).suffix)
-        return Extras(self.samples, Path(steps) if steps else None, is_folder, self.uncertainty, self.modes)
+        return Extras(self.samples, Path(steps) if steps else None, is_folder, self.uncertainty, self.components)
 
     @property
     def naming(self) -> Naming:
@@ -171,7 +171,7 @@ class Asked:
     def _check_how(self) -> None:
         """Raise UsageError for a stepper, its numbers or a precision that there is not."""
         if self.stepper != "tweedie" or self.steps is not None or self.step_size is not None:
-            from smdae.denoising.steppers import checked
+            from smdae.denoising.samplers import checked
 
             checked(self.stepper, self.steps, self.step_size)
         if self.precision != "auto":

@@ -220,7 +220,7 @@ def _with_files(plan: "Plan", files: list[str], where: Any) -> "tuple[Plan, list
     from smdae.comparing.text import printable
 
     loaded = {printable(name): load_denoiser(name).to(where) for name in dict.fromkeys(files)}
-    gray = {name: model for name, model in loaded.items() if getattr(model, "channels", 1) == 1}
+    gray = {name: model for name, model in loaded.items() if model.channels == 1}
     colours = [
         LeftOut(f"model {name}", f"it takes {model.channels} channels, and the images compared on are gray")
         for name, model in loaded.items()

@@ -64,9 +64,9 @@ def _values() -> dict[str, tuple[str, ...]]:
     from smdae.cli.places import ENDINGS
     from smdae.comparing.parts import PARTS
     from smdae.denoising.precision import PRECISIONS
-    from smdae.denoising.steppers import STEPPERS
     from smdae.estimation.estimate import KINDS
     from smdae.files.bundle import entries
+    from smdae.names import SAMPLER_NAMES
     from smdae.objectives import OBJECTIVES
 
     return {
@@ -80,7 +80,7 @@ def _values() -> dict[str, tuple[str, ...]]:
         "--objective": tuple(OBJECTIVES),
         "--only": tuple(PARTS),
         "--precision": tuple(PRECISIONS),
-        "--stepper": tuple(STEPPERS),
+        "--sampler": tuple(SAMPLER_NAMES),
     }
 
 
@@ -91,7 +91,11 @@ def _commands(root: Any) -> Commands:
     found = {}
     for name, one in root.commands.items():
         known = values | ({"--model": tuple(MODELS)} if name == "fit" else {})
-        options = [_option(parameter, known) for parameter in one.params if parameter.opts[0].startswith("-")]
+        options = [
+            _option(parameter, known)
+            for parameter in one.params
+            if parameter.opts[0].startswith("-") and not parameter.hidden
+        ]
         options.append(Option(("--help", "-h"), (), True, "Show the help."))
         found[name] = (_short(one.help or ""), options)
     return found

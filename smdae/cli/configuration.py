@@ -53,13 +53,13 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path
     entries = read_entries(file) if file else ()
 
     # These load torch: what is refused by now is at once.
-    from smdae.fitting.settings import SettingError, Settings, check, defaults
+    from smdae.fitting.settings import RENAMED, SettingError, Settings, check, defaults
 
     names = Settings.model_fields
-    from_file = {entry.name: _entry(entry, file, names) for entry in entries}
-    variables = {name: f"SMDAE_{name.upper()}" for name in names if name != "model"}
+    from_file = {RENAMED.get(entry.name, entry.name): _entry(entry, file, [*names, *RENAMED]) for entry in entries}
+    variables = {name: f"SMDAE_{name.upper()}" for name in (*RENAMED, *names) if name != "model"}
     from_environment = {
-        name: _Given(parse(environment[place], place), place, f"{place}: ")
+        RENAMED.get(name, name): _Given(parse(environment[place], place), place, f"{place}: ")
         for name, place in variables.items()
         if environment.get(place, "").strip()
     }
@@ -102,7 +102,9 @@ def _read(name: str, value: Any, label: str) -> Any:
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
-    known = [_written(one) for one in names]
+    from smdae.fitting.settings import RENAMED
+
+    known = [_written(one) for one in names if one not in RENAMED]
     near = get_close_matches(_written(name)[:60].lower(), known, 1)
     return f"did you mean '{near[0]}'?" if near else f"settings are {', '.join(known)}"
 

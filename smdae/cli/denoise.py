@@ -9,6 +9,7 @@ import typer
 
 from smdae.cli.options import DEPTHS, Config, Device, Json, Overwrite, PrintConfig, Threads
 from smdae.cli.places import ENDINGS
+from smdae.names import SAMPLER_NAMES
 
 __all__ = ["command"]
 
@@ -69,10 +70,11 @@ def command(
         ),
     ] = None,
     stepper: Annotated[
-        str, typer.Option("--stepper", help="tweedie, ascent, langevin, ode or coarse-to-fine.")
+        str, typer.Option("--sampler", help=f"How to step along the score: {', '.join(SAMPLER_NAMES)}.")
     ] = "tweedie",
-    steps: Annotated[int | None, typer.Option("--steps", help="How many. [default: the stepper's]")] = None,
-    step_size: Annotated[float | None, typer.Option("--step-size", help="How large. [default: the stepper's]")] = None,
+    old_stepper: Annotated[str | None, typer.Option("--stepper", hidden=True)] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="How many. [default: the sampler's]")] = None,
+    step_size: Annotated[float | None, typer.Option("--step-size", help="How large. [default: the sampler's]")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the noise that langevin and coarse-to-fine draw.")] = 0,
     blend: Annotated[
         float, typer.Option("--blend", help="How far to go from the mean to a sample, 0 to 1: sharper, less accurate.")
@@ -89,9 +91,11 @@ def command(
             help="The standard deviation of each pixel, in the picture's unit: .tif, .npy, or .png to look at.",
         ),
     ] = None,
-    modes: Annotated[
-        int, typer.Option("--modes", help="Ways in which the image may be otherwise, to write beside the result.")
+    components: Annotated[
+        int,
+        typer.Option("--components", help="Principal components of the posterior to write beside the result."),
     ] = 0,
+    old_modes: Annotated[int | None, typer.Option("--modes", hidden=True)] = None,
     stride: Annotated[
         int | None,
         typer.Option("--stride", help="Pixels between patches: more is faster, a little worse. [default: 1]"),
@@ -175,7 +179,10 @@ def command(
 
     cat noisy.png | smdae denoise - -o - > clean.png
     """
-    given = {name: value for name, value in locals().items() if name not in ("context", "config", "print_config")}
+    stepper = stepper if old_stepper is None else old_stepper
+    components = components if old_modes is None else old_modes
+    aside = ("context", "config", "print_config", "old_stepper", "old_modes")
+    given = {name: value for name, value in locals().items() if name not in (*aside, "aside")}
     if print_config:
         from smdae.cli.option_files import printed
 

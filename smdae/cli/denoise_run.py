@@ -80,7 +80,7 @@ def _refuse(asked: Asked, chosen: Plan, peers: Peers) -> None:
     jobs, extras = chosen.jobs, asked.extras
     streamed = any(job.target == STREAM for job in jobs)
     if extras.some and not chosen.is_single:
-        raise UsageError("--samples, --save-steps, --uncertainty and --modes go with one input")
+        raise UsageError("--samples, --save-steps, --uncertainty and --components go with one input")
     refuse(extras, jobs, asked.reference)
     if asked.quality is not None and (asked.part is None or asked.format is not None):
         _refuse_quality(jobs)  # a share may have none of the JPEGs

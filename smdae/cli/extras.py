@@ -20,7 +20,7 @@ Watch = Callable[[int, int], object]
 
 __all__ = ["Extras", "made_of", "refuse", "refuse_for", "sampling", "targets"]
 
-MOST_SAMPLES, MOST_MODES = 1000, 100
+MAX_SAMPLES, MAX_COMPONENTS = 1000, 100
 MAPS = (".png", ".tif", ".tiff", ".npy")
 FILMS = (".gif", ".png")
 
@@ -34,24 +34,27 @@ class Extras:
         steps: Where the path goes: a GIF, a sheet of it as PNG, or a folder.
         folder: Whether that is a folder.
         uncertainty: Where the standard deviations go.
-        modes: How many principal directions.
+        components: How many principal components.
     """
 
     samples: int = 0
     steps: Path | None = None
     folder: bool = False
     uncertainty: Path | None = None
-    modes: int = 0
+    components: int = 0
 
     @property
     def some(self) -> bool:
         """Whether anything is."""
-        return bool(self.samples or self.steps or self.uncertainty or self.modes)
+        return bool(self.samples or self.steps or self.uncertainty or self.components)
 
 
 def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -> None:
     """Raise UsageError for what cannot be asked for, or not of these pictures, or would be written over another."""
-    for name, count, most in (("samples", extras.samples, MOST_SAMPLES), ("modes", extras.modes, MOST_MODES)):
+    for name, count, most in (
+        ("samples", extras.samples, MAX_SAMPLES),
+        ("components", extras.components, MAX_COMPONENTS),
+    ):
         if not 0 <= count <= most:
             raise UsageError(f"--{name} {count} is not from 0 to {most}")
     for name, path, endings in (("uncertainty", extras.uncertainty, MAPS), ("save-steps", extras.steps, FILMS)):
@@ -59,8 +62,8 @@ def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -
         if path is not None and path.suffix.lower() not in endings and not is_folder:
             folder = ", or a folder: NAME/" if name == "save-steps" else ""
             raise UsageError(f"--{name} '{path}' has an unknown extension; it is one of {', '.join(endings)}{folder}")
-    if (extras.samples or extras.modes) and any(job.target == STREAM for job in jobs):
-        raise UsageError("--samples and --modes are files beside the result, which is none", "name a file with -o")
+    if (extras.samples or extras.components) and any(job.target == STREAM for job in jobs):
+        raise UsageError("--samples and --components are files beside the result, which is none", "name a file with -o")
     if extras.some:
         taken = {os.path.realpath(path) for path in (jobs[0].source, jobs[0].target, reference) if path}
         for path in targets(extras, jobs[0]):
@@ -75,14 +78,14 @@ def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
     Raises:
         UsageError: The noise is of another kind, the model draws no samples, or the mean to blend with is one, or there
             are too few pixels.
-        InputError: A channel has no noise, and modes are wanted.
+        InputError: A channel has no noise, and components are wanted.
     """
-    from smdae.denoising.steppers import STEPPERS
+    from smdae.denoising.samplers import SAMPLERS
 
     wanted = {
         "--samples": extras.samples,
         "--blend": blend,
-        "--modes": extras.modes,
+        "--components": extras.components,
         "--uncertainty": extras.uncertainty,
         "--adapt": adapt,
     }
@@ -94,20 +97,20 @@ def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
             f"{asked[0]} is for {kinds} noise, and that of this picture is {kind}",
             "take it for white with --noise white, or leave the option out",
         )
-    if blend and STEPPERS[task.stepper].draws:
+    if blend and SAMPLERS[task.stepper].is_random:
         raise UsageError(f"--blend goes from a mean to a sample, and '{task.stepper}' gives samples", "leave one out")
     if extras.samples or blend:
         sampling(task)
-    if extras.modes and 0 in task.channel_levels:
-        raise InputError("--modes: a channel has no noise, and so no variance", "give --sigma one level for all")
-    if extras.modes > task.pixels.size:
-        raise UsageError(f"an image of {task.pixels.size} numbers has no {extras.modes} modes")
+    if extras.components and 0 in task.channel_levels:
+        raise InputError("--components: a channel has no noise, and so no variance", "give --sigma one level for all")
+    if extras.components > task.pixels.size:
+        raise UsageError(f"an image of {task.pixels.size} numbers has no {extras.components} components")
 
 
 def targets(extras: Extras, job: Job) -> list[Path]:
     """The files that will be written beside the result; of a folder of steps the folder."""
     beside = [*_numbered(job.target, "sample", extras.samples, job.target.suffix)]
-    beside += _numbered(job.target, "mode", extras.modes, ".png")
+    beside += _numbered(job.target, "component", extras.components, ".png")
     return beside + [path for path in (extras.steps, extras.uncertainty) if path is not None]
 
 
@@ -122,11 +125,11 @@ def sampling(task: "Task") -> "Task":
     Raises:
         UsageError: The model knows too few levels for that.
     """
-    from smdae.denoising.steppers import STEPPERS, checked, refuse_unable
+    from smdae.denoising.samplers import SAMPLERS, checked, refuse_single_level
 
-    if STEPPERS[task.stepper].draws:
+    if SAMPLERS[task.stepper].is_random:
         return task
-    refuse_unable("langevin", task.loaded)
+    refuse_single_level("langevin", task.loaded)
     steps, size = checked("langevin")
     return replace(task, stepper="langevin", steps=steps, step_size=size)
 
@@ -162,7 +165,7 @@ def made_of(
     import numpy as np
 
     from smdae.denoising.denoise import carried_out
-    from smdae.denoising.uncertainty import deviation_of, ends_of, modes
+    from smdae.denoising.uncertainty import deviation_of, ends_of, principal_components
     from smdae.files.images import encode
     from smdae.files.picture import from_samples
     from smdae.files.views import film, heat_map, sheet, still
@@ -173,11 +176,15 @@ def made_of(
         for k, path in enumerate(_numbered(job.target, "sample", extras.samples, job.target.suffix), one is task):
             sample = carried_out(replace(one, seed=task.seed + k), device, watch=watch)
             yield path, encode(picture(sample), kind, quality)
-    if extras.modes:
-        directions = modes(task, extras.modes, device, watch)
-        for mode, path in zip(directions, _numbered(job.target, "mode", extras.modes, ".png"), strict=True):
-            low, high = ends_of(task, mean, mode)
-            alone = task.white * (0.5 + 0.5 * mode.direction / np.abs(mode.direction).max()).reshape(mean.shape)
+    if extras.components:
+        directions = principal_components(task, extras.components, device, watch)
+        for component, path in zip(
+            directions, _numbered(job.target, "component", extras.components, ".png"), strict=True
+        ):
+            low, high = ends_of(task, mean, component)
+            alone = task.white * (0.5 + 0.5 * component.direction / np.abs(component.direction).max()).reshape(
+                mean.shape
+            )
             yield path, sheet([low, mean, high, alone], task.white, columns=4)
     if extras.uncertainty:
         deviation = deviation_of(task, judgement, device, watch)

@@ -16,6 +16,7 @@ from smdae.cli.options import Batch, Device, Json, Overwrite, Paths, Seed, Threa
 from smdae.cli.peers import Peers
 from smdae.cli.together import on_loss
 from smdae.errors import DivergedError, InputError, OutputError, UsageError
+from smdae.names import MODEL_NAMES, OBJECTIVE_NAMES
 
 if TYPE_CHECKING:
     from smdae.files.corpus import Corpus
@@ -45,12 +46,10 @@ def command(
         str | None,
         _setting(
             "--objective",
-            text="dsm, dae, esm, ism, ism-reg, esm-parzen, ism-parzen, ssm, ssm-vr, fd-ssm. [default: dsm]",
+            text=f"{', '.join(OBJECTIVE_NAMES)}. [default: dsm]",
         ),
     ] = None,
-    model: Annotated[
-        str | None, _setting("--model", text="energy, experts, unet or gradient-unet. [default: energy]")
-    ] = None,
+    model: Annotated[str | None, _setting("--model", text=f"{', '.join(MODEL_NAMES)}. [default: energy]")] = None,
     sigma: Annotated[
         str | None,
         _setting("--sigma", "-s", text="Level of the noise, white being 255, or many: 5-55. [default: 25, unet 1-60]"),
@@ -250,7 +249,7 @@ def _fit(
             corpus.weights(settings.weights_by_name),
         )
     if resume:
-        data = group.bytes_of(lambda: read_state(state_file, prepared.state))
+        data = group.broadcast_bytes(lambda: read_state(state_file, prepared.state))
         prepared.state.restore(data, str(state_file))
     if files is None:
         return _drive(prepared, state_file, None)

@@ -76,14 +76,14 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
         InputError: No pixel counts, or nearly all are outliers.
     """
     from smdae.denoising.preparation import prepare
-    from smdae.denoising.treatment import channels_of, level_in, noise_for
+    from smdae.denoising.treatment import level_in, noise_for
 
     if manner.black is not None and manner.black >= white_of(picture, manner):
         white = white_of(picture, manner)
         raise UsageError(f"--black {manner.black:g} is not below {white:g}, the white of '{name}'", "give --white too")
     visible = None if picture.alpha is None else picture.alpha > 0
     try:
-        keep, share = manner.levels is not None or model.level is not None, channels_of(model) != 3
+        keep, share = manner.levels is not None or model.level is not None, model.channels != 3
         prepared = prepare(picture.pixels, manner.white, manner.black, visible, keep, share, manner.scale)
     except InputError as error:
         raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
@@ -96,7 +96,7 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
         given = given[:1] if prepared.is_shared else given
     kind = manner.noise
     if kind == "auto" and given is not None and manner.how.get("stepper", "tweedie") != "tweedie":
-        kind = "white"  # which other steppers than the first are for
+        kind = "white"  # which other samplers than the first are for
     found = noise_for(prepared, model, kind, given, picture.quality)
     noise = found.noise
     if noise.is_none:

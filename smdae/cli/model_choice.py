@@ -71,10 +71,11 @@ def placed(model: Any, where: "torch.device", many: bool) -> Any:
         return model.to(where)
     import torch
 
-    from smdae.models.plays import Plays
+    from smdae.models.inference_graphs import InferenceGraphs
+    from smdae.protocols import HasGraphs, offers
 
     torch.backends.cudnn.allow_tf32 = False  # for all threads: each would else put back what it found
     model.to(where, memory_format=torch.channels_last)
-    if many and hasattr(model, "plays"):
-        model.plays = Plays()
+    if many and offers(model, HasGraphs):
+        model.graphs = InferenceGraphs()
     return model

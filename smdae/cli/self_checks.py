@@ -30,7 +30,7 @@ def self_checked(task: "Task", seed: int = 0) -> "SelfChecks | None":
     middle = tuple(slice(max(0, (side - CHECKED) // 2), (side + CHECKED) // 2) for side in (height, width))
     noisy = task.noisy((middle[0], middle[1]), next(task.loaded.parameters()).device)
     channel = int(np.argmax(np.array(task.channel_levels) > 0))
-    if getattr(task.model, "channels", None) == 1:
+    if task.model.channels == 1:
         noisy = noisy[:, channel : channel + 1]
     try:
         return selfchecks(task.model, noisy, task.channel_levels[channel], Generator().manual_seed(seed))

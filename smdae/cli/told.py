@@ -146,7 +146,7 @@ def _warn_of_level(model: Any, sigma: float, name: str) -> None:
             console.warn(f"{name}the result may be poor: sigma {sigma:.3g} is far from {own:g}, the model's level")
             console.detail(f"{name}a model of one level is good up to {100 * APART:.0f} % from it; networks take many")
         return
-    low, high = (255 * level for level in model.levels)
+    low, high = (255 * level for level in model.noise_range)
     if not low <= round(sigma, 6) <= high:
         console.warn(f"{name}the result may be poor: sigma {sigma:.3g} is not from {low:g} to {high:g}")
         console.detail(f"{name}the model was fitted for these levels, white being 255; --white tells a smaller white")

@@ -41,7 +41,7 @@ APART = 1 << 32  # between the seeds of fits
 
 def applicable(model: Any = EnergyModel) -> tuple[str, ...]:
     """The objectives that a model can be fitted with, by name."""
-    return tuple(name for name, row in OBJECTIVES.items() if all(hasattr(model, need) for need in row.requires))
+    return tuple(name for name, row in OBJECTIVES.items() if not row.lacking(model))
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +177,7 @@ class Contest:
             (among(data),),
             self.origin.centre,
             self.settings.levels,
-            strength=self.settings.strength,
+            reg_lambda=self.settings.reg_lambda,
             probes=self.settings.probes,
             density=known,
             parzen=parzen,

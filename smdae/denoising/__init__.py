@@ -1,12 +1,11 @@
 """Denoising: from a noisy image and a score to an estimate of the clean one.
 
-steppers       how an image moves along the score
+samplers       how an image moves along the score
 preparation    what is done to an image before and after
 task           what is to be done with one image
 treatment      what is done about each kind of noise
 stabilised     noise that depends on the pixel, made white
 correlated     noise whose neighbours are correlated, by two passes
-separate       channels that have a model each
 finish         how much of the noise is taken out, of brightness and of colour
 precision      in which numbers networks take their products
 symmetries     the mean over flips and turns
@@ -17,13 +16,15 @@ denoise        arrays in, arrays out
 denoised       one image with all that is known of it
 quality        PSNR and SSIM, to a clean image
 risk           the error without a clean image, by Stein's estimate
+unclipped      which pixels tell of the noise, as none of it was cut off
+probing        probes of the Jacobian of a result
 judgement      how good a result is by it, and what makes that doubtful
-uncertainty    the posterior covariance: of each pixel, and its principal directions
+uncertainty    the posterior covariance: of each pixel, and its principal components
 selfchecks     what a posterior mean owes, checked without a clean image
 """
 
 from smdae.denoising.denoise import denoise
 from smdae.denoising.denoised import Denoised, denoise_image
-from smdae.denoising.steppers import STEPPERS, Steps, steps_of
+from smdae.denoising.samplers import SAMPLERS, SamplerSettings, sample
 
-__all__ = ["STEPPERS", "Denoised", "Steps", "denoise", "denoise_image", "steps_of"]
+__all__ = ["SAMPLERS", "Denoised", "SamplerSettings", "denoise", "denoise_image", "sample"]

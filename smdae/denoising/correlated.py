@@ -26,8 +26,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from smdae.models.borders import local_mean, rounded_up
+from smdae.models.borders import local_mean
 from smdae.noise import Noise
+from smdae.protocols import posterior_mean, widened
 
 __all__ = ["Correlated", "at_half_size", "told_level"]
 
@@ -68,10 +69,10 @@ class Correlated:
     def __init__(self, model: Any, level: float, noise_energy: float) -> None:
         self.model, self.inner, self.noise_energy = model, level, noise_energy
         self.channels = model.channels
-        self.level, self.levels = model.level, model.levels
-        self.multiple = 2 * model.multiple
-        self.reach = rounded_up(3 * model.reach + WINDOW // 2, self.multiple)
-        self.footprint = model.footprint
+        self.noise_range = model.noise_range
+        self.shift_multiple = 2 * model.shift_multiple
+        self.halo = widened(model.halo, 3, WINDOW // 2, self.shift_multiple)
+        self.bytes_per_pixel = model.bytes_per_pixel
 
     @classmethod
     def of(cls, model: Any, noise: Noise, level: float, channels: int) -> "Correlated":
@@ -99,13 +100,10 @@ class Correlated:
         same.model = model
         return same
 
-    def _denoised(self, y: Tensor, level: float) -> Tensor:
-        return y + level**2 * self.model.score(y, sigma=level)
-
     def estimates(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the fine and the coarse estimate, each with the shape of y, (B, C, H, W)."""
-        coarse = at_half_size(lambda part: self._denoised(part, self.inner), y)
-        return self._denoised(y, self.inner), self._denoised(coarse, SECOND_LEVEL * self.inner)
+        coarse = at_half_size(lambda part: posterior_mean(self.model, part, self.inner), y)
+        return posterior_mean(self.model, y, self.inner), posterior_mean(self.model, coarse, SECOND_LEVEL * self.inner)
 
     def reconstruct(self, y: Tensor) -> Tensor:
         """Return x^, with the shape of y, (B, C, H, W)."""

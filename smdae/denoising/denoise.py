@@ -17,7 +17,7 @@ from smdae.denoising.pages import tasks_of
 from smdae.denoising.pictures import given
 from smdae.denoising.precision import exact
 from smdae.denoising.task import Task
-from smdae.denoising.tiles import SMALLEST, Tiled, side_for, tiles
+from smdae.denoising.tiles import SMALLEST, Tiled, side_for, tiles_for
 from smdae.errors import MemoryLimitError, UsageError
 from smdae.estimation.estimate import Kind
 from smdae.memory import give_back, is_out_of_memory
@@ -72,10 +72,10 @@ def denoise(
         strength: How much of the way to the estimate, 0 to 1: 0 is the image itself.
         luma: How much of that for the brightness of an image in colour.
         chroma: How much of that for its colours.
-        stepper: A name of STEPPERS.
+        stepper: A name of SAMPLERS.
         steps: How many, 1 to 1000; None for the stepper's own number.
         step_size: What the stepper takes it to be; None for its own.
-        seed: Of the noise that some steppers draw.
+        seed: Of the noise that some samplers draw.
         stride: Pixels between the patches of a patch model: more is faster and a little worse. None: the model's.
         tile: Side of the tiles in pixels; None for what memory allows. The result is the same.
         ensemble: Take the mean over the eight flips and turns of the image: a little better, eight times the time.
@@ -190,9 +190,7 @@ def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -
     model = task.form(task.quick(where))
     if task.is_wide:
         model, side = task.form(Tiled(task.quick(where), side, where)), LARGE_TILE
-    if not hasattr(model, "reach"):  # what lies beyond a tile might matter however far away
-        side = max(height, width)
-    cut = [*tiles(height, width, side, getattr(model, "reach", 0), getattr(model, "multiple", 1))]
+    cut = [*tiles_for(model, height, width, side)]
     result = np.empty_like(task.planes)
     for done, tile in enumerate(cut):
         if watch:

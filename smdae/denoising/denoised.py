@@ -94,11 +94,10 @@ def denoise_image(
 
 def identity_of(model: Any) -> Identity:
     """Return which model it is: that of its file, or else its class."""
-    from smdae.theirs import TheirModel
+    from smdae.protocols import has
 
-    own = model.model if isinstance(model, TheirModel) else model
-    found = vars(own).get("identity")
-    return found if isinstance(found, Identity) else Identity(type(own).__name__)
+    found = model.identity if has(model, "identity") else None
+    return found if isinstance(found, Identity) else Identity(type(model).__name__)
 
 
 def _spread(task: Task, judged: Judgement, device: torch.device | str) -> np.ndarray:

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from smdae.denoising.correlated import at_half_size, told_level
 from smdae.denoising.tiles import Tiled
-from smdae.models.borders import rounded_up
 from smdae.models.conditioning import SMOOTHED, Conditioning
 from smdae.noise import Noise
+from smdae.protocols import posterior_mean, widened
 
 __all__ = ["Informed", "InformedOfGrain"]
 
@@ -37,9 +37,9 @@ class Informed:
 
     def __init__(self, model: Any, noise: Noise) -> None:
         self.model, self.noise = model, noise
-        self.channels, self.level, self.levels = model.channels, model.level, model.levels
-        self.multiple, self.footprint = model.multiple, model.footprint
-        self.reach = rounded_up(model.reach + SMOOTHED // 2, self.multiple)
+        self.channels, self.noise_range = model.channels, model.noise_range
+        self.shift_multiple, self.bytes_per_pixel = model.shift_multiple, model.bytes_per_pixel
+        self.halo = widened(model.halo, 1, SMOOTHED // 2, self.shift_multiple)
 
     def on(self, model: Any) -> "Informed":
         """Return the same with another form of the model, such as one with other products."""
@@ -62,9 +62,9 @@ class InformedOfGrain:
         self.plain, self.noise = model, noise
         self.informed: Informed | Tiled = Informed(model, noise)
         self.inner = told_level(noise, noise.sigma)
-        self.channels, self.level, self.levels = model.channels, model.level, model.levels
-        self.multiple, self.footprint = 2 * model.multiple, model.footprint
-        self.reach = rounded_up(2 * model.reach + SMOOTHED // 2, self.multiple)
+        self.channels, self.noise_range = model.channels, model.noise_range
+        self.shift_multiple, self.bytes_per_pixel = 2 * model.shift_multiple, model.bytes_per_pixel
+        self.halo = widened(model.halo, 2, SMOOTHED // 2, self.shift_multiple)
 
     def on(self, model: Any) -> "InformedOfGrain":
         """Return the same with another form of the network: with other products, or by tiles."""
@@ -76,8 +76,8 @@ class InformedOfGrain:
 
     def reconstruct(self, y: Tensor, sigma: float) -> Tensor:
         """Return x^, with the shape of y, (B, C, H, W)."""
-        whole = y + sigma**2 * self.informed.score(y, sigma=sigma)
-        z = at_half_size(lambda part: part + self.inner**2 * self.plain.score(part, sigma=self.inner), y)
+        whole = posterior_mean(self.informed, y, sigma)
+        z = at_half_size(lambda part: posterior_mean(self.plain, part, self.inner), y)
         return whole.add_(z).mul_(0.5)
 
     def score(self, y: Tensor, sigma: float) -> Tensor:

@@ -18,6 +18,7 @@ from smdae.denoising.treatment import level_in
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale
 from smdae.noise import Noise
+from smdae.protocols import single_level
 
 __all__ = ["Looked", "tasks_of", "typical", "unscaled"]
 
@@ -104,16 +105,11 @@ def tasks_of(
     if len(told.pictures) == 1:
         yield first
         return
-    if sigma is None and not isinstance(noise, Noise) and has_no_level(first.loaded):
+    if sigma is None and not isinstance(noise, Noise) and single_level(first.loaded) is None:
         median, scale = typical(len(told.pictures), lambda number, scale: task_of(number, scale, noise))
         noise = unscaled(median.noise, median.prepared.scale)
     for number in range(len(told.pictures)):
         yield task_of(number, scale, noise)
-
-
-def has_no_level(model: Any) -> bool:
-    """Return whether a model takes the level of noise that a picture has, rather than one of its own."""
-    return getattr(model, "level", None) is None
 
 
 def _loaded(model: Any, page: Any, visible: Any, device: torch.device | str, loaded: dict[str, Any]) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from smdae.errors import UsageError
+from smdae.protocols import HasPrecision, offers
 
 __all__ = ["PRECISIONS", "check_precision", "chosen", "exact", "lowered"]
 
@@ -36,7 +37,7 @@ def check_precision(name: str, model: Any = None) -> None:
     """Raise UsageError for an unknown name, or for one that the model cannot take."""
     if name not in PRECISIONS:
         raise UsageError(f"unknown precision '{name}'; there are {', '.join(PRECISIONS)}")
-    if PRECISIONS[name] and model is not None and not hasattr(model, "lowered"):
+    if PRECISIONS[name] and model is not None and not offers(model, HasPrecision):
         raise UsageError(f"precision {name} is for networks, and this model is none", "leave it out, or say float32")
 
 
@@ -52,7 +53,7 @@ def chosen(name: str, model: Any, device: torch.device, whole: bool, sigma: floa
     """
     if name != "auto":
         return name
-    if not whole or not hasattr(model, "lowered"):
+    if not whole or not offers(model, HasPrecision):
         return "float32"
     if device.type == "cuda":
         return "float16"
@@ -63,7 +64,7 @@ def chosen(name: str, model: Any, device: torch.device, whole: bool, sigma: floa
 def lowered(model: Any, name: str) -> Any:
     """Return the model with products of a precision, a name of PRECISIONS other than auto."""
     dtype = PRECISIONS[name]
-    return model.lowered(dtype) if dtype else model
+    return model.with_products_in(dtype) if dtype else model
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def change(denoise: Callable[[Tensor], Tensor], noisy: Tensor, probe: Tensor, si
 
 
 def estimate(residual: Tensor, probe: Tensor, change: Tensor, sigma: float) -> Risk:
-    """The risk of D(y).
+    """Return the risk of D(y).
 
     Args:
         residual: D(y) - y, of any shape.
@@ -65,7 +65,7 @@ def estimate(residual: Tensor, probe: Tensor, change: Tensor, sigma: float) -> R
 
 
 def of_means(d: int, removed: float, divergence: float, square: float, sigma: float, sparse: float = 1.0) -> Risk:
-    """The risk from means over pixels.
+    """Return the risk from means over pixels.
 
     Args:
         d: Pixels.
@@ -80,7 +80,7 @@ def of_means(d: int, removed: float, divergence: float, square: float, sigma: fl
 
 
 def mean(risks: Sequence[Risk]) -> Risk:
-    """The mean of independent estimates."""
+    """Return the mean of independent estimates."""
     n = len(risks)
     return Risk(
         sum(one.mse for one in risks) / n,

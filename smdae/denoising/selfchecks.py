@@ -1,4 +1,6 @@
-"""What a denoiser owes if it is a posterior mean, checked without a clean image. With J = dD/dy and r = D(y) - y,
+"""What a denoiser owes if it is a posterior mean, checked without a clean image.
+
+With J = dD/dy and r = D(y) - y,
 
     trace      sigma^2 tr J / d           is the mean squared error, as the covariance is sigma^2 J
     residual   sigma^2 - |r|^2 / d        is the same error, as the mean is orthogonal to what it leaves
@@ -16,6 +18,7 @@ from torch import Generator, Tensor
 
 from smdae.denoising import risk
 from smdae.divergence import probes
+from smdae.protocols import posterior_mean
 
 __all__ = ["SelfChecks", "selfchecks"]
 
@@ -40,7 +43,7 @@ def selfchecks(model: Any, noisy: Tensor, sigma: float, generator: Generator) ->
     """
 
     def denoise(y: Tensor) -> Tensor:
-        return y + sigma**2 * model.score(y, sigma=sigma)
+        return posterior_mean(model, y, sigma)
 
     probe = probes(noisy.cpu(), 1, generator)[0].to(noisy.device)
     with torch.no_grad():

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from smdae.curves import Curve
+from smdae.protocols import posterior_mean
 
 __all__ = ["Stabilised", "Transform", "Whitening", "transforms"]
 
@@ -166,8 +167,8 @@ class Stabilised:
     def __init__(self, model: Any, each: tuple[Transform, ...], level: float) -> None:
         self.model, self.whitening, self.inner = model, Whitening(each, level), level
         self.channels = model.channels
-        self.level, self.levels = model.level, model.levels
-        self.reach, self.multiple, self.footprint = model.reach, model.multiple, model.footprint
+        self.noise_range = model.noise_range
+        self.halo, self.shift_multiple, self.bytes_per_pixel = model.halo, model.shift_multiple, model.bytes_per_pixel
 
     def on(self, model: Any) -> "Stabilised":
         """Return the same with another form of the model."""
@@ -175,9 +176,7 @@ class Stabilised:
 
     def reconstruct(self, y: Tensor) -> Tensor:
         """Return x^, with the shape of y, (B, C, H, W)."""
-        z = self.whitening.apply(y)
-        z = z + self.inner**2 * self.model.score(z, sigma=self.inner)
-        return self.whitening.invert(z)
+        return self.whitening.invert(posterior_mean(self.model, self.whitening.apply(y), self.inner))
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
         """Return psi(y), with the shape of y; sigma is what stands below it."""

@@ -1,33 +1,31 @@
-"""A model made indifferent to how an image lies: the mean over the eight symmetries g of the square,
+"""A model made indifferent to how an image lies, by the mean over the eight symmetries g of the square.
 
-    psi_8(y) = 1/8 sum_g g^-1 psi(g y),
+    psi_8(y) = 1/8 sum_g g^-1 psi(g y)
 
-which errs a little less than psi and takes eight times as long.
+errs a little less than psi and takes eight times as long.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from smdae.protocols import HasPrecision, ImageScoreModel, offers
 
 __all__ = ["Symmetric"]
 
 
 class Symmetric:
-    """psi_8 of a score model of images; `channels`, `level`, `levels`, `reach` and `multiple` are the model's."""
+    """psi_8 of a score model of images; it reaches as far as the model, and takes as much memory."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: ImageScoreModel) -> None:
         self.model = model
+        self.channels, self.noise_range = model.channels, model.noise_range
+        self.halo, self.shift_multiple, self.bytes_per_pixel = model.halo, model.shift_multiple, model.bytes_per_pixel
 
-    def __getattr__(self, name: str) -> Any:
-        if name not in ("channels", "level", "levels", "reach", "multiple", "footprint"):
-            raise AttributeError(name)
-        return getattr(self.model, name)
-
-    def lowered(self, products: torch.dtype) -> "Symmetric":
-        """The same of the model with products of that dtype, if it can have such."""
-        return Symmetric(self.model.lowered(products)) if hasattr(self.model, "lowered") else self
+    def with_products_in(self, dtype: torch.dtype) -> "Symmetric":
+        """Return the same of the model with products of that dtype, if it can have such."""
+        return Symmetric(self.model.with_products_in(dtype)) if offers(self.model, HasPrecision) else self
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """psi_8(x, sigma), with the shape of x, (B, C, H, W)."""

@@ -14,14 +14,15 @@ from smdae.denoising.finish import Strengths
 from smdae.denoising.flat import flat_grounds
 from smdae.denoising.precision import check_precision, chosen, lowered
 from smdae.denoising.preparation import Prepared, is_gray, prepare
+from smdae.denoising.samplers import SAMPLERS, SamplerSettings, checked, refuse_single_level, sample
 from smdae.denoising.stabilised import Whitening
-from smdae.denoising.steppers import STEPPERS, Steps, checked, refuse_unable, steps_of
 from smdae.denoising.symmetries import Symmetric
-from smdae.denoising.treatment import Form, channels_of, form_for, is_cut, noise_for, takes_noise
+from smdae.denoising.treatment import Form, form_for, is_cut, noise_for, takes_noise
 from smdae.errors import ModelError, UsageError
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale
 from smdae.noise import Noise
+from smdae.protocols import CanClip, HasStride, completed, offers, posterior_mean, single_level
 from smdae.theirs import TheirModel, is_theirs
 
 __all__ = ["Task", "bundled_for", "checked_pixels", "moves"]
@@ -42,7 +43,7 @@ class Task:
         noise: Of the image, white being 1.
         levels: What the model is told, white being 1: one level, or one for each channel.
         strengths: How much of the way to the estimate.
-        stepper: A name of STEPPERS.
+        stepper: A name of SAMPLERS.
         steps: How many.
         step_size: What the stepper takes it to be.
         seed: Of the noise that it draws, if any.
@@ -117,15 +118,16 @@ class Task:
             model = load(model).to(device)
         elif is_theirs(model):
             model = TheirModel(model)
-        keep = sigma is not None or getattr(model, "level", None) is not None
-        prepared = prepare(pixels, white, black, visible, keep, channels_of(model) != 3, scale)
+        model = completed(model)
+        keep = sigma is not None or single_level(model) is not None
+        prepared = prepare(pixels, white, black, visible, keep, model.channels != 3, scale)
         unit = top / 255 if whole else 1.0
         given = None
         if sigma is not None:
             given = tuple(level * unit / prepared.scale.span for level in _checked(sigma, pixels, top))
             if prepared.is_shared:
                 given = given[:1]
-        if noise is None:  # other steppers than the first are for white noise
+        if noise is None:  # other samplers than the first are for white noise
             noise = "auto" if stepper == "tweedie" or sigma is None else "white"
         found = noise_for(prepared, model, noise, given, jpeg)
         task = cls.for_noise(
@@ -172,17 +174,17 @@ class Task:
             if not 0 <= value <= 1:
                 raise UsageError(f"{name} is between 0 and 1, not {value}")
         steps, step_size = checked(stepper, steps, step_size)
-        refuse_unable(stepper, model)
+        refuse_single_level(stepper, model)
         check_precision(precision, model)
         if stepper != "tweedie" and noise.kind != "white":
             raise UsageError(
-                f"the stepper '{stepper}' is for white noise, and this is {noise.kind}",
+                f"the sampler '{stepper}' is for white noise, and this is {noise.kind}",
                 "take the noise for white: --noise white",
             )
         base = _with_stride(model, stride) if stride is not None else model
         channels = prepared.pixels.shape[2] if prepared.pixels.ndim == 3 else 1
         is_clipped = prepared.scale.clip is not None and prepared.scale.standard
-        if hasattr(base, "clipped") and is_clipped and (noise.kind == "white" or is_cut(prepared)):
+        if offers(base, CanClip) and is_clipped and (noise.kind == "white" or is_cut(prepared)):
             # Of correlated noise what clipping does is not what models of white noise were fitted to.
             base = base.clipped(1.0) if noise.kind != "grain" or takes_noise(base) else base
         form, levels = form_for(base, noise, prepared, channels, whitened)
@@ -284,7 +286,7 @@ class Task:
     @property
     def single(self) -> bool:
         """Whether it is done in one step, so that tiles need not know of each other."""
-        return STEPPERS[self.stepper].most == 1
+        return SAMPLERS[self.stepper].max_steps == 1
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
         """The clean images after each step that belong to noisy ones like this, white being 1, (B, C, h, w)."""
@@ -300,7 +302,7 @@ class Task:
 
     def by_channels(self, noisy: Tensor, of: Callable[[Tensor, float], Tensor]) -> Tensor:
         """What `of` makes of images that the model takes and their level, with the shape of noisy, (1, C, h, w)."""
-        if getattr(self.model, "channels", None) == 1 and noisy.shape[1] > 1:
+        if self.model.channels == 1 and noisy.shape[1] > 1:
             planes = zip(noisy.split(1, 1), self.channel_levels, strict=True)
             return torch.cat([of(plane, level) if level else torch.zeros_like(plane) for plane, level in planes], 1)
         if len(set(self.levels)) == 1:
@@ -314,7 +316,7 @@ class Task:
     def mean(self, noisy: Tensor, model: Any = None) -> Tensor:
         """The posterior mean by one step, neither clipped nor blended, with the shape of noisy, (1, C, h, w)."""
         model = self.model if model is None else model
-        return self.by_channels(noisy, lambda x, sigma: x + sigma**2 * model.score(x, sigma=sigma))
+        return self.by_channels(noisy, lambda x, sigma: posterior_mean(model, x, sigma))
 
     def stored(self, estimate: Tensor) -> np.ndarray:
         """An estimate, (1, C, h, w), as it is stored, with shape (h, w, C)."""
@@ -380,7 +382,7 @@ def _refuse_other_unit(sigma: float, pixels: np.ndarray, white: float) -> None:
 
 
 def _with_stride(model: Any, stride: int) -> Any:
-    if not hasattr(model, "with_stride"):
+    if not offers(model, HasStride):
         raise UsageError("--stride is for models of patches, and this model is none")
     try:
         return model.with_stride(stride)
@@ -394,7 +396,7 @@ def _paths(model: Any, noisy: Tensor, task: Task) -> Iterator[Tensor]:
     if len(set(levels)) == 1:
         yield from moves(model, noisy, levels[0], task, task.seed)
         return
-    alone = getattr(model, "channels", None) == 1
+    alone = model.channels == 1
 
     def channel(c: int, level: float) -> Iterator[Tensor]:
         if level == 0:
@@ -422,15 +424,15 @@ def moves(model: Any, noisy: Tensor, sigma: float, task: Task, seed: int) -> Ite
         ModelError: The model takes another number of channels.
         SmdaeError: An estimate is not finite.
     """
-    channels = getattr(model, "channels", noisy.shape[1])
+    channels = noisy.shape[1] if model.channels is None else model.channels
     if channels not in (1, noisy.shape[1]):
         raise ModelError(
             f"the model takes {channels} channels, the image has {noisy.shape[1]}",
             "a gray model takes any image channel by channel",
         )
     images = noisy if channels == noisy.shape[1] else noisy.flatten(0, 1)[:, None]
-    steps = Steps(task.steps, task.step_size, Generator().manual_seed(seed))
-    walk = steps_of(model, images, sigma, task.stepper, steps)
+    settings = SamplerSettings(task.steps, task.step_size, Generator().manual_seed(seed))
+    walk = sample(model, images, sigma, task.stepper, settings)
     while True:
         with torch.inference_mode():  # not around a yield, where it would leak to whoever drives
             estimate = next(walk, None)

@@ -1,6 +1,6 @@
 """Images of any size in bounded memory: by tiles, with the same result as whole.
 
-Each tile is shown to the model with a margin, `reach`, so wide that nothing beyond it can matter, and starts at a
+Each tile is shown to the model with a margin, `halo`, so wide that nothing beyond it can matter, and starts at a
 multiple of what the model needs to be shifted by to commute with the shift; only the tile itself is kept.
 """
 
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from smdae.memory import available
 from smdae.models.borders import rounded_up
+from smdae.protocols import HasEnergy, ImageScoreModel, offers
 
-__all__ = ["MOST_BYTES", "SMALLEST", "Tile", "Tiled", "side_for", "tiles"]
+__all__ = ["MOST_BYTES", "SMALLEST", "Tile", "Tiled", "side_for", "tiles", "tiles_for"]
 
 SMALLEST = 64  # pixels on a side
 MOST_BYTES = 512 << 20  # that one tile may take: more brings no speed
@@ -38,17 +39,17 @@ class Tile:
     inner: tuple[slice, slice]
 
 
-def tiles(height: int, width: int, side: int, reach: int = 0, multiple: int = 1) -> Iterator[Tile]:
-    """The tiles of an image, of about equal size.
+def tiles(height: int, width: int, side: int, halo: int = 0, multiple: int = 1) -> Iterator[Tile]:
+    """Yield the tiles of an image, of about equal size.
 
     Args:
         height: Of the image.
         width: Of the image.
         side: Of a tile, at most, but for rounding up to a multiple.
-        reach: How far beyond itself a tile needs to see.
+        halo: How far beyond itself a tile needs to see.
         multiple: Where tiles and what they see may start.
     """
-    reach = rounded_up(reach, multiple)
+    halo = rounded_up(halo, multiple)
 
     def parts(length: int) -> list[tuple[slice, slice, slice]]:
         step = rounded_up(math.ceil(length / math.ceil(length / side)), multiple)
@@ -56,7 +57,7 @@ def tiles(height: int, width: int, side: int, reach: int = 0, multiple: int = 1)
         for start in range(0, length, step):
             stop = min(start + step, length)
             # As far from the end as a multiple, so that an image turned round begins at one too.
-            low, high = max(0, start - reach), min(stop + reach + length % multiple, length)
+            low, high = max(0, start - halo), min(stop + halo + length % multiple, length)
             cut.append((slice(start, stop), slice(low, high), slice(start - low, stop - low)))
         return cut
 
@@ -64,11 +65,24 @@ def tiles(height: int, width: int, side: int, reach: int = 0, multiple: int = 1)
         yield Tile((rows, columns), (rows_seen, columns_seen), (rows_inner, columns_inner))
 
 
-def side_for(model: Any, device: torch.device) -> int:
-    """The side of the largest tile that memory allows, by what a pixel takes in the model, `footprint` bytes."""
-    reach, footprint = getattr(model, "reach", 0), getattr(model, "footprint", 256)
-    seen = math.isqrt(int(min(MOST_BYTES, SHARE * available(device)) / footprint))
-    return max(SMALLEST, seen - 2 * reach)
+def tiles_for(model: ImageScoreModel, height: int, width: int, side: int) -> Iterator[Tile]:
+    """Return the tiles of an image that a model gives the same score by as whole; one if its halo is all of the image.
+
+    Args:
+        model: A score model of images.
+        height: Of the image.
+        width: Of the image.
+        side: Of a tile, at most, but for rounding up to a multiple.
+    """
+    if model.halo is None:
+        return tiles(height, width, max(height, width))
+    return tiles(height, width, side, model.halo, model.shift_multiple)
+
+
+def side_for(model: ImageScoreModel, device: torch.device) -> int:
+    """Return the side of the largest tile that memory allows, by what a pixel takes in the model."""
+    seen = math.isqrt(int(min(MOST_BYTES, SHARE * available(device)) / model.bytes_per_pixel))
+    return max(SMALLEST, seen - 2 * (model.halo or 0))
 
 
 class Tiled:
@@ -80,25 +94,24 @@ class Tiled:
         where: The device that the model is on; images may be elsewhere.
     """
 
-    def __init__(self, model: Any, side: int, where: torch.device) -> None:
+    def __init__(self, model: ImageScoreModel, side: int, where: torch.device) -> None:
         self.model, self.side, self.where = model, side, where
+        self.channels, self.noise_range = model.channels, model.noise_range
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("channels", "level", "levels"):
-            if name == "energy" and hasattr(self.model, "energy"):
-                return self._energy
-            raise AttributeError(name)
-        return getattr(self.model, name)
+        if name == "energy" and offers(self.model, HasEnergy):
+            return self._energy
+        raise AttributeError(name)
 
     def _energy(self, x: Tensor, sigma: float) -> Tensor:
+        assert offers(self.model, HasEnergy)
         return self.model.energy(x.to(self.where), sigma).to(x.device)
 
     def score(self, x: Tensor, sigma: float) -> Tensor:
         """psi(x, sigma), with the shape of x, (B, C, H, W)."""
         height, width = x.shape[2:]
-        side = self.side if hasattr(self.model, "reach") else max(height, width)
         psi = torch.empty_like(x)
-        for tile in tiles(height, width, side, getattr(self.model, "reach", 0), getattr(self.model, "multiple", 1)):
+        for tile in tiles_for(self.model, height, width, self.side):
             seen = x[:, :, *tile.seen].to(self.where)
             psi[:, :, *tile.kept] = self.model.score(seen, sigma=sigma)[:, :, *tile.inner]
         return psi

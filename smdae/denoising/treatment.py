@@ -16,19 +16,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from smdae.curves import Affine
 from smdae.denoising.correlated import Correlated, told_level
 from smdae.denoising.informed import Informed, InformedOfGrain
 from smdae.denoising.preparation import Prepared
-from smdae.denoising.separate import Separate
 from smdae.denoising.stabilised import Stabilised, Whitening, transforms
 from smdae.errors import UsageError
 from smdae.estimation.estimate import KINDS, Estimate, Kind, estimate
-from smdae.models.unet import UNet
 from smdae.noise import Noise
+from smdae.protocols import TakesNoise, offers, single_level
 
-__all__ = ["Form", "channels_of", "form_for", "is_cut", "level_in", "noise_for", "takes_noise", "whitenings"]
+__all__ = ["Form", "form_for", "is_cut", "level_in", "noise_for", "takes_noise", "whitenings"]
 
 LEVEL_SAMPLE = 1 << 17  # pixels that a level is averaged over
 MAX_CUT_SHARE = 0.005  # of the pixels, that white may have cut off before the model is told of it
@@ -56,8 +56,8 @@ def noise_for(
         found = Estimate(_of_channels(own.scaled(1 / prepared.scale.span), prepared), 0.0)
     elif kind not in KINDS:
         raise UsageError(f"unknown noise '{kind}'; there are {', '.join(KINDS)}, or a Noise")
-    elif getattr(model, "level", None) is not None:
-        return Estimate(_white(sigma or (float(model.level),)), 0.0)
+    elif (level := single_level(model)) is not None:
+        return Estimate(_white(sigma or (level,)), 0.0)
     elif sigma is not None and (kind == "white" or len(sigma) > 1):
         return Estimate(_white(sigma), 0.0)
     else:
@@ -93,11 +93,6 @@ def _of_channels(noise: Noise, prepared: Prepared) -> Noise:
     return noise
 
 
-def channels_of(model: Any) -> int | None:
-    """Return the channels that a model takes together; None if it takes any number."""
-    return getattr(model, "channels", None)
-
-
 def form_for(
     base: Any, noise: Noise, prepared: Prepared, channels: int, whitened: Sequence[Whitening] | None = None
 ) -> tuple[Form, tuple[float, ...]]:
@@ -131,8 +126,8 @@ def form_for(
 
 
 def takes_noise(model: Any) -> bool:
-    """Return whether a model is a network that takes the noise model."""
-    return isinstance(model, UNet) and model.takes_noise
+    """Return whether a model is a network that was fitted to noise that is not white."""
+    return offers(model, TakesNoise) and model.takes_noise
 
 
 def _informed(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Form, tuple[float, ...]]:
@@ -141,7 +136,7 @@ def _informed(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tup
         return _unchanged, (noise.levels[0],)
     level = level_in(prepared, noise)
     kind = InformedOfGrain if noise.kind == "grain" else Informed
-    if channels_of(base) == channels:
+    if base.channels == channels:
         return kind(base, noise).on, (level,)
     each = [kind(base, noise.channel(c)) for c in range(channels)]
     return (lambda inner: Separate([one.on(inner) for one in each])), (level,)
@@ -153,7 +148,7 @@ def _unchanged(model: Any) -> Any:
 
 def _parts(base: Any, noise: Noise, channels: int) -> list[Noise]:
     """Return the noise of each part of an image that the model takes by itself."""
-    return [noise.channel(c) for c in range(channels)] if channels_of(base) == 1 < channels else [noise]
+    return [noise.channel(c) for c in range(channels)] if base.channels == 1 < channels else [noise]
 
 
 def whitenings(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Whitening, ...]:
@@ -182,3 +177,25 @@ def is_cut(prepared: Prepared) -> bool:
     """Return whether white has cut the noise off in more than a few pixels."""
     clip = prepared.scale.clip
     return clip is not None and float(np.mean(prepared.pixels >= clip[1])) > MAX_CUT_SHARE
+
+
+class Separate:
+    """A score model of several channels, each of which has a model of its own.
+
+    Args:
+        models: One for each channel, each of pictures with one channel.
+    """
+
+    def __init__(self, models: Sequence[Any]) -> None:
+        self.models = tuple(models)
+        first = self.models[0]
+        self.channels = len(self.models)
+        self.noise_range = first.noise_range
+        halos = [model.halo for model in self.models]
+        self.halo = None if None in halos else max(halos)
+        self.shift_multiple = max(model.shift_multiple for model in self.models)
+        self.bytes_per_pixel = first.bytes_per_pixel
+
+    def score(self, y: Tensor, sigma: float) -> Tensor:
+        """Return psi(y, sigma), with the shape of y, (B, C, H, W)."""
+        return torch.cat([model.score(y[:, c : c + 1], sigma=sigma) for c, model in enumerate(self.models)], 1)

@@ -11,7 +11,7 @@ pixel to pixel, and a light mean over neighbours takes some of it out.
 No network is quite the posterior mean, and sigma^2 J is then off by a factor that Stein's estimate of the error tells:
 `calibrated` weighs the two, as far as each is to be believed.
 
-The first principal directions of the covariance, the ways in which the posterior varies most, come of subspace
+The first principal components of the covariance, the ways in which the posterior varies most, come of subspace
 iteration with products J v (Manor and Michaeli 2024). By differences, all of them: D(y + e v) is all that is needed.
 """
 
@@ -26,10 +26,19 @@ from torch import Generator, Tensor
 
 from smdae.denoising.judgement import Judgement
 from smdae.denoising.task import Task
-from smdae.denoising.tiles import Tiled, side_for, tiles
+from smdae.denoising.tiles import Tiled, side_for, tiles_for
 from smdae.errors import UsageError
+from smdae.protocols import HasPosteriorVariance, offers
 
-__all__ = ["SPACING", "Mode", "calibrated", "deviation_of", "ends_of", "modes", "variance"]
+__all__ = [
+    "SPACING",
+    "PrincipalComponent",
+    "calibrated",
+    "deviation_of",
+    "ends_of",
+    "principal_components",
+    "variance",
+]
 
 SPACING = 8  # pixels between those that a probe is at
 STEP = 0.3  # of differences, in sigma: J as it is in the noise around y
@@ -52,15 +61,13 @@ def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lamb
     where = torch.device(device)
     height, width = task.pixels.shape[:2]
     model = task.model
-    reach = getattr(model, "reach", None)
-    side = side_for(model, where) if reach is not None else max(height, width)
-    cut = [*tiles(height, width, side, reach or 0, getattr(model, "multiple", 1))]
+    cut = [*tiles_for(model, height, width, side_for(model, where))]
     signs = 2 * torch.randint(0, 2, (height, width), generator=Generator().manual_seed(SEED), dtype=torch.int8) - 1
     found = np.empty(task.planes.shape, np.float32)
     for done, tile in enumerate(cut):
         noisy = task.noisy(tile.seen, where)
         with torch.inference_mode():
-            if hasattr(model, "posterior_variance"):
+            if offers(model, HasPosteriorVariance):
                 watch(done, len(cut))
                 of_tile = task.by_channels(noisy, lambda planes, sigma: model.posterior_variance(planes, sigma))
             else:
@@ -68,7 +75,7 @@ def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lamb
                 told = _counting(watch, done, len(cut), len(_groups(task)))
                 of_tile = _probed(task, noisy, signs[tile.seen].to(where), corner, told)
         found[tile.kept] = of_tile[0, :, *tile.inner].permute(1, 2, 0).cpu().numpy()
-    if not hasattr(model, "posterior_variance"):
+    if not offers(model, HasPosteriorVariance):
         found = _lightly_averaged(found)
     return np.maximum(found, 0).reshape(task.pixels.shape)
 
@@ -116,7 +123,7 @@ def deviation_of(
 
 def _groups(task: Task) -> list[Any]:
     """Channels that are probed at once: all by a gray model, which sees each alone; one by one where they mix."""
-    return [slice(None)] if getattr(task.model, "channels", 1) == 1 else [*range(task.planes.shape[2])]
+    return [slice(None)] if task.model.channels in (1, None) else [*range(task.planes.shape[2])]
 
 
 def _counting(watch: Watch, done: int, of: int, groups: int) -> Callable[[int], object]:
@@ -153,8 +160,8 @@ def _probed(task: Task, noisy: Tensor, signs: Tensor, corner: tuple[int, ...], t
 
 
 @dataclass(frozen=True, eq=False)
-class Mode:
-    """A principal direction of the posterior covariance.
+class PrincipalComponent:
+    """A principal component of the posterior covariance.
 
     Attributes:
         direction: Of norm 1, white being 1, with shape (H, W, C).
@@ -165,10 +172,10 @@ class Mode:
     deviation: float
 
 
-def modes(
+def principal_components(
     task: Task, count: int, device: torch.device | str = "cpu", watch: Watch = lambda done, of: None
-) -> list[Mode]:
-    """The first principal directions of the posterior covariance, the widest first.
+) -> list[PrincipalComponent]:
+    """Return the first principal components of the posterior covariance, the widest first.
 
     Args:
         task: What was denoised; all of its channels have noise.
@@ -180,7 +187,9 @@ def modes(
         UsageError: There are fewer pixels than directions.
     """
     if not 1 <= count <= task.pixels.size:
-        raise UsageError(f"an image of {task.pixels.size} numbers has 1 to as many principal directions, not {count}")
+        raise UsageError(
+            f"an image of {task.pixels.size} numbers has at most as many principal components, not {count}"
+        )
     where = torch.device(device)
     noisy = task.noisy((slice(None), slice(None)), torch.device("cpu"))
     model = Tiled(task.model, side_for(task.model, where), where)
@@ -211,7 +220,7 @@ def modes(
         order = values.argsort(descending=True)
         directions = _orthonormal((turn.T @ image)[order])
     return [
-        Mode(v.reshape(noisy.shape)[0].permute(1, 2, 0).numpy(), float(max(value, 0.0)) ** 0.5)
+        PrincipalComponent(v.reshape(noisy.shape)[0].permute(1, 2, 0).numpy(), float(max(value, 0.0)) ** 0.5)
         for v, value in zip(directions, values[order].tolist(), strict=True)
     ]
 
@@ -220,11 +229,13 @@ def _orthonormal(rows: Tensor) -> Tensor:
     return torch.linalg.qr(rows.T)[0].T
 
 
-def ends_of(task: Task, mean: np.ndarray, mode: Mode, deviations: float = 2.0) -> Iterator[np.ndarray]:
-    """The mean moved along a mode to either side, images like the mean."""
+def ends_of(
+    task: Task, mean: np.ndarray, component: PrincipalComponent, deviations: float = 2.0
+) -> Iterator[np.ndarray]:
+    """The mean moved along a component to either side, images like the mean."""
     planes = np.atleast_3d(mean).astype(np.float32)
     for sign in (-1, 1):
-        moved = planes + sign * deviations * mode.deviation * task.white * mode.direction
+        moved = planes + sign * deviations * component.deviation * task.white * component.direction
         if task.whole:
             moved = np.rint(moved.clip(0, task.white))
         yield moved.astype(task.pixels.dtype).reshape(mean.shape)

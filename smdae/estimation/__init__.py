@@ -6,6 +6,7 @@ noise_level       white noise, by the smallest eigenvalues of patches of weak te
 clipped_normal    what black and white leave of it
 blocks            blocks of 8 x 8 pixels, and what each says of noise and of texture around it
 curve             the level by brightness
+shot              whether it depends on brightness
 grain             the correlation of neighbours and of channels
 absence           pictures that were drawn
 compression       pictures that were JPEGs once

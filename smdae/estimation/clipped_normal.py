@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-__all__ = ["Moments", "before", "left", "moments"]
+__all__ = ["Moments", "clipped_std", "moments", "unclipped_std"]
 
 FURTHEST = 6.0  # sigmas beyond black and white of which anything is to be seen
 NEAR = np.linspace(-FURTHEST, FURTHEST, 121)
@@ -50,15 +50,15 @@ def moments(mu: np.ndarray, sigma: np.ndarray | float) -> Moments:
     return Moments(mean, variance, within, slope, 2 * (inner - mean * within), 2 * (tilted - mean * slope))
 
 
-def left(mean: np.ndarray, sigma: float) -> np.ndarray:
-    """The deviation that clipping leaves of sigma, where the mean of what is clipped is `mean`; between grid points."""
+def clipped_std(mean: np.ndarray, sigma: float) -> np.ndarray:
+    """Return the deviation that clipping leaves of sigma, where the mean after it is `mean`; between grid points."""
     mu = np.sort(np.concatenate([sigma * NEAR, 1 - sigma * NEAR]))
     grid = moments(mu, sigma)
     return np.interp(mean, grid.mean, np.sqrt(grid.variance))
 
 
-def before(mean: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sigmas of which clipping leaves deviations s > 0 at means m, and how much s tells of them.
+def unclipped_std(mean: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sigmas of which clipping leaves deviations s > 0 at means m, and how much s tells of them.
 
     Args:
         mean: m, in [0, 1], with shape (n,).

@@ -15,15 +15,16 @@ from typing import Literal
 
 import numpy as np
 
-from smdae.curves import Affine, Curve, Table
+from smdae.curves import Affine, Curve
 from smdae.errors import InputError, UsageError
-from smdae.estimation import clipped_normal, noise_level
+from smdae.estimation import noise_level
 from smdae.estimation.absence import why_drawn
 from smdae.estimation.blocks import SIDE, Blocks, survey
 from smdae.estimation.compression import jpeg_quality
-from smdae.estimation.curve import MAX_SATURATED, Bins, affine_fit, bins_of, overall
+from smdae.estimation.curve import Bins, bins_of, overall
 from smdae.estimation.grain import Grain, among_channels, measured, weakest, with_unseen
 from smdae.estimation.scale import Scale, scale_of
+from smdae.estimation.shot import shot_curves, usable
 from smdae.noise import Noise
 
 __all__ = ["KINDS", "Estimate", "Kind", "estimate", "estimate_noise"]
@@ -51,14 +52,6 @@ JPEG_WEAKEST, JPEG_NEAREST, JPEG_LEVEL = 0.25, 0.50, 6 / 255  # what compression
 MAX_JPEG_QUALITY = 92  # beyond it hardly anything is lost
 
 LUMA_CHANNELS, LUMA_EXCESS, LUMA_WEAKEST, LUMA_SCATTER = 0.5, 1.25, 0.55, 0.30  # noise that the channels share
-# Deviation of levels over brightness, as a logarithm, beyond which it is no chance; the least that holds for a sigma.
-SHOT_SPREAD, SHOT_SPREAD_FAINT = (0.10, 0.04), (1.1 / 255, 1.6 / 255)
-# Of the level in the brightest third to that in the darkest, or back, as a logarithm; likewise.
-SHOT_RATIO, SHOT_RATIO_FAINT = (0.14, 0.03), (0.0, 2.8 / 255)
-SHOT_FLOOR = 0.5  # of the mean level of all blocks, that the smallest eigenvalues tell: of texture they tell less
-MIN_RISE = 0.85  # of the variance with brightness, as a correlation
-MAX_SCATTER = 0.6  # of bins that are asked whether noise is shot
-CLIPPING_SIGMAS = 2.5  # from white, within which a level is what clipping leaves
 
 ERROR_OF_SHOT, ERROR_OF_GRAIN = 0.08, 0.15  # standard error of the level, relative
 
@@ -173,7 +166,8 @@ def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: 
     if found is None and kind in ("auto", "shot"):
         near_white = not known or sum(one.grain.nearest for one in seen) <= GRAIN_NEAREST * len(seen)
         if near_white or kind == "shot":
-            found = _shot(blocks, levels, clipped, forced=kind == "shot")
+            curves = shot_curves(blocks, [level.sigma for level in levels], clipped, forced=kind == "shot")
+            found = None if curves is None else Estimate(Noise(curves), ERROR_OF_SHOT)
     return found or _white(levels, clipped, faintest)
 
 
@@ -221,21 +215,17 @@ def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float
     return Estimate(Noise(tuple(Affine(read=sigma) for sigma in sigmas)), error)
 
 
-def _usable(blocks: Blocks, channel: int, saturated: float = MAX_SATURATED) -> np.ndarray:
-    return blocks.valid & ~blocks.constant[:, channel] & (blocks.saturated[:, channel] < saturated)
-
-
 def _channel(blocks: Blocks, c: int) -> _Channel | None:
     """Return what the blocks of a channel tell of correlated noise; None where there are too few."""
-    usable = _usable(blocks, c)
-    bins = bins_of(blocks, c, blocks.variance[:, c], usable)
+    telling = usable(blocks, c)
+    bins = bins_of(blocks, c, blocks.variance[:, c], telling)
     if bins is None:
         return None
     variance, weights, scatter = overall(bins)
     grain = measured(blocks, c, bins, weights)
     level = math.sqrt(variance * grain.factor)
     share = float(bins.share[weights > WEIGHT_THAT_COUNTS * weights.max()].sum())
-    return _Channel(bins, weights, level, scatter, grain, weakest(blocks, c, bins, usable), share)
+    return _Channel(bins, weights, level, scatter, grain, weakest(blocks, c, bins, telling), share)
 
 
 def _correlated(
@@ -297,73 +287,3 @@ def _levels_of(sigmas: list[float]) -> tuple[Curve, ...]:
     if all(abs(sigma - mean) <= ALIKE * mean for sigma in sigmas):
         return (Affine(read=mean),)
     return tuple(Affine(read=sigma) for sigma in sigmas)
-
-
-def _shot(blocks: Blocks, levels: tuple[noise_level.Level, ...], clipped: bool, forced: bool) -> Estimate | None:
-    """Return noise whose level depends on brightness; None if it may be one level."""
-    curves: list[Curve] = []
-    for c, level in enumerate(levels):
-        bins = bins_of(blocks, c, blocks.detail[:, c], _usable(blocks, c, 0.5))
-        if bins is None:
-            return None
-        mean = float(np.average(np.sqrt(bins.variance), weights=bins.share))
-        depends = level.sigma > SHOT_FLOOR * mean and _depends(bins, clipped)
-        curves.append(_table(bins) if forced or depends else Affine(read=level.sigma))
-    if not all(isinstance(curve, Table) for curve in curves):
-        return None
-    return Estimate(Noise(tuple(curves)), ERROR_OF_SHOT)
-
-
-def _depends(bins: Bins, clipped: bool) -> bool:
-    """Return whether levels differ over brightness more than those of clipped white noise do by chance and texture."""
-    asked = bins.scatter < MAX_SCATTER
-    if asked.sum() < 3:
-        return False
-    at, variance = bins.at[asked], bins.variance[asked]
-    weights = np.sqrt(bins.share[asked] * bins.trust[asked])  # bins of few blocks are what tells
-    weights = weights / weights.sum()
-    best, off, sigma = math.inf, np.zeros_like(at), 0.0
-    for tried in np.geomspace(0.3 * math.sqrt(variance.min()), 1.5 * math.sqrt(variance.max()), 60):
-        left = clipped_normal.left(at, tried) if clipped else np.full_like(at, tried)
-        ratio = np.log(variance / left**2) / 2
-        cost = float((weights * np.minimum(np.abs(ratio), 0.5)).sum())
-        if cost < best:
-            best, off, sigma = cost, ratio, float(tried)
-    spread = math.sqrt(float((weights * off**2).sum()))
-    reached = np.cumsum(weights)
-    dark, bright = reached <= max(0.34, weights[0]), reached >= min(0.66, 1 - 1e-9)
-    ratio = abs(float(np.average(off[bright], weights=weights[bright]) - np.average(off[dark], weights=weights[dark])))
-    varies = spread > _least(SHOT_SPREAD, SHOT_SPREAD_FAINT, sigma) and ratio > _least(
-        SHOT_RATIO, SHOT_RATIO_FAINT, sigma
-    )
-    return varies and _rise(at, variance, weights) > MIN_RISE
-
-
-def _least(limits: tuple[float, ...], faint: tuple[float, ...], sigma: float) -> float:
-    """Return the least of limit + faint / sigma: strong noise hides the texture that would pretend something."""
-    return min(limit + more / max(sigma, 1e-9) for limit, more in zip(limits, faint, strict=True))
-
-
-def _rise(at: np.ndarray, variance: np.ndarray, weights: np.ndarray) -> float:
-    """Return the correlation of variance with brightness: 1 for photons, near 0 for texture; not near white."""
-    free = at < 1 - CLIPPING_SIGMAS * np.sqrt(variance)
-    if free.sum() < 3:
-        return 0.0
-    covariance = np.cov(at[free], variance[free], aweights=weights[free] + 1e-12)
-    return float(covariance[0, 1] / math.sqrt(max(covariance[0, 0] * covariance[1, 1], 1e-30)))
-
-
-def _table(bins: Bins) -> Table:
-    """Return the levels of bins as a table; near white, where clipping hides noise, as a line goes on from the rest."""
-    deviation = np.sqrt(bins.variance)
-    free = bins.at < 1 - CLIPPING_SIGMAS * deviation
-    if not free.all() and free.sum() >= 3:
-        gain, offset, _ = affine_fit(_only(bins, free))
-        fitted = np.sqrt(np.maximum(gain * bins.at + offset, 0))
-        deviation = np.where(free, deviation, np.maximum(deviation, fitted))
-    return Table(tuple(bins.at.tolist()), tuple(deviation.tolist()))
-
-
-def _only(bins: Bins, kept: np.ndarray) -> Bins:
-    chosen = tuple(one for one, keep in zip(bins.chosen, kept, strict=True) if keep)
-    return Bins(bins.at[kept], bins.variance[kept], bins.scatter[kept], bins.share[kept], chosen)

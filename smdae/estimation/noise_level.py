@@ -42,7 +42,7 @@ import torch.nn.functional as F
 
 from smdae.estimation import clipped_normal
 
-__all__ = ["COARSE", "Level", "by_details", "coarseness", "estimate", "is_clipped", "levels", "uncertainty"]
+__all__ = ["COARSE", "Level", "coarseness", "estimate", "is_clipped", "levels", "mad_level", "uncertainty"]
 
 P, D = 7, 49  # side of a patch, and its pixels
 K = 3
@@ -132,7 +132,7 @@ def _without(sigma: float, rounding: float) -> float:
 
 
 def uncertainty(sigma: float, clipped: bool) -> float:
-    """The standard error of an estimate, white being 1, as measured on photographs of half a megapixel or less."""
+    """Return the standard error of an estimate, white being 1, measured on photographs up to half a megapixel."""
     return math.hypot(ERROR, CLIPPED_ERROR * sigma) if clipped else ERROR
 
 
@@ -160,8 +160,8 @@ def coarseness(pixels: np.ndarray, white: float) -> float:
     return sum(found) / len(found)
 
 
-def by_details(plane: np.ndarray) -> float:
-    """median |c| / 0.6745, c = (a - b - c + d)/2 over blocks of 2 x 2 pixels (Donoho and Johnstone 1994).
+def mad_level(plane: np.ndarray) -> float:
+    """Return median |c| / 0.6745, c = (a - b - c + d)/2 over blocks of 2 x 2 pixels (Donoho and Johnstone 1994).
 
     For images too small for anything better; 0 where there is no block.
     """
@@ -253,7 +253,7 @@ MEAN_ENERGY = 2 * 2  # of noise with sigma 1: two directions
 def _of_plane(plane: np.ndarray, white: float, clipped: bool, most: int, valid: np.ndarray | None) -> Level:
     """Return the level of one channel."""
     if min(plane.shape) < P or (plane.shape[0] - P + 1) * (plane.shape[1] - P + 1) < FEWEST:
-        return Level(by_details(plane) / white)
+        return Level(mad_level(plane) / white)
     every = _Patches.of(plane, white, most, valid)
     if len(every.x) < FEWEST:
         return Level(0.0)
@@ -263,7 +263,7 @@ def _of_plane(plane: np.ndarray, white: float, clipped: bool, most: int, valid: 
         sigma = level.sigma
         if sigma == 0:
             return Level(0.0)
-        left = clipped_normal.left(patches.mean, sigma) if clipped else sigma
+        left = clipped_normal.clipped_std(patches.mean, sigma) if clipped else sigma
         energy = patches.energy / (MEAN_ENERGY * left**2)
         weak, busy = np.flatnonzero(energy < UNLIKELY), float((energy > BUSY).mean())
         if clipped:
@@ -295,6 +295,6 @@ def _by_bins(patches: _Patches, weak: np.ndarray, busy: float) -> Level | None:
     if not seen.any():
         return None
     counts = counts[seen]
-    sigmas, told = clipped_normal.before(sums[seen] / counts, deviations[seen])
+    sigmas, told = clipped_normal.unclipped_std(sums[seen] / counts, deviations[seen])
     weights = counts * np.maximum(told, LEAST_TOLD) ** 2
     return Level(float(np.average(sigmas, weights=weights)), float(np.average(decays[seen], weights=weights)))

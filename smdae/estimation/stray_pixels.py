@@ -21,12 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smdae.estimation.surroundings import NEAR, NEXT, SPREAD, WIDE, Channel, Scales, ordered, parts, thinned
+from smdae.estimation.surroundings import NEAR, NEXT, SPREAD, WIDE, Channel, Scales, extremes, ordered, parts, thinned
 
-__all__ = ["extremes", "stray_pixels"]
+__all__ = ["stray_pixels"]
 
-BAND_PIXELS = 1 << 19  # of a band of rows
-LARGEST = {"uint8": 255, "uint16": 65535}
 CANDIDATE = 2.0  # usual spreads above the middle of the next pixels
 MAX_CANDIDATES = 150_000  # of each sign
 STRONG, MODERATE, ACCEPTED = 6.0, 3.0, 2.5  # r
@@ -117,41 +115,6 @@ class _Extremes:
             solid=squares.max(1) > SOLID,
             flat=(high == middle) | (low == middle),
         )
-
-
-def extremes(planes: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where values are the largest or the smallest of 3 x 3, and over `least` from the other end.
-
-    Args:
-        planes: With shape (H, W, C), C-contiguous.
-        least: For each channel, (C,).
-
-    Returns:
-        Places in the flat planes, of maxima and of minima. Equal neighbours are extremes both.
-    """
-    height, width, channels = planes.shape
-    dtype = np.dtype(np.float32) if planes.dtype.kind == "f" else planes.dtype
-    limit = np.tile(np.minimum(least, LARGEST.get(dtype.name, np.inf)), width).astype(dtype)
-    maxima, minima = [], []
-    rows = max(1, BAND_PIXELS // (width * channels))
-    for top in range(0, height, rows):
-        bottom = min(height, top + rows)
-        inside = height - 1 - np.abs(height - 1 - np.abs(np.arange(top - 1, bottom + 1)))  # mirrored at the borders
-        band = planes[inside].astype(dtype, copy=False)
-        band = np.concatenate([band[:, 1:2], band, band[:, -2:-1]], 1).reshape(len(inside), -1)
-        left, middle, right = band[:, : -2 * channels], band[:, channels:-channels], band[:, 2 * channels :]
-        high, low = (_of_the_next(extreme, left, middle, right) for extreme in (np.maximum, np.minimum))
-        y, start = middle[1:-1], top * width * channels
-        maxima.append(np.flatnonzero((y >= high) & (y > low) & (y - low > limit)) + start)
-        minima.append(np.flatnonzero((y <= low) & (y < high) & (high - y > limit)) + start)
-    return np.concatenate(maxima), np.concatenate(minima)
-
-
-def _of_the_next(extreme: np.ufunc, left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the largest or the smallest of the eight next pixels, without the first and last row."""
-    sides = extreme(left, right)
-    rows = extreme(sides, middle)
-    return extreme(extreme(rows[:-2], rows[2:]), sides[1:-1])
 
 
 def stray_pixels(planes: np.ndarray) -> list[np.ndarray]:

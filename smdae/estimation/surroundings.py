@@ -22,6 +22,7 @@ __all__ = [
     "Channel",
     "Scales",
     "along",
+    "extremes",
     "medians",
     "ordered",
     "parts",
@@ -31,6 +32,7 @@ __all__ = [
 Offsets = tuple[tuple[int, int], ...]
 
 BAND_PIXELS = 1 << 19  # of a band of rows
+LARGEST = {"uint8": 255, "uint16": 65535}
 PART_PIXELS = 1 << 14  # whose windows are looked at together
 SAMPLES = 10_000  # places that a channel's scales are taken from
 ACROSS, DOWN = 0.5698402910980532, 0.7548776662466927  # of the sequence of lowest discrepancy in two dimensions
@@ -220,3 +222,38 @@ def along(windows: np.ndarray) -> np.ndarray:
         weights += weight
     ring = windows[:, RING]
     return np.clip(total / weights, ring.min(1), ring.max(1))
+
+
+def extremes(planes: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where values are the largest or the smallest of 3 x 3, and over `least` from the other end.
+
+    Args:
+        planes: With shape (H, W, C), C-contiguous.
+        least: For each channel, (C,).
+
+    Returns:
+        Places in the flat planes, of maxima and of minima. Equal neighbours are extremes both.
+    """
+    height, width, channels = planes.shape
+    dtype = np.dtype(np.float32) if planes.dtype.kind == "f" else planes.dtype
+    limit = np.tile(np.minimum(least, LARGEST.get(dtype.name, np.inf)), width).astype(dtype)
+    maxima, minima = [], []
+    rows = max(1, BAND_PIXELS // (width * channels))
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        inside = height - 1 - np.abs(height - 1 - np.abs(np.arange(top - 1, bottom + 1)))  # mirrored at the borders
+        band = planes[inside].astype(dtype, copy=False)
+        band = np.concatenate([band[:, 1:2], band, band[:, -2:-1]], 1).reshape(len(inside), -1)
+        left, middle, right = band[:, : -2 * channels], band[:, channels:-channels], band[:, 2 * channels :]
+        high, low = (_of_the_next(extreme, left, middle, right) for extreme in (np.maximum, np.minimum))
+        y, start = middle[1:-1], top * width * channels
+        maxima.append(np.flatnonzero((y >= high) & (y > low) & (y - low > limit)) + start)
+        minima.append(np.flatnonzero((y <= low) & (y < high) & (high - y > limit)) + start)
+    return np.concatenate(maxima), np.concatenate(minima)
+
+
+def _of_the_next(extreme: np.ufunc, left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the largest or the smallest of the eight next pixels, without the first and last row."""
+    sides = extreme(left, right)
+    rows = extreme(sides, middle)
+    return extreme(extreme(rows[:-2], rows[2:]), sides[1:-1])

@@ -1,7 +1,7 @@
 """A folder in which images are kept as they were decoded, for corpora larger than memory.
 
     index.jsonl        what there is, see `cache_index`; replaced in one step
-    pixels-*           the images one after the other, in strips (see `stored`), only ever added to
+    pixels-*           the images one after the other, in strips (see `disk_store`), only ever added to
     lock               held by the one process that adds
 
 Images are decoded one by one, each source once, and again when its size or time of change is another. The index is
@@ -26,6 +26,7 @@ from typing import Self
 import numpy as np
 
 from smdae.errors import InputError, OutputError
+from smdae.files.block_reader import Blocks
 from smdae.files.cache_folder import (
     INDEX,
     LOCK,
@@ -43,10 +44,9 @@ from smdae.files.cache_folder import (
     save,
 )
 from smdae.files.cache_index import Entry, Index, Key, Run
+from smdae.files.disk_store import Stored, in_strips, numbers_of
 from smdae.files.images import opening
 from smdae.files.writing import refusals
-from smdae.fitting.blocks import Blocks
-from smdae.fitting.stored import Stored, in_strips, numbers_of
 
 __all__ = ["Cache"]
 

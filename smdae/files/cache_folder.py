@@ -16,8 +16,8 @@ except ImportError:  # there is none on Windows
 
 from smdae.errors import InputError, OutputError, UsageError
 from smdae.files.cache_index import Entry, ForgedError, Index, Key
+from smdae.files.disk_store import in_strips
 from smdae.files.writing import refusals, refuse_making, whole
-from smdae.fitting.stored import in_strips
 
 __all__ = [
     "INDEX",

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from smdae.fitting.blocks import BLOCK, checked_on
-from smdae.fitting.stored import OVERLAP, STRIP, numbers_of
+from smdae.files.block_reader import BLOCK, checked_on
+from smdae.files.disk_store import OVERLAP, STRIP, numbers_of
 
 __all__ = ["Entry", "ForgedError", "Index", "Key", "Run"]
 

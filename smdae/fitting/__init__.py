@@ -2,7 +2,10 @@
 
 patches      images packed to draw patches from
 examples     what each objective is shown
+prefetch     reading the next batch from a disk meanwhile
 loop         the fit, a generator of reports
+step_graph   its steps as CUDA graphs
+distributed  several processes that fit one model
 noisy        what noise there is in images that are not clean
 validation   how good it is on held-out images
 state        what a resumed fit needs
@@ -10,6 +13,7 @@ given        what `smdae.fit` is given: arrays, lists and paths
 prepare      puts these together; `fit` runs them
 adaptation   a network adapted to the one image that it is to denoise
 transform_spline  the transform of shot noise, learnt from the one image
+spline       increasing functions of pixels
 held_out     what of an image is learnt from, and what is held out
 """
 

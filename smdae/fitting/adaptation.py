@@ -22,8 +22,8 @@ from torch import Generator, Tensor
 
 from smdae.denoising import risk
 from smdae.denoising.denoise import Watch
-from smdae.denoising.judgement import SAFE, safe_in
 from smdae.denoising.task import Task
+from smdae.denoising.unclipped import SAFE_SIGMAS, safe_in
 from smdae.divergence import normal_probes, per_example, probes
 from smdae.errors import UsageError
 from smdae.fitting.held_out import BLOCK, blocks, crops, middle, window
@@ -31,6 +31,7 @@ from smdae.fitting.optimisers import OPTIMISERS
 from smdae.fitting.precision import products_in
 from smdae.models import UNet
 from smdae.objectives import OBJECTIVES, explicit
+from smdae.protocols import posterior_mean
 
 __all__ = ["Adaptation", "adapt", "adapted", "refuse_unadaptable"]
 
@@ -103,7 +104,8 @@ def adapt(
     taught = (~held & safe).to(noisy.dtype)
     unsure = held.expand_as(safe)[shown] & ~safe[shown]
     before = _errors(model, noisy[shown], sigma, probe, judged)
-    said = _denoised(model, noisy[shown], sigma)
+    with torch.no_grad():
+        said = posterior_mean(model, noisy[shown], sigma)
     all_safe = bool(safe.all())
     optimiser = OPTIMISERS["muon"](network, RATE, 0.0)
     parameters, averages = [*network.parameters()], [*average.parameters()]
@@ -128,16 +130,12 @@ def adapt(
             torch._foreach_lerp_(averages, parameters, max(1 - DECAY, 1 / step))
         if step % every == 0 or step == steps:
             after = _errors(average, noisy[shown], sigma, probe, judged)
-            after += (_denoised(average, noisy[shown], sigma) - said).square() * unsure
+            with torch.no_grad():
+                after += (posterior_mean(average, noisy[shown], sigma) - said).square() * unsure
             gain = _gain(before, after, judged, sigma)
             if gain > best.gain:
                 best = Adaptation(step, steps, gain, copy.deepcopy(average))
         yield Adaptation(step, steps, best.gain, best.model)
-
-
-@torch.no_grad()
-def _denoised(model: Any, noisy: Tensor, sigma: Tensor) -> Tensor:
-    return noisy + per_example(sigma**2, noisy) * model.score(noisy, sigma)
 
 
 @torch.no_grad()
@@ -148,7 +146,7 @@ def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, judged: Ten
         part = slice(i, i + 1)
 
         def denoise(y: Tensor, level: float = level) -> Tensor:
-            return y + level**2 * model.score(y, level)
+            return posterior_mean(model, y, level)
 
         change = risk.change(denoise, noisy[part], probe[part], level)
         found[part] = (denoise(noisy[part]) - noisy[part]).square() + 2 * level**2 * probe[part] * change
@@ -195,7 +193,7 @@ def adapted(
     safe = torch.ones_like(noisy, dtype=torch.bool)
     if task.is_clipped:
         model = model.clipped(1.0)
-        margins = SAFE * np.array(task.channel_levels)
+        margins = SAFE_SIGMAS * np.array(task.channel_levels)
         inside = safe_in(np.atleast_3d(result)[rows, columns], task.scale, margins)
         safe = torch.from_numpy(np.moveaxis(inside, 2, 0).copy())[None].to(where)
     levels = torch.tensor(task.channel_levels, device=where)

@@ -9,6 +9,7 @@ from typing import Any
 
 from smdae.errors import DegenerateError, DivergedError
 from smdae.fitting.examples import Examples
+from smdae.protocols import HasImplicitFloor, offers
 
 __all__ = ["refuse_degenerate"]
 
@@ -39,7 +40,7 @@ def refuse_degenerate(examples: Examples, mean: float, weighted: float, model: A
         )
     if not examples.implicit:
         return
-    floor = getattr(model, "implicit_floor", -RUNAWAY / examples.sigma**2)
+    floor = model.implicit_floor if offers(model, HasImplicitFloor) else -RUNAWAY / examples.sigma**2
     if mean < 0.95 * floor:
         raise DegenerateError(
             f"implicit score matching degenerated: J = {mean:.4g} is within 5 % of its floor {floor:.4g}: the "

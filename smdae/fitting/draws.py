@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from smdae.models.conditioning import Conditioning
 from smdae.objectives import Objective
 
-__all__ = ["Batch", "Draw", "Part", "among", "evenly", "paired_noise"]
+__all__ = ["Batch", "Draw", "Part", "among", "antithetic_noise", "evenly"]
 
 
 class Draw(Protocol):
@@ -108,7 +108,7 @@ def evenly(
     return low + (high - low) * torch.rand(shape, generator=generator, device=device)
 
 
-def paired_noise(like: Tensor, generator: Generator | None) -> Tensor:
+def antithetic_noise(like: Tensor, generator: Generator | None) -> Tensor:
     """Standard normal noise of the shape (n, d): the second half is the first with its sign turned.
 
     Each row is as normal as any, at half the price of the draws, and the errors of the two halves tend to cancel.

@@ -32,11 +32,12 @@ from smdae.divergence import normal_probes, probes
 from smdae.fitting.colours import recoloured
 from smdae.fitting.corruption import corrupted, source_side
 from smdae.fitting.distributed import ALONE, Group
-from smdae.fitting.draws import Batch, Draw, Part, among, paired_noise
+from smdae.fitting.draws import Batch, Draw, Part, among, antithetic_noise
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.models import MODELS
 from smdae.objectives import Objective
+from smdae.protocols import HasCentre, HasDivergence, HasKinks, offers
 
 __all__ = ["Batch", "Examples", "arguments", "known_density"]
 
@@ -47,10 +48,11 @@ TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
 
 def arguments(objective: Objective, model: Any, noisy: bool = False) -> tuple[str, ...]:
     """Names of what the loss needs for this model, and for data that are clean or noisy."""
-    lacks = {"probes": not hasattr(model, "divergence"), "step": getattr(model, "kinked", False), "level": noisy}
+    kinked = offers(model, HasKinks) and model.kinked
+    lacks = {"probes": not offers(model, HasDivergence), "step": kinked, "level": noisy}
     needs = (*objective.needs, *(name for name in objective.options if lacks[name]))
     # On clean data the implicit objective is that of their own density, of no level; noisy data have one.
-    return (*needs, "sigma") if noisy and "sigma" not in needs and hasattr(model, "levels") else needs
+    return (*needs, "sigma") if noisy and "sigma" not in needs else needs
 
 
 def known_density(x: Tensor, settings: Settings, sigma: float, generator: Generator) -> Density:
@@ -77,7 +79,7 @@ class Examples:
         levels: The lowest and the highest level of the noise, white being 1.
         noisy: Whether the data are noisy themselves.
         extra_noise: Level of the noise added to noisy data to be pairs, white being 1; None for a share of theirs.
-        strength: lambda of `ism-reg`.
+        reg_lambda: lambda of `ism-reg`.
         probes: Directions an example, k.
         density: What `esm` draws from, or None.
         parzen: q_sigma for `esm-parzen`, or None.
@@ -89,7 +91,7 @@ class Examples:
         real: The part of the examples with the noise of real pictures.
         sides: Of the patches, for each of the data.
         sources: Draws clean pictures that those with such noise are made from, for each of the data.
-        foretell: Of each of the data, what is told of its next draw; none if it need not be.
+        prefetchers: Of each of the data, what begins to read its next draw; empty if nothing is read from disk.
     """
 
     objective: Objective
@@ -99,7 +101,7 @@ class Examples:
     levels: tuple[float, float]
     noisy: bool = False
     extra_noise: float | None = None
-    strength: float = 0.0
+    reg_lambda: float = 0.0
     probes: int = 1
     density: Density | None = None
     parzen: Parzen | None = None
@@ -108,7 +110,7 @@ class Examples:
     recoloured: float = 0.0
     channels: int | None = None
     shares: tuple[float, ...] = ()
-    foretell: tuple[Callable[[int, Generator], object], ...] = ()
+    prefetchers: tuple[Callable[[int, Generator], object], ...] = ()
     real: float = 0.0
     sources: tuple[Draw, ...] = ()
     sides: tuple[int, ...] = ()
@@ -123,7 +125,7 @@ class Examples:
         generator: Generator,
     ) -> "Examples":
         """Examples for an objective from patches; densities that it needs are fitted or gathered here."""
-        centre = getattr(model, "centre", lambda x: x)
+        centre = model.centre if offers(model, HasCentre) else lambda x: x
         wants_target = "target_score" in objective.needs
         density = parzen = None
         sides = (patches.size, *settings.growth)
@@ -149,7 +151,7 @@ class Examples:
             settings.levels,
             settings.noisy,
             settings.extra_noise / 255 if settings.extra_noise else None,
-            settings.strength,
+            settings.reg_lambda,
             settings.probes,
             density,
             parzen,
@@ -158,7 +160,7 @@ class Examples:
             settings.recoloured,
             channels,
             shares,
-            () if density or parzen else tuple(cut.expect for cut in cuts),
+            () if density or parzen else tuple(cut.prefetch for cut in cuts),
             settings.real,
             tuple(replace(patches, size=source_side(side)).draw_with_levels for side in sides) if settings.real else (),
             sides,
@@ -192,11 +194,11 @@ class Examples:
         needs = {"target_score": self._shaped(self.density.score(x))}
         return Batch(self._shaped(x), needs, self.objective.scale(self.sigma, x.shape[1]), whole=n)
 
-    def expect(self, n: int, generator: Generator, progress: float = 0.0) -> None:
-        """Begin with what `draw` will be asked for next, with this generator as it is now, if it has to be read."""
-        if self.foretell:
+    def prefetch(self, n: int, generator: Generator, progress: float = 0.0) -> None:
+        """Begin to read what `draw` will be asked for next with this generator, if it is on disk."""
+        if self.prefetchers:
             stage, n = self._wanted(n, progress)
-            self.foretell[stage](n, generator)
+            self.prefetchers[stage](n, generator)
 
     def _wanted(self, n: int, progress: float) -> tuple[int, int]:
         """Return which of the data are drawn, and how many examples with white noise of them."""
@@ -265,7 +267,7 @@ class Examples:
         if self._wide:
             sigma = sigma / (1 + WIDE**2) ** 0.5
         if self.objective.samples != "data":
-            noise = part.of(paired_noise(part.whole(clean), generator)) if noise is None else noise
+            noise = part.of(antithetic_noise(part.whole(clean), generator)) if noise is None else noise
             x = torch.addcmul(clean, noise, sigma[:, None]) if isinstance(sigma, Tensor) else clean + sigma * noise
         elif self.rounding:
             shape = part.whole(clean).shape
@@ -292,7 +294,7 @@ class Examples:
             needs = self._needs(noisy, noisy, sigma, generator, part)
             return Batch(self._shaped(noisy), needs, self._scale(sigma, noisy.shape[1]), whole=part.n)
         e = self.extra_noise or EXTRA * sigma
-        noise = part.of(paired_noise(part.whole(noisy), generator))
+        noise = part.of(antithetic_noise(part.whole(noisy), generator))
         x = torch.addcmul(noisy, noise, e[:, None]) if isinstance(e, Tensor) else noisy + e * noise
         level = (sigma**2 + e**2) ** 0.5
         needs = self._needs(x, noisy, e, generator, part) | {"level": level}
@@ -308,7 +310,7 @@ class Examples:
     ) -> dict[str, Any]:
         """The loss's arguments for flat examples x, a part of n, but for the target score."""
         step = (WIDE if self._wide else STEP) * sigma
-        offered = {"clean": self._shaped(clean), "sigma": sigma, "step": step, "strength": self.strength}
+        offered = {"clean": self._shaped(clean), "sigma": sigma, "step": step, "reg_lambda": self.reg_lambda}
         needs = {name: offered[name] for name in self.needs if name in offered}
         if "probes" in self.needs:
             draw = normal_probes if self._wide else probes

@@ -4,19 +4,21 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
-__all__ = ["BLOCK", "blocks", "crops", "middle", "window"]
+__all__ = ["BLOCK", "GRID", "around", "blocks", "crops", "hidden_places", "middle", "window"]
 
 SIDE = 64  # of crops, in pixels
+GRID = 4  # pixels between those that are hidden from a network
 BLOCK = 32  # side of the blocks that are held out, in pixels
-MOST_JUDGED = 1 << 18  # pixels
-MOST_SEEN = 2048  # pixels a side, from the middle of the image
+MAX_JUDGED = 1 << 18  # pixels
+MAX_SEEN = 2048  # pixels a side, from the middle of the image
 
 
 def middle(height: int, width: int) -> tuple[slice, slice]:
     """Return the part of an image that is learnt from: the middle of a large one, all of a small one."""
-    rows, columns = (slice(max(0, (side - MOST_SEEN) // 2), (side + MOST_SEEN) // 2) for side in (height, width))
+    rows, columns = (slice(max(0, (side - MAX_SEEN) // 2), (side + MAX_SEEN) // 2) for side in (height, width))
     return rows, columns
 
 
@@ -32,7 +34,7 @@ def blocks(noisy: Tensor, share: float, generator: Generator) -> Tensor:
 def window(noisy: Tensor, generator: Generator) -> tuple[slice, slice, slice, slice]:
     """Return the part of images that is judged: all of small ones, a square of blocks of large ones."""
     images, _, height, width = noisy.shape
-    side = max(BLOCK, math.isqrt(MOST_JUDGED // images) // BLOCK * BLOCK)
+    side = max(BLOCK, math.isqrt(MAX_JUDGED // images) // BLOCK * BLOCK)
 
     def part(length: int) -> slice:
         first = BLOCK * int(torch.randint((max(length - side, 0)) // BLOCK + 1, (1,), generator=generator))
@@ -70,3 +72,17 @@ def crops(planes: Sequence[Tensor], count: int, generator: Generator) -> tuple[t
         return (x.flip(3) if turns > 3 else x).contiguous()
 
     return tuple(map(turned, planes)), chosen
+
+
+def around(z: Tensor) -> Tensor:
+    """Return the mean of the four pixels around each, with the shape of z."""
+    padded = F.pad(z, (1, 1, 1, 1), mode="reflect")
+    beside = padded[:, :, 1:-1, :-2] + padded[:, :, 1:-1, 2:]
+    return (beside + padded[:, :, :-2, 1:-1] + padded[:, :, 2:, 1:-1]) / 4
+
+
+def hidden_places(like: Tensor, row: int, column: int) -> Tensor:
+    """Return every fourth pixel from one on, with shape (H, W)."""
+    hidden = torch.zeros(like.shape[2:], dtype=torch.bool, device=like.device)
+    hidden[row::GRID, column::GRID] = True
+    return hidden

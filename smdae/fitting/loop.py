@@ -14,21 +14,20 @@ hear at the reports. If one is lost, the state of the others is whole too, as it
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from smdae.errors import DivergedError, LostError
-from smdae.fitting.ahead import Ahead
 from smdae.fitting.degeneration import refuse_degenerate
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.precision import products_in
-from smdae.fitting.recorded import Recorded
 from smdae.fitting.state import State
+from smdae.fitting.step_graph import StepGraph
 from smdae.fitting.validation import Validate, Validation
 from smdae.models import MODELS
 
@@ -69,13 +68,6 @@ def learning_rate(step: int, steps: float, warmup: int, peak: float) -> float:
     return peak * rise * fall
 
 
-def clip_gradients(parameters: list[Tensor], largest: float) -> None:
-    """Scale all gradients down together if their joint norm is beyond `largest`."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.stack(torch._foreach_norm(gradients)).norm()
-    torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
-
-
 def share(state: State) -> float:
     """How much of the parameters their average takes at the next step."""
     # Young averages forget fast, so that the start does not linger in them.
@@ -89,13 +81,11 @@ def step(
     lr: float | Tensor,
     taken: float | Tensor | None = None,
     group: Group = ALONE,
-    meanwhile: Callable[[], object] = lambda: None,
 ) -> Tensor:
     """One step on one batch, or the parts of one that a group has.
 
     Returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,). Where steps are recorded, the
-    rate and what the average takes of the parameters, None for `share`, are tensors. What there is to do meanwhile is
-    done while gradients are on their way between processes.
+    rate and what the average takes of the parameters, None for `share`, are tensors.
     """
     settings, record = state.settings, state.record
     for options in state.optimiser.param_groups:
@@ -109,8 +99,8 @@ def step(
     weighted = (losses * batch.scale).sum() / batch.n
     weighted.backward()
     figures = torch.stack([losses.detach().sum() / batch.n, weighted.detach()])
-    group.add([*(p.grad for p in state.parameters if p.grad is not None), figures], meanwhile)
-    clip_gradients(state.parameters, settings.clip)
+    group.all_reduce_([*(p.grad for p in state.parameters if p.grad is not None), figures])
+    clip_grad_norm_(state.parameters, settings.clip, foreach=True)
     state.optimiser.step()
     with torch.no_grad():
         if isinstance(taken, Tensor):
@@ -141,7 +131,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
         LostError: A process of the group is lost.
     """
     settings, record = state.settings, state.record
-    recorded = Recorded.of(state, examples, step) if group.size == 1 else None
+    graph = StepGraph.of(state, examples, step) if group.size == 1 else None
     most_steps, most_seconds = settings.limits
     if record["steps"] is None and math.isinf(most_seconds):
         record["steps"] = int(most_steps)
@@ -157,7 +147,6 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
     drawn = 0
     reported = time.perf_counter()
     meeting = record["step"] + 1  # the step after which all hear what the first decides
-    ahead = Ahead(state, examples, group)
 
     def progress(step: int) -> float:
         return step / record["steps"] if record["steps"] else 0.0
@@ -165,15 +154,10 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
     while (record["steps"] is None or record["step"] < record["steps"]) and record["stale"] < settings.patience:
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, peak)
         now_done, then_done = progress(record["step"]), progress(record["step"] + 1)
-        if recorded:
-            told, count = recorded(lr, share(state), now_done)
+        if graph:
+            told, count = graph(lr, share(state), now_done)
         else:
-            batch = ahead.batch(now_done)
-            if group.size == 1 and then_done < 1:
-                examples.expect(settings.batch, state.generator, then_done)
-            meanwhile = partial(ahead.draw, then_done)
-            told, count = step(state, batch, examples, lr, group=group, meanwhile=meanwhile), batch.n
-            ahead.taken()
+            told, count = _drawn_step(state, examples, lr, now_done, then_done, group)
         recent.append(told)
         drawn += count
         now = time.perf_counter()
@@ -192,7 +176,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
         met = record["step"] >= meeting or group.size == 1
         if met:
             pause = max(1, round(len(recent) * REPORT_SECONDS / (now - reported)))
-            heard, meeting = map(int, group.heard([planned or 0, record["step"] + pause]))
+            heard, meeting = map(int, group.broadcast([planned or 0, record["step"] + pause]))
             record["steps"] = heard or None
 
         validation = None
@@ -206,6 +190,25 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
             rate = drawn / (now - reported)
             yield Report(record["step"], record["steps"], record["seconds"], rate, lr, mean, validation)
             recent, drawn, reported = [], 0, time.perf_counter()
+
+
+def _drawn_step(
+    state: State, examples: Examples, lr: float, done: float, next_done: float, group: Group
+) -> tuple[Tensor, int]:
+    """Draw a batch and take a step on it; return what `step` returns and how many examples there were.
+
+    `done` and `next_done` are the parts of the fit that are done at this step and at the next, from 0 to 1.
+    """
+    batch_size, before = state.settings.batch, state.generator.get_state() if group.size > 1 else None
+    batch = examples.draw(batch_size, state.generator, done, group)
+    if group.size == 1 and next_done < 1:
+        examples.prefetch(batch_size, state.generator, next_done)
+    try:
+        return step(state, batch, examples, lr, group=group), batch.n
+    except LostError:
+        if before is not None:  # the step was not taken: whoever resumes draws the same batch again
+            state.generator.set_state(before)
+        raise
 
 
 def ending(state: State) -> str:
@@ -225,7 +228,7 @@ def _validated(state: State, validate: Validate, group: Group) -> Validation:
         _remember(state, validate(state.average, ALONE))  # or this would be missing from a fit that goes on
         raise
     _remember(state, validation)
-    if not group.alike(tensor for _, tensor in sorted(state.tensors().items())):
+    if not group.all_equal(tensor for _, tensor in sorted(state.tensors().items())):
         raise DivergedError("the weights of the processes have parted", "one of them computes other than the rest")
     return validation
 

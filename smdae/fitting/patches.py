@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from smdae.fitting.foretold import Foretold, copy_of
+from smdae.files.disk_store import Stored
 from smdae.fitting.packed import Packed
-from smdae.fitting.stored import Stored
+from smdae.fitting.prefetch import Prefetch, copy_of
 
 __all__ = ["Patches"]
 
@@ -170,14 +170,14 @@ class Patches:
         return (count * self.weights.double()).cumsum(0)
 
     @cached_property
-    def _foretold(self) -> Foretold:
-        return Foretold()
+    def _prefetch(self) -> Prefetch:
+        return Prefetch()
 
-    def expect(self, n: int, generator: Generator) -> None:
-        """Begin to read what n patches drawn next with this generator will be, where they have to be read."""
+    def prefetch(self, n: int, generator: Generator) -> None:
+        """Begin to read the n patches that will be drawn next with this generator, if they are on disk."""
         if self.images.slow:
             place, upside_down = self._chance(n, copy_of(generator))
-            self._foretold.begin(place, lambda: self.at(place, upside_down))
+            self._prefetch.start(place, lambda: self.at(place, upside_down))
 
     def draw(self, n: int, generator: Generator | None = None) -> Tensor:
         """n random patches, flat, channels first, white being 1, with shape (n, d), float32.
@@ -194,7 +194,7 @@ class Patches:
         Of n patches only the rows asked for are cut, and are what they would be among all.
         """
         place, upside_down = self._chance(n, generator, rows)
-        patch = self._foretold.take(place) if self.images.slow else None
+        patch = self._prefetch.take(place) if self.images.slow else None
         if patch is None:
             patch = self.at(place, upside_down)
         if self.symmetries:

@@ -113,8 +113,9 @@ def started_from(init: str, channels: int, settings: Settings) -> Any:
         raise ModelError(f"cannot start from '{init}': it was fitted without clipped pictures", "leave clipped out")
     if settings.real and not model.takes_noise:
         raise ModelError(f"cannot start from '{init}': it was fitted to white noise alone", "leave real out")
-    levels = {"levels": settings.levels} if hasattr(model, "levels") else {"level": settings.levels[1]}
-    started = kind(**(model.settings() | levels))
+    described = model.settings()
+    levels = {"levels": settings.levels} if "levels" in described else {"level": settings.levels[1]}
+    started = kind(**(described | levels))
     started.load_state_dict(model.state_dict())
     return started
 
@@ -169,7 +170,7 @@ def prepare(
     fitted, held = split(images, size, settings.hold_out, settings.seed, levels, weights)
     patches = Patches.pack(fitted.images, size, white, levels=fitted.levels, weights=fitted.weights).to(device)
     held_out = Patches.pack(held.images, size, white, levels=held.levels).to(device) if held.images else patches
-    if not group.alike([*patches.traits(), *held_out.traits()]):
+    if not group.all_equal([*patches.traits(), *held_out.traits()]):
         raise InputError("the processes do not see the same images", "give each the same files")
     generator = Generator(device).manual_seed(settings.seed)
     objective = OBJECTIVES[settings.objective]
@@ -181,7 +182,7 @@ def prepare(
         model = started_from(settings.init, patches.channels, settings).to(device)
     else:
         model = family.start(seen, means, settings, generator)
-    group.follow(model.state_dict().values())
+    group.broadcast_(model.state_dict().values())
     examples = Examples.of(patches, objective, model, settings, generator)
     # The same noise on the held-out images whatever the objective has drawn before.
     judges = Generator(device).manual_seed(settings.seed + 1)
@@ -205,7 +206,7 @@ def prepare(
         others = family.others(seen, means, settings, Generator(device).manual_seed(settings.seed))
         if (better := _best(others, validate, group)) is not None:
             model = better
-            group.follow(model.state_dict().values())
+            group.broadcast_(model.state_dict().values())
             notes.append("the noise is far below the contrast: the energy starts as a linear filter")
     state = State.start(model, settings, generator, f"{patches.digest()} {held_out.digest()}")
     return Prepared(state, examples, validate, patches, held_out, crops, tuple(notes), warnings, group)

@@ -20,7 +20,9 @@ from pydantic import (
 
 from smdae.errors import SmdaeError, UsageError
 
-__all__ = ["SettingError", "Settings", "check", "defaults", "for_rows"]
+__all__ = ["RENAMED", "SettingError", "Settings", "check", "defaults", "for_rows"]
+
+RENAMED = {"strength": "reg_lambda"}  # settings that had other names in version 0.1, which still are read
 
 Level = Annotated[float, Field(ge=1e-3, le=1e5)]  # beyond, squares leave the range of numbers
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -52,7 +54,7 @@ class Settings(BaseModel):
     recoloured: float = Field(0.0, ge=0, le=1)  # part of the examples whose colours are changed
     target: Literal["gaussian", "gmm"] = "gmm"  # the density that `esm` fits to the patches
     components: int = Field(10, ge=1, le=1000)  # Gaussians in that mixture
-    strength: float = Field(1e-5, ge=0, allow_inf_nan=False)  # lambda of `ism-reg`, white being 1
+    reg_lambda: float = Field(1e-5, ge=0, allow_inf_nan=False)  # lambda of `ism-reg`, white being 1
     probes: int = Field(1, ge=1, le=1000)  # directions an example, where an objective needs some
     parzen_patches: int = Field(20_000, ge=1)  # patches that make up q_sigma for `esm-parzen`
 
@@ -110,6 +112,7 @@ class Settings(BaseModel):
     def _together(self) -> Self:
         from smdae.models import MODELS
         from smdae.objectives import OBJECTIVES
+        from smdae.protocols import CanClip, offers
 
         row = OBJECTIVES[self.objective]
         if isinstance(self.sigma, tuple):
@@ -135,12 +138,12 @@ class Settings(BaseModel):
             raise ValueError("extra-noise is what the objective dsm adds to noisy images; add noisy, with dsm")
         if self.recoloured and not self.color:
             raise ValueError("recoloured is for colours; add color")
-        lacking = [name for name in OBJECTIVES[self.objective].requires if not hasattr(MODELS[self.model].fits, name)]
+        lacking = OBJECTIVES[self.objective].lacking(MODELS[self.model].fits)
         if lacking:
             raise ValueError(f"the objective '{self.objective}' is not for '{self.model}', which has no {lacking[0]}")
         if self.clipped and OBJECTIVES[self.objective].samples != "pairs":
             raise ValueError(f"clipped noise has a clean image to aim at, which '{self.objective}' has not")
-        if self.clipped and not hasattr(MODELS[self.model].fits, "clipped"):
+        if self.clipped and not offers(MODELS[self.model].fits, CanClip):
             raise ValueError(f"clipped is for networks that can be told of it, not for the model '{self.model}'")
         if self.model == "gradient-unet" and self.activation == "relu":
             raise ValueError("a gradient-unet needs a smooth activation: silu")
@@ -254,6 +257,7 @@ def check(values: dict[str, Any]) -> Settings:
     Raises:
         SettingError: A name is unknown or a value out of range; the message names it.
     """
+    values = {RENAMED.get(name, name): value for name, value in values.items()}
     try:
         return Settings(**{name: value for name, (value, _) in defaults(values).items()} | values)
     except ValidationError as error:

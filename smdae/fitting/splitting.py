@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from smdae.fitting.stored import Stored
+from smdae.files.disk_store import Stored
 from smdae.fitting.texture import choose, roughness
 
 __all__ = ["Part", "chosen", "split"]

@@ -20,7 +20,7 @@ from smdae.errors import ModelError
 from smdae.files import tensor_file
 from smdae.files.tensor_file import Header
 from smdae.fitting.optimisers import OPTIMISERS
-from smdae.fitting.settings import Settings
+from smdae.fitting.settings import RENAMED, Settings
 
 __all__ = ["State"]
 
@@ -114,7 +114,8 @@ class State:
             raise ModelError(f"'{name}' is not the state of a fit")
         try:
             state = json.loads(header.metadata["state"])
-            settings, record = dict(state["settings"]), dict(state["record"])
+            settings = {RENAMED.get(name, name): value for name, value in dict(state["settings"]).items()}
+            record = dict(state["record"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelError(f"cannot resume from '{name}': the file is damaged") from error
         for key, now in self.settings.model_dump(mode="json").items():

@@ -37,71 +37,23 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from smdae.denoising.denoise import Watch
-from smdae.denoising.judgement import margins_of, safe_where
 from smdae.denoising.stabilised import Transform, Whitening
 from smdae.denoising.task import Task
 from smdae.denoising.treatment import whitenings
-from smdae.fitting.held_out import BLOCK, blocks, crops, middle, window
+from smdae.denoising.unclipped import margins_of, safe_where
+from smdae.fitting.held_out import BLOCK, GRID, around, blocks, crops, hidden_places, middle, window
+from smdae.fitting.spline import Spline, by_channel, each_channel
 
-__all__ = ["Learning", "Spline", "View", "learn", "learnt_for"]
+__all__ = ["Learning", "View", "learn", "learnt_for"]
 
 KNOTS = 128
 STEPS = 500
 RATE, FALLS = 1e-2, 3  # the rate falls tenfold between parts of the steps
 BATCH = 4  # crops a step
-GRID = 4  # pixels between those that are hidden
 HELD_OUT = 0.5  # share of the blocks
 SMOOTHNESS = 5e-4  # of theta, beside a loss that is 1 at the start: a step of 0.1 weighs as much as 2e5 pixels tell
 SURE = 2.0  # standard errors that a gain must be beyond
 SEED = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Spline:
-    """An increasing function of each channel, linear between evenly spaced knots and beyond them.
-
-    Attributes:
-        low: The first knot, with shape (C,).
-        step: Between knots, with shape (C,).
-        heights: The values at the knots, increasing, with shape (C, n).
-    """
-
-    low: Tensor
-    step: Tensor
-    heights: Tensor
-
-    def apply(self, u: Tensor) -> Tensor:
-        """Return s(u), with the shape of u, (B, C, H, W); differentiable in u and in the heights."""
-        place = (u - _each(self.low)) / _each(self.step)
-        index = place.detach().floor().clamp(0, self.heights.shape[1] - 2).long()
-        start, end = self._at(index), self._at(index + 1)
-        return start + (place - index) * (end - start)
-
-    def invert(self, z: Tensor) -> Tensor:
-        """Return s^-1(z), with the shape of z, (B, C, H, W); differentiable in z and in the heights."""
-        heights = self.heights.detach().contiguous()
-        index = torch.searchsorted(heights, _by_channel(z.detach()), right=True) - 1
-        index = _as_images(index.clamp(0, heights.shape[1] - 2), z)
-        start, end = self._at(index), self._at(index + 1)
-        return _each(self.low) + _each(self.step) * (index + (z - start) / (end - start))
-
-    def _at(self, index: Tensor) -> Tensor:
-        return _as_images(self.heights.gather(1, _by_channel(index)), index)
-
-
-def _each(values: Tensor) -> Tensor:
-    """Return numbers of channels, (C,), so that they go with images."""
-    return values[:, None, None]
-
-
-def _by_channel(images: Tensor) -> Tensor:
-    """Return (B, C, H, W) as (C, B H W)."""
-    return images.transpose(0, 1).flatten(1).contiguous()
-
-
-def _as_images(rows: Tensor, like: Tensor) -> Tensor:
-    """Return (C, B H W) as (B, C, H, W), the shape of `like`."""
-    return rows.unflatten(1, (like.shape[0], *like.shape[2:])).transpose(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,10 +111,10 @@ class _Learner:
         u = start.apply(view.noisy)
         low, high = u.amin((0, 2, 3)), u.amax((0, 2, 3))
         step = ((high - low) / (KNOTS - 1)).clamp(min=torch.finfo(u.dtype).eps)
-        index = ((u - _each(low)) / _each(step)).floor().clamp(0, KNOTS - 2).long()
+        index = ((u - each_channel(low)) / each_channel(step)).floor().clamp(0, KNOTS - 2).long()
         some = view.variance * view.counts
         weights = torch.zeros(len(low), KNOTS - 1, dtype=u.dtype, device=u.device)
-        weights.scatter_add_(1, _by_channel(index), _by_channel(some))
+        weights.scatter_add_(1, by_channel(index), by_channel(some))
         weights /= weights.sum(1, keepdim=True).clamp(min=torch.finfo(u.dtype).tiny)
         return cls(start, low, step, weights, torch.zeros_like(weights), torch.zeros_like(torch.stack([low, low])))
 
@@ -172,7 +124,7 @@ class _Learner:
         return rises / rises.mean(1, keepdim=True)
 
     def spline(self) -> Spline:
-        rises = _each(self.step)[:, :, 0] * self.rises()
+        rises = each_channel(self.step)[:, :, 0] * self.rises()
         first = self.low[:, None]
         return Spline(self.low, self.step, torch.cat([first, first + rises.cumsum(1)], 1))
 
@@ -184,13 +136,13 @@ class _Learner:
         """Return x^ where pixels are hidden, (H, W), with the shape of y, (B, C, H, W)."""
         spline, level = self.spline(), self.level()
         z = spline.apply(self.start.apply(y))
-        z = torch.where(hidden, _around(z), z)
+        z = torch.where(hidden, around(z), z)
         z = z + level**2 * model.score(z, level)
         return self.back(spline, z)
 
     def back(self, spline: Spline, z: Tensor) -> Tensor:
         alpha, beta = self.line
-        return self.start.invert(spline.invert(z)) + _each(alpha) * z + _each(beta)
+        return self.start.invert(spline.invert(z)) + each_channel(alpha) * z + each_channel(beta)
 
     @torch.no_grad()
     def whitening(self) -> Whitening:
@@ -215,20 +167,6 @@ class _Learner:
             for c, f in zip(range(count), self.start.each, strict=True)
         ]
         return Whitening(tuple(each), double.level().item())
-
-
-def _around(z: Tensor) -> Tensor:
-    """Return the mean of the four pixels around each, with the shape of z."""
-    padded = F.pad(z, (1, 1, 1, 1), mode="reflect")
-    beside = padded[:, :, 1:-1, :-2] + padded[:, :, 1:-1, 2:]
-    return (beside + padded[:, :, :-2, 1:-1] + padded[:, :, 2:, 1:-1]) / 4
-
-
-def _hidden(like: Tensor, row: int, column: int) -> Tensor:
-    """Return every fourth pixel from one on, with shape (H, W)."""
-    hidden = torch.zeros(like.shape[2:], dtype=torch.bool, device=like.device)
-    hidden[row::GRID, column::GRID] = True
-    return hidden
 
 
 @dataclass(frozen=True)
@@ -279,7 +217,7 @@ def learn(model: Any, view: View, start: Whitening, generator: Generator, steps:
             group["lr"] = RATE * 0.1 ** ((step - 1) * FALLS // steps)
         (x, target, mask), _ = crops((view.noisy, view.target, taught), BATCH, generator)
         row, column = torch.randint(GRID, (2,), generator=generator).tolist()
-        hidden = _hidden(x, row, column)
+        hidden = hidden_places(x, row, column)
         off = (_bounded(learner.predicted(model, x, hidden), view) - target).square() * mask * hidden
         loss = off.sum() / (hidden.sum() * len(x) * x.shape[1]) / scale
         rough = learner.theta.diff().square().sum()
@@ -302,7 +240,7 @@ def _errors(learner: _Learner, model: Any, view: View, part: tuple[slice, slice,
     noisy, target = view.noisy[part], view.target[part]
     found = torch.zeros_like(noisy)
     for row, column in product(range(GRID), range(GRID)):
-        hidden = _hidden(noisy, row, column)
+        hidden = hidden_places(noisy, row, column)
         off = _bounded(learner.predicted(model, noisy, hidden), view) - target
         found += off.square() * hidden
     return found

@@ -25,6 +25,7 @@ from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.patches import Patches
 from smdae.fitting.texture import choose, roughness
+from smdae.protocols import posterior_mean
 
 __all__ = ["Crops", "NoisyCrops", "Validate", "Validation", "by_denoising", "by_objective", "middles"]
 
@@ -107,9 +108,9 @@ class Crops:
                 return [psnr(noisy, clean, white=1.0)]
             told = model.clipped(1.0) if real.white[i] else model
             told = told.conditioned(real.conditioning.of_part(one))
-            return [psnr(_tweedie(told, sigma, noisy), clean, white=1.0)]
+            return [psnr(posterior_mean(told, noisy, sigma), clean, white=1.0)]
 
-        values = group.each(of_one, range(len(real.noisy)))
+        values = group.map(of_one, range(len(real.noisy)))
         return sum(value for (value,) in values) / len(values)
 
     def mean_psnr(self, model: Any | None = None, group: Group = ALONE) -> float:
@@ -123,10 +124,10 @@ class Crops:
 
         def of_one(pair: tuple[Tensor, Tensor, float]) -> list[float]:
             clean, noisy, sigma = pair
-            estimate = noisy if model is None else _tweedie(model, sigma, noisy)
+            estimate = noisy if model is None else posterior_mean(model, noisy, sigma)
             return [psnr(estimate, clean, white=1.0)]
 
-        values = group.each(of_one, [pair for pair in self.pairs if level in (None, pair[2])])
+        values = group.map(of_one, [pair for pair in self.pairs if level in (None, pair[2])])
         return sum(value for (value,) in values) / len(values)
 
 
@@ -158,16 +159,11 @@ class NoisyCrops:
             noisy, probe, sigma = crop
             if model is None:
                 return sigma**2, 0.0, sigma
-            denoise = partial(_tweedie, model, sigma)
-            change = risk.change(denoise, noisy, probe, sigma)
-            return astuple(risk.estimate(denoise(noisy) - noisy, probe, change, sigma))
+            change = risk.change(lambda y: posterior_mean(model, y, sigma), noisy, probe, sigma)
+            return astuple(risk.estimate(posterior_mean(model, noisy, sigma) - noisy, probe, change, sigma))
 
-        found = group.each(of_one, [crop for crop in self.probed if level in (None, crop[2])], width=3)
+        found = group.map(of_one, [crop for crop in self.probed if level in (None, crop[2])], width=3)
         return risk.mean([Risk(*figures) for figures in found]).psnr()
-
-
-def _tweedie(model: Any, sigma: float, noisy: Tensor) -> Tensor:
-    return noisy + sigma**2 * model.score(noisy, sigma)
 
 
 def middles(held_out: Patches, side: int, most: int = CROPS) -> Iterator[tuple[int, Tensor]]:
@@ -209,7 +205,7 @@ def by_objective(examples: Examples, batch: Batch) -> Validate:
 
     @torch.no_grad()
     def validate(model: Any, group: Group = ALONE) -> Validation:
-        ((value,),) = group.each(partial(mean, model=model), [batch])
+        ((value,),) = group.map(partial(mean, model=model), [batch])
         return Validation(-value, "-J")
 
     return validate

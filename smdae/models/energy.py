@@ -73,9 +73,19 @@ class EnergyModel(nn.Module):
         self.c = nn.Parameter(torch.zeros(dim))
 
     def settings(self) -> dict[str, Any]:
-        """The arguments that build this model again."""
+        """Return the arguments that build this model again."""
         names = ("dim", "hidden", "sigma", "level", "free_means")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def channels(self) -> None:
+        """None: a patch has any number of channels, one after the other."""
+        return None
+
+    @property
+    def noise_range(self) -> tuple[float, float]:
+        """The one level that it is made for, as the lowest and the highest."""
+        return self.level, self.level
 
     @property
     def implicit_floor(self) -> float:
@@ -87,7 +97,7 @@ class EnergyModel(nn.Module):
         return without_means(x, self.free_means) if self.free_means else x
 
     def _gain(self, sigma: float | Tensor | None) -> float | Tensor:
-        """What takes x to the model's own unit: a float, or (B, 1) if sigma has shape (B,)."""
+        """Return what takes x to the model's own unit: a float, or (B, 1) if sigma has shape (B,)."""
         gain = self.sigma / (self.level if sigma is None else sigma)
         return gain[:, None] if isinstance(gain, Tensor) and gain.ndim else gain
 
@@ -99,7 +109,7 @@ class EnergyModel(nn.Module):
         return W, torch.addmm(self.b, u, encoder.T).sigmoid_()
 
     def _decode(self, x: Tensor, gain: float | Tensor, W: Tensor, h: Tensor) -> Tensor:
-        """psi = (c - u + W'h) gain / sigma^2, with shape (B, d)."""
+        """Return psi = (c - u + W'h) gain / sigma^2, with shape (B, d)."""
         c, residual = self.centre(self.c), self.centre(x)
         if isinstance(gain, Tensor):
             return (torch.addmm(c, h, W) - residual * gain) * (gain / self.sigma**2)
@@ -107,7 +117,7 @@ class EnergyModel(nn.Module):
         return torch.addmm(torch.sub(c * out, residual, alpha=gain * out), h, W * out)
 
     def codes(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """h = sigmoid(W u + b), how far each unit is on, with shape (B, hidden), for x with shape (B, d)."""
+        """Return h = sigmoid(W u + b), how far each unit is on, with shape (B, hidden), for x with shape (B, d)."""
         return self._encode(x, self._gain(sigma))[1]
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
@@ -157,11 +167,11 @@ class EnergyModel(nn.Module):
         return self._trace(gain, *self._encode(x, gain))
 
     def divergence_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """d psi_i/dx_i, with shape (B, d), for x with shape (B, d)."""
+        """Return d psi_i/dx_i, with shape (B, d), for x with shape (B, d)."""
         return self.score_and_diagonal(x, sigma)[1]
 
     def posterior_variance(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """The diagonal of Cov[clean | noisy = x], sigma^2 (1 + sigma^2 d psi_i/dx_i), with shape (B, d).
+        """Return the diagonal of Cov[clean | noisy = x], sigma^2 (1 + sigma^2 d psi_i/dx_i), with shape (B, d).
 
         Exact for the density that the energy defines; a free mean contributes its sigma^2 over the group's size.
         """
@@ -200,7 +210,7 @@ class EnergyModel(nn.Module):
         self.c.copy_((seen - codes @ self.W).mean(0))
 
     def _windows(self, draw: dict[str, Any]) -> Tensor:
-        """A Gaussian window at a random place and of a random size for each unit, with shape (hidden, d).
+        """Return a Gaussian window at a random place and of a random size for each unit, with shape (hidden, d).
 
         Coordinates of square patches only; all ones for others.
         """

@@ -32,6 +32,7 @@ from torch import Generator, Tensor, nn
 from smdae.models.potentials import POTENTIALS, potential
 from smdae.models.wiener import without_means
 from smdae.models.windows import overlap_add, windows
+from smdae.protocols import posterior_mean
 
 __all__ = ["Experts"]
 
@@ -83,7 +84,7 @@ class Experts(nn.Module):
         if potential not in POTENTIALS:
             raise ValueError(f"unknown potential '{potential}'; there are {', '.join(POTENTIALS)}")
         self.channels, self.filters, self.size = channels, filters, size
-        self.levels, self.potential = (float(low), float(high)), potential
+        self.noise_range, self.potential = (float(low), float(high)), potential
         self.shapes = POTENTIALS[potential]
         terms = 1 if low == high else DEGREE + 1
         self.W = nn.Parameter(torch.zeros(filters, channels * size**2))
@@ -115,33 +116,33 @@ class Experts(nn.Module):
         self.weights[0] = start * (share / bend)
 
     def settings(self) -> dict[str, Any]:
-        """The arguments that build this model again."""
-        kind = {"levels": list(self.levels), "potential": self.potential}
+        """Return the arguments that build this model again."""
+        kind = {"levels": list(self.noise_range), "potential": self.potential}
         return {"channels": self.channels, "filters": self.filters, "size": self.size, **kind}
 
     @property
     def level(self) -> float | None:
         """The one level that it was fitted at, or None if there are many."""
-        low, high = self.levels
+        low, high = self.noise_range
         return low if low == high else None
 
     @property
-    def multiple(self) -> int:
+    def shift_multiple(self) -> int:
         """Pixels that a shift must be a multiple of to commute with the score."""
         return 1
 
     @property
-    def reach(self) -> int:
+    def halo(self) -> int:
         """How many pixels away a pixel can have influence."""
         return self.size - 1
 
     @property
-    def footprint(self) -> int:
+    def bytes_per_pixel(self) -> int:
         """Bytes that a pixel takes while its score is computed."""
         return 4 * (3 * self.filters + 2 * self.channels * self.size**2) + 32
 
     def _level(self, sigma: float | Tensor | None, x: Tensor) -> Tensor:
-        """The level of each image, with shape (B,) or (1,)."""
+        """Return the level of each image, with shape (B,) or (1,)."""
         if sigma is None:
             if self.level is None:
                 raise ValueError("a model of many levels must be told the level")
@@ -150,14 +151,14 @@ class Experts(nn.Module):
 
     def _weights(self, s: Tensor) -> Tensor:
         """Of the shapes at levels s, with shape (K, M, len(s), 1)."""
-        low, high = self.levels
+        low, high = self.noise_range
         width = math.log(high / low) / 2
         t = (s.log() - math.log(low * high) / 2) / width if width else torch.zeros_like(s)
         powers = torch.stack([t**k for k in range(len(self.weights))])  # (terms, B)
         return torch.einsum("tkm,tb->kmb", self.weights / self.size**2, powers)[..., None]
 
     def _kernels(self) -> Tensor:
-        """w without means, with shape (K, C P^2)."""
+        """Return w without means, with shape (K, C P^2)."""
         return without_means(self.W, self.channels)
 
     def _overhang(self, w: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -186,7 +187,7 @@ class Experts(nn.Module):
         return _Seen(s, w, a, self._weights(s), count, beta)
 
     def _phi(self, seen: _Seen, order: int) -> Tensor:
-        """phi or a derivative of it at all responses, with shape (K, B, n)."""
+        """Return phi or a derivative of it at all responses, with shape (K, B, n)."""
         return potential(seen.a, seen.weights, self.shapes, order)
 
     def _psi(self, seen: _Seen, shape: torch.Size) -> Tensor:
@@ -233,24 +234,23 @@ class Experts(nn.Module):
         return self._psi(seen, x.shape), entries
 
     def _lay(self, w: Tensor, beta: Tensor, slopes: Tensor, shape: torch.Size) -> Tensor:
-        """A' slopes, images with that shape, for slopes with shape (K, B, n)."""
+        """Return A' slopes, images with that shape, for slopes with shape (K, B, n)."""
         laid = overlap_add(w.T @ slopes.flatten(1), shape, self.size)
         over = torch.stack([(beta[:, c, None] * slopes).sum(0) for c in range(self.channels)], 1)  # (B, C, n)
         return laid - _boxes_back(over, shape, self.size)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """D(x, s) = x + s^2 psi(x, s), with the shape of x."""
-        s = self._level(sigma, x)[:, None, None, None]
-        return x + s.square() * self.score(x, sigma)
+        return posterior_mean(self, x, self._level(sigma, x))
 
     def posterior_variance(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """The diagonal of Cov[clean | noisy = x], s^2 (1 + s^2 d psi_i/dx_i), with the shape of x."""
+        """Return the diagonal of Cov[clean | noisy = x], s^2 (1 + s^2 d psi_i/dx_i), with the shape of x."""
         s = self._level(sigma, x)[:, None, None, None].square()
         return s * (1 + s * self.score_and_diagonal(x, sigma)[1])
 
 
 def _waves(n: int) -> Tensor:
-    """The orthonormal cosines of n numbers, the constant one first, with shape (n, n)."""
+    """Return the orthonormal cosines of n numbers, the constant one first, with shape (n, n)."""
     k, i = torch.arange(n)[:, None], torch.arange(n)
     waves = torch.cos(torch.pi * (2 * i + 1) * k / (2 * n)) * (2 / n) ** 0.5
     waves[0] /= 2**0.5
@@ -274,12 +274,12 @@ def _spread(length: int, size: int, device: torch.device) -> Tensor:
 
 
 def _boxes(u: Tensor, size: int) -> Tensor:
-    """The sum over each window of each channel, with shape (B, C, n), for u with shape (B, C, H, W)."""
+    """Return the sum over each window of each channel, with shape (B, C, n), for u with shape (B, C, H, W)."""
     padded = torch.nn.functional.pad(u, (size - 1,) * 4)
     return (torch.nn.functional.avg_pool2d(padded, size, stride=1) * size**2).flatten(2)
 
 
 def _boxes_back(sums: Tensor, shape: torch.Size, size: int) -> Tensor:
-    """The adjoint of `_boxes`: images with that shape."""
+    """Return the adjoint of `_boxes`: images with that shape."""
     grown = sums.unflatten(2, (shape[2] + size - 1, shape[3] + size - 1))
     return torch.nn.functional.avg_pool2d(grown, size, stride=1) * size**2

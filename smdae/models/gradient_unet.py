@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from smdae.divergence import per_example
 from smdae.models.unet import UNet
+from smdae.protocols import posterior_mean
 
 __all__ = ["GradientUNet"]
 
@@ -39,7 +40,7 @@ class GradientUNet(nn.Module):
         head.uniform_(-bound, bound, generator=generator)
 
     def settings(self) -> dict[str, Any]:
-        """The arguments that build this model again."""
+        """Return the arguments that build this model again."""
         return self.inner.settings()
 
     @property
@@ -48,9 +49,9 @@ class GradientUNet(nn.Module):
         return self.inner.channels
 
     @property
-    def levels(self) -> tuple[float, float]:
+    def noise_range(self) -> tuple[float, float]:
         """The lowest and the highest level that it was fitted at."""
-        return self.inner.levels
+        return self.inner.noise_range
 
     @property
     def level(self) -> float | None:
@@ -58,24 +59,24 @@ class GradientUNet(nn.Module):
         return self.inner.level
 
     @property
-    def multiple(self) -> int:
+    def shift_multiple(self) -> int:
         """Pixels that a shift must be a multiple of to commute with D."""
-        return self.inner.multiple
+        return self.inner.shift_multiple
 
     @property
-    def reach(self) -> int:
+    def halo(self) -> int:
         """How many pixels away a pixel can have influence: there and back."""
-        return 2 * self.inner.reach
+        return 2 * self.inner.halo
 
     @property
-    def footprint(self) -> int:
+    def bytes_per_pixel(self) -> int:
         """Bytes that a pixel takes while its score is computed, all layers being kept for the way back."""
-        return 12 * self.inner.footprint
+        return 12 * self.inner.bytes_per_pixel
 
-    def lowered(self, products: torch.dtype) -> "GradientUNet":
-        """The same network with products of that dtype in all layers of N but the first and the last."""
+    def with_products_in(self, dtype: torch.dtype) -> "GradientUNet":
+        """Return the same network with products of that dtype in all layers of N but the first and the last."""
         told = copy.copy(self)
-        told._modules = {"inner": self.inner.lowered(products)}
+        told._modules = {"inner": self.inner.with_products_in(dtype)}
         return told
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
@@ -92,9 +93,10 @@ class GradientUNet(nn.Module):
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """D(x, s) = x + s^2 psi(x, s), with the shape of x."""
-        psi = self.score(x, sigma)
-        return x + self._level(sigma, x) ** 2 * psi
+        if sigma is None:
+            sigma = self.inner.known_level(None)
+        return posterior_mean(self, x, sigma)
 
     def _level(self, sigma: float | Tensor | None, x: Tensor) -> Any:
-        """The level, shaped to multiply x; that a model of many must be told it, N has said by then."""
+        """Return the level, shaped to multiply x; `inner` has raised if sigma is missing."""
         return per_example(self.level if sigma is None else sigma, x)  # type: ignore[arg-type]

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smdae.protocols import HasPosteriorVariance, offers, posterior_mean
+
 __all__ = ["Patchwise"]
 
 
@@ -37,25 +39,25 @@ class Patchwise(nn.Module):
         self.patch, self.channels, self.size, self.stride, self.tile = patch, channels, size, stride, tile
 
     def with_stride(self, stride: int) -> "Patchwise":
-        """The same model with another stride."""
+        """Return the same model with another stride."""
         return Patchwise(self.patch, self.channels, self.size, stride, self.tile)
 
     def settings(self) -> dict[str, Any]:
-        """The numbers that build this model again."""
+        """Return the numbers that build this model again."""
         return {"channels": self.channels, "size": self.size, **self.patch.settings()}
 
     @property
-    def multiple(self) -> int:
+    def shift_multiple(self) -> int:
         """Pixels that a shift must be a multiple of to commute with D."""
         return self.stride
 
     @property
-    def reach(self) -> int:
+    def halo(self) -> int:
         """How many pixels away a pixel can have influence."""
         return self.size - 1
 
     @property
-    def footprint(self) -> int:
+    def bytes_per_pixel(self) -> int:
         """Bytes that a pixel takes while its score is computed; the patches are held a band at a time."""
         return 24 * self.channels
 
@@ -63,6 +65,11 @@ class Patchwise(nn.Module):
     def level(self) -> float:
         """The level of noise that the model was made for, white being 1."""
         return self.patch.level
+
+    @property
+    def noise_range(self) -> tuple[float, float]:
+        """The lowest and the highest level that the model was made for, white being 1."""
+        return self.patch.noise_range
 
     def score(self, x: Tensor, sigma: float | None = None) -> Tensor:
         """psi(x), with the shape of x: images (B, C, H, W), or flat patches (B, C P^2), which the patch model takes."""
@@ -75,13 +82,13 @@ class Patchwise(nn.Module):
         """D(x) = x + sigma^2 psi(x), with the shape of x, as in `score`."""
         s = self.level if sigma is None else sigma
         if x.ndim == 2:
-            return x + s**2 * self.patch.score(x, sigma=s)
+            return posterior_mean(self.patch, x, s)
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
-        return torch.stack([self._lift(image, lambda p: p + s**2 * self.patch.score(p, sigma=s)) for image in x])
+        return torch.stack([self._lift(image, lambda p: posterior_mean(self.patch, p, s)) for image in x])
 
     def __getattr__(self, name: str) -> Any:
-        if name == "posterior_variance" and hasattr(self.patch, name):
+        if name == "posterior_variance" and offers(self.patch, HasPosteriorVariance):
             return self._variance
         return super().__getattr__(name)
 
@@ -91,7 +98,7 @@ class Patchwise(nn.Module):
         return torch.stack([self._lift(image, lambda p: self.patch.posterior_variance(p, sigma=s)) for image in x])
 
     def _lift(self, image: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """The mean over the patches that cover a pixel of what `of` makes of them; an image with shape (C, H, W)."""
+        """Return the mean of what `of` makes of the patches that cover a pixel, for an image with shape (C, H, W)."""
         height, width = image.shape[1:]
         P, step = self.size, self.stride
         # The last patches must reach the border: repeat it until the strides come out even.

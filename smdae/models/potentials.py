@@ -127,7 +127,7 @@ def _chunks(a: Tensor) -> list[slice]:
 
 
 def potential(a: Tensor, weights: Tensor, shapes: tuple[Shape, ...], order: int = 0) -> Tensor:
-    """The derivative of the given order of each expert's potential, with the shape of a.
+    """Return the derivative of the given order of each expert's potential, with the shape of a.
 
     Args:
         a: Responses, with shape (K, B, n): of K experts to n windows of each of B images.

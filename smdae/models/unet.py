@@ -32,7 +32,7 @@ from torch import Generator, Tensor, nn
 from smdae.divergence import per_example
 from smdae.models.borders import mirrored, rounded_up
 from smdae.models.conditioning import WHITE_NOISE, Conditioning, plane_count
-from smdae.models.plays import Plays
+from smdae.models.inference_graphs import InferenceGraphs
 
 __all__ = ["SIZES", "Shape", "UNet"]
 
@@ -90,7 +90,7 @@ class UNet(nn.Module):
     white: float | Tensor = 0.0  # what the noisy pictures were clipped to; 0 for those that were not
     conditioning: Conditioning = WHITE_NOISE  # what it is told of the noise beside its level
     products: torch.dtype | None = None  # in which the inner layers take theirs; None for that of the image
-    plays: Plays | None = None  # of passes on CUDA; None where each is asked for layer by layer
+    graphs: InferenceGraphs | None = None  # of passes on CUDA; None where each is asked for layer by layer
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class UNet(nn.Module):
         low, high = levels
         if not 0 < low <= high:
             raise ValueError(f"levels go from a positive number up, not from {low} to {high}")
-        self.channels, self.levels, self.activation = channels, (float(low), float(high)), activation
+        self.channels, self.noise_range, self.activation = channels, (float(low), float(high)), activation
         self.clips, self.takes_noise = clips, takes_noise
         self.shape = Shape(tuple(widths), tuple(down), tuple(up))
 
@@ -138,9 +138,9 @@ class UNet(nn.Module):
         self.head.weight.zero_()
 
     def settings(self) -> dict[str, Any]:
-        """The arguments that build this model again."""
+        """Return the arguments that build this model again."""
         shape = {name: list(getattr(self.shape, name)) for name in ("widths", "down", "up")}
-        kind = {"levels": list(self.levels), "activation": self.activation, "clips": self.clips}
+        kind = {"levels": list(self.noise_range), "activation": self.activation, "clips": self.clips}
         if self.takes_noise:  # files of networks that do not are those of earlier versions
             kind["takes_noise"] = True
         return {"channels": self.channels, **shape, **kind}
@@ -148,7 +148,7 @@ class UNet(nn.Module):
     @property
     def level(self) -> float | None:
         """The one level that it was fitted at, or None if there are many."""
-        low, high = self.levels
+        low, high = self.noise_range
         return low if low == high else None
 
     @property
@@ -157,26 +157,26 @@ class UNet(nn.Module):
         return self.activation == "relu"
 
     @property
-    def multiple(self) -> int:
+    def shift_multiple(self) -> int:
         """Pixels that a side is padded to a multiple of, and that a shift must be a multiple of to commute with D."""
         return 2 ** len(self.shape.widths)
 
     @property
-    def reach(self) -> int:
-        """How many pixels away a pixel can have influence, a multiple of `multiple`."""
+    def halo(self) -> int:
+        """How many pixels away a pixel can have influence, a multiple of `shift_multiple`."""
         # A 3 x 3 convolution reaches a pixel of its scale to each side; strides and shuffles reach to the block's end.
         cells = [2 * (down + up) for down, up in zip(self.shape.down, self.shape.up, strict=True)]
         cells[0] += 2  # stem and head
-        pixels = sum(n * 2 ** (scale + 1) for scale, n in enumerate(cells)) + self.multiple
-        return rounded_up(pixels, self.multiple)
+        pixels = sum(n * 2 ** (scale + 1) for scale, n in enumerate(cells)) + self.shift_multiple
+        return rounded_up(pixels, self.shift_multiple)
 
     @property
-    def footprint(self) -> int:
+    def bytes_per_pixel(self) -> int:
         """Bytes that a pixel takes while its score is computed, as measured on a CPU."""
         return 16 * self.channels + 6 * self.shape.widths[0] + 72
 
     def clipped(self, white: float | Tensor) -> "UNet":
-        """The same network, told that noisy pictures were clipped to [0, white]; a number, or (B,), 0 for none.
+        """Return the same network, told that noisy pictures were clipped to [0, white]; a number, or (B,), 0 for none.
 
         A network that was fitted without any stays as it is.
         """
@@ -194,13 +194,13 @@ class UNet(nn.Module):
         told.conditioning = conditioning
         return told
 
-    def lowered(self, products: torch.dtype) -> "UNet":
-        """The same network with products of that dtype in all layers but the first and the last.
+    def with_products_in(self, dtype: torch.dtype) -> "UNet":
+        """Return the same network with products of that dtype in all layers but the first and the last.
 
         What the first rounds off is pixels, and the last the answer; on the way between it averages out.
         """
         told = copy.copy(self)
-        told.products = products
+        told.products = dtype
         return told
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
@@ -210,19 +210,19 @@ class UNet(nn.Module):
             x: Noisy images with shape (B, C, H, W), of any size.
             sigma: Level of the noise in the unit of x, a float or (B,); None for the one level of the model.
         """
-        return x - self._noise(x, self._level(sigma))
+        return x - self._noise(x, self.known_level(sigma))
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """psi(x, sigma) = (D(x, sigma) - x) / sigma^2, with the shape of x; arguments as in `reconstruct`."""
-        level = self._level(sigma)
+        level = self.known_level(sigma)
         numbers = not isinstance(level, Tensor) and not isinstance(self.white, Tensor)
         numbers = numbers and self.conditioning is WHITE_NOISE
-        if self.plays and numbers and x.is_cuda and torch.is_inference_mode_enabled():
-            return self.plays.score(self, x, float(level))
+        if self.graphs and numbers and x.is_cuda and torch.is_inference_mode_enabled():
+            return self.graphs.score(self, x, float(level))
         return self.asked(x, level)
 
     def asked(self, x: Tensor, level: float | Tensor) -> Tensor:
-        """The score, every layer being asked for by itself."""
+        """Return the score, every layer being asked for by itself."""
         return self._noise(x, level) / -(per_example(level, x) ** 2)
 
     def _noise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
@@ -230,9 +230,9 @@ class UNet(nn.Module):
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
         height, width = x.shape[2:]
-        y = mirrored(x, self.multiple)
+        y = mirrored(x, self.shift_multiple)
         s = _plane(sigma, y)
-        planes = self.conditioning.planes(s, y, self.multiple) if self.takes_noise else [s]
+        planes = self.conditioning.planes(s, y, self.shift_multiple) if self.takes_noise else [s]
         if self.clips:
             planes.append(_plane(self.white, y))
         # Channels last: convolutions of few channels are three times as fast in that order.
@@ -240,7 +240,12 @@ class UNet(nn.Module):
         noise = self._pass(seen) if self.kinked else s * self._pass(seen / s)
         return F.pixel_shuffle(noise, 2)[:, :, :height, :width]
 
-    def _level(self, sigma: float | Tensor | None) -> float | Tensor:
+    def known_level(self, sigma: float | Tensor | None) -> float | Tensor:
+        """Return sigma, or the model's one level where it is None.
+
+        Raises:
+            ValueError: The model has many levels.
+        """
         if sigma is not None:
             return sigma
         if self.level is None:
@@ -269,6 +274,6 @@ class UNet(nn.Module):
 
 
 def _plane(value: float | Tensor, y: Tensor) -> Tensor:
-    """A number for each image, spread over its blocks, with shape (B, 1, H/2, W/2)."""
+    """Return a number for each image, spread over its blocks, with shape (B, 1, H/2, W/2)."""
     number = value.to(y) if isinstance(value, Tensor) else y.new_full((1,), value)
     return number.reshape(-1, 1, 1, 1).expand(len(y), 1, y.shape[2] // 2, y.shape[3] // 2)

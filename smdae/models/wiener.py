@@ -36,6 +36,16 @@ class Wiener:
         variance, axes = torch.linalg.eigh((residual.T @ residual / len(patches)).double())
         self.variance, self.axes = variance.clamp(min=0).to(patches.dtype), axes.to(patches.dtype)
 
+    @property
+    def channels(self) -> None:
+        """None: a patch has any number of channels, one after the other."""
+        return None
+
+    @property
+    def noise_range(self) -> tuple[float, float]:
+        """The level of the noise, as the lowest and the highest."""
+        return self.level, self.level
+
     def score(self, x: Tensor, sigma: float | None = None) -> Tensor:
         """psi(x), with shape (B, d), for x with shape (B, d)."""
         s = self.level if sigma is None else sigma

@@ -86,7 +86,7 @@ def windows(x: Tensor, size: int) -> Tensor:
 
 
 def overlap_add(columns: Tensor, shape: tuple[int, ...], size: int) -> Tensor:
-    """The sum of windows laid where they were cut, what lies beyond the border left out: images with that shape.
+    """Return the sum of windows laid where they were cut, what lies beyond the border left out: images with that shape.
 
     Args:
         columns: With the shape that `windows` gives.

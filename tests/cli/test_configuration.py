@@ -48,6 +48,14 @@ def printed(capsys, *arguments):
     return {part[0].partition(": ")[0]: (part[0].partition(": ")[2], part[2]) for part in parts}
 
 
+def test_the_old_name_of_a_setting_is_still_read():
+    for found in (resolved("strength: 0.25"), resolved(environment={"SMDAE_STRENGTH": "0.25"})):
+        assert found.settings.reg_lambda == 0.25
+        assert set(found.origins) == set(Settings.model_fields)
+    with pytest.raises(UsageError, match="reg-lambda"):
+        resolved("strength: -1")
+
+
 # Precedence
 
 
@@ -368,7 +376,7 @@ VALUES = {
     "color": st.booleans(),
     "recoloured": st.floats(0, 1),
     "target": st.sampled_from(["gaussian", "gmm"]),
-    "strength": st.floats(0, 1e300),
+    "reg_lambda": st.floats(0, 1e300),
     "batch": st.integers(1, 1_000_000),
     "optimiser": st.sampled_from(["adamw", "muon"]),
     "precision": st.sampled_from(["auto", "float32", "bfloat16"]),

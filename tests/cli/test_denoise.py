@@ -427,7 +427,7 @@ def unusable(here):
         (["a.png", "-s", "inf"], 2, ["--sigma"]),
         (["a.png", "-s", "loud"], 2, ["--sigma", "'loud'"]),
         (["a.png", "-s", ""], 2, ["-s is empty"]),
-        (["a.png", "--stepper", "nope"], 2, ["'nope'", "tweedie"]),
+        (["a.png", "--sampler", "nope"], 2, ["'nope'", "tweedie"]),
         (["a.png", "--stride", "0"], 2, ["--stride"]),
         (["a.png", "--stride", "5"], 2, ["stride", "4"]),
         (["a.png", "--white", "-1"], 2, ["--white"]),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from smdae.cli import one_picture
 from smdae.cli.app import main
-from smdae.denoising import STEPPERS, denoise
+from smdae.denoising import SAMPLERS, denoise
 from smdae.errors import OutputError
 from smdae.files.images import read
 from smdae.files.model_file import load
@@ -37,10 +37,10 @@ def pixels(name):
     return read(Path(name), name).pixels
 
 
-@pytest.mark.parametrize("stepper", STEPPERS)
+@pytest.mark.parametrize("stepper", SAMPLERS)
 def test_every_stepper_writes_what_the_library_gives(stepper):
-    count = min(3, STEPPERS[stepper].most)
-    assert run("--stepper", stepper, "--steps", count, "--seed", 5, "-o", "d.png") == 0
+    count = min(3, SAMPLERS[stepper].max_steps)
+    assert run("--sampler", stepper, "--steps", count, "--seed", 5, "-o", "d.png") == 0
     expected = denoise(gray(40, 50), load("m.safetensors"), 20, stepper=stepper, steps=count, seed=5)
     assert np.array_equal(pixels("d.png"), expected)
 
@@ -64,7 +64,7 @@ def test_blend_goes_from_the_mean_to_a_sample():
 
 
 def test_the_path_is_a_film_a_sheet_or_a_folder(here):
-    how = ("--stepper", "ode", "--steps", 4, "-y", "-o", "d.png", "--save-steps")
+    how = ("--sampler", "ode", "--steps", 4, "-y", "-o", "d.png", "--save-steps")
     for name in ("film.gif", "sheet.png", "steps"):
         assert run(*how, name) == 0
     film = Image.open("film.gif")
@@ -95,20 +95,20 @@ def test_the_strength_does_not_change_what_is_known():
 
 
 def test_what_is_beside_a_result_may_lie_in_a_folder_that_is_made(here):
-    assert run("-o", "new/", "--samples", 1, "--save-steps", "way.1/", "--stepper", "ode", "--steps", 2) == 0
+    assert run("-o", "new/", "--samples", 1, "--save-steps", "way.1/", "--sampler", "ode", "--steps", 2) == 0
     assert {p.name for p in (here / "new").iterdir()} == {"a.png", "a_sample1.png"}
     assert len([*(here / "way.1").iterdir()]) == 3
 
 
 def test_where_the_result_is_a_sample_the_others_differ_from_it():
-    assert run("--stepper", "langevin", "--samples", 1) == 0
+    assert run("--sampler", "langevin", "--samples", 1) == 0
     assert not np.array_equal(pixels("a_denoised.png"), pixels("a_denoised_sample1.png"))
 
 
-def test_modes_are_pictures_side_by_side():
-    assert run("--modes", 2) == 0
+def test_components_are_pictures_side_by_side():
+    assert run("--components", 2) == 0
     for k in (1, 2):
-        assert Image.open(f"a_denoised_mode{k}.png").size[0] > 4 * 50
+        assert Image.open(f"a_denoised_component{k}.png").size[0] > 4 * 50
 
 
 def test_selfchecks_stand_in_the_json(capsys):
@@ -122,11 +122,11 @@ def test_selfchecks_stand_in_the_json(capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--stepper", "ode", "--steps", 0), 2, "from 1 to 1000 steps, not 0"),
-        (("--stepper", "ode", "--steps", 10_000), 2, "from 1 to 1000 steps, not 10000"),
+        (("--sampler", "ode", "--steps", 0), 2, "from 1 to 1000 steps, not 0"),
+        (("--sampler", "ode", "--steps", 10_000), 2, "from 1 to 1000 steps, not 10000"),
         (("--steps", 5), 2, "'tweedie' takes one step, not 5"),
-        (("--stepper", "ascent", "--steps", 200, "--step-size", 90), 6, "'ascent' diverged at step"),
-        (("--samples", 2, "-o", "-"), 2, "--samples and --modes are files"),
+        (("--sampler", "ascent", "--steps", 200, "--step-size", 90), 6, "'ascent' diverged at step"),
+        (("--samples", 2, "-o", "-"), 2, "--samples and --components are files"),
         (("--samples", -1), 2, "--samples -1 is not from 0"),
         (("--blend", 2), 2, "--blend 2.0 is not between 0 and 1"),
         (("--seed", -1), 2, "--seed -1 is not from 0"),
@@ -135,12 +135,12 @@ def test_selfchecks_stand_in_the_json(capsys):
         (("--uncertainty", "there.npy"), 4, "there.npy"),
         (("--uncertainty", "nowhere/u.npy"), 4, "nowhere/u.npy"),
         (("--uncertainty", "u.npy", "--strength", 0), 3, "nothing was taken out"),
-        (("--stepper", "langevin", "--blend", 0.5), 2, "'langevin' gives samples"),
+        (("--sampler", "langevin", "--blend", 0.5), 2, "'langevin' gives samples"),
         (("--uncertainty", "a.png", "-y"), 2, "'a.png' would be written over another picture"),
         (("-o", "o.png", "--uncertainty", "o.png", "-y"), 2, "'o.png' would be written over another picture"),
         (("--uncertainty", "k.png", "--save-steps", "k.png"), 2, "'k.png' would be written over another picture"),
         (("--reference", "r.png", "--uncertainty", "r.png"), 2, "'r.png' would be written over another picture"),
-        (("--modes", 101), 2, "--modes 101 is not from 0 to 100"),
+        (("--components", 101), 2, "--components 101 is not from 0 to 100"),
         (("--in-place", "--uncertainty", "there.npy"), 4, "there.npy"),
     ],
 )
@@ -153,16 +153,23 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(here, arguments, code, sai
     assert everything_below(here) == before
 
 
-def test_modes_need_noise_in_every_channel(here, capsys):
+def test_old_spellings_of_options_still_work():
+    assert run("--modes", 1, "--stepper", "ode", "--steps", 2, "-o", "old.png") == 0
+    assert run("--components", 1, "--sampler", "ode", "--steps", 2, "-o", "new.png") == 0
+    for old, new in (("old.png", "new.png"), ("old_component1.png", "new_component1.png")):
+        assert np.array_equal(np.asarray(Image.open(old)), np.asarray(Image.open(new)))
+
+
+def test_components_need_noise_in_every_channel(here, capsys):
     before = everything_below(here)
-    assert run("--modes", 2, picture="c.png", sigma="20,0,20") == 3
+    assert run("--components", 2, picture="c.png", sigma="20,0,20") == 3
     assert "a channel has no noise" in complaint(capsys.readouterr().err)
     assert everything_below(here) == before
 
 
 def test_a_model_of_one_level_draws_no_samples(here, capsys):
     before = everything_below(here)
-    for how in (("--samples", 2), ("--blend", 0.5), ("--stepper", "langevin")):
+    for how in (("--samples", 2), ("--blend", 0.5), ("--sampler", "langevin")):
         assert run(*how, model="one.safetensors", sigma=25) == 2
         assert "needs a model of many levels" in complaint(capsys.readouterr().err)
     assert everything_below(here) == before

@@ -547,7 +547,7 @@ def test_experts_of_many_levels_and_potentials():
         assert main(["fit", "photos", "--model", "experts", *small, "-s", "5-50", "--potential", potential, "-y"]) == 0
         model = load("model.safetensors")
         assert (model.level, model.potential) == (None, potential)
-        assert main(["denoise", "photos/0.png", "-m", "model.safetensors", "--stepper", "ode", "-y"]) == 0
+        assert main(["denoise", "photos/0.png", "-m", "model.safetensors", "--sampler", "ode", "-y"]) == 0
 
 
 def test_a_gradient_is_fitted_and_steps_uphill_without_lowering_the_posterior():
@@ -555,5 +555,5 @@ def test_a_gradient_is_fitted_and_steps_uphill_without_lowering_the_posterior():
     assert main(["fit", "photos", "--model", "gradient-unet", *small]) == 0
     assert load("model.safetensors").settings()["activation"] == "silu"
     for stepper in ("tweedie", "ascent"):
-        how = ("--stepper", stepper, "-y", "-s", "25", "--uncertainty", "u.npy")
+        how = ("--sampler", stepper, "-y", "-s", "25", "--uncertainty", "u.npy")
         assert main(["denoise", "photos/0.png", "-m", "model.safetensors", *how]) == 0

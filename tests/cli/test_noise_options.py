@@ -259,7 +259,7 @@ def test_a_profile_that_is_none_is_refused_in_one_line(text, said, capsys):
         (["--noise", "grain", "--samples", "2"], 2, "--samples is for white noise"),
         (["--noise", "grain", "--uncertainty", "u.png"], 2, "--uncertainty is for white noise"),
         (["--noise", "grain", "--adapt"], 2, "--adapt is for white and shot noise"),
-        (["--noise", "grain", "--stepper", "ode"], 2, "the stepper 'ode' is for white noise"),
+        (["--noise", "grain", "--sampler", "ode"], 2, "the sampler 'ode' is for white noise"),
         (["-s", "5", "--save-noise", "x.yaml"], 2, "--save-noise"),
     ],
     ids=str,

@@ -47,8 +47,8 @@ def needs(shell):
     [
         (["smdae", "den"], {"denoise"}, {"fit"}),
         (["smdae", ""], {"denoise", "fit", "info", "compare", "models", "completion", "--version"}, set()),
-        (["smdae", "denoise", "--st"], {"--step-size", "--stepper", "--steps", "--strength", "--stride"}, {"--sigma"}),
-        (["smdae", "denoise", "--stepper", "la"], {"langevin"}, {"ode"}),
+        (["smdae", "denoise", "--st"], {"--step-size", "--steps", "--strength", "--stride"}, {"--sigma"}),
+        (["smdae", "denoise", "--sampler", "la"], {"langevin"}, {"ode"}),
         (["smdae", "denoise", "-m", "natural-g"], {"natural-gray", "natural-gray-small"}, {"natural-color"}),
         (["smdae", "fit", "--model", ""], {"energy", "unet"}, {"natural-gray"}),
         (["smdae", "denoise", "a"], set(), {"--sigma", "denoise"}),
@@ -66,7 +66,7 @@ def test_bash_completes(line, has, lacks, capsys):
 @needs("fish")
 def test_fish_completes(capsys):
     Path("c.fish").write_text(script("fish", capsys))
-    ask = "source ./c.fish; complete -C 'smdae den'; complete -C 'smdae denoise --stepper la'"
+    ask = "source ./c.fish; complete -C 'smdae den'; complete -C 'smdae denoise --sampler la'"
     found = [line.split("\t")[0] for line in run("fish", "--no-config", "-c", ask).splitlines()]
     assert found == ["denoise", "langevin"]
 
@@ -79,7 +79,7 @@ _files() { print FILES; }
 source ./c.zsh
 words=(smdae den); CURRENT=2; _smdae
 print '=='
-words=(smdae denoise --stepper ''); CURRENT=4; _smdae
+words=(smdae denoise --sampler ''); CURRENT=4; _smdae
 print '=='
 words=(smdae denoise --s); CURRENT=3; _smdae
 print '=='

@@ -52,7 +52,7 @@ def test_the_result_does_not_depend_on_tiles(grain):
 class Flattening:
     """A model that finds no noise at the first level, and nothing but noise at the second."""
 
-    channels, level, levels, reach, multiple, footprint = 1, None, (0.01, 1.0), 0, 1, 16
+    channels, noise_range, halo, shift_multiple, bytes_per_pixel = 1, (0.01, 1.0), 0, 1, 16
 
     def score(self, x, sigma):
         return torch.zeros_like(x) if sigma == 0.1 else (0.5 - x) / sigma**2

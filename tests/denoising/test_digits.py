@@ -44,7 +44,7 @@ def model():
 def test_bfloat16_is_off_by_less_than_rounding_and_costs_next_to_no_quality(model, sigma, loss):
     noisy = stored(sigma)
     before = in_gray_levels(model, noisy, sigma)
-    after = in_gray_levels(model.lowered(torch.bfloat16), noisy, sigma)
+    after = in_gray_levels(model.with_products_in(torch.bfloat16), noisy, sigma)
     apart = after - before
     assert 0 < np.sqrt(np.mean(apart**2)) < 0.02 + 0.0075 * sigma
     assert np.abs(apart).max() < 1 + 0.03 * sigma
@@ -55,7 +55,7 @@ def test_float16_is_off_by_an_eighth_of_that(model):
     noisy = stored(25)[:128, :128]
     before = in_gray_levels(model, noisy, 25)
     off = {
-        name: np.sqrt(np.mean((in_gray_levels(model.lowered(PRECISIONS[name]), noisy, 25) - before) ** 2))
+        name: np.sqrt(np.mean((in_gray_levels(model.with_products_in(PRECISIONS[name]), noisy, 25) - before) ** 2))
         for name in ("bfloat16", "float16")
     }
     assert 0 < off["float16"] < off["bfloat16"] / 5
@@ -68,7 +68,7 @@ def test_the_first_and_the_last_layer_stay_exact(model):
         for name, layer in model.named_modules()
         if isinstance(layer, torch.nn.Conv2d)
     ]
-    in_gray_levels(model.lowered(torch.bfloat16), stored(25)[:64, :64], 25)
+    in_gray_levels(model.with_products_in(torch.bfloat16), stored(25)[:64, :64], 25)
     for hook in hooks:
         hook.remove()
     assert seen.pop("stem") == seen.pop("head") == (torch.float32, torch.float32)
@@ -114,7 +114,7 @@ def test_turned_images_and_steps_take_it_too(model):
     for options in ({"ensemble": True}, {"stepper": "ode", "steps": 3}):
         plain, low = (denoise(noisy, model, 25, precision=name, **options) for name in ("float32", "bfloat16"))
         assert 0 < np.abs(plain.astype(int) - low).max() <= 4
-    assert Symmetric(model).lowered(torch.bfloat16).model.products == torch.bfloat16
+    assert Symmetric(model).with_products_in(torch.bfloat16).model.products == torch.bfloat16
 
 
 def test_a_network_that_is_a_gradient_takes_it(generator):
@@ -123,7 +123,7 @@ def test_a_network_that_is_a_gradient_takes_it(generator):
     model.requires_grad_(False)
     x = torch.rand(1, 1, 32, 32, generator=generator)
     with torch.inference_mode():
-        plain, low = model.reconstruct(x, 0.1), model.lowered(torch.bfloat16).reconstruct(x, 0.1)
+        plain, low = model.reconstruct(x, 0.1), model.with_products_in(torch.bfloat16).reconstruct(x, 0.1)
     assert low.dtype == torch.float32
     assert 0 < (plain - low).abs().max() < 0.02
     assert model.inner.products is None

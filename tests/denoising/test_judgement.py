@@ -6,7 +6,7 @@ from PIL import Image
 from skimage import data
 
 from smdae import load
-from smdae.denoising import judgement
+from smdae.denoising import judgement, probing
 from smdae.denoising.denoise import denoise
 from smdae.denoising.judgement import Judgement, judge
 from smdae.denoising.task import Task
@@ -85,7 +85,7 @@ def test_strength_and_ensemble_count(model):
 
 def test_a_large_image_is_probed_in_part(model, monkeypatch):
     whole, _ = judged(noise(LARGE, 25), model, 25, clean=LARGE)
-    monkeypatch.setattr(judgement, "SMALL", 1 << 16)
+    monkeypatch.setattr(probing, "ALL_PROBED", 1 << 16)
     part, truth = judged(noise(LARGE, 25), model, 25, clean=LARGE)
     assert part.error > whole.error
     assert abs(part.psnr - truth) < 3 * part.error
@@ -97,15 +97,15 @@ def test_what_was_removed_elsewhere_tells_of_what_was_not_probed(model, monkeypa
     clean = np.hstack([np.full((512, 512), 0.5, np.float32), texture])
     image = noise(clean, 25)
     task, result = Task.of(image, model, 25 / 255), denoise(image, model, 25 / 255)
-    monkeypatch.setattr(judgement, "SMALL", 1 << 30)
+    monkeypatch.setattr(probing, "ALL_PROBED", 1 << 30)
     nowhere = np.full((2, 1), -np.inf)
     removed = judgement._residual(task, result[..., None], nowhere)[2]
-    whole = judgement._probe(task, result[..., None], nowhere, removed)[0]
-    monkeypatch.setattr(judgement, "SMALL", 1 << 18)
+    whole = probing.probe_jacobian(task, result[..., None], nowhere, removed)[0]
+    monkeypatch.setattr(probing, "ALL_PROBED", 1 << 18)
     apart, alone = [], []
     for seed in range(8):
-        monkeypatch.setattr(judgement, "SEED", seed)
-        divergence, _, spread, _ = judgement._probe(task, result[..., None], nowhere, removed)
+        monkeypatch.setattr(probing, "SEED", seed)
+        divergence, _, spread, _ = probing.probe_jacobian(task, result[..., None], nowhere, removed)
         apart.append((divergence - whole)[0] / spread[0])
         alone.append(spread[0])
     assert np.abs(apart).max() < 4
@@ -116,12 +116,12 @@ def test_what_was_removed_elsewhere_tells_of_what_was_not_probed(model, monkeypa
 
 def test_all_tiles_are_seen_alike_and_lie_in_the_image(model):
     task = Task.of(np.zeros((515, 700), np.float32) + 0.5, model, 0.1)
-    places, part = judgement._places(task, judgement.Generator().manual_seed(0))
-    assert part == pytest.approx(len(places) * judgement.SIDE**2 / (515 * 700), rel=0.1)
+    places, part = probing.places(task, probing.Generator().manual_seed(0))
+    assert part == pytest.approx(len(places) * probing.TILE_SIDE**2 / (515 * 700), rel=0.1)
     place = np.arange(515 * 700).reshape(515, 700)
     for tile in places:
         assert place[tile.seen].shape == (48, 48)
-        assert all(part.start % model.multiple == 0 for part in tile.seen)
+        assert all(part.start % model.shift_multiple == 0 for part in tile.seen)
         assert np.array_equal(place[tile.seen][tile.inner], place[tile.kept])
 
 
@@ -129,9 +129,9 @@ def test_batches_are_as_large_as_memory_for_a_tile(model, monkeypatch):
     image = np.hstack([noise(LARGE, 25)] * 2)
     task, result = Task.of(image, model, 25 / 255), denoise(image, model, 25 / 255)
     together = judge(task, result)
-    monkeypatch.setattr(judgement, "MOST_BYTES", 3 * 2 * 48 * 48 * model.footprint)
-    places, _ = judgement._places(task, judgement.Generator().manual_seed(0))
-    assert {len(batch) for batch in judgement._batches(task, places)} <= {1, 2, 3}
+    monkeypatch.setattr(probing, "MOST_BYTES", 3 * 2 * 48 * 48 * model.bytes_per_pixel)
+    places, _ = probing.places(task, probing.Generator().manual_seed(0))
+    assert {len(batch) for batch in probing.batches(task, places)} <= {1, 2, 3}
     one_by_one = judge(task, result)
     assert one_by_one.psnr == pytest.approx(together.psnr, abs=0.5)
 

@@ -6,7 +6,7 @@ from torch import Generator
 
 from smdae import load
 from smdae.denoising.selfchecks import selfchecks
-from tests.denoising.test_steppers import SIGMA, Normal
+from tests.denoising.test_samplers import SIGMA, Normal
 from tests.models.test_experts import experts
 
 

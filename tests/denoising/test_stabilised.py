@@ -14,7 +14,7 @@ from smdae.denoising.stabilised import Stabilised, transforms
 class Still:
     """A model that finds no noise."""
 
-    channels, level, levels, reach, multiple, footprint = 1, None, (0.01, 1.0), 0, 1, 16
+    channels, noise_range, halo, shift_multiple, bytes_per_pixel = 1, (0.01, 1.0), 0, 1, 16
 
     def score(self, x, sigma):
         return torch.zeros_like(x)

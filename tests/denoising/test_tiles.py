@@ -23,19 +23,19 @@ def noisy(height: int, width: int, channels: int = 1) -> np.ndarray:
 
 
 @pytest.mark.parametrize("multiple", [1, 8])
-@pytest.mark.parametrize("reach", [0, 5, 40])
+@pytest.mark.parametrize("halo", [0, 5, 40])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (64, 64), (65, 130), (200, 7)])
-def test_tiles_cover_each_pixel_once_and_see_their_margin(height, width, reach, multiple):
+def test_tiles_cover_each_pixel_once_and_see_their_margin(height, width, halo, multiple):
     covered = np.zeros((height, width), int)
     place = np.arange(height * width).reshape(height, width)
-    for tile in tiles(height, width, 64, reach, multiple):
+    for tile in tiles(height, width, 64, halo, multiple):
         covered[tile.kept] += 1
         assert np.array_equal(place[tile.seen][tile.inner], place[tile.kept])
         for kept, seen, side in zip(tile.kept, tile.seen, (height, width), strict=True):
             assert kept.stop - kept.start <= 64 + multiple
             assert seen.start % multiple == 0
-            assert kept.start - seen.start >= min(reach, kept.start)
-            assert seen.stop - kept.stop >= min(reach, side - kept.stop)
+            assert kept.start - seen.start >= min(halo, kept.start)
+            assert seen.stop - kept.stop >= min(halo, side - kept.stop)
             assert seen.stop == side or (side - seen.stop) % multiple == 0
     assert (covered == 1).all()
 
@@ -60,11 +60,11 @@ def test_a_patch_model_gives_the_same_by_tiles_as_whole(stride):
     assert np.abs(denoise(y, model, tile=64) - whole).max() < 1e-5
 
 
-def test_a_model_that_tells_no_reach_sees_the_whole_image():
+def test_a_model_that_tells_no_halo_sees_the_whole_image():
     seen = []
 
     class Mean:
-        channels, level = 1, LEVEL
+        channels, noise_range = 1, (LEVEL, LEVEL)
 
         def score(self, x, sigma):
             seen.append(tuple(x.shape[2:]))
@@ -96,8 +96,8 @@ class Hungry:
 
     def __init__(self, most: int) -> None:
         self.model, self.most, self.sizes = random_network(levels=(0.05, 0.3)).float(), most, []
-        self.channels, self.level, self.reach, self.multiple = 1, None, self.model.reach, self.model.multiple
-        self.levels = self.model.levels
+        self.channels, self.noise_range = 1, self.model.noise_range
+        self.halo, self.shift_multiple, self.bytes_per_pixel = self.model.halo, self.model.shift_multiple, 256
 
     def to(self, device):
         return self

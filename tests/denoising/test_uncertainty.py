@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from smdae.denoising.task import Task
-from smdae.denoising.uncertainty import ends_of, modes, variance
+from smdae.denoising.uncertainty import ends_of, principal_components, variance
 from smdae.errors import UsageError
 from smdae.models import Patchwise
 from tests.conftest import random_energy, random_network
-from tests.denoising.test_steppers import Normal
+from tests.denoising.test_samplers import Normal
 from tests.models.test_experts import experts
 from tests.tiny import colour, gray
 
@@ -39,8 +39,8 @@ def test_probes_agree_with_the_dense_jacobian(channels):
     kernel = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False).requires_grad_(False)
 
     class Smoothing:
-        level, levels = None, (0.01, 1.0)
-        reach = 1
+        noise_range = (0.01, 1.0)
+        halo, shift_multiple, bytes_per_pixel = 1, 1, 16
 
         def score(self, x, sigma):
             return (torch.tanh(kernel(x)) - x) / sigma**2
@@ -86,19 +86,19 @@ def test_channels_have_their_own_levels():
     np.testing.assert_allclose(found[..., 2], alone, atol=1e-7)
 
 
-def test_modes_are_the_eigenvectors_of_the_covariance():
+def test_principal_components_are_the_eigenvectors_of_the_covariance():
     variances = torch.full((6, 6), 1e-4)
     variances[2, 3], variances[4, 1] = 0.05, 0.02
     image = picture(6, 6)
-    first, second = modes(task(image, Normal(variances)), 2)
-    for mode, (row, column) in ((first, (2, 3)), (second, (4, 1))):
+    first, second = principal_components(task(image, Normal(variances)), 2)
+    for component, (row, column) in ((first, (2, 3)), (second, (4, 1))):
         v = variances[row, column].item()
-        assert mode.deviation == pytest.approx(math.sqrt(v * SIGMA**2 / (v + SIGMA**2)), rel=1e-3)
-        assert abs(mode.direction[row, column, 0]) == pytest.approx(1, abs=1e-3)
+        assert component.deviation == pytest.approx(math.sqrt(v * SIGMA**2 / (v + SIGMA**2)), rel=1e-3)
+        assert abs(component.direction[row, column, 0]) == pytest.approx(1, abs=1e-3)
     low, high = ends_of(task(image, Normal(variances)), image, first)
     assert abs(high[2, 3] - low[2, 3]) == pytest.approx(4 * first.deviation, rel=1e-3)
 
 
-def test_there_are_no_more_modes_than_pixels():
-    with pytest.raises(UsageError, match="an image of 4 numbers has 1 to as many"):
-        modes(task(picture(2, 2), Normal()), 5)
+def test_there_are_no_more_components_than_pixels():
+    with pytest.raises(UsageError, match="an image of 4 numbers has at most as many"):
+        principal_components(task(picture(2, 2), Normal()), 5)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from smdae.estimation.noise_level import COARSE, _Patches, by_details, coarseness, estimate, is_clipped
+from smdae.estimation.noise_level import COARSE, _Patches, coarseness, estimate, is_clipped, mad_level
 
 
 def scene(height: int = 200, width: int = 240) -> np.ndarray:
@@ -40,7 +40,7 @@ def test_what_black_and_white_cut_off_is_known(sigma, error):
     deep = (stored.astype(np.uint16)) * 257
     assert estimate(deep, 65535.0)[0] == pytest.approx(found, rel=0.02)
     if sigma == 75:  # the tails are where most of it was
-        assert by_details(stored) < 68
+        assert mad_level(stored) < 68
 
 
 @pytest.mark.parametrize("side", [96, 256])
@@ -80,12 +80,12 @@ def test_small_images_give_a_number(shape):
 def test_a_few_blocks_tell_something():
     y = 0.5 + 0.1 * np.random.default_rng(0).standard_normal((20, 20))
     assert estimate(y, 1.0)[0] == pytest.approx(0.1, rel=0.25)
-    assert by_details(y) == pytest.approx(0.1, rel=0.25)
+    assert mad_level(y) == pytest.approx(0.1, rel=0.25)
 
 
 def test_whole_numbers_do_not_wrap_round():
     y = np.clip(noisy(20), 0, 255)
-    assert by_details(y.astype(np.uint8)) == pytest.approx(by_details(y), rel=0.05)
+    assert mad_level(y.astype(np.uint8)) == pytest.approx(mad_level(y), rel=0.05)
 
 
 def test_fewer_patches_tell_nearly_the_same_and_grain_that_is_coarse_all_the_same():

@@ -12,14 +12,14 @@ import pytest
 import tifffile
 
 from smdae.errors import InputError, OutputError
+from smdae.files import block_reader as blocks
 from smdae.files import cache as module
 from smdae.files import cache_folder, corpus
+from smdae.files.block_reader import BLOCK
 from smdae.files.cache import Cache
 from smdae.files.cache_index import Index
 from smdae.files.corpus import gather
-from smdae.fitting import blocks
-from smdae.fitting.blocks import BLOCK
-from smdae.fitting.stored import Stored, numbers_of
+from smdae.files.disk_store import Stored, numbers_of
 from tests.forked import SERVER
 from tests.storing import gathering, signed
 from tests.tiny import colour, encoded, everything_below, gray, largest_file, photos

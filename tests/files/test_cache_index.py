@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 import pytest
 
+from smdae.files.block_reader import BLOCK
 from smdae.files.cache_index import Entry, ForgedError, Index, Key, Run
-from smdae.fitting.blocks import BLOCK
 from tests.storing import signed
 
 

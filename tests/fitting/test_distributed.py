@@ -78,17 +78,20 @@ def test_each_row_is_the_part_of_one_process(n, size):
 
 def exchanged(group):
     a, b = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).mT * (group.rank + 1), torch.tensor(10.0 * group.rank)
-    group.add([a, b])
+    group.all_reduce_([a, b])
     followed = torch.full((2, 2), float(group.rank + 5))
-    group.follow([followed])
+    group.broadcast_([followed])
     return {
         "sums": (a, b),
-        "asked": group.each(lambda i: [i, group.rank, math.pi], range(5), width=3),
-        "heard": group.heard([10**12 + group.rank, 0.1 + group.rank]),
+        "asked": group.map(lambda i: [i, group.rank, math.pi], range(5), width=3),
+        "heard": group.broadcast([10**12 + group.rank, 0.1 + group.rank]),
         "largest": group.largest(15 if group.rank == 1 else 2),
-        "bytes": group.bytes_of(lambda: bytes(range(256)) * 40),
+        "bytes": group.broadcast_bytes(lambda: bytes(range(256)) * 40),
         "followed": followed,
-        "alike": (group.alike([torch.arange(3)]), group.alike([torch.arange(3), torch.tensor(1.0 + group.rank)])),
+        "alike": (
+            group.all_equal([torch.arange(3)]),
+            group.all_equal([torch.arange(3), torch.tensor(1.0 + group.rank)]),
+        ),
     }
 
 
@@ -223,22 +226,21 @@ class Failing(Group):
     def rows(self, n):
         return slice(0, n)
 
-    def add(self, tensors, meanwhile):
-        meanwhile()
-        self._now("add")
+    def all_reduce_(self, tensors):
+        self._now("all_reduce_")
 
-    def each(self, function, items, width=1):
-        self._now("each")
-        return ALONE.each(function, items, width)
+    def map(self, function, items, width=1):
+        self._now("map")
+        return ALONE.map(function, items, width)
 
-    def heard(self, numbers):
+    def broadcast(self, numbers):
         return list(numbers)
 
-    def alike(self, tensors):
+    def all_equal(self, tensors):
         return True
 
 
-@pytest.mark.parametrize("breaks", [{"add": 1}, {"add": 11}, {"each": 1}, {"each": 2}, {"each": 21}])
+@pytest.mark.parametrize("breaks", [{"all_reduce_": 1}, {"all_reduce_": 11}, {"map": 1}, {"map": 2}, {"map": 21}])
 def test_what_is_left_of_a_broken_fit_goes_on_to_the_same_weights(breaks):
     """Whether it broke at a step, at the first or last validation, or between: the state is whole."""
     settings = {"max_steps": 20, "validations": 20, "patience": 99}

@@ -7,7 +7,7 @@ from torch import Generator
 
 from smdae.errors import DegenerateError, DivergedError, UsageError
 from smdae.fitting import Settings, prepare
-from smdae.fitting.draws import paired_noise
+from smdae.fitting.draws import antithetic_noise
 from smdae.fitting.settings import check
 from smdae.objectives import OBJECTIVES
 
@@ -27,7 +27,7 @@ def examples(objective: str, **more):
 
 def test_noise_comes_in_pairs_of_opposite_sign_and_is_normal():
     for n in (1, 2, 7, 100_000):
-        noise = paired_noise(torch.empty(n, 3), Generator().manual_seed(0))
+        noise = antithetic_noise(torch.empty(n, 3), Generator().manual_seed(0))
         half = -(-n // 2)
         assert torch.equal(noise[half:], -noise[: n - half])
     assert abs(noise.std().item() - 1) < 0.01

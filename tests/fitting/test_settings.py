@@ -43,7 +43,7 @@ def test_what_must_be_positive_is(name, value):
         ("max_steps", [0, -1, 1.5]),
         ("warmup", [-1]),
         ("weight_decay", [-1, math.inf]),
-        ("strength", [-1e-9, math.nan]),
+        ("reg_lambda", [-1e-9, math.nan]),
         ("ema", [-0.1, 1, math.nan]),
         ("validations", [0]),
         ("patience", [0]),

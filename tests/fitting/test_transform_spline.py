@@ -11,7 +11,8 @@ from smdae import load
 from smdae.denoising.denoise import carried_out
 from smdae.denoising.stabilised import Whitening, transforms
 from smdae.denoising.task import Task
-from smdae.fitting.transform_spline import Spline, View, learn, learnt_for
+from smdae.fitting.spline import Spline
+from smdae.fitting.transform_spline import View, learn, learnt_for
 from smdae.noise import Noise
 from tests.estimation.pictures import scene
 

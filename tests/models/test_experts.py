@@ -112,8 +112,8 @@ def test_far_pixels_have_no_influence_and_shifts_commute():
     y = x.clone()
     y[..., 0, 0] += 1
     change = (model.score(y) - model.score(x)).abs()
-    assert change[..., model.reach + 1 :, :].max() == 0
-    assert change[..., : model.reach + 1, : model.reach + 1].max() > 0
+    assert change[..., model.halo + 1 :, :].max() == 0
+    assert change[..., : model.halo + 1, : model.halo + 1].max() > 0
     inner = slice(3, -3)
     torch.testing.assert_close(model.score(x)[..., inner, inner], model.score(x[..., 1:, 1:])[..., 2:-3, 2:-3])
 
@@ -132,7 +132,7 @@ def test_settings_build_it_again_and_bad_ones_are_refused():
     again = Experts(**model.settings())
     again.load_state_dict(model.state_dict())
     assert again.settings() == model.settings()
-    assert math.isclose(again.levels[1], 0.4)
+    assert math.isclose(again.noise_range[1], 0.4)
     assert again.level is None
     for bad in ({"filters": 0}, {"size": 1}, {"levels": (0.2, 0.1)}, {"potential": "none"}):
         with pytest.raises(ValueError, match=r"experts need|levels go|unknown potential"):

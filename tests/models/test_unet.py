@@ -39,22 +39,22 @@ def test_image_level_and_white_scale_together(activation, factor):
 def test_a_shift_of_the_image_shifts_the_result():
     model = random_network()
     large = image(1, 1, 96, 96)
-    reach, step = model.reach, model.multiple
+    halo, step = model.halo, model.shift_multiple
     seen = slice(step, step + 64)
     shifted = model.reconstruct(large[:, :, seen, seen], 0.1)
     whole = model.reconstruct(large, 0.1)[:, :, seen, seen]
-    inner = slice(reach, 64 - reach)
+    inner = slice(halo, 64 - halo)
     torch.testing.assert_close(shifted[:, :, inner, inner], whole[:, :, inner, inner])
 
 
-def test_nothing_beyond_the_reach_matters_and_something_near_it_does():
+def test_nothing_beyond_the_halo_matters_and_something_near_it_does():
     model = random_network(widths=(4, 6, 8), down=(0, 1, 2), up=(1, 1, 0))
     y = image(1, 1, 256, 256).requires_grad_()
-    for row in range(128, 128 + model.multiple):
+    for row in range(128, 128 + model.shift_multiple):
         (gradient,) = torch.autograd.grad(model.reconstruct(y, 0.1)[0, 0, row, 128], y)
         touched = gradient[0, 0].nonzero()
         distance = (touched - torch.tensor([row, 128])).abs().max().item()
-        assert model.reach / 2 < distance <= model.reach
+        assert model.halo / 2 < distance <= model.halo
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (2, 3), (5, 7), (8, 8), (13, 97), (64, 33)])

@@ -18,9 +18,10 @@ from torch import Generator, Tensor
 from smdae.comparing.contestants import Course
 from smdae.comparing.denoising.baselines import BASELINES
 from smdae.comparing.part import Bench
-from smdae.denoising.steppers import STEPPERS, Steps, steps_of
+from smdae.denoising.samplers import SAMPLERS, SamplerSettings, sample
 from smdae.divergence import probes
 from smdae.fitting.validation import middles
+from smdae.protocols import single_level
 
 __all__ = ["Denoiser", "Example", "Job", "LeftOut", "denoisers", "examples", "plan"]
 
@@ -77,23 +78,23 @@ class Denoiser:
 
     @property
     def steppers(self) -> tuple[str | None, ...]:
-        """The names of STEPPERS that it can take; None alone for those that are not models."""
+        """The names of SAMPLERS that it can take; None alone for those that are not models."""
         if not self.models:
             return (None,)
-        many = getattr(self.models[0], "level", None) is None
-        return tuple(name for name, row in STEPPERS.items() if many or not row.falls)
+        many = single_level(self.models[0]) is None
+        return tuple(name for name, row in SAMPLERS.items() if many or not row.needs_range)
 
     def knows(self, sigma: float) -> bool:
         """Whether it was made for this level, or for any."""
         if self.kind not in ("fit", "file"):
             return True
-        level = getattr(self.models[0], "level", None)
+        level = single_level(self.models[0])
         return level is None or math.isclose(level, sigma, rel_tol=ROUNDING)
 
     def unfit(self, sigma: float) -> str | None:
         """Why it cannot serve a level, if so: a model of many levels serves these alone."""
-        if self.kind in ("fit", "file") and getattr(self.models[0], "level", None) is None:
-            low, high = self.models[0].levels
+        if self.kind in ("fit", "file") and single_level(self.models[0]) is None:
+            low, high = self.models[0].noise_range
             if not low * (1 - ROUNDING) <= sigma <= high * (1 + ROUNDING):
                 return f"fitted from sigma {255 * low:.3g} to {255 * high:.3g}"
         return None
@@ -106,9 +107,9 @@ class Denoiser:
             SmdaeError: The steps diverged.
         """
         if self.models:
-            row = STEPPERS[stepper or "tweedie"]
-            steps = Steps(row.count, row.size or 0.0, Generator().manual_seed(seed))
-            *_, last = steps_of(self.models[fit], noisy, sigma, stepper or "tweedie", steps)
+            row = SAMPLERS[stepper or "tweedie"]
+            steps = SamplerSettings(row.steps, row.size or 0.0, Generator().manual_seed(seed))
+            *_, last = sample(self.models[fit], noisy, sigma, stepper or "tweedie", steps)
             return last
         if self.kind == "noisy":
             return noisy
@@ -126,7 +127,7 @@ def denoisers(bench: Bench) -> list[Denoiser]:
     found += [Denoiser(name, "baseline", smooth=BASELINES[name].smooth) for name in bench.baselines]
     taken = {one.name for one in found}
     for name, model in dict(bench.files).items():
-        if getattr(model, "channels", 1) == 1:
+        if model.channels == 1:
             found.append(Denoiser(f"{name} (file)" if name in taken else name, "file", (model,)))
     return found
 
@@ -141,7 +142,7 @@ def _refused(bench: Bench) -> Iterator[tuple[str, str]]:
         else:
             yield from ((f"{name} (fit {c.seed + 1})", why) for c, why in zip(fits, reasons, strict=True) if why)
     for name, model in dict(bench.files).items():
-        if (channels := getattr(model, "channels", 1)) != 1:
+        if (channels := model.channels) != 1:
             yield name, f"it takes {channels} channels, and the images are gray"
 
 
@@ -181,7 +182,7 @@ class Job:
     @property
     def scores(self) -> int:
         """About how many it takes for an image."""
-        return self.fits * (STEPPERS[self.stepper].count if self.stepper else 1) + 2 * self.probed
+        return self.fits * (SAMPLERS[self.stepper].steps if self.stepper else 1) + 2 * self.probed
 
 
 def plan(bench: Bench) -> tuple[list[Job], list[LeftOut]]:

@@ -28,7 +28,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.divergence import score_and_divergence
-from smdae.fitting.draws import paired_noise
+from smdae.fitting.draws import antithetic_noise
 
 __all__ = ["CONTROLS", "DESIGNS", "FRAME"]
 
@@ -51,13 +51,13 @@ def independent(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
 def paired(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """A noise for each patch of the first half, and its opposite for one of the second."""
-    return clean, paired_noise(clean, generator)
+    return clean, antithetic_noise(clean, generator)
 
 
 def antithetic(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """The first half of the patches, each with a noise and with its opposite."""
     first = clean[: -(-len(clean) // 2)]
-    return first.repeat(2, 1)[: len(clean)], paired_noise(clean, generator)
+    return first.repeat(2, 1)[: len(clean)], antithetic_noise(clean, generator)
 
 
 def frames(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -48,7 +48,7 @@ class Ending:
 def applies(name: str, nodes: Mapping[str, Nodes]) -> bool:
     """Whether an objective finds what it needs: points have no score."""
     row = OBJECTIVES[name]
-    return all(hasattr(EnergyModel, need) for need in row.requires) and {*row.needs} <= {*nodes[row.samples].offers}
+    return not row.lacking(EnergyModel) and {*row.needs} <= {*nodes[row.samples].offers}
 
 
 def expected(name: str, model: EnergyModel, nodes: Mapping[str, Nodes]) -> Tensor:

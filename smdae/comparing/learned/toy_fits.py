@@ -100,7 +100,7 @@ def toy_fits(names: Sequence[str], steps: int) -> Iterator[tuple[float, Exact, l
 
 
 def _biased(name: str) -> bool:
-    return bool({"step", "strength"} & {*OBJECTIVES[name].needs})
+    return bool({"step", "reg_lambda"} & {*OBJECTIVES[name].needs})
 
 
 def _row(

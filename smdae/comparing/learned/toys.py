@@ -149,7 +149,7 @@ def _constants(toy: Toy, x: Tensor) -> dict[str, Any]:
     """What losses ask for that is the same everywhere; no loss tells a probe from its negative."""
     signs = _signs(toy.dim)
     probes = signs[: len(signs) // 2, None].expand(-1, len(x), -1)
-    return {"probes": probes, "sigma": toy.sigma, "step": STEP * toy.sigma, "strength": STRENGTH * toy.sigma**2}
+    return {"probes": probes, "sigma": toy.sigma, "step": STEP * toy.sigma, "reg_lambda": STRENGTH * toy.sigma**2}
 
 
 def sums(start: Sequence[float], edges: Sequence[Sequence[float]], tilts: Sequence[float]) -> Mapping[str, Any]:

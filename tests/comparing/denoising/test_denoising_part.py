@@ -30,7 +30,7 @@ SIGMA = 30.0  # of three levels, 18, 30 and 60, the network below knows the midd
 class Broken:
     """A model whose answers are no numbers."""
 
-    channels, level, levels = 1, SIGMA / 255, (SIGMA / 255, SIGMA / 255)
+    channels, noise_range = 1, (SIGMA / 255, SIGMA / 255)
 
     def score(self, x, sigma=None):
         return x * math.nan

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smdae.fitting.blocks import Blocks
+from smdae.files.block_reader import Blocks
 
 __all__ = ["Stored", "in_strips", "numbers_of"]
 

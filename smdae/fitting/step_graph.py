@@ -1,11 +1,11 @@
-"""Steps of a fit on CUDA, recorded once and played again.
+"""Steps of a fit on CUDA, recorded once as a graph and replayed.
 
 A step of these models is hundreds of small products and sums, each of which takes the processor longer to ask for than
-the accelerator to do. A CUDA graph holds them all, the draw of the batch too, and is asked for at once: a play draws
+the accelerator to do. A CUDA graph holds them all, the draw of the batch too, and is asked for at once: a replay draws
 the numbers that the generator would have given next, and goes from there as a step that is asked for one by one.
 
 What changes from step to step without being drawn, the learning rate and how much of the parameters the average takes,
-lies in tensors that are written before each play. The first steps are real ones, not recorded, so that all that is made
+lies in tensors that are written before each replay. The first steps are not recorded, so that all that is made
 only once is there. When patches have grown, steps are recorded anew.
 """
 
@@ -19,16 +19,16 @@ from torch import Tensor
 from smdae.fitting.examples import Examples
 from smdae.fitting.state import State
 
-__all__ = ["Recorded"]
+__all__ = ["StepGraph"]
 
-WARM = 3  # steps before one is recorded
-AHEAD = 4  # plays that may be asked for before the first of them is done, so that times are times
+WARMUP_STEPS = 3  # before one is recorded
+MAX_PENDING = 4  # replays that may be asked for before the first of them is done, so that times are times
 
 Step = Callable[..., Tensor]
 
 
-class Recorded:
-    """Steps by plays of a graph.
+class StepGraph:
+    """Steps by replays of a graph.
 
     Args:
         state: Of the fit; changed in place.
@@ -42,14 +42,14 @@ class Recorded:
         self.lr, self.share = torch.zeros((), device=device), torch.zeros((), device=device)
         self.stage, self.taken = -1, 0
         self.graph: Any = None
-        self.able = True
-        self.told: Tensor | None = None
+        self.can_record = True
+        self.figures: Tensor | None = None
         self.count = 0
-        self.asked: deque[torch.cuda.Event] = deque()
+        self.pending: deque[torch.cuda.Event] = deque()
 
     @classmethod
-    def of(cls, state: State, examples: Examples, step: Step) -> "Recorded | None":
-        """For a fit that can be recorded; None for one that cannot, on a CPU or with a density's score for a target."""
+    def of(cls, state: State, examples: Examples, step: Step) -> "StepGraph | None":
+        """Return the steps of a fit; None where they cannot be recorded: on a CPU, or towards a density's score."""
         able = examples.density is None and examples.parzen is None
         return cls(state, examples, step) if able and state.parameters[0].is_cuda else None
 
@@ -61,15 +61,15 @@ class Recorded:
         self.taken += 1
         self.lr.fill_(lr)
         self.share.fill_(share)
-        if self.taken > WARM and self.graph is None and self.able:
+        if self.taken > WARMUP_STEPS and self.graph is None and self.can_record:
             self._record(progress)
         if self.graph is None:
             return self._one(progress), self.count
         self.graph.replay()
         self.state.record["step"] += 1
         self._wait()
-        assert self.told is not None
-        return self.told.clone(), self.count
+        assert self.figures is not None
+        return self.figures.clone(), self.count
 
     def _one(self, progress: float) -> Tensor:
         batch = self.examples.draw(self.state.settings.batch, self.state.generator, progress)
@@ -85,17 +85,17 @@ class Recorded:
         graph.register_generator_state(generator)
         try:
             with torch.cuda.graph(graph):
-                self.told = self._one(progress)
+                self.figures = self._one(progress)
             self.graph = graph
         except RuntimeError:  # something in it waits for the accelerator
-            self.able = False
+            self.can_record = False
             generator.set_state(chance)
         self.state.record["step"] = before
 
     def _wait(self) -> None:
-        """Let no more than a few plays be under way."""
+        """Let no more than a few replays be under way."""
         done = torch.cuda.Event()
         done.record()
-        self.asked.append(done)
-        if len(self.asked) > AHEAD:
-            self.asked.popleft().synchronize()
+        self.pending.append(done)
+        if len(self.pending) > MAX_PENDING:
+            self.pending.popleft().synchronize()

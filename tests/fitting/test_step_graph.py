@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from smdae.fitting import loop, prepare
-from smdae.fitting.recorded import Recorded
 from smdae.fitting.settings import check
+from smdae.fitting.step_graph import StepGraph
 from tests.tiny import gray
 
 NETWORK = {"model": "unet", "patch_size": 16, "batch": 4, "precision": "float32"}
@@ -51,7 +51,7 @@ def test_the_average_takes_less_the_older_it_is():
 
 def test_a_cpu_records_nothing():
     ready = prepared(hidden=8, patch_size=4, batch=16)
-    assert Recorded.of(ready.state, ready.examples, loop.step) is None
+    assert StepGraph.of(ready.state, ready.examples, loop.step) is None
 
 
 def test_patches_grow_in_equal_parts_of_a_fit():

@@ -6,8 +6,8 @@ from threading import Thread
 import pytest
 import torch
 
-from smdae.models import plays
-from smdae.models.plays import MOST, OFTEN, Plays
+from smdae.models import inference_graphs
+from smdae.models.inference_graphs import MOST, OFTEN, InferenceGraphs
 from tests.conftest import random_network
 
 
@@ -26,12 +26,12 @@ class Asking:
 def recorded(model, x, sigma):
     x, level = torch.empty_like(x), torch.empty(1, dtype=x.dtype)
     score = torch.empty_like(x)
-    return plays._Play(Asking(model, x, level, score), x, level, score)
+    return inference_graphs._Recording(Asking(model, x, level, score), x, level, score)
 
 
 @pytest.fixture
 def model(monkeypatch):
-    monkeypatch.setattr(plays, "_recorded", recorded)
+    monkeypatch.setattr(inference_graphs, "_recorded", recorded)
     return random_network()
 
 
@@ -40,44 +40,44 @@ def images(side=8, seed=0):
 
 
 def test_a_size_that_comes_again_is_played_to_the_same_end(model):
-    both = Plays()
+    both = InferenceGraphs()
     for seed in range(OFTEN + 4):
         x, sigma = images(seed=seed), 0.1 + 0.01 * seed
         assert torch.allclose(both.score(model, x, sigma), model.asked(x, sigma), rtol=1e-12)
-    (play,) = both.plays.values()
+    (play,) = both.recordings.values()
     assert play.graph.count == 4
 
 
 def test_results_are_not_overwritten_by_the_next(model):
-    both = Plays()
+    both = InferenceGraphs()
     results = [both.score(model, images(seed=seed), 0.1) for seed in range(OFTEN + 3)]
     for seed, result in enumerate(results):
         assert torch.allclose(result, model.asked(images(seed=seed), 0.1))
 
 
 def test_each_size_and_white_has_a_recording_of_its_own_and_few_have_one(model):
-    both = Plays()
+    both = InferenceGraphs()
     for _ in range(OFTEN + 1):
         for side in range(8, 8 + 8 * (MOST + 2), 8):
             both.score(model, images(side), 0.1)
-    assert [key[0][2] for key in both.plays] == [*range(8, 8 + 8 * MOST, 8)]
-    told, both = random_network(clips=True), Plays()
+    assert [key[0][2] for key in both.recordings] == [*range(8, 8 + 8 * MOST, 8)]
+    told, both = random_network(clips=True), InferenceGraphs()
     for _ in range(OFTEN + 1):
         for white in (0.0, 1.0):
             x = images()
             assert torch.allclose(both.score(told.clipped(white), x, 0.1), told.clipped(white).asked(x, 0.1))
-    assert [key[3] for key in both.plays] == [0.0, 1.0]
+    assert [key[3] for key in both.recordings] == [0.0, 1.0]
 
 
 def test_what_cannot_be_recorded_is_asked_for(model, monkeypatch):
-    monkeypatch.setattr(plays, "_recorded", lambda *_: None)
-    both = Plays()
+    monkeypatch.setattr(inference_graphs, "_recorded", lambda *_: None)
+    both = InferenceGraphs()
     for _ in range(OFTEN + 2):
         assert torch.equal(both.score(model, images(), 0.1), model.asked(images(), 0.1))
 
 
 def test_threads_share_it_and_copies_do_not(model):
-    both = Plays()
+    both = InferenceGraphs()
     results = {}
 
     def work(seed):
@@ -90,14 +90,14 @@ def test_threads_share_it_and_copies_do_not(model):
         thread.join()
     for seed, result in results.items():
         assert torch.allclose(result, model.asked(images(seed=seed), 0.1))
-    model.plays = both
-    assert model.clipped(1.0).plays is both
-    assert copy.deepcopy(model).plays.plays == {}
+    model.graphs = both
+    assert model.clipped(1.0).graphs is both
+    assert copy.deepcopy(model).graphs.recordings == {}
 
 
 def test_on_a_cpu_it_has_no_part(model):
-    model.plays = Plays()
+    model.graphs = InferenceGraphs()
     with torch.inference_mode():
         for _ in range(OFTEN + 2):
             model.score(images(), 0.1)
-    assert model.plays.plays == {}
+    assert model.graphs.recordings == {}

@@ -1,4 +1,4 @@
-"""Passes of a network on CUDA, recorded once for each size of its images and played again.
+"""Passes of a network on CUDA, recorded once for each size of its images and replayed.
 
 A pass over a megapixel is sixty small products and sums, and to ask for them takes the processor longer than the
 accelerator takes to do them; in a folder it has to decode and encode meanwhile, and each of the sixty waits for its
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Plays"]
+__all__ = ["InferenceGraphs"]
 
 OFTEN = 3  # passes over images of a size before one is recorded
 MOST = 4  # sizes that are: each keeps the memory that it takes
@@ -21,7 +21,7 @@ WARM = 2  # passes on the side that a recording wants before it
 
 
 @dataclass(frozen=True, eq=False)
-class _Play:
+class _Recording:
     """A graph, and the tensors that it reads and writes."""
 
     graph: Any
@@ -30,34 +30,34 @@ class _Play:
     score: Tensor
 
 
-class Plays:
+class InferenceGraphs:
     """The graphs of one network; it may be called from many threads. A copy of it, as of another network, has none."""
 
     def __init__(self) -> None:
         self.lock = Lock()
         self.times: Counter[Any] = Counter()
-        self.plays: dict[Any, _Play | None] = {}
+        self.recordings: dict[Any, _Recording | None] = {}
 
-    def __deepcopy__(self, memo: Any) -> "Plays":
-        return Plays()
+    def __deepcopy__(self, memo: Any) -> "InferenceGraphs":
+        return InferenceGraphs()
 
     def score(self, model: Any, x: Tensor, sigma: float) -> Tensor:
         """`model.score(x, sigma)`, of images whose size was there before by a graph."""
         key = (x.shape, x.dtype, model.products, model.white)
         with self.lock:
             self.times[key] += 1
-            if key not in self.plays and self.times[key] > OFTEN and len(self.plays) < MOST:
-                self.plays[key] = _recorded(model, x, sigma)
-            if play := self.plays.get(key):
-                play.x.copy_(x)
-                play.sigma.fill_(sigma)
-                play.graph.replay()
-                return play.score.clone()
+            if key not in self.recordings and self.times[key] > OFTEN and len(self.recordings) < MOST:
+                self.recordings[key] = _recorded(model, x, sigma)
+            if recording := self.recordings.get(key):
+                recording.x.copy_(x)
+                recording.sigma.fill_(sigma)
+                recording.graph.replay()
+                return recording.score.clone()
         return model.asked(x, sigma)
 
 
-def _recorded(model: Any, x: Tensor, sigma: float) -> _Play | None:
-    """A recording of a pass; None where there can be none, for want of memory, say."""
+def _recorded(model: Any, x: Tensor, sigma: float) -> _Recording | None:
+    """Return a recording of a pass; None where there can be none, for want of memory, say."""
     x, level = x.clone(), x.new_full((1,), sigma)
     graph = torch.cuda.CUDAGraph()
     try:
@@ -71,4 +71,4 @@ def _recorded(model: Any, x: Tensor, sigma: float) -> _Play | None:
             score = model.asked(x, level)
     except RuntimeError:
         return None
-    return _Play(graph, x, level, score)
+    return _Recording(graph, x, level, score)

@@ -1,4 +1,4 @@
-"""Steppers against densities whose posterior is known, and what all of them owe: K scores, the seed, the tiling."""
+"""Samplers against densities whose posterior is known, and what all of them owe: K scores, the seed, the tiling."""
 
 import math
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Generator
 
-from smdae.denoising import STEPPERS, Steps, denoise, steps_of
-from smdae.denoising.steppers import checked, falling
+from smdae.denoising import SAMPLERS, SamplerSettings, denoise, sample
+from smdae.denoising.samplers import checked, sigma_schedule
 from smdae.denoising.task import Task
 from smdae.errors import DivergedError, UsageError
 from tests.conftest import random_network
@@ -20,8 +20,7 @@ SIGMA = 0.1
 class Normal:
     """Independent normal pixels of mean 1/2 and the given variances, at every level."""
 
-    level = None
-    levels = (1e-3, 1.0)
+    noise_range = (1e-3, 1.0)
     channels = 1
 
     def __init__(self, variance=0.02):
@@ -47,10 +46,12 @@ def noisy(*shape, seed=0):
 
 def walked(model, y, name, count=None, size=None, seed=0):
     count, size = checked(name, count, size)
-    return [*steps_of(model, y, SIGMA, name, Steps(count, size, Generator().manual_seed(seed)))]
+    return [*sample(model, y, SIGMA, name, SamplerSettings(count, size, Generator().manual_seed(seed)))]
 
 
-@pytest.mark.parametrize(("name", "count"), [(n, k) for n, row in STEPPERS.items() for k in (1, 2, 7) if k <= row.most])
+@pytest.mark.parametrize(
+    ("name", "count"), [(n, k) for n, row in SAMPLERS.items() for k in (1, 2, 7) if k <= row.max_steps]
+)
 def test_k_steps_take_k_scores_and_yield_k_estimates(name, count):
     for kind in (Normal, Energetic):
         model = kind()
@@ -68,16 +69,16 @@ def test_tweedie_is_the_posterior_mean():
 def test_ascent_comes_to_the_mode_of_the_posterior():
     y = noisy(1, 1, 4, 4)
     for model in (Normal(), Energetic()):
-        model.levels = (1e-4, 1.0)
+        model.noise_range = (1e-4, 1.0)
         end = walked(model, y, "ascent", 400)[-1]
-        s = falling(model, SIGMA, 2)[-1]
+        s = sigma_schedule(model, SIGMA, 2)[-1]
         gain = (0.02 + s**2) / (0.02 + s**2 + SIGMA**2)
         torch.testing.assert_close(end, 0.5 + gain * (y - 0.5), rtol=0, atol=0.03)
 
 
 def test_with_an_energy_ascent_never_lowers_the_posterior():
     model, y = Energetic(1e-3), noisy(3, 1, 4, 4)
-    model.level = 0.05  # one level, so that the posterior stays the same
+    model.noise_range = (0.05, 0.05)  # one level, so that the posterior stays the same
 
     def posterior(x):
         return -model.energy(x, SIGMA) - (y - x).square().flatten(1).sum(1) / (2 * SIGMA**2)
@@ -110,19 +111,35 @@ def test_langevin_samples_the_posterior(size):
         assert found.var().item() == pytest.approx(v[0].item(), rel=0.1)
 
 
+def test_coarse_to_fine_noise_keeps_the_level_that_the_model_is_told():
+    """Where D(x) is the clean image itself, all that is left of x at each step is noise of just that level."""
+    told = []
+
+    class Known(Normal):
+        def score(self, x, sigma):
+            told.append(sigma)
+            return (0.5 - x) / sigma**2
+
+    y = 0.5 + SIGMA * torch.randn(1, 1, 200, 200, generator=Generator().manual_seed(3), dtype=torch.float64)
+    path = walked(Known(), y, "coarse-to-fine", 8, 0.5)
+    assert len(path) >= 4
+    for x, level in zip(path[:-1], told[1:], strict=True):
+        assert (x - 0.5).std().item() == pytest.approx(level, rel=0.015)
+
+
 def test_what_draws_noise_follows_the_seed_and_what_does_not_draws_none():
     model, y = random_network(levels=(0.01, 0.2)), noisy(1, 1, 8, 8)
-    for name, row in STEPPERS.items():
+    for name, row in SAMPLERS.items():
         first, again, other = (walked(model, y, name, seed=seed)[-1] for seed in (0, 0, 1))
         assert torch.equal(first, again)
-        assert torch.equal(first, other) != row.draws
+        assert torch.equal(first, other) != row.is_random
 
 
-@pytest.mark.parametrize("name", STEPPERS)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_the_result_is_independent_of_the_tiling(name):
     model = random_network(levels=(0.01, 0.2)).float()
     image = gray(150, 170).astype(np.float32) / 255
-    count = min(3, STEPPERS[name].most)
+    count = min(3, SAMPLERS[name].max_steps)
     whole, cut = (denoise(image, model, SIGMA, stepper=name, steps=count, tile=side) for side in (1000, 64))
     np.testing.assert_allclose(cut, whole, atol=2e-5)
 

@@ -5,14 +5,15 @@ import pytest
 import torch
 from torch import Generator
 
-from smdae.fitting import blocks, prepare
-from smdae.fitting import stored as module
+from smdae.files import block_reader as blocks
+from smdae.files import disk_store as module
+from smdae.files.disk_store import STRIP
+from smdae.fitting import prepare
 from smdae.fitting.loop import run
 from smdae.fitting.packed import Packed
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import check
 from smdae.fitting.splitting import split
-from smdae.fitting.stored import STRIP
 from smdae.fitting.validation import Validation
 from tests.storing import stored
 
@@ -137,7 +138,7 @@ def test_what_is_foretold_changes_nothing_but_the_time(kept, tmp_path, monkeypat
     monkeypatch.setattr(type(there.images), "cut", lambda self, *args: reads.append(len(args[0])) or cut(self, *args))
     for foretold, n in ((None, 50), (50, 50), (40, 50), (50, 51), (51, 51)):
         if foretold:
-            there.expect(foretold, generators[1])
+            there.prefetch(foretold, generators[1])
         assert torch.equal(plain.draw(n, generators[0]), there.draw(n, generators[1]))
         assert torch.equal(*(generator.get_state() for generator in generators))
     assert sorted(reads) == sorted([50, 50, 50, 51, 51] if kept else [50, 50, 40, 50, 50, 51, 51])
@@ -148,7 +149,7 @@ def test_damage_that_is_met_ahead_is_told_when_it_is_asked_for(tmp_path, monkeyp
     there = stored(images(), tmp_path / "pixels")
     (tmp_path / "pixels").write_bytes(bytes((tmp_path / "pixels").stat().st_size))
     patches, generator = Patches.pack(there, 12, 255), Generator().manual_seed(0)
-    patches.expect(50, generator)
+    patches.prefetch(50, generator)
     with pytest.raises(AssertionError, match="was taken to be damaged"):
         patches.draw(50, generator)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from smdae.errors import InputError
-from smdae.fitting import blocks
-from smdae.fitting.blocks import BLOCK, Blocks, checked_on
+from smdae.files import block_reader as blocks
+from smdae.files.block_reader import BLOCK, Blocks, checked_on
 from tests.storing import checks_of, refuse
 
 LENGTH = 5 * BLOCK + 1234

@@ -1,0 +1,260 @@
+"""What a score model must have, what it may have, and the one place where that is looked up.
+
+`ScoreModel` is enough for objectives, samplers and rows of numbers. `ImageScoreModel` adds what denoising images of
+any size takes: how far a pixel reaches, by which shifts the model commutes, and its memory. All of it is required. What
+a model may know beside its score, such as its energy, is a protocol of its own, and `offers(model, HasEnergy)` tells
+whether it does. An object of which only the score is known is completed by `completed`.
+
+The unit is that of white = 1; x has shape (B, d) or (B, C, H, W), sigma is a float or (B,), and (B,) or a tensor of the
+shape of x comes back.
+"""
+
+from typing import Any, Protocol, TypeGuard, TypeVar
+
+import torch
+from torch import Tensor
+
+from smdae.errors import UsageError
+
+__all__ = [
+    "CanClip",
+    "HasCard",
+    "HasCentre",
+    "HasDiagonal",
+    "HasDivergence",
+    "HasEnergy",
+    "HasGraphs",
+    "HasImplicitFloor",
+    "HasJointDivergence",
+    "HasKinks",
+    "HasPosteriorVariance",
+    "HasPrecision",
+    "HasReconstruction",
+    "HasStride",
+    "ImageScoreModel",
+    "ScoreModel",
+    "TakesNoise",
+    "completed",
+    "has",
+    "offers",
+    "posterior_mean",
+    "single_level",
+    "widened",
+]
+
+C = TypeVar("C")
+ANY_LEVEL = (0.0, float("inf"))
+UNKNOWN_BYTES = 256  # a pixel, for a model that does not tell
+IMAGE_MEMBERS = ("halo", "shift_multiple", "bytes_per_pixel")
+
+
+class ScoreModel(Protocol):
+    """psi(x; theta)."""
+
+    @property
+    def channels(self) -> int | None:
+        """How many channels the model takes together; None if it takes any number."""
+
+    @property
+    def noise_range(self) -> tuple[float, float]:
+        """The lowest and the highest level of noise that it was made for."""
+
+    def score(self, x: Tensor, /, sigma: Any) -> Tensor:
+        """Return psi(x, sigma), with the shape of x; sigma None is the one level of a model that has one."""
+
+
+class ImageScoreModel(ScoreModel, Protocol):
+    """A score model of images of any size."""
+
+    @property
+    def halo(self) -> int | None:
+        """How many pixels away a pixel can have influence; None if that may be the whole image."""
+
+    @property
+    def shift_multiple(self) -> int:
+        """Pixels that a shift must be a multiple of to commute with the score."""
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Bytes of memory that the score takes for each pixel."""
+
+
+class HasEnergy(Protocol):
+    """A model whose score is the gradient of -E."""
+
+    def energy(self, x: Tensor, sigma: Any = None) -> Tensor:
+        """Return E(x, sigma) = -log p(x) + const, with shape (B,)."""
+
+
+class HasReconstruction(Protocol):
+    """A model that is an autoencoder."""
+
+    def reconstruct(self, x: Tensor, sigma: Any = None) -> Tensor:
+        """Return r(x) = x + sigma^2 psi(x), with the shape of x."""
+
+
+class HasDivergence(Protocol):
+    """A model that knows its divergence in closed form."""
+
+    def divergence(self, x: Tensor, sigma: Any = None) -> Tensor:
+        """Return tr(d psi/dx), with shape (B,)."""
+
+
+class HasJointDivergence(Protocol):
+    """A model that computes score and divergence at once."""
+
+    def score_and_divergence(self, x: Tensor, sigma: Any = None) -> tuple[Tensor, Tensor]:
+        """Return psi(x), with the shape of x, and tr(d psi/dx), with shape (B,)."""
+
+
+class HasDiagonal(Protocol):
+    """A model that knows the diagonal of its Jacobian in closed form."""
+
+    def score_and_diagonal(self, x: Tensor, sigma: Any = None) -> tuple[Tensor, Tensor]:
+        """Return psi(x) and d psi_i/dx_i, both with the shape of x."""
+
+
+class HasPosteriorVariance(Protocol):
+    """A model that knows the posterior variance in closed form."""
+
+    def posterior_variance(self, x: Tensor, sigma: Any = None) -> Tensor:
+        """Return the diagonal of Cov[clean | noisy = x], with the shape of x."""
+
+
+class HasKinks(Protocol):
+    """A network that can tell whether its score is piecewise linear, so that derivatives of its divergence are off."""
+
+    @property
+    def kinked(self) -> bool:
+        """Whether psi has kinks."""
+
+
+class HasCentre(Protocol):
+    """A model that does not see means."""
+
+    def centre(self, x: Tensor) -> Tensor:
+        """Return x without the means that the model does not see, with the shape of x."""
+
+
+class HasImplicitFloor(Protocol):
+    """A model whose implicit objective is bounded below."""
+
+    @property
+    def implicit_floor(self) -> float:
+        """The least that 1/2 |psi|^2 + tr(d psi/dx) can be."""
+
+
+class CanClip(Protocol):
+    """A network that can be told that the noisy pictures were clipped."""
+
+    def clipped(self, white: Any) -> Any:
+        """Return the same network for pictures clipped to [0, white]; a number, or (B,), 0 for none."""
+
+
+class TakesNoise(Protocol):
+    """A network that may have been fitted to noise that is not white."""
+
+    takes_noise: bool
+
+    def conditioned(self, conditioning: Any) -> Any:
+        """Return the same network, told of the noise by a `Conditioning`."""
+
+
+class HasStride(Protocol):
+    """A model of patches, which may leave some of them out."""
+
+    def with_stride(self, stride: int) -> Any:
+        """Return the same model with so many pixels between patches."""
+
+
+class HasPrecision(Protocol):
+    """A network that can take its products in numbers of fewer digits."""
+
+    def with_products_in(self, dtype: torch.dtype) -> Any:
+        """Return the same network with products of that dtype."""
+
+
+class HasGraphs(Protocol):
+    """A network whose passes on CUDA can be recorded; `graphs` are the recordings, None for none."""
+
+    graphs: Any
+
+
+class HasCard(Protocol):
+    """A model that came from a file, with what the file says of it."""
+
+    card: dict[str, Any]
+
+
+def offers(model: object, capability: type[C]) -> TypeGuard[C]:
+    """Return whether a model, or the class of one, has all members of a protocol."""
+    names = {name for name in vars(capability) if not name.startswith("_")} | {*capability.__annotations__}
+    return all(hasattr(model, name) for name in names)
+
+
+def has(model: object, name: str) -> bool:
+    """Return whether a model, or the class of one, has a method of that name."""
+    return hasattr(model, name)
+
+
+def single_level(model: ScoreModel) -> float | None:
+    """Return the one level that a model was made for, or None if there are many."""
+    low, high = model.noise_range
+    return high if low == high else None
+
+
+def posterior_mean(model: ScoreModel, x: Tensor, sigma: float | Tensor) -> Tensor:
+    """Return E[clean | x] = x + sigma^2 psi(x, sigma), with the shape of x (Robbins 1956; Miyasawa 1961).
+
+    Args:
+        model: A score model.
+        x: Noisy examples.
+        sigma: Level of their noise, a float or (B,).
+    """
+    variance = sigma**2
+    if isinstance(variance, Tensor) and variance.ndim:
+        variance = variance.reshape(-1, *(1,) * (x.ndim - 1))
+    return x + variance * model.score(x, sigma=sigma)
+
+
+def widened(halo: int | None, factor: int = 1, more: int = 0, multiple: int = 1) -> int | None:
+    """Return factor * halo + more, rounded up to a multiple; None for a halo that is the whole image."""
+    return None if halo is None else -(-(factor * halo + more) // multiple) * multiple
+
+
+class _Completed:
+    """An object with a score, and what `ImageScoreModel` wants where it does not tell; all else is its own."""
+
+    def __init__(self, model: Any, missing: dict[str, Any]) -> None:
+        self.model = model
+        vars(self).update(missing)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+
+def completed(model: Any) -> Any:
+    """Return a model as an `ImageScoreModel`: itself if it is one, else it with what is safe to assume.
+
+    An object that does not tell its halo sees the whole image; one that does not tell its channels takes any number;
+    one without a range was made for its `level`, or for any.
+
+    Raises:
+        UsageError: It has no score, or tells a part only of what tiles take: it would be wrong at their seams.
+    """
+    if not hasattr(model, "score"):
+        raise UsageError(f"a score model has score(x, sigma), and this {type(model).__name__} has none")
+    missing = [name for name in IMAGE_MEMBERS if not hasattr(model, name)]
+    if "shift_multiple" in missing and "halo" not in missing:
+        raise UsageError(
+            f"the model {type(model).__name__} tells its halo and not its shift_multiple",
+            "shift_multiple is 1 for a model that commutes with every shift",
+        )
+    safe = {"halo": None, "shift_multiple": 1, "bytes_per_pixel": UNKNOWN_BYTES}
+    lacking: dict[str, Any] = {name: safe[name] for name in missing}
+    if not hasattr(model, "channels"):
+        lacking["channels"] = None
+    if not hasattr(model, "noise_range"):
+        level = getattr(model, "level", None)
+        lacking["noise_range"] = ANY_LEVEL if level is None else (level, level)
+    return _Completed(model, lacking) if lacking else model
