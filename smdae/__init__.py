@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from smdae import densities, divergence, models, objectives
     from smdae.denoising.denoise import denoise
+    from smdae.denoising.denoised import Denoised, denoise_image
     from smdae.estimation.estimate import estimate_noise
     from smdae.files.model_file import load
     from smdae.fitting import fit
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
 # Public name: the module that holds it; a module's own name stands for itself.
 _HOME = {
+    "Denoised": "smdae.denoising",
     "Noise": "smdae.noise",
     "densities": "smdae.densities",
     "denoise": "smdae.denoising",
+    "denoise_image": "smdae.denoising",
     "divergence": "smdae.divergence",
     "estimate_noise": "smdae.estimation.estimate",
     "fit": "smdae.fitting",
@@ -32,9 +35,11 @@ _HOME = {
 }
 
 __all__ = [
+    "Denoised",
     "Noise",
     "__version__",
     "denoise",
+    "denoise_image",
     "densities",
     "divergence",
     "estimate_noise",

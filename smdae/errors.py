@@ -9,6 +9,7 @@ interface: scripts may rely on them.
     3 input unusable            8 device missing              141 SIGPIPE
     4 output refused           10 one of several processes    143 SIGTERM
                                   lost
+                               11 a gate not met
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ __all__ = [
     "DegenerateError",
     "DeviceError",
     "DivergedError",
+    "GateError",
     "InputError",
     "LostError",
     "MemoryLimitError",
@@ -102,3 +104,9 @@ class LostError(SmdaeError):
     """One of several processes that work together died or fell silent."""
 
     code = 10
+
+
+class GateError(SmdaeError):
+    """A result that is not as good as was asked for."""
+
+    code = 11

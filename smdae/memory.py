@@ -11,13 +11,14 @@ import ctypes
 import errno
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory", "left"]
+__all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory", "left", "limit_memory"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # glibc's names for them, from malloc.h
 LARGEST = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
@@ -28,6 +29,10 @@ GROUP_FILES = {
     "": ("memory.max", "memory.current", "inactive_file"),
     "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
+
+
+# Bytes of main memory that may be taken, None for all that is left.
+MOST: ContextVar[int | None] = ContextVar("most", default=None)
 
 
 def keep_freed_memory(threads: int = 1) -> None:
@@ -75,7 +80,13 @@ def left(root: Path = Path("/")) -> int:
         machine = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError, IndexError):
         machine = UNKNOWN
-    return min([machine, *_left_in_groups(root)])
+    most = MOST.get()
+    return min([machine, *_left_in_groups(root), *([] if most is None else [most])])
+
+
+def limit_memory(most: int | None) -> None:
+    """Count on no more than so many bytes of main memory from here to the end of the command; None for no limit."""
+    MOST.set(most)
 
 
 def _left_in_groups(root: Path) -> Iterator[int]:

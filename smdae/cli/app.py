@@ -1,4 +1,4 @@
-"""The command line: four commands, their exit codes, and one line for whatever goes wrong.
+"""The command line: six commands, their exit codes, and one line for whatever goes wrong.
 
 Nothing here or in the commands' modules imports torch before a command has begun its work: help is at once.
 """
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from smdae import __version__
-from smdae.cli import compare, console, denoise, fit, info
+from smdae.cli import compare, completion, console, denoise, fit, info, models
 from smdae.cli.failures import is_full, understood
 from smdae.cli.interrupts import Terminated, terminable
 from smdae.cli.peers import Peers
@@ -22,41 +22,80 @@ from smdae.processes import Place
 
 __all__ = ["app", "main"]
 
+PARTS = ("torch", "numpy", "pillow", "tifffile", "imagecodecs", "safetensors", "typer", "rich", "pydantic")
 MAY_BE_EMPTY = ("--suffix",)  # options, whose values may be
+
+CODES = (
+    "Exit codes: 0 done, 1 a bug of ours, 2 usage or configuration, 3 input unusable, 4 output refused, 5 model bad, "
+    "6 fit diverged, 7 out of memory, 8 device missing, 9 part of a batch failed, 10 a process lost, 11 a gate such as "
+    "--min-psnr not met, 129, 130, 141 and 143 for the signals HUP, INT, PIPE and TERM."
+)
 
 app = typer.Typer(
     name="smdae",
     help="Fit the score of image patches, and denoise along it.",
-    epilog="smdae fit photos/  -  smdae denoise noisy.png  -  smdae compare photos/",
+    epilog=f"smdae fit photos/  -  smdae denoise noisy.png  -  smdae compare photos/\n\n{CODES}",
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("fit")(fit.command)
-app.command("denoise")(denoise.command)
-app.command("info")(info.command)
-app.command("compare")(compare.command)
+app.command("fit", epilog=CODES)(fit.command)
+app.command("denoise", epilog=CODES, context_settings={"auto_envvar_prefix": "SMDAE_DENOISE"})(denoise.command)
+app.command("info", epilog=CODES)(info.command)
+app.command("compare", epilog=CODES, context_settings={"auto_envvar_prefix": "SMDAE_COMPARE"})(compare.command)
+app.command("models", epilog=CODES)(models.command)
+app.command("completion")(completion.command)
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        print(f"smdae {__version__}")
-        raise typer.Exit
+def _versions() -> dict[str, object]:
+    """Return what a report of a fault needs to know: versions, devices and models."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    from smdae.files.bundle import entries
+
+    parts: dict[str, str | None] = {}
+    for name in PARTS:
+        try:
+            parts[name] = version(name)
+        except PackageNotFoundError:
+            parts[name] = None
+    cuda = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    return {
+        "smdae": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **parts,
+        "threads": torch.get_num_threads(),
+        "devices": ["cpu", *(f"cuda:{k} {name}" for k, name in enumerate(cuda))],
+        "models": {name: f"{name}@{entry['version']}" for name, entry in entries().items()},
+    }
 
 
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", help="Print the version; with --json those of all parts, and devices.")
     ] = False,
+    json_: Annotated[bool, typer.Option("--json", hidden=True)] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
     """Fit the score of image patches, and denoise along it."""
+    if version:
+        if json_:
+            console.result(_versions())
+        else:
+            print(f"smdae {__version__}")
+        raise typer.Exit
+    if json_:
+        raise UsageError("--json goes with --version, or after a command", "such as smdae denoise a.png --json")
     if context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)
         raise typer.Exit(UsageError.code)
-    if context.invoked_subcommand in ("compare", "info"):
+    if context.invoked_subcommand in ("compare", "completion", "info", "models"):
         context.obj.refuse(context.invoked_subcommand)
 
 

@@ -1,7 +1,5 @@
 """`smdae compare`: objectives, models and classical methods on the same patches, side by side."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smdae.cli import console
-from smdae.cli.options import Device, Imports, Json, Overwrite, Seed
+from smdae.cli.options import (
+    Config,
+    Device,
+    Imports,
+    Json,
+    Overwrite,
+    PrintConfig,
+    Seed,
+    Threads,
+    check_range,
+    threads_of,
+)
 from smdae.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +51,7 @@ def _both(name: str) -> str:
 
 
 def command(
+    context: typer.Context,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -91,22 +101,52 @@ def command(
     lr: Annotated[float, _option("--lr", text="Peak of the learning rate.")] = 0.02,
     seed: Seed = None,
     device: Device = "auto",
+    threads: Threads = None,
     as_: Annotated[
         str | None,
         _option("--as", text="What arrays (N, d) are: rows, an example each, or images.", default="rows, all alone"),
     ] = None,
     white: Annotated[float | None, _option("--white", text="The value of white in float images.", default="1")] = None,
+    reference: Annotated[
+        Path | None,
+        _option("--reference", text="A clean picture: print PSNR and SSIM of the images instead.", default="none"),
+    ] = None,
+    min_psnr: Annotated[
+        float | None,
+        _option("--min-psnr", text="With --reference: exit code 11 if an image has less, in dB.", default="none"),
+    ] = None,
     import_: Imports = None,
+    config: Config = None,
+    print_config: PrintConfig = False,
     json_: Json = False,
 ) -> int:
-    """Compare objectives, models and classical methods on the same patches.
+    """Compare objectives, models and classical methods on the same patches; or pictures with a clean one.
 
     smdae compare photos/ --quick                within a minute; comparison/report.html
 
     smdae compare photos/ --seeds 3 --baseline nlm -m natural-gray
 
     smdae compare photos/ --only equivalence -s 50 -o fifty/
+
+    smdae compare --reference clean.png a.png b.png --min-psnr 30
     """
+    if print_config:
+        from smdae.cli.option_files import printed
+
+        print(printed(context), end="", flush=True)
+        return 0
+    if min_psnr is not None and reference is None:
+        raise UsageError("--min-psnr is for pictures with a clean one", "name it with --reference")
+    if reference is not None:
+        from smdae.cli.measured import measure
+
+        if target or only or objective or model or baseline:
+            raise UsageError("--reference measures pictures, and fits nothing", "leave the other options out")
+        if not paths:
+            raise UsageError("there is nothing to measure", "name the pictures after the options")
+        check_range(white, None)
+        return measure(paths, reference, min_psnr, white, json_)
+
     from smdae.device import find
     from smdae.files import report_folder
 
@@ -141,7 +181,7 @@ def command(
     from smdae.memory import keep_freed_memory
 
     keep_freed_memory()
-    with denormals_flushed(), _small_products() if quick else nullcontext():
+    with denormals_flushed(), threads_of(threads or (1 if quick else None)):  # small products take longer on two
         size = (settings, numbers["patches"], where, QUICK_JUDGES if quick else HELD_OUT)
         if corpus:
             contest = Contest.of(corpus.images, white or corpus.white, *size)
@@ -166,19 +206,6 @@ def _profile(noise: str | None) -> "Noise | None":
             f"--noise '{noise}' is a kind, and here it is the file of a profile", "--save-noise writes one"
         )
     return found.of_unit()
-
-
-@contextmanager
-def _small_products() -> Iterator[None]:
-    """Within, one thread computes: products as small as those of a quick comparison take longer on two."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _check(

@@ -33,6 +33,7 @@ __all__ = [
     "is_verbose",
     "note",
     "number",
+    "overheard",
     "progress",
     "result",
     "say",
@@ -102,6 +103,19 @@ def held() -> Iterator[list[Line]]:
         yield lines
     finally:
         HELD.reset(token)
+
+
+@contextmanager
+def overheard() -> Iterator[list[Line]]:
+    """Within, in this thread, lines are kept in the list, and are said afterwards, or held with others, as ever."""
+    lines: list[Line] = []
+    token = HELD.set(lines)
+    try:
+        yield lines
+    finally:
+        HELD.reset(token)
+        for line in lines:
+            _line(*line)
 
 
 def is_verbose() -> bool:

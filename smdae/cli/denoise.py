@@ -1,33 +1,17 @@
-"""`smdae denoise`: noisy pictures in, clean pictures of the same kind out."""
+"""`smdae denoise`: noisy pictures in, clean pictures of the same kind out. Its options; what they ask for is done by
+`denoise_run`.
+"""
 
-import math
-import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from threading import Event
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from smdae.cli import console
-from smdae.cli.extras import Extras, refuse, targets
-from smdae.cli.options import Device, Imports, Json, Overwrite, check_range
-from smdae.cli.peers import Peers
-from smdae.cli.places import ENDINGS, STREAM, Job, Naming, claims, plan, refuse_raced
-from smdae.cli.selection import is_picture, listed, share_of
-from smdae.cli.together import on_loss
-from smdae.errors import UsageError
+from smdae.cli.options import DEPTHS, Config, Device, Imports, Json, Overwrite, PrintConfig, Threads
+from smdae.cli.places import ENDINGS
 from smdae.names import SAMPLER_NAMES
 
 __all__ = ["command"]
-
-DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
-LEAST, MOST = 1e-3, 1e5  # sigma
-MOST_SEED = 2**63
-BEST_QUALITY = 100  # of a JPEG or a WebP
-REST = "the same command with --skip-existing does the rest"
-SMALLEST_TILE = 64  # pixels; as in denoising.tiles, which would load torch
 
 
 def command(
@@ -104,7 +88,7 @@ def command(
         typer.Option(
             "--uncertainty",
             readable=False,
-            help="The standard deviation of each pixel: .tif, .npy, or .png to look at.",
+            help="The standard deviation of each pixel, in the picture's unit: .tif, .npy, or .png to look at.",
         ),
     ] = None,
     components: Annotated[
@@ -166,10 +150,19 @@ def command(
         str, typer.Option("--precision", help="Of a network's products: float32, bfloat16, float16 or auto.")
     ] = "auto",
     device: Device = "auto",
+    threads: Threads = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option("--max-memory", help="How much memory to take at most, such as 2G. [default: what is left]"),
+    ] = None,
     overwrite: Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be read and written, and do nothing.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", readable=False, help="A page of it all: before and after, noise, residual. An .html."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Say more: a line for each picture, and why results are in doubt.")
@@ -178,6 +171,8 @@ def command(
     log: Annotated[
         Path | None, typer.Option("--log", readable=False, help="Append all that is said to a file, with the time.")
     ] = None,
+    config: Config = None,
+    print_config: PrintConfig = False,
     json_: Json = False,
 ) -> int:
     """Denoise images.
@@ -188,237 +183,16 @@ def command(
 
     cat noisy.png | smdae denoise - -o - > clean.png
     """
-    from smdae.cli.batch import Stopped, at_once, run
-    from smdae.cli.batch_progress import BAR, BatchProgress
-    from smdae.cli.manner import Manner
-    from smdae.cli.noise_choice import noise_named
-    from smdae.cli.one_picture import figures, forget, is_number, worker
-    from smdae.cli.rehearsal import rehearse
-    from smdae.files.claims import claimed
-    from smdae.files.writing import clear, refusals
-    from smdae.memory import keep_freed_memory
-
-    if log is not None and is_picture(log):
-        raise UsageError(f"--log '{log}' is named as a picture is", "lines are appended to it: name another file")
-    console.speak(quiet, verbose, log)
-    inputs = inputs or []
-    format = {"tif": "tiff", "jpg": "jpeg"}.get(format.lower(), format.lower()) if format is not None else None
-    _refuse_contradictions(
-        {
-            "--quiet": quiet,
-            "--verbose": verbose,
-            "--skip-existing": skip_existing,
-            "--overwrite": overwrite,
-            "--in-place": in_place,
-        }
-    )
-    if not inputs and files_from is None:
-        raise UsageError(
-            "missing argument 'INPUT': the images to denoise", "such as smdae denoise noisy.png; 'smdae denoise --help'"
-        )
-    if quality is not None and not 1 <= quality <= BEST_QUALITY:
-        raise UsageError(f"--quality {quality} is not from 1 to {BEST_QUALITY}")
-    part = None if shard is None else share_of(shard)
-    levels = _levels(sigma)
-    for name, value, least in (("stride", stride, 1), ("tile", tile, SMALLEST_TILE), ("jobs", jobs, 1)):
-        if value is not None and value < least:
-            raise UsageError(f"--{name} {value} is less than {least}")
-    check_range(white, black)
-    for name, share in (("strength", strength), ("luma", luma), ("chroma", chroma)):
-        if not 0 <= share <= 1:
-            raise UsageError(f"--{name} {share} is not between 0 and 1")
-    for name, asked, known in (("format", format, ENDINGS), ("bit-depth", bit_depth, DEPTHS)):
-        if asked is not None and asked not in known:
-            raise UsageError(f"unknown --{name} '{asked}'; there are {', '.join(known)}")
-    if not 0 <= blend <= 1:
-        raise UsageError(f"--blend {blend} is not between 0 and 1")
-    if not 0 <= seed < MOST_SEED:
-        raise UsageError(f"--seed {seed} is not from 0 to {MOST_SEED - 1}")
     stepper = stepper if old_stepper is None else old_stepper
     components = components if old_modes is None else old_modes
-    if stepper != "tweedie" or steps is not None or step_size is not None:
-        from smdae.denoising.samplers import checked
+    aside = ("context", "config", "print_config", "old_stepper", "old_modes")
+    given = {name: value for name, value in locals().items() if name not in (*aside, "aside")}
+    if print_config:
+        from smdae.cli.option_files import printed
 
-        checked(stepper, steps, step_size)
-    if precision != "auto":
-        from smdae.denoising.precision import check_precision
-
-        check_precision(precision)
-    is_folder = save_steps is not None and (save_steps.endswith(os.sep) or not Path(save_steps).suffix)
-    extras = Extras(samples, Path(save_steps) if save_steps else None, is_folder, uncertainty, components)
-    if fast and model is not None:
-        raise UsageError("--fast chooses a bundled network, and --model names one", "leave one of them out")
-    kind = noise_named(noise)
-    if files_from == "-" and STREAM in inputs:
-        raise UsageError("stdin can be read only once")
-    of_list = None if files_from is None else listed(files_from)
-    naming = Naming(output, suffix, ENDINGS.get(format or ""), recursive, in_place, skip_existing)
-    chosen = plan(inputs, naming, of_list, part)
-    planned, folder = chosen.jobs, chosen.folder
-    streamed = any(job.target == STREAM for job in planned)
-    if extras.some and not chosen.is_single:
-        raise UsageError("--samples, --save-steps, --uncertainty and --components go with one input")
-    refuse(extras, planned, reference)
-    if quality is not None and (part is None or format is not None):  # a share may have none of the JPEGs
-        _refuse_quality(planned)
-    peers: Peers = context.obj
-    if streamed or STREAM in inputs:
-        peers.refuse("a stream")
-    if json_ and streamed:
-        raise UsageError("--json and an image exclude each other on stdout", "write the image to a file with -o")
-    for option, path in (("reference", reference), ("mask", mask), ("save-noise", save_noise)):
-        if path is not None and not chosen.is_single:
-            raise UsageError(f"--{option} goes with one input")
-    if save_noise is not None and levels is not None:
-        raise UsageError("--save-noise saves what is found, and --sigma tells it", "leave one of them out")
-    if dry_run:
-        if peers.first:
-            beside = [] if not extras.some else targets(extras, planned[0])
-            rehearse(planned, overwrite or in_place, beside + ([save_noise] if save_noise else []), json_)
-            if chosen.remark:
-                console.note(chosen.remark)
+        print(printed(context), end="", flush=True)
         return 0
-    if streamed and sys.stdout.isatty():
-        raise UsageError("an image is not written to a terminal", "redirect stdout, or write to a file with -o")
-    if STREAM in inputs and (sys.stdin is None or sys.stdin.isatty()):
-        raise UsageError("nothing is piped into stdin", "pipe an image in, or name a file")
+    from smdae.cli.asked import Asked
+    from smdae.cli.denoise_run import run
 
-    if log is not None:
-        with refusals(log), log.open("ab"):
-            pass
-    if not planned:
-        console.note(f"no picture is in part {shard}")
-        return 0
-    keep_freed_memory()
-    manner = Manner(
-        model,
-        device,
-        levels,
-        white,
-        black,
-        None,
-        kind,
-        luma,
-        chroma,
-        mask,
-        save_noise,
-        strength,
-        {
-            "stepper": stepper,
-            "steps": steps,
-            "step_size": step_size,
-            "seed": seed,
-            "stride": stride,
-            "ensemble": ensemble,
-            "precision": precision,
-        },
-        tile,
-        DEPTHS[bit_depth],
-        ENDINGS.get(format or ""),
-        overwrite or in_place,
-        overwrite,
-        folder,
-        adapt,
-        reference,
-        blend,
-        extras,
-        json_,
-        not chosen.is_single,
-        peers.local,
-        fast,
-        quality,
-        strip_metadata,
-        linear,
-        tuple(import_ or ()),
-    )
-    made = folder if folder and not folder.exists() else None
-    peers.agree_on(planned)  # none begins before all have looked at what there is
-    written = [job.target for job in planned if job.target != STREAM and not job.skipped]
-    written += [path for path in (save_noise, extras.steps, uncertainty) if path is not None]
-    for place in {os.path.dirname(os.path.realpath(path)) for path in written} if peers.first else ():
-        clear(Path(place))
-    stop = Event()
-
-    def tell(record: dict[str, Any]) -> None:
-        if json_:
-            console.result({k: v if is_number(v) else None for k, v in record.items()})
-        elif "psnr" in record:
-            console.note(figures(record))
-        if "seconds" in record:
-            console.detail(f"'{record['input']}' -> '{record['output']}', {record['seconds']:.1f} s")
-        elif "skipped" in record:
-            console.detail(f"'{record['input']}' skipped: '{record['output']}' is there")
-
-    claim = claims(planned, inputs if part is None else []) if peers.first else {}
-    try:
-        with (
-            claimed(claim),
-            on_loss(lambda: None if in_place else REST),
-            console.guarded(),
-            console.progress(width=BAR, left=True) as bar,
-        ):
-            if any(claim.values()):
-                refuse_raced(planned)
-            seen = BatchProgress(bar, len(planned))
-            alone = len(planned) == 1 or (not jobs and (fail_fast or peers.place.size > 1))
-            many = 1 if alone else at_once(planned, device, jobs)
-            told = 0
-
-            def watch(done: int, of: int) -> None:
-                if stop.is_set():
-                    raise Stopped
-                seen.step(done, of)
-
-            def tell_and_count(record: dict[str, Any]) -> None:
-                nonlocal told
-                tell(record)
-                told += 1
-                seen.tell(told)
-
-            work = seen.watched(worker(manner, watch))
-            ending = chosen.remark, chosen.is_single
-            run(planned, work, tell_and_count, many, fail_fast, peers, stop, *ending)
-    finally:
-        if made and peers.first:
-            forget(made)
-    return 0
-
-
-CONTRADICTIONS = (
-    ("--quiet", "--verbose"),
-    ("--skip-existing", "--overwrite"),
-    ("--skip-existing", "--in-place"),
-)
-
-
-def _refuse_contradictions(given: dict[str, bool]) -> None:
-    """Raise UsageError for two options that exclude each other."""
-    for one, other in CONTRADICTIONS:
-        if given[one] and given[other]:
-            raise UsageError(f"{one} and {other} exclude each other", "leave one of them out")
-
-
-def _refuse_quality(jobs: Sequence[Job]) -> None:
-    """Raise UsageError for a quality where no result can have one."""
-    from smdae.files.images import SUFFIXES, WITH_QUALITY
-
-    kinds = {SUFFIXES.get(job.target.suffix.lower()) for job in jobs if job.target != STREAM}
-    if kinds and kinds.isdisjoint(WITH_QUALITY):
-        kind = next((kind for kind in kinds if kind), "the result")
-        raise UsageError(f"--quality is for JPEG and WebP, and {kind} has none", "leave it out, or add --format jpeg")
-
-
-def _levels(text: str) -> tuple[float, ...] | None:
-    """Sigma on the 0 to 255 scale, one for all channels or one for each; None to find it."""
-    if text == "auto":
-        return None
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = (math.nan,)
-    if not all(value == 0 or LEAST <= value <= MOST for value in values) or not any(values):
-        raise UsageError(
-            f"--sigma '{text}' is neither auto nor a number from {LEAST:g} to {MOST:g}",
-            "or one for each channel: 20,10,15",
-        )
-    return values
+    return run(Asked(**given), context.obj)

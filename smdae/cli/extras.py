@@ -165,7 +165,7 @@ def made_of(
     import numpy as np
 
     from smdae.denoising.denoise import carried_out
-    from smdae.denoising.uncertainty import calibrated, ends_of, principal_components, variance
+    from smdae.denoising.uncertainty import deviation_of, ends_of, principal_components
     from smdae.files.images import encode
     from smdae.files.picture import from_samples
     from smdae.files.views import film, heat_map, sheet, still
@@ -187,13 +187,10 @@ def made_of(
             )
             yield path, sheet([low, mean, high, alone], task.white, columns=4)
     if extras.uncertainty:
-        spread = variance(task, device, watch)
-        if judgement and task.strengths.is_all:  # else the error is that of noise left in, too
-            spread = calibrated(spread, judgement)
-        deviation = np.sqrt(spread) * np.float32(255)
+        deviation = deviation_of(task, judgement, device, watch)
         if extras.uncertainty.suffix.lower() == ".png":
             flat = deviation if deviation.ndim == 2 else np.sqrt(np.square(deviation).mean(2))
-            yield extras.uncertainty, heat_map(flat, "posterior standard deviation, white being 255")
+            yield extras.uncertainty, heat_map(flat, f"posterior standard deviation, white being {task.white:g}")
         else:
             format = "NPY" if extras.uncertainty.suffix.lower() == ".npy" else "TIFF"
             yield extras.uncertainty, encode(from_samples(deviation, format), format)

@@ -3,6 +3,7 @@
 import errno
 import re
 
+from smdae.cli.suggestions import nearest
 from smdae.errors import MemoryLimitError, OutputError, SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
 
@@ -33,7 +34,13 @@ def understood(error: Exception) -> SmdaeError:
             text = re.sub(words, plain, text)
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "smdae"
-        return UsageError(text[:1].lower() + text[1:], f"'{command} --help' lists the options")
+        lists = f"'{command} --help' lists the options"
+        if hasattr(error, "option_name") and hasattr(error, "possibilities"):
+            names = [name for one in context.command.params for name in one.opts] if context else []
+            near = nearest(error.option_name, [name for name in names if name.startswith("--")])
+            did_you = f"did you mean {near}? " if near else ""
+            return UsageError(f"no such option {error.option_name}", did_you + lists)
+        return UsageError(text[:1].lower() + text[1:], lists)
     if isinstance(error, OSError) and error.errno in FULL:  # files have a writer that tells; this is what is left
         return OutputError(f"cannot write to stdout: {FULL[error.errno]}")
     reason = [type(error).__name__, *str(error).splitlines()[:1]]

@@ -13,7 +13,7 @@ from smdae.cli import console
 from smdae.cli.fit_files import Files, beside, claimed, keep, read_state
 from smdae.cli.fitted import card_of, line_of, tell
 from smdae.cli.interrupts import stoppable
-from smdae.cli.options import Batch, Device, Imports, Json, Overwrite, Paths, Seed
+from smdae.cli.options import Batch, Device, Imports, Json, Overwrite, Paths, Seed, Threads, threads_of
 from smdae.cli.peers import Peers
 from smdae.cli.together import on_loss
 from smdae.errors import DivergedError, ModelError, OutputError, UsageError
@@ -95,6 +95,7 @@ def command(
     lr: Annotated[float | None, _setting("--lr", text="Peak of the learning rate. [default: 0.03, unet 0.006]")] = None,
     seed: Seed = None,
     device: Device = "auto",
+    threads: Threads = None,
     cache: Annotated[
         Path | None, _setting("--cache", text="A folder to keep decoded images in, of which there may be any number.")
     ] = None,
@@ -182,7 +183,7 @@ def command(
 
         keep_freed_memory()
         _tell(corpus)
-        with denormals_flushed(), peers.group(where, own=":" not in device) as group:
+        with threads_of(threads), denormals_flushed(), peers.group(where, own=":" not in device) as group:
             resume = bool(group.broadcast([resume])[0])
             return _fit(corpus, settings, where, output, files, resume, json_, group, picture)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from smdae.cli.extras import Extras
 
 if TYPE_CHECKING:
+    from smdae.cli.report import Report
     from smdae.estimation.estimate import Kind
     from smdae.estimation.scale import Scale
     from smdae.noise import Noise
@@ -51,6 +52,7 @@ class Manner:
         linear: Whether camera raw files are developed to linear light.
         mend: Whether outliers are repaired and rows and columns levelled.
         imports: Modules of the user's own that a model file may name, as module:name.
+        report: Where what is to be shown of pictures is collected; None for nowhere.
     """
 
     model: str | None = None
@@ -85,3 +87,4 @@ class Manner:
     linear: bool = False
     imports: tuple[str, ...] = ()
     mend: bool = True
+    report: "Report | None" = None

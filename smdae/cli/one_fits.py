@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from smdae.cli import console
+from smdae.cli.found import Found, is_found, refuse_unit
 from smdae.cli.manner import Manner
-from smdae.cli.model_choice import tell_noise, tell_quality
-from smdae.cli.outcome import Found, denoised, is_found, refuse_unit
+from smdae.cli.outcome import denoised
 from smdae.cli.places import STREAM, Job
+from smdae.cli.placing import origin_of, put_result
+from smdae.cli.reading import called
+from smdae.cli.records import estimates, record_of
+from smdae.cli.stacked import for_all_pages
+from smdae.cli.told import tell
 from smdae.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +57,6 @@ def one_fits(
         InputError: The file is damaged, has no image, or the extra is missing.
         OutputError: The result cannot be written.
     """
-    from smdae.cli.one_picture import called, estimates, origin_of, record_of, written
     from smdae.files import fits
     from smdae.files.writing import refuse_existing, whole
 
@@ -74,7 +78,7 @@ def one_fits(
         def results(image: "Image") -> Iterator[np.ndarray]:
             planes = _Planes(image, file.file)
             shared = image.count > 1
-            alike = _alike(planes, model, manner, name) if shared and is_found(model, manner) else manner
+            alike = for_all_pages(planes, model, manner, name) if shared and is_found(model, manner) else manner
             for k in range(image.count):
                 if watch:
                     watch(k, image.count)
@@ -88,18 +92,11 @@ def one_fits(
                 for piece in fits.written(file, results):
                     to(piece)
 
-        written(job, manner, put, lambda: fits.written(file, results))
+        put_result(job, put, lambda: fits.written(file, results))
         if file.left:
             console.note(f"'{name}': left as they are: units {', '.join(file.left)}")
-    tell_noise(found, model, is_found(model, manner), job.source if manner.many else None)
-    tell_quality(judged, job.source if manner.many else None)
+    tell(found, judged, model, is_found(model, manner), job.source if manner.many else None)
     return record_of(job, model, found, []) | estimates(judged) | {"planes": len(found)}
-
-
-def _alike(planes: _Planes, model: Any, manner: Manner, name: str) -> Manner:
-    from smdae.cli.one_picture import for_all_pages
-
-    return for_all_pages(planes, model, manner, name)
 
 
 def _refuse(manner: Manner) -> None:

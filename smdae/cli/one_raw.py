@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.cli import console
+from smdae.cli.found import Found, is_found
 from smdae.cli.manner import Manner
-from smdae.cli.model_choice import tell_noise, tell_quality
-from smdae.cli.outcome import Found, denoised, is_found
+from smdae.cli.outcome import denoised
 from smdae.cli.places import STREAM, Job, check_target, refuse_place
+from smdae.cli.placing import beside, origin_of, put_file, put_result
+from smdae.cli.reading import called
+from smdae.cli.records import estimates, record_of
 from smdae.cli.selection import is_raw_name
+from smdae.cli.told import tell
 from smdae.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +43,6 @@ def one_raw(
         InputError: The file is damaged, unknown, or the extra is missing.
         OutputError: The result cannot be written.
     """
-    from smdae.cli.one_picture import beside, called, estimates, origin_of, put, record_of, written
     from smdae.files import raw
     from smdae.files.exif import stripped
     from smdae.files.images import encode
@@ -67,12 +70,11 @@ def one_raw(
             result = with_depth(shot.developed(pixels, manner.linear), manner.depth)
     if manner.strip:
         result = replace(result, metadata=stripped(result.metadata))
-    tell_noise([found], model, is_found(model, manner), job.source if manner.many else None)
     whole = encode(result, kind, manner.quality)
     aside = [] if manner.profile is None else [(manner.profile, _profile(found, shot, name))]
     with beside(aside, manner.beside, origin and replace(origin, is_target=False)):
-        written(job, manner, lambda target: put(target, whole, manner.overwrite, origin), lambda: [whole])
-    tell_quality([judged] if judged else [], job.source if manner.many else None)
+        put_result(job, lambda target: put_file(target, whole, manner.overwrite, origin), lambda: [whole])
+    tell([found], [judged], model, is_found(model, manner), job.source if manner.many else None)
     return record_of(job, model, [found], []) | estimates([judged])
 
 

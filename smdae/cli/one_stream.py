@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from smdae.cli import console
+from smdae.cli.found import look
 from smdae.cli.manner import Manner
-from smdae.cli.outcome import denoised, look
+from smdae.cli.outcome import denoised
 from smdae.cli.places import STREAM, Job, check_target
 from smdae.errors import InputError, OutputError, UsageError
 
@@ -45,7 +46,7 @@ def is_video(source: Path) -> bool:
 
 def streamed(job: Job, manner: Manner, model_for: Chooser) -> tuple[bytes | None, dict[str, Any] | None]:
     """Denoise a stream, and return None and what --json says; of a single picture in stdin return it, and None."""
-    from smdae.cli.one_picture import piped
+    from smdae.cli.reading import piped
     from smdae.files.images import opening
     from smdae.files.sequence import Ahead, begins_one, first_of
     from smdae.files.y4m import MAGIC, exactly
@@ -176,7 +177,7 @@ def _each(items: Iterator[Item], name: str) -> Iterator[Item]:
 
 def _copy(job: Job, manner: Manner, pieces: Iterator[bytes | memoryview], told: Callable[[], int]) -> None:
     """Write pieces as they come; where they end in an error, what was whole before it stays, and is told."""
-    from smdae.cli.one_picture import origin_of
+    from smdae.cli.placing import origin_of
     from smdae.files.writing import whole
 
     failed: InputError | None = None

@@ -1,8 +1,9 @@
-"""Options that more than one command has, and how durations are written."""
+"""Options that more than one command has, and how durations and sizes are written."""
 
 import math
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,27 @@ import typer
 from smdae.device import check_name
 from smdae.errors import UsageError
 
-__all__ = ["Batch", "Device", "Imports", "Json", "Overwrite", "Paths", "Seed", "check_range", "levels", "seconds"]
+__all__ = [
+    "DEPTHS",
+    "Batch",
+    "Config",
+    "Device",
+    "Imports",
+    "Json",
+    "Overwrite",
+    "Paths",
+    "PrintConfig",
+    "Seed",
+    "Threads",
+    "bytes_of",
+    "check_range",
+    "levels",
+    "seconds",
+    "threads_of",
+]
 
+# What --bit-depth may say, and the samples that results get.
+DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
 Paths = Annotated[
     list[Path],
     typer.Argument(
@@ -43,6 +63,41 @@ Imports = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+def _config(context: typer.Context, value: Path | None) -> Path | None:
+    if value is None:
+        return None
+    from smdae.cli.option_files import configured
+
+    return configured(context, value)
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        readable=False,
+        is_eager=True,
+        callback=_config,
+        help="Options in a YAML file; options given here, and their variables, go first.",
+    ),
+]
+PrintConfig = Annotated[
+    bool, typer.Option("--print-config", help="Print the options and where each is from, and do no more.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        envvar="SMDAE_THREADS",
+        min=1,
+        max=4096,
+        help="Cores to compute with. [default: all]",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all chance. [default: 0]", show_default=False)]
 Batch = Annotated[
     int | None,
@@ -99,3 +154,38 @@ def seconds(text: str, option: str) -> float:
     if not match or float(match[1]) <= 0:
         raise UsageError(f"{option} {text!r:.60} is not a duration", "write 90s, 10m or 1.5h")
     return float(match[1]) * UNITS[match[2]]
+
+
+@contextmanager
+def threads_of(count: int | None) -> Iterator[None]:
+    """Within, so many threads compute; None for as many as before."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+LEAST_BYTES = 1 << 26
+
+
+def bytes_of(text: str, option: str) -> int:
+    """Return a size such as 500M, 2G or 2.5 GB in bytes.
+
+    Raises:
+        UsageError: It is none, or less than any work takes.
+    """
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
+    if not match:
+        raise UsageError(f"{option} {text!r:.60} is not a size", "write 500M or 2G")
+    found = round(float(match[1]) * BYTES[match[2]])
+    if found < LEAST_BYTES:
+        raise UsageError(f"{option} {text!r:.60} is less than {LEAST_BYTES >> 20} MB", "write 500M or 2G")
+    return found

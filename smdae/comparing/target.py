@@ -1,4 +1,4 @@
-"""A density of the user's own, named as module:name: an object with `sample` and `score`."""
+"""A density of the user's own, module:name: an object with `sample(n)`, or `sample(n, generator)`, and `score(x)`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 
 from smdae.errors import InputError, UsageError
 from smdae.named import imported
+from smdae.theirs import called
 
 __all__ = ["Target", "load"]
 
@@ -18,7 +19,7 @@ class Target:
 
     Attributes:
         name: What it is called.
-        density: What has `sample(n, generator)`, (n, d), and `score(x)`, with the shape of x.
+        density: What has `sample(n)` or `sample(n, generator)`, (n, d), and `score(x)`, with the shape of x.
         device: Where its samples are wanted.
     """
 
@@ -35,8 +36,10 @@ class Target:
 
         Raises:
             InputError: They are no finite tensor of that shape.
+            UsageError: Their code failed.
         """
-        return self._checked("sample", self.density.sample(n, generator), n)[rows]
+        found = called(self.density.sample, f"'{self.name}.sample'", {"n": n, "generator": generator})
+        return self._checked("sample", found, n)[rows]
 
     def score(self, x: Tensor) -> Tensor:
         """grad log q(x), with shape (B, d).
@@ -44,7 +47,7 @@ class Target:
         Raises:
             InputError: It is no finite tensor of that shape.
         """
-        found = self._checked("score", self.density.score(x), len(x))
+        found = self._checked("score", called(self.density.score, f"'{self.name}.score'", {"x": x}), len(x))
         if found.shape != x.shape:
             raise InputError(
                 f"'{self.name}': score of x with shape {tuple(x.shape)} has shape {tuple(found.shape)}",
@@ -54,7 +57,8 @@ class Target:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log q(x), with shape (B,), if the density has it."""
-        return self.density.log_prob(x)
+        found: Tensor = called(self.density.log_prob, f"'{self.name}.log_prob'", {"x": x})
+        return found
 
     def _checked(self, what: str, value: Any, n: int) -> Tensor:
         if not isinstance(value, Tensor) or value.ndim != 2 or len(value) != n:

@@ -10,7 +10,10 @@ finish         how much of the noise is taken out, of brightness and of colour
 precision      in which numbers networks take their products
 symmetries     the mean over flips and turns
 tiles          images of any size in bounded memory
+pictures       arrays in any order of axes, and files, as pictures
+pages          what the pages of a stack share
 denoise        arrays in, arrays out
+denoised       one image with all that is known of it
 quality        PSNR and SSIM, to a clean image
 risk           the error without a clean image, by Stein's estimate
 unclipped      which pixels tell of the noise, as none of it was cut off
@@ -21,6 +24,7 @@ selfchecks     what a posterior mean owes, checked without a clean image
 """
 
 from smdae.denoising.denoise import denoise
+from smdae.denoising.denoised import Denoised, denoise_image
 from smdae.denoising.samplers import SAMPLERS, SamplerSettings, sample
 
-__all__ = ["SAMPLERS", "SamplerSettings", "denoise", "sample"]
+__all__ = ["SAMPLERS", "Denoised", "SamplerSettings", "denoise", "denoise_image", "sample"]

@@ -1,4 +1,4 @@
-"""From a noisy array to a clean one of the same shape and dtype.
+"""From noisy arrays to clean ones of the same shape and dtype.
 
 Pixels go to a scale where white is 1, move along the score, and come back rounded and clipped, floats neither. A gray
 model takes the channels of a colour image one by one. In one step every tile is done for itself; where there are more
@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from smdae.denoising.pages import tasks_of
+from smdae.denoising.pictures import given
 from smdae.denoising.precision import exact
 from smdae.denoising.task import Task
 from smdae.denoising.tiles import SMALLEST, Tiled, side_for, tiles_for
@@ -33,6 +35,7 @@ def denoise(
     model: Any = None,
     sigma: float | Sequence[float] | None = None,
     *,
+    axes: str | None = None,
     noise: Kind | Noise | None = None,
     strength: float = 1.0,
     luma: float = 1.0,
@@ -51,15 +54,19 @@ def denoise(
     or_cpu: bool = False,
     watch: Watch | None = None,
 ) -> np.ndarray:
-    """Denoise one image.
+    """Denoise an image, or the pages of a stack, which share the noise that is found.
 
     Args:
-        image: With shape (H, W) or (H, W, C); uint8, uint16 or float. White is 255, 65535, or 1 for floats.
+        image: With shape (H, W), (H, W, C), (N, H, W) or (N, H, W, C), three axes being (H, W, C) if the last has 1 to
+            4 numbers; uint8, uint16 or float. White is 255, 65535, or 1 for floats. Or the path of a file.
         model: A loaded model, the path of a model file, or the name of a bundled one; None for the bundled one that
-            fits: natural-gray, or natural-color for three channels.
-        sigma: Level of the noise: on the 0 to 255 scale for integers, in the image's own unit for floats; a number, or
-            one for each channel, 0 for one without noise; None for the level that the model was made for or, if that
-            is many, the image's, estimated.
+            fits: natural-gray, or natural-color for three channels. An object of your own has `score(x)` or
+            `score(x, sigma)` for tensors (B, C, H, W), white being 1.
+        sigma: Level of the noise, white being 255 for integers of any depth, and in the image's own unit for floats; a
+            number, or one for each channel, 0 for one without noise; None for the level that the model was made for
+            or, if that is many, the image's, estimated.
+        axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for channels, and N, T or Z
+            for pages.
         noise: What kind it is, `white`, `shot` or `grain`, or a `Noise` in the image's own unit; `auto` or None to
             find out, of which sigma then is the total level.
         strength: How much of the way to the estimate, 0 to 1: 0 is the image itself.
@@ -82,35 +89,43 @@ def denoise(
         watch: Called with the number of tiles or steps done and of all.
 
     Returns:
-        An array of the same shape and dtype; floats are not clipped.
+        An array of the same shape and dtype; floats are not clipped. Of a file its pixels, (H, W) or (H, W, C), alpha
+        being the last channel, and (N, H, W) or (N, H, W, C) of one with pages.
 
     Raises:
-        UsageError: The shape, the dtype, sigma, the tile, the stepper or its steps are none that can be taken.
+        UsageError: The shape, the dtype, sigma, the tile, the stepper or its steps are none that can be taken, sigma is
+            larger than white, or a model of your own failed.
+        InputError: The file cannot be read, or no pixel counts.
         ModelError: The model is missing, broken, or made for other channels.
         DivergedError: The step size was too large.
         MemoryLimitError: There is not enough memory even for small tiles.
     """
-    task = Task.of(
-        image,
-        model,
-        sigma,
-        noise=noise,
-        strength=strength,
-        luma=luma,
-        chroma=chroma,
-        stepper=stepper,
-        steps=steps,
-        step_size=step_size,
-        seed=seed,
-        stride=stride,
-        ensemble=ensemble,
-        white=white,
-        black=black,
-        precision=precision,
-        device=device,
-    )
-    result = task.prepared.restored(carried_out(task, device, tile=tile, or_cpu=or_cpu, watch=watch))
-    return result.astype(np.asarray(image).dtype, copy=False)
+    told = given(image, axes)
+    how = {
+        "strength": strength,
+        "luma": luma,
+        "chroma": chroma,
+        "stepper": stepper,
+        "steps": steps,
+        "step_size": step_size,
+        "seed": seed,
+        "stride": stride,
+        "ensemble": ensemble,
+        "white": white,
+        "black": black,
+        "precision": precision,
+    }
+    results = []
+    for k, task in enumerate(tasks_of(told, model, sigma, noise, device, how)):
+        seen = _part_of(watch, k, len(told.pictures)) if watch else None
+        result = task.prepared.restored(carried_out(task, device, tile=tile, or_cpu=or_cpu, watch=seen))
+        results.append(result.astype(told.pictures[k].dtype, copy=False))
+    return told.joined(results)
+
+
+def _part_of(watch: Watch, number: int, count: int) -> Watch:
+    """Return what watches a page, whose steps are some of those of all pages."""
+    return lambda done, of: watch(number * of + done, count * of)
 
 
 def carried_out(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale
 from smdae.noise import Noise
 from smdae.protocols import CanClip, HasStride, completed, offers, posterior_mean, single_level
+from smdae.theirs import TheirModel, is_theirs
 
-__all__ = ["Task", "checked_pixels", "moves"]
+__all__ = ["Task", "bundled_for", "checked_pixels", "moves"]
 
 SEED_STRIDE = 2**40  # between the seeds of channels
 
@@ -48,6 +49,7 @@ class Task:
         seed: Of the noise that it draws, if any.
         precision: A name of PRECISIONS.
         ends: The least and the largest value of the image, white being 1.
+        level_error: Relative standard error of the level of its noise; 0 if it was given.
     """
 
     prepared: Prepared
@@ -64,6 +66,7 @@ class Task:
     seed: int
     precision: str = "auto"
     ends: tuple[float, float] = (-math.inf, math.inf)
+    level_error: float = 0.0
 
     @classmethod
     def of(
@@ -86,8 +89,18 @@ class Task:
         black: float | None = None,
         precision: str = "auto",
         device: torch.device | str = "cpu",
+        visible: np.ndarray | None = None,
+        scale: Scale | None = None,
+        jpeg: int | None = None,
     ) -> "Task":
-        """Return the task, checked; arguments and errors as those of `denoise`."""
+        """Return the task, checked; arguments and errors as those of `denoise`, and those of how an image was stored.
+
+        Args:
+            image: With shape (H, W) or (H, W, C).
+            visible: Which pixels are not hidden, with shape (H, W); None for all.
+            scale: What its values mean, as of all pages of a stack; None to find out.
+            jpeg: The quality that it was compressed at, if that is known.
+        """
         from smdae.files.model_file import load
 
         pixels = checked_pixels(image)
@@ -100,22 +113,24 @@ class Task:
         if top <= bottom:
             raise UsageError(f"white is above black, and {top:g} is not above {bottom:g}")
         if model is None:
-            model = "natural-color" if pixels.shape[2:] == (3,) and not is_gray(pixels) else "natural-gray"
+            model = bundled_for(pixels, visible)
         if isinstance(model, str | Path):
             model = load(model).to(device)
+        elif is_theirs(model):
+            model = TheirModel(model)
         model = completed(model)
         keep = sigma is not None or single_level(model) is not None
-        prepared = prepare(pixels, white, black, keep_scale=keep, share=model.channels != 3)
+        prepared = prepare(pixels, white, black, visible, keep, model.channels != 3, scale)
         unit = top / 255 if whole else 1.0
         given = None
         if sigma is not None:
-            given = tuple(level * unit / prepared.scale.span for level in _checked(sigma, pixels))
+            given = tuple(level * unit / prepared.scale.span for level in _checked(sigma, pixels, top))
             if prepared.is_shared:
                 given = given[:1]
         if noise is None:  # other samplers than the first are for white noise
             noise = "auto" if stepper == "tweedie" or sigma is None else "white"
-        found = noise_for(prepared, model, noise, given)
-        return cls.for_noise(
+        found = noise_for(prepared, model, noise, given, jpeg)
+        task = cls.for_noise(
             prepared,
             model,
             found.noise,
@@ -130,6 +145,7 @@ class Task:
             ensemble=ensemble,
             precision=precision,
         )
+        return replace(task, level_error=found.error)
 
     @classmethod
     def for_noise(
@@ -331,15 +347,38 @@ def checked_pixels(image: Any) -> np.ndarray:
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
-def _checked(sigma: float | Sequence[float], pixels: np.ndarray) -> tuple[float, ...]:
-    """Return sigma as it was given: one number, or one for each channel."""
+def bundled_for(pixels: np.ndarray, visible: np.ndarray | None = None) -> str:
+    """Return the name of the bundled model for an image, of which some pixels may be hidden."""
+    in_colour = pixels.shape[2:] == (3,) and not is_gray(pixels, visible)
+    return "natural-color" if in_colour else "natural-gray"
+
+
+def _checked(sigma: float | Sequence[float], pixels: np.ndarray, white: float) -> tuple[float, ...]:
+    """Return sigma as it was given, one number or one for each channel; white is the image's."""
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     values = tuple(sigma) if isinstance(sigma, Sequence) else (sigma,)
     if len(values) not in (1, channels):
         raise UsageError(f"sigma has {len(values)} values, the image has {channels} channels")
     if not all(0 <= value < math.inf for value in values) or sigma == 0:
         raise UsageError(f"sigma is a positive number, not {sigma}")
+    _refuse_other_unit(max(values), pixels, white)
     return tuple(float(value) for value in values)
+
+
+def _refuse_other_unit(sigma: float, pixels: np.ndarray, white: float) -> None:
+    """Raise UsageError for a level that no image has: it is told in another unit than its image's."""
+    whole = pixels.dtype.kind == "u"
+    most = 255.0 if whole else white
+    meant = sigma * 255 / white if whole else sigma * white / 255
+    if sigma <= most:
+        return
+    if not whole:
+        finite = pixels[np.isfinite(pixels)]
+        if finite.size and sigma <= float(np.abs(finite).max()):  # of counts, say, with no white told
+            return
+    unit = "integers of any depth have white 255" if whole else "that of floats is in their own unit"
+    did_you = f": did you mean {meant:.4g}?" if meant < most else ""
+    raise UsageError(f"sigma {sigma:.4g} is larger than white, {most:g}{did_you} ({unit})")
 
 
 def _with_stride(model: Any, stride: int) -> Any:

@@ -30,7 +30,15 @@ from smdae.denoising.tiles import Tiled, side_for, tiles_for
 from smdae.errors import UsageError
 from smdae.protocols import HasPosteriorVariance, offers
 
-__all__ = ["SPACING", "PrincipalComponent", "calibrated", "ends_of", "principal_components", "variance"]
+__all__ = [
+    "SPACING",
+    "PrincipalComponent",
+    "calibrated",
+    "deviation_of",
+    "ends_of",
+    "principal_components",
+    "variance",
+]
 
 SPACING = 8  # pixels between those that a probe is at
 STEP = 0.3  # of differences, in sigma: J as it is in the noise around y
@@ -90,6 +98,27 @@ def calibrated(variance: np.ndarray, judgement: Judgement) -> np.ndarray:
         return variance
     trust, weight = 1 / (BELIEF * told) ** 2, 1 / max(error, 1e-12) ** 2
     return variance * np.float32((trust * told + weight * seen) / (trust + weight) / told)
+
+
+def deviation_of(
+    task: Task,
+    judgement: Judgement | None,
+    device: torch.device | str = "cpu",
+    watch: Watch = lambda done, of: None,
+) -> np.ndarray:
+    """Return the posterior standard deviation of each pixel in the unit of the picture, float32 with the task's shape.
+
+    Args:
+        task: What was denoised; its levels are not all 0.
+        judgement: How good the result is, by which it is calibrated; None if that is not known.
+        device: Where the model is.
+        watch: Told how many probes are done, and of how many.
+    """
+    spread = variance(task, device, watch)
+    if judgement and task.strengths.is_all:  # else the error is that of noise left in, too
+        spread = calibrated(spread, judgement)
+    found: np.ndarray = np.sqrt(spread) * np.float32(task.scale.span)
+    return found
 
 
 def _groups(task: Task) -> list[Any]:

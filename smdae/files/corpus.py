@@ -1,7 +1,7 @@
 """The images that a fit or a comparison is given: folders, image files, arrays of patches.
 
     folder          every image and array in it, however deep; links to folders are not followed
-    image           as it is, gray by ITU-R 601 luma unless colour is asked for
+    image           as it is, gray by ITU-R 601 luma unless colour is asked for; of a TIFF stack each page is one
     .npy, .npz      one image (H, W) or (H, W, 3), or a stack of them, (n, H, W) or (n, H, W, C), C being 1 or 3;
                     what is a table of rows instead, see `table`
 
@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from smdae.errors import InputError, UsageError
+from smdae.files import stack
 from smdae.files.images import SUFFIXES, opening, read
-from smdae.files.picture import WHITES, likely_white, luma
+from smdae.files.picture import WHITES, Picture, likely_white, luma
 from smdae.files.regular import opened
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Corpus:
         skipped: One line for each file that could not be used.
         small: How many images were smaller than a patch.
         names: The names of the files, and how many images each has in turn.
+        has_floats: Whether a file held floats; not told of images in a cache.
     """
 
     images: Sequence[np.ndarray]
@@ -56,6 +58,7 @@ class Corpus:
     skipped: tuple[str, ...]
     small: int
     names: tuple[tuple[str, int], ...] = ()
+    has_floats: bool = False
 
     def weights(self, by_name: Mapping[str, float]) -> list[float] | None:
         """Return how often each image is drawn, 1 being as often as it has places; None if all of them are 1.
@@ -135,10 +138,11 @@ def gather(
     small = _too_small([(min(image.shape[:2]), 1) for image, *_ in images], size, paths, skipped)
     large = [one for one in images if min(one[0].shape[:2]) >= size]
     names = tuple((name, 1) for *_, name in large)
-    if {image.dtype.name for image, *_ in large} in ALIKE:
-        return Corpus([image for image, *_ in large], large[0][1], skipped, small, names)
+    depths = {image.dtype.name for image, *_ in large}
+    if depths in ALIKE:
+        return Corpus([image for image, *_ in large], large[0][1], skipped, small, names, "float32" in depths)
     scaled = [image.astype(np.float32) / np.float32(peak) for image, peak, _ in large]
-    return Corpus(scaled, 1.0, skipped, small, names)
+    return Corpus(scaled, 1.0, skipped, small, names, "float32" in depths)
 
 
 def _in_cache(
@@ -234,13 +238,13 @@ def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
 def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
     """The images of a file, each with the value of white in it, which for floats is the one given."""
     if file.suffix.lower() not in ARRAYS:
-        picture = read(file, str(file))
-        if not picture.is_finite:
-            raise InputError(f"cannot use '{file}': it has values that are not numbers (NaN or infinity)")
-        if picture.pixels.dtype.kind == "f":
-            yield _float32(picture.pixels, file), white
-        else:
-            yield picture.pixels, picture.white
+        for picture in _pictures(file):
+            if not picture.is_finite:
+                raise InputError(f"cannot use '{file}': it has values that are not numbers (NaN or infinity)")
+            if picture.pixels.dtype.kind == "f":
+                yield _float32(picture.pixels, file), white
+            else:
+                yield picture.pixels, picture.white
         return
     for array in arrays(file):
         if array.dtype.name not in WHITES:
@@ -254,9 +258,18 @@ def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
                 "arrays are (H, W), (n, H, W), or those with 3 colours",
             )
         shape = array.shape if array.ndim - colour == 3 else (1, *array.shape)
-        for stack in _pieces(array, shape, file):
-            for image in stack:
+        for several in _pieces(array, shape, file):
+            for image in several:
                 yield (_float32(image, file), white) if image.dtype.kind == "f" else (image, WHITES[image.dtype.name])
+
+
+def _pictures(file: Path) -> Iterator[Picture]:
+    """The picture of a file, or the pages of a stack, one at a time."""
+    if stack.count(file) == 1:
+        yield read(file, str(file))
+        return
+    with stack.opened(file, str(file)) as pages:
+        yield from pages
 
 
 def arrays(file: Path) -> Iterator[np.ndarray]:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from smdae.errors import ModelError, UsageError
-from smdae.files import tensor_file
+from smdae.files import bundle, tensor_file
+from smdae.files.bundle import BUNDLED, Identity
 from smdae.files.model_card import FORMAT, MAX_WEIGHTS, card_of, version_of
 from smdae.named import is_named
 
-__all__ = ["BUNDLED", "encode", "load", "read"]
+__all__ = ["BUNDLED", "encode", "find", "identity", "load", "read"]
 
-BUNDLED = Path(__file__).parent.parent / "weights"
 MAX_LENGTH = 8 * MAX_WEIGHTS + (1 << 21)  # bytes of a file
 MAX_WEIGHT = 1e15  # so that squares of weights, and sums of those, stay in the range of float32
 WEIGHTS = {"F16", "BF16", "F32", "F64"}  # dtypes
@@ -46,18 +46,32 @@ def encode(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
 
 
 def find(path_or_name: str | Path) -> Path:
-    """Where a model lies: a file, or the name of a bundled one.
+    """Where a model lies: a file, or the name of a bundled one, with its version or without: natural-gray@2.
 
     Raises:
         ModelError: There is neither.
     """
     path = Path(path_or_name)
-    bundled = BUNDLED / f"{path_or_name}.safetensors"
     if os.path.exists(path):
         return path
+    name, at, version = str(path_or_name).partition("@")
+    bundled = BUNDLED / f"{name}.safetensors"
     if path.name != str(path_or_name) or not os.path.exists(bundled):
-        raise ModelError(f"there is no model '{path_or_name}'", "fit one with 'smdae fit', or name another with -m")
+        names = sorted(file.stem for file in BUNDLED.glob("*.safetensors"))
+        known = f"bundled are {', '.join(names)}; " if names else ""
+        raise ModelError(f"there is no model '{path_or_name}'", f"{known}'smdae fit' makes others")
+    if at and version != str(bundle.version_of(name)):
+        has = f"this smdae has {name}@{bundle.version_of(name)}"
+        raise ModelError(f"there is no model '{path_or_name}': {has}", "'smdae models' lists them")
     return bundled
+
+
+def identity(path_or_name: str | Path, data: bytes) -> Identity:
+    """Return which model a file is, of whose bytes it is told: a bundled one by its name and version."""
+    path = find(path_or_name)
+    if path.parent == BUNDLED and bundle.version_of(path.stem) is not None:
+        return Identity(f"{path.stem}@{bundle.version_of(path.stem)}", tensor_file.digest(data))
+    return Identity(str(path_or_name), tensor_file.digest(data))
 
 
 def read(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
@@ -92,7 +106,9 @@ def load(path_or_name: str | Path, imports: Collection[str] = ()) -> Any:
         UsageError: A module that is cannot be imported, or makes no network.
     """
     card, data = read(path_or_name)
-    return build(card, data, str(path_or_name), imports)
+    model = build(card, data, str(path_or_name), imports)
+    model.identity = identity(path_or_name, data)
+    return model
 
 
 def build(card: dict[str, Any], data: bytes, name: str, imports: Collection[str] = ()) -> Any:

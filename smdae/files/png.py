@@ -21,6 +21,7 @@ from PIL import Image, PngImagePlugin
 from smdae.errors import InputError
 from smdae.files import png16
 from smdae.files.extent import refuse_huge
+from smdae.files.marks import KEYWORD
 from smdae.files.picture import (
     Metadata,
     Picture,
@@ -124,6 +125,7 @@ def _keyed(samples: np.ndarray, key: bytes, depth: int) -> np.ndarray:
 
 def _metadata(chunks: list[tuple[bytes, Any]]) -> Metadata:
     found = dict(chunks)
+    chunks = [(kind, payload) for kind, payload in chunks if kind != b"tEXt" or not payload.startswith(KEYWORD)]
     xmp = next((text for kind, text in chunks if kind == b"iTXt" and text.startswith(XMP + b"\0")), None)
     return Metadata(
         exif=found.get(b"eXIf"),

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Header", "Tensor", "checked", "header", "read", "with_checksum"]
+__all__ = ["Header", "Tensor", "checked", "digest", "header", "read", "with_checksum"]
 
 MAX_HEADER = 1 << 20  # bytes
 MAX_NUMBERS = 1 << 40  # of a tensor, and of all
@@ -135,6 +135,12 @@ def _digest(record: dict[str, Any], tensors: memoryview) -> str:
     digest = hashlib.blake2b(json.dumps(record, sort_keys=True, separators=(",", ":")).encode(), digest_size=16)
     digest.update(tensors)
     return digest.hexdigest()
+
+
+def digest(data: bytes) -> str:
+    """Return what tells the contents of a whole file from those of others: its checksum, stored or not."""
+    found = header(data)
+    return found.checksum or _digest(found.record, memoryview(data)[found.start :])
 
 
 def with_checksum(data: bytes) -> bytes:

@@ -9,6 +9,7 @@ distributed  several processes that fit one model
 noisy        what noise there is in images that are not clean
 validation   how good it is on held-out images
 state        what a resumed fit needs
+given        what `smdae.fit` is given: arrays, lists and paths
 prepare      puts these together; `fit` runs them
 adaptation   a network adapted to the one image that it is to denoise
 transform_spline  the transform of shot noise, learnt from the one image

@@ -14,6 +14,7 @@ from smdae.errors import InputError, ModelError, UsageError
 from smdae.fitting import loop
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Examples
+from smdae.fitting.given import images_of, level_of
 from smdae.fitting.noisy import noise_of
 from smdae.fitting.patches import Patches
 from smdae.fitting.precision import denormals_flushed
@@ -278,38 +279,43 @@ def fit(
     model: str | nn.Module = "energy",
     sigma: float | tuple[float, float] = 25.0,
     *,
+    axes: str | None = None,
     device: torch.device | str = "cpu",
     **settings: Any,
 ) -> Any:
     """Fit a score model to patches or images and return it in eval mode.
 
     Args:
-        patches: Images with shape (H, W) or (H, W, 3) in a list, or one array of them with shape (n, H, W) or
-            (n, H, W, 3); uint8, uint16 or float. One array with shape (N, d) is N examples of d numbers.
+        patches: Images with shape (H, W) or (H, W, 3) in a list, or one array of them with shape (N, H, W) or
+            (N, H, W, 3); uint8, uint16 or float. Of three axes the last is that of colours if it has 1 or 3 numbers.
+            One array with shape (N, d) is N examples of d numbers. Or the path of a file or a folder, or a list of
+            paths, whose images are read in gray unless `color=True` is set.
         objective: A name of OBJECTIVES.
         model: A name of MODELS; a module of yours with `score(x, sigma)` or `energy(x)`, which is copied; or
             module:name of one, or of what makes it.
-        sigma: Level of the noise, or the lowest and the highest: on the 0 to 255 scale for integers, in the unit of
-            the images for floats.
+        sigma: Level of the noise, or the lowest and the highest: white being 255 for integers of any depth, and in the
+            images' own unit for floats.
+        axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for colours, and N, T or Z
+            for images, as for `denoise`.
         device: Where to compute.
         settings: Further settings, see `Settings`; `noise` may be a `Noise`, which has its own level.
 
     Raises:
         InputError: There is no usable image.
-        UsageError: A setting is unknown or out of range.
+        UsageError: A setting is unknown or out of range, or sigma is larger than white.
         DivergedError: The fit ran away.
     """
     module = model if isinstance(model, nn.Module) else None
     name = model if isinstance(model, str) else name_of(model)
     if isinstance(settings.get("noise"), Noise):
         settings["noise"] = settings["noise"].of_unit().to_yaml()
-    of_level = {} if "noise" in settings else {"sigma": sigma}
-    if isinstance(patches, np.ndarray) and patches.ndim == 2:
+    has_level = "noise" not in settings
+    if isinstance(patches, np.ndarray) and patches.ndim == 2 and axes is None:
+        of_level = {"sigma": sigma} if has_level else {}
         return _fit_rows(patches, of_level, device, module, {"objective": objective, "model": name, **settings})
-    images = [np.asarray(image) for image in patches]
-    dtype, white = _unit(images)
-    if dtype.kind != "u":
-        of_level = {key: _on_255(level) for key, level in of_level.items()}
+    found = images_of(patches, axes, bool(settings.get("color")))
+    images, white = found.images, found.white
+    of_level = {"sigma": level_of(sigma, found)} if has_level else {}
     options = {"patch_size": min(12, *(min(image.shape[:2]) for image in images)), **settings}
     chosen = check({"objective": objective, "model": name, **of_level, **options})
     small = [image for image in images if min(image.shape[:2]) < chosen.patch_size]
@@ -375,29 +381,3 @@ def _fit_rows(
     chosen = for_rows(chosen)
     table = one_table(rows if whole else rows.astype(np.float32), "the rows", chosen.seed)
     return _run([table], white, chosen, device, module)
-
-
-def _unit(images: Sequence[np.ndarray]) -> tuple[np.dtype, float]:
-    """The images' common dtype and its value of white.
-
-    Raises:
-        InputError: They are not all images of one dtype and of 1 or 3 channels, or hold NaN or infinity.
-    """
-    if not images:
-        raise InputError("there are no images to fit on")
-    if any(image.ndim not in (2, 3) or 0 in image.shape for image in images):
-        raise InputError("patches are images with shape (H, W) or (H, W, 3)")
-    for kinds, what in (
-        ({str(image.dtype) for image in images}, "dtype"),
-        ({str(image.shape[2] if image.ndim == 3 else 1) for image in images}, "number of channels"),
-    ):
-        if len(kinds) > 1:
-            raise InputError(f"images of one fit have one {what}, not {' and '.join(sorted(kinds))}")
-    if images[0].ndim == 3 and images[0].shape[2] not in (1, 3):
-        raise InputError(f"images have 1 or 3 channels, not {images[0].shape[2]}")
-    dtype = images[0].dtype
-    if dtype not in (np.uint8, np.uint16) and dtype.kind != "f":
-        raise InputError(f"images are uint8, uint16 or float, not {dtype}")
-    if not all(np.isfinite(image).all() for image in images):
-        raise InputError("the images hold values that are not numbers (NaN or infinity)")
-    return dtype, float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0

@@ -183,14 +183,14 @@ def test_extras_go_with_one_picture(here, capsys):
 
 
 def test_if_the_result_cannot_be_written_nothing_else_stays(here, monkeypatch, capsys):
-    put = one_picture._put
+    put = one_picture.put_file
 
     def failing(target, *how):
         if target.name == "a_denoised.png":
             raise OutputError(f"cannot write '{target}': the disk is full")
         put(target, *how)
 
-    monkeypatch.setattr(one_picture, "_put", failing)
+    monkeypatch.setattr(one_picture, "put_file", failing)
     before = everything_below(here)
     assert run("--samples", 2, "--save-steps", "steps") == 4
     assert everything_below(here) == before

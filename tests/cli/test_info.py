@@ -13,7 +13,7 @@ import typer
 from PIL import Image
 
 from smdae.cli.app import app, main
-from smdae.cli.info import chart
+from smdae.cli.noise_told import chart
 from smdae.cli.peers import Peers
 from smdae.errors import UsageError
 from smdae.files import model_file

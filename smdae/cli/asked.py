@@ -1,0 +1,205 @@
+"""What `denoise` is asked for: its options as they were given, checked before any work."""
+
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smdae.cli.extras import Extras
+from smdae.cli.options import DEPTHS, bytes_of, check_range
+from smdae.cli.places import ENDINGS, STREAM, Naming
+from smdae.cli.selection import is_picture, share_of
+from smdae.errors import UsageError
+
+if TYPE_CHECKING:
+    from smdae.estimation.estimate import Kind
+    from smdae.noise import Noise
+
+__all__ = ["Asked"]
+
+PAGES = (".html", ".htm")
+LEAST, MOST = 1e-3, 1e5  # sigma
+MOST_SEED = 2**63
+BEST_QUALITY = 100  # of a JPEG or a WebP
+SMALLEST_TILE = 64  # pixels; as in denoising.tiles, which would load torch
+CONTRADICTIONS = (
+    ("quiet", "verbose"),
+    ("skip_existing", "overwrite"),
+    ("skip_existing", "in_place"),
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `denoise`; what each means its help tells."""
+
+    inputs: list[Path] | None
+    files_from: str | None
+    shard: str | None
+    output: str | None
+    model: str | None
+    fast: bool
+    sigma: str
+    noise: str
+    save_noise: Path | None
+    strength: float
+    luma: float
+    chroma: float
+    mask: Path | None
+    stepper: str
+    steps: int | None
+    step_size: float | None
+    seed: int
+    blend: float
+    samples: int
+    save_steps: str | None
+    uncertainty: Path | None
+    components: int
+    stride: int | None
+    tile: int | None
+    ensemble: bool
+    adapt: bool
+    reference: Path | None
+    white: float | None
+    black: float | None
+    recursive: bool
+    suffix: str | None
+    format: str | None
+    bit_depth: str
+    quality: int | None
+    strip_metadata: bool
+    linear: bool
+    in_place: bool
+    skip_existing: bool
+    fail_fast: bool
+    jobs: int | None
+    precision: str
+    device: str
+    threads: int | None
+    max_memory: str | None
+    overwrite: bool
+    dry_run: bool
+    report: Path | None
+    quiet: bool
+    verbose: bool
+    import_: list[str] | None
+    log: Path | None
+    json_: bool
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return the inputs that are named."""
+        return self.inputs or []
+
+    @property
+    def ending(self) -> str | None:
+        """Return the ending that results get; None for that of their input."""
+        return None if self.format is None else ENDINGS[self.format.lower()]
+
+    @cached_property
+    def part(self) -> tuple[int, int] | None:
+        """Return I and N of the share of all pictures; None for all."""
+        return None if self.shard is None else share_of(self.shard)
+
+    @cached_property
+    def levels(self) -> tuple[float, ...] | None:
+        """Return sigma with white being 255, one for all channels or one for each; None to find it."""
+        return _levels(self.sigma)
+
+    @cached_property
+    def kind(self) -> "Kind | Noise":
+        """Return the kind of the noise, or the noise of a profile."""
+        from smdae.cli.noise_choice import noise_named
+
+        return noise_named(self.noise)
+
+    @property
+    def extras(self) -> Extras:
+        """Return what is written beside the result."""
+        steps = self.save_steps
+        is_folder = steps is not None and (steps.endswith(os.sep) or not Path(steps).suffix)
+        return Extras(self.samples, Path(steps) if steps else None, is_folder, self.uncertainty, self.components)
+
+    @property
+    def naming(self) -> Naming:
+        """Return how results are named."""
+        return Naming(self.output, self.suffix, self.ending, self.recursive, self.in_place, self.skip_existing)
+
+    def check(self) -> None:
+        """Raise UsageError for options that make no sense, alone or together, and InputError for a profile that cannot
+        be read.
+        """
+        for one, other in CONTRADICTIONS:
+            if getattr(self, one) and getattr(self, other):
+                both = " and ".join(f"--{name.replace('_', '-')}" for name in (one, other))
+                raise UsageError(f"{both} exclude each other", "leave one of them out")
+        if not self.paths and self.files_from is None:
+            raise UsageError(
+                "missing argument 'INPUT': the images to denoise",
+                "such as smdae denoise noisy.png; 'smdae denoise --help'",
+            )
+        if self.quality is not None and not 1 <= self.quality <= BEST_QUALITY:
+            raise UsageError(f"--quality {self.quality} is not from 1 to {BEST_QUALITY}")
+        _ = self.part, self.levels  # which are checked as they are read
+        least = {"stride": 1, "tile": SMALLEST_TILE, "jobs": 1}
+        for name, value in (("stride", self.stride), ("tile", self.tile), ("jobs", self.jobs)):
+            if value is not None and value < least[name]:
+                raise UsageError(f"--{name} {value} is less than {least[name]}")
+        if self.max_memory is not None:
+            bytes_of(self.max_memory, "--max-memory")
+        check_range(self.white, self.black)
+        shares = (("strength", self.strength), ("luma", self.luma), ("chroma", self.chroma))
+        for name, share in (*shares, ("blend", self.blend)):
+            if not 0 <= share <= 1:
+                raise UsageError(f"--{name} {share} is not between 0 and 1")
+        for name, asked, known in (("format", self.format, ENDINGS), ("bit-depth", self.bit_depth, DEPTHS)):
+            if asked is not None and asked.lower() not in known:
+                raise UsageError(f"unknown --{name} '{asked}'; there are {', '.join(known)}")
+        if not 0 <= self.seed < MOST_SEED:
+            raise UsageError(f"--seed {self.seed} is not from 0 to {MOST_SEED - 1}")
+        self._check_how()
+        if self.fast and self.model is not None:
+            raise UsageError("--fast chooses a bundled network, and --model names one", "leave one of them out")
+        if self.report is not None and self.report.suffix.lower() not in PAGES:
+            raise UsageError(f"--report '{self.report}' does not end in .html")
+        _ = self.kind
+        if self.files_from == "-" and STREAM in self.paths:
+            raise UsageError("stdin can be read only once")
+        if self.save_noise is not None and self.levels is not None:
+            raise UsageError("--save-noise saves what is found, and --sigma tells it", "leave one of them out")
+
+    def _check_how(self) -> None:
+        """Raise UsageError for a stepper, its numbers or a precision that there is not."""
+        if self.stepper != "tweedie" or self.steps is not None or self.step_size is not None:
+            from smdae.denoising.samplers import checked
+
+            checked(self.stepper, self.steps, self.step_size)
+        if self.precision != "auto":
+            from smdae.denoising.precision import check_precision
+
+            check_precision(self.precision)
+
+    def check_log(self) -> None:
+        """Raise UsageError for a log that is called as a picture is: lines are appended to it."""
+        if self.log is not None and is_picture(self.log):
+            raise UsageError(
+                f"--log '{self.log}' is named as a picture is", "lines are appended to it: name another file"
+            )
+
+
+def _levels(text: str) -> tuple[float, ...] | None:
+    """Return the levels that a text tells; None for auto."""
+    if text == "auto":
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = (math.nan,)
+    if not all(value == 0 or LEAST <= value <= MOST for value in values) or not any(values):
+        raise UsageError(
+            f"--sigma '{text}' is neither auto nor a number from {LEAST:g} to {MOST:g}",
+            "or one for each channel: 20,10,15",
+        )
+    return values

@@ -1,0 +1,215 @@
+"""`smdae completion SHELL`: a script with which a shell completes commands, options and their values.
+
+The script holds all of it, so that no Python is started at a key; it is made anew after an update.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from smdae.cli import console
+from smdae.cli.suggestions import nearest
+from smdae.errors import UsageError
+
+__all__ = ["SHELLS", "command"]
+
+HELP = 60  # characters of an option's help
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a command.
+
+    Attributes:
+        names: As they are written: --sigma, -s.
+        values: What it may be, where that is a list; empty for files and numbers.
+        is_flag: Whether it takes no value.
+        help: In a few words.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[str, ...]
+    is_flag: bool
+    help: str
+
+
+Commands = Mapping[str, tuple[str, Sequence[Option]]]
+
+
+def command(
+    context: typer.Context,
+    shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+) -> int:
+    """Print what makes a shell complete smdae.
+
+    smdae completion bash > ~/.local/share/bash-completion/completions/smdae
+
+    smdae completion zsh > ~/.zfunc/_smdae       with fpath+=~/.zfunc before compinit
+
+    smdae completion fish > ~/.config/fish/completions/smdae.fish
+    """
+    if shell not in SHELLS:
+        near = nearest(shell, SHELLS)
+        hint = f"did you mean {near}?" if near else None
+        raise UsageError(f"there is no completion for '{shell}'; shells are {', '.join(SHELLS)}", hint)
+    console.stream(SHELLS[shell](_commands(context.find_root().command)).encode())
+    return 0
+
+
+def _values() -> dict[str, tuple[str, ...]]:
+    """Return what options may be, by their long names."""
+    from smdae.cli.options import DEPTHS
+    from smdae.cli.places import ENDINGS
+    from smdae.comparing.parts import PARTS
+    from smdae.denoising.precision import PRECISIONS
+    from smdae.estimation.estimate import KINDS
+    from smdae.files.bundle import entries
+    from smdae.names import SAMPLER_NAMES
+    from smdae.objectives import OBJECTIVES
+
+    return {
+        "--as": ("rows", "images"),
+        "--baseline": ("nlm", "wavelet", "tv", "bm3d"),
+        "--bit-depth": tuple(DEPTHS),
+        "--device": ("auto", "cpu", "cuda", "mps"),
+        "--format": tuple(ENDINGS),
+        "--model": tuple(entries()),
+        "--noise": tuple(KINDS),
+        "--objective": tuple(OBJECTIVES),
+        "--only": tuple(PARTS),
+        "--precision": tuple(PRECISIONS),
+        "--sampler": tuple(SAMPLER_NAMES),
+    }
+
+
+def _commands(root: Any) -> Commands:
+    from smdae.models import MODELS
+
+    values = _values()
+    found = {}
+    for name, one in root.commands.items():
+        known = values | ({"--model": tuple(MODELS)} if name == "fit" else {})
+        options = [
+            _option(parameter, known)
+            for parameter in one.params
+            if parameter.opts[0].startswith("-") and not parameter.hidden
+        ]
+        options.append(Option(("--help", "-h"), (), True, "Show the help."))
+        found[name] = (_short(one.help or ""), options)
+    return found
+
+
+def _option(parameter: Any, values: Mapping[str, tuple[str, ...]]) -> Option:
+    names = tuple(sorted(parameter.opts, key=len, reverse=True))
+    return Option(names, values.get(names[0], ()), parameter.is_flag, _short(parameter.help or ""))
+
+
+def _short(text: str) -> str:
+    """Return the beginning of a help, without what a shell would take for more than a letter."""
+    line = " ".join(text.split("\n\n")[0].split())
+    return "".join(c for c in line if c.isalnum() or c in " .,-_/=<>").strip()[:HELP]
+
+
+def _bash(commands: Commands) -> str:
+    cases, options = [], []
+    for name, (_, known) in commands.items():
+        words = " ".join(n for option in known for n in option.names)
+        options.append(f"    {name}) options='{words}' ;;")
+        for option in known:
+            patterns = "|".join(f"{name}:{n}" for n in option.names)
+            if option.values:
+                cases.append(f"    {patterns}) values='{' '.join(option.values)}' ;;")
+            elif not option.is_flag:
+                cases.append(f"    {patterns}) files=1 ;;")
+    lines = "\n".join(cases)
+    return f"""# bash completion of smdae
+_smdae() {{
+  local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}
+  local command='' options='' values='' files='' one
+  COMPREPLY=()
+  for one in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+    case $one in {"|".join(commands)}) command=$one; break ;; esac
+  done
+  if [[ -z $command ]]; then
+    COMPREPLY=($(compgen -W '{" ".join(commands)} --help --version --debug' -- "$word"))
+    return
+  fi
+  case $command:$before in
+{lines}
+  esac
+  case $command in
+{chr(10).join(options)}
+  esac
+  if [[ -n $values ]]; then
+    COMPREPLY=($(compgen -W "$values" -- "$word"))
+  elif [[ -z $files && $word == -* ]]; then
+    COMPREPLY=($(compgen -W "$options" -- "$word"))
+  fi
+}}
+complete -o default -F _smdae smdae
+"""
+
+
+def _zsh(commands: Commands) -> str:
+    names = "\n".join(f"    '{name}:{text}'" for name, (text, _) in commands.items())
+    cases, options = [], []
+    for name, (_, known) in commands.items():
+        lines = "\n".join(f"      '{n}:{option.help}'" for option in known for n in option.names)
+        options.append(f"    {name}) options=(\n{lines}\n    ) ;;")
+        for option in known:
+            patterns = "|".join(f"{name}:{n}" for n in option.names)
+            if option.values:
+                cases.append(f"    {patterns}) values=({' '.join(option.values)}) ;;")
+            elif not option.is_flag:
+                cases.append(f"    {patterns}) files=1 ;;")
+    lines = "\n".join(cases)
+    return f"""#compdef smdae
+# zsh completion of smdae
+_smdae() {{
+  local -a commands options values
+  local command='' files='' one
+  commands=(
+{names}
+  )
+  for one in "${{(@)words[2,CURRENT-1]}}"; do
+    case $one in ({"|".join(commands)}) command=$one; break ;; esac
+  done
+  if [[ -z $command ]]; then
+    _describe command commands
+    return
+  fi
+  case $command:${{words[CURRENT-1]}} in
+{lines}
+  esac
+  case $command in
+{chr(10).join(options)}
+  esac
+  if (( $#values )); then
+    compadd -a values
+  elif [[ -z $files && ${{words[CURRENT]}} == -* ]]; then
+    _describe option options
+  else
+    _files
+  fi
+}}
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _smdae "$@"; else compdef _smdae smdae; fi
+"""
+
+
+def _fish(commands: Commands) -> str:
+    lines = ["# fish completion of smdae"]
+    for name, (text, _) in commands.items():
+        lines.append(f"complete -c smdae -f -n __fish_use_subcommand -a {name} -d '{text}'")
+    for name, (_, known) in commands.items():
+        for option in known:
+            written = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in option.names)
+            value = f" -x -a '{' '.join(option.values)}'" if option.values else "" if option.is_flag else " -r"
+            lines.append(
+                f"complete -c smdae -n '__fish_seen_subcommand_from {name}' {written}{value} -d '{option.help}'"
+            )
+    return "\n".join(lines) + "\n"
+
+
+SHELLS = {"bash": _bash, "zsh": _zsh, "fish": _fish}

@@ -1,0 +1,212 @@
+"""The run of `denoise`: what it is asked for, planned and refused before any work, then done picture by picture."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from smdae.cli import console
+from smdae.cli.asked import Asked
+from smdae.cli.batch import Stopped, at_once
+from smdae.cli.batch import run as run_batch
+from smdae.cli.batch_progress import BAR, BatchProgress
+from smdae.cli.extras import refuse, targets
+from smdae.cli.manner import Manner
+from smdae.cli.one_picture import worker
+from smdae.cli.options import DEPTHS, bytes_of, threads_of
+from smdae.cli.peers import Peers
+from smdae.cli.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced
+from smdae.cli.placing import forget
+from smdae.cli.records import figures, is_number
+from smdae.cli.rehearsal import rehearse
+from smdae.cli.report import Report
+from smdae.cli.selection import listed
+from smdae.cli.together import on_loss
+from smdae.errors import BatchError, UsageError
+from smdae.files.claims import claimed
+from smdae.files.writing import clear, refusals
+from smdae.memory import keep_freed_memory, limit_memory
+
+__all__ = ["run"]
+
+REST = "the same command with --skip-existing does the rest"
+
+
+def run(asked: Asked, peers: Peers) -> int:
+    """Denoise what is asked for; returns the exit code."""
+    asked.check_log()
+    console.speak(asked.quiet, asked.verbose, asked.log)
+    asked.check()
+    chosen = plan(asked.paths, asked.naming, None if asked.files_from is None else listed(asked.files_from), asked.part)
+    _refuse(asked, chosen, peers)
+    jobs = chosen.jobs
+    if asked.dry_run:
+        if peers.first:
+            beside = targets(asked.extras, jobs[0]) if asked.extras.some else []
+            beside += [path for path in (asked.save_noise, asked.report) if path is not None]
+            rehearse(jobs, asked.overwrite or asked.in_place, beside, asked.json_)
+            if chosen.remark:
+                console.note(chosen.remark)
+        return 0
+    _refuse_streams(asked, jobs)
+    if asked.log is not None:
+        with refusals(asked.log), asked.log.open("ab"):
+            pass
+    if not jobs:
+        console.note(f"no picture is in part {asked.shard}")
+        return 0
+    keep_freed_memory()
+    limit_memory(None if asked.max_memory is None else bytes_of(asked.max_memory, "--max-memory"))
+    made = chosen.folder if chosen.folder and not chosen.folder.exists() else None
+    peers.agree_on(jobs)  # none begins before all have looked at what there is
+    written = [job.target for job in jobs if job.target != STREAM and not job.skipped]
+    written += [path for path in (asked.save_noise, asked.extras.steps, asked.uncertainty, asked.report) if path]
+    for place in {os.path.dirname(os.path.realpath(path)) for path in written} if peers.first else ():
+        clear(Path(place))
+    report = None if asked.report is None else Report(asked.report, asked.overwrite)
+    try:
+        with threads_of(asked.threads):
+            _work(asked, chosen, peers, _manner(asked, chosen, peers, report), report)
+    finally:
+        if made and peers.first:
+            forget(made)
+    return 0
+
+
+def _refuse(asked: Asked, chosen: Plan, peers: Peers) -> None:
+    """Raise what speaks against a plan, before anything is read or written."""
+    jobs, extras = chosen.jobs, asked.extras
+    streamed = any(job.target == STREAM for job in jobs)
+    if extras.some and not chosen.is_single:
+        raise UsageError("--samples, --save-steps, --uncertainty and --components go with one input")
+    refuse(extras, jobs, asked.reference)
+    if asked.quality is not None and (asked.part is None or asked.format is not None):
+        _refuse_quality(jobs)  # a share may have none of the JPEGs
+    if streamed or STREAM in asked.paths:
+        peers.refuse("a stream")
+    if asked.json_ and streamed:
+        raise UsageError("--json and an image exclude each other on stdout", "write the image to a file with -o")
+    for option, path in (("reference", asked.reference), ("mask", asked.mask), ("save-noise", asked.save_noise)):
+        if path is not None and not chosen.is_single:
+            raise UsageError(f"--{option} goes with one input")
+    if asked.report is not None:
+        peers.refuse("--report")
+        place = os.path.realpath(asked.report)
+        if any(place in (os.path.realpath(job.source), os.path.realpath(job.target)) for job in jobs):
+            raise UsageError(f"--report '{asked.report}' would be written over a picture of this call")
+        if not asked.dry_run and not (chosen.is_single and not os.path.lexists(jobs[0].source)):
+            refuse_place(asked.report, asked.overwrite)
+
+
+def _refuse_streams(asked: Asked, jobs: Sequence[Job]) -> None:
+    """Raise UsageError for an image that would go to a terminal, or is awaited from one."""
+    if any(job.target == STREAM for job in jobs) and sys.stdout.isatty():
+        raise UsageError("an image is not written to a terminal", "redirect stdout, or write to a file with -o")
+    if STREAM in asked.paths and (sys.stdin is None or sys.stdin.isatty()):
+        raise UsageError("nothing is piped into stdin", "pipe an image in, or name a file")
+
+
+def _refuse_quality(jobs: Sequence[Job]) -> None:
+    """Raise UsageError for a quality where no result can have one."""
+    from smdae.files.images import SUFFIXES, WITH_QUALITY
+
+    kinds = {SUFFIXES.get(job.target.suffix.lower()) for job in jobs if job.target != STREAM}
+    if kinds and kinds.isdisjoint(WITH_QUALITY):
+        kind = next((kind for kind in kinds if kind), "the result")
+        raise UsageError(f"--quality is for JPEG and WebP, and {kind} has none", "leave it out, or add --format jpeg")
+
+
+def _manner(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> Manner:
+    """Return how the pictures are denoised and written."""
+    how = ("stepper", "steps", "step_size", "seed", "stride", "ensemble", "precision")
+    folder = chosen.folder
+    return Manner(
+        model=asked.model,
+        device=asked.device,
+        levels=asked.levels,
+        white=asked.white,
+        black=asked.black,
+        noise=asked.kind,
+        luma=asked.luma,
+        chroma=asked.chroma,
+        mask=asked.mask,
+        profile=asked.save_noise,
+        strength=asked.strength,
+        how={name: getattr(asked, name) for name in how},
+        tile=asked.tile,
+        depth=DEPTHS[asked.bit_depth],
+        ending=asked.ending,
+        overwrite=asked.overwrite or asked.in_place,
+        beside=asked.overwrite,
+        made=folder,
+        adapt=asked.adapt,
+        reference=asked.reference,
+        blend=asked.blend,
+        extras=asked.extras,
+        checks=asked.json_,
+        many=not chosen.is_single,
+        local=peers.local,
+        fast=asked.fast,
+        quality=asked.quality,
+        strip=asked.strip_metadata,
+        linear=asked.linear,
+        imports=tuple(asked.import_ or ()),
+        report=report,
+    )
+
+
+def _work(asked: Asked, chosen: Plan, peers: Peers, manner: Manner, report: Report | None) -> None:
+    """Do all jobs, with a bar, and write the report at the end."""
+    jobs = chosen.jobs
+    stop = Event()
+    claim = claims(jobs, asked.paths if asked.part is None else []) if peers.first else {}
+    with (
+        claimed(claim),
+        on_loss(lambda: None if asked.in_place else REST),
+        console.guarded(),
+        console.progress(width=BAR, left=True) as bar,
+    ):
+        if any(claim.values()):
+            refuse_raced(jobs)
+        seen = BatchProgress(bar, len(jobs))
+        alone = len(jobs) == 1 or (not asked.jobs and (asked.fail_fast or peers.place.size > 1))
+        many = 1 if alone else at_once(jobs, asked.device, asked.jobs)
+        told = 0
+
+        def watch(done: int, of: int) -> None:
+            if stop.is_set():
+                raise Stopped
+            seen.step(done, of)
+
+        def tell(record: dict[str, Any]) -> None:
+            nonlocal told
+            _tell(record, asked.json_)
+            if report is not None:
+                report.tell(record)
+            told += 1
+            seen.tell(told)
+
+        work: Callable[[Job], dict[str, Any]] = seen.watched(worker(manner, watch))
+        ending = chosen.remark, chosen.is_single
+        try:
+            run_batch(jobs, work, tell, many, asked.fail_fast, peers, stop, *ending)
+        except BatchError:  # of those that failed too the page tells; what is interrupted has none
+            if report is not None:
+                report.write()
+            raise
+        if report is not None:
+            report.write()
+
+
+def _tell(record: dict[str, Any], as_json: bool) -> None:
+    """Say what became of a picture."""
+    if as_json:
+        console.result({name: value if is_number(value) else None for name, value in record.items()})
+    elif "psnr" in record:
+        console.note(figures(record))
+    if "seconds" in record:
+        console.detail(f"'{record['input']}' -> '{record['output']}', {record['seconds']:.1f} s")
+    elif "skipped" in record:
+        console.detail(f"'{record['input']}' skipped: '{record['output']}' is there")

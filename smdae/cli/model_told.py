@@ -1,0 +1,85 @@
+"""What a model file says of its model, for `models` and `info`; loads no torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["lines", "record", "short"]
+
+INDENT = "  "
+CHANNELS = {1: "gray", 3: "colour"}
+# What a card says beyond the first lines: its entry, and the words before it.
+MORE = {"about": "fitted on", "images": "images", "steps": "steps", "stopped_by": "stopped by", "smdae": "smdae"}
+
+
+def record(name: str) -> dict[str, Any]:
+    """Return what --json says of a model, a file or the name of a bundled one.
+
+    Raises:
+        ModelError: There is no such model, or its file is damaged.
+    """
+    from smdae.files import bundle
+    from smdae.files.model_file import find, identity, read
+
+    card, data = read(name)
+    which = identity(name, data)
+    kept = bundle.entries().get(which.name.partition("@")[0], {}) if "@" in which.name else {}
+    return {
+        "name": which.name,
+        "digest": which.digest,
+        "version": kept.get("version"),
+        "licence": kept.get("licence"),
+        "file": find(name).name,
+        "bytes": len(data),
+        "model": card["model"],
+        "objective": card.get("objective"),
+        "score_of": card.get("score_of"),
+        "channels": card["channels"],
+        "sigma": card["sigma"],
+        "held_out_psnr": card.get("held_out_psnr"),
+        "held_out_psnr_at": card.get("held_out_psnr_at"),
+        "shortfalls": card.get("shortfalls", []),
+        "card": {entry: card[entry] for entry in MORE if entry in card},
+    }
+
+
+def lines(name: str) -> list[str]:
+    """Return what is told of a model, a line each."""
+    found = record(name)
+    told = [f"{words}: {found['card'][entry]}" for entry, words in MORE.items() if entry in found["card"]]
+    told += [f"it falls short: {text}" for text in found["shortfalls"]]
+    if found["score_of"] == "the clean density":
+        told.append("a score of the clean density: it knows no noise to remove")
+    return [*short(found), *(f"{INDENT}{line}" for line in told)]
+
+
+def short(found: Mapping[str, Any]) -> list[str]:
+    """Return the lines on a model that a list of many has."""
+    channels = CHANNELS.get(found["channels"], f"{found['channels']} channels")
+    size = f"{found['bytes'] / 1e6:.1f} MB" if found["bytes"] >= 1e5 else f"{found['bytes'] / 1e3:.0f} kB"
+    told = [f"{found['model']} by {found['objective']}, {channels}, sigma {_levels(found['sigma'])}, {size}"]
+    figures = _figures(found)
+    if figures:
+        told.append(f"held-out PSNR {figures}")
+    if found["licence"]:
+        told.append(f"licence: {found['licence']}")
+    return [f"{found['name']} ({found['digest'][:8]})", *(f"{INDENT}{line}" for line in told)]
+
+
+def _levels(sigma: Any) -> str:
+    levels = sigma if isinstance(sigma, list) else [sigma]
+    return " to ".join(f"{level:g}" for level in levels)
+
+
+def _figures(found: Mapping[str, Any]) -> str:
+    """Return how good a model is on images held out of its fit, in words; nothing where that is not told."""
+    by_level, mean = found["held_out_psnr_at"], found["held_out_psnr"]
+    if isinstance(by_level, dict) and by_level:
+        at = [f"{_decibels(value)} at sigma {level}" for level, value in by_level.items()]
+        return ", ".join(at)
+    if isinstance(mean, dict) and isinstance(mean.get("model"), int | float):
+        return f"{_decibels(mean['model'])} dB (noisy {_decibels(mean.get('noisy'))})"
+    return ""
+
+
+def _decibels(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, int | float) else "unknown"

@@ -1,0 +1,37 @@
+"""`smdae models`: the models that there are, bundled and given, with what each is good for."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from smdae.cli import console, model_told
+from smdae.cli.options import Json
+
+__all__ = ["command"]
+
+
+def command(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL", help="Model files to list too, beside that of $SMDAE_MODEL."),
+    ] = None,
+    json_: Json = False,
+) -> int:
+    """List the bundled models and those given: version, licence, levels, size and held-out figures.
+
+    smdae models
+
+    smdae models model.safetensors --json        an object a model, a line each
+    """
+    from smdae.files.bundle import entries
+
+    given = [os.environ["SMDAE_MODEL"]] if os.environ.get("SMDAE_MODEL") else []
+    for number, name in enumerate(dict.fromkeys([*entries(), *given, *(files or [])])):
+        found = model_told.record(name)
+        if json_:
+            console.result(found)
+        else:
+            for line in ["", *model_told.short(found)] if number else model_told.short(found):
+                console.text(line)
+    return 0

@@ -1,0 +1,69 @@
+"""The noise of pictures in words and as a chart of plain text.
+
+sigma(x) = sqrt(mean_c sd_c(x)^2)       the level at the brightness x, c being the channels
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smdae.noise import Noise
+
+__all__ = ["COLUMNS", "chart", "correlation", "curve", "number"]
+
+COLUMNS, ROWS = 48, 9  # of a chart, in characters
+AXIS_ENDS = (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10)  # times a power of ten
+MOST_LAGS = 3  # pixels, whose correlation is told
+
+
+def curve(noise: "Noise", low: float, high: float) -> tuple[list[float], list[float]]:
+    """Return COLUMNS brightnesses from one to another, and the level of noise at each, averaged over the channels."""
+    import torch
+
+    x = torch.linspace(low, high, COLUMNS, dtype=torch.float64)
+    squares = torch.stack([one.sd(x).square() for one in noise.curves])  # (curves, COLUMNS)
+    return x.tolist(), squares.mean(0).sqrt().tolist()
+
+
+def correlation(grain: Sequence[Sequence[float]]) -> str:
+    """Return the correlation of pixels that are next to each other, and a few farther, in words."""
+    lags = range(1, min(MOST_LAGS + 1, len(grain)))
+    across = " ".join(f"{grain[0][lag]:.2f}" for lag in lags)
+    down = " ".join(f"{grain[lag][0]:.2f}" for lag in lags)
+    return f"correlation of pixels {', '.join(map(str, lags))} apart: {across} across, {down} down"
+
+
+def chart(x: Sequence[float], y: Sequence[float]) -> list[str]:
+    """Return a curve as lines of plain text, from 0 up, with a star in each column.
+
+    Args:
+        x: Where it is told, evenly spaced, one for each column, at least 3.
+        y: Its values, not negative.
+    """
+    top = _axis_end(max(y))
+    height = [round((ROWS - 1) * value / top) for value in y]
+    labels = {ROWS - 1: number(top), (ROWS - 1) // 2: number(top / 2), 0: "0"}
+    wide = max(map(len, labels.values()))
+    lines = []
+    for row in reversed(range(ROWS)):
+        stars = "".join("*" if h == row else " " for h in height)
+        lines.append(f"{labels.get(row, ''):>{wide}} |{stars}".rstrip())
+    low, middle, high = (number(value) for value in (x[0], (x[0] + x[-1]) / 2, x[-1]))
+    columns = len(x)
+    before = low.ljust((columns - len(middle)) // 2)
+    axis = f"{before}{middle}".ljust(columns - len(high)) + high
+    return [*lines, f"{'':>{wide}} +{'-' * columns}", f"{'':>{wide}}  {axis}"]
+
+
+def _axis_end(largest: float) -> float:
+    """Return the end of an axis from 0 that holds a value."""
+    if not largest > 0:
+        return 1.0
+    unit = 10.0 ** math.floor(math.log10(largest))
+    return next((end * unit for end in AXIS_ENDS if end * unit >= largest), 10 * unit)
+
+
+def number(value: float) -> str:
+    """Return a number with three digits, or all of those before the point."""
+    return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"

@@ -1,0 +1,95 @@
+"""Options of `denoise` and `compare` in a YAML file: `-c FILE`, and what --print-config prints.
+
+A file has a line for each option, by its long name: `tile: 256`, `recursive: true`, `sigma: [20, 10, 15]`. An option on
+the command line goes before its variable, SMDAE_DENOISE_TILE or SMDAE_COMPARE_SEEDS, that before the file, and that
+before the default.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from smdae.cli.suggestions import nearest
+from smdae.errors import UsageError
+
+__all__ = ["configured", "printed"]
+
+OWN = ("config", "print_config", "help")  # options that say where others are from
+TRUTH = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
+LISTS = ("sigma",)  # options of one text that may be a list of numbers
+ORIGINS = {"COMMANDLINE": "option", "ENVIRONMENT": "variable", "DEFAULT_MAP": "file", "DEFAULT": "default"}
+
+
+def configured(context: Any, file: Path | None) -> Path | None:
+    """Make what a file says the defaults of a command's options; called before those are looked at.
+
+    Raises:
+        UsageError: The file cannot be read, names what is no option, or has a value that an option does not take.
+    """
+    if file is None:
+        return None
+    from smdae.files.config import read_entries
+
+    options = _options(context)
+    values: dict[str, Any] = {}
+    for entry in read_entries(file):
+        place = f"--config '{file}': line {entry.line}: "
+        option = options.get(entry.name)
+        if option is None:
+            names = [name.replace("_", "-") for name in options]
+            near = nearest(entry.name.replace("_", "-"), names)
+            raise UsageError(
+                f"{place}there is no option {entry.written!r:.60}",
+                f"did you mean '{near}'?" if near else f"'{context.command_path} --help' lists the options",
+            )
+        if entry.value is not None:
+            values[option.name] = _checked(context, option, entry.value, place)
+    context.default_map = values
+    return file
+
+
+def printed(context: Any) -> str:
+    """Return a command's options as a file that gives the same ones, a line each, with where each is from."""
+    from smdae.files.config import dump
+
+    lines = []
+    for name, option in _options(context).items():
+        value = context.params[option.name]
+        source = context.get_parameter_source(option.name)
+        plain = [str(one) for one in value] if isinstance(value, list | tuple) else value
+        plain = str(plain) if isinstance(plain, Path) else plain
+        origin = ORIGINS[source.name] if source is not None and source.name in ORIGINS else "default"
+        lines.append(f"{name.replace('_', '-')}: {dump(plain)}  # {origin}\n")
+    return "".join(lines)
+
+
+def _options(context: Any) -> dict[str, Any]:
+    """Return the options of a command by their long names, underscores for hyphens."""
+    found = {}
+    for option in context.command.params:
+        long = next((name for name in option.opts if name.startswith("--")), None)
+        if long is not None and option.name not in OWN:
+            found[long[2:].replace("-", "_")] = option
+    return found
+
+
+def _checked(context: Any, option: Any, value: Any, place: str) -> Any:
+    """Return a value as the command line would have it."""
+    long = max(option.opts, key=len)
+    if isinstance(value, list) and option.name in LISTS:
+        value = ",".join(map(str, value))
+    if option.is_flag:
+        if str(value).lower() not in TRUTH:
+            raise UsageError(f"{place}{long[2:]} is true or false")
+        return TRUTH[str(value).lower()]
+    if isinstance(value, list) != bool(option.multiple) or isinstance(value, dict):
+        raise UsageError(f"{place}{long[2:]} takes {'a list' if option.multiple else 'one value'}")
+    text = [str(one) for one in value] if isinstance(value, list) else str(value)
+    try:
+        option.process_value(context, text)
+    except UsageError as error:
+        raise UsageError(place + error.message, error.hint) from None
+    except Exception as error:
+        from smdae.cli.failures import understood
+
+        raise UsageError(place + understood(error).message) from None
+    return text

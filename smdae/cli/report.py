@@ -1,0 +1,77 @@
+"""`denoise --report`: collects what is shown of each picture while they are done, and writes the page at the end."""
+
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from smdae.cli import console
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from smdae.cli.found import Found
+    from smdae.cli.report_view import View
+
+__all__ = ["Report"]
+
+MOST_VIEWS = 24  # pictures that are shown; the table has all
+
+
+class Report:
+    """What a run has to show; from any thread.
+
+    Args:
+        path: Where the page goes.
+        overwrite: Whether it may replace what is there.
+    """
+
+    def __init__(self, path: Path, overwrite: bool) -> None:
+        self.path, self.overwrite = path, overwrite
+        self.views: dict[str, View] = {}
+        self.records: list[dict[str, Any]] = []
+        self.lock = Lock()
+        self.taken = 0
+
+    def show(self, name: str, before: "np.ndarray", after: "np.ndarray", found: "Found", pages: int = 1) -> None:
+        """Keep what is shown of a picture, unless enough are.
+
+        Args:
+            name: Of its file.
+            before, after: Its pixels.
+            found: The noise that was taken out.
+            pages: How many pages its file has.
+        """
+        from smdae.cli.report_view import view_of
+
+        with self.lock:
+            if self.taken >= MOST_VIEWS:
+                return
+            self.taken += 1
+        view = view_of(name, before, after, found, pages)
+        with self.lock:
+            self.views[name] = view
+
+    def said(self, name: str, warnings: list[str]) -> None:
+        """Keep the warnings that were said of a picture."""
+        with self.lock:
+            if name in self.views:
+                plain = tuple(text.removeprefix("smdae: warning: ") for text in warnings)
+                self.views[name] = replace(self.views[name], warnings=plain)
+
+    def tell(self, record: dict[str, Any]) -> None:
+        """Keep a row of the table: what --json says of a picture."""
+        self.records.append(record)
+
+    def write(self) -> None:
+        """Write the page.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        from smdae.cli.report_page import page
+        from smdae.files.writing import write
+
+        views = [self.views[row["input"]] for row in self.records if row["input"] in self.views]
+        write(self.path, page(self.records, views), overwrite=self.overwrite)
+        console.note(f"report '{self.path}'")

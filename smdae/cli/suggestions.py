@@ -1,0 +1,31 @@
+"""What a misspelt name was meant to be: the nearest of those there are, if it is within two letters."""
+
+from collections.abc import Iterable
+
+__all__ = ["distance", "nearest"]
+
+MOST = 2  # letters to put in, leave out or change
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is nearest to another, None if none is near."""
+    found = min(((distance(name, one), one) for one in known), default=(MOST + 1, ""))
+    # Of a name of three letters two are nearly all.
+    return found[1] if found[0] <= min(MOST, max(1, len(name.strip("-")) // 2)) else None
+
+
+def distance(a: str, b: str) -> int:
+    """Return how many letters are to be put in, left out, changed or swapped with the next to make b of a.
+
+    This is the restricted distance of Damerau and Levenshtein.
+    """
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a):
+        older, before, row = before, row, [i + 1]
+        for j, y in enumerate(b):
+            best = min(before[j + 1] + 1, row[j] + 1, before[j] + (x != y))
+            if i and j and x == b[j - 1] and a[i - 1] == y:
+                best = min(best, older[j - 1] + 1)
+            row.append(best)
+    return row[-1]

@@ -1,0 +1,124 @@
+"""The pages of a stack share one noise and one scale: those of the page whose level is the median of some.
+
+Pages that were found free of noise count only where they are the larger part. Where pages are not on the usual scale of
+their type, one scale from the darkest to the brightest of those that are looked at serves all.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from smdae.denoising.pictures import Given
+from smdae.denoising.preparation import Prepared
+from smdae.denoising.task import Task, bundled_for, checked_pixels
+from smdae.denoising.treatment import level_in
+from smdae.estimation.estimate import Kind
+from smdae.estimation.scale import Scale
+from smdae.noise import Noise
+from smdae.protocols import single_level
+
+__all__ = ["Looked", "tasks_of", "typical", "unscaled"]
+
+MOST_LOOKED = 5  # pages
+
+
+class Looked(Protocol):
+    """What is found of a page: how it is denoised, and its noise, white being 1."""
+
+    @property
+    def prepared(self) -> Prepared: ...
+    @property
+    def noise(self) -> Noise: ...
+
+
+Page = TypeVar("Page", bound=Looked)
+
+
+def typical(count: int, look: Callable[[int, Scale | None], Page]) -> tuple[Page, Scale | None]:
+    """Return the page of the median level of some, and the scale for all pages; None for that of each.
+
+    Args:
+        count: How many pages there are.
+        look: Returns what is found of a page, counted from 0, on a scale; None for its own.
+    """
+    numbers = sorted({round(i * (count - 1) / (MOST_LOOKED - 1)) for i in range(MOST_LOOKED)})
+    looked = [look(number, None) for number in numbers]
+    scales = [one.prepared.scale for one in looked]
+    scale = None
+    if not all(one.standard for one in scales):
+        black, white = min(one.black for one in scales), max(one.white for one in scales)
+        scale = replace(scales[0], black=black, white=white, standard=False)
+        looked = [look(number, scale) for number in numbers]
+    levels = {id(one): level_in(one.prepared, one.noise) for one in looked}
+    noisy = sorted((one for one in looked if not one.noise.is_none), key=lambda one: levels[id(one)])
+    if 2 * len(noisy) < len(looked):
+        noisy = [one for one in looked if one.noise.is_none]
+    return noisy[len(noisy) // 2], scale
+
+
+def unscaled(noise: Noise, scale: Scale) -> Noise:
+    """Return noise, white being 1, in the unit of its picture."""
+    noise = noise.scaled(scale.span)
+    return noise.shifted(scale.black) if scale.black else noise
+
+
+def tasks_of(
+    told: Given,
+    model: Any,
+    sigma: float | Sequence[float] | None,
+    noise: Kind | Noise | None,
+    device: torch.device | str,
+    how: Mapping[str, Any],
+) -> Iterator[Task]:
+    """Yield what is to be done with each picture; where the noise of many is to be found, they share it.
+
+    Args:
+        told: The pictures.
+        model, sigma, noise, device: As those of `denoise`.
+        how: Further arguments of `Task.of`.
+
+    Raises:
+        UsageError, InputError, ModelError: As `denoise`.
+    """
+    loaded: dict[str, Any] = {}
+
+    def task_of(number: int, scale: Scale | None, noise: Kind | Noise | None) -> Task:
+        page = checked_pixels(told.pictures[number])
+        visible = told.alpha[number] > 0 if told.alpha else None
+        return Task.of(
+            page,
+            _loaded(model, page, visible, device, loaded),
+            sigma,
+            noise=noise,
+            device=device,
+            visible=visible,
+            scale=scale,
+            jpeg=told.quality,
+            **how,
+        )
+
+    scale = None
+    first = task_of(0, None, noise)
+    if len(told.pictures) == 1:
+        yield first
+        return
+    if sigma is None and not isinstance(noise, Noise) and single_level(first.loaded) is None:
+        median, scale = typical(len(told.pictures), lambda number, scale: task_of(number, scale, noise))
+        noise = unscaled(median.noise, median.prepared.scale)
+    for number in range(len(told.pictures)):
+        yield task_of(number, scale, noise)
+
+
+def _loaded(model: Any, page: Any, visible: Any, device: torch.device | str, loaded: dict[str, Any]) -> Any:
+    """Return a model that is loaded, each only once."""
+    from smdae.files.model_file import load
+
+    name = bundled_for(page, visible) if model is None else model
+    if not isinstance(name, str | Path):
+        return name
+    if str(name) not in loaded:
+        loaded[str(name)] = load(name).to(device)
+    return loaded[str(name)]

@@ -1,0 +1,140 @@
+"""Images as callers give them: arrays of one picture or of many, in any order of axes, or files.
+
+Arrays are (H, W), (H, W, C), (N, H, W) or (N, H, W, C). Of three axes the last is that of channels if it has 1 to 4
+numbers; `axes` says otherwise, a letter for each:
+
+    H or Y    rows                  C or S       channels
+    W or X    columns               N, T or Z    pages, of which there may be several axes
+
+A file is read as `smdae denoise` reads it. Its alpha is kept, and what it hides is left as it is.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smdae.errors import UsageError
+
+__all__ = ["Given", "given", "is_file"]
+
+KINDS = {"H": "rows", "Y": "rows", "W": "columns", "X": "columns", "C": "channels", "S": "channels"}
+KINDS |= dict.fromkeys("NTZ", "pages")
+ORDER = ("pages", "rows", "columns", "channels")
+MOST_CHANNELS = 4  # that the last of three axes has, where nothing else is said
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """One picture or many, and how they make up what was given.
+
+    Attributes:
+        pictures: Each with shape (H, W) or (H, W, C), all alike.
+        alpha: Of each picture, (H, W); empty where there is none.
+        quality: Of the JPEG that they were read from; None for others.
+        order: Where the axes of what was given stand among pages, rows, columns, channels; None for files.
+        lengths: Of the axes of what was given, in that order.
+        is_many: Whether there is an axis of pages.
+    """
+
+    pictures: tuple[np.ndarray, ...]
+    alpha: tuple[np.ndarray, ...] = ()
+    quality: int | None = None
+    order: tuple[int, ...] | None = None
+    lengths: tuple[int, ...] = ()
+    is_many: bool = False
+
+    def joined(self, results: Sequence[np.ndarray]) -> np.ndarray:
+        """Return results, one for each picture, with the axes of what was given; alpha is the last channel."""
+        if self.alpha:
+            pairs = zip(results, self.alpha, strict=True)
+            results = [np.concatenate([np.atleast_3d(result), alpha[:, :, None]], 2) for result, alpha in pairs]
+        if not self.is_many:
+            result = results[0]
+        else:
+            result = np.stack(results)
+        if self.order is None:
+            return result
+        ordered = result.reshape(self.lengths)
+        return np.ascontiguousarray(ordered.transpose(np.argsort(self.order)))
+
+
+def is_file(image: Any) -> bool:
+    """Return whether an image is given as the path of a file."""
+    return isinstance(image, str | Path)
+
+
+def given(image: Any, axes: str | None = None) -> Given:
+    """Return the pictures that an array or a file holds.
+
+    Args:
+        image: An array, what numpy makes one of, or the path of a file.
+        axes: A letter for each axis of an array; None to tell them by their number and the length of the last.
+
+    Raises:
+        UsageError: The axes do not fit the array, or it is none of images.
+        InputError: The file cannot be read.
+    """
+    if is_file(image):
+        if axes is not None:
+            raise UsageError("axes are those of an array, and a file tells its own", "leave axes out")
+        return _of_file(Path(image))
+    array = np.asarray(image)
+    if axes is None:
+        axes = _usual(array)
+    order = _order(array, axes)
+    lengths = tuple(array.shape[i] for i in order)
+    ordered = array.transpose(order)
+    kinds = [KINDS[axes[i].upper()] for i in order]
+    pages = kinds.count("pages")
+    one = ordered.shape[pages:]
+    if not pages:
+        return Given((ordered,), order=order, lengths=lengths)
+    pictures = ordered.reshape(math.prod(ordered.shape[:pages]), *one)
+    return Given(tuple(pictures), order=order, lengths=lengths, is_many=True)
+
+
+def _usual(array: np.ndarray) -> str:
+    """Return the axes of an array of which nothing is said."""
+    if 0 in array.shape or array.ndim not in (2, 3, 4):
+        raise UsageError(f"an image has shape (H, W), (H, W, C), (N, H, W) or (N, H, W, C), not {array.shape}")
+    if array.ndim == 3:
+        return "HWC" if array.shape[2] <= MOST_CHANNELS else "NHW"
+    if array.ndim == 4 and array.shape[3] > MOST_CHANNELS:
+        raise UsageError(
+            f"an array of four axes has 1 to {MOST_CHANNELS} channels last, and this has shape {array.shape}",
+            "say which axis is which, such as axes='TCYX'",
+        )
+    return {2: "HW", 4: "NHWC"}[array.ndim]
+
+
+def _order(array: np.ndarray, axes: str) -> tuple[int, ...]:
+    """Return the axes of an array in the order of pages, rows, columns and channels."""
+    unknown = [letter for letter in axes if letter.upper() not in KINDS]
+    if unknown:
+        raise UsageError(f"axes {axes!r:.20} has the letter {unknown[0]!r}", f"there are {', '.join(KINDS)}")
+    kinds = [KINDS[letter.upper()] for letter in axes]
+    if len(axes) != array.ndim or 0 in array.shape:
+        raise UsageError(f"axes {axes!r} are {len(axes)}, and the array has shape {array.shape}")
+    if kinds.count("rows") != 1 or kinds.count("columns") != 1 or kinds.count("channels") > 1:
+        raise UsageError(f"axes {axes!r} need one of rows and one of columns, and have one of channels at most")
+    return tuple(sorted(range(len(kinds)), key=lambda i: (ORDER.index(kinds[i]), i)))
+
+
+def _of_file(path: Path) -> Given:
+    """Return the pictures of a file; alpha is that of each, if it has any."""
+    from smdae.files import images, stack
+
+    if stack.count(path) > 1:
+        with stack.opened(path, str(path)) as pages:
+            read = list(pages)
+    else:
+        read = [images.read(path, str(path))]
+    shapes = {(picture.pixels.shape, picture.pixels.dtype, picture.alpha is None) for picture in read}
+    if len(shapes) > 1:
+        raise UsageError(f"the pages of '{path}' differ in size or kind, and one array cannot hold them")
+    alpha = tuple(picture.alpha for picture in read if picture.alpha is not None)
+    return Given(tuple(picture.pixels for picture in read), alpha, read[0].quality, is_many=len(read) > 1)

@@ -1,0 +1,113 @@
+"""What `smdae.fit` is given to fit on: images in an array or a list, or the paths of files and folders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smdae.denoising.pictures import given, is_file
+from smdae.errors import InputError, UsageError
+
+__all__ = ["Images", "images_of", "level_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images to fit on.
+
+    Attributes:
+        images: Arrays of one dtype with shape (H, W) or (H, W, C).
+        white: The value of white in them.
+        is_whole: Whether they were integers, so that sigma is told for white 255.
+    """
+
+    images: Sequence[np.ndarray]
+    white: float
+    is_whole: bool
+
+
+def images_of(patches: Any, axes: str | None, color: bool) -> Images:
+    """Return the images that an array, a list of images or paths stand for.
+
+    Args:
+        patches: As for `fit`.
+        axes: A letter for each axis of an array, as for `denoise`; None to tell them by their number.
+        color: Whether files are read in colour.
+
+    Raises:
+        InputError: There is no usable image, or they are not all of one dtype and of 1 or 3 channels.
+        UsageError: The axes do not fit.
+    """
+    if is_file(patches):
+        patches = [patches]
+    elif isinstance(patches, np.ndarray):
+        if 0 in patches.shape:
+            raise InputError(f"there are no images to fit on in an array with shape {patches.shape}")
+        if axes is None and patches.ndim == 3 and patches.shape[2] in (2, 4):
+            axes = "NHW"  # for no fit takes two or four channels
+        patches, axes = given(patches, axes).pictures, None
+    if axes is not None:
+        raise UsageError(
+            "axes are those of one array", "give the images of a list one order of axes, and leave axes out"
+        )
+    if len(patches) and all(is_file(one) for one in patches):
+        return _of_files([Path(one) for one in patches], color)
+    images = [np.asarray(image) for image in patches]
+    dtype, white = _unit(images)
+    return Images(images, white, dtype.kind == "u")
+
+
+def level_of(sigma: Any, images: Images) -> Any:
+    """Return sigma with white being 255; a range of levels as one, and what is no number as it is.
+
+    Raises:
+        UsageError: It is larger than white, so it is told in another unit.
+    """
+    if isinstance(sigma, tuple | list):
+        return tuple(level_of(one, images) for one in sigma)
+    if not isinstance(sigma, int | float):
+        return sigma
+    level = sigma if images.is_whole else 255 * sigma / images.white
+    if level > 255:
+        white = 255 if images.is_whole else images.white
+        did_you = "" if images.is_whole else f": did you mean {sigma * images.white / 255:.4g}?"
+        unit = "integers of any depth have white 255" if images.is_whole else "that of floats is in their own unit"
+        raise UsageError(f"sigma {sigma:.4g} is larger than white, {white:g}{did_you} ({unit})")
+    return level
+
+
+def _of_files(paths: list[Path], color: bool) -> Images:
+    """Return the images below paths, as the command reads them."""
+    from smdae.files.corpus import gather, refuse_unit
+
+    corpus = gather(paths, 1, color=color)
+    refuse_unit(corpus)
+    return Images(corpus.images, corpus.white, not corpus.has_floats)
+
+
+def _unit(images: Sequence[np.ndarray]) -> tuple[np.dtype, float]:
+    """The images' common dtype and its value of white.
+
+    Raises:
+        InputError: They are not all images of one dtype and of 1 or 3 channels, or hold NaN or infinity.
+    """
+    if not images:
+        raise InputError("there are no images to fit on")
+    if any(image.ndim not in (2, 3) or 0 in image.shape for image in images):
+        raise InputError("patches are images with shape (H, W) or (H, W, 3)")
+    for kinds, what in (
+        ({str(image.dtype) for image in images}, "dtype"),
+        ({str(image.shape[2] if image.ndim == 3 else 1) for image in images}, "number of channels"),
+    ):
+        if len(kinds) > 1:
+            raise InputError(f"images of one fit have one {what}, not {' and '.join(sorted(kinds))}")
+    if images[0].ndim == 3 and images[0].shape[2] not in (1, 3):
+        raise InputError(f"images have 1 or 3 channels, not {images[0].shape[2]}")
+    dtype = images[0].dtype
+    if dtype not in (np.uint8, np.uint16) and dtype.kind != "f":
+        raise InputError(f"images are uint8, uint16 or float, not {dtype}")
+    if not all(np.isfinite(image).all() for image in images):
+        raise InputError("the images hold values that are not numbers (NaN or infinity)")
+    return dtype, float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0

@@ -1,0 +1,124 @@
+"""Calls into classes that others wrote: with the arguments that they declare, and with failures told as theirs.
+
+A target may be `sample(n)` or `sample(n, generator)`, a score model `score(x)`, `score(x, sigma)` or
+`score(x, *, sigma)`: what is offered and not declared is left out. Whatever their code raises is a `UsageError` that
+names the class, the function, the line and the reason; memory that runs out, and our own errors, stay what they are.
+"""
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smdae.errors import SmdaeError, UsageError
+from smdae.files.bundle import Identity
+from smdae.memory import is_out_of_memory
+
+__all__ = ["TheirModel", "called", "is_theirs"]
+
+
+def called(function: Callable[..., Any], name: str, offered: Mapping[str, Any], needed: int = 1) -> Any:
+    """Return what a function of someone else's returns.
+
+    Args:
+        function: What to call.
+        name: What messages call it.
+        offered: Arguments in order, by the names that they usually have.
+        needed: How many of them go to its first parameters, whatever these are called.
+
+    Raises:
+        UsageError: It takes fewer than are needed, or it raises anything.
+    """
+    values = list(offered.values())
+    try:
+        positional, named = _declared(function, list(offered), needed)
+    except ValueError:  # a function of C tells nothing of itself
+        positional, named = len(values), []
+    if positional < needed:
+        raise UsageError(f"{name} takes {positional} arguments, and is called with {needed}")
+    try:
+        return function(*values[:positional], **{one: offered[one] for one in named})
+    except SmdaeError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise UsageError(
+            f"{name} failed: {_reason(error)}", "this is in your own code; --debug shows all of it"
+        ) from error
+
+
+def _declared(function: Callable[..., Any], names: list[str], needed: int) -> tuple[int, list[str]]:
+    """Return how many arguments a function takes by place, and the names of others that it takes by name."""
+    parameters = list(signature(function).parameters.values())
+    if any(one.kind is Parameter.VAR_POSITIONAL for one in parameters):
+        return len(names), []
+    places = [one for one in parameters if one.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+    taken = min(len(places), len(names))
+    # Beyond the needed ones a parameter of another name, such as `steps=10`, is not for what is offered there.
+    while taken > needed and places[taken - 1].name != names[taken - 1] and _is_optional_of_another(places[taken - 1]):
+        taken -= 1
+    everything = any(one.kind is Parameter.VAR_KEYWORD for one in parameters)
+    known = {one.name for one in parameters if one.kind is not Parameter.POSITIONAL_ONLY}
+    known -= {one.name for one in places[:taken]}
+    return taken, [name for name in names[taken:] if everything or name in known]
+
+
+def _is_optional_of_another(parameter: Parameter) -> bool:
+    """Return whether a parameter has a value of its own that cannot stand for a level or a generator."""
+    return parameter.default not in (Parameter.empty, None)
+
+
+def _reason(error: Exception) -> str:
+    """Return the kind of an error, its first line, and where it arose."""
+    text = " ".join(str(error).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if len(frames) > 1 else ""
+    return f"{type(error).__name__}{f': {text:.200}' if text else ''}{place}"
+
+
+def is_theirs(model: Any) -> bool:
+    """Return whether neither the class of a model nor one that it is derived from is smdae's."""
+    return all(kind.__module__.partition(".")[0] != "smdae" for kind in type(model).__mro__)
+
+
+class TheirModel:
+    """A score model of someone else's, whose `score` is called with what it declares; all else is the model's own.
+
+    Args:
+        model: An object with `score(x)` or `score(x, sigma)`.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Return the model's parameters, which tell where it computes; one on the CPU for a model that has none."""
+        if isinstance(self.model, torch.nn.Module):
+            return iter(self.model.parameters())
+        return iter((torch.zeros(()),))
+
+    def score(self, x: Tensor, sigma: Any = None) -> Tensor:
+        """Return grad log p(x), with the shape of x.
+
+        Raises:
+            UsageError: Their code failed, or its answer has another shape.
+        """
+        name = f"'{type(self.model).__name__}.score'"
+        found = called(self.model.score, name, {"x": x, "sigma": sigma})
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        if shape != tuple(x.shape):
+            raise UsageError(f"{name} of x with shape {tuple(x.shape)} gives {shape}, and is to have the shape of x")
+        return found
+
+    @property
+    def identity(self) -> Identity:
+        """Return which model it is: that of its class."""
+        return Identity(type(self.model).__name__)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)

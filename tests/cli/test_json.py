@@ -1,0 +1,77 @@
+"""What --json prints keeps to the schemas in the package, and docs/json.md tells of every field."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import tifffile
+
+import smdae
+from smdae.cli.app import main
+from smdae.noise import Noise
+from tests.tiny import colour, encoded, gray, model_bytes
+
+SCHEMAS = Path(smdae.__file__).parent / "schemas"
+DOCS = Path(__file__).parent.parent.parent / "docs" / "json.md"
+
+
+@pytest.fixture(autouse=True)
+def here(bare, monkeypatch):
+    monkeypatch.setenv("SMDAE_MODEL", str(bare / "m.safetensors"))
+    (bare / "m.safetensors").write_bytes(model_bytes())
+    (bare / "in").mkdir()
+    (bare / "in" / "a.png").write_bytes(encoded(gray()))
+    (bare / "in" / "bad.png").write_bytes(b"nonsense")
+    (bare / "c.png").write_bytes(encoded(colour()))
+    (bare / "n.yaml").write_text(Noise.poisson_gaussian(0.8, 2.5, white=255.0).to_yaml())
+    tifffile.imwrite("s.tif", np.stack([gray(seed=seed) for seed in range(3)]), photometric="minisblack")
+    return bare
+
+
+def schema(name: str) -> dict:
+    found = json.loads((SCHEMAS / f"{name}.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "code"),
+    [
+        ("denoise", ["denoise", "in", "-o", "out", "-s", "20", "--json"], 9),
+        ("denoise", ["denoise", "c.png", "-s", "20,10,0", "--json", "--reference", "c.png"], 0),
+        ("denoise", ["denoise", "c.png", "-s", "20", "--noise", "white", "--json", "--uncertainty", "u.npy"], 0),
+        ("denoise", ["denoise", "s.tif", "-m", "natural-gray-small", "--json"], 0),
+        ("denoise", ["denoise", "c.png", "--strength", "0", "--json"], 0),
+        ("denoise", ["denoise", "in", "--dry-run", "--report", "r.html", "--json"], 0),
+        ("info", ["info", "in", "c.png", "s.tif", "m.safetensors", "n.yaml", "natural-gray", "--json"], 9),
+        ("models", ["models", "--json"], 0),
+        ("measured", ["compare", "--reference", "in/a.png", "in/a.png", "c.png", "--json"], 9),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_is_printed_keeps_to_its_schema(name, arguments, code, capsys):
+    check = jsonschema.Draft202012Validator(schema(name))
+    assert main(arguments) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines
+    for line in lines:
+        check.validate(json.loads(line))
+
+
+def test_results_that_are_skipped_keep_to_the_schema_too(capsys):
+    for _ in range(2):
+        assert main(["denoise", "c.png", "-s", "20", "--skip-existing", "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert json.loads(lines[-1])["skipped"] is True
+    jsonschema.Draft202012Validator(schema("denoise")).validate(json.loads(lines[-1]))
+
+
+@pytest.mark.parametrize("name", ["denoise", "info", "models", "measured"])
+def test_the_docs_tell_of_every_field(name):
+    text = DOCS.read_text()
+    found = schema(name)
+    for one in found.get("oneOf", [found]):
+        for field, entry in one["properties"].items():
+            assert f"| `{field}` | {entry['description']} |" in text

@@ -1,0 +1,123 @@
+"""`smdae models`, names with versions, and which model a result is of."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from smdae.cli.app import main
+from smdae.files import bundle, tensor_file
+from smdae.files.model_file import BUNDLED
+from tests.tiny import complaint, encoded, everything_below, gray, model_bytes, python
+
+
+@pytest.fixture(autouse=True)
+def here(bare):
+    (bare / "m.safetensors").write_bytes(model_bytes())
+    (bare / "a.png").write_bytes(encoded(gray()))
+    return bare
+
+
+def test_weights_that_change_get_another_version():
+    """The digests here are of the versions here: who changes weights raises the version and enters the new digest."""
+    found = {path.stem: tensor_file.digest(path.read_bytes()) for path in BUNDLED.glob("*.safetensors")}
+    assert found == {name: entry["digest"] for name, entry in bundle.entries().items()}
+    assert all(isinstance(entry["version"], int) and entry["licence"] for entry in bundle.entries().values())
+
+
+def test_all_models_are_listed_with_what_they_are_good_for(here, capsys, monkeypatch):
+    before = everything_below(here)
+    assert main(["models", "m.safetensors"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert all(len(line) <= 80 for line in out.splitlines())
+    blocks = [block.splitlines() for block in out.split("\n\n")]
+    assert re.fullmatch(r"natural-gray@\d+ \([0-9a-f]{8}\)", blocks[0][0])
+    assert "unet by dsm, gray, sigma 1 to 60, 6.0 MB" in blocks[0][1]
+    assert re.search(r"held-out PSNR \d\d\.\d\d at sigma 15, .* at sigma 50", blocks[0][2])
+    assert "licence: " in blocks[0][3]
+    assert blocks[-1][0].startswith("m.safetensors (")
+    assert "energy by dsm, gray, sigma 25" in blocks[-1][1]
+    monkeypatch.setenv("SMDAE_MODEL", "m.safetensors")
+    assert main(["models", "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["name"].partition("@")[0] for record in records] == [*bundle.entries(), "m.safetensors"]
+    assert records[-1]["digest"] == tensor_file.digest(model_bytes())
+    assert records[-1]["version"] is None
+    assert everything_below(here) == before
+
+
+def test_listing_loads_no_torch():
+    code = "import sys; from smdae.cli.app import main; assert main(['models']) == 0; assert 'torch' not in sys.modules"
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("name", "words"), [("gone.safetensors", ["no model"]), ("a.png", ["cannot load"])])
+def test_what_is_no_model_is_refused(name, words, capsys):
+    assert main(["models", name, "--json"]) == 5
+    err = capsys.readouterr().err
+    for word in words:
+        assert word in complaint(err)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("natural-grey", ["no model 'natural-grey'", "natural-gray", "natural-color-small"]),
+        ("natural-gray@1", ["no model 'natural-gray@1'", "natural-gray@2"]),
+        ("natural-gray@x", ["natural-gray@2"]),
+    ],
+)
+def test_an_unknown_name_is_told_the_valid_ones(name, words, capsys):
+    assert main(["denoise", "a.png", "-m", name]) == 5
+    text = complaint(capsys.readouterr().err)
+    for word in words:
+        assert word in text
+
+
+def test_json_tells_which_model_it_was(capsys):
+    assert main(["denoise", "a.png", "-m", "natural-gray-small@1", "-s", "20", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["model"]
+    assert told["name"] == "natural-gray-small@1"
+    assert told["digest"] == bundle.entries()["natural-gray-small"]["digest"]
+    assert main(["denoise", "a.png", "-m", "m.safetensors", "-y", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["model"]
+    assert told["name"] == "m.safetensors"
+    assert told["digest"] == tensor_file.digest(model_bytes())
+    assert told["objective"] == "dsm"
+
+
+def test_info_tells_what_a_model_is(capsys):
+    assert main(["info", "m.safetensors"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("m.safetensors (")
+    assert "  energy by dsm, gray, sigma 25, 2 kB" in lines or "energy by dsm" in lines[1]
+    assert main(["info", "natural-gray", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["input"] == "natural-gray"
+    assert record["held_out_psnr_at"].keys() == {"15", "25", "50"}
+    assert "BSDS500" in record["card"]["about"]
+    Path("broken.safetensors").write_bytes(model_bytes()[:200])
+    assert main(["info", "broken.safetensors"]) == 5
+    assert "broken.safetensors" in complaint(capsys.readouterr().err)
+
+
+def test_info_tells_what_a_noise_profile_says(capsys):
+    from smdae.noise import Noise
+
+    Path("camera.yaml").write_text(Noise.poisson_gaussian(0.8, 2.5, white=255.0).to_yaml())
+    assert main(["info", "camera.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "camera.yaml: a noise profile"
+    assert lines[1].startswith("  noise: shot, sigma")
+    assert sum("|" in line for line in lines) == 9
+    assert main(["info", "camera.yaml", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["kind"], record["white"]) == ("shot", 255.0)
+    assert record["curve"][0] == [0.0, 2.5]
+    Path("other.yaml").write_text("a: 1\n")
+    assert main(["info", "other.yaml"]) == 3
+    assert "other.yaml" in complaint(capsys.readouterr().err)
+    assert main(["info", "gone.yaml"]) == 3
