@@ -14,10 +14,11 @@ from smdae.cli import console
 from smdae.cli.extras import Extras, refuse, targets
 from smdae.cli.options import Device, Json, Overwrite, check_range
 from smdae.cli.peers import Peers
-from smdae.cli.places import ENDINGS, STREAM, Job, Naming, claims, plan, refuse_raced
+from smdae.cli.places import STREAM, Job, Naming, claims, plan, refuse_raced
 from smdae.cli.selection import is_picture, listed, share_of
 from smdae.cli.together import on_loss
 from smdae.errors import UsageError
+from smdae.files.formats import ENDINGS, NAMES, SUFFIXES, WITH_QUALITY, in_words
 from smdae.names import SAMPLER_NAMES
 
 __all__ = ["command"]
@@ -25,7 +26,7 @@ __all__ = ["command"]
 DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
 LEAST, MOST = 1e-3, 1e5  # sigma
 MOST_SEED = 2**63
-BEST_QUALITY = 100  # of a JPEG or a WebP
+BEST_QUALITY = 100
 REST = "the same command with --skip-existing does the rest"
 SMALLEST_TILE = 64  # pixels; as in denoising.tiles, which would load torch
 
@@ -141,13 +142,13 @@ def command(
         str | None, typer.Option("--suffix", help="What follows the name of a result. [default: _denoised]")
     ] = None,
     format: Annotated[
-        str | None, typer.Option("--format", help=f"Of the results: {', '.join(ENDINGS)}. [default: the input's]")
+        str | None, typer.Option("--format", help=f"Of the results: {', '.join(NAMES)}. [default: the input's]")
     ] = None,
     bit_depth: Annotated[
         str, typer.Option("--bit-depth", help=f"Of the results: {', '.join(DEPTHS)}; 32f is float.")
     ] = "same",
     quality: Annotated[
-        int | None, typer.Option("--quality", help="Of JPEG and WebP results, 1 to 100. [default: 95]")
+        int | None, typer.Option("--quality", help=f"Of {in_words(WITH_QUALITY)} results, 1 to 100. [default: 95]")
     ] = None,
     strip_metadata: Annotated[
         bool,
@@ -198,7 +199,7 @@ def command(
         raise UsageError(f"--log '{log}' is named as a picture is", "lines are appended to it: name another file")
     console.speak(quiet, verbose, log)
     inputs = inputs or []
-    format = {"tif": "tiff", "jpg": "jpeg"}.get(format.lower(), format.lower()) if format is not None else None
+    format = format.lower() if format is not None else None
     _refuse_contradictions(
         {
             "--quiet": quiet,
@@ -223,9 +224,12 @@ def command(
     for name, share in (("strength", strength), ("luma", luma), ("chroma", chroma)):
         if not 0 <= share <= 1:
             raise UsageError(f"--{name} {share} is not between 0 and 1")
-    for name, asked, known in (("format", format, ENDINGS), ("bit-depth", bit_depth, DEPTHS)):
+    for name, asked, known, shown in (
+        ("format", format, ENDINGS, NAMES),
+        ("bit-depth", bit_depth, DEPTHS, tuple(DEPTHS)),
+    ):
         if asked is not None and asked not in known:
-            raise UsageError(f"unknown --{name} '{asked}'; there are {', '.join(known)}")
+            raise UsageError(f"unknown --{name} '{asked}'; there are {', '.join(shown)}")
     if not 0 <= blend <= 1:
         raise UsageError(f"--blend {blend} is not between 0 and 1")
     if not 0 <= seed < MOST_SEED:
@@ -394,12 +398,12 @@ def _refuse_contradictions(given: dict[str, bool]) -> None:
 
 def _refuse_quality(jobs: Sequence[Job]) -> None:
     """Raise UsageError for a quality where no result can have one."""
-    from smdae.files.images import SUFFIXES, WITH_QUALITY
-
     kinds = {SUFFIXES.get(job.target.suffix.lower()) for job in jobs if job.target != STREAM}
-    if kinds and kinds.isdisjoint(WITH_QUALITY):
+    if kinds and kinds.isdisjoint(row.name for row in WITH_QUALITY):
         kind = next((kind for kind in kinds if kind), "the result")
-        raise UsageError(f"--quality is for JPEG and WebP, and {kind} has none", "leave it out, or add --format jpeg")
+        raise UsageError(
+            f"--quality is for {in_words(WITH_QUALITY)}, and {kind} has none", "leave it out, or add --format jpeg"
+        )
 
 
 def _levels(text: str) -> tuple[float, ...] | None:

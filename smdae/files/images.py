@@ -8,8 +8,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +16,8 @@ import numpy as np
 from PIL.Image import DecompressionBombError
 
 from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError
-from smdae.files import eight_bit, plain, png, tiff
 from smdae.files.foreign import AS_PNG, foreign
+from smdae.files.formats import FORMATS, SUFFIXES, function, in_words
 from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
 from smdae.files.regular import opened
 
@@ -31,7 +30,6 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "WHITES",
-    "WITH_QUALITY",
     "Metadata",
     "Picture",
     "bounded",
@@ -45,47 +43,6 @@ __all__ = [
     "refuse_format",
     "refuse_infinite",
 ]
-
-INTEGERS = ("uint8", "uint16")
-ANY = tuple(WHITES)
-
-
-@dataclass(frozen=True)
-class Format:
-    """How one file format is read and written, and what it can hold."""
-
-    read: Callable[[bytes], Picture]
-    encode: Callable[[Picture], bytes]
-    samples: tuple[str, ...]
-    alpha: bool
-    longest_side: int
-
-
-FORMATS = {
-    "PNG": Format(png.read, png.encode, INTEGERS, alpha=True, longest_side=2**31 - 1),
-    "JPEG": Format(eight_bit.read_jpeg, eight_bit.encode_jpeg, ("uint8",), alpha=False, longest_side=65500),
-    "TIFF": Format(tiff.read, tiff.encode, ANY, alpha=True, longest_side=2**31 - 1),
-    "WEBP": Format(eight_bit.read_webp, eight_bit.encode_webp, ("uint8",), alpha=True, longest_side=16383),
-    "BMP": Format(eight_bit.read_bmp, eight_bit.encode_bmp, ("uint8",), alpha=True, longest_side=2**31 - 1),
-    "PPM": Format(plain.read_pnm, plain.encode_pnm, INTEGERS, alpha=False, longest_side=2**31 - 1),
-    "NPY": Format(plain.read_npy, plain.encode_npy, ANY, alpha=False, longest_side=2**31 - 1),
-}
-
-WITH_QUALITY = {"JPEG": eight_bit.encode_jpeg, "WEBP": eight_bit.encode_webp}
-
-SUFFIXES = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".pgm": "PPM",
-    ".ppm": "PPM",
-    ".pnm": "PPM",
-    ".npy": "NPY",
-}
 
 SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -103,7 +60,7 @@ BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 HEAD = 32
 PIECE = 1 << 22  # bytes of a stream, read at once
 MAX_STREAM = 1 << 30  # bytes of a stream, which may have no end
-READABLE = "smdae reads PNG, JPEG, TIFF, WebP, BMP, PGM, PPM and .npy"
+READABLE = f"smdae reads {in_words()}"
 
 
 def read(source: Path | bytes, name: str) -> Picture:
@@ -115,7 +72,8 @@ def read(source: Path | bytes, name: str) -> Picture:
     data = content(source, name) if isinstance(source, Path) else source
     format = FORMATS[format_of(data[:HEAD], name)]
     with decoding(repr(name)):
-        return format.read(data)
+        picture: Picture = function(format.read)(data)
+        return picture
 
 
 @contextlib.contextmanager
@@ -141,15 +99,16 @@ def decoding(what: str) -> Iterator[None]:
 def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
     """The whole file of a picture in one of `FORMATS`, with the metadata that the format has a place for.
 
-    A quality from 1 to 100 is that of the formats in `WITH_QUALITY`; others have none.
+    A quality from 1 to 100 is that of the formats that are written at one; others have none.
 
     Raises OutputError for a format that cannot hold the picture, and SmdaeError for NaN or infinity in it.
     """
     refuse_format(picture, format)
     refuse_infinite(picture)
-    if quality is not None and format in WITH_QUALITY:
-        return WITH_QUALITY[format](picture, quality)
-    return FORMATS[format].encode(picture)
+    row = FORMATS[format]
+    options = {"quality": quality} if row.quality and quality is not None else {}
+    whole: bytes = function(row.encode)(picture, **options)
+    return whole
 
 
 def refuse_infinite(picture: Picture) -> None:
