@@ -18,9 +18,9 @@ from PIL import Image
 
 from benchmarks.fuzzing.damage import damaged, refused
 from smdae.errors import InputError, MemoryLimitError
-from smdae.files import png16
 from smdae.files.images import FORMATS, encode, read
 from smdae.files.picture import WHITES, Metadata, from_samples
+from smdae.files.png_chunks import chunk
 
 ADAM7 = [(0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1)]
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -145,7 +145,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def _png(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    return PNG + b"".join(png16.chunk(*part) for part in chunks)
+    return PNG + b"".join(chunk(*part) for part in chunks)
 
 
 def _chunks(png: bytes) -> list[tuple[bytes, bytes]]:

@@ -58,7 +58,7 @@ ROWS = (
         (".png",),
         INTEGERS,
         "colour chunks (gamma, sRGB, cICP, chromaticities), ICC, EXIF, XMP, text, resolution",
-        "Pillow",
+        "Pillow, imagecodecs for 16 bits",
         "png.read",
         "png.encode",
     ),

@@ -21,7 +21,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from smdae.errors import InputError, OutputError, SmdaeError
-from smdae.files import images, picture, png16
+from smdae.files import images, picture, png, png_chunks
 from smdae.files.images import Metadata, encode, luma, read
 from smdae.files.picture import from_samples, samples_of
 
@@ -299,10 +299,10 @@ def test_metadata_that_is_broken_or_too_large_costs_no_picture():
         for format in ("PNG", "JPEG", "TIFF", "WEBP", "BMP"):
             file = encode(replace(from_samples(GRAY, "PNG"), metadata=metadata), format)
             assert read(file, "a").pixels.shape[:2] == GRAY.shape
-    png = pillow(GRAY, "PNG")
+    plain = pillow(GRAY, "PNG")
     for bomb in (b"iCCP", b"zTXt"):
         payload = b"name\0\0" + zlib.compress(bytes(50_000_000))
-        found = read(png[:33] + png16.chunk(bomb, payload) + png[33:], "a.png")
+        found = read(plain[:33] + png_chunks.chunk(bomb, payload) + plain[33:], "a.png")
         np.testing.assert_array_equal(found.pixels, GRAY)
         assert found.metadata.icc is None
 
@@ -344,10 +344,10 @@ def test_what_repeats_is_looked_for_only_where_something_does(samples, runs, dee
         stored = stored - np.random.default_rng(0).integers(0, 200, stored.shape, np.uint16)
     file = encode(from_samples(stored, "PNG"), "PNG")
     assert np.array_equal(read(file, "x").pixels, stored)
-    monkeypatch.setattr(png16, "strategy", lambda samples, size, usual: usual)
+    monkeypatch.setattr(png, "_strategy", lambda samples, made: png.USUAL)
     usual = encode(from_samples(stored, "PNG"), "PNG")
     assert len(file) <= 1.02 * len(usual)
-    monkeypatch.setattr(png16, "strategy", lambda samples, size, usual: zlib.Z_RLE)
+    monkeypatch.setattr(png, "_strategy", lambda samples, made: zlib.Z_RLE)
     quick = encode(from_samples(stored, "PNG"), "PNG")
     if runs is not None:
         assert file == (quick if runs else usual)
@@ -377,7 +377,7 @@ def test_a_gray_colour_key_becomes_alpha(depth):
         (b"IDAT", zlib.compress(b"\0" + packed.tobytes())),
         (b"IEND", b""),
     ]
-    found = read(png16.SIGNATURE + b"".join(png16.chunk(*part) for part in chunks), "a.png")
+    found = read(png_chunks.SIGNATURE + b"".join(png_chunks.chunk(*part) for part in chunks), "a.png")
     np.testing.assert_array_equal(found.pixels, levels * (255 // (2**depth - 1)))
     np.testing.assert_array_equal(found.alpha, np.where(levels == 2, 0, 255))
 
@@ -554,7 +554,7 @@ def test_a_flipped_byte_in_the_pixels_of_a_png_is_found():
 
 
 def sized(width, height):
-    png = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    ihdr = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     bmp = bytearray(pillow(COLOUR, "BMP"))
     bmp[18:26] = struct.pack("<ii", width, height)
     tif = bytearray(tiff(COLOUR, photometric="rgb", metadata=None))
@@ -562,7 +562,8 @@ def sized(width, height):
     for tag, value in ((256, width), (257, height)):
         struct.pack_into("<HI", tif, page.tags[tag].offset + 2, 4, 1)
         struct.pack_into("<I", tif, page.tags[tag].offset + 8, value)
-    yield png16.SIGNATURE + png16.chunk(b"IHDR", png) + png16.chunk(b"IDAT", b"x") + png16.chunk(b"IEND", b"")
+    chunks = ((b"IHDR", ihdr), (b"IDAT", b"x"), (b"IEND", b""))
+    yield png_chunks.SIGNATURE + b"".join(png_chunks.chunk(*part) for part in chunks)
     yield bytes(bmp)
     yield bytes(tif)
     yield b"P6\n%d %d\n255\n" % (width, height)
