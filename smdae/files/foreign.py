@@ -59,8 +59,6 @@ FOREIGN = (
         (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
     ),
     Foreign("a GIF", FRAMES, (".gif",), (b"GIF8",)),
-    Foreign("a 1-bit PBM", AS_PNG, (".pbm",), (b"P1\n", b"P4\n")),
-    Foreign("a PAM", AS_PNG, (".pam",), (b"P7\n",)),
     Foreign("a PFM", AS_PNG, (".pfm",), (b"Pf\n", b"PF\n")),
     Foreign("a Photoshop file", AS_PNG, (".psd",), (b"8BPS",)),
     Foreign("an OpenEXR", AS_PNG, (".exr",), (b"v/1\x01",)),

@@ -97,14 +97,16 @@ ROWS = (
     Format("BMP", (".bmp",), BYTES, "resolution", "Pillow", "eight_bit.read_bmp", "eight_bit.encode_bmp"),
     Format(
         "PPM",
-        (".ppm", ".pgm", ".pnm"),
+        (".ppm", ".pgm", ".pnm", ".pbm"),
         INTEGERS,
-        "nothing else is in it",
+        "the maximum; a 1-bit PBM that changes becomes a PGM",
         "smdae",
         "plain.read_pnm",
         "plain.encode_pnm",
         alpha=False,
+        maxval=True,
     ),
+    Format("PAM", (".pam",), INTEGERS, "the maximum", "smdae", "plain.read_pam", "plain.encode_pam", maxval=True),
     Format("NPY", (".npy",), ANY, "nothing else is in it", "NumPy", "plain.read_npy", "plain.encode_npy", alpha=False),
 )
 FORMATS = {row.name: row for row in ROWS}

@@ -52,9 +52,10 @@ SIGNATURES = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
     b"\x93NUMPY": "NPY",
+    b"P7\n": "PAM",
 }
 
-PNM_KINDS = (b"P2", b"P3", b"P5", b"P6")
+PNM_KINDS = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 PNM_SPACE = (b" ", b"\t", b"\n", b"\r", b"#")
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 HEAD = 32

@@ -54,8 +54,6 @@ def read(data: bytes) -> Picture:
         raise InputError("the file is damaged")
     width, height, depth, colour, _, _, _ = struct.unpack(">IIBBBBB", found[0][1])
     check_size(width, height)
-    if (depth, colour) == (1, 0):
-        raise InputError("it has 1-bit pixels", "convert it to 8-bit gray first")
     other = {kind: payload for kind, payload in found if kind not in CRITICAL}
     frames = struct.unpack_from(">I", other.get(b"acTL", b"\0\0\0\1"))[0]
     if frames > 1:

@@ -25,7 +25,7 @@ from smdae.files import images, picture, png, png_chunks
 from smdae.files.images import Metadata, encode, luma, read
 from smdae.files.picture import from_samples, samples_of
 
-LOSSLESS = ["PNG", "TIFF", "WEBP", "BMP", "PPM", "NPY"]
+LOSSLESS = ["PNG", "TIFF", "WEBP", "BMP", "PPM", "PAM", "NPY"]
 RNG = np.random.default_rng(5)
 COLOUR = RNG.integers(0, 256, (13, 10, 3)).astype(np.uint8)
 GRAY = COLOUR[..., 0].copy()
@@ -94,7 +94,7 @@ samples = st.tuples(
 
 
 def held(before, format):
-    deepest = {"WEBP": ["uint8"], "BMP": ["uint8"], "PNG": ["uint8", "uint16"], "PPM": ["uint8", "uint16"]}
+    deepest = {"WEBP": ["uint8"], "BMP": ["uint8"]} | {key: ["uint8", "uint16"] for key in ("PNG", "PPM", "PAM")}
     if before.alpha is not None and format in ("PPM", "NPY"):
         return False
     return before.pixels.dtype.name in deepest.get(format, picture.WHITES)
@@ -463,7 +463,6 @@ def test_what_is_not_an_image_is_named_as_such():
     ("data", "what"),
     [
         (pillow(GRAY, "GIF"), "a GIF"),
-        (b"P4\n8 1\n\0", "PBM"),
         (b"Pf\n1 1\n-1.0\n\0\0\0\0", "PFM"),
         (b"\0\0\0\x20ftypheic", "HEIC"),
         (b"%PDF-1.7", "PDF"),
@@ -477,8 +476,6 @@ def test_known_formats_that_are_not_read_are_named(data, what):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (pillow(Image.fromarray(GRAY > 100), "PNG"), "1-bit"),
-        (pillow(Image.fromarray(GRAY > 100), "BMP"), "1-bit"),
         (pillow(Image.fromarray(GRAY > 100), "TIFF"), "1-bit"),
         (pillow(Image.fromarray(COLOUR).convert("CMYK"), "JPEG"), "CMYK"),
         (pillow(Image.fromarray(COLOUR).convert("CMYK"), "TIFF"), "CMYK"),
@@ -495,6 +492,12 @@ def test_known_formats_that_are_not_read_are_named(data, what):
 )
 def test_kinds_that_are_not_supported_are_named(data, reason):
     assert assert_unreadable(data, reason).hint
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP"])
+def test_pixels_of_one_bit_are_black_and_white(format):
+    found = read(pillow(Image.fromarray(GRAY > 100), format), "a")
+    assert_same(found, from_samples(np.where(GRAY > 100, 255, 0).astype(np.uint8), format))
 
 
 def test_animations_are_refused_with_their_length():
@@ -538,7 +541,7 @@ def test_every_cut_of_a_png_is_refused():
         assert_unreadable(file[:length], "the file is truncated")
 
 
-@pytest.mark.parametrize("format", ["JPEG", "TIFF", "WEBP", "BMP", "PPM", "NPY"])
+@pytest.mark.parametrize("format", ["JPEG", "TIFF", "WEBP", "BMP", "PPM", "PAM", "NPY"])
 def test_cuts_of_other_formats_are_refused(format):
     big = from_samples(RNG.integers(0, 256, (50, 60, 3)).astype(np.uint8), format)
     file = encode(big, format)
