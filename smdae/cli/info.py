@@ -140,11 +140,15 @@ def _seen(source: Path, manner: "Manner") -> _Seen:
     """Return what there is to tell of a file; errors are those of reading it and of `outcome.look`."""
     from smdae.cli.one_picture import piped, typical
     from smdae.cli.outcome import look
-    from smdae.files import images, stack
+    from smdae.files import images, parts, stack
 
     data = piped() if source == STREAM else None
     name = str(source) if data is None else "stdin"
     content = source if data is None else data
+    several = parts.find(content, name)
+    if several is not None:
+        found, manner = typical(several, _Unloaded(), manner, name)
+        return _of(name, several.page(0), len(several), found, manner)
     if stack.count(content) > 1:
         with stack.opened(content, name) as pages:
             first = pages.page(0)

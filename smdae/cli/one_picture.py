@@ -22,6 +22,7 @@ from smdae.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
+    from smdae.files.parts import Parts
     from smdae.files.picture import Picture
     from smdae.files.stack import Stack
     from smdae.files.writing import Origin
@@ -55,15 +56,20 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
-        from smdae.files import images, stack
+        from smdae.files import images, parts, stack
 
         begun = time.perf_counter()
         data = piped() if job.source == STREAM else None
         if data is None and os.path.exists(job.source) and not os.path.isfile(job.source):
             data = images.content(job.source, str(job.source))  # a pipe can be read only once
-        pages = stack.count(job.source if data is None else data)
-        do = _stack if pages > 1 else _single
-        return do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
+        content = job.source if data is None else data
+        found = parts.find(content, _called(job))
+        if found is not None:
+            record = _in_parts(job, manner, model_for, watch, found)
+        else:
+            do = _stack if stack.count(content) > 1 else _single
+            record = do(job, manner, model_for, watch, data)
+        return record | {"seconds": round(time.perf_counter() - begun, 3)}
 
     return work
 
@@ -155,12 +161,43 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
     return record | _estimates(judgements) | {"pages": len(found)}
 
 
+def _in_parts(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, parts: "Parts") -> dict[str, Any]:
+    """A file of several pictures that is no TIFF: they are held in memory, and it is written when all are done."""
+    for name, wanted in (("--reference", manner.reference is not None), ("--samples and the like", manner.extras.some)):
+        if wanted:
+            raise InputError(f"'{_called(job)}' is {parts.container.called}", f"{name} goes with a single picture")
+    origin = _origin(job)
+    first = parts.page(0)
+    kind = _kind(job, first, manner)
+    if kind != parts.container.format:
+        raise OutputError(f"{kind} cannot hold {parts.container.called}", f"write {parts.container.format}")
+    model = model_for(first)
+    share = parts.container.alike and is_found(model, manner)
+    alike = _for_all_pages(parts, model, manner, _called(job)) if share else manner
+    found: list[Found] = []
+    judgements: list[Judgement | None] = []
+    precisions: list[str] = []
+    results: list[Picture | None] = []
+    for number, part in enumerate(parts):
+        seen = watch and _page_of(watch, number, len(parts))
+        outcome = denoised(part, model, alike, seen, _called(job))
+        found.append(outcome.found)
+        judgements.append(outcome.judgement)
+        precisions.extend(_precisions(outcome, model))
+        results.append(None if outcome.picture.pixels is part.pixels else outcome.picture)
+    whole = parts.encoded(results, manner.quality, manner.strip)
+    _write(job, manner, lambda target: _put(target, whole, manner.overwrite, origin), lambda: [whole])
+    tell_noise(found, model, is_found(model, manner), job.source if manner.many else None)
+    tell_quality(judgements, job.source if manner.many else None)
+    return _record(job, model, found, precisions) | _estimates(judgements) | {"pages": len(found)}
+
+
 def _page_of(watch: Watch, number: int, count: int) -> Watch:
     """Return what watches a page, whose steps are some of those of all pages."""
     return lambda done, of: watch(number * of + done, count * of)
 
 
-def _for_all_pages(pages: "Stack", model: Any, manner: Manner, name: str) -> Manner:
+def _for_all_pages(pages: "Stack | Parts", model: Any, manner: Manner, name: str) -> Manner:
     """Return how to denoise every page: with the noise of the typical one, and its scale."""
     median, manner = typical(pages, model, manner, name)
     scale = median.prepared.scale
@@ -168,7 +205,7 @@ def _for_all_pages(pages: "Stack", model: Any, manner: Manner, name: str) -> Man
     return replace(manner, noise=noise.shifted(scale.black) if scale.black else noise)
 
 
-def typical(pages: "Stack", model: Any, manner: Manner, name: str) -> tuple[Found, Manner]:
+def typical(pages: "Stack | Parts", model: Any, manner: Manner, name: str) -> tuple[Found, Manner]:
     """Return the noise of the page whose level is the median of some, and the manner with a scale for all pages.
 
     Arguments and errors are those of `look`.

@@ -64,12 +64,13 @@ ROWS = (
     ),
     Format(
         "JPEG",
-        (".jpg", ".jpeg"),
+        (".jpg", ".jpeg", ".mpo"),
         BYTES,
-        "EXIF, ICC, XMP, resolution",
+        "every segment (EXIF, ICC, XMP, IPTC, comments, resolution), what stands behind its end, all pictures of MPO, "
+        "the four inks of CMYK",
         "Pillow",
-        "eight_bit.read_jpeg",
-        "eight_bit.encode_jpeg",
+        "jpeg_file.read",
+        "jpeg_file.encode",
         alpha=False,
         quality=True,
         longest_side=65500,

@@ -53,7 +53,8 @@ class Metadata:
     """What a file says about its pixels, as bytes that no one here interprets.
 
     `exif` is the TIFF stream without the `Exif\\0\\0` in front that JPEG adds; `dpi` is what `dots_per_inch`
-    gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has.
+    gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has; `jpeg` all segments
+    (marker, payload) that applications wrote into a JPEG, and `tail` what stood behind its end.
     """
 
     exif: bytes | None = None
@@ -61,6 +62,8 @@ class Metadata:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     png: tuple[tuple[bytes, bytes], ...] = ()
+    jpeg: tuple[tuple[int, bytes], ...] = ()
+    tail: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
