@@ -19,7 +19,8 @@ from PIL import Image
 from benchmarks.fuzzing.damage import damaged, refused
 from smdae.errors import InputError, MemoryLimitError
 from smdae.files.images import FORMATS, encode, read
-from smdae.files.picture import WHITES, Metadata, from_samples
+from smdae.files.parts import find
+from smdae.files.picture import WHITES, Metadata, Picture, from_samples
 from smdae.files.png_chunks import chunk
 
 ADAM7 = [(0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1)]
@@ -35,6 +36,13 @@ def _pillow(image: np.ndarray | Image.Image, format: str, **options: object) -> 
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     picture.save(buffer, format, **options)
     return buffer.getvalue()
+
+
+def _animated(image: np.ndarray | Image.Image, format: str, **options: object) -> bytes:
+    """Three frames: a picture, turned round, and again."""
+    first = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    turned = first.transpose(Image.Transpose.ROTATE_180)
+    return _pillow(first, format, save_all=True, append_images=[turned, first], **options)
 
 
 def _tiff(samples: np.ndarray, **options: object) -> bytes:
@@ -129,6 +137,16 @@ def seeds() -> dict[str, bytes]:
         "WEBP lossy": _pillow(colour, "WEBP", quality=60),
         "WEBP lossless, alpha": _pillow(np.dstack([colour, alpha]), "WEBP", lossless=True, exact=True),
         "WEBP lossy, alpha, metadata": _pillow(np.dstack([colour, alpha]), "WEBP", exif=exif, icc_profile=bytes(300)),
+        "WEBP frames": _animated(colour, "WEBP", lossless=True),
+        "WEBP frames, lossy": _animated(np.dstack([colour, alpha]), "WEBP", quality=60),
+        "PNG frames": _animated(colour, "PNG"),
+        "PNG frames, alpha": _animated(np.dstack([colour, alpha]), "PNG", blend=1, default_image=True),
+        "PNG frames, palette": _animated(palette, "PNG"),
+        "GIF": _pillow(palette, "GIF", transparency=2, comment=b"made by hand"),
+        "GIF interlaced": _pillow(gray, "GIF", interlace=True),
+        "GIF frames": _animated(colour, "GIF", disposal=[1, 2, 3]),
+        "JPEG MPO": _animated(colour, "MPO", exif=exif),
+        "JPEG inks": _pillow(Image.fromarray(colour).convert("CMYK"), "JPEG"),
         "BMP gray": _pillow(gray, "BMP"),
         "BMP colour": _pillow(colour, "BMP"),
         "BMP palette": _pillow(palette, "BMP"),
@@ -209,13 +227,23 @@ def example(number: int) -> tuple[str, bytes]:
 def outcome(file: bytes) -> str:
     """Return what reading the file comes to, in a word; raise an AssertionError if the reader breaks its promises."""
     try:
-        picture = read(file, "a")
+        parts = find(file, "a")
+        pictures = [read(file, "a")] if parts is None else list(parts)
+        if parts is not None:  # as if all of them had changed
+            assert parts.encoded([*pictures])
     except (InputError, MemoryLimitError) as error:
         refusal = error
     else:
         refusal = None
     if refusal:
         return refused(refusal, "'a'")
+    for picture in pictures:
+        _check(picture)
+    return "read"
+
+
+def _check(picture: Picture) -> None:
+    """Raise an AssertionError for a picture that is none."""
     pixels, alpha = picture.pixels, picture.alpha
     assert picture.format in FORMATS
     assert picture.white == WHITES[pixels.dtype.name]
@@ -224,4 +252,3 @@ def outcome(file: bytes) -> str:
     assert alpha is None or (alpha.shape, alpha.dtype) == (pixels.shape[:2], pixels.dtype)
     parts = [part for part in (pixels, alpha) if part is not None and part.dtype.kind == "f"]
     assert picture.is_finite is all(np.isfinite(part).all() for part in parts)
-    return "read"

@@ -18,6 +18,7 @@ from PIL.ImageFile import ImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from smdae.errors import InputError
+from smdae.files.animation import refuse_animation
 from smdae.files.extent import refuse_huge
 from smdae.files.picture import (
     MAX_PIXELS,
@@ -42,8 +43,7 @@ def read_webp(data: bytes) -> Picture:
     if int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise InputError("the file is truncated")
     image = WebPImageFile(BytesIO(data))
-    if image.n_frames > 1:
-        raise InputError(f"it is an animation of {image.n_frames} frames", "save the frame that you want as a PNG")
+    refuse_animation(image.n_frames)
     return decoded(image, "WEBP", len(data), lossless=_has_lossless_chunk(data))
 
 

@@ -84,7 +84,7 @@ def stripped(metadata: Metadata) -> Metadata:
         upright.tagtype[Base.Orientation] = words.tagtype[Base.Orientation]
         upright[Base.Orientation] = words[Base.Orientation]
     chunks = tuple(chunk for chunk in metadata.png if chunk[0] not in WORDS)
-    return replace(metadata, exif=exif_of(upright), xmp=None, png=chunks, jpeg=(), tail=b"")
+    return replace(metadata, exif=exif_of(upright), xmp=None, png=chunks, jpeg=(), tail=b"", gif=None)
 
 
 def _directory(tiff: BinaryIO, offset: int | None, group: int | None) -> tuple[dict[int, Any], dict[int, int]]:

@@ -58,7 +58,6 @@ FOREIGN = (
         (".jp2", ".j2k", ".jpx"),
         (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
     ),
-    Foreign("a GIF", FRAMES, (".gif",), (b"GIF8",)),
     Foreign("a PFM", AS_PNG, (".pfm",), (b"Pf\n", b"PF\n")),
     Foreign("a Photoshop file", AS_PNG, (".psd",), (b"8BPS",)),
     Foreign("an OpenEXR", AS_PNG, (".exr",), (b"v/1\x01",)),

@@ -21,8 +21,9 @@ from smdae.files.formats import FORMATS, SUFFIXES, function, in_words
 from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
 from smdae.files.regular import opened
 
-# Without a handler, logging would print to stderr what Pillow says of damaged files.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
+# Without a handler, logging would print to stderr what these say of damaged files.
+for library in ("PIL", "imagecodecs"):
+    logging.getLogger(library).addHandler(logging.NullHandler())
 
 __all__ = [
     "FORMATS",
@@ -53,6 +54,8 @@ SIGNATURES = {
     b"MM\0+": "TIFF",
     b"\x93NUMPY": "NPY",
     b"P7\n": "PAM",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
 }
 
 PNM_KINDS = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
@@ -138,6 +141,8 @@ def _loss(picture: Picture, format: str) -> str | None:
         return "an alpha channel"
     if picture.premultiplied and format != "TIFF":
         return "colours that are multiplied by alpha"
+    if format == "GIF" and picture.format != "GIF":
+        return "more than 256 colours"
     if max(picture.pixels.shape[:2]) > holds.longest_side:
         return f"more than {holds.longest_side:,} pixels a side"
     return None

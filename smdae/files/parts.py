@@ -16,7 +16,12 @@ from smdae.files.picture import Picture
 
 __all__ = ["Container", "Parts", "find"]
 
-FINDERS = {"JPEG": "jpeg_parts.parts_of_jpeg"}
+FINDERS = {
+    "JPEG": "jpeg_parts.parts_of_jpeg",
+    "GIF": "gif.parts_of_gif",
+    "PNG": "apng.parts_of_png",
+    "WEBP": "webp_animation.parts_of_webp",
+}
 
 
 class Container(Protocol):
@@ -92,7 +97,8 @@ class Parts:
         """Return the whole file with other pixels, as `Container.encoded` does; the very file if nothing changes."""
         if quality is None and not strip and all(picture is None for picture in pictures):
             return self.container.data
-        return self.container.encoded(pictures, quality, strip)
+        with images.decoding(repr(self.name)):  # what did not change may be decoded only now
+            return self.container.encoded(pictures, quality, strip)
 
 
 def find(source: Path | bytes, name: str) -> Parts | None:

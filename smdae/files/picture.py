@@ -54,7 +54,8 @@ class Metadata:
 
     `exif` is the TIFF stream without the `Exif\\0\\0` in front that JPEG adds; `dpi` is what `dots_per_inch`
     gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has; `jpeg` all segments
-    (marker, payload) that applications wrote into a JPEG, and `tail` what stood behind its end.
+    (marker, payload) that applications wrote into a JPEG, and `tail` what stood behind its end;
+    `gif` is the GIF that the pixels came from.
     """
 
     exif: bytes | None = None
@@ -64,6 +65,7 @@ class Metadata:
     png: tuple[tuple[bytes, bytes], ...] = ()
     jpeg: tuple[tuple[int, bytes], ...] = ()
     tail: bytes = b""
+    gif: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,8 +86,7 @@ def read_pam(data: bytes) -> Picture:
     kind = told.get(b"TUPLTYPE", b"")
     if depth not in PAM_TYPES or (kind and kind not in PAM_TYPES[depth]):
         raise InputError(
-            f"its {depth} channels of type {kind.decode('ascii', 'replace'):.40} are not gray or RGB",
-            "save it as gray or RGB first",
+            f"its {depth} channels are not gray or RGB, with or without alpha", "save it as gray or RGB first"
         )
     values = _stored(memoryview(data)[end + len(PAM_END) :], (height, width, depth), maxval)
     return from_samples(_up_to(values, maxval), "PAM", maxval=_told(maxval))

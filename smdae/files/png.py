@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from smdae.errors import InputError
+from smdae.files.animation import refuse_animation
 from smdae.files.extent import refuse_huge
 from smdae.files.picture import (
     Metadata,
@@ -56,8 +57,7 @@ def read(data: bytes) -> Picture:
     check_size(width, height)
     other = {kind: payload for kind, payload in found if kind not in CRITICAL}
     frames = struct.unpack_from(">I", other.get(b"acTL", b"\0\0\0\1"))[0]
-    if frames > 1:
-        raise InputError(f"it is an animation of {frames} frames", "save the frame that you want as a PNG")
+    refuse_animation(frames)
     stored = sum(len(payload) for kind, payload in found if kind == b"IDAT")
     if height * (width * CHANNELS.get(colour, 1) * depth // 8) > MAX_DEFLATE * stored:
         raise InputError("the file is truncated")

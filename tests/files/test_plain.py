@@ -92,7 +92,7 @@ def test_alpha_in_a_ppm_is_refused_with_what_holds_it():
         (b"P1\n2 2\n1 0 1", "truncated"),
         (b"P7\nWIDTH 2\n", "header is damaged"),
         (b"P7\nWIDTH 2\nHEIGHT 2\nDEPTH 5\nMAXVAL 255\nENDHDR\n" + bytes(20), "5 channels"),
-        (b"P7\nWIDTH 2\nHEIGHT 2\nDEPTH 3\nMAXVAL 255\nTUPLTYPE CMY\nENDHDR\n" + bytes(12), "type CMY"),
+        (b"P7\nWIDTH 2\nHEIGHT 2\nDEPTH 3\nMAXVAL 255\nTUPLTYPE CMY\nENDHDR\n" + bytes(12), "3 channels"),
         (b"P7\nWIDTH 2\nHEIGHT 2\nDEPTH 3\nMAXVAL 255\nENDHDR\n" + bytes(11), "truncated"),
     ],
 )
