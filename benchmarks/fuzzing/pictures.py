@@ -18,7 +18,8 @@ from PIL import Image
 
 from benchmarks.fuzzing.damage import damaged, refused
 from smdae.errors import InputError, MemoryLimitError
-from smdae.files.images import FORMATS, encode, read
+from smdae.files.formats import FORMATS, missing
+from smdae.files.images import encode, read
 from smdae.files.parts import find
 from smdae.files.picture import WHITES, Metadata, Picture, from_samples
 from smdae.files.png_chunks import chunk
@@ -147,6 +148,17 @@ def seeds() -> dict[str, bytes]:
         "GIF frames": _animated(colour, "GIF", disposal=[1, 2, 3]),
         "JPEG MPO": _animated(colour, "MPO", exif=exif),
         "JPEG inks": _pillow(Image.fromarray(colour).convert("CMYK"), "JPEG"),
+        "AVIF": _pillow(colour, "AVIF", exif=exif, icc_profile=bytes(300)),
+        "AVIF alpha": _pillow(np.dstack([colour, alpha]), "AVIF"),
+        "JXL gray": encode(from_samples(gray, "JXL"), "JXL"),
+        "JXL colour, lossy": encode(replace(from_samples(colour, "JXL"), lossless=False), "JXL"),
+        "JXL colour 16, alpha": encode(from_samples(np.dstack([deep, deep[..., 0]]), "JXL"), "JXL"),
+        "JXL metadata": full(colour, "JXL"),
+        "JP2 gray": encode(from_samples(gray, "JP2"), "JP2"),
+        "JP2 colour 16, metadata": full(deep, "JP2"),
+        "JP2 colour, lossy": encode(replace(from_samples(colour, "JP2"), lossless=False), "JP2"),
+        "JP2 codestream": encode(replace(from_samples(colour, "JP2"), metadata=Metadata(codestream=True)), "JP2"),
+        **({} if missing(FORMATS["HEIC"]) else {"HEIC": full(colour, "HEIC"), "HEIC 10": full(deep, "HEIC")}),
         "BMP gray": _pillow(gray, "BMP"),
         "BMP colour": _pillow(colour, "BMP"),
         "BMP palette": _pillow(palette, "BMP"),

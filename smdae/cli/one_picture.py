@@ -81,6 +81,8 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
 
     origin = _origin(job)
     picture = _bare(_read(job.source, data), manner)
+    if picture.lost:
+        console.warn(f"of '{_called(job)}', {' and '.join(picture.lost)} will not be in the result")
     clean = _like(_read(manner.reference), picture, manner.reference) if manner.reference is not None else None
     kind = _kind(job, picture, manner)
     refuse_unit(picture, manner, _called(job))

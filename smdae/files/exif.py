@@ -39,6 +39,7 @@ DESCRIPTIVE = (
 )
 NESTED: dict[int | None, tuple[int, ...]] = {None: (IFD.Exif, IFD.GPSInfo), IFD.Exif: (IFD.Interop,)}
 WORDS = (b"tEXt", b"zTXt", b"iTXt")  # chunks of a PNG
+OF_COLOURS = (b"jP  ", b"ftyp", b"jp2h", b"jp2c")  # boxes of a JPEG 2000
 DOTS_PER_INCH = {2: 1.0, 3: 2.54}
 
 
@@ -84,7 +85,9 @@ def stripped(metadata: Metadata) -> Metadata:
         upright.tagtype[Base.Orientation] = words.tagtype[Base.Orientation]
         upright[Base.Orientation] = words[Base.Orientation]
     chunks = tuple(chunk for chunk in metadata.png if chunk[0] not in WORDS)
-    return replace(metadata, exif=exif_of(upright), xmp=None, png=chunks, jpeg=(), tail=b"", gif=None)
+    colours = tuple(box for box in metadata.jp2 if box[0] in OF_COLOURS)
+    bare = replace(metadata, xmp=None, png=chunks, jpeg=(), tail=b"", gif=None, jp2=colours, jxl=())
+    return replace(bare, exif=exif_of(upright))
 
 
 def _directory(tiff: BinaryIO, offset: int | None, group: int | None) -> tuple[dict[int, Any], dict[int, int]]:

@@ -7,11 +7,23 @@ when a file of its format is read or written.
 """
 
 import importlib
+import importlib.util
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-__all__ = ["ENDINGS", "FORMATS", "NAMES", "SUFFIXES", "WITH_QUALITY", "Format", "function", "in_words", "page"]
+__all__ = [
+    "ENDINGS",
+    "FORMATS",
+    "NAMES",
+    "SUFFIXES",
+    "WITH_QUALITY",
+    "Format",
+    "function",
+    "in_words",
+    "missing",
+    "page",
+]
 
 BYTES = ("uint8",)
 INTEGERS = ("uint8", "uint16")
@@ -34,6 +46,7 @@ class Format:
         alpha: Whether it holds an alpha channel.
         quality: Whether it is written at a quality, which `encode` then takes.
         extra: The extra of smdae that its library comes with; None where all have it.
+        module: The library as Python knows it, where it comes with an extra.
         longest_side: Pixels a side at most.
         maxval: Whether it tells the value of white, so that 12 bits stay 12 bits.
     """
@@ -48,6 +61,7 @@ class Format:
     alpha: bool = True
     quality: bool = False
     extra: str | None = None
+    module: str | None = None
     longest_side: int = 2**31 - 1
     maxval: bool = False
 
@@ -105,6 +119,54 @@ ROWS = (
         "gif.read",
         "gif.encode",
     ),
+    Format(
+        "AVIF",
+        (".avif",),
+        BYTES,
+        "EXIF, ICC, XMP, orientation; 10 and 12 bits and other colours than sRGB without a profile are refused",
+        "Pillow",
+        "avif.read",
+        "avif.encode",
+        quality=True,
+        longest_side=65536,
+    ),
+    Format(
+        "HEIC",
+        (".heic", ".heif", ".hif"),
+        INTEGERS,
+        "10 and 12 bits, EXIF, ICC, XMP, colours by number, orientation, subsampling; depth and gain maps are lost",
+        "pillow-heif",
+        "heic.read",
+        "heic.encode",
+        quality=True,
+        extra="heic",
+        module="pillow_heif",
+        longest_side=16384,
+        maxval=True,
+    ),
+    Format(
+        "JXL",
+        (".jxl",),
+        (*INTEGERS, "float32"),
+        "lossless or lossy, bits, colours, boxes (EXIF, XMP); profiles in the codestream, and lossy files that are not 8 "
+        "bits in sRGB, are refused",
+        "imagecodecs",
+        "jpegxl.read",
+        "jpegxl.encode",
+        quality=True,
+        maxval=True,
+    ),
+    Format(
+        "JP2",
+        (".jp2", ".j2k"),
+        INTEGERS,
+        "lossless or lossy, bits, every box (ICC, EXIF, XMP, resolution); one tile",
+        "imagecodecs",
+        "jpeg2000.read",
+        "jpeg2000.encode",
+        quality=True,
+        maxval=True,
+    ),
     Format("BMP", (".bmp",), BYTES, "resolution", "Pillow", "eight_bit.read_bmp", "eight_bit.encode_bmp"),
     Format(
         "PPM",
@@ -126,6 +188,13 @@ WITH_QUALITY = tuple(row for row in ROWS if row.quality)
 NAMES = tuple(row.name.lower() for row in ROWS)
 # What may be asked for as the format of results, and the ending that they get.
 ENDINGS = {suffix[1:]: suffix for suffix in SUFFIXES} | {row.name.lower(): row.suffixes[0] for row in ROWS}
+
+
+def missing(row: Format) -> tuple[str, str] | None:
+    """Return that the library of a format is not installed, and how to install it; None if it is there."""
+    if row.module is None or importlib.util.find_spec(row.module) is not None:
+        return None
+    return f"{row.name} takes {row.library}, which is not installed", f'pip install "smdae[{row.extra}]"'
 
 
 @cache

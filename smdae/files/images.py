@@ -17,7 +17,7 @@ from PIL.Image import DecompressionBombError
 
 from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError
 from smdae.files.foreign import AS_PNG, foreign
-from smdae.files.formats import FORMATS, SUFFIXES, function, in_words
+from smdae.files.formats import FORMATS, SUFFIXES, function, in_words, missing
 from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
 from smdae.files.regular import opened
 
@@ -54,10 +54,18 @@ SIGNATURES = {
     b"MM\0+": "TIFF",
     b"\x93NUMPY": "NPY",
     b"P7\n": "PAM",
+    b"\xff\x0a": "JXL",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JXL",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JP2",
+    b"\xff\x4f\xff\x51": "JP2",
     b"GIF87a": "GIF",
     b"GIF89a": "GIF",
 }
 
+# Of files in boxes, at their bytes 8 to 12.
+BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"MiHE"), "HEIC"
+)
 PNM_KINDS = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 PNM_SPACE = (b" ", b"\t", b"\n", b"\r", b"#")
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
@@ -76,6 +84,8 @@ def read(source: Path | bytes, name: str) -> Picture:
     data = content(source, name) if isinstance(source, Path) else source
     format = FORMATS[format_of(data[:HEAD], name)]
     with decoding(repr(name)):
+        if absent := missing(format):
+            raise InputError(*absent)
         picture: Picture = function(format.read)(data)
         return picture
 
@@ -126,6 +136,8 @@ def refuse_infinite(picture: Picture) -> None:
 
 def refuse_format(picture: Picture, format: str) -> None:
     """The planning check: raise OutputError for a format that would lose depth, alpha or pixels."""
+    if absent := missing(FORMATS[format]):
+        raise OutputError(*absent)
     loss = _loss(picture, format)
     if loss:
         able = [other for other in FORMATS if not _loss(picture, other)]
@@ -212,6 +224,8 @@ def format_of(head: bytes, name: str) -> str:
 def _format(head: bytes) -> str | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
+    if head[4:8] == b"ftyp" and head[8:12] in BRANDS:
+        return "AVIF" if b"avif" in head else BRANDS[head[8:12]]
     # Two letters alone could begin a text.
     if head[:2] in PNM_KINDS and head[2:3] in PNM_SPACE:
         return "PPM"

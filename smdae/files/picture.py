@@ -55,7 +55,9 @@ class Metadata:
     `exif` is the TIFF stream without the `Exif\\0\\0` in front that JPEG adds; `dpi` is what `dots_per_inch`
     gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has; `jpeg` all segments
     (marker, payload) that applications wrote into a JPEG, and `tail` what stood behind its end;
-    `gif` is the GIF that the pixels came from.
+    `gif` is the GIF that the pixels came from; `jp2` and `jxl` are the boxes (kind, payload) of a JPEG 2000, of which
+    `codestream` tells that it had none, and of a JPEG XL, whose colours are told by the bits `jxl_colours`; `heif` is
+    how a HEIC was encoded.
     """
 
     exif: bytes | None = None
@@ -66,6 +68,11 @@ class Metadata:
     jpeg: tuple[tuple[int, bytes], ...] = ()
     tail: bytes = b""
     gif: bytes | None = None
+    jp2: tuple[tuple[bytes, bytes], ...] = ()
+    jxl: tuple[tuple[bytes, bytes], ...] = ()
+    jxl_colours: str = ""
+    codestream: bool = False
+    heif: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +88,7 @@ class Picture:
     is_finite       False where its floats hold NaN or infinity
     maxval          what stands for white in the file, 4095 in 12 bits; the pixels are stretched to `white`. None where
                     it is `white`
+    lost            what of its file is not in it: "its depth map"
     quality         of a JPEG, 1 to 100, as its quantisation tables tell; None for other formats
     """
 
@@ -94,6 +102,7 @@ class Picture:
     quality: int | None = None
     is_finite: bool = True
     maxval: int | None = None
+    lost: tuple[str, ...] = ()
 
 
 def check_size(width: int, height: int, room: int = MAX_PIXELS) -> None:

@@ -41,6 +41,7 @@ def test_help_names_the_formats_of_results(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
     assert main(["denoise", "--help"]) == 0
     said = capsys.readouterr().out
+    said = " ".join(said.split())
     assert ", ".join(formats.NAMES) in said
     assert f"Of {formats.in_words(formats.WITH_QUALITY)} results" in said
 

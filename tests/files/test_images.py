@@ -463,7 +463,6 @@ def test_what_is_not_an_image_is_named_as_such():
     ("data", "what"),
     [
         (b"Pf\n1 1\n-1.0\n\0\0\0\0", "PFM"),
-        (b"\0\0\0\x20ftypheic", "HEIC"),
         (b"%PDF-1.7", "PDF"),
         (b"8BPS\0\1", "Photoshop"),
     ],
