@@ -148,8 +148,8 @@ ROWS = (
         "JXL",
         (".jxl",),
         (*INTEGERS, "float32"),
-        "lossless or lossy, bits, colours, boxes (EXIF, XMP); profiles in the codestream, and lossy files that are not 8 "
-        "bits in sRGB, are refused",
+        "lossless or lossy, bits, colours, boxes (EXIF, XMP); a profile in the codestream, and lossy files but those of "
+        "8 bits in sRGB, are refused",
         "imagecodecs",
         "jpegxl.read",
         "jpegxl.encode",

@@ -133,10 +133,10 @@ def left_out(capsys) -> list[str]:
 
 
 def test_what_is_left_out_in_folders_is_counted_by_kind(here, capsys):
-    for name in ("x.CR2", "y.cr2", "z.HEIC", ".hidden.nef", "Thumbs.db", "README"):
+    for name in ("x.CR2", "y.cr2", "z.ND2", ".hidden.nef", "Thumbs.db", "README"):
         (here / "in" / name).write_bytes(b"x")
     assert denoise("in", "-o", "out") == 0
-    expected = "5 skipped: 2 CR2, 1 HEIC, 1 TXT, 1 without an ending"
+    expected = "5 skipped: 2 CR2, 1 ND2, 1 TXT, 1 without an ending"
     assert left_out(capsys) == [f"smdae: {expected}; -r would add 2 in subfolders"]
     assert denoise("in", "-r", "-o", "out", "-y") == 0
     assert left_out(capsys) == [f"smdae: {expected}"]
