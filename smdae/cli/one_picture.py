@@ -165,7 +165,12 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
 
 def _in_parts(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, parts: "Parts") -> dict[str, Any]:
     """A file of several pictures that is no TIFF: they are held in memory, and it is written when all are done."""
-    for name, wanted in (("--reference", manner.reference is not None), ("--samples and the like", manner.extras.some)):
+    alone = {
+        "--reference": manner.reference is not None,
+        "--samples and the like": manner.extras.some,
+        "--save-noise": manner.profile is not None,
+    }
+    for name, wanted in alone.items():
         if wanted:
             raise InputError(f"'{_called(job)}' is {parts.container.called}", f"{name} goes with a single picture")
     origin = _origin(job)
@@ -174,6 +179,8 @@ def _in_parts(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None,
     if kind != parts.container.format:
         raise OutputError(f"{kind} cannot hold {parts.container.called}", f"write {parts.container.format}")
     model = model_for(first)
+    if manner.depth is not None and manner.depth != first.pixels.dtype:
+        raise OutputError(f"{parts.container.called} keeps its bit depth", "leave --bit-depth out")
     share = parts.container.alike and is_found(model, manner)
     alike = _for_all_pages(parts, model, manner, _called(job)) if share else manner
     found: list[Found] = []

@@ -71,7 +71,7 @@ ROWS = (
         "PNG",
         (".png",),
         INTEGERS,
-        "colour chunks (gamma, sRGB, cICP, chromaticities), ICC, EXIF, XMP, text, resolution; frames, "
+        "colour chunks, ICC, EXIF, XMP, text, resolution, other chunks that may be copied; frames, "
         "times and loops of an animation",
         "Pillow, imagecodecs for 16 bits",
         "png.read",
@@ -148,8 +148,8 @@ ROWS = (
         "JXL",
         (".jxl",),
         (*INTEGERS, "float32"),
-        "lossless or lossy, bits, colours, boxes (EXIF, XMP); a profile in the codestream, and lossy files but those of "
-        "8 bits in sRGB, are refused",
+        "lossless or lossy, bits, colours, boxes (EXIF, XMP); a profile in the codestream and lossy files but those of "
+        "8 bits in sRGB are refused",
         "imagecodecs",
         "jpegxl.read",
         "jpegxl.encode",

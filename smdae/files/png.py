@@ -38,7 +38,8 @@ __all__ = ["encode", "read"]
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-CARRIED = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"tEXt", b"zTXt", b"iTXt")
+OF_COLOURS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
+OWN = (b"eXIf", b"iCCP", b"pHYs")  # that become, or are made of, other fields of the metadata
 XMP = b"XML:com.adobe.xmp\0"
 INCH = 0.0254
 MAX_DEFLATE = 1032
@@ -130,8 +131,15 @@ def _metadata(chunks: list[tuple[bytes, Any]]) -> Metadata:
         icc=_icc(found.get(b"iCCP", b"")),
         xmp=xmp and xmp[len(XMP) + 2 :].split(b"\0", 2)[-1],
         dpi=_dpi(found.get(b"pHYs", b"")),
-        png=tuple((kind, payload) for kind, payload in chunks if kind in CARRIED and payload is not xmp),
+        png=tuple((kind, payload) for kind, payload in chunks if _is_carried(kind, payload) and payload is not xmp),
     )
+
+
+def _is_carried(kind: bytes, payload: bytes) -> bool:
+    """Return whether a chunk goes with other pixels: one of colours, or one whose kind says that it may be copied."""
+    if kind == b"pHYs":  # the shape of a pixel, where it is no length
+        return _dpi(payload) is None and len(payload) == 9
+    return kind in OF_COLOURS or (kind[3:4].islower() and kind not in OWN)
 
 
 def _icc(payload: bytes) -> bytes | None:

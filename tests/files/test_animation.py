@@ -175,6 +175,17 @@ def test_what_a_gif_cannot_hold_is_refused(place, capsys):
     assert "TIFF cannot hold an animation of 4 frames" in capsys.readouterr().err
 
 
+def test_options_of_single_pictures_are_refused(place, capsys):
+    (place / "a.png").write_bytes(animated("PNG"))
+    assert main(["denoise", "a.png", "-m", "m.safetensors", "--bit-depth", "16"]) == 4
+    assert main(["denoise", "a.png", "-m", "m.safetensors", "--save-noise", "n.yaml"]) == 3
+    assert main(["denoise", "a.png", "-m", "m.safetensors", "--samples", "2"]) == 3
+    said = capsys.readouterr().err
+    assert "an animation of 4 frames keeps its bit depth" in said
+    assert said.count("'a.png' is an animation of 4 frames") == 2
+    assert not (place / "a_denoised.png").exists()
+
+
 def test_a_first_picture_that_is_no_frame_stays():
     file = animated("PNG", default_image=True, frames=[Image.fromarray(gray()[..., None].repeat(3, 2)), *pictures()])
     parts = find(file, "a.png")

@@ -22,6 +22,7 @@ from PIL import Image
 
 from smdae.errors import InputError, OutputError, SmdaeError
 from smdae.files import images, picture, png, png_chunks
+from smdae.files.exif import stripped
 from smdae.files.images import Metadata, encode, luma, read
 from smdae.files.picture import from_samples, samples_of
 
@@ -279,12 +280,18 @@ def test_png_chunks_on_colour_and_text_stay():
         (b"cHRM", bytes(32)),
         (b"tEXt", b"Title\0x"),
         (b"iTXt", b"k\0\0\0\0\0v"),
+        (b"cLLI", bytes(8)),
+        (b"pHYs", b"\0\0\0\2\0\0\0\1\0"),
+        (b"cpYx", b"of another program, which says that it may be copied"),
     )
     for values in (COLOUR, DEEP, GRAY):
         before = replace(from_samples(values, "PNG"), metadata=Metadata(png=carried))
         file = encode(before, "PNG")
         assert read(file, "a.png").metadata.png == carried
         assert Image.open(BytesIO(file)).info["gamma"] == 1
+        assert [kind for kind, _ in stripped(read(file, "a.png").metadata).png] == [b"gAMA", b"cHRM", b"cLLI", b"pHYs"]
+        pixels_only = png_chunks.chunk(b"xPXD", b"of these pixels")
+        assert read(file[:33] + pixels_only + file[33:], "a.png").metadata.png == carried
 
 
 def test_metadata_that_is_broken_or_too_large_costs_no_picture():
