@@ -103,7 +103,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(here):
         (["in/a.png", "--in-place", "-o", "x.png"], 2, ["--in-place"]),
         (["in/a.png", "--in-place", "--suffix", "_x"], 2, ["--in-place"]),
         (["-", "--in-place"], 2, ["stdin"]),
-        (["in/a.png", "--format", "gif"], 2, ["--format 'gif'", "png"]),
+        (["in/a.png", "--format", "xcf"], 2, ["--format 'xcf'", "png"]),
         (["in/a.png", "--bit-depth", "12"], 2, ["--bit-depth '12'"]),
         (["in/a.png", "-o", "x.png", "--format", "tiff"], 2, ["'x.png'", "--format"]),
         (["in/a.png", "--bit-depth", "16", "--format", "jpeg"], 4, ["JPEG", "uint16"]),

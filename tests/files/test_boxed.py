@@ -14,7 +14,7 @@ from smdae.errors import InputError, MemoryLimitError, OutputError
 from smdae.files import extent, formats
 from smdae.files.boxes import box, boxes_of, joined
 from smdae.files.images import encode, read
-from smdae.files.jpegxl import header_of
+from smdae.files.jpegxl_header import header_of
 from smdae.files.picture import Metadata, from_samples, samples_of
 from tests.tiny import colour, gray, model_bytes
 
