@@ -166,6 +166,32 @@ def test_an_mpo_without_noise_is_not_touched(place):
     assert (place / "a_denoised.mpo").read_bytes() == file
 
 
+def test_an_index_of_the_other_byte_order_with_a_gap_between_the_pictures(place):
+    first, second = (jpeg(Image.fromarray(one)) for one in (colour(), colour()[::-1].copy()))
+
+    def joined(size, place_of_second):
+        entries = struct.pack(">IIIHH", 0x20030000, size, 0, 2, 0)
+        entries += struct.pack(">IIIHH", 0x00020002, len(second), place_of_second, 0, 0)
+        tags = struct.pack(">HHI4s", 0xB000, 7, 4, b"0100") + struct.pack(">HHII", 0xB001, 4, 1, 2)
+        tags += struct.pack(">HHII", 0xB002, 7, 32, 8 + 2 + 36 + 4)
+        index = b"MPF\0MM\0*" + struct.pack(">IH", 8, 3) + tags + bytes(4) + entries
+        return with_segments(first, [*segments_of(first), (0xE2, index)])
+
+    size = len(joined(0, 0))
+    origin = joined(0, 0).index(b"MPF\0") + 4
+    file = joined(size, size + 7 - origin) + b"the gap" + second
+    assert Image.open(BytesIO(file)).n_frames == 2
+    (place / "a.mpo").write_bytes(file)
+    assert main(["denoise", "a.mpo", "-m", "m.safetensors", "-s", "20"]) == 0
+    made = (place / "a_denoised.mpo").read_bytes()
+    assert made.count(b"the gap\xff\xd8") == 1
+    image, before = Image.open(BytesIO(made)), Image.open(BytesIO(file))
+    for frame, (old, new) in enumerate(zip(before.mpinfo[0xB002], image.mpinfo[0xB002], strict=True)):
+        assert (new["Attribute"], new["EntryNo1"]) == (old["Attribute"], old["EntryNo1"])
+        assert 1 < np.abs(decoded(made, frame) - decoded(file, frame)).mean() < 25
+    assert sum(entry["Size"] for entry in image.mpinfo[0xB002]) + 7 == len(made)
+
+
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
 def test_an_mpo_that_is_cut_is_refused(share):
     file = mpo(Image.fromarray(colour()), Image.fromarray(colour()))
