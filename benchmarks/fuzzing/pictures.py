@@ -18,9 +18,11 @@ from PIL import Image
 
 from benchmarks.fuzzing.damage import damaged, refused
 from smdae.errors import InputError, MemoryLimitError
-from smdae.files import png16
-from smdae.files.images import FORMATS, encode, read
-from smdae.files.picture import WHITES, Metadata, from_samples
+from smdae.files.formats import FORMATS, missing
+from smdae.files.images import encode, read
+from smdae.files.parts import find
+from smdae.files.picture import WHITES, Metadata, Picture, from_samples
+from smdae.files.png_chunks import chunk
 
 ADAM7 = [(0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1)]
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -35,6 +37,13 @@ def _pillow(image: np.ndarray | Image.Image, format: str, **options: object) -> 
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     picture.save(buffer, format, **options)
     return buffer.getvalue()
+
+
+def _animated(image: np.ndarray | Image.Image, format: str, **options: object) -> bytes:
+    """Three frames: a picture, turned round, and again."""
+    first = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    turned = first.transpose(Image.Transpose.ROTATE_180)
+    return _pillow(first, format, save_all=True, append_images=[turned, first], **options)
 
 
 def _tiff(samples: np.ndarray, **options: object) -> bytes:
@@ -129,6 +138,27 @@ def seeds() -> dict[str, bytes]:
         "WEBP lossy": _pillow(colour, "WEBP", quality=60),
         "WEBP lossless, alpha": _pillow(np.dstack([colour, alpha]), "WEBP", lossless=True, exact=True),
         "WEBP lossy, alpha, metadata": _pillow(np.dstack([colour, alpha]), "WEBP", exif=exif, icc_profile=bytes(300)),
+        "WEBP frames": _animated(colour, "WEBP", lossless=True),
+        "WEBP frames, lossy": _animated(np.dstack([colour, alpha]), "WEBP", quality=60),
+        "PNG frames": _animated(colour, "PNG"),
+        "PNG frames, alpha": _animated(np.dstack([colour, alpha]), "PNG", blend=1, default_image=True),
+        "PNG frames, palette": _animated(palette, "PNG"),
+        "GIF": _pillow(palette, "GIF", transparency=2, comment=b"made by hand"),
+        "GIF interlaced": _pillow(gray, "GIF", interlace=True),
+        "GIF frames": _animated(colour, "GIF", disposal=[1, 2, 3]),
+        "JPEG MPO": _animated(colour, "MPO", exif=exif),
+        "JPEG inks": _pillow(Image.fromarray(colour).convert("CMYK"), "JPEG"),
+        "AVIF": _pillow(colour, "AVIF", exif=exif, icc_profile=bytes(300)),
+        "AVIF alpha": _pillow(np.dstack([colour, alpha]), "AVIF"),
+        "JXL gray": encode(from_samples(gray, "JXL"), "JXL"),
+        "JXL colour, lossy": encode(replace(from_samples(colour, "JXL"), lossless=False), "JXL"),
+        "JXL colour 16, alpha": encode(from_samples(np.dstack([deep, deep[..., 0]]), "JXL"), "JXL"),
+        "JXL metadata": full(colour, "JXL"),
+        "JP2 gray": encode(from_samples(gray, "JP2"), "JP2"),
+        "JP2 colour 16, metadata": full(deep, "JP2"),
+        "JP2 colour, lossy": encode(replace(from_samples(colour, "JP2"), lossless=False), "JP2"),
+        "JP2 codestream": encode(replace(from_samples(colour, "JP2"), metadata=Metadata(codestream=True)), "JP2"),
+        **({} if missing(FORMATS["HEIC"]) else {"HEIC": full(colour, "HEIC"), "HEIC 10": full(deep, "HEIC")}),
         "BMP gray": _pillow(gray, "BMP"),
         "BMP colour": _pillow(colour, "BMP"),
         "BMP palette": _pillow(palette, "BMP"),
@@ -137,6 +167,11 @@ def seeds() -> dict[str, bytes]:
         "PPM colour 16": encode(from_samples(deep, "PPM"), "PPM"),
         "PPM gray 16, plain": _plain(deep[..., 0]),
         "PPM colour, plain": _plain(colour),
+        "PPM bits": _pillow(Image.fromarray(gray > 100), "PPM"),
+        "PPM bits, plain": b"P1 10 2 " + b"01" * 10,
+        "PPM gray 12": b"P5 10 13 4095\n" + (deep[..., 0] // 16).astype(">u2").tobytes(),
+        "PAM gray, alpha": encode(from_samples(np.dstack([gray, alpha]), "PAM"), "PAM"),
+        "PAM colour 16, alpha": encode(from_samples(np.dstack([deep, deep[..., 0]]), "PAM"), "PAM"),
         "NPY gray": _npy(gray),
         "NPY colour 16, big-endian": _npy(deep.astype(">u2")),
         "NPY float, columns first": _npy(np.asfortranarray(floats)),
@@ -145,7 +180,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def _png(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    return PNG + b"".join(png16.chunk(*part) for part in chunks)
+    return PNG + b"".join(chunk(*part) for part in chunks)
 
 
 def _chunks(png: bytes) -> list[tuple[bytes, bytes]]:
@@ -204,13 +239,23 @@ def example(number: int) -> tuple[str, bytes]:
 def outcome(file: bytes) -> str:
     """Return what reading the file comes to, in a word; raise an AssertionError if the reader breaks its promises."""
     try:
-        picture = read(file, "a")
+        parts = find(file, "a")
+        pictures = [read(file, "a")] if parts is None else list(parts)
+        if parts is not None:  # as if all of them had changed
+            assert parts.encoded([*pictures])
     except (InputError, MemoryLimitError) as error:
         refusal = error
     else:
         refusal = None
     if refusal:
         return refused(refusal, "'a'")
+    for picture in pictures:
+        _check(picture)
+    return "read"
+
+
+def _check(picture: Picture) -> None:
+    """Raise an AssertionError for a picture that is none."""
     pixels, alpha = picture.pixels, picture.alpha
     assert picture.format in FORMATS
     assert picture.white == WHITES[pixels.dtype.name]
@@ -219,4 +264,3 @@ def outcome(file: bytes) -> str:
     assert alpha is None or (alpha.shape, alpha.dtype) == (pixels.shape[:2], pixels.dtype)
     parts = [part for part in (pixels, alpha) if part is not None and part.dtype.kind == "f"]
     assert picture.is_finite is all(np.isfinite(part).all() for part in parts)
-    return "read"

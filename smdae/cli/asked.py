@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from smdae.cli.extras import Extras
 from smdae.cli.options import DEPTHS, bytes_of, check_range
-from smdae.cli.places import ENDINGS, STREAM, Naming
+from smdae.cli.places import STREAM, Naming
 from smdae.cli.selection import is_picture, share_of
 from smdae.errors import UsageError
+from smdae.files.formats import ENDINGS, NAMES
 
 if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
@@ -154,9 +155,10 @@ class Asked:
         for name, share in (*shares, ("blend", self.blend)):
             if not 0 <= share <= 1:
                 raise UsageError(f"--{name} {share} is not between 0 and 1")
-        for name, asked, known in (("format", self.format, ENDINGS), ("bit-depth", self.bit_depth, DEPTHS)):
+        formats, depths = (ENDINGS, NAMES), (DEPTHS, tuple(DEPTHS))
+        for name, asked, (known, shown) in (("format", self.format, formats), ("bit-depth", self.bit_depth, depths)):
             if asked is not None and asked.lower() not in known:
-                raise UsageError(f"unknown --{name} '{asked}'; there are {', '.join(known)}")
+                raise UsageError(f"unknown --{name} '{asked}'; there are {', '.join(shown)}")
         if not 0 <= self.seed < MOST_SEED:
             raise UsageError(f"--seed {self.seed} is not from 0 to {MOST_SEED - 1}")
         self._check_how()

@@ -61,11 +61,11 @@ def command(
 def _values() -> dict[str, tuple[str, ...]]:
     """Return what options may be, by their long names."""
     from smdae.cli.options import DEPTHS
-    from smdae.cli.places import ENDINGS
     from smdae.comparing.parts import PARTS
     from smdae.denoising.precision import PRECISIONS
     from smdae.estimation.estimate import KINDS
     from smdae.files.bundle import entries
+    from smdae.files.formats import ENDINGS
     from smdae.names import SAMPLER_NAMES
     from smdae.objectives import OBJECTIVES
 

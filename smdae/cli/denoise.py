@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from smdae.cli.options import DEPTHS, Config, Device, Imports, Json, Overwrite, PrintConfig, Threads
-from smdae.cli.places import ENDINGS
+from smdae.files.formats import NAMES, WITH_QUALITY, in_words
 from smdae.names import SAMPLER_NAMES
 
 __all__ = ["command"]
@@ -125,13 +125,13 @@ def command(
         str | None, typer.Option("--suffix", help="What follows the name of a result. [default: _denoised]")
     ] = None,
     format: Annotated[
-        str | None, typer.Option("--format", help=f"Of the results: {', '.join(ENDINGS)}. [default: the input's]")
+        str | None, typer.Option("--format", help=f"Of the results: {', '.join(NAMES)}. [default: the input's]")
     ] = None,
     bit_depth: Annotated[
         str, typer.Option("--bit-depth", help=f"Of the results: {', '.join(DEPTHS)}; 32f is float.")
     ] = "same",
     quality: Annotated[
-        int | None, typer.Option("--quality", help="Of JPEG and WebP results, 1 to 100. [default: 95]")
+        int | None, typer.Option("--quality", help=f"Of {in_words(WITH_QUALITY)} results, 1 to 100. [default: 95]")
     ] = None,
     strip_metadata: Annotated[
         bool,

@@ -26,6 +26,7 @@ from smdae.cli.selection import listed
 from smdae.cli.together import on_loss
 from smdae.errors import BatchError, UsageError
 from smdae.files.claims import claimed
+from smdae.files.formats import SUFFIXES, WITH_QUALITY, in_words
 from smdae.files.writing import clear, refusals
 from smdae.memory import keep_freed_memory, limit_memory
 
@@ -110,12 +111,12 @@ def _refuse_streams(asked: Asked, jobs: Sequence[Job]) -> None:
 
 def _refuse_quality(jobs: Sequence[Job]) -> None:
     """Raise UsageError for a quality where no result can have one."""
-    from smdae.files.images import SUFFIXES, WITH_QUALITY
-
     kinds = {SUFFIXES.get(job.target.suffix.lower()) for job in jobs if job.target != STREAM}
-    if kinds and kinds.isdisjoint(WITH_QUALITY):
+    if kinds and kinds.isdisjoint(row.name for row in WITH_QUALITY):
         kind = next((kind for kind in kinds if kind), "the result")
-        raise UsageError(f"--quality is for JPEG and WebP, and {kind} has none", "leave it out, or add --format jpeg")
+        raise UsageError(
+            f"--quality is for {in_words(WITH_QUALITY)}, and {kind} has none", "leave it out, or add --format jpeg"
+        )
 
 
 def _manner(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> Manner:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,8 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
         from smdae.cli.one_fits import one_fits
         from smdae.cli.one_raw import one_raw
         from smdae.cli.one_stream import is_video, streamed
-        from smdae.files import fits, images, raw, stack
+        from smdae.cli.several import denoise_parts
+        from smdae.files import fits, images, parts, raw, stack
 
         begun = time.perf_counter()
         data = None
@@ -74,7 +76,11 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
         else:
             if manner.linear and not manner.many:
                 raise UsageError("--linear is for camera raw files", "leave it out")
-            do = denoise_stack if stack.count(content) > 1 else _single
+            several = parts.find(content, called(job))
+            if several is not None:
+                do = partial(denoise_parts, several)
+            else:
+                do = denoise_stack if stack.count(content) > 1 else _single
         with console.overheard() as lines:
             told = do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
         if manner.report is not None:
@@ -92,6 +98,8 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
 
     origin = origin_of(job)
     picture = bare(read_picture(job.source, data), manner)
+    if picture.lost:
+        console.warn(f"of '{called(job)}', {' and '.join(picture.lost)} will not be in the result")
     clean = like(read_picture(manner.reference), picture, manner.reference) if manner.reference is not None else None
     kind = kind_of(job, picture, manner)
     refuse_unit(picture, manner, called(job))

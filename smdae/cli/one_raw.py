@@ -107,7 +107,7 @@ def _stand_in(size: tuple[int, int], depth: str) -> "Picture":
 
 def _target(job: Job, manner: Manner, size: tuple[int, int]) -> tuple[str, str]:
     """Return the depth and the format of the result: 16 bits where that holds them; refuse what cannot be written."""
-    from smdae.files.images import FORMATS, SUFFIXES
+    from smdae.files.formats import FORMATS, SUFFIXES
 
     if job.target != STREAM and is_raw_name(job.target):
         raise OutputError(f"cannot write '{job.target}': raw files are developed, not written", "name a TIFF with -o")

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
 __all__ = [
-    "ENDINGS",
     "STREAM",
     "Job",
     "Naming",
@@ -30,18 +29,6 @@ __all__ = [
 ]
 
 STREAM = Path("-")
-# What --format may say: the ending, which tells the format.
-ENDINGS = {
-    "png": ".png",
-    "tiff": ".tif",
-    "tif": ".tif",
-    "jpeg": ".jpg",
-    "jpg": ".jpg",
-    "webp": ".webp",
-    "bmp": ".bmp",
-    "ppm": ".ppm",
-    "npy": ".npy",
-}
 
 
 @dataclass(frozen=True)
@@ -158,7 +145,7 @@ def sources(inputs: list[Path], recursive: bool = False) -> list[Path]:
 
 def _folder(naming: Naming, many: bool) -> Path | None:
     """Return the folder that results go to: one that is there, that a slash names, or that many results need."""
-    from smdae.files.images import SUFFIXES
+    from smdae.files.formats import SUFFIXES
 
     output = naming.output
     if output is None or output == str(STREAM):
@@ -231,7 +218,7 @@ def refuse_raced(jobs: list[Job]) -> None:
 
 
 def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> None:
-    from smdae.files.images import SUFFIXES
+    from smdae.files.formats import SUFFIXES
 
     places: dict[str, Path] = {}
     sources = {os.path.realpath(job.source): job for job in jobs if job.source != STREAM}
@@ -273,7 +260,8 @@ def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bo
         overwrite: Whether a file may be replaced.
         made: A folder to be made, or None.
     """
-    from smdae.files.images import SUFFIXES, refuse_format
+    from smdae.files.formats import SUFFIXES
+    from smdae.files.images import refuse_format
     from smdae.files.writing import refuse_existing, refuse_making
 
     kind = SUFFIXES[ending] if ending else picture.format

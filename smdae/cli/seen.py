@@ -66,11 +66,15 @@ def look_at(source: Path, manner: "Manner") -> Seen:
     from smdae.cli.found import look
     from smdae.cli.reading import piped
     from smdae.cli.stacked import typical
-    from smdae.files import images, stack
+    from smdae.files import images, parts, stack
 
     data = piped() if source == STREAM else None
     name = str(source) if data is None else "stdin"
     content = source if data is None else data
+    several = parts.find(content, name)
+    if several is not None:
+        found, manner = typical(several, _Unloaded(), manner, name)
+        return _of(name, several.page(0), len(several), found, manner)
     if stack.count(content) > 1:
         with stack.opened(content, name) as pages:
             first = pages.page(0)

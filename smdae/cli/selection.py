@@ -215,7 +215,7 @@ def _results(names: Sequence[str], suffixes: Sequence[str]) -> set[str]:
 
 def is_picture(name: str | Path) -> bool:
     """Return whether a file is called as a picture that smdae reads is."""
-    from smdae.files.images import SUFFIXES
+    from smdae.files.formats import SUFFIXES
 
     return Path(name).suffix.lower() in SUFFIXES
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
     from smdae.files.picture import Picture
 
-__all__ = ["Pages", "denoise_stack", "for_all_pages", "typical"]
+__all__ = ["Pages", "denoise_stack", "for_all_pages", "page_of", "typical"]
 
 Watch = Callable[[int, int], object]
 Chooser = Callable[["Picture"], Any]
@@ -58,7 +58,7 @@ def denoise_stack(
 
         def results() -> Iterator["Picture"]:
             for number, page in enumerate(pages):
-                seen = watch and _page_of(watch, number, len(pages))
+                seen = watch and page_of(watch, number, len(pages))
                 outcome = denoised(bare(page, manner), model_for(page), alike, seen, called(job))
                 if manner.report is not None and not number:
                     manner.report.show(str(job.source), page.pixels, outcome.picture.pixels, outcome.found, len(pages))
@@ -79,7 +79,7 @@ def denoise_stack(
     return record | estimates(judgements) | {"pages": len(found)}
 
 
-def _page_of(watch: Watch, number: int, count: int) -> Watch:
+def page_of(watch: Watch, number: int, count: int) -> Watch:
     """Return what watches a page, whose steps are some of those of all pages."""
     return lambda done, of: watch(number * of + done, count * of)
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from smdae.errors import InputError, UsageError
 from smdae.files import stack
-from smdae.files.images import SUFFIXES, opening, read
+from smdae.files.formats import SUFFIXES
+from smdae.files.images import opening, read
 from smdae.files.picture import WHITES, Picture, likely_white, luma
 from smdae.files.regular import opened
 

@@ -1,27 +1,24 @@
-"""JPEG, WebP and BMP: 8 bits a sample, through Pillow.
+"""WebP and BMP: 8 bits a sample, through Pillow.
 
 The Pillow classes are opened directly: `Image.open` would guess the type again, and would apply a size limit
-of its own whose setting is global. JPEG is written at quality 95 without chroma subsampling. A WebP that was
-lossless stays so; `exact` keeps the colours under full transparency. Alpha is lossless in every WebP written
-here.
+of its own whose setting is global. A WebP that was lossless stays so; `exact` keeps the colours under full
+transparency. Alpha is lossless in every WebP written here.
 
-JPEG keeps EXIF and XMP in segments of 64 KB, and ICC in 255 of them: what does not fit is left out. WebP has
-no place for dots per inch, and BMP has a place for nothing but them. A BMP with alpha needs the fourth header
+WebP has no place for dots per inch, and BMP has a place for nothing but them. A BMP with alpha needs the fourth header
 version and its channel masks, which Pillow reads but does not write.
 """
 
 import struct
-from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from smdae.errors import InputError
+from smdae.files.animation import refuse_animation
 from smdae.files.extent import refuse_huge
 from smdae.files.picture import (
     MAX_PIXELS,
@@ -34,24 +31,11 @@ from smdae.files.picture import (
     samples_of,
 )
 
-__all__ = ["encode_bmp", "encode_jpeg", "encode_webp", "read_bmp", "read_jpeg", "read_webp"]
+__all__ = ["EXIF_PREFIX", "decoded", "encode_bmp", "encode_webp", "in_colour", "read_bmp", "read_webp"]
 
 EXIF_PREFIX = b"Exif\0\0"
-SEGMENT = 65533
-MAX_JPEG_ICC = 255 * (SEGMENT - 14)
-MAX_JPEG_XMP = SEGMENT - 29
 QUALITY = 95
-SUM_AT_50 = 3688  # of libjpeg's quantisation table of luma at quality 50
-# Pixels for which a byte can stand: in a JPEG a bit is a block of 64, and rarely less; in a BMP two bytes are 255.
-JPEG_DENSEST, BMP_DENSEST = 4096, 255
-
-
-def read_jpeg(data: bytes) -> Picture:
-    """Read a JPEG, gray or RGB; of several pictures, the first. Raises InputError with the reason."""
-    image = JpegImageFile(BytesIO(data))
-    return replace(
-        _read(image, "JPEG", len(data), lossless=False, room=JPEG_DENSEST * len(data)), quality=_quality(image)
-    )
+BMP_DENSEST = 255  # pixels for which a byte can stand: two bytes are 255
 
 
 def read_webp(data: bytes) -> Picture:
@@ -59,29 +43,13 @@ def read_webp(data: bytes) -> Picture:
     if int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise InputError("the file is truncated")
     image = WebPImageFile(BytesIO(data))
-    if image.n_frames > 1:
-        raise InputError(f"it is an animation of {image.n_frames} frames", "save the frame that you want as a PNG")
-    return _read(image, "WEBP", len(data), lossless=_has_lossless_chunk(data))
+    refuse_animation(image.n_frames)
+    return decoded(image, "WEBP", len(data), lossless=_has_lossless_chunk(data))
 
 
 def read_bmp(data: bytes) -> Picture:
     """Read a BMP of 4 bits or more a pixel. Raises InputError with the reason."""
-    return _read(BmpImageFile(BytesIO(data)), "BMP", len(data), lossless=True, room=BMP_DENSEST * len(data))
-
-
-def encode_jpeg(picture: Picture, quality: int = QUALITY) -> bytes:
-    """Return the JPEG file of a uint8 picture without alpha, at most 65,500 pixels a side; quality is 1 to 100."""
-    metadata = picture.metadata
-    options: dict[str, object] = {}
-    if metadata.exif and len(EXIF_PREFIX + metadata.exif) <= SEGMENT:
-        options["exif"] = EXIF_PREFIX + metadata.exif
-    if metadata.icc and len(metadata.icc) <= MAX_JPEG_ICC:
-        options["icc_profile"] = metadata.icc
-    if metadata.xmp and len(metadata.xmp) <= MAX_JPEG_XMP:
-        options["xmp"] = metadata.xmp
-    if metadata.dpi and max(metadata.dpi) < 65535:
-        options["dpi"] = metadata.dpi
-    return _saved(picture.pixels, "JPEG", quality=quality, subsampling=0, **options)
+    return decoded(BmpImageFile(BytesIO(data)), "BMP", len(data), lossless=True, room=BMP_DENSEST * len(data))
 
 
 def encode_webp(picture: Picture, quality: int | None = None) -> bytes:
@@ -97,7 +65,7 @@ def encode_webp(picture: Picture, quality: int | None = None) -> bytes:
     carried = {name: block for name, block in blocks.items() if block}
     is_lossless = picture.lossless and quality is None
     kind = {"lossless": True} if is_lossless else {"quality": QUALITY if quality is None else quality}
-    return _saved(_in_colour(picture), "WEBP", exact=True, **kind, **carried)
+    return _saved(in_colour(picture), "WEBP", exact=True, **kind, **carried)
 
 
 def encode_bmp(picture: Picture) -> bytes:
@@ -107,13 +75,26 @@ def encode_bmp(picture: Picture) -> bytes:
         return _saved(picture.pixels, "BMP", **({"dpi": dpi} if dpi else {}))
     per_metre = [round(dots / 0.0254) for dots in dpi or (0, 0)]
     height, width = picture.alpha.shape
-    pixels = _in_colour(picture)[::-1, :, [2, 1, 0, 3]].tobytes()
+    pixels = in_colour(picture)[::-1, :, [2, 1, 0, 3]].tobytes()
     masks = struct.pack("<IIII4s48x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs")
     info = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(pixels), *per_metre, 0, 0)
     return struct.pack("<2sIII", b"BM", 122 + len(pixels), 0, 122) + info + masks + pixels
 
 
-def _read(image: ImageFile, format: str, size: int, lossless: bool, room: int = MAX_PIXELS) -> Picture:
+def decoded(image: ImageFile, format: str, size: int, lossless: bool, room: int = MAX_PIXELS) -> Picture:
+    """Return the picture of an opened Pillow image.
+
+    Args:
+        image: Of which only the header was read.
+        format: A name in the table of formats.
+        size: Bytes of its file.
+        lossless: Whether it was compressed without loss.
+        room: Pixels that the file has room for.
+
+    Raises:
+        InputError: It has too many pixels, or is of a kind that is not supported.
+        MemoryLimitError: It would take more memory than there is.
+    """
     check_size(*image.size, room)
     pixels = image.width * image.height
     refuse_huge(pixels, pixels * len(image.getbands()), size)
@@ -129,15 +110,6 @@ def _read(image: ImageFile, format: str, size: int, lossless: bool, room: int = 
     return from_samples(samples, format, metadata=metadata, lossless=lossless)
 
 
-def _quality(image: JpegImageFile) -> int | None:
-    """Return the quality, 1 to 100, whose table of luma has the mean of the file's (libjpeg scales one table)."""
-    table = image.quantization.get(0)
-    if not table:
-        return None
-    scale = 100 * sum(table) / SUM_AT_50
-    return max(1, min(100, round((200 - scale) / 2 if scale <= 100 else 5000 / scale)))
-
-
 def _has_lossless_chunk(data: bytes) -> bool:
     position = 12
     while position + 8 <= len(data):
@@ -148,7 +120,8 @@ def _has_lossless_chunk(data: bytes) -> bool:
     return False
 
 
-def _in_colour(picture: Picture) -> np.ndarray:
+def in_colour(picture: Picture) -> np.ndarray:
+    """Return the samples of a picture, (H, W, 3 or 4), where gray becomes equal colours."""
     samples = samples_of(picture)
     if picture.pixels.ndim == 3:
         return samples

@@ -38,7 +38,9 @@ DESCRIPTIVE = (
     IFD.GPSInfo,
 )
 NESTED: dict[int | None, tuple[int, ...]] = {None: (IFD.Exif, IFD.GPSInfo), IFD.Exif: (IFD.Interop,)}
-WORDS = (b"tEXt", b"zTXt", b"iTXt")  # chunks of a PNG
+# Chunks of a PNG on colours and on the shape of pixels.
+OF_LOOKS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"pHYs")
+OF_COLOURS = (b"jP  ", b"ftyp", b"jp2h", b"jp2c")  # boxes of a JPEG 2000
 DOTS_PER_INCH = {2: 1.0, 3: 2.54}
 
 
@@ -83,8 +85,10 @@ def stripped(metadata: Metadata) -> Metadata:
     if Base.Orientation in words:
         upright.tagtype[Base.Orientation] = words.tagtype[Base.Orientation]
         upright[Base.Orientation] = words[Base.Orientation]
-    chunks = tuple(chunk for chunk in metadata.png if chunk[0] not in WORDS)
-    return replace(metadata, exif=exif_of(upright), xmp=None, png=chunks)
+    chunks = tuple(chunk for chunk in metadata.png if chunk[0] in OF_LOOKS)
+    colours = tuple(box for box in metadata.jp2 if box[0] in OF_COLOURS)
+    bare = replace(metadata, xmp=None, png=chunks, jpeg=(), tail=b"", gif=None, jp2=colours, jxl=())
+    return replace(bare, exif=exif_of(upright))
 
 
 def _directory(tiff: BinaryIO, offset: int | None, group: int | None) -> tuple[dict[int, Any], dict[int, int]]:

@@ -14,12 +14,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from smdae.errors import MemoryLimitError
+from smdae.files.formats import function
 from smdae.memory import left
 
 __all__ = ["needed", "needed_for", "refuse_huge"]
@@ -31,7 +34,14 @@ FREE = 5 << 29  # bytes, that work on any picture may take,
 MAX_EXPANSION = 50  # and times its file, that work on a larger one may
 RAW_EXPANSION = 30  # times a camera raw file, that work on it takes
 CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}  # of a PNG by its type of colour, alpha included
-OTHERS: dict[str, type[ImageFile]] = {"JPEG": JpegImageFile, "WEBP": WebPImageFile, "BMP": BmpImageFile}
+OTHERS: dict[str, type[ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "WEBP": WebPImageFile,
+    "BMP": BmpImageFile,
+    "GIF": GifImageFile,
+    "AVIF": AvifImageFile,
+}
+HEADERS = {"JXL": "jpegxl.extent", "JP2": "jpeg2000.extent", "HEIC": "heic.extent"}
 
 
 def needed(pixels: int, nbytes: int, file: int) -> int:
@@ -79,6 +89,9 @@ def _extent(file: BinaryIO, kind: str, size: int) -> tuple[int, int]:
             page = tiff.pages.first
             pixels = page.imagewidth * page.imagelength
             return pixels, max(page.nbytes, 3 * pixels if page.photometric == 3 else 0)
+    if kind in HEADERS:
+        extent: tuple[int, int] = function(HEADERS[kind])(file.read())
+        return extent
     if kind in OTHERS:
         image = OTHERS[kind](file)
         pixels = image.width * image.height

@@ -42,34 +42,19 @@ FOREIGN = (
         (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"),
         is_tiff=True,
     ),
-    Foreign(
-        "a HEIC or HEIF picture",
-        "convert it to PNG first, for example with heif-convert",
-        (".heic", ".heif", ".hif"),
-    ),
-    Foreign("an AVIF picture", "convert it to PNG first, for example with avifdec", (".avif",)),
     Foreign("a Zeiss CZI file", EXPORT, (".czi",), (b"ZISRAWFILE",)),
     Foreign("a Nikon ND2 file", EXPORT, (".nd2",), (b"\xda\xce\xbe\x0a",)),
     Foreign("a Leica LIF file", EXPORT, (".lif",)),
     Foreign("a PDF", "save its pages as PNG first, for example with pdftoppm", (".pdf",), (b"%PDF",)),
-    Foreign(
-        "a JPEG 2000",
-        "convert it to TIFF first, for example with opj_decompress",
-        (".jp2", ".j2k", ".jpx"),
-        (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
-    ),
-    Foreign("a GIF", FRAMES, (".gif",), (b"GIF8",)),
-    Foreign("a 1-bit PBM", AS_PNG, (".pbm",), (b"P1\n", b"P4\n")),
-    Foreign("a PAM", AS_PNG, (".pam",), (b"P7\n",)),
     Foreign("a PFM", AS_PNG, (".pfm",), (b"Pf\n", b"PF\n")),
     Foreign("a Photoshop file", AS_PNG, (".psd",), (b"8BPS",)),
     Foreign("an OpenEXR", AS_PNG, (".exr",), (b"v/1\x01",)),
     Foreign("a FITS", "smdae denoise reads it, with the extra smdae[fits]", (".fits", ".fit", ".fts"), (b"SIMPLE  =",)),
 )
-RAW, HEIC, AVIF, *_ = FOREIGN
+RAW, *_ = FOREIGN
 LIF = next(kind for kind in FOREIGN if ".lif" in kind.endings)
 VIDEO = Foreign("a video or another file of that family", FRAMES)
-BRANDS = {b"crx ": RAW, b"heic": HEIC, b"heix": HEIC, b"mif1": HEIC, b"msf1": HEIC, b"avif": AVIF, b"avis": AVIF}
+BRANDS = {b"crx ": RAW}
 
 
 def foreign(head: bytes, name: str, known: bool) -> Foreign | None:

@@ -8,8 +8,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,13 +16,14 @@ import numpy as np
 from PIL.Image import DecompressionBombError
 
 from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError
-from smdae.files import eight_bit, plain, png, tiff
 from smdae.files.foreign import AS_PNG, foreign
+from smdae.files.formats import FORMATS, SUFFIXES, function, in_words, missing
 from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
 from smdae.files.regular import opened
 
-# Without a handler, logging would print to stderr what Pillow says of damaged files.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
+# Without a handler, logging would print to stderr what these say of damaged files.
+for library in ("PIL", "imagecodecs"):
+    logging.getLogger(library).addHandler(logging.NullHandler())
 
 __all__ = [
     "FORMATS",
@@ -31,7 +31,6 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "WHITES",
-    "WITH_QUALITY",
     "Metadata",
     "Picture",
     "bounded",
@@ -47,47 +46,6 @@ __all__ = [
     "refuse_infinite",
 ]
 
-INTEGERS = ("uint8", "uint16")
-ANY = tuple(WHITES)
-
-
-@dataclass(frozen=True)
-class Format:
-    """How one file format is read and written, and what it can hold."""
-
-    read: Callable[[bytes], Picture]
-    encode: Callable[[Picture], bytes]
-    samples: tuple[str, ...]
-    alpha: bool
-    longest_side: int
-
-
-FORMATS = {
-    "PNG": Format(png.read, png.encode, INTEGERS, alpha=True, longest_side=2**31 - 1),
-    "JPEG": Format(eight_bit.read_jpeg, eight_bit.encode_jpeg, ("uint8",), alpha=False, longest_side=65500),
-    "TIFF": Format(tiff.read, tiff.encode, ANY, alpha=True, longest_side=2**31 - 1),
-    "WEBP": Format(eight_bit.read_webp, eight_bit.encode_webp, ("uint8",), alpha=True, longest_side=16383),
-    "BMP": Format(eight_bit.read_bmp, eight_bit.encode_bmp, ("uint8",), alpha=True, longest_side=2**31 - 1),
-    "PPM": Format(plain.read_pnm, plain.encode_pnm, INTEGERS, alpha=False, longest_side=2**31 - 1),
-    "NPY": Format(plain.read_npy, plain.encode_npy, ANY, alpha=False, longest_side=2**31 - 1),
-}
-
-WITH_QUALITY = {"JPEG": eight_bit.encode_jpeg, "WEBP": eight_bit.encode_webp}
-
-SUFFIXES = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".pgm": "PPM",
-    ".ppm": "PPM",
-    ".pnm": "PPM",
-    ".npy": "NPY",
-}
-
 SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -96,15 +54,26 @@ SIGNATURES = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
     b"\x93NUMPY": "NPY",
+    b"P7\n": "PAM",
+    b"\xff\x0a": "JXL",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JXL",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JP2",
+    b"\xff\x4f\xff\x51": "JP2",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
 }
 
-PNM_KINDS = (b"P2", b"P3", b"P5", b"P6")
+# Of files in boxes, at their bytes 8 to 12.
+BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"MiHE"), "HEIC"
+)
+PNM_KINDS = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 PNM_SPACE = (b" ", b"\t", b"\n", b"\r", b"#")
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 HEAD = 32
 PIECE = 1 << 22  # bytes of a stream, read at once
 MAX_STREAM = 1 << 30  # bytes of a stream, which may have no end
-READABLE = "smdae reads PNG, JPEG, TIFF, WebP, BMP, PGM, PPM and .npy"
+READABLE = f"smdae reads {in_words()}"
 
 
 def read(source: Path | bytes, name: str) -> Picture:
@@ -116,7 +85,10 @@ def read(source: Path | bytes, name: str) -> Picture:
     data = content(source, name) if isinstance(source, Path) else source
     format = FORMATS[format_of(data[:HEAD], name)]
     with decoding(repr(name)):
-        return format.read(data)
+        if absent := missing(format):
+            raise InputError(*absent)
+        picture: Picture = function(format.read)(data)
+        return picture
 
 
 @contextlib.contextmanager
@@ -142,15 +114,16 @@ def decoding(what: str) -> Iterator[None]:
 def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
     """The whole file of a picture in one of `FORMATS`, with the metadata that the format has a place for.
 
-    A quality from 1 to 100 is that of the formats in `WITH_QUALITY`; others have none.
+    A quality from 1 to 100 is that of the formats that are written at one; others have none.
 
     Raises OutputError for a format that cannot hold the picture, and SmdaeError for NaN or infinity in it.
     """
     refuse_format(picture, format)
     refuse_infinite(picture)
-    if quality is not None and format in WITH_QUALITY:
-        return WITH_QUALITY[format](picture, quality)
-    return FORMATS[format].encode(picture)
+    row = FORMATS[format]
+    options = {"quality": quality} if row.quality and quality is not None else {}
+    whole: bytes = function(row.encode)(picture, **options)
+    return whole
 
 
 def refuse_infinite(picture: Picture) -> None:
@@ -164,6 +137,8 @@ def refuse_infinite(picture: Picture) -> None:
 
 def refuse_format(picture: Picture, format: str) -> None:
     """The planning check: raise OutputError for a format that would lose depth, alpha or pixels."""
+    if absent := missing(FORMATS[format]):
+        raise OutputError(*absent)
     loss = _loss(picture, format)
     if loss:
         able = [other for other in FORMATS if not _loss(picture, other)]
@@ -179,6 +154,8 @@ def _loss(picture: Picture, format: str) -> str | None:
         return "an alpha channel"
     if picture.premultiplied and format != "TIFF":
         return "colours that are multiplied by alpha"
+    if format == "GIF" and picture.format != "GIF":
+        return "more than 256 colours"
     if max(picture.pixels.shape[:2]) > holds.longest_side:
         return f"more than {holds.longest_side:,} pixels a side"
     return None
@@ -253,6 +230,8 @@ def is_known(head: bytes) -> bool:
 def _format(head: bytes) -> str | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
+    if head[4:8] == b"ftyp" and head[8:12] in BRANDS:
+        return "AVIF" if b"avif" in head else BRANDS[head[8:12]]
     # Two letters alone could begin a text.
     if head[:2] in PNM_KINDS and head[2:3] in PNM_SPACE:
         return "PPM"

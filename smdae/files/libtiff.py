@@ -2,7 +2,9 @@
 
 Facts this relies on:
 - libtiff knows all compressions in use, but Pillow fewer kinds of pixels: 8 bits, 16-bit gray, 16-bit colour by
-  decoding twice, float32 gray.
+  decoding twice, float32 gray. The raw mode in `image.tile` tells its C decoder how to unpack a row: `RGB;16B` takes
+  the first byte of each sample, `RGB;16L` the second, `;16N` is the machine's order. Should a later Pillow name them
+  differently, reading stops with an error; it never falls back to 8 bits.
 - Pillow turns the pixels by the Orientation that `getexif` gives, swaps the size from the start, and divides
   colours by associated alpha. None is wanted: the Orientation is overwritten with 1, the size with that of
   the page, and the raw mode `RGBa` with `RGBA`.
@@ -15,6 +17,8 @@ Facts this relies on:
 import contextlib
 import ctypes
 import struct
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -25,12 +29,17 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from smdae.errors import InputError
 from smdae.files.picture import samples_in
-from smdae.files.png16 import both_bytes
 
 if TYPE_CHECKING:
     import tifffile
 
 __all__ = ["decoded"]
+
+OTHER_BYTE = {
+    f"{colours};16{order}": f"{colours};16{other}"
+    for colours in ("RGB", "RGBA")
+    for order, other in (("B", "L"), ("L", "B"), ("N", "B" if sys.byteorder == "little" else "L"))
+}
 
 
 def decoded(stream: BinaryIO, page: "tifffile.TiffPage", shift: int = 0) -> np.ndarray:
@@ -59,7 +68,7 @@ def decoded(stream: BinaryIO, page: "tifffile.TiffPage", shift: int = 0) -> np.n
         ) from error
     _silence()
     if page.bitspersample == 16 and page.samplesperpixel > 1:
-        return both_bytes(opened)
+        return _both_bytes(opened)
     return samples_in(image)
 
 
@@ -92,3 +101,33 @@ def _silence() -> None:
 def _unassociated(tile: Any) -> Any:
     raw_mode, *rest = tile.args
     return tile._replace(args=(raw_mode.replace("RGBa", "RGBA"), *rest))
+
+
+def _both_bytes(opened: Callable[[], ImageFile]) -> np.ndarray:
+    """Decode 16-bit RGB or RGBA exactly: uint16 (H, W, 3 or 4).
+
+    `opened` gives the same image, opened and not yet decoded, each time. Raises InputError where Pillow's raw
+    modes are not those known here.
+    """
+    image = opened()
+    other = OTHER_BYTE.get(_raw_mode(image))
+    if other is None or len(image.tile) != 1:
+        raise InputError("its 16-bit colour cannot be decoded exactly", "convert it to a 16-bit RGB PNG")
+    high = np.asarray(image)
+    low = np.asarray(_with_raw_mode(opened(), other))
+    samples = high.astype(np.uint16)
+    samples <<= 8
+    samples |= low
+    return samples
+
+
+def _raw_mode(image: ImageFile) -> str:
+    args = image.tile[0].args or ""
+    return args if isinstance(args, str) else str(args[0])
+
+
+def _with_raw_mode(image: ImageFile, raw_mode: str) -> ImageFile:
+    tile = image.tile[0]
+    args = (raw_mode, *tile.args[1:]) if isinstance(tile.args, tuple) else raw_mode
+    image.tile = [tile._replace(args=args)]
+    return image

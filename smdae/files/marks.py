@@ -21,7 +21,7 @@ def marked(data: bytes, format: str, words: str) -> bytes:
 
     Args:
         data: The whole file, as it was encoded here.
-        format: A name in `images.FORMATS`.
+        format: A name in `formats.FORMATS`.
         words: ASCII, fewer than 65,000 letters.
     """
     text = words.encode("ascii", "replace")

@@ -28,6 +28,8 @@ __all__ = [
     "luma",
     "samples_in",
     "samples_of",
+    "stretched",
+    "unstretched",
     "with_depth",
 ]
 
@@ -40,7 +42,6 @@ MAX_FLOAT = 4.0  # times white, that floats must pass to be taken for values of 
 LIKELY_WHITES = (255.0, 65535.0)  # that floats have, if not 1
 
 UNREADABLE_MODES = {
-    "1": ("1-bit pixels", "convert it to 8-bit gray first"),
     "CMYK": ("CMYK colour", "convert it to RGB first"),
     "LAB": ("L*a*b* colour", "convert it to RGB first"),
     "I": ("32-bit integer samples", "convert it to 16-bit or floating point first"),
@@ -52,7 +53,11 @@ class Metadata:
     """What a file says about its pixels, as bytes that no one here interprets.
 
     `exif` is the TIFF stream without the `Exif\\0\\0` in front that JPEG adds; `dpi` is what `dots_per_inch`
-    gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has.
+    gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has; `jpeg` all segments
+    (marker, payload) that applications wrote into a JPEG, and `tail` what stood behind its end;
+    `gif` is the GIF that the pixels came from; `jp2` and `jxl` are the boxes (kind, payload) of a JPEG 2000, of which
+    `codestream` tells that it had none, and of a JPEG XL, whose colours are told by the bits `jxl_colours`; `heif` is
+    how a HEIC was encoded.
     """
 
     exif: bytes | None = None
@@ -60,6 +65,14 @@ class Metadata:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     png: tuple[tuple[bytes, bytes], ...] = ()
+    jpeg: tuple[tuple[int, bytes], ...] = ()
+    tail: bytes = b""
+    gif: bytes | None = None
+    jp2: tuple[tuple[bytes, bytes], ...] = ()
+    jxl: tuple[tuple[bytes, bytes], ...] = ()
+    jxl_colours: str = ""
+    codestream: bool = False
+    heif: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +82,13 @@ class Picture:
     pixels          (H, W) or (H, W, 3), of a dtype in `WHITES`
     alpha           (H, W) of the same dtype, or None
     white           the value of full intensity: 255, 65535, or 1 for floats
-    format          a name in `images.FORMATS`: what it was read from
+    format          a name in `formats.FORMATS`: what it was read from
     lossless        False where the source had lossy compression (JPEG, most WebP)
     premultiplied   True where the colours were already multiplied by alpha (some TIFFs)
     is_finite       False where its floats hold NaN or infinity
+    maxval          what stands for white in the file, 4095 in 12 bits; the pixels are stretched to `white`. None where
+                    it is `white`
+    lost            what of its file is not in it: "its depth map"
     quality         of a JPEG, 1 to 100, as its quantisation tables tell; None for other formats
     """
 
@@ -85,6 +101,8 @@ class Picture:
     premultiplied: bool = False
     quality: int | None = None
     is_finite: bool = True
+    maxval: int | None = None
+    lost: tuple[str, ...] = ()
 
 
 def check_size(width: int, height: int, room: int = MAX_PIXELS) -> None:
@@ -105,6 +123,26 @@ def check_size(width: int, height: int, room: int = MAX_PIXELS) -> None:
 def dots_per_inch(across: float, down: float) -> tuple[float, float] | None:
     """The horizontal and the vertical resolution, or None where they make no sense."""
     return (across, down) if 0 < across < 1e6 and 0 < down < 1e6 else None
+
+
+def stretched(samples: np.ndarray, maxval: int) -> np.ndarray:
+    """Return unsigned integers up to `maxval`, 1 to 65535, as uint8 or uint16 over the whole range of the type.
+
+    It loses nothing: `unstretched` gives the same integers back.
+    """
+    dtype, full = (np.uint8, 255) if maxval < 256 else (np.uint16, 65535)
+    if maxval != full:
+        samples = (samples.astype(np.uint32) * np.uint32(full) + np.uint32(maxval // 2)) // np.uint32(maxval)
+    return samples.astype(dtype, copy=False)
+
+
+def unstretched(samples: np.ndarray, maxval: int | None) -> np.ndarray:
+    """Return the samples of a picture, uint8 or uint16, as a file has them in which white is `maxval`."""
+    full = int(np.iinfo(samples.dtype).max)
+    if maxval is None or maxval == full:
+        return samples
+    values = (samples.astype(np.uint32) * np.uint32(maxval) + np.uint32(full // 2)) // np.uint32(full)
+    return values.astype(samples.dtype)
 
 
 def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
@@ -149,6 +187,8 @@ def samples_in(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
     elif image.mode == "YCbCr":
         image = image.convert("RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
     # A band of rows at a time: Pillow hands out pixels by way of two copies of all that it is asked for.
     width, height = image.size
     samples = None
@@ -189,7 +229,7 @@ def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: 
         return scaled if depth == "float32" else np.clip(np.rint(scaled), 0, target).astype(depth)
 
     alpha = None if picture.alpha is None else converted(picture.alpha)
-    return replace(picture, pixels=converted(picture.pixels), alpha=alpha, white=target)
+    return replace(picture, pixels=converted(picture.pixels), alpha=alpha, white=target, maxval=None)
 
 
 def likely_white(largest: float) -> float | None:

@@ -1,8 +1,9 @@
-"""Formats that are a short header and then the numbers: PGM and PPM (8 and 16 bits), and .npy.
+"""Formats that are a short header and then the numbers: Netpbm's PBM, PGM, PPM and PAM, and .npy.
 
-PGM and PPM are read here because Pillow cuts 16-bit PPM to 8 bits. Both plain (P2, P3) and raw (P5, P6) files
-carry a `maxval`: up to 255 the samples are one byte, above two, most significant first. A maxval that is not
-255 or 65535 is stretched to the full range of its type, which loses nothing. An .npy file is never unpickled.
+They are read here because Pillow cuts 16-bit PPM to 8 bits, and knows no PAM. Plain (P1 to P3) and raw (P4 to
+P6) files and PAM (P7) carry a `maxval`: up to 255 the samples are one byte, above two, most significant first. Samples
+are stretched to the full range of their type, which loses nothing, and written with the maxval that they came with. A
+PBM has one bit a pixel, and 1 is black; denoised it is a PGM. An .npy file is never unpickled.
 """
 
 import re
@@ -12,48 +13,152 @@ from typing import Any
 import numpy as np
 
 from smdae.errors import InputError
-from smdae.files.picture import WHITES, Picture, check_size, from_samples
+from smdae.files.extent import refuse_huge
+from smdae.files.picture import WHITES, Picture, check_size, from_samples, samples_of, stretched, unstretched
 
-__all__ = ["encode_npy", "encode_pnm", "read_npy", "read_pnm"]
+__all__ = ["encode_npy", "encode_pam", "encode_pnm", "read_npy", "read_pam", "read_pnm"]
 
 SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
-PNM_HEADER = re.compile(rb"P([2356])" + (SPACE + rb"(\d{1,10})") * 3 + rb"(?:#[^\r\n]*)?\s")
+PNM_HEADER = re.compile(rb"P([1-6])" + (SPACE + rb"(\d{1,10})") * 2)
+PNM_MAXVAL = re.compile(SPACE + rb"(\d{1,10})")
+PNM_END = re.compile(rb"(?:#[^\r\n]*)?\s")
+PAM_END = b"ENDHDR\n"
+PAM_HEADER = 1 << 16  # bytes, at most
+PAM_TYPES = {
+    1: (b"GRAYSCALE", b"BLACKANDWHITE"),
+    2: (b"GRAYSCALE_ALPHA", b"BLACKANDWHITE_ALPHA"),
+    3: (b"RGB",),
+    4: (b"RGB_ALPHA",),
+}
+PLAIN, BITS, COLOURS = (1, 2, 3), (1, 4), (3, 6)
 
 
 def read_pnm(data: bytes) -> Picture:
-    """Read a PGM or PPM; raises InputError with the reason."""
+    """Read a PBM, PGM or PPM; raises InputError with the reason."""
     header = PNM_HEADER.match(data)
     if header is None:
         raise InputError("its header is damaged")
-    kind, width, height, largest = (int(number) for number in header.groups())
+    kind, width, height = (int(number) for number in header.groups())
+    maxval, end = 1, header.end()
+    if kind not in BITS:
+        told = PNM_MAXVAL.match(data, end)
+        if told is None:
+            raise InputError("its header is damaged")
+        maxval, end = int(told[1]), told.end()
+    space = PNM_END.match(data, end)
+    if space is None:
+        raise InputError("its header is damaged")
+    body = memoryview(data)[space.end() :]
     check_size(width, height)
-    if not 0 < largest < 65536:
-        raise InputError(f"its largest value, {largest}, is not between 1 and 65535")
-    shape = (height, width, 3) if kind in (3, 6) else (height, width)
-    count = int(np.prod(shape))
-    body = data[header.end() :]
-    if kind < 4:
-        numbers = re.sub(rb"#[^\r\n]*", b" ", body).split(None, count)[:count]
-        values = np.array([int(number) for number in numbers], np.int64)
+    _refuse_maxval(maxval)
+    shape = (height, width, 3) if kind in COLOURS else (height, width)
+    if kind == 4:
+        values = _bits(body, shape)
+    elif kind in PLAIN:
+        values = _numbers(bytes(body), shape, kind)
     else:
-        stored = np.dtype(np.uint8 if largest < 256 else ">u2")
-        values = np.frombuffer(body, stored, min(count, len(body) // stored.itemsize))
-    if values.size < count:
-        raise InputError("the file is truncated")
-    if values.min() < 0 or values.max() > largest:
-        raise InputError(f"it has values over its largest, {largest}")
-    dtype, full = (np.uint8, 255) if largest < 256 else (np.uint16, 65535)
-    if largest != full:
-        values = (values.astype(np.int64) * full + largest // 2) // largest
-    return from_samples(values.astype(dtype).reshape(shape), "PPM")
+        values = _stored(body, shape, maxval)
+    if kind in BITS:
+        values = 1 - values
+    return from_samples(_up_to(values, maxval), "PPM", maxval=None if kind in BITS else _told(maxval))
 
 
 def encode_pnm(picture: Picture) -> bytes:
-    """The raw PGM or PPM file of a uint8 or uint16 picture without alpha."""
-    pixels = picture.pixels
-    height, width = pixels.shape[:2]
-    header = f"P{6 if pixels.ndim == 3 else 5}\n{width} {height}\n{np.iinfo(pixels.dtype).max}\n"
-    return header.encode() + pixels.astype(pixels.dtype.newbyteorder(">")).tobytes()
+    """Return the raw PGM or PPM file of a uint8 or uint16 picture without alpha."""
+    height, width = picture.pixels.shape[:2]
+    header = f"P{6 if picture.pixels.ndim == 3 else 5}\n{width} {height}\n{_maxval(picture)}\n"
+    return header.encode() + _big_endian(picture.pixels, picture.maxval)
+
+
+def read_pam(data: bytes) -> Picture:
+    """Read a PAM of gray or RGB, with or without alpha; raises InputError with the reason."""
+    end = data.find(PAM_END, 0, PAM_HEADER)
+    if end < 0:
+        raise InputError("its header is damaged")
+    lines = [line.split(None, 1) for line in data[:end].splitlines()[1:] if line.strip() and not line.startswith(b"#")]
+    told = {line[0]: line[1].strip() if len(line) == 2 else b"" for line in lines}
+    numbers = [told.get(name, b"") for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")]
+    if not all(re.fullmatch(rb"\d{1,10}", number) for number in numbers):
+        raise InputError("its header is damaged")
+    width, height, depth, maxval = map(int, numbers)
+    check_size(width, height)
+    _refuse_maxval(maxval)
+    kind = told.get(b"TUPLTYPE", b"")
+    if depth not in PAM_TYPES or (kind and kind not in PAM_TYPES[depth]):
+        raise InputError(
+            f"its {depth} channels are not gray or RGB, with or without alpha", "save it as gray or RGB first"
+        )
+    values = _stored(memoryview(data)[end + len(PAM_END) :], (height, width, depth), maxval)
+    return from_samples(_up_to(values, maxval), "PAM", maxval=_told(maxval))
+
+
+def encode_pam(picture: Picture) -> bytes:
+    """Return the PAM file of a uint8 or uint16 picture, with alpha if it has it."""
+    samples = np.atleast_3d(samples_of(picture))
+    height, width, depth = samples.shape
+    kind = PAM_TYPES[depth][0].decode()
+    header = f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {depth}\nMAXVAL {_maxval(picture)}\nTUPLTYPE {kind}\nENDHDR\n"
+    return header.encode() + _big_endian(samples, picture.maxval)
+
+
+def _refuse_maxval(maxval: int) -> None:
+    if not 0 < maxval < 65536:
+        raise InputError(f"its largest value, {maxval}, is not between 1 and 65535")
+
+
+def _told(maxval: int) -> int | None:
+    return None if maxval in (255, 65535) else maxval
+
+
+def _maxval(picture: Picture) -> int:
+    return picture.maxval or int(np.iinfo(picture.pixels.dtype).max)
+
+
+def _big_endian(samples: np.ndarray, maxval: int | None) -> bytes:
+    values = unstretched(samples, maxval)
+    return values.astype(values.dtype.newbyteorder(">")).tobytes()
+
+
+def _stored(body: memoryview, shape: tuple[int, ...], maxval: int) -> np.ndarray:
+    """Return raw samples of one byte or two, of that shape."""
+    stored = np.dtype(np.uint8 if maxval < 256 else ">u2")
+    count = int(np.prod(shape))
+    if len(body) // stored.itemsize < count:
+        raise InputError("the file is truncated")
+    return np.frombuffer(body, stored, count).reshape(shape)
+
+
+def _bits(body: memoryview, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the bits of rows of whole bytes, with shape (H, W), uint8."""
+    height, width = shape
+    across = (width + 7) // 8
+    if len(body) < height * across:
+        raise InputError("the file is truncated")
+    refuse_huge(height * width, height * width, len(body))
+    rows = np.frombuffer(body, np.uint8, height * across).reshape(height, across)
+    return np.unpackbits(rows, axis=1, count=width)
+
+
+def _numbers(body: bytes, shape: tuple[int, ...], kind: int) -> np.ndarray:
+    """Return samples in decimal digits, of that shape; the bits of a PBM need no space between them."""
+    count = int(np.prod(shape))
+    if kind == 1:
+        digits = re.sub(rb"#[^\r\n]*|\s", b"", body)[:count]
+        if digits.strip(b"01"):
+            raise InputError("it has values over its largest, 1")
+        values = np.frombuffer(digits, np.uint8).astype(np.int64) - ord("0")
+    else:
+        numbers = re.sub(rb"#[^\r\n]*", b" ", body).split(None, count)[:count]
+        values = np.array([int(number) for number in numbers], np.int64)
+    if values.size < count:
+        raise InputError("the file is truncated")
+    return values.reshape(shape)
+
+
+def _up_to(values: np.ndarray, maxval: int) -> np.ndarray:
+    if values.min() < 0 or values.max() > maxval:
+        raise InputError(f"it has values over its largest, {maxval}")
+    return stretched(values, maxval)
 
 
 def read_npy(data: bytes) -> Picture:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from smdae.errors import InputError
 from smdae.files.plain import PNM_HEADER
-from smdae.files.png16 import SIGNATURE
+from smdae.files.png_chunks import SIGNATURE
 from smdae.files.y4m import Readable, exactly
 
 __all__ = ["Ahead", "begins_one", "first_of", "more_of"]

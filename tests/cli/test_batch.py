@@ -103,7 +103,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(here):
         (["in/a.png", "--in-place", "-o", "x.png"], 2, ["--in-place"]),
         (["in/a.png", "--in-place", "--suffix", "_x"], 2, ["--in-place"]),
         (["-", "--in-place"], 2, ["stdin"]),
-        (["in/a.png", "--format", "gif"], 2, ["--format 'gif'", "png"]),
+        (["in/a.png", "--format", "xcf"], 2, ["--format 'xcf'", "png"]),
         (["in/a.png", "--bit-depth", "12"], 2, ["--bit-depth '12'"]),
         (["in/a.png", "-o", "x.png", "--format", "tiff"], 2, ["'x.png'", "--format"]),
         (["in/a.png", "--bit-depth", "16", "--format", "jpeg"], 4, ["JPEG", "uint16"]),
@@ -133,10 +133,10 @@ def left_out(capsys) -> list[str]:
 
 
 def test_what_is_left_out_in_folders_is_counted_by_kind(here, capsys):
-    for name in ("x.CR2", "y.cr2", "z.HEIC", ".hidden.nef", "Thumbs.db", "README"):
+    for name in ("x.CR2", "y.cr2", "z.ND2", ".hidden.nef", "Thumbs.db", "README"):
         (here / "in" / name).write_bytes(b"x")
     assert denoise("in", "-o", "out") == 0
-    expected = "5 skipped: 2 CR2, 1 HEIC, 1 TXT, 1 without an ending"
+    expected = "5 skipped: 2 CR2, 1 ND2, 1 TXT, 1 without an ending"
     assert left_out(capsys) == [f"smdae: {expected}; -r would add 2 in subfolders"]
     assert denoise("in", "-r", "-o", "out", "-y") == 0
     assert left_out(capsys) == [f"smdae: {expected}"]

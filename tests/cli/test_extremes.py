@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from smdae.cli.app import main
 from smdae.denoising import denoise
 from smdae.errors import InputError
-from smdae.files.png16 import SIGNATURE, chunk
+from smdae.files.png_chunks import SIGNATURE, chunk
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
 
 UNDERSTOOD = {0, 2, 3, 5, 6, 7}

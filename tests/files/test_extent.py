@@ -14,7 +14,7 @@ from smdae.errors import MemoryLimitError
 from smdae.files import extent
 from smdae.files.images import encode, read
 from smdae.files.picture import from_samples
-from smdae.files.png16 import SIGNATURE, chunk
+from smdae.files.png_chunks import SIGNATURE, chunk
 
 MB = 1 << 20
 

@@ -7,13 +7,15 @@ import pytest
 from benchmarks.fuzz import KINDS, SLOW, fuzzer
 from benchmarks.fuzzing.pictures import example, outcome, seeds
 from smdae.files.images import FORMATS, read
+from smdae.files.parts import find
 
 COUNT = 5 * len(seeds())
 COUNTS = {"models": 300, "states": 60, "cache": 100, "configuration": 400}
 
 
 def test_undamaged_they_are_pictures_of_every_format():
-    assert {read(file, name).format for name, file in seeds().items()} == FORMATS.keys()
+    singles = {name: file for name, file in seeds().items() if find(file, name) is None}
+    assert {read(file, name).format for name, file in singles.items()} == FORMATS.keys()
     assert {outcome(file) for file in seeds().values()} == {"read"}
 
 

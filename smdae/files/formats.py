@@ -1,0 +1,247 @@
+"""The file formats that smdae reads and writes, one row each.
+
+Help, messages, docs/formats.md and the choice of a codec are all made of this table. It is light: a codec is loaded
+when a file of its format is read or written.
+
+`python -m smdae.files.formats` prints docs/formats.md.
+"""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+__all__ = [
+    "ENDINGS",
+    "FORMATS",
+    "NAMES",
+    "SUFFIXES",
+    "WITH_QUALITY",
+    "Format",
+    "function",
+    "in_words",
+    "missing",
+    "page",
+]
+
+BYTES = ("uint8",)
+INTEGERS = ("uint8", "uint16")
+ANY = ("uint8", "uint16", "float16", "float32", "float64")
+SHORT = {"uint8": "8 bits", "uint16": "16", "float16": "float 16", "float32": "32", "float64": "64"}
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format.
+
+    Attributes:
+        name: By which messages call it.
+        suffixes: Of its files, in lower case; a result gets the first if it is asked for by name.
+        samples: The types of samples that it holds.
+        kept: What of a file comes back besides its pixels, in words.
+        library: What decodes and encodes it.
+        read: The function that reads a file of it, `module.function` below smdae.files.
+        encode: The function that makes a file of it.
+        alpha: Whether it holds an alpha channel.
+        quality: Whether it is written at a quality, which `encode` then takes.
+        extra: The extra of smdae that its library comes with; None where all have it.
+        module: The library as Python knows it, where it comes with an extra.
+        longest_side: Pixels a side at most.
+        maxval: Whether it tells the value of white, so that 12 bits stay 12 bits.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    samples: tuple[str, ...]
+    kept: str
+    library: str
+    read: str
+    encode: str
+    alpha: bool = True
+    quality: bool = False
+    extra: str | None = None
+    module: str | None = None
+    longest_side: int = 2**31 - 1
+    maxval: bool = False
+
+
+ROWS = (
+    Format(
+        "PNG",
+        (".png",),
+        INTEGERS,
+        "colour chunks, ICC, EXIF, XMP, text, resolution, other chunks that may be copied; frames, "
+        "times and loops of an animation",
+        "Pillow, imagecodecs for 16 bits",
+        "png.read",
+        "png.encode",
+    ),
+    Format(
+        "JPEG",
+        (".jpg", ".jpeg", ".mpo"),
+        BYTES,
+        "every segment (EXIF, ICC, XMP, IPTC, comments, resolution), what stands behind its end, all pictures of MPO, "
+        "the four inks of CMYK",
+        "Pillow",
+        "jpeg_file.read",
+        "jpeg_file.encode",
+        alpha=False,
+        quality=True,
+        longest_side=65500,
+    ),
+    Format(
+        "TIFF",
+        (".tif", ".tiff"),
+        ANY,
+        "pages, descriptive tags, EXIF, ICC, XMP, resolution",
+        "tifffile, Pillow",
+        "tiff.read",
+        "tiff.encode",
+    ),
+    Format(
+        "WEBP",
+        (".webp",),
+        BYTES,
+        "lossless or lossy, EXIF, ICC, XMP; frames, times and loops of an animation",
+        "Pillow",
+        "eight_bit.read_webp",
+        "eight_bit.encode_webp",
+        quality=True,
+        longest_side=16383,
+    ),
+    Format(
+        "GIF",
+        (".gif",),
+        BYTES,
+        "every block; frames, times and loops of an animation; not written from other formats",
+        "Pillow",
+        "gif.read",
+        "gif.encode",
+    ),
+    Format(
+        "AVIF",
+        (".avif",),
+        BYTES,
+        "EXIF, ICC, XMP, orientation; 10 and 12 bits and other colours than sRGB without a profile are refused",
+        "Pillow",
+        "avif.read",
+        "avif.encode",
+        quality=True,
+        longest_side=65536,
+    ),
+    Format(
+        "HEIC",
+        (".heic", ".heif", ".hif"),
+        INTEGERS,
+        "10 and 12 bits, EXIF, ICC, XMP, colours by number, orientation, subsampling; depth and gain maps are lost",
+        "pillow-heif",
+        "heic.read",
+        "heic.encode",
+        quality=True,
+        extra="heic",
+        module="pillow_heif",
+        longest_side=16384,
+        maxval=True,
+    ),
+    Format(
+        "JXL",
+        (".jxl",),
+        (*INTEGERS, "float32"),
+        "lossless or lossy, bits, colours, boxes (EXIF, XMP); a profile in the codestream and lossy files but those of "
+        "8 bits in sRGB are refused",
+        "imagecodecs",
+        "jpegxl.read",
+        "jpegxl.encode",
+        quality=True,
+        maxval=True,
+    ),
+    Format(
+        "JP2",
+        (".jp2", ".j2k"),
+        INTEGERS,
+        "lossless or lossy, bits, every box (ICC, EXIF, XMP, resolution); one tile",
+        "imagecodecs",
+        "jpeg2000.read",
+        "jpeg2000.encode",
+        quality=True,
+        maxval=True,
+    ),
+    Format("BMP", (".bmp",), BYTES, "resolution", "Pillow", "eight_bit.read_bmp", "eight_bit.encode_bmp"),
+    Format(
+        "PPM",
+        (".ppm", ".pgm", ".pnm", ".pbm"),
+        INTEGERS,
+        "the maximum; a 1-bit PBM that changes becomes a PGM",
+        "smdae",
+        "plain.read_pnm",
+        "plain.encode_pnm",
+        alpha=False,
+        maxval=True,
+    ),
+    Format("PAM", (".pam",), INTEGERS, "the maximum", "smdae", "plain.read_pam", "plain.encode_pam", maxval=True),
+    Format("NPY", (".npy",), ANY, "nothing else is in it", "NumPy", "plain.read_npy", "plain.encode_npy", alpha=False),
+)
+FORMATS = {row.name: row for row in ROWS}
+SUFFIXES = {suffix: row.name for row in ROWS for suffix in row.suffixes}
+WITH_QUALITY = tuple(row for row in ROWS if row.quality)
+NAMES = tuple(row.name.lower() for row in ROWS)
+# What may be asked for as the format of results, and the ending that they get.
+ENDINGS = {suffix[1:]: suffix for suffix in SUFFIXES} | {row.name.lower(): row.suffixes[0] for row in ROWS}
+
+
+def missing(row: Format) -> tuple[str, str] | None:
+    """Return that the library of a format is not installed, and how to install it; None if it is there."""
+    if row.module is None or importlib.util.find_spec(row.module) is not None:
+        return None
+    return f"{row.name} takes {row.library}, which is not installed", f'pip install "smdae[{row.extra}]"'
+
+
+@cache
+def function(path: str) -> Any:
+    """Return a function of a row, `module.function` below smdae.files, whose module is loaded now if it was not yet."""
+    module, name = path.split(".")
+    return getattr(importlib.import_module(f"smdae.files.{module}"), name)
+
+
+def in_words(rows: "tuple[Format, ...]" = ROWS) -> str:
+    """Return the names of formats as a sentence has them: A, B and C."""
+    *names, last = (row.name for row in rows)
+    return f"{', '.join(names)} and {last}" if names else last
+
+
+def page() -> str:
+    """Return docs/formats.md."""
+    head = ("Format", "Endings", "Samples", "Alpha", "Comes back with the pixels", "Library", "Extra")
+    lines = [_line(head), _line(["---"] * len(head)), *(_line(_cells(row)) for row in ROWS)]
+    return f"{PAGE}\n" + "\n".join(lines) + "\n"
+
+
+def _cells(row: Format) -> tuple[str, ...]:
+    samples = ", ".join(SHORT[name] for name in row.samples)
+    return (
+        row.name,
+        " ".join(row.suffixes),
+        f"{samples}, any maximum" if row.maxval else samples,
+        "yes" if row.alpha else "no",
+        row.kept,
+        row.library,
+        f"`smdae[{row.extra}]`" if row.extra else "",
+    )
+
+
+def _line(cells: "tuple[str, ...] | list[str]") -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+PAGE = """# File formats
+
+What `denoise` reads it writes in the same format, with samples of the same type, and with what stands in the column
+"Comes back with the pixels". The type of a file is told from its first bytes, not from its name. Orientation is kept,
+not applied. An extra is installed with, for example, `pip install "smdae[heic]"`.
+
+This page is made of the table in `smdae/files/formats.py`: `python -m smdae.files.formats > docs/formats.md`.
+"""
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,72 @@
+"""JPEG, through Pillow: gray and RGB of 8 bits.
+
+Pillow's class is opened directly: `Image.open` would guess the type again, and would apply a size limit of its own
+whose setting is global. A JPEG is written at quality 95 without chroma subsampling. One that was read as a JPEG gets
+back every segment that applications had written, and what stood behind its end; of other pictures, EXIF and XMP go into
+segments of 64 KB, and ICC into 255 of them: what does not fit is left out.
+"""
+
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from smdae.files.eight_bit import EXIF_PREFIX, decoded
+from smdae.files.jpeg_segments import APP14, MPF, end_of, segments_of, with_segments
+from smdae.files.picture import Picture
+
+__all__ = ["DENSEST", "EXIF_PREFIX", "QUALITY", "encode", "quality_of", "read"]
+
+SEGMENT = 65533
+MAX_ICC = 255 * (SEGMENT - 14)
+MAX_XMP = SEGMENT - 29
+QUALITY = 95
+SUM_AT_50 = 3688  # of libjpeg's quantisation table of luma at quality 50
+DENSEST = 4096  # pixels for which a byte can stand: a bit is a block of 64, and rarely less
+
+
+def read(data: bytes) -> Picture:
+    """Read a JPEG, gray or RGB; of several pictures, the first. Raises InputError with the reason."""
+    image = JpegImageFile(BytesIO(data))
+    picture = decoded(image, "JPEG", len(data), lossless=False, room=DENSEST * len(data))
+    segments = segments_of(data)
+    of_one = tuple(s for s in segments if not s[1].startswith(MPF))  # the index of an MPO is no picture's
+    tail = data[end_of(data) :] if len(of_one) == len(segments) else b""
+    metadata = replace(picture.metadata, jpeg=of_one, tail=tail)
+    return replace(picture, metadata=metadata, quality=quality_of(image))
+
+
+def encode(picture: Picture, quality: int = QUALITY) -> bytes:
+    """Return the JPEG file of a uint8 picture without alpha, at most 65,500 pixels a side; quality is 1 to 100."""
+    metadata = picture.metadata
+    if metadata.jpeg:
+        # Pillow writes the one kind of colour that needs no word of Adobe's.
+        segments = [segment for segment in metadata.jpeg if segment[0] != APP14]
+        return with_segments(_saved(picture.pixels, quality=quality), segments) + metadata.tail
+    options: dict[str, object] = {}
+    if metadata.exif and len(EXIF_PREFIX + metadata.exif) <= SEGMENT:
+        options["exif"] = EXIF_PREFIX + metadata.exif
+    if metadata.icc and len(metadata.icc) <= MAX_ICC:
+        options["icc_profile"] = metadata.icc
+    if metadata.xmp and len(metadata.xmp) <= MAX_XMP:
+        options["xmp"] = metadata.xmp
+    if metadata.dpi and max(metadata.dpi) < 65535:
+        options["dpi"] = metadata.dpi
+    return _saved(picture.pixels, quality=quality, **options)
+
+
+def quality_of(image: JpegImageFile) -> int | None:
+    """Return the quality, 1 to 100, whose table of luma has the mean of the file's (libjpeg scales one table)."""
+    table = image.quantization.get(0)
+    if not table:
+        return None
+    scale = 100 * sum(table) / SUM_AT_50
+    return max(1, min(100, round((200 - scale) / 2 if scale <= 100 else 5000 / scale)))
+
+
+def _saved(samples: np.ndarray, **options: object) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(samples).save(buffer, "JPEG", subsampling=0, **options)
+    return buffer.getvalue()

@@ -1,0 +1,126 @@
+"""Files that hold more than one picture, other than TIFF: which they are, and what all of them can do.
+
+The parts of a file are what is denoised one by one: the frames of an animation, the pictures of an MPO, the inks of a
+picture in CMYK. What is not denoised stays in the file as it is, to the bit.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from smdae.errors import InputError
+from smdae.files import images
+from smdae.files.formats import function
+from smdae.files.picture import Picture
+
+__all__ = ["Container", "Parts", "find"]
+
+FINDERS = {
+    "JPEG": "jpeg_parts.parts_of_jpeg",
+    "GIF": "gif.parts_of_gif",
+    "PNG": "apng.parts_of_png",
+    "WEBP": "webp_animation.parts_of_webp",
+}
+
+
+class Container(Protocol):
+    """The pictures of one file, of which decoding may raise anything."""
+
+    @property
+    def data(self) -> bytes:
+        """Return the file."""
+        ...
+
+    @property
+    def format(self) -> str:
+        """Return its name in the table of formats."""
+        ...
+
+    @property
+    def called(self) -> str:
+        """Return what the parts are together, as messages have it: an animation of 7 frames."""
+        ...
+
+    @property
+    def alike(self) -> bool:
+        """Return whether there is one noise in all of them."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Decode one after the other."""
+        ...
+
+    def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
+        """Return the whole file with other pixels.
+
+        Args:
+            pictures: One for each part; None where it stays as it is.
+            quality: From 1 to 100, of a lossy format; None for the usual one.
+            strip: Whether words, dates and places are left out.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The pictures of one file.
+
+    Attributes:
+        container: The file.
+        name: What messages call it.
+    """
+
+    container: Container
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.container)
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Decode one after the other; raises InputError, which names the part, for one that cannot be decoded."""
+        pictures = iter(self.container)
+        for number in range(len(self)):
+            with images.decoding(f"part {number + 1} of {self.name!r}"):
+                picture = next(pictures)
+            yield picture
+
+    def page(self, number: int) -> Picture:
+        """Decode one, counted from 0, and all before it; errors are those of decoding them all."""
+        return next(picture for k, picture in enumerate(self) if k == number)
+
+    def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
+        """Return the whole file with other pixels, as `Container.encoded` does; the very file if nothing changes."""
+        if quality is None and not strip and all(picture is None for picture in pictures):
+            return self.container.data
+        with images.decoding(repr(self.name)):  # what did not change may be decoded only now
+            return self.container.encoded(pictures, quality, strip)
+
+
+def find(source: Path | bytes, name: str) -> Parts | None:
+    """Return the parts of a file; None for one that holds a single picture, a TIFF, and what `images.read` refuses.
+
+    `name` is what messages call it. A pipe is not looked into. Raises InputError for parts that cannot be told.
+    """
+    if isinstance(source, Path) and not source.is_file():
+        return None
+    try:
+        head = source[: images.HEAD] if isinstance(source, bytes) else _head(source)
+        finder = FINDERS.get(images.format_of(head, name))
+    except (InputError, OSError):
+        return None
+    if finder is None:
+        return None
+    data = images.content(source, name) if isinstance(source, Path) else source
+    with images.decoding(repr(name)):
+        container = function(finder)(data)
+    return None if container is None else Parts(container, name)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(images.HEAD)
