@@ -176,6 +176,7 @@ def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, da
                 precisions.extend(_precisions(outcome, model))
                 del page
                 yield outcome.picture
+            pages.close()  # it may be what is replaced
 
         arguments = (len(pages), growth * pages.nbytes)
         written(

@@ -10,6 +10,7 @@ from tests.docs.blocks import ROOT
 
 SAMPLES = ROOT / "sample_data"
 SIDE = 48  # pixels: little work, and noise is still found
+FITTED = 96  # of pictures to fit on, which are larger than a patch
 
 
 def part(name: str, left: int, top: int, side: int = SIDE) -> Image.Image:
@@ -26,8 +27,8 @@ def fill(folder: Path) -> None:
     part("noisy.png", 200, 100).save(folder / "sample_data" / "noisy.png")
     part("noisy_color.png", 100, 100).save(folder / "photo.jpg", quality=92)
     for k, name in enumerate(("cat", "rocket_left", "grass_1", "gravel_1")):
-        part(f"patches/{name}.png", 60, 80).save(folder / "photos" / f"{k}.png")
-        part("noisy.png", 40 * k, 300).save(folder / "noisy_scans" / f"{k}.png")
+        part(f"patches/{name}.png", 60, 80, FITTED).save(folder / "photos" / f"{k}.png")
+        part("noisy.png", 40 * k, 300, FITTED).save(folder / "noisy_scans" / f"{k}.png")
     for place in ("holiday/a.jpg", "holiday/day/b.jpg", "iso6400/a.jpg", "iso6400/b.jpg"):
         part("noisy_color.png", 160, 200).save(folder / place, quality=95)
     for place in ("scans/page.png", "scans/box/map.png"):
