@@ -8,6 +8,7 @@ import tomllib
 import pytest
 
 import smdae
+from smdae.cli.app import main
 from smdae.files.model_file import BUNDLED, read
 from tests.docs.blocks import ROOT
 
@@ -52,6 +53,15 @@ def test_every_requirement_has_a_lower_bound():
     lines = done.stdout.splitlines()
     assert "torch==2.13.*" in lines
     assert len(lines) >= len(PROJECT["dependencies"])
+
+
+@pytest.mark.parametrize("command", ["fit", "denoise", "info", "compare"])
+def test_help_shows_defaults_as_they_are(command, capsys):
+    """Typer before 0.22 put a backslash before each bracket."""
+    assert main([command, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "[default: " in said
+    assert "\\" not in said
 
 
 def test_the_page_of_the_package_has_absolute_links_alone():
