@@ -2,7 +2,8 @@
 
     python tools/oldest.py > oldest.txt
 
-Of the dependencies and of the extra `baselines`; what only the tests need stays as it is in constraints.txt.
+Of the dependencies and of the extra `baselines`, the newest patch of the oldest series; what only the tests need is not
+held back.
 """
 
 import re
