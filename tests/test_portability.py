@@ -18,9 +18,8 @@ from smdae import memory
 from smdae.cli import fit_files, interrupts
 from smdae.cli.app import main
 from smdae.errors import OutputError
+from smdae.files import block_reader as blocks
 from smdae.files import cache_folder, claims, writing
-from smdae.fitting import blocks
-from smdae.fitting.board import Boards
 from tests.tiny import encoded, gray, model_bytes, python
 
 SOURCE = Path(__file__).parent.parent / "smdae"
@@ -29,9 +28,7 @@ GUARDED = {
     "fcntl": "test_without_locks",
     "resource": "test_all_modules_and_commands_work_without_posix",
     "os.sched_getaffinity": "test_all_modules_and_commands_work_without_posix",
-    "os.memfd_create": "test_processes_talk_by_messages",
-    "os.posix_fallocate": "test_processes_talk_by_messages",
-    "os.pread": "test_a_cache_is_refused_without_locks",  # and on the board, which is made with memfd_create alone
+    "os.pread": "test_a_cache_is_refused_without_locks",
     "os.pwrite": "test_a_cache_is_refused_without_locks",
     "os.posix_fadvise": "test_the_disk_is_not_told_of_what_comes",
     "os.POSIX_FADV_RANDOM": "test_the_disk_is_not_told_of_what_comes",
@@ -227,11 +224,6 @@ def test_macos_has_owners_and_no_attributes(here, monkeypatch):
     writing.write(here / "b.bin", b"new", overwrite=True)
     monkeypatch.undo()
     assert (here / "b.bin").read_bytes() == b"new"
-
-
-def test_processes_talk_by_messages(monkeypatch):
-    monkeypatch.delattr(os, "memfd_create")
-    assert not Boards().on
 
 
 def test_the_disk_is_not_told_of_what_comes(tmp_path, monkeypatch):
