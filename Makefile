@@ -1,14 +1,25 @@
-# Two commands do everything; each makes the environment that it needs.
+# Each target makes the environment that it needs.
 #
-#   make demo    denoise a noisy photograph, fit on sample_data/, compare the objectives; leaves out/
-#   make test    lint, types and tests
+#   make demo           denoise a noisy photograph, fit on sample_data/, compare the objectives; leaves out/
+#   make test           lint, types and tests
+#   make lint types     what make test begins with
+#   make slow           the slow tests
+#   make test-oldest    the tests with the oldest versions that pyproject.toml allows
+#   make coverage       the tests, with the lines that none of them reaches
+#   make docs           the documentation in site/; fails on a link that leads nowhere
+#   make package        wheel and sdist in dist/, checked, installed into clean environments, and tried
+#   make format         format the code
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+OLDEST := .venv-oldest
 OUT    := out
+QUICK  := not slow and not gpu
+# The tests that `make package` runs from the unpacked sdist; PACKAGE_TESTS=tests runs all, for ten minutes.
+PACKAGE_TESTS ?= tests/docs tests/files tests/models tests/test_*.py tests/cli/test_app.py
 
-.PHONY: demo test slow format clean
+.PHONY: demo environment test lint types slow test-oldest coverage docs package format clean
 
 demo: $(VENV)/.ready
 	mkdir -p $(OUT)
@@ -20,24 +31,52 @@ demo: $(VENV)/.ready
 	$(BIN)/smdae compare sample_data/patches -y -o $(OUT)/comparison --quick
 	@echo "the pictures are in $(OUT)/"
 
-test: $(VENV)/.ready
+environment: $(VENV)/.ready
+
+test: lint types
+	$(BIN)/python -m pytest -m "$(QUICK)"
+
+lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+types: $(VENV)/.ready
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/mypy --strict tests/docs/user.py
 
 slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m "slow"
+
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python -m pytest -m "$(QUICK)"
+
+coverage: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[coverage]"
+	$(BIN)/python -m pytest -m "$(QUICK)" --cov=smdae --cov-report=term-missing:skip-covered
+
+docs: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+package: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[package]"
+	$(BIN)/python tools/package.py $(PACKAGE_TESTS)
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(OLDEST) $(OUT) site dist build
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+$(OLDEST)/.ready: pyproject.toml tools/oldest.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python tools/oldest.py > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/oldest.txt --editable ".[test]"
 	touch $@

@@ -9,6 +9,7 @@ with glibc nothing happens.
 
 import ctypes
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -24,6 +25,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # glibc's names for them
 LARGEST = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
 MOST_KEPT = (1 << 31) - 1  # bytes
 UNKNOWN = 4 << 30  # bytes; where the system does not say
+FREE = 0.5  # of all memory, where the system only says how much there is of it
 # Limit, use, and which part of that could be given back, of a control group: of version 2, and of version 1.
 GROUP_FILES = {
     "": ("memory.max", "memory.current", "inactive_file"),
@@ -79,7 +81,7 @@ def left(root: Path = Path("/")) -> int:
         lines = (root / "proc/meminfo").read_text().splitlines()
         machine = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError, IndexError):
-        machine = UNKNOWN
+        machine = without_proc()
     most = MOST.get()
     return min([machine, *_left_in_groups(root), *([] if most is None else [most])])
 
@@ -87,6 +89,34 @@ def left(root: Path = Path("/")) -> int:
 def limit_memory(most: int | None) -> None:
     """Count on no more than so many bytes of main memory from here to the end of the command; None for no limit."""
     MOST.set(most)
+
+
+def without_proc() -> int:
+    """Return the bytes that a machine without /proc may still have: Windows says it, macOS how much there is in all."""
+    if sys.platform == "win32":
+        return _left_on_windows(ctypes.WinDLL("kernel32"))
+    try:
+        return int(FREE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (OSError, ValueError, AttributeError):
+        return UNKNOWN
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of sysinfoapi.h."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        ("all", ctypes.c_uint64),
+        ("available", ctypes.c_uint64),
+        ("others", ctypes.c_uint64 * 5),
+    )
+
+
+def _left_on_windows(kernel: Any) -> int:
+    """Return the bytes of main memory that are available by kernel32, UNKNOWN if it fails."""
+    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+    return int(status.available) if kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else UNKNOWN
 
 
 def _left_in_groups(root: Path) -> Iterator[int]:

@@ -44,7 +44,7 @@ class Noise:
         curves: One `Affine` or `Table` for all channels, or one for each.
         white: Value of white in the picture.
         zero: Value of zero in the picture, below white.
-        grain: Correlation rho[dy][dx] of pixels dy rows and dx columns apart, square, 1 at [0][0], 0 beyond its end.
+        grain: Correlation `rho[dy][dx]` of pixels dy rows and dx columns apart, square, 1 where both are 0, 0 beyond.
         channels: Correlation of the channels, C x C, with ones on the diagonal; None if they are independent.
         clip: The least and the largest value that can be; None if there is no bound.
         rounding: Step from `zero` on to whose multiples values are rounded; None if they are not.

@@ -20,7 +20,7 @@ SAMPLES = Path(__file__).parent.parent / "sample_data"
 
 
 def test_every_model_has_its_recipe():
-    assert {path.stem for path in MODELS} <= {path.stem for path in RECIPES}
+    assert {path.stem for path in MODELS} == {path.stem for path in RECIPES}
     assert {"natural-gray", "natural-color", "natural-gray-small", "natural-color-small"} == {p.stem for p in MODELS}
 
 

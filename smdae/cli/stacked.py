@@ -67,6 +67,7 @@ def denoise_stack(
                 products.extend(precisions(outcome, model))
                 del page
                 yield outcome.picture
+            pages.close()  # it may be what is replaced
 
         arguments = (len(pages), growth * pages.nbytes)
         put_result(

@@ -57,6 +57,10 @@ class Stack:
     def __iter__(self) -> Iterator[Picture]:
         return (self.page(number) for number in range(len(self)))
 
+    def close(self) -> None:
+        """Close the file before its time: what is open is not replaced on Windows."""
+        self._stream.close()
+
     def page(self, number: int) -> Picture:
         """Decode one page, counted from 0."""
         place = self._places[number]

@@ -11,6 +11,9 @@ is made of another file is no more readable than that one, nor is it while it gr
 
 Each temporary file is locked by its writer while that lives. One that is not is of a process that was killed, and is
 removed by whoever writes to the folder next.
+
+Windows has none of these locks. It renames no file that this process has open, replaces none that any process has open,
+and has no file of some names.
 """
 
 import contextlib
@@ -20,6 +23,7 @@ import re
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +51,16 @@ REASONS = {
     errno.ELOOP: "it is a symbolic link in a circle",
 }
 LINK_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+CLOSED = -1
 SHOWN_NAME = 40  # characters of a file's name in that of its temporary file
 TEMPORARY = re.compile(r"\..{1,40}\.\d+\.[0-9a-f]{12}\.part", re.DOTALL)
 GROUP, OTHERS = 0o070, 0o007
 OF_CONTENT = ("security.ima", "security.evm")  # extended attributes that are wrong for another content
+WINDOWS = os.name == "nt"
+PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds to wait, on Windows, for whoever has looked into a file to close it
+# What Windows takes for a device, whatever follows a dot; and what it has in no name.
+DEVICES = re.compile(r"(?:con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³])(?:\s*\.|\s*$)", re.IGNORECASE)
+IN_NO_NAME = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]$')
 
 
 def _unheard(what: str) -> None:
@@ -112,8 +122,9 @@ def whole(
             with refusals(path):
                 if fcntl is None:  # as on Windows, where no open file can be renamed
                     os.close(descriptor)
+                    descriptor = CLOSED
                 if overwrite:
-                    os.replace(temporary, target)
+                    _replace(temporary, target)
                 else:
                     _take_name(temporary, target)
         finally:
@@ -121,8 +132,9 @@ def whole(
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
     finally:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        if descriptor != CLOSED:  # the number may be another file's by now
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
     _sync_folder(target.parent)
 
 
@@ -166,6 +178,8 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """
     with refusals(path):
         target = _resolved(path)
+        if WINDOWS and (DEVICES.match(target.name) or IN_NO_NAME.search(target.name)):
+            raise OSError(errno.EINVAL, "Windows has no file of that name")
         status = _status(target)
         if status is None or stat.S_ISREG(status.st_mode):
             if status is not None and not overwrite:
@@ -304,6 +318,18 @@ def _writer(path: Path, descriptor: int) -> Callable[[bytes | bytearray | memory
                 rest = rest[os.write(descriptor, rest) :]
 
     return put
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """Give a file the name of another; on Windows, wait for other programs that have that one open for a moment."""
+    for pause in PATIENCE if WINDOWS else ():
+        try:
+            os.replace(temporary, target)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    os.replace(temporary, target)
 
 
 def _take_name(temporary: Path, target: Path) -> None:

@@ -1,0 +1,81 @@
+"""Whether the files around the code agree with it: version, terms of the weights, bounds, addresses."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+import smdae
+from smdae.cli.app import main
+from smdae.files.model_file import BUNDLED, read
+from tests.docs.blocks import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+MODELS = sorted(BUNDLED.glob("*.safetensors"))
+TERMS = (BUNDLED / "LICENSE.md").read_text()
+
+
+def test_the_version_is_in_one_place_and_cited_as_it_is():
+    assert "version" in PROJECT["dynamic"]
+    assert re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE) == [smdae.__version__]
+    assert smdae.__version__ not in (ROOT / "conda" / "meta.yaml").read_text()
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_every_model_has_its_terms_and_training_sets(path):
+    row = next(line for line in TERMS.splitlines() if line.startswith(f"| {path.stem} |"))
+    _, _, photographs, pictures, _ = (cell.strip() for cell in row.split("|"))
+    about = read(path)[0]["about"]
+    assert photographs == ("432 photographs" if "BSDS500" in about else "none")
+    assert pictures == ("1,466" if "1,466" in about else "none")
+
+
+def test_no_terms_and_no_recipe_without_a_model():
+    named = re.findall(r"^\| (natural-[a-z-]+) \|", TERMS, re.MULTILINE)
+    recipes = [path.stem for path in BUNDLED.glob("*.yaml")]
+    assert sorted(named) == sorted(path.stem for path in MODELS) == sorted(recipes)
+
+
+def test_the_bounds_of_conda_are_those_of_pip():
+    recipe = (ROOT / "conda" / "meta.yaml").read_text()
+    run = recipe[recipe.index("  run:") : recipe.index("test:")]
+    of_conda = dict(re.findall(r"- ([\w-]+) >=([\d.]+)", run))
+    renamed = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+    of_pip = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", line).groups() for line in PROJECT["dependencies"])
+    assert of_conda.pop("python") == PROJECT["requires-python"].removeprefix(">=")
+    assert of_conda == {renamed.get(name, name): bound for name, bound in of_pip.items()}
+
+
+def test_every_requirement_has_a_lower_bound():
+    done = subprocess.run([sys.executable, ROOT / "tools" / "oldest.py"], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert "torch==2.13.*" in lines
+    assert len(lines) >= len(PROJECT["dependencies"])
+
+
+@pytest.mark.parametrize("command", ["fit", "denoise", "info", "compare"])
+def test_help_shows_defaults_as_they_are(command, capsys):
+    """Typer before 0.22 put a backslash before each bracket."""
+    assert main([command, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "[default: " in said
+    assert "\\" not in said
+
+
+def test_the_page_of_the_package_has_absolute_links_alone():
+    code = "import setup; print(setup.page())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    links = re.findall(r"\]\(([^)]+)\)", done.stdout)
+    at = f"{PROJECT['urls']['Repository']}/"
+    assert all(link.startswith("https://") for link in links)
+    assert f"{at}raw/v{smdae.__version__}/docs/pictures/photograph.png" in links
+    assert f"{at}blob/v{smdae.__version__}/docs/benchmarks.md" in links
+
+
+def test_the_address_is_one():
+    address = PROJECT["urls"]["Repository"]
+    assert all(url.startswith(address) for url in PROJECT["urls"].values())
+    for name in ("CITATION.cff", "conda/meta.yaml"):
+        assert set(re.findall(r"https://github\.com/[\w-]+/[\w-]+", (ROOT / name).read_text())) == {address}

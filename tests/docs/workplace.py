@@ -1,0 +1,41 @@
+"""The folder in which snippets are run: small files by the names that the pages use."""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from tests.docs.blocks import ROOT
+
+SAMPLES = ROOT / "sample_data"
+SIDE = 48  # pixels: little work, and noise is still found
+FITTED = 96  # of pictures to fit on, which are larger than a patch
+
+
+def part(name: str, left: int, top: int, side: int = SIDE) -> Image.Image:
+    """Return a part of a sample picture."""
+    return Image.open(SAMPLES / name).crop((left, top, left + side, top + side))
+
+
+def fill(folder: Path) -> None:
+    """Put everything that the pages name into a folder."""
+    for name in ("photos", "noisy_scans", "scans/box", "holiday/day", "iso6400", "sample_data"):
+        (folder / name).mkdir(parents=True)
+    part("noisy.png", 200, 100).save(folder / "noisy.png")
+    part("clean.png", 200, 100).save(folder / "clean.png")
+    part("noisy.png", 200, 100).save(folder / "sample_data" / "noisy.png")
+    part("noisy_color.png", 100, 100).save(folder / "photo.jpg", quality=92)
+    for k, name in enumerate(("cat", "rocket_left", "grass_1", "gravel_1")):
+        part(f"patches/{name}.png", 60, 80, FITTED).save(folder / "photos" / f"{k}.png")
+        part("noisy.png", 40 * k, 300, FITTED).save(folder / "noisy_scans" / f"{k}.png")
+    for place in ("holiday/a.jpg", "holiday/day/b.jpg", "iso6400/a.jpg", "iso6400/b.jpg"):
+        part("noisy_color.png", 160, 200).save(folder / place, quality=95)
+    for place in ("scans/page.png", "scans/box/map.png"):
+        part("noisy.png", 260, 100).save(folder / place)
+    Image.fromarray(np.full((SIDE, SIDE), 255, np.uint8)).save(folder / "sky.png")
+    light = np.asarray(part("clean.png", 200, 100), np.float64)
+    counts = 20 * np.random.default_rng(0).poisson(light, (3, SIDE, SIDE)) + 100
+    tifffile.imwrite(folder / "cells.tif", counts[0].astype(np.uint16), photometric="minisblack")
+    tifffile.imwrite(folder / "stack.tif", counts.astype(np.uint16), photometric="minisblack", metadata={"axes": "TYX"})
+    np.save(folder / "counts.npy", counts[0].astype(np.uint16))
