@@ -13,6 +13,8 @@ from torch import Generator, Tensor
 
 from smdae.comparing.drawing import BLUE, GRAY, RED, figure, frame, png
 from smdae.comparing.learned.fields import arrows, extent, framed, plane
+from smdae.models import Patchwise
+from smdae.protocols import HasEnergy, offers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,8 +55,8 @@ def _langevin(model: Any, x: Tensor, sigma: float, chance: Generator) -> Tensor:
 
 def _energy(model: Any) -> Any:
     """The model's energy, of flat rows; None where it has none."""
-    inner = getattr(model, "patch", model)
-    return getattr(inner, "energy", None)
+    inner = model.patch if isinstance(model, Patchwise) else model
+    return inner.energy if offers(inner, HasEnergy) else None
 
 
 @torch.no_grad()
