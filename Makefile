@@ -16,6 +16,8 @@ BIN    := $(VENV)/bin
 OLDEST := .venv-oldest
 OUT    := out
 QUICK  := not slow and not gpu
+# Two files of tests at a time, on two cores.
+AT_ONCE := --numprocesses 2 --dist loadfile
 # The tests that `make package` runs from the unpacked sdist; PACKAGE_TESTS=tests runs all, for ten minutes.
 PACKAGE_TESTS ?= tests/docs tests/files tests/models tests/test_*.py tests/cli/test_app.py
 
@@ -34,7 +36,7 @@ demo: $(VENV)/.ready
 environment: $(VENV)/.ready
 
 test: lint types
-	$(BIN)/python -m pytest -m "$(QUICK)"
+	$(BIN)/python -m pytest -m "$(QUICK)" $(AT_ONCE)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -49,7 +51,7 @@ slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m "slow"
 
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/python -m pytest -m "$(QUICK)"
+	$(OLDEST)/bin/python -m pytest -m "$(QUICK)" $(AT_ONCE)
 
 coverage: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[coverage]"
