@@ -26,8 +26,10 @@ NOT_RUN = {
     ("docs/guides/pipelines.md", "docker"),
     ("docs/guides/pipelines.md", "smdae"),  # on an accelerator
 }
+# Pages whose snippets have a test of their own.
+ELSEWHERE = {"docs/own-models.md": "tests/models/test_own.py"}
 STEPS = "3"  # of every fit: what a page says of its length is for people
-PAGES = [path for path in pages() if any(b.language in RUN and b.mark != "not run" for b in blocks_of(path))]
+PAGES = [path for path in pages() if path.relative_to(ROOT).as_posix() not in ELSEWHERE]
 QUICK = [path for path in PAGES if any(b.language in RUN and not b.mark for b in blocks_of(path))]
 SLOW = [path for path in PAGES if any(b.mark == "slow" for b in blocks_of(path))]
 
@@ -64,7 +66,7 @@ def shell(tmp_path_factory, monkeypatch):
 
     def run(line: str) -> tuple[int, str]:
         done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=280
+            ["bash", "-o", "pipefail", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900
         )
         return done.returncode, done.stdout.decode(errors="replace")
 
@@ -127,6 +129,11 @@ def test_slow_snippets_do_what_they_say(path, workplace, shell):
 def test_what_is_not_run_is_on_the_list():
     found = {(b.page, b.text.split()[0]) for path in pages() for b in blocks_of(path) if b.mark == "not run"}
     assert found == NOT_RUN
+
+
+@pytest.mark.parametrize("page", ELSEWHERE)
+def test_other_pages_have_tests_that_name_them(page):
+    assert Path(page).name in (ROOT / ELSEWHERE[page]).read_text()
 
 
 @pytest.mark.parametrize("path", pages(), ids=called)
