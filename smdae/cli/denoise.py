@@ -146,6 +146,16 @@ def command(
     bit_depth: Annotated[
         str, typer.Option("--bit-depth", help=f"Of the results: {', '.join(DEPTHS)}; 32f is float.")
     ] = "same",
+    axes: Annotated[
+        str | None,
+        typer.Option("--axes", help="Of TIFF stacks: TZCYX, or TC3YX for pages in one row. [default: the file's]"),
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option("--channel", help="Channels of TIFFs to denoise, such as 1,3. [default: all]")
+    ] = None,
+    pages: Annotated[
+        str | None, typer.Option("--pages", help="Pages of TIFFs to denoise, such as 2-10. [default: all]")
+    ] = None,
     quality: Annotated[
         int | None, typer.Option("--quality", help="Of JPEG and WebP results, 1 to 100. [default: 95]")
     ] = None,
@@ -195,6 +205,8 @@ def command(
     from smdae.cli.one_picture import figures, forget, is_number, worker
     from smdae.cli.rehearsal import rehearse
     from smdae.files.claims import claimed
+    from smdae.files.tiff_axes import Selection, numbers_in
+    from smdae.files.tiff_axes import checked as axes_checked
     from smdae.files.writing import clear, refusals
     from smdae.memory import keep_freed_memory
 
@@ -219,6 +231,11 @@ def command(
     if quality is not None and not 1 <= quality <= BEST_QUALITY:
         raise UsageError(f"--quality {quality} is not from 1 to {BEST_QUALITY}")
     part = None if shard is None else share_of(shard)
+    selection = Selection(
+        None if axes is None else axes_checked(axes),
+        None if channel is None else numbers_in(channel, "--channel"),
+        None if pages is None else numbers_in(pages, "--pages"),
+    )
     levels = _levels(sigma)
     for name, value, least in (("stride", stride, 1), ("tile", tile, SMALLEST_TILE), ("jobs", jobs, 1)):
         if value is not None and value < least:
@@ -330,6 +347,7 @@ def command(
         strip_metadata,
         linear,
         tuple(import_ or ()),
+        selection=selection,
     )
     made = folder if folder and not folder.exists() else None
     peers.agree_on(planned)  # none begins before all have looked at what there is

@@ -58,6 +58,7 @@ class _Seen:
         found: The noise, of the typical page of many.
         on_255: Whether values are told on the scale of 8 bits, else in the picture's unit.
         model: The file or name of the model that `denoise` would take.
+        channel: Which it is, counted from 1, and of how many.
     """
 
     name: str
@@ -66,6 +67,7 @@ class _Seen:
     found: "Found"
     on_255: bool
     model: str
+    channel: tuple[int, int] = (1, 1)
 
     @property
     def hidden(self) -> float:
@@ -120,11 +122,13 @@ def command(
         for source in found:
             try:
                 if json_:
-                    console.result({"input": str(source)} | _record(_seen(source, manner)))
+                    for seen in _seen(source, manner):
+                        console.result({"input": str(source)} | _record(seen))
                 else:
-                    lines = _lines(_seen(source, manner))
-                    _print(["", *lines] if told else lines, in_colour)
-                told += 1
+                    for seen in _seen(source, manner):
+                        lines = _lines(seen)
+                        _print(["", *lines] if told else lines, in_colour)
+                        told += 1
             except SmdaeError as error:
                 if len(found) == 1:
                     raise
@@ -137,8 +141,8 @@ def command(
     return 0
 
 
-def _seen(source: Path, manner: "Manner") -> _Seen:
-    """Return what there is to tell of a file; errors are those of reading it and of `outcome.look`."""
+def _seen(source: Path, manner: "Manner") -> list[_Seen]:
+    """Return what there is to tell of each channel of a file; errors are those of reading it and of `outcome.look`."""
     from smdae.cli.one_picture import piped, typical
     from smdae.cli.outcome import look
     from smdae.files import images, stack
@@ -148,19 +152,23 @@ def _seen(source: Path, manner: "Manner") -> _Seen:
     content = source if data is None else data
     if stack.count(content) > 1:
         with stack.opened(content, name) as pages:
-            first = pages.page(0)
-            found, manner = typical(pages, _Unloaded(), manner, name)
-            return _of(name, first, len(pages), found, manner)
+            return [
+                _of(name, group.page(0), len(group), *typical(group, _Unloaded(), manner, name), of_channels)
+                for group in pages.groups.values()
+                for of_channels in [(group.key.channel + 1, len(pages.groups))]
+            ]
     picture = images.read(content, name)
-    return _of(name, picture, 1, look(picture, _Unloaded(), manner, name), manner)
+    return [_of(name, picture, 1, look(picture, _Unloaded(), manner, name), manner)]
 
 
-def _of(name: str, picture: "Picture", pages: int, found: "Found", manner: "Manner") -> _Seen:
+def _of(
+    name: str, picture: "Picture", pages: int, found: "Found", manner: "Manner", channel: tuple[int, int] = (1, 1)
+) -> _Seen:
     from smdae.cli.model_choice import choose
 
     # As `outcome.look` describes it.
     on_255 = found.prepared.scale.standard or manner.white is not None
-    return _Seen(name, picture, pages, found, on_255, choose(None, picture))
+    return _Seen(name, picture, pages, found, on_255, choose(None, picture), channel)
 
 
 # ---- what is told -------------------------------------------------------------------------------------------------
@@ -174,8 +182,9 @@ def _record(seen: _Seen) -> dict[str, Any]:
     return {
         "size": [width, height],
         "pages": seen.pages,
+        "channel": seen.channel[0],
         "color": seen.picture.pixels.ndim == 3,
-        "samples": seen.picture.pixels.dtype.name,
+        "samples": seen.picture.depth,
         "format": seen.picture.format,
         "jpeg": found.estimate.jpeg if seen.picture.quality is None else seen.picture.quality,
         "kind": "none" if noise.is_none else noise.kind,
@@ -236,6 +245,8 @@ def _lines(seen: _Seen) -> list[str]:
 
 def _kind(seen: _Seen) -> str:
     """Return the size and the kind of a picture in words."""
+    import numpy as np
+
     pixels = seen.picture.pixels
     height, width = pixels.shape[:2]
     size = f"{width} x {height}" if seen.pages == 1 else f"{seen.pages} pages of {width} x {height}"
@@ -243,8 +254,10 @@ def _kind(seen: _Seen) -> str:
         colours = "gray"
     else:
         colours = "gray, stored as colour" if seen.found.prepared.is_shared else "colour"
-    bits = 8 * pixels.dtype.itemsize
-    depth = f"{bits}-bit floats" if pixels.dtype.kind == "f" else f"{bits} bits"
+    bits = 8 * np.dtype(seen.picture.depth).itemsize
+    depth = f"{bits}-bit floats" if seen.picture.depth.startswith("float") else f"{bits} bits"
+    if seen.channel[1] > 1:
+        size = f"channel {seen.channel[0]} of {seen.channel[1]}, {size}"
     format = seen.picture.format if seen.picture.quality is None else f"JPEG quality {seen.picture.quality}"
     return f"{size} in {colours}, {depth}, {format}"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli.extras import Extras
+from smdae.files.tiff_axes import Selection
 
 if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
@@ -51,6 +52,7 @@ class Manner:
         linear: Whether camera raw files are developed to linear light.
         mend: Whether outliers are repaired and rows and columns levelled.
         imports: Modules of the user's own that a model file may name, as module:name.
+        selection: What of TIFF stacks is denoised, and what their axes are.
     """
 
     model: str | None = None
@@ -85,3 +87,4 @@ class Manner:
     linear: bool = False
     imports: tuple[str, ...] = ()
     mend: bool = True
+    selection: Selection = field(default_factory=Selection)

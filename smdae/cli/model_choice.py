@@ -12,7 +12,7 @@ from smdae.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-    from smdae.cli.outcome import Found
+    from smdae.cli.outcome import Found, Noted
     from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
 
@@ -96,7 +96,9 @@ def placed(model: Any, where: "torch.device", many: bool) -> Any:
     return model
 
 
-def tell_noise(pages: "Sequence[Found]", model: Any, found: bool, source: Path | None = None) -> None:
+def tell_noise(
+    pages: "Sequence[Found | Noted]", model: Any, found: bool, source: Path | None = None, part: str = ""
+) -> None:
     """Say which noise was found, what was repaired, and if the model was fitted for other levels.
 
     Args:
@@ -104,8 +106,9 @@ def tell_noise(pages: "Sequence[Found]", model: Any, found: bool, source: Path |
         model: What it was taken out by.
         found: Whether it was estimated.
         source: The picture, if it must be named.
+        part: Of it, which is told, such as `channel 2: `.
     """
-    name = f"'{source}': " if source else ""
+    name = (f"'{source}': " if source else "") + part
     first = next((page for page in pages if not page.estimate.noise.is_none), pages[0])
     of_pages = f" on {len(pages)} pages" if len(pages) > 1 else ""
     if found and first.estimate.noise.is_none:
@@ -120,7 +123,7 @@ def tell_noise(pages: "Sequence[Found]", model: Any, found: bool, source: Path |
     lost = sum(page.lost for page in pages)
     if lost:
         console.note(f"{name}{lost:,} {'pixel is' if lost == 1 else 'pixels are'} NaN or infinite, and left as it was")
-    if any(page.prepared.is_banded for page in pages):
+    if any(page.is_banded for page in pages):
         console.note(f"{name}rows or columns had offsets, and are levelled")
     if first.estimate.noise.kind == "white":
         for level in first.estimate.noise.levels:
@@ -154,7 +157,8 @@ def tell_quality(judgements: "Sequence[Judgement | None]", source: Path | None =
         console.note(name + (better if best else "adapting gains nothing here: the transform stays that of the noise"))
     doubts = [*dict.fromkeys(doubt for one in judged for doubt in one.doubts)]
     if doubts:
-        of_pages = "" if len(judged) == 1 else f" of {len(judged) - len(trusted)} pages"
+        left = len(judged) - len(trusted)
+        of_pages = "" if len(judged) == 1 else " of one page" if left == 1 else f" of {left} pages"
         more = [f"{len(doubts) - MAX_DOUBTS:,} more reasons"] if len(doubts) > MAX_DOUBTS + 1 else []
         told = doubts[:MAX_DOUBTS] if more else doubts
         console.note(f"{name}PSNR{of_pages} not estimated" + ("" if console.is_verbose() else " (-v says why)"))

@@ -12,17 +12,20 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from smdae.cli import console
 from smdae.cli.extras import made_of, targets
 from smdae.cli.manner import Manner
 from smdae.cli.model_choice import choose, load_denoiser, placed, tell_left, tell_noise, tell_quality
-from smdae.cli.outcome import Found, Outcome, denoised, is_found, look, refuse_unit, self_checked, white_of
+from smdae.cli.outcome import Found, Noted, Outcome, denoised, is_found, look, refuse_unit, self_checked, white_of
 from smdae.cli.places import STREAM, Job, check_target, refuse_place
 from smdae.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
+    from smdae.files.stack import Group, Key, Stack
     from smdae.files.writing import Origin
 
 
@@ -97,7 +100,8 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
         else:
             if manner.linear and not manner.many:
                 raise UsageError("--linear is for camera raw files", "leave it out")
-            do = _stack if stack.count(job.source if data is None else data) > 1 else _single
+            pages = stack.count(job.source if data is None else data)
+            do = _stack if pages > 1 or manner.selection.some else _single
         return do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
 
     return work
@@ -107,6 +111,7 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     """A file with one picture."""
     from smdae.denoising.quality import likeness
     from smdae.files.images import encode
+    from smdae.files.stack import rewritten
 
     origin = origin_of(job)
     picture = _bare(_read(job.source, data), manner)
@@ -127,6 +132,10 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     as_it_is = manner.quality is None and not manner.strip
     if result.pixels is picture.pixels and kind == picture.format and as_it_is:
         whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
+    elif kind == picture.format == "TIFF":
+        source = job.source if data is None else data
+        whole, remarks = rewritten(source, called(job), result, job.target.name, manner.strip)
+        _tell(remarks, job, manner)
     else:
         whole = encode(result, kind, manner.quality)
     with beside([*extra, *profile], manner.beside, origin and replace(origin, is_target=False)):
@@ -146,48 +155,82 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
 
 
 def _stack(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
-    """A TIFF of many pages, each read, denoised and written before the next."""
+    """A TIFF of many pages or channels, each page read, denoised and written before the next."""
     from smdae.files import stack
 
     for name, wanted in (("--reference", manner.reference is not None), ("--samples and the like", manner.extras.some)):
         if wanted:
             raise InputError(f"'{job.source}' has many pages", f"{name} goes with a single picture")
     origin = origin_of(job)
-    found: list[Found] = []
+    name_of = called(job)
+    told = job.source if manner.many else None
+    found: dict[Key, list[Noted]] = {}
     judgements: list[Judgement | None] = []
     precisions: list[str] = []
-    with stack.opened(job.source if data is None else data, str(job.source)) as pages:
-        first = pages.page(0)
+    with stack.opened(job.source if data is None else data, name_of, manner.selection) as pages:
+        first = pages.pictures(0)[0]
         kind = _kind(job, first, manner)
         if kind != "TIFF":
             raise OutputError(f"{kind} cannot hold {len(pages)} pages", "write TIFF")
-        refuse_unit(first, manner, called(job))
+        refuse_unit(first, manner, name_of)
         model = model_for(first)
         del first
-        growth = 4 if manner.depth else 1  # bytes of a sample, at most, for one
-        alike = for_all_pages(pages, model, manner, called(job)) if is_found(model, manner) else manner
+        alike = {key: _for_group(group, pages, model, manner, name_of) for key, group in pages.groups.items()}
 
-        def results() -> Iterator["Picture"]:
-            for number, page in enumerate(pages):
+        def results() -> Iterator[list["Picture"]]:
+            for number in range(len(pages)):
                 seen = watch and _page_of(watch, number, len(pages))
-                outcome = denoised(_bare(page, manner), model_for(page), alike, seen, called(job))
-                found.append(outcome.found)
-                judgements.append(outcome.judgement)
-                precisions.extend(_precisions(outcome, model))
-                del page
-                yield outcome.picture
+                yield [
+                    outcome(picture, key, seen) if chosen else _left(picture, manner)
+                    for picture, key, chosen in zip(
+                        pages.pictures(number), pages.keys(number), pages.is_selected(number), strict=True
+                    )
+                ]
 
-        arguments = (len(pages), growth * pages.nbytes)
+        def outcome(picture: "Picture", key: "Key", seen: Watch | None) -> "Picture":
+            if _is_blank(picture):
+                return _left(picture, manner)
+            done = denoised(picture, model_for(picture), alike[key], seen, name_of)
+            found.setdefault(key, []).append(done.found.noted())
+            judgements.append(done.judgement)
+            precisions.extend(_precisions(done, model))
+            return done.picture
+
+        target = job.target.name if job.target != STREAM else job.source.name
+        style = stack.style_for(pages, job.source.name, target, manner.depth, manner.strip)
         written(
             job,
             manner,
-            lambda target: stack.write(target, results(), *arguments, overwrite=manner.overwrite, origin=origin),
-            lambda: stack.encoded(results(), *arguments),
+            lambda path: stack.write(path, pages, results(), style, overwrite=manner.overwrite, origin=origin),
+            lambda: stack.encoded(pages, results(), style),
         )
-    tell_noise(found, model, is_found(model, manner), job.source if manner.many else None)
-    tell_quality(judgements, job.source if manner.many else None)
-    record = record_of(job, model, found, precisions)
-    return record | estimates(judgements) | {"pages": len(found)}
+        count, channels, axes = len(pages), len(pages.groups), [one.told for one in pages.axes]
+        _tell(pages.remarks, job, manner)
+    for key, some in sorted(found.items()):
+        tell_noise(some, model, is_found(model, manner), told, f"channel {key.channel + 1}: " if channels > 1 else "")
+    tell_quality(judgements, told)
+    every = [one for _, some in sorted(found.items()) for one in some]
+    record = record_of(job, model, every, precisions) | estimates(judgements)
+    return record | {"pages": count, "axes": axes[0] if len(axes) == 1 else axes, "channels": channels}
+
+
+def _tell(remarks: Sequence[str], job: Job, manner: Manner) -> None:
+    """Say what there is to say of a file, which is named among many."""
+    for remark in remarks:
+        console.note(f"'{job.source}': {remark}" if manner.many else remark)
+
+
+def _is_blank(picture: "Picture") -> bool:
+    """Return whether there is nothing to see in a picture: no number at all, or one alone."""
+    finite = picture.pixels[np.isfinite(picture.pixels)]
+    return not finite.size or bool((finite == finite[0]).all())
+
+
+def _left(picture: "Picture", manner: Manner) -> "Picture":
+    """Return a picture as it was, with the samples that its result is to have."""
+    from smdae.files.picture import with_depth
+
+    return with_depth(picture, manner.depth, white_of(picture, manner))
 
 
 def _page_of(watch: Watch, number: int, count: int) -> Watch:
@@ -203,18 +246,31 @@ def for_all_pages(pages: "Pages", model: Any, manner: Manner, name: str) -> Mann
     return replace(manner, noise=noise.shifted(scale.black) if scale.black else noise)
 
 
+def _for_group(group: "Group", pages: "Stack", model: Any, manner: Manner, name: str) -> Manner:
+    """Return how to denoise every page of a channel: with the noise of the typical one, and its scale."""
+    channels = len({key.channel for key in pages.groups})
+    if manner.levels is not None and len(manner.levels) == channels > 1:
+        manner = replace(manner, levels=(manner.levels[group.key.channel],))
+    if not is_found(model, manner) or not len(group):
+        return manner
+    return for_all_pages(group, model, manner, name)
+
+
 def typical(pages: "Pages", model: Any, manner: Manner, name: str) -> tuple[Found, Manner]:
     """Return the noise of the page whose level is the median of some, and the manner with a scale for all pages.
 
     Arguments and errors are those of `look`.
     """
-    numbers = sorted({round(i * (len(pages) - 1) / max(1, MAX_PAGES_ASKED - 1)) for i in range(MAX_PAGES_ASKED)})
-    looked = [look(pages.page(number), model, manner, name) for number in numbers if number < len(pages)]
+    count = len(pages)
+    places = sorted({round(i * (count - 1) / max(1, MAX_PAGES_ASKED - 1)) for i in range(MAX_PAGES_ASKED)})
+    some = [pages.page(place) for place in places if place < count]
+    some = [picture for picture in some if not _is_blank(picture)] or some[:1]
+    looked = [look(picture, model, manner, name) for picture in some]
     scales = [one.prepared.scale for one in looked]
     if not all(scale.standard for scale in scales):
         black, white = min(scale.black for scale in scales), max(scale.white for scale in scales)
         manner = replace(manner, scale=replace(scales[0], black=black, white=white, standard=False))
-        looked = [look(pages.page(number), model, manner, name) for number in numbers if number < len(pages)]
+        looked = [look(picture, model, manner, name) for picture in some]
     noisy = sorted((one for one in looked if not one.estimate.noise.is_none), key=lambda one: one.levels[0])
     if 2 * len(noisy) < len(looked):
         noisy = [one for one in looked if one.estimate.noise.is_none]
@@ -394,7 +450,7 @@ def _plain(levels: tuple[float, ...]) -> float | list[float]:
     return levels[0] if len(levels) == 1 else list(levels)
 
 
-def record_of(job: Job, model: Any, found: "Sequence[Found]", precisions: Sequence[str]) -> dict[str, Any]:
+def record_of(job: Job, model: Any, found: "Sequence[Found | Noted]", precisions: Sequence[str]) -> dict[str, Any]:
     from smdae.protocols import HasCard, offers
 
     card = model.card if offers(model, HasCard) else {}

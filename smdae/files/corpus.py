@@ -1,7 +1,7 @@
 """The images that a fit or a comparison is given: folders, image files, arrays of patches.
 
     folder          every image and array in it, however deep; links to folders are not followed
-    image           as it is, gray by ITU-R 601 luma unless colour is asked for
+    image           as it is, gray by ITU-R 601 luma unless colour is asked for; of a TIFF stack every page and channel
     .npy, .npz      one image (H, W) or (H, W, 3), or a stack of them, (n, H, W) or (n, H, W, C), C being 1 or 3;
                     what is a table of rows instead, see `table`
 
@@ -26,6 +26,7 @@ from smdae.files.regular import opened
 
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
+    from smdae.files.picture import Picture
 
 __all__ = ["ARRAYS", "Corpus", "arrays", "files_below", "gather", "named", "refuse_unit"]
 
@@ -234,13 +235,15 @@ def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
 def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
     """The images of a file, each with the value of white in it, which for floats is the one given."""
     if file.suffix.lower() not in ARRAYS:
-        picture = read(file, str(file))
-        if not picture.is_finite:
-            raise InputError(f"cannot use '{file}': it has values that are not numbers (NaN or infinity)")
-        if picture.pixels.dtype.kind == "f":
-            yield _float32(picture.pixels, file), white
-        else:
-            yield picture.pixels, picture.white
+        for picture in _pictures(file):
+            if not picture.is_finite:
+                raise InputError(f"cannot use '{file}': it has values that are not numbers (NaN or infinity)")
+            if picture.stored is not None:
+                yield _float32(picture.pixels, file) / np.float32(picture.white), 1.0
+            elif picture.pixels.dtype.kind == "f":
+                yield _float32(picture.pixels, file), white
+            else:
+                yield picture.pixels, picture.white
         return
     for array in arrays(file):
         if array.dtype.name not in WHITES:
@@ -257,6 +260,19 @@ def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
         for stack in _pieces(array, shape, file):
             for image in stack:
                 yield (_float32(image, file), white) if image.dtype.kind == "f" else (image, WHITES[image.dtype.name])
+
+
+def _pictures(file: Path) -> Iterator["Picture"]:
+    """Yield the picture of a file, or those of all pages and channels of a TIFF."""
+    from smdae.files import stack
+
+    if stack.count(file) == 1:
+        yield read(file, str(file))
+        return
+    with stack.opened(file, str(file)) as pages:
+        for number in range(len(pages)):
+            chosen = pages.is_selected(number)
+            yield from (one for one, is_picture in zip(pages.pictures(number), chosen, strict=True) if is_picture)
 
 
 def arrays(file: Path) -> Iterator[np.ndarray]:

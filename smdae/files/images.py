@@ -16,10 +16,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL.Image import DecompressionBombError
 
-from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError
+from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError, UsageError
 from smdae.files import eight_bit, plain, png, tiff
 from smdae.files.foreign import AS_PNG, foreign
-from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
+from smdae.files.picture import MAX_PIXELS, SAMPLES, WHITES, Metadata, Picture, luma
 from smdae.files.regular import opened
 
 # Without a handler, logging would print to stderr what Pillow says of damaged files.
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 INTEGERS = ("uint8", "uint16")
-ANY = tuple(WHITES)
+ANY = SAMPLES
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,9 @@ SUFFIXES = {
     ".jpeg": "JPEG",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+    ".tf2": "TIFF",
+    ".tf8": "TIFF",
+    ".btf": "TIFF",
     ".webp": "WEBP",
     ".bmp": "BMP",
     ".pgm": "PPM",
@@ -121,11 +124,16 @@ def read(source: Path | bytes, name: str) -> Picture:
 
 @contextlib.contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Whatever goes wrong inside comes out as InputError or MemoryLimitError, one line that calls it `what`."""
+    """Whatever goes wrong inside comes out as InputError or MemoryLimitError, one line that calls it `what`.
+
+    What the user has told of a file, and that contradicts it, comes out as it is.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except UsageError:
+        raise
     except InputError as error:
         raise InputError(f"cannot read {what}: {error.message}", error.hint) from error
     except MemoryLimitError as error:
@@ -172,9 +180,8 @@ def refuse_format(picture: Picture, format: str) -> None:
 
 def _loss(picture: Picture, format: str) -> str | None:
     holds = FORMATS[format]
-    depth = picture.pixels.dtype.name
-    if depth not in holds.samples:
-        return f"{depth} samples"
+    if picture.depth not in holds.samples:
+        return f"{picture.depth} samples"
     if picture.alpha is not None and not holds.alpha:
         return "an alpha channel"
     if picture.premultiplied and format != "TIFF":
