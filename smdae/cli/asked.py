@@ -13,6 +13,8 @@ from smdae.cli.places import STREAM, Naming
 from smdae.cli.selection import is_picture, share_of
 from smdae.errors import UsageError
 from smdae.files.formats import ENDINGS, NAMES
+from smdae.files.tiff_axes import Selection, numbers_in
+from smdae.files.tiff_axes import checked as axes_checked
 
 if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
@@ -69,6 +71,9 @@ class Asked:
     suffix: str | None
     format: str | None
     bit_depth: str
+    axes: str | None
+    channel: str | None
+    pages: str | None
     quality: int | None
     strip_metadata: bool
     linear: bool
@@ -116,6 +121,15 @@ class Asked:
 
         return noise_named(self.noise)
 
+    @cached_property
+    def selection(self) -> Selection:
+        """Return what of TIFF stacks is denoised, and what their axes are."""
+        return Selection(
+            None if self.axes is None else axes_checked(self.axes),
+            None if self.channel is None else numbers_in(self.channel, "--channel"),
+            None if self.pages is None else numbers_in(self.pages, "--pages"),
+        )
+
     @property
     def extras(self) -> Extras:
         """Return what is written beside the result."""
@@ -143,7 +157,7 @@ class Asked:
             )
         if self.quality is not None and not 1 <= self.quality <= BEST_QUALITY:
             raise UsageError(f"--quality {self.quality} is not from 1 to {BEST_QUALITY}")
-        _ = self.part, self.levels  # which are checked as they are read
+        _ = self.part, self.levels, self.selection  # which are checked as they are read
         least = {"stride": 1, "tile": SMALLEST_TILE, "jobs": 1}
         for name, value in (("stride", self.stride), ("tile", self.tile), ("jobs", self.jobs)):
             if value is not None and value < least[name]:

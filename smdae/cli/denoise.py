@@ -130,6 +130,16 @@ def command(
     bit_depth: Annotated[
         str, typer.Option("--bit-depth", help=f"Of the results: {', '.join(DEPTHS)}; 32f is float.")
     ] = "same",
+    axes: Annotated[
+        str | None,
+        typer.Option("--axes", help="Of TIFF stacks: TZCYX, or TC3YX for pages in one row. [default: the file's]"),
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option("--channel", help="Channels of TIFFs to denoise, such as 1,3. [default: all]")
+    ] = None,
+    pages: Annotated[
+        str | None, typer.Option("--pages", help="Pages of TIFFs to denoise, such as 2-10. [default: all]")
+    ] = None,
     quality: Annotated[
         int | None, typer.Option("--quality", help=f"Of {in_words(WITH_QUALITY)} results, 1 to 100. [default: 95]")
     ] = None,

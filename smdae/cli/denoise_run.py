@@ -155,6 +155,7 @@ def _manner(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> 
         linear=asked.linear,
         imports=tuple(asked.import_ or ()),
         report=report,
+        selection=asked.selection,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli.places import STREAM, Job
+from smdae.cli.selection import parted_name
 from smdae.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def targets(extras: Extras, job: Job) -> list[Path]:
 
 def _numbered(target: Path, what: str, count: int, ending: str) -> Iterator[Path]:
     for k in range(1, count + 1):
-        yield target.with_name(f"{target.stem}_{what}{k:0{len(str(count))}}{ending}")
+        yield target.with_name(f"{parted_name(target.name)[0]}_{what}{k:0{len(str(count))}}{ending}")
 
 
 def sampling(task: "Task") -> "Task":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
     from smdae.noise import Noise
 
-__all__ = ["Found", "is_found", "look", "refuse_unit", "white_of"]
+__all__ = ["Found", "Noted", "is_found", "look", "refuse_unit", "white_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +51,31 @@ class Found:
         outliers = self.prepared.outliers
         return 0 if outliers is None else int(outliers.mask.any(2).sum())
 
+    @property
+    def is_banded(self) -> bool:
+        """Return whether rows or columns had offsets, which were taken off."""
+        return self.prepared.is_banded
+
+    def noted(self) -> "Noted":
+        """Return what there is to tell of it, which takes little memory."""
+        return Noted(self.estimate, self.described, self.levels, self.lost, self.repaired, self.is_banded)
+
+
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """What there is to tell of the noise of a picture, without the picture: attributes are those of `Found`."""
+
+    estimate: "Estimate"
+    described: str
+    levels: tuple[float, ...]
+    lost: int
+    repaired: int
+    is_banded: bool
+
 
 def white_of(picture: "Picture", manner: Manner) -> float:
     """Return the value of white in a picture; that of floats is told, not stored."""
-    return manner.white or (1.0 if picture.pixels.dtype.kind == "f" else picture.white)
+    return manner.white or picture.white
 
 
 def is_found(model: Any, manner: Manner) -> bool:
@@ -77,14 +98,18 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
     """
     from smdae.denoising.preparation import prepare
     from smdae.denoising.treatment import level_in, noise_for
+    from smdae.estimation.scale import scale_of_integers
 
     if manner.black is not None and manner.black >= white_of(picture, manner):
         white = white_of(picture, manner)
         raise UsageError(f"--black {manner.black:g} is not below {white:g}, the white of '{name}'", "give --white too")
     visible = None if picture.alpha is None else picture.alpha > 0
+    scale = manner.scale
+    if scale is None and picture.stored is not None and manner.white is None and manner.black is None:
+        scale = scale_of_integers(picture.pixels, picture.stored)
     try:
         keep, share = manner.levels is not None or model.level is not None, model.channels != 3
-        prepared = prepare(picture.pixels, manner.white, manner.black, visible, keep, share, manner.scale, manner.mend)
+        prepared = prepare(picture.pixels, manner.white, manner.black, visible, keep, share, scale, manner.mend)
     except InputError as error:
         raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
     unit = white_of(picture, manner) / 255 / prepared.scale.span
@@ -117,7 +142,7 @@ def refuse_unit(picture: "Picture", manner: Manner, name: str) -> None:
     """Raise UsageError where a level is given for floats whose values lie far beyond white 1."""
     from smdae.files.picture import likely_white
 
-    if picture.pixels.dtype.kind != "f" or not manner.levels or manner.white is not None:
+    if picture.pixels.dtype.kind != "f" or picture.stored or not manner.levels or manner.white is not None:
         return
     finite = picture.pixels[np.isfinite(picture.pixels)]
     largest = float(np.abs(finite).max()) if finite.size else 0.0

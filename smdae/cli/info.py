@@ -75,12 +75,12 @@ def command(
     with console.guarded():
         for source in files:
             try:
-                found = _told(source, manner, json_)
-                if isinstance(found, dict):
-                    console.result({"input": str(source)} | found)
-                else:
-                    _print(["", *found] if told else found, in_colour)
-                told += 1
+                for found in _told(source, manner, json_):
+                    if isinstance(found, dict):
+                        console.result({"input": str(source)} | found)
+                    else:
+                        _print(["", *found] if told else found, in_colour)
+                    told += 1
             except SmdaeError as error:
                 if len(files) == 1:
                     raise
@@ -93,20 +93,21 @@ def command(
     return 0
 
 
-def _told(source: Path, manner: "Manner", json_: bool) -> dict[str, Any] | list[str]:
-    """Return what --json says of a file, or what is told of it, a line each; errors are those of reading it."""
+def _told(source: Path, manner: "Manner", json_: bool) -> Sequence[dict[str, Any] | list[str]]:
+    """Return what --json says of each channel of a file, or what is told of it, a line each; errors are those of
+    reading it.
+    """
     if source.suffix.lower() in PROFILES:
         from smdae.cli import profile_told
 
-        return profile_told.record(source) if json_ else profile_told.lines(source)
+        return [profile_told.record(source) if json_ else profile_told.lines(source)]
     if _is_model(source):
         from smdae.cli import model_told
 
-        return model_told.record(str(source)) if json_ else model_told.lines(str(source))
+        return [model_told.record(str(source)) if json_ else model_told.lines(str(source))]
     from smdae.cli import seen
 
-    found = seen.look_at(source, manner)
-    return seen.record_of(found) if json_ else seen.lines_of(found)
+    return [seen.record_of(one) if json_ else seen.lines_of(one) for one in seen.look_at(source, manner)]
 
 
 def _is_model(source: Path) -> bool:

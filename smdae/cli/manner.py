@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli.extras import Extras
+from smdae.files.tiff_axes import Selection
 
 if TYPE_CHECKING:
     from smdae.cli.report import Report
@@ -53,6 +54,7 @@ class Manner:
         mend: Whether outliers are repaired and rows and columns levelled.
         imports: Modules of the user's own that a model file may name, as module:name.
         report: Where what is to be shown of pictures is collected; None for nowhere.
+        selection: What of TIFF stacks is denoised, and what their axes are.
     """
 
     model: str | None = None
@@ -88,3 +90,4 @@ class Manner:
     imports: tuple[str, ...] = ()
     mend: bool = True
     report: "Report | None" = None
+    selection: Selection = field(default_factory=Selection)

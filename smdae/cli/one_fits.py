@@ -108,6 +108,7 @@ def _refuse(manner: Manner) -> None:
         "--samples and the like": manner.extras.some,
         "--bit-depth": manner.depth,
         "--linear": manner.linear,
+        "--axes, --channel and --pages": manner.selection.some,
     }
     for name, is_asked in asked.items():
         if is_asked:

@@ -21,7 +21,7 @@ from smdae.cli.placing import beside, origin_of, put_file, put_result
 from smdae.cli.reading import bare, called, kind_of, like, read_picture
 from smdae.cli.records import estimates, precisions, record_of
 from smdae.cli.self_checks import self_checked
-from smdae.cli.stacked import denoise_stack
+from smdae.cli.stacked import denoise_stack, remark
 from smdae.cli.told import tell
 from smdae.errors import InputError, UsageError
 
@@ -76,11 +76,11 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
         else:
             if manner.linear and not manner.many:
                 raise UsageError("--linear is for camera raw files", "leave it out")
-            several = parts.find(content, called(job))
+            several = None if manner.selection.some else parts.find(content, called(job))
             if several is not None:
                 do = partial(denoise_parts, several)
             else:
-                do = denoise_stack if stack.count(content) > 1 else _single
+                do = denoise_stack if manner.selection.some or stack.count(content) > 1 else _single
         with console.overheard() as lines:
             told = do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
         if manner.report is not None:
@@ -95,6 +95,7 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     from smdae.denoising.quality import likeness
     from smdae.files.images import encode
     from smdae.files.marks import marked
+    from smdae.files.stack import rewritten
 
     origin = origin_of(job)
     picture = bare(read_picture(job.source, data), manner)
@@ -112,12 +113,16 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
     outcome = denoised(picture, model, manner, watch, called(job))
     result, found, judged = outcome.picture, outcome.found, outcome.judgement
     if manner.report is not None:
-        manner.report.show(str(job.source), picture.pixels, result.pixels, found)
+        manner.report.show(str(job.source), picture, result, found)
     profile = [] if manner.profile is None else [(manner.profile, _profile(found, job))]
     extra = _extra(job, outcome, manner, kind, watch) if manner.extras.some else []
     as_it_is = manner.quality is None and not manner.strip
     if result.pixels is picture.pixels and kind == picture.format and as_it_is:
         whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
+    elif kind == picture.format == "TIFF":
+        source = job.source if data is None else data
+        whole, remarks = rewritten(source, called(job), result, job.target.name, manner.strip)
+        remark(remarks, job, manner)
     else:
         whole = encode(result, kind, manner.quality)
         if outcome.task is not None and not manner.strip:

@@ -87,6 +87,7 @@ def _refuse(manner: Manner) -> None:
         "--blend": manner.blend,
         "--samples and the like": manner.extras.some,
         "--white": manner.white,
+        "--axes, --channel and --pages": manner.selection.some,
         "--black": manner.black is not None,
         "--sigma of several channels": manner.levels is not None and len(manner.levels) > 1,
         "--noise grain": manner.noise == "grain",

@@ -210,6 +210,7 @@ def _refuse(manner: Manner, depth: bool) -> None:
         "--save-noise": manner.profile,
         "--samples and the like": manner.extras.some,
         "--linear": manner.linear,
+        "--axes, --channel and --pages": manner.selection.some,
         "--sigma of several channels": manner.levels is not None and len(manner.levels) > 1,
         "--bit-depth": depth and manner.depth,
         "--white": depth and manner.white,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smdae.cli.selection import SUFFIX, Search, is_many, is_raw_name, selected
+from smdae.cli.selection import SUFFIX, Search, is_many, is_raw_name, parted_name, selected
 from smdae.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -179,13 +179,10 @@ def _target(source: Path, below: Path, naming: Naming, folder: Path | None) -> P
         return Path(naming.output)
     if source == STREAM:
         return STREAM
-    name = f"{source.stem}{_suffix(naming)}{naming.ending or _ending(source)}"
+    stem, ending = parted_name(source.name)
+    ending = ".tif" if is_raw_name(source) else ending  # camera raw files are developed
+    name = f"{stem}{_suffix(naming)}{naming.ending or ending}"
     return folder / below.with_name(name) if folder else source.with_name(name)
-
-
-def _ending(source: Path) -> str:
-    """Return the ending of a result: that of its source, but of camera raw files, which are developed, .tif."""
-    return ".tif" if is_raw_name(source) else source.suffix
 
 
 def _replaced(job: Job) -> os.stat_result | None:

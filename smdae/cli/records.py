@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from smdae.cli.places import Job
 
 if TYPE_CHECKING:
-    from smdae.cli.found import Found
+    from smdae.cli.found import Found, Noted
     from smdae.cli.outcome import Outcome
     from smdae.denoising.judgement import Judgement
 
 __all__ = ["estimates", "figures", "is_number", "precisions", "record_of"]
 
 
-def record_of(job: Job, model: Any, found: "Sequence[Found]", precisions: Sequence[str]) -> dict[str, Any]:
+def record_of(job: Job, model: Any, found: "Sequence[Found | Noted]", precisions: Sequence[str]) -> dict[str, Any]:
     sigmas = [_plain(one.levels) for one in found]
     kinds = ["none" if one.estimate.noise.is_none else one.estimate.noise.kind for one in found]
     noise = [

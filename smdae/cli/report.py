@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from smdae.cli import console
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from smdae.cli.found import Found
     from smdae.cli.report_view import View
+    from smdae.files.picture import Picture
 
 __all__ = ["Report"]
 
@@ -28,19 +27,19 @@ class Report:
 
     def __init__(self, path: Path, overwrite: bool) -> None:
         self.path, self.overwrite = path, overwrite
-        self.views: dict[str, View] = {}
+        self.views: dict[str, list[View]] = {}
         self.records: list[dict[str, Any]] = []
         self.lock = Lock()
         self.taken = 0
 
-    def show(self, name: str, before: "np.ndarray", after: "np.ndarray", found: "Found", pages: int = 1) -> None:
+    def show(self, name: str, before: "Picture", after: "Picture", found: "Found", part: str = "") -> None:
         """Keep what is shown of a picture, unless enough are.
 
         Args:
             name: Of its file.
-            before, after: Its pixels.
+            before, after: As it was read, and the result.
             found: The noise that was taken out.
-            pages: How many pages its file has.
+            part: Which part of its file it is, in words.
         """
         from smdae.cli.report_view import view_of
 
@@ -48,16 +47,17 @@ class Report:
             if self.taken >= MOST_VIEWS:
                 return
             self.taken += 1
-        view = view_of(name, before, after, found, pages)
+        white = after.white / before.white if after.depth != before.depth else 1.0
+        view = view_of(name, before.pixels, after.pixels, found, part, white)
         with self.lock:
-            self.views[name] = view
+            self.views.setdefault(name, []).append(view)
 
     def said(self, name: str, warnings: list[str]) -> None:
         """Keep the warnings that were said of a picture."""
         with self.lock:
             if name in self.views:
                 plain = tuple(text.removeprefix("smdae: warning: ") for text in warnings)
-                self.views[name] = replace(self.views[name], warnings=plain)
+                self.views[name][0] = replace(self.views[name][0], warnings=plain)
 
     def tell(self, record: dict[str, Any]) -> None:
         """Keep a row of the table: what --json says of a picture."""
@@ -72,6 +72,6 @@ class Report:
         from smdae.cli.report_page import page
         from smdae.files.writing import write
 
-        views = [self.views[row["input"]] for row in self.records if row["input"] in self.views]
+        views = [view for row in self.records for view in self.views.get(row["input"], ())]
         write(self.path, page(self.records, views), overwrite=self.overwrite)
         console.note(f"report '{self.path}'")

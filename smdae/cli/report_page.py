@@ -29,14 +29,15 @@ def page(records: Sequence[Mapping[str, Any]], views: Sequence[View]) -> bytes:
         views: What is shown, in the same order; not of all pictures if there are many.
     """
     by_name = {record["input"]: record for record in records}
+    first = {view.name: number for number, view in reversed(list(enumerate(views)))}
     sections = [_section(number, view, by_name[view.name]) for number, view in enumerate(views)]
     done = sum("error" not in record and "skipped" not in record for record in records)
     failed = sum("error" in record for record in records)
     counts = {"denoised": done, "failed": failed, "skipped": len(records) - done - failed}
     opening = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    if len(views) < done:
-        opening += f"; the first {len(views)} are shown"
-    links = {view.name: f"#p{number}" for number, view in enumerate(views)}
+    if len(first) < done:
+        opening += f"; the first {len(first)} are shown"
+    links = {name: f"#p{number}" for name, number in first.items()}
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}'"

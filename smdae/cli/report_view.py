@@ -70,7 +70,9 @@ class View:
     warnings: tuple[str, ...] = field(default=())
 
 
-def view_of(name: str, before: np.ndarray, after: np.ndarray, found: "Found", pages: int = 1) -> View:
+def view_of(
+    name: str, before: np.ndarray, after: np.ndarray, found: "Found", part: str = "", white: float = 1.0
+) -> View:
     """Return what is shown of a picture.
 
     Args:
@@ -78,11 +80,11 @@ def view_of(name: str, before: np.ndarray, after: np.ndarray, found: "Found", pa
         before: As it was read, (H, W) or (H, W, C).
         after: The result, of the same shape.
         found: The noise that was taken out.
-        pages: How many pages the file has, of which this is one.
+        part: Which part of its file it is, in words; empty for the whole.
+        white: By what the result is divided to have the unit of the input, where it has another depth.
     """
     height, width = before.shape[:2]
     scale = found.prepared.scale
-    white = _white_beside(before, after)
     pairs = []
     if height * width <= WHOLE:
         pairs.append(_pair("the whole picture", before, after, scale, white))
@@ -94,7 +96,7 @@ def view_of(name: str, before: np.ndarray, after: np.ndarray, found: "Found", pa
         step = -(-max(height, width) // 1024)
         title = f"the whole picture, one pixel of {step} x {step}"
         pairs.append(_pair(title, _reduced(before, step), _reduced(after, step), scale, white))
-    size = f"{width} x {height}" + (f", page 1 of {pages}" if pages > 1 else "")
+    size = f"{width} x {height}" + (f", {part}" if part else "")
     noise = found.estimate.noise
     if noise.is_none:
         why = f" ({found.estimate.reason})" if found.estimate.reason else ""
@@ -105,14 +107,6 @@ def view_of(name: str, before: np.ndarray, after: np.ndarray, found: "Found", pa
     points = [value * factor + offset for value in x], [level * factor for level in levels]
     unit = "white being 255" if scale.standard else "in the unit of the picture"
     return View(name, size, tuple(pairs), found.described, points, unit)
-
-
-def _white_beside(before: np.ndarray, after: np.ndarray) -> float:
-    """Return by what the result is divided to have the unit of the input, where it has another depth."""
-    if before.dtype == after.dtype:
-        return 1.0
-    ends = [float(np.iinfo(one.dtype).max) if one.dtype.kind == "u" else 1.0 for one in (before, after)]
-    return ends[1] / ends[0]
 
 
 def _pair(title: str, before: np.ndarray, after: np.ndarray, scale: "Scale", factor: float) -> Pair:

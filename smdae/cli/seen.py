@@ -45,6 +45,7 @@ class Seen:
         found: The noise, of the typical page of many.
         on_255: Whether values are told on the scale of 8 bits, else in the picture's unit.
         model: The file or name of the model that `denoise` would take.
+        channel: Which it is, counted from 1, and of how many.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Seen:
     found: "Found"
     on_255: bool
     model: str
+    channel: tuple[int, int] = (1, 1)
 
     @property
     def hidden(self) -> float:
@@ -61,8 +63,8 @@ class Seen:
         return 0.0 if valid is None else 1 - float(valid.mean())
 
 
-def look_at(source: Path, manner: "Manner") -> Seen:
-    """Return what there is to tell of a file; errors are those of reading it and of `outcome.look`."""
+def look_at(source: Path, manner: "Manner") -> list[Seen]:
+    """Return what there is to tell of each channel of a file; errors are those of reading it and of `found.look`."""
     from smdae.cli.found import look
     from smdae.cli.reading import piped
     from smdae.cli.stacked import typical
@@ -73,23 +75,28 @@ def look_at(source: Path, manner: "Manner") -> Seen:
     content = source if data is None else data
     several = parts.find(content, name)
     if several is not None:
-        found, manner = typical(several, _Unloaded(), manner, name)
-        return _of(name, several.page(0), len(several), found, manner)
+        return [_of(name, several.page(0), len(several), *typical(several, _Unloaded(), manner, name))]
     if stack.count(content) > 1:
         with stack.opened(content, name) as pages:
-            first = pages.page(0)
-            found, manner = typical(pages, _Unloaded(), manner, name)
-            return _of(name, first, len(pages), found, manner)
+            seen = [
+                _of(name, group.page(0), len(group), *typical(group, _Unloaded(), manner, name), channel)
+                for group in pages.groups.values()
+                for channel in [(group.key.channel + 1, len(pages.groups))]
+            ]
+        if seen:  # pages of black and white alone are refused below with the reason
+            return seen
     picture = images.read(content, name)
-    return _of(name, picture, 1, look(picture, _Unloaded(), manner, name), manner)
+    return [_of(name, picture, 1, look(picture, _Unloaded(), manner, name), manner)]
 
 
-def _of(name: str, picture: "Picture", pages: int, found: "Found", manner: "Manner") -> Seen:
+def _of(
+    name: str, picture: "Picture", pages: int, found: "Found", manner: "Manner", channel: tuple[int, int] = (1, 1)
+) -> Seen:
     from smdae.cli.model_choice import choose
 
-    # As `outcome.look` describes it.
+    # As `found.look` describes it.
     on_255 = found.prepared.scale.standard or manner.white is not None
-    return Seen(name, picture, pages, found, on_255, choose(None, picture))
+    return Seen(name, picture, pages, found, on_255, choose(None, picture), channel)
 
 
 def record_of(seen: Seen) -> dict[str, Any]:
@@ -100,8 +107,9 @@ def record_of(seen: Seen) -> dict[str, Any]:
     return {
         "size": [width, height],
         "pages": seen.pages,
+        "channel": seen.channel[0],
         "color": seen.picture.pixels.ndim == 3,
-        "samples": seen.picture.pixels.dtype.name,
+        "samples": seen.picture.depth,
         "format": seen.picture.format,
         "jpeg": found.estimate.jpeg if seen.picture.quality is None else seen.picture.quality,
         "kind": "none" if noise.is_none else noise.kind,
@@ -155,6 +163,8 @@ def lines_of(seen: Seen) -> list[str]:
 
 def _kind(seen: Seen) -> str:
     """Return the size and the kind of a picture in words."""
+    import numpy as np
+
     pixels = seen.picture.pixels
     height, width = pixels.shape[:2]
     size = f"{width} x {height}" if seen.pages == 1 else f"{seen.pages} pages of {width} x {height}"
@@ -162,8 +172,10 @@ def _kind(seen: Seen) -> str:
         colours = "gray"
     else:
         colours = "gray, stored as colour" if seen.found.prepared.is_shared else "colour"
-    bits = 8 * pixels.dtype.itemsize
-    depth = f"{bits}-bit floats" if pixels.dtype.kind == "f" else f"{bits} bits"
+    bits = 8 * np.dtype(seen.picture.depth).itemsize
+    depth = f"{bits}-bit floats" if seen.picture.depth.startswith("float") else f"{bits} bits"
+    if seen.channel[1] > 1:
+        size = f"channel {seen.channel[0]} of {seen.channel[1]}, {size}"
     format = seen.picture.format if seen.picture.quality is None else f"JPEG quality {seen.picture.quality}"
     return f"{size} in {colours}, {depth}, {format}"
 

@@ -15,12 +15,24 @@ from pathlib import Path
 
 from smdae.errors import InputError, UsageError
 
-__all__ = ["SUFFIX", "Search", "Selection", "is_many", "is_picture", "is_raw_name", "listed", "selected", "share_of"]
+__all__ = [
+    "SUFFIX",
+    "Search",
+    "Selection",
+    "is_many",
+    "is_picture",
+    "is_raw_name",
+    "listed",
+    "parted_name",
+    "selected",
+    "share_of",
+]
 
 SUFFIX = "_denoised"  # of results beside their inputs
 RESULT, UNNAMED = "result of an earlier run", "without an ending"  # kinds of files beside those that endings tell
 JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders of pictures
 MAX_LOOKED = 10_000  # files in subfolders that are looked at only to tell how many there are
+OME, OF_OME = ".ome", (".tif", ".tiff", ".tf2", ".tf8", ".btf")  # endings of OME-TIFF, the first before the others
 MAX_KINDS = 6  # of what was left out, told one by one
 MAX_SHOWN = 12  # characters of an ending
 MAX_LIST = 1 << 28  # bytes of a list of files
@@ -207,10 +219,19 @@ def _deeper(folder: Path, search: Search) -> int:
 def _results(names: Sequence[str], suffixes: Sequence[str]) -> set[str]:
     """Return which pictures are results of others in the same folder, or were written beside such results."""
     named = [name for name in names if is_picture(name) or _is_more(name)]
-    stems = {Path(name).stem for name in named}
+    stems = {parted_name(name)[0] for name in named}
     ending = re.compile(f"(.+)(?:{'|'.join(map(re.escape, suffixes))})(?:_(?:sample|mode)[0-9]+)?")
-    matches = {name: ending.fullmatch(Path(name).stem) for name in named}
+    matches = {name: ending.fullmatch(parted_name(name)[0]) for name in named}
     return {name for name, match in matches.items() if match and match[1] in stems}
+
+
+def parted_name(name: str) -> tuple[str, str]:
+    """Return the name of a picture without its ending, and that: of cells.ome.tif it is .ome.tif."""
+    path = Path(name)
+    inner = Path(path.stem)
+    if inner.suffix.lower() == OME and path.suffix.lower() in OF_OME and inner.stem:
+        return inner.stem, inner.suffix + path.suffix
+    return path.stem, path.suffix
 
 
 def is_picture(name: str | Path) -> bool:

@@ -60,7 +60,8 @@ def denoise_parts(
         seen = watch and page_of(watch, number, len(parts))
         outcome = denoised(part, model, alike, seen, called(job))
         if manner.report is not None and not number:
-            manner.report.show(str(job.source), part.pixels, outcome.picture.pixels, outcome.found, len(parts))
+            of = f"page 1 of {len(parts)}" if len(parts) > 1 else ""
+            manner.report.show(str(job.source), part, outcome.picture, outcome.found, of)
         found.append(outcome.found)
         judgements.append(outcome.judgement)
         products.extend(precisions(outcome, model))

@@ -1,25 +1,30 @@
-"""A TIFF of many pages, each read, denoised and written before the next; all share one noise and one scale."""
+"""A TIFF of many pages or channels, each page read, denoised and written before the next.
 
-from collections.abc import Callable, Iterator
+All pages of a channel share one noise and one scale.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from smdae.cli.found import Found, is_found, look, refuse_unit
+from smdae.cli import console
+from smdae.cli.found import Found, Noted, is_found, look, refuse_unit, white_of
 from smdae.cli.manner import Manner
 from smdae.cli.outcome import denoised
-from smdae.cli.places import Job
+from smdae.cli.places import STREAM, Job
 from smdae.cli.placing import origin_of, put_result
-from smdae.cli.reading import bare, called, kind_of
+from smdae.cli.reading import called, kind_of
 from smdae.cli.records import estimates, precisions, record_of
-from smdae.cli.told import tell
+from smdae.cli.told import tell_channels
 from smdae.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.estimation.scale import Scale
     from smdae.files.picture import Picture
+    from smdae.files.stack import Group, Key, Stack
 
-__all__ = ["Pages", "denoise_stack", "for_all_pages", "page_of", "typical"]
+__all__ = ["Pages", "denoise_stack", "for_all_pages", "page_of", "remark", "typical"]
 
 Watch = Callable[[int, int], object]
 Chooser = Callable[["Picture"], Any]
@@ -35,49 +40,97 @@ class Pages(Protocol):
 def denoise_stack(
     job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """A TIFF of many pages, each read, denoised and written before the next."""
+    """Denoise a TIFF of many pages or channels, each page read, denoised and written before the next."""
+    from smdae.denoising.pages import is_blank
     from smdae.files import stack
 
-    for name, wanted in (("--reference", manner.reference is not None), ("--samples and the like", manner.extras.some)):
+    for option, wanted in (
+        ("--reference", manner.reference is not None),
+        ("--samples and the like", manner.extras.some),
+    ):
         if wanted:
-            raise InputError(f"'{job.source}' has many pages", f"{name} goes with a single picture")
+            raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")
     origin = origin_of(job)
-    found: list[Found] = []
+    name = called(job)
+    found: dict[Key, list[Noted]] = {}
     judgements: list[Judgement | None] = []
     products: list[str] = []
-    with stack.opened(job.source if data is None else data, str(job.source)) as pages:
-        first = pages.page(0)
+    with stack.opened(job.source if data is None else data, name, manner.selection) as pages:
+        first = pages.pictures(0)[0]
         kind = kind_of(job, first, manner)
         if kind != "TIFF":
             raise OutputError(f"{kind} cannot hold {len(pages)} pages", "write TIFF")
-        refuse_unit(first, manner, called(job))
+        refuse_unit(first, manner, name)
         model = model_for(first)
         del first
-        growth = 4 if manner.depth else 1  # bytes of a sample, at most, for one
-        alike = for_all_pages(pages, model, manner, called(job)) if is_found(model, manner) else manner
+        alike = {key: _for_group(group, pages, model, manner, name) for key, group in pages.groups.items()}
 
-        def results() -> Iterator["Picture"]:
-            for number, page in enumerate(pages):
+        def results() -> Iterator[list["Picture"]]:
+            for number in range(len(pages)):
                 seen = watch and page_of(watch, number, len(pages))
-                outcome = denoised(bare(page, manner), model_for(page), alike, seen, called(job))
-                if manner.report is not None and not number:
-                    manner.report.show(str(job.source), page.pixels, outcome.picture.pixels, outcome.found, len(pages))
-                found.append(outcome.found)
-                judgements.append(outcome.judgement)
-                products.extend(precisions(outcome, model))
-                del page
-                yield outcome.picture
-            pages.close()  # it may be what is replaced
+                yield [
+                    outcome(picture, key, number, seen) if chosen else _left(picture, manner)
+                    for picture, key, chosen in zip(
+                        pages.pictures(number), pages.keys(number), pages.is_selected(number), strict=True
+                    )
+                ]
 
-        arguments = (len(pages), growth * pages.nbytes)
+        def outcome(picture: "Picture", key: "Key", number: int, seen: Watch | None) -> "Picture":
+            if is_blank(picture.pixels):
+                return _left(picture, manner)
+            done = denoised(picture, model_for(picture), alike[key], seen, name)
+            if manner.report is not None and key not in found:
+                manner.report.show(str(job.source), picture, done.picture, done.found, _part(pages, key, number))
+            found.setdefault(key, []).append(done.found.noted())
+            judgements.append(done.judgement)
+            products.extend(precisions(done, model))
+            return done.picture
+
+        target = job.target.name if job.target != STREAM else job.source.name
+        style = stack.style_for(pages, job.source.name, target, manner.depth, manner.strip)
         put_result(
             job,
-            lambda target: stack.write(target, results(), *arguments, overwrite=manner.overwrite, origin=origin),
-            lambda: stack.encoded(results(), *arguments),
+            lambda path: stack.write(path, pages, results(), style, overwrite=manner.overwrite, origin=origin),
+            lambda: stack.encoded(pages, results(), style),
         )
-    tell(found, judgements, model, is_found(model, manner), job.source if manner.many else None)
-    record = record_of(job, model, found, products)
-    return record | estimates(judgements) | {"pages": len(found)}
+        remark(pages.remarks, job, manner)
+    some = sorted(found.items())
+    several = len(pages.groups) > 1
+    channels = {_called(pages, key) + ": " if several else "": noted for key, noted in some}
+    tell_channels(channels, judgements, model, is_found(model, manner), job.source if manner.many else None)
+    record = record_of(job, model, [one for _, noted in some for one in noted], products) | estimates(judgements)
+    axes = [one.told for one in pages.axes]
+    return record | {
+        "pages": len(pages),
+        "axes": axes[0] if len(axes) == 1 else axes,
+        "channels": len(pages.groups),
+    }
+
+
+def remark(remarks: Sequence[str], job: Job, manner: Manner) -> None:
+    """Say what there is to say of a file, which is named among many."""
+    for words in remarks:
+        console.note(f"'{job.source}': {words}" if manner.many else words)
+
+
+def _called(pages: "Stack", key: "Key") -> str:
+    """Return what a channel is called: by its series too, where there are several."""
+    channel = f"channel {key.channel + 1}"
+    return channel if len(pages.axes) == 1 else f"series {key.series + 1}, {channel}"
+
+
+def _part(pages: "Stack", key: "Key", number: int) -> str:
+    """Return which picture of a stack one is, in words."""
+    page = f"page {number + 1} of {len(pages)}" if len(pages) > 1 else ""
+    channel = _called(pages, key) if len(pages.groups) > 1 else ""
+    return ", ".join(words for words in (page, channel) if words)
+
+
+def _left(picture: "Picture", manner: Manner) -> "Picture":
+    """Return a picture as it was, with the samples that its result is to have."""
+    from smdae.files.picture import with_depth
+
+    return with_depth(picture, manner.depth, white_of(picture, manner))
 
 
 def page_of(watch: Watch, number: int, count: int) -> Watch:
@@ -93,15 +146,29 @@ def for_all_pages(pages: "Pages", model: Any, manner: Manner, name: str) -> Mann
     return replace(manner, noise=unscaled(median.noise, median.prepared.scale))
 
 
+def _for_group(group: "Group", pages: "Stack", model: Any, manner: Manner, name: str) -> Manner:
+    """Return how to denoise every page of a channel: with the noise of the typical one, and its scale."""
+    channels = len({key.channel for key in pages.groups})
+    if manner.levels is not None and len(manner.levels) == channels > 1:
+        manner = replace(manner, levels=(manner.levels[group.key.channel],))
+    if not is_found(model, manner) or not len(group):
+        return manner
+    return for_all_pages(group, model, manner, name)
+
+
 def typical(pages: "Pages", model: Any, manner: Manner, name: str) -> tuple[Found, Manner]:
     """Return the noise of the page whose level is the median of some, and the manner with a scale for all pages.
 
     Arguments and errors are those of `look`.
     """
+    from smdae.denoising.pages import is_blank, some_of
     from smdae.denoising.pages import typical as typical_of
 
-    def look_at(number: int, scale: "Scale | None") -> Found:
-        return look(pages.page(number), model, replace(manner, scale=scale or manner.scale), name)
+    looked = {number: pages.page(number) for number in some_of(len(pages))}
+    some = [number for number, picture in looked.items() if not is_blank(picture.pixels)] or list(looked)[:1]
 
-    median, scale = typical_of(len(pages), look_at)
+    def look_at(number: int, scale: "Scale | None") -> Found:
+        return look(looked[number], model, replace(manner, scale=scale or manner.scale), name)
+
+    median, scale = typical_of(some, look_at)
     return median, replace(manner, scale=scale or manner.scale)

@@ -3,17 +3,17 @@
 Of one picture each has a line; of many each picture has one of at most 80 columns, and `-v` tells the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli import console
 
 if TYPE_CHECKING:
-    from smdae.cli.found import Found
+    from smdae.cli.found import Found, Noted
     from smdae.denoising.judgement import Judgement
 
-__all__ = ["tell"]
+__all__ = ["tell", "tell_channels"]
 
 MAX_DOUBTS = 3  # that are told; each page of a stack may have its own
 APART = 0.2  # how far sigma may be from the model's level without a word
@@ -22,7 +22,7 @@ LEAST_NAME = 12  # columns of a name that is cut
 
 
 def tell(
-    pages: "Sequence[Found]",
+    pages: "Sequence[Found | Noted]",
     judgements: "Sequence[Judgement | None]",
     model: Any,
     is_found: bool,
@@ -37,33 +37,57 @@ def tell(
         is_found: Whether the noise was estimated.
         source: The picture, if it is one of many; None for one alone.
     """
+    tell_channels({"": pages}, judgements, model, is_found, source)
+
+
+def tell_channels(
+    channels: "Mapping[str, Sequence[Found | Noted]]",
+    judgements: "Sequence[Judgement | None]",
+    model: Any,
+    is_found: bool,
+    source: Path | None = None,
+) -> None:
+    """Say what came of a picture whose channels have noise of their own.
+
+    Args:
+        channels: The noise of each page of each, by what it is called; at least one page.
+        judgements, model, is_found, source: As those of `tell`.
+    """
     name = f"'{source}': " if source else ""
     judged = [judgement for judgement in judgements if judgement is not None]
-    none, noise, quality = _none(pages, is_found), _noise(pages, is_found), _quality(judged)
-    found = [words for words in (noise, quality) if words]
-    if source is not None and (none or found):
-        console.note(_in_a_line(str(source), none or f"{'; '.join(found)}, estimated"))
-    elif source is None:
-        for words in (none, noise and f"noise: {noise}, estimated", quality and f"{quality}, estimated"):
-            if words:
-                console.note(words)
+    quality = _quality(judged)
+    for part, pages in channels.items():
+        none, noise = _none(pages, is_found), _noise(pages, is_found)
+        if source is None and (none or noise):
+            console.note(part + (none or f"noise: {noise}, estimated"))
+        elif source is not None:
+            found = [words for words in (noise, quality if len(channels) == 1 else "") if words]
+            if none or found:
+                console.note(_in_a_line(str(source), part + (none or f"{'; '.join(found)}, estimated")))
+    if quality and source is None:
+        console.note(f"{quality}, estimated")
+    elif quality and source is not None and len(channels) != 1:
+        console.note(_in_a_line(str(source), f"{quality}, estimated"))
     remark = console.note if source is None else console.detail
-    for words in _remarks(pages, judged):
+    for part, pages in channels.items():
+        for words in _remarks(pages):
+            remark(name + part + words)
+    for words in _gains(judged):
         remark(name + words)
-    first = _first(pages)
-    if first.estimate.noise.kind == "white":
-        for level in first.estimate.noise.levels:
+    for part, pages in channels.items():
+        noise_of = _first(pages).estimate.noise
+        for level in noise_of.levels if noise_of.kind == "white" else ():
             if level:
-                _warn_of_level(model, 255 * level, name)
+                _warn_of_level(model, 255 * level, name + part)
     _tell_doubts(judged, name)
 
 
-def _first(pages: "Sequence[Found]") -> "Found":
+def _first(pages: "Sequence[Found | Noted]") -> "Found | Noted":
     """Return the first page that has noise, or the first."""
     return next((page for page in pages if not page.estimate.noise.is_none), pages[0])
 
 
-def _none(pages: "Sequence[Found]", is_found: bool) -> str:
+def _none(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
     """Return that there is no noise and why, in words; nothing where there is, or where it was told."""
     first = _first(pages)
     if not is_found or not first.estimate.noise.is_none:
@@ -72,7 +96,7 @@ def _none(pages: "Sequence[Found]", is_found: bool) -> str:
     return "no noise found: left as it is" + (f" ({reason})" if reason else "")
 
 
-def _noise(pages: "Sequence[Found]", is_found: bool) -> str:
+def _noise(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
     """Return the noise that was found in words; nothing where there is none, or where it was told."""
     first = _first(pages)
     if not is_found or first.estimate.noise.is_none:
@@ -91,8 +115,8 @@ def _quality(judged: "Sequence[Judgement]") -> str:
     return ""
 
 
-def _remarks(pages: "Sequence[Found]", judged: "Sequence[Judgement]") -> list[str]:
-    """Return what else was done, a line each."""
+def _remarks(pages: "Sequence[Found | Noted]") -> list[str]:
+    """Return what else was done to pages, a line each."""
     said = []
     repaired = sum(page.repaired for page in pages)
     if repaired:
@@ -101,8 +125,14 @@ def _remarks(pages: "Sequence[Found]", judged: "Sequence[Judgement]") -> list[st
     lost = sum(page.lost for page in pages)
     if lost:
         said.append(f"{lost:,} {'pixel is' if lost == 1 else 'pixels are'} NaN or infinite, and left as it was")
-    if any(page.prepared.is_banded for page in pages):
+    if any(page.is_banded for page in pages):
         said.append("rows or columns had offsets, and are levelled")
+    return said
+
+
+def _gains(judged: "Sequence[Judgement]") -> list[str]:
+    """Return what adapting gained, a line each."""
+    said = []
     gains = [one.gain for one in judged if one.gain is not None]
     if gains:
         best = max(gains)
@@ -121,7 +151,7 @@ def _tell_doubts(judged: "Sequence[Judgement]", name: str) -> None:
     if not doubts:
         return
     doubtful = sum(not one.is_trusted for one in judged)
-    of_pages = "" if len(judged) == 1 else f" of {doubtful} pages"
+    of_pages = "" if len(judged) == 1 else " of one page" if doubtful == 1 else f" of {doubtful} pages"
     more = [f"{len(doubts) - MAX_DOUBTS:,} more reasons"] if len(doubts) > MAX_DOUBTS + 1 else []
     told = doubts[:MAX_DOUBTS] if more else doubts
     if not name:

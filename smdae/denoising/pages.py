@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 
 from smdae.denoising.pictures import Given
@@ -20,7 +21,7 @@ from smdae.estimation.scale import Scale
 from smdae.noise import Noise
 from smdae.protocols import single_level
 
-__all__ = ["Looked", "tasks_of", "typical", "unscaled"]
+__all__ = ["Looked", "is_blank", "some_of", "tasks_of", "typical", "unscaled"]
 
 MOST_LOOKED = 5  # pages
 
@@ -37,14 +38,24 @@ class Looked(Protocol):
 Page = TypeVar("Page", bound=Looked)
 
 
-def typical(count: int, look: Callable[[int, Scale | None], Page]) -> tuple[Page, Scale | None]:
+def some_of(count: int) -> list[int]:
+    """Return the numbers of the pages, counted from 0, that are looked at."""
+    return sorted({round(i * (count - 1) / (MOST_LOOKED - 1)) for i in range(MOST_LOOKED)})
+
+
+def is_blank(pixels: np.ndarray) -> bool:
+    """Return whether there is nothing to see in a page: no finite number at all, or one alone."""
+    finite = pixels[np.isfinite(pixels)]
+    return not finite.size or bool((finite == finite[0]).all())
+
+
+def typical(numbers: Sequence[int], look: Callable[[int, Scale | None], Page]) -> tuple[Page, Scale | None]:
     """Return the page of the median level of some, and the scale for all pages; None for that of each.
 
     Args:
-        count: How many pages there are.
+        numbers: Of the pages that are looked at.
         look: Returns what is found of a page, counted from 0, on a scale; None for its own.
     """
-    numbers = sorted({round(i * (count - 1) / (MOST_LOOKED - 1)) for i in range(MOST_LOOKED)})
     looked = [look(number, None) for number in numbers]
     scales = [one.prepared.scale for one in looked]
     scale = None
@@ -100,16 +111,22 @@ def tasks_of(
             **how,
         )
 
-    scale = None
     first = task_of(0, None, noise)
     if len(told.pictures) == 1:
         yield first
         return
-    if sigma is None and not isinstance(noise, Noise) and single_level(first.loaded) is None:
-        median, scale = typical(len(told.pictures), lambda number, scale: task_of(number, scale, noise))
-        noise = unscaled(median.noise, median.prepared.scale)
-    for number in range(len(told.pictures)):
-        yield task_of(number, scale, noise)
+    is_told = sigma is not None or isinstance(noise, Noise) or single_level(first.loaded) is not None
+    channels = told.channels or (0,) * len(told.pictures)
+    shared: dict[int, tuple[Kind | Noise | None, Scale | None]] = dict.fromkeys(channels, (noise, None))
+    for channel in () if is_told else shared:
+        own = [number for number, one in enumerate(channels) if one == channel]
+        some = [own[k] for k in some_of(len(own))]
+        some = [number for number in some if not is_blank(told.pictures[number])] or some[:1]
+        median, scale = typical(some, lambda number, scale: task_of(number, scale, noise))
+        shared[channel] = unscaled(median.noise, median.prepared.scale), scale
+    for number, channel in enumerate(channels):
+        of_channel, scale = shared[channel]
+        yield task_of(number, scale, of_channel)
 
 
 def _loaded(model: Any, page: Any, visible: Any, device: torch.device | str, loaded: dict[str, Any]) -> Any:

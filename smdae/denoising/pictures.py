@@ -38,6 +38,7 @@ class Given:
         order: Where the axes of what was given stand among pages, rows, columns, channels; None for files.
         lengths: Of the axes of what was given, in that order.
         is_many: Whether there is an axis of pages.
+        channels: Of each picture, which channel it is of, and shares its noise with; empty where all are of one.
     """
 
     pictures: tuple[np.ndarray, ...]
@@ -46,6 +47,7 @@ class Given:
     order: tuple[int, ...] | None = None
     lengths: tuple[int, ...] = ()
     is_many: bool = False
+    channels: tuple[int, ...] = ()
 
     def joined(self, results: Sequence[np.ndarray]) -> np.ndarray:
         """Return results, one for each picture, with the axes of what was given; alpha is the last channel."""
@@ -127,14 +129,20 @@ def _order(array: np.ndarray, axes: str) -> tuple[int, ...]:
 def _of_file(path: Path) -> Given:
     """Return the pictures of a file; alpha is that of each, if it has any."""
     from smdae.files import images, stack
+    from smdae.files.picture import Picture
 
+    read: list[Picture] = []
+    channels: tuple[int, ...] = ()
     if stack.count(path) > 1:
         with stack.opened(path, str(path)) as pages:
-            read = list(pages)
-    else:
+            pairs = [pair for number in range(len(pages)) for pair in pages.chosen(number)]
+        keys = sorted({key for key, _ in pairs})
+        read, channels = [picture for _, picture in pairs], tuple(keys.index(key) for key, _ in pairs)
+    if not read:  # pages of black and white alone are refused with the reason
         read = [images.read(path, str(path))]
     shapes = {(picture.pixels.shape, picture.pixels.dtype, picture.alpha is None) for picture in read}
     if len(shapes) > 1:
         raise UsageError(f"the pages of '{path}' differ in size or kind, and one array cannot hold them")
     alpha = tuple(picture.alpha for picture in read if picture.alpha is not None)
-    return Given(tuple(picture.pixels for picture in read), alpha, read[0].quality, is_many=len(read) > 1)
+    pictures = tuple(picture.pixels for picture in read)
+    return Given(pictures, alpha, read[0].quality, is_many=len(read) > 1, channels=channels)

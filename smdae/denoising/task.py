@@ -266,6 +266,8 @@ class Task:
         if planes.dtype == np.uint8:  # a quarter of what floats are to move
             values = torch.from_numpy(np.array(planes, order="C")).to(where).float()
         else:
+            if planes.dtype.itemsize > 4:  # whose values may differ by less than single precision tells apart
+                return torch.from_numpy(np.ascontiguousarray(self.scale.to_unit(planes))).to(where)
             with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and `moves` says so
                 values = torch.from_numpy(np.array(planes, np.float32, order="C")).to(where)
         return (values - self.scale.black if self.scale.black else values) / self.scale.span
@@ -320,6 +322,9 @@ class Task:
 
     def stored(self, estimate: Tensor) -> np.ndarray:
         """An estimate, (1, C, h, w), as it is stored, with shape (h, w, C)."""
+        if self.pixels.dtype.itemsize > 4:
+            values = estimate[0].permute(1, 2, 0).cpu().double().numpy()
+            return (values * self.scale.span + self.scale.black).astype(self.pixels.dtype)
         result = (estimate[0] * self.scale.span).permute(1, 2, 0)
         if self.scale.black:
             result = result + self.scale.black

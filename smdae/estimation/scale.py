@@ -11,7 +11,7 @@ import numpy as np
 
 from smdae.estimation.noise_level import is_clipped
 
-__all__ = ["UNIT", "Scale", "scale_of"]
+__all__ = ["UNIT", "Scale", "scale_of", "scale_of_integers"]
 
 LOW, HIGH = 0.001, 0.999  # quantiles that become 0 and 1
 SAMPLE = 1 << 20  # pixels of which quantiles are taken
@@ -50,6 +50,8 @@ class Scale:
 
     def to_unit(self, planes: np.ndarray) -> np.ndarray:
         """Return pixels as float32, black being 0 and white 1."""
+        if planes.dtype.itemsize > 4:  # whose values may differ by less than single precision tells apart
+            return ((planes - self.black) / self.span).astype(np.float32)
         values = planes.astype(np.float32)
         if self.black:
             values -= np.float32(self.black)
@@ -89,12 +91,29 @@ def scale_of(pixels: np.ndarray, white: float | None = None, black: float | None
             return Scale(0.0, limit, (0.0, limit))
     elif keep or (FLOATS[0] <= some.min() and MIN_BRIGHTEST <= some.max() <= FLOATS[1]):
         return Scale(0.0, 1.0, (0.0, 1.0) if _is_clipped(pixels) else None)
+    return _between(some, (0.0, limit) if whole else None, limit)
+
+
+def scale_of_integers(pixels: np.ndarray, name: str) -> Scale:
+    """Return the scale of a picture whose integers, of a type with no usual white, floats stand for.
+
+    Args:
+        pixels: Of any shape.
+        name: The type, such as int16.
+    """
+    ends = np.iinfo(name)
+    some = pixels.reshape(-1)[:: max(1, pixels.size // SAMPLE)]
+    return _between(some, (float(ends.min), float(ends.max)), float(ends.max))
+
+
+def _between(some: np.ndarray, clip: tuple[float, float] | None, limit: float) -> Scale:
+    """Return the scale on which nearly all of some values lie between 0 and 1; from 0 to a limit if they are one."""
     low, high = (float(value) for value in np.quantile(some.astype(np.float64), (LOW, HIGH)))
     if high <= low:
         low, high = float(some.min()), float(some.max())
     if high <= low:
         return Scale(0.0, limit)
-    return Scale(low, high, (0.0, limit) if whole else None, standard=False)
+    return Scale(low, high, clip, standard=False)
 
 
 def _is_clipped(pixels: np.ndarray) -> bool:

@@ -1,7 +1,7 @@
 """The images that a fit or a comparison is given: folders, image files, arrays of patches.
 
     folder          every image and array in it, however deep; links to folders are not followed
-    image           as it is, gray by ITU-R 601 luma unless colour is asked for; of a TIFF stack each page is one
+    image           as it is, gray by ITU-R 601 luma unless colour is asked for; of a TIFF stack every page and channel
     .npy, .npz      one image (H, W) or (H, W, 3), or a stack of them, (n, H, W) or (n, H, W, C), C being 1 or 3;
                     what is a table of rows instead, see `table`
 
@@ -28,6 +28,7 @@ from smdae.files.regular import opened
 
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
+    from smdae.files.picture import Picture
 
 __all__ = ["ARRAYS", "Corpus", "arrays", "files_below", "gather", "named", "refuse_unit"]
 
@@ -242,7 +243,9 @@ def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
         for picture in _pictures(file):
             if not picture.is_finite:
                 raise InputError(f"cannot use '{file}': it has values that are not numbers (NaN or infinity)")
-            if picture.pixels.dtype.kind == "f":
+            if picture.stored is not None:
+                yield _float32(picture.pixels, file) / np.float32(picture.white), 1.0
+            elif picture.pixels.dtype.kind == "f":
                 yield _float32(picture.pixels, file), white
             else:
                 yield picture.pixels, picture.white
@@ -265,12 +268,15 @@ def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
 
 
 def _pictures(file: Path) -> Iterator[Picture]:
-    """The picture of a file, or the pages of a stack, one at a time."""
+    """Yield the picture of a file, or those of all pages and channels of a TIFF, a page at a time."""
     if stack.count(file) == 1:
         yield read(file, str(file))
         return
     with stack.opened(file, str(file)) as pages:
-        yield from pages
+        for number in range(len(pages)):
+            yield from (picture for _, picture in pages.chosen(number))
+        if not pages.groups:  # of black and white alone, which is refused with the reason
+            yield read(file, str(file))
 
 
 def arrays(file: Path) -> Iterator[np.ndarray]:

@@ -27,8 +27,10 @@ __all__ = [
 
 BYTES = ("uint8",)
 INTEGERS = ("uint8", "uint16")
-ANY = ("uint8", "uint16", "float16", "float32", "float64")
+SIGNED = ("int8", "int16", "int32", "uint32")
+ANY = (*INTEGERS, "float16", "float32", "float64", *SIGNED)
 SHORT = {"uint8": "8 bits", "uint16": "16", "float16": "float 16", "float32": "32", "float64": "64"}
+SHORT |= {"int8": "signed 8", "int16": "16", "int32": "32", "uint32": "unsigned 32"}
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,12 @@ ROWS = (
     ),
     Format(
         "TIFF",
-        (".tif", ".tiff"),
+        (".tif", ".tiff", ".tf2", ".tf8", ".btf"),
         ANY,
-        "pages, descriptive tags, EXIF, ICC, XMP, resolution",
-        "tifffile, Pillow",
+        "pages, channels, volumes, axes, every tag of each page (OME-XML, ImageJ, EXIF, ICC, XMP, resolution), "
+        "lossless compressions, tiles, strips, planes, byte order, BigTIFF, bits a sample; lossy compressions become "
+        "Deflate, smaller pages are left out",
+        "tifffile, imagecodecs",
         "tiff.read",
         "tiff.encode",
     ),

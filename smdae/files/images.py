@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL.Image import DecompressionBombError
 
-from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError
+from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError, UsageError
 from smdae.files.foreign import AS_PNG, foreign
 from smdae.files.formats import FORMATS, SUFFIXES, function, in_words, missing
 from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
@@ -93,11 +93,16 @@ def read(source: Path | bytes, name: str) -> Picture:
 
 @contextlib.contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Whatever goes wrong inside comes out as InputError or MemoryLimitError, one line that calls it `what`."""
+    """Whatever goes wrong inside comes out as InputError or MemoryLimitError, one line that calls it `what`.
+
+    What the user has told of a file, and that contradicts it, comes out as it is.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except UsageError:
+        raise
     except InputError as error:
         raise InputError(f"cannot read {what}: {error.message}", error.hint) from error
     except MemoryLimitError as error:
@@ -147,9 +152,8 @@ def refuse_format(picture: Picture, format: str) -> None:
 
 def _loss(picture: Picture, format: str) -> str | None:
     holds = FORMATS[format]
-    depth = picture.pixels.dtype.name
-    if depth not in holds.samples:
-        return f"{depth} samples"
+    if picture.depth not in holds.samples:
+        return f"{picture.depth} samples"
     if picture.alpha is not None and not holds.alpha:
         return "an alpha channel"
     if picture.premultiplied and format != "TIFF":

@@ -17,6 +17,8 @@ from smdae.jpeg import LUMA
 
 __all__ = [
     "MAX_PIXELS",
+    "SAMPLES",
+    "STANDS_FOR",
     "WHITES",
     "Metadata",
     "Picture",
@@ -37,6 +39,9 @@ MAX_PIXELS = 500_000_000
 BAND = 256  # rows
 
 WHITES = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}
+# Integers that floats stand for, which hold all of their values.
+STANDS_FOR = {"int8": "float32", "int16": "float32", "int32": "float64", "uint32": "float64"}
+SAMPLES = (*WHITES, *STANDS_FOR)
 
 MAX_FLOAT = 4.0  # times white, that floats must pass to be taken for values of another unit
 LIKELY_WHITES = (255.0, 65535.0)  # that floats have, if not 1
@@ -81,7 +86,8 @@ class Picture:
 
     pixels          (H, W) or (H, W, 3), of a dtype in `WHITES`
     alpha           (H, W) of the same dtype, or None
-    white           the value of full intensity: 255, 65535, or 1 for floats
+    white           the value of full intensity: 255, 65535, or 1 for floats; of integers that floats stand for, the
+                    largest that there is
     format          a name in `formats.FORMATS`: what it was read from
     lossless        False where the source had lossy compression (JPEG, most WebP)
     premultiplied   True where the colours were already multiplied by alpha (some TIFFs)
@@ -89,6 +95,7 @@ class Picture:
     maxval          what stands for white in the file, 4095 in 12 bits; the pixels are stretched to `white`. None where
                     it is `white`
     lost            what of its file is not in it: "its depth map"
+    stored          the type in `STANDS_FOR` that its floats stand for; None where the pixels have their own
     quality         of a JPEG, 1 to 100, as its quantisation tables tell; None for other formats
     """
 
@@ -103,6 +110,12 @@ class Picture:
     is_finite: bool = True
     maxval: int | None = None
     lost: tuple[str, ...] = ()
+    stored: str | None = None
+
+    @property
+    def depth(self) -> str:
+        """Return the type of the samples in a file."""
+        return self.stored or self.pixels.dtype.name
 
 
 def check_size(width: int, height: int, room: int = MAX_PIXELS) -> None:
@@ -151,12 +164,13 @@ def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
 
     Raises InputError for sample types that smdae does not process.
     """
-    if samples.dtype.name not in WHITES:
-        raise InputError(
-            f"its samples are {samples.dtype.name}",
-            f"smdae reads {', '.join(WHITES)}: convert it to one of these",
-        )
+    name = samples.dtype.name
+    if name not in SAMPLES:
+        raise InputError(f"its samples are {name}", f"smdae reads {', '.join(SAMPLES)}: convert it to one of these")
     check_size(samples.shape[1], samples.shape[0])
+    stored = name if name in STANDS_FOR else None
+    white = WHITES[name] if stored is None else float(np.iinfo(name).max)
+    samples = samples.astype(STANDS_FOR.get(name, name), copy=False)
     samples = np.atleast_3d(samples)
     colours = samples.shape[2] - 1 + samples.shape[2] % 2
     pixels = samples[..., :colours] if colours == 3 else samples[..., 0]
@@ -164,18 +178,24 @@ def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
     return Picture(
         pixels=np.require(pixels, requirements=["C", "W"]),
         alpha=None if alpha is None else np.require(alpha, requirements=["C", "W"]),
-        white=WHITES[samples.dtype.name],
+        white=white,
         format=format,
-        is_finite=samples.dtype.kind == "u" or bool(np.isfinite(samples).all()),
+        is_finite=samples.dtype.kind == "u" or stored is not None or bool(np.isfinite(samples).all()),
+        stored=stored,
         **rest,
     )
 
 
 def samples_of(picture: Picture) -> np.ndarray:
-    """Colour and alpha joined again: (H, W) for plain gray, otherwise (H, W, 2 to 4)."""
-    if picture.alpha is None:
-        return picture.pixels
-    return np.dstack([picture.pixels, picture.alpha])
+    """Colour and alpha joined again: (H, W) for plain gray, otherwise (H, W, 2 to 4), of the type that is stored."""
+    samples = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
+    return samples if picture.stored is None else _whole(samples, picture.stored)
+
+
+def _whole(values: np.ndarray, name: str) -> np.ndarray:
+    """Return floats as integers of a type, each the nearest that there is."""
+    ends = np.iinfo(name)
+    return np.rint(values.astype(np.float64)).clip(ends.min, ends.max).astype(name)
 
 
 def samples_in(image: Image.Image) -> np.ndarray:
@@ -215,7 +235,7 @@ def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: 
         white: The value of white in it if it has floats.
         pixels: Whether to convert the samples; if not, they stand for none and take no memory.
     """
-    if depth is None or picture.pixels.dtype == depth:
+    if depth is None or picture.depth == depth:
         return picture
     source = white if picture.pixels.dtype.kind == "f" else picture.white
     target = WHITES[depth]
@@ -229,7 +249,8 @@ def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: 
         return scaled if depth == "float32" else np.clip(np.rint(scaled), 0, target).astype(depth)
 
     alpha = None if picture.alpha is None else converted(picture.alpha)
-    return replace(picture, pixels=converted(picture.pixels), alpha=alpha, white=target, maxval=None)
+    colours = converted(picture.pixels)
+    return replace(picture, pixels=colours, alpha=alpha, white=target, maxval=None, stored=None)
 
 
 def likely_white(largest: float) -> float | None:

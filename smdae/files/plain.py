@@ -14,7 +14,7 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files.extent import refuse_huge
-from smdae.files.picture import WHITES, Picture, check_size, from_samples, samples_of, stretched, unstretched
+from smdae.files.picture import SAMPLES, Picture, check_size, from_samples, samples_of, stretched, unstretched
 
 __all__ = ["encode_npy", "encode_pam", "encode_pnm", "read_npy", "read_pam", "read_pnm"]
 
@@ -175,9 +175,9 @@ def read_npy(data: bytes) -> Picture:
     if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
         raise InputError(f"its shape is {shape}", "smdae reads arrays of shape (H, W) and (H, W, 3)")
     check_size(shape[1], shape[0])
-    if dtype.name not in WHITES:
+    if dtype.name not in SAMPLES:
         raise InputError(
-            f"its samples are {dtype.name}", f"smdae reads {', '.join(WHITES)}: convert it to one of these"
+            f"its samples are {dtype.name}", f"smdae reads {', '.join(SAMPLES)}: convert it to one of these"
         )
     count = int(np.prod(shape))
     if len(data) - stream.tell() < count * dtype.itemsize:
@@ -189,5 +189,5 @@ def read_npy(data: bytes) -> Picture:
 def encode_npy(picture: Picture) -> bytes:
     """The .npy file of a picture without alpha."""
     buffer = BytesIO()
-    np.save(buffer, picture.pixels, allow_pickle=False)
+    np.save(buffer, samples_of(picture), allow_pickle=False)
     return buffer.getvalue()

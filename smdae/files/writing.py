@@ -18,15 +18,18 @@ and has no file of some names.
 
 import contextlib
 import errno
+import io
 import os
 import re
 import secrets
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 from smdae.errors import OutputError
 
@@ -35,7 +38,17 @@ try:
 except ImportError:  # without locks nothing can be told of the dead, and their files stay
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Origin", "clear", "refusals", "refuse_changed", "refuse_existing", "refuse_making", "whole", "write"]
+__all__ = [
+    "Origin",
+    "clear",
+    "refusals",
+    "refuse_changed",
+    "refuse_existing",
+    "refuse_making",
+    "whole",
+    "whole_file",
+    "write",
+]
 
 REASONS = {
     errno.EACCES: "permission denied",
@@ -52,6 +65,7 @@ REASONS = {
 }
 LINK_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
 CLOSED = -1
+PIECE = 1 << 20  # bytes, that are copied at once
 SHOWN_NAME = 40  # characters of a file's name in that of its temporary file
 TEMPORARY = re.compile(r"\..{1,40}\.\d+\.[0-9a-f]{12}\.part", re.DOTALL)
 GROUP, OTHERS = 0o070, 0o007
@@ -98,6 +112,34 @@ def whole(
     changed, and for whatever stops the writing; nothing is left behind then, nor after an interrupt or any
     exception inside, which passes as it is, and an existing file is as it was.
     """
+    with _descriptor(path, overwrite, origin) as descriptor:
+        yield _writer(path, descriptor)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, overwrite: bool = False, origin: Origin | None = None) -> Iterator[BinaryIO]:
+    """Write the file `path` by going to and fro in it, whole or not at all; raises as `whole` does.
+
+    What goes into a device or a pipe is written to a temporary file first.
+    """
+    refuse_existing(path, overwrite=overwrite)
+    with refusals(path):
+        there = _status(_resolved(path))
+    if there is None or stat.S_ISREG(there.st_mode):
+        with _descriptor(path, overwrite, origin) as descriptor:
+            yield cast(BinaryIO, _File(path, descriptor))
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        yield cast(BinaryIO, file)
+        file.seek(0)
+        with whole(path, overwrite=overwrite, origin=origin) as put:
+            while piece := file.read(PIECE):
+                put(piece)
+
+
+@contextlib.contextmanager
+def _descriptor(path: Path, overwrite: bool, origin: Origin | None) -> Iterator[int]:
+    """Give the descriptor of what becomes the file `path` if nothing goes wrong."""
     refuse_existing(path, overwrite=overwrite)
     with refusals(path):
         target = _resolved(path)
@@ -106,13 +148,13 @@ def whole(
         with refusals(path):
             device = target.open("wb", buffering=0)
         with device:
-            yield _writer(path, device.fileno())
+            yield device.fileno()
         return
     with refusals(path):
         temporary, descriptor = _begun(target, 0o666 if replaced is None else 0o600, origin)
     try:
         try:
-            yield _writer(path, descriptor)
+            yield descriptor
             with refusals(path):
                 if replaced is not None:
                     _dress(temporary, descriptor, target, replaced, origin)
@@ -330,6 +372,31 @@ def _replace(temporary: Path, target: Path) -> None:
         else:
             return
     os.replace(temporary, target)
+
+
+class _File(io.RawIOBase):
+    """An open file in which one can go to and fro, and that says in one line what stops the writing."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._put = _writer(path, descriptor)
+        self._number = descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._put(view)
+        return len(view)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return os.lseek(self._number, offset, whence)
+
+    def tell(self) -> int:
+        return os.lseek(self._number, 0, os.SEEK_CUR)
 
 
 def _take_name(temporary: Path, target: Path) -> None:

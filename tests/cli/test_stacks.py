@@ -72,6 +72,15 @@ def test_through_pipes():
         assert np.array_equal(np.stack([page.asarray() for page in file.pages]), pages("s_denoised.tif"))
 
 
+def test_what_is_told_of_pages_holds_none_of_their_pixels(monkeypatch):
+    told = []
+    monkeypatch.setattr("smdae.cli.stacked.tell_channels", lambda channels, *rest: told.extend(channels[""]))
+    assert clean("s.tif") == 0
+    assert len(told) == PAGES
+    for one in told:
+        assert not any(isinstance(value, np.ndarray) or hasattr(value, "pixels") for value in vars(one).values())
+
+
 def test_another_depth():
     assert clean("s.tif", "--bit-depth", "32f", "-o", "deep.tif") == 0
     assert pages("deep.tif").dtype == np.float32

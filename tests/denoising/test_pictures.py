@@ -8,6 +8,7 @@ import tifffile
 from PIL import Image
 
 import smdae
+from smdae.denoising.pages import tasks_of
 from smdae.denoising.pictures import given
 from smdae.errors import InputError, UsageError
 from smdae.files.model_file import load
@@ -161,3 +162,15 @@ def test_a_fit_takes_one_picture_in_colour_and_many_small_ones(folder):
         smdae.fit(folder, sigma=300, **few)
     with pytest.raises(UsageError, match="axes"):
         smdae.fit(list(STACK), axes="HW", **few)
+
+
+def test_each_channel_of_a_file_has_a_noise_of_its_own(tmp_path):
+    noise = np.random.default_rng(5).normal(0, 1, (2, 2, 64, 64))
+    pixels = 120 + noise * np.array([3.0, 40.0])[None, :, None, None]
+    tifffile.imwrite(tmp_path / "c.tif", pixels.clip(0, 255).astype(np.uint8), imagej=True, metadata={"axes": "TCYX"})
+    told = given(tmp_path / "c.tif")
+    assert told.channels == (0, 1, 0, 1)
+    tasks = [*tasks_of(told, "natural-gray-small", None, None, "cpu", {})]
+    low, high, *again = [task.noise.levels[0] for task in tasks]
+    assert high > 5 * low
+    assert again == pytest.approx([low, high])

@@ -147,8 +147,6 @@ def test_tiff_is_written_as_other_readers_read_it(dtype, channels):
 )
 @pytest.mark.parametrize("values", [COLOUR, DEEP, DEEP / np.float32(65535)], ids=["8", "16", "float"])
 def test_tiff_layouts_are_read_exactly(values, options):
-    if options.get("predictor") and values.dtype.kind == "f":
-        pytest.skip("needs codecs that are not installed")
     planes = np.moveaxis(values, 2, 0) if "planarconfig" in options else values
     found = read(tiff(planes, photometric="rgb", **options), "a.tif")
     assert_same(found, from_samples(values, "TIFF"))
@@ -483,12 +481,12 @@ def test_known_formats_that_are_not_read_are_named(data, what):
     [
         (pillow(Image.fromarray(GRAY > 100), "TIFF"), "1-bit"),
         (pillow(Image.fromarray(COLOUR).convert("CMYK"), "JPEG"), "CMYK"),
-        (pillow(Image.fromarray(COLOUR).convert("CMYK"), "TIFF"), "CMYK"),
+        (pillow(Image.fromarray(COLOUR).convert("CMYK"), "TIFF"), "4 channels"),
         (pillow(Image.fromarray(COLOUR).convert("LAB"), "TIFF"), "L*a*b*"),
         (tiff(np.stack([GRAY] * 5)), "5 pages"),
         (tiff(np.stack([GRAY] * 3), imagej=True), "3 pages"),
-        (tiff(GRAY.astype(np.int16)), "int16"),
-        (tiff(GRAY.astype(np.uint32)), "uint32"),
+        (tiff(GRAY.astype(np.complex64)), "complex64"),
+        (tiff(GRAY.astype(np.int64)), "int64"),
         (
             tiff(np.stack([DEEP[..., 0]] * 7, 2), planarconfig="contig", photometric="minisblack"),
             "7 channels",
@@ -626,8 +624,8 @@ def test_what_libraries_log_of_a_damaged_file_is_not_heard(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", program, other, path], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "is not supported for this kind of pixels" in done.stderr
-    assert "can be decoded" not in done.stderr
+    assert f"InputError: cannot read {str(path)!r}: " in done.stderr.splitlines()[-1]
+    assert "tifffile" not in done.stderr.split("Traceback")[0]
     assert "Interlace" not in done.stderr
 
 

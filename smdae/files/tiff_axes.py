@@ -1,0 +1,154 @@
+"""What the axes of a TIFF mean, and which of its planes belong together.
+
+    Y, X    a plane
+    S       samples of a pixel: colours, or data where the file does not call them colours
+    C       channels, each with noise of its own
+    T, Z    and every other letter: planes of a stack, which share one noise
+
+The axes are those that the file tells (OME-XML, ImageJ, tifffile's JSON and others, by way of tifffile) or those that
+the user tells: `TCYX`, or `TC3YX` where the pages are counted in one row and every third is of the same channel.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+from smdae.errors import UsageError
+
+__all__ = ["ALL", "Axes", "Selection", "axes_named", "checked", "numbers_in", "of_series"]
+
+LETTERS = re.compile(r"(?:[A-Z][0-9]{0,7})+")
+AXIS = re.compile(r"([A-Z])([0-9]*)")
+MOST = 10**6  # of a number in a list
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The axes of one series of pages.
+
+    Attributes:
+        leading: A letter for each axis along which pages follow each other.
+        shape: How many there are along each.
+        samples: The letter of the samples of a pixel.
+        told: All letters, as they are shown.
+    """
+
+    leading: str
+    shape: tuple[int, ...]
+    samples: str = "S"
+    told: str = "YX"
+
+    @property
+    def channels(self) -> int:
+        """Return how many channels the pages have, not counting samples."""
+        return self.shape[self.leading.index("C")] if "C" in self.leading else 1
+
+    def channel(self, position: int) -> int:
+        """Return the channel of a page, counted from 0, by its position among those of the series."""
+        if "C" not in self.leading:
+            return 0
+        k = self.leading.index("C")
+        return position // math.prod(self.shape[k + 1 :]) % self.shape[k]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a user tells of a stack.
+
+    Attributes:
+        axes: Letters, as `axes_named` takes them; None for those of the file.
+        channels: That are denoised, counted from 1; None for all.
+        pages: That are denoised, counted from 1; None for all.
+    """
+
+    axes: str | None = None
+    channels: frozenset[int] | None = None
+    pages: frozenset[int] | None = None
+
+    @property
+    def some(self) -> bool:
+        """Return whether anything is told."""
+        return self.axes is not None or self.channels is not None or self.pages is not None
+
+
+ALL = Selection()
+
+
+def of_series(letters: str, shape: tuple[int, ...], page: str, page_shape: tuple[int, ...], pages: int) -> Axes | None:
+    """Return the axes of a series of pages; None where they contradict its pages.
+
+    Args:
+        letters: One for each axis of the series.
+        shape: Of the series.
+        page: The letters of one page by itself.
+        page_shape: Its shape.
+        pages: How many there are.
+    """
+    lead = len(letters) - len(page)
+    if lead < 0 or shape[lead:] != page_shape or math.prod(shape[:lead]) != pages:
+        return None
+    own = letters[lead:]
+    if any((letter in "YX") != (mine in "YX") for letter, mine in zip(own, page, strict=True)):
+        return None
+    return Axes(letters[:lead], shape[:lead], own[page.index("S")] if "S" in page else "S", letters)
+
+
+def axes_named(text: str, page: str, page_shape: tuple[int, ...], shapes: tuple[tuple[int, ...], ...]) -> Axes:
+    """Return the axes that a user tells of a series.
+
+    Args:
+        text: Letters, each with its number where pages are counted in one row: TZCYX, TC3YX.
+        page: The letters of one page by itself.
+        page_shape: Its shape.
+        shapes: The shapes along which its pages may follow each other: that of the file, and all in one row.
+
+    Raises:
+        UsageError: They contradict the shape of the file.
+    """
+    parts = [(letter, int(number) if number else None) for letter, number in AXIS.findall(text)]
+    letters = "".join(letter for letter, _ in parts)
+    lead = len(letters) - len(page)
+    own = letters[max(lead, 0) :]
+    size = " x ".join(map(str, (*shapes[0], *page_shape)))
+    wrong = UsageError(
+        f"--axes {text} contradicts the file, whose axes are {size} long", f"a page of it is {' x '.join(page)}"
+    )
+    if lead < 0 or any((letter in "YX") != (mine in "YX") for letter, mine in zip(own, page, strict=True)):
+        raise wrong
+    if any(number not in (None, length) for (_, number), length in zip(parts[lead:], page_shape, strict=True)):
+        raise wrong
+    samples = own[page.index("S")] if "S" in page else "S"
+    numbers = [number for _, number in parts[:lead]]
+    for shape in shapes:
+        if len(shape) == lead and all(n in (None, length) for n, length in zip(numbers, shape, strict=True)):
+            return Axes(letters[:lead], shape, samples, letters)
+    count = math.prod(shapes[0])
+    known = math.prod(number for number in numbers if number is not None)
+    if numbers.count(None) == 1 and known and count % known == 0:
+        numbers = [count // known if number is None else number for number in numbers]
+    if None in numbers or math.prod(number or 0 for number in numbers) != count:
+        raise wrong
+    return Axes(letters[:lead], tuple(number or 0 for number in numbers), samples, letters)
+
+
+def checked(text: str) -> str:
+    """Return axes in capital letters; raise UsageError for what are none."""
+    letters = "".join(letter for letter, _ in AXIS.findall(text.upper()))
+    if not LETTERS.fullmatch(text.upper()) or len(set(letters)) < len(letters) or not {"Y", "X"} <= set(letters):
+        raise UsageError(
+            f"--axes '{text:.40}' are no axes", "write a letter for each, such as TZCYX, or TC3YX for pages in one row"
+        )
+    return text.upper()
+
+
+def numbers_in(text: str, option: str) -> frozenset[int]:
+    """Return the numbers of a list such as 1,3-5, counted from 1; raise UsageError for what is none."""
+    found: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,8})(?:-([0-9]{1,8}))?\s*", part)
+        low = int(match[1]) if match else 0
+        high = int(match[2] or match[1]) if match else 0
+        if not 1 <= low <= high <= MOST:
+            raise UsageError(f"{option} '{text:.40}' is no list of numbers from 1 on", "write 2, or 1,3-5")
+        found.update(range(low, high + 1))
+    return frozenset(found)

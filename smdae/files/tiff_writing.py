@@ -1,0 +1,304 @@
+"""A TIFF like another one, with other samples: written by tifffile with the layout, compression and tags of its source.
+
+- A lossless compression stays, with its predictor. A lossy one, and one that is only read, becomes Deflate.
+- Tiles, strips, planes, byte order and BigTIFF stay. A file becomes a BigTIFF where it may pass 4 GB.
+- Pages that lie one behind the other, as tifffile and ImageJ write them, lie so again and can be mapped into memory.
+- Of ImageJ's stacks behind a single directory the planes follow it again, whatever their size.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from smdae.errors import OutputError
+from smdae.files.tiff_pages import JPEGS, MASK, MINISBLACK, RGB, YCBCR, colours_of
+from smdae.files.tiff_tags import DESCRIPTION, EXIF, GPS, Tag, extra, kept, nested, renamed, retyped, shaped, tags_of
+
+if TYPE_CHECKING:
+    import tifffile
+
+__all__ = ["MAX_BYTES", "Run", "Style", "codec_of", "is_lossless", "written"]
+
+MAX_BYTES = 2**32 - 2**24
+NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
+# Those that compress bytes, of whatever samples.
+OF_BYTES = frozenset((NONE, LZW, DEFLATE, 32946, PACKBITS, 34925, 34926, 50000, 50013))
+JPEG_2000, WEBP, JPEG_XR, LERC = 34712, (50001, 34927), 34934, 34887
+OF_PICTURES = frozenset((JPEG_2000, *WEBP, JPEG_XR, LERC, 34933, 50002, 52546, 7))
+HORIZONTAL, FLOATING = 2, 3
+LERC_PARAMETERS = 50674
+LERC_INNER = {1: "deflate", 2: "zstd"}
+SIDE = 16  # pixels, of which sides of tiles are multiples
+HEAD = 4096  # bytes of a segment that tell whether it is lossless
+
+
+@dataclass(frozen=True)
+class Run:
+    """Pages that are written by one call: one, or some that lie one behind the other.
+
+    Attributes:
+        first: The number of the first page.
+        count: How many there are.
+        is_single: Whether they lie behind a single directory.
+        alone: The codes of the tags that the first page alone has.
+    """
+
+    first: int
+    count: int = 1
+    is_single: bool = False
+    alone: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a result differs from its source.
+
+    Attributes:
+        depth: The type of its samples; None for that of the source.
+        strip: Whether words, dates and places are left out.
+        axes: Which are then told.
+        names: The name of the source and that of the result.
+        is_big: Whether it is a BigTIFF.
+    """
+
+    depth: str | None = None
+    strip: bool = False
+    axes: tuple[str, tuple[int, ...]] | None = None
+    names: tuple[str, str] = ("", "")
+    is_big: bool = False
+
+
+def written(
+    target: BinaryIO,
+    source: BinaryIO,
+    runs: Sequence[Run],
+    page_of: Callable[[int], "tifffile.TiffPage"],
+    samples: Iterator[np.ndarray],
+    style: Style,
+) -> None:
+    """Write a TIFF.
+
+    Args:
+        target: Where to; it must be possible to go back in it.
+        source: The file that it is to be like.
+        runs: Of its pages.
+        page_of: Gives the page of a number.
+        samples: Of each page, as `tiff_pages.samples_in` gives them.
+        style: How it differs.
+
+    Raises:
+        OutputError: It passes 4 GB against what was expected.
+    """
+    import tifffile
+
+    byteorder = page_of(0).parent.byteorder
+    try:
+        with tifffile.TiffWriter(target, bigtiff=style.is_big, byteorder=byteorder, ome=False, imagej=False) as writer:
+            for run in runs:
+                page, first = page_of(run.first), next(samples)
+                given = _arguments(target, source, page, first, style, run)
+                shape = _shape(first, given)
+                if run.count == 1:
+                    writer.write(first.reshape(shape), **given)
+                else:
+                    rest = (next(samples) for _ in range(run.count - 1))
+                    data = (array.reshape(shape) for array in chain([first], rest))
+                    del first
+                    writer.write(
+                        data, shape=(run.count, *shape), dtype=_dtype(page, style), truncate=run.is_single, **given
+                    )
+    except (struct.error, ValueError) as error:
+        if "too large" in str(error) or isinstance(error, struct.error):
+            raise OutputError("the result passes the 4 GB that TIFF holds", "write .npy") from error
+        raise
+
+
+def is_lossless(source: BinaryIO, page: "tifffile.TiffPage") -> bool:
+    """Return whether the compression of a page loses nothing, as far as its first bytes tell."""
+    if page.compression in OF_BYTES or page.compression in (2, 3, 4):
+        return True
+    source.seek(page.dataoffsets[0])
+    head = source.read(min(HEAD, page.databytecounts[0]))
+    if page.compression in JPEGS:
+        return b"\xff\xc3" in head and page.photometric != YCBCR
+    if page.compression in WEBP:
+        return b"VP8L" in head[:64]
+    if page.compression == JPEG_2000:
+        at = head.find(b"\xff\x52")  # the marker of how a JPEG 2000 is coded
+        return at >= 0 and head[at + 13 : at + 14] == b"\x01"
+    return page.compression in OF_PICTURES
+
+
+def codec_of(
+    source: BinaryIO, page: "tifffile.TiffPage", dtype: np.dtype, samples: int
+) -> tuple[int, int, dict[str, Any]]:
+    """Return the compression that the pages of a result have, its predictor, and what its encoder is told.
+
+    Args:
+        source: The file.
+        page: A page of it.
+        dtype: Of the result.
+        samples: Of a pixel, that lie together.
+    """
+    code = int(page.compression)
+    kind = dtype.kind
+    fits = HORIZONTAL if kind in "iu" and dtype.itemsize <= 4 else FLOATING if kind == "f" else NONE
+    if kind == "b":
+        return (code if code in OF_BYTES - {34926} else DEFLATE), NONE, {}
+    if not is_lossless(source, page) or code not in OF_BYTES | OF_PICTURES:
+        return DEFLATE, fits, {}
+    if code in OF_BYTES:
+        return code, fits if page.predictor != NONE and code != NONE else NONE, {}
+    how: dict[str, Any] = {}
+    if code in WEBP or code in JPEGS:
+        how["lossless"] = True
+    if code in JPEGS and (samples != 1 or page.photometric not in (0, 1)):
+        return DEFLATE, fits, {}
+    if code == LERC:
+        parameters = page.tags.valueof(LERC_PARAMETERS) or (4, 0)
+        if parameters[1] in LERC_INNER:
+            how["compression"] = LERC_INNER[parameters[1]]
+    if not _is_encoded(code, dtype, samples, how):
+        return DEFLATE, fits, {}
+    return code, NONE, how
+
+
+def _is_encoded(code: int, dtype: np.dtype, samples: int, how: dict[str, Any]) -> bool:
+    """Return whether a codec of pictures keeps samples of a type to the last bit, tried on a few of them."""
+    import tifffile
+
+    low, high = (0, 1) if dtype.kind == "f" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    values = np.linspace(low, high, SIDE * SIDE * samples).astype(dtype).reshape(SIDE, SIDE, samples)
+    values = values if samples > 1 else values[..., 0]
+    if code == JPEG_2000:
+        how = how | {"codecformat": 0}
+    try:
+        data = tifffile.TIFF.COMPRESSORS[code](values, **how)
+        again = tifffile.TIFF.DECOMPRESSORS[code](data)
+    except Exception:  # codecs tell in many ways what they do not take
+        return False
+    return bool(np.array_equal(np.asarray(again).reshape(values.shape), values))
+
+
+def _dtype(page: "tifffile.TiffPage", style: Style) -> np.dtype:
+    assert page.dtype is not None
+    return np.dtype(style.depth or page.dtype.name)
+
+
+def _arguments(
+    target: BinaryIO,
+    source: BinaryIO,
+    page: "tifffile.TiffPage",
+    samples: np.ndarray,
+    style: Style,
+    run: Run,
+) -> dict[str, Any]:
+    """Return what tifffile's writer is told of a page, and write the directories below it."""
+    count = samples.shape[0] * samples.shape[4]
+    is_coloured = count != page.samplesperpixel  # by its table
+    photometric = int(page.photometric)
+    if photometric == YCBCR or is_coloured:
+        photometric = RGB
+    elif photometric == MASK:
+        photometric = MINISBLACK
+    compression, predictor, how = codec_of(source, page, samples.dtype, samples.shape[4])
+    given: dict[str, Any] = {
+        "photometric": photometric,
+        "compression": compression,
+        "predictor": predictor,
+        "compressionargs": how,
+        "metadata": None,
+        "software": False,
+        "maxworkers": 1,
+        "volumetric": samples.shape[1] > 1,
+    }
+    if count > 1:
+        given["planarconfig"] = "separate" if samples.shape[0] > 1 else "contig"
+    colours = 3 if photometric == RGB else colours_of(page)
+    if count > colours:
+        kinds = tuple(int(kind) for kind in page.extrasamples)
+        given["extrasamples"] = kinds if len(kinds) == count - colours else (2,) + (0,) * (count - colours - 1)
+    bits = page.bitspersample
+    if compression == NONE and samples.dtype.kind == "u" and samples.dtype == page.dtype and bits % 8:
+        given["bitspersample"] = bits
+    if page.is_tiled:
+        tile = (page.tilelength, page.tilewidth)
+        if not any(side % SIDE for side in tile):
+            given["tile"] = (page.tiledepth, *tile) if samples.shape[1] > 1 else tile
+    elif page.rowsperstrip:
+        given["rowsperstrip"] = page.rowsperstrip
+    if 254 in page.tags and isinstance(page.subfiletype, int):
+        is_mask = page.subfiletype & 4 and samples.dtype.kind != "b"
+        given["subfiletype"] = page.subfiletype & ~4 if is_mask else page.subfiletype
+    given |= _resolution(page)
+    is_retyped = samples.dtype != page.dtype
+    tags = _tags(source, page, style, is_retyped, is_coloured, run.first == 0)
+    tags = [tag for tag in tags if tag.code not in (EXIF, GPS)]
+    alone = run.alone | {EXIF, GPS} | ({DESCRIPTION} if style.strip else set())
+    if not style.strip and style.is_big == page.parent.is_bigtiff:
+        tags += _below(target, source, page)
+    given["extratags"] = extra(tags, count, samples.dtype.kind == "u" and not is_coloured, alone)
+    return given
+
+
+def _tags(
+    source: BinaryIO, page: "tifffile.TiffPage", style: Style, is_retyped: bool, is_coloured: bool, is_first: bool
+) -> list[Tag]:
+    """Return the tags of a page, changed where another name or type of its samples demands it."""
+    tags = kept(tags_of(page), style.strip, is_retyped)
+    if is_coloured:
+        tags = [tag for tag in tags if tag.code not in (284, 320, 339)]
+    if style.strip:
+        return [*tags, shaped(*style.axes)] if style.axes is not None and is_first else tags
+    result = []
+    for tag in tags:
+        value = tag.value
+        if tag.code == DESCRIPTION:
+            value = renamed(value, *style.names)
+            if is_retyped:
+                value = retyped(value, style.depth or "")
+        result.append(Tag(tag.code, tag.type, value))
+    return result
+
+
+def _below(target: BinaryIO, source: BinaryIO, page: "tifffile.TiffPage") -> list[Tag]:
+    """Write the directories of EXIF and GPS of a page, and return the tags that point to them."""
+    tags = []
+    for code in (EXIF, GPS):
+        target.seek(0, 2)
+        at = target.tell()
+        target.write(bytes(at % 2))
+        at += at % 2
+        data = nested(source, page, code, at)
+        if data is not None:
+            target.write(data)
+            size = page.parent.tiff.offsetsize
+            pointer = struct.pack(page.parent.byteorder + ("Q" if size == 8 else "I"), at)
+            tags.append(Tag(code, 16 if size == 8 else 4, pointer))
+    return tags
+
+
+def _resolution(page: "tifffile.TiffPage") -> dict[str, Any]:
+    found = []
+    for code in (282, 283):
+        value = page.tags.valueof(code)
+        if isinstance(value, tuple) and len(value) == 2 and value[1]:
+            found.append(tuple(int(part) for part in value))
+    if len(found) < 2:
+        return {}
+    unit = 2
+    with suppress(TypeError, ValueError):
+        unit = int(page.tags.valueof(296, 2))
+    return {"resolution": tuple(found), "resolutionunit": unit if unit in (1, 2, 3, 4, 5) else 1}
+
+
+def _shape(samples: np.ndarray, given: dict[str, Any]) -> tuple[int, ...]:
+    """Return the shape that tifffile's writer expects of a page."""
+    apart, depth, height, width, together = samples.shape
+    middle = (depth, height, width) if depth > 1 else (height, width)
+    return (*((apart,) if apart > 1 else ()), *middle, *((together,) if together > 1 else ()))
