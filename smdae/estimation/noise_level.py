@@ -71,7 +71,7 @@ def is_clipped(pixels: np.ndarray, white: float) -> bool:
     """Whether noise has gone no further than black and white: of integers, and of floats that touch and do not pass."""
     if pixels.dtype.kind == "u":
         return True
-    low, high = pixels.min(), pixels.max()
+    low, high = float(pixels.min()), float(pixels.max())  # of which float16 could not be compared with a large white
     return bool(low >= 0 and high <= white and (low == 0 or high == white))
 
 

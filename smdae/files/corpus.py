@@ -232,7 +232,7 @@ def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
         for name in sorted(names):
             file = Path(folder) / name
             # A pipe or a device may never end; a link that leads nowhere is told of by reading it.
-            is_stream = file.exists() and not file.is_file()
+            is_stream = os.path.exists(file) and not os.path.isfile(file)
             if file.suffix.lower() in (*SUFFIXES, *ARRAYS, *more) and not name.startswith(".") and not is_stream:
                 yield file
 

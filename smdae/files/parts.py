@@ -4,6 +4,7 @@ The parts of a file are what is denoised one by one: the frames of an animation,
 picture in CMYK. What is not denoised stays in the file as it is, to the bit.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def find(source: Path | bytes, name: str) -> Parts | None:
 
     `name` is what messages call it. A pipe is not looked into. Raises InputError for parts that cannot be told.
     """
-    if isinstance(source, Path) and not source.is_file():
+    if isinstance(source, Path) and not os.path.isfile(source):
         return None
     try:
         head = source[: images.HEAD] if isinstance(source, bytes) else _head(source)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from smdae.cli import one_picture
+from smdae.cli import denoise_run, one_picture, stacked
 from smdae.cli.app import main
-from smdae.files import claims, writing
+from smdae.files import writing
 from smdae.files.claims import claimed
 from tests.forked import start
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
@@ -119,14 +119,15 @@ def test_a_result_that_grows_is_no_more_readable_than_its_input(here, where, mon
 @pytest.mark.parametrize("name", ["a.png", "s.tif"])
 def test_a_newer_version_that_came_meanwhile_is_kept(here, name, monkeypatch, capsys):
     newer = encoded(gray(seed=7), "PNG" if name == "a.png" else "TIFF")
-    look = one_picture.denoised
+    module = one_picture if name == "a.png" else stacked
+    look = module.denoised
 
     def slow(*arguments, **options):
         (here / "newer").write_bytes(newer)
         os.replace(here / "newer", here / name)
         return look(*arguments, **options)
 
-    monkeypatch.setattr(one_picture, "denoised", slow)
+    monkeypatch.setattr(module, "denoised", slow)
     assert main(["denoise", name, "--in-place", "-s", "20"]) == 4
     assert f"'{name}'" in capsys.readouterr().err
     assert (here / name).read_bytes() == newer
@@ -179,7 +180,7 @@ def test_a_run_planned_while_another_replaced_pictures_changes_nothing(here, mon
         with claimed(folders):
             yield
 
-    monkeypatch.setattr(claims, "claimed", late)
+    monkeypatch.setattr(denoise_run, "claimed", late)
     before = everything_below(here / "in")
     assert main(["denoise", "in", "--in-place", "-s", "20"]) == 4
     assert "'in/1.png'" in complaint(capsys.readouterr().err)

@@ -194,7 +194,6 @@ def test_what_only_one_process_runs_into_is_told_by_the_first(here, tmp_path):
         ((*FIT, "-b", 1), 2, "a batch of 1 is too small for 2 processes"),
         ((*FIT, "--frob"), 2, "no such option"),
         (("fit", "nowhere"), 3, "'nowhere'"),
-        ((*FIT, "--resume"), 3, "there is no 'model.state'"),
         ((*FIT, "-o", "nowhere/m.safetensors"), 4, "nowhere/m.safetensors"),
     ],
 )
