@@ -1,4 +1,4 @@
-"""A lecturer's notebook: the snippets of the README, wrong units told, own targets and models."""
+"""A lecturer's notebook: the snippets of the documentation, wrong units told, own targets and models."""
 
 import re
 from pathlib import Path
@@ -11,16 +11,17 @@ import smdae
 from smdae.errors import UsageError
 from tests.tiny import gray
 
-README = Path(__file__).parent.parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent.parent
 CLEAN = gray(64, 64).astype(float)
 NOISY = np.clip(CLEAN + 25 * np.random.default_rng(0).standard_normal(CLEAN.shape), 0, 255)
 
 
-def test_the_snippets_of_the_readme_are_python():
-    cells = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+def test_the_snippets_of_the_documentation_are_python():
+    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
+    cells = [cell for page in pages for cell in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)]
     assert cells
     for cell in cells:
-        compile(cell, "README.md", "exec")
+        compile(cell, "a page", "exec")
         for name in re.findall(r"\bsmdae\.(\w+)", cell):
             assert name in smdae.__all__
 

@@ -1,4 +1,4 @@
-"""A photographer's evening: one command for a folder of JPEGs, raws and subfolders, and a summary to be trusted."""
+"""A photographer's evening: one command for a folder of JPEGs and other files, and a summary to be trusted."""
 
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.tiny import colour, everything_below, model_bytes
 
 @pytest.fixture
 def card(bare, monkeypatch) -> Path:
-    """A memory card: four JPEGs on their sides, a raw, a HEIC, what systems leave, and a subfolder."""
+    """A memory card: four JPEGs on their sides, a video, a Photoshop file, what systems leave, and a subfolder."""
     monkeypatch.setenv("SMDAE_MODEL", str(bare / "m.safetensors"))
     (bare / "m.safetensors").write_bytes(model_bytes())
     folder = bare / "Noisy JPEGs"
@@ -22,8 +22,8 @@ def card(bare, monkeypatch) -> Path:
     exif[0x0112], exif[0x010F] = 6, "Camera"
     for name in ("IMG_1.JPG", "IMG 2.jpg", "ümlaut.jpg", "[night].jpg", "day 2/IMG_5.jpg"):
         Image.fromarray(colour(40, 60)).save(folder / name, "JPEG", quality=90, exif=exif, dpi=(300, 300))
-    (folder / "IMG_3.CR2").write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(100))
-    (folder / "IMG_4.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    (folder / "IMG_3.MOV").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(100))
+    (folder / "IMG_4.PSD").write_bytes(b"8BPS" + bytes(100))
     (folder / "Thumbs.db").write_bytes(b"x")
     (folder / "._IMG_1.JPG").write_bytes(b"x")
     return folder
@@ -34,7 +34,7 @@ def test_a_folder_in_one_command(card, capsys):
     assert main(["denoise", str(card), "-o", "clean", "-s", "10", "--quality", "92"]) == 0
     err = capsys.readouterr().err.splitlines()
     assert err[-2:] == [
-        "smdae: 2 skipped: 1 CR2, 1 HEIC; -r would add 1 in subfolders",
+        "smdae: 2 skipped: 1 MOV, 1 PSD; -r would add 1 in subfolders",
         "smdae: 4 written",
     ]
     assert all(len(line) <= 80 for line in err if "model" not in line)
@@ -61,6 +61,6 @@ def test_a_look_before_and_a_look_after(card, capsys):
     assert "60 x 40 in colour, 8 bits, JPEG quality 90" in capsys.readouterr().out
     assert main(["denoise", picture, "-s", "10", "--report", "look.html"]) == 0
     assert Path("look.html").read_text().count("data:image/png") == 3
-    assert main(["denoise", str(card / "IMG_3.CR2")]) == 3
-    assert "camera raw" in capsys.readouterr().err
+    assert main(["denoise", str(card / "IMG_4.PSD")]) == 3
+    assert "Photoshop" in capsys.readouterr().err
     assert np.array(Image.open(card / "IMG_1_denoised.JPG")).shape == (40, 60, 3)
