@@ -3,8 +3,8 @@
     PNG     a chunk `tEXt` with the keyword `smdae`, before the end
     JPEG    a comment, behind the segments of applications
 
-Both are left out when a picture is read, so that a result says only what was done last. Pictures in other formats have none:
-TIFFs and WebPs keep words in EXIF, which is the picture's own.
+Both are left out when a picture is read, so that a result says only what was done last. Pictures in other formats have
+none: TIFFs and WebPs keep words in EXIF, which is the picture's own.
 """
 
 import struct

@@ -3,11 +3,10 @@
 Where a picture ends is told from its chunks, or from its header; nothing is decoded here.
 """
 
-import re
 from collections.abc import Iterator
 
 from smdae.errors import InputError
-from smdae.files.plain import PNM_HEADER
+from smdae.files.plain import pnm_header
 from smdae.files.png_chunks import SIGNATURE
 from smdae.files.y4m import Readable, exactly
 
@@ -100,13 +99,13 @@ def _png(begun: bytes, stream: Readable) -> tuple[bytes, bool]:
 
 def _pnm(begun: bytes, stream: Readable) -> tuple[bytes, bool]:
     data = bytearray(begun)
-    while (header := re.match(PNM_HEADER, bytes(data))) is None:
+    while (header := pnm_header(bytes(data))) is None:
         more = stream.read(1)
         if not more or len(data) >= MAX_HEADER:
             return bytes(data), False
         data += more
-    kind, width, height, largest = (int(number) for number in header.groups())
-    size = header.end() + width * height * (3 if kind == 6 else 1) * (1 if largest < 256 else 2)
+    kind, width, height, largest, end = header
+    size = end + width * height * (3 if kind == 6 else 1) * (1 if largest < 256 else 2)
     if size > MAX_PICTURE:
         return bytes(data), False
     rest = exactly(stream, size - len(data))
