@@ -49,7 +49,7 @@ def denoise_stack(
         first = pages.page(0)
         kind = kind_of(job, first, manner)
         if kind != "TIFF":
-            raise OutputError(f"{kind} cannot hold {len(pages)} pages", "write TIFF")
+            raise OutputError(f"'{called(job)}': {kind} cannot hold {len(pages)} pages", "write TIFF")
         refuse_unit(first, manner, called(job))
         model = model_for(first)
         del first
