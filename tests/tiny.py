@@ -1,5 +1,6 @@
 """A small world for tests of the command line and the files: pictures by formula, and models fitted in a moment."""
 
+import importlib.util
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 SETTINGS = {"patch_size": 4, "hidden": 8, "max_steps": 3, "batch": 16}
@@ -44,6 +46,18 @@ def photos(folder: Path, count: int = 3) -> Path:
     for seed in range(count):
         (folder / f"{seed}.png").write_bytes(encoded(gray(seed=seed)))
     return folder
+
+
+def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what reads camera raw, FITS and HEIC be missing."""
+    from smdae.files import fits, raw
+
+    find = importlib.util.find_spec
+    for module in (raw, fits):
+        monkeypatch.setattr(module, "is_there", lambda: False)
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *of: None if name == "pillow_heif" else find(name, *of)
+    )
 
 
 @cache

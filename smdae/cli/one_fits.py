@@ -63,15 +63,15 @@ def one_fits(
     _refuse(manner)
     name = called(job)
     origin = origin_of(job)
-    if manner.ending or (job.target != STREAM and job.target.suffix.lower() not in fits.ENDINGS):
-        target = manner.ending or job.target
-        raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")
-    if job.target != STREAM and not (manner.made and not job.target.parent.exists()):
-        refuse_existing(job.target, overwrite=manner.overwrite)
     manner = replace(manner, mend=False)
     found: list[Found] = []
     judged: list[Judgement | None] = []
     with fits.opened(job.source if data is None else data, name) as file:
+        if manner.ending or (job.target != STREAM and job.target.suffix.lower() not in fits.ENDINGS):
+            target = manner.ending or job.target
+            raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")
+        if job.target != STREAM and not (manner.made and not job.target.parent.exists()):
+            refuse_existing(job.target, overwrite=manner.overwrite)
         model = model_for(_Planes(file.images[0], file.file).page(0))
         refuse_unit(_Planes(file.images[0], file.file).page(0), manner, name)
 

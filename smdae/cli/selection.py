@@ -55,8 +55,8 @@ class Search:
     more: bool = False
 
     def takes(self, name: str) -> bool:
-        """Return whether a file of that name is a picture."""
-        return is_picture(name) or (self.more and _is_read(name))
+        """Return whether a file of that name is a picture that can be read here."""
+        return (is_picture(name) or (self.more and _is_more(name))) and _absent(name) is None
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
             if not found.pictures and literal:  # the others of the list are denoised all the same
                 pictures.append((path, Path(path.name)))
             elif not found.pictures:
-                raise _none_in(path, found)
+                raise _none_in(path, found, search.more)
             pictures += found.pictures
             left_out += found.left_out
             deeper += found.deeper
@@ -255,13 +255,18 @@ def _is_more(name: str | Path) -> bool:
     return is_raw_name(name) or Path(name).suffix.lower() in (*fits.ENDINGS, y4m.ENDING)
 
 
-def _is_read(name: str) -> bool:
-    """Return whether a file is called as one of these, and what reads it is installed."""
+def _absent(name: str) -> str | None:
+    """Return how what reads a file of that name is installed; None where it is there, or nothing reads such files."""
     from smdae.files import fits, raw
+    from smdae.files.formats import FORMATS, SUFFIXES, missing
 
+    ending = Path(name).suffix.lower()
+    if ending in SUFFIXES:
+        absent = missing(FORMATS[SUFFIXES[ending]])
+        return None if absent is None else absent[1]
     if is_raw_name(name):
-        return raw.is_there()
-    return _is_more(name) and (Path(name).suffix.lower() not in fits.ENDINGS or fits.is_there())
+        return None if raw.is_there() else raw.INSTALL
+    return None if ending not in fits.ENDINGS or fits.is_there() else fits.INSTALL
 
 
 def _is_stream(file: Path) -> bool:
@@ -269,11 +274,17 @@ def _is_stream(file: Path) -> bool:
     return os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file)
 
 
-def _none_in(folder: Path, found: Selection) -> InputError:
+def _none_in(folder: Path, found: Selection, more: bool) -> InputError:
+    """Return what to say of a folder without pictures; `more` as in `Search`."""
     from smdae.files.foreign import advice_for
 
+    def advice_on(kind: str) -> str | None:
+        name = f"x.{kind}"
+        absent = _absent(name) if more or is_picture(name) else None
+        return advice_for(f".{kind}") if absent is None else f"{kind} takes an extra: {absent}"
+
     skipped = _counted(found.left_out)
-    advice = next((advice for kind, _ in found.left_out.most_common() if (advice := advice_for(f".{kind}"))), None)
+    advice = next((advice for kind, _ in found.left_out.most_common() if (advice := advice_on(kind))), None)
     hint = "-r searches the folders in it too" if found.deeper else advice
     return InputError(f"no images found in '{folder}'" + (f", {skipped}" if skipped else ""), hint)
 

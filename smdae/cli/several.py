@@ -46,7 +46,9 @@ def denoise_parts(
     first = parts.page(0)
     kind = kind_of(job, first, manner)
     if kind != parts.container.format:
-        raise OutputError(f"{kind} cannot hold {parts.container.called}", f"write {parts.container.format}")
+        raise OutputError(
+            f"'{called(job)}': {kind} cannot hold {parts.container.called}", f"write {parts.container.format}"
+        )
     model = model_for(first)
     if manner.depth is not None and manner.depth != first.pixels.dtype:
         raise OutputError(f"{parts.container.called} keeps its bit depth", "leave --bit-depth out")

@@ -59,7 +59,7 @@ def denoise_stack(
         first = pages.pictures(0)[0]
         kind = kind_of(job, first, manner)
         if kind != "TIFF":
-            raise OutputError(f"{kind} cannot hold {len(pages)} pages", "write TIFF")
+            raise OutputError(f"'{name}': {kind} cannot hold {len(pages)} pages", "write TIFF")
         refuse_unit(first, manner, name)
         model = model_for(first)
         del first

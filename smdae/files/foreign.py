@@ -1,4 +1,4 @@
-"""Formats of pictures that smdae does not read: how each is known, and how its files become ones that it does read.
+"""Formats of pictures that smdae does not read, or `denoise` alone: how each is known, and what can be done.
 
 Most are known by their first bytes. Camera raw files are often TIFFs to look at, whose first picture is a thumbnail, so
 there the name decides.
@@ -12,14 +12,15 @@ __all__ = ["AS_PNG", "RAW", "TIFFS", "Foreign", "advice_for", "foreign"]
 
 @dataclass(frozen=True)
 class Foreign:
-    """A format that is not read.
+    """A format that is not read everywhere.
 
     Attributes:
         name: Of a file of it, with its article.
-        advice: How to convert it.
+        advice: How to convert it, or what reads it.
         endings: Of such files, in lower case.
         signatures: The first bytes of such files, any of them.
         is_tiff: Whether its files begin as a TIFF does.
+        reader: What of smdae reads it, in words.
     """
 
     name: str
@@ -27,11 +28,13 @@ class Foreign:
     endings: tuple[str, ...] = ()
     signatures: tuple[bytes, ...] = ()
     is_tiff: bool = False
+    reader: str = "smdae does not read"
 
 
 AS_PNG = "save it as a PNG or a TIFF first"
 FRAMES = "save its frames as PNG first, for example with ffmpeg"
 EXPORT = "export it as OME-TIFF first, for example with bfconvert or Fiji"
+DENOISE = "only smdae denoise reads"
 TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 FOREIGN = (
@@ -41,6 +44,7 @@ FOREIGN = (
         (".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw", ".3fr", ".iiq"),
         (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"),
         is_tiff=True,
+        reader=DENOISE,
     ),
     Foreign("a Zeiss CZI file", EXPORT, (".czi",), (b"ZISRAWFILE",)),
     Foreign("a Nikon ND2 file", EXPORT, (".nd2",), (b"\xda\xce\xbe\x0a",)),
@@ -49,7 +53,13 @@ FOREIGN = (
     Foreign("a PFM", AS_PNG, (".pfm",), (b"Pf\n", b"PF\n")),
     Foreign("a Photoshop file", AS_PNG, (".psd",), (b"8BPS",)),
     Foreign("an OpenEXR", AS_PNG, (".exr",), (b"v/1\x01",)),
-    Foreign("a FITS", "smdae denoise reads it, with the extra smdae[fits]", (".fits", ".fit", ".fts"), (b"SIMPLE  =",)),
+    Foreign(
+        "a FITS",
+        "smdae denoise reads it, with the extra smdae[fits]",
+        (".fits", ".fit", ".fts"),
+        (b"SIMPLE  =",),
+        reader=DENOISE,
+    ),
 )
 RAW, *_ = FOREIGN
 LIF = next(kind for kind in FOREIGN if ".lif" in kind.endings)

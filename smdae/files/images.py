@@ -220,7 +220,7 @@ def format_of(head: bytes, name: str) -> str:
     format = _format(head)
     other = foreign(head, name, format is not None)
     if other is not None:
-        raise InputError(f"{name!r} is {other.name}, which smdae does not read", other.advice)
+        raise InputError(f"{name!r} is {other.name}, which {other.reader}", other.advice)
     if format is None:
         raise InputError(f"{name!r} is not an image that smdae can read", READABLE)
     return format

@@ -2,8 +2,8 @@
 
 Pillow's class is opened directly: `Image.open` would guess the type again, and would apply a size limit of its own
 whose setting is global. A JPEG is written at quality 95 without chroma subsampling. One that was read as a JPEG gets
-back every segment that applications had written, and what stood behind its end; of other pictures, EXIF and XMP go into
-segments of 64 KB, and ICC into 255 of them: what does not fit is left out.
+back every segment that applications had written, all but the mark of an earlier result, and what stood behind its end;
+of other pictures, EXIF and XMP go into segments of 64 KB, and ICC into 255 of them: what does not fit is left out.
 """
 
 from dataclasses import replace
@@ -14,7 +14,8 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from smdae.files.eight_bit import EXIF_PREFIX, decoded
-from smdae.files.jpeg_segments import APP14, MPF, end_of, segments_of, with_segments
+from smdae.files.jpeg_segments import APP14, COMMENT, MPF, end_of, segments_of, with_segments
+from smdae.files.marks import OPENING
 from smdae.files.picture import Picture
 
 __all__ = ["DENSEST", "EXIF_PREFIX", "QUALITY", "encode", "quality_of", "read"]
@@ -34,7 +35,8 @@ def read(data: bytes) -> Picture:
     segments = segments_of(data)
     of_one = tuple(s for s in segments if not s[1].startswith(MPF))  # the index of an MPO is no picture's
     tail = data[end_of(data) :] if len(of_one) == len(segments) else b""
-    metadata = replace(picture.metadata, jpeg=of_one, tail=tail)
+    kept = tuple(s for s in of_one if s[0] != COMMENT or not s[1].startswith(OPENING))
+    metadata = replace(picture.metadata, jpeg=kept, tail=tail)
     return replace(picture, metadata=metadata, quality=quality_of(image))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from smdae.errors import InputError
 
-__all__ = ["ADOBE", "APP1", "APP2", "APP14", "MPF", "end_of", "segments_of", "with_segments"]
+__all__ = ["ADOBE", "APP1", "APP2", "APP14", "COMMENT", "MPF", "end_of", "segments_of", "with_segments"]
 
 Segment = tuple[int, bytes]  # the marker, the payload
 

@@ -3,15 +3,17 @@
     PNG     a chunk `tEXt` with the keyword `smdae`, before the end
     JPEG    a comment, behind the segments of applications
 
-Pictures in other formats have none: TIFFs and WebPs keep words in EXIF, which is the picture's own.
+Both are left out when a picture is read, so that a result says only what was done last. Pictures in other formats have
+none: TIFFs and WebPs keep words in EXIF, which is the picture's own.
 """
 
 import struct
 import zlib
 
-__all__ = ["KEYWORD", "marked"]
+__all__ = ["KEYWORD", "OPENING", "marked"]
 
 KEYWORD = b"smdae\0"
+OPENING = b"smdae: "  # of a comment
 END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))  # of a PNG
 COMMENT = b"\xff\xfe"
 
@@ -34,6 +36,6 @@ def marked(data: bytes, format: str, words: str) -> bytes:
         at = 2
         while data[at] == 0xFF and 0xE0 <= data[at + 1] <= 0xEF:
             at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        text = KEYWORD[:-1] + b": " + text
+        text = OPENING + text
         return data[:at] + COMMENT + struct.pack(">H", len(text) + 2) + text + data[at:]
     return data

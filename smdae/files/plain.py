@@ -16,12 +16,12 @@ from smdae.errors import InputError
 from smdae.files.extent import refuse_huge
 from smdae.files.picture import SAMPLES, Picture, check_size, from_samples, samples_of, stretched, unstretched
 
-__all__ = ["encode_npy", "encode_pam", "encode_pnm", "read_npy", "read_pam", "read_pnm"]
+__all__ = ["encode_npy", "encode_pam", "encode_pnm", "pnm_header", "read_npy", "read_pam", "read_pnm"]
 
 SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
 PNM_HEADER = re.compile(rb"P([1-6])" + (SPACE + rb"(\d{1,10})") * 2)
 PNM_MAXVAL = re.compile(SPACE + rb"(\d{1,10})")
-PNM_END = re.compile(rb"(?:#[^\r\n]*)?\s")
+PNM_END = re.compile(rb"#[^\r\n]*[\r\n]|\s")
 PAM_END = b"ENDHDR\n"
 PAM_HEADER = 1 << 16  # bytes, at most
 PAM_TYPES = {
@@ -35,20 +35,11 @@ PLAIN, BITS, COLOURS = (1, 2, 3), (1, 4), (3, 6)
 
 def read_pnm(data: bytes) -> Picture:
     """Read a PBM, PGM or PPM; raises InputError with the reason."""
-    header = PNM_HEADER.match(data)
+    header = pnm_header(data)
     if header is None:
         raise InputError("its header is damaged")
-    kind, width, height = (int(number) for number in header.groups())
-    maxval, end = 1, header.end()
-    if kind not in BITS:
-        told = PNM_MAXVAL.match(data, end)
-        if told is None:
-            raise InputError("its header is damaged")
-        maxval, end = int(told[1]), told.end()
-    space = PNM_END.match(data, end)
-    if space is None:
-        raise InputError("its header is damaged")
-    body = memoryview(data)[space.end() :]
+    kind, width, height, maxval, end = header
+    body = memoryview(data)[end:]
     check_size(width, height)
     _refuse_maxval(maxval)
     shape = (height, width, 3) if kind in COLOURS else (height, width)
@@ -61,6 +52,22 @@ def read_pnm(data: bytes) -> Picture:
     if kind in BITS:
         values = 1 - values
     return from_samples(_up_to(values, maxval), "PPM", maxval=None if kind in BITS else _told(maxval))
+
+
+def pnm_header(data: bytes) -> tuple[int, int, int, int, int] | None:
+    """Return kind (1 to 6), width, height, maxval and length of a PNM's header; None if it is damaged or not whole."""
+    header = PNM_HEADER.match(data)
+    if header is None:
+        return None
+    kind, width, height = (int(number) for number in header.groups())
+    maxval, end = 1, header.end()
+    if kind not in BITS:
+        told = PNM_MAXVAL.match(data, end)
+        if told is None:
+            return None
+        maxval, end = int(told[1]), told.end()
+    space = PNM_END.match(data, end)
+    return None if space is None else (kind, width, height, maxval, space.end())
 
 
 def encode_pnm(picture: Picture) -> bytes:

@@ -6,7 +6,7 @@ Where a picture ends is told from its chunks, or from its header; nothing is dec
 from collections.abc import Iterator
 
 from smdae.errors import InputError
-from smdae.files.plain import PNM_END, PNM_HEADER, PNM_MAXVAL
+from smdae.files.plain import pnm_header
 from smdae.files.png_chunks import SIGNATURE
 from smdae.files.y4m import Readable, exactly
 
@@ -99,25 +99,14 @@ def _png(begun: bytes, stream: Readable) -> tuple[bytes, bool]:
 
 def _pnm(begun: bytes, stream: Readable) -> tuple[bytes, bool]:
     data = bytearray(begun)
-    while (told := _header(bytes(data))) is None:
+    while (header := pnm_header(bytes(data))) is None:
         more = stream.read(1)
         if not more or len(data) >= MAX_HEADER:
             return bytes(data), False
         data += more
-    (kind, width, height, largest), end = told
+    kind, width, height, largest, end = header
     size = end + width * height * (3 if kind == 6 else 1) * (1 if largest < 256 else 2)
     if size > MAX_PICTURE:
         return bytes(data), False
     rest = exactly(stream, size - len(data))
     return bytes(data) + rest, len(data) + len(rest) == size
-
-
-def _header(data: bytes) -> tuple[tuple[int, int, int, int], int] | None:
-    """Return the kind, width, height and maximum of a PGM or PPM, and where its pixels begin; None if it goes on."""
-    header = PNM_HEADER.match(data)
-    maxval = header and PNM_MAXVAL.match(data, header.end())
-    space = maxval and PNM_END.match(data, maxval.end())
-    if not header or not maxval or not space:
-        return None
-    kind, width, height = (int(number) for number in header.groups())
-    return (kind, width, height, int(maxval[1])), space.end()

@@ -25,7 +25,17 @@ from smdae.cli.app import main
 from smdae.cli.places import Job
 from smdae.files.images import encode, read
 from smdae.files.picture import Picture
-from tests.tiny import ENVIRONMENT, colour, complaint, encoded, everything_below, gray, model_bytes, unjudged
+from tests.tiny import (
+    ENVIRONMENT,
+    colour,
+    complaint,
+    encoded,
+    everything_below,
+    gray,
+    model_bytes,
+    unjudged,
+    without_extras,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +142,8 @@ def left_out(capsys) -> list[str]:
     return [line for line in capsys.readouterr().err.splitlines() if "skipped: " in line or "-r would" in line]
 
 
-def test_what_is_left_out_in_folders_is_counted_by_kind(here, capsys):
+def test_what_is_left_out_in_folders_is_counted_by_kind(here, capsys, monkeypatch):
+    without_extras(monkeypatch)
     for name in ("x.CR2", "y.cr2", "z.ND2", ".hidden.nef", "Thumbs.db", "README"):
         (here / "in" / name).write_bytes(b"x")
     assert denoise("in", "-o", "out") == 0

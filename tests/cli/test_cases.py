@@ -25,7 +25,8 @@ from safetensors.torch import load as load_tensors
 
 from smdae.cli.app import main
 from smdae.denoising import denoise
-from smdae.files import corpus, model_file
+from smdae.files import animation, corpus, model_file
+from smdae.files.animation import Animation
 from smdae.files.images import encode, read
 from smdae.files.model_file import load
 from smdae.files.picture import Metadata, Picture
@@ -169,16 +170,44 @@ def frames(format, count):
     return buffer.getvalue()
 
 
+def huge(format):
+    """An animation of 999 small frames on a canvas of 20,000 x 20,000 pixels: 1.6 TB in all."""
+    file = bytearray(frames(format, 999))
+    if format == "GIF":
+        file[6:10] = struct.pack("<HH", 20_000, 20_000)
+    else:
+        file[24:30] = (19_999).to_bytes(3, "little") * 2
+    return bytes(file)
+
+
 @pytest.mark.parametrize(
-    "file",
-    [frames("GIF", 999), frames("WEBP", 999), png(4, 4, chunk(b"acTL", b"\xff\xff\xff\xff\0\0\0\0"), rows=bytes(52))],
+    ("file", "code"),
+    [
+        (huge("GIF"), 7),
+        (huge("WEBP"), 7),
+        (png(4, 4, chunk(b"acTL", b"\xff\xff\xff\xff\0\0\0\0"), rows=bytes(52)), 3),
+    ],
     ids=["GIF", "WebP", "PNG of four billion frames"],
 )
-def test_an_animation_is_refused_before_its_frames_are_decoded(here, file, refused):
+def test_a_huge_animation_is_refused_before_its_frames_are_decoded(here, file, code, refused, monkeypatch):
+    def decoded(_animation):
+        raise AssertionError("a frame was decoded")
+
+    monkeypatch.setattr(Animation, "_seen", decoded)
     (here / "x.png").write_bytes(file)
     start = time.process_time()
-    assert "'x.png'" in refused(3, *DENOISE, "x.png")
+    assert "'x.png'" in refused(code, *DENOISE, "x.png")
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP"])
+def test_an_animation_under_a_wrong_name_is_refused_at_its_first_frame(here, format, refused, monkeypatch):
+    """Its result would have that name; 999 frames would take a minute."""
+    over, seen = animation._over, []
+    monkeypatch.setattr(animation, "_over", lambda *arguments: seen.append(1) or over(*arguments))
+    (here / "x.png").write_bytes(frames(format, 999))
+    assert "'x.png': PNG cannot hold an animation of 999 frames" in refused(4, *DENOISE, "x.png")
+    assert len(seen) <= 1
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,20 @@ from PIL import Image
 from smdae.cli.app import main
 from smdae.cli.batch_progress import BatchProgress
 from smdae.cli.places import Job
+from smdae.files import raw
 from smdae.files.images import encode, read
 from smdae.files.picture import Metadata
-from tests.tiny import ENVIRONMENT, colour, complaint, encoded, everything_below, gray, model_bytes, python
+from tests.tiny import (
+    ENVIRONMENT,
+    colour,
+    complaint,
+    encoded,
+    everything_below,
+    gray,
+    model_bytes,
+    python,
+    without_extras,
+)
 
 LEVEL = ("-s", "20", "--noise", "white")
 
@@ -374,7 +385,7 @@ def test_options_that_contradict_are_refused_in_one_line(here, arguments, words,
     ],
 )
 def test_what_is_not_read_is_refused_with_a_way_to_convert_it(here, name, head, words, capsys):
-    Path(name).write_bytes(head + bytes(40) if len(head) > 1 else head)
+    Path(name).write_bytes(head + bytes(40))
     before = everything_below(here)
     assert denoise(name) == 3
     text = complaint(capsys.readouterr().err)
@@ -397,11 +408,24 @@ def test_what_is_not_read_is_refused_with_a_way_to_convert_it(here, name, head, 
         ("cut.NEF", b"?"),
     ],
 )
-def test_a_damaged_raw_is_refused_in_one_line(here, name, head, capsys):
+@pytest.mark.parametrize("there", [True, False], ids=["with the extra", "without it"])
+def test_raws_take_an_extra_and_other_commands_send_them_to_denoise(here, name, head, there, capfd, monkeypatch):
+    if there:
+        pytest.importorskip("rawpy")
+    monkeypatch.setattr(raw, "is_there", lambda: there)
     Path(name).write_bytes(head + bytes(40) if len(head) > 1 else head)
     before = everything_below(here)
     assert denoise(name) == 3
-    assert f"cannot read '{name}': " in complaint(capsys.readouterr().err)  # with and without the extra
+    said = capfd.readouterr().err
+    if there:  # and is read, so that what is wrong with it is found
+        assert re.search(f"^smdae: error: cannot read '{name}': (the file is damaged|LibRaw does not know)", said, re.M)
+    else:
+        assert complaint(said).startswith(f"smdae: error: cannot read '{name}': camera raw files need the extra smdae")
+        assert "hint: pip install 'smdae[raw]'" in said.splitlines()
+    assert denoise("in/a.png", "--reference", name) == 3
+    text = complaint(capfd.readouterr().err)
+    assert f"'{name}' is a camera raw file, which only smdae denoise reads" in text
+    assert "smdae[raw]" in text
     assert everything_below(here) == before
 
 
@@ -421,11 +445,27 @@ def test_a_picture_under_a_wrong_name_is_read():
     assert denoise("x.heic", "-o", "y.jpg") == 0
 
 
-def test_a_folder_of_what_is_not_read_is_told_how_to_convert_it(here, capsys):
-    (here / "scope").mkdir()
+@pytest.mark.parametrize(
+    ("ending", "extra"), [("CR2", "'smdae[raw]'"), ("FITS", "'smdae[fits]'"), ("HEIC", '"smdae[heic]"'), ("CZI", None)]
+)
+def test_a_folder_that_cannot_be_read_is_told_what_it_takes(here, ending, extra, capsys, monkeypatch):
+    without_extras(monkeypatch)
+    (here / "shot").mkdir()
     for number in range(3):
-        (here / "scope" / f"{number}.CZI").write_bytes(b"x")
-    assert denoise("scope") == 3
+        (here / "shot" / f"{number}.{ending}").write_bytes(b"x")
+    assert denoise("shot") == 3
     text = complaint(capsys.readouterr().err)
-    assert "no images found in 'scope', 3 skipped: 3 CZI" in text
-    assert "bfconvert" in text
+    assert f"no images found in 'shot', 3 skipped: 3 {ending}" in text
+    assert ("bfconvert" if extra is None else f"{ending} takes an extra: pip install {extra}") in text
+    (here / "shot" / "a.png").write_bytes(encoded(gray()))
+    assert denoise("shot", "-o", "out") == 0
+    assert f"smdae: 3 skipped: 3 {ending}" in capsys.readouterr().err.splitlines()
+
+
+def test_with_the_extra_a_folder_of_raws_is_read(here, capfd):
+    pytest.importorskip("rawpy")
+    (here / "shot").mkdir()
+    for number in range(3):
+        (here / "shot" / f"{number}.CR2").write_bytes(b"x")
+    assert denoise("shot") == 9
+    assert "smdae: error: 3 of 3 pictures could not be denoised:" in capfd.readouterr().err

@@ -18,7 +18,25 @@ from smdae.files.png_chunks import SIGNATURE, chunk
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
 
 UNDERSTOOD = {0, 2, 3, 5, 6, 7}
-EXTREMES = (0.0, -0.0, 1.0, -1.0, 5e-324, 1e-45, 1.2e-38, 1e-30, 1e-15, 1e9, 65504.0, 65520.0, 1e18, 1e30, 1e38, 3.4e38, 1e300)
+EXTREMES = (
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    5e-324,
+    1e-45,
+    1.2e-38,
+    1e-30,
+    1e-15,
+    1e9,
+    65504.0,
+    65520.0,
+    1e18,
+    1e30,
+    1e38,
+    3.4e38,
+    1e300,
+)
 values = st.sampled_from(EXTREMES) | st.floats(allow_nan=False, allow_infinity=False)
 
 

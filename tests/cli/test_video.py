@@ -10,6 +10,7 @@ import pytest
 from smdae.cli.app import main
 from smdae.denoising import steady
 from smdae.files import images, y4m
+from smdae.files.sequence import first_of, more_of
 from tests.tiny import complaint, encoded, gray
 
 FORMATS = {
@@ -220,8 +221,6 @@ def test_pictures_one_behind_the_other(kind, piped):
     assert code == 0
     rest, results = out, []
     ahead = io.BytesIO(rest)
-    from smdae.files.sequence import first_of, more_of
-
     first, begun = first_of(ahead)
     results = [first, *more_of(begun, ahead)]
     assert len(results) == 3
@@ -233,6 +232,15 @@ def test_pictures_one_behind_the_other(kind, piped):
     assert code == 3
     assert "2 frames before it are written" in err
     assert out == first + results[1]
+
+
+@pytest.mark.parametrize("header", [b"P5\n4 2\n255\n", b"P5 # 9 9\n4 2\n#\n255# 8 bits, of 4\n", b"P6\t4 1\n100\r"])
+def test_the_end_of_a_picture_is_told_from_its_header(header):
+    size = 12 if header.startswith(b"P6") else 8
+    one = header + b"#1 2\n34567890"[:size]  # pixels that look like a header
+    whole, begun = first_of(io.BytesIO(one + one))
+    assert whole == one
+    assert begun == one[:8]
 
 
 def test_one_picture_and_what_follows_it_is_one_picture(piped):

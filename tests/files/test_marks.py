@@ -1,5 +1,7 @@
 """What results say of their model: where it stands, that the picture stays the same, and that it does not add up."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,6 +40,16 @@ def test_a_result_names_its_model_once_however_often_it_is_denoised(here, format
     )
     assert "natural-gray-small@1 (" in words_in(f"c.{format.lower()}")
     assert (here / f"c.{format.lower()}").read_bytes().count(b"denoised by smdae") == 1
+
+
+def test_other_comments_stay(here):
+    buffer = BytesIO()
+    Image.fromarray(colour()).save(buffer, "JPEG", comment=b"smdae was not here")
+    (here / "a.jpg").write_bytes(buffer.getvalue())
+    assert main(["denoise", "a.jpg", "-o", "b.jpg"]) == 0
+    assert main(["denoise", "b.jpg", "-o", "c.jpg"]) == 0
+    found = (here / "c.jpg").read_bytes()
+    assert found.count(b"smdae was not here") == found.count(b"denoised by smdae") == 1
 
 
 def test_nothing_is_said_where_nothing_was_done_or_words_are_not_wanted(here):

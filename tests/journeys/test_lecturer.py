@@ -1,7 +1,6 @@
-"""A lecturer's notebook: the snippets of the documentation, wrong units told, own targets and models."""
+"""A lecturer's notebook: the snippets of the guide to teaching, wrong units told, own targets and models."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,20 +8,21 @@ import torch
 
 import smdae
 from smdae.errors import UsageError
+from tests.docs.blocks import ROOT, blocks_of
 from tests.tiny import gray
 
-ROOT = Path(__file__).parent.parent.parent
+GUIDE = ROOT / "docs" / "guides" / "teaching.md"
 CLEAN = gray(64, 64).astype(float)
 NOISY = np.clip(CLEAN + 25 * np.random.default_rng(0).standard_normal(CLEAN.shape), 0, 255)
 
 
-def test_the_snippets_of_the_documentation_are_python():
-    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
-    cells = [cell for page in pages for cell in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)]
-    assert cells
+def test_the_snippets_of_the_guide_are_python_and_take_what_is_public():
+    cells = [block.text for block in blocks_of(GUIDE) if block.language == "python"]
+    assert len(cells) >= 4
+    assert any("objectives." in cell for cell in cells)
     for cell in cells:
-        compile(cell, "a page", "exec")
-        for name in re.findall(r"\bsmdae\.(\w+)", cell):
+        compile(cell, GUIDE.name, "exec")
+        for name in re.findall(r"(?<!from )\bsmdae\.(\w+)", cell) + re.findall(r"^from smdae import (\w+)", cell, re.M):
             assert name in smdae.__all__
 
 

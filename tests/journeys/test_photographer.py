@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from smdae.cli.app import main
-from tests.tiny import colour, everything_below, model_bytes
+from tests.tiny import colour, everything_below, model_bytes, without_extras
 
 
 @pytest.fixture
@@ -29,6 +29,13 @@ def card(bare, monkeypatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def bare_install(monkeypatch):
+    """No extra is installed."""
+    without_extras(monkeypatch)
+
+
+@pytest.mark.usefixtures("bare_install")
 def test_a_folder_in_one_command(card, capsys):
     before = everything_below(card)
     assert main(["denoise", str(card), "-o", "clean", "-s", "10", "--quality", "92"]) == 0
@@ -44,6 +51,7 @@ def test_a_folder_in_one_command(card, capsys):
     assert everything_below(card) == before  # the originals are as they were
 
 
+@pytest.mark.usefixtures("bare_install")
 def test_the_next_evening_does_what_is_new(card, capsys):
     assert main(["denoise", str(card), "-r", "-o", "clean", "-s", "10"]) == 0
     assert Path("clean/day 2/IMG_5.jpg").exists()
