@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "Noted", "is_found", "look", "refuse_unit", "white_of"]
 
+LEAST_LEVEL = 1e-12  # of a given sigma, white being 1; squares of less have no place in float32
+
 
 @dataclass(frozen=True, eq=False)
 class Found:
@@ -114,6 +116,12 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
         raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
     unit = white_of(picture, manner) / 255 / prepared.scale.span
     given = None if manner.levels is None else tuple(level * unit for level in manner.levels)
+    if given is not None and any(0 < level < LEAST_LEVEL for level in given):
+        least, scale = min(level for level in manner.levels or () if level), prepared.scale
+        raise UsageError(
+            f"--sigma {least:g} is nothing beside the range of '{name}', {scale.black:g} to {scale.white:g}",
+            "look at --black and --white",
+        )
     if given is not None and len(given) > 1:
         channels = picture.pixels.shape[2] if picture.pixels.ndim == 3 else 1
         if len(given) != channels:
