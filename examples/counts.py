@@ -7,8 +7,8 @@ A detector counts y ~ Poisson(x) photons of intensities x that are never seen. T
     E[x | y] = (y + 1) q(y + 1) / q(y) = (y + 1) exp(log q(y + 1) - log q(y)),  about  (y + 1) exp(s(y + 1/2))
 
 with s the score of the density of the counts. A small network is fitted to them by denoising score matching with a
-little noise of its own, level 1: no clean intensity is needed. Here intensities are a mixture of two gamma densities,
-so E[x | y] is known.
+little noise of its own, level 1, or 2 where counts are few: no clean intensity is needed. Here intensities are a
+mixture of two gamma densities, so E[x | y] is known.
 """
 
 import argparse
@@ -22,7 +22,6 @@ from torch import Tensor, nn
 import smdae
 
 SHAPES, SCALES, WEIGHTS = np.array([12.0, 60.0]), np.array([1.0, 0.8]), np.array([0.6, 0.4])
-SIGMA = 1.0
 
 
 class Score(nn.Module):
@@ -52,13 +51,14 @@ def main(arguments: list[str] | None = None) -> tuple[float, float]:
     parser.add_argument("--out", default="counts.png")
     parser.add_argument("--quick", action="store_true", help="few counts and steps")
     given = parser.parse_args(arguments)
-    rows, steps = (2000, 200) if given.quick else (50_000, 1500)
+    count, steps, sigma = (2000, 400, 2.0) if given.quick else (50_000, 1500, 1.0)  # few counts want more smoothing
+    torch.manual_seed(0)  # of the weights at the start
     chance = np.random.default_rng(0)
-    part = chance.choice(2, size=rows, p=WEIGHTS)
+    part = chance.choice(2, size=count, p=WEIGHTS)
     x = chance.gamma(SHAPES[part], SCALES[part])
     y = chance.poisson(x)
     rows = y[:, None].astype(np.float32)
-    model = smdae.fit(rows, model=Score(), sigma=SIGMA, batch=512, max_steps=steps, lr=0.01, patience=100)
+    model = smdae.fit(rows, model=Score(), sigma=sigma, batch=512, max_steps=steps, lr=0.01, patience=100)
 
     def estimate(y: np.ndarray) -> np.ndarray:
         between = torch.from_numpy(y + 0.5).float()[:, None]
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> tuple[float, float]:
     density.hist(y, bins=np.arange(y.max() + 2) - 0.5, density=True, color="#56B4E9")
     density.set_title("counts", loc="left")
     density.set(xlabel="y", ylabel="share")
-    seen = np.arange(np.quantile(y, 0.001), np.quantile(y, 0.999))
+    seen = np.arange(int(np.quantile(y, 0.001)), int(np.quantile(y, 0.999)))  # whole counts alone have a probability
     mean.plot(seen, seen, ":", color="#666666", label="y itself")
     mean.plot(seen, exact(seen), color="#000000", linewidth=4, alpha=0.3, label="E[x | y], exact")
     mean.plot(seen, estimate(seen), color="#D55E00", label="from the score of the counts")

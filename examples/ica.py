@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> float:
     parser.add_argument("--quick", action="store_true", help="a tenth of the data and the steps")
     given = parser.parse_args(arguments)
     rows, steps = (2000, 300) if given.quick else (20_000, 2000)
+    torch.manual_seed(0)  # of W at the start
     chance = np.random.default_rng(0)
     sources = chance.laplace(size=(rows, 4)) / math.sqrt(2)
     A = chance.standard_normal((4, 4))

@@ -10,8 +10,9 @@ import pytest
 from safetensors.torch import load_file
 
 from smdae.cli.app import main
+from smdae.files import block_reader
 from smdae.files.model_file import read
-from smdae.fitting import Prepared, blocks
+from smdae.fitting import Prepared
 from tests.tiny import FLAGS, complaint, encoded, everything_below, gray, photos
 
 FIT = ("fit", *FLAGS, "--max-steps", "12")
@@ -26,7 +27,7 @@ def here(bare):
 @pytest.fixture(params=["kept", "read"])
 def kept(request, monkeypatch):
     """Whether what was read of the cache stays in memory, as it does if it is small."""
-    monkeypatch.setattr(blocks, "KEPT", 1 << 30 if request.param == "kept" else 0)
+    monkeypatch.setattr(block_reader, "KEPT", 1 << 30 if request.param == "kept" else 0)
 
 
 def fit(*arguments):

@@ -273,7 +273,7 @@ def network_bytes(**changes):
 
 
 def test_the_file_of_a_network_is_read(saved):
-    assert load(saved(network_bytes())).levels == TINY_NETWORK["levels"]
+    assert load(saved(network_bytes())).noise_range == TINY_NETWORK["levels"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Kernels that are not white, under which the theorem is shown as well, and fails if another one is assumed.
 
-    grain   correlated, of one level: pixels one apart by 1/2, two numbers of a row that are not pixels by 1/2 too
+    grain   correlated, of one level: pixels j rows and k columns apart by 2^-(j + k), up to 7 of each, and so are
+            numbers of a row that are not pixels
     shot    sd(x)^2 = gain (x - black) + read^2, black the least value that the patches have
 
 Both have the level sigma: of `shot` it is the root mean square over the patches. Patches lie around 0, as they have no
@@ -19,6 +20,7 @@ __all__ = ["GRAIN", "SHOT", "kernels_of"]
 
 GRAIN, SHOT = "grain", "shot"
 RHO = 0.5  # correlation of neighbours
+LAGS = 8  # pixels whose correlation is told; cut off after one, it has hardly an inverse, and C^-1 makes all uncertain
 READ = 0.3  # part of the variance of `shot` that does not depend on x
 MIDDLE = 0.5  # brightness that a patch without its mean is taken to have
 MOST_CHANNELS = 256  # numbers in a row, whose correlation a noise can tell
@@ -33,7 +35,7 @@ def kernels_of(contest: Contest) -> Mapping[str, PatchNoise]:
     made = {SHOT: _shot(contest.patches, contest.sigma)}
     level = (Affine(read=contest.sigma),)
     if size > 1:
-        made[GRAIN] = Noise(level, grain=((1.0, RHO), (RHO, RHO**2)))
+        made[GRAIN] = Noise(level, grain=tuple(tuple(RHO ** (j + k) for k in range(LAGS)) for j in range(LAGS)))
     elif 1 < channels <= MOST_CHANNELS:
         rows = tuple(tuple(RHO ** abs(i - j) for j in range(channels)) for i in range(channels))
         made[GRAIN] = Noise(level, channels=rows)

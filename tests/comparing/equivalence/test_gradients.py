@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator
@@ -10,8 +12,9 @@ from torch import Generator
 from smdae.comparing.contest import Contest
 from smdae.comparing.equivalence.arms import AT_Q, arms, pairings
 from smdae.comparing.equivalence.gradients import gather, parallel, pooled
+from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.comparing.estimator.spreads import Spread
-from smdae.fitting.settings import check
+from smdae.fitting.settings import check, for_rows
 from smdae.objectives import OBJECTIVES, denoising, explicit
 from tests.tiny import SETTINGS, gray
 
@@ -94,14 +97,16 @@ def test_several_thetas_are_compared_as_one_long_vector():
     assert dataclasses.astuple(pooled([(a, b), (c, d)])) == pytest.approx(dataclasses.astuple(joined), rel=1e-9)
 
 
-def test_equivalent_gradients_agree_within_their_errors_and_controls_do_not(gathered):
-    for pair in pairings(NAMES):
+def test_equivalent_gradients_agree_within_their_errors_and_controls_do_not(contest, gathered):
+    for pair in pairings(NAMES, kernels_of(contest)):
         found = parallel(gathered[pair.first], gathered[pair.second])
         if not pair.equal:
             assert found.excess > 10 * found.excess_error
             assert found.cosine < 1 - 10 * found.cosine_error
         elif {pair.first, pair.second} == {"dsm", "dae"}:
             assert found.difference < found.rounding < 1e-12
+        elif pair.second == "dae, C^-1 (grain)":  # C times C^-1 is rounded too
+            assert found.difference < 1e-12
         elif pair.second in ("ssm", "ssm-vr"):  # along a whole frame the mean over v is exact
             assert found.difference < 1e-10
         elif pair.second == "fd-ssm":  # its differences have a bias
@@ -131,16 +136,69 @@ def test_dsm_over_all_the_patches_a_noisy_one_may_come_from_is_esm(contest):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9 * b.abs().max().item())
 
 
+WIDER = ("dsm", "dsm at 2 sigma", False)
+UNDER_GRAIN = [
+    ("dsm (grain)", "ism-parzen (grain)", True),
+    ("dsm (grain)", "dsm as if white (grain)", False),
+]
+UNDER_SHOT = [
+    ("dsm (shot)", "ism-parzen (shot)", True),
+    ("dsm (shot)", "dsm as if white (shot)", False),
+]
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
         (("ism",), []),
-        (("dsm",), [("dsm", "dsm at 2 sigma", False)]),
+        (("dsm",), [WIDER]),
         (("ism-parzen", "dae"), [("ism-parzen", "dae", True)]),
         (("esm", "ism"), [("esm", AT_Q, True)]),
         (("ssm",), [("ism-parzen (frames)", "ssm", True)]),
+        (("dsm", "ism-parzen"), [("ism-parzen", "dsm", True), WIDER, *UNDER_GRAIN, *UNDER_SHOT]),
+        (
+            ("dsm", "ism-parzen", "dae", "esm-parzen"),
+            [
+                *[(a, b, True) for a, b in combinations(("esm-parzen", "ism-parzen", "dsm", "dae"), 2)],
+                WIDER,
+                *UNDER_GRAIN,
+                ("dsm (grain)", "esm-parzen (grain)", True),
+                ("dsm (grain)", "dae, C^-1 (grain)", True),
+                *UNDER_SHOT,
+                ("dsm (shot)", "esm-parzen (shot)", True),
+                ("dsm (shot)", "dae (shot)", False),
+            ],
+        ),
     ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
 )
 def test_pairs_are_of_what_is_there(contest, names, expected):
-    assert [(pair.first, pair.second, pair.equal) for pair in pairings(names)] == expected
-    assert {arm.name for arm in arms(contest, names)} == {side for a, b, _ in expected for side in (a, b)}
+    pairs = pairings(names, kernels_of(contest))
+    assert sorted((pair.first, pair.second, pair.equal) for pair in pairs) == sorted(expected)
+    made = [arm.name for arm in arms(contest, names)]
+    assert sorted(made) == sorted({side for a, b, _ in expected for side in (a, b)})
+
+
+def test_the_grain_has_an_inverse_that_magnifies_no_chance_at_any_size_of_patches():
+    """The target of `dsm` has at most a few times the variance of that of white noise of the same level."""
+    for size in (2, 4, 12, 20):
+        made = Contest.of([gray(64, 64)], 255.0, check(SETTINGS | {"patch_size": size}), 50)
+        grain = kernels_of(made)["grain"]
+        R = grain.correlation
+        assert R[0, 1] == R[0, size] == pytest.approx(0.5, abs=0.01)  # neighbours in a row, in a column
+        assert torch.linalg.inv(R).diagonal().mean() < 3
+        assert grain.sigma == pytest.approx(made.sigma)
+
+
+def test_shot_noise_has_the_level_of_the_contest_on_average(contest):
+    shot = kernels_of(contest)["shot"]
+    sd = shot.sd(contest.patches)
+    assert sd.square().mean().sqrt().item() == pytest.approx(contest.sigma, rel=1e-5)
+    assert sd.max() > 1.5 * sd.min() > 0
+
+
+def test_rows_of_numbers_have_the_grain_of_their_columns():
+    rows = np.random.default_rng(0).normal(0.5, 0.1, (1, 200, 3)).astype(np.float32)
+    made = Contest.of([rows], 1.0, for_rows(check({"hidden": 4})), 100)
+    R = kernels_of(made)["grain"].correlation
+    torch.testing.assert_close(R, torch.tensor([[1, 0.5, 0.25], [0.5, 1, 0.5], [0.25, 0.5, 1]], dtype=R.dtype))
