@@ -45,7 +45,7 @@ lint: $(VENV)/.ready
 
 types: $(VENV)/.ready
 	$(BIN)/mypy
-	$(BIN)/mypy --strict tests/docs/user.py
+	$(BIN)/mypy --strict --follow-imports=silent tests/docs/user.py
 
 slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m "slow"
