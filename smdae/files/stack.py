@@ -313,7 +313,7 @@ def _survey(stack: Stack) -> None:
                 split = stack.axes[place.series].samples != "S" or stack._selection.channels is not None
                 stack._kinds.append(_parts(page, split))
                 if not tiff_writing.is_lossless(stack._stream, page):
-                    lossy.add(page.compression.name if hasattr(page.compression, "name") else str(page.compression))
+                    lossy.add(tiff_pages.name_of(page.compression))
             stack._kind_of.append(kinds[kind])
             codes = run.take(number, place, page)
             if LSM in codes:

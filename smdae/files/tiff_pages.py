@@ -38,6 +38,7 @@ __all__ = [
     "Place",
     "checked",
     "colours_of",
+    "name_of",
     "opened",
     "places",
     "samples_in",
@@ -337,7 +338,8 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
             _ = tifffile.TIFF.DECOMPRESSORS[page.compression]
     except KeyError as error:
         raise InputError(
-            f"its compression, {_name_of(page.compression)}, is not known", "save it with Deflate or LZW first"
+            f"its compression, {int(page.compression)} ({name_of(page.compression)}), is not known",
+            "save it with Deflate or LZW first",
         ) from error
     if page.photometric not in COLOURS or page.samplesperpixel < COLOURS[page.photometric]:
         raise InputError(f"its {page.samplesperpixel} channels are not gray or RGB", "save it as gray or RGB first")
@@ -358,9 +360,10 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
     refuse_huge(pixels, max(page.nbytes, pixels * page.samplesperpixel) * expansion, held)
 
 
-def _name_of(compression: int) -> str:
+def name_of(compression: int) -> str:
+    """Return the name of a compression, or its number if it has none."""
     import tifffile
 
     with suppress(ValueError):
-        return f"{int(compression)} ({tifffile.COMPRESSION(compression).name})"
+        return str(tifffile.COMPRESSION(compression).name)
     return str(int(compression))

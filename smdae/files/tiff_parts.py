@@ -92,7 +92,10 @@ def parted(samples: np.ndarray, part: Part, page: "tifffile.TiffPage", metadata:
         metadata=metadata or Metadata(),
     )
     bits = page.bitspersample
-    return replace(picture, white=2.0**bits - 1) if 1 < bits < 8 * picture.pixels.itemsize else picture
+    is_narrow = 1 < bits < 8 * picture.pixels.itemsize and not is_looked_up(
+        page
+    )  # of colours looked up they are the index's
+    return replace(picture, white=2.0**bits - 1) if is_narrow else picture
 
 
 def joined(parts: Sequence[Part], pictures: Sequence[Picture], page: "tifffile.TiffPage") -> np.ndarray:

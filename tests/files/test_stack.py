@@ -204,6 +204,14 @@ def test_colours_of_a_drawing_are_looked_up():
     assert_pages(again(data), [wanted, wanted])
 
 
+def test_white_of_colours_of_16_bits_that_are_looked_up_is_theirs():
+    table = RNG.integers(0, 65536, (3, 256)).astype(np.uint16)
+    data = written(DEEP.astype(np.uint8)[:1], colormap=table, photometric=None)
+    picture = images.read(data, "a.tif")
+    assert picture.pixels.dtype == np.uint16
+    assert picture.white == 65535
+
+
 def test_pages_may_differ_in_size_depth_and_colour():
     pages = [DEEP[0], COLOURS[0, :5, :7], FLOATS[0, :3], DEEP[1, 2:, 3:]]
     data = written(pages)
