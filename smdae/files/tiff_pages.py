@@ -337,10 +337,9 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
         if page.compression != UNCOMPRESSED:
             _ = tifffile.TIFF.DECOMPRESSORS[page.compression]
     except KeyError as error:
-        raise InputError(
-            f"its compression, {int(page.compression)} ({name_of(page.compression)}), is not known",
-            "save it with Deflate or LZW first",
-        ) from error
+        number, name = str(int(page.compression)), name_of(page.compression)
+        told = number if name == number else f"{number} ({name})"
+        raise InputError(f"its compression, {told}, is not known", "save it with Deflate or LZW first") from error
     if page.photometric not in COLOURS or page.samplesperpixel < COLOURS[page.photometric]:
         raise InputError(f"its {page.samplesperpixel} channels are not gray or RGB", "save it as gray or RGB first")
     if page.is_subsampled and (page.compression not in JPEGS or page.planarconfig == PLANAR):
