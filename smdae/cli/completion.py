@@ -112,18 +112,25 @@ def _short(text: str) -> str:
     return "".join(c for c in line if c.isalnum() or c in " .,-_/=<>").strip()[:HELP]
 
 
-def _bash(commands: Commands) -> str:
-    cases, options = [], []
+def _cases(commands: Commands, opening: str, closing: str) -> str:
+    """Return the cases of a shell that tell what follows an option: one of some values, or a file."""
+    cases = []
     for name, (_, known) in commands.items():
-        words = " ".join(n for option in known for n in option.names)
-        options.append(f"    {name}) options='{words}' ;;")
         for option in known:
             patterns = "|".join(f"{name}:{n}" for n in option.names)
             if option.values:
-                cases.append(f"    {patterns}) values='{' '.join(option.values)}' ;;")
+                cases.append(f"    {patterns}) values={opening}{' '.join(option.values)}{closing} ;;")
             elif not option.is_flag:
                 cases.append(f"    {patterns}) files=1 ;;")
-    lines = "\n".join(cases)
+    return "\n".join(cases)
+
+
+def _bash(commands: Commands) -> str:
+    options = []
+    for name, (_, known) in commands.items():
+        words = " ".join(n for option in known for n in option.names)
+        options.append(f"    {name}) options='{words}' ;;")
+    lines = _cases(commands, "'", "'")
     return f"""# bash completion of smdae
 _smdae() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}
@@ -154,17 +161,11 @@ complete -o default -F _smdae smdae
 
 def _zsh(commands: Commands) -> str:
     names = "\n".join(f"    '{name}:{text}'" for name, (text, _) in commands.items())
-    cases, options = [], []
+    options = []
     for name, (_, known) in commands.items():
-        lines = "\n".join(f"      '{n}:{option.help}'" for option in known for n in option.names)
-        options.append(f"    {name}) options=(\n{lines}\n    ) ;;")
-        for option in known:
-            patterns = "|".join(f"{name}:{n}" for n in option.names)
-            if option.values:
-                cases.append(f"    {patterns}) values=({' '.join(option.values)}) ;;")
-            elif not option.is_flag:
-                cases.append(f"    {patterns}) files=1 ;;")
-    lines = "\n".join(cases)
+        told = "\n".join(f"      '{n}:{option.help}'" for option in known for n in option.names)
+        options.append(f"    {name}) options=(\n{told}\n    ) ;;")
+    lines = _cases(commands, "(", ")")
     return f"""#compdef smdae
 # zsh completion of smdae
 _smdae() {{

@@ -109,11 +109,10 @@ def held() -> Iterator[list[Line]]:
 def overheard() -> Iterator[list[Line]]:
     """Within, in this thread, lines are kept in the list, and are said afterwards, or held with others, as ever."""
     lines: list[Line] = []
-    token = HELD.set(lines)
     try:
-        yield lines
+        with held() as lines:
+            yield lines
     finally:
-        HELD.reset(token)
         for line in lines:
             _line(*line)
 

@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.errors import InputError
+from smdae.protocols import has
 
 __all__ = ["Verified", "verify"]
 
@@ -152,7 +153,7 @@ def _of_log_prob(name: str, density: Any, x: Tensor, s: Tensor) -> float | None:
     Raises:
         InputError: It is farther than rounding.
     """
-    if not hasattr(density.density, "log_prob"):
+    if not has(density.density, "log_prob"):
         return None
     x = x.detach().clone().requires_grad_()
     try:
