@@ -7,11 +7,13 @@ import resource
 import signal
 import sys
 import termios
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from smdae.cli import fit
 from smdae.cli.app import main
+from smdae.fitting import Prepared
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
@@ -20,6 +22,19 @@ SERVER.set_forkserver_preload(
         *("smdae.files.images", "smdae.denoising", "smdae.fitting", "tests.forked"),
     ]
 )
+
+
+def at_report(number: int, act: Callable[[], object]) -> Callable[[Prepared], Iterator]:
+    """Return what a fit runs if something is to happen at its n-th report, counted from 1."""
+    whole = Prepared.run
+
+    def run(self: Prepared) -> Iterator:
+        for count, report in enumerate(whole(self), 1):
+            if count == number:
+                act()
+            yield report
+
+    return run
 
 
 def run(

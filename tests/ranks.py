@@ -5,15 +5,17 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
 from smdae.cli import peers, together
+from smdae.fitting import Prepared
 from smdae.fitting.distributed import ALONE, Group, joined
 from smdae.processes import Place
-from tests.forked import SERVER, run
+from tests.forked import SERVER, at_report, run
 
 LOOK = 0.2  # seconds: what takes a while to be believed comes sooner
 
@@ -30,20 +32,41 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def command(environ: dict[str, str], arguments: list[str], folder: Path, memory: int | None) -> None:
-    """A command as one process of several, which leaves what it says in out.RANK and err.RANK."""
+def command(
+    environ: dict[str, str],
+    arguments: list[str],
+    folder: Path,
+    memory: int | None = None,
+    told: tuple[int, int] | None = None,
+) -> None:
+    """A command as one process of several, which leaves what it says in out.RANK and err.RANK.
+
+    `told` is the report of a fit at which it sends itself a signal, and which.
+    """
+    if told:
+        Prepared.run = at_report(told[0], partial(os.kill, os.getpid(), told[1]))
     peers.LOOK = together.LOOK = LOOK
     os.dup2(os.open(folder / f"out.{environ['RANK']}", os.O_WRONLY | os.O_CREAT), 1)
     run(arguments, environ, folder / f"err.{environ['RANK']}", memory)
 
 
-def start(size: int, *arguments: object, folder: Path, memory: dict[int, int] | None = None) -> list[BaseProcess]:
-    """A command under way in several processes; some may have only so much memory beyond what their modules take."""
+def start(
+    size: int,
+    *arguments: object,
+    folder: Path,
+    memory: dict[int, int] | None = None,
+    told: dict[int, tuple[int, int]] | None = None,
+) -> list[BaseProcess]:
+    """A command under way in several processes.
+
+    Some may have only so much memory beyond what their modules take, and some may be `told` to end by a signal.
+    """
     port, started = free_port(), []
     for rank in range(size):
         for what in ("out", "err"):
             (folder / f"{what}.{rank}").unlink(missing_ok=True)
-        given = (surroundings(rank, size, port), [*map(str, arguments)], folder, (memory or {}).get(rank))
+        given = (surroundings(rank, size, port), [*map(str, arguments)], folder)
+        given += (memory or {}).get(rank), (told or {}).get(rank)
         started.append(SERVER.Process(target=command, args=given))
         started[-1].start()
     return started

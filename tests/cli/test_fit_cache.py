@@ -13,6 +13,7 @@ from smdae.cli.app import main
 from smdae.files import block_reader
 from smdae.files.model_file import read
 from smdae.fitting import Prepared
+from tests.forked import at_report
 from tests.tiny import FLAGS, complaint, encoded, everything_below, gray, photos
 
 FIT = ("fit", *FLAGS, "--max-steps", "12")
@@ -84,16 +85,8 @@ def test_the_fit_is_the_same_to_the_last_bit(here, kept, arguments):
 @pytest.mark.parametrize(("before", "after"), [((), ("--cache", "cache")), (("--cache", "cache"), ())])
 def test_a_fit_goes_on_with_the_cache_or_without(here, monkeypatch, before, after):
     assert fit("photos", "-o", "whole.safetensors") == 0
-    run = Prepared.run
-
-    def interrupted(self):
-        for number, report in enumerate(run(self)):
-            if number == 3:
-                os.kill(os.getpid(), signal.SIGINT)
-            yield report
-
     with monkeypatch.context() as patch:
-        patch.setattr(Prepared, "run", interrupted)
+        patch.setattr(Prepared, "run", at_report(4, lambda: os.kill(os.getpid(), signal.SIGINT)))
         assert fit("photos", *before) == 130
     assert fit("photos", "--resume", *after) == 0
     assert weights("model.safetensors") == weights("whole.safetensors")

@@ -13,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from smdae.cli.app import main
 from smdae.files.model_file import load
 from smdae.fitting import Prepared
-from tests.forked import code_of
+from tests.forked import at_report, code_of
 from tests.tiny import FLAGS, encoded, everything_below, gray, model_bytes, photos
 
 FIT = ("fit", "photos", *FLAGS, "--max-steps", "300")
@@ -116,20 +116,12 @@ def test_fit_goes_on_to_the_weights_of_one_that_was_not_stopped(here, count):
 def test_each_step_is_in_the_metrics_once(here, monkeypatch):
     """As when a fit is killed after it told of some steps and before it saved the next state."""
     photos(here / "photos")
-    whole = Prepared.run
-
-    def run(self):
-        for number, report in enumerate(whole(self)):
-            if number == 3:
-                os.kill(os.getpid(), signal.SIGINT)
-            yield report
-
     with monkeypatch.context() as patch:
-        patch.setattr(Prepared, "run", run)
+        patch.setattr(Prepared, "run", at_report(4, lambda: os.kill(os.getpid(), signal.SIGINT)))
         assert main([*FIT]) == 130
     saved = Path("model.state").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(Prepared, "run", run)
+        patch.setattr(Prepared, "run", at_report(4, lambda: os.kill(os.getpid(), signal.SIGINT)))
         assert main([*FIT, "--resume"]) == 130
     Path("model.state").write_bytes(saved)
     assert main([*FIT, "--resume"]) == 0

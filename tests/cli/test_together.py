@@ -151,14 +151,10 @@ def test_a_killed_process_ends_the_fit_with_one_clear_word(here, tmp_path, victi
 def test_a_fit_of_two_that_was_stopped_goes_on_with_three_and_then_alone(here, tmp_path):
     many = ("fit", "photos", *FLAGS, "--max-steps", 3000)
     assert main([*map(str, many), "-o", "whole.safetensors"]) == 0
-    reports = 0
     for size, number, code in ((2, signal.SIGTERM, 143), (3, signal.SIGINT, 130)):
-        processes = start(size, *many, *(["--resume"] if size == 3 else []), folder=tmp_path)
-        begun(reports=reports + 3)
-        os.kill(processes[1].pid, number)  # one is told, all end
-        assert ended(processes) == [code] * size
-        assert "--resume goes on" in said(tmp_path, 0)
-        reports = len(lines())
+        command = (*many, *(["--resume"] if size == 3 else []))
+        told = together(size, *command, folder=tmp_path, codes=code, told={1: (3, number)})  # one is told, all end
+        assert "--resume goes on" in told
     assert main([*map(str, many), "--resume"]) == 0
     assert weights("model.safetensors").keys() == weights("whole.safetensors").keys()
     assert load("model.safetensors").card["steps"] == load("whole.safetensors").card["steps"]
@@ -180,8 +176,9 @@ def test_a_fit_that_diverges_is_told_of_once_and_keeps_the_last_good_weights(her
 def test_what_only_one_process_runs_into_is_told_by_the_first(here, tmp_path):
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs Linux")
-    command = ("fit", "photos", "--hidden", 4000, "--max-steps", 3000, "-b", 2000)
-    told = together(2, *command, folder=tmp_path, codes=7, memory={1: 100 << 20})
+    # A step takes 960 MB for its hidden units: what runs out is memory for them, not for some thread of a library.
+    command = ("fit", "photos", "--hidden", 40_000, "--max-steps", 3000, "-b", 6000)
+    told = together(2, *command, folder=tmp_path, codes=7, memory={1: 400 << 20})
     assert "not enough memory" in told
 
 
