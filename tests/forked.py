@@ -8,6 +8,8 @@ import signal
 import sys
 import termios
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -43,6 +45,7 @@ def run(
     stderr: Path | None,
     memory: int | None,
     terminal: str | None = None,
+    begun: Connection | None = None,
 ) -> None:
     """A command that saves its state at every report and says what it says to a file, or to a terminal of its own."""
     os.environ.clear()  # of the server, which is of the test that was the first to ask for a process
@@ -60,14 +63,23 @@ def run(
     if memory is not None:
         taken = resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (taken + memory,) * 2)
-    sys.exit(main(arguments))
+    if begun:
+        begun.send(True)
+    code = main(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in smdae.__main__
+    sys.exit(code)
 
 
 def start(
-    *arguments: object, stderr: Path | None = None, memory: int | None = None, terminal: str | None = None
+    *arguments: object,
+    stderr: Path | None = None,
+    memory: int | None = None,
+    terminal: str | None = None,
+    begun: Connection | None = None,
 ) -> BaseProcess:
     """A command under way, which may have `memory` bytes beyond what its modules take."""
-    process = SERVER.Process(target=run, args=([*map(str, arguments)], {**os.environ}, stderr, memory, terminal))
+    given = ([*map(str, arguments)], {**os.environ}, stderr, memory, terminal, begun)
+    process = SERVER.Process(target=run, args=given)
     process.start()
     return process
 
@@ -75,8 +87,12 @@ def start(
 def code_of(
     *arguments: object, killed_after: float | None = None, by: int = signal.SIGKILL, **options: object
 ) -> int | None:
-    """The exit code of a command, which may be sent a signal before its end."""
-    process = start(*arguments, **options)
+    """The exit code of a command, which may be sent a signal some seconds after it has begun."""
+    begun, here = SERVER.Pipe(duplex=False)
+    process = start(*arguments, begun=here, **options)
+    here.close()
+    with suppress(EOFError):  # of a process that ends before that
+        begun.recv()
     process.join(killed_after)
     if killed_after is not None and process.exitcode is None and process.pid is not None:
         os.kill(process.pid, by)
