@@ -79,7 +79,46 @@ def test_denoise_leaves_what_was_there_or_the_whole_result(here, count):
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(48, marks=pytest.mark.slow)])
+rounds = pytest.mark.parametrize("count", [4, pytest.param(52, marks=pytest.mark.slow)])
+
+
+@rounds
+def test_a_batch_in_place_leaves_each_picture_as_it_was_or_denoised(here, count):
+    """Whatever signal ends it; those that come next clear away what it left."""
+    (here / "m.safetensors").write_bytes(model_bytes())
+    pictures = {f"{k}.png": encoded(gray(120, 160, seed=k)) for k in range(6)}
+    for folder in ("in", "once"):
+        (here / folder).mkdir()
+        for name, data in pictures.items():
+            (here / folder / name).write_bytes(data)
+    command = ("-m", "m.safetensors", "-s", 20, "--in-place")
+    seconds = seconds_of("denoise", "once", *command)
+    for name, data in pictures.items():
+        (here / "once" / name).write_bytes(data)
+    assert code_of("denoise", "once", *command) == 0
+    denoised = {name: (here / "once" / name).read_bytes() for name in pictures}
+    chance, ended = random.Random(count), set()
+    for moment in range(count):
+        for name, data in pictures.items():
+            (here / "in" / name).write_bytes(data)
+        number = SIGNALS[moment % len(SIGNALS)]
+        code = code_of("denoise", "in", *command, killed_after=chance.uniform(0, 1.1 * seconds), by=number)
+        assert code in (0, -number, 128 + number)
+        ended.add(code)
+        seconds *= 0.8 if code == 0 else 1.0
+        after = without_parts(here / "in")
+        assert after.keys() == pictures.keys()
+        assert all(data in (pictures[name], denoised[name]) for name, data in after.items())
+        left = [name for name, data in after.items() if data == pictures[name]]
+        if left:
+            assert code_of("denoise", *(f"in/{name}" for name in left), *command) == 0
+            assert everything_below(here / "in") == denoised
+        for path in (here / "in").iterdir():
+            path.unlink()
+    assert len(ended) > 1
+
+
+@rounds
 def test_fit_goes_on_to_the_weights_of_one_that_was_not_stopped(here, count):
     """Stopped by one signal or another, and again while it goes on; where there is no state yet, it is begun afresh."""
     photos(here / "photos")
