@@ -10,11 +10,11 @@ energy. The exit code is 1 if the energy is anywhere not above noisy, or more th
 import sys
 from pathlib import Path
 
-from smdae.cli.fitted import MAX_BELOW_WIENER
 from smdae.files.corpus import gather
 from smdae.fitting import prepare
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import check
+from smdae.pipeline.card import MAX_BELOW_WIENER
 
 SAMPLES = Path(__file__).parent.parent / "sample_data" / "patches"
 LEVELS = "0.5,1,2,5,10,25,50,100"

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 
-from smdae.cli import peers, together
+from smdae.cli import together
 from smdae.fitting import Prepared
 from smdae.fitting.distributed import ALONE, Group, joined
+from smdae.pipeline import peers
 from smdae.processes import Place
 from tests.forked import SERVER, at_report, run
 

@@ -15,11 +15,12 @@ import pytest
 import tifffile
 
 from smdae import memory
-from smdae.cli import fit_files, interrupts
+from smdae.cli import interrupts
 from smdae.cli.app import main
 from smdae.errors import OutputError
 from smdae.files import block_reader as blocks
 from smdae.files import cache_folder, claims, writing
+from smdae.pipeline import fit_files
 from tests.tiny import encoded, gray, model_bytes, python
 
 SOURCE = Path(__file__).parent.parent / "smdae"

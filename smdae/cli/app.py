@@ -15,9 +15,9 @@ from smdae import __version__
 from smdae.cli import compare, completion, console, denoise, fit, info, models
 from smdae.cli.failures import is_full, understood
 from smdae.cli.interrupts import Terminated, terminable
-from smdae.cli.peers import Peers
 from smdae.cli.together import together
 from smdae.errors import UsageError
+from smdae.pipeline.peers import Peers
 from smdae.processes import Place
 
 __all__ = ["app", "main"]

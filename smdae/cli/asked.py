@@ -7,14 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smdae.cli.extras import Extras
 from smdae.cli.options import DEPTHS, bytes_of, check_range
-from smdae.cli.places import STREAM, Naming
-from smdae.cli.selection import is_picture, share_of
 from smdae.errors import UsageError
 from smdae.files.formats import ENDINGS, NAMES
 from smdae.files.tiff_axes import Selection, numbers_in
 from smdae.files.tiff_axes import checked as axes_checked
+from smdae.pipeline.extras import Extras
+from smdae.pipeline.places import STREAM, Naming
+from smdae.pipeline.selection import is_picture, share_of
 
 if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
@@ -117,7 +117,7 @@ class Asked:
     @cached_property
     def kind(self) -> "Kind | Noise":
         """Return the kind of the noise, or the noise of a profile."""
-        from smdae.cli.noise_choice import noise_named
+        from smdae.pipeline.noise_choice import noise_named
 
         return noise_named(self.noise)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from threading import Lock, get_ident
 from typing import Any
 
-from smdae.cli.places import Job
+from smdae.pipeline.places import Job
 
 __all__ = ["BAR", "BatchProgress"]
 

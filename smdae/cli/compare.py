@@ -147,8 +147,8 @@ def command(
         check_range(white, None)
         return measure(paths, reference, min_psnr, white, json_)
 
+    from smdae.comparing import report_folder
     from smdae.device import find
-    from smdae.files import report_folder
 
     defaults = QUICK if quick else FULL
     asked = {"patches": patches, "max_steps": max_steps, "patch_size": patch_size, "hidden": hidden}
@@ -175,10 +175,11 @@ def command(
     where = find(device)
     plan, colours = _with_files(plan, model or [], import_ or [], where)
 
-    from smdae.cli.compared import begun, drive
+    from smdae.cli.compare_run import drive
     from smdae.comparing.contest import HELD_OUT, Contest
     from smdae.fitting.precision import denormals_flushed
     from smdae.memory import keep_freed_memory
+    from smdae.pipeline.compared import Comparison, begun
 
     keep_freed_memory()
     with denormals_flushed(), threads_of(threads or (1 if quick else None)):  # small products take longer on two
@@ -191,12 +192,12 @@ def command(
             contest = replace(contest, noise=profile)
         _tell(contest)
         record = begun(contest, plan, target, (*left_out, *colours))
-        return drive(contest, plan, record, output, resume, json_)
+        return drive(Comparison(contest, plan, record, output), resume, json_)
 
 
 def _profile(noise: str | None) -> "Noise | None":
     """Return the noise of a profile, white being 1."""
-    from smdae.cli.noise_choice import noise_named
+    from smdae.pipeline.noise_choice import noise_named
 
     if noise is None:
         return None
@@ -257,11 +258,11 @@ def _plan(
 
 def _with_files(plan: "Plan", files: list[str], imports: list[str], where: Any) -> "tuple[Plan, list[LeftOut]]":
     """The plan with the models of files; those of colours are left out."""
-    from smdae.cli.model_choice import load_denoiser
     from smdae.comparing.record import LeftOut
     from smdae.comparing.text import printable
+    from smdae.pipeline.model_choice import load_denoiser
 
-    loaded = {printable(name): load_denoiser(name, imports).to(where) for name in dict.fromkeys(files)}
+    loaded = {printable(name): load_denoiser(name, imports, console.warn).to(where) for name in dict.fromkeys(files)}
     gray = {name: model for name, model in loaded.items() if model.channels == 1}
     colours = [
         LeftOut(f"model {name}", f"it takes {model.channels} channels, and the images compared on are gray")

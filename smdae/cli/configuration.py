@@ -12,10 +12,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smdae.cli.noise_choice import profile
 from smdae.cli.options import levels, seconds
 from smdae.errors import UsageError
 from smdae.files.config import Entry, dump, parse, read_entries
+from smdae.pipeline.noise_choice import profile
 
 if TYPE_CHECKING:
     from smdae.fitting.settings import SettingError, Settings

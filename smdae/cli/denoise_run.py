@@ -9,26 +9,26 @@ from typing import Any
 
 from smdae.cli import console
 from smdae.cli.asked import Asked
-from smdae.cli.batch import Stopped, at_once
-from smdae.cli.batch import run as run_batch
 from smdae.cli.batch_progress import BAR, BatchProgress
-from smdae.cli.extras import refuse, targets
-from smdae.cli.manner import Manner
-from smdae.cli.one_picture import worker
 from smdae.cli.options import DEPTHS, bytes_of, threads_of
-from smdae.cli.peers import Peers
-from smdae.cli.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced
-from smdae.cli.placing import forget
-from smdae.cli.records import figures, is_number
-from smdae.cli.rehearsal import rehearse
-from smdae.cli.report import Report
-from smdae.cli.selection import listed
 from smdae.cli.together import on_loss
 from smdae.errors import BatchError, UsageError
 from smdae.files.claims import claimed
 from smdae.files.formats import SUFFIXES, WITH_QUALITY, in_words
 from smdae.files.writing import clear, refusals
 from smdae.memory import keep_freed_memory, limit_memory
+from smdae.pipeline.batch import Stopped, at_once
+from smdae.pipeline.batch import run as run_batch
+from smdae.pipeline.extras import refuse, targets
+from smdae.pipeline.manner import Manner
+from smdae.pipeline.one_picture import worker
+from smdae.pipeline.peers import Peers
+from smdae.pipeline.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced
+from smdae.pipeline.placing import forget
+from smdae.pipeline.records import figures, is_number
+from smdae.pipeline.rehearsal import rehearsed
+from smdae.pipeline.report import Report
+from smdae.pipeline.selection import listed
 
 __all__ = ["run"]
 
@@ -47,7 +47,11 @@ def run(asked: Asked, peers: Peers) -> int:
         if peers.first:
             beside = targets(asked.extras, jobs[0]) if asked.extras.some else []
             beside += [path for path in (asked.save_noise, asked.report) if path is not None]
-            rehearse(jobs, asked.overwrite or asked.in_place, beside, asked.json_)
+            for record, line in rehearsed(jobs, asked.overwrite or asked.in_place, beside):
+                if asked.json_:
+                    console.result(record)
+                else:
+                    console.text(line)
             if chosen.remark:
                 console.note(chosen.remark)
         return 0
@@ -156,6 +160,8 @@ def _manner(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> 
         imports=tuple(asked.import_ or ()),
         report=report,
         selection=asked.selection,
+        messages=console,
+        stdout=console.stream,
     )
 
 
@@ -193,13 +199,18 @@ def _work(asked: Asked, chosen: Plan, peers: Peers, manner: Manner, report: Repo
         work: Callable[[Job], dict[str, Any]] = seen.watched(worker(manner, watch))
         ending = chosen.remark, chosen.is_single
         try:
-            run_batch(jobs, work, tell, many, asked.fail_fast, peers, stop, *ending)
+            run_batch(jobs, work, tell, many, asked.fail_fast, peers, stop, *ending, console)
         except BatchError:  # of those that failed too the page tells; what is interrupted has none
-            if report is not None:
-                report.write()
+            _write(report)
             raise
-        if report is not None:
-            report.write()
+        _write(report)
+
+
+def _write(report: Report | None) -> None:
+    """Write the report, if there is to be one."""
+    if report is not None:
+        report.write()
+        console.note(f"report '{report.path}'")
 
 
 def _tell(record: dict[str, Any], as_json: bool) -> None:

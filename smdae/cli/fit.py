@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smdae.cli import console
-from smdae.cli.fit_files import Files, beside, claimed, keep, read_state
-from smdae.cli.fitted import card_of, line_of, tell
+from smdae.cli.fitted import tell
 from smdae.cli.interrupts import stoppable
 from smdae.cli.options import Batch, Device, Imports, Json, Overwrite, Paths, Seed, Threads, threads_of
-from smdae.cli.peers import Peers
 from smdae.cli.together import on_loss
 from smdae.errors import DivergedError, ModelError, OutputError, UsageError
 from smdae.names import MODEL_NAMES, OBJECTIVE_NAMES
+from smdae.pipeline.card import card_of, line_of
+from smdae.pipeline.fit_files import Files, beside, claimed, keep, read_state
+from smdae.pipeline.peers import Peers
 
 if TYPE_CHECKING:
     from smdae.cli.configuration import Configuration

@@ -1,4 +1,4 @@
-"""What is told of a fit: the card of its model, a line of its log, and the table at its end."""
+"""The table at the end of a fit: how good the model is, what stopped it, and the command that uses it."""
 
 import shlex
 from pathlib import Path
@@ -7,111 +7,20 @@ from typing import TYPE_CHECKING, Any
 from smdae.cli import console
 
 if TYPE_CHECKING:
-    from smdae.files.corpus import Corpus
     from smdae.fitting import Prepared
-    from smdae.fitting.loop import Report
 
-__all__ = ["CLEAN", "VARYING", "card_of", "line_of", "shortfalls", "tell"]
-
-MAX_BELOW_WIENER = 0.05  # dB
-CLEAN, VARYING = "the clean density", "the density with noise that depends on brightness"  # that a score may be of
-
-
-def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stopped_by: str) -> dict[str, Any]:
-    """What the model file says of the model; where images were noisy, the PSNR is an estimate."""
-    from smdae import __version__
-
-    state, patches = prepared.state, prepared.patches
-    image_model = prepared.fitted()
-    figures = {
-        "noisy": prepared.crops.psnr(),
-        "wiener": wiener,
-        "model": prepared.crops.psnr(image_model),
-    }
-    return {
-        "model": state.settings.model,
-        "settings": image_model.settings(),
-        "objective": state.settings.objective,
-        "score_of": _density(prepared),
-        "sigma": state.settings.sigma,
-        "noisy": state.settings.noisy,
-        "channels": patches.channels,
-        "patch_size": patches.size,
-        "about": state.settings.about,
-        "images": len(patches),
-        **({"rows": patches.places} if patches.size == 1 else {}),
-        "held_out_images": len(prepared.held_out),
-        "held_out_psnr": figures,
-        "held_out_psnr_at": {
-            f"{255 * level:.4g}": prepared.crops.psnr(image_model, level) for level in prepared.crops.levels
-        },
-        "steps": state.record["step"],
-        "seconds": round(state.record["seconds"], 1),
-        "stopped_by": stopped_by,
-        "shortfalls": shortfalls(figures) if prepared.denoises else [],
-        "seed": state.settings.seed,
-        "fit": state.settings.model_dump(mode="json"),
-        "smdae": __version__,
-    }
-
-
-def _density(prepared: "Prepared") -> str:
-    """Return of what density the model is a score."""
-    if prepared.examples.implicit:
-        return CLEAN
-    return "the density at level sigma" if prepared.denoises else VARYING
-
-
-def shortfalls(figures: dict[str, float | None]) -> list[str]:
-    """Return what a model is worse than on held-out images, by their PSNR in dB: none, if it is as it should be.
-
-    Args:
-        figures: Of the noisy images, of the Wiener filter, or None, and of the model.
-    """
-    noisy, wiener, model = (figures[name] for name in ("noisy", "wiener", "model"))
-    assert noisy is not None
-    assert model is not None
-    found = []
-    if model < noisy:
-        found.append(f"it makes held-out images worse: {model:.2f} dB, and the noisy ones have {noisy:.2f}")
-    if wiener is not None and model < wiener - MAX_BELOW_WIENER:
-        found.append(f"the linear Wiener filter is better: {wiener:.2f} dB, and the model has {model:.2f}")
-    return found
-
-
-def _of_the_end(state: Any, stopped_by: str) -> str:
-    """Return what stopped a fit, in words."""
-    record, settings = state.record, state.settings
-    step = f"step {record['step']:,}" + (f" of {record['steps']:,}" if record["steps"] else "")
-    return {
-        "steps": f"all {record['step']:,} steps done",
-        "time": f"time, after {record['step']:,} steps",
-        "patience": f"patience: no gain in {settings.patience} validations, at {step}",
-        "divergence": f"divergence, at {step}",
-    }.get(stopped_by, f"{stopped_by}, at {step}")
-
-
-def _imports(card: dict[str, Any]) -> str:
-    from smdae.named import is_named
-
-    return f" --import {card['model']}" if is_named(card["model"]) else ""
-
-
-def line_of(report: "Report") -> dict[str, Any]:
-    figures: dict[str, Any] = {
-        "step": report.step,
-        "steps": report.steps,
-        "seconds": round(report.seconds, 3),
-        "lr": report.lr,
-        "objective": report.objective,
-        "patches_per_second": round(report.rate),
-    }
-    if report.validation:
-        figures["held_out"] = {report.validation.kind: report.validation.value}
-    return figures
+__all__ = ["tell"]
 
 
 def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float | None) -> None:
+    """Print the table at the end of a fit.
+
+    Args:
+        prepared: The fit.
+        card: Of its model.
+        output: The model file.
+        before: The PSNR of held-out images at the start, in dB; None where it is not known.
+    """
     figures = card["held_out_psnr"]
     record = prepared.state.record
     low, high = prepared.state.settings.levels
@@ -139,3 +48,21 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
         told = "" if prepared.examples.kernel is None else f" --noise white -s {255 * high:.4g}"
         rows.append(("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}{told}{_imports(card)}"))
     console.table(rows)
+
+
+def _of_the_end(state: Any, stopped_by: str) -> str:
+    """Return what stopped a fit, in words."""
+    record, settings = state.record, state.settings
+    step = f"step {record['step']:,}" + (f" of {record['steps']:,}" if record["steps"] else "")
+    return {
+        "steps": f"all {record['step']:,} steps done",
+        "time": f"time, after {record['step']:,} steps",
+        "patience": f"patience: no gain in {settings.patience} validations, at {step}",
+        "divergence": f"divergence, at {step}",
+    }.get(stopped_by, f"{stopped_by}, at {step}")
+
+
+def _imports(card: dict[str, Any]) -> str:
+    from smdae.named import is_named
+
+    return f" --import {card['model']}" if is_named(card["model"]) else ""

@@ -13,11 +13,11 @@ import typer
 
 from smdae.cli import console
 from smdae.cli.options import Json, check_range
-from smdae.cli.places import STREAM, sources
 from smdae.errors import BatchError, SmdaeError, UsageError
+from smdae.pipeline.places import STREAM, sources
 
 if TYPE_CHECKING:
-    from smdae.cli.manner import Manner
+    from smdae.pipeline.manner import Manner
 
 __all__ = ["command"]
 
@@ -57,7 +57,7 @@ def command(
 
     smdae info model.safetensors                 what a model was fitted on, and how good it is
     """
-    from smdae.cli.noise_choice import noise_named
+    from smdae.pipeline.noise_choice import noise_named
 
     check_range(white, black)
     kind = noise_named(noise)
@@ -65,8 +65,8 @@ def command(
     if STREAM in inputs and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("nothing is piped into stdin", "pipe an image in, or name a file")
 
-    from smdae.cli.manner import Manner
     from smdae.memory import keep_freed_memory
+    from smdae.pipeline.manner import Manner
 
     keep_freed_memory()
     manner = Manner(white=white, black=black, noise=kind)
@@ -98,14 +98,14 @@ def _told(source: Path, manner: "Manner", json_: bool) -> Sequence[dict[str, Any
     reading it.
     """
     if source.suffix.lower() in PROFILES:
-        from smdae.cli import profile_told
+        from smdae.pipeline import profile_told
 
         return [profile_told.record(source) if json_ else profile_told.lines(source)]
     if _is_model(source):
-        from smdae.cli import model_told
+        from smdae.pipeline import model_told
 
         return [model_told.record(str(source)) if json_ else model_told.lines(str(source))]
-    from smdae.cli import seen
+    from smdae.pipeline import seen
 
     return [seen.record_of(one) if json_ else seen.lines_of(one) for one in seen.look_at(source, manner)]
 

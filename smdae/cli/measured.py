@@ -1,18 +1,11 @@
-"""`smdae compare --reference CLEAN IMAGE...`: how close pictures are to a clean one, and a gate for pipelines.
-
-PSNR and SSIM are those of `denoising.quality`: clipped to black and white, over all channels, 11 x 11 Gaussian window.
-"""
+"""`smdae compare --reference CLEAN IMAGE...`: prints how close pictures are to a clean one; a gate for pipelines."""
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from smdae.cli import console
-from smdae.cli.places import STREAM, sources
-from smdae.errors import BatchError, GateError, InputError, SmdaeError, UsageError
-
-if TYPE_CHECKING:
-    from smdae.files.picture import Picture
+from smdae.errors import BatchError, GateError, SmdaeError, UsageError
+from smdae.pipeline.places import STREAM, sources
 
 __all__ = ["measure"]
 
@@ -33,31 +26,26 @@ def measure(inputs: list[Path], reference: Path, least: float | None, white: flo
         BatchError: Some of many cannot.
         GateError: One has a lower PSNR.
     """
-    from smdae.cli.reading import like, read_picture
-    from smdae.denoising.quality import likeness
+    from smdae.pipeline.measured import measured
 
     if STREAM in inputs or reference == STREAM:
         raise UsageError("compare reads files, not stdin", "name a file")
     if least is not None and not math.isfinite(least):
         raise UsageError(f"--min-psnr {least} is not a number of decibels")
     files = sources(inputs)
-    clean = read_picture(reference)
     failures: list[str] = []
     below: list[str] = []
     with console.guarded():
-        for file in files:
-            try:
-                picture = read_picture(file)
-                like(clean, picture, reference, name=f"'{file}'")
-            except SmdaeError as error:
+        for file, outcome in measured(files, reference, white):
+            if isinstance(outcome, SmdaeError):
                 if len(files) == 1:
-                    raise
-                failures.append(error.message)
-                console.failure(error)
+                    raise outcome
+                failures.append(outcome.message)
+                console.failure(outcome)
                 if as_json:
-                    console.result({"input": str(file), "error": error.message, "code": error.code})
+                    console.result({"input": str(file), "error": outcome.message, "code": outcome.code})
                 continue
-            psnr, ssim = likeness((picture.pixels, _white(picture, white)), (clean.pixels, _white(clean, white)))
+            psnr, ssim = outcome
             if least is not None and psnr < least:
                 below.append(f"'{file}' has {psnr:.2f} dB")
             if as_json:
@@ -70,11 +58,3 @@ def measure(inputs: list[Path], reference: Path, least: float | None, white: flo
     if below:
         raise GateError(f"{len(below)} of {len(files)} below --min-psnr {least:g}:", None, below)
     return 0
-
-
-def _white(picture: "Picture", white: float | None) -> float:
-    if picture.pixels.dtype.kind != "f":
-        return picture.white
-    if not picture.is_finite:
-        raise InputError("a picture with NaN or infinity cannot be measured")
-    return white or 1.0

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from smdae.cli import console, model_told
+from smdae.cli import console
 from smdae.cli.options import Json
+from smdae.pipeline import model_told
 
 __all__ = ["command"]
 

@@ -18,8 +18,8 @@ import typer
 from smdae.cli import console
 from smdae.cli.failures import understood
 from smdae.cli.interrupts import STOPS, Terminated
-from smdae.cli.peers import LOOK, QUIET, VERDICT, Peers, arrived, counting, met
 from smdae.errors import DivergedError, LostError, SmdaeError
+from smdae.pipeline.peers import LOOK, QUIET, VERDICT, Peers, arrived, counting, met
 from smdae.processes import Place
 
 __all__ = ["End", "decided", "on_loss", "settled", "together"]
@@ -117,14 +117,14 @@ def together(place: Place, work: Callable[[Peers], int]) -> int:
     if place.size == 1:
         return work(Peers())
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is loaded, which else tells of each loss
-    peers = met(place, os.environ)
+    peers = met(place, os.environ, _note)
     guard = _Guard(peers)
     raised: BaseException | None = None
     all_came = False
     console.HEARD.set(place.rank == 0)
     with counting(peers, guard.look):
         try:
-            arrived(peers)
+            arrived(peers, _note)
             all_came = guard.on = True
             with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere) if place.rank else nullcontext():
                 ours = End("done", work(peers))
@@ -141,6 +141,10 @@ def together(place: Place, work: Callable[[Peers], int]) -> int:
     if end.kind == "done":
         return end.code
     raise raised if raised and end == ours else end.error()
+
+
+def _note(text: str) -> None:
+    console.note(text, now=True)
 
 
 def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = None) -> tuple[End, int]:

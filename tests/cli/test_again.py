@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from smdae.cli import one_picture
 from smdae.cli.app import main
+from smdae.pipeline import one_picture
 from tests.forked import start
 from tests.tiny import encoded, everything_below, gray, model_bytes
 

@@ -4,12 +4,10 @@ import io
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from smdae import memory
-from smdae.cli import batch, outcome
 from smdae.cli.app import main
-from smdae.cli.places import Job
 from smdae.files.images import encode, read
 from smdae.files.picture import Picture
+from smdae.pipeline import batch, outcome
 from tests.tiny import (
     ENVIRONMENT,
     colour,
@@ -285,32 +281,6 @@ def test_by_default_there_is_one_for_each_core_and_the_files_are_the_same(four_c
         assert {k: v for k, v in a.items() if k not in ("seconds", "output")} == {
             k: v for k, v in b.items() if k not in ("seconds", "output")
         }
-
-
-def test_so_many_at_once_as_cores_pictures_and_memory_allow(here, monkeypatch):
-    jobs = [Job(here / "in" / "a.png", here / f"{k}.png") for k in range(20)]
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    for room, expected in ((64 << 30, 8), (5 << 30, 4), (1 << 20, 1)):
-        monkeypatch.setattr(memory, "available", lambda device, room=room: room)
-        assert batch.at_once(jobs, "cpu") == expected
-    monkeypatch.setattr(memory, "available", lambda device: 64 << 30)
-    assert batch.at_once(jobs[:3], "cpu") == 3
-    assert batch.at_once(jobs, "cuda:999") == 1  # of which each picture tells
-    header = struct.pack(">I4sIIBBBBB", 13, b"IHDR", 40_000, 40_000, 8, 2, 0, 0, 0)
-    (here / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header)  # of pixels there are none
-    large = Job(here / "large.png", here / "x.png")
-    assert batch.at_once([*jobs, large], "cpu") == 1
-    assert batch.at_once([*jobs, large], "cpu", 4) == 1
-    assert batch.at_once([*jobs, replace(large, skipped=True)], "cpu") == 8
-    assert batch.at_once([*jobs, replace(large, skipped=True)], "cpu", 12) == 12
-
-
-def test_cores_are_shared_out_and_given_back(here, four_cores):
-    seen = []
-    jobs = [Job(here / "in" / "a.png", here / f"{k}.png") for k in range(6)]
-    batch.run(jobs, lambda job: (seen.append(torch.get_num_threads()), {})[1], lambda record: None, 2)
-    assert seen == [2] * 6
-    assert torch.get_num_threads() == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,10 +10,10 @@ from PIL import Image
 
 from smdae.cli.app import main
 from smdae.cli.batch_progress import BatchProgress
-from smdae.cli.places import Job
 from smdae.files import raw
 from smdae.files.images import encode, read
 from smdae.files.picture import Metadata
+from smdae.pipeline.places import Job
 from tests.tiny import (
     ENVIRONMENT,
     colour,

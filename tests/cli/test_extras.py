@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smdae.cli import one_picture
 from smdae.cli.app import main
 from smdae.denoising import SAMPLERS, denoise
 from smdae.errors import OutputError
 from smdae.files.images import read
 from smdae.files.model_file import load
+from smdae.pipeline import one_picture
 from tests.cli.test_denoise_network import network_bytes
 from tests.tiny import colour, complaint, encoded, everything_below, gray, model_bytes
 

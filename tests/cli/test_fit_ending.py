@@ -6,7 +6,6 @@ import signal
 import pytest
 
 from smdae.cli.app import main
-from smdae.cli.fitted import shortfalls
 from smdae.files.model_file import read
 from tests.cli.test_fit import stop_at
 from tests.tiny import encoded, gray, model_bytes, photos, rewritten
@@ -53,24 +52,6 @@ def test_a_fit_that_a_signal_stopped_names_it(monkeypatch, capsys):
     said, card = told(capsys)
     assert said.startswith("SIGTERM, at step ")
     assert card == "SIGTERM"
-
-
-@pytest.mark.parametrize(
-    ("noisy", "wiener", "model", "words"),
-    [
-        (20.0, 24.0, 25.0, []),
-        (20.0, 24.0, 23.96, []),
-        (20.0, None, 21.0, []),
-        (20.0, 24.0, 23.0, ["Wiener"]),
-        (30.0, 29.0, 29.5, ["held-out images worse"]),
-        (30.0, 29.0, 22.0, ["held-out images worse", "Wiener"]),
-    ],
-)
-def test_a_model_falls_short_of_the_noisy_images_and_of_the_linear_filter(noisy, wiener, model, words):
-    found = shortfalls({"noisy": noisy, "wiener": wiener, "model": model})
-    assert len(found) == len(words)
-    for text, word in zip(found, words, strict=True):
-        assert word in text
 
 
 def test_a_model_that_harms_is_told_of_at_the_end_in_its_card_and_by_denoise(here, capsys):

@@ -12,11 +12,11 @@ import pytest
 from safetensors.torch import load as load_tensors
 
 from smdae.cli import fit as command
-from smdae.cli import fit_files
 from smdae.cli.app import main
 from smdae.files import writing
 from smdae.files.model_file import load
 from smdae.fitting import Prepared
+from smdae.pipeline import fit_files
 from tests.forked import at_report, start
 from tests.tiny import FLAGS, complaint, everything_below, photos
 

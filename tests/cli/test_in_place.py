@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from smdae.cli import denoise_run, one_picture, stacked
+from smdae.cli import denoise_run
 from smdae.cli.app import main
 from smdae.files import writing
 from smdae.files.claims import claimed
+from smdae.pipeline import one_picture, stacked
 from tests.forked import start
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
 

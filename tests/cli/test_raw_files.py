@@ -9,9 +9,8 @@ from PIL import Image
 
 from benchmarks.dng import dng, exposed, mosaic, scene
 from smdae.cli.app import main
-from smdae.cli.places import Naming, plan
-from smdae.files import fits, images, raw
-from tests.tiny import complaint, encoded, gray
+from smdae.files import images, raw
+from tests.tiny import complaint
 
 pytest.importorskip("rawpy")
 
@@ -121,24 +120,3 @@ def test_what_is_demosaiced_already_is_denoised_as_a_picture(here, capsys):
     assert main(["denoise", "b.dng", "-s", "20"]) == 0
     assert "developed first" in capsys.readouterr().err
     assert (here / "b_denoised.tif").exists()
-
-
-def test_folders_hold_raw_files_fits_and_video_too_and_their_results_are_none(here, monkeypatch):
-    (here / "a_denoised.tif").write_bytes(encoded(gray(), "TIFF"))
-    (here / "b.png").write_bytes(encoded(gray()))
-    for name in ("c.fits", "c_denoised.fits", "d.y4m", "d_denoised.y4m"):
-        (here / name).touch()
-    monkeypatch.setattr(fits, "is_there", lambda: True)
-    jobs = plan([here], Naming()).jobs
-    assert [(job.source.name, job.target.name) for job in jobs] == [
-        ("a.dng", "a_denoised.tif"),
-        ("b.png", "b_denoised.png"),
-        ("c.fits", "c_denoised.fits"),
-        ("d.y4m", "d_denoised.y4m"),
-    ]
-    monkeypatch.setattr(raw, "is_there", lambda: False)
-    monkeypatch.setattr(fits, "is_there", lambda: False)
-    found = plan([here], Naming())
-    assert [job.source.name for job in found.jobs] == ["b.png", "d.y4m"]
-    assert "1 DNG" in found.remark
-    assert "1 FITS" in found.remark

@@ -12,7 +12,6 @@ import tifffile
 from PIL import Image
 
 from smdae.cli.app import main
-from smdae.cli.report_view import PART, WHOLE, view_of
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
 from tests.webdriver import browser, needs_browser
 
@@ -117,27 +116,6 @@ def test_warnings_and_doubts_are_in_the_page():
     text = "\n".join(Page("r.html").texts)
     assert "the result may be poor: sigma 60 is far from 25" in text
     assert "the PSNR is not estimated: " in text
-
-
-def test_a_large_picture_is_shown_in_part_pixel_by_pixel_and_whole():
-    from smdae.cli.found import Found
-    from smdae.denoising.preparation import Prepared
-    from smdae.estimation.estimate import Estimate
-    from smdae.estimation.scale import UNIT
-    from smdae.noise import Noise
-
-    large = np.zeros((1500, 2000), np.float32)
-    large[1000:1400, 1500:1900] = np.random.default_rng(0).random((400, 400))
-    assert large.size > WHOLE
-    found = Found(Prepared(large, large, UNIT), Estimate(Noise.gaussian(0.1), 0.0), "white, sigma 25", (25.0,))
-    part, whole = view_of("x", large, large * 0.5, found).pairs
-    assert (part.width, part.height) == (PART, PART)
-    left, top = (int(number) for number in re.findall(r"(\d+)", part.title)[2:4])
-    assert left < 1500
-    assert top < 1000
-    shown = np.array(Image.open(BytesIO(part.before)))
-    np.testing.assert_allclose(shown, 255 * large[top : top + PART, left : left + PART], atol=0.51)
-    assert (whole.width, whole.height) == (1000, 750)
 
 
 @needs_browser

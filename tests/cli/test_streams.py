@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from smdae.cli.app import main
-from smdae.cli.places import sources
 from smdae.files import images
 from smdae.files.corpus import gather
+from smdae.pipeline.places import sources
 from tests.forked import start
 from tests.tiny import complaint, encoded, gray, model_bytes
 

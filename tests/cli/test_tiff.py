@@ -440,27 +440,6 @@ def test_the_report_shows_a_page_of_each_channel():
     assert page.count("<h2>c.tif</h2>") == 2
 
 
-def test_the_report_shows_integers_in_8_bits_as_bright_as_they_were():
-    from smdae.cli.found import look
-    from smdae.cli.manner import Manner
-    from smdae.cli.report import Report
-    from smdae.cli.seen import _Unloaded
-    from smdae.files.picture import from_samples, with_depth
-
-    before = from_samples(values("int16", 64, 64), "TIFF")
-    found = look(before, _Unloaded(), Manner(), "x")
-    shown = {}
-    for name, after in (("same", before), ("flat", with_depth(before, "uint8", before.white))):
-        report = Report(Path("r.html"), False)
-        report.show(name, before, after, found)
-        from PIL import Image
-
-        shown[name] = np.asarray(Image.open(BytesIO(report.views[name][0].pairs[0].after))).astype(int)
-    above = shown["same"] > 200  # values below zero are lost in unsigned samples
-    assert above.any()
-    assert np.abs(shown["flat"] - shown["same"])[above].max() < 10
-
-
 def test_info_tells_of_each_channel(capsys):
     tifffile.imwrite("c.tif", values("uint16", 3, 2, *SIZE), imagej=True, metadata={"axes": "TCYX"})
     assert main(["info", "c.tif", "--json"]) == 0

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from safetensors.torch import load as load_tensors
 
-from smdae.cli import peers
 from smdae.cli.app import main
 from smdae.cli.together import End, decided
 from smdae.files.model_file import load
+from smdae.pipeline import peers
 from tests.forked import SERVER
 from tests.ranks import command, ended, free_port, results, said, start, surroundings
 from tests.tiny import ENVIRONMENT, FLAGS, complaint, encoded, everything_below, gray, model_bytes, photos, unjudged

@@ -79,3 +79,11 @@ def test_the_address_is_one():
     assert all(url.startswith(address) for url in PROJECT["urls"].values())
     for name in ("CITATION.cff", "conda/meta.yaml"):
         assert set(re.findall(r"https://github\.com/[\w-]+/[\w-]+", (ROOT / name).read_text())) == {address}
+
+
+def test_the_layers_of_the_architecture_are_those_that_imports_are_held_to():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    page = (ROOT / "docs" / "development" / "architecture.md").read_text()
+    table = page[page.index("| layer |") : page.index("The path of a noisy pixel")]
+    rows = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table.splitlines()[2:] if line.startswith("|")]
+    assert rows == [re.findall(r"smdae\.(\w+)", layer) for layer in contract]

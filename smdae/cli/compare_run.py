@@ -1,0 +1,46 @@
+"""A comparison under way, with a bar; at the end its page is printed."""
+
+from rich.progress import TimeRemainingColumn
+
+from smdae.cli import console
+from smdae.cli.interrupts import Terminated
+from smdae.comparing import report_folder
+from smdae.comparing.page import page
+from smdae.comparing.record import encode
+from smdae.comparing.text import printable
+from smdae.errors import BatchError
+from smdae.pipeline.compared import Comparison
+
+__all__ = ["drive"]
+
+
+def drive(comparison: Comparison, resume: bool, json_: bool) -> int:
+    """Run what is missing, and print the page.
+
+    Raises:
+        BatchError: A fit diverged.
+    """
+    plan, folder = comparison.plan, comparison.folder
+    if resume:
+        comparison.take_over()
+        fits, parts = len(comparison.courses), len(comparison.record.parts)
+        console.note(f"{fits} of {len(plan.fits)} fits and {parts} parts are there already")
+    try:
+        with console.progress(TimeRemainingColumn()) as bar:
+            task = bar.add_task("preparing", total=1.0)
+            for found in comparison.run():
+                bar.update(task, completed=found.share, description=found.stage)
+    except (KeyboardInterrupt, Terminated):
+        if comparison.is_begun:
+            console.note(f"what is finished is in '{folder}'; the same command with --resume goes on")
+        raise
+    record = comparison.finished()
+    if json_:
+        console.stream(encode(record))
+    else:
+        print(printable(page(record)), flush=True)
+    console.note(f"the report is '{folder / report_folder.REPORT}'")
+    diverged = comparison.diverged
+    if diverged:
+        raise BatchError(f"{len(diverged)} of {len(plan.fits)} fits diverged: {', '.join(dict.fromkeys(diverged))}")
+    return 0

@@ -1,0 +1,193 @@
+"""Many pictures, one after the other or some at once: what fails stops nothing else, and the end tells all.
+
+The work on a picture is a function that returns what --json says of it, or raises. Results are told in the order of the
+inputs, whatever order they are done in and by whichever of several processes, and so is what is said while they are.
+
+A folder is worked on by as many threads as there are cores, each of which takes a picture from file to file: while one
+decodes or encodes, others compute, no core waits for another as it would within a product, and nothing has to be handed
+on. Each then computes with one core; with fewer pictures at once, as memory may demand, each has its share of them.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from threading import Event
+from typing import Any
+
+from smdae.errors import BatchError, DeviceError, OutputError, SmdaeError
+from smdae.memory import keep_freed_memory
+from smdae.pipeline.messages import SILENT, Line, Messages
+from smdae.pipeline.peers import Peers
+from smdae.pipeline.places import Job
+from smdae.pipeline.sharing import shared
+
+__all__ = ["Stopped", "at_once", "run"]
+
+ALONE = Peers()
+Work = Callable[[Job], dict[str, Any]]
+SHARE = 0.5  # of memory, that pictures may take together
+EACH = 512 << 20  # bytes that the work on one takes, besides
+
+
+class Stopped(BaseException):
+    """The batch has ended, and what is still under way need not be."""
+
+
+def at_once(jobs: Sequence[Job], device: str, wanted: int | None = None) -> int:
+    """Return how many pictures to work on at once: one a core, or as many as wanted, fewer where memory is short.
+
+    Args:
+        jobs: The pictures, of which the headers are read.
+        device: Where they are denoised.
+        wanted: How many, at most; None for one for each core.
+    """
+    import torch
+
+    from smdae.device import find
+    from smdae.files.extent import needed_for
+    from smdae.memory import available
+
+    here = torch.device("cpu")
+    try:
+        where = find(device)
+    except DeviceError:  # of which each picture will tell
+        return 1
+    largest = max((needed_for(job.source) for job in jobs if not job.skipped), default=0)
+    room = SHARE * available(here) / (EACH + largest)
+    cores = torch.get_num_threads()
+    if where.type != "cpu":  # what they do is decode, encode and wait
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        room = min(room, SHARE * available(where) / (2 * EACH))
+    return max(1, min(wanted or cores, int(room), len(jobs)))
+
+
+def run(
+    jobs: Sequence[Job],
+    work: Work,
+    tell: Callable[[dict[str, Any]], object],
+    parallel: int = 1,
+    fail_fast: bool = False,
+    peers: Peers = ALONE,
+    stop: Event | None = None,
+    remark: str | None = None,
+    single: bool | None = None,
+    messages: Messages = SILENT,
+) -> None:
+    """Do all jobs.
+
+    Args:
+        jobs: What to do; of those that are skipped it is told, and no more.
+        work: Does one job; returns its record.
+        tell: Called with each record, in the order of the jobs.
+        parallel: How many are done at once.
+        fail_fast: Whether the first failure is the end.
+        peers: The processes that do them together; the first tells.
+        stop: Is set when what is still under way need not be ended; work that looks at it raises Stopped.
+        remark: What else to say at the end.
+        single: Whether there is one picture in all, whose failure is that of the command; None for one job.
+        messages: Who hears what is said.
+
+    Raises:
+        SmdaeError: The only picture failed.
+        BatchError: Some of many did; each is named once more, for its own line may be far above.
+    """
+    single = len(jobs) == 1 if single is None else single
+    if single and not jobs[0].may_skip:
+        if peers.first:
+            tell(work(jobs[0]))
+            _remark(remark, messages)
+        return
+    written = skipped = 0
+    failures: list[str] = []
+    is_there = False
+    for job, outcome in _outcomes(jobs, work, parallel, fail_fast, peers, stop or Event(), messages):
+        record: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
+        if isinstance(outcome, SmdaeError):
+            if single:
+                raise outcome
+            failures.append(_named(job, outcome))
+            is_there |= outcome.code == OutputError.code and job.is_done
+            messages.failure(outcome)
+            record |= {"error": outcome.message, "code": outcome.code}
+        elif outcome is None:
+            skipped += 1
+            record |= {"skipped": True}
+        else:
+            written += 1
+            record = outcome
+        tell(record)
+        if failures and fail_fast:
+            break
+    if not peers.first:
+        return
+    left = len(jobs) - written - len(failures) - skipped
+    counts = {"written": written, "skipped": skipped, "failed": len(failures), "not begun": left}
+    _remark(remark, messages)
+    messages.note(", ".join(f"{count} {what}" for what, count in counts.items() if count))
+    if failures:
+        hint = "--skip-existing leaves results that are there, -y replaces them" if is_there else None
+        raise BatchError(f"{len(failures)} of {len(jobs)} pictures could not be denoised:", hint, failures)
+
+
+def _remark(text: str | None, messages: Messages) -> None:
+    if text is not None:
+        messages.note(text)
+
+
+def _named(job: Job, error: SmdaeError) -> str:
+    """Return why a picture failed, with its name or that of its result."""
+    is_named = str(job.source) in error.message or str(job.target) in error.message
+    return error.message if is_named else f"'{job.source}': {error.message}"
+
+
+def _outcomes(
+    jobs: Sequence[Job], work: Work, parallel: int, fail_fast: bool, peers: Peers, stop: Event, messages: Messages
+) -> Iterator[tuple[Job, Any]]:
+    """Each job with its record, its failure, or None if it was skipped."""
+
+    def done(job: Job) -> dict[str, Any] | SmdaeError | None:
+        if job.skipped or (job.may_skip and job.is_done):
+            return None
+        try:
+            return work(job)
+        except SmdaeError as error:
+            # Another run was faster.
+            return None if job.may_skip and job.is_done else error
+
+    def quietly(job: Job) -> tuple[Any, list[Line]]:
+        with messages.held() as lines:
+            return done(job), lines
+
+    if peers.place.size > 1:
+        yield from shared(jobs, done, peers, messages, parallel, fail_fast)
+        return
+    if parallel == 1:
+        yield from ((job, done(job)) for job in jobs)
+        return
+    keep_freed_memory(parallel)
+    pool = ThreadPoolExecutor(parallel)
+    with _shared_cores(parallel):
+        waiting: list[tuple[Job, Future[Any]]] = [(job, pool.submit(copy_context().run, quietly, job)) for job in jobs]
+        try:
+            for job, future in waiting:
+                outcome, lines = future.result()
+                messages.say(lines)
+                yield job, outcome
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _shared_cores(parallel: int) -> Iterator[None]:
+    """Within, each of so many threads computes with its share of the cores."""
+    import torch
+
+    cores = torch.get_num_threads()
+    torch.set_num_threads(max(1, cores // parallel))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(cores)

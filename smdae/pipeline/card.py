@@ -1,0 +1,90 @@
+"""What is kept of a fit: the card of its model, and a line of its log."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smdae.files.corpus import Corpus
+    from smdae.fitting import Prepared
+    from smdae.fitting.loop import Report
+
+__all__ = ["CLEAN", "VARYING", "card_of", "line_of", "shortfalls"]
+
+MAX_BELOW_WIENER = 0.05  # dB
+CLEAN, VARYING = "the clean density", "the density with noise that depends on brightness"  # that a score may be of
+
+
+def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stopped_by: str) -> dict[str, Any]:
+    """What the model file says of the model; where images were noisy, the PSNR is an estimate."""
+    from smdae import __version__
+
+    state, patches = prepared.state, prepared.patches
+    image_model = prepared.fitted()
+    figures = {
+        "noisy": prepared.crops.psnr(),
+        "wiener": wiener,
+        "model": prepared.crops.psnr(image_model),
+    }
+    return {
+        "model": state.settings.model,
+        "settings": image_model.settings(),
+        "objective": state.settings.objective,
+        "score_of": _density(prepared),
+        "sigma": state.settings.sigma,
+        "noisy": state.settings.noisy,
+        "channels": patches.channels,
+        "patch_size": patches.size,
+        "about": state.settings.about,
+        "images": len(patches),
+        **({"rows": patches.places} if patches.size == 1 else {}),
+        "held_out_images": len(prepared.held_out),
+        "held_out_psnr": figures,
+        "held_out_psnr_at": {
+            f"{255 * level:.4g}": prepared.crops.psnr(image_model, level) for level in prepared.crops.levels
+        },
+        "steps": state.record["step"],
+        "seconds": round(state.record["seconds"], 1),
+        "stopped_by": stopped_by,
+        "shortfalls": shortfalls(figures) if prepared.denoises else [],
+        "seed": state.settings.seed,
+        "fit": state.settings.model_dump(mode="json"),
+        "smdae": __version__,
+    }
+
+
+def _density(prepared: "Prepared") -> str:
+    """Return of what density the model is a score."""
+    if prepared.examples.implicit:
+        return CLEAN
+    return "the density at level sigma" if prepared.denoises else VARYING
+
+
+def shortfalls(figures: dict[str, float | None]) -> list[str]:
+    """Return what a model is worse than on held-out images, by their PSNR in dB: none, if it is as it should be.
+
+    Args:
+        figures: Of the noisy images, of the Wiener filter, or None, and of the model.
+    """
+    noisy, wiener, model = (figures[name] for name in ("noisy", "wiener", "model"))
+    assert noisy is not None
+    assert model is not None
+    found = []
+    if model < noisy:
+        found.append(f"it makes held-out images worse: {model:.2f} dB, and the noisy ones have {noisy:.2f}")
+    if wiener is not None and model < wiener - MAX_BELOW_WIENER:
+        found.append(f"the linear Wiener filter is better: {wiener:.2f} dB, and the model has {model:.2f}")
+    return found
+
+
+def line_of(report: "Report") -> dict[str, Any]:
+    """Return what the log tells of a report."""
+    figures: dict[str, Any] = {
+        "step": report.step,
+        "steps": report.steps,
+        "seconds": round(report.seconds, 3),
+        "lr": report.lr,
+        "objective": report.objective,
+        "patches_per_second": round(report.rate),
+    }
+    if report.validation:
+        figures["held_out"] = {report.validation.kind: report.validation.value}
+    return figures

@@ -1,0 +1,132 @@
+"""What is kept of a comparison: each piece as it is found, in the folder of its report, so that a later run goes on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from smdae.comparing import report_folder
+from smdae.comparing.comparison import Found, Plan, compare
+from smdae.comparing.contest import Contest
+from smdae.comparing.contestants import Course
+from smdae.comparing.parts import PARTS
+from smdae.comparing.record import LeftOut, Record
+from smdae.errors import OutputError
+
+__all__ = ["Comparison", "begun"]
+
+# What must be as it was for a run to go on; what else there is adds to a report.
+FIXED = ("sigma", "target", "patches", "patch_size", "hidden", "batch", "max_steps", "lr", "seed", "contest")
+
+
+def begun(contest: Contest, plan: Plan, target: str | None, left_out: tuple[LeftOut, ...]) -> Record:
+    """Return the record before anything is found."""
+    s = contest.settings
+    settings = {
+        "objectives": list(plan.names),
+        "seeds": plan.seeds,
+        "models": list(plan.files),
+        "baselines": list(plan.baselines),
+        "quick": plan.quick,
+        "sigma": s.sigma,
+        "target": target,
+        "dim": contest.dim,
+        "patches": len(contest.patches),
+        "different_patches": contest.places,
+        "patch_size": s.patch_size if target is None else None,
+        "images": contest.images[0],
+        "held_out_images": contest.images[1],
+        "held_out_patches": len(contest.held_out),
+        "model": s.model,
+        "hidden": s.hidden,
+        "batch": s.batch,
+        "max_steps": int(s.limits[0]),
+        "lr": s.lr,
+        "seed": s.seed,
+        "device": str(contest.device),
+        "contest": contest.digest,
+    }
+    return Record(settings, left_out)
+
+
+def _taken_over(record: Record, plan: Plan, folder: Path) -> Record:
+    """Return the record with those parts of an earlier run that were measured of the same.
+
+    Raises:
+        OutputError: The earlier run was of something else.
+    """
+    before = report_folder.earlier(folder)
+    ours, theirs = ({name: r.settings.get(name) for name in FIXED} for r in (record, before))
+    for name, now in ours.items():
+        if theirs[name] != now:
+            what = (
+                "the examples are" if name == "contest" else f"{name.replace('_', '-')} was {theirs[name]}, now it is"
+            )
+            raise OutputError(
+                f"cannot resume from '{folder}': {what} {'others' if name == 'contest' else now}",
+                "give the same images and settings, or start afresh with -y and without --resume",
+            )
+    kept = {name: part for name, part in before.parts.items() if part.of == plan.of(name)}
+    return replace(record, parts={name: kept[name] for name in PARTS if name in kept})
+
+
+@dataclass
+class Comparison:
+    """A comparison under way.
+
+    Attributes:
+        contest: What all fits have in common.
+        plan: What is compared.
+        record: The figures so far.
+        folder: Where the report goes.
+        courses: Fits that are there already.
+        is_begun: Whether anything was written.
+        diverged: The objective of each fit that diverged.
+    """
+
+    contest: Contest
+    plan: Plan
+    record: Record
+    folder: Path
+    courses: list[Course] = field(default_factory=list)
+    is_begun: bool = False
+    diverged: list[str] = field(default_factory=list)
+    _is_resumed: bool = False
+
+    def take_over(self) -> None:
+        """Take over what an earlier run has left in the folder.
+
+        Raises:
+            OutputError: It was of something else.
+        """
+        self.record = _taken_over(self.record, self.plan, self.folder)
+        self.courses = report_folder.fits_in(self.folder, self.contest, self.plan.fits)
+        self._is_resumed = True
+
+    def run(self) -> Iterator[Found]:
+        """Yield what is found, once it is saved."""
+        for found in compare(self.contest, self.plan, self.courses, tuple(self.record.parts)):
+            if found.course is not None:
+                self._begin()
+                report_folder.save_fit(self.folder, self.contest, found.course)
+                if found.course.outcome == "diverged":
+                    self.diverged.append(found.course.objective)
+            if found.part is not None:
+                self._begin()
+                name = found.part.name
+                self.record = self.record.with_part(name, self.plan.of(name), found.part.tables)
+                report_folder.save_pictures(self.folder, name, found.part.pictures)
+                report_folder.save_record(self.folder, self.record)
+            yield found
+
+    def finished(self) -> Record:
+        """Write the report, and return its figures."""
+        self._begin()
+        self.record = replace(self.record, complete=True)
+        report_folder.finish(self.folder, self.record)
+        return self.record
+
+    def _begin(self) -> None:
+        if not self.is_begun:
+            report_folder.begin(self.folder, fresh=not self._is_resumed)
+            report_folder.save_record(self.folder, self.record)
+            self.is_begun = True

@@ -1,0 +1,204 @@
+"""What `denoise` writes beside its result: samples, the path to it, how sure it is, and how it may be otherwise."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smdae.errors import InputError, UsageError
+from smdae.pipeline.places import STREAM, Job
+from smdae.pipeline.selection import parted_name
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from smdae.denoising.judgement import Judgement
+    from smdae.denoising.task import Task
+    from smdae.files.picture import Picture
+
+Watch = Callable[[int, int], object]
+
+__all__ = ["Extras", "made_of", "refuse", "refuse_for", "sampling", "targets"]
+
+MAX_SAMPLES, MAX_COMPONENTS = 1000, 100
+MAPS = (".png", ".tif", ".tiff", ".npy")
+FILMS = (".gif", ".png")
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What else is asked for.
+
+    Attributes:
+        samples: How many samples of the posterior.
+        steps: Where the path goes: a GIF, a sheet of it as PNG, or a folder.
+        folder: Whether that is a folder.
+        uncertainty: Where the standard deviations go.
+        components: How many principal components.
+    """
+
+    samples: int = 0
+    steps: Path | None = None
+    folder: bool = False
+    uncertainty: Path | None = None
+    components: int = 0
+
+    @property
+    def some(self) -> bool:
+        """Whether anything is."""
+        return bool(self.samples or self.steps or self.uncertainty or self.components)
+
+
+def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -> None:
+    """Raise UsageError for what cannot be asked for, or not of these pictures, or would be written over another."""
+    for name, count, most in (
+        ("samples", extras.samples, MAX_SAMPLES),
+        ("components", extras.components, MAX_COMPONENTS),
+    ):
+        if not 0 <= count <= most:
+            raise UsageError(f"--{name} {count} is not from 0 to {most}")
+    for name, path, endings in (("uncertainty", extras.uncertainty, MAPS), ("save-steps", extras.steps, FILMS)):
+        is_folder = name == "save-steps" and extras.folder
+        if path is not None and path.suffix.lower() not in endings and not is_folder:
+            folder = ", or a folder: NAME/" if name == "save-steps" else ""
+            raise UsageError(f"--{name} '{path}' has an unknown extension; it is one of {', '.join(endings)}{folder}")
+    if (extras.samples or extras.components) and any(job.target == STREAM for job in jobs):
+        raise UsageError("--samples and --components are files beside the result, which is none", "name a file with -o")
+    if extras.some:
+        taken = {os.path.realpath(path) for path in (jobs[0].source, jobs[0].target, reference) if path}
+        for path in targets(extras, jobs[0]):
+            if os.path.realpath(path) in taken:
+                raise UsageError(f"'{path}' would be written over another picture of this call", "name another file")
+            taken.add(os.path.realpath(path))
+
+
+def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
+    """Refuse what cannot be made of this picture with this model, before any work.
+
+    Raises:
+        UsageError: The noise is of another kind, the model draws no samples, or the mean to blend with is one, or there
+            are too few pixels.
+        InputError: A channel has no noise, and components are wanted.
+    """
+    from smdae.denoising.samplers import SAMPLERS
+
+    wanted = {
+        "--samples": extras.samples,
+        "--blend": blend,
+        "--components": extras.components,
+        "--uncertainty": extras.uncertainty,
+        "--adapt": adapt,
+    }
+    kind = task.noise.kind
+    asked = [name for name, value in wanted.items() if value and not (name == "--adapt" and kind == "shot")]
+    if asked and kind != "white":
+        kinds = "white and shot" if asked[0] == "--adapt" else "white"
+        raise UsageError(
+            f"{asked[0]} is for {kinds} noise, and that of this picture is {kind}",
+            "take it for white with --noise white, or leave the option out",
+        )
+    if blend and SAMPLERS[task.stepper].is_random:
+        raise UsageError(f"--blend goes from a mean to a sample, and '{task.stepper}' gives samples", "leave one out")
+    if extras.samples or blend:
+        sampling(task)
+    if extras.components and 0 in task.channel_levels:
+        raise InputError("--components: a channel has no noise, and so no variance", "give --sigma one level for all")
+    if extras.components > task.pixels.size:
+        raise UsageError(f"an image of {task.pixels.size} numbers has no {extras.components} components")
+
+
+def targets(extras: Extras, job: Job) -> list[Path]:
+    """The files that will be written beside the result; of a folder of steps the folder."""
+    beside = [*_numbered(job.target, "sample", extras.samples, job.target.suffix)]
+    beside += _numbered(job.target, "component", extras.components, ".png")
+    return beside + [path for path in (extras.steps, extras.uncertainty) if path is not None]
+
+
+def _numbered(target: Path, what: str, count: int, ending: str) -> Iterator[Path]:
+    for k in range(1, count + 1):
+        yield target.with_name(f"{parted_name(target.name)[0]}_{what}{k:0{len(str(count))}}{ending}")
+
+
+def sampling(task: "Task") -> "Task":
+    """The same task by a stepper that draws samples: its own, or `langevin` with its own steps.
+
+    Raises:
+        UsageError: The model knows too few levels for that.
+    """
+    from smdae.denoising.samplers import SAMPLERS, checked, refuse_single_level
+
+    if SAMPLERS[task.stepper].is_random:
+        return task
+    refuse_single_level("langevin", task.loaded)
+    steps, size = checked("langevin")
+    return replace(task, stepper="langevin", steps=steps, step_size=size)
+
+
+def made_of(
+    extras: Extras,
+    job: Job,
+    task: "Task",
+    mean: "np.ndarray",
+    judgement: "Judgement | None",
+    frames: "Sequence[np.ndarray]",
+    picture: Callable[["np.ndarray"], "Picture"],
+    kind: str,
+    device: Any,
+    watch: Watch,
+    quality: int | None = None,
+) -> Iterator[tuple[Path, bytes]]:
+    """The files beside the result, and what they hold.
+
+    Args:
+        extras: What is asked for.
+        job: The result's place.
+        task: What was done.
+        mean: The result's pixels.
+        judgement: How good they are, estimated, if it is known.
+        frames: The image and what it was after each step.
+        picture: Makes a picture, as the result is, of pixels.
+        kind: The format of the result.
+        device: Where the model is.
+        watch: Told how much is done, and of how much.
+        quality: Of samples in formats that have one.
+    """
+    import numpy as np
+
+    from smdae.denoising.denoise import carried_out
+    from smdae.denoising.uncertainty import deviation_of, ends_of, principal_components
+    from smdae.files.images import encode
+    from smdae.files.picture import from_samples
+    from smdae.files.views import film, heat_map, sheet, still
+
+    if extras.samples:
+        one = sampling(task)
+        # Where the result is a sample itself, that of the seed, the others follow.
+        for k, path in enumerate(_numbered(job.target, "sample", extras.samples, job.target.suffix), one is task):
+            sample = carried_out(replace(one, seed=task.seed + k), device, watch=watch)
+            yield path, encode(picture(sample), kind, quality)
+    if extras.components:
+        directions = principal_components(task, extras.components, device, watch)
+        for component, path in zip(
+            directions, _numbered(job.target, "component", extras.components, ".png"), strict=True
+        ):
+            low, high = ends_of(task, mean, component)
+            alone = task.white * (0.5 + 0.5 * component.direction / np.abs(component.direction).max()).reshape(
+                mean.shape
+            )
+            yield path, sheet([low, mean, high, alone], task.white, columns=4)
+    if extras.uncertainty:
+        deviation = deviation_of(task, judgement, device, watch)
+        if extras.uncertainty.suffix.lower() == ".png":
+            flat = deviation if deviation.ndim == 2 else np.sqrt(np.square(deviation).mean(2))
+            yield extras.uncertainty, heat_map(flat, f"posterior standard deviation, white being {task.white:g}")
+        else:
+            format = "NPY" if extras.uncertainty.suffix.lower() == ".npy" else "TIFF"
+            yield extras.uncertainty, encode(from_samples(deviation, format), format)
+    if extras.steps:
+        if extras.folder:
+            for k, frame in enumerate(frames):
+                yield extras.steps / f"{k:0{len(str(len(frames)))}}.png", still(frame, task.white)
+        else:
+            shown = film if extras.steps.suffix.lower() == ".gif" else sheet
+            yield extras.steps, shown(frames, task.white)

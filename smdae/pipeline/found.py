@@ -1,0 +1,162 @@
+"""The noise of a picture, as it is told or found."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smdae.errors import InputError, UsageError
+from smdae.pipeline.manner import Manner
+
+if TYPE_CHECKING:
+    from smdae.denoising.preparation import Prepared
+    from smdae.estimation.estimate import Estimate
+    from smdae.files.picture import Picture
+    from smdae.noise import Noise
+
+__all__ = ["Found", "Noted", "is_found", "look", "refuse_unit", "white_of"]
+
+LEAST_LEVEL = 1e-12  # of a given sigma, white being 1; squares of less have no place in float32
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The noise of a picture.
+
+    Attributes:
+        prepared: The picture as it is denoised.
+        estimate: Its noise, white being 1.
+        described: The noise in words.
+        levels: On the 0 to 255 scale, of the whole picture or of each channel; 0 where there is none.
+    """
+
+    prepared: "Prepared"
+    estimate: "Estimate"
+    described: str
+    levels: tuple[float, ...]
+
+    @property
+    def noise(self) -> "Noise":
+        """Return the noise, white being 1."""
+        return self.estimate.noise
+
+    @property
+    def lost(self) -> int:
+        """Return how many pixels are not finite numbers."""
+        if self.prepared.original.dtype.kind == "u":
+            return 0
+        return int((~np.isfinite(np.atleast_3d(self.prepared.original))).any(2).sum())
+
+    @property
+    def repaired(self) -> int:
+        """Return how many pixels were outliers."""
+        outliers = self.prepared.outliers
+        return 0 if outliers is None else int(outliers.mask.any(2).sum())
+
+    @property
+    def is_banded(self) -> bool:
+        """Return whether rows or columns had offsets, which were taken off."""
+        return self.prepared.is_banded
+
+    def noted(self) -> "Noted":
+        """Return what there is to tell of it, which takes little memory."""
+        return Noted(self.estimate, self.described, self.levels, self.lost, self.repaired, self.is_banded)
+
+
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """What there is to tell of the noise of a picture, without the picture: attributes are those of `Found`."""
+
+    estimate: "Estimate"
+    described: str
+    levels: tuple[float, ...]
+    lost: int
+    repaired: int
+    is_banded: bool
+
+
+def white_of(picture: "Picture", manner: Manner) -> float:
+    """Return the value of white in a picture; that of floats is told, not stored."""
+    return manner.white or picture.white
+
+
+def is_found(model: Any, manner: Manner) -> bool:
+    """Return whether the level is the picture's, estimated."""
+    return manner.levels is None and isinstance(manner.noise, str) and model.level is None and manner.strength > 0
+
+
+def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
+    """Return the noise of a picture, as it is told or found.
+
+    Args:
+        picture: As it was read.
+        model: What is to take the noise out.
+        manner: What was asked for.
+        name: What messages call the picture.
+
+    Raises:
+        UsageError: The level that was given is in another unit, or the noise of another number of channels.
+        InputError: No pixel counts, or nearly all are outliers.
+    """
+    from smdae.denoising.preparation import prepare
+    from smdae.denoising.treatment import level_in, noise_for
+    from smdae.estimation.scale import scale_of_integers
+
+    if manner.black is not None and manner.black >= white_of(picture, manner):
+        white = white_of(picture, manner)
+        raise UsageError(f"--black {manner.black:g} is not below {white:g}, the white of '{name}'", "give --white too")
+    visible = None if picture.alpha is None else picture.alpha > 0
+    scale = manner.scale
+    if scale is None and picture.stored is not None and manner.white is None and manner.black is None:
+        scale = scale_of_integers(picture.pixels, picture.stored)
+    try:
+        keep, share = manner.levels is not None or model.level is not None, model.channels != 3
+        prepared = prepare(picture.pixels, manner.white, manner.black, visible, keep, share, scale, manner.mend)
+    except InputError as error:
+        raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
+    unit = white_of(picture, manner) / 255 / prepared.scale.span
+    given = None if manner.levels is None else tuple(level * unit for level in manner.levels)
+    if given is not None and any(0 < level < LEAST_LEVEL for level in given):
+        least, scale = min(level for level in manner.levels or () if level), prepared.scale
+        raise UsageError(
+            f"--sigma {least:g} is nothing beside the range of '{name}', {scale.black:g} to {scale.white:g}",
+            "look at --black and --white",
+        )
+    if given is not None and len(given) > 1:
+        channels = picture.pixels.shape[2] if picture.pixels.ndim == 3 else 1
+        if len(given) != channels:
+            raise UsageError(f"--sigma has {len(given)} values, and '{name}' has {channels} channels")
+        given = given[:1] if prepared.is_shared else given
+    kind = manner.noise
+    if kind == "auto" and given is not None and manner.how.get("stepper", "tweedie") != "tweedie":
+        kind = "white"  # which other samplers than the first are for
+    found = noise_for(prepared, model, kind, given, picture.quality)
+    noise = found.noise
+    if noise.is_none:
+        return Found(prepared, found, "none", (0.0,))
+    # On the scale of 8 bits where the picture has a usual white, in its own unit elsewhere.
+    shown = noise.scaled(255.0) if prepared.scale.standard or manner.white else noise.scaled(prepared.scale.span)
+    described = shown.describe(prepared.sample() * shown.white, unit=1.0)
+    if picture.quality is not None:
+        described += f", JPEG quality {picture.quality}"
+    elif found.jpeg is not None:
+        described += f", once a JPEG of quality {found.jpeg}"
+    if noise.kind == "white":
+        return Found(prepared, found, described, tuple(level / unit for level in noise.levels))
+    return Found(prepared, found, described, (level_in(prepared, noise) / unit,))
+
+
+def refuse_unit(picture: "Picture", manner: Manner, name: str) -> None:
+    """Raise UsageError where a level is given for floats whose values lie far beyond white 1."""
+    from smdae.files.picture import likely_white
+
+    if picture.pixels.dtype.kind != "f" or picture.stored or not manner.levels or manner.white is not None:
+        return
+    finite = picture.pixels[np.isfinite(picture.pixels)]
+    largest = float(np.abs(finite).max()) if finite.size else 0.0
+    white = likely_white(largest)
+    if white is not None:
+        raise UsageError(
+            f"the values of '{name}' reach {largest:.4g}, and --sigma is told for white 1",
+            f"did you mean --white {white:g}? or leave --sigma out",
+        )

@@ -1,0 +1,50 @@
+"""How close pictures are to a clean one, one after the other.
+
+PSNR and SSIM are those of `denoising.quality`: clipped to black and white, over all channels, 11 x 11 Gaussian window.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smdae.errors import InputError, SmdaeError
+from smdae.pipeline.reading import like, read_picture
+
+if TYPE_CHECKING:
+    from smdae.files.picture import Picture
+
+__all__ = ["measured"]
+
+
+def measured(
+    files: list[Path], reference: Path, white: float | None
+) -> Iterator[tuple[Path, tuple[float, float] | SmdaeError]]:
+    """Yield each picture with its PSNR in dB and SSIM, or why it cannot be measured.
+
+    Args:
+        files: The pictures.
+        reference: The clean picture that all show.
+        white: The value of white in floats; None for 1.
+
+    Raises:
+        InputError: The reference cannot be read, or floats hold NaN or infinity.
+    """
+    from smdae.denoising.quality import likeness
+
+    clean = read_picture(reference)
+    for file in files:
+        try:
+            picture = read_picture(file)
+            like(clean, picture, reference, name=f"'{file}'")
+        except SmdaeError as error:
+            yield file, error
+            continue
+        yield file, likeness((picture.pixels, _white(picture, white)), (clean.pixels, _white(clean, white)))
+
+
+def _white(picture: "Picture", white: float | None) -> float:
+    if picture.pixels.dtype.kind != "f":
+        return picture.white
+    if not picture.is_finite:
+        raise InputError("a picture with NaN or infinity cannot be measured")
+    return white or 1.0

@@ -1,0 +1,114 @@
+"""The work on one FITS file: its images and cubes are denoised plane by plane; all else is copied."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from smdae.errors import OutputError, UsageError
+from smdae.pipeline.found import Found, is_found, refuse_unit
+from smdae.pipeline.manner import Manner
+from smdae.pipeline.outcome import denoised
+from smdae.pipeline.places import STREAM, Job
+from smdae.pipeline.placing import origin_of, put_result
+from smdae.pipeline.reading import called
+from smdae.pipeline.records import estimates, record_of
+from smdae.pipeline.stacked import for_all_pages
+from smdae.pipeline.told import tell
+
+if TYPE_CHECKING:
+    from smdae.denoising.judgement import Judgement
+    from smdae.files.fits import Image
+    from smdae.files.picture import Picture
+
+__all__ = ["one_fits"]
+
+Watch = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, eq=False)
+class _Planes:
+    """The planes of an image as pictures."""
+
+    image: "Image"
+    file: BinaryIO
+
+    def __len__(self) -> int:
+        return self.image.count
+
+    def page(self, number: int, /) -> "Picture":
+        """Return a plane, counted from 0."""
+        from smdae.files.picture import Picture
+
+        values = self.image.plane(self.file, number)
+        return Picture(values, 1.0, "TIFF", is_finite=bool(np.isfinite(values).all()))
+
+
+def one_fits(
+    job: Job, manner: Manner, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
+) -> dict[str, Any]:
+    """Denoise a FITS file; return what --json says.
+
+    Raises:
+        UsageError: Something is asked for that goes with single pictures.
+        InputError: The file is damaged, has no image, or the extra is missing.
+        OutputError: The result cannot be written.
+    """
+    from smdae.files import fits
+    from smdae.files.writing import refuse_existing, whole
+
+    _refuse(manner)
+    name = called(job)
+    origin = origin_of(job, manner.messages)
+    manner = replace(manner, mend=False)
+    found: list[Found] = []
+    judged: list[Judgement | None] = []
+    with fits.opened(job.source if data is None else data, name) as file:
+        if manner.ending or (job.target != STREAM and job.target.suffix.lower() not in fits.ENDINGS):
+            target = manner.ending or job.target
+            raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")
+        if job.target != STREAM and not (manner.made and not job.target.parent.exists()):
+            refuse_existing(job.target, overwrite=manner.overwrite)
+        model = model_for(_Planes(file.images[0], file.file).page(0))
+        refuse_unit(_Planes(file.images[0], file.file).page(0), manner, name)
+
+        def results(image: "Image") -> Iterator[np.ndarray]:
+            planes = _Planes(image, file.file)
+            shared = image.count > 1
+            alike = for_all_pages(planes, model, manner, name) if shared and is_found(model, manner) else manner
+            for k in range(image.count):
+                if watch:
+                    watch(k, image.count)
+                outcome = denoised(planes.page(k), model, alike, None, name, judging=not shared)
+                found.append(outcome.found)
+                judged.append(outcome.judgement)
+                yield outcome.picture.pixels
+
+        def put(target: Path) -> None:
+            with whole(target, overwrite=manner.overwrite, origin=origin) as to:
+                for piece in fits.written(file, results):
+                    to(piece)
+
+        put_result(job, put, lambda: fits.written(file, results), manner.stdout)
+        if file.left:
+            manner.messages.note(f"'{name}': left as they are: units {', '.join(file.left)}")
+    tell(found, judged, model, is_found(model, manner), job.source if manner.many else None, manner.messages)
+    return record_of(job, model, found, []) | estimates(judged) | {"planes": len(found)}
+
+
+def _refuse(manner: Manner) -> None:
+    """Raise UsageError for what goes with single pictures."""
+    asked = {
+        "--reference": manner.reference,
+        "--mask": manner.mask,
+        "--save-noise": manner.profile,
+        "--samples and the like": manner.extras.some,
+        "--bit-depth": manner.depth,
+        "--linear": manner.linear,
+        "--axes, --channel and --pages": manner.selection.some,
+    }
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise UsageError(f"{name} does not go with FITS files", "leave it out")

@@ -1,0 +1,208 @@
+"""The work on one camera raw file: its mosaic is denoised and then developed, or what LibRaw develops is denoised."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smdae.errors import InputError, OutputError, UsageError
+from smdae.pipeline.found import Found, is_found
+from smdae.pipeline.manner import Manner
+from smdae.pipeline.outcome import denoised
+from smdae.pipeline.places import STREAM, Job, check_target, refuse_place
+from smdae.pipeline.placing import beside, origin_of, put_file, put_result
+from smdae.pipeline.reading import called
+from smdae.pipeline.records import estimates, record_of
+from smdae.pipeline.selection import is_raw_name
+from smdae.pipeline.told import tell
+
+if TYPE_CHECKING:
+    from smdae.denoising.judgement import Judgement
+    from smdae.files.picture import Picture
+    from smdae.files.raw import Shot
+    from smdae.mosaic import Mosaic
+    from smdae.noise import Noise
+
+__all__ = ["one_raw"]
+
+ERROR = 0.08  # standard error of the level of a sensor's noise, relative
+SAMPLE = 1 << 17  # values of a mosaic that its noise is described for
+
+Watch = Callable[[int, int], object]
+
+
+def one_raw(
+    job: Job, manner: Manner, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
+) -> dict[str, Any]:
+    """Denoise a camera raw file and write the picture that is developed of it; return what --json says.
+
+    Raises:
+        UsageError: Something is asked for that only a developed picture can have.
+        InputError: The file is damaged, unknown, or the extra is missing.
+        OutputError: The result cannot be written.
+    """
+    from smdae.files import raw
+    from smdae.files.exif import stripped
+    from smdae.files.images import encode
+    from smdae.files.picture import with_depth
+
+    _refuse(manner)
+    name = called(job)
+    origin = origin_of(job, manner.messages)
+    with raw.opened(job.source.read_bytes() if data is None else data, name, not manner.many) as shot:
+        depth, kind = _target(job, manner, shot.size)
+        if manner.profile is not None:
+            refuse_place(manner.profile, manner.beside)
+        manner = replace(manner, depth=depth)
+        judged: Judgement | None = None
+        if shot.mosaic is None:
+            manner.messages.note(f"'{name}' {shot.reason}: developed first, and denoised then")
+            picture = shot.developed(linear=manner.linear)
+            model = model_for(picture)
+            outcome = denoised(picture, model, manner, watch, name)
+            result, found, judged = outcome.picture, outcome.found, outcome.judgement
+        else:
+            model = model_for(_stand_in((1, 1), "uint16"))
+            found = _noise_of(shot, shot.mosaic, manner)
+            pixels = _clean(shot.mosaic, found, model, manner, watch)
+            result = with_depth(shot.developed(pixels, manner.linear), manner.depth)
+    if manner.strip:
+        result = replace(result, metadata=stripped(result.metadata))
+    whole = encode(result, kind, manner.quality)
+    aside = [] if manner.profile is None else [(manner.profile, _profile(found, shot, name))]
+    with beside(aside, manner.beside, origin and replace(origin, is_target=False)):
+        put_result(
+            job, lambda target: put_file(target, whole, manner.overwrite, origin), lambda: [whole], manner.stdout
+        )
+    tell([found], [judged], model, is_found(model, manner), job.source if manner.many else None, manner.messages)
+    return record_of(job, model, [found], []) | estimates([judged])
+
+
+def _refuse(manner: Manner) -> None:
+    """Raise UsageError for what goes with pictures alone that are developed already."""
+    asked = {
+        "--reference": manner.reference,
+        "--mask": manner.mask,
+        "--adapt": manner.adapt,
+        "--blend": manner.blend,
+        "--samples and the like": manner.extras.some,
+        "--white": manner.white,
+        "--axes, --channel and --pages": manner.selection.some,
+        "--black": manner.black is not None,
+        "--sigma of several channels": manner.levels is not None and len(manner.levels) > 1,
+        "--noise grain": manner.noise == "grain",
+        f"--stepper {manner.how['stepper']}": manner.how["stepper"] != "tweedie",
+    }
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise UsageError(f"{name} does not go with camera raw files", "develop them first")
+
+
+def _stand_in(size: tuple[int, int], depth: str) -> "Picture":
+    """Return a picture of a size, (width, height), in colour, that takes no memory."""
+    from smdae.files.picture import WHITES, Picture
+
+    pixels = np.broadcast_to(np.arange(3).astype(depth), (size[1], size[0], 3))
+    return Picture(pixels, WHITES[depth], "TIFF")
+
+
+def _target(job: Job, manner: Manner, size: tuple[int, int]) -> tuple[str, str]:
+    """Return the depth and the format of the result: 16 bits where that holds them; refuse what cannot be written."""
+    from smdae.files.formats import FORMATS, SUFFIXES
+
+    if job.target != STREAM and is_raw_name(job.target):
+        raise OutputError(f"cannot write '{job.target}': raw files are developed, not written", "name a TIFF with -o")
+    ending = manner.ending or ("" if job.target == STREAM else job.target.suffix.lower())
+    kind = SUFFIXES.get(ending, "TIFF")
+    depth = manner.depth or ("uint16" if "uint16" in FORMATS[kind].samples else "uint8")
+    return depth, check_target(job, _stand_in(size, depth), manner.ending, manner.overwrite, manner.made)
+
+
+def _noise_of(shot: "Shot", mosaic: "Mosaic", manner: Manner) -> Found:
+    """Return the noise of each place of a mosaic: told on the command line, by the file, or by the picture itself."""
+    from smdae.curves import Affine
+    from smdae.denoising.preparation import Prepared
+    from smdae.denoising.sensor import sensor_curves
+    from smdae.denoising.treatment import level_in
+    from smdae.estimation.estimate import Estimate
+    from smdae.estimation.scale import Scale
+    from smdae.noise import Noise
+
+    planes = mosaic.planes
+    prepared = Prepared(planes, planes, Scale(0.0, 1.0, (mosaic.floor, 1.0)))
+    level = None if manner.levels is None else manner.levels[0] / 255
+    if not manner.strength or not (manner.luma or manner.chroma):
+        noise = Noise.gaussian(0.0)
+    elif isinstance(manner.noise, Noise):
+        noise = _as_planes(manner.noise, shot, mosaic)
+    elif level is not None and manner.noise == "white":
+        noise = Noise.gaussian(level)
+    else:
+        curves = shot.noise or sensor_curves(planes, mosaic.floor)
+        noise = Noise.gaussian(0.0) if curves is None else Noise(curves)
+    if level is not None and not noise.is_none:
+        noise = noise.amplified(level / level_in(prepared, noise))
+    if manner.noise == "white" and level is None and not noise.is_none:
+        noise = Noise((Affine(read=level_in(prepared, noise)),))
+    if noise.is_none:
+        return Found(prepared, Estimate(noise, 0.0), "none", (0.0,))
+    some = planes.reshape(-1)[:: max(1, planes.size // SAMPLE)]
+    described = noise.scaled(255.0).describe(some * 255, unit=1.0)
+    if shot.noise is not None and manner.noise == "auto" and level is None:
+        described += ", as the file tells"
+    return Found(prepared, Estimate(noise, ERROR), described, (255 * level_in(prepared, noise),))
+
+
+def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":
+    """Return noise in the sensor's unit, of one, three or four curves, as of the planes, black being 0 and white 1."""
+    if noise.kind == "grain":
+        raise UsageError("the noise of the profile is grain, and that of a sensor is not", "leave --noise out")
+    colours = mosaic.colours.reshape(-1).tolist()
+    places = {1: [0] * 4, 3: colours, 4: [0, 1, 2, 3]}.get(len(noise.curves))
+    if places is None:
+        raise UsageError(f"the noise is of {len(noise.curves)} channels, and a mosaic has 4 planes")
+    black = shot.black.reshape(-1).tolist()
+    curves = [noise.curves[i].shifted(-b).scaled(1 / (shot.white - b)) for i, b in zip(places, black, strict=True)]
+    return type(noise)(tuple(curves))
+
+
+def _profile(found: Found, shot: "Shot", name: str) -> bytes:
+    """Return the noise of a mosaic as YAML, in the sensor's unit."""
+    from smdae.noise import Noise
+
+    noise = found.estimate.noise
+    if noise.is_none:
+        raise InputError(
+            f"no noise was found in '{name}', so there is no profile of it to save", "leave --save-noise out"
+        )
+    curves = noise.curves * (4 // len(noise.curves))
+    black = shot.black.reshape(-1).tolist()
+    own = [curve.scaled(shot.white - b).shifted(b) for curve, b in zip(curves, black, strict=True)]
+    return Noise(tuple(own), white=shot.white, zero=float(min(black))).to_yaml().encode()
+
+
+def _clean(mosaic: "Mosaic", found: Found, model: Any, manner: Manner, watch: Watch | None) -> np.ndarray | None:
+    """Return the pixels of a mosaic without their noise; None where there is none.
+
+    What is white stays so: where one colour alone came to be a little less, the picture would have a tint.
+    """
+    from smdae.denoising.mosaic import denoised as without_noise
+
+    noise = found.estimate.noise
+    if noise.is_none:
+        return None
+    pixels = without_noise(
+        mosaic,
+        noise.curves * (4 // len(noise.curves)),
+        model,
+        watch,
+        strength=manner.strength,
+        luma=manner.luma,
+        chroma=manner.chroma,
+        device=next(model.parameters()).device,
+        tile=manner.tile,
+        or_cpu=manner.device == "auto",
+        **manner.how,
+    )
+    return np.where(mosaic.pixels >= 1, mosaic.pixels, pixels)

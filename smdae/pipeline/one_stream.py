@@ -1,0 +1,303 @@
+"""The work on a stream: video as Y4M, or pictures one behind the other, denoised frame by frame as they come."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from smdae.errors import InputError, OutputError, UsageError
+from smdae.pipeline.found import look
+from smdae.pipeline.manner import Manner
+from smdae.pipeline.outcome import denoised
+from smdae.pipeline.places import STREAM, Job, check_target
+
+if TYPE_CHECKING:
+    from smdae.estimation.scale import Scale
+    from smdae.files.picture import Picture
+    from smdae.files.y4m import Header, Readable
+    from smdae.noise import Noise
+
+__all__ = ["is_video", "streamed"]
+
+PLANES = ("luma", "chroma", "chroma")
+Chooser = Callable[["Picture"], Any]
+Put = Callable[[bytes | memoryview], object]
+Item = TypeVar("Item")
+
+
+def is_video(source: Path) -> bool:
+    """Return whether a file is a Y4M stream."""
+    from smdae.files.y4m import MAGIC
+
+    try:
+        with source.open("rb") if os.path.isfile(source) else BytesIO() as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:  # of which its reader tells
+        return False
+
+
+def streamed(job: Job, manner: Manner, model_for: Chooser) -> tuple[bytes | None, dict[str, Any] | None]:
+    """Denoise a stream, and return None and what --json says; of a single picture in stdin return it, and None."""
+    from smdae.files.images import opening
+    from smdae.files.sequence import Ahead, begins_one, first_of
+    from smdae.files.y4m import MAGIC, exactly
+    from smdae.pipeline.reading import piped
+
+    if job.source != STREAM:
+        with opening(str(job.source)):
+            file = job.source.open("rb")
+        with file:
+            return None, video(job, manner, model_for, file, str(job.source))
+    begun = exactly(sys.stdin.buffer, len(MAGIC))
+    stream = Ahead(begun, sys.stdin.buffer)
+    if begun == MAGIC:
+        return None, video(job, manner, model_for, stream, "stdin")
+    first, then = first_of(stream)
+    if begins_one(then):
+        return None, pictures(job, manner, model_for, first, then, sys.stdin.buffer)
+    return piped(first + then + stream.left), None
+
+
+def video(job: Job, manner: Manner, model_for: Chooser, stream: "Readable", name: str) -> dict[str, Any]:
+    """Denoise a Y4M stream to stdout or a file; return what --json says.
+
+    Luma and chroma are denoised each by itself, at its own size: that is where their noise is as the camera left it,
+    and chroma made larger would take four times the work for noise in grains.
+
+    Raises:
+        UsageError: Something is asked for that video cannot have.
+        InputError: The stream is damaged or ends inside a frame; the frames before are written.
+        OutputError: The result cannot be written.
+    """
+    from smdae.files import y4m
+    from smdae.files.images import decoding
+    from smdae.files.writing import refuse_existing
+
+    _refuse(manner, depth=True)
+    if manner.ending or (job.target != STREAM and job.target.suffix.lower() != y4m.ENDING):
+        target = manner.ending or job.target
+        raise OutputError(f"a Y4M stream stays one, and is not written as '{target}'", f"name it {y4m.ENDING}, or -o -")
+    if job.target != STREAM:
+        refuse_existing(job.target, overwrite=manner.overwrite)
+    with decoding(f"'{name}'"):
+        header = y4m.read_header(stream)
+    model = model_for(_gray())
+    planes = _Planes(header, model, manner)
+    told = 0
+
+    def frames() -> Iterator[bytes | memoryview]:
+        nonlocal told
+        yield header.line
+        for line, seen in _each(y4m.frames(stream, header), name):
+            yield from y4m.encoded(line, planes.denoised(told, seen), header)
+            told += 1
+
+    _copy(job, manner, frames(), lambda: told)
+    if not told:
+        raise InputError(f"cannot read '{name}': it has no frames")
+    device = str(next(model.parameters()).device)
+    return {"input": str(job.source), "output": str(job.target), "frames": told, "device": device}
+
+
+def pictures(
+    job: Job, manner: Manner, model_for: Chooser, first: bytes, begun: bytes, stream: "Readable"
+) -> dict[str, Any]:
+    """Denoise pictures that follow each other in stdin, and write them so to stdout; return what --json says.
+
+    Args:
+        job: From stdin.
+        manner: How.
+        model_for: Returns the model for a picture.
+        first: The first picture.
+        begun: The beginning of the second.
+        stream: What comes then.
+
+    Raises:
+        UsageError, OutputError: As `video`.
+        InputError: As `video`; a picture is damaged.
+    """
+    from smdae.denoising.steady import Steady
+    from smdae.files import images, sequence
+
+    _refuse(manner, depth=False)
+    if job.target != STREAM:
+        raise OutputError(f"stdin holds many pictures, and '{job.target}' takes one", "write them to stdout: -o -")
+    told = 0
+    scale: Scale | None = None
+
+    def found(frame: "tuple[Picture, Any]") -> "Noise":
+        nonlocal scale
+        seen = look(*frame, manner, "stdin")
+        scale = seen.prepared.scale
+        manner.messages.note(f"{'' if not told else f'frame {told + 1}: '}noise: {seen.described}")
+        noise = seen.estimate.noise.scaled(scale.span)
+        return noise.shifted(scale.black) if scale.black else noise
+
+    steady: Steady[tuple[Picture, Any]] = Steady(found)
+
+    def clean(picture: "Picture") -> "Picture":
+        model = model_for(picture)
+        noise = steady.at(told, (picture, model)) if manner.strength else None
+        if noise is None or noise.is_none:
+            return picture
+        alike = replace(manner, noise=noise, scale=scale, levels=None)
+        return denoised(picture, model, alike, None, "stdin", judging=False).picture
+
+    def frames() -> Iterator[bytes | memoryview]:
+        nonlocal told
+        for data in chain([first], _each(sequence.more_of(begun, stream), "stdin")):
+            picture = images.read(data, f"frame {told + 1} of stdin")
+            kind = check_target(job, picture, manner.ending, manner.overwrite, manner.made)
+            yield images.encode(clean(picture), kind, manner.quality)
+            told += 1
+
+    _copy(job, manner, frames(), lambda: told)
+    return {"input": str(job.source), "output": str(job.target), "frames": told}
+
+
+def _each(items: Iterator[Item], name: str) -> Iterator[Item]:
+    """Return items that are read one by one, with errors that tell of what."""
+    from smdae.files.images import decoding
+
+    while True:
+        with decoding(f"'{name}'"):
+            item = next(items, None)
+        if item is None:
+            return
+        yield item
+
+
+def _copy(job: Job, manner: Manner, pieces: Iterator[bytes | memoryview], told: Callable[[], int]) -> None:
+    """Write pieces as they come; where they end in an error, what was whole before it stays, and is told."""
+    from smdae.files.writing import whole
+    from smdae.pipeline.placing import origin_of
+
+    failed: InputError | None = None
+    with ExitStack() as stack:
+        put: Put = manner.stdout
+        if job.target != STREAM:
+            put = stack.enter_context(
+                whole(job.target, overwrite=manner.overwrite, origin=origin_of(job, manner.messages))
+            )
+        try:
+            for piece in pieces:
+                put(piece)
+        except InputError as error:
+            if not told():
+                raise
+            failed = error
+    if failed is not None:
+        count = told()
+        frames = "frame before it is" if count == 1 else f"{count:,} frames before it are"
+        raise InputError(f"{failed.message}; the {frames} written", failed.hint)
+
+
+def _refuse(manner: Manner, depth: bool) -> None:
+    """Raise UsageError for what goes with single pictures."""
+    from smdae.noise import Noise
+
+    asked = {
+        "--reference": manner.reference,
+        "--mask": manner.mask,
+        "--adapt": manner.adapt,
+        "--blend": manner.blend,
+        "--save-noise": manner.profile,
+        "--samples and the like": manner.extras.some,
+        "--linear": manner.linear,
+        "--axes, --channel and --pages": manner.selection.some,
+        "--sigma of several channels": manner.levels is not None and len(manner.levels) > 1,
+        "--bit-depth": depth and manner.depth,
+        "--white": depth and manner.white,
+        "--black": depth and manner.black is not None,
+        "a noise profile": depth and isinstance(manner.noise, Noise),
+        f"--stepper {manner.how['stepper']}": depth and manner.how["stepper"] != "tweedie",
+    }
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise UsageError(f"{name} does not go with a stream", "leave it out")
+
+
+def _gray() -> "Picture":
+    """Return a picture that stands for the luma of a stream."""
+    from smdae.files.picture import Picture
+
+    return Picture(np.zeros((1, 1), np.uint8), 255.0, "PNG")
+
+
+class _Planes:
+    """The planes of a stream's frames, each of which is denoised by itself.
+
+    Args:
+        header: Of the stream.
+        model: A model of gray pictures.
+        manner: How.
+    """
+
+    def __init__(self, header: "Header", model: Any, manner: Manner) -> None:
+        from smdae.denoising.steady import Steady
+        from smdae.estimation.scale import Scale
+
+        self.header, self.model, self.manner = header, model, manner
+        self.scale: Scale = Scale(0.0, float(header.white), (0.0, float(header.white)))
+        count = len(header.shapes) - header.has_alpha
+        self.steady: list[Steady[np.ndarray]] = [Steady(self._noise) for _ in range(count)]
+        self.told: dict[str, str] = {}
+
+    def denoised(self, number: int, planes: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the planes of a frame, of which alpha stays as it is."""
+        results = [self._plane(number, k, planes[k]) for k in range(len(self.steady))]
+        self._tell(number)
+        return results + planes[len(results) :]
+
+    def _plane(self, number: int, k: int, plane: np.ndarray) -> np.ndarray:
+        share = self.manner.strength * (self.manner.chroma if k else self.manner.luma)
+        if not share:
+            return plane
+        noise = self.steady[k].at(number, plane)
+        if noise.is_none:
+            return plane
+        if not self.header.is_interlaced:
+            return self._field(plane, noise, share)
+        result = np.empty_like(plane)
+        for field in (slice(0, None, 2), slice(1, None, 2)):
+            if plane[field].size:
+                result[field] = self._field(np.ascontiguousarray(plane[field]), noise, share)
+        return result
+
+    def _field(self, plane: np.ndarray, noise: "Noise", share: float) -> np.ndarray:
+        from smdae.denoising.denoise import carried_out
+        from smdae.denoising.preparation import Prepared
+        from smdae.denoising.task import Task
+
+        prepared = Prepared(plane, plane, self.scale)
+        task: Task = Task.for_noise(prepared, self.model, noise, strength=share, **self.manner.how)
+        device = next(self.model.parameters()).device
+        result = carried_out(task, device, tile=self.manner.tile, or_cpu=self.manner.device == "auto")
+        return np.minimum(result, self.header.white).astype(plane.dtype, copy=False)
+
+    def _noise(self, plane: np.ndarray) -> "Noise":
+        from smdae.denoising.preparation import Prepared
+        from smdae.denoising.treatment import noise_for
+
+        seen = np.ascontiguousarray(plane[::2]) if self.header.is_interlaced and len(plane) > 1 else plane
+        given = None if self.manner.levels is None else (self.manner.levels[0] / 255,)
+        return noise_for(Prepared(seen, seen, self.scale), self.model, self.manner.noise, given).noise
+
+    def _tell(self, number: int) -> None:
+        """Say what the noise is, and when it is another."""
+        now = {
+            name: one.noise.scaled(255.0).describe()
+            for name, one in zip(PLANES, self.steady, strict=False)
+            if one.noise is not None and (name == "luma" or name not in self.told or one.since == number)
+        }
+        if now and {**self.told, **now} != self.told:
+            self.told.update(now)
+            since = "" if number == 0 else f"from frame {number + 1} on "
+            self.manner.messages.note(f"{since}noise: " + "; ".join(f"{name} {text}" for name, text in now.items()))

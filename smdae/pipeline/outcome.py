@@ -1,0 +1,171 @@
+"""What comes of the pixels of one picture: denoised, adapted to, judged, and what else was asked for made of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smdae.errors import InputError
+from smdae.pipeline.extras import refuse_for, sampling
+from smdae.pipeline.found import Found, is_found, look, white_of
+from smdae.pipeline.manner import Manner
+
+if TYPE_CHECKING:
+    from smdae.denoising.judgement import Judgement
+    from smdae.denoising.stabilised import Whitening
+    from smdae.denoising.task import Task
+    from smdae.files.picture import Picture
+
+__all__ = ["Outcome", "denoised"]
+
+Watch = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A denoised picture.
+
+    Attributes:
+        picture: The result.
+        found: What was taken out.
+        judgement: How good it is, estimated; None where nothing was done or a sample was drawn.
+        task: What was done to its pixels; None where nothing was.
+        mean: The task's own result, before it was finished or blended.
+        frames: The pixels and what they were after each step, if they are wanted.
+        finished: Makes a picture like the result of pixels like the task's.
+    """
+
+    picture: "Picture"
+    found: Found
+    judgement: "Judgement | None"
+    task: "Task | None" = None
+    mean: np.ndarray | None = None
+    frames: Sequence[np.ndarray] = ()
+    finished: "Callable[[np.ndarray], Picture] | None" = None
+
+
+def denoised(
+    picture: "Picture", model: Any, manner: Manner, watch: Watch | None, name: str = "the image", judging: bool = True
+) -> Outcome:
+    """Return the outcome for a picture; nothing is written. How good it is is estimated if `judging`."""
+    from smdae.denoising.denoise import carried_out, path
+    from smdae.denoising.judgement import judge
+    from smdae.denoising.task import Task
+    from smdae.files.picture import deeper, with_depth
+    from smdae.memory import is_out_of_memory
+
+    if manner.adapt:
+        from smdae.fitting.adaptation import adapted, refuse_unadaptable
+        from smdae.fitting.transform_spline import learnt_for
+
+        refuse_unadaptable(model)
+    white = white_of(picture, manner)
+    noisy = with_depth(picture, manner.depth, white) if deeper(picture, manner.depth) else picture
+    if noisy is not picture and manner.white is not None:
+        manner = replace(manner, white=manner.white * noisy.white / picture.white)
+    white = white_of(noisy, manner)
+    if not manner.strength or not (manner.luma or manner.chroma):
+        return Outcome(with_depth(noisy, manner.depth, white), _not_looked_at(noisy), None)
+    found = look(noisy, model, manner, name)
+    weights = None if manner.mask is None else _weights(manner, noisy)
+
+    def finished(pixels: np.ndarray) -> "Picture":
+        whole = found.prepared.restored(pixels)
+        if weights is not None:
+            whole = _between(noisy.pixels, whole, weights if whole.ndim == 2 else weights[:, :, None])
+        return with_depth(replace(noisy, pixels=whole), manner.depth, white)
+
+    if found.estimate.noise.is_none:
+        mended = found.prepared.is_mended
+        return Outcome(
+            finished(found.prepared.pixels) if mended else with_depth(noisy, manner.depth, white), found, None
+        )
+    how: dict[str, Any] = {"tile": manner.tile, "or_cpu": manner.device == "auto", "watch": watch}
+    how_much: dict[str, Any] = {"strength": manner.strength, "luma": manner.luma, "chroma": manner.chroma}
+
+    def task_of(model: Any, whitened: "Sequence[Whitening] | None" = None) -> Task:
+        noise = found.estimate.noise
+        return Task.for_noise(found.prepared, model, noise, **how_much, **manner.how, whitened=whitened)
+
+    def carry_out(task: Task) -> list[np.ndarray]:
+        """The pixels, and what they are after each step, or the last alone."""
+        # Where memory ran out before, the model may be elsewhere now.
+        device = next(model.parameters()).device
+        if not manner.extras.steps:
+            return [carried_out(task, device, **how)]
+        return [task.pixels, *(frame.copy() for frame in path(task, device, **how))]
+
+    def judgement(task: Task, pixels: np.ndarray) -> "Judgement | None":
+        if not task.single or not judging:  # of a sample, or of a mode, the error is another
+            return None
+        try:
+            return judge(task, pixels, found.estimate.error if is_found(model, manner) else 0.0)
+        except Exception as error:  # the result is there, and the better for being written
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    task = task_of(model)
+    refuse_for(manner.extras, manner.blend, manner.adapt, task)
+    frames = carry_out(task)
+    pixels = frames[-1]
+    judged = judgement(task, pixels)
+    if manner.adapt and task.noise.kind == "shot":
+        whitened, share = learnt_for(task, pixels, watch or (lambda done, of: None))
+        if whitened:
+            task = task_of(model, whitened)
+            frames = carry_out(task)
+            pixels = frames[-1]
+            judged = judgement(task, pixels)  # hundreds of numbers cannot learn a picture's noise by heart
+        judged = judged and replace(judged, transform=share)
+    elif manner.adapt:
+        better, gain = adapted(task, pixels, watch or (lambda done, of: None))
+        if gain:
+            task = task_of(better)
+            frames = carry_out(task)
+            pixels = frames[-1]
+        # Of weights that were fitted to this very noise the estimate is too good; the gain is of what was held out.
+        judged = judged and judged.better_by(gain)
+    mean = pixels
+    if manner.blend:
+        sample = carried_out(sampling(task), next(model.parameters()).device, **how)
+        pixels, judged = _between(pixels, sample, manner.blend), None
+    return Outcome(finished(pixels), found, judged, task, mean, frames, finished)
+
+
+def _not_looked_at(picture: "Picture") -> Found:
+    """Return that there is nothing to take out, for a picture that is not to change."""
+    from smdae.denoising.preparation import Prepared
+    from smdae.estimation.estimate import Estimate
+    from smdae.estimation.scale import Scale
+    from smdae.noise import Noise
+
+    nothing = Estimate(Noise.gaussian(0.0), 0.0)
+    return Found(Prepared(picture.pixels, picture.pixels, Scale()), nothing, "none", (0.0,))
+
+
+def _weights(manner: Manner, picture: "Picture") -> np.ndarray:
+    """Return how much of a change is let through, 0 to 1, with shape (H, W)."""
+    from smdae.files.images import luma, read
+
+    assert manner.mask is not None
+    mask = read(manner.mask, str(manner.mask))
+    if not mask.is_finite:
+        raise InputError(f"--mask '{manner.mask}' holds NaN or infinity", "it is to be from black to white")
+    if mask.pixels.shape[:2] != picture.pixels.shape[:2]:
+        height, width = mask.pixels.shape[:2]
+        tall, wide = picture.pixels.shape[:2]
+        raise InputError(
+            f"--mask '{manner.mask}' is {width} x {height}, the picture {wide} x {tall}",
+            "they must show the same picture",
+        )
+    return np.clip(luma(mask.pixels).astype(np.float64) / mask.white, 0, 1)
+
+
+def _between(before: np.ndarray, after: np.ndarray, share: "float | np.ndarray") -> np.ndarray:
+    """Return an image that is a share of the way from one to the other, of the dtype of the first."""
+    values = before + share * (after.astype(np.float64) - before)
+    result = (np.rint(values) if before.dtype.kind == "u" else values).astype(before.dtype)
+    # Where nothing is to change not even a number that is none does.
+    return np.where(np.broadcast_to(np.asarray(share) == 0, result.shape), before, result)

@@ -1,0 +1,103 @@
+"""Where results are put: folders on the way that are gone again if it fails, and all files of a picture or none."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smdae.errors import OutputError
+from smdae.pipeline.messages import Messages, Put
+from smdae.pipeline.places import STREAM, Job
+
+if TYPE_CHECKING:
+    from smdae.files.writing import Origin
+
+__all__ = ["beside", "forget", "origin_of", "put_file", "put_result"]
+
+MAX_ATTEMPTS = 5  # at writing into a folder that others take away
+
+
+def put_result(
+    job: Job, put: Callable[[Path], object], pieces: Callable[[], Iterable[bytes | memoryview]], stdout: Put
+) -> None:
+    """Write to stdout piece by piece, or by `put`, with folders on the way that are gone again if it fails."""
+    if job.target == STREAM:
+        for piece in pieces():
+            stdout(piece)
+        return
+    new = next((place for place in reversed(job.target.parents) if not place.exists()), None)
+    try:
+        for attempt in range(MAX_ATTEMPTS):
+            if new:
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                put(job.target)
+                break
+            except OutputError:  # another run may have made the same folder, and taken it away as empty
+                if not new or job.target.parent.exists() or attempt == MAX_ATTEMPTS - 1:
+                    raise
+    except BaseException:
+        if new:
+            forget(new)
+        raise
+
+
+@contextmanager
+def beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin | None") -> Iterator[None]:
+    """Files written before what is within, and taken away again if that fails."""
+    new: list[Path] = []
+    folders: list[Path] = []
+    try:
+        for path, data in files:
+            first = next((place for place in reversed(path.parents) if not place.exists()), None)
+            if first:
+                path.parent.mkdir(parents=True)
+                folders.append(first)
+            fresh = not os.path.lexists(path)
+            put_file(path, data, overwrite, origin)
+            if fresh:
+                new.append(path)
+        yield
+    except BaseException:
+        for path in new:
+            with suppress(OSError):
+                path.unlink()
+        for folder in folders:
+            forget(folder)
+        raise
+
+
+def put_file(target: Path, data: bytes, overwrite: bool, origin: "Origin | None") -> None:
+    from smdae.files.writing import write
+
+    write(target, data, overwrite=overwrite, origin=origin)
+
+
+def origin_of(job: Job, messages: Messages) -> "Origin | None":
+    """Return the file that a result is made of, None for a stream; what of it cannot be kept is said.
+
+    Raises:
+        OutputError: It is to be replaced, and is not what it was when the run began.
+    """
+    from smdae.files.writing import Origin, refuse_changed
+
+    if job.replaced is not None:
+        refuse_changed(job.source, job.replaced)
+    with suppress(OSError, ValueError):  # of which reading it tells
+        status = job.replaced or job.source.stat()
+        if job.source != STREAM and stat.S_ISREG(status.st_mode):
+
+            def lost(what: str) -> None:
+                messages.warn(f"'{job.target}' is replaced, but {what} could not be kept")
+
+            return Origin(status, job.replaced is not None, lost)
+    return None
+
+
+def forget(folder: Path) -> None:
+    """Take away a folder that was made, and those in it, if no result came to be there."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            os.rmdir(place)

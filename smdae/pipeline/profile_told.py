@@ -1,0 +1,61 @@
+"""What a noise profile says: the noise in words, and its level from black to white as a chart."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smdae.errors import InputError, UsageError
+from smdae.pipeline.noise_choice import noise_named
+from smdae.pipeline.noise_told import chart, correlation, curve, number
+
+if TYPE_CHECKING:
+    from smdae.noise import Noise
+
+__all__ = ["lines", "record"]
+
+INDENT = "  "
+
+
+def record(file: Path) -> dict[str, Any]:
+    """Return what --json says of a profile; values and levels are in the unit of the pictures that it is for."""
+    noise = _read(file)
+    points = list(zip(*curve(noise, noise.zero, noise.white), strict=True))
+    return {
+        "profile": str(file),
+        "kind": "none" if noise.is_none else noise.kind,
+        "described": noise.describe(unit=1.0),
+        "sigma": noise.sigma,
+        "curve": points if noise.is_signal_dependent else [points[0], points[-1]],
+        "grain": noise.grain if noise.kind == "grain" else None,
+        "channels": noise.channels,
+        "white": noise.white,
+        "black": noise.zero,
+    }
+
+
+def lines(file: Path) -> list[str]:
+    """Return what is told of a profile, a line each."""
+    noise = _read(file)
+    told = [
+        f"noise: {noise.describe(unit=1.0)}",
+        f"white {number(noise.white)}, black {number(noise.zero)}",
+        "sigma by brightness, in the unit of the pictures",
+    ]
+    told += [f"{INDENT}{line}" for line in chart(*curve(noise, noise.zero, noise.white))]
+    if noise.kind == "grain":
+        told.append(correlation(noise.grain))
+    told.append(f"use: smdae denoise noisy.png --noise {file}")
+    return [f"{file}: a noise profile", *(f"{INDENT}{line}" for line in told)]
+
+
+def _read(file: Path) -> "Noise":
+    if not file.is_file():
+        raise InputError(f"cannot read '{file}': there is no such file")
+    try:
+        noise = noise_named(str(file))
+    except UsageError as error:
+        raise InputError(
+            f"cannot read '{file}': {error.message.partition(': ')[2] or 'it is no noise profile'}"
+        ) from None
+    if isinstance(noise, str):
+        raise InputError(f"cannot read '{file}': it is no noise profile")
+    return noise

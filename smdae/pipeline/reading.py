@@ -1,0 +1,74 @@
+"""What is read for a picture: the input, the clean picture to measure by; and the format of what is to be written."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smdae.errors import InputError
+from smdae.pipeline.found import white_of
+from smdae.pipeline.manner import Manner
+from smdae.pipeline.places import STREAM, Job, check_target
+
+if TYPE_CHECKING:
+    from smdae.files.picture import Picture
+
+__all__ = ["bare", "called", "kind_of", "like", "piped", "read_picture"]
+
+
+def called(job: Job) -> str:
+    """Return what messages call the input of a job."""
+    return "stdin" if job.source == STREAM else str(job.source)
+
+
+def piped(begun: bytes = b"") -> bytes:
+    """Return all of stdin, if it begins as a picture does: what has no end is refused before it is read to it.
+
+    `begun` is what was read of it before.
+    """
+    from smdae.files import fits, raw
+    from smdae.files.images import HEAD, bounded, format_of
+
+    head = begun + sys.stdin.buffer.read(max(0, HEAD - len(begun)))
+    if not raw.is_raw(head, "stdin") and not fits.is_fits(head):
+        format_of(head[:HEAD], "stdin")
+    return bounded(sys.stdin.buffer, head, "stdin")
+
+
+def read_picture(source: Path, data: bytes | None = None) -> "Picture":
+    """Return the picture of a file, or of bytes that are already at hand."""
+    from smdae.files.images import read
+
+    return read(source if data is None else data, "stdin" if source == STREAM else str(source))
+
+
+def bare(picture: "Picture", manner: Manner) -> "Picture":
+    """Return a picture with what its result is to keep of its metadata."""
+    from smdae.files.exif import stripped
+
+    return replace(picture, metadata=stripped(picture.metadata)) if manner.strip else picture
+
+
+def kind_of(job: Job, picture: "Picture", manner: Manner) -> str:
+    """The format of the result; refuses what cannot be written."""
+    from smdae.files.picture import with_depth
+
+    result = with_depth(picture, manner.depth, white_of(picture, manner), pixels=False)
+    return check_target(job, result, manner.ending, manner.overwrite, manner.made)
+
+
+def like(reference: "Picture", picture: "Picture", path: Path, name: str = "the input") -> "Picture":
+    """Return the clean picture, unless it cannot be that of another, which messages call by a name."""
+    if not reference.is_finite:
+        raise InputError(f"--reference '{path}' holds NaN or infinity", "it is to be the clean picture")
+    if reference.pixels.shape != picture.pixels.shape:
+        raise InputError(
+            f"--reference '{path}' is {_size(reference)}, {name} is {_size(picture)}",
+            "they must show the same picture",
+        )
+    return reference
+
+
+def _size(picture: "Picture") -> str:
+    height, width = picture.pixels.shape[:2]
+    return f"{width} x {height} in {'colour' if picture.pixels.ndim == 3 else 'gray'}"

@@ -1,0 +1,72 @@
+"""What --json says of a denoised picture; docs/json.md and smdae/schemas/denoise.json tell of every field."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from smdae.pipeline.places import Job
+
+if TYPE_CHECKING:
+    from smdae.denoising.judgement import Judgement
+    from smdae.pipeline.found import Found, Noted
+    from smdae.pipeline.outcome import Outcome
+
+__all__ = ["estimates", "figures", "is_number", "precisions", "record_of"]
+
+
+def record_of(job: Job, model: Any, found: "Sequence[Found | Noted]", precisions: Sequence[str]) -> dict[str, Any]:
+    sigmas = [_plain(one.levels) for one in found]
+    kinds = ["none" if one.estimate.noise.is_none else one.estimate.noise.kind for one in found]
+    noise = [
+        {"kind": kind, "described": one.described, "reason": one.estimate.reason, "outliers": one.repaired}
+        for kind, one in zip(kinds, found, strict=True)
+    ]
+    return {
+        "input": str(job.source),
+        "output": str(job.target),
+        "sigma": sigmas[0] if len(sigmas) == 1 else sigmas,
+        "noise": noise[0] if len(noise) == 1 else noise,
+        "model": _of_model(model),
+        "device": str(next(model.parameters()).device),
+        "precision": precisions[0] if precisions else None,
+    }
+
+
+def estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
+    """Estimated PSNR, its standard error and what speaks against it: of one picture, or lists of those of many."""
+    values: dict[str, list[Any]] = {
+        "psnr_estimated": [judged.psnr if judged and judged.is_trusted else None for judged in judgements],
+        "psnr_estimated_error": [judged.error if judged and judged.is_trusted else None for judged in judgements],
+        "gain": [judged and judged.gain for judged in judgements],
+        "transform": [judged and judged.transform for judged in judgements],
+        "doubts": [list(judged.doubts) if judged else [] for judged in judgements],
+    }
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
+
+
+def _plain(levels: tuple[float, ...]) -> float | list[float]:
+    return levels[0] if len(levels) == 1 else list(levels)
+
+
+def precisions(outcome: "Outcome", model: Any) -> list[str]:
+    """Return the precision of the products by which a picture was denoised; none if nothing was done to it."""
+    return [] if outcome.task is None else [outcome.task.precision_on(next(model.parameters()).device)]
+
+
+def figures(record: dict[str, Any]) -> str:
+    """PSNR and SSIM in words."""
+    return (
+        f"PSNR {record['psnr']:.2f} dB (noisy {record['psnr_noisy']:.2f}), "
+        f"SSIM {record['ssim']:.4f} (noisy {record['ssim_noisy']:.4f})"
+    )
+
+
+def is_number(value: Any) -> bool:
+    """False for the infinities and nan, which JSON does not know."""
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _of_model(model: Any) -> dict[str, Any]:
+    """Return which model it was, and what its card says it is."""
+    return asdict(model.identity) | {name: model.card.get(name) for name in ("model", "objective", "sigma")}

@@ -1,0 +1,52 @@
+"""What `denoise` would do, for --dry-run: each picture, its result, and what becomes of a file that is there."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from smdae.pipeline.places import STREAM, Job
+
+__all__ = ["rehearsed"]
+
+REMARKS = {
+    "skip": "skipped: it is there",
+    "replace": "replaces what is there",
+    "refuse": "refused: it is there, and -y is not given",
+    "fail": "fails: there is no such input",
+}
+
+
+def rehearsed(jobs: Sequence[Job], overwrite: bool, beside: Sequence[Path]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield what would be read and written, each as what --json says of it and as a line of text.
+
+    Args:
+        jobs: What would be done.
+        overwrite: Whether files that are there would be replaced.
+        beside: What else would be written.
+    """
+    for job in jobs:
+        would = _would(job, overwrite)
+        aside = "" if would == "write" else f" ({REMARKS[would]})"
+        named = _named(job)
+        source, target = named.values()
+        yield named | {"would": would}, f"{source} -> {target}{aside}"
+    for path in beside:
+        yield {"output": str(path), "would": "write"}, f"-> {path}"
+
+
+def _would(job: Job, overwrite: bool) -> str:
+    if job.skipped:
+        return "skip"
+    if job.source != STREAM and not os.path.lexists(job.source):
+        return "fail"
+    if not job.is_done:
+        return "write"
+    return "replace" if overwrite else "refuse"
+
+
+def _named(job: Job) -> dict[str, Any]:
+    return {
+        "input": "stdin" if job.source == STREAM else str(job.source),
+        "output": "stdout" if job.target == STREAM else str(job.target),
+    }

@@ -1,0 +1,149 @@
+"""What the report shows of one picture: before, after and what was taken out, as PNG, and the noise as numbers.
+
+A picture of up to a megapixel is shown whole. Of a larger one a part is, pixel by pixel, where it has most detail, and
+all of it reduced. Values are shown from black to white as the picture has them, those of scientific pictures from the
+darkest to the brightest. What was taken out is amplified, so that its spread of three standard deviations fills half of
+the range, gray being none.
+"""
+
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from smdae.pipeline.noise_told import curve
+
+if TYPE_CHECKING:
+    from smdae.estimation.scale import Scale
+    from smdae.pipeline.found import Found
+
+__all__ = ["Pair", "View", "view_of"]
+
+WHOLE = 1 << 20  # pixels of a picture that is shown whole
+PART = 768  # pixels a side, of the part of a larger one
+MOST_GAIN = 64
+DARKEST, BRIGHTEST = 0.001, 0.999  # quantiles, between which the level of noise is drawn
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The same pixels before and after.
+
+    Attributes:
+        title: What part of the picture it is.
+        width, height: In pixels.
+        before, after, residual: PNG files.
+        gain: How many times the residual is amplified.
+    """
+
+    title: str
+    width: int
+    height: int
+    before: bytes
+    after: bytes
+    residual: bytes
+    gain: int
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A picture in the report.
+
+    Attributes:
+        name: Of its file.
+        size: In words.
+        pairs: What is shown of it.
+        described: The noise in words, or why there is none.
+        curve: Brightnesses, and the level of the noise at each; None where there is none.
+        unit: Of these, in words.
+        warnings: What was said against the result, while it was made.
+    """
+
+    name: str
+    size: str
+    pairs: tuple[Pair, ...]
+    described: str
+    curve: tuple[list[float], list[float]] | None
+    unit: str
+    warnings: tuple[str, ...] = field(default=())
+
+
+def view_of(
+    name: str, before: np.ndarray, after: np.ndarray, found: "Found", part: str = "", white: float = 1.0
+) -> View:
+    """Return what is shown of a picture.
+
+    Args:
+        name: Of its file.
+        before: As it was read, (H, W) or (H, W, C).
+        after: The result, of the same shape.
+        found: The noise that was taken out.
+        part: Which part of its file it is, in words; empty for the whole.
+        white: By what the result is divided to have the unit of the input, where it has another depth.
+    """
+    height, width = before.shape[:2]
+    scale = found.prepared.scale
+    pairs = []
+    if height * width <= WHOLE:
+        pairs.append(_pair("the whole picture", before, after, scale, white))
+    else:
+        top, left = _most_detail(after)
+        rows, columns = slice(top, top + PART), slice(left, left + PART)
+        where = f"{min(PART, width)} x {min(PART, height)} pixels from column {left}, row {top}"
+        pairs.append(_pair(where, before[rows, columns], after[rows, columns], scale, white))
+        step = -(-max(height, width) // 1024)
+        title = f"the whole picture, one pixel of {step} x {step}"
+        pairs.append(_pair(title, _reduced(before, step), _reduced(after, step), scale, white))
+    size = f"{width} x {height}" + (f", {part}" if part else "")
+    noise = found.estimate.noise
+    if noise.is_none:
+        why = f" ({found.estimate.reason})" if found.estimate.reason else ""
+        return View(name, size, tuple(pairs), f"no noise found{why}", None, "")
+    low, high = np.quantile(found.prepared.sample().astype(np.float64), (DARKEST, BRIGHTEST))
+    x, levels = curve(noise, *((float(low), float(high)) if low < high else (0.0, 1.0)))
+    factor, offset = (255.0, 0.0) if scale.standard else (scale.span, scale.black)
+    points = [value * factor + offset for value in x], [level * factor for level in levels]
+    unit = "white being 255" if scale.standard else "in the unit of the picture"
+    return View(name, size, tuple(pairs), found.described, points, unit)
+
+
+def _pair(title: str, before: np.ndarray, after: np.ndarray, scale: "Scale", factor: float) -> Pair:
+    x, y = (scale.to_unit(np.nan_to_num(pixels.astype(np.float32))) for pixels in (before, after / np.float32(factor)))
+    residual = x - y
+    spread = float(np.sqrt(np.square(residual).mean()))
+    gain = int(np.clip(0.25 / (3 * spread), 1, MOST_GAIN)) if spread else 1
+    height, width = before.shape[:2]
+    return Pair(title, width, height, _png(x), _png(y), _png(0.5 + gain * residual), gain)
+
+
+def _png(values: np.ndarray) -> bytes:
+    """Return values from 0 to 1, (H, W) or (H, W, C), as a PNG; of other channels than three the first."""
+    pixels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    if pixels.ndim == 3 and pixels.shape[2] != 3:
+        pixels = pixels[:, :, 0]
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _reduced(pixels: np.ndarray, step: int) -> np.ndarray:
+    """Return the means of blocks of step x step pixels."""
+    height, width = (side // step * step for side in pixels.shape[:2])
+    planes = pixels[:height, :width].astype(np.float32).reshape(height // step, step, width // step, step, -1)
+    means: Any = planes.mean((1, 3))
+    found: np.ndarray = means if pixels.ndim == 3 else means[:, :, 0]
+    return found
+
+
+def _most_detail(pixels: np.ndarray) -> tuple[int, int]:
+    """Return the row and the column of the part that varies most, in steps of a quarter of it."""
+    plane = np.nan_to_num((pixels if pixels.ndim == 2 else pixels.mean(2)).astype(np.float32))
+    height, width = plane.shape
+
+    def starts(length: int) -> list[int]:
+        return sorted({min(start, max(0, length - PART)) for start in range(0, max(1, length - PART // 2), PART // 4)})
+
+    places = [(top, left) for top in starts(height) for left in starts(width)]
+    return max(places, key=lambda at: float(plane[at[0] : at[0] + PART : 4, at[1] : at[1] + PART : 4].std()))

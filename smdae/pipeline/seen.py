@@ -1,0 +1,199 @@
+"""What a picture is and how noisy, as `denoise` would find it: in words, as a chart and as JSON.
+
+The chart goes from the darkest to the brightest values of the picture, but for one in a thousand at either end.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smdae.pipeline.noise_told import chart, correlation, curve, number
+from smdae.pipeline.places import STREAM
+
+if TYPE_CHECKING:
+    from smdae.files.picture import Picture
+    from smdae.pipeline.found import Found
+    from smdae.pipeline.manner import Manner
+
+__all__ = ["Seen", "lines_of", "look_at", "record_of"]
+
+DARKEST, BRIGHTEST = 0.001, 0.999  # of the values, as quantiles, between which levels are drawn
+INDENT = "  "
+
+
+@dataclass(frozen=True)
+class _Unloaded:
+    """What finding noise asks of a model: of any level, and of gray, so that gray stored as colour is taken for gray.
+
+    No weights are needed to answer, so none are loaded.
+    """
+
+    level: float | None = None
+    noise_range: tuple[float, float] = (0.0, math.inf)
+    channels: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What there is to tell of a file.
+
+    Attributes:
+        name: What messages call it.
+        picture: It, or the first of its pages.
+        pages: How many it has.
+        found: The noise, of the typical page of many.
+        on_255: Whether values are told on the scale of 8 bits, else in the picture's unit.
+        model: The file or name of the model that `denoise` would take.
+        channel: Which it is, counted from 1, and of how many.
+    """
+
+    name: str
+    picture: "Picture"
+    pages: int
+    found: "Found"
+    on_255: bool
+    model: str
+    channel: tuple[int, int] = (1, 1)
+
+    @property
+    def hidden(self) -> float:
+        """The part of the pixels that do not count."""
+        valid = self.found.prepared.valid
+        return 0.0 if valid is None else 1 - float(valid.mean())
+
+
+def look_at(source: Path, manner: "Manner") -> list[Seen]:
+    """Return what there is to tell of each channel of a file; errors are those of reading it and of `found.look`."""
+    from smdae.files import images, parts, stack
+    from smdae.pipeline.found import look
+    from smdae.pipeline.reading import piped
+    from smdae.pipeline.stacked import typical
+
+    data = piped() if source == STREAM else None
+    name = str(source) if data is None else "stdin"
+    content = source if data is None else data
+    several = parts.find(content, name)
+    if several is not None:
+        return [_of(name, several.page(0), len(several), *typical(several, _Unloaded(), manner, name))]
+    if stack.count(content) > 1:
+        with stack.opened(content, name) as pages:
+            seen = [
+                _of(name, group.page(0), len(group), *typical(group, _Unloaded(), manner, name), channel)
+                for group in pages.groups.values()
+                for channel in [(group.key.channel + 1, len(pages.groups))]
+            ]
+        if seen:  # pages of black and white alone are refused below with the reason
+            return seen
+    picture = images.read(content, name)
+    return [_of(name, picture, 1, look(picture, _Unloaded(), manner, name), manner)]
+
+
+def _of(
+    name: str, picture: "Picture", pages: int, found: "Found", manner: "Manner", channel: tuple[int, int] = (1, 1)
+) -> Seen:
+    from smdae.pipeline.model_choice import choose
+
+    # As `found.look` describes it.
+    on_255 = found.prepared.scale.standard or manner.white is not None
+    return Seen(name, picture, pages, found, on_255, choose(None, picture), channel)
+
+
+def record_of(seen: Seen) -> dict[str, Any]:
+    """Return what --json says of a file; values are in the picture's unit, sigma in that of `denoise -s`."""
+    found, noise, scale = seen.found, seen.found.estimate.noise, seen.found.prepared.scale
+    height, width = seen.picture.pixels.shape[:2]
+    curve = list(zip(*_curve(found, scale.span, scale.black), strict=True))
+    return {
+        "size": [width, height],
+        "pages": seen.pages,
+        "channel": seen.channel[0],
+        "color": seen.picture.pixels.ndim == 3,
+        "samples": seen.picture.depth,
+        "format": seen.picture.format,
+        "jpeg": found.estimate.jpeg if seen.picture.quality is None else seen.picture.quality,
+        "kind": "none" if noise.is_none else noise.kind,
+        "described": found.described,
+        "reason": found.estimate.reason,
+        "sigma": found.levels[0] if len(found.levels) == 1 else list(found.levels),
+        "curve": [] if noise.is_none else curve if noise.is_signal_dependent else [curve[0], curve[-1]],
+        "grain": noise.grain if noise.kind == "grain" else None,
+        "channels": noise.channels,
+        "white": scale.white,
+        "black": scale.black,
+        "clip": scale.clip,
+        "outliers": found.repaired,
+        "hidden": seen.hidden,
+        "model": seen.model,
+    }
+
+
+def _curve(found: "Found", factor: float, offset: float) -> tuple[list[float], list[float]]:
+    """Return brightnesses of a picture and the level of its noise at each.
+
+    Args:
+        found: The noise.
+        factor: What levels are multiplied by, white being 1.
+        offset: What black becomes.
+    """
+    import numpy as np
+
+    low, high = np.quantile(found.prepared.sample().astype(np.float64), (DARKEST, BRIGHTEST))
+    x, levels = curve(found.estimate.noise, *((low, high) if low < high else (0.0, 1.0)))
+    return [value * factor + offset for value in x], [level * factor for level in levels]
+
+
+def lines_of(seen: Seen) -> list[str]:
+    """Return what is told of a file, a line each."""
+    found, noise, scale = seen.found, seen.found.estimate.noise, seen.found.prepared.scale
+    quality = f", JPEG quality {seen.picture.quality}"  # which the first line tells
+    told = [f"noise: {found.described.removesuffix(quality)}"]
+    if noise.is_none:
+        told = [f"no noise found ({found.estimate.reason})" if found.estimate.reason else "no noise found"]
+    told.append(_range(seen))
+    if not noise.is_none:
+        factor, offset = (255.0, 0.0) if seen.on_255 else (scale.span, scale.black)
+        told.append(f"sigma by brightness, {'white being 255' if seen.on_255 else 'in the unit of the picture'}")
+        told += [f"{INDENT}{line}" for line in chart(*_curve(found, factor, offset))]
+    if noise.kind == "grain":
+        told.append(correlation(noise.grain))
+    told.append(f"model: {seen.model}")
+    return [f"{seen.name}: {_kind(seen)}", *(f"{INDENT}{line}" for line in told)]
+
+
+def _kind(seen: Seen) -> str:
+    """Return the size and the kind of a picture in words."""
+    import numpy as np
+
+    pixels = seen.picture.pixels
+    height, width = pixels.shape[:2]
+    size = f"{width} x {height}" if seen.pages == 1 else f"{seen.pages} pages of {width} x {height}"
+    if pixels.ndim == 2:
+        colours = "gray"
+    else:
+        colours = "gray, stored as colour" if seen.found.prepared.is_shared else "colour"
+    bits = 8 * np.dtype(seen.picture.depth).itemsize
+    depth = f"{bits}-bit floats" if seen.picture.depth.startswith("float") else f"{bits} bits"
+    if seen.channel[1] > 1:
+        size = f"channel {seen.channel[0]} of {seen.channel[1]}, {size}"
+    format = seen.picture.format if seen.picture.quality is None else f"JPEG quality {seen.picture.quality}"
+    return f"{size} in {colours}, {depth}, {format}"
+
+
+def _range(seen: Seen) -> str:
+    """Return what the values of a picture mean, and how many of its pixels are left out, in words."""
+    scale, repaired = seen.found.prepared.scale, seen.found.repaired
+    ends = f"white {number(scale.white)}, black {number(scale.black)}"
+    if scale.clip is None:
+        clipped = "not clipped"
+    elif scale.clip == (scale.black, scale.white):
+        clipped = "clipped"
+    else:
+        clipped = f"clipped at {number(scale.clip[0])} and {number(scale.clip[1])}"
+    words = [f"{ends}, {clipped}"]
+    if repaired:
+        words.append(f"{repaired:,} {'outlier' if repaired == 1 else 'outliers'}")
+    if seen.hidden:
+        share = f"{100 * seen.hidden:.{0 if seen.hidden >= 0.1 else 1}f} %"
+        words.append(f"{share} of its pixels {'not finite' if seen.picture.alpha is None else 'hidden'}")
+    return "; ".join(words)

@@ -1,0 +1,95 @@
+"""Many pictures shared out among several processes: each takes the next that nobody has, the first tells of all.
+
+What a process comes to, a record or a failure and the lines that go with it, it leaves in the store that all share.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+
+from smdae.errors import SmdaeError
+from smdae.pipeline.messages import Line, Messages
+from smdae.pipeline.peers import Peers
+from smdae.pipeline.places import Job
+
+__all__ = ["shared"]
+
+Outcome = dict[str, Any] | SmdaeError | None
+
+
+def shared(
+    jobs: Sequence[Job],
+    done: Callable[[Job], Outcome],
+    peers: Peers,
+    messages: Messages,
+    parallel: int = 1,
+    fail_fast: bool = False,
+) -> Iterator[tuple[Job, Outcome]]:
+    """Do this process's part of all jobs; the first process yields the outcomes of all, in the order of the jobs.
+
+    Args:
+        jobs: The same in all processes.
+        done: Does one job; returns its record, its failure, or None if it was skipped.
+        peers: The processes.
+        messages: Who hears what is said.
+        parallel: How many jobs each does at once.
+        fail_fast: Whether no job is begun any more after a failure.
+    """
+
+    def take() -> bool:
+        """Do the next job, if there is one."""
+        # Whoever has taken a job does it, or the first would wait for it.
+        if peers.told("enough") or (number := peers.count("taken")) >= len(jobs):
+            return False
+        with messages.held() as lines:
+            outcome = done(jobs[number])
+        if fail_fast and isinstance(outcome, SmdaeError):
+            peers.tell("enough", True)
+        peers.tell(f"outcome/{number}", _packed(outcome) | {"lines": lines})
+        return True
+
+    def take_all() -> None:
+        while take():
+            pass
+
+    if not peers.first and parallel == 1:
+        take_all()
+        return
+    with nullcontext() if parallel == 1 else ThreadPoolExecutor(parallel) as pool:
+        # Each thread hears what this one does, so that only the first process says what cannot wait.
+        threads = [pool.submit(copy_context().run, take_all) for _ in range(parallel)] if pool else []
+        seen: set[Line] = set()
+        for number, job in enumerate(jobs if peers.first else ()):
+            told = peers.awaited(f"outcome/{number}", take if pool is None else partial(_checked, threads))
+            # That the model was loaded, as happens in each process, is said once.
+            lines = [(kind, text) for kind, text in told["lines"]]
+            messages.say([line for line in lines if line not in seen])
+            seen.update(lines)
+            yield job, _unpacked(told)
+    _checked(threads)
+
+
+def _checked(threads: Sequence[Future[None]]) -> bool:
+    """Fail as a thread did that has ended."""
+    for thread in threads:
+        if thread.done():
+            thread.result()
+    return False
+
+
+def _packed(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, SmdaeError):
+        return {"failure": [outcome.message, outcome.hint, outcome.code]}
+    return {"record": outcome}
+
+
+def _unpacked(told: dict[str, Any]) -> Outcome:
+    if "failure" not in told:
+        return told["record"]
+    message, hint, code = told["failure"]
+    failure = SmdaeError(message, hint)
+    failure.code = code
+    return failure

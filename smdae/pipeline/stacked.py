@@ -1,0 +1,176 @@
+"""A TIFF of many pages or channels, each page read, denoised and written before the next.
+
+All pages of a channel share one noise and one scale.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from smdae.errors import InputError, OutputError
+from smdae.pipeline.found import Found, Noted, is_found, look, refuse_unit, white_of
+from smdae.pipeline.manner import Manner
+from smdae.pipeline.outcome import denoised
+from smdae.pipeline.places import STREAM, Job
+from smdae.pipeline.placing import origin_of, put_result
+from smdae.pipeline.reading import called, kind_of
+from smdae.pipeline.records import estimates, precisions, record_of
+from smdae.pipeline.told import tell_channels
+
+if TYPE_CHECKING:
+    from smdae.denoising.judgement import Judgement
+    from smdae.estimation.scale import Scale
+    from smdae.files.picture import Picture
+    from smdae.files.stack import Group, Key, Stack
+
+__all__ = ["Pages", "denoise_stack", "for_all_pages", "page_of", "remark", "typical"]
+
+Watch = Callable[[int, int], object]
+Chooser = Callable[["Picture"], Any]
+
+
+class Pages(Protocol):
+    """Pictures of one kind, by their numbers."""
+
+    def __len__(self) -> int: ...
+    def page(self, number: int, /) -> "Picture": ...
+
+
+def denoise_stack(
+    job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, data: bytes | None
+) -> dict[str, Any]:
+    """Denoise a TIFF of many pages or channels, each page read, denoised and written before the next."""
+    from smdae.denoising.pages import is_blank
+    from smdae.files import stack
+
+    for option, wanted in (
+        ("--reference", manner.reference is not None),
+        ("--samples and the like", manner.extras.some),
+    ):
+        if wanted:
+            raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")
+    origin = origin_of(job, manner.messages)
+    name = called(job)
+    found: dict[Key, list[Noted]] = {}
+    judgements: list[Judgement | None] = []
+    products: list[str] = []
+    with stack.opened(job.source if data is None else data, name, manner.selection) as pages:
+        first = pages.pictures(0)[0]
+        kind = kind_of(job, first, manner)
+        if kind != "TIFF":
+            raise OutputError(f"'{name}': {kind} cannot hold {len(pages)} pages", "write TIFF")
+        refuse_unit(first, manner, name)
+        model = model_for(first)
+        del first
+        alike = {key: _for_group(group, pages, model, manner, name) for key, group in pages.groups.items()}
+
+        def results() -> Iterator[list["Picture"]]:
+            for number in range(len(pages)):
+                seen = watch and page_of(watch, number, len(pages))
+                yield [
+                    outcome(picture, key, number, seen) if chosen else _left(picture, manner)
+                    for picture, key, chosen in zip(
+                        pages.pictures(number), pages.keys(number), pages.is_selected(number), strict=True
+                    )
+                ]
+
+        def outcome(picture: "Picture", key: "Key", number: int, seen: Watch | None) -> "Picture":
+            if is_blank(picture.pixels):
+                return _left(picture, manner)
+            done = denoised(picture, model_for(picture), alike[key], seen, name)
+            if manner.report is not None and key not in found:
+                manner.report.show(str(job.source), picture, done.picture, done.found, _part(pages, key, number))
+            found.setdefault(key, []).append(done.found.noted())
+            judgements.append(done.judgement)
+            products.extend(precisions(done, model))
+            return done.picture
+
+        target = job.target.name if job.target != STREAM else job.source.name
+        style = stack.style_for(pages, job.source.name, target, manner.depth, manner.strip)
+        put_result(
+            job,
+            lambda path: stack.write(path, pages, results(), style, overwrite=manner.overwrite, origin=origin),
+            lambda: stack.encoded(pages, results(), style),
+            manner.stdout,
+        )
+        remark(pages.remarks, job, manner)
+    some = sorted(found.items())
+    several = len(pages.groups) > 1
+    channels = {_called(pages, key) + ": " if several else "": noted for key, noted in some}
+    tell_channels(
+        channels, judgements, model, is_found(model, manner), job.source if manner.many else None, manner.messages
+    )
+    record = record_of(job, model, [one for _, noted in some for one in noted], products) | estimates(judgements)
+    axes = [one.told for one in pages.axes]
+    return record | {
+        "pages": len(pages),
+        "axes": axes[0] if len(axes) == 1 else axes,
+        "channels": len(pages.groups),
+    }
+
+
+def remark(remarks: Sequence[str], job: Job, manner: Manner) -> None:
+    """Say what there is to say of a file, which is named among many."""
+    for words in remarks:
+        manner.messages.note(f"'{job.source}': {words}" if manner.many else words)
+
+
+def _called(pages: "Stack", key: "Key") -> str:
+    """Return what a channel is called: by its series too, where there are several."""
+    channel = f"channel {key.channel + 1}"
+    return channel if len(pages.axes) == 1 else f"series {key.series + 1}, {channel}"
+
+
+def _part(pages: "Stack", key: "Key", number: int) -> str:
+    """Return which picture of a stack one is, in words."""
+    page = f"page {number + 1} of {len(pages)}" if len(pages) > 1 else ""
+    channel = _called(pages, key) if len(pages.groups) > 1 else ""
+    return ", ".join(words for words in (page, channel) if words)
+
+
+def _left(picture: "Picture", manner: Manner) -> "Picture":
+    """Return a picture as it was, with the samples that its result is to have."""
+    from smdae.files.picture import with_depth
+
+    return with_depth(picture, manner.depth, white_of(picture, manner))
+
+
+def page_of(watch: Watch, number: int, count: int) -> Watch:
+    """Return what watches a page, whose steps are some of those of all pages."""
+    return lambda done, of: watch(number * of + done, count * of)
+
+
+def for_all_pages(pages: "Pages", model: Any, manner: Manner, name: str) -> Manner:
+    """Return how to denoise every page: with the noise of the typical one, and its scale."""
+    from smdae.denoising.pages import unscaled
+
+    median, manner = typical(pages, model, manner, name)
+    return replace(manner, noise=unscaled(median.noise, median.prepared.scale))
+
+
+def _for_group(group: "Group", pages: "Stack", model: Any, manner: Manner, name: str) -> Manner:
+    """Return how to denoise every page of a channel: with the noise of the typical one, and its scale."""
+    channels = len({key.channel for key in pages.groups})
+    if manner.levels is not None and len(manner.levels) == channels > 1:
+        manner = replace(manner, levels=(manner.levels[group.key.channel],))
+    if not is_found(model, manner) or not len(group):
+        return manner
+    return for_all_pages(group, model, manner, name)
+
+
+def typical(pages: "Pages", model: Any, manner: Manner, name: str) -> tuple[Found, Manner]:
+    """Return the noise of the page whose level is the median of some, and the manner with a scale for all pages.
+
+    Arguments and errors are those of `look`.
+    """
+    from smdae.denoising.pages import is_blank, some_of
+    from smdae.denoising.pages import typical as typical_of
+
+    looked = {number: pages.page(number) for number in some_of(len(pages))}
+    some = [number for number, picture in looked.items() if not is_blank(picture.pixels)] or list(looked)[:1]
+
+    def look_at(number: int, scale: "Scale | None") -> Found:
+        return look(looked[number], model, replace(manner, scale=scale or manner.scale), name)
+
+    median, scale = typical_of(some, look_at)
+    return median, replace(manner, scale=scale or manner.scale)

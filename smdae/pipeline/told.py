@@ -1,0 +1,185 @@
+"""What is said of a picture that was denoised: its noise, how good the result is, and what to beware of.
+
+Of one picture each has a line; of many each picture has one of at most 80 columns, and `-v` tells the rest.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smdae.pipeline.messages import Messages
+
+if TYPE_CHECKING:
+    from smdae.denoising.judgement import Judgement
+    from smdae.pipeline.found import Found, Noted
+
+__all__ = ["tell", "tell_channels"]
+
+MAX_DOUBTS = 3  # that are told; each page of a stack may have its own
+APART = 0.2  # how far sigma may be from the model's level without a word
+COLUMNS = 80
+LEAST_NAME = 12  # columns of a name that is cut
+
+
+def tell(
+    pages: "Sequence[Found | Noted]",
+    judgements: "Sequence[Judgement | None]",
+    model: Any,
+    is_found: bool,
+    source: Path | None,
+    messages: Messages,
+) -> None:
+    """Say what came of a picture.
+
+    Args:
+        pages: The noise of each page.
+        judgements: How good each is, estimated; None for one that was left as it is.
+        model: What it was denoised by.
+        is_found: Whether the noise was estimated.
+        source: The picture, if it is one of many; None for one alone.
+        messages: Who hears it.
+    """
+    tell_channels({"": pages}, judgements, model, is_found, source, messages)
+
+
+def tell_channels(
+    channels: "Mapping[str, Sequence[Found | Noted]]",
+    judgements: "Sequence[Judgement | None]",
+    model: Any,
+    is_found: bool,
+    source: Path | None,
+    messages: Messages,
+) -> None:
+    """Say what came of a picture whose channels have noise of their own.
+
+    Args:
+        channels: The noise of each page of each, by what it is called; at least one page.
+        judgements, model, is_found, source, messages: As those of `tell`.
+    """
+    name = f"'{source}': " if source else ""
+    judged = [judgement for judgement in judgements if judgement is not None]
+    quality = _quality(judged)
+    for part, pages in channels.items():
+        none, noise = _none(pages, is_found), _noise(pages, is_found)
+        if source is None and (none or noise):
+            messages.note(part + (none or f"noise: {noise}, estimated"))
+        elif source is not None:
+            found = [words for words in (noise, quality if len(channels) == 1 else "") if words]
+            if none or found:
+                messages.note(_in_a_line(str(source), part + (none or f"{'; '.join(found)}, estimated")))
+    if quality and source is None:
+        messages.note(f"{quality}, estimated")
+    elif quality and source is not None and len(channels) != 1:
+        messages.note(_in_a_line(str(source), f"{quality}, estimated"))
+    remark = messages.note if source is None else messages.detail
+    for part, pages in channels.items():
+        for words in _remarks(pages):
+            remark(name + part + words)
+    for words in _gains(judged):
+        remark(name + words)
+    for part, pages in channels.items():
+        noise_of = _first(pages).estimate.noise
+        for level in noise_of.levels if noise_of.kind == "white" else ():
+            if level:
+                _warn_of_level(model, 255 * level, name + part, messages)
+    _tell_doubts(judged, name, messages)
+
+
+def _first(pages: "Sequence[Found | Noted]") -> "Found | Noted":
+    """Return the first page that has noise, or the first."""
+    return next((page for page in pages if not page.estimate.noise.is_none), pages[0])
+
+
+def _none(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
+    """Return that there is no noise and why, in words; nothing where there is, or where it was told."""
+    first = _first(pages)
+    if not is_found or not first.estimate.noise.is_none:
+        return ""
+    reason = first.estimate.reason
+    return "no noise found: left as it is" + (f" ({reason})" if reason else "")
+
+
+def _noise(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
+    """Return the noise that was found in words; nothing where there is none, or where it was told."""
+    first = _first(pages)
+    if not is_found or first.estimate.noise.is_none:
+        return ""
+    return first.described + (f" on {len(pages)} pages" if len(pages) > 1 else "")
+
+
+def _quality(judged: "Sequence[Judgement]") -> str:
+    """Return how good the results are in words."""
+    trusted = [judgement for judgement in judged if judgement.is_trusted]
+    if len(trusted) == 1:
+        return f"PSNR {trusted[0].text}"
+    if trusted:
+        low, high = (end(one.psnr for one in trusted) for end in (min, max))
+        return f"PSNR {low:.1f} to {high:.1f} dB on {len(trusted)} pages"
+    return ""
+
+
+def _remarks(pages: "Sequence[Found | Noted]") -> list[str]:
+    """Return what else was done to pages, a line each."""
+    said = []
+    repaired = sum(page.repaired for page in pages)
+    if repaired:
+        were = "pixel was an outlier" if repaired == 1 else "pixels were outliers"
+        said.append(f"{repaired:,} {were}, and repaired")
+    lost = sum(page.lost for page in pages)
+    if lost:
+        said.append(f"{lost:,} {'pixel is' if lost == 1 else 'pixels are'} NaN or infinite, and left as it was")
+    if any(page.is_banded for page in pages):
+        said.append("rows or columns had offsets, and are levelled")
+    return said
+
+
+def _gains(judged: "Sequence[Judgement]") -> list[str]:
+    """Return what adapting gained, a line each."""
+    said = []
+    gains = [one.gain for one in judged if one.gain is not None]
+    if gains:
+        best = max(gains)
+        said.append(f"adapted: +{best:.2f} dB, estimated" if best else "adapting gains nothing here")
+    shares = [one.transform for one in judged if one.transform is not None]
+    if shares:
+        best = 100 * max(shares)
+        better = f"adapted: the transform of the noise alone, which foretells hidden pixels {best:.2g} % better"
+        said.append(better if best else "adapting gains nothing here: the transform stays that of the noise")
+    return said
+
+
+def _tell_doubts(judged: "Sequence[Judgement]", name: str, messages: Messages) -> None:
+    """Say that the quality is not estimated, of a picture alone, and why as a detail."""
+    doubts = [*dict.fromkeys(doubt for one in judged for doubt in one.doubts)]
+    if not doubts:
+        return
+    doubtful = sum(not one.is_trusted for one in judged)
+    of_pages = "" if len(judged) == 1 else " of one page" if doubtful == 1 else f" of {doubtful} pages"
+    more = [f"{len(doubts) - MAX_DOUBTS:,} more reasons"] if len(doubts) > MAX_DOUBTS + 1 else []
+    told = doubts[:MAX_DOUBTS] if more else doubts
+    if not name:
+        messages.note(f"PSNR{of_pages} not estimated" + ("" if messages.is_verbose() else " (-v says why)"))
+    messages.detail(
+        f"{name}why it is not: {'; '.join([*told, *more])}" if not name else f"{name}no PSNR: {'; '.join(told)}"
+    )
+
+
+def _in_a_line(name: str, words: str) -> str:
+    """Return a name and words in at most 80 columns: of a long name the end is shown."""
+    room = max(LEAST_NAME, COLUMNS - len("smdae: '': ") - len(words))
+    shown = name if len(name) <= room else f"...{name[3 - room :]}"
+    return f"'{shown}': {words}"
+
+
+def _warn_of_level(model: Any, sigma: float, name: str, messages: Messages) -> None:
+    """Say so if the model was fitted for other noise."""
+    if model.level is not None:
+        own = 255 * model.level
+        if abs(sigma / own - 1) > APART:
+            messages.warn(f"{name}the result may be poor: sigma {sigma:.3g} is far from {own:g}, the model's level")
+            messages.detail(f"{name}a model of one level is good up to {100 * APART:.0f} % from it; networks take many")
+        return
+    low, high = (255 * level for level in model.noise_range)
+    if not low <= round(sigma, 6) <= high:
+        messages.warn(f"{name}the result may be poor: sigma {sigma:.3g} is not from {low:g} to {high:g}")
+        messages.detail(f"{name}the model was fitted for these levels, white being 255; --white tells a smaller white")

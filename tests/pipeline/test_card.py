@@ -1,0 +1,23 @@
+"""What the card of a fit says against its model."""
+
+import pytest
+
+from smdae.pipeline.card import shortfalls
+
+
+@pytest.mark.parametrize(
+    ("noisy", "wiener", "model", "words"),
+    [
+        (20.0, 24.0, 25.0, []),
+        (20.0, 24.0, 23.96, []),
+        (20.0, None, 21.0, []),
+        (20.0, 24.0, 23.0, ["Wiener"]),
+        (30.0, 29.0, 29.5, ["held-out images worse"]),
+        (30.0, 29.0, 22.0, ["held-out images worse", "Wiener"]),
+    ],
+)
+def test_a_model_falls_short_of_the_noisy_images_and_of_the_linear_filter(noisy, wiener, model, words):
+    found = shortfalls({"noisy": noisy, "wiener": wiener, "model": model})
+    assert len(found) == len(words)
+    for text, word in zip(found, words, strict=True):
+        assert word in text
