@@ -28,16 +28,17 @@ import numpy as np
 from PIL.ExifTags import Base
 from PIL.TiffTags import SHORT
 
-from smdae.curves import Affine
 from smdae.errors import InputError, MemoryLimitError
 from smdae.files import colour_profile, images
 from smdae.files.exif import described, exif_of
 from smdae.files.foreign import RAW, TIFFS, foreign
 from smdae.files.picture import Metadata, Picture, check_size
-from smdae.mosaic import Mosaic
 
 if TYPE_CHECKING:
     import rawpy
+
+    from smdae.curves import Affine
+    from smdae.mosaic import Mosaic
 
 __all__ = ["ENDINGS", "Shot", "is_raw", "is_there", "opened"]
 
@@ -65,11 +66,11 @@ class Shot:
         metadata: Of what is developed, without a colour profile.
     """
 
-    mosaic: Mosaic | None
+    mosaic: "Mosaic | None"
     reason: str
     black: np.ndarray
     white: float
-    noise: tuple[Affine, ...] | None
+    noise: "tuple[Affine, ...] | None"
     metadata: Metadata
     _file: "rawpy.RawPy"
 
@@ -176,6 +177,8 @@ def _unheard() -> Iterator[None]:
 
 
 def _shot(file: "rawpy.RawPy", data: bytes) -> Shot:
+    from smdae.mosaic import Mosaic
+
     metadata = Metadata(exif=_exif(data, file))
     reason = _why_no_bayer(file)
     if reason:
@@ -228,9 +231,11 @@ def _balance(file: "rawpy.RawPy") -> tuple[float, float, float]:
     return (red / green, 1.0, blue / green) if min(red, green, blue) > 0 else (1.0, 1.0, 1.0)
 
 
-def _noise_told(data: bytes, colours: np.ndarray) -> tuple[Affine, ...] | None:
+def _noise_told(data: bytes, colours: np.ndarray) -> "tuple[Affine, ...] | None":
     """Return what a DNG tells of its noise: variance = S x + O of each colour, or of all."""
     import tifffile
+
+    from smdae.curves import Affine
 
     with contextlib.suppress(Exception), tifffile.TiffFile(BytesIO(data)) as file:
         first = file.pages.first

@@ -91,7 +91,6 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
 
 def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
     """A file with one picture."""
-    from smdae.denoising.quality import likeness
     from smdae.files.images import encode
     from smdae.files.marks import marked
     from smdae.files.stack import rewritten
@@ -138,6 +137,8 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
         checks = outcome.task and self_checked(outcome.task)  # None where memory does not suffice
         record["selfchecks"] = checks and asdict(checks)
     if clean is not None:
+        from smdae.denoising.quality import likeness
+
         for name, shown in (("", result), ("_noisy", picture)):
             values = likeness((shown.pixels, white_of(shown, manner)), (clean.pixels, white_of(clean, manner)))
             record |= {f"psnr{name}": values[0], f"ssim{name}": values[1]}

@@ -15,6 +15,8 @@ from smdae.files import extent
 from smdae.files.images import encode, read
 from smdae.files.picture import from_samples
 from smdae.files.png_chunks import SIGNATURE, chunk
+from smdae.memory import left
+from tests.tiny import python
 
 MB = 1 << 20
 
@@ -42,6 +44,51 @@ def test_what_its_file_does_not_warrant_is_refused_before_it_is_decoded(bare, co
     assert main([command, "a.png"]) == 7
     assert "'a.png'" in capsys.readouterr().err
     assert peak() - before < 300 * MB
+
+
+def empty_png(width: int, height: int, stored: int) -> bytes:
+    """A gray PNG whose header is all that is right: of zeros that inflate to nothing there are `stored` bytes."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", bytes(stored)) + chunk(b"IEND", b"")
+
+
+def test_a_huge_picture_is_refused_in_two_seconds_of_cpu_by_its_header_alone(bare):
+    """12 MB of 22,000 x 22,000 pixels, and not even torch is loaded for them."""
+    (bare / "a.png").write_bytes(empty_png(22_000, 22_000, 12 * MB))
+    code = (
+        "import sys, time; from smdae.cli.app import main\n"
+        "assert main(['denoise', 'a.png', '--max-memory', '3G']) == 7\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert time.process_time() < 2\n"
+    )
+    done = python("-c", code, cwd=bare)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == (
+        "smdae: error: cannot read 'a.png': its 484,000,000 pixels would take 5.0 GB of memory"
+    )
+
+
+@pytest.mark.parametrize("limited", ["--max-memory", "memory.max"])
+def test_what_the_user_or_a_control_group_allows_is_not_overstepped(bare, monkeypatch, capsys, limited):
+    """9 megapixels take 104 MB, of which 80 may be had; 4 megapixels fit in, and are then found to be damaged."""
+    options = ["--max-memory", "80M"] if limited == "--max-memory" else []
+    if limited == "memory.max":
+        for name, text in {
+            "proc/meminfo": "MemAvailable: 9000000 kB\n",
+            "proc/self/cgroup": "0::/\n",
+            "sys/fs/cgroup/memory.max": f"{100 * MB}\n",
+            "sys/fs/cgroup/memory.current": f"{20 * MB}\n",
+            "sys/fs/cgroup/memory.stat": "inactive_file 0\n",
+        }.items():
+            (bare / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+            (bare / "root" / name).write_text(text)
+        monkeypatch.setattr(extent, "left", lambda: left(bare / "root"))
+    (bare / "a.png").write_bytes(empty_png(3000, 3000, 5 * MB))
+    (bare / "b.png").write_bytes(empty_png(2000, 2000, 5 * MB))
+    assert main(["denoise", "a.png", *options]) == 7
+    assert "cannot read 'a.png': its 9,000,000 pixels would take 0.1 GB" in capsys.readouterr().err
+    assert main(["denoise", "b.png", *options]) == 3
+    assert sorted(path.name for path in bare.glob("*.png")) == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize(("depth", "colour", "side"), [(16, 2, 500), (8, 2, 700), (8, 0, 800)])
