@@ -157,6 +157,9 @@ class Noise:
     @property
     def levels(self) -> tuple[float, ...]:
         """For each curve the root mean square of sd over the values from zero to white, in the unit of the picture."""
+        known = tuple(curve.level for curve in self.curves if curve.level is not None)
+        if len(known) == len(self.curves):
+            return known
         x = torch.linspace(self.zero, self.white, 257, dtype=torch.float64, device="cpu")
         return tuple(c.sd(x).square().mean().sqrt().item() if c.level is None else c.level for c in self.curves)
 
@@ -353,9 +356,12 @@ class Noise:
             return "none"
         if unit is None:
             unit = 255 / (self.white - self.zero)
-        x = torch.linspace(self.zero, self.white, 257, dtype=torch.float64, device="cpu")
-        if values is not None:
+        if not self.is_signal_dependent:  # the same at all values
+            x = torch.tensor([self.zero], dtype=torch.float64)
+        elif values is not None:
             x = torch.from_numpy(values.astype(np.float64))
+        else:
+            x = torch.linspace(self.zero, self.white, 257, dtype=torch.float64, device="cpu")
         squares = torch.stack([curve.sd(x).square() for curve in self.curves])  # (curves, n)
         levels = [level * unit for level in squares.mean(1).sqrt().tolist()]
         words: list[str] = [self.kind, f"sigma {_told(squares.mean().sqrt().item() * unit)}"]

@@ -4,7 +4,8 @@
     bfloat16    8 of its 24 binary digits
     float16     11 of them, up to 65504
     auto        for pictures of integers float16 on CUDA, and bfloat16 on CPUs that multiply it faster than float32 does
-                (AMX, AVX512-BF16) up to the level at which it is off by as much as rounding; float32 for all else
+                (AMX, AVX512-BF16) up to the level at which it is off by as much as rounding, unless they are so small
+                that to convert the weights takes longer; float32 for all else
 
 All layers but the first and the last, whose rounding would be that of the pixels. How far that is from float32 is what
 `benchmarks/accelerator.py` measures: on Set12, from sigma 5 to 50, bfloat16 is off by 0.5 to 0.8 % of sigma (RMS) and
@@ -24,6 +25,7 @@ from smdae.protocols import HasPrecision, offers
 __all__ = ["PRECISIONS", "check_precision", "chosen", "exact", "lowered"]
 
 MAX_BFLOAT16_SIGMA = 50 / 255  # beyond, its root mean square error is over 0.3 gray levels
+MIN_BFLOAT16_PIXELS = 64 * 64  # at 32 x 32 it takes 1.1 to 1.5 times as long as float32, at 96 x 96 0.6 to 0.75 times
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     "auto": None,
@@ -41,7 +43,7 @@ def check_precision(name: str, model: Any = None) -> None:
         raise UsageError(f"precision {name} is for networks, and this model is none", "leave it out, or say float32")
 
 
-def chosen(name: str, model: Any, device: torch.device, whole: bool, sigma: float) -> str:
+def chosen(name: str, model: Any, device: torch.device, whole: bool, sigma: float, pixels: int) -> str:
     """Return the name of the precision that is taken: what `auto` comes to.
 
     Args:
@@ -50,6 +52,7 @@ def chosen(name: str, model: Any, device: torch.device, whole: bool, sigma: floa
         device: Where it computes.
         whole: Whether its images are of integers, so that they are bounded and their results rounded.
         sigma: The highest level of the noise, white being 1.
+        pixels: Of each image.
     """
     if name != "auto":
         return name
@@ -57,7 +60,7 @@ def chosen(name: str, model: Any, device: torch.device, whole: bool, sigma: floa
         return "float32"
     if device.type == "cuda":
         return "float16"
-    is_faster = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    is_faster = pixels >= MIN_BFLOAT16_PIXELS and device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return "bfloat16" if is_faster and sigma <= MAX_BFLOAT16_SIGMA else "float32"
 
 

@@ -278,7 +278,8 @@ class Task:
 
     def precision_on(self, where: torch.device) -> str:
         """Return the precision that the base's products have on a device, a name of PRECISIONS other than auto."""
-        return chosen(self.precision, self.base, where, self.whole, max(self.levels))
+        height, width = self.pixels.shape[:2]
+        return chosen(self.precision, self.base, where, self.whole, max(self.levels), height * width)
 
     @property
     def is_wide(self) -> bool:

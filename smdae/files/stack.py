@@ -12,7 +12,7 @@ Facts this relies on:
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["Group", "Key", "Selection", "Stack", "count", "encoded", "opened", "rewritten", "style_for", "write"]
 
 PIECE = 1 << 20  # bytes, that are copied at once
+KEPT = 1 << 25  # bytes, that what the directories say may take
+OF_A_PAGE = 1 << 13  # bytes that a directory takes, beside the values of its tags
+LEVELS = 32  # pages that may be one picture in smaller and smaller sizes, each at most half of the one before
 GROWTH = 1.3  # of what is compressed, where noise is not gone from all of it
 
 
@@ -91,7 +94,7 @@ class Stack:
     _kinds: list[list[Part]] = field(default_factory=list)
     _kind_of: list[int] = field(default_factory=list)
     _nbytes: list[int] = field(default_factory=list)
-    _last: "dict[int, tifffile.TiffPage]" = field(default_factory=dict)
+    _kept: "_Kept" = field(default_factory=lambda: _Kept(KEPT))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -171,11 +174,7 @@ class Stack:
         tiff_writing.written(target, self._stream, self.runs, self.page, samples(), style)
 
     def _page(self, number: int) -> "tifffile.TiffPage":
-        if number not in self._last:
-            page = tiff_pages.checked(self._file, self._places[number])
-            self._last.clear()
-            self._last[number] = page
-        return self._last[number]
+        return self._kept.page(number, lambda: tiff_pages.checked(self._file, self._places[number]))
 
     def _samples(self, page: "tifffile.TiffPage") -> np.ndarray:
         samples = tiff_pages.samples_in(page)
@@ -186,7 +185,8 @@ def count(source: Path | bytes) -> int:
     """The number of pictures in a TIFF, of which nothing is decoded; 1 for whatever is no stack.
 
     That includes what cannot be read at all: `images.read` says why. A pipe is not looked into. Of many it is enough
-    to know that there are: a page of one bit, which is none, counts as two.
+    to know that there are: a page of one bit, which is none, counts as two, and with more directories than one
+    picture can have, those count that are not told to be thumbnails.
     """
     if isinstance(source, Path) and not os.path.isfile(source):
         return 1
@@ -196,6 +196,8 @@ def count(source: Path | bytes) -> int:
                 return 1
             stream.seek(0)
             with tiff_pages.opened(stream) as file:
+                if (count := tiff_pages.count(file)) > LEVELS:
+                    return count
                 found, axes, _ = tiff_pages.places(file)
                 if len(found) > 1:
                     return len(found)
@@ -356,6 +358,27 @@ def _bound(stack: Stack, page: "tifffile.TiffPage") -> int:
     if page.compression != tiff_writing.NONE and tiff_writing.is_lossless(stack._stream, page):
         return int(GROWTH * sum(page.databytecounts)) + beside
     return page.nbytes * (3 if is_looked_up(page) else 1) + beside
+
+
+class _Kept:
+    """Pages that are asked for again: all to begin with, until they take too much memory; and the last one."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._pages: dict[int, tifffile.TiffPage] = {}
+        self._last: tuple[int, tifffile.TiffPage] | None = None
+
+    def page(self, number: int, read: "Callable[[], tifffile.TiffPage]") -> "tifffile.TiffPage":
+        """Return the page of a number, which is read if it is not at hand."""
+        if number in self._pages:
+            return self._pages[number]
+        if self._last is None or self._last[0] != number:
+            page = read()
+            self._room -= OF_A_PAGE + sum(tag.valuebytecount for tag in page.tags)
+            if self._room >= 0:
+                self._pages[number] = page
+            self._last = number, page
+        return self._last[1]
 
 
 class _Run:

@@ -38,6 +38,7 @@ __all__ = [
     "Place",
     "checked",
     "colours_of",
+    "count",
     "name_of",
     "opened",
     "places",
@@ -91,6 +92,11 @@ def opened(stream: BinaryIO) -> "tifffile.TiffFile":
     except IndexError as error:
         raise InputError("the file is truncated") from error
     return file
+
+
+def count(file: "tifffile.TiffFile") -> int:
+    """Return the number of directories that are not told to be of reduced size; raise InputError as `places` does."""
+    return _are_reduced(file).count(False)
 
 
 def places(file: "tifffile.TiffFile", selection: Selection = ALL) -> tuple[list[Place], list[Axes], list[str]]:

@@ -159,7 +159,7 @@ def counting() -> None:
         total += number
 
 
-@pytest.mark.parametrize("arguments", [["--strength", "0"], ["-m", "natural-gray-small", "-s", "25"]])
+@pytest.mark.parametrize("arguments", [["--strength", "0"], ["--fast", "-s", "25"], ["--fast"]])
 def test_a_page_of_a_few_pixels_takes_a_few_milliseconds(arguments, capsys):
     noise = np.random.default_rng(0).normal(120, 25, (MANY, 8, 8)).clip(0, 255).astype(np.uint8)
     for name, some in (("few.tif", noise[:2]), ("many.tif", noise)):

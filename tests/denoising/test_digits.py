@@ -85,20 +85,22 @@ def test_auto_is_float32_to_the_bit_on_a_cpu_that_multiplies_nothing_else_faster
 
 
 @pytest.mark.parametrize(
-    ("device", "whole", "sigma", "fast", "expected"),
+    ("device", "whole", "sigma", "fast", "side", "expected"),
     [
-        ("cuda", True, 25, False, "float16"),
-        ("cuda", False, 25, False, "float32"),
-        ("cpu", True, 25, False, "float32"),
-        ("cpu", True, 25, True, "bfloat16"),
-        ("cpu", True, 55, True, "float32"),
-        ("cpu", False, 25, True, "float32"),
+        ("cuda", True, 25, False, 64, "float16"),
+        ("cuda", False, 25, False, 64, "float32"),
+        ("cpu", True, 25, False, 64, "float32"),
+        ("cpu", True, 25, True, 64, "bfloat16"),
+        ("cpu", True, 55, True, 64, "float32"),
+        ("cpu", False, 25, True, 64, "float32"),
+        ("cpu", True, 25, True, 63, "float32"),
+        ("cuda", True, 25, False, 8, "float16"),
     ],
 )
-def test_auto_is_what_costs_less_than_rounding(model, monkeypatch, device, whole, sigma, fast, expected):
+def test_auto_is_what_costs_less_than_rounding(model, monkeypatch, device, whole, sigma, fast, side, expected):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: fast)
-    assert chosen("auto", model, torch.device(device), whole, sigma / 255) == expected
-    assert chosen("float32", model, torch.device(device), whole, sigma / 255) == "float32"
+    assert chosen("auto", model, torch.device(device), whole, sigma / 255, side * side) == expected
+    assert chosen("float32", model, torch.device(device), whole, sigma / 255, side * side) == "float32"
     assert lowered(model, "float32") is model
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from smdae.errors import InputError, MemoryLimitError, OutputError
-from smdae.files import images, stack
+from smdae.files import images, stack, tiff_pages
 from smdae.files.picture import from_samples, samples_of, with_depth
 
 ROOT = Path(stack.__file__).parents[2]
@@ -467,3 +467,26 @@ def test_whatever_the_bytes_only_our_errors_leave(seed):
         assert stack.count(bytes(data)) >= 1
         with contextlib.suppress(InputError, MemoryLimitError, OutputError):
             again(bytes(data))
+
+
+def test_what_the_directories_say_is_read_once_until_it_takes_too_much_memory(tmp_path, monkeypatch):
+    samples = np.random.default_rng(0).integers(0, 256, (6, 8, 8)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="minisblack", metadata=None)
+    read = []
+    checked = tiff_pages.checked
+    monkeypatch.setattr(tiff_pages, "checked", lambda file, place: read.append(place.directory) or checked(file, place))
+    for room, again in ((stack.KEPT, []), (3 * stack.OF_A_PAGE, [2, 3, 4, 5])):
+        monkeypatch.setattr(stack, "KEPT", room)
+        read.clear()
+        with stack.opened(tmp_path / "a.tif", "a") as pages:
+            assert [np.array_equal(pages.pictures(k)[0].pixels, samples[k]) for k in range(6)] == [True] * 6
+        assert read == [0, 1, 2, 3, 4, 5, *again]
+
+
+def test_many_pages_are_counted_without_their_series(tmp_path, monkeypatch):
+    for count in (1, 3, stack.LEVELS + 1):
+        pages = np.zeros((count, 8, 8), np.uint8)
+        tifffile.imwrite(tmp_path / f"{count}.tif", pages, photometric="minisblack", metadata=None)
+        assert stack.count(tmp_path / f"{count}.tif") == count
+    monkeypatch.setattr(tiff_pages, "places", None)
+    assert stack.count(tmp_path / f"{stack.LEVELS + 1}.tif") == stack.LEVELS + 1
