@@ -21,7 +21,7 @@ from smdae.errors import InputError, MemoryLimitError
 from smdae.files.formats import FORMATS, missing
 from smdae.files.images import encode, read
 from smdae.files.parts import find
-from smdae.files.picture import WHITES, Metadata, Picture, from_samples
+from smdae.files.picture import STANDS_FOR, WHITES, Metadata, Picture, from_samples
 from smdae.files.png_chunks import chunk
 
 ADAM7 = [(0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1)]
@@ -124,6 +124,7 @@ def seeds() -> dict[str, bytes]:
         "TIFF colour, deflate": _tiff(colour, photometric="rgb", compression="zlib"),
         "TIFF tiles, deflate": _tiff(deep, photometric="rgb", tile=(16, 16), compression="zlib", predictor=True),
         "TIFF gray 16, falling": _tiff(deep[..., 0], photometric="miniswhite"),
+        "TIFF gray 32": _tiff(deep[..., 0].astype(np.uint32) << 8),
         "TIFF gray float": _tiff(floats[..., 0]),
         "TIFF colour float 64": _tiff(floats.astype(np.float64), photometric="rgb", byteorder=">"),
         "TIFF gray, LZW": _pillow(gray, "TIFF", compression="tiff_lzw"),
@@ -258,7 +259,11 @@ def _check(picture: Picture) -> None:
     """Raise an AssertionError for a picture that is none."""
     pixels, alpha = picture.pixels, picture.alpha
     assert picture.format in FORMATS
-    assert picture.white == WHITES[pixels.dtype.name]
+    if picture.stored is None:
+        assert picture.white == WHITES[pixels.dtype.name]
+    else:  # as many bits as the file tells, of those that its samples have
+        assert STANDS_FOR[picture.stored] == pixels.dtype.name
+        assert 0 < picture.white <= np.iinfo(picture.stored).max
     assert pixels.size
     assert pixels.ndim == 2 or pixels.shape[2:] == (3,), pixels.shape
     assert alpha is None or (alpha.shape, alpha.dtype) == (pixels.shape[:2], pixels.dtype)

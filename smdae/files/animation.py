@@ -8,7 +8,7 @@ transparent, and laid over others, are left alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -153,6 +153,7 @@ def _over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
 
 def _back(frame: Frame, pixels: np.ndarray, picture: Picture) -> np.ndarray:
     """Return the pixels of a frame, (h, w, 4), with the colours of a denoised picture of the canvas."""
-    seen = rgba(picture)[frame.place]
+    alpha = None if picture.alpha is None else picture.alpha[frame.place]
+    seen = rgba(replace(picture, pixels=picture.pixels[frame.place], alpha=alpha))
     drawn = pixels[..., 3:] == 255 if frame.over else pixels[..., 3:] > 0
     return np.dstack([np.where(drawn, seen[..., :3], pixels[..., :3]), pixels[..., 3]])

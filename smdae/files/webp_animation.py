@@ -17,6 +17,7 @@ from smdae.errors import InputError
 from smdae.files.animation import CLEAR, KEEP, Animation, Frame
 from smdae.files.eight_bit import QUALITY
 from smdae.files.exif import stripped
+from smdae.files.formats import FORMATS
 from smdae.files.picture import Metadata
 
 __all__ = ["parts_of_webp"]
@@ -32,6 +33,8 @@ def parts_of_webp(data: bytes) -> Animation | None:
         return None
     found = list(_chunks(data, 12))
     width, height = _three(found[0][1], 4) + 1, _three(found[0][1], 7) + 1
+    if max(width, height) > FORMATS["WEBP"].longest_side:
+        raise InputError("the file is damaged: it has more pixels a side than a WebP can have")
     frames = []
     for kind, payload in found:
         if kind == b"ANMF":

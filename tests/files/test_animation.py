@@ -258,5 +258,15 @@ def test_frames_outside_of_the_picture_and_too_many_pixels_are_refused(monkeypat
             find(animated(format), "a")
 
 
+def test_a_webp_whose_canvas_is_larger_than_a_webp_can_be_is_refused():
+    """1,700 bytes of 5,046,282 x 13 pixels, that chance made, took 3.5 seconds to be read and written again."""
+    file = bytearray(animated("WEBP"))
+    file[24:27] = (16_383).to_bytes(3, "little")
+    with pytest.raises(InputError, match="more pixels a side than a WebP can have"):
+        find(bytes(file), "a.webp")
+    file[24:27] = (16_382).to_bytes(3, "little")
+    assert next(iter(find(bytes(file), "a.webp"))).pixels.shape == (24, 16_383, 3)
+
+
 def test_a_frame_knows_its_place():
     assert Frame((3, 4), (5, 6), lambda: np.zeros((6, 5, 4), np.uint8)).place == (slice(4, 10), slice(3, 8))
