@@ -128,7 +128,7 @@ def command(
         str | None, typer.Option("--format", help=f"Of the results: {', '.join(NAMES)}. [default: the input's]")
     ] = None,
     bit_depth: Annotated[
-        str, typer.Option("--bit-depth", help=f"Of the results: {', '.join(DEPTHS)}; 32f is float.")
+        str, typer.Option("--bit-depth", help=f"Of the results: {', '.join(DEPTHS)}; 32f is float, and keeps counts.")
     ] = "same",
     axes: Annotated[
         str | None,

@@ -5,7 +5,7 @@ any unit, are brought there by the values between which nearly all of theirs lie
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,11 @@ class Scale:
         if self.clip is None:
             return -math.inf, math.inf
         return (self.clip[0] - self.black) / self.span, (self.clip[1] - self.black) / self.span
+
+    def times(self, factor: float) -> "Scale":
+        """Return the scale of a picture whose values are so many times as large."""
+        clip = None if self.clip is None else (self.clip[0] * factor, self.clip[1] * factor)
+        return replace(self, black=self.black * factor, white=self.white * factor, clip=clip)
 
     def to_unit(self, planes: np.ndarray) -> np.ndarray:
         """Return pixels as float32, black being 0 and white 1."""

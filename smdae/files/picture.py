@@ -227,25 +227,31 @@ def deeper(picture: Picture, depth: str | None) -> bool:
 
 
 def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: bool = True) -> Picture:
-    """The picture with samples of another depth, uint8, uint16 or float32, white becoming white.
+    """The picture with samples of another depth: white becomes white in integers, and floats keep all values.
+
+    What counts photons still does in floats; of a file with 12 bits in 16 they are as large as in the file.
 
     Args:
         picture: Of any depth.
-        depth: A dtype, None for that of the picture.
+        depth: A dtype, uint8, uint16 or float32; None for that of the picture.
         white: The value of white in it if it has floats.
         pixels: Whether to convert the samples; if not, they stand for none and take no memory.
     """
     if depth is None or picture.depth == depth:
         return picture
-    source = white if picture.pixels.dtype.kind == "f" else picture.white
-    target = WHITES[depth]
+    if depth == "float32":
+        target = float(picture.maxval or picture.white)
+        factor = np.float32(target / picture.white)
+    else:
+        target = WHITES[depth]
+        factor = np.float32(target / (white if picture.pixels.dtype.kind == "f" else picture.white))
 
     def converted(samples: np.ndarray) -> np.ndarray:
         if not pixels:
             return np.broadcast_to(np.zeros((), depth), samples.shape)
         if depth == "uint16" and samples.dtype == np.uint8:
             return samples.astype(np.uint16) * np.uint16(257)
-        scaled = samples.astype(np.float32) * np.float32(target / source)
+        scaled = samples.astype(np.float32) * factor
         return scaled if depth == "float32" else np.clip(np.rint(scaled), 0, target).astype(depth)
 
     alpha = None if picture.alpha is None else converted(picture.alpha)

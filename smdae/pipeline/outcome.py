@@ -62,8 +62,8 @@ def denoised(
         refuse_unadaptable(model)
     white = white_of(picture, manner)
     noisy = with_depth(picture, manner.depth, white) if deeper(picture, manner.depth) else picture
-    if noisy is not picture and manner.white is not None:
-        manner = replace(manner, white=manner.white * noisy.white / picture.white)
+    if noisy is not picture:
+        manner = _in_unit_of(noisy, picture, model, manner)
     white = white_of(noisy, manner)
     if not manner.strength or not (manner.luma or manner.chroma):
         return Outcome(with_depth(noisy, manner.depth, white), _not_looked_at(noisy), None)
@@ -132,6 +132,23 @@ def denoised(
         sample = carried_out(sampling(task), next(model.parameters()).device, **how)
         pixels, judged = _between(pixels, sample, manner.blend), None
     return Outcome(finished(pixels), found, judged, task, mean, frames, finished)
+
+
+def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, manner: Manner) -> Manner:
+    """Return the manner for a picture with deeper samples, which mean what those of the picture do."""
+    from smdae.estimation.scale import scale_of
+    from smdae.noise import Noise
+
+    factor = deep.white / picture.white
+    keep = manner.levels is not None or model.level is not None
+    scale = manner.scale or scale_of(picture.pixels, manner.white, manner.black, keep)
+    return replace(
+        manner,
+        white=manner.white and manner.white * factor,
+        black=manner.black and manner.black * factor,
+        scale=scale.times(factor),
+        noise=manner.noise.scaled(factor) if isinstance(manner.noise, Noise) else manner.noise,
+    )
 
 
 def _not_looked_at(picture: "Picture") -> Found:

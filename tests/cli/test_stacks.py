@@ -88,6 +88,45 @@ def test_another_depth():
     assert pages("flat.tif").dtype == np.uint8
 
 
+def counted(kind: str) -> np.ndarray:
+    """A stack of counts, far below the white of their type if that has room: (3, 64, 64)."""
+    generator = np.random.default_rng(3)
+    y, x = np.mgrid[:64, :64]
+    light = 60 + 40 * np.sin(x / 7) * np.cos(y / 9)
+    counts = np.stack([light + 8 * generator.standard_normal(light.shape) for _ in range(3)])
+    return np.rint(counts * {"uint8": 1, "uint16": 25, "int16": 25}[kind]).clip(0).astype(kind)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int16"])
+def test_floats_keep_counts(kind):
+    tifffile.imwrite("c.tif", counted(kind), photometric="minisblack")
+    assert main(["denoise", "c.tif", "--fast", "-o", "whole.tif"]) == 0
+    assert main(["denoise", "c.tif", "--fast", "-o", "floats.tif", "--bit-depth", "32f"]) == 0
+    assert main(["denoise", "c.tif", "--strength", "0", "-o", "same.tif", "--bit-depth", "32f"]) == 0
+    assert pages("floats.tif").dtype == np.float32
+    assert np.abs(pages("floats.tif") - pages("whole.tif")).max() <= {"uint8": 1.6, "uint16": 12, "int16": 12}[kind]
+    assert (pages("floats.tif") - counted(kind)).std() > 5
+    assert np.array_equal(pages("same.tif"), counted(kind))
+
+
+def test_counts_of_12_bits_are_as_large_as_in_their_file():
+    counts = (gray() // 2 * 16.0).astype(">u2")
+    Path("c.pgm").write_bytes(b"P5 %d %d 4095\n" % (counts.shape[1], counts.shape[0]) + counts.tobytes())
+    call = ["denoise", "c.pgm", "--format", "tiff", "--bit-depth", "32f", "-m", "model.safetensors"]
+    assert main([*call, "--strength", "0", "-o", "same.tif"]) == 0
+    assert np.abs(pages("same.tif")[0] - counts).max() < 0.04  # the samples are stretched to 16 bits and back
+    assert main([*call, "-o", "f.tif", "-y"]) == 0
+    assert pages("f.tif").max() < 4096
+    assert np.abs(pages("f.tif")[0] - counts).max() > 100
+
+
+def test_deeper_pages_have_the_noise_that_was_found():
+    tifffile.imwrite("c.tif", counted("uint8"), photometric="minisblack")
+    assert main(["denoise", "c.tif", "--fast", "-o", "whole.tif"]) == 0
+    assert main(["denoise", "c.tif", "--fast", "-o", "deep.tif", "--bit-depth", "16"]) == 0
+    assert np.abs(pages("deep.tif") / 257 - pages("whole.tif")).max() <= 1.6
+
+
 def test_strength_0_leaves_every_sample():
     assert clean("s.tif", "--strength", "0", "-o", "same.tif") == 0
     assert np.array_equal(pages("same.tif"), pages("s.tif"))
