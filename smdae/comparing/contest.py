@@ -23,7 +23,8 @@ from torch import Generator, Tensor
 
 from smdae.densities import Density, Parzen
 from smdae.fitting.draws import among
-from smdae.fitting.examples import Batch, Examples, arguments, known_density
+from smdae.fitting.example_setup import arguments, known_density
+from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import split

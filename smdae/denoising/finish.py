@@ -9,10 +9,12 @@ luma is what was asked for, to the last gray level.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from smdae.errors import UsageError
 from smdae.jpeg import LUMA
 
 __all__ = ["Strengths"]
@@ -29,6 +31,18 @@ class Strengths:
 
     luma: float = 1.0
     chroma: float = 1.0
+
+    @classmethod
+    def of(cls, strength: float, luma: float, chroma: float, in_colour: bool) -> Self:
+        """Return the strengths that the three options of the same names make together.
+
+        Raises:
+            UsageError: One is not between 0 and 1.
+        """
+        for name, value in (("strength", strength), ("luma", luma), ("chroma", chroma)):
+            if not 0 <= value <= 1:
+                raise UsageError(f"{name} is between 0 and 1, not {value}")
+        return cls(strength * luma, strength * chroma if in_colour else strength * luma)
 
     @property
     def is_none(self) -> bool:

@@ -14,7 +14,8 @@ import torch
 
 from smdae.denoising.pictures import Given
 from smdae.denoising.preparation import Prepared
-from smdae.denoising.task import Task, bundled_for, checked_pixels
+from smdae.denoising.request import bundled_for, checked_pixels
+from smdae.denoising.task import Task
 from smdae.denoising.treatment import level_in
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale

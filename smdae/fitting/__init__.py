@@ -17,7 +17,8 @@ spline       increasing functions of pixels
 held_out     what of an image is learnt from, and what is held out
 """
 
-from smdae.fitting.prepare import Prepared, fit, prepare
+from smdae.fitting.fit import fit
+from smdae.fitting.prepare import Prepared, prepare
 from smdae.fitting.settings import Settings
 
 __all__ = ["Prepared", "Settings", "fit", "prepare"]
