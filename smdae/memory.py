@@ -53,7 +53,7 @@ def give_back() -> None:
 
 
 def _from_libc(name: str) -> Any:
-    """A function of the C library, None where that is not glibc."""
+    """Return a function of the C library; None where that is not glibc."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -63,7 +63,7 @@ def _from_libc(name: str) -> Any:
 
 
 def available(device: "torch.device") -> int:
-    """Bytes that can still be had on a device."""
+    """Return how many bytes can still be allocated on a device."""
     if device.type == "cuda":
         import torch
 
@@ -150,7 +150,7 @@ def _left_in_group(group: Path, limit: str, use: str, cached: str) -> int | None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; torch's are told by name and text, as it may not have been loaded."""
+    """Return whether an error says that memory ran out; torch's are known by name, as torch may not be loaded."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if getattr(error, "errno", None) == errno.ENOMEM:

@@ -81,41 +81,41 @@ class Noise:
 
     @property
     def count(self) -> int | None:
-        """The number of channels that the noise is for, or None if it fits any."""
+        """Return the number of channels that the noise is for, or None if it fits any."""
         if self.channels is not None:
             return len(self.channels)
         return len(self.curves) if len(self.curves) > 1 else None
 
     @property
     def is_signal_dependent(self) -> bool:
-        """Whether C depends on x."""
+        """Return whether C depends on x."""
         return any(curve.level is None for curve in self.curves)
 
     @property
     def kind(self) -> Literal["white", "shot", "grain"]:
-        """`grain` if neighbouring pixels are correlated, else `shot` if the level depends on x, else `white`."""
+        """Return `grain` if neighbouring pixels are correlated, else `shot` if the level depends on x, else `white`."""
         if not correlation.is_point(self.grain):
             return "grain"
         return "shot" if self.is_signal_dependent else "white"
 
     @property
     def is_white(self) -> bool:
-        """Whether C = sigma^2 I: one level for all values and channels, and no correlation, not of channels either."""
+        """Return whether C = sigma^2 I: one level for all values and channels, no correlation, no shared channels."""
         return self._level is not None
 
     @property
     def is_none(self) -> bool:
-        """Whether there is no noise at all: the level is 0 for all values."""
+        """Return whether there is no noise at all: the level is 0 for all values."""
         return self.impulses == 0 and all(curve.level == 0 for curve in self.curves)
 
     @property
     def is_gaussian(self) -> bool:
-        """Whether nothing follows: no impulses, clipping, rounding or JPEG."""
+        """Return whether the noise is Gaussian, with no impulses, clipping, rounding or JPEG after it."""
         return not additions(self)
 
     @property
     def _level(self) -> float | None:
-        """sigma where C = sigma^2 I."""
+        """Return sigma where C = sigma^2 I."""
         correlated = self.channels is not None and not correlation.is_diagonal(self.channels)
         levels = {curve.level for curve in self.curves}
         if correlated or len(levels) > 1 or not correlation.is_point(self.grain):
@@ -124,13 +124,13 @@ class Noise:
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """For each curve the root mean square of sd over the values from zero to white, in the unit of the picture."""
+        """Return, for each curve, the root mean square of sd over all values from zero to white, in their unit."""
         x = torch.linspace(self.zero, self.white, 257, dtype=torch.float64, device="cpu")
         return tuple(c.sd(x).square().mean().sqrt().item() if c.level is None else c.level for c in self.curves)
 
     @property
     def sigma(self) -> float:
-        """The one level that says most: the root mean square of `levels`, in the unit of the picture."""
+        """Return the level that describes the noise best: the root mean square of `levels`, in the picture's unit."""
         levels = self.levels
         if min(levels) == max(levels):
             return levels[0]
@@ -138,7 +138,10 @@ class Noise:
 
     @property
     def grain_size(self) -> float:
-        """The side of a grain in pixels, at least 1: noise averages over an area as if each grain were one pixel."""
+        """Return the side of a grain in pixels, at least 1.
+
+        Over an area the noise averages as if each grain were one pixel.
+        """
         return correlation.grain_size(self.grain)
 
     def _check(self, x: Tensor) -> None:
@@ -168,7 +171,7 @@ class Noise:
         return self._correlated(e, 0.5)
 
     def _correlated(self, e: Tensor, power: float) -> Tensor:
-        """R^power e."""
+        """Return R^power e."""
         return correlation.apply(as_images(e), self.grain, self.channels, power).reshape(e.shape)
 
     def sample(self, x: Tensor, generator: Generator) -> Tensor:

@@ -25,7 +25,7 @@ class Place:
 
     @classmethod
     def among(cls, environ: Mapping[str, str]) -> Self:
-        """By RANK, WORLD_SIZE and LOCAL_RANK; the only one where they are not set.
+        """Return the place that RANK, WORLD_SIZE and LOCAL_RANK tell; without them that of a single process.
 
         Raises:
             UsageError: They make no sense.

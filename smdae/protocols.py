@@ -53,11 +53,11 @@ class ScoreModel(Protocol):
 
     @property
     def channels(self) -> int | None:
-        """How many channels the model takes together; None if it takes any number."""
+        """Return how many channels the model takes together; None if it takes any number."""
 
     @property
     def noise_range(self) -> tuple[float, float]:
-        """The lowest and the highest level of noise that it was made for."""
+        """Return the lowest and the highest level of noise that it was made for."""
 
     def score(self, x: Tensor, /, sigma: Any) -> Tensor:
         """Return psi(x, sigma), with the shape of x; sigma None is the one level of a model that has one."""
@@ -68,15 +68,15 @@ class ImageScoreModel(ScoreModel, Protocol):
 
     @property
     def halo(self) -> int | None:
-        """How many pixels away a pixel can have influence; None if that may be the whole image."""
+        """Return how many pixels away a pixel can have influence; None if that may be the whole image."""
 
     @property
     def shift_multiple(self) -> int:
-        """Pixels that a shift must be a multiple of to commute with the score."""
+        """Return the number of pixels of which shifts are multiples that commute with the score."""
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Bytes of memory that the score takes for each pixel."""
+        """Return how many bytes of memory the score takes for each pixel."""
 
 
 class HasEnergy(Protocol):
@@ -126,7 +126,7 @@ class HasKinks(Protocol):
 
     @property
     def kinked(self) -> bool:
-        """Whether psi has kinks."""
+        """Return whether psi has kinks."""
 
 
 class HasCentre(Protocol):
@@ -141,7 +141,7 @@ class HasImplicitFloor(Protocol):
 
     @property
     def implicit_floor(self) -> float:
-        """The least that 1/2 |psi|^2 + tr(d psi/dx) can be."""
+        """Return the least that 1/2 |psi|^2 + tr(d psi/dx) can be."""
 
 
 class CanClip(Protocol):

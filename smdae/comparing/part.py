@@ -20,7 +20,7 @@ Tables = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What a part may measure.
+    """All that a part of the comparison may measure.
 
     Attributes:
         contest: The common ground.
@@ -40,7 +40,7 @@ class Bench:
 
     @property
     def fitted(self) -> dict[str, Any]:
-        """The patch model of the first fit of each objective that is still a model, by objective."""
+        """Return the patch model of the first fit of each objective that did not diverge, by objective."""
         return {course.objective: course.model for course in reversed(self.courses) if course.outcome != "diverged"}
 
 

@@ -32,7 +32,7 @@ APART = 1e-3  # of its size, that a score may be from a gradient in float32
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found, all within chance.
+    """The moments of a score that passed the check, with standard errors.
 
     Attributes:
         mean, mean_error: The entry of E[s] farthest from 0 in its standard errors, and one of these.
@@ -59,7 +59,7 @@ class Verified:
 
 
 def verify(name: str, density: Any, generator: Generator) -> Verified:
-    """Return what theory says of a score, as found at samples.
+    """Check a score against the samples that it comes with, and return what was measured.
 
     Args:
         name: What the density is called.
@@ -102,12 +102,12 @@ class _Moments:
 
     @property
     def factor(self) -> float:
-        """c, where the product is -c I."""
+        """Return c, where the product is -c I."""
         return -self.product.diagonal().mean().item()
 
     @property
     def factor_error(self) -> float:
-        """The standard error of c, as if that of each entry were of chance of its own."""
+        """Return the standard error of c, as if the errors of the diagonal entries were independent."""
         return self.product_error.diagonal().square().sum().sqrt().item() / len(self.mean)
 
     def faults(self) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _said(c: float) -> str:
 
 
 def _of_log_prob(name: str, density: Any, x: Tensor, s: Tensor) -> float | None:
-    """Return how far a score is from the gradient of `log_prob`; None where there is none.
+    """Return the relative distance of a score from the gradient of `log_prob`; None if there is no gradient.
 
     Raises:
         InputError: It is farther than rounding.

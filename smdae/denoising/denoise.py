@@ -136,7 +136,7 @@ def carried_out(
     or_cpu: bool = False,
     watch: Watch | None = None,
 ) -> np.ndarray:
-    """The result of a task, an array like its image; arguments and errors as those of `denoise`."""
+    """Return the result of a task, an array like its image; arguments and errors as those of `denoise`."""
     result: np.ndarray | None = None
     with exact():
         for result in path(task, device, tile=tile, or_cpu=or_cpu, watch=watch):  # noqa: B007  the last is the answer
@@ -152,7 +152,7 @@ def path(
     or_cpu: bool = False,
     watch: Watch | None = None,
 ) -> Iterator[np.ndarray]:
-    """What a task's image is after each step, arrays like it; none if nothing is to be done.
+    """Yield a task's image after each step, arrays like it; nothing if no noise is to be taken out.
 
     Where memory runs out at the first step, all of which take the same, the path starts again with smaller tiles.
     """
@@ -185,7 +185,7 @@ def path(
 
 
 def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
-    """The image, (H, W, C), after its one step, taken tile by tile."""
+    """Yield the image, (H, W, C), after its one step, taken tile by tile."""
     height, width = task.pixels.shape[:2]
     model = task.form(task.quick(where))
     if task.is_wide:
@@ -201,7 +201,7 @@ def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -
 
 
 def _as_a_whole(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
-    """The image, (H, W, C), after each of its steps."""
+    """Yield the image, (H, W, C), after each of its steps."""
     noisy: Tensor = task.noisy((slice(None), slice(None)), torch.device("cpu"))
     tiled = Tiled(task.form(task.quick(where)), side, where)
     if watch:

@@ -22,7 +22,7 @@ __all__ = ["Strengths"]
 
 @dataclass(frozen=True)
 class Strengths:
-    """How much of the way to the estimate, each 0 to 1.
+    """The strength of denoising for brightness and for colour, each 0 to 1: 0 is the image, 1 the estimate.
 
     Attributes:
         luma: Of brightness; of everything, in pictures that are not in colour.

@@ -28,12 +28,15 @@ MOST_LOOKED = 5  # pages
 
 
 class Looked(Protocol):
-    """What is found of a page: how it is denoised, and its noise, white being 1."""
+    """A page that was examined: how it is denoised, and its noise, white being 1."""
 
     @property
-    def prepared(self) -> Prepared: ...
+    def prepared(self) -> Prepared:
+        """Return the page as it is denoised."""
+
     @property
-    def noise(self) -> Noise: ...
+    def noise(self) -> Noise:
+        """Return its noise, white being 1."""
 
 
 Page = TypeVar("Page", bound=Looked)
@@ -85,11 +88,14 @@ def tasks_of(
     device: torch.device | str,
     how: Mapping[str, Any],
 ) -> Iterator[Task]:
-    """Yield what is to be done with each picture; where the noise of many is to be found, they share it.
+    """Yield the task of each picture; where the noise of several is estimated, they share it.
 
     Args:
         told: The pictures.
-        model, sigma, noise, device: As those of `denoise`.
+        model: As for `denoise`.
+        sigma: As for `denoise`.
+        noise: As for `denoise`.
+        device: Where to compute.
         how: Further arguments of `Task.of`.
 
     Raises:

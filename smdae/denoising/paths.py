@@ -20,7 +20,8 @@ SEED_STRIDE = 2**40  # between the seeds of channels
 def paths(model: Any, noisy: Tensor, task: "Task") -> Iterator[Tensor]:
     """Yield the clean images after each step of a task's sampler, with the shape of noisy, (B, C, h, w), white being 1.
 
-    Where channels have levels of their own, each channel is that of the image moved at its level."""
+    Where channels have levels of their own, each channel is that of the image moved at its level.
+    """
     levels = task.levels
     if len(set(levels)) == 1:
         yield from _path(model, noisy, levels[0], task, task.seed)
@@ -47,7 +48,9 @@ def paths(model: Any, noisy: Tensor, task: "Task") -> Iterator[Tensor]:
 
 
 def _path(model: Any, noisy: Tensor, sigma: float, task: "Task", seed: int) -> Iterator[Tensor]:
-    """The estimates of a task's stepper, finite, with the shape of noisy, (B, C, h, w); of each channel by gray models.
+    """Yield the estimates of a task's sampler, finite, with the shape of noisy, (B, C, h, w).
+
+    Models for gray images take each channel as an image.
 
     Raises:
         ModelError: The model takes another number of channels.

@@ -35,17 +35,17 @@ class Risk:
     level: float
 
     def psnr(self, white: float = 1.0) -> float:
-        """Estimated PSNR in dB."""
+        """Return the estimated PSNR in dB."""
         return 10 * math.log10(white**2 / max(self.mse, LEAST * self.level**2))
 
     @property
     def psnr_error(self) -> float:
-        """The standard error of the PSNR in dB."""
+        """Return the standard error of the PSNR in dB."""
         return 10 / math.log(10) * self.error / max(self.mse, LEAST * self.level**2)
 
 
 def change(denoise: Callable[[Tensor], Tensor], noisy: Tensor, probe: Tensor, sigma: float) -> Tensor:
-    """J v, with the shape of noisy and of the probe v."""
+    """Return J v, with the shape of noisy and of the probe v."""
     e = STEP * sigma
     return (denoise(noisy + e * probe) - denoise(noisy - e * probe)) / (2 * e)
 

@@ -21,7 +21,7 @@ Frame = TypeVar("Frame")
 
 @dataclass
 class Steady(Generic[Frame]):
-    """What is known of the noise so far.
+    """The estimate of the noise from all frames so far.
 
     Attributes:
         look: Returns the noise of a frame.

@@ -31,7 +31,7 @@ __all__ = ["Task"]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """An image, and all that is decided about how it is denoised.
+    """An image with the model, the noise and the settings that it is denoised with.
 
     Attributes:
         prepared: The image, as it is denoised.
@@ -87,7 +87,12 @@ class Task:
 
         Args:
             image: With shape (H, W) or (H, W, C).
-            model, sigma, noise, white, black, device: As those of `denoise`.
+            model: As for `denoise`.
+            sigma: As for `denoise`.
+            noise: As for `denoise`.
+            white: As for `denoise`.
+            black: As for `denoise`.
+            device: Where to compute.
             visible: Which pixels are not hidden, with shape (H, W); None for all.
             scale: What its values mean, as of all pages of a stack; None to find out.
             jpeg: The quality that it was compressed at, if that is known.
@@ -172,27 +177,27 @@ class Task:
 
     @property
     def pixels(self) -> np.ndarray:
-        """The image as it is denoised, with shape (H, W) or (H, W, C)."""
+        """Return the image as it is denoised, with shape (H, W) or (H, W, C)."""
         return self.prepared.pixels
 
     @property
     def scale(self) -> Scale:
-        """Return what the values of the image mean."""
+        """Return the meaning of the image's values: black, white and where they are clipped."""
         return self.prepared.scale
 
     @property
     def white(self) -> float:
-        """The value of white in the image."""
+        """Return the value of white in the image."""
         return self.scale.white
 
     @property
     def is_clipped(self) -> bool:
-        """Whether black and white may have cut the noise off."""
+        """Return whether black and white may have cut the noise off."""
         return self.scale.clip is not None and self.scale.standard
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """The least and largest value of a result, black being 0 and white 1; None for floats."""
+        """Return the least and the largest value of a result, black being 0 and white 1; None for floats."""
         if not self.whole:
             return None
         limits = 0.0, float(np.iinfo(self.pixels.dtype).max)
@@ -201,34 +206,34 @@ class Task:
 
     @property
     def planes(self) -> np.ndarray:
-        """The pixels with shape (H, W, C)."""
+        """Return the pixels with shape (H, W, C)."""
         return self.pixels[:, :, None] if self.pixels.ndim == 2 else self.pixels
 
     @property
     def channel_levels(self) -> tuple[float, ...]:
-        """The level of each channel."""
+        """Return the level of the noise of each channel, white being 1."""
         return self.levels * (self.planes.shape[2] if len(self.levels) == 1 else 1)
 
     @property
     def whole(self) -> bool:
-        """Whether pixels are integers."""
+        """Return whether pixels are integers."""
         return self.pixels.dtype.kind == "u"
 
     @property
     def changes(self) -> bool:
-        """Whether there is noise that could be seen, and that should be taken out."""
+        """Return whether the task changes the image: there is noise, and its strength is not 0."""
         return any(self.levels) and not self.strengths.is_none
 
     def noisy(self, part: tuple[slice, slice], where: torch.device) -> Tensor:
-        """A part of the image, white being 1, with shape (1, C, h, w)."""
+        """Return a part of the image, white being 1, with shape (1, C, h, w)."""
         return self.scaled(self.planes[part][None], where)
 
     def scaled(self, planes: np.ndarray, where: torch.device) -> Tensor:
-        """Pixels like the image's, with shape (n, h, w, C), white being 1, with shape (n, C, h, w)."""
+        """Return pixels in the image's unit, (n, h, w, C), in the unit where white is 1, (n, C, h, w)."""
         return as_tensor(planes, self.scale, where)
 
     def quick(self, where: torch.device) -> Any:
-        """The base as it denoises on that device: its products of the precision asked for."""
+        """Return the base with its products in the precision that the device gets."""
         return lowered(self.base, self.precision_on(where))
 
     def precision_on(self, where: torch.device) -> str:
@@ -237,28 +242,28 @@ class Task:
 
     @property
     def is_wide(self) -> bool:
-        """Whether what takes out the noise looks so far around that the base is tiled, and not it."""
+        """Return whether the denoiser sees too far to be tiled: then the model inside it is."""
         return self.noise.kind == "grain"
 
     @property
     def single(self) -> bool:
-        """Whether it is done in one step, so that tiles need not know of each other."""
+        """Return whether the sampler takes one step, so that each tile can be denoised alone."""
         return SAMPLERS[self.stepper].max_steps == 1
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
-        """The clean images after each step that belong to noisy ones like this, white being 1, (B, C, h, w)."""
+        """Yield the clean images after each step, with the shape of noisy, (B, C, h, w), white being 1."""
         flat = flat_grounds(noisy, self.ends)
         for clean in paths(model, noisy, self):
             combined = self.strengths.combined(noisy, clean, self.bounds)
             yield combined if flat is None else torch.where(flat, noisy, combined)
 
     def estimate(self, noisy: Tensor, model: Any = None) -> Tensor:
-        """The last of them, by the model as it is used or by another."""
+        """Return the clean images after the last step, by the task's model or by another."""
         *_, last = self.estimates(noisy, self.model if model is None else model)
         return last
 
     def by_channels(self, noisy: Tensor, of: Callable[[Tensor, float], Tensor]) -> Tensor:
-        """What `of` makes of images that the model takes and their level, with the shape of noisy, (1, C, h, w)."""
+        """Return `of(images, level)` for all channels at once or one by one, with the shape of noisy, (1, C, h, w)."""
         if self.model.channels == 1 and noisy.shape[1] > 1:
             planes = zip(noisy.split(1, 1), self.channel_levels, strict=True)
             return torch.cat([of(plane, level) if level else torch.zeros_like(plane) for plane, level in planes], 1)
@@ -271,12 +276,12 @@ class Task:
         return torch.cat(parts, 1)
 
     def mean(self, noisy: Tensor, model: Any = None) -> Tensor:
-        """The posterior mean by one step, neither clipped nor blended, with the shape of noisy, (1, C, h, w)."""
+        """Return the posterior mean by one step, neither clipped nor blended, with the shape of noisy, (1, C, h, w)."""
         model = self.model if model is None else model
         return self.by_channels(noisy, lambda x, sigma: posterior_mean(model, x, sigma))
 
     def stored(self, estimate: Tensor) -> np.ndarray:
-        """An estimate, (1, C, h, w), as it is stored, with shape (h, w, C)."""
+        """Return an estimate, (1, C, h, w), in the unit and dtype of the image, with shape (h, w, C)."""
         return as_pixels(estimate, self.scale, self.pixels.dtype)
 
 

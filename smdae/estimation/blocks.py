@@ -37,7 +37,7 @@ FLAT_PATCH = 3  # pixels a side of a patch that noise does not leave constant
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """What is known of n blocks of a picture with C channels, white being 1.
+    """The statistics of n blocks of a picture with C channels, white being 1.
 
     Attributes:
         tiles: The parts of the picture that were looked at, each with shape (C, H, W).

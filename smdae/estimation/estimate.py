@@ -58,7 +58,7 @@ ERROR_OF_SHOT, ERROR_OF_GRAIN = 0.08, 0.15  # standard error of the level, relat
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What a picture tells of its noise.
+    """The noise that was found in a picture.
 
     Attributes:
         noise: Of it, white being 1.
@@ -75,7 +75,7 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class _Channel:
-    """What the blocks of one channel tell."""
+    """The statistics of the blocks of one channel."""
 
     bins: Bins
     weights: np.ndarray

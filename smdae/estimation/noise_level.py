@@ -68,7 +68,7 @@ MOST_SEEN = 768  # pixels a side, from the middle, that it is looked for in
 
 
 def is_clipped(pixels: np.ndarray, white: float) -> bool:
-    """Whether noise has gone no further than black and white: of integers, and of floats that touch and do not pass."""
+    """Return whether values were cut off at 0 and white: integers always; floats if they touch one and pass none."""
     if pixels.dtype.kind == "u":
         return True
     low, high = float(pixels.min()), float(pixels.max())  # of which float16 could not be compared with a large white
@@ -137,7 +137,7 @@ def uncertainty(sigma: float, clipped: bool) -> float:
 
 
 def coarseness(pixels: np.ndarray, white: float) -> float:
-    """How coarse the grain of the noise is: 1 for white noise, more for correlated noise; of channels the mean.
+    """Return the sd of the noise at half the size over that of white noise: 1 if it is white, more if correlated.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
@@ -206,11 +206,11 @@ class _Patches:
         return _Patches(self.chosen(index), self.mean[index], self.energy[index])
 
     def thinned(self, by: int) -> "_Patches":
-        """One of so many."""
+        """Return every `by`-th patch."""
         return _Patches(self.x[::by], self.mean[::by], self.energy[::by])
 
     def chosen(self, index: np.ndarray) -> torch.Tensor:
-        """Those of an index, with shape (n, D)."""
+        """Return the patches at an index, with shape (n, D)."""
         return self.x.index_select(0, torch.from_numpy(index))
 
 

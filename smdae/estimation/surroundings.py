@@ -149,7 +149,7 @@ def medians(windows: np.ndarray, fewest: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """How much the surroundings of a pixel spread, usually and at least, by how bright they are.
+    """The spread of the surroundings of a pixel, typical and least, by their brightness.
 
     Attributes:
         index: Pixels all over the channel, (n,).

@@ -48,7 +48,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Adaptation:
-    """Where an adaptation stands.
+    """The state of an adaptation after a step.
 
     Attributes:
         step: Steps done.
@@ -65,7 +65,7 @@ class Adaptation:
 
 @dataclass(frozen=True)
 class _Within:
-    """A score that counts inside a mask of 0 and 1 only, and with it every objective."""
+    """A score that is 0 outside a mask of 0 and 1, so that no objective counts what is there."""
 
     model: Any
     mask: Tensor
@@ -140,7 +140,10 @@ def adapt(
 
 @torch.no_grad()
 def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, judged: Tensor) -> Tensor:
-    """r^2 + 2 sigma^2 v (J v) where it is judged, else 0, with the shape of noisy: the error but for a constant."""
+    """Return r^2 + 2 sigma^2 v (J v), r = D(y) - y, with the shape of noisy, and 0 where `judged` is false.
+
+    Its sum is Stein's estimate of the squared error, but for a constant that no weights change.
+    """
     found = torch.zeros_like(noisy)
     for i, level in enumerate(sigma.tolist()):
         part = slice(i, i + 1)
@@ -154,7 +157,7 @@ def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, judged: Ten
 
 
 def _gain(before: Tensor, after: Tensor, judged: Tensor, sigma: Tensor) -> float:
-    """What is gained in dB; 0 unless it is beyond two standard errors, as those of a sum over blocks."""
+    """Return the gain in PSNR in dB; 0 unless it is more than two standard errors of the difference between blocks."""
     noise = (judged * per_example(sigma**2, judged)).sum().item()
     off = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1).flatten()
     difference, error = off.sum().item(), off.square().sum().sqrt().item()
@@ -174,7 +177,7 @@ def refuse_unadaptable(model: Any) -> None:
 def adapted(
     task: Task, result: np.ndarray, watch: Watch = lambda done, of: None, steps: int = STEPS
 ) -> tuple[Any, float]:
-    """The network of a task, adapted to its image, and the gain in dB, estimated; the same network and 0 without one.
+    """Return the network of a task adapted to its image, and the estimated gain in dB; if none is sure, the same and 0.
 
     Args:
         task: What was to be done.

@@ -18,7 +18,7 @@ RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fal
 
 
 def refuse_degenerate(examples: Examples, mean: float, weighted: float, model: Any) -> None:
-    """Stop a fit that learns nothing any more.
+    """Raise an error if a fit no longer learns from its data.
 
     Args:
         examples: What it is shown.

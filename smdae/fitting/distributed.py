@@ -125,7 +125,7 @@ ALONE = Group()
 
 @contextmanager
 def _lost_if_broken() -> Iterator[None]:
-    """Within, raise LostError for a connection that breaks or times out."""
+    """Raise LostError where a connection breaks or times out within the context."""
     try:
         yield
     except RuntimeError as error:

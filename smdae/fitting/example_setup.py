@@ -23,7 +23,10 @@ TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
 
 
 def arguments(objective: Objective, model: Any, noisy: bool = False, probes: int = 1) -> tuple[str, ...]:
-    """Names of what the loss needs for this model, along so many probes, and for data that are clean or noisy."""
+    """Return the names of the arguments that the loss takes for this model.
+
+    `probes` is how many directions an example has; `noisy` says whether the data are.
+    """
     kinked = offers(model, HasKinks) and model.kinked
     lacks = {"probes": probes > 0 and not offers(model, HasDivergence), "step": kinked, "level": noisy}
     needs = (*objective.needs, *(name for name in objective.options if lacks[name]))
@@ -36,7 +39,7 @@ def _same(x: Tensor) -> Tensor:
 
 
 def known_density(x: Tensor, settings: Settings, sigma: float, generator: Generator) -> Density:
-    """The density that `esm` takes for q: fitted to the patches x, (n, d), then smoothed to the level sigma."""
+    """Return the density that `esm` takes for q: fitted to the patches x, (n, d), then smoothed to the level sigma."""
     # Patches without their mean fill only a part of the space: a little variance everywhere makes the fit regular.
     floor = (sigma / 10) ** 2
     if settings.target == "gaussian":
@@ -52,7 +55,7 @@ def examples_for(
     settings: Settings,
     generator: Generator,
 ) -> Examples:
-    """Examples for an objective from patches; densities that it needs are fitted or gathered here."""
+    """Return the examples of an objective from patches; fit the densities that it needs."""
     kernel = None
     if settings.noise is not None:
         kernel = PatchNoise(Noise.from_yaml(settings.noise), patches.channels, patches.size)

@@ -44,7 +44,7 @@ EXTRA = 0.5  # noise added to noisy images to be pairs, in sigma
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Draws batches for one objective.
+    """The source of batches for one objective.
 
     Attributes:
         objective: A row of OBJECTIVES.
@@ -96,11 +96,11 @@ class Examples:
 
     @property
     def sigma(self) -> float:
-        """The highest level of the noise, white being 1."""
+        """Return the highest level of the noise, white being 1."""
         return self.levels[1]
 
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
-        """n examples, or fewer if they have grown.
+        """Draw n examples, or fewer once the patches have grown.
 
         Args:
             n: How many.
@@ -129,13 +129,13 @@ class Examples:
             self.prefetchers[stage](n, generator)
 
     def _wanted(self, n: int, progress: float) -> tuple[int, int]:
-        """Return which of the data are drawn, and how many examples with white noise of them."""
+        """Return which stage of growth this is, and how many examples with white noise it draws."""
         stage = self.stage(progress)
         n = max(1, round(n * self.shares[stage])) if self.shares else n
         return stage, max(1, n - round(self.real * n))
 
     def _real_count(self, white: int) -> int:
-        """Return how many examples have the noise of real pictures beside so many with white noise."""
+        """Return how many examples get the noise of real pictures, given how many get white noise."""
         return max(1, round(white * self.real / (1 - self.real)))
 
     def _real(self, stage: int, n: int, generator: Generator | None, group: Group) -> Batch:
@@ -152,18 +152,18 @@ class Examples:
         return Batch(made.noisy[rows], needs, scale, made.white[rows], n, told)
 
     def stage(self, progress: float) -> int:
-        """Which of the data are drawn when that part of a fit is done, from 0 to 1."""
+        """Return which of the patch sizes is drawn after a part of the fit, 0 to 1, is done."""
         return min(int(progress * len(self.data)), len(self.data) - 1)
 
     def _shaped(self, flat: Tensor) -> Tensor:
-        """Flat patches, (n, d), as the model wants them."""
+        """Return flat patches, (n, d), with the shape that the model takes."""
         if self.channels is None:
             return flat
         side = math.isqrt(flat.shape[1] // self.channels)
         return flat.view(len(flat), self.channels, side, side)
 
     def _draw_levels(self, like: Tensor, generator: Generator | None, part: Part) -> float | Tensor:
-        """The level of each example of a part, with the dtype of `like`: one number for all, or (m,)."""
+        """Draw the level of each example of a part, with the dtype of `like`: one number for all, or (m,)."""
         low, high = self.levels
         if low == high:
             return high
@@ -173,7 +173,7 @@ class Examples:
 
     @property
     def implicit(self) -> bool:
-        """Whether J is taken at clean data themselves, which an implicit objective can fit too well."""
+        """Return whether J is taken at the clean data themselves, where an implicit objective can overfit."""
         return self.objective.samples == "data" and self.density is None and not self.noisy
 
     def around(
@@ -183,7 +183,7 @@ class Examples:
         part: Part | None = None,
         noise: Tensor | None = None,
     ) -> Batch:
-        """The examples that belong to given clean patches, (n, d), or to a part of them.
+        """Return the examples made from given clean patches, (n, d), or from a part of them.
 
         The noise, if given, is standard normal, with the shape of clean.
         """
@@ -217,7 +217,7 @@ class Examples:
     def of_noisy(
         self, noisy: Tensor, levels: Tensor, generator: Generator | None = None, part: Part | None = None
     ) -> Batch:
-        """The examples that belong to given noisy patches, (n, d), at their levels, (n,), or to a part of them."""
+        """Return the examples made from given noisy patches, (n, d), at their levels, (n,), or from a part of them."""
         part = part or Part(len(noisy))
         low, high = self.levels
         sigma = high if low == high else levels
@@ -233,7 +233,7 @@ class Examples:
 
     @property
     def _wide(self) -> bool:
-        """Whether differences take a wide step: it is noise, and the density of clean data has none."""
+        """Return whether differences take a wide step, which is then a part of the noise; clean data have none."""
         if self.kernel is not None:
             return False
         return self.objective.wide and "step" in self.needs and (self.noisy or self.objective.samples != "data")
@@ -241,7 +241,7 @@ class Examples:
     def _needs(
         self, x: Tensor, clean: Tensor, sigma: float | Tensor, generator: Generator | None, part: Part
     ) -> dict[str, Any]:
-        """The loss's arguments for flat examples x, a part of n, but for the target score."""
+        """Return the loss's arguments for flat examples x, a part of n, except the target score."""
         step = (WIDE if self._wide else STEP) * sigma
         told: Any = self.kernel if self.kernel is not None and self.objective.samples == "pairs" else sigma
         offered = {"clean": self._shaped(clean), "sigma": told, "step": step, "reg_lambda": self.reg_lambda}
@@ -252,6 +252,6 @@ class Examples:
         return needs
 
     def _scale(self, sigma: float | Tensor, dim: int) -> float | Tensor:
-        """What J is multiplied by; over many levels, so that none drowns the others."""
+        """Return the factor of J; over many levels it is weighted so that no level dominates."""
         scale = self.objective.scale(sigma, dim)
         return scale * (sigma / self.sigma) if isinstance(scale, Tensor) else scale

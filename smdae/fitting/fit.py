@@ -71,7 +71,7 @@ def fit(
 
 
 def _on_255(level: Any) -> Any:
-    """A level, or the lowest and the highest, on the 0 to 255 scale, white being 1 before."""
+    """Return a level, or the lowest and the highest, white being 1, on the 0 to 255 scale."""
     return tuple(255 * end for end in level) if isinstance(level, tuple) else 255 * level
 
 

@@ -17,7 +17,7 @@ MAX_EXACT = 4096  # dimensions in which a divergence is taken one by one
 
 
 def started_from(init: str, channels: int, settings: Settings) -> Any:
-    """The model to fit, with the shape and the weights of another, a file or the name of a bundled one.
+    """Return the model to fit, with the weights of another one, which is a file or the name of a bundled model.
 
     Raises:
         ModelError: The other is missing, broken, or of another kind.
@@ -53,7 +53,7 @@ def started_from(init: str, channels: int, settings: Settings) -> Any:
 
 
 def notes_on_cost(model: Any, objective: Objective, settings: Settings, patches: Patches) -> list[str]:
-    """Return what is to be said of how a network of the user's own is seen, and of divergences one by one.
+    """Return notes for the user on how a network of their own is called and on exact divergences.
 
     Raises:
         UsageError: They take too many derivatives, or miss what they are of.

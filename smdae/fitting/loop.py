@@ -40,7 +40,7 @@ REPORT_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Report:
-    """Where a fit stands.
+    """The state of a fit at a report.
 
     Attributes:
         step: Steps done.
@@ -62,14 +62,14 @@ class Report:
 
 
 def learning_rate(step: int, steps: float, warmup: int, peak: float) -> float:
-    """The rate of step number `step`, from 0: a linear rise over `warmup` steps times a cosine to 0 over all."""
+    """Return the learning rate of step number `step`, from 0: a linear rise over `warmup` steps times a cosine to 0."""
     rise = min(1.0, (step + 1) / (warmup + 1))
     fall = 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0))) if math.isfinite(steps) else 1.0
     return peak * rise * fall
 
 
 def share(state: State) -> float:
-    """How much of the parameters their average takes at the next step."""
+    """Return the weight of the parameters in their moving average at the next step, 1 - ema once the fit is older."""
     # Young averages forget fast, so that the start does not linger in them.
     return 1 - min(state.settings.ema, (state.record["step"] + 1) / (state.record["step"] + 10))
 
@@ -82,10 +82,18 @@ def step(
     taken: float | Tensor | None = None,
     group: Group = ALONE,
 ) -> Tensor:
-    """One step on one batch, or the parts of one that a group has.
+    """Take one step on one batch.
 
-    Returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,). Where steps are recorded, the
-    rate and what the average takes of the parameters, None for `share`, are tensors.
+    Args:
+        state: The fit; changed in place.
+        batch: The examples; in a group of processes, this one's part of them.
+        examples: Where the batch is from.
+        lr: Learning rate; a tensor where CUDA graphs record the step.
+        taken: Weight of the parameters in their average, a tensor likewise; None for `share`.
+        group: Processes that take the step together.
+
+    Returns:
+        J averaged over the whole batch, and the same of J times its scale, a tensor with shape (2,).
     """
     settings, record = state.settings, state.record
     for options in state.optimiser.param_groups:
@@ -103,6 +111,8 @@ def step(
     clip_grad_norm_(state.parameters, settings.clip, foreach=True)
     state.optimiser.step()
     with torch.no_grad():
+        # AveragedModel would wrap the average in a module and count its own steps: other names in the state's file, and
+        # a weight that is no tensor which a CUDA graph could read.
         if isinstance(taken, Tensor):
             moves = torch._foreach_sub(state.parameters, state.averages)
             torch._foreach_mul_(moves, taken)
@@ -221,7 +231,7 @@ def ending(state: State) -> str:
 
 
 def _validated(state: State, validate: Validate, group: Group) -> Validation:
-    """The average's held-out figure, remembered; all processes must have the same state by now."""
+    """Validate the average and keep it if it is the best so far; all processes must hold the same weights."""
     try:
         validation = validate(state.average, group)
     except LostError:
@@ -234,7 +244,7 @@ def _validated(state: State, validate: Validate, group: Group) -> Validation:
 
 
 def _remember(state: State, validation: Validation) -> None:
-    """Keep the average if it is the best so far, and count how long none was better."""
+    """Keep the average if it is the best so far, else count one more validation without a gain."""
     if not math.isfinite(validation.value):
         raise DivergedError("the fit diverged: its held-out figure is no longer a number", "try a lower --lr")
     if validation.value > state.record["best"]:

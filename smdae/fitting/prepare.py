@@ -62,27 +62,30 @@ class Prepared:
     group: Group = ALONE
 
     def run(self) -> Any:
-        """The fit's reports, see `loop.run`."""
+        """Return the generator of the fit's reports, see `loop.run`."""
         return loop.run(self.state, self.examples, self.validate, self.group)
 
     def lift(self, model: Any) -> Any:
-        """The image model of what is fitted."""
+        """Return the image model of a model that is fitted."""
         return lift(model, self.patches, self.examples.kernel)
 
     @property
     def denoises(self) -> bool:
-        """Whether what is fitted tells the clean picture: a score of it, or of varying noise, does not."""
+        """Return whether the fitted model denoises, that is whether Tweedie's formula gives the clean mean.
+
+        It does not for a score of clean data, nor for noise that depends on brightness.
+        """
         kernel = self.examples.kernel
         return not self.examples.implicit and not (kernel is not None and kernel.is_signal_dependent)
 
     def fitted(self) -> Any:
-        """The image model with the best weights so far, in eval mode."""
+        """Return the image model with the best weights so far, in eval mode."""
         state = self.state
         state.average.load_state_dict(state.best)
         return self.lift(state.average).eval()
 
     def wiener(self) -> Patchwise | None:
-        """The linear filter of the images fitted on, for images; None where they are not clean."""
+        """Return the Wiener filter of the images fitted on, as an image model; None if these are noisy."""
         if self.state.settings.noisy:
             return None
         generator = Generator(self.patches.device).manual_seed(self.state.settings.seed)
@@ -93,7 +96,7 @@ class Prepared:
 
 
 def lift(model: Any, patches: Patches, noise: PatchNoise | None = None) -> Any:
-    """The image model of what is fitted to patches: itself, unless it is a model of patches."""
+    """Return the image model of a model that is fitted to patches; a network is one already."""
     return Patchwise(model, patches.channels, patches.size, noise=noise) if takes_patches(model) else model
 
 

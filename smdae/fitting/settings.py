@@ -128,7 +128,7 @@ class Settings(BaseModel):
 
     @property
     def levels(self) -> tuple[float, float]:
-        """The lowest and the highest level, white being 1."""
+        """Return the lowest and the highest level, white being 1."""
         if self.sigma == "auto":
             raise ValueError("the level of the noise is yet to be estimated")
         low, high = self.sigma if isinstance(self.sigma, tuple) else (self.sigma, self.sigma)
@@ -136,7 +136,7 @@ class Settings(BaseModel):
 
     @property
     def judged_levels(self) -> tuple[float, ...]:
-        """The levels that a fit is judged at, white being 1: the field's usual ones in the range, else its middle."""
+        """Return the levels that validation uses, white being 1: the usual 15, 25, 50 in range, else the middle."""
         low, high = self.levels
         if low == high:
             return (low,)
@@ -160,13 +160,13 @@ class Settings(BaseModel):
 
     @property
     def least_batch(self) -> int:
-        """Examples a step, once they have grown to where there are fewest."""
+        """Return how many examples a step has once the patches have grown to their largest."""
         largest = max(self.patch_size, *self.growth, 0)
         return max(1, round(self.batch * (self.patch_size / largest) ** 2))
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Most steps and most seconds; with neither given, the defaults for both."""
+        """Return the most steps and the most seconds; with neither set, the defaults of both."""
         if self.max_steps is None and self.max_time is None:
             return DEFAULT_STEPS, DEFAULT_SECONDS
         return self.max_steps or math.inf, self.max_time or math.inf
@@ -179,7 +179,7 @@ NOISY = {"objective": "ism", "sigma": "auto"}
 
 
 class SettingError(UsageError):
-    """A setting that is refused, by its name; without one, several that do not go together."""
+    """A setting that is refused, by its name; None if several settings clash."""
 
     def __init__(self, message: str, hint: str | None = None, setting: str | None = None) -> None:
         super().__init__(message, hint)
@@ -187,7 +187,7 @@ class SettingError(UsageError):
 
 
 def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Defaults other than those of `Settings` that go with the values given, and what they are defaults of."""
+    """Return the defaults that the given values imply, by setting: the value, and what it is a default of."""
     name = values.get("model", "energy")
     if "model" not in values and isinstance(values.get("init"), str):
         name = _kind_of(values["init"])
@@ -215,7 +215,7 @@ def for_rows(settings: Settings) -> Settings:
 
 
 def _kind_of(init: str) -> str:
-    """The name in MODELS of a model to start from; of one that cannot be read, which is told later, the default."""
+    """Return the name in MODELS of the model in a file; the default if it cannot be read, which is reported later."""
     from smdae.files.model_file import load
 
     with suppress(SmdaeError):
@@ -225,7 +225,7 @@ def _kind_of(init: str) -> str:
 
 
 def check(values: dict[str, Any]) -> Settings:
-    """Settings from plain values.
+    """Return the settings that plain values make, defaults filled in.
 
     Raises:
         SettingError: A name is unknown or a value out of range; the message names it.

@@ -76,17 +76,17 @@ class State:
 
     @classmethod
     def start(cls, model: nn.Module, settings: Settings, generator: Generator, images: str = "") -> Self:
-        """The state before the first step."""
+        """Return the state before the first step."""
         optimiser = OPTIMISERS[settings.optimiser](model, settings.lr, settings.weight_decay)
         average = copy.deepcopy(model).requires_grad_(False)
         return cls(settings, model, average, optimiser, generator, _copy(average), images)
 
     def keep(self) -> None:
-        """Remember the average as the best so far."""
+        """Keep a copy of the average's weights as the best so far."""
         self.best = _copy(self.average)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that a fit which goes on needs, but for numbers."""
+        """Return every tensor that a resumed fit needs, by name."""
         tensors = {"generator": self.generator.get_state()}
         for part, values in (
             ("model", self.model.state_dict()),
@@ -97,7 +97,7 @@ class State:
         return tensors | _slots(self.optimiser)
 
     def to_bytes(self) -> bytes:
-        """The file."""
+        """Return the state as the bytes of a safetensors file."""
         tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in self.tensors().items()}
         record = {"record": self.record, "settings": self.settings.model_dump(mode="json"), "images": self.images}
         data = save_tensors(tensors, {"format": FORMAT, "version": VERSION, "state": json.dumps(record)})

@@ -58,7 +58,7 @@ SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a transform is learnt from.
+    """The picture that a transform is learnt from.
 
     Attributes:
         noisy: The picture, white being 1, with shape (1, C, H, W).
@@ -171,7 +171,7 @@ class _Learner:
 
 @dataclass(frozen=True)
 class Learning:
-    """Where the learning of a transform stands.
+    """The state of the learning of a transform.
 
     Attributes:
         step: Steps done.

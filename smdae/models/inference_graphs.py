@@ -42,7 +42,7 @@ class InferenceGraphs:
         return InferenceGraphs()
 
     def score(self, model: Any, x: Tensor, sigma: float) -> Tensor:
-        """`model.score(x, sigma)`, of images whose size was there before by a graph."""
+        """Return `model.score(x, sigma)`; by a CUDA graph for images of a size that occurred before."""
         key = (x.shape, x.dtype, model.products, model.white)
         with self.lock:
             self.times[key] += 1

@@ -18,11 +18,12 @@ __all__ = ["Kernel", "autoencoding", "denoising", "kernel_score", "stein"]
 class Kernel(Protocol):
     """A kernel q(x~|x) whose score is known."""
 
-    def score(self, noisy: Tensor, clean: Tensor) -> Tensor: ...
+    def score(self, noisy: Tensor, clean: Tensor) -> Tensor:
+        """Return grad log q(noisy|clean) in noisy, with the shape of noisy."""
 
 
 def kernel_score(noisy: Tensor, clean: Tensor, sigma: float | Tensor | Kernel) -> Tensor:
-    """The score of the kernel, with the shape of noisy: (x - x~)/sigma^2 of a Gaussian of level sigma, or its own."""
+    """Return the score of the kernel, with the shape of noisy: its own, or (x - x~)/sigma^2 for a level sigma."""
     if isinstance(sigma, Kernel):
         return sigma.score(noisy, clean)
     return (clean - noisy) / divergence.per_example(sigma, noisy) ** 2
@@ -31,7 +32,7 @@ def kernel_score(noisy: Tensor, clean: Tensor, sigma: float | Tensor | Kernel) -
 def denoising(
     model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor | Kernel, level: float | Tensor | None = None
 ) -> Tensor:
-    """1/2 |psi(x~) - grad log q(x~|x)|^2, with shape (B,): `explicit` towards the score of the kernel.
+    """Return 1/2 |psi(x~) - grad log q(x~|x)|^2, with shape (B,): `explicit` with the score of the kernel as target.
 
     Where x is noisy itself, at s, x~ is at the level sqrt(s^2 + sigma^2), and its score is still what is fitted: no
     clean image is needed (Kim and Ye 2021).
@@ -51,7 +52,7 @@ def denoising(
 def autoencoding(
     model: Any, noisy: Tensor, clean: Tensor, sigma: float | Tensor | Noise | PatchNoise | None = None
 ) -> Tensor:
-    """|r(x~) - x|^2, with shape (B,), r the model's reconstruction, or x~ + C psi(x~) of noise with covariance C.
+    """Return |r(x~) - x|^2, with shape (B,); r is the model's reconstruction, or x~ + C psi(x~) given the noise.
 
     In the metric of C^-1, |C^-1 (r(x~) - x)|^2, that would be twice `denoising`.
 
@@ -87,7 +88,7 @@ def stein(
     sigma: float | None = None,
     probes: Tensor | None = None,
 ) -> Tensor:
-    """Stein's unbiased estimate of |D(y) - x|^2, D(y) = y + C psi(y), with shape (B,): no x is needed.
+    """Return Stein's unbiased estimate of |D(y) - x|^2, D(y) = y + C psi(y), with shape (B,): no x is needed.
 
         |D - y|^2 + 2 tr(C dD/dy) - tr C = psi' C^2 psi + 2 tr(C^2 dpsi/dy) + tr C
 

@@ -20,7 +20,7 @@ def sliced(
     reduced: bool = False,
     step: float | Tensor | None = None,
 ) -> Tensor:
-    """Mean over probes v of v'(d psi/dx)v + 1/2 (v'psi)^2, with shape (B,).
+    """Return the mean over probes v of v'(d psi/dx)v + 1/2 (v'psi)^2, with shape (B,).
 
     Args:
         model: A score model.
@@ -45,7 +45,7 @@ def sliced(
 def differenced(
     model: Any, x: Tensor, probes: Tensor, step: float | Tensor, sigma: float | Tensor | None = None
 ) -> Tensor:
-    """`sliced` without a derivative in x, with shape (B,), bias O(step^2).
+    """Return `sliced` by differences, without a derivative in x, with shape (B,) and bias O(step^2).
 
     With log p = -E along a probe v, and e the step, where the model has an energy
 

@@ -42,7 +42,7 @@ class Objective:
 
     @property
     def on_noisy(self) -> bool:
-        """Whether it can do with data that are noisy themselves, and with nothing else."""
+        """Return whether the objective can be fitted to noisy data alone, without clean ones."""
         return "target_score" not in self.needs and ("clean" not in self.needs or "level" in self.options)
 
     def lacking(self, model: object) -> list[str]:
@@ -50,7 +50,7 @@ class Objective:
         return [name for name in self.requires if not has(model, name)]
 
     def scale(self, sigma: float | Tensor, dim: int) -> Any:
-        """What J is multiplied by in a fit, so that each objective is squared error per dimension over sigma^2.
+        """Return the factor of J in a fit, by which every objective is squared error per dimension over sigma^2.
 
         A float, or (B,) like sigma.
         """

@@ -13,16 +13,17 @@ __all__ = ["explicit", "implicit", "regularised", "score_at", "sum_each"]
 
 
 def sum_each(x: Tensor) -> Tensor:
-    """Sum over all but the first dimension: (B, ...) -> (B,)."""
+    """Return the sum over all but the first dimension: (B, ...) -> (B,)."""
     return x.flatten(1).sum(1)
 
 
 def score_at(model: Any, x: Tensor, sigma: float | Tensor | None) -> Tensor:
+    """Return the model's score at x, at the level sigma or, if that is None, at its own."""
     return model.score(x) if sigma is None else model.score(x, sigma=sigma)
 
 
 def explicit(model: Any, x: Tensor, target_score: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-    """1/2 |psi(x) - target_score|^2, with shape (B,).
+    """Return 1/2 |psi(x) - target_score|^2, with shape (B,).
 
     Args:
         model: A score model.
@@ -40,7 +41,7 @@ def implicit(
     probes: Tensor | None = None,
     step: float | Tensor | None = None,
 ) -> Tensor:
-    """1/2 |psi(x)|^2 + tr(d psi/dx), with shape (B,): no score of the data is needed.
+    """Return 1/2 |psi(x)|^2 + tr(d psi/dx), with shape (B,): no score of the data is needed.
 
     By differences with step e, along normal probes, it is `denoising` of x with more noise e, each v taken with both
     signs:
@@ -72,7 +73,7 @@ def implicit(
 
 
 def regularised(model: Any, x: Tensor, reg_lambda: float, sigma: float | Tensor | None = None) -> Tensor:
-    """`implicit` + reg_lambda * sum_i (d psi_i/dx_i)^2, with shape (B,).
+    """Return `implicit` + reg_lambda * sum_i (d psi_i/dx_i)^2, with shape (B,).
 
     Args:
         model: A score model.

@@ -42,12 +42,12 @@ class Example:
     probe: Tensor
 
     def noisy(self, sigma: float) -> Tensor:
-        """The image with noise of a level, neither clipped nor rounded."""
+        """Return the image with noise of a level, neither clipped nor rounded."""
         return self.clean + sigma * self.noise
 
 
 def examples(bench: Bench) -> list[Example]:
-    """What all are shown; nothing where examples come from a density."""
+    """Return the images that all denoisers are given; none where the contest is on a density."""
     contest = bench.contest
     if contest.judges is None:
         return []
@@ -62,7 +62,7 @@ def examples(bench: Bench) -> list[Example]:
 
 @dataclass(frozen=True, eq=False)
 class Denoiser:
-    """A contestant.
+    """A denoiser that takes part in the comparison.
 
     Attributes:
         name: Its name, no other's.
@@ -78,21 +78,21 @@ class Denoiser:
 
     @property
     def steppers(self) -> tuple[str | None, ...]:
-        """The names of SAMPLERS that it can take; None alone for those that are not models."""
+        """Return the names of SAMPLERS that it can use; (None,) if it is no model."""
         if not self.models:
             return (None,)
         many = single_level(self.models[0]) is None
         return tuple(name for name, row in SAMPLERS.items() if many or not row.needs_range)
 
     def knows(self, sigma: float) -> bool:
-        """Whether it was made for this level, or for any."""
+        """Return whether it was made for this level, or for any."""
         if self.kind not in ("fit", "file"):
             return True
         level = single_level(self.models[0])
         return level is None or math.isclose(level, sigma, rel_tol=ROUNDING)
 
     def unfit(self, sigma: float) -> str | None:
-        """Why it cannot serve a level, if so: a model of many levels serves these alone."""
+        """Return why it cannot denoise a level, None if it can: a model of many levels serves those levels only."""
         if self.kind in ("fit", "file") and single_level(self.models[0]) is None:
             low, high = self.models[0].noise_range
             if not low * (1 - ROUNDING) <= sigma <= high * (1 + ROUNDING):
@@ -101,7 +101,7 @@ class Denoiser:
 
     @torch.no_grad()
     def denoise(self, noisy: Tensor, sigma: float, stepper: str | None = None, fit: int = 0, seed: int = 0) -> Tensor:
-        """The estimate, not clipped, with the shape of noisy, (1, 1, h, w); by one step unless told otherwise.
+        """Return the estimate, not clipped, with the shape of noisy, (1, 1, h, w); by one step unless told otherwise.
 
         Raises:
             SmdaeError: The steps diverged.
@@ -118,7 +118,7 @@ class Denoiser:
 
 
 def denoisers(bench: Bench) -> list[Denoiser]:
-    """All that can denoise gray images, in the order in which they are told."""
+    """Return all that can denoise gray images, in the order in which they are listed."""
     contest = bench.contest
     lift, names = contest.lift, dict.fromkeys(course.objective for course in bench.courses)
     fits = {name: tuple(lift(c.model) for c in bench.courses if c.objective == name and c.denoises) for name in names}
@@ -133,7 +133,7 @@ def denoisers(bench: Bench) -> list[Denoiser]:
 
 
 def _refused(bench: Bench) -> Iterator[tuple[str, str]]:
-    """Those that are none at any level: name and reason."""
+    """Yield the name of each fit and file that cannot denoise at any level, and the reason."""
     for name in dict.fromkeys(course.objective for course in bench.courses):
         fits = [course for course in bench.courses if course.objective == name]
         reasons = [None if course.denoises else _reason(course) for course in fits]
@@ -154,7 +154,7 @@ def _reason(course: Course) -> str:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What was not measured.
+    """A measurement that was not made.
 
     Attributes:
         contestant: Its name.
@@ -171,7 +171,7 @@ class LeftOut:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A row to come: what is measured, with how many of its fits, and whether Stein's estimate is made."""
+    """A measurement to make: of which denoiser, with how many of its fits, and with Stein's estimate or without."""
 
     denoiser: Denoiser
     level: float
@@ -181,12 +181,12 @@ class Job:
 
     @property
     def scores(self) -> int:
-        """About how many it takes for an image."""
+        """Return about how many scores it computes for an image."""
         return self.fits * (SAMPLERS[self.stepper].steps if self.stepper else 1) + 2 * self.probed
 
 
 def plan(bench: Bench) -> tuple[list[Job], list[LeftOut]]:
-    """What is measured, and what is not.
+    """Return the measurements to make, and those that are left out.
 
     At the level of the contest every fit is measured and its error estimated; elsewhere the first of each objective.
     More steps than one are tried with `dsm`, or the first model where it is missing, and, if there is time, with files.

@@ -35,7 +35,7 @@ VAGUE = 2.0  # dB, a standard error that leaves nothing of an estimate
 
 @dataclass(frozen=True)
 class Quality:
-    """How well a contestant denoises at one level with one stepper.
+    """The figures of a denoiser at one level with one sampler.
 
     Attributes:
         contestant: Its name.
@@ -69,7 +69,7 @@ class Quality:
 
 
 def measure(bench: Bench) -> Generator[float, None, Tables]:
-    """Every contestant at every level."""
+    """Measure every denoiser at every level."""
     yield 0.0
     shown = examples(bench)
     if not shown:
@@ -93,7 +93,7 @@ def measure(bench: Bench) -> Generator[float, None, Tables]:
 
 
 def _figures(job: Job, shown: Sequence[Example], done: float, share: float) -> Generator[float, None, Quality]:
-    """A row; yields the share of all that is done."""
+    """Measure one row of the table; yield the share of the whole work that is done."""
     who, level = job.denoiser, job.level
     by_fit, alike, seconds, risks = [], [], [], []
     for fit in range(job.fits):
@@ -127,7 +127,7 @@ def _figures(job: Job, shown: Sequence[Example], done: float, share: float) -> G
 
 
 def _pace(who: Denoiser, example: Example, level: float) -> float:
-    """About the seconds that one step takes, of the second on a small image: the first may load a library."""
+    """Return about how many seconds one step takes, timed on a small image, after one run that loads its library."""
     noisy = example.noisy(level)[..., :SMALL, :SMALL]
     for _ in range(2):
         begun = time.perf_counter()
@@ -137,7 +137,7 @@ def _pace(who: Denoiser, example: Example, level: float) -> float:
 
 
 def _risk(who: Denoiser, example: Example, level: float, estimate: Tensor) -> Risk:
-    """Stein's estimate of the error of an estimate, once it is clipped."""
+    """Return Stein's estimate of the error of an estimate that is clipped to [0, 1]."""
 
     def denoise(noisy: Tensor) -> Tensor:
         return who.denoise(noisy, level).clamp(0, 1)
@@ -152,14 +152,14 @@ def _finite(value: float) -> float | None:
 
 
 def _with_best(rows: Sequence[Quality]) -> list[Quality]:
-    """The rows, the best of each contestant and level marked."""
+    """Return the rows, of which the best of each contestant and level is marked."""
     ranked = sorted(rows, key=lambda row: row.psnr or -math.inf)
     best = {(row.contestant, row.sigma): row for row in ranked}  # the last is kept
     return [replace(row, best=best[row.contestant, row.sigma] is row) for row in rows]
 
 
 def tell(tables: Tables) -> list[str]:
-    """All contestants, the steppers, and what was left out."""
+    """Return lines on all denoisers, the samplers, and what was left out."""
     rows: Sequence[Quality] = tables["quality"]
     lines = [*_overview(rows), *_by_stepper(rows)] if rows else []
     grouped: dict[tuple[float | None, str], tuple[dict[str, None], dict[str, None]]] = {}

@@ -34,7 +34,7 @@ GAP, LINE = 6, 17  # pixels between crops, and for each of two lines above them
 
 
 def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
-    """`quality` and `crops`; nothing where there are no images."""
+    """Return the pictures `quality` and `crops` as PNG files; none where there are no images."""
     if not tables["quality"]:
         return {}
     return {"quality": _quality(tables["quality"]), "crops": _crops(tables["quality"], bench)}
@@ -77,7 +77,7 @@ def _quality(rows: Sequence[Any]) -> bytes:
 
 
 def _limits(axes: "Axes", dots: Sequence[float], lines: Mapping[str, float]) -> set[str]:
-    """A view of the dots and the linear filter, and the names of the lines in it.
+    """Set the axis to the dots and the linear filter, and return the names of the lines within it.
 
     The noisy images lie so far to the left that most often a word has to do.
     """
@@ -95,7 +95,7 @@ def _limits(axes: "Axes", dots: Sequence[float], lines: Mapping[str, float]) -> 
 
 
 def _chosen(rows: Sequence[Any]) -> list[str]:
-    """Who is shown: the best fit, the best file, the baselines, the linear filter, as many as there is room for."""
+    """Return the names of those shown: the best fit, the best file, the baselines and the linear filter."""
     sigmas = sorted({row.sigma for row in rows})
     here = [row for row in rows if row.sigma == sigmas[len(sigmas) // 2] and row.stepper in (None, "tweedie")]
     ranked = sorted((row for row in here if row.psnr is not None), key=lambda row: row.psnr, reverse=True)
@@ -119,13 +119,13 @@ def _crops(rows: Sequence[Any], bench: Bench) -> bytes:
 
 
 def _middle(image: Tensor) -> Tensor:
-    """What is shown of an image, (1, 1, H, W), with shape (h, w)."""
+    """Return the middle of an image, (1, 1, H, W), that is shown, with shape (h, w)."""
     top, left = (max(0, (length - SHOWN) // 2) for length in image.shape[2:])
     return image[0, 0, top : top + SHOWN, left : left + SHOWN].cpu()
 
 
 def _laid_out(blocks: Sequence[Sequence[Tensor]], names: Sequence[str], factor: int) -> bytes:
-    """Each image and below it the differences, every pixel a square of pixels of the picture."""
+    """Return each image with its difference below it, every pixel enlarged to a square."""
     high, wide = (max(block[0].shape[axis] for block in blocks) for axis in (0, 1))
     zoom = -(-WIDE // wide)
     high, wide = zoom * high, zoom * wide

@@ -45,7 +45,7 @@ ASSUMED, METRIC = "dsm as if white", "dae, C^-1"
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """An objective at examples.
+    """An objective with its examples.
 
     Attributes:
         name: What it is called.
@@ -62,7 +62,7 @@ class Arm:
     loss: Callable[..., Tensor] | None = None
 
     def losses(self, model: Any, shown: Batch) -> Tensor:
-        """Scaled J of each example, with shape (B,)."""
+        """Return the scaled J of each example, with shape (B,)."""
         if self.loss is not None:
             return self.loss(model, shown.x, **shown.needs) * self.scale
         return shown.losses(OBJECTIVES[self.objective], model) * self.scale
@@ -70,7 +70,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Two arms, whether theory has their gradients equal, and who says so, or why not."""
+    """Two arms, whether theory says that their gradients are equal, and the source of that."""
 
     first: str
     second: str
@@ -79,12 +79,12 @@ class Pairing:
 
     @property
     def theory(self) -> str:
-        """The same in a word."""
+        """Return "equal" or "unequal"."""
         return "equal" if self.equal else "unequal"
 
 
 def arms(contest: Contest, names: Sequence[str]) -> list[Arm]:
-    """The arms that the objectives named make possible; those that none is compared with are left out."""
+    """Return the arms that the named objectives allow, except those that are in no pair."""
     kernels = kernels_of(contest)
     wanted = {side for pair in pairings(names, kernels) for side in (pair.first, pair.second)}
     made = [_arm(contest, name) for name in names] + [_extra(contest, name) for name in (FRAMES, AT_Q, WIDER)]
@@ -93,7 +93,7 @@ def arms(contest: Contest, names: Sequence[str]) -> list[Arm]:
 
 
 def pairings(names: Sequence[str], kernels: Mapping[str, PatchNoise]) -> list[Pairing]:
-    """Which arms to compare, of the objectives named and under kernels that are not white."""
+    """Return which arms to compare, for the named objectives and for kernels that are not white."""
     noisy = [name for name in ON_NOISY if name in names]
     pairs = [
         Pairing(a, b, True, f"{OBJECTIVES[a].paper} ~ {OBJECTIVES[b].paper}, Vincent (2011), section 4")
@@ -112,7 +112,7 @@ def pairings(names: Sequence[str], kernels: Mapping[str, PatchNoise]) -> list[Pa
 
 
 def _pairs_under(name: str, kernel: PatchNoise, names: Sequence[str]) -> list[Pairing]:
-    """Which arms to compare under a kernel: those of its density with `ism-parzen`, which is not told of it."""
+    """Return which arms to compare under a kernel; `ism-parzen` depends on it through its samples only."""
     if not {"dsm", "ism-parzen"} <= {*names}:
         return []
     by_vincent = "for any kernel whose score is known, Vincent (2011), section 4.2"
@@ -203,7 +203,7 @@ def _extra(contest: Contest, name: str) -> Arm:
 
 
 def _framed(contest: Contest, name: str, clean: Tensor, generator: Generator) -> Batch:
-    """The first few examples, each d times over, along the directions of a random frame."""
+    """Return the first examples, each repeated d times, along the d directions of a random orthogonal frame."""
     d = contest.dim
     few = clean[: max(FEWEST, len(clean) // d)]  # as many rows as other batches have
     x = contest.examples("ism-parzen").around(few, generator).x

@@ -42,7 +42,7 @@ Gradients = Mapping[tuple[str, str], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Parallel:
-    """How parallel two gradients are; see the head of this file."""
+    """The comparison of two gradients; see the head of this file."""
 
     cosine: float
     cosine_error: float
@@ -55,7 +55,7 @@ class Parallel:
 
 
 def _without_each(products: Tensor) -> tuple[Tensor, Tensor]:
-    """<a, b> of the means of all batches but one, for each one, and the same between different batches only.
+    """Return <a, b> of the means of all batches but one, for each one left out, over all products and over k != l.
 
     Args:
         products: <a_k, b_l>, with shape (K, K).
@@ -68,7 +68,7 @@ def _without_each(products: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _with_all(products: Tensor) -> tuple[Tensor, Tensor]:
-    """The same of all batches, each with shape (1,)."""
+    """Return the same for the means of all batches, each with shape (1,)."""
     K = len(products)
     total = products.sum()[None]
     return total / K**2, (total - products.trace()) / (K * (K - 1))
@@ -77,7 +77,7 @@ def _with_all(products: Tensor) -> tuple[Tensor, Tensor]:
 def _statistics(
     aa: tuple[Tensor, Tensor], ab: tuple[Tensor, Tensor], bb: tuple[Tensor, Tensor], dd: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """Cosine, difference and excess, with shape (3, n), from pairs (mean product, product between batches)."""
+    """Return cosine, difference and excess, with shape (3, n), from pairs (mean product, product between batches)."""
     cosine = ab[1] / (aa[1] * bb[1]).clamp(min=0).sqrt()
     return torch.stack([cosine, (dd[0] / aa[0]).sqrt(), dd[1] / aa[1].clamp(min=0)])
 
@@ -113,13 +113,13 @@ def pooled(pairs: Sequence[tuple[Tensor, Tensor]]) -> Parallel:
 
 
 def _grams(a: Tensor, b: Tensor) -> Tensor:
-    """Inner products of the batches: of a, of a with b, of b, and of a - b, with shape (4, K, K)."""
+    """Return the inner products of the batches: of a, of a with b, of b, and of a - b, with shape (4, K, K)."""
     d = a - b
     return torch.stack([a @ a.T, a @ b.T, b @ b.T, d @ d.T])
 
 
 def most_batches(contest: Contest, thetas: int, arms: int) -> int:
-    """How many batches of gradients memory has room for."""
+    """Return how many batches of gradients fit into memory."""
     parameters = sum(p.numel() for p in contest.origin.parameters())
     return max(FEWEST, LARGEST // (4 * parameters * thetas * arms))
 
@@ -127,7 +127,7 @@ def most_batches(contest: Contest, thetas: int, arms: int) -> int:
 def gather(
     contest: Contest, arms: Sequence[Arm], models: Mapping[str, nn.Module], batches: int, draws: int
 ) -> Iterator[Gradients]:
-    """Gradients of batches of draws, in the scale of a fit: `dae` is divided by 2 sigma^4.
+    """Yield the gradients of batches of draws, scaled as in a fit: `dae` is divided by 2 sigma^4.
 
     Args:
         contest: Where clean patches come from.

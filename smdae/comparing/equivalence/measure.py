@@ -38,7 +38,7 @@ PLACES = {"start": 0.0, "middle": 0.5, "end": 1.0}
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of a pair.
+    """A pair of arms, and whether their expected gradients are equal.
 
     Attributes:
         first, second: What is compared, see arms.py.
@@ -84,7 +84,7 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Shrinking:
-    """The relative difference of gradients averaged over so many draws, and what chance alone makes of it."""
+    """The relative difference of gradients averaged over some draws, and what chance alone would make it."""
 
     first: str
     second: str
@@ -95,7 +95,7 @@ class Shrinking:
 
 
 def measure(bench: Bench) -> Generator[float, None, Tables]:
-    """Gradients at some thetas, values along the path, and the exact form."""
+    """Compare gradients at some thetas, values along the path, and the exact form."""
     path, arms = path_of(bench), arms_of(bench.contest, bench.names)
     pairs = pairings(bench.names, kernels_of(bench.contest))
     wanted = {at: t for at, t in PLACES.items() if at != "middle" or not bench.quick}
@@ -149,7 +149,7 @@ def _gradients(batches: Gradients, pairs: list[Pairing], places: Mapping[str, An
 
 
 def _shrinking(batches: Gradients, pairs: list[Pairing], count: int) -> Iterator[Shrinking]:
-    """At the start, of means over 1, 2, 4, ... batches: the root mean square over all such groups of them."""
+    """Yield, at the start, the root mean square difference of means over 1, 2, 4, ... batches."""
     for pair in pairs:
         a, b = (side.double() for side in _pair(batches, "start", pair))
         size = a.mean(0).norm()
@@ -164,7 +164,7 @@ def _shrinking(batches: Gradients, pairs: list[Pairing], count: int) -> Iterator
 
 
 def tell(tables: Tables) -> list[str]:
-    """The verdicts with their evidence."""
+    """Return lines on the verdicts and their evidence."""
     rows = [
         (f"{v.first}, {v.second}", v.theory, v.verdict, _percent(v.low), _percent(v.high), number(v.cosine, 4))
         for v in tables["verdicts"]

@@ -47,17 +47,18 @@ class OnPath:
 
 
 class Path:
-    """theta(t), as models; it leads nowhere if there is no end."""
+    """The path theta(t), as models; it is constant if there is no end."""
 
     def __init__(self, start: Any, end: Any | None) -> None:
         self.start, self.end = start, end
 
     @property
     def leads(self) -> bool:
-        """Whether there is an end."""
+        """Return whether there is an end."""
         return self.end is not None
 
     def __call__(self, t: float) -> Any:
+        """Return the model at t, from 0 to 1; the start if there is no end."""
         model = copy.deepcopy(self.start)
         if self.end is not None:
             with torch.no_grad():
@@ -67,14 +68,14 @@ class Path:
 
 
 def path_of(bench: Bench) -> Path:
-    """The path to the end of the reference fit, if one has ended well."""
+    """Return the path to the end of the reference fit; without an end if no fit ended well."""
     sound = {course.objective: course.model for course in reversed(bench.courses) if course.outcome == "done"}
     return Path(bench.contest.origin, next((sound[name] for name in REFERENCES if name in sound), None))
 
 
 @torch.no_grad()
 def gaps(bench: Bench, path: Path, pairs: Sequence[Pairing], arms: Sequence[Arm]) -> Iterator[OnPath]:
-    """Every pair along the path, at examples that are the same for all thetas and, drawn alike, for both sides."""
+    """Yield J_first - J_second of every pair along the path, at the same examples for all thetas and for both sides."""
     contest = bench.contest
     clean, _ = among(contest.patches)(QUICK_DRAWS if bench.quick else DRAWS, contest.generator(DRAWN))
     at = [i / (THETAS - 1) for i in range(THETAS)]

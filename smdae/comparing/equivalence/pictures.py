@@ -14,7 +14,7 @@ MARKS = "ox^svd*P+"
 
 
 def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
-    """`verdicts` and `equivalence`, where there are pairs."""
+    """Return the plots `verdicts` and `equivalence` as PNG files, if there are pairs."""
     if not tables["verdicts"]:
         return {}
     return {"verdicts": _verdicts(tables), "equivalence": _differences(tables)}

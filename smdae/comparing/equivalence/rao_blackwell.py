@@ -48,7 +48,7 @@ class Exact:
 
 
 def averaged(bench: Bench, start: Any, end: Any) -> Iterator[Exact]:
-    """Noisy examples one by one, at two thetas; none where one of the two objectives is not compared."""
+    """Yield the comparison at noisy examples one by one; none if one of the two objectives is not compared."""
     if not {"dsm", "esm-parzen"} <= set(bench.names):
         return
     contest = bench.contest

@@ -17,7 +17,7 @@ THETAS = {"fixed": "\u03b8 fixed", "own": "\u03b8 of each level"}
 
 
 def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
-    """`variance`, where there is any."""
+    """Return the plot `variance` as a PNG file, if there are rows."""
     rows = tables["variances"]
     return {"variance": _variance(rows)} if rows else {}
 
@@ -40,7 +40,7 @@ def _lines(axes: "Axes", rows: Sequence[Any], of: str) -> None:
 
 
 def _law(axes: "Axes", rows: Sequence[Any]) -> None:
-    """1/sigma^2 through the smallest level of `dsm`."""
+    """Draw 1/sigma^2 through the variance of `dsm` at the smallest level."""
     plain = [r for r in rows if (r.objective, r.design) == ("dsm", "independent") and r.variance is not None]
     if plain:
         low = min(plain, key=lambda row: row.sigma)

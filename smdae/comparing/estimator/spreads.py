@@ -34,7 +34,7 @@ Kind = tuple[str, str]  # an objective, and a design or a control
 
 @dataclass(frozen=True)
 class Spread:
-    """The noise of a gradient.
+    """The variance and the norm of a gradient.
 
     Attributes:
         variance: Of one example, tr Cov over all parameters.
@@ -50,7 +50,7 @@ class Spread:
 
     @classmethod
     def of(cls, gradients: Tensor, draws: int, weight: float | None = None) -> "Spread":
-        """From the mean gradients of K batches of so many examples, with shape (K, parameters)."""
+        """Return the spread, given the mean gradients of K batches of `draws` examples, with shape (K, parameters)."""
         K, mean = len(gradients), gradients.mean(0)
         apart = (gradients - mean).square().sum(1) * (draws * K / (K - 1))
         variance = apart.mean().item()
@@ -58,7 +58,7 @@ class Spread:
 
 
 def losses(examples: Examples, model: Any, design: str, clean: Tensor, chance: Generator) -> Tensor:
-    """J of m examples made of some of m clean patches, with shape (m,)."""
+    """Return J of m examples made of m clean patches by a design, with shape (m,)."""
     if design == NONE:
         shown = examples.around(clean, chance)
     else:
@@ -70,13 +70,13 @@ def losses(examples: Examples, model: Any, design: str, clean: Tensor, chance: G
 
 
 def controlled(row: Control, examples: Examples, model: Any, clean: Tensor, chance: Generator) -> Tensor:
-    """A control at the examples of the independent design, with shape (m,)."""
+    """Return a control at the examples of the independent design, with shape (m,)."""
     patches, noise = DESIGNS["independent"](clean, chance)
     return row(model, model.level, patches, noise, examples.sigma)
 
 
 def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, float]:
-    """Seconds an example of each kind takes, draw, loss and gradient, in batches as a fit draws them."""
+    """Return how many seconds an example of each kind takes: draw, loss and gradient, in batches as in a fit."""
     model, chance, m = contest.model(), contest.generator(DRAWN), min(contest.settings.batch, TIMED)
     draw = among(contest.patches)
 
@@ -97,7 +97,7 @@ def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, fl
 
 
 def spreads(contest: Contest, kinds: Sequence[Kind], batches: int) -> Iterator[dict[Kind, Spread]]:
-    """The spread of each kind of gradient at the start of a contest, one more at a time.
+    """Yield the spread of each kind of gradient at the start of a contest, one more at a time.
 
     A control follows its objective, independent.
     """

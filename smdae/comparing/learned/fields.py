@@ -34,19 +34,19 @@ MARGIN = 3.0  # around examples of a density, in sigma
 
 
 def framed(axes: "Axes", title: str) -> None:
-    """A title, and equal axes without a grid."""
+    """Set a title and equal axes without a grid."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     axes.set_aspect("equal")
     axes.tick_params(labelsize=8)
 
 
 def extent(across: Sequence[Tensor]) -> list[float]:
-    """The sides of a picture of a lattice, left, right, bottom and top."""
+    """Return the sides of a picture of a lattice: left, right, bottom and top."""
     return [end for part in across for end in (part[0].item(), part[-1].item())]
 
 
 def plane(axes: "Axes", title: str, across: Sequence[Tensor], log: Tensor, depth: float) -> None:
-    """A log-density as shades and lines of equal height.
+    """Draw a log-density as shades and lines of equal height.
 
     Args:
         axes: Where.
@@ -68,7 +68,7 @@ def plane(axes: "Axes", title: str, across: Sequence[Tensor], log: Tensor, depth
 
 
 def arrows(axes: "Axes", tails: Tensor, vectors: Tensor, longest: float | None = None) -> None:
-    """Arrows, as long as the root of what they stand for, so that short ones are seen.
+    """Draw arrows as long as the root of the vectors' lengths, so that short ones are seen.
 
     Args:
         axes: Where.
@@ -85,7 +85,7 @@ def arrows(axes: "Axes", tails: Tensor, vectors: Tensor, longest: float | None =
 
 
 def field(contest: Contest, name: str, model: Any, quick: bool = False) -> bytes:
-    """The score of a model, that of q_sigma of the patches, and their difference, as a PNG.
+    """Return a picture of a model's score, that of q_sigma of the patches, and their difference, as a PNG file.
 
     Args:
         contest: Whose patches make up q_sigma.
@@ -141,22 +141,22 @@ class View:
     patches: Tensor
 
     def lattice(self, count: int) -> tuple[list[Tensor], Tensor]:
-        """Coordinates in both directions, (count,) each, and of all their pairs, (count^2, 2)."""
+        """Return coordinates in both directions, (count,) each, and all their pairs, (count^2, 2)."""
         share = torch.linspace(-1, 1, count).to(self.middle)
         across = [middle + self.reach * share for middle in self.middle]
         return across, torch.cartesian_prod(*across)
 
     def at(self, places: Tensor) -> Tensor:
-        """The patches, (n, d), at coordinates (n, 2)."""
+        """Return the patches, (n, d), at coordinates, (n, 2)."""
         return self.origin + places @ self.directions
 
     def of(self, vectors: Tensor) -> Tensor:
-        """The part, (n, 2), of vectors, (n, d), that lies in the plane."""
+        """Return the part, (n, 2), of vectors, (n, d), that lies in the plane."""
         return vectors @ self.directions.T
 
 
 def view(contest: Contest) -> View:
-    """The plane of two held-out patches and the flat one; of a density, that of its first two coordinates."""
+    """Return the plane of two held-out patches and the flat one; for a density, that of its first two coordinates."""
     held = contest.held_out
     if contest.judges is None:
         directions = torch.eye(contest.dim, device=contest.device)[:2]
@@ -201,7 +201,7 @@ def _plane(contest: Contest, name: str, model: Any, cells: int) -> bytes:
 
 
 def _pin(axes: "Axes", seen: View, sigma: float) -> None:
-    """The patches of the plane as little pictures, each beside its place."""
+    """Draw the patches of the plane as little pictures, each beside its place."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     for place, patch in zip((seen.of(seen.patches) / sigma).tolist(), seen.patches.cpu(), strict=True):

@@ -77,7 +77,7 @@ class Alike:
 
 
 def measure(bench: Bench) -> Generator[float, None, Tables]:
-    """Units and scores of the fits there are, then the toys."""
+    """Measure the units and scores of the fits, then fit the toys."""
     yield 0.0
     units, alike = [*_units(bench)], [*_alike(bench)]
     yield SOON
@@ -118,12 +118,12 @@ def _units(bench: Bench) -> Iterator[Units]:
 
 
 def _models(bench: Bench) -> dict[str, Any]:
-    """The models in the order of the objectives."""
+    """Return the models in the order of the objectives."""
     return {name: bench.fitted[name] for name in bench.names if name in bench.fitted}
 
 
 def _of_noisy(name: str, bench: Bench) -> bool:
-    """Whether the score that an objective fits is of patches with noise."""
+    """Return whether the score that an objective fits is one of noisy patches."""
     row = OBJECTIVES[name]
     return row.samples != "data" or ("target_score" in row.needs and bench.contest.target is None)
 
@@ -139,7 +139,7 @@ def _alike(bench: Bench) -> Iterator[Alike]:
 
 
 def tell(tables: Tables) -> list[str]:
-    """The units, the toys, and how alike the scores are."""
+    """Return lines on the units, on how alike the scores are, and on the toys."""
     return [*_tell_units(tables["units"]), *_tell_alike(tables["alike"]), *_tell_toys(tables["toys"])]
 
 
@@ -171,7 +171,7 @@ def _tell_alike(rows: Sequence[Any]) -> list[str]:
 
 
 def _tell_toys(rows: Sequence[Any]) -> list[str]:
-    """Which fits end at one theta, where every expectation is a sum."""
+    """Return lines on which fits to a toy end at the same theta."""
     lines = []
     for key in dict.fromkeys(row.density for row in rows):
         ours = [row for row in rows if row.density == key]

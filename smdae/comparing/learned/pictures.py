@@ -15,7 +15,7 @@ MOST = 4
 
 
 def chosen(bench: Bench) -> list[str]:
-    """At most four objectives of the models there are, one of each kind; the first, the reference, is of noisy ones."""
+    """Return at most four of the fitted objectives, one of each kind, those of noisy patches first."""
     fitted = [name for name in bench.names if name in bench.fitted]
     names = sorted(fitted, key=lambda name: KINDS.index(name) if name in KINDS else len(KINDS))[:MOST]
     return sorted(names, key=lambda name: OBJECTIVES[name].samples == "data")
@@ -23,7 +23,7 @@ def chosen(bench: Bench) -> list[str]:
 
 @torch.no_grad()
 def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
-    """Toys always, the rest where there is a fit."""
+    """Return the pictures as PNG files: toys always, the rest where there is a fit."""
     contest, names = bench.contest, chosen(bench)
     made: dict[str, bytes | None] = {
         "toy-1d": toy_pictures.lines(tables["thetas"]),

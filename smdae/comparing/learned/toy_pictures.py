@@ -27,7 +27,7 @@ ROOM = 3.5  # around the means, in standard deviations
 
 
 def lines(rows: Sequence[Any]) -> bytes | None:
-    """Each toy of one dimension: densities, scores, and distances of scores on a scale of tenfolds, as a PNG.
+    """Return a PNG file of the toys in one dimension: densities, scores, and distances of scores on a log scale.
 
     Args:
         rows: The thetas.
@@ -79,7 +79,7 @@ def _ends(toy: Toy, room: float) -> tuple[float, float]:
 
 
 def planes(rows: Sequence[Any]) -> bytes | None:
-    """The toy of two dimensions: fields over densities, distances of the fields, and the units, as a PNG.
+    """Return a PNG file of the toy in two dimensions: scores over densities, distances of scores, and the units.
 
     Args:
         rows: The thetas.
@@ -119,7 +119,7 @@ def planes(rows: Sequence[Any]) -> bytes | None:
 
 
 def _units(axes: "Axes", toy: Toy, models: dict[str, EnergyModel]) -> None:
-    """W_j as lines through the origin, as W_j and -W_j are one unit."""
+    """Draw each W_j as a line through the origin, as W_j and -W_j are one unit."""
     framed(axes, "Units, \u00b1W / \u03c3")
     for name, model in models.items():
         look = {k: v for k, v in style(name).items() if k in ("color", "linewidth", "linestyle", "zorder")}

@@ -62,7 +62,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class End:
-    """What the fits of an objective came to.
+    """The end of the fits of an objective.
 
     Attributes:
         objective: Its name.
@@ -98,7 +98,7 @@ class Baseline:
 
 
 def measure(bench: Bench) -> Generator[float, None, Tables]:
-    """The courses as tables."""
+    """Return the figures of all fits as tables."""
     yield 0.0
     contest, courses = bench.contest, bench.courses
     values = [
@@ -138,7 +138,7 @@ def _ends(courses: Sequence[Course]) -> Iterator[End]:
 
 
 def tell(tables: Tables) -> list[str]:
-    """The ends, and each model under each objective."""
+    """Return lines on how the fits ended, and on each model under each objective."""
     ends, values = tables["ends"], tables["values"]
     lines = _qualities(ends, tables["baselines"]) if tables["baselines"] else _times(ends)
     lines += [line for e in ends if e.reason for line in paragraph(f"{e.objective}, step {e.steps:,}: {e.reason}.")]
@@ -154,7 +154,7 @@ def tell(tables: Tables) -> list[str]:
 
 
 def _qualities(ends: Sequence[End], baselines: Sequence[Baseline]) -> list[str]:
-    """How well each denoises in the end, and when it came near that."""
+    """Return lines on how well each fit denoises in the end, and when it came near the best."""
     rows = []
     for e in ends:
         spread = "" if e.psnr_deviation is None else f" +- {e.psnr_deviation:.2f}"
@@ -176,7 +176,7 @@ def _qualities(ends: Sequence[End], baselines: Sequence[Baseline]) -> list[str]:
 
 
 def _times(ends: Sequence[End]) -> list[str]:
-    """How each ended, where there are no images to denoise."""
+    """Return lines on how each fit ended, where there are no images to denoise."""
     rows = [(e.objective, e.outcome, f"{e.steps:,}", number(e.seconds, 1)) for e in ends]
     return grid(("fitted with", "ended", "steps", "seconds"), rows)
 

@@ -18,7 +18,7 @@ __all__ = ["draw"]
 
 
 def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
-    """`curves` and `matrix`, of those fits that made a step."""
+    """Return the plots `curves` and `matrix` as PNG files, if a fit made a step."""
     moved = {q.objective for q in tables["quality"] if q.step > 0}
     if not moved:
         return {}
@@ -26,7 +26,7 @@ def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
 
 
 def _band(axes: "Axes", rows: Sequence[Any], of: str, against: str, name: str, label: str | None = None) -> None:
-    """The mean over the fits of one objective, and a band of one standard deviation."""
+    """Draw the mean over the fits of one objective, and a band of one standard deviation."""
     steps = sorted({row.step for row in rows if row.step > 0})
     groups = [[row for row in rows if row.step == step] for step in steps]
     figures = [[getattr(row, of) for row in group if getattr(row, of) is not None] for group in groups]

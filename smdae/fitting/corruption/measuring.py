@@ -21,7 +21,7 @@ FLAT_SHARE = 0.15  # of the pictures, whose noise is told to be of one level
 
 
 def measured(x: Tensor, y: Tensor, jpeg: Tensor, generator: Generator | None) -> tuple[Tensor, Conditioning]:
-    """Return the level of the noise, with shape (n,), and what else a network is told of it.
+    """Return the level of the noise, (n,), and what else a network is told of it, with errors like those of estimates.
 
     Args:
         x: Clean pictures with shape (n, C, h, w), white being 1.
