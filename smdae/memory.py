@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory", "left", "limit_memory"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # glibc's names for them, from malloc.h
-LARGEST = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
+MAX_KEPT_BLOCK = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
 MOST_KEPT = (1 << 31) - 1  # bytes
 UNKNOWN = 4 << 30  # bytes; where the system does not say
 FREE = 0.5  # of all memory, where the system only says how much there is of it
@@ -40,8 +40,8 @@ MOST: ContextVar[int | None] = ContextVar("most", default=None)
 def keep_freed_memory(threads: int = 1) -> None:
     """Let this process keep blocks up to 64 MB that it frees, enough of them for so many threads at work."""
     if mallopt := _from_libc("mallopt"):
-        mallopt(MMAP_THRESHOLD, LARGEST)
-        mallopt(TRIM_THRESHOLD, min(4 * LARGEST * threads, MOST_KEPT))
+        mallopt(MMAP_THRESHOLD, MAX_KEPT_BLOCK)
+        mallopt(TRIM_THRESHOLD, min(4 * MAX_KEPT_BLOCK * threads, MOST_KEPT))
         if threads > 1:
             mallopt(ARENA_MAX, 1)
 

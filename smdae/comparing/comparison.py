@@ -11,7 +11,7 @@ from typing import Any
 from smdae.comparing import contestants
 from smdae.comparing.contest import Contest
 from smdae.comparing.contestants import REFERENCES, Course
-from smdae.comparing.part import Bench, Tables
+from smdae.comparing.part import Context, Tables
 from smdae.comparing.parts import PARTS
 from smdae.comparing.record import finite
 from smdae.objectives import OBJECTIVES
@@ -124,7 +124,7 @@ def compare(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts:
         yield Found(before / total, stage, course=course)
 
     fits = tuple(over[fit] for fit in plan.fits)
-    everything = Bench(contest, plan.names, fits, plan.files, plan.baselines, plan.quick)
+    everything = Context(contest, plan.names, fits, plan.files, plan.baselines, plan.quick)
     for part, seconds in ahead.items():
         measuring = PARTS[part].measure(everything)
         try:

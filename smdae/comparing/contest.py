@@ -37,8 +37,8 @@ from smdae.objectives import OBJECTIVES
 __all__ = ["Contest", "applicable"]
 
 HELD_OUT = 5000  # patches, M, unless told otherwise
-JUDGES = 1  # added to the seed for all that is held out
-APART = 1 << 32  # between the seeds of fits
+HELD_OUT_SEED_OFFSET = 1  # added to the seed for all that is held out
+SEED_STRIDE = 1 << 32  # between the seeds of fits
 
 
 def applicable(model: Any = EnergyModel) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class Contest:
         patches = min(patches, source.places) if are_rows else patches
         drawn = source.draw(patches, generator)
         model = MODELS[settings.model].start(drawn, source.free_means, settings, generator).requires_grad_(False)
-        chance = Generator(device).manual_seed(settings.seed + JUDGES)
+        chance = Generator(device).manual_seed(settings.seed + HELD_OUT_SEED_OFFSET)
         return cls(
             settings,
             model,
@@ -125,7 +125,7 @@ class Contest:
         """Return a contest on N = `patches` samples of a density, and M = `held_out` others to judge by."""
         generator = Generator(device).manual_seed(settings.seed)
         drawn = target.sample(patches, generator)
-        held = target.sample(held_out, Generator(device).manual_seed(settings.seed + JUDGES))
+        held = target.sample(held_out, Generator(device).manual_seed(settings.seed + HELD_OUT_SEED_OFFSET))
         model = MODELS[settings.model].start(drawn, 0, settings, generator).requires_grad_(False)
         return cls(settings, model, drawn, held, target=target)
 
@@ -159,7 +159,7 @@ class Contest:
 
     def chance_of(self, seed: int) -> Generator:
         """Return the generator of a fit, the first of them number 0."""
-        return self.generator(seed * APART)
+        return self.generator(seed * SEED_STRIDE)
 
     def model(self, seed: int = 0) -> EnergyModel:
         """Return the model at the start of a fit, a copy that may be changed."""
@@ -200,7 +200,7 @@ class Contest:
         a constant only when density and samples belong together. `esm` gets fresh samples of its known density.
         """
         if name not in self._batches:
-            examples, chance = self.examples(name, self.held_out), self.generator(JUDGES)
+            examples, chance = self.examples(name, self.held_out), self.generator(HELD_OUT_SEED_OFFSET)
             known = examples.density is not None
             made = examples.draw(len(self.held_out), chance) if known else examples.around(self.held_out, chance)
             self._batches[name] = made
@@ -209,7 +209,7 @@ class Contest:
     @cached_property
     def smoothed(self) -> Batch:
         """Return M samples of q_sigma of the patches fitted on, with its score, for the Fisher divergence to it."""
-        return self.examples("esm-parzen").draw(len(self.held_out), self.generator(JUDGES))
+        return self.examples("esm-parzen").draw(len(self.held_out), self.generator(HELD_OUT_SEED_OFFSET))
 
     def lift(self, patch_model: Any) -> Patchwise:
         """Return the image model of a model of these patches; rows of numbers are one-pixel images with d channels."""

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 __all__ = ["peak_bytes", "seconds"]
 
-LEAST = 3  # times that a call is timed
+MIN_ROUNDS = 3  # times that a call is timed
 
 
 def seconds(
@@ -34,7 +34,7 @@ def seconds(
     taken: dict[Any, list[float]] = {name: [] for name in runs}
     for count in range(rounds + 1):
         for name, run in runs.items():
-            if len(taken[name]) >= LEAST and sum(taken[name]) > longest:
+            if len(taken[name]) >= MIN_ROUNDS and sum(taken[name]) > longest:
                 continue
             _wait(device)
             begun = time.perf_counter()

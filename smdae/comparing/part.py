@@ -13,13 +13,13 @@ from typing import Any, Literal
 from smdae.comparing.contest import Contest
 from smdae.comparing.contestants import Course
 
-__all__ = ["Bench", "Part", "Tables"]
+__all__ = ["Context", "Part", "Tables"]
 
 Tables = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class Context:
     """All that a part of the comparison may measure.
 
     Attributes:
@@ -66,8 +66,8 @@ class Part:
     equation: str
     rows: Mapping[str, type]
     fits: Literal["none", "one", "all"]
-    measure: Callable[[Bench], Generator[float, None, Tables]]
+    measure: Callable[[Context], Generator[float, None, Tables]]
     pictures: Mapping[str, str]
-    draw: Callable[[Tables, Bench], Mapping[str, bytes]]
+    draw: Callable[[Tables, Context], Mapping[str, bytes]]
     tell: Callable[[Tables], Sequence[str]]
     seconds: tuple[float, float] = (5.0, 40.0)

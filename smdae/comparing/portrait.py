@@ -87,10 +87,10 @@ def _line(model: Any, noisy: Tensor, samples: Tensor, sigma: float, white: float
 @torch.no_grad()
 def _plane(model: Any, noisy: Tensor, samples: Tensor, sigma: float, white: float) -> bytes:
     low, high = noisy.amin(0), noisy.amax(0)
-    middle, reach = (low + high) / 2, (high - low).max().item() / 2 + sigma
+    middle, half_side = (low + high) / 2, (high - low).max().item() / 2 + sigma
 
     def lattice(count: int) -> tuple[list[Tensor], Tensor]:
-        across = [m + reach * torch.linspace(-1, 1, count) for m in middle]
+        across = [m + half_side * torch.linspace(-1, 1, count) for m in middle]
         return across, torch.cartesian_prod(*across)
 
     (across, places), (_, tails) = lattice(CELLS), lattice(ARROWS)

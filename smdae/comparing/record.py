@@ -24,7 +24,7 @@ from smdae.comparing.text import printable
 
 __all__ = ["FORMAT", "VERSION", "LeftOut", "Measured", "Record", "csv_files", "decode", "encode", "finite", "schema"]
 
-FORMAT, VERSION = "smdae-comparison", 2
+FORMAT, VERSION = "smdae-comparison", 3
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # that spreadsheets take for the beginning of one
 KINDS = {str: "string", bool: "boolean", int: "integer", float: "number"}
 

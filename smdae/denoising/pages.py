@@ -22,12 +22,12 @@ from smdae.estimation.scale import Scale
 from smdae.noise import Noise
 from smdae.protocols import single_level
 
-__all__ = ["Looked", "is_blank", "some_of", "tasks_of", "typical", "unscaled"]
+__all__ = ["ExaminedPage", "is_blank", "some_of", "tasks_of", "typical", "unscaled"]
 
-MOST_LOOKED = 5  # pages
+MAX_EXAMINED = 5  # pages
 
 
-class Looked(Protocol):
+class ExaminedPage(Protocol):
     """A page that was examined: how it is denoised, and its noise, white being 1."""
 
     @property
@@ -39,12 +39,12 @@ class Looked(Protocol):
         """Return its noise, white being 1."""
 
 
-Page = TypeVar("Page", bound=Looked)
+Page = TypeVar("Page", bound=ExaminedPage)
 
 
 def some_of(count: int) -> list[int]:
     """Return the numbers of the pages, counted from 0, that are looked at."""
-    return sorted({round(i * (count - 1) / (MOST_LOOKED - 1)) for i in range(MOST_LOOKED)})
+    return sorted({round(i * (count - 1) / (MAX_EXAMINED - 1)) for i in range(MAX_EXAMINED)})
 
 
 def is_blank(pixels: np.ndarray) -> bool:

@@ -64,7 +64,7 @@ def _path(model: Any, noisy: Tensor, sigma: float, task: "Task", seed: int) -> I
         )
     images = noisy if channels == noisy.shape[1] else noisy.flatten(0, 1)[:, None]
     settings = SamplerSettings(task.steps, task.step_size, Generator().manual_seed(seed))
-    walk = sample(model, images, sigma, task.stepper, settings)
+    walk = sample(model, images, sigma, task.sampler, settings)
     while True:
         with torch.inference_mode():  # not around a yield, where it would leak to whoever drives
             estimate = next(walk, None)

@@ -23,7 +23,7 @@ from torch import Tensor
 __all__ = ["STEP", "Risk", "change", "estimate", "mean", "of_means"]
 
 STEP = 0.02  # e, in sigma
-LEAST = 1e-4  # of sigma^2: an estimate below it tells nothing but that the error is small
+MIN_RISK = 1e-4  # of sigma^2: an estimate below it tells nothing but that the error is small
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Risk:
 
     def psnr(self, white: float = 1.0) -> float:
         """Return the estimated PSNR in dB."""
-        return 10 * math.log10(white**2 / max(self.mse, LEAST * self.level**2))
+        return 10 * math.log10(white**2 / max(self.mse, MIN_RISK * self.level**2))
 
     @property
     def psnr_error(self) -> float:
         """Return the standard error of the PSNR in dB."""
-        return 10 / math.log(10) * self.error / max(self.mse, LEAST * self.level**2)
+        return 10 / math.log(10) * self.error / max(self.mse, MIN_RISK * self.level**2)
 
 
 def change(denoise: Callable[[Tensor], Tensor], noisy: Tensor, probe: Tensor, sigma: float) -> Tensor:

@@ -42,9 +42,9 @@ class Task:
         noise: Of the image, white being 1.
         levels: What the model is told, white being 1: one level, or one for each channel.
         strengths: How much of the way to the estimate.
-        stepper: A name of SAMPLERS.
+        sampler: A name of SAMPLERS.
         steps: How many.
-        step_size: What the stepper takes it to be.
+        step_size: What the sampler takes it to be.
         seed: Of the noise that it draws, if any.
         precision: A name of PRECISIONS.
         ends: The least and the largest value of the image, white being 1.
@@ -59,7 +59,7 @@ class Task:
     noise: Noise
     levels: tuple[float, ...]
     strengths: Strengths
-    stepper: str
+    sampler: str
     steps: int
     step_size: float
     seed: int
@@ -114,7 +114,7 @@ class Task:
             if prepared.is_shared:
                 given = given[:1]
         if noise is None:  # other samplers than the first are for white noise
-            noise = "auto" if how.get("stepper", "tweedie") == "tweedie" or sigma is None else "white"
+            noise = "auto" if how.get("sampler", "tweedie") == "tweedie" or sigma is None else "white"
         found = noise_for(prepared, model, noise, given, jpeg)
         return replace(cls.for_noise(prepared, model, found.noise, **how), level_error=found.error)
 
@@ -128,7 +128,7 @@ class Task:
         strength: float = 1.0,
         luma: float = 1.0,
         chroma: float = 1.0,
-        stepper: str = "tweedie",
+        sampler: str = "tweedie",
         steps: int | None = None,
         step_size: float | None = None,
         seed: int = 0,
@@ -143,12 +143,12 @@ class Task:
         """
         channels = prepared.pixels.shape[2] if prepared.pixels.ndim == 3 else 1
         strengths = Strengths.of(strength, luma, chroma, in_colour=channels == 3)
-        steps, step_size = checked(stepper, steps, step_size)
-        refuse_single_level(stepper, model)
+        steps, step_size = checked(sampler, steps, step_size)
+        refuse_single_level(sampler, model)
         check_precision(precision, model)
-        if stepper != "tweedie" and noise.kind != "white":
+        if sampler != "tweedie" and noise.kind != "white":
             raise UsageError(
-                f"the sampler '{stepper}' is for white noise, and this is {noise.kind}",
+                f"the sampler '{sampler}' is for white noise, and this is {noise.kind}",
                 "take the noise for white: --noise white",
             )
         base = _with_stride(model, stride) if stride is not None else model
@@ -167,7 +167,7 @@ class Task:
             noise,
             levels,
             strengths,
-            stepper,
+            sampler,
             steps,
             step_size,
             seed,
@@ -248,7 +248,7 @@ class Task:
     @property
     def single(self) -> bool:
         """Return whether the sampler takes one step, so that each tile can be denoised alone."""
-        return SAMPLERS[self.stepper].max_steps == 1
+        return SAMPLERS[self.sampler].max_steps == 1
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
         """Yield the clean images after each step, with the shape of noisy, (B, C, h, w), white being 1."""

@@ -34,7 +34,7 @@ KINDS: tuple[Kind, ...] = ("auto", "white", "shot", "grain")
 
 FAINTEST = 1.3 / 255  # sigma, of the range that the picture fills: less is left alone
 MAX_DECAY, DECAY_COUNTS = 0.14, 8 / 255  # of eigenvalues, and the sigma up to which they are asked: more is texture
-ALIKE = 0.1  # how far the levels of channels may be apart to count as one
+MAX_CHANNEL_SPREAD = 0.1  # how far the levels of channels may be apart to count as one
 RANGE_SAMPLE = 1 << 18  # values
 SMALLEST = 2 * SIDE  # pixels a side; of smaller pictures only a level is told
 MAX_PATCHES = 120_000  # of a gray picture
@@ -210,7 +210,7 @@ def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float
     if mean < DECAY_COUNTS and sum(level.decay for level in levels) / len(levels) > MAX_DECAY:
         return _none("what there is looks like texture")
     error = noise_level.uncertainty(mean, clipped) / mean
-    if all(abs(sigma - mean) <= ALIKE * mean for sigma in sigmas):
+    if all(abs(sigma - mean) <= MAX_CHANNEL_SPREAD * mean for sigma in sigmas):
         return Estimate(Noise.gaussian(mean), error)
     return Estimate(Noise(tuple(Affine(read=sigma) for sigma in sigmas)), error)
 
@@ -284,6 +284,6 @@ def _correlated(
 def _levels_of(sigmas: list[float]) -> tuple[Curve, ...]:
     """Return one level for all channels if theirs are alike, else one for each."""
     mean = _rms(sigmas)
-    if all(abs(sigma - mean) <= ALIKE * mean for sigma in sigmas):
+    if all(abs(sigma - mean) <= MAX_CHANNEL_SPREAD * mean for sigma in sigmas):
         return (Affine(read=mean),)
     return tuple(Affine(read=sigma) for sigma in sigmas)

@@ -38,8 +38,8 @@ from smdae.patch_noise import KernelParzen, PatchNoise
 
 __all__ = ["Batch", "Examples"]
 
-STEP, WIDE = 0.1, 0.5  # of differences, in sigma; a wide step varies less
-EXTRA = 0.5  # noise added to noisy images to be pairs, in sigma
+NARROW_STEP, WIDE_STEP = 0.1, 0.5  # of differences, in sigma; a wide step varies less
+EXTRA_NOISE = 0.5  # noise added to noisy images to be pairs, in sigma
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +193,7 @@ class Examples:
         x, white = clean, None
         sigma = self._draw_levels(clean, generator, part)
         if self._wide:
-            sigma = sigma / (1 + WIDE**2) ** 0.5
+            sigma = sigma / (1 + WIDE_STEP**2) ** 0.5
         if self.objective.samples != "data":
             noise = part.of(antithetic_noise(part.whole(clean), generator)) if noise is None else noise
             if self.kernel is not None:
@@ -224,7 +224,7 @@ class Examples:
         if self.objective.samples != "pairs":
             needs = self._needs(noisy, noisy, sigma, generator, part)
             return Batch(self._shaped(noisy), needs, self._scale(sigma, noisy.shape[1]), whole=part.n)
-        e = self.extra_noise or EXTRA * sigma
+        e = self.extra_noise or EXTRA_NOISE * sigma
         noise = part.of(antithetic_noise(part.whole(noisy), generator))
         x = torch.addcmul(noisy, noise, e[:, None]) if isinstance(e, Tensor) else noisy + e * noise
         level = (sigma**2 + e**2) ** 0.5
@@ -242,7 +242,7 @@ class Examples:
         self, x: Tensor, clean: Tensor, sigma: float | Tensor, generator: Generator | None, part: Part
     ) -> dict[str, Any]:
         """Return the loss's arguments for flat examples x, a part of n, except the target score."""
-        step = (WIDE if self._wide else STEP) * sigma
+        step = (WIDE_STEP if self._wide else NARROW_STEP) * sigma
         told: Any = self.kernel if self.kernel is not None and self.objective.samples == "pairs" else sigma
         offered = {"clean": self._shaped(clean), "sigma": told, "step": step, "reg_lambda": self.reg_lambda}
         needs = {name: offered[name] for name in self.needs if name in offered}

@@ -156,7 +156,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
     recent: list[Tensor] = []
     drawn = 0
     reported = time.perf_counter()
-    meeting = record["step"] + 1  # the step after which all hear what the first decides
+    next_agreement = record["step"] + 1  # the step after which all take over what the first process decides
 
     def progress(step: int) -> float:
         return step / record["steps"] if record["steps"] else 0.0
@@ -165,10 +165,10 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, peak)
         now_done, then_done = progress(record["step"]), progress(record["step"] + 1)
         if graph:
-            told, count = graph(lr, share(state), now_done)
+            figures, count = graph(lr, share(state), now_done)
         else:
-            told, count = _drawn_step(state, examples, lr, now_done, then_done, group)
-        recent.append(told)
+            figures, count = _drawn_step(state, examples, lr, now_done, then_done, group)
+        recent.append(figures)
         drawn += count
         now = time.perf_counter()
         record["seconds"] = now - begun
@@ -183,18 +183,18 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
                 pace = (now - timed_from[1]) / (record["step"] - timed_from[0])
                 left = most_seconds - record["seconds"] - validation_seconds * (settings.validations + 1)
                 planned = int(min(record["step"] + max(left, 0) / pace + 1, most_steps))
-        met = record["step"] >= meeting or group.size == 1
-        if met:
+        agrees = record["step"] >= next_agreement or group.size == 1
+        if agrees:
             pause = max(1, round(len(recent) * REPORT_SECONDS / (now - reported)))
-            heard, meeting = map(int, group.broadcast([planned or 0, record["step"] + pause]))
-            record["steps"] = heard or None
+            agreed, next_agreement = map(int, group.broadcast([planned or 0, record["step"] + pause]))
+            record["steps"] = agreed or None
 
         validation = None
         if record["steps"] is not None:
             every = max(1, -(-record["steps"] // settings.validations))
             if record["step"] % every == 0 or record["step"] == record["steps"]:
                 validation = _validated(state, validate, group)
-        if validation or (met and (group.size > 1 or now - reported > REPORT_SECONDS)):
+        if validation or (agrees and (group.size > 1 or now - reported > REPORT_SECONDS)):
             mean, weighted = torch.stack(recent).mean(0).tolist()
             refuse_degenerate(examples, mean, weighted, state.model)
             rate = drawn / (now - reported)

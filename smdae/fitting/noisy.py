@@ -22,9 +22,9 @@ from smdae.models import family
 
 __all__ = ["Noise", "noise_of"]
 
-ALIKE = 0.1  # how far levels may be from their root mean square to count as one
-APART = 0.2  # how far the level given may be from the one estimated without a word
-LOOKED_AT = 8  # images, evenly chosen, that a given level and the whiteness of the noise are checked on
+MAX_LEVEL_SPREAD = 0.1  # how far levels may be from their root mean square to count as one
+MAX_SIGMA_MISMATCH = 0.2  # how far the level given may be from the one estimated without a word
+MAX_EXAMINED = 8  # images, evenly chosen, that a given level and the whiteness of the noise are checked on
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def noise_of(
     Raises:
         InputError: An image has no noise to see, or the images have different levels and the model wants one.
     """
-    some = sorted({round(i) for i in np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images)))})
+    some = sorted({round(i) for i in np.linspace(0, len(images) - 1, min(MAX_EXAMINED, len(images)))})
     if settings.sigma == "auto":
         _refuse_other_kinds([images[i] for i in some], white)
         levels = _alike(_estimated(images, white, watch))
@@ -121,7 +121,7 @@ def _estimated(
 
 
 def _alike(found: list[float]) -> tuple[float, ...]:
-    """Return the levels, replaced by their root mean square if all are within ALIKE of it; 0 stays 0."""
+    """Return the levels, replaced by their root mean square if all are within MAX_LEVEL_SPREAD of it; 0 stays 0."""
     visible = [level for level in found if level]
     if not visible:
         raise InputError(
@@ -129,14 +129,14 @@ def _alike(found: list[float]) -> tuple[float, ...]:
             "leave --noisy out to fit on clean images, or give the level that they have: --sigma 5",
         )
     mean = math.sqrt(sum(level**2 for level in visible) / len(visible))
-    if any(abs(level - mean) > ALIKE * mean for level in visible):
+    if any(abs(level - mean) > MAX_LEVEL_SPREAD * mean for level in visible):
         return tuple(found)
     return tuple(mean if level else 0.0 for level in found)
 
 
 def _misjudged(given: float, found: list[float]) -> list[str]:
     """Return a warning if the given level is far from the estimated ones, else an empty list."""
-    if all(abs(level - given) <= APART * given for level in found):
+    if all(abs(level - given) <= MAX_SIGMA_MISMATCH * given for level in found):
         return []
     low, high = 255 * min(found), 255 * max(found)
     seen = f"{low:.3g} to {high:.3g}" if high - low > 0.1 else f"{high:.3g}"

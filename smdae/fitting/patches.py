@@ -21,7 +21,7 @@ from smdae.fitting.prefetch import Prefetch, copy_of
 
 __all__ = ["Patches"]
 
-TOLD = 1024  # patches of images in a file that tell them from others
+FINGERPRINT_PATCHES = 1024  # patches of images in a file that tell them from others
 
 # With rows in either order these make up the symmetries of the square.
 TURNS = (None, lambda p: p.flip(3), lambda p: p.mT, lambda p: p.flip(3).mT)
@@ -130,7 +130,7 @@ class Patches:
         """Return tensors by which processes compare their images: the sizes, and all pixels, or some if on disk."""
         if isinstance(self.images, Packed):
             return [self.images.heights, self.images.widths, self.images.flat]
-        some = torch.linspace(0, self.places - 1, TOLD, dtype=torch.float64, device=self.device).long()
+        some = torch.linspace(0, self.places - 1, FINGERPRINT_PATCHES, dtype=torch.float64, device=self.device).long()
         return [self.images.heights, self.images.widths, self.at(some)]
 
     def digest(self) -> str:
@@ -138,7 +138,7 @@ class Patches:
         # A strip that is held out of a single image may be thinner than a patch.
         side = min(self.size, int(self.images.heights.min()), int(self.images.widths.min()))
         cut = replace(self, size=side)
-        some = torch.linspace(0, cut.places - 1, TOLD, dtype=torch.float64, device=self.device).long()
+        some = torch.linspace(0, cut.places - 1, FINGERPRINT_PATCHES, dtype=torch.float64, device=self.device).long()
         pixels = cut.at(some)
         told = blake2b(digest_size=16)
         for tensor in (self.images.heights, self.images.widths, pixels):

@@ -26,9 +26,9 @@ __all__ = ["State"]
 
 FORMAT, VERSION = "smdae-state", "1"
 MAX_STEPS = 10**12
-LARGEST = 1e300  # of the numbers of a record
+MAX_NUMBER = 1e300  # of the numbers of a record
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.uint8: "U8"}
-WHOLE, NUMBERS = ("step", "steps", "stale"), ("seconds", "best", "before")  # of the record
+INTEGERS, NUMBERS = ("step", "steps", "stale"), ("seconds", "best", "before")  # of the record
 OPTIONAL = ("steps", "best", "before")  # of the record, which may be None
 
 
@@ -189,13 +189,13 @@ def _slots(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def _wrong(record: dict[str, Any]) -> str | None:
     """Return the first entry of a record that is missing, of a wrong type or out of range; None if there is none."""
-    for name in (*WHOLE, *NUMBERS):
+    for name in (*INTEGERS, *NUMBERS):
         value: Any = record.get(name, "missing")
         if value is None and name in OPTIONAL:
             continue
-        if name in WHOLE and not (type(value) is int and 0 <= value <= MAX_STEPS):
+        if name in INTEGERS and not (type(value) is int and 0 <= value <= MAX_STEPS):
             return name
-        if name in NUMBERS and not (type(value) in (int, float) and -LARGEST <= value <= LARGEST):
+        if name in NUMBERS and not (type(value) in (int, float) and -MAX_NUMBER <= value <= MAX_NUMBER):
             return name
     return "seconds" if record["seconds"] < 0 else None
 

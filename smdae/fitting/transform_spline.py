@@ -52,7 +52,7 @@ RATE, FALLS = 1e-2, 3  # the rate falls tenfold between parts of the steps
 BATCH = 4  # crops a step
 HELD_OUT = 0.5  # share of the blocks
 SMOOTHNESS = 5e-4  # of theta, beside a loss that is 1 at the start: a step of 0.1 weighs as much as 2e5 pixels tell
-SURE = 2.0  # standard errors that a gain must be beyond
+MIN_GAIN_ERRORS = 2.0  # standard errors that a gain must be beyond
 SEED = 0
 
 
@@ -203,8 +203,8 @@ def learn(model: Any, view: View, start: Whitening, generator: Generator, steps:
     model = copy.deepcopy(model).requires_grad_(False)
     held = blocks(view.noisy, HELD_OUT, generator)
     part = window(view.noisy, generator)
-    judged, taught = held & view.counts, (~held & view.counts).to(view.noisy.dtype)
-    if min(view.noisy.shape[2:]) < GRID or not judged[part].any() or not taught.any():
+    judged, trained = held & view.counts, (~held & view.counts).to(view.noisy.dtype)
+    if min(view.noisy.shape[2:]) < GRID or not judged[part].any() or not trained.any():
         yield Learning(0, steps, 0.0, start)
         return
     learner = _Learner.of(start, view)
@@ -215,7 +215,7 @@ def learn(model: Any, view: View, start: Whitening, generator: Generator, steps:
     for step in range(1, steps + 1):
         for group in optimiser.param_groups:
             group["lr"] = RATE * 0.1 ** ((step - 1) * FALLS // steps)
-        (x, target, mask), _ = crops((view.noisy, view.target, taught), BATCH, generator)
+        (x, target, mask), _ = crops((view.noisy, view.target, trained), BATCH, generator)
         row, column = torch.randint(GRID, (2,), generator=generator).tolist()
         hidden = hidden_places(x, row, column)
         off = (_bounded(learner.predicted(model, x, hidden), view) - target).square() * mask * hidden
@@ -250,7 +250,7 @@ def _gain(before: Tensor, after: Tensor) -> float:
     """Return by what part an error fell; 0 unless it is beyond two standard errors, as those of a sum over blocks."""
     off = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1)
     difference, error = off.sum().item(), off.square().sum().sqrt().item()
-    if not math.isfinite(difference) or difference >= -SURE * error:
+    if not math.isfinite(difference) or difference >= -MIN_GAIN_ERRORS * error:
         return 0.0
     return -difference / before.sum().item()
 

@@ -34,7 +34,7 @@ __all__ = ["Crops", "NoisyCrops", "Validate", "Validation", "by_denoising", "by_
 CROP = 64  # pixels on a side, at most
 NOISY_CROP = 128  # the estimate of an error errs itself, and less on more pixels
 CROPS = 16
-TRIED = 4  # places of a crop each way, where the middle of an image is flat
+PLACES_PER_AXIS = 4  # places of a crop each way, where the middle of an image is flat
 ROWS = 4096  # held-out rows of numbers, at most
 REAL_CROPS = 64  # with the noise of real pictures
 BATCH = 4096  # held-out patches for J
@@ -200,7 +200,7 @@ def _crop(held_out: Patches, i: int, side: int) -> Tensor:
     height, width = (int(sides[i]) for sides in (held_out.images.heights, held_out.images.widths))
     high, wide = min(side, height), min(side, width)
     middle = ((height - high) // 2, (width - wide) // 2)
-    tops, lefts = ({round(t) for t in np.linspace(0, most, TRIED)} for most in (height - high, width - wide))
+    tops, lefts = ({round(t) for t in np.linspace(0, most, PLACES_PER_AXIS)} for most in (height - high, width - wide))
     places = [middle, *sorted(itertools.product(tops, lefts))]
     found = [roughness(held_out.window(i, *place, high, wide)) for place in places]
     return held_out.window(i, *places[choose(found, 0)], high, wide)

@@ -31,7 +31,7 @@ from smdae.named import imported, reason_of
 __all__ = ["OwnModel", "made", "name_of"]
 
 EXAMPLES = 4  # that a module is tried on
-APART = 1e-3  # of the size of a score, by which it may differ in a batch of one
+MAX_BATCH_DIFFERENCE = 1e-3  # of the size of a score, by which it may differ in a batch of one
 KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Threshold)
 CHANGING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
@@ -244,10 +244,10 @@ def _fault(model: OwnModel, x: Tensor) -> str | None:
         return "its score has NaN or infinity"
     if not learns:
         return "its score does not depend on its parameters"
-    reach = APART * (psi.abs().max().item() or 1.0)
-    if (again - psi).abs().max() > reach:
+    tolerance = MAX_BATCH_DIFFERENCE * (psi.abs().max().item() or 1.0)
+    if (again - psi).abs().max() > tolerance:
         return "it answers the same question in two ways"
-    if (few - psi[:1]).abs().max() > reach:
+    if (few - psi[:1]).abs().max() > tolerance:
         return "the score of an example depends on the others in its batch"
     return None
 

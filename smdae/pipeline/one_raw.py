@@ -92,7 +92,7 @@ def _refuse(manner: Manner) -> None:
         "--black": manner.black is not None,
         "--sigma of several channels": manner.levels is not None and len(manner.levels) > 1,
         "--noise grain": manner.noise == "grain",
-        f"--stepper {manner.how['stepper']}": manner.how["stepper"] != "tweedie",
+        f"--sampler {manner.how['sampler']}": manner.how["sampler"] != "tweedie",
     }
     for name, is_asked in asked.items():
         if is_asked:

@@ -217,7 +217,7 @@ def _refuse(manner: Manner, depth: bool) -> None:
         "--white": depth and manner.white,
         "--black": depth and manner.black is not None,
         "a noise profile": depth and isinstance(manner.noise, Noise),
-        f"--stepper {manner.how['stepper']}": depth and manner.how["stepper"] != "tweedie",
+        f"--sampler {manner.how['sampler']}": depth and manner.how["sampler"] != "tweedie",
     }
     for name, is_asked in asked.items():
         if is_asked:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.comparing.drawing import BLACK, GRAY, figure, frame, png, style
-from smdae.comparing.part import Bench, Tables
+from smdae.comparing.part import Context, Tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ __all__ = ["EXACT", "draw"]
 EXACT = "ism-parzen exact"  # where the divergence is pushed through all directions
 
 
-def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
+def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
     """Return the plot `cost` as a PNG file, if there are steps."""
     return {"cost": _cost(tables)} if tables["steps"] else {}
 

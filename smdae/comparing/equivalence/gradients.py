@@ -27,15 +27,15 @@ import torch
 from torch import Tensor, nn
 
 from smdae.comparing.contest import Contest
-from smdae.comparing.equivalence.arms import Arm
+from smdae.comparing.equivalence.estimators import Estimator
 from smdae.comparing.evaluation import gradient
 from smdae.fitting.draws import among
 
-__all__ = ["Gradients", "Parallel", "gather", "most_batches", "parallel", "pooled"]
+__all__ = ["Gradients", "Parallel", "gather", "max_batches", "parallel", "pooled"]
 
-DRAWN = 2  # added to the seed for these draws
-LARGEST = 2**31  # bytes of gradients to hold; models that need more have fewer batches
-FEWEST = 8  # batches
+SEED_OFFSET = 2  # added to the seed for these draws
+MAX_BYTES = 2**31  # bytes of gradients to hold; models that need more have fewer batches
+MIN_BATCHES = 8  # batches
 
 Gradients = Mapping[tuple[str, str], Sequence[Tensor]]
 
@@ -118,34 +118,36 @@ def _grams(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([a @ a.T, a @ b.T, b @ b.T, d @ d.T])
 
 
-def most_batches(contest: Contest, thetas: int, arms: int) -> int:
+def max_batches(contest: Contest, thetas: int, estimators: int) -> int:
     """Return how many batches of gradients fit into memory."""
     parameters = sum(p.numel() for p in contest.origin.parameters())
-    return max(FEWEST, LARGEST // (4 * parameters * thetas * arms))
+    return max(MIN_BATCHES, MAX_BYTES // (4 * parameters * thetas * estimators))
 
 
 def gather(
-    contest: Contest, arms: Sequence[Arm], models: Mapping[str, nn.Module], batches: int, draws: int
+    contest: Contest, estimators: Sequence[Estimator], models: Mapping[str, nn.Module], batches: int, draws: int
 ) -> Iterator[Gradients]:
     """Yield the gradients of batches of draws, scaled as in a fit: `dae` is divided by 2 sigma^4.
 
     Args:
         contest: Where clean patches come from.
-        arms: What the gradients are of.
+        estimators: What the gradients are of.
         models: Where to take them, under names such as "start" and "end".
         batches: How many at most.
         draws: Examples in a batch, m.
 
     Yields:
-        After each batch: by name of model and arm, one vector for each batch so far.
+        After each batch: by name of model and estimator, one vector for each batch so far.
     """
     thetas = {at: copy.deepcopy(model).requires_grad_(True) for at, model in models.items()}
     found: dict[tuple[str, str], list[Tensor]] = {}
     for k in range(batches):
-        clean, _ = among(contest.patches)(draws, contest.generator(DRAWN + 2 * k))
-        for arm in arms:
+        clean, _ = among(contest.patches)(draws, contest.generator(SEED_OFFSET + 2 * k))
+        for estimator in estimators:
             # Equal seeds make equal noise, whatever the objective does with it.
-            shown = arm.show(clean, contest.generator(DRAWN + 2 * k + 1))
+            shown = estimator.show(clean, contest.generator(SEED_OFFSET + 2 * k + 1))
             for at, model in thetas.items():
-                found.setdefault((at, arm.name), []).append(gradient(model, arm.losses(model, shown).mean()).cpu())
+                found.setdefault((at, estimator.name), []).append(
+                    gradient(model, estimator.losses(model, shown).mean()).cpu()
+                )
         yield found

@@ -62,9 +62,9 @@ def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
         looks: How many times one may look.
     """
     t = student(1 - (1 - CONFIDENCE) / (2 * looks), batches - 1)
-    reach = t * found.excess_error
-    if not math.isfinite(found.excess + reach):
+    half_width = t * found.excess_error
+    if not math.isfinite(found.excess + half_width):
         return Evidence(0.0, math.inf, "undecided")
-    low, high = (math.sqrt(max(0.0, found.excess + side * reach)) for side in (-1, 1))
+    low, high = (math.sqrt(max(0.0, found.excess + side * half_width)) for side in (-1, 1))
     high = max(high, found.rounding)  # fewer digits are no evidence
     return Evidence(low, high, "equivalent" if high < LIMIT else "different" if low > LIMIT else "undecided")

@@ -37,7 +37,7 @@ from smdae.comparing.contest import Contest
 from smdae.comparing.estimator import pictures
 from smdae.comparing.estimator.designs import CONTROLS, DESIGNS
 from smdae.comparing.estimator.spreads import NONE, Kind, Spread, spreads, timed
-from smdae.comparing.part import Bench, Part, Tables
+from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 from smdae.models import MODELS
 from smdae.objectives import OBJECTIVES
@@ -77,9 +77,9 @@ class Variance:
     cost: float | None
 
 
-def _names(bench: Bench) -> list[str]:
+def _names(context: Context) -> list[str]:
     """Return the objectives that are measured: `dsm`, which stands for `dae` too, others on q_sigma, and `ism`."""
-    chosen = dict.fromkeys("dsm" if name == "dae" else name for name in bench.names)
+    chosen = dict.fromkeys("dsm" if name == "dae" else name for name in context.names)
     noisy = [name for name in chosen if OBJECTIVES[name].samples != "data"]
     return [*sorted(noisy, key=lambda name: name != "dsm"), *(["ism"] if "ism" in chosen else [])]
 
@@ -94,20 +94,20 @@ def _at(contest: Contest, share: float, theta: str) -> Contest:
     return replace(contest, settings=settings, origin=model, _batches={})
 
 
-def _kinds(bench: Bench) -> list[Kind]:
+def _kinds(context: Context) -> list[Kind]:
     """Return which objectives are measured with which designs: `dsm` and `ism-parzen` with all."""
-    few = ["independent"] if bench.quick else ["independent", "antithetic"]
+    few = ["independent"] if context.quick else ["independent", "antithetic"]
     kinds: list[Kind] = []
-    for name in _names(bench):
+    for name in _names(context):
         designs = [NONE] if name == "ism" else [*DESIGNS] if name in ("dsm", "ism-parzen") else few
         kinds += [(name, design) for design in (*designs, *(CONTROLS if name == "dsm" else ()))]
     return kinds
 
 
-def measure(bench: Bench) -> Generator[float, None, Tables]:
+def measure(context: Context) -> Generator[float, None, Tables]:
     """Measure the variances of all objectives and designs at all levels."""
-    contest, kinds = bench.contest, _kinds(bench)
-    shares = QUICK_SHARES if bench.quick else SHARES
+    contest, kinds = context.contest, _kinds(context)
+    shares = QUICK_SHARES if context.quick else SHARES
     places = list(product(THETAS, shares)) if kinds else []
     yield 0.0
     taken = timed(contest, kinds, ROUNDS)
@@ -115,7 +115,7 @@ def measure(bench: Bench) -> Generator[float, None, Tables]:
     for i, (theta, share) in enumerate(places):
         there = _at(contest, share, theta)
         found: Mapping[Kind, Spread] = {}
-        for found in spreads(there, kinds, QUICK_BATCHES if bench.quick else BATCHES):
+        for found in spreads(there, kinds, QUICK_BATCHES if context.quick else BATCHES):
             yield (i + len(found) / len(kinds)) / len(places)
         rows += _rows(theta, 255 * there.sigma, found, taken)
     return {"variances": rows}

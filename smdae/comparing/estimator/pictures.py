@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smdae.comparing.drawing import BLUE, GRAY, figure, frame, png, style
-from smdae.comparing.part import Bench, Tables
+from smdae.comparing.part import Context, Tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ MARKS = {"paired": "1", "antithetic": "^", "frames": "s", "control": "v", "stein
 THETAS = {"fixed": "\u03b8 fixed", "own": "\u03b8 of each level"}
 
 
-def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
+def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
     """Return the plot `variance` as a PNG file, if there are rows."""
     rows = tables["variances"]
     return {"variance": _variance(rows)} if rows else {}

@@ -26,7 +26,7 @@ __all__ = ["DRAWS", "NONE", "Kind", "Spread", "controlled", "losses", "spreads",
 
 DRAWS = 64  # examples in a batch, m
 TIMED = 512  # examples that are timed at most
-DRAWN = 1000  # added to the seed for these draws
+SEED_OFFSET = 1000  # added to the seed for these draws
 NONE = "none"  # the design of examples without noise
 
 Kind = tuple[str, str]  # an objective, and a design or a control
@@ -77,7 +77,7 @@ def controlled(row: Control, examples: Examples, model: Any, clean: Tensor, chan
 
 def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, float]:
     """Return how many seconds an example of each kind takes: draw, loss and gradient, in batches as in a fit."""
-    model, chance, m = contest.model(), contest.generator(DRAWN), min(contest.settings.batch, TIMED)
+    model, chance, m = contest.model(), contest.generator(SEED_OFFSET), min(contest.settings.batch, TIMED)
     draw = among(contest.patches)
 
     def run(name: str, design: str) -> Callable[[], object]:
@@ -108,8 +108,8 @@ def spreads(contest: Contest, kinds: Sequence[Kind], batches: int) -> Iterator[d
     def gathered(made: Callable[[Tensor, Generator], Tensor]) -> Tensor:
         rows = []
         for k in range(batches):
-            clean, _ = draw(DRAWS, contest.generator(DRAWN + k))
-            rows.append(gradient(model, made(clean, contest.generator(DRAWN + batches + k)).mean()))
+            clean, _ = draw(DRAWS, contest.generator(SEED_OFFSET + k))
+            rows.append(gradient(model, made(clean, contest.generator(SEED_OFFSET + batches + k)).mean()))
         return torch.stack(rows).double()
 
     for name, design in kinds:

@@ -23,8 +23,8 @@ from smdae.objectives import OBJECTIVES
 __all__ = ["Ending", "applies", "expected", "fisher", "fit", "slopes", "start"]
 
 ROUNDING = 1e-13  # of J, within which it cannot tell a better theta
-ENOUGH = 1e-13  # norm of a gradient
-LEAST, STUCK = 1e-12, 1e8  # mu, between which it stays
+MIN_GRADIENT = 1e-13  # norm of a gradient
+MIN_DAMPING, MAX_DAMPING = 1e-12, 1e8  # mu, between which it stays
 HEIGHT = 1.5  # of the units at the start, in sigma
 
 
@@ -102,17 +102,17 @@ def fit(toy: Toy, name: str, nodes: Mapping[str, Nodes], steps: int) -> Ending:
     theta = parameters_to_vector(parameters).detach().clone()
     value, gradient = evaluate(theta)
     mu, growth, count = 1e-3, 2.0, 0
-    while count < steps and gradient.norm() > ENOUGH and mu < STUCK:
+    while count < steps and gradient.norm() > MIN_GRADIENT and mu < MAX_DAMPING:
         A = slopes(model, at.x) * (2 * toy.sigma**2 / toy.dim * at.weights).sqrt()[:, None, None]
         G = torch.einsum("mip,miq->pq", A, A)
-        while mu < STUCK:
+        while mu < MAX_DAMPING:
             move = -torch.linalg.solve(G + mu * torch.eye(len(G), dtype=G.dtype), gradient)
             after, slope = evaluate(theta + move)
             gain = (value - after) / -(gradient @ move + move @ G @ move / 2).item()
             settled = abs(value - after) <= ROUNDING * abs(value) and slope.norm() < gradient.norm()
             if gain > 0 or settled:
                 theta, value, gradient, count = theta + move, after, slope, count + 1
-                mu, growth = max(LEAST, mu * max(1 / 3, 1 - (2 * max(gain, 0.5) - 1) ** 3)), 2.0
+                mu, growth = max(MIN_DAMPING, mu * max(1 / 3, 1 - (2 * max(gain, 0.5) - 1) ** 3)), 2.0
                 break
             mu, growth = mu * growth, 2 * growth
     vector_to_parameters(theta, parameters)

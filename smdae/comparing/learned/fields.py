@@ -27,7 +27,7 @@ CELLS, QUICK_CELLS, ARROWS = 121, 61, 15  # in each direction
 FINE = 401  # points on a line
 LEVELS = 12  # of shades
 LONG = 1.4  # of the longest arrow, in distances of arrows
-DEPTH = 1 / 6  # of log-densities, of the square of the reach over sigma
+DEPTH = 1 / 6  # of log-densities, of the square of the half_side over sigma
 TYPICAL, CANDIDATES = 0.75, 200  # held-out patches of about this quantile of lengths are looked at
 WIDER = 1.6  # than those patches are long
 MARGIN = 3.0  # around examples of a density, in sigma
@@ -130,20 +130,20 @@ class View:
         origin: o, with shape (d,).
         directions: e_1 and e_2, orthonormal, with shape (2, d).
         middle: The middle of the square, with shape (2,).
-        reach: From there to its sides.
+        half_side: From there to its sides.
         patches: Patches of the plane that are to be seen, with shape (n, d).
     """
 
     origin: Tensor
     directions: Tensor
     middle: Tensor
-    reach: float
+    half_side: float
     patches: Tensor
 
     def lattice(self, count: int) -> tuple[list[Tensor], Tensor]:
         """Return coordinates in both directions, (count,) each, and all their pairs, (count^2, 2)."""
         share = torch.linspace(-1, 1, count).to(self.middle)
-        across = [middle + self.reach * share for middle in self.middle]
+        across = [middle + self.half_side * share for middle in self.middle]
         return across, torch.cartesian_prod(*across)
 
     def at(self, places: Tensor) -> Tensor:
@@ -162,8 +162,8 @@ def view(contest: Contest) -> View:
         directions = torch.eye(contest.dim, device=contest.device)[:2]
         low, high = (end[:2] for end in held.aminmax(dim=0))
         origin = contest.patches.mean(0) * (directions.sum(0) == 0)
-        reach = ((high - low).max() / 2).item() + MARGIN * contest.sigma
-        return View(origin, directions, (low + high) / 2, reach, held[:0])
+        half_side = ((high - low).max() / 2).item() + MARGIN * contest.sigma
+        return View(origin, directions, (low + high) / 2, half_side, held[:0])
     length = held.norm(dim=1)
     typical = length.quantile(TYPICAL)
     near = held[(length - typical).abs().argsort()[:CANDIDATES]]
@@ -189,7 +189,7 @@ def _plane(contest: Contest, name: str, model: Any, cells: int) -> bytes:
     drawn = figure(13, 4.4)
     *fields, error = drawn.subplots(1, 3)
     for axes, title, log, score in zip(fields, (name, "q\u03c3, exact"), logs, coarse, strict=True):
-        plane(axes, title, across, log, DEPTH * (seen.reach / s) ** 2)
+        plane(axes, title, across, log, DEPTH * (seen.half_side / s) ** 2)
         arrows(axes, tails, score, longest)
         _pin(axes, seen, s)
     framed(error, "Their difference")

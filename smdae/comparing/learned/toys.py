@@ -27,8 +27,8 @@ from smdae.densities import GaussianMixture
 __all__ = ["TOYS", "Nodes", "Toy", "nodes", "ring", "sums"]
 
 SPACING = {1: 0.1, 2: 0.25}  # h, in sigma, by dimension
-REACH = 8.5  # of a lattice beyond the means, in standard deviations
-LEAST = 1e-17  # weight, below which a node is left out
+EXTENT = 8.5  # of a lattice beyond the means, in standard deviations
+MIN_WEIGHT = 1e-17  # weight, below which a node is left out
 STEP = 0.1  # of differences, in sigma, as in a fit
 STRENGTH = 1e-3  # lambda of `ism-reg`, in sigma^2
 TILT = 0.1  # of the weights around a ring
@@ -110,16 +110,16 @@ def nodes(toy: Toy) -> dict[str, Nodes]:
 
 def _lattice(toy: Toy, means: Tensor, width: float) -> tuple[Tensor, float]:
     """Return a lattice that covers Gaussians of a width around the means, (m, d), and the volume of a cell."""
-    h, reach = SPACING[toy.dim] * toy.sigma, REACH * width
+    h, margin = SPACING[toy.dim] * toy.sigma, EXTENT * width
     ends = zip(means.amin(0).tolist(), means.amax(0).tolist(), strict=True)
-    axes = [torch.arange(low - reach, high + reach, h, dtype=torch.float64) for low, high in ends]
+    axes = [torch.arange(low - margin, high + margin, h, dtype=torch.float64) for low, high in ends]
     return torch.cartesian_prod(*axes).reshape(-1, toy.dim), h**toy.dim
 
 
 def _known(toy: Toy, density: GaussianMixture, width: float) -> Nodes:
     x, room = _lattice(toy, density.means, width)
     weights = density.log_prob(x).exp() * room
-    x, weights = x[weights > LEAST], weights[weights > LEAST]
+    x, weights = x[weights > MIN_WEIGHT], weights[weights > MIN_WEIGHT]
     return Nodes(x, weights, {"target_score": density.score(x)})
 
 
@@ -134,7 +134,7 @@ def _pairs(toy: Toy, smooth: GaussianMixture, noisy: Tensor) -> Nodes:
     room = (SPACING[toy.dim] * toy.sigma) ** toy.dim
     square = (noisy[:, None] - smooth.means).square().sum(2)  # (m, K)
     joint = room * smooth.weights * (-square / (2 * variance)).exp() / (2 * math.pi * variance) ** (toy.dim / 2)
-    at, k = (joint > LEAST).nonzero(as_tuple=True)
+    at, k = (joint > MIN_WEIGHT).nonzero(as_tuple=True)
     x, weights, mean = noisy[at], joint[at, k], smooth.means[k]
     mean = mean + toy.spread**2 / variance * (x - mean)
     if not toy.spread:
