@@ -79,7 +79,7 @@ class DivergedError(SmdaeError):
 
 
 class DegenerateError(DivergedError):
-    """An objective that has reached where it says nothing of the data any more."""
+    """A fit whose objective has collapsed to a value that no longer depends on the data."""
 
 
 class MemoryLimitError(SmdaeError):

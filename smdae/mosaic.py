@@ -30,7 +30,7 @@ class Mosaic:
     Attributes:
         pixels: Black being 0 and white 1, with shape (H, W), float32.
         colours: Which of red, green and blue (0, 1, 2) each pixel of the pattern sees, with shape (2, 2).
-        balance: What makes gray gray, of red, green and blue.
+        balance: Factors of red, green and blue that make gray gray.
         floor: The least value that a pixel could have, at most 0.
     """
 

@@ -223,7 +223,7 @@ def widened(halo: int | None, factor: int = 1, more: int = 0, multiple: int = 1)
 
 
 class _Completed:
-    """An object with a score, and what `ImageScoreModel` wants where it does not tell; all else is its own."""
+    """A score model wrapped so that it has all of `ImageScoreModel`: defaults stand in for what it lacks."""
 
     def __init__(self, model: Any, missing: dict[str, Any]) -> None:
         self.model = model

@@ -114,7 +114,7 @@ def _refuse_streams(asked: Asked, jobs: Sequence[Job]) -> None:
 
 
 def _refuse_quality(jobs: Sequence[Job]) -> None:
-    """Raise UsageError for a quality where no result can have one."""
+    """Raise UsageError if --quality is given and no result has a format with a quality."""
     kinds = {SUFFIXES.get(job.target.suffix.lower()) for job in jobs if job.target != STREAM}
     if kinds and kinds.isdisjoint(row.name for row in WITH_QUALITY):
         kind = next((kind for kind in kinds if kind), "the result")

@@ -236,7 +236,7 @@ def _crosses(
 
 
 def _are_alone(found: _Extremes, others: list[Channel]) -> np.ndarray:
-    """Return whether other channels have nothing where one stands out; false where there are none."""
+    """Return, for each extreme, whether all other channels are flat there, (n,), bool; false if there are no others."""
     alone = np.full(len(found.index), bool(others))
     for channel in others:
         middle = np.median(channel.around(found.index, WIDE), 1)

@@ -212,7 +212,10 @@ LINES = [
 
 
 def along(windows: np.ndarray) -> np.ndarray:
-    """Return what a pixel would be from 5 x 5 around it, (n, 24), but never beyond the eight next to it."""
+    """Return the value predicted for each pixel from the 5 x 5 around it, (n, 24), with shape (n,).
+
+    It is clipped to the range of the eight neighbours.
+    """
     total, weights = np.zeros(len(windows), np.float32), np.zeros(len(windows), np.float32)
     for line, first, second in LINES:
         a, b, a2, b2 = windows[:, line].T

@@ -43,7 +43,7 @@ class ForgedError(ValueError):
 
 
 class Key(NamedTuple):
-    """A source, and what is made of it."""
+    """The file, the number of channels and the value of white, None for the file's own, that images were read with."""
 
     path: str
     channels: int

@@ -129,7 +129,7 @@ class _Learner:
         return Spline(self.low, self.step, torch.cat([first, first + rises.cumsum(1)], 1))
 
     def level(self) -> Tensor:
-        """Return sigma."""
+        """Return sigma, the level that the network is given, as a scalar that can be differentiated."""
         return self.start.level * (self.rises().square() * self.weights).sum(1).mean().sqrt()
 
     def predicted(self, model: Any, y: Tensor, hidden: Tensor) -> Tensor:
