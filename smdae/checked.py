@@ -44,7 +44,7 @@ def row(value: object, name: str) -> Row:
 
 
 def square(value: object, name: str, most: int) -> Matrix:
-    """Return a list of as many rows as columns, `most` at most."""
+    """Return a square matrix as tuples of floats; refuse one that is not square or has more than `most` rows."""
     rows = [_list(one, f"a row of {name}") for one in _list(value, name)]
     if len(rows) > most or any(len(one) != len(rows) for one in rows):
         raise UsageError(f"{name} must have as many rows as columns, {most} at most")

@@ -64,7 +64,7 @@ class PatchNoise:
 
     @cached_property
     def is_pointwise(self) -> bool:
-        """Return whether R = I."""
+        """Return whether pixels are independent, R = I."""
         channels = self.noise.channels
         return correlation.is_point(self.noise.grain) and (channels is None or correlation.is_diagonal(channels))
 

@@ -80,7 +80,7 @@ class ImageScoreModel(ScoreModel, Protocol):
 
 
 class HasEnergy(Protocol):
-    """A model whose score is the gradient of -E."""
+    """A model with an energy, whose negative gradient is the score."""
 
     def energy(self, x: Tensor, sigma: Any = None) -> Tensor:
         """Return E(x, sigma) = -log p(x) + const, with shape (B,)."""

@@ -16,7 +16,7 @@ __all__ = ["Symmetric"]
 
 
 class Symmetric:
-    """psi_8 of a score model of images; it reaches as far as the model, and takes as much memory."""
+    """The mean psi_8 of a model's score over the eight symmetries of an image; it sees as far as the model."""
 
     def __init__(self, model: ImageScoreModel) -> None:
         self.model = model

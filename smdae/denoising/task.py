@@ -242,7 +242,7 @@ class Task:
 
     @property
     def is_wide(self) -> bool:
-        """Return whether the denoiser sees too far to be tiled: then the model inside it is."""
+        """Return whether the denoiser sees too far for small tiles, so that the model inside it is tiled."""
         return self.noise.kind == "grain"
 
     @property

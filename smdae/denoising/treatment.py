@@ -152,7 +152,7 @@ def _parts(base: Any, noise: Noise, channels: int) -> list[Noise]:
 
 
 def whitenings(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Whitening, ...]:
-    """Return the transforms of shot noise, those of each part of an image that the model takes by itself.
+    """Return the transforms that make shot noise white, one for each group of channels that the model takes.
 
     Arguments are those of `form_for`.
     """

@@ -216,7 +216,7 @@ def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float
 
 
 def _channel(blocks: Blocks, c: int) -> _Channel | None:
-    """Return what the blocks of a channel tell of correlated noise; None where there are too few."""
+    """Return the statistics of a channel's blocks that tell correlated noise; None where there are too few."""
     telling = usable(blocks, c)
     bins = bins_of(blocks, c, blocks.variance[:, c], telling)
     if bins is None:
@@ -231,7 +231,7 @@ def _channel(blocks: Blocks, c: int) -> _Channel | None:
 def _correlated(
     blocks: Blocks, seen: list[_Channel], levels: tuple[noise_level.Level, ...], compressed: bool, forced: bool
 ) -> Estimate | None:
-    """Return noise whose pixels or channels are correlated; None if they are not, or it may be texture."""
+    """Return the estimate of correlated noise; None if there is no correlation, or it may be texture."""
     level = _rms([channel.level for channel in seen])
     nearest, scatter, weak = (
         sum(values) / len(seen)

@@ -216,7 +216,7 @@ def _lone(found: _Extremes, point: np.ndarray, scales: Scales, size: int) -> np.
 def _crosses(
     channel: Channel, others: list[Channel], found: _Extremes, point: np.ndarray, scales: Scales
 ) -> np.ndarray:
-    """Return the tents and crosses that a demosaicer has made of hot pixels."""
+    """Return which extremes are tents or crosses, as demosaicing makes of hot pixels."""
     even = (found.uneven < EVEN + 2 * found.error) & (found.loose > ACCEPTED) & ~found.flat
     tent = (np.abs(found.sides - 0.5) < LIKE) & (np.abs(found.corners - 0.25) < LIKE)
     cross = (np.abs(found.sides - 0.25) < LIKE) & (np.abs(found.corners) < LIKE)

@@ -150,7 +150,7 @@ class Settings(BaseModel):
 
     @property
     def least_side(self) -> int:
-        """Return the least side of an image that is of use, in pixels."""
+        """Return the least side, in pixels, that an image must have to be fitted to."""
         largest = max(self.patch_size, *self.growth, 0)
         if not self.real:
             return largest

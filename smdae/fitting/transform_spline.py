@@ -83,7 +83,7 @@ class View:
 
     @property
     def target(self) -> Tensor:
-        """Return what hidden pixels are to meet, with the shape of noisy."""
+        """Return the values that hidden pixels are fitted to: the noisy ones, or `said` where noise was cut off."""
         return torch.where(self.safe, self.noisy, self.said)
 
 

@@ -180,7 +180,7 @@ class UNet(nn.Module):
         return 16 * self.channels + 6 * self.shape.widths[0] + 72
 
     def clipped(self, white: float | Tensor) -> "UNet":
-        """Return the same network, told that noisy pictures were clipped to [0, white]; a number, or (B,), 0 for none.
+        """Return the same network for noisy pictures clipped to [0, white], a number or (B,); 0 for no clipping.
 
         A network that was fitted without any stays as it is.
         """

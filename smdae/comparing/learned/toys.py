@@ -146,7 +146,7 @@ def _pairs(toy: Toy, smooth: GaussianMixture, noisy: Tensor) -> Nodes:
 
 
 def _constants(toy: Toy, x: Tensor) -> dict[str, Any]:
-    """Return the losses' arguments that are the same at all nodes; of v and -v, which count alike, one is a probe."""
+    """Return the losses' arguments that are the same at all nodes; of probes v and -v, which are alike, one."""
     signs = _signs(toy.dim)
     probes = signs[: len(signs) // 2, None].expand(-1, len(x), -1)
     return {"probes": probes, "sigma": toy.sigma, "step": STEP * toy.sigma, "reg_lambda": STRENGTH * toy.sigma**2}
