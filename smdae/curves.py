@@ -1,4 +1,4 @@
-"""How strong the noise is at each brightness: its standard deviation as a function of the clean value x.
+"""Noise curves: the standard deviation of the noise as a function of the clean value x.
 
     Affine   sd(x)^2 = gain max(x - black, 0) + read^2     photons and read noise (Foi et al. 2008); no gain: one level
     Table    sd(x) linear between given values             what a camera's tone curve and processing leave of it

@@ -1,4 +1,4 @@
-"""What the parameters of a `Noise` must be, and the one form in which they are kept."""
+"""Checks of the parameters of a `Noise`, which bring them into one form."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Which of several processes this is, as `torchrun` and others of its kind tell by the environment."""
+"""The place of this process among several, as `torchrun` and its like set it in the environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a score model must have, what it may have, and the one place where that is looked up.
+"""The methods that a score model must have and may have, and the one place where they are looked up.
 
 `ScoreModel` is enough for objectives, samplers and rows of numbers. `ImageScoreModel` adds what denoising images of
 any size takes: how far a pixel reaches, by which shifts the model commutes, and its memory. All of it is required. What

@@ -1,4 +1,4 @@
-"""How a picture is recorded after it has become noisy: impulses, clipping, rounding and JPEG, in this order."""
+"""The recording of a noisy picture: impulses, clipping, rounding and JPEG, in this order."""
 
 import io
 from typing import TYPE_CHECKING

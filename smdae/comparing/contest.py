@@ -1,4 +1,4 @@
-"""What all contestants have in common, so that whatever differs in the end is the objective's.
+"""The contest: all that the fits have in common, so that whatever differs in the end is the objective's.
 
     data      N clean patches, drawn once; pairs, Parzen density and the known density of `esm` are made of these alone
     start     one theta a seed, set from these patches

@@ -1,4 +1,4 @@
-"""How all pictures look.
+"""The style of all plots.
 
 Colours are those of Okabe and Ito, which all eyes tell apart; lines differ in pattern and mark as well. Figures are
 made without pyplot, so that no global state is touched and no screen is needed.

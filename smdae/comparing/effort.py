@@ -1,4 +1,4 @@
-"""What a call takes: seconds, measured in turn with others, and bytes at its peak."""
+"""The cost of a call: seconds, measured in turn with others, and bytes at its peak."""
 
 import math
 import statistics

@@ -1,4 +1,4 @@
-"""How good is a model, under its own objective and under all others?
+"""The figures of a model under its own objective and under all others.
 
     J_ij = mean over held-out examples of objective j at the theta that objective i ended with
 

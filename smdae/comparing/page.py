@@ -1,4 +1,4 @@
-"""What was found, as a page of plain text for a person: no line is wider than 80 columns."""
+"""The results as a page of plain text, no line of which is wider than 80 columns."""
 
 from smdae.comparing.parts import PARTS
 from smdae.comparing.record import Record

@@ -1,4 +1,4 @@
-"""What a part of the comparison is: a question, tables that answer it, and pictures of these.
+"""A part of the comparison: a question, tables that answer it, and pictures of these.
 
 All figures are in tables, sequences of rows; a row is a frozen dataclass of texts, truths and numbers, None where there
 is no number. The record, the CSV files, the page, the report and the plots are made from the tables, so that all agree.

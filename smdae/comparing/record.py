@@ -1,4 +1,4 @@
-"""What was found, as one record: results.json, from which CSV, page and report are made, so that all agree.
+"""The results as one record: results.json, from which CSV, page and report are made, so that all agree.
 
     format, version, complete
     settings      what was asked for, and of what

@@ -1,4 +1,4 @@
-"""How much of what was found to be noise is taken out: all of it, some, or more of the colour than of the brightness.
+"""The strength of denoising: all of the noise is taken out, some, or more of the colour than of the brightness.
 
 With r = x^ - y, l the luma of ITU-R 601 of r and a, b the strengths of luma and chroma,
 

@@ -1,4 +1,4 @@
-"""How good a result is, without the clean image, and what speaks against believing it.
+"""The quality of a result estimated without the clean image, and what makes the estimate doubtful.
 
 The error is Stein's estimate, see `risk`, for noise of covariance C(x) taken at the result:
 

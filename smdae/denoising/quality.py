@@ -1,4 +1,4 @@
-"""How close a picture is to a reference.
+"""PSNR and SSIM: the distance of a picture from a reference.
 
 PSNR = 10 log10(white^2 / mean (x - y)^2), x clipped to [0, white] first
 SSIM as Wang et al. (2004): Gaussian window of sigma 1.5 cut at 11 x 11, K1 = 0.01, K2 = 0.03, population

@@ -1,4 +1,4 @@
-"""What a caller asks with an image: its array and its sigma, checked, and the bundled model that fits it."""
+"""The request of a caller: an image's array and its sigma, checked, and the model, loaded."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What denoising errs by, without a clean image: Stein's unbiased risk estimate (Stein 1981).
+"""The error of denoising without a clean image: Stein's unbiased risk estimate (Stein 1981).
 
 For y = x + sigma eps and any D with r = D(y) - y, over d pixels
 

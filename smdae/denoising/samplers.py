@@ -1,4 +1,4 @@
-"""How a noisy image moves along the score: generators of estimates, and the one table of their names.
+"""Samplers, which move a noisy image along the score: generators of estimates, and the one table of their names.
 
 With D(x, s) = x + s^2 psi(x, s), which is E[clean | x] where x has noise of level s, and y at the level sigma:
 

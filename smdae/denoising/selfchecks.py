@@ -1,4 +1,4 @@
-"""What a denoiser owes if it is a posterior mean, checked without a clean image.
+"""Checks that a posterior mean passes, made without a clean image.
 
 With J = dD/dy and r = D(y) - y,
 

@@ -1,4 +1,4 @@
-"""What is to be done with one image: all that is decided before the first pixel moves."""
+"""One image with all that is decided about how it is denoised, before the first step."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What is done about each kind of noise: which a picture has, and what makes of a model of white noise one for it.
+"""The treatment of each kind of noise: which a picture has, and how a model of white noise becomes one for it.
 
     white   the model itself, at the level; of channels that share noise, at that of their widest direction
     shot    the model after a transform that makes the noise white (`stabilised`)

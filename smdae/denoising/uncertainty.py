@@ -1,4 +1,4 @@
-"""How sure a denoised image is: the posterior covariance, read off the score.
+"""The uncertainty of a denoised image: the posterior covariance, from the derivatives of the score.
 
     Cov[x | y] = sigma^2 (I + sigma^2 d psi/dy) = sigma^2 J,   J = dD/dy            (Tweedie, of second order)
 

@@ -1,4 +1,4 @@
-"""What is left of noise that was cut off at black and white: a normal clipped to [0, 1].
+"""Noise that was cut off at black and white: a normal clipped to [0, 1].
 
 For y = min(max(mu + sigma z, 0), 1), z standard normal with density phi and distribution Phi, a = -mu/sigma and
 b = (1 - mu)/sigma,

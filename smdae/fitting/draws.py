@@ -1,4 +1,4 @@
-"""What batches are and are drawn from, and the part of a batch that one of several processes makes.
+"""Batches, the sources that they are drawn from, and the part of a batch that one of several processes makes.
 
 Chance is drawn for all of a batch by every process, from generators that are alike, and each makes its rows only: the
 parts make up the batch that one process would have made, to the last bit.

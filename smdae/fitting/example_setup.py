@@ -1,4 +1,4 @@
-"""What the examples of an objective are made of: the arguments of its loss, the data, and the densities of targets."""
+"""The making of an objective's examples: the arguments of its loss, the data, and the densities of targets."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What each objective is shown: examples x, and the further arguments that its loss needs.
+"""The examples of each objective: x, and the further arguments that its loss needs.
 
     data     x, clean patches; for `esm` samples of the density fitted to them, smoothed to the model's level
     parzen   x~ = x + sigma eps, and for `esm-parzen` the score of q_sigma there

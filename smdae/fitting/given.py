@@ -1,4 +1,4 @@
-"""What `smdae.fit` is given to fit on: images in an array or a list, or the paths of files and folders."""
+"""The images that `smdae.fit` is given: in an array or a list, or as the paths of files and folders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What of an image is learnt from, and what is held out to judge by: blocks, and crops in their eight symmetries."""
+"""The parts of an image that are learnt from and held out: blocks, and crops in their eight symmetries."""
 
 import math
 from collections.abc import Sequence

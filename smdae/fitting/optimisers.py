@@ -1,4 +1,4 @@
-"""How parameters descend: the one table of optimisers.
+"""The one table of optimisers.
 
     adamw    Adam with decoupled weight decay                             (Loshchilov and Hutter 2019)
     muon     kernels move by the nearest orthogonal matrix to their averaged gradient     (Jordan et al. 2024)

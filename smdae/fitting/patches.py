@@ -1,4 +1,4 @@
-"""Where examples come from: images in memory or in a file, and random square patches of them.
+"""Images in memory or in a file, and random square patches of them.
 
 Every place of every image is a number, and a batch is cut at places drawn at random, whatever the images' sizes.
 Patches are flipped and turned: the eight symmetries of the square.

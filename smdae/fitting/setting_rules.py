@@ -1,4 +1,4 @@
-"""Which settings of a fit go together: the rules that need more than one of them."""
+"""The rules on which settings of a fit go together."""
 
 from typing import TYPE_CHECKING
 

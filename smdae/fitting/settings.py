@@ -1,4 +1,4 @@
-"""What a fit can be told, with its limits and defaults: one frozen record, checked when made.
+"""The settings of a fit, with their limits and defaults: one frozen record, checked when made.
 
 The defaults here are those of the paper's energy; a family of models may have others, in its row of MODELS.
 """

@@ -1,4 +1,4 @@
-"""How good a model is on held-out images, while it is fitted and after.
+"""The figures of a model on held-out images, while it is fitted and after.
 
 A model that knows the level of the noise denoises crops of the held-out images by one Tweedie step, and its figure is
 their PSNR. Where the images are noisy themselves there is nothing to compare with, and the PSNR is estimated: that of

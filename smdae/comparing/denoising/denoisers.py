@@ -1,4 +1,4 @@
-"""Who takes part in denoising, what they are shown, and what is measured of whom.
+"""The denoisers that are compared, the images that they are given, and the plan of what is measured.
 
 All are shown the middles of held-out images, with the same noise, at three levels the same up to its size.
 

@@ -1,4 +1,4 @@
-"""What is set side by side: an objective, and how its examples are made of clean patches and chance.
+"""The estimators that are compared: an objective, and how its examples are drawn from clean patches and noise.
 
     esm-parzen, ism-parzen, dsm, dae     at x~ = x + sigma eps, the same for all
     ssm, ssm-vr, fd-ssm                  at some of these x~, along frames: d orthogonal directions of length sqrt(d),

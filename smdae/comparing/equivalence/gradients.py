@@ -1,4 +1,4 @@
-"""How parallel are the gradients of objectives that ought to be the same, and how noisy is each?
+"""The angle between the gradients of objectives that ought to be the same, and the noise of each.
 
 In expectation over q_sigma(x, x~) the gradients in theta of `esm-parzen`, `ism-parzen`, `dsm` and `dae`/(2 sigma^4)
 are one vector at every theta, not at the minimum alone, and those of the sliced objectives too, in expectation over v;

@@ -1,4 +1,4 @@
-"""How the noise of a batch may be drawn, and what may be taken from `dsm`: equal gradients on average, other variance.
+"""Ways to draw the noise of a batch, and control variates of `dsm`: equal gradients on average, other variance.
 
 Every design shows m examples (x, x + sigma eps) with eps ~ N(0, I) for each; they differ in what examples share.
 

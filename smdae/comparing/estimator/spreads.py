@@ -1,4 +1,4 @@
-"""How noisy a gradient is, from the means of batches.
+"""The variance of a gradient, from the means of batches.
 
 Of K batches of m examples, g_k the mean gradient of batch k and g that of all:
 

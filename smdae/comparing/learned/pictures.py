@@ -1,4 +1,4 @@
-"""What was learned, in pictures: of the models, and of the toys."""
+"""Pictures of what was learned: of the models, and of the toys."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What is known of the noise of a picture: measured where the clean picture is there, then made as uncertain as it is.
+"""The noise of a picture as a network is told it: measured against the clean picture, with errors like an estimate's.
 
 `estimate_noise` finds the level in bins of brightness, the correlation of neighbours and of channels. So the same is
 measured of y - x, in bins of the mean of y around each pixel, and changed by the errors that such estimates have.
