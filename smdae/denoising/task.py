@@ -35,17 +35,17 @@ class Task:
 
     Attributes:
         prepared: The image, as it is denoised.
-        loaded: The model.
-        base: The model with another stride, or told of clipping.
-        form: Makes of the base, or of another form of it, what takes out this image's noise.
-        model: What it makes of the base.
-        noise: Of the image, white being 1.
-        levels: What the model is told, white being 1: one level, or one for each channel.
-        strengths: How much of the way to the estimate.
+        loaded: The model, as it was loaded.
+        base: The model with the stride that was asked for, and given that the noise was clipped.
+        form: Returns the denoiser for the noise of this image, made of the base or of another version of it.
+        model: The denoiser, `form(base)`.
+        noise: The noise of the image, white being 1.
+        levels: The sigma that the denoiser is given, white being 1: one level, or one for each channel.
+        strengths: How much of the noise is taken out.
         sampler: A name of SAMPLERS.
-        steps: How many.
-        step_size: What the sampler takes it to be.
-        seed: Of the noise that it draws, if any.
+        steps: Steps of the sampler.
+        step_size: Their size, in the sampler's own unit.
+        seed: Seed of the noise that the sampler draws, if any.
         precision: A name of PRECISIONS.
         ends: The least and the largest value of the image, white being 1.
         level_error: Relative standard error of the level of its noise; 0 if it was given.

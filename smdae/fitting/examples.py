@@ -49,9 +49,8 @@ class Examples:
     Attributes:
         objective: A row of OBJECTIVES.
         needs: Names of the loss's further arguments.
-        data: Draws n patches, (n, d), with the generator given; of q_sigma's own, if there is one. Where there are
-            several, they follow each other in equal parts of a fit.
-        shares: How many patches each of these draws for one that is asked for; empty for one.
+        data: Sources of patches, one for each patch size; they follow each other in equal parts of a fit. Where there
+            is a q_sigma, its own patches.
         centre: Takes out the means that the model does not see; the identity for other models.
         levels: The lowest and the highest level of the noise, white being 1.
         noisy: Whether the data are noisy themselves.
@@ -64,12 +63,12 @@ class Examples:
         clipped: The part of the examples that is clipped to [0, 1].
         recoloured: The part of the examples whose colours are changed.
         channels: C, if the model wants images; None if it wants flat patches.
-        shares: The part of n examples that is drawn of each of the data, as those that have grown are fewer.
+        shares: How many patches each source draws for one that is asked for, fewer the larger they are; empty for 1.
         real: The part of the examples with the noise of real pictures.
-        kernel: The noise that is added, where it is not white; the targets are its own then.
-        sides: Of the patches, for each of the data.
-        sources: Draws clean pictures that those with such noise are made from, for each of the data.
-        prefetchers: Of each of the data, what begins to read its next draw; empty if nothing is read from disk.
+        kernel: The noise that is added, where it is not white, whose score then is the target; None for white noise.
+        sides: Sides of the patches of each source.
+        sources: For each patch size, the source of clean pictures that get the noise of real ones.
+        prefetchers: For each source, a function that begins to read its next draw; empty where none is on disk.
     """
 
     objective: Objective
