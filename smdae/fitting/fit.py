@@ -64,9 +64,10 @@ def fit(
     of_level = {"sigma": level_of(sigma, found)} if has_level else {}
     options = {"patch_size": min(12, *(min(image.shape[:2]) for image in images)), **settings}
     chosen = check({"objective": objective, "model": name, **of_level, **options})
-    small = [image for image in images if min(image.shape[:2]) < chosen.patch_size]
-    if small:
-        raise InputError(f"{len(small)} images are smaller than the patch size {chosen.patch_size}")
+    least = chosen.least_side
+    if small := sum(min(image.shape[:2]) < least for image in images):
+        needed = f"patch size {least}" if least == chosen.patch_size else f"{least} pixels a side that this fit needs"
+        raise InputError(f"{small} images are smaller than the {needed}")
     return _run(images, white, chosen, device, module)
 
 
