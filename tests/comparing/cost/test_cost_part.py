@@ -29,7 +29,7 @@ def found(context):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(part, "QUICK_SIDES", (4, 8, 16, 24))
         patch.setattr(part, "QUICK_COUNTS", (500, 1000, 2000))
-        patch.setattr(part, "QUICK_LONGEST", 60.0)
+        patch.setattr(part, "QUICK_MAX_SECONDS", 60.0)
         patch.setattr(part, "QUICK_ROUNDS", 3)
         return measured(part.COST, context)
 
@@ -140,7 +140,7 @@ def test_bytes_grow_as_expected(found):
 
 def test_what_would_take_too_long_is_left_out(monkeypatch):
     monkeypatch.setattr(part, "QUICK_SIDES", (4, 8))
-    monkeypatch.setattr(part, "QUICK_LONGEST", 0.0)
+    monkeypatch.setattr(part, "QUICK_MAX_SECONDS", 0.0)
     _, tables = measured(part.COST, Context(contest(), ("dsm",), quick=True))
     assert [step.size for step in tables["steps"]] == [16]
     assert tables["slopes"][0].seconds_slope is None

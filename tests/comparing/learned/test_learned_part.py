@@ -256,7 +256,7 @@ def test_a_plane_holds_its_patches():
     seen = view(contest)
     torch.testing.assert_close(seen.directions @ seen.directions.T, torch.eye(2), rtol=0, atol=1e-5)
     torch.testing.assert_close(seen.at(seen.of(seen.patches)), seen.patches, rtol=0, atol=1e-5)
-    assert seen.of(seen.patches).abs().max() < seen.reach
+    assert seen.of(seen.patches).abs().max() < seen.half_side
 
 
 @pytest.mark.parametrize("hidden", [1, 7, 64, 512])
