@@ -139,7 +139,7 @@ def ordered(windows: np.ndarray) -> np.ndarray:
 
 
 def medians(windows: np.ndarray, fewest: int) -> np.ndarray:
-    """Return the median of each window without its NaN, (n,); NaN where fewer values than so many are left."""
+    """Return the median of each window, NaN left out, with shape (n,); NaN if fewer than `fewest` values are left."""
     windows = np.sort(windows, 1)
     known = np.isfinite(windows).sum(1)
     picks = np.stack([np.maximum(known - 1, 0) // 2, known // 2], 1)

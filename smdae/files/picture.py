@@ -227,7 +227,7 @@ def deeper(picture: Picture, depth: str | None) -> bool:
 
 
 def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: bool = True) -> Picture:
-    """The picture with samples of another depth, uint8, uint16 or float32, white becoming white.
+    """Return the picture with samples of another depth, uint8, uint16 or float32; white becomes the new white.
 
     Args:
         picture: Of any depth.

@@ -77,7 +77,7 @@ class View:
     bounds: tuple[float, float] | None
 
     def of(self, channels: slice) -> "View":
-        """Return the same of some channels."""
+        """Return the view of some channels."""
         noisy, said, variance, safe = (x[:, channels] for x in (self.noisy, self.said, self.variance, self.safe))
         return View(noisy, said, variance, safe, self.counts, self.bounds)
 

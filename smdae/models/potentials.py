@@ -73,7 +73,7 @@ POTENTIALS: dict[str, tuple[Shape, ...]] = {
 
 
 class _Weighed(torch.autograd.Function):
-    """sum_m weights_m shape_m^(order)(a), which remembers a alone: its derivative is that of the next order."""
+    """The sum over m of weights_m shape_m^(order)(a), whose derivative in a is that of the next order."""
 
     generate_vmap_rule = True
 

@@ -168,7 +168,7 @@ def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":
 
 
 def _profile(found: Found, shot: "Shot", name: str) -> bytes:
-    """Return the noise of a mosaic as YAML, in the sensor's unit."""
+    """Return the noise of a mosaic as the bytes of a noise profile, in the sensor's unit."""
     from smdae.noise import Noise
 
     noise = found.estimate.noise

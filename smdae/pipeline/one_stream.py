@@ -44,7 +44,7 @@ def is_video(source: Path) -> bool:
 
 
 def streamed(job: Job, manner: Manner, model_for: Chooser) -> tuple[bytes | None, dict[str, Any] | None]:
-    """Denoise a stream, and return None and what --json says; of a single picture in stdin return it, and None."""
+    """Denoise a stream and return (None, its JSON record); if stdin holds one picture, return (its bytes, None)."""
     from smdae.files.images import opening
     from smdae.files.sequence import Ahead, begins_one, first_of
     from smdae.files.y4m import MAGIC, exactly
