@@ -75,7 +75,7 @@ def main() -> None:
     rows = []
     for clean, noisy in noisy_pairs(options.val, 25):
         task = Task.of(noisy / np.float32(255), model, 25 / 255)
-        drawn = replace(task, stepper="langevin", steps=steps, step_size=size)
+        drawn = replace(task, sampler="langevin", steps=steps, step_size=size)
         samples = np.stack([carried_out(replace(drawn, seed=k)) for k in range(options.samples)])
 
         def psnr(image: np.ndarray, clean: np.ndarray = clean) -> float:

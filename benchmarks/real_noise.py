@@ -35,12 +35,11 @@ command took for white: the clean picture is fitted to the noisy one, not the re
 
 import argparse
 import json
-import math
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,200 +49,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.blind.results import Result, quality, truth_of
+from benchmarks.blind.tables import PRINTED, QUALITY, Line, lines_of, picture_row, printed_row, quality_row
+from benchmarks.blind.true_noise import true_noise
 from benchmarks.cameras import CAMERAS, clean_pictures, photograph
 from smdae.denoising.denoise import denoise
-from smdae.denoising.preparation import prepare
 from smdae.files import images
 from smdae.files.picture import Picture
-from smdae.noise import Affine, Noise, Table
 
 FORMAT = "smdae-real-noise"
-LAGS = 4  # 0 to 3 pixels
-TORUS = 64  # pixels a side, on which a correlation is made one that noise can have
-ROUNDS = 30
-BINS, MIN_PIXELS = 32, 500  # of brightness
-MIN_CORRELATION = 0.25  # of neighbours, from which noise is grain
-MIN_RATIO = 1.3  # of the levels of bins, from which noise is shot
-MIN_LEVEL = 0.1  # of the total level, below which a residual is not divided by its level
-MAX_WORSE = 0.05  # dB below the noisy picture that no picture should be
-MIN_GAIN = 0.05  # dB of the oracle, of which a share says something
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one picture; PSNR in dB.
-
-    Attributes:
-        name: Of the file.
-        noisy: PSNR of the noisy picture.
-        blind: PSNR of what the command wrote.
-        told: PSNR with the true noise, by the way in which it is told.
-        bm3d: PSNR of BM3D; None without it.
-        kind: Of the true noise.
-        level: Root mean square of the true noise, in the unit of the picture.
-        found: Level that was found.
-        described: The noise that was found, in words.
-        truth: PSNR to which the estimate is compared.
-        estimate: PSNR that is printed; None if none is.
-        error: Its standard error.
-        doubts: Why none is printed.
-    """
-
-    name: str
-    noisy: float
-    blind: float
-    told: dict[str, float]
-    bm3d: float | None
-    kind: str
-    level: float
-    found: float
-    described: str
-    truth: float
-    estimate: float | None
-    error: float | None
-    doubts: tuple[str, ...]
-
-
-def group_of(name: str) -> str:
-    """Return the camera or microscope in a file name: its first word, and the second too if that begins with a letter.
-
-    Words are parted by underscores: Canon80D_8_8_3200_ball_6 is of Canon80D, Confocal_BPAE_G_1 of Confocal_BPAE. A
-    single word counts without the number at its end: kidney3 is of kidney.
-    """
-    first, *rest = Path(name).stem.split("_")
-    if not rest:
-        return first.rstrip("0123456789") or first
-    return f"{first}_{rest[0]}" if rest[0][:1].isalpha() else first
-
-
-# Figures.
-
-
-def is_affine(clean: np.ndarray, noisy: np.ndarray) -> bool:
-    """Return whether two pictures may show the scene in different units: they are not both of 8 bits."""
-    return not clean.dtype == noisy.dtype == np.uint8
-
-
-def fitted(x: np.ndarray, to: np.ndarray) -> np.ndarray:
-    """Return a x + b, with the shape of x, a and b being those that fit best in the least squares sense."""
-    x, to = x.astype(np.float64), to.astype(np.float64)
-    variance = x.var()
-    slope = ((x - x.mean()) * (to - to.mean())).mean() / variance if variance > 0 else 0.0
-    return to.mean() + slope * (x - x.mean())
-
-
-def psnr_of(difference: np.ndarray, peak: float) -> float:
-    """Return PSNR in dB."""
-    return 10 * math.log10(peak**2 / max(float(np.mean(np.square(difference, dtype=np.float64))), 1e-30))
-
-
-def quality(result: np.ndarray, clean: np.ndarray) -> float:
-    """Return PSNR in dB of a result, by the rule above for its type."""
-    if not is_affine(clean, result):
-        return psnr_of(result.astype(np.float64) - clean, 255.0)
-    return psnr_of(fitted(result, clean) - clean, float(clean.max()) - float(clean.min()))
-
-
-def truth_of(result: np.ndarray, clean: np.ndarray, noisy: np.ndarray) -> float:
-    """Return the PSNR in dB that the command means to estimate: in the noisy picture's unit, with its white as peak."""
-    if not is_affine(clean, noisy):
-        return quality(result, clean)
-    return psnr_of(result.astype(np.float64) - fitted(clean, noisy), prepare(noisy).scale.span)
-
-
-# The true noise.
-
-
-@dataclass(frozen=True, eq=False)
-class Levels:
-    """Mean and standard deviation of noise by brightness, and the pixels of each bin."""
-
-    at: np.ndarray
-    bias: np.ndarray
-    sd: np.ndarray
-    pixels: np.ndarray
-
-
-def levels_of(clean: np.ndarray, noise: np.ndarray) -> Levels:
-    """Return the levels of noise (H, W) in bins of the clean values (H, W), merged until each has MIN_PIXELS."""
-    low, high = float(clean.min()), float(clean.max())
-    bins = np.minimum((clean.ravel() - low) * (BINS / max(high - low, 1e-30)), BINS - 1).astype(int)
-    merged, pixels, current = np.zeros(BINS, int), 0, 0
-    counts = np.bincount(bins, minlength=BINS)
-    for bin_, count in enumerate(counts):
-        merged[bin_] = current
-        pixels += count
-        if pixels >= MIN_PIXELS and counts[bin_ + 1 :].sum() >= MIN_PIXELS:
-            current, pixels = current + 1, 0
-    bins = merged[bins]
-    count = np.bincount(bins)
-    at, bias, square = (np.bincount(bins, v.ravel()) / count for v in (clean, noise, noise**2))
-    return Levels(at, bias, np.sqrt(np.maximum(square - bias**2, 0)), count)
-
-
-def grain_of(noise: np.ndarray) -> np.ndarray:
-    """Return the correlation (LAGS, LAGS) of noise (H, W, C) with mean 0, rows and columns apart; mean of channels."""
-    height, width = noise.shape[:2]
-    rho = np.empty((LAGS, LAGS))
-    for dy in range(LAGS):
-        for dx in range(LAGS):
-            right = noise[: height - dy, : width - dx] * noise[dy:, dx:]
-            left = noise[: height - dy, dx:] * noise[dy:, : width - dx]
-            rho[dy, dx] = (right.mean() + left.mean()) / 2
-    return rho / max(rho[0, 0], 1e-30)
-
-
-def possible(rho: np.ndarray) -> np.ndarray:
-    """Return a correlation near rho, (LAGS, LAGS), that noise can have: no power of its spectrum is negative.
-
-    By turns negative powers become 0, and what lies beyond the lags does (Papoulis and Gerchberg); what is left of them
-    in the end goes under white noise.
-    """
-    lag = np.minimum(np.arange(TORUS), TORUS - np.arange(TORUS))
-    inside = np.maximum(lag[:, None], lag) < LAGS
-    table = np.where(inside, rho[np.ix_(np.minimum(lag, LAGS - 1), np.minimum(lag, LAGS - 1))], 0.0)
-    for _ in range(ROUNDS):
-        power = np.fft.fft2(table).real.clip(min=0)
-        table = np.where(inside, np.fft.ifft2(power).real, 0.0)
-        table /= table[0, 0]
-    table[0, 0] += max(0.0, -float(np.fft.fft2(table).real.min()))
-    return (table / table[0, 0])[:LAGS, :LAGS]
-
-
-def true_noise(clean: np.ndarray, noisy: np.ndarray) -> tuple[dict[str, Noise], float]:
-    """Return the noise of a pair, (H, W) or (H, W, C), by the way in which it is told, and its root mean square."""
-    x, y = (np.atleast_3d(picture).astype(np.float64) for picture in (clean, noisy))
-    zero, white = 0.0, 255.0
-    if is_affine(clean, noisy):
-        x = fitted(x, y)
-        zero, white = float(x.min()), float(x.max())
-    noise = y - x
-    each = [levels_of(x[..., c], noise[..., c]) for c in range(x.shape[2])]
-    for c, levels in enumerate(each):  # where a curve bends, noise has a mean, which no one could take out
-        noise[..., c] -= np.interp(x[..., c], levels.at, levels.bias)
-    total = float(np.sqrt(np.mean(noise**2)))
-    plain = Noise((Affine(read=total),), white, zero)
-    if total == 0:
-        return {"curve": plain, "level": plain, "white": plain}, total
-
-    sd = np.stack([np.interp(x[..., c], levels.at, levels.sd) for c, levels in enumerate(each)], -1)
-    shape = noise / np.maximum(sd, MIN_LEVEL * total)
-    rho = grain_of(shape)
-    channels = None
-    if x.shape[2] > 1:
-        matrix = np.corrcoef(shape.reshape(-1, x.shape[2]), rowvar=False)
-        matrix = (matrix + matrix.T) / 2
-        np.fill_diagonal(matrix, 1.0)
-        channels = tuple(map(tuple, matrix.tolist()))
-    table = tuple(Table(tuple(levels.at.tolist()), tuple(levels.sd.tolist())) for levels in each)
-    filled = [levels.sd[levels.pixels >= 0.01 * x[..., 0].size] for levels in each]
-    ratio = float(np.mean([sd.max() / max(sd.min(), 1e-9 * total) for sd in filled]))
-    if (rho[0, 1] + rho[1, 0]) / 2 > MIN_CORRELATION:
-        grain = tuple(map(tuple, possible(rho).tolist()))
-        level = replace(plain, grain=grain, channels=channels)
-        return {"curve": replace(level, curves=table), "level": level, "white": plain}, total
-    curve = replace(plain, curves=table) if ratio > MIN_RATIO else plain
-    return {"curve": curve, "level": replace(plain, channels=channels), "white": plain}, total
 
 
 # Methods.
@@ -361,115 +175,6 @@ def results_of(folder: Path, limit: int | None, format_: str | None, with_bm3d: 
                 print(f"{path.name} is skipped: its clean picture has another shape")
                 continue
             yield judged(noisy, clean.pixels, record, with_bm3d)
-
-
-# Tables.
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the tables: figures of a set or a group in it; the fields are the columns."""
-
-    name: str
-    pictures: int
-    noisy: float
-    blind: float
-    oracle: float
-    way: str
-    bm3d: float | None
-    share: float | None
-    worst: float
-    worst_name: str
-    worse: int
-    printed: int
-    within: int
-    median_error: float | None
-    largest_error: float | None
-
-
-def best_way(results: Sequence[Result]) -> str:
-    """Return the way of telling the true noise that is best on average."""
-    return max(results[0].told, key=lambda way: float(np.mean([result.told[way] for result in results])))
-
-
-def line_of(name: str, results: Sequence[Result], way: str) -> Line:
-    """Return the figures of some results, the true noise being told in one way."""
-    noisy, blind, oracle = (
-        float(np.mean(values)) for values in zip(*((r.noisy, r.blind, r.told[way]) for r in results), strict=True)
-    )
-    scores = [r.bm3d for r in results if r.bm3d is not None]
-    worst = min(results, key=lambda r: r.blind - r.noisy)
-    # What is printed has an error, but for infinite figures, which JSON does not know.
-    printed = [(r.estimate, r.error, r.truth) for r in results if r.estimate is not None and r.error is not None]
-    errors = [error for _, error, _ in printed]
-    return Line(
-        name=name,
-        pictures=len(results),
-        noisy=noisy,
-        blind=blind,
-        oracle=oracle,
-        way=way,
-        bm3d=float(np.mean(scores)) if scores else None,
-        share=(blind - noisy) / (oracle - noisy) if oracle - noisy > MIN_GAIN else None,
-        worst=worst.blind - worst.noisy,
-        worst_name=worst.name,
-        worse=sum(r.blind - r.noisy < -MAX_WORSE for r in results),
-        printed=len(printed),
-        within=sum(abs(estimate - truth) <= 2 * error for estimate, error, truth in printed),
-        median_error=float(np.median(errors)) if errors else None,
-        largest_error=max(errors) if errors else None,
-    )
-
-
-def lines_of(name: str, results: Sequence[Result]) -> list[Line]:
-    """Return the line of a set and, if it has several cameras or microscopes, one for each."""
-    way = best_way(results)
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        groups.setdefault(group_of(result.name), []).append(result)
-    some = groups if len(groups) > 1 else {}
-    return [line_of(name, results, way), *(line_of(f"  {group}", them, way) for group, them in some.items())]
-
-
-def cell(value: float | None, layout: str, width: int) -> str:
-    """Return a number, or a dash, at the right of a column."""
-    return f"{'-' if value is None else format(value, layout):>{width}}"
-
-
-QUALITY = (
-    f"{'PSNR in dB':24}{'pictures':>9}{'noisy':>8}{'blind':>8}{'oracle':>8} {'told':6}{'BM3D':>8}{'of gain':>9}"
-    f"{'worst':>8}{'worse':>7}  worst picture"
-)
-PRINTED = f"{'printed PSNR':24}{'pictures':>9}{'printed':>9}{'within 2':>10}{'median error':>14}{'largest':>9}"
-
-
-def quality_row(line: Line) -> str:
-    """Return a line of the first table."""
-    return (
-        f"{line.name:24}{line.pictures:9}{line.noisy:8.2f}{line.blind:8.2f}{line.oracle:8.2f} {line.way:6}"
-        f"{cell(line.bm3d, '.2f', 8)}{cell(line.share, '.0%', 9)}{line.worst:+8.2f}{line.worse:7}  {line.worst_name}"
-    )
-
-
-def printed_row(line: Line) -> str:
-    """Return a line of the second table."""
-    within = line.within / line.printed if line.printed else None
-    return (
-        f"{line.name:24}{line.pictures:9}{line.printed:9}{cell(within, '.0%', 10)}"
-        f"{cell(line.median_error, '.2f', 14)}{cell(line.largest_error, '.2f', 9)}"
-    )
-
-
-def picture_row(result: Result) -> str:
-    """Return a line about one picture."""
-    told = " ".join(f"{way} {value:.2f}" for way, value in result.told.items())
-    estimate = f"{result.estimate:.2f} +- {result.error:.2f}" if result.estimate and result.error else "not printed"
-    doubts = f" ({'; '.join(result.doubts)})" if result.doubts else ""
-    return (
-        f"    {result.name}: noisy {result.noisy:.2f}, blind {result.blind:.2f}, {told}, "
-        f"BM3D {cell(result.bm3d, '.2f', 0)}; true {result.kind} {result.level:.3g}, found {result.described}, "
-        f"level {result.found:.3g}; estimate {estimate}{doubts}, truth {result.truth:.2f}"
-    )
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""What does each stepper come to, and after how many steps?
+"""What does each sampler come to, and after how many steps?
 
     python benchmarks/stepping.py VAL [--model natural-gray] [--sigma 25] [--steps 2,5,10,20] [--size S]
 
-The PSNR on VAL, float noise, of every stepper that the model takes, with its own step size or the one given, for each
+The PSNR on VAL, float noise, of every sampler that the model takes, with its own step size or the one given, for each
 number of steps.
 """
 
@@ -32,7 +32,7 @@ def main() -> None:
         if row.needs_range and model.level is not None:
             continue
         for count in [1] if row.most == 1 else map(int, options.steps.split(",")):
-            how = {"stepper": name, "steps": count, "step_size": None if row.size is None else options.size}
+            how = {"sampler": name, "steps": count, "step_size": None if row.size is None else options.size}
 
             def run(image: np.ndarray, how: dict = how) -> np.ndarray:
                 return denoise(image / np.float32(255), model, options.sigma / 255, **how) * 255

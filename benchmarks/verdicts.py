@@ -16,7 +16,7 @@ from smdae.cli.compare import HOLD_OUT, QUICK
 from smdae.comparing.contest import Contest, applicable
 from smdae.comparing.contestants import fit
 from smdae.comparing.equivalence.measure import EQUIVALENCE
-from smdae.comparing.part import Bench
+from smdae.comparing.part import Context
 from smdae.files.corpus import gather
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import check
@@ -30,7 +30,7 @@ def verdicts(corpus, seed: int, sigma: float) -> list:
     settings = check({**numbers, "sigma": sigma, "batch": 256, "lr": 0.02, "seed": seed, "hold_out": HOLD_OUT})
     contest = Contest.of(corpus.images, corpus.white, settings, QUICK["patches"])
     *_, course = fit(contest, "dsm")
-    measuring = EQUIVALENCE.measure(Bench(contest, applicable(), (course,), quick=True))
+    measuring = EQUIVALENCE.measure(Context(contest, applicable(), (course,), quick=True))
     try:
         while True:
             next(measuring)

@@ -29,7 +29,7 @@ def ring(rows: int, seed: int = 0) -> np.ndarray:
 
 
 def truth(sigma: float, parts: int = 90) -> GaussianMixture:
-    """The ring smoothed by sigma, as a mixture around the circle."""
+    """Return the ring smoothed by sigma, as a mixture around the circle."""
     angle = torch.arange(parts, dtype=torch.float64) * 2 * torch.pi / parts
     out = torch.stack([angle.cos(), angle.sin()], 1)
     radial = out[:, :, None] * out[:, None]

@@ -36,7 +36,7 @@ class Logistic(nn.Module):
 
 
 def amari(P: np.ndarray) -> float:
-    """The distance of a matrix from a permutation with scales, 0 to 1 (Amari et al. 1996)."""
+    """Return the distance of a matrix from a permutation with scales, 0 to 1 (Amari et al. 1996)."""
     P = np.abs(P)
     rows, columns = P / P.max(1, keepdims=True), P / P.max(0)
     n = len(P)

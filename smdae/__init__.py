@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from smdae.denoising.denoised import Denoised, denoise_image
     from smdae.estimation.estimate import estimate_noise
     from smdae.files.model_file import load
-    from smdae.fitting import fit
+    from smdae.fitting.fit import fit
     from smdae.noise import Noise
 
 # Public name: the module that holds it; a module's own name stands for itself.

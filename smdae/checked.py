@@ -16,7 +16,7 @@ __all__ = ["Matrix", "Row", "keys", "number", "row", "shown", "square", "whole"]
 Row = tuple[float, ...]
 Matrix = tuple[Row, ...]
 
-LARGEST = 1e100  # of all numbers, so that their squares are finite
+MAX_NUMBER = 1e100  # of all numbers, so that their squares are finite
 MAX_SHOWN = 40  # characters
 WORDS = {int: "a number of very many digits", list: "a list", tuple: "a list", dict: "a mapping"}
 
@@ -24,9 +24,9 @@ WORDS = {int: "a number of very many digits", list: "a list", tuple: "a list", d
 def number(value: object, name: str) -> float:
     """Return a finite number as a float."""
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
-        if -LARGEST <= value <= LARGEST:
+        if -MAX_NUMBER <= value <= MAX_NUMBER:
             return float(value)
-        raise UsageError(f"{name} must be finite and no larger than {LARGEST:g}, not {shown(value)}")
+        raise UsageError(f"{name} must be finite and no larger than {MAX_NUMBER:g}, not {shown(value)}")
     hint = "YAML takes 1e-5 for text: write 1.0e-5" if isinstance(value, str) and value[:1].isdigit() else None
     raise UsageError(f"{name} must be a number, not {shown(value)}", hint)
 
@@ -44,7 +44,7 @@ def row(value: object, name: str) -> Row:
 
 
 def square(value: object, name: str, most: int) -> Matrix:
-    """Return a list of as many rows as columns, `most` at most."""
+    """Return a square matrix as tuples of floats; refuse one that is not square or has more than `most` rows."""
     rows = [_list(one, f"a row of {name}") for one in _list(value, name)]
     if len(rows) > most or any(len(one) != len(rows) for one in rows):
         raise UsageError(f"{name} must have as many rows as columns, {most} at most")
@@ -64,7 +64,7 @@ def shown(value: object) -> str:
         return repr(value[:MAX_SHOWN])
     if value is None or isinstance(value, bool):
         return str(value)
-    if isinstance(value, float | np.floating) or (isinstance(value, int) and abs(value) <= LARGEST):
+    if isinstance(value, float | np.floating) or (isinstance(value, int) and abs(value) <= MAX_NUMBER):
         return f"{value:g}"
     return WORDS[type(value)] if type(value) in WORDS else f"a {type(value).__name__}"
 

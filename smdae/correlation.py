@@ -100,7 +100,7 @@ def checked_channels(value: object) -> Matrix:
 
 
 def _transform(grain: Matrix, rows: int, columns: int) -> Tensor:
-    """The Fourier transform of rho on a torus, (rows, columns), float64, real as rho is even."""
+    """Return the Fourier transform of rho on a torus, (rows, columns), float64, real as rho is even."""
     rho = F.pad(torch.tensor(grain, dtype=torch.float64, device="cpu"), (0, 1, 0, 1))  # 0 beyond the table
     lags = [torch.arange(n, device="cpu") for n in (rows, columns)]
     dy, dx = (torch.minimum(lag, len(lag) - lag).clamp(max=len(grain)) for lag in lags)

@@ -1,4 +1,4 @@
-"""How strong the noise is at each brightness: its standard deviation as a function of the clean value x.
+"""Noise curves: the standard deviation of the noise as a function of the clean value x.
 
     Affine   sd(x)^2 = gain max(x - black, 0) + read^2     photons and read noise (Foi et al. 2008); no gain: one level
     Table    sd(x) linear between given values             what a camera's tone curve and processing leave of it
@@ -23,11 +23,20 @@ class Curve(Protocol):
     """A standard deviation as a function of the clean value."""
 
     @property
-    def level(self) -> float | None: ...
-    def sd(self, x: Tensor) -> Tensor: ...
-    def scaled(self, factor: float) -> "Curve": ...
-    def shifted(self, offset: float) -> "Curve": ...
-    def amplified(self, factor: float) -> "Curve": ...
+    def level(self) -> float | None:
+        """Return the standard deviation if it is the same for all values, else None."""
+
+    def sd(self, x: Tensor) -> Tensor:
+        """Return the standard deviation at clean values x, with the shape of x."""
+
+    def scaled(self, factor: float) -> "Curve":
+        """Return the curve in units in which every value is `factor` times as large."""
+
+    def shifted(self, offset: float) -> "Curve":
+        """Return the curve in units in which every value is larger by `offset`."""
+
+    def amplified(self, factor: float) -> "Curve":
+        """Return the curve of noise that is `factor` times as strong."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Affine:
 
     @property
     def level(self) -> float | None:
-        """The standard deviation if it is the same for all values, else None."""
+        """Return the standard deviation if it is the same for all values, else None."""
         return self.read if self.gain == 0 else None
 
     def sd(self, x: Tensor) -> Tensor:
@@ -103,7 +112,7 @@ class Table:
 
     @property
     def level(self) -> float | None:
-        """The standard deviation if it is the same for all values, else None."""
+        """Return the standard deviation if it is the same for all values, else None."""
         return self.levels[0] if min(self.levels) == max(self.levels) else None
 
     def sd(self, x: Tensor) -> Tensor:

@@ -21,11 +21,16 @@ __all__ = ["Density", "Gaussian", "GaussianMixture", "Parzen"]
 
 
 class Density(Protocol):
-    """What an explicit objective needs of a density."""
+    """A density with the score and the samples that an explicit objective needs."""
 
-    def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor: ...
-    def score(self, x: Tensor) -> Tensor: ...
-    def log_prob(self, x: Tensor) -> Tensor: ...
+    def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
+        """Draw n samples, with shape (n, d), and return all or some rows of them."""
+
+    def score(self, x: Tensor) -> Tensor:
+        """Return grad log q(x), with shape (B, d), for x with shape (B, d)."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log q(x), with shape (B,), for x with shape (B, d)."""
 
 
 class GaussianMixture:
@@ -53,25 +58,26 @@ class GaussianMixture:
 
     @property
     def dim(self) -> int:
+        """Return d."""
         return self.means.shape[1]
 
     def _joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """C_k^-1 (m_k - x), with shape (B, K, d), and log w_k N(x; m_k, C_k), with shape (B, K)."""
+        """Return C_k^-1 (m_k - x), with shape (B, K, d), and log w_k N(x; m_k, C_k), with shape (B, K)."""
         difference = self.means - x[:, None]  # (B, K, d)
         pull = torch.einsum("bkd,kde->bke", difference, self._precision)
         return pull, self._log_norm - 0.5 * (difference * pull).sum(2)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log q(x), with shape (B,), for x with shape (B, d)."""
+        """Return log q(x), with shape (B,), for x with shape (B, d)."""
         return torch.logsumexp(self._joint(x)[1], dim=1)
 
     def score(self, x: Tensor) -> Tensor:
-        """grad log q(x), with shape (B, d), for x with shape (B, d)."""
+        """Return grad log q(x), with shape (B, d), for x with shape (B, d)."""
         pull, log_joint = self._joint(x)
         return torch.einsum("bk,bkd->bd", log_joint.softmax(1), pull)
 
     def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
-        """n samples, with shape (n, d), or some rows of them."""
+        """Draw n samples, with shape (n, d), and return all or some rows of them."""
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)[rows]
         noise = torch.randn(n, self.dim, generator=generator, dtype=self.means.dtype, device=self.means.device)[rows]
         for component, factor in enumerate(self._factor):  # a factor for each sample would be n d^2 numbers
@@ -80,12 +86,12 @@ class GaussianMixture:
         return self.means[k] + noise
 
     def smoothed(self, sigma: float) -> Self:
-        """The density of x + sigma eps: sigma^2 I is added to every covariance."""
+        """Return the density of x + sigma eps: sigma^2 I is added to every covariance."""
         eye = torch.eye(self.dim, dtype=self.means.dtype, device=self.means.device)
         return type(self)(self.weights, self.means, self.covariances + sigma**2 * eye)
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
-        """The same density in another precision or on another device."""
+        """Return the same density in another precision or on another device."""
         return type(self)(*(t.to(dtype=dtype, device=device) for t in (self.weights, self.means, self.covariances)))
 
     @classmethod
@@ -154,30 +160,30 @@ class Gaussian:
 
     @classmethod
     def fit(cls, x: Tensor, *, floor: float = 1e-6) -> Self:
-        """The Gaussian with the mean and covariance of the examples x, with shape (n, d), plus floor I."""
+        """Return the Gaussian with the mean and covariance of the examples x, with shape (n, d), plus floor I."""
         mixture = GaussianMixture.fit(x, 1, floor=floor)
         return cls(mixture.means[0], mixture.covariances[0])
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log q(x), with shape (B,), for x with shape (B, d)."""
+        """Return log q(x), with shape (B,), for x with shape (B, d)."""
         return self._mixture.log_prob(x)
 
     def score(self, x: Tensor) -> Tensor:
-        """grad log q(x) = C^-1 (m - x), with shape (B, d), for x with shape (B, d)."""
+        """Return grad log q(x) = C^-1 (m - x), with shape (B, d), for x with shape (B, d)."""
         return (self.mean - x) @ self._mixture._precision[0]
 
     def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
-        """n samples, with shape (n, d), or some rows of them."""
+        """Draw n samples, with shape (n, d), and return all or some rows of them."""
         noise = torch.randn(n, len(self.mean), generator=generator, dtype=self.mean.dtype, device=self.mean.device)
         return self.mean + noise[rows] @ self._mixture._factor[0].T
 
     def smoothed(self, sigma: float) -> Self:
-        """The density of x + sigma eps: sigma^2 I is added to the covariance."""
+        """Return the density of x + sigma eps: sigma^2 I is added to the covariance."""
         eye = torch.eye(len(self.mean), dtype=self.mean.dtype, device=self.mean.device)
         return type(self)(self.mean, self.covariance + sigma**2 * eye)
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
-        """The same density in another precision or on another device."""
+        """Return the same density in another precision or on another device."""
         return type(self)(self.mean.to(dtype=dtype, device=device), self.covariance.to(dtype=dtype, device=device))
 
 
@@ -210,7 +216,7 @@ class Parzen:
     _bias: Tensor = None  # type: ignore[assignment]  # (n,), -|x_i|^2 / (2 sigma^2)
 
     def posterior_mean(self, x: Tensor) -> Tensor:
-        """E[clean | noisy = x] under the data, with shape (B, d): the best denoiser of this very data set."""
+        """Return E[clean | noisy = x] under the data, with shape (B, d): the best denoiser of this very data set."""
         # Values as wide as keys and a mask of one row: what the fused CPU kernel asks for, without which the B x n
         # weights would be held.
         mean = F.scaled_dot_product_attention(
@@ -223,11 +229,11 @@ class Parzen:
         return mean[0, 0] + self._centre
 
     def score(self, x: Tensor) -> Tensor:
-        """grad log q_sigma(x), with shape (B, d), for x with shape (B, d); memory grows with n d, not with B n."""
+        """Return grad log q_sigma(x), with shape (B, d), for x with shape (B, d); memory grows with n d, not B n."""
         return (self.posterior_mean(x) - x) / self.sigma**2
 
     def log_prob(self, x: Tensor, block: int = 4096) -> Tensor:
-        """log q_sigma(x), with shape (B,), for x with shape (B, d); differentiable; by blocks of patches."""
+        """Return log q_sigma(x), with shape (B,), for x with shape (B, d); differentiable; by blocks of patches."""
         x = x - self._centre
         n, d = self._keys.shape
         total = x.new_full((len(x),), -math.inf)
@@ -237,12 +243,12 @@ class Parzen:
         return total - x.square().sum(1) / (2 * self.sigma**2) - norm
 
     def pairs(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """n pairs (clean, noisy), each with shape (n, d): a patch, and the patch plus noise."""
+        """Draw n pairs (clean, noisy), each with shape (n, d): a patch, and the patch plus noise."""
         device = self.patches.device
         clean = self.patches[torch.randint(len(self.patches), (n,), generator=generator, device=device)]
         noise = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=device)
         return clean, clean + self.sigma * noise
 
     def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
-        """n samples of q_sigma, with shape (n, d), or some rows of them."""
+        """Draw n samples of q_sigma, with shape (n, d), and return all or some rows of them."""
         return self.pairs(n, generator)[1][rows]

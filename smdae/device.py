@@ -28,7 +28,7 @@ def check_name(name: str, told_by: str = "--device") -> None:
 
 
 def find(name: str, local: int | None = None) -> "torch.device":
-    """The device of that name; `auto` is the first accelerator, else the CPU.
+    """Return the device of that name; `auto` is the first accelerator, else the CPU.
 
     Args:
         name: auto, cpu, mps, cuda or cuda:N.

@@ -34,14 +34,14 @@ Score = Callable[[Tensor], Tensor]
 
 
 def per_example(value: float | Tensor, x: Tensor) -> float | Tensor:
-    """A number for all examples as it is, or one for each, (B,), shaped to multiply x, (B, ...)."""
+    """Return a number as it is, or one for each example, (B,), shaped to multiply x, (B, ...)."""
     if isinstance(value, Tensor) and value.ndim:
         return value.reshape(-1, *(1,) * (x.ndim - 1))
     return value
 
 
 def diagonal(score: Score, x: Tensor, chunk: int = 32) -> tuple[Tensor, Tensor]:
-    """psi(x) and the diagonal of its Jacobian, both with the shape of x, (B, ...).
+    """Return psi(x) and the diagonal of its Jacobian, both with the shape of x, (B, ...).
 
     Args:
         score: The field psi, mapping (B, ...) to (B, ...), each row by itself.
@@ -66,13 +66,13 @@ def diagonal(score: Score, x: Tensor, chunk: int = 32) -> tuple[Tensor, Tensor]:
 
 
 def exact(score: Score, x: Tensor, chunk: int = 32) -> tuple[Tensor, Tensor]:
-    """psi(x), with the shape of x, and tr(d psi/dx), with shape (B,). Arguments as in `diagonal`."""
+    """Return psi(x), with the shape of x, and tr(d psi/dx), with shape (B,). Arguments as in `diagonal`."""
     value, entries = diagonal(score, x, chunk)
     return value, entries.flatten(1).sum(1)
 
 
 def probes(x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
-    """k Rademacher probes, +-1 in each coordinate, with shape (k, *x.shape).
+    """Draw k Rademacher probes, +-1 in each coordinate, with shape (k, *x.shape).
 
     They have E v v' = I and, among all such probes, the least variance: the diagonal of J adds none.
     """
@@ -81,12 +81,15 @@ def probes(x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
 
 
 def normal_probes(x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
-    """k standard normal probes, with shape (k, *x.shape): E v'f(x + e v)/e is then E tr(df/dx)(x + e v) at any e."""
+    """Draw k standard normal probes, with shape (k, *x.shape).
+
+    For these E v'f(x + e v)/e is E tr(df/dx)(x + e v) at any e.
+    """
     return torch.randn((k, *x.shape), generator=generator, dtype=x.dtype, device=x.device)
 
 
 def hutchinson(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
-    """psi(x), with the shape of x, and the mean over probes of v' J v, with shape (B,).
+    """Return psi(x), with the shape of x, and the mean over probes of v' J v, with shape (B,).
 
     Args:
         score: The field psi, mapping (B, ...) to (B, ...).
@@ -101,7 +104,7 @@ def hutchinson(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]
 
 
 def finite_difference(score: Score, x: Tensor, probes: Tensor, step: float | Tensor) -> Tensor:
-    """The mean over probes of v' (psi(x + step v) - psi(x - step v)) / (2 step), with shape (B,).
+    """Return the mean over probes of v' (psi(x + step v) - psi(x - step v)) / (2 step), with shape (B,).
 
     Args:
         score: The field psi, mapping (B, ...) to (B, ...).
@@ -117,7 +120,7 @@ def finite_difference(score: Score, x: Tensor, probes: Tensor, step: float | Ten
 def score_and_divergence(
     model: Any, x: Tensor, sigma: float | Tensor | None = None, probes: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """psi(x) and tr(d psi/dx): by probes if given, else in closed form if the model has one, else exactly.
+    """Return psi(x) and tr(d psi/dx): by probes if given, in closed form if the model has one, else exactly.
 
     Args:
         model: A score model.

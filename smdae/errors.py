@@ -1,4 +1,4 @@
-"""What can go wrong for a user, and the exit code that says so.
+"""Errors that a user may meet, and the exit code of each.
 
 Each failure is one line that names the file or option, what is wrong and, as a hint, what to do. The codes are an
 interface: scripts may rely on them.
@@ -79,7 +79,7 @@ class DivergedError(SmdaeError):
 
 
 class DegenerateError(DivergedError):
-    """An objective that has reached where it says nothing of the data any more."""
+    """A fit whose objective has collapsed to a value that no longer depends on the data."""
 
 
 class MemoryLimitError(SmdaeError):

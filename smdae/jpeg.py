@@ -1,4 +1,4 @@
-"""What the JPEG standard (ITU-T T.81) and its usual library fix: luma, the cosine transform, the steps of each quality.
+"""Constants of JPEG (ITU-T T.81) and of its usual library: luma, the cosine transform, the steps of each quality.
 
     step at quality Q = clamp(floor((T s + 50)/100), 1, 255),   s = floor(5000/Q) below 50, 200 - 2 Q from there on
 

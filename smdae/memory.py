@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory", "left", "limit_memory"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # glibc's names for them, from malloc.h
-LARGEST = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
+MAX_KEPT_BLOCK = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
 MOST_KEPT = (1 << 31) - 1  # bytes
 UNKNOWN = 4 << 30  # bytes; where the system does not say
 FREE = 0.5  # of all memory, where the system only says how much there is of it
@@ -40,8 +40,8 @@ MOST: ContextVar[int | None] = ContextVar("most", default=None)
 def keep_freed_memory(threads: int = 1) -> None:
     """Let this process keep blocks up to 64 MB that it frees, enough of them for so many threads at work."""
     if mallopt := _from_libc("mallopt"):
-        mallopt(MMAP_THRESHOLD, LARGEST)
-        mallopt(TRIM_THRESHOLD, min(4 * LARGEST * threads, MOST_KEPT))
+        mallopt(MMAP_THRESHOLD, MAX_KEPT_BLOCK)
+        mallopt(TRIM_THRESHOLD, min(4 * MAX_KEPT_BLOCK * threads, MOST_KEPT))
         if threads > 1:
             mallopt(ARENA_MAX, 1)
 
@@ -53,7 +53,7 @@ def give_back() -> None:
 
 
 def _from_libc(name: str) -> Any:
-    """A function of the C library, None where that is not glibc."""
+    """Return a function of the C library; None where that is not glibc."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -63,7 +63,7 @@ def _from_libc(name: str) -> Any:
 
 
 def available(device: "torch.device") -> int:
-    """Bytes that can still be had on a device."""
+    """Return how many bytes can still be allocated on a device."""
     if device.type == "cuda":
         import torch
 
@@ -150,7 +150,7 @@ def _left_in_group(group: Path, limit: str, use: str, cached: str) -> int | None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; torch's are told by name and text, as it may not have been loaded."""
+    """Return whether an error says that memory ran out; torch's are known by name, as torch may not be loaded."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if getattr(error, "errno", None) == errno.ENOMEM:

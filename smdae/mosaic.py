@@ -25,12 +25,12 @@ Demosaicing = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Mosaic:
-    """What a sensor saw.
+    """The values that a sensor measured behind its colour filters.
 
     Attributes:
         pixels: Black being 0 and white 1, with shape (H, W), float32.
         colours: Which of red, green and blue (0, 1, 2) each pixel of the pattern sees, with shape (2, 2).
-        balance: What makes gray gray, of red, green and blue.
+        balance: Factors of red, green and blue that make gray gray.
         floor: The least value that a pixel could have, at most 0.
     """
 
@@ -41,14 +41,14 @@ class Mosaic:
 
     @property
     def planes(self) -> np.ndarray:
-        """The pixels of each place of the pattern, row by row, with shape (H // 2, W // 2, 4)."""
+        """Return the pixels of each place of the pattern, row by row, with shape (H // 2, W // 2, 4)."""
         height, width = (side // 2 * 2 for side in self.pixels.shape)
         whole = self.pixels[:height, :width]
         return np.stack([whole[i::2, j::2] for i in range(2) for j in range(2)], 2)
 
     @property
     def weights(self) -> np.ndarray:
-        """The root of the balance of red, green and blue, within reason, with shape (3,): 1 for the largest."""
+        """Return the root of the balance of red, green and blue, limited, with shape (3,): 1 for the largest."""
         w = np.sqrt(np.clip(np.array(self.balance) / self.balance[1], BALANCE[0] ** 2, BALANCE[1] ** 2))
         return w / w.max()
 

@@ -11,7 +11,7 @@ from smdae.errors import UsageError
 __all__ = ["imported", "is_named"]
 
 NAMED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-MOST = 200  # characters of a reason that is passed on
+MAX_REASON = 200  # characters of a reason that is passed on
 
 
 def is_named(text: str) -> bool:
@@ -51,4 +51,4 @@ def imported(text: str, option: str) -> Any:
 
 def reason_of(error: BaseException) -> str:
     """Return the reason of an error in other people's code, in one line."""
-    return f"{' '.join(str(error).split()) or type(error).__name__:.{MOST}}"
+    return f"{' '.join(str(error).split()) or type(error).__name__:.{MAX_REASON}}"

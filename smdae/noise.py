@@ -13,10 +13,10 @@ is the same for all x, E[x|y] = y + C grad log q(y), and SURE = |D - y|^2 + 2 tr
 noise of one level, C = sigma^2 I, is the special case in which nothing changes.
 """
 
-import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -26,12 +26,11 @@ from smdae import checked, correlation, noise_profile
 from smdae.checked import Matrix
 from smdae.curves import Affine, Curve, Table
 from smdae.errors import UsageError
+from smdae.noise_checks import checked_fields
+from smdae.noise_text import described
+from smdae.recording import additions, as_images, recorded
 
 __all__ = ["Affine", "Curve", "Noise", "Table"]
-
-SHADOWS, HIGHLIGHTS = 0.1, 0.9  # of the values, as quantiles
-MAX_CHANNEL_DIFFERENCE = 0.1  # of the level, beyond which channels are described one by one
-LEAST_CORRELATION = 0.05  # of channels, to be mentioned
 
 
 @dataclass(frozen=True)
@@ -67,33 +66,8 @@ class Noise:
     impulses: float = 0.0
 
     def __post_init__(self) -> None:
-        def put(name: str, value: object) -> None:
+        for name, value in checked_fields(self).items():
             object.__setattr__(self, name, value)
-
-        for name in ("white", "zero"):
-            put(name, checked.number(getattr(self, name), name))
-        if self.white <= self.zero:
-            raise UsageError(f"white must be above zero, and {self.white:g} is not above {self.zero:g}")
-        put("curves", _checked_curves(self.curves))
-        put("grain", correlation.checked_grain(self.grain))
-        if self.channels is not None:
-            put("channels", correlation.checked_channels(self.channels))
-            if len(self.curves) not in (1, len(self.channels)):
-                levels, correlations = len(self.curves), len(self.channels)
-                raise UsageError(f"the noise has levels of {levels} channels and correlations of {correlations}")
-        if self.clip is not None:
-            put("clip", checked.row(self.clip, "the two ends of clipping"))
-            if len(self.clip) != 2 or self.clip[0] >= self.clip[1]:
-                raise UsageError("the ends of clipping must be two numbers, the lower one first")
-        if self.rounding is not None:
-            put("rounding", checked.number(self.rounding, "the step of rounding"))
-            if self.rounding <= 0:
-                raise UsageError(f"the step of rounding must be positive, not {self.rounding:g}")
-        if self.jpeg is not None:
-            put("jpeg", checked.whole(self.jpeg, "the JPEG quality", 1, 100))
-        put("impulses", checked.number(self.impulses, "the share of impulses"))
-        if not 0 <= self.impulses < 1:
-            raise UsageError(f"the share of impulses must be at least 0 and less than 1, not {self.impulses:g}")
 
     @classmethod
     def gaussian(cls, sigma: float, white: float = 1.0) -> Self:
@@ -107,41 +81,41 @@ class Noise:
 
     @property
     def count(self) -> int | None:
-        """The number of channels that the noise is for, or None if it fits any."""
+        """Return the number of channels that the noise is for, or None if it fits any."""
         if self.channels is not None:
             return len(self.channels)
         return len(self.curves) if len(self.curves) > 1 else None
 
     @property
     def is_signal_dependent(self) -> bool:
-        """Whether C depends on x."""
+        """Return whether C depends on x."""
         return any(curve.level is None for curve in self.curves)
 
     @property
     def kind(self) -> Literal["white", "shot", "grain"]:
-        """`grain` if neighbouring pixels are correlated, else `shot` if the level depends on x, else `white`."""
+        """Return `grain` if neighbouring pixels are correlated, else `shot` if the level depends on x, else `white`."""
         if not correlation.is_point(self.grain):
             return "grain"
         return "shot" if self.is_signal_dependent else "white"
 
     @property
     def is_white(self) -> bool:
-        """Whether C = sigma^2 I: one level for all values and channels, and no correlation, not of channels either."""
+        """Return whether C = sigma^2 I: one level for all values and channels, no correlation, no shared channels."""
         return self._level is not None
 
     @property
     def is_none(self) -> bool:
-        """Whether there is no noise at all: the level is 0 for all values."""
+        """Return whether there is no noise at all: the level is 0 for all values."""
         return self.impulses == 0 and all(curve.level == 0 for curve in self.curves)
 
     @property
     def is_gaussian(self) -> bool:
-        """Whether nothing follows: no impulses, clipping, rounding or JPEG."""
-        return not self._additions
+        """Return whether the noise is Gaussian, with no impulses, clipping, rounding or JPEG after it."""
+        return not additions(self)
 
     @property
     def _level(self) -> float | None:
-        """sigma where C = sigma^2 I."""
+        """Return sigma where C = sigma^2 I."""
         correlated = self.channels is not None and not correlation.is_diagonal(self.channels)
         levels = {curve.level for curve in self.curves}
         if correlated or len(levels) > 1 or not correlation.is_point(self.grain):
@@ -149,14 +123,8 @@ class Noise:
         return levels.pop()
 
     @property
-    def _additions(self) -> list[str]:
-        there = (self.impulses > 0, self.clip is not None, self.rounding is not None, self.jpeg is not None)
-        words = ("impulses", "clipping", "rounding", "JPEG compression")
-        return [word for word, is_there in zip(words, there, strict=True) if is_there]
-
-    @property
     def levels(self) -> tuple[float, ...]:
-        """For each curve the root mean square of sd over the values from zero to white, in the unit of the picture."""
+        """Return, for each curve, the root mean square of sd over all values from zero to white, in their unit."""
         known = tuple(curve.level for curve in self.curves if curve.level is not None)
         if len(known) == len(self.curves):
             return known
@@ -165,7 +133,7 @@ class Noise:
 
     @property
     def sigma(self) -> float:
-        """The one level that says most: the root mean square of `levels`, in the unit of the picture."""
+        """Return the level that describes the noise best: the root mean square of `levels`, in the picture's unit."""
         levels = self.levels
         if min(levels) == max(levels):
             return levels[0]
@@ -173,7 +141,10 @@ class Noise:
 
     @property
     def grain_size(self) -> float:
-        """The side of a grain in pixels, at least 1: noise averages over an area as if each grain were one pixel."""
+        """Return the side of a grain in pixels, at least 1.
+
+        Over an area the noise averages as if each grain were one pixel.
+        """
         return correlation.grain_size(self.grain)
 
     def _check(self, x: Tensor) -> None:
@@ -203,8 +174,8 @@ class Noise:
         return self._correlated(e, 0.5)
 
     def _correlated(self, e: Tensor, power: float) -> Tensor:
-        """R^power e."""
-        return correlation.apply(_as_images(e), self.grain, self.channels, power).reshape(e.shape)
+        """Return R^power e."""
+        return correlation.apply(as_images(e), self.grain, self.channels, power).reshape(e.shape)
 
     def sample(self, x: Tensor, generator: Generator) -> Tensor:
         """Draw y from q(y|x).
@@ -220,25 +191,7 @@ class Noise:
         e = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
         level = self._level
         y = x + level * e if level is not None else x + self.sd(x) * self._correlated(e, 0.5)
-        if self.impulses:
-            low, high = self.clip or (self.zero, self.white)
-            chance = torch.rand(_as_images(x)[:, :1].shape, generator=generator, dtype=x.dtype).to(x.device)
-            chance = chance.expand(_as_images(x).shape).reshape(x.shape)
-            y = torch.where(chance < self.impulses / 2, low, torch.where(chance < self.impulses, high, y))
-        if self.clip is not None:
-            y = y.clamp(*self.clip)
-        if self.rounding is not None:
-            y = self.zero + self.rounding * ((y - self.zero) / self.rounding).round()
-        return y if self.jpeg is None else self._compressed(y, self.jpeg)
-
-    def _compressed(self, y: Tensor, quality: int) -> Tensor:
-        """y out of a JPEG file, whose 0 to 255 are zero to white."""
-        images, unit = _as_images(y.detach()), (self.white - self.zero) / 255
-        if images.shape[1] not in (1, 3):
-            raise UsageError(f"a JPEG file has 1 or 3 channels, and the picture has {images.shape[1]}")
-        values = ((images - self.zero) / unit).round().clamp(0, 255).to(torch.uint8)
-        files = [_through_jpeg(image.numpy(), quality) for image in values.permute(0, 2, 3, 1).cpu()]  # (H, W, C)
-        return self.zero + unit * torch.from_numpy(np.stack(files)).permute(0, 3, 1, 2).reshape(y.shape).to(y)
+        return recorded(self, y, generator)
 
     def covariance(self, v: Tensor, x: Tensor) -> Tensor:
         """Return C(x) v = S R S v, with the shape of v, of the noise before impulses, clipping, rounding and JPEG.
@@ -264,9 +217,9 @@ class Noise:
         Raises:
             UsageError: There is none: something follows the Gaussian noise, or C is singular.
         """
-        if self._additions:
+        if later := additions(self):
             raise UsageError(
-                f"noise with {', '.join(self._additions)} has no score",
+                f"noise with {', '.join(later)} has no score",
                 "fit an autoencoder, which needs none, or leave these out",
             )
         self._check(clean)
@@ -285,24 +238,19 @@ class Noise:
         """Return the same noise in units in which every value is `factor` times as large, factor > 0."""
         if checked.number(factor, "the factor between units") <= 0:
             raise UsageError(f"the factor between units must be positive, not {factor:g}")
-        return replace(
-            self,
-            curves=tuple(curve.scaled(factor) for curve in self.curves),
-            white=self.white * factor,
-            zero=self.zero * factor,
-            clip=None if self.clip is None else (self.clip[0] * factor, self.clip[1] * factor),
-            rounding=None if self.rounding is None else self.rounding * factor,
-        )
+        curves = tuple(curve.scaled(factor) for curve in self.curves)
+        rounding = None if self.rounding is None else self.rounding * factor
+        return replace(self, curves=curves, rounding=rounding, **self._ends(lambda value: value * factor))
 
     def shifted(self, offset: float) -> Self:
         """Return the same noise in units in which every value is larger by `offset`."""
-        return replace(
-            self,
-            curves=tuple(curve.shifted(offset) for curve in self.curves),
-            white=self.white + offset,
-            zero=self.zero + offset,
-            clip=None if self.clip is None else (self.clip[0] + offset, self.clip[1] + offset),
-        )
+        curves = tuple(curve.shifted(offset) for curve in self.curves)
+        return replace(self, curves=curves, **self._ends(lambda value: value + offset))
+
+    def _ends(self, changed: Callable[[float], float]) -> dict[str, Any]:
+        """Return white, zero and the ends of clipping, each changed."""
+        clip = None if self.clip is None else (changed(self.clip[0]), changed(self.clip[1]))
+        return {"white": changed(self.white), "zero": changed(self.zero), "clip": clip}
 
     def of_unit(self) -> Self:
         """Return the same noise in the unit in which black is 0 and white is 1."""
@@ -352,66 +300,4 @@ class Noise:
             values: Some values of the picture that it is described for; None for all from zero to white alike.
             unit: What levels are multiplied by; None for what makes white 255.
         """
-        if self.is_none:
-            return "none"
-        if unit is None:
-            unit = 255 / (self.white - self.zero)
-        if not self.is_signal_dependent:  # the same at all values
-            x = torch.tensor([self.zero], dtype=torch.float64)
-        elif values is not None:
-            x = torch.from_numpy(values.astype(np.float64))
-        else:
-            x = torch.linspace(self.zero, self.white, 257, dtype=torch.float64, device="cpu")
-        squares = torch.stack([curve.sd(x).square() for curve in self.curves])  # (curves, n)
-        levels = [level * unit for level in squares.mean(1).sqrt().tolist()]
-        words: list[str] = [self.kind, f"sigma {_told(squares.mean().sqrt().item() * unit)}"]
-        if self.is_signal_dependent:
-            ends = x.quantile(x.new_tensor([SHADOWS, HIGHLIGHTS]))
-            at_ends = torch.stack([curve.sd(ends).square() for curve in self.curves])  # (curves, 2)
-            dark, bright = (_told(level * unit) for level in at_ends.mean(0).sqrt().tolist())
-            words[1] += f" ({dark} in shadows, {bright} in highlights)"
-        if max(levels) > (1 + MAX_CHANNEL_DIFFERENCE) * min(levels):
-            words.append(f"{' / '.join(map(_told, levels))} by channel")
-        if self.kind == "grain":
-            words.append(f"grain size {self.grain_size:.1f} px")
-        if self.channels is not None and len(self.channels) > 1:
-            rho = np.array(self.channels)[np.triu_indices(len(self.channels), 1)].mean()
-            if abs(rho) >= LEAST_CORRELATION:
-                words.append(f"channels correlated by {rho:.2f}")
-        if self.impulses:
-            words.append(f"{_told(100 * self.impulses)} % impulses")
-        if self.jpeg is not None:
-            words.append(f"JPEG quality {self.jpeg}")
-        return ", ".join(words)
-
-
-def _checked_curves(curves: object) -> tuple[Curve, ...]:
-    if not isinstance(curves, list | tuple) or not curves:
-        raise UsageError("the noise needs a list of curves, one for all channels or one for each")
-    for curve in curves:
-        if not isinstance(curve, Affine | Table):
-            raise UsageError(f"a curve of the noise must be an Affine or a Table, not {checked.shown(curve)}")
-    return tuple(curves)
-
-
-def _as_images(x: Tensor) -> Tensor:
-    """(B, C, H, W); rows of pixels, (B, d), as images of one row."""
-    return x if x.ndim == 4 else x[:, None, None]
-
-
-def _through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """8-bit pixels, (H, W, C), after a JPEG file, 4:4:4."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
-    image.save(file, "JPEG", quality=quality, subsampling=0)
-    with Image.open(file) as compressed:
-        return np.array(compressed).reshape(pixels.shape)
-
-
-def _told(value: float) -> str:
-    """A number with two digits, three from 10 on."""
-    if value >= 999.5:
-        return f"{value:.0f}"
-    return f"{value:.3g}" if value >= 9.95 else f"{value:.2g}"
+        return described(self, values, unit)

@@ -82,7 +82,7 @@ def _curve(entries: object) -> Affine | Table:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists, each a new one: YAML would write the second of two that are the same as an alias."""
+    """Return a value with lists for tuples, each a new one: YAML would write a repeated one as an alias."""
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, tuple) else value

@@ -59,23 +59,23 @@ class PatchNoise:
 
     @property
     def is_signal_dependent(self) -> bool:
-        """Whether C depends on x."""
+        """Return whether C depends on x."""
         return self.noise.is_signal_dependent
 
     @cached_property
     def is_pointwise(self) -> bool:
-        """Whether R = I."""
+        """Return whether pixels are independent, R = I."""
         channels = self.noise.channels
         return correlation.is_point(self.noise.grain) and (channels is None or correlation.is_diagonal(channels))
 
     @property
     def sigma(self) -> float:
-        """The one level that says most, in the unit of the patches."""
+        """Return the one level that describes the noise best, in the unit of the patches."""
         return self.noise.sigma
 
     @cached_property
     def correlation(self) -> Tensor:
-        """R, with shape (d, d), float64: that of a patch's pixels in an endless picture."""
+        """Return R, with shape (d, d), float64: that of a patch's pixels in an endless picture."""
         P, C = self.size, self.channels
         side = max(TORUS, 2 * P, 4 * len(self.noise.grain))
         spot = torch.zeros(1, 1, side, side, dtype=torch.float64)
@@ -93,7 +93,7 @@ class PatchNoise:
         return values.clamp(min=0), vectors
 
     def _correlated(self, v: Tensor, power: float) -> Tensor:
-        """R^power v, with the shape of v, (B, d)."""
+        """Return R^power v, with the shape of v, (B, d)."""
         return v if self.is_pointwise else v @ self._power(power).to(v)
 
     def _power(self, power: float) -> Tensor:
@@ -104,7 +104,7 @@ class PatchNoise:
 
     @property
     def _log_det(self) -> float:
-        """log det R."""
+        """Return log det R."""
         return 0.0 if self.is_pointwise else self._decomposed[0].log().sum().item()
 
     def sd(self, x: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ class KernelParzen:
             self._constant = -0.5 * (self._pulled * x).sum(1) - sd.log().sum(1)  # (n,)
 
     def _log_joint(self, y: Tensor) -> Tensor:
-        """log q(y|x_i) + d/2 log 2 pi, with shape (B, n), y less the middle."""
+        """Return log q(y|x_i) + d/2 log 2 pi, with shape (B, n), y less the middle."""
         return torch.addmm(self._constant, y, self._pulled.T) - 0.5 * y.square() @ self._inverse.T
 
     def log_prob(self, x: Tensor) -> Tensor:

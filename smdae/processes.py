@@ -1,4 +1,4 @@
-"""Which of several processes this is, as `torchrun` and others of its kind tell by the environment."""
+"""The place of this process among several, as `torchrun` and its like set it in the environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Place:
 
     @classmethod
     def among(cls, environ: Mapping[str, str]) -> Self:
-        """By RANK, WORLD_SIZE and LOCAL_RANK; the only one where they are not set.
+        """Return the place that RANK, WORLD_SIZE and LOCAL_RANK tell; without them that of a single process.
 
         Raises:
             UsageError: They make no sense.

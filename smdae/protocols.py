@@ -1,4 +1,4 @@
-"""What a score model must have, what it may have, and the one place where that is looked up.
+"""The methods that a score model must have and may have, and the one place where they are looked up.
 
 `ScoreModel` is enough for objectives, samplers and rows of numbers. `ImageScoreModel` adds what denoising images of
 any size takes: how far a pixel reaches, by which shifts the model commutes, and its memory. All of it is required. What
@@ -53,11 +53,11 @@ class ScoreModel(Protocol):
 
     @property
     def channels(self) -> int | None:
-        """How many channels the model takes together; None if it takes any number."""
+        """Return how many channels the model takes together; None if it takes any number."""
 
     @property
     def noise_range(self) -> tuple[float, float]:
-        """The lowest and the highest level of noise that it was made for."""
+        """Return the lowest and the highest level of noise that it was made for."""
 
     def score(self, x: Tensor, /, sigma: Any) -> Tensor:
         """Return psi(x, sigma), with the shape of x; sigma None is the one level of a model that has one."""
@@ -68,19 +68,19 @@ class ImageScoreModel(ScoreModel, Protocol):
 
     @property
     def halo(self) -> int | None:
-        """How many pixels away a pixel can have influence; None if that may be the whole image."""
+        """Return how many pixels away a pixel can have influence; None if that may be the whole image."""
 
     @property
     def shift_multiple(self) -> int:
-        """Pixels that a shift must be a multiple of to commute with the score."""
+        """Return the number of pixels of which shifts are multiples that commute with the score."""
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Bytes of memory that the score takes for each pixel."""
+        """Return how many bytes of memory the score takes for each pixel."""
 
 
 class HasEnergy(Protocol):
-    """A model whose score is the gradient of -E."""
+    """A model with an energy, whose negative gradient is the score."""
 
     def energy(self, x: Tensor, sigma: Any = None) -> Tensor:
         """Return E(x, sigma) = -log p(x) + const, with shape (B,)."""
@@ -126,7 +126,7 @@ class HasKinks(Protocol):
 
     @property
     def kinked(self) -> bool:
-        """Whether psi has kinks."""
+        """Return whether psi has kinks."""
 
 
 class HasCentre(Protocol):
@@ -141,7 +141,7 @@ class HasImplicitFloor(Protocol):
 
     @property
     def implicit_floor(self) -> float:
-        """The least that 1/2 |psi|^2 + tr(d psi/dx) can be."""
+        """Return the least that 1/2 |psi|^2 + tr(d psi/dx) can be."""
 
 
 class CanClip(Protocol):
@@ -223,7 +223,7 @@ def widened(halo: int | None, factor: int = 1, more: int = 0, multiple: int = 1)
 
 
 class _Completed:
-    """An object with a score, and what `ImageScoreModel` wants where it does not tell; all else is its own."""
+    """A score model wrapped so that it has all of `ImageScoreModel`: defaults stand in for what it lacks."""
 
     def __init__(self, model: Any, missing: dict[str, Any]) -> None:
         self.model = model

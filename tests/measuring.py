@@ -3,7 +3,7 @@
 import numpy as np
 
 from smdae.comparing.contest import Contest
-from smdae.comparing.part import Bench, Part, Tables
+from smdae.comparing.part import Context, Part, Tables
 from smdae.fitting.settings import check
 from tests.tiny import SETTINGS, gray
 
@@ -14,10 +14,10 @@ def contest(images: list[np.ndarray] | None = None, patches: int = 300, **settin
     return Contest.of(images, 255.0, check({**SETTINGS, "hold_out": 0.2, **settings}), patches)
 
 
-def measured(part: Part, bench: Bench) -> tuple[list[float], Tables]:
+def measured(part: Part, context: Context) -> tuple[list[float], Tables]:
     """The shares of the work that a part tells of on its way, which must not fall, and its tables."""
     shares: list[float] = []
-    measuring = part.measure(bench)
+    measuring = part.measure(context)
     try:
         while True:
             shares.append(next(measuring))

@@ -109,6 +109,8 @@ def test_the_seed_decides_all_chance():
         ({"sigma": math.inf}, UsageError),
         ({"surprise": 1}, UsageError),
         ({"patch_size": 30}, InputError),
+        ({"model": "unet", "growth": (30,)}, InputError),
+        ({"model": "unet", "real": 0.5}, InputError),
         ({"patches": []}, InputError),
         ({"patches": np.zeros((0, 8, 8))}, InputError),
         ({"patches": np.zeros((5, 0))}, InputError),

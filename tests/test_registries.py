@@ -67,13 +67,13 @@ def test_new_rows_are_found_by_fit_and_denoise(registered):
     model = smdae.fit(images, "charbonnier", "shrink", **settings)
     assert model.w.item() != pytest.approx(0.1, abs=1e-3)
     assert check({"objective": "charbonnier", "model": "shrink"}).objective == "charbonnier"
-    once, half_way = (smdae.denoise(images[0] / 255.0, model, 0.1, stepper=name) for name in ("tweedie", "half"))
+    once, half_way = (smdae.denoise(images[0] / 255.0, model, 0.1, sampler=name) for name in ("tweedie", "half"))
     assert (once != half_way).any()
 
 
 def test_new_rows_are_found_by_compare(registered):
     assert "charbonnier" in applicable()
-    assert "half" in Denoiser("shrink", "file", (Shrink(1, (0.1, 0.2)),)).steppers
+    assert "half" in Denoiser("shrink", "file", (Shrink(1, (0.1, 0.2)),)).samplers
 
 
 @pytest.mark.parametrize("check_model", conformance.CHECKS, ids=lambda one: one.__name__)

@@ -114,7 +114,7 @@ def _refuse_streams(asked: Asked, jobs: Sequence[Job]) -> None:
 
 
 def _refuse_quality(jobs: Sequence[Job]) -> None:
-    """Raise UsageError for a quality where no result can have one."""
+    """Raise UsageError if --quality is given and no result has a format with a quality."""
     kinds = {SUFFIXES.get(job.target.suffix.lower()) for job in jobs if job.target != STREAM}
     if kinds and kinds.isdisjoint(row.name for row in WITH_QUALITY):
         kind = next((kind for kind in kinds if kind), "the result")
@@ -125,7 +125,7 @@ def _refuse_quality(jobs: Sequence[Job]) -> None:
 
 def _manner(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> Manner:
     """Return how the pictures are denoised and written."""
-    how = ("stepper", "steps", "step_size", "seed", "stride", "ensemble", "precision")
+    how = ("steps", "step_size", "seed", "stride", "ensemble", "precision")
     folder = chosen.folder
     return Manner(
         model=asked.model,
@@ -139,7 +139,7 @@ def _manner(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> 
         mask=asked.mask,
         profile=asked.save_noise,
         strength=asked.strength,
-        how={name: getattr(asked, name) for name in how},
+        how={"sampler": asked.stepper} | {name: getattr(asked, name) for name in how},
         tile=asked.tile,
         depth=DEPTHS[asked.bit_depth],
         ending=asked.ending,

@@ -192,7 +192,7 @@ def command(
 def _read(
     paths: list[Path], settings: "Settings", white: float | None, cache: Path | None, asked: Any
 ) -> "tuple[Settings, Corpus]":
-    """Return the images or the rows of a fit, with a bar, and the settings that go with them."""
+    """Return the settings of a fit, adapted to rows if it is one to rows, and its images or rows; show a bar."""
     from smdae.files.corpus import gather, refuse_unit
     from smdae.files.table import gather_rows, kind_of
     from smdae.fitting.settings import for_rows

@@ -11,7 +11,7 @@ from typing import Any
 from smdae.comparing import contestants
 from smdae.comparing.contest import Contest
 from smdae.comparing.contestants import REFERENCES, Course
-from smdae.comparing.part import Bench, Tables
+from smdae.comparing.part import Context, Tables
 from smdae.comparing.parts import PARTS
 from smdae.comparing.record import finite
 from smdae.objectives import OBJECTIVES
@@ -23,7 +23,7 @@ RATE = 3e10  # arithmetic a second, about, for the forecast of a bar
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be compared.
+    """The objectives, parts, files and baselines of a comparison.
 
     Attributes:
         names: Objectives to fit with.
@@ -43,7 +43,7 @@ class Plan:
 
     @property
     def fits(self) -> list[tuple[str, int]]:
-        """Objective and seed of each fit that a part wants."""
+        """Return the objective and the seed of each fit that a part needs."""
         return max((self._wanted(part) for part in self.parts), key=len, default=[])
 
     def _wanted(self, part: str) -> list[tuple[str, int]]:
@@ -52,7 +52,7 @@ class Plan:
         return {"all": every, "one": [(reference, 0)], "none": []}[PARTS[part].fits]
 
     def of(self, part: str) -> dict[str, Any]:
-        """What the figures of a part depend on, but for the contest."""
+        """Return the settings that the figures of a part depend on, besides the contest."""
         row, fits = PARTS[part], self._wanted(part)
         return {
             "objectives": list(self.names),
@@ -65,7 +65,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Over:
-    """A part that is over.
+    """A part that is over, with its tables and pictures.
 
     Attributes:
         name: Which.
@@ -80,7 +80,7 @@ class Over:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What was just found.
+    """The progress of a comparison, and the fit or the part that has just ended.
 
     Attributes:
         share: How much of the work is done, 0 to 1, roughly.
@@ -96,7 +96,7 @@ class Found:
 
 
 def compare(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts: Sequence[str] = ()) -> Iterator[Found]:
-    """Fit and measure.
+    """Fit every objective and measure every part.
 
     Args:
         contest: What the contestants have in common.
@@ -124,7 +124,7 @@ def compare(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts:
         yield Found(before / total, stage, course=course)
 
     fits = tuple(over[fit] for fit in plan.fits)
-    everything = Bench(contest, plan.names, fits, plan.files, plan.baselines, plan.quick)
+    everything = Context(contest, plan.names, fits, plan.files, plan.baselines, plan.quick)
     for part, seconds in ahead.items():
         measuring = PARTS[part].measure(everything)
         try:
@@ -138,7 +138,7 @@ def compare(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts:
 
 
 def _effort(contest: Contest, name: str) -> float:
-    """Work for one example of an objective, in arithmetic at the rate of a matrix product."""
+    """Return the work for one example of an objective, in operations at the rate of a matrix product."""
     objective, d = OBJECTIVES[name], contest.dim
     work = 32.0 * d * contest.settings.hidden * (3 if "probes" in objective.needs else 1)
     if "target_score" in objective.needs:

@@ -1,4 +1,4 @@
-"""What all contestants have in common, so that whatever differs in the end is the objective's.
+"""The contest: all that the fits have in common, so that whatever differs in the end is the objective's.
 
     data      N clean patches, drawn once; pairs, Parzen density and the known density of `esm` are made of these alone
     start     one theta a seed, set from these patches
@@ -23,7 +23,8 @@ from torch import Generator, Tensor
 
 from smdae.densities import Density, Parzen
 from smdae.fitting.draws import among
-from smdae.fitting.examples import Batch, Examples, arguments, known_density
+from smdae.fitting.example_setup import arguments, known_density
+from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import split
@@ -36,18 +37,18 @@ from smdae.objectives import OBJECTIVES
 __all__ = ["Contest", "applicable"]
 
 HELD_OUT = 5000  # patches, M, unless told otherwise
-JUDGES = 1  # added to the seed for all that is held out
-APART = 1 << 32  # between the seeds of fits
+HELD_OUT_SEED_OFFSET = 1  # added to the seed for all that is held out
+SEED_STRIDE = 1 << 32  # between the seeds of fits
 
 
 def applicable(model: Any = EnergyModel) -> tuple[str, ...]:
-    """The objectives that a model can be fitted with, by name."""
+    """Return the names of the objectives that a model can be fitted with."""
     return tuple(name for name, row in OBJECTIVES.items() if not row.lacking(model))
 
 
 @dataclass(frozen=True, eq=False)
 class Contest:
-    """The common ground.
+    """The data, the starting model and the settings that all fits share.
 
     Attributes:
         settings: Of every fit, but for the objective.
@@ -86,7 +87,7 @@ class Contest:
         device: torch.device | str = "cpu",
         held_out: int = HELD_OUT,
     ) -> "Contest":
-        """A contest on N = `patches` patches of images, arrays of one dtype with shape (H, W), sides at least P.
+        """Return a contest on N = `patches` patches of images, arrays of one dtype with shape (H, W), sides at least P.
 
         M = `held_out` patches of those held out are the judges. Rows of numbers are patches of side 1 of one image
         with shape (1, n, d), and each is taken but once.
@@ -99,7 +100,7 @@ class Contest:
         patches = min(patches, source.places) if are_rows else patches
         drawn = source.draw(patches, generator)
         model = MODELS[settings.model].start(drawn, source.free_means, settings, generator).requires_grad_(False)
-        chance = Generator(device).manual_seed(settings.seed + JUDGES)
+        chance = Generator(device).manual_seed(settings.seed + HELD_OUT_SEED_OFFSET)
         return cls(
             settings,
             model,
@@ -121,30 +122,31 @@ class Contest:
         device: torch.device | str = "cpu",
         held_out: int = HELD_OUT,
     ) -> "Contest":
-        """A contest on N = `patches` samples of a density, with M = `held_out` others for judges."""
+        """Return a contest on N = `patches` samples of a density, and M = `held_out` others to judge by."""
         generator = Generator(device).manual_seed(settings.seed)
         drawn = target.sample(patches, generator)
-        held = target.sample(held_out, Generator(device).manual_seed(settings.seed + JUDGES))
+        held = target.sample(held_out, Generator(device).manual_seed(settings.seed + HELD_OUT_SEED_OFFSET))
         model = MODELS[settings.model].start(drawn, 0, settings, generator).requires_grad_(False)
         return cls(settings, model, drawn, held, target=target)
 
     @property
     def sigma(self) -> float:
-        """Level of the noise, white being 1."""
+        """Return the level of the noise, white being 1."""
         return self.settings.levels[1]
 
     @property
     def device(self) -> torch.device:
+        """Return the device of the patches."""
         return self.patches.device
 
     @property
     def dim(self) -> int:
-        """Numbers in a patch, d."""
+        """Return how many numbers a patch has, d."""
         return self.patches.shape[1]
 
     @cached_property
     def digest(self) -> str:
-        """What tells this contest from others: its settings and its data."""
+        """Return a hash of the settings and the data, by which a contest is recognised."""
         data = hashlib.sha256(self.settings.model_dump_json().encode())
         for tensor in (self.patches, self.held_out):
             data.update(tensor.cpu().numpy().tobytes())
@@ -152,15 +154,15 @@ class Contest:
         return data.hexdigest()[:16]
 
     def generator(self, seed: int = 0) -> Generator:
-        """A fresh source of chance; those of equal seeds are equal."""
+        """Return a new generator; those of equal seeds draw the same."""
         return Generator(self.device).manual_seed((self.settings.seed + seed) % 2**63)
 
     def chance_of(self, seed: int) -> Generator:
-        """The source of chance of a fit, the first of them number 0."""
-        return self.generator(seed * APART)
+        """Return the generator of a fit, the first of them number 0."""
+        return self.generator(seed * SEED_STRIDE)
 
     def model(self, seed: int = 0) -> EnergyModel:
-        """The model at the start of a fit, free to change."""
+        """Return the model at the start of a fit, a copy that may be changed."""
         if seed == 0:
             return copy.deepcopy(self.origin).requires_grad_(True)
         channels = self.origin.free_means
@@ -168,11 +170,11 @@ class Contest:
 
     @cached_property
     def known(self) -> Density:
-        """The density that `esm` takes for the truth: that of the examples, or one fitted to the patches."""
+        """Return the density that `esm` takes for the truth: that of the examples, or one fitted to the patches."""
         return self.target or known_density(self.patches, self.settings, self.sigma, self.generator())
 
     def examples(self, name: str, patches: Tensor | None = None) -> Examples:
-        """What an objective is shown: of these patches, or of others, with shape (n, d)."""
+        """Return the source of an objective's examples: made of the contest's patches, or of others, (n, d)."""
         objective, data = OBJECTIVES[name], self.patches if patches is None else patches
         wants_target = "target_score" in objective.needs
         known = self.known if wants_target and objective.samples == "data" else None
@@ -192,13 +194,13 @@ class Contest:
         )
 
     def held_out_batch(self, name: str) -> Batch:
-        """The held-out examples of an objective, M of them, the noise of each the same for all objectives.
+        """Return the held-out examples of an objective, M of them, with the same noise for all objectives.
 
         The Parzen density is then that of the held-out patches: its objective differs from `dsm` on the same patches by
         a constant only when density and samples belong together. `esm` gets fresh samples of its known density.
         """
         if name not in self._batches:
-            examples, chance = self.examples(name, self.held_out), self.generator(JUDGES)
+            examples, chance = self.examples(name, self.held_out), self.generator(HELD_OUT_SEED_OFFSET)
             known = examples.density is not None
             made = examples.draw(len(self.held_out), chance) if known else examples.around(self.held_out, chance)
             self._batches[name] = made
@@ -206,14 +208,14 @@ class Contest:
 
     @cached_property
     def smoothed(self) -> Batch:
-        """M samples of q_sigma of the patches fitted on, with its score: the judges of the Fisher divergence to it."""
-        return self.examples("esm-parzen").draw(len(self.held_out), self.generator(JUDGES))
+        """Return M samples of q_sigma of the patches fitted on, with its score, for the Fisher divergence to it."""
+        return self.examples("esm-parzen").draw(len(self.held_out), self.generator(HELD_OUT_SEED_OFFSET))
 
     def lift(self, patch_model: Any) -> Patchwise:
-        """An image model of a model of these patches; rows of numbers are images of one pixel with d channels."""
+        """Return the image model of a model of these patches; rows of numbers are one-pixel images with d channels."""
         channels, size = (1, self.settings.patch_size) if self.judges is not None else (self.dim, 1)
         return Patchwise(patch_model, channels, size)
 
     def wiener(self) -> Wiener:
-        """The linear filter of the patches fitted on."""
+        """Return the Wiener filter of the patches fitted on."""
         return Wiener(self.patches, self.sigma, self.origin.centre)

@@ -22,10 +22,10 @@ from smdae.fitting.loop import learning_rate, step
 from smdae.fitting.state import State
 from smdae.models import EnergyModel
 
-__all__ = ["REFERENCES", "Course", "Point", "arrival", "fit", "marks"]
+__all__ = ["REFERENCES", "Course", "Point", "fit", "measured_steps", "near_best_point"]
 
 REPORT_SECONDS = 0.25
-NEAR = 0.3  # dB
+NEAR_BEST_DB = 0.3  # dB
 REFERENCES = (
     "dsm",
     "dae",
@@ -37,7 +37,7 @@ REFERENCES = (
 
 @dataclass(frozen=True)
 class Point:
-    """How good a contestant was after so many steps.
+    """The figures of a fit after some of its steps.
 
     Attributes:
         step: Steps done.
@@ -55,7 +55,7 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """How far a contestant has come.
+    """A fit: its model, its figures so far and how it ended.
 
     Attributes:
         objective: Its name.
@@ -77,19 +77,19 @@ class Course:
 
     @property
     def denoises(self) -> bool:
-        """Whether the model has learned to take noise out of images."""
+        """Return whether the fit ended well with a model that removes noise from images."""
         return bool(self.points) and self.points[-1].psnr is not None and self.outcome == "done"
 
 
-def marks(steps: int) -> list[int]:
-    """The steps after which contestants are judged."""
+def measured_steps(steps: int) -> list[int]:
+    """Return the steps after which a fit is measured: 5 early ones, then 7 at even distances."""
     early = np.geomspace(min(10, steps), max(1, steps / 10), 5)
     late = np.linspace(steps / 10, steps, 7)
     return sorted({math.ceil(mark) for mark in (*early, *late)})
 
 
 def fit(contest: Contest, name: str, judges: Sequence[str] = (), seed: int = 0) -> Iterator[Course]:
-    """Fit one contestant.
+    """Fit one objective.
 
     Args:
         contest: What it has in common with the others.
@@ -114,7 +114,7 @@ def fit(contest: Contest, name: str, judges: Sequence[str] = (), seed: int = 0) 
         return Point(count, seconds, values, quality)
 
     course = Course(name, seed, average)
-    stops = set(marks(steps))
+    stops = set(measured_steps(steps))
     recent: list[Tensor] = []
     count, seconds = 0, 0.0
     try:
@@ -141,9 +141,9 @@ def fit(contest: Contest, name: str, judges: Sequence[str] = (), seed: int = 0) 
     yield replace(course, outcome="done")
 
 
-def arrival(course: Course, courses: Sequence[Course]) -> Point | None:
-    """Where a contestant came within 0.3 dB of the best that any of them ended with; None if it never did."""
+def near_best_point(course: Course, courses: Sequence[Course]) -> Point | None:
+    """Return the first point of a fit within 0.3 dB of the best final PSNR of all fits; None if there is none."""
     best = max((c.points[-1].psnr or 0.0 for c in courses if c.denoises), default=None)
     if best is None or not course.denoises:
         return None
-    return next((point for point in course.points if (point.psnr or 0.0) >= best - NEAR), None)
+    return next((point for point in course.points if (point.psnr or 0.0) >= best - NEAR_BEST_DB), None)

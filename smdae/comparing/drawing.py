@@ -1,4 +1,4 @@
-"""How all pictures look.
+"""The style of all plots.
 
 Colours are those of Okabe and Ito, which all eyes tell apart; lines differ in pattern and mark as well. Figures are
 made without pyplot, so that no global state is touched and no screen is needed.
@@ -51,20 +51,20 @@ logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def style(name: str) -> dict[str, Any]:
-    """How the line of an objective is drawn, broad lines below narrow ones."""
+    """Return how the line of an objective is drawn, broad lines below narrow ones."""
     order = list(STYLES).index(name) if name in STYLES else len(STYLES)
     return {"markersize": 5, "zorder": 2 + 0.01 * order, **STYLES.get(name, OTHER)}
 
 
 def figure(width: float, height: float) -> "Figure":
-    """An empty figure of so many inches, laid out without overlaps."""
+    """Return an empty figure, width and height in inches, laid out without overlaps."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
 def frame(axes: "Axes", title: str, x: str, y: str) -> None:
-    """A title, names of the axes, and a light grid."""
+    """Set a title, the names of the axes, and a light grid."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -74,7 +74,7 @@ def frame(axes: "Axes", title: str, x: str, y: str) -> None:
 
 
 def png(figure: "Figure") -> bytes:
-    """The figure as a PNG file, of 256 colours: a third of the bytes, and no eye tells the difference."""
+    """Return the figure as a PNG file of 256 colours: a third of the bytes, and no eye sees the difference."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 

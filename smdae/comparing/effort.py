@@ -1,4 +1,4 @@
-"""What a call takes: seconds, measured in turn with others, and bytes at its peak."""
+"""The cost of a call: seconds, measured in turn with others, and bytes at its peak."""
 
 import math
 import statistics
@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 __all__ = ["peak_bytes", "seconds"]
 
-LEAST = 3  # times that a call is timed
+MIN_ROUNDS = 3  # times that a call is timed
 
 
 def seconds(
@@ -23,7 +23,7 @@ def seconds(
     device: torch.device | str = "cpu",
     longest: float = math.inf,
 ) -> dict[Any, float]:
-    """The median time of each call over rounds of all of them, so that what disturbs one disturbs all alike.
+    """Return the median time of each call, in seconds, over rounds of all of them, so that disturbances hit all alike.
 
     Args:
         runs: Calls by name; each is made once before, untimed.
@@ -34,7 +34,7 @@ def seconds(
     taken: dict[Any, list[float]] = {name: [] for name in runs}
     for count in range(rounds + 1):
         for name, run in runs.items():
-            if len(taken[name]) >= LEAST and sum(taken[name]) > longest:
+            if len(taken[name]) >= MIN_ROUNDS and sum(taken[name]) > longest:
                 continue
             _wait(device)
             begun = time.perf_counter()
@@ -46,7 +46,7 @@ def seconds(
 
 
 def peak_bytes(run: Callable[[], object], device: torch.device | str = "cpu") -> int:
-    """The most bytes that a call holds at once, beyond those that are there before it.
+    """Return the most bytes that a call holds at once, not counting those allocated before it.
 
     On CUDA as the allocator counts them. Elsewhere those of every tensor that an operation makes, forward or backward,
     until its storage goes: what torch's profiler comes to, but for what operations use inside and free before they end,
@@ -65,19 +65,19 @@ def peak_bytes(run: Callable[[], object], device: torch.device | str = "cpu") ->
 
 
 def _wait(device: torch.device | str) -> None:
-    """Until a device that works by itself has done what it was told."""
+    """Wait until a CUDA device has finished."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def _storages(values: Any) -> dict[int, Any]:
-    """The memory of tensors; zeros that derivatives are made of where there are none have no memory."""
+    """Return the storages of tensors by address; zero tensors of autograd, which have no storage, are skipped."""
     tensors = (v for v in tree_leaves(values) if isinstance(v, Tensor) and not v._is_zerotensor())
     return {storage._cdata: storage for storage in (tensor.untyped_storage() for tensor in tensors)}
 
 
 class _Counter(TorchDispatchMode):
-    """Adds up storages as they come and go."""
+    """A counter of the bytes of storages that are alive."""
 
     def __init__(self) -> None:
         super().__init__()

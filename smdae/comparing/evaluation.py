@@ -1,4 +1,4 @@
-"""How good is a model, under its own objective and under all others?
+"""The figures of a model under its own objective and under all others.
 
     J_ij = mean over held-out examples of objective j at the theta that objective i ended with
 
@@ -38,31 +38,31 @@ class Value:
 
 
 def scale(contest: Contest, judged_by: str) -> float:
-    """What takes a raw J to squared error per dimension over sigma^2."""
+    """Return the factor that makes a raw J squared error per dimension over sigma^2."""
     objective = OBJECTIVES["esm-parzen" if judged_by == FISHER else judged_by]
     return float(objective.scale(contest.sigma, contest.dim))
 
 
 @torch.no_grad()
 def evaluate(model: Any, judged_by: str, batch: Batch) -> Value:
-    """J on a batch."""
+    """Return J on a batch."""
     losses = OBJECTIVES[judged_by].loss(model, batch.x, **batch.needs).cpu().double()
     return Value(losses.mean().item(), losses.std().item() / math.sqrt(len(losses)))
 
 
 def gradient(model: nn.Module, value: Tensor) -> Tensor:
-    """The gradient of a number in all parameters, with shape (parameters,)."""
+    """Return the gradient of a number in all parameters, with shape (parameters,)."""
     return parameters_to_vector(torch.autograd.grad(value, list(model.parameters())))
 
 
 def judged(contest: Contest, model: Any, names: Sequence[str]) -> dict[str, Value]:
-    """J of a model under each of the objectives named, and its Fisher divergence to q_sigma."""
+    """Return J of a model under each named objective, and its Fisher divergence to q_sigma."""
     values = {name: evaluate(model, name, contest.held_out_batch(name)) for name in names}
     return values | {FISHER: evaluate(model, "esm-parzen", contest.smoothed)}
 
 
 def psnr(contest: Contest, model: Any) -> float | None:
-    """PSNR in dB of the held-out crops after one Tweedie step, None where there are no images."""
+    """Return the PSNR in dB of the held-out crops after one Tweedie step; None where there are no images."""
     if contest.crops is None:
         return None
     return by_denoising(contest.crops, contest.lift)(model).value

@@ -41,7 +41,7 @@ th { background: var(--shade); font-weight: 600; }
 
 
 def report(record: Record, pictures: Mapping[str, Mapping[str, bytes]]) -> bytes:
-    """The file.
+    """Return the report as an HTML file.
 
     Args:
         record: What was found.

@@ -1,4 +1,4 @@
-"""What was found, as a page of plain text for a person: no line is wider than 80 columns."""
+"""The results as a page of plain text, no line of which is wider than 80 columns."""
 
 from smdae.comparing.parts import PARTS
 from smdae.comparing.record import Record
@@ -8,7 +8,7 @@ __all__ = ["opening", "page"]
 
 
 def page(record: Record) -> str:
-    """The comparison as plain text."""
+    """Return the comparison as plain text."""
     blocks = [paragraph(opening(record))]
     for name, part in record.parts.items():
         title = PARTS[name].title
@@ -19,7 +19,7 @@ def page(record: Record) -> str:
 
 
 def opening(record: Record) -> str:
-    """What was compared, in a sentence."""
+    """Return what was compared, in a sentence."""
     s = record.settings
     if s["target"]:
         source = f"samples of {s['target']} with {s['dim']} numbers each"

@@ -1,4 +1,4 @@
-"""What a part of the comparison is: a question, tables that answer it, and pictures of these.
+"""A part of the comparison: a question, tables that answer it, and pictures of these.
 
 All figures are in tables, sequences of rows; a row is a frozen dataclass of texts, truths and numbers, None where there
 is no number. The record, the CSV files, the page, the report and the plots are made from the tables, so that all agree.
@@ -13,14 +13,14 @@ from typing import Any, Literal
 from smdae.comparing.contest import Contest
 from smdae.comparing.contestants import Course
 
-__all__ = ["Bench", "Part", "Tables"]
+__all__ = ["Context", "Part", "Tables"]
 
 Tables = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
-    """What a part may measure.
+class Context:
+    """All that a part of the comparison may measure.
 
     Attributes:
         contest: The common ground.
@@ -40,7 +40,7 @@ class Bench:
 
     @property
     def fitted(self) -> dict[str, Any]:
-        """The patch model of the first fit of each objective that is still a model, by objective."""
+        """Return the patch model of the first fit of each objective that did not diverge, by objective."""
         return {course.objective: course.model for course in reversed(self.courses) if course.outcome != "diverged"}
 
 
@@ -66,8 +66,8 @@ class Part:
     equation: str
     rows: Mapping[str, type]
     fits: Literal["none", "one", "all"]
-    measure: Callable[[Bench], Generator[float, None, Tables]]
+    measure: Callable[[Context], Generator[float, None, Tables]]
     pictures: Mapping[str, str]
-    draw: Callable[[Tables, Bench], Mapping[str, bytes]]
+    draw: Callable[[Tables, Context], Mapping[str, bytes]]
     tell: Callable[[Tables], Sequence[str]]
     seconds: tuple[float, float] = (5.0, 40.0)

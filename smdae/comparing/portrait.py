@@ -29,7 +29,7 @@ DEPTH = 6.0  # of log-densities that are told apart
 
 
 def portrait(model: Any, rows: Tensor, sigma: float, white: float = 1.0, seed: int = 0) -> bytes:
-    """Return a PNG.
+    """Return a picture of a model of one or two numbers, as a PNG file.
 
     Args:
         model: A score model of rows.
@@ -54,7 +54,7 @@ def _langevin(model: Any, x: Tensor, sigma: float, chance: Generator) -> Tensor:
 
 
 def _energy(model: Any) -> Any:
-    """The model's energy, of flat rows; None where it has none."""
+    """Return the model's energy, a function of flat rows; None if it has none."""
     inner = model.patch if isinstance(model, Patchwise) else model
     return inner.energy if offers(inner, HasEnergy) else None
 
@@ -87,10 +87,10 @@ def _line(model: Any, noisy: Tensor, samples: Tensor, sigma: float, white: float
 @torch.no_grad()
 def _plane(model: Any, noisy: Tensor, samples: Tensor, sigma: float, white: float) -> bytes:
     low, high = noisy.amin(0), noisy.amax(0)
-    middle, reach = (low + high) / 2, (high - low).max().item() / 2 + sigma
+    middle, half_side = (low + high) / 2, (high - low).max().item() / 2 + sigma
 
     def lattice(count: int) -> tuple[list[Tensor], Tensor]:
-        across = [m + reach * torch.linspace(-1, 1, count) for m in middle]
+        across = [m + half_side * torch.linspace(-1, 1, count) for m in middle]
         return across, torch.cartesian_prod(*across)
 
     (across, places), (_, tails) = lattice(CELLS), lattice(ARROWS)

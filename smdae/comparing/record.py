@@ -1,4 +1,4 @@
-"""What was found, as one record: results.json, from which CSV, page and report are made, so that all agree.
+"""The results as one record: results.json, from which CSV, page and report are made, so that all agree.
 
     format, version, complete
     settings      what was asked for, and of what
@@ -24,14 +24,14 @@ from smdae.comparing.text import printable
 
 __all__ = ["FORMAT", "VERSION", "LeftOut", "Measured", "Record", "csv_files", "decode", "encode", "finite", "schema"]
 
-FORMAT, VERSION = "smdae-comparison", 2
+FORMAT, VERSION = "smdae-comparison", 3
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # that spreadsheets take for the beginning of one
 KINDS = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What was asked for and could not be, and why."""
+    """A part of the request that could not be done, and why."""
 
     what: str
     reason: str
@@ -39,7 +39,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Measured:
-    """A part that is over.
+    """The tables of a part that is over, and what it was measured with.
 
     Attributes:
         of: What it was measured of: objectives, fits, files, baselines.
@@ -52,7 +52,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Record:
-    """What has been found so far; see the head of this file."""
+    """The results of a comparison so far; see the head of this file."""
 
     settings: Mapping[str, Any]
     left_out: tuple[LeftOut, ...] = ()
@@ -60,13 +60,13 @@ class Record:
     complete: bool = False
 
     def with_part(self, name: str, of: Mapping[str, Any], tables: Tables) -> "Record":
-        """The record and one more part, all of them in their order."""
+        """Return the record with one more part, all of them in the order of PARTS."""
         parts = {**self.parts, name: Measured(of, finite(tables))}
         return replace(self, parts={part: parts[part] for part in PARTS if part in parts})
 
 
 def finite(tables: Tables) -> Tables:
-    """The same tables, None for what is no number."""
+    """Return the same tables, with None for numbers that are not finite."""
 
     def cleaned(row: Any) -> Any:
         bad = [f.name for f in fields(row) if isinstance(v := getattr(row, f.name), float) and not math.isfinite(v)]
@@ -76,7 +76,7 @@ def finite(tables: Tables) -> Tables:
 
 
 def encode(record: Record) -> bytes:
-    """results.json."""
+    """Return the record as results.json."""
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -92,7 +92,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Record:
-    """The record of a results.json.
+    """Return the record in a results.json.
 
     Raises:
         ValueError: It is none, damaged, or of another version.
@@ -118,7 +118,7 @@ def decode(data: bytes) -> Record:
 
 
 def csv_files(record: Record) -> dict[str, bytes]:
-    """The tables as CSV, by file name: PART-TABLE.csv; what is no number is empty."""
+    """Return the tables as CSV, by file name: PART-TABLE.csv; None becomes an empty cell."""
     files = {}
     for name, part in record.parts.items():
         for table, rows in part.tables.items():
@@ -139,7 +139,7 @@ def _plain(value: Any) -> Any:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of results.json, draft 2020-12."""
+    """Return the JSON schema of results.json, draft 2020-12."""
     parts = {}
     for name, part in PARTS.items():
         tables = {table: {"type": "array", "items": _row(row)} for table, row in part.rows.items()}

@@ -42,7 +42,7 @@ RESULTS, SCHEMA, REPORT, MODELS = "results.json", "schema.json", "report.html", 
 
 
 def refuse(folder: Path, overwrite: bool, resume: bool) -> None:
-    """The planning check: raise OutputError where the report could not be written, or would replace another."""
+    """Raise OutputError if the report cannot be written to the folder, or would replace another one."""
     if not folder.exists():
         if resume:
             raise OutputError(f"cannot resume: there is no folder '{folder}'", "leave --resume out for a new report")
@@ -62,7 +62,7 @@ def refuse(folder: Path, overwrite: bool, resume: bool) -> None:
 
 
 def earlier(folder: Path) -> "Record":
-    """The record of an earlier run.
+    """Return the record of an earlier run.
 
     Raises:
         OutputError: It cannot be read.
@@ -99,20 +99,20 @@ def begin(folder: Path, fresh: bool) -> None:
 
 
 def save_record(folder: Path, record: "Record") -> None:
-    """results.json as it stands."""
+    """Write results.json with what has been found so far."""
     from smdae.comparing.record import encode
 
     write(folder / RESULTS, encode(record), overwrite=True)
 
 
 def save_pictures(folder: Path, part: str, pictures: Mapping[str, bytes]) -> None:
-    """The pictures of a part."""
+    """Write the pictures of a part."""
     for name, data in pictures.items():
         write(folder / f"{part}-{name}.png", data, overwrite=True)
 
 
 def finish(folder: Path, record: "Record") -> None:
-    """Everything that is made of the record and the pictures: CSV files, schema and report."""
+    """Write all that is made of the record and the pictures: CSV files, schema and report."""
     from smdae.comparing.html import report
     from smdae.comparing.parts import PARTS
     from smdae.comparing.record import csv_files, schema
@@ -132,7 +132,7 @@ def finish(folder: Path, record: "Record") -> None:
 
 
 def save_fit(folder: Path, contest: "Contest", course: "Course") -> None:
-    """The model of a fit, with its course in the card; one that diverged is not kept, and fitted again."""
+    """Write the model of a fit, with its course in the card; one that diverged is left out and fitted again."""
     if course.outcome == "diverged":
         return
     model = contest.lift(course.model)
@@ -155,7 +155,7 @@ def save_fit(folder: Path, contest: "Contest", course: "Course") -> None:
 
 
 def _told(course: "Course") -> dict[str, Any]:
-    """All of a course but its model."""
+    """Return all of a course but its model."""
     return {
         "objective": course.objective,
         "seed": course.seed,
@@ -167,7 +167,7 @@ def _told(course: "Course") -> dict[str, Any]:
 
 
 def fits_in(folder: Path, contest: "Contest", wanted: Sequence[tuple[str, int]]) -> list["Course"]:
-    """Those of the fits wanted that an earlier run has finished on the same contest."""
+    """Return those of the wanted fits that an earlier run has finished on the same contest."""
     from smdae.comparing.contestants import Course, Point
     from smdae.comparing.evaluation import Value
 

@@ -15,7 +15,7 @@ __all__ = ["Target", "load"]
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A density of others, in float32 and checked.
+    """A density of the user's own, whose samples and scores are checked and converted to float32.
 
     Attributes:
         name: What it is called.
@@ -28,11 +28,11 @@ class Target:
     device: torch.device | str = "cpu"
 
     def on(self, device: torch.device | str) -> "Target":
-        """The same density, its samples wanted on another device."""
+        """Return the same density with its samples on another device."""
         return Target(self.name, self.density, device)
 
     def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
-        """n samples, with shape (n, d), or some rows of them.
+        """Draw n samples, with shape (n, d), and return all or some rows of them.
 
         Raises:
             InputError: They are no finite tensor of that shape.
@@ -42,7 +42,7 @@ class Target:
         return self._checked("sample", found, n)[rows]
 
     def score(self, x: Tensor) -> Tensor:
-        """grad log q(x), with shape (B, d).
+        """Return grad log q(x), with shape (B, d).
 
         Raises:
             InputError: It is no finite tensor of that shape.
@@ -56,7 +56,7 @@ class Target:
         return found
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log q(x), with shape (B,), if the density has it."""
+        """Return log q(x), with shape (B,), if the density has it."""
         found: Tensor = called(self.density.log_prob, f"'{self.name}.log_prob'", {"x": x})
         return found
 
@@ -70,7 +70,7 @@ class Target:
 
 
 def load(text: str) -> Target:
-    """The density that `text` names, module:name; modules of the working folder are found too.
+    """Return the density that `text` names, module:name; modules of the working folder are found too.
 
     Raises:
         UsageError: There is no such module or name, or what it names is no density.

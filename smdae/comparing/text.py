@@ -9,10 +9,10 @@ WIDTH = 80
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table, names to the left and figures to the right, in as many blocks as 80 columns ask for.
+    """Return the lines of a table, names to the left and figures to the right, in blocks of at most 80 columns.
 
     Args:
-        header: One text a column; \\n parts its lines.
+        header: One text a column; newlines part its lines.
         rows: Texts, each row as long as the header.
     """
     tops = [cell.split("\n") for cell in header]
@@ -34,14 +34,14 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A figure, or - where there is none."""
+    """Return a figure as text, or - for None."""
     if value is None:
         return "-"
     return f"{value:,.{digits}f}" if abs(value) < 1e5 else f"{value:.1e}"
 
 
 def paragraph(text: str) -> list[str]:
-    """Lines of running text."""
+    """Return running text in lines of at most 80 columns."""
     return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
 
 

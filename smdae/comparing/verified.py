@@ -23,16 +23,16 @@ from smdae.protocols import has
 __all__ = ["Verified", "verify"]
 
 SAMPLES = 20_000
-NUMBERS = 20_000_000  # of all samples together, at most
-FEWEST = 1000  # samples, and those whose gradients are taken
-ERRORS = 6.0  # standard errors that are chance
-ALIKE = 0.1  # of a factor, by which coordinates may differ and have one
-APART = 1e-3  # of its size, that a score may be from a gradient in float32
+MAX_NUMBERS = 20_000_000  # of all samples together, at most
+MIN_SAMPLES = 1000  # samples, and those whose gradients are taken
+MAX_DEVIATIONS = 6.0  # standard errors that are chance
+MAX_FACTOR_SPREAD = 0.1  # of a factor, by which coordinates may differ and have one
+MAX_GRADIENT_ERROR = 1e-3  # of its size, that a score may be from a gradient in float32
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found, all within chance.
+    """The moments of a score that passed the check, with standard errors.
 
     Attributes:
         mean, mean_error: The entry of E[s] farthest from 0 in its standard errors, and one of these.
@@ -59,7 +59,7 @@ class Verified:
 
 
 def verify(name: str, density: Any, generator: Generator) -> Verified:
-    """Return what theory says of a score, as found at samples.
+    """Check a score against the samples that it comes with, and return what was measured.
 
     Args:
         name: What the density is called.
@@ -70,11 +70,11 @@ def verify(name: str, density: Any, generator: Generator) -> Verified:
         InputError: The score is not that of the samples; the message says in what way.
     """
     dim = density.sample(2, generator).shape[1]
-    n = max(FEWEST, min(SAMPLES, NUMBERS // dim))
+    n = max(MIN_SAMPLES, min(SAMPLES, MAX_NUMBERS // dim))
     x = density.sample(n, generator)
     s = density.score(x).double()
     moments = _Moments.of(x.double(), s)
-    gradient = _of_log_prob(name, density, x[:FEWEST], s[:FEWEST])
+    gradient = _of_log_prob(name, density, x[:MIN_SAMPLES], s[:MIN_SAMPLES])
     if wrong := next(moments.faults(), None):
         raise InputError(f"'{name}' has no score of its samples: {wrong}", "it is grad log q(x), in the unit of x")
     far = (moments.mean.abs() / moments.mean_error).nan_to_num(0.0).argmax()
@@ -102,12 +102,12 @@ class _Moments:
 
     @property
     def factor(self) -> float:
-        """c, where the product is -c I."""
+        """Return c, where the product is -c I."""
         return -self.product.diagonal().mean().item()
 
     @property
     def factor_error(self) -> float:
-        """The standard error of c, as if that of each entry were of chance of its own."""
+        """Return the standard error of c, as if the errors of the diagonal entries were independent."""
         return self.product_error.diagonal().square().sum().sqrt().item() / len(self.mean)
 
     def faults(self) -> Iterator[str]:
@@ -115,12 +115,12 @@ class _Moments:
         d = len(self.mean)
         eye = torch.eye(d, dtype=self.product.dtype, device=self.product.device)
         own = -self.product.diagonal()
-        if ((self.product + eye).abs() > ERRORS * self.product_error + torch.finfo(torch.float32).eps).any():
-            c, reach = self.factor, ALIKE * abs(self.factor)
+        if ((self.product + eye).abs() > MAX_DEVIATIONS * self.product_error + torch.finfo(torch.float32).eps).any():
+            c, tolerance = self.factor, MAX_FACTOR_SPREAD * abs(self.factor)
             told = f"E[(x - m) s'] is {-c:.4g} I to {self.factor_error:.2g}, and of a score -I"
-            apart = (self.product + c * eye).abs() - ERRORS * self.product_error
-            mixed = (apart - apart.diagonal().diag()).max().item() > reach
-            if not mixed and apart.diagonal().max() <= reach:
+            apart = (self.product + c * eye).abs() - MAX_DEVIATIONS * self.product_error
+            mixed = (apart - apart.diagonal().diag()).max().item() > tolerance
+            if not mixed and apart.diagonal().max() <= tolerance:
                 yield f"{told}: {_said(c)}"
             elif not mixed:
                 least, most = own.aminmax()
@@ -133,7 +133,7 @@ class _Moments:
                 found, error = self.product[i, j].item(), self.product_error[i, j].item()
                 theory = -1 if i == j else 0
                 yield f"E[(x - m) s']_{i + 1},{j + 1} is {found:.4g} \u00b1 {error:.2g}, and of a score {theory}"
-        far = self.mean.abs() > ERRORS * self.mean_error + torch.finfo(torch.float32).eps
+        far = self.mean.abs() > MAX_DEVIATIONS * self.mean_error + torch.finfo(torch.float32).eps
         if far.any():
             j = int(far.nonzero()[0])
             found, error = self.mean[j].item(), self.mean_error[j].item()
@@ -142,13 +142,13 @@ class _Moments:
 
 def _said(c: float) -> str:
     if c < 0:
-        times = "" if abs(c + 1) < ALIKE else f", and is {-c:.4g} times as large"
+        times = "" if abs(c + 1) < MAX_FACTOR_SPREAD else f", and is {-c:.4g} times as large"
         return f"the score has the wrong sign{times}"
     return f"it is {c:.4g} times what it should be, by a factor or by another unit than that of the samples"
 
 
 def _of_log_prob(name: str, density: Any, x: Tensor, s: Tensor) -> float | None:
-    """Return how far a score is from the gradient of `log_prob`; None where there is none.
+    """Return the relative distance of a score from the gradient of `log_prob`; None if there is no gradient.
 
     Raises:
         InputError: It is farther than rounding.
@@ -164,11 +164,11 @@ def _of_log_prob(name: str, density: Any, x: Tensor, s: Tensor) -> float | None:
     slope = slope.double()
     ratios = (s * slope).sum(1) / slope.square().sum(1).clamp(min=1e-30)
     apart = ((s - slope).square().sum() / slope.square().sum().clamp(min=1e-30)).sqrt().item()
-    if apart > APART:
+    if apart > MAX_GRADIENT_ERROR:
         weights = slope.square().sum(1) / slope.square().sum()
         c = (ratios * weights).sum().item()
         error = ((weights * (ratios - c)).square().sum()).sqrt().item()
-        same = (s - c * slope).norm() < ALIKE * s.norm()
+        same = (s - c * slope).norm() < MAX_FACTOR_SPREAD * s.norm()
         told = f"{c:.4g} \u00b1 {error:.2g} times the gradient of its log_prob" if same else "not along that gradient"
         raise InputError(
             f"'{name}' has a score that is not the gradient of its log_prob: {told}, {apart:.2g} of it away",

@@ -1,8 +1,11 @@
 """Denoising: from a noisy image and a score to an estimate of the clean one.
 
+request        an image, its sigma and its model, checked
 samplers       how an image moves along the score
+paths          the same for all channels of an image, each at its own level
+conversion     pixels as tensors and back
 preparation    what is done to an image before and after
-task           what is to be done with one image
+task           an image with the model, the noise and the settings that it is denoised with
 treatment      what is done about each kind of noise
 stabilised     noise that depends on the pixel, made white
 correlated     noise whose neighbours are correlated, by two passes

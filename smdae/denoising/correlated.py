@@ -35,7 +35,7 @@ __all__ = ["Correlated", "at_half_size", "told_level"]
 SECOND_LEVEL = 0.45  # of the level, that is left after the first pass
 TRUST = 1.5  # times what noise makes of the difference, that is taken to be noise
 WINDOW = 9  # pixels a side in which the difference is averaged
-DRAWN = 160  # pixels a side of the noise that is drawn
+NOISE_SIDE = 160  # pixels a side of the noise that is drawn
 SEED = 0
 
 
@@ -85,12 +85,12 @@ class Correlated:
             channels: Of the pictures.
         """
         where = next(model.parameters()).device
-        e = torch.randn(1, channels, DRAWN, DRAWN, generator=Generator().manual_seed(SEED))
+        e = torch.randn(1, channels, NOISE_SIDE, NOISE_SIDE, generator=Generator().manual_seed(SEED))
         y = 0.5 + noise.sigma * noise.correlate(e).to(where)
         drawn = cls(model, level, 0.0)
         with torch.inference_mode():
             fine, coarse = drawn.estimates(y)
-        margin = DRAWN // 8
+        margin = NOISE_SIDE // 8
         energy = (fine - coarse)[:, :, margin:-margin, margin:-margin].square().mean().item()
         return cls(model, level, energy)
 

@@ -40,7 +40,7 @@ def denoise(
     strength: float = 1.0,
     luma: float = 1.0,
     chroma: float = 1.0,
-    stepper: str = "tweedie",
+    sampler: str = "tweedie",
     steps: int | None = None,
     step_size: float | None = None,
     seed: int = 0,
@@ -53,6 +53,7 @@ def denoise(
     device: torch.device | str = "cpu",
     or_cpu: bool = False,
     watch: Watch | None = None,
+    stepper: str | None = None,
 ) -> np.ndarray:
     """Denoise an image, or the pages of a stack, which share the noise that is found.
 
@@ -72,9 +73,9 @@ def denoise(
         strength: How much of the way to the estimate, 0 to 1: 0 is the image itself.
         luma: How much of that for the brightness of an image in colour.
         chroma: How much of that for its colours.
-        stepper: A name of SAMPLERS.
-        steps: How many, 1 to 1000; None for the stepper's own number.
-        step_size: What the stepper takes it to be; None for its own.
+        sampler: A name of SAMPLERS.
+        steps: How many, 1 to 1000; None for the sampler's own number.
+        step_size: What the sampler takes it to be; None for its own.
         seed: Of the noise that some samplers draw.
         stride: Pixels between the patches of a patch model: more is faster and a little worse. None: the model's.
         tile: Side of the tiles in pixels; None for what memory allows. The result is the same.
@@ -87,13 +88,14 @@ def denoise(
         device: Where to compute.
         or_cpu: Whether the CPU may take over where the device has not enough memory.
         watch: Called with the number of tiles or steps done and of all.
+        stepper: The name that `sampler` had in version 0.1; None for `sampler`.
 
     Returns:
         An array of the same shape and dtype; floats are not clipped. Of a file its pixels, (H, W) or (H, W, C), alpha
         being the last channel, and (N, H, W) or (N, H, W, C) of one with pages.
 
     Raises:
-        UsageError: The shape, the dtype, sigma, the tile, the stepper or its steps are none that can be taken, sigma is
+        UsageError: The shape, the dtype, sigma, the tile, the sampler or its steps are none that can be taken, sigma is
             larger than white, or a model of your own failed.
         InputError: The file cannot be read, or no pixel counts.
         ModelError: The model is missing, broken, or made for other channels.
@@ -105,7 +107,7 @@ def denoise(
         "strength": strength,
         "luma": luma,
         "chroma": chroma,
-        "stepper": stepper,
+        "sampler": sampler if stepper is None else stepper,
         "steps": steps,
         "step_size": step_size,
         "seed": seed,
@@ -136,7 +138,7 @@ def carried_out(
     or_cpu: bool = False,
     watch: Watch | None = None,
 ) -> np.ndarray:
-    """The result of a task, an array like its image; arguments and errors as those of `denoise`."""
+    """Return the result of a task, an array like its image; arguments and errors as those of `denoise`."""
     result: np.ndarray | None = None
     with exact():
         for result in path(task, device, tile=tile, or_cpu=or_cpu, watch=watch):  # noqa: B007  the last is the answer
@@ -152,7 +154,7 @@ def path(
     or_cpu: bool = False,
     watch: Watch | None = None,
 ) -> Iterator[np.ndarray]:
-    """What a task's image is after each step, arrays like it; none if nothing is to be done.
+    """Yield a task's image after each step, arrays like it; nothing if no noise is to be taken out.
 
     Where memory runs out at the first step, all of which take the same, the path starts again with smaller tiles.
     """
@@ -185,7 +187,7 @@ def path(
 
 
 def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
-    """The image, (H, W, C), after its one step, taken tile by tile."""
+    """Yield the image, (H, W, C), after its one step, taken tile by tile."""
     height, width = task.pixels.shape[:2]
     model = task.form(task.quick(where))
     if task.is_wide:
@@ -201,7 +203,7 @@ def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -
 
 
 def _as_a_whole(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
-    """The image, (H, W, C), after each of its steps."""
+    """Yield the image, (H, W, C), after each of its steps."""
     noisy: Tensor = task.noisy((slice(None), slice(None)), torch.device("cpu"))
     tiled = Tiled(task.form(task.quick(where)), side, where)
     if watch:

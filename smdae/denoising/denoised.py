@@ -69,7 +69,7 @@ def denoise_image(
         uncertainty: Whether the standard deviation of each pixel is wanted: 64 times the work of a network, or more.
         device: Where to compute.
         tile: Side of the tiles in pixels; None for what memory allows.
-        how: Further arguments of `denoise`: strength, luma, chroma, stepper, steps, step_size, seed, stride, ensemble,
+        how: Further arguments of `denoise`: strength, luma, chroma, sampler, steps, step_size, seed, stride, ensemble,
             white, black and precision.
 
     Raises:

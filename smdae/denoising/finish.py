@@ -1,4 +1,4 @@
-"""How much of what was found to be noise is taken out: all of it, some, or more of the colour than of the brightness.
+"""The strength of denoising: all of the noise is taken out, some, or more of the colour than of the brightness.
 
 With r = x^ - y, l the luma of ITU-R 601 of r and a, b the strengths of luma and chroma,
 
@@ -9,10 +9,12 @@ luma is what was asked for, to the last gray level.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from smdae.errors import UsageError
 from smdae.jpeg import LUMA
 
 __all__ = ["Strengths"]
@@ -20,7 +22,7 @@ __all__ = ["Strengths"]
 
 @dataclass(frozen=True)
 class Strengths:
-    """How much of the way to the estimate, each 0 to 1.
+    """The strength of denoising for brightness and for colour, each 0 to 1: 0 is the image, 1 the estimate.
 
     Attributes:
         luma: Of brightness; of everything, in pictures that are not in colour.
@@ -29,6 +31,18 @@ class Strengths:
 
     luma: float = 1.0
     chroma: float = 1.0
+
+    @classmethod
+    def of(cls, strength: float, luma: float, chroma: float, in_colour: bool) -> Self:
+        """Return the strengths that the three options of the same names make together.
+
+        Raises:
+            UsageError: One is not between 0 and 1.
+        """
+        for name, value in (("strength", strength), ("luma", luma), ("chroma", chroma)):
+            if not 0 <= value <= 1:
+                raise UsageError(f"{name} is between 0 and 1, not {value}")
+        return cls(strength * luma, strength * chroma if in_colour else strength * luma)
 
     @property
     def is_none(self) -> bool:

@@ -42,7 +42,7 @@ class Informed:
         self.halo = widened(model.halo, 1, SMOOTHED // 2, self.shift_multiple)
 
     def on(self, model: Any) -> "Informed":
-        """Return the same with another form of the model, such as one with other products."""
+        """Return the same for another version of the model, such as one with products in another precision."""
         return Informed(model, self.noise)
 
     def score(self, y: Tensor, sigma: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""How good a result is, without the clean image, and what speaks against believing it.
+"""The quality of a result estimated without the clean image, and what makes the estimate doubtful.
 
 The error is Stein's estimate, see `risk`, for noise of covariance C(x) taken at the result:
 
@@ -79,7 +79,7 @@ class Judgement:
 
     @property
     def text(self) -> str:
-        """The figure in words."""
+        """Return the figure in words."""
         return f"{self.psnr:.1f} +- {max(self.error, 0.1):.1f} dB"
 
     def better_by(self, gain: float) -> "Judgement":
@@ -88,7 +88,7 @@ class Judgement:
 
 
 def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement:
-    """Judge a result of `denoise`.
+    """Estimate the PSNR of a result of `denoise` without the clean image, and list what makes the estimate doubtful.
 
     Args:
         task: What was to be done; there is noise in its image.

@@ -14,33 +14,37 @@ import torch
 
 from smdae.denoising.pictures import Given
 from smdae.denoising.preparation import Prepared
-from smdae.denoising.task import Task, bundled_for, checked_pixels
+from smdae.denoising.request import bundled_for, checked_pixels
+from smdae.denoising.task import Task
 from smdae.denoising.treatment import level_in
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale
 from smdae.noise import Noise
 from smdae.protocols import single_level
 
-__all__ = ["Looked", "is_blank", "some_of", "tasks_of", "typical", "unscaled"]
+__all__ = ["ExaminedPage", "is_blank", "some_of", "tasks_of", "typical", "unscaled"]
 
-MOST_LOOKED = 5  # pages
+MAX_EXAMINED = 5  # pages
 
 
-class Looked(Protocol):
-    """What is found of a page: how it is denoised, and its noise, white being 1."""
+class ExaminedPage(Protocol):
+    """A page that was examined: how it is denoised, and its noise, white being 1."""
 
     @property
-    def prepared(self) -> Prepared: ...
+    def prepared(self) -> Prepared:
+        """Return the page as it is denoised."""
+
     @property
-    def noise(self) -> Noise: ...
+    def noise(self) -> Noise:
+        """Return its noise, white being 1."""
 
 
-Page = TypeVar("Page", bound=Looked)
+Page = TypeVar("Page", bound=ExaminedPage)
 
 
 def some_of(count: int) -> list[int]:
     """Return the numbers of the pages, counted from 0, that are looked at."""
-    return sorted({round(i * (count - 1) / (MOST_LOOKED - 1)) for i in range(MOST_LOOKED)})
+    return sorted({round(i * (count - 1) / (MAX_EXAMINED - 1)) for i in range(MAX_EXAMINED)})
 
 
 def is_blank(pixels: np.ndarray) -> bool:
@@ -84,11 +88,14 @@ def tasks_of(
     device: torch.device | str,
     how: Mapping[str, Any],
 ) -> Iterator[Task]:
-    """Yield what is to be done with each picture; where the noise of many is to be found, they share it.
+    """Yield the task of each picture; where the noise of several is estimated, they share it.
 
     Args:
         told: The pictures.
-        model, sigma, noise, device: As those of `denoise`.
+        model: As for `denoise`.
+        sigma: As for `denoise`.
+        noise: As for `denoise`.
+        device: Where to compute.
         how: Further arguments of `Task.of`.
 
     Raises:

@@ -72,7 +72,7 @@ def lowered(model: Any, name: str) -> Any:
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """Within, float32 has all of its digits on CUDA too, in convolutions as in matrix products."""
+    """Keep all digits of float32 on CUDA within the context, in convolutions as in matrix products."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

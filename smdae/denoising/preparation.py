@@ -1,4 +1,4 @@
-"""What is done to a picture before and after its noise is taken out.
+"""The steps before and after a picture's noise is taken out.
 
 Before: gray that is stored as colour becomes one channel; pixels that are hidden or are not numbers are filled from
 those around them; pixels that were replaced outright, as by dust, cosmic rays and dead sensors, are repaired. After:

@@ -1,4 +1,4 @@
-"""How close a picture is to a reference.
+"""PSNR and SSIM: the distance of a picture from a reference.
 
 PSNR = 10 log10(white^2 / mean (x - y)^2), x clipped to [0, white] first
 SSIM as Wang et al. (2004): Gaussian window of sigma 1.5 cut at 11 x 11, K1 = 0.01, K2 = 0.03, population
@@ -16,7 +16,7 @@ __all__ = ["likeness", "psnr", "ssim"]
 
 
 def psnr(estimate: Tensor, reference: Tensor, white: float) -> float:
-    """Peak signal-to-noise ratio in dB; infinite for equal pictures.
+    """Return the peak signal-to-noise ratio in dB; infinite for equal pictures.
 
     Args:
         estimate: Any shape; clipped to [0, white].
@@ -28,7 +28,7 @@ def psnr(estimate: Tensor, reference: Tensor, white: float) -> float:
 
 
 def ssim(estimate: Tensor, reference: Tensor, white: float) -> float:
-    """Structural similarity, at most 1; nan for pictures under 11 pixels on a side.
+    """Return the structural similarity, at most 1; NaN for pictures under 11 pixels on a side.
 
     Args:
         estimate: With shape (C, H, W); clipped to [0, white].
@@ -53,7 +53,7 @@ def ssim(estimate: Tensor, reference: Tensor, white: float) -> float:
 
 
 def likeness(estimate: tuple[np.ndarray, float], reference: tuple[np.ndarray, float]) -> tuple[float, float]:
-    """PSNR and SSIM of two pictures as stored, each an array (H, W) or (H, W, C) and the value of white in it."""
+    """Return PSNR and SSIM of two pictures as stored, each an array, (H, W) or (H, W, C), and its value of white."""
     x, y = (
         torch.from_numpy(np.atleast_3d(array).astype(np.float64)).permute(2, 0, 1) / white
         for array, white in (estimate, reference)

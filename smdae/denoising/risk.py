@@ -1,4 +1,4 @@
-"""What denoising errs by, without a clean image: Stein's unbiased risk estimate (Stein 1981).
+"""The error of denoising without a clean image: Stein's unbiased risk estimate (Stein 1981).
 
 For y = x + sigma eps and any D with r = D(y) - y, over d pixels
 
@@ -23,7 +23,7 @@ from torch import Tensor
 __all__ = ["STEP", "Risk", "change", "estimate", "mean", "of_means"]
 
 STEP = 0.02  # e, in sigma
-LEAST = 1e-4  # of sigma^2: an estimate below it tells nothing but that the error is small
+MIN_RISK = 1e-4  # of sigma^2: an estimate below it tells nothing but that the error is small
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Risk:
     level: float
 
     def psnr(self, white: float = 1.0) -> float:
-        """Estimated PSNR in dB."""
-        return 10 * math.log10(white**2 / max(self.mse, LEAST * self.level**2))
+        """Return the estimated PSNR in dB."""
+        return 10 * math.log10(white**2 / max(self.mse, MIN_RISK * self.level**2))
 
     @property
     def psnr_error(self) -> float:
-        """The standard error of the PSNR in dB."""
-        return 10 / math.log(10) * self.error / max(self.mse, LEAST * self.level**2)
+        """Return the standard error of the PSNR in dB."""
+        return 10 / math.log(10) * self.error / max(self.mse, MIN_RISK * self.level**2)
 
 
 def change(denoise: Callable[[Tensor], Tensor], noisy: Tensor, probe: Tensor, sigma: float) -> Tensor:
-    """J v, with the shape of noisy and of the probe v."""
+    """Return J v, with the shape of noisy and of the probe v."""
     e = STEP * sigma
     return (denoise(noisy + e * probe) - denoise(noisy - e * probe)) / (2 * e)
 

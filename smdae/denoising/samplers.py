@@ -1,4 +1,4 @@
-"""How a noisy image moves along the score: generators of estimates, and the one table of their names.
+"""Samplers, which move a noisy image along the score: generators of estimates, and the one table of their names.
 
 With D(x, s) = x + s^2 psi(x, s), which is E[clean | x] where x has noise of level s, and y at the level sigma:
 
@@ -34,7 +34,7 @@ DIVERGED_AT = 100.0  # beyond so many times sigma and the picture's own range a 
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """How many steps to take, how large, and with which noise.
+    """The number of steps, their size, and the source of their noise.
 
     Attributes:
         steps: K, at least 1.
@@ -64,7 +64,7 @@ def tweedie(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) 
 
 
 def ascent(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> Iterator[Tensor]:
-    """Gradient ascent on log p_s(x) - |y - x|^2 / (2 sigma^2), s falling where the model knows many levels.
+    """Climb log p_s(x) - |y - x|^2 / (2 sigma^2) by gradient steps, s falling where the model knows many levels.
 
     The size is in units of 1 / (1/s^2 + 1/sigma^2), of which less than 2 is stable: the score of a density that was
     smoothed to the level s falls no faster than x / s^2. With an energy, a step that would lower the posterior is
@@ -141,7 +141,7 @@ def ode(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> I
 
 
 def coarse_to_fine(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> Iterator[Tensor]:
-    """Ascent with falling noise: of the noise s a share h_t = h t / (1 + h (t - 1)) goes, h being the size, at most 1.
+    """Climb with noise that falls: of the noise s the share h_t = h t / (1 + h (t - 1)) goes, h the size, at most 1.
 
     A part 1 - beta of it comes back as fresh noise, gamma^2 = ((1 - beta h_t)^2 - (1 - h_t)^2) s^2, so s becomes
     (1 - beta h_t) s; the model is told it, where theirs, which is blind, is not. It ends early at the model's lowest

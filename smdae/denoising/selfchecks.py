@@ -1,4 +1,4 @@
-"""What a denoiser owes if it is a posterior mean, checked without a clean image.
+"""Checks that a posterior mean passes, made without a clean image.
 
 With J = dD/dy and r = D(y) - y,
 
@@ -25,7 +25,7 @@ __all__ = ["SelfChecks", "selfchecks"]
 
 @dataclass(frozen=True)
 class SelfChecks:
-    """Trace and residual in sigma^2, so that 1 is all of the noise, and the asymmetry, 0 to 2^1/2."""
+    """The self-checks of a score: trace and residual in units of sigma^2 per number, and the asymmetry, 0 to 2^1/2."""
 
     trace: float
     residual: float

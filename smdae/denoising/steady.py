@@ -10,18 +10,18 @@ from typing import Generic, TypeVar
 
 from smdae.noise import Noise
 
-__all__ = ["EVERY", "Steady"]
+__all__ = ["INTERVAL", "Steady"]
 
-EVERY = 100  # frames between looks
-SOON = 10  # frames, while there is no noise: streams often begin in black
-CHANGED = 1.2  # of the level, to that before or back
+INTERVAL = 100  # frames between looks
+QUIET_INTERVAL = 10  # frames, while there is no noise: streams often begin in black
+MAX_LEVEL_RATIO = 1.2  # of the level, to that before or back
 
 Frame = TypeVar("Frame")
 
 
 @dataclass
 class Steady(Generic[Frame]):
-    """What is known of the noise so far.
+    """The estimate of the noise from all frames so far.
 
     Attributes:
         look: Returns the noise of a frame.
@@ -40,7 +40,7 @@ class Steady(Generic[Frame]):
             found = self.look(frame)
             if self.noise is None or differ(self.noise, found):
                 self.noise, self.since = found, number
-            self._next = number + (SOON if self.noise.is_none else EVERY)
+            self._next = number + (QUIET_INTERVAL if self.noise.is_none else INTERVAL)
         return self.noise
 
 
@@ -49,4 +49,4 @@ def differ(one: Noise, other: Noise) -> bool:
     if one.is_none or other.is_none:
         return one.is_none != other.is_none
     ratio = other.sigma / one.sigma
-    return one.kind != other.kind or not 1 / CHANGED <= ratio <= CHANGED
+    return one.kind != other.kind or not 1 / MAX_LEVEL_RATIO <= ratio <= MAX_LEVEL_RATIO

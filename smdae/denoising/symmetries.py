@@ -16,7 +16,7 @@ __all__ = ["Symmetric"]
 
 
 class Symmetric:
-    """psi_8 of a score model of images; it reaches as far as the model, and takes as much memory."""
+    """The mean psi_8 of a model's score over the eight symmetries of an image; it sees as far as the model."""
 
     def __init__(self, model: ImageScoreModel) -> None:
         self.model = model
@@ -28,7 +28,7 @@ class Symmetric:
         return Symmetric(self.model.with_products_in(dtype)) if offers(self.model, HasPrecision) else self
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """psi_8(x, sigma), with the shape of x, (B, C, H, W)."""
+        """Return psi_8(x, sigma), with the shape of x, (B, C, H, W)."""
         # Where sides are no multiples of what the model needs, it mirrors each view at its own ends: to do so once for
         # all would make the result depend on how the image lies.
         total = torch.zeros_like(x)
@@ -42,7 +42,7 @@ class Symmetric:
 
 
 def _symmetries() -> Iterator[tuple[int, bool]]:
-    """Quarter turns, and whether a flip follows."""
+    """Yield the eight symmetries of the square: the number of quarter turns, and whether a flip follows."""
     for turns in range(4):
         yield turns, False
         yield turns, True

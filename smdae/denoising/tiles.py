@@ -108,7 +108,7 @@ class Tiled:
         return self.model.energy(x.to(self.where), sigma).to(x.device)
 
     def score(self, x: Tensor, sigma: float) -> Tensor:
-        """psi(x, sigma), with the shape of x, (B, C, H, W)."""
+        """Return psi(x, sigma), with the shape of x, (B, C, H, W)."""
         height, width = x.shape[2:]
         psi = torch.empty_like(x)
         for tile in tiles_for(self.model, height, width, self.side):

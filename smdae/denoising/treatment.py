@@ -1,4 +1,4 @@
-"""What is done about each kind of noise: which a picture has, and what makes of a model of white noise one for it.
+"""The treatment of each kind of noise: which a picture has, and how a model of white noise becomes one for it.
 
     white   the model itself, at the level; of channels that share noise, at that of their widest direction
     shot    the model after a transform that makes the noise white (`stabilised`)
@@ -152,7 +152,7 @@ def _parts(base: Any, noise: Noise, channels: int) -> list[Noise]:
 
 
 def whitenings(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Whitening, ...]:
-    """Return the transforms of shot noise, those of each part of an image that the model takes by itself.
+    """Return the transforms that make shot noise white, one for each group of channels that the model takes.
 
     Arguments are those of `form_for`.
     """

@@ -1,4 +1,4 @@
-"""How sure a denoised image is: the posterior covariance, read off the score.
+"""The uncertainty of a denoised image: the posterior covariance, from the derivatives of the score.
 
     Cov[x | y] = sigma^2 (I + sigma^2 d psi/dy) = sigma^2 J,   J = dD/dy            (Tweedie, of second order)
 
@@ -51,7 +51,7 @@ Watch = Callable[[int, int], object]
 
 
 def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lambda done, of: None) -> np.ndarray:
-    """The posterior variance of each pixel, white being 1, float32 with the shape of the task's image.
+    """Return the posterior variance of each pixel, white being 1, float32 with the shape of the task's image.
 
     Args:
         task: What was denoised; its levels are not all 0.
@@ -81,7 +81,7 @@ def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lamb
 
 
 def _lightly_averaged(planes: np.ndarray) -> np.ndarray:
-    """Each pixel with a little of its eight neighbours; (H, W, C)."""
+    """Return planes, (H, W, C), in which each pixel has a little of its eight neighbours."""
     for axis in (0, 1):
         grown = np.pad(planes, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
         before, after = (np.take(grown, range(k, k + planes.shape[axis]), axis) for k in (0, 2))
@@ -90,7 +90,7 @@ def _lightly_averaged(planes: np.ndarray) -> np.ndarray:
 
 
 def calibrated(variance: np.ndarray, judgement: Judgement) -> np.ndarray:
-    """A variance, white being 1, whose mean is moved towards the error that was estimated of the same result."""
+    """Return a variance, white being 1, scaled so that its mean comes nearer to the estimated error of the result."""
     told = float(variance.mean())
     seen = 10 ** (-judgement.psnr / 10)
     error = seen * judgement.error * math.log(10) / 10
@@ -122,7 +122,7 @@ def deviation_of(
 
 
 def _groups(task: Task) -> list[Any]:
-    """Channels that are probed at once: all by a gray model, which sees each alone; one by one where they mix."""
+    """Return the channels that are probed together: all for gray models, which keep them apart; else one at a time."""
     return [slice(None)] if task.model.channels in (1, None) else [*range(task.planes.shape[2])]
 
 
@@ -132,7 +132,7 @@ def _counting(watch: Watch, done: int, of: int, groups: int) -> Callable[[int], 
 
 
 def _probed(task: Task, noisy: Tensor, signs: Tensor, corner: tuple[int, ...], told: Callable[[int], object]) -> Tensor:
-    """sigma^2 J_ii, with the shape of noisy, (1, C, h, w).
+    """Return sigma^2 J_ii, with the shape of noisy, (1, C, h, w).
 
     Args:
         task: What was denoised.
@@ -199,7 +199,7 @@ def principal_components(
     done = 0
 
     def along(v: Tensor) -> Tensor:
-        """Cov v, by central differences."""
+        """Return Cov v, by central differences."""
         direction = v.reshape(noisy.shape)
         e = STEP * levels / direction.abs().amax()
         upper, lower = (task.mean(noisy + sign * e * direction, model) for sign in (1, -1))
@@ -232,7 +232,7 @@ def _orthonormal(rows: Tensor) -> Tensor:
 def ends_of(
     task: Task, mean: np.ndarray, component: PrincipalComponent, deviations: float = 2.0
 ) -> Iterator[np.ndarray]:
-    """The mean moved along a component to either side, images like the mean."""
+    """Yield the mean moved along a component, to one side and to the other, images like the mean."""
     planes = np.atleast_3d(mean).astype(np.float32)
     for sign in (-1, 1):
         moved = planes + sign * deviations * component.deviation * task.white * component.direction

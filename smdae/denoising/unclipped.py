@@ -1,4 +1,4 @@
-"""Which pixels tell of the noise: those whose result is so far from black and white that none of it was cut off.
+"""Pixels whose noise was not clipped: those whose result is far enough from black and white.
 
 Pixels that are exactly like all around them, as in pasted bars, and those that do not count, tell nothing either.
 """

@@ -103,11 +103,11 @@ def _strips(plane: np.ndarray, columns: int, every: int) -> Iterator[tuple[int, 
         yield left, plane[:, left : left + columns].astype(np.float32)
 
 
-def _window_sums(values: np.ndarray, reach: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums over windows of 2 reach + 1, cut off at the borders, and how many values each has."""
+def _window_sums(values: np.ndarray, radius: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums over windows of 2 radius + 1, cut off at the borders, and how many values each has."""
     length = values.shape[axis]
     sums = np.concatenate([np.zeros_like(values.take([0], axis), np.float64), values.cumsum(axis, np.float64)], axis)
-    first, last = np.maximum(np.arange(length) - reach, 0), np.minimum(np.arange(length) + reach + 1, length)
+    first, last = np.maximum(np.arange(length) - radius, 0), np.minimum(np.arange(length) + radius + 1, length)
     counts = (last - first).astype(np.float32)
     return (sums.take(last, axis) - sums.take(first, axis)).astype(np.float32), np.expand_dims(counts, 1 - axis)
 

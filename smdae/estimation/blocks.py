@@ -37,7 +37,7 @@ FLAT_PATCH = 3  # pixels a side of a patch that noise does not leave constant
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """What is known of n blocks of a picture with C channels, white being 1.
+    """The statistics of n blocks of a picture with C channels, white being 1.
 
     Attributes:
         tiles: The parts of the picture that were looked at, each with shape (C, H, W).
@@ -171,7 +171,7 @@ def _constant_patches(y: Tensor) -> Tensor:
 
 
 def _around(variance: Tensor, mean: Tensor) -> Tensor:
-    """Return the texture of the eight neighbours of each block, with shape (C, h, w)."""
+    """Return the texture of each block's surroundings, of which its eight neighbours tell, with shape (C, h, w)."""
     height, width = variance.shape[1:]
     pad = [NEIGHBOUR] * 4
     grown = F.pad(torch.stack([variance, mean], 1), pad, mode="replicate")  # (C, 2, h + 4, w + 4)
@@ -221,5 +221,5 @@ def covariances(pixels: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def unbiased(seen: np.ndarray) -> np.ndarray:
-    """Return the covariance at lags, (4, 4), of noise of which that much is seen once planes are taken out."""
+    """Return the covariance of noise at lags, (4, 4), given that which is left after planes are subtracted."""
     return np.linalg.solve(_correction(), seen.ravel()).reshape(LAGS, LAGS)

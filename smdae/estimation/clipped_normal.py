@@ -1,4 +1,4 @@
-"""What is left of noise that was cut off at black and white: a normal clipped to [0, 1].
+"""Noise that was cut off at black and white: a normal clipped to [0, 1].
 
 For y = min(max(mu + sigma z, 0), 1), z standard normal with density phi and distribution Phi, a = -mu/sigma and
 b = (1 - mu)/sigma,
@@ -38,7 +38,7 @@ class Moments(NamedTuple):
 
 
 def moments(mu: np.ndarray, sigma: np.ndarray | float) -> Moments:
-    """Of normals of mean mu and deviation sigma > 0, float64, clipped to [0, 1]."""
+    """Return the moments of normals clipped to [0, 1], and their derivatives in mu and sigma > 0, float64."""
     a, b = -mu / sigma, (1 - mu) / sigma
     below, above = (torch.special.ndtr(torch.from_numpy(z)).numpy() for z in (a, -b))
     at_a, at_b = (np.exp(-z * z / 2) / math.sqrt(2 * math.pi) for z in (a, b))

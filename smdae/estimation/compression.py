@@ -50,12 +50,12 @@ def jpeg_quality(planes: np.ndarray) -> int | None:
 def _windows(planes: np.ndarray) -> np.ndarray:
     """Return luma at places that all blocks of some grid begin at, (n, 15, 15), in gray levels."""
     height, width, channels = planes.shape
-    reach = 2 * SIDE - 1
-    rows, columns = (np.arange(0, side - reach + 1, SIDE) for side in (height, width))
+    span = 2 * SIDE - 1
+    rows, columns = (np.arange(0, side - span + 1, SIDE) for side in (height, width))
     every = max(1, math.ceil(math.sqrt(len(rows) * len(columns) / MAX_WINDOWS)))
     rows, columns = rows[every // 2 :: every], columns[every // 2 :: every]
-    seen = np.lib.stride_tricks.sliding_window_view(planes, (reach, reach), (0, 1))  # (H', W', C, 15, 15), a view
-    windows = seen[rows[:, None], columns].reshape(-1, channels, reach, reach).astype(np.float32)
+    seen = np.lib.stride_tricks.sliding_window_view(planes, (span, span), (0, 1))  # (H', W', C, 15, 15), a view
+    windows = seen[rows[:, None], columns].reshape(-1, channels, span, span).astype(np.float32)
     return windows[:, 0] if channels == 1 else np.tensordot(windows, np.array(jpeg.LUMA, np.float32), (1, 0))
 
 

@@ -34,7 +34,7 @@ KINDS: tuple[Kind, ...] = ("auto", "white", "shot", "grain")
 
 FAINTEST = 1.3 / 255  # sigma, of the range that the picture fills: less is left alone
 MAX_DECAY, DECAY_COUNTS = 0.14, 8 / 255  # of eigenvalues, and the sigma up to which they are asked: more is texture
-ALIKE = 0.1  # how far the levels of channels may be apart to count as one
+MAX_CHANNEL_SPREAD = 0.1  # how far the levels of channels may be apart to count as one
 RANGE_SAMPLE = 1 << 18  # values
 SMALLEST = 2 * SIDE  # pixels a side; of smaller pictures only a level is told
 MAX_PATCHES = 120_000  # of a gray picture
@@ -58,7 +58,7 @@ ERROR_OF_SHOT, ERROR_OF_GRAIN = 0.08, 0.15  # standard error of the level, relat
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What a picture tells of its noise.
+    """The noise that was found in a picture.
 
     Attributes:
         noise: Of it, white being 1.
@@ -75,7 +75,7 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class _Channel:
-    """What the blocks of one channel tell."""
+    """The statistics of the blocks of one channel."""
 
     bins: Bins
     weights: np.ndarray
@@ -210,13 +210,13 @@ def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float
     if mean < DECAY_COUNTS and sum(level.decay for level in levels) / len(levels) > MAX_DECAY:
         return _none("what there is looks like texture")
     error = noise_level.uncertainty(mean, clipped) / mean
-    if all(abs(sigma - mean) <= ALIKE * mean for sigma in sigmas):
+    if all(abs(sigma - mean) <= MAX_CHANNEL_SPREAD * mean for sigma in sigmas):
         return Estimate(Noise.gaussian(mean), error)
     return Estimate(Noise(tuple(Affine(read=sigma) for sigma in sigmas)), error)
 
 
 def _channel(blocks: Blocks, c: int) -> _Channel | None:
-    """Return what the blocks of a channel tell of correlated noise; None where there are too few."""
+    """Return the statistics of a channel's blocks that tell correlated noise; None where there are too few."""
     telling = usable(blocks, c)
     bins = bins_of(blocks, c, blocks.variance[:, c], telling)
     if bins is None:
@@ -231,7 +231,7 @@ def _channel(blocks: Blocks, c: int) -> _Channel | None:
 def _correlated(
     blocks: Blocks, seen: list[_Channel], levels: tuple[noise_level.Level, ...], compressed: bool, forced: bool
 ) -> Estimate | None:
-    """Return noise whose pixels or channels are correlated; None if they are not, or it may be texture."""
+    """Return the estimate of correlated noise; None if there is no correlation, or it may be texture."""
     level = _rms([channel.level for channel in seen])
     nearest, scatter, weak = (
         sum(values) / len(seen)
@@ -284,6 +284,6 @@ def _correlated(
 def _levels_of(sigmas: list[float]) -> tuple[Curve, ...]:
     """Return one level for all channels if theirs are alike, else one for each."""
     mean = _rms(sigmas)
-    if all(abs(sigma - mean) <= ALIKE * mean for sigma in sigmas):
+    if all(abs(sigma - mean) <= MAX_CHANNEL_SPREAD * mean for sigma in sigmas):
         return (Affine(read=mean),)
     return tuple(Affine(read=sigma) for sigma in sigmas)

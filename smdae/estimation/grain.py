@@ -101,7 +101,7 @@ def among_channels(blocks: Blocks, bins: Bins, weights: np.ndarray) -> np.ndarra
 
 
 def weakest(blocks: Blocks, channel: int, bins: Bins, usable: np.ndarray) -> float:
-    """Return how much of the usual deviation the weakest blocks have: 0.6 or more for noise, less for texture."""
+    """Return the deviation of the weakest blocks over the typical one: 0.6 or more for noise, less for texture."""
     index = np.flatnonzero(usable)
     usual = np.interp(blocks.mean[index, channel], bins.at, bins.variance)
     return float(np.quantile(np.sqrt(blocks.variance[index, channel] / usual), WEAKEST))

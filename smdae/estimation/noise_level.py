@@ -51,7 +51,7 @@ FINE, COARSER = 30_000, 4_000  # of them to tell how coarse the grain is
 ROUNDS = 3
 THIN, SOME = 4, 6_000  # all but the last round look at every fourth patch, and at no fewer than so many
 BINS = 16
-FEWEST = 12 * D  # patches that a covariance is taken of
+MIN_PATCHES = 12 * D  # patches that a covariance is taken of
 UNLIKELY = 2.516  # the energy that noise exceeds once in a million times, over its mean
 BUSY = 1.25  # the energy over the noise's mean beyond which a patch is busy
 A, B, S, C = 0.066, 0.0074, 61 / 255, 4.64
@@ -68,7 +68,7 @@ MOST_SEEN = 768  # pixels a side, from the middle, that it is looked for in
 
 
 def is_clipped(pixels: np.ndarray, white: float) -> bool:
-    """Whether noise has gone no further than black and white: of integers, and of floats that touch and do not pass."""
+    """Return whether values were cut off at 0 and white: integers always; floats if they touch one and pass none."""
     if pixels.dtype.kind == "u":
         return True
     low, high = float(pixels.min()), float(pixels.max())  # of which float16 could not be compared with a large white
@@ -137,7 +137,7 @@ def uncertainty(sigma: float, clipped: bool) -> float:
 
 
 def coarseness(pixels: np.ndarray, white: float) -> float:
-    """How coarse the grain of the noise is: 1 for white noise, more for correlated noise; of channels the mean.
+    """Return the sd of the noise at half the size over that of white noise: 1 if it is white, more if correlated.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
@@ -149,7 +149,7 @@ def coarseness(pixels: np.ndarray, white: float) -> float:
     )
     planes = planes[rows, columns]
     height, width = (side - side % (2 * PARTS) for side in planes.shape[:2])
-    if min(height, width) < PARTS * 2 * (P + math.isqrt(FEWEST) + 1):
+    if min(height, width) < PARTS * 2 * (P + math.isqrt(MIN_PATCHES) + 1):
         return 1.0
     found = []
     for plane in np.moveaxis(planes[:height, :width].astype(np.float32) / white, 2, 0):
@@ -206,11 +206,11 @@ class _Patches:
         return _Patches(self.chosen(index), self.mean[index], self.energy[index])
 
     def thinned(self, by: int) -> "_Patches":
-        """One of so many."""
+        """Return every `by`-th patch."""
         return _Patches(self.x[::by], self.mean[::by], self.energy[::by])
 
     def chosen(self, index: np.ndarray) -> torch.Tensor:
-        """Those of an index, with shape (n, D)."""
+        """Return the patches at an index, with shape (n, D)."""
         return self.x.index_select(0, torch.from_numpy(index))
 
 
@@ -239,7 +239,10 @@ def _level(x: torch.Tensor, busy: float) -> Level:
 
 
 def _of_noise_alone(values: np.ndarray) -> float:
-    """Return the deviation that most eigenvalues tell, increasing, (n,): without the largest, mean and median agree."""
+    """Return the sd of the noise, given increasing eigenvalues, (n,).
+
+    Its square is the mean of the most eigenvalues whose mean is at most their median; those beyond are texture.
+    """
     counts = np.arange(1, len(values) + 1)
     means = values.cumsum() / counts
     medians = (values[(counts - 1) // 2] + values[counts // 2]) / 2
@@ -252,10 +255,10 @@ MEAN_ENERGY = 2 * 2  # of noise with sigma 1: two directions
 
 def _of_plane(plane: np.ndarray, white: float, clipped: bool, most: int, valid: np.ndarray | None) -> Level:
     """Return the level of one channel."""
-    if min(plane.shape) < P or (plane.shape[0] - P + 1) * (plane.shape[1] - P + 1) < FEWEST:
+    if min(plane.shape) < P or (plane.shape[0] - P + 1) * (plane.shape[1] - P + 1) < MIN_PATCHES:
         return Level(mad_level(plane) / white)
     every = _Patches.of(plane, white, most, valid)
-    if len(every.x) < FEWEST:
+    if len(every.x) < MIN_PATCHES:
         return Level(0.0)
     some = every.thinned(max(1, min(THIN, len(every.x) // SOME)))
     level = _level(some.x, 0.5)
@@ -269,7 +272,7 @@ def _of_plane(plane: np.ndarray, white: float, clipped: bool, most: int, valid: 
         if clipped:
             found = _by_bins(patches, weak, busy)
         else:
-            found = _level(patches.chosen(weak), busy) if len(weak) >= FEWEST else None
+            found = _level(patches.chosen(weak), busy) if len(weak) >= MIN_PATCHES else None
         if found is None:
             break
         level = found
@@ -289,7 +292,7 @@ def _by_bins(patches: _Patches, weak: np.ndarray, busy: float) -> Level | None:
     counts = np.bincount(bins, minlength=BINS)
     sums = np.bincount(bins, patches.mean[weak], BINS)
     parts = patches.chosen(weak[order]).split(counts.tolist())
-    of_bins = [_level(x, busy) if len(x) >= FEWEST else Level(0.0) for x in parts]
+    of_bins = [_level(x, busy) if len(x) >= MIN_PATCHES else Level(0.0) for x in parts]
     deviations, decays = np.array([(level.sigma, level.decay) for level in of_bins]).T
     seen = deviations > 0
     if not seen.any():

@@ -20,7 +20,7 @@ from smdae.estimation.surroundings import NEAR, Channel, along, medians, parts
 __all__ = ["Outliers", "find_banding", "find_outliers"]
 
 MIN_SIDE = 16  # pixels
-REACHES = (1, 2, 4, 8)  # pixels in which unmarked ones are looked for
+RADII = (1, 2, 4, 8)  # pixels in which unmarked ones are looked for
 MIN_UNMARKED = 3  # pixels
 ROUNDS = 2
 
@@ -88,8 +88,8 @@ def _repair(channel: Channel, index: np.ndarray) -> None:
     flags = np.zeros(channel.size, bool)
     flags[index] = True
     left = index
-    for reach in REACHES:
-        offsets = tuple((i, j) for i in range(-reach, reach + 1) for j in range(-reach, reach + 1) if i or j)
+    for radius in RADII:
+        offsets = tuple((i, j) for i in range(-radius, radius + 1) for j in range(-radius, radius + 1) if i or j)
         still = []
         for part in parts(left):
             windows = channel.around(part, offsets)

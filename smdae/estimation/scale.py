@@ -1,4 +1,4 @@
-"""What the values of a picture mean: where black and white are, and where noise has been cut off.
+"""The scale of a picture's values: where black and white are, and where noise has been cut off.
 
 Networks were fitted on pictures that fill 0 to 1. An 8-bit picture does; a 12-bit micrograph in 16 bits, or floats of
 any unit, are brought there by the values between which nearly all of theirs lie, and are not clipped there.

@@ -33,7 +33,7 @@ MAX_ONE_SIDED, MAX_SHARE = 0.005, 0.1  # of all pixels, where they are all brigh
 POINT = 0.04  # of the height, that the lower two of the four next pixels have
 SOLID = 0.2  # of the height, that a square of 2 x 2 pixels has
 MAX_FLAT = 0.5  # of the surroundings that have one value only: there is no noise to tell from
-APART, CLUSTER = 8, 2  # pixels
+MIN_DISTANCE, CLUSTER = 8, 2  # pixels
 MAX_PAIRED = 2000  # pixels that are looked at in pairs
 MAX_CLOSE, MIN_CLOSE = 2.0, 0.3  # pairs, over what chance gives
 STROKE, MAX_STROKES = 0.7, (0.03, 40)  # of the height; of all places, and for each replaced pixel
@@ -180,8 +180,8 @@ def _are_scattered(strong: _Extremes, channel: Channel, scales: Scales) -> bool:
     index = thinned(strong.index, MAX_PAIRED)[0]
     rows, columns = np.divmod(index, channel.shape[1])
     apart = np.maximum(np.abs(rows[:, None] - rows), np.abs(columns[:, None] - columns))
-    pairs = ((apart > CLUSTER) & (apart <= APART)).sum() / 2
-    n, area = len(index), (2 * APART + 1) ** 2 - (2 * CLUSTER + 1) ** 2
+    pairs = ((apart > CLUSTER) & (apart <= MIN_DISTANCE)).sum() / 2
+    n, area = len(index), (2 * MIN_DISTANCE + 1) ** 2 - (2 * CLUSTER + 1) ** 2
     expected = n**2 / 2 * area / channel.size
     room = float((np.median(strong.height) > STRONG * (scales.high - scales.low)).mean())
     return bool(MIN_CLOSE * expected - 3 <= pairs <= 3 + n / 10 + MAX_CLOSE * expected / max(room, 0.02))
@@ -216,7 +216,7 @@ def _lone(found: _Extremes, point: np.ndarray, scales: Scales, size: int) -> np.
 def _crosses(
     channel: Channel, others: list[Channel], found: _Extremes, point: np.ndarray, scales: Scales
 ) -> np.ndarray:
-    """Return the tents and crosses that a demosaicer has made of hot pixels."""
+    """Return which extremes are tents or crosses, as demosaicing makes of hot pixels."""
     even = (found.uneven < EVEN + 2 * found.error) & (found.loose > ACCEPTED) & ~found.flat
     tent = (np.abs(found.sides - 0.5) < LIKE) & (np.abs(found.corners - 0.25) < LIKE)
     cross = (np.abs(found.sides - 0.25) < LIKE) & (np.abs(found.corners) < LIKE)
@@ -236,7 +236,7 @@ def _crosses(
 
 
 def _are_alone(found: _Extremes, others: list[Channel]) -> np.ndarray:
-    """Return whether other channels have nothing where one stands out; false where there are none."""
+    """Return, for each extreme, whether all other channels are flat there, (n,), bool; false if there are no others."""
     alone = np.full(len(found.index), bool(others))
     for channel in others:
         middle = np.median(channel.around(found.index, WIDE), 1)

@@ -32,7 +32,7 @@ __all__ = [
 Offsets = tuple[tuple[int, int], ...]
 
 BAND_PIXELS = 1 << 19  # of a band of rows
-LARGEST = {"uint8": 255, "uint16": 65535}
+MAX_VALUE = {"uint8": 255, "uint16": 65535}
 PART_PIXELS = 1 << 14  # whose windows are looked at together
 SAMPLES = 10_000  # places that a channel's scales are taken from
 ACROSS, DOWN = 0.5698402910980532, 0.7548776662466927  # of the sequence of lowest discrepancy in two dimensions
@@ -91,8 +91,8 @@ class Channel:
         down, across = np.array(offsets).T
         near = index[:, None] + (down * width + across)
         rows, columns = np.divmod(index, width)
-        reach = int(np.abs(offsets).max())
-        border = (np.minimum(rows, columns) < reach) | (rows >= height - reach) | (columns >= width - reach)
+        radius = int(np.abs(offsets).max())
+        border = (np.minimum(rows, columns) < radius) | (rows >= height - radius) | (columns >= width - radius)
         if border.any():
             rows = height - 1 - np.abs(height - 1 - np.abs(rows[border, None] + down))
             columns = width - 1 - np.abs(width - 1 - np.abs(columns[border, None] + across))
@@ -139,7 +139,7 @@ def ordered(windows: np.ndarray) -> np.ndarray:
 
 
 def medians(windows: np.ndarray, fewest: int) -> np.ndarray:
-    """Return the median of each window without its NaN, (n,); NaN where fewer values than so many are left."""
+    """Return the median of each window, NaN left out, with shape (n,); NaN if fewer than `fewest` values are left."""
     windows = np.sort(windows, 1)
     known = np.isfinite(windows).sum(1)
     picks = np.stack([np.maximum(known - 1, 0) // 2, known // 2], 1)
@@ -149,7 +149,7 @@ def medians(windows: np.ndarray, fewest: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """How much the surroundings of a pixel spread, usually and at least, by how bright they are.
+    """The spread of the surroundings of a pixel, typical and least, by their brightness.
 
     Attributes:
         index: Pixels all over the channel, (n,).
@@ -212,7 +212,10 @@ LINES = [
 
 
 def along(windows: np.ndarray) -> np.ndarray:
-    """Return what a pixel would be from 5 x 5 around it, (n, 24), but never beyond the eight next to it."""
+    """Return the value predicted for each pixel from the 5 x 5 around it, (n, 24), with shape (n,).
+
+    It is clipped to the range of the eight neighbours.
+    """
     total, weights = np.zeros(len(windows), np.float32), np.zeros(len(windows), np.float32)
     for line, first, second in LINES:
         a, b, a2, b2 = windows[:, line].T
@@ -236,7 +239,7 @@ def extremes(planes: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     height, width, channels = planes.shape
     dtype = np.dtype(np.float32) if planes.dtype.kind == "f" else planes.dtype
-    limit = np.tile(np.minimum(least, LARGEST.get(dtype.name, np.inf)), width).astype(dtype)
+    limit = np.tile(np.minimum(least, MAX_VALUE.get(dtype.name, np.inf)), width).astype(dtype)
     maxima, minima = [], []
     rows = max(1, BAND_PIXELS // (width * channels))
     for top in range(0, height, rows):

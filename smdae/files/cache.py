@@ -102,7 +102,7 @@ class Cache:
         return self._index.pixels
 
     def runs(self, file: Path, channels: int, white: float | None = None) -> tuple[Run, ...]:
-        """Where the images of a source are; they are decoded unless they are there.
+        """Return where the cache holds the images of a source; decode and add them first if it does not.
 
         Raises:
             InputError: It cannot be read.

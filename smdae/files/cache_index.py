@@ -43,7 +43,7 @@ class ForgedError(ValueError):
 
 
 class Key(NamedTuple):
-    """A source, and what is made of it."""
+    """The file, the number of channels and the value of white, None for the file's own, that images were read with."""
 
     path: str
     channels: int
@@ -206,7 +206,7 @@ class Index:
 
 
 def _entry(record: dict[str, Any], size: int) -> tuple[Key, Entry, str]:
-    """Return what a line tells of a source, and what is wrong with that, if anything is.
+    """Return the key and the entry that a line of the index holds, and in words what is wrong with them, or nothing.
 
     Args:
         record: The line.

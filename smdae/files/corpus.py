@@ -320,7 +320,7 @@ def _loading(file: Path) -> Iterator[None]:
 
 
 def _decoded(file: Path, channels: int, white: float | None) -> Iterator[tuple[np.ndarray, str]]:
-    """The images of a file as a cache keeps them, and their depths; on a scale where white is 1 if it is given."""
+    """Yield the images of a file as a cache keeps them, with the names of their depths; as floats if white is given."""
     for image, peak in _read(file, white or 1.0):
         pixels = _channels(image, channels == 3)
         depth = pixels.dtype.name

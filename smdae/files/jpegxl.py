@@ -80,7 +80,7 @@ def encode(picture: Picture, quality: int | None = None) -> bytes:
 
 @cache
 def _standard(channels: int) -> str:
-    """Return the bits that tell the colours of sRGB, as the library has them for 8 bits."""
+    """Return the bits, as text of 0 and 1, by which the library's header for 8 bits describes the colours of sRGB."""
     import imagecodecs
 
     shape = (1, 1) if channels == 1 else (1, 1, channels)

@@ -99,7 +99,7 @@ def _sixteen_bit(samples: np.ndarray, strategy: int) -> memoryview:
 
 
 def _deep_samples(png: bytes) -> np.ndarray:
-    """The samples of a 16-bit PNG: uint16 (H, W), or (H, W, 2 to 4) with alpha or colour."""
+    """Return the samples of a 16-bit PNG: uint16, (H, W), or (H, W, 2 to 4) with alpha or colour."""
     import imagecodecs
 
     samples: np.ndarray = imagecodecs.png_decode(png)

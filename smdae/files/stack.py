@@ -42,7 +42,7 @@ GROWTH = 1.3  # of what is compressed, where noise is not gone from all of it
 
 
 class Key(NamedTuple):
-    """What shares one noise: a channel of a series, counted from 0."""
+    """A channel of a series, both counted from 0: the planes of one share one noise."""
 
     series: int
     channel: int

@@ -69,7 +69,7 @@ def _file(found: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 
 def _three(data: bytes, position: int) -> int:
-    """Return a number of three bytes."""
+    """Return the number in the three bytes at a position, the lowest first."""
     return int.from_bytes(data[position : position + 3], "little")
 
 

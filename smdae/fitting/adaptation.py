@@ -5,7 +5,7 @@ move, by crops of the image in its eight symmetries; a fifth of it, in blocks, i
 what each state of the average of the weights errs by, along the same probe whatever the weights, and the best of them
 is kept, if it beats the weights as they were by two standard errors of the difference.
 
-Pixels whose noise black or white may have cut off teach nothing: there the network is held to what it said before, and
+Pixels whose noise black or white may have cut off teach nothing: there the network is held to its first estimate, and
 what it departs from that counts as an error.
 """
 
@@ -42,13 +42,13 @@ BATCH = 8  # crops a step
 STEP = 0.3  # of differences, in sigma
 HELD_OUT = 0.2  # share of the blocks
 CHECKS = 10  # how often they are looked at
-SURE = 2.0  # standard errors that a gain must be beyond
+MIN_GAIN_ERRORS = 2.0  # standard errors that a gain must be beyond
 SEED = 0
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """Where an adaptation stands.
+    """The state of an adaptation after a step.
 
     Attributes:
         step: Steps done.
@@ -64,8 +64,8 @@ class Adaptation:
 
 
 @dataclass(frozen=True)
-class _Within:
-    """A score that counts inside a mask of 0 and 1 only, and with it every objective."""
+class _Masked:
+    """A score that is 0 outside a mask of 0 and 1, so that no objective counts what is there."""
 
     model: Any
     mask: Tensor
@@ -95,17 +95,17 @@ def adapt(
     average = copy.deepcopy(model).eval().requires_grad_(False)
     best = Adaptation(0, steps, 0.0, model)
     held = blocks(noisy, HELD_OUT, generator)
-    shown = window(noisy, generator)
-    probe = probes(noisy[shown].cpu(), 1, generator)[0].to(noisy.device)
-    judged = (held & safe)[shown]
-    if not judged.any() or not (~held & safe).any():
+    part = window(noisy, generator)
+    probe = probes(noisy[part].cpu(), 1, generator)[0].to(noisy.device)
+    counts = (held & safe)[part]
+    if not counts.any() or not (~held & safe).any():
         yield best
         return
-    taught = (~held & safe).to(noisy.dtype)
-    unsure = held.expand_as(safe)[shown] & ~safe[shown]
-    before = _errors(model, noisy[shown], sigma, probe, judged)
+    trained = (~held & safe).to(noisy.dtype)
+    guarded = held.expand_as(safe)[part] & ~safe[part]
+    before = _errors(model, noisy[part], sigma, probe, counts)
     with torch.no_grad():
-        said = posterior_mean(model, noisy[shown], sigma)
+        first_estimate = posterior_mean(model, noisy[part], sigma)
     all_safe = bool(safe.all())
     optimiser = OPTIMISERS["muon"](network, RATE, 0.0)
     parameters, averages = [*network.parameters()], [*average.parameters()]
@@ -114,33 +114,36 @@ def adapt(
     for step in range(1, steps + 1):
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1.0, step / WARMUP)
-        (x, mask, cut), chosen = crops((noisy, taught, (~safe).to(noisy.dtype)), BATCH, generator)
+        (x, mask, cut), chosen = crops((noisy, trained, (~safe).to(noisy.dtype)), BATCH, generator)
         level = sigma[chosen]
         v = normal_probes(x.cpu(), 1, generator).to(x.device)
         with products_in("auto", x.device):
-            losses = row.loss(_Within(network, mask), x, sigma=level, probes=v, step=STEP * level)
+            losses = row.loss(_Masked(network, mask), x, sigma=level, probes=v, step=STEP * level)
             if not all_safe:
                 with torch.no_grad():
                     target = model.score(x, level) * cut
-                losses = losses + explicit(_Within(network, cut), x, target, sigma=level)
+                losses = losses + explicit(_Masked(network, cut), x, target, sigma=level)
         optimiser.zero_grad()
         (losses * row.scale(level, x[0].numel())).mean().backward()
         optimiser.step()
         with torch.no_grad():
             torch._foreach_lerp_(averages, parameters, max(1 - DECAY, 1 / step))
         if step % every == 0 or step == steps:
-            after = _errors(average, noisy[shown], sigma, probe, judged)
+            after = _errors(average, noisy[part], sigma, probe, counts)
             with torch.no_grad():
-                after += (posterior_mean(average, noisy[shown], sigma) - said).square() * unsure
-            gain = _gain(before, after, judged, sigma)
+                after += (posterior_mean(average, noisy[part], sigma) - first_estimate).square() * guarded
+            gain = _gain(before, after, counts, sigma)
             if gain > best.gain:
                 best = Adaptation(step, steps, gain, copy.deepcopy(average))
         yield Adaptation(step, steps, best.gain, best.model)
 
 
 @torch.no_grad()
-def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, judged: Tensor) -> Tensor:
-    """r^2 + 2 sigma^2 v (J v) where it is judged, else 0, with the shape of noisy: the error but for a constant."""
+def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, counts: Tensor) -> Tensor:
+    """Return r^2 + 2 sigma^2 v (J v), r = D(y) - y, with the shape of noisy, and 0 where `counts` is false.
+
+    Its sum is Stein's estimate of the squared error, but for a constant that no weights change.
+    """
     found = torch.zeros_like(noisy)
     for i, level in enumerate(sigma.tolist()):
         part = slice(i, i + 1)
@@ -150,17 +153,17 @@ def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, judged: Ten
 
         change = risk.change(denoise, noisy[part], probe[part], level)
         found[part] = (denoise(noisy[part]) - noisy[part]).square() + 2 * level**2 * probe[part] * change
-    return found * judged
+    return found * counts
 
 
-def _gain(before: Tensor, after: Tensor, judged: Tensor, sigma: Tensor) -> float:
-    """What is gained in dB; 0 unless it is beyond two standard errors, as those of a sum over blocks."""
-    noise = (judged * per_example(sigma**2, judged)).sum().item()
+def _gain(before: Tensor, after: Tensor, counts: Tensor, sigma: Tensor) -> float:
+    """Return the gain in PSNR in dB; 0 unless it is more than two standard errors of the difference between blocks."""
+    noise = (counts * per_example(sigma**2, counts)).sum().item()
     off = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1).flatten()
     difference, error = off.sum().item(), off.square().sum().sqrt().item()
     first = before.sum().item() - noise
     last = first + difference
-    if difference > -SURE * error or last <= 0 or not math.isfinite(last):
+    if difference > -MIN_GAIN_ERRORS * error or last <= 0 or not math.isfinite(last):
         return 0.0
     return 10 * math.log10(first / last)
 
@@ -174,7 +177,7 @@ def refuse_unadaptable(model: Any) -> None:
 def adapted(
     task: Task, result: np.ndarray, watch: Watch = lambda done, of: None, steps: int = STEPS
 ) -> tuple[Any, float]:
-    """The network of a task, adapted to its image, and the gain in dB, estimated; the same network and 0 without one.
+    """Return the network of a task adapted to its image, and the estimated gain in dB; if none is sure, the same and 0.
 
     Args:
         task: What was to be done.

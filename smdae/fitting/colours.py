@@ -18,7 +18,7 @@ DULLEST, MOST_VIVID = 0.5, 3.0  # s
 
 
 def recoloured(x: Tensor, share: float, generator: Generator | None = None, part: Part | None = None) -> Tensor:
-    """Patches with other colours.
+    """Return patches of which some have other colours, with the shape of x.
 
     Args:
         x: Clean flat patches of three channels, channels first, white being 1, with shape (n, d).

@@ -13,12 +13,12 @@ from smdae.protocols import HasImplicitFloor, offers
 
 __all__ = ["refuse_degenerate"]
 
-BELOW = 1.0  # how far below zero the estimated risk of a fit may go, in sigma^2 a number
+MAX_NEGATIVE_RISK = 1.0  # how far below zero the estimated risk of a fit may go, in sigma^2 a number
 RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fall for ever
 
 
 def refuse_degenerate(examples: Examples, mean: float, weighted: float, model: Any) -> None:
-    """Stop a fit that learns nothing any more.
+    """Raise an error if a fit no longer learns from its data.
 
     Args:
         examples: What it is shown.
@@ -32,7 +32,7 @@ def refuse_degenerate(examples: Examples, mean: float, weighted: float, model: A
     """
     if not math.isfinite(mean):
         raise DivergedError("the fit diverged: its objective is no longer a number", "try a lower --lr")
-    if examples.noisy and examples.objective.samples != "pairs" and weighted < -1 - BELOW:
+    if examples.noisy and examples.objective.samples != "pairs" and weighted < -1 - MAX_NEGATIVE_RISK:
         raise DivergedError(
             f"the fit diverged: the estimate of the divergence ran away, and with it that of the risk, now "
             f"{1 + weighted:.3g} sigma^2 a pixel, which can be no less than 0",

@@ -48,7 +48,7 @@ class Group:
     device: torch.device = CPU
 
     def rows(self, n: int) -> slice:
-        """Return which of n examples are this process's; none if there are fewer than processes before it."""
+        """Return the slice of n examples that is this process's; it may be empty if n is less than `size`."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def all_reduce_(self, tensors: Sequence[Tensor]) -> None:
@@ -125,7 +125,7 @@ ALONE = Group()
 
 @contextmanager
 def _lost_if_broken() -> Iterator[None]:
-    """Within, raise LostError for a connection that breaks or times out."""
+    """Raise LostError where a connection breaks or times out within the context."""
     try:
         yield
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""What batches are and are drawn from, and the part of a batch that one of several processes makes.
+"""Batches, the sources that they are drawn from, and the part of a batch that one of several processes makes.
 
 Chance is drawn for all of a batch by every process, from generators that are alike, and each makes its rows only: the
 parts make up the batch that one process would have made, to the last bit.
@@ -17,11 +17,15 @@ __all__ = ["Batch", "Draw", "Part", "among", "antithetic_noise", "evenly"]
 
 
 class Draw(Protocol):
-    """Draws n flat patches, (n, d), with the levels of their noise, (n,), None of clean ones; or some rows of them."""
+    """A source of n flat patches, (n, d), and the levels of their noise, (n,), or None where they are clean.
+
+    Of the n patches some rows may be asked for.
+    """
 
     def __call__(
         self, n: int, generator: Generator | None = None, rows: slice = slice(None)
-    ) -> tuple[Tensor, Tensor | None]: ...
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the patches and their levels, or those of some rows."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,17 @@ class Part:
     rows: slice = field(default_factory=lambda: slice(None))
 
     def of(self, drawn: Tensor) -> Tensor:
-        """The rows, of what was drawn for all, (n, ...)."""
+        """Return this part's rows of what was drawn for all n examples, (n, ...)."""
         return drawn[self.rows]
 
     def whole(self, x: Tensor) -> Tensor:
-        """A tensor of no memory with the shape that rows x, (m, ...), have once they are all there, (n, ...)."""
+        """Return an empty tensor with the shape of all n examples, (n, ...), given this part's, (m, ...)."""
         return x.new_empty(()).expand(self.n, *x.shape[1:])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step is shown.
+    """The examples of one step.
 
     Attributes:
         x: Examples, with shape (B, d) or (B, C, P, P).
@@ -62,7 +66,7 @@ class Batch:
 
     @property
     def n(self) -> int:
-        """How many examples the parts of all processes have."""
+        """Return how many examples there are in all processes together."""
         return len(self.x) if self.whole is None else self.whole
 
     def joined(self, other: "Batch") -> "Batch":
@@ -86,14 +90,14 @@ class Batch:
         return Batch(x, needs, scale, white, self.n + other.n, conditioning)
 
     def losses(self, objective: Objective, model: Any) -> Tensor:
-        """J of each example, with shape (B,)."""
+        """Return the objective's loss for each example, with shape (B,)."""
         told = model if self.white is None else model.clipped(self.white)
         told = told if self.conditioning is None else told.conditioned(self.conditioning)
         return objective.loss(told, self.x, **self.needs)
 
 
 def among(patches: Tensor) -> Draw:
-    """Draws of the patches given, each as likely as any."""
+    """Return a source of patches drawn with replacement from those given, (N, d), each equally likely."""
 
     def draw(n: int, generator: Generator | None = None, rows: slice = slice(None)) -> tuple[Tensor, None]:
         return patches[torch.randint(len(patches), (n,), generator=generator, device=patches.device)[rows]], None
@@ -104,12 +108,12 @@ def among(patches: Tensor) -> Draw:
 def evenly(
     shape: tuple[int, ...], generator: Generator | None, device: torch.device, low: float, high: float
 ) -> Tensor:
-    """Draw numbers of a shape, each as likely to be anywhere from low to high."""
+    """Draw numbers with the given shape, evenly from low to high."""
     return low + (high - low) * torch.rand(shape, generator=generator, device=device)
 
 
 def antithetic_noise(like: Tensor, generator: Generator | None) -> Tensor:
-    """Standard normal noise of the shape (n, d): the second half is the first with its sign turned.
+    """Return standard normal noise with the shape of `like`, (n, d): the second half is minus the first.
 
     Each row is as normal as any, at half the price of the draws, and the errors of the two halves tend to cancel.
     """

@@ -1,4 +1,4 @@
-"""What each objective is shown: examples x, and the further arguments that its loss needs.
+"""The examples of each objective: x, and the further arguments that its loss needs.
 
     data     x, clean patches; for `esm` samples of the density fitted to them, smoothed to the model's level
     parzen   x~ = x + sigma eps, and for `esm-parzen` the score of q_sigma there
@@ -21,66 +21,36 @@ the model sees, and a better estimate, as patches that differ in brightness alon
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from smdae.densities import Density, Gaussian, GaussianMixture, Parzen
+from smdae.densities import Density, Parzen
 from smdae.divergence import normal_probes, probes
 from smdae.fitting.colours import recoloured
-from smdae.fitting.corruption import corrupted, source_side
+from smdae.fitting.corruption import corrupted
 from smdae.fitting.distributed import ALONE, Group
-from smdae.fitting.draws import Batch, Draw, Part, among, antithetic_noise
-from smdae.fitting.patches import Patches
-from smdae.fitting.settings import Settings
-from smdae.models import takes_patches
-from smdae.noise import Noise
+from smdae.fitting.draws import Batch, Draw, Part, antithetic_noise
 from smdae.objectives import Objective
 from smdae.patch_noise import KernelParzen, PatchNoise
-from smdae.protocols import HasCentre, HasDivergence, HasKinks, offers
 
-__all__ = ["Batch", "Examples", "arguments", "known_density"]
+__all__ = ["Batch", "Examples"]
 
-STEP, WIDE = 0.1, 0.5  # of differences, in sigma; a wide step varies less
-EXTRA = 0.5  # noise added to noisy images to be pairs, in sigma
-TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
-
-
-def arguments(objective: Objective, model: Any, noisy: bool = False, probes: int = 1) -> tuple[str, ...]:
-    """Names of what the loss needs for this model, along so many probes, and for data that are clean or noisy."""
-    kinked = offers(model, HasKinks) and model.kinked
-    lacks = {"probes": probes > 0 and not offers(model, HasDivergence), "step": kinked, "level": noisy}
-    needs = (*objective.needs, *(name for name in objective.options if lacks[name]))
-    # On clean data the implicit objective is that of their own density, of no level; noisy data have one.
-    return (*needs, "sigma") if noisy and "sigma" not in needs else needs
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
-
-
-def known_density(x: Tensor, settings: Settings, sigma: float, generator: Generator) -> Density:
-    """The density that `esm` takes for q: fitted to the patches x, (n, d), then smoothed to the level sigma."""
-    # Patches without their mean fill only a part of the space: a little variance everywhere makes the fit regular.
-    floor = (sigma / 10) ** 2
-    if settings.target == "gaussian":
-        return Gaussian.fit(x, floor=floor).smoothed(sigma)
-    mixture = GaussianMixture.fit(x, min(settings.components, len(x) - 1), floor=floor, generator=generator)
-    return mixture.smoothed(sigma)
+NARROW_STEP, WIDE_STEP = 0.1, 0.5  # of differences, in sigma; a wide step varies less
+EXTRA_NOISE = 0.5  # noise added to noisy images to be pairs, in sigma
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Draws batches for one objective.
+    """The source of batches for one objective.
 
     Attributes:
         objective: A row of OBJECTIVES.
         needs: Names of the loss's further arguments.
-        data: Draws n patches, (n, d), with the generator given; of q_sigma's own, if there is one. Where there are
-            several, they follow each other in equal parts of a fit.
-        shares: How many patches each of these draws for one that is asked for; empty for one.
+        data: Sources of patches, one for each patch size; they follow each other in equal parts of a fit. Where there
+            is a q_sigma, its own patches.
         centre: Takes out the means that the model does not see; the identity for other models.
         levels: The lowest and the highest level of the noise, white being 1.
         noisy: Whether the data are noisy themselves.
@@ -93,12 +63,12 @@ class Examples:
         clipped: The part of the examples that is clipped to [0, 1].
         recoloured: The part of the examples whose colours are changed.
         channels: C, if the model wants images; None if it wants flat patches.
-        shares: The part of n examples that is drawn of each of the data, as those that have grown are fewer.
+        shares: How many patches each source draws for one that is asked for, fewer the larger they are; empty for 1.
         real: The part of the examples with the noise of real pictures.
-        kernel: The noise that is added, where it is not white; the targets are its own then.
-        sides: Of the patches, for each of the data.
-        sources: Draws clean pictures that those with such noise are made from, for each of the data.
-        prefetchers: Of each of the data, what begins to read its next draw; empty if nothing is read from disk.
+        kernel: The noise that is added, where it is not white, whose score then is the target; None for white noise.
+        sides: Sides of the patches of each source.
+        sources: For each patch size, the source of clean pictures that get the noise of real ones.
+        prefetchers: For each source, a function that begins to read its next draw; empty where none is on disk.
     """
 
     objective: Objective
@@ -123,71 +93,13 @@ class Examples:
     sides: tuple[int, ...] = ()
     kernel: PatchNoise | None = None
 
-    @classmethod
-    def of(
-        cls,
-        patches: Patches,
-        objective: Objective,
-        model: Any,
-        settings: Settings,
-        generator: Generator,
-    ) -> "Examples":
-        """Examples for an objective from patches; densities that it needs are fitted or gathered here."""
-        kernel = None
-        if settings.noise is not None:
-            kernel = PatchNoise(Noise.from_yaml(settings.noise), patches.channels, patches.size)
-        # Other noise than white mixes the mean with the rest, so that it cannot be taken out beforehand.
-        centre = model.centre if offers(model, HasCentre) and kernel is None else _same
-        wants_target = "target_score" in objective.needs
-        density: Density | None = None
-        parzen: Parzen | KernelParzen | None = None
-        sides = (patches.size, *settings.growth)
-        cuts = [replace(patches, size=side) for side in sides]
-        data: tuple[Draw, ...] = tuple(cut.draw_with_levels for cut in cuts)
-        shares = tuple((patches.size / side) ** 2 for side in sides)  # as many pixels in each
-        sigma = settings.levels[1]
-        if wants_target and objective.samples == "data":
-            x = centre(patches.draw(TARGET_EXAMPLES, generator))
-            density = known_density(x, settings, sigma, generator)
-        if wants_target and objective.samples == "parzen":
-            drawn = centre(patches.draw(settings.parzen_patches, generator))
-            parzen = Parzen(drawn, sigma) if kernel is None else KernelParzen(drawn, kernel)
-            data, shares = (among(parzen.patches),), ()
-        implicit = objective.samples == "data" and density is None and not settings.noisy
-        rounded = implicit and patches.images.rounded
-        rounding = 1 / patches.white if rounded else 0.0
-        channels = None if takes_patches(model) else patches.channels
-        return cls(
-            objective,
-            arguments(objective, model, settings.noisy, settings.probes),
-            data,
-            centre,
-            settings.levels,
-            settings.noisy,
-            settings.extra_noise / 255 if settings.extra_noise else None,
-            settings.reg_lambda,
-            settings.probes,
-            density,
-            parzen,
-            rounding,
-            settings.clipped,
-            settings.recoloured,
-            channels,
-            shares,
-            () if density or parzen else tuple(cut.prefetch for cut in cuts),
-            settings.real,
-            tuple(replace(patches, size=source_side(side)).draw_with_levels for side in sides) if settings.real else (),
-            sides,
-            kernel,
-        )
-
     @property
     def sigma(self) -> float:
-        """The highest level of the noise, white being 1."""
+        """Return the highest level of the noise, white being 1."""
         return self.levels[1]
 
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
-        """n examples, or fewer if they have grown.
+        """Draw n examples, or fewer once the patches have grown.
 
         Args:
             n: How many.
@@ -216,13 +128,13 @@ class Examples:
             self.prefetchers[stage](n, generator)
 
     def _wanted(self, n: int, progress: float) -> tuple[int, int]:
-        """Return which of the data are drawn, and how many examples with white noise of them."""
+        """Return which stage of growth this is, and how many examples with white noise it draws."""
         stage = self.stage(progress)
         n = max(1, round(n * self.shares[stage])) if self.shares else n
         return stage, max(1, n - round(self.real * n))
 
     def _real_count(self, white: int) -> int:
-        """Return how many examples have the noise of real pictures beside so many with white noise."""
+        """Return how many examples get the noise of real pictures, given how many get white noise."""
         return max(1, round(white * self.real / (1 - self.real)))
 
     def _real(self, stage: int, n: int, generator: Generator | None, group: Group) -> Batch:
@@ -239,18 +151,18 @@ class Examples:
         return Batch(made.noisy[rows], needs, scale, made.white[rows], n, told)
 
     def stage(self, progress: float) -> int:
-        """Which of the data are drawn when that part of a fit is done, from 0 to 1."""
+        """Return which of the patch sizes is drawn after a part of the fit, 0 to 1, is done."""
         return min(int(progress * len(self.data)), len(self.data) - 1)
 
     def _shaped(self, flat: Tensor) -> Tensor:
-        """Flat patches, (n, d), as the model wants them."""
+        """Return flat patches, (n, d), with the shape that the model takes."""
         if self.channels is None:
             return flat
         side = math.isqrt(flat.shape[1] // self.channels)
         return flat.view(len(flat), self.channels, side, side)
 
     def _draw_levels(self, like: Tensor, generator: Generator | None, part: Part) -> float | Tensor:
-        """The level of each example of a part, with the dtype of `like`: one number for all, or (m,)."""
+        """Draw the level of each example of a part, with the dtype of `like`: one number for all, or (m,)."""
         low, high = self.levels
         if low == high:
             return high
@@ -260,7 +172,7 @@ class Examples:
 
     @property
     def implicit(self) -> bool:
-        """Whether J is taken at clean data themselves, which an implicit objective can fit too well."""
+        """Return whether J is taken at the clean data themselves, where an implicit objective can overfit."""
         return self.objective.samples == "data" and self.density is None and not self.noisy
 
     def around(
@@ -270,7 +182,7 @@ class Examples:
         part: Part | None = None,
         noise: Tensor | None = None,
     ) -> Batch:
-        """The examples that belong to given clean patches, (n, d), or to a part of them.
+        """Return the examples made from given clean patches, (n, d), or from a part of them.
 
         The noise, if given, is standard normal, with the shape of clean.
         """
@@ -280,7 +192,7 @@ class Examples:
         x, white = clean, None
         sigma = self._draw_levels(clean, generator, part)
         if self._wide:
-            sigma = sigma / (1 + WIDE**2) ** 0.5
+            sigma = sigma / (1 + WIDE_STEP**2) ** 0.5
         if self.objective.samples != "data":
             noise = part.of(antithetic_noise(part.whole(clean), generator)) if noise is None else noise
             if self.kernel is not None:
@@ -304,14 +216,14 @@ class Examples:
     def of_noisy(
         self, noisy: Tensor, levels: Tensor, generator: Generator | None = None, part: Part | None = None
     ) -> Batch:
-        """The examples that belong to given noisy patches, (n, d), at their levels, (n,), or to a part of them."""
+        """Return the examples made from given noisy patches, (n, d), at their levels, (n,), or from a part of them."""
         part = part or Part(len(noisy))
         low, high = self.levels
         sigma = high if low == high else levels
         if self.objective.samples != "pairs":
             needs = self._needs(noisy, noisy, sigma, generator, part)
             return Batch(self._shaped(noisy), needs, self._scale(sigma, noisy.shape[1]), whole=part.n)
-        e = self.extra_noise or EXTRA * sigma
+        e = self.extra_noise or EXTRA_NOISE * sigma
         noise = part.of(antithetic_noise(part.whole(noisy), generator))
         x = torch.addcmul(noisy, noise, e[:, None]) if isinstance(e, Tensor) else noisy + e * noise
         level = (sigma**2 + e**2) ** 0.5
@@ -320,7 +232,7 @@ class Examples:
 
     @property
     def _wide(self) -> bool:
-        """Whether differences take a wide step: it is noise, and the density of clean data has none."""
+        """Return whether differences take a wide step, which is then a part of the noise; clean data have none."""
         if self.kernel is not None:
             return False
         return self.objective.wide and "step" in self.needs and (self.noisy or self.objective.samples != "data")
@@ -328,8 +240,8 @@ class Examples:
     def _needs(
         self, x: Tensor, clean: Tensor, sigma: float | Tensor, generator: Generator | None, part: Part
     ) -> dict[str, Any]:
-        """The loss's arguments for flat examples x, a part of n, but for the target score."""
-        step = (WIDE if self._wide else STEP) * sigma
+        """Return the loss's arguments for flat examples x, a part of n, except the target score."""
+        step = (WIDE_STEP if self._wide else NARROW_STEP) * sigma
         told: Any = self.kernel if self.kernel is not None and self.objective.samples == "pairs" else sigma
         offered = {"clean": self._shaped(clean), "sigma": told, "step": step, "reg_lambda": self.reg_lambda}
         needs = {name: offered[name] for name in self.needs if name in offered}
@@ -339,6 +251,6 @@ class Examples:
         return needs
 
     def _scale(self, sigma: float | Tensor, dim: int) -> float | Tensor:
-        """What J is multiplied by; over many levels, so that none drowns the others."""
+        """Return the factor of J; over many levels it is weighted so that no level dominates."""
         scale = self.objective.scale(sigma, dim)
         return scale * (sigma / self.sigma) if isinstance(scale, Tensor) else scale

@@ -1,4 +1,4 @@
-"""What `smdae.fit` is given to fit on: images in an array or a list, or the paths of files and folders."""
+"""The images that `smdae.fit` is given: in an array or a list, or as the paths of files and folders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Images:
 
 
 def images_of(patches: Any, axes: str | None, color: bool) -> Images:
-    """Return the images that an array, a list of images or paths stand for.
+    """Return the images that an array, a list of images, or paths hold.
 
     Args:
         patches: As for `fit`.
@@ -88,7 +88,7 @@ def _of_files(paths: list[Path], color: bool) -> Images:
 
 
 def _unit(images: Sequence[np.ndarray]) -> tuple[np.dtype, float]:
-    """The images' common dtype and its value of white.
+    """Return the common dtype of images and the value of white in it.
 
     Raises:
         InputError: They are not all images of one dtype and of 1 or 3 channels, or hold NaN or infinity.

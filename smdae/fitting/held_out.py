@@ -1,4 +1,4 @@
-"""What of an image is learnt from, and what is held out to judge by: blocks, and crops in their eight symmetries."""
+"""The parts of an image that are learnt from and held out: blocks, and crops in their eight symmetries."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def middle(height: int, width: int) -> tuple[slice, slice]:
 
 
 def blocks(noisy: Tensor, share: float, generator: Generator) -> Tensor:
-    """Return what is held out, a share, of images, (B, C, H, W), with shape (B, 1, H, W)."""
+    """Return which pixels of images, (B, C, H, W), are held out: random blocks, with shape (B, 1, H, W), bool."""
     images, _, height, width = noisy.shape
     cells = (images, 1, -(-height // BLOCK), -(-width // BLOCK))
     held = torch.rand(cells, generator=generator) < share
@@ -32,7 +32,7 @@ def blocks(noisy: Tensor, share: float, generator: Generator) -> Tensor:
 
 
 def window(noisy: Tensor, generator: Generator) -> tuple[slice, slice, slice, slice]:
-    """Return the part of images that is judged: all of small ones, a square of blocks of large ones."""
+    """Return the part of images that figures are computed on: all of small ones, a square of blocks of large ones."""
     images, _, height, width = noisy.shape
     side = max(BLOCK, math.isqrt(MAX_JUDGED // images) // BLOCK * BLOCK)
 
@@ -75,14 +75,14 @@ def crops(planes: Sequence[Tensor], count: int, generator: Generator) -> tuple[t
 
 
 def around(z: Tensor) -> Tensor:
-    """Return the mean of the four pixels around each, with the shape of z."""
+    """Return the mean of each pixel's four neighbours, with the shape of z, (B, C, H, W)."""
     padded = F.pad(z, (1, 1, 1, 1), mode="reflect")
     beside = padded[:, :, 1:-1, :-2] + padded[:, :, 1:-1, 2:]
     return (beside + padded[:, :, :-2, 1:-1] + padded[:, :, 2:, 1:-1]) / 4
 
 
 def hidden_places(like: Tensor, row: int, column: int) -> Tensor:
-    """Return every fourth pixel from one on, with shape (H, W)."""
+    """Return a mask, (H, W), of every fourth pixel in rows and columns, from `row` and `column` on."""
     hidden = torch.zeros(like.shape[2:], dtype=torch.bool, device=like.device)
     hidden[row::GRID, column::GRID] = True
     return hidden

@@ -40,7 +40,7 @@ REPORT_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Report:
-    """Where a fit stands.
+    """The state of a fit at a report.
 
     Attributes:
         step: Steps done.
@@ -62,14 +62,14 @@ class Report:
 
 
 def learning_rate(step: int, steps: float, warmup: int, peak: float) -> float:
-    """The rate of step number `step`, from 0: a linear rise over `warmup` steps times a cosine to 0 over all."""
+    """Return the learning rate of step number `step`, from 0: a linear rise over `warmup` steps times a cosine to 0."""
     rise = min(1.0, (step + 1) / (warmup + 1))
     fall = 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0))) if math.isfinite(steps) else 1.0
     return peak * rise * fall
 
 
 def share(state: State) -> float:
-    """How much of the parameters their average takes at the next step."""
+    """Return the weight of the parameters in their moving average at the next step, 1 - ema once the fit is older."""
     # Young averages forget fast, so that the start does not linger in them.
     return 1 - min(state.settings.ema, (state.record["step"] + 1) / (state.record["step"] + 10))
 
@@ -82,10 +82,18 @@ def step(
     taken: float | Tensor | None = None,
     group: Group = ALONE,
 ) -> Tensor:
-    """One step on one batch, or the parts of one that a group has.
+    """Take one step on one batch.
 
-    Returns J averaged over the batch, and J as it is weighted, a tensor with shape (2,). Where steps are recorded, the
-    rate and what the average takes of the parameters, None for `share`, are tensors.
+    Args:
+        state: The fit; changed in place.
+        batch: The examples; in a group of processes, this one's part of them.
+        examples: Where the batch is from.
+        lr: Learning rate; a tensor where CUDA graphs record the step.
+        taken: Weight of the parameters in their average, a tensor likewise; None for `share`.
+        group: Processes that take the step together.
+
+    Returns:
+        J averaged over the whole batch, and the same of J times its scale, a tensor with shape (2,).
     """
     settings, record = state.settings, state.record
     for options in state.optimiser.param_groups:
@@ -103,6 +111,8 @@ def step(
     clip_grad_norm_(state.parameters, settings.clip, foreach=True)
     state.optimiser.step()
     with torch.no_grad():
+        # AveragedModel would wrap the average in a module and count its own steps: other names in the state's file, and
+        # a weight that is no tensor which a CUDA graph could read.
         if isinstance(taken, Tensor):
             moves = torch._foreach_sub(state.parameters, state.averages)
             torch._foreach_mul_(moves, taken)
@@ -146,7 +156,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
     recent: list[Tensor] = []
     drawn = 0
     reported = time.perf_counter()
-    meeting = record["step"] + 1  # the step after which all hear what the first decides
+    next_agreement = record["step"] + 1  # the step after which all take over what the first process decides
 
     def progress(step: int) -> float:
         return step / record["steps"] if record["steps"] else 0.0
@@ -155,10 +165,10 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
         lr = learning_rate(record["step"], record["steps"] or math.inf, settings.warmup, peak)
         now_done, then_done = progress(record["step"]), progress(record["step"] + 1)
         if graph:
-            told, count = graph(lr, share(state), now_done)
+            figures, count = graph(lr, share(state), now_done)
         else:
-            told, count = _drawn_step(state, examples, lr, now_done, then_done, group)
-        recent.append(told)
+            figures, count = _drawn_step(state, examples, lr, now_done, then_done, group)
+        recent.append(figures)
         drawn += count
         now = time.perf_counter()
         record["seconds"] = now - begun
@@ -173,18 +183,18 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
                 pace = (now - timed_from[1]) / (record["step"] - timed_from[0])
                 left = most_seconds - record["seconds"] - validation_seconds * (settings.validations + 1)
                 planned = int(min(record["step"] + max(left, 0) / pace + 1, most_steps))
-        met = record["step"] >= meeting or group.size == 1
-        if met:
+        agrees = record["step"] >= next_agreement or group.size == 1
+        if agrees:
             pause = max(1, round(len(recent) * REPORT_SECONDS / (now - reported)))
-            heard, meeting = map(int, group.broadcast([planned or 0, record["step"] + pause]))
-            record["steps"] = heard or None
+            agreed, next_agreement = map(int, group.broadcast([planned or 0, record["step"] + pause]))
+            record["steps"] = agreed or None
 
         validation = None
         if record["steps"] is not None:
             every = max(1, -(-record["steps"] // settings.validations))
             if record["step"] % every == 0 or record["step"] == record["steps"]:
                 validation = _validated(state, validate, group)
-        if validation or (met and (group.size > 1 or now - reported > REPORT_SECONDS)):
+        if validation or (agrees and (group.size > 1 or now - reported > REPORT_SECONDS)):
             mean, weighted = torch.stack(recent).mean(0).tolist()
             refuse_degenerate(examples, mean, weighted, state.model)
             rate = drawn / (now - reported)
@@ -221,7 +231,7 @@ def ending(state: State) -> str:
 
 
 def _validated(state: State, validate: Validate, group: Group) -> Validation:
-    """The average's held-out figure, remembered; all processes must have the same state by now."""
+    """Validate the average and keep it if it is the best so far; all processes must hold the same weights."""
     try:
         validation = validate(state.average, group)
     except LostError:
@@ -234,7 +244,7 @@ def _validated(state: State, validate: Validate, group: Group) -> Validation:
 
 
 def _remember(state: State, validation: Validation) -> None:
-    """Keep the average if it is the best so far, and count how long none was better."""
+    """Keep the average if it is the best so far, else count one more validation without a gain."""
     if not math.isfinite(validation.value):
         raise DivergedError("the fit diverged: its held-out figure is no longer a number", "try a lower --lr")
     if validation.value > state.record["best"]:

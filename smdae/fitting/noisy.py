@@ -22,9 +22,9 @@ from smdae.models import family
 
 __all__ = ["Noise", "noise_of"]
 
-ALIKE = 0.1  # how far levels may be from their root mean square to count as one
-APART = 0.2  # how far the level given may be from the one estimated without a word
-LOOKED_AT = 8  # images, evenly chosen, that a given level and the whiteness of the noise are checked on
+MAX_LEVEL_SPREAD = 0.1  # how far levels may be from their root mean square to count as one
+MAX_SIGMA_MISMATCH = 0.2  # how far the level given may be from the one estimated without a word
+MAX_EXAMINED = 8  # images, evenly chosen, that a given level and the whiteness of the noise are checked on
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,23 @@ class Noise:
 
     @property
     def range(self) -> tuple[float, float]:
-        """The lowest and the highest level."""
+        """Return the lowest and the highest level, white being 1, of the images that have noise."""
         seen = [level for level in self.levels if level]
         return min(seen), max(seen)
 
     @property
     def text(self) -> str:
-        """The level, or from where to where levels go, on the 0 to 255 scale."""
+        """Return the level or the range of levels in words, on the 0 to 255 scale."""
         low, high = (f"{255 * level:.3g}" for level in self.range)
         return low if low == high else f"{low} to {high}"
 
     def settled(self, settings: Settings) -> Settings:
-        """The settings with these levels for sigma."""
+        """Return the settings with these levels as their sigma."""
         low, high = (255 * level for level in self.range)
         return settings.model_copy(update={"sigma": low if low == high else (low, high)})
 
     def among(self, images: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], list[float]]:
-        """Those of the images that have noise, and its levels."""
+        """Return those of the images that have noise, and their levels."""
         seen = [i for i, level in enumerate(self.levels) if level]
         return chosen(images, seen), [self.levels[i] for i in seen]
 
@@ -68,7 +68,7 @@ def noise_of(
     settings: Settings,
     watch: Callable[[int, int], None] = lambda done, of: None,
 ) -> Noise:
-    """The noise of images, given or estimated.
+    """Return the noise of images, as given in the settings or as estimated.
 
     Args:
         images: Arrays of one dtype, with shape (H, W) or (H, W, C).
@@ -79,7 +79,7 @@ def noise_of(
     Raises:
         InputError: An image has no noise to see, or the images have different levels and the model wants one.
     """
-    some = sorted({round(i) for i in np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images)))})
+    some = sorted({round(i) for i in np.linspace(0, len(images) - 1, min(MAX_EXAMINED, len(images)))})
     if settings.sigma == "auto":
         _refuse_other_kinds([images[i] for i in some], white)
         levels = _alike(_estimated(images, white, watch))
@@ -111,7 +111,7 @@ def _refuse_other_kinds(images: Sequence[np.ndarray], white: float) -> None:
 def _estimated(
     images: Sequence[np.ndarray], white: float, watch: Callable[[int, int], None] = lambda done, of: None
 ) -> list[float]:
-    """The level of each image, root mean square over its channels."""
+    """Return the estimated level of each image, the root mean square over its channels, white being 1."""
     found = []
     for image in images:
         levels = noise_level.estimate(image, white)
@@ -121,7 +121,7 @@ def _estimated(
 
 
 def _alike(found: list[float]) -> tuple[float, ...]:
-    """The levels, made one where they may be one; 0 stays 0."""
+    """Return the levels, replaced by their root mean square if all are within MAX_LEVEL_SPREAD of it; 0 stays 0."""
     visible = [level for level in found if level]
     if not visible:
         raise InputError(
@@ -129,14 +129,14 @@ def _alike(found: list[float]) -> tuple[float, ...]:
             "leave --noisy out to fit on clean images, or give the level that they have: --sigma 5",
         )
     mean = math.sqrt(sum(level**2 for level in visible) / len(visible))
-    if any(abs(level - mean) > ALIKE * mean for level in visible):
+    if any(abs(level - mean) > MAX_LEVEL_SPREAD * mean for level in visible):
         return tuple(found)
     return tuple(mean if level else 0.0 for level in found)
 
 
 def _misjudged(given: float, found: list[float]) -> list[str]:
-    """A warning where the images do not look like noise of the level given."""
-    if all(abs(level - given) <= APART * given for level in found):
+    """Return a warning if the given level is far from the estimated ones, else an empty list."""
+    if all(abs(level - given) <= MAX_SIGMA_MISMATCH * given for level in found):
         return []
     low, high = 255 * min(found), 255 * max(found)
     seen = f"{low:.3g} to {high:.3g}" if high - low > 0.1 else f"{high:.3g}"
@@ -144,7 +144,7 @@ def _misjudged(given: float, found: list[float]) -> list[str]:
 
 
 def _coarse(images: Sequence[np.ndarray], white: float) -> list[str]:
-    """A warning where noise is not white."""
+    """Return a warning if the noise is correlated between neighbours, else an empty list."""
     excess = float(np.median([noise_level.coarseness(image, white) for image in images]))
     if excess <= noise_level.COARSE:
         return []

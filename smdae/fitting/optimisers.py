@@ -1,4 +1,4 @@
-"""How parameters descend: the one table of optimisers.
+"""The one table of optimisers.
 
     adamw    Adam with decoupled weight decay                             (Loshchilov and Hutter 2019)
     muon     kernels move by the nearest orthogonal matrix to their averaged gradient     (Jordan et al. 2024)
@@ -26,7 +26,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # steep at zero; singular values end b
 
 
 def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
-    """About U V' of each U S V', by Newton and Schulz; with shape (n, rows, columns), like the matrices."""
+    """Return about U V' of each matrix U S V', (n, rows, columns), by Newton-Schulz iteration, with the same shape."""
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
@@ -79,7 +79,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def _turn(kernels: list[Tensor], averages: list[Tensor], lr: float | Tensor) -> None:
-    """Muon's step on kernels that are matrices of one shape: together, since each is small."""
+    """Take Muon's step on kernels that are matrices of one shape, all in one product."""
     rows, columns = len(kernels[0]), kernels[0][0].numel()
     gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
     torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
@@ -104,14 +104,14 @@ def _adam(parameter: Tensor, gradient: Tensor, slots: dict[str, Tensor], lr: flo
 
 
 def adamw(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW over all parameters."""
+    """Return AdamW over all parameters of a model."""
     parameters = [*model.parameters()]
     recordable = all(p.is_cuda for p in parameters)
     return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True, capturable=recordable)
 
 
 def muon(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """Muon over the kernels of a network whose first and last parameters are its first and last layer's."""
+    """Return Muon over the kernels of a network; its first and last parameters go by Adam."""
     parameters = list(model.parameters())
     inner = {id(p) for p in parameters[1:-1] if p.ndim >= 2}
     kernels, edges = ([p for p in parameters if (id(p) in inner) == is_inner] for is_inner in (True, False))

@@ -53,40 +53,42 @@ class Packed:
 
     @property
     def device(self) -> torch.device:
-        """Where pieces come out."""
+        """Return the device that pieces come out on."""
         return self.flat.device
 
     @property
     def rounded(self) -> bool:
-        """Whether pixels are whole numbers."""
+        """Return whether pixels are integers."""
         return not self.flat.is_floating_point()
 
     @property
     def slow(self) -> bool:
-        """Whether pieces are worth beginning with before they are asked for."""
+        """Return whether pieces are worth reading ahead: never, as these are in memory."""
         return False
 
     def to(self, device: torch.device | str) -> Self:
-        """The same images on another device."""
+        """Return the same images on another device."""
         flat, heights, widths = (t.to(device) for t in (self.flat, self.heights, self.widths))
         return replace(self, flat=flat, heights=heights, widths=widths)
 
     @cached_property
     def _offsets(self) -> Tensor:
-        """Where each image begins in `flat`, with shape (n,)."""
+        """Return where each image begins in `flat`, with shape (n,)."""
         ends = (self.channels * self.heights * self.widths).cumsum(0)
         return torch.cat([ends.new_zeros(1), ends[:-1]])
 
     @cached_property
     def _channel(self) -> Tensor:
-        """Channel numbers, with shape (C, 1)."""
+        """Return the channel numbers, with shape (C, 1)."""
         return torch.arange(self.channels, device=self.device)[:, None]
 
     def cut(self, image: Tensor, top: Tensor, left: Tensor, side: int, upside_down: Tensor | None = None) -> Tensor:
-        """Square pieces as stored, with shape (B, C, side, side).
+        """Return square pieces as stored, with shape (B, C, side, side).
 
         Args:
-            image, top, left: Which image, and the first row and column in it, with shape (B,).
+            image: Which image each piece is of, with shape (B,).
+            top: Its first row there, with shape (B,).
+            left: Its first column there, with shape (B,).
             side: Rows and columns.
             upside_down: Which pieces have their rows in reverse, with shape (B,); None for none.
         """
@@ -103,7 +105,7 @@ class Packed:
         return runs.view(len(image), self.channels, side, side)
 
     def window(self, i: int, top: int, left: int, height: int, width: int) -> Tensor:
-        """A part of the i-th image as stored, with shape (C, height, width)."""
+        """Return a part of the i-th image as stored, with shape (C, height, width)."""
         start, tall, wide = int(self._offsets[i]), int(self.heights[i]), int(self.widths[i])
         whole = self.flat[start : start + self.channels * tall * wide].reshape(self.channels, tall, wide)
         return whole[:, top : top + height, left : left + width]

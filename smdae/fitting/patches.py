@@ -1,4 +1,4 @@
-"""Where examples come from: images in memory or in a file, and random square patches of them.
+"""Images in memory or in a file, and random square patches of them.
 
 Every place of every image is a number, and a batch is cut at places drawn at random, whatever the images' sizes.
 Patches are flipped and turned: the eight symmetries of the square.
@@ -21,7 +21,7 @@ from smdae.fitting.prefetch import Prefetch, copy_of
 
 __all__ = ["Patches"]
 
-TOLD = 1024  # patches of images in a file that tell them from others
+FINGERPRINT_PATCHES = 1024  # patches of images in a file that tell them from others
 
 # With rows in either order these make up the symmetries of the square.
 TURNS = (None, lambda p: p.flip(3), lambda p: p.mT, lambda p: p.flip(3).mT)
@@ -74,12 +74,12 @@ class Patches:
 
     @property
     def channels(self) -> int:
-        """C."""
+        """Return C."""
         return self.images.channels
 
     @property
     def dim(self) -> int:
-        """Numbers in a patch, d = C P^2."""
+        """Return how many numbers a patch has, d = C P^2."""
         return self.channels * self.size**2
 
     @property
@@ -89,34 +89,34 @@ class Patches:
 
     @property
     def device(self) -> torch.device:
-        """Where patches come out."""
+        """Return the device that patches come out on."""
         return self.images.device
 
     def to(self, device: torch.device | str) -> Self:
-        """Patches of the same images on another device."""
+        """Return patches of the same images on another device."""
         levels, weights = (None if row is None else row.to(device) for row in (self.levels, self.weights))
         return replace(self, images=self.images.to(device), levels=levels, weights=weights)
 
     @cached_property
     def _across(self) -> Tensor:
-        """Places in a row of each image, with shape (n,)."""
+        """Return how many patches begin in a row of each image, with shape (n,)."""
         return (self.images.widths - self.size + 1).to(self.device)
 
     @cached_property
     def _places(self) -> Tensor:
-        """Running count of the places a patch can be cut from, with shape (n,)."""
+        """Return the running count over images of the places where a patch can begin, with shape (n,)."""
         return ((self.images.heights - self.size + 1).to(self.device) * self._across).cumsum(0)
 
     @cached_property  # a number on the CPU: to ask an accelerator for it at each draw would be to wait for it
     def places(self) -> int:
-        """How many different patches there are, flips and turns not counted."""
+        """Return how many places patches can be cut at; flips and turns are not counted."""
         return int(self._places[-1])
 
     def _image_of(self, place: Tensor) -> Tensor:
         return torch.searchsorted(self._places, place, right=True)
 
     def at(self, place: Tensor, upside_down: Tensor | None = None) -> Tensor:
-        """The patches at the given places, 0 to places - 1, with shape (B, C, P, P), as stored.
+        """Return the patches at places numbered from 0 to places - 1, with shape (B, C, P, P), as stored.
 
         Those for which `upside_down`, with shape (B,), is true have their rows in reverse.
         """
@@ -127,10 +127,10 @@ class Patches:
         return self.images.cut(image, top, left, self.size, upside_down)
 
     def traits(self) -> list[Tensor]:
-        """What tells these images from others: their sizes, and all their pixels or, of those in a file, some."""
+        """Return tensors by which processes compare their images: the sizes, and all pixels, or some if on disk."""
         if isinstance(self.images, Packed):
             return [self.images.heights, self.images.widths, self.images.flat]
-        some = torch.linspace(0, self.places - 1, TOLD, dtype=torch.float64, device=self.device).long()
+        some = torch.linspace(0, self.places - 1, FINGERPRINT_PATCHES, dtype=torch.float64, device=self.device).long()
         return [self.images.heights, self.images.widths, self.at(some)]
 
     def digest(self) -> str:
@@ -138,7 +138,7 @@ class Patches:
         # A strip that is held out of a single image may be thinner than a patch.
         side = min(self.size, int(self.images.heights.min()), int(self.images.widths.min()))
         cut = replace(self, size=side)
-        some = torch.linspace(0, cut.places - 1, TOLD, dtype=torch.float64, device=self.device).long()
+        some = torch.linspace(0, cut.places - 1, FINGERPRINT_PATCHES, dtype=torch.float64, device=self.device).long()
         pixels = cut.at(some)
         told = blake2b(digest_size=16)
         for tensor in (self.images.heights, self.images.widths, pixels):
@@ -147,7 +147,7 @@ class Patches:
         return told.hexdigest()
 
     def _chance(self, n: int, generator: Generator | None, rows: slice = slice(None)) -> tuple[Tensor, Tensor | None]:
-        """Of n places at random some rows, and which patches there have their rows in reverse, with shape (m,)."""
+        """Return some rows of n random places, and which of the patches there have their rows in reverse, both (m,)."""
         place = self._places_at_random(n, generator)[rows]
         first, last, _ = rows.indices(n)
         return place, torch.arange(first, last, device=self.device) % 2 == 1 if self.symmetries else None
@@ -180,7 +180,7 @@ class Patches:
             self._prefetch.start(place, lambda: self.at(place, upside_down))
 
     def draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        """n random patches, flat, channels first, white being 1, with shape (n, d), float32.
+        """Draw n random patches, flat, channels first, white being 1, with shape (n, d), float32.
 
         Every place of every image is equally likely; the eight symmetries take turns through the batch.
         """
@@ -189,7 +189,7 @@ class Patches:
     def draw_with_levels(
         self, n: int, generator: Generator | None = None, rows: slice = slice(None)
     ) -> tuple[Tensor, Tensor | None]:
-        """Patches as `draw` has them, and the level of the noise in each, with shape (n,); None in clean images.
+        """Draw patches like `draw`, and return with them the level of the noise in each, (n,); None in clean images.
 
         Of n patches only the rows asked for are cut, and are what they would be among all.
         """
@@ -206,7 +206,7 @@ class Patches:
         return patch.reshape(len(place), self.dim) / self.white, level
 
     def image(self, i: int, side: int | None = None) -> Tensor:
-        """The i-th image, or its middle of no more than `side` pixels each way, white being 1, (C, h, w), float32."""
+        """Return the i-th image, or its middle of at most `side` pixels each way, white being 1, (C, h, w), float32."""
         size = [int(sides[i]) for sides in (self.images.heights, self.images.widths)]
         height, width = (length if side is None else min(side, length) for length in size)
         top, left = (size[0] - height) // 2, (size[1] - width) // 2

@@ -18,7 +18,7 @@ __all__ = ["denormals_flushed", "products_in"]
 
 @contextmanager
 def denormals_flushed() -> Iterator[None]:
-    """Within, numbers too small for full precision are zero, in this thread and in those that it starts."""
+    """Flush denormal numbers to zero within the context, in this thread and in those that it starts."""
     before = not torch.tensor(1e-39).mul(1.0).item()
     torch.set_flush_denormal(True)
     try:
@@ -28,7 +28,7 @@ def denormals_flushed() -> Iterator[None]:
 
 
 def products_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """A context in which products are taken as `precision` says: auto, float32 or bfloat16."""
+    """Return a context in which products are taken in a precision: auto, float32 or bfloat16."""
     if precision == "bfloat16" or (precision == "auto" and _is_fast(device)):
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()

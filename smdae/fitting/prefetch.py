@@ -22,7 +22,7 @@ def copy_of(generator: Generator) -> Generator:
 
 
 class Prefetch:
-    """At most one tensor, read in a thread, with the key that it will be asked for by."""
+    """One tensor read ahead in a thread, with the key that it will be asked for by."""
 
     _key: Tensor | None = None
     _read: Future[Tensor]

@@ -1,4 +1,4 @@
-"""What a fit can be told, with its limits and defaults: one frozen record, checked when made.
+"""The settings of a fit, with their limits and defaults: one frozen record, checked when made.
 
 The defaults here are those of the paper's energy; a family of models may have others, in its row of MODELS.
 """
@@ -19,8 +19,13 @@ from pydantic import (
 )
 
 from smdae.errors import SmdaeError, UsageError
+from smdae.fitting.setting_rules import level_of, refuse_clashes
+from smdae.models import MODELS, family
+from smdae.models.potentials import POTENTIALS
+from smdae.models.unet import SIZES
 from smdae.named import is_named
 from smdae.noise import Noise
+from smdae.objectives import OBJECTIVES
 
 __all__ = ["RENAMED", "SettingError", "Settings", "check", "defaults", "for_rows"]
 
@@ -82,11 +87,6 @@ class Settings(BaseModel):
     @field_validator("objective", "model", "size", "potential")
     @classmethod
     def _known(cls, name: str, about: ValidationInfo) -> str:
-        from smdae.models import MODELS
-        from smdae.models.potentials import POTENTIALS
-        from smdae.models.unet import SIZES
-        from smdae.objectives import OBJECTIVES
-
         tables: dict[str, Mapping[str, Any]] = {
             "objective": OBJECTIVES,
             "model": MODELS,
@@ -123,70 +123,12 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        from smdae.models import family
-        from smdae.objectives import OBJECTIVES
-        from smdae.protocols import CanClip, offers
-
-        row = OBJECTIVES[self.objective]
-        if isinstance(self.sigma, tuple):
-            low, high = self.sigma
-            if low > high:
-                raise ValueError(f"sigma: the lowest level comes first, not {self.sigma}")
-            if self.noisy:
-                raise ValueError("noisy images have one level of noise each: sigma is that level, or auto")
-            if low < high and family(self.model).of_patches:
-                raise ValueError(f"the model '{self.model}' is fitted at one sigma, not from {low:g} to {high:g}")
-            if low < high and (row.samples == "data" or "target_score" in row.needs):
-                raise ValueError(f"the objective '{self.objective}' is taken at one sigma, not at many")
-        if self.sigma == "auto" and not self.noisy:
-            raise ValueError("sigma auto is the level of noisy images; add noisy, or name a level")
-        if self.noise is not None:
-            self._of_noise(Noise.from_yaml(self.noise))
-        if self.noisy and not row.on_noisy:
-            able = ", ".join(name for name, other in OBJECTIVES.items() if other.on_noisy)
-            raise ValueError(f"the objective '{self.objective}' wants clean images; noisy ones will do for {able}")
-        if self.noisy and (self.clipped or self.recoloured or self.real):
-            raise ValueError("clipped, recoloured and real change clean images, and noisy ones are as they are")
-        if self.real and (self.model != "unet" or OBJECTIVES[self.objective].samples != "pairs"):
-            raise ValueError("real is for the model 'unet' and for objectives of pairs, dsm and dae")
-        if self.extra_noise and not (self.noisy and row.samples == "pairs"):
-            raise ValueError("extra-noise is what the objective dsm adds to noisy images; add noisy, with dsm")
-        if self.recoloured and not self.color:
-            raise ValueError("recoloured is for colours; add color")
-        lacking = OBJECTIVES[self.objective].lacking(family(self.model).fits)
-        if lacking:
-            raise ValueError(f"the objective '{self.objective}' is not for '{self.model}', which has no {lacking[0]}")
-        if self.clipped and OBJECTIVES[self.objective].samples != "pairs":
-            raise ValueError(f"clipped noise has a clean image to aim at, which '{self.objective}' has not")
-        if self.clipped and not offers(family(self.model).fits, CanClip):
-            raise ValueError(f"clipped is for networks that can be told of it, not for the model '{self.model}'")
-        if self.model == "gradient-unet" and self.activation == "relu":
-            raise ValueError("a gradient-unet needs a smooth activation: silu")
-        if self.probes == 0 and "probes" in row.needs:
-            raise ValueError(f"the objective '{self.objective}' is one along probes; give 1 or more")
-        if family(self.model).of_patches and (self.growth or self.optimiser == "muon"):
-            raise ValueError(f"growth and muon are for networks, not for the model '{self.model}'")
+        refuse_clashes(self)
         return self
-
-    def _of_noise(self, noise: Noise) -> None:
-        """Refuse what does not go with noise that is not white."""
-        from smdae.models import family
-        from smdae.objectives import OBJECTIVES
-
-        if not family(self.model).takes_rows:
-            raise ValueError(f"noise is for models of patches, not for '{self.model}'")
-        if self.noisy or self.clipped or self.recoloured or self.real:
-            raise ValueError("noise is added to clean images; noisy, clipped, recoloured and real do not go with it")
-        if OBJECTIVES[self.objective].samples == "data":
-            raise ValueError(f"the objective '{self.objective}' is taken at the data, which no noise is added to")
-        if self.objective == "dae" and noise.is_signal_dependent:
-            raise ValueError("dae wants noise of a fixed covariance; where it depends on brightness, fit with dsm")
-        if self.sigma != level_of(noise):
-            raise ValueError(f"sigma is that of the noise, {level_of(noise):.4g}; leave sigma out")
 
     @property
     def levels(self) -> tuple[float, float]:
-        """The lowest and the highest level, white being 1."""
+        """Return the lowest and the highest level, white being 1."""
         if self.sigma == "auto":
             raise ValueError("the level of the noise is yet to be estimated")
         low, high = self.sigma if isinstance(self.sigma, tuple) else (self.sigma, self.sigma)
@@ -194,7 +136,7 @@ class Settings(BaseModel):
 
     @property
     def judged_levels(self) -> tuple[float, ...]:
-        """The levels that a fit is judged at, white being 1: the field's usual ones in the range, else its middle."""
+        """Return the levels that validation uses, white being 1: the usual 15, 25, 50 in range, else the middle."""
         low, high = self.levels
         if low == high:
             return (low,)
@@ -208,7 +150,7 @@ class Settings(BaseModel):
 
     @property
     def least_side(self) -> int:
-        """Return the least side of an image that is of use, in pixels."""
+        """Return the least side, in pixels, that an image must have to be fitted to."""
         largest = max(self.patch_size, *self.growth, 0)
         if not self.real:
             return largest
@@ -218,13 +160,13 @@ class Settings(BaseModel):
 
     @property
     def least_batch(self) -> int:
-        """Examples a step, once they have grown to where there are fewest."""
+        """Return how many examples a step has once the patches have grown to their largest."""
         largest = max(self.patch_size, *self.growth, 0)
         return max(1, round(self.batch * (self.patch_size / largest) ** 2))
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Most steps and most seconds; with neither given, the defaults for both."""
+        """Return the most steps and the most seconds; with neither set, the defaults of both."""
         if self.max_steps is None and self.max_time is None:
             return DEFAULT_STEPS, DEFAULT_SECONDS
         return self.max_steps or math.inf, self.max_time or math.inf
@@ -237,7 +179,7 @@ NOISY = {"objective": "ism", "sigma": "auto"}
 
 
 class SettingError(UsageError):
-    """A setting that is refused, by its name; without one, several that do not go together."""
+    """A setting that is refused, by its name; None if several settings clash."""
 
     def __init__(self, message: str, hint: str | None = None, setting: str | None = None) -> None:
         super().__init__(message, hint)
@@ -245,9 +187,7 @@ class SettingError(UsageError):
 
 
 def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Defaults other than those of `Settings` that go with the values given, and what they are defaults of."""
-    from smdae.models import MODELS, family
-
+    """Return the defaults that the given values imply, by setting: the value, and what it is a default of."""
     name = values.get("model", "energy")
     if "model" not in values and isinstance(values.get("init"), str):
         name = _kind_of(values["init"])
@@ -261,19 +201,12 @@ def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     return ours | {key: (value, "noisy") for key, value in (NOISY if values.get("noisy") is True else {}).items()}
 
 
-def level_of(noise: Noise) -> float:
-    """Return the level that says most of noise with white 1, on the 0 to 255 scale."""
-    return round(255 * noise.sigma, 6)
-
-
 def for_rows(settings: Settings) -> Settings:
     """Return the settings of a fit to rows of numbers, which are patches of side 1.
 
     Raises:
         SettingError: The model or what is asked of it wants images.
     """
-    from smdae.models import family
-
     if not family(settings.model).takes_rows:
         raise SettingError(f"rows of numbers are for models of patches, not for '{settings.model}'", setting="model")
     if settings.noisy:
@@ -282,9 +215,8 @@ def for_rows(settings: Settings) -> Settings:
 
 
 def _kind_of(init: str) -> str:
-    """The name in MODELS of a model to start from; of one that cannot be read, which is told later, the default."""
+    """Return the name in MODELS of the model in a file; the default if it cannot be read, which is reported later."""
     from smdae.files.model_file import load
-    from smdae.models import MODELS
 
     with suppress(SmdaeError):
         kind = load(init).card.get("model")
@@ -293,7 +225,7 @@ def _kind_of(init: str) -> str:
 
 
 def check(values: dict[str, Any]) -> Settings:
-    """Settings from plain values.
+    """Return the settings that plain values make, defaults filled in.
 
     Raises:
         SettingError: A name is unknown or a value out of range; the message names it.

@@ -42,7 +42,7 @@ class Spline:
 
 
 def each_channel(values: Tensor) -> Tensor:
-    """Return numbers of channels, (C,), so that they go with images."""
+    """Return numbers, (C,), shaped to multiply images, (C, 1, 1)."""
     return values[:, None, None]
 
 

@@ -11,8 +11,8 @@ from smdae.fitting.texture import choose, roughness
 
 __all__ = ["Part", "chosen", "split"]
 
-THIN = 24  # pixels, the least strip that is held out of a single noisy image
-LOOKED_AT = 512  # pixels of a strip, along it, that its roughness is measured on
+MIN_STRIP = 24  # pixels, the least strip that is held out of a single noisy image
+MAX_MEASURED = 512  # pixels of a strip, along it, that its roughness is measured on
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def split(
     whole = part([0])
     sides = _sides(images)
     axis = int(np.argmax(sides))
-    least = size if levels is None else min(size, THIN)
+    least = size if levels is None else min(size, MIN_STRIP)
     width = max(least, round(share * sides[axis]))
     if sides[axis] - width < size:
         return whole, Part([], None if levels is None else [])
@@ -109,7 +109,7 @@ def _strip(images: Sequence[np.ndarray], axis: int, begin: int, width: int) -> n
     if not isinstance(images, Stored):
         return images[0].take(range(begin, begin + width), axis)
     across = _sides(images)[1 - axis]
-    some = min(across, LOOKED_AT)
+    some = min(across, MAX_MEASURED)
     middle = (across - some) // 2
     return images.window(0, begin, middle, width, some) if axis == 0 else images.window(0, middle, begin, some, width)
 

@@ -26,9 +26,9 @@ __all__ = ["State"]
 
 FORMAT, VERSION = "smdae-state", "1"
 MAX_STEPS = 10**12
-LARGEST = 1e300  # of the numbers of a record
+MAX_NUMBER = 1e300  # of the numbers of a record
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.uint8: "U8"}
-WHOLE, NUMBERS = ("step", "steps", "stale"), ("seconds", "best", "before")  # of the record
+INTEGERS, NUMBERS = ("step", "steps", "stale"), ("seconds", "best", "before")  # of the record
 OPTIONAL = ("steps", "best", "before")  # of the record, which may be None
 
 
@@ -76,17 +76,17 @@ class State:
 
     @classmethod
     def start(cls, model: nn.Module, settings: Settings, generator: Generator, images: str = "") -> Self:
-        """The state before the first step."""
+        """Return the state before the first step."""
         optimiser = OPTIMISERS[settings.optimiser](model, settings.lr, settings.weight_decay)
         average = copy.deepcopy(model).requires_grad_(False)
         return cls(settings, model, average, optimiser, generator, _copy(average), images)
 
     def keep(self) -> None:
-        """Remember the average as the best so far."""
+        """Keep a copy of the average's weights as the best so far."""
         self.best = _copy(self.average)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that a fit which goes on needs, but for numbers."""
+        """Return every tensor that a resumed fit needs, by name."""
         tensors = {"generator": self.generator.get_state()}
         for part, values in (
             ("model", self.model.state_dict()),
@@ -97,7 +97,7 @@ class State:
         return tensors | _slots(self.optimiser)
 
     def to_bytes(self) -> bytes:
-        """The file."""
+        """Return the state as the bytes of a safetensors file."""
         tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in self.tensors().items()}
         record = {"record": self.record, "settings": self.settings.model_dump(mode="json"), "images": self.images}
         data = save_tensors(tensors, {"format": FORMAT, "version": VERSION, "state": json.dumps(record)})
@@ -189,13 +189,13 @@ def _slots(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def _wrong(record: dict[str, Any]) -> str | None:
     """Return the first entry of a record that is missing, of a wrong type or out of range; None if there is none."""
-    for name in (*WHOLE, *NUMBERS):
+    for name in (*INTEGERS, *NUMBERS):
         value: Any = record.get(name, "missing")
         if value is None and name in OPTIONAL:
             continue
-        if name in WHOLE and not (type(value) is int and 0 <= value <= MAX_STEPS):
+        if name in INTEGERS and not (type(value) is int and 0 <= value <= MAX_STEPS):
             return name
-        if name in NUMBERS and not (type(value) in (int, float) and -LARGEST <= value <= LARGEST):
+        if name in NUMBERS and not (type(value) in (int, float) and -MAX_NUMBER <= value <= MAX_NUMBER):
             return name
     return "seconds" if record["seconds"] < 0 else None
 

@@ -54,7 +54,7 @@ class StepGraph:
         return cls(state, examples, step) if able and state.parameters[0].is_cuda else None
 
     def __call__(self, lr: float, share: float, progress: float) -> tuple[Tensor, int]:
-        """One step: what `step` returns, and how many examples it saw."""
+        """Take one step; return what `step` returns, and how many examples it had."""
         stage = self.examples.stage(progress)
         if stage != self.stage:
             self.stage, self.taken, self.graph = stage, 0, None
@@ -77,7 +77,7 @@ class StepGraph:
         return self.step(self.state, batch, self.examples, self.lr, self.share)
 
     def _record(self, progress: float) -> None:
-        """Record a step, which is not done by that; where it cannot be, steps are asked for one by one as before."""
+        """Record a step without taking it; if that fails, steps are taken one by one from then on."""
         torch.cuda.synchronize()
         generator, before = self.state.generator, self.state.record["step"]
         chance = generator.get_state()
@@ -93,7 +93,7 @@ class StepGraph:
         self.state.record["step"] = before
 
     def _wait(self) -> None:
-        """Let no more than a few replays be under way."""
+        """Wait until at most MAX_PENDING replays are under way."""
         done = torch.cuda.Event()
         done.record()
         self.pending.append(done)

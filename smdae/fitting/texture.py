@@ -1,4 +1,4 @@
-"""Where images have texture or noise: what is held out must have some, or the figures on it say nothing.
+"""The texture or noise of a part of an image: what is held out must have some, or the figures on it say nothing.
 
 The roughness of a window is the mean over neighbours in a row of |x_i - x_(i+1)|. It is 0 on a flat bar, where any
 model that is smooth has an error of almost none and a PSNR beyond all reason. Of windows side by side the usual one is

@@ -52,13 +52,13 @@ RATE, FALLS = 1e-2, 3  # the rate falls tenfold between parts of the steps
 BATCH = 4  # crops a step
 HELD_OUT = 0.5  # share of the blocks
 SMOOTHNESS = 5e-4  # of theta, beside a loss that is 1 at the start: a step of 0.1 weighs as much as 2e5 pixels tell
-SURE = 2.0  # standard errors that a gain must be beyond
+MIN_GAIN_ERRORS = 2.0  # standard errors that a gain must be beyond
 SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a transform is learnt from.
+    """The picture that a transform is learnt from.
 
     Attributes:
         noisy: The picture, white being 1, with shape (1, C, H, W).
@@ -77,13 +77,13 @@ class View:
     bounds: tuple[float, float] | None
 
     def of(self, channels: slice) -> "View":
-        """Return the same of some channels."""
+        """Return the view of some channels."""
         noisy, said, variance, safe = (x[:, channels] for x in (self.noisy, self.said, self.variance, self.safe))
         return View(noisy, said, variance, safe, self.counts, self.bounds)
 
     @property
     def target(self) -> Tensor:
-        """Return what hidden pixels are to meet, with the shape of noisy."""
+        """Return the values that hidden pixels are fitted to: the noisy ones, or `said` where noise was cut off."""
         return torch.where(self.safe, self.noisy, self.said)
 
 
@@ -129,7 +129,7 @@ class _Learner:
         return Spline(self.low, self.step, torch.cat([first, first + rises.cumsum(1)], 1))
 
     def level(self) -> Tensor:
-        """Return sigma."""
+        """Return sigma, the level that the network is given, as a scalar that can be differentiated."""
         return self.start.level * (self.rises().square() * self.weights).sum(1).mean().sqrt()
 
     def predicted(self, model: Any, y: Tensor, hidden: Tensor) -> Tensor:
@@ -171,7 +171,7 @@ class _Learner:
 
 @dataclass(frozen=True)
 class Learning:
-    """Where the learning of a transform stands.
+    """The state of the learning of a transform.
 
     Attributes:
         step: Steps done.
@@ -203,8 +203,8 @@ def learn(model: Any, view: View, start: Whitening, generator: Generator, steps:
     model = copy.deepcopy(model).requires_grad_(False)
     held = blocks(view.noisy, HELD_OUT, generator)
     part = window(view.noisy, generator)
-    judged, taught = held & view.counts, (~held & view.counts).to(view.noisy.dtype)
-    if min(view.noisy.shape[2:]) < GRID or not judged[part].any() or not taught.any():
+    judged, trained = held & view.counts, (~held & view.counts).to(view.noisy.dtype)
+    if min(view.noisy.shape[2:]) < GRID or not judged[part].any() or not trained.any():
         yield Learning(0, steps, 0.0, start)
         return
     learner = _Learner.of(start, view)
@@ -215,7 +215,7 @@ def learn(model: Any, view: View, start: Whitening, generator: Generator, steps:
     for step in range(1, steps + 1):
         for group in optimiser.param_groups:
             group["lr"] = RATE * 0.1 ** ((step - 1) * FALLS // steps)
-        (x, target, mask), _ = crops((view.noisy, view.target, taught), BATCH, generator)
+        (x, target, mask), _ = crops((view.noisy, view.target, trained), BATCH, generator)
         row, column = torch.randint(GRID, (2,), generator=generator).tolist()
         hidden = hidden_places(x, row, column)
         off = (_bounded(learner.predicted(model, x, hidden), view) - target).square() * mask * hidden
@@ -250,7 +250,7 @@ def _gain(before: Tensor, after: Tensor) -> float:
     """Return by what part an error fell; 0 unless it is beyond two standard errors, as those of a sum over blocks."""
     off = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1)
     difference, error = off.sum().item(), off.square().sum().sqrt().item()
-    if not math.isfinite(difference) or difference >= -SURE * error:
+    if not math.isfinite(difference) or difference >= -MIN_GAIN_ERRORS * error:
         return 0.0
     return -difference / before.sum().item()
 

@@ -1,4 +1,4 @@
-"""How good a model is on held-out images, while it is fitted and after.
+"""The figures of a model on held-out images, while it is fitted and after.
 
 A model that knows the level of the noise denoises crops of the held-out images by one Tweedie step, and its figure is
 their PSNR. Where the images are noisy themselves there is nothing to compare with, and the PSNR is estimated: that of
@@ -34,7 +34,7 @@ __all__ = ["Crops", "NoisyCrops", "Validate", "Validation", "by_denoising", "by_
 CROP = 64  # pixels on a side, at most
 NOISY_CROP = 128  # the estimate of an error errs itself, and less on more pixels
 CROPS = 16
-TRIED = 4  # places of a crop each way, where the middle of an image is flat
+PLACES_PER_AXIS = 4  # places of a crop each way, where the middle of an image is flat
 ROWS = 4096  # held-out rows of numbers, at most
 REAL_CROPS = 64  # with the noise of real pictures
 BATCH = 4096  # held-out patches for J
@@ -55,9 +55,10 @@ class Validation:
 
 
 class Validate(Protocol):
-    """Measures a model on held-out images, of which each process of a group has its part."""
+    """A measure of a model on held-out images, which a group of processes shares out."""
 
-    def __call__(self, model: Any, group: Group = ALONE) -> Validation: ...
+    def __call__(self, model: Any, group: Group = ALONE) -> Validation:
+        """Return the model's figure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,7 @@ class Crops:
 
     @property
     def levels(self) -> list[float]:
-        """Those that there are crops of, white being 1, each once."""
+        """Return the levels that there are crops of, white being 1, each once."""
         return sorted({sigma for *_, sigma in self.pairs})
 
     @torch.no_grad()
@@ -137,7 +138,7 @@ class Crops:
 
     @torch.no_grad()
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
-        """Mean PSNR in dB of the crops of one level or of all, after one Tweedie step of a model or as they are."""
+        """Return the mean PSNR in dB of the crops of one level or of all, after one Tweedie step or as they are."""
 
         def of_one(pair: tuple[Tensor, Tensor, float]) -> list[float]:
             clean, noisy, sigma = pair
@@ -159,7 +160,7 @@ class NoisyCrops:
 
     @classmethod
     def of(cls, held_out: Patches, generator: Generator) -> "NoisyCrops":
-        """Crops from the middle of up to 16 of the images."""
+        """Return crops from the middle of up to 16 of the images."""
         assert held_out.levels is not None
         levels = held_out.levels.tolist()
         crops = middles(held_out, NOISY_CROP)
@@ -167,12 +168,12 @@ class NoisyCrops:
 
     @property
     def levels(self) -> list[float]:
-        """Those that there are crops of, white being 1, each once."""
+        """Return the levels that there are crops of, white being 1, each once."""
         return sorted({sigma for *_, sigma in self.probed})
 
     @torch.no_grad()
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
-        """Estimated PSNR in dB of the crops of one level or of all, after a Tweedie step of a model or as they are."""
+        """Return the estimated PSNR in dB of the crops of one level or of all, after a Tweedie step or as they are."""
 
         def of_one(crop: tuple[Tensor, Tensor, float]) -> tuple[float, ...]:
             noisy, probe, sigma = crop
@@ -199,14 +200,14 @@ def _crop(held_out: Patches, i: int, side: int) -> Tensor:
     height, width = (int(sides[i]) for sides in (held_out.images.heights, held_out.images.widths))
     high, wide = min(side, height), min(side, width)
     middle = ((height - high) // 2, (width - wide) // 2)
-    tops, lefts = ({round(t) for t in np.linspace(0, most, TRIED)} for most in (height - high, width - wide))
+    tops, lefts = ({round(t) for t in np.linspace(0, most, PLACES_PER_AXIS)} for most in (height - high, width - wide))
     places = [middle, *sorted(itertools.product(tops, lefts))]
     found = [roughness(held_out.window(i, *place, high, wide)) for place in places]
     return held_out.window(i, *places[choose(found, 0)], high, wide)
 
 
 def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Validate:
-    """Validation by PSNR of one Tweedie step; `lift` makes an image model of the model that is fitted."""
+    """Return a validation by the PSNR of one Tweedie step; `lift` makes an image model of the fitted one."""
 
     def validate(model: Any, group: Group = ALONE) -> Validation:
         image_model = lift(model)
@@ -217,7 +218,7 @@ def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Valid
 
 
 def by_objective(examples: Examples, batch: Batch) -> Validate:
-    """Validation by -J on a fixed batch of held-out examples, all of them the first process's."""
+    """Return a validation by -J on a fixed batch of held-out examples, all of them the first process's."""
 
     def mean(batch: Batch, model: Any) -> list[float]:
         return [batch.losses(examples.objective, model).mean().item()]

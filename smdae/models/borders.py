@@ -1,4 +1,4 @@
-"""What is done at the ends of images: sides rounded up and mirrored to suit a network, means of what lies inside."""
+"""The borders of images: sides rounded up and mirrored to suit a network, means of what lies inside."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""What a network is told of the noise, beside its level.
+"""The inputs that tell a network of the noise, beside its level.
 
     noise planes of block (i, j):   sigma m_c,   sigma m g_1,   sigma m g_2,   sigma m q,   and of colours sigma m r
 

@@ -79,21 +79,21 @@ class EnergyModel(nn.Module):
 
     @property
     def channels(self) -> None:
-        """None: a patch has any number of channels, one after the other."""
+        """Return None: a patch has any number of channels, one after the other."""
         return None
 
     @property
     def noise_range(self) -> tuple[float, float]:
-        """The one level that it is made for, as the lowest and the highest."""
+        """Return the lowest and the highest level, which are the one that it is made for."""
         return self.level, self.level
 
     @property
     def implicit_floor(self) -> float:
-        """The least that 1/2 |psi|^2 + tr(d psi/dx) can be, softplus being convex: -(d - free means) / level^2."""
+        """Return the least 1/2 |psi|^2 + tr(d psi/dx), softplus being convex: -(d - free means) / level^2."""
         return -(self.dim - self.free_means) / self.level**2
 
     def centre(self, x: Tensor) -> Tensor:
-        """P x: x, with shape (..., d), without the free means."""
+        """Return P x: x, with shape (..., d), without the free means."""
         return without_means(x, self.free_means) if self.free_means else x
 
     def _gain(self, sigma: float | Tensor | None) -> float | Tensor:
@@ -102,7 +102,7 @@ class EnergyModel(nn.Module):
         return gain[:, None] if isinstance(gain, Tensor) and gain.ndim else gain
 
     def _encode(self, x: Tensor, gain: float | Tensor) -> tuple[Tensor, Tensor]:
-        """W P, with shape (hidden, d), and the codes h = sigmoid(W u + b), u = gain x, with shape (B, hidden)."""
+        """Return W P, (hidden, d), and the codes h = sigmoid(W u + b), u = gain x, with shape (B, hidden)."""
         W = self.centre(self.W)
         # One gain for all rows is cheaper on W than on x; the codes overwrite W u + b, which nothing else needs.
         u, encoder = (x * gain, W) if isinstance(gain, Tensor) else (x, W * gain)
@@ -121,14 +121,14 @@ class EnergyModel(nn.Module):
         return self._encode(x, self._gain(sigma))[1]
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """E(x) = -log p(x) + const, with shape (B,), for x with shape (B, d)."""
+        """Return E(x) = -log p(x) + const, with shape (B,), for x with shape (B, d)."""
         u = self.centre(x * self._gain(sigma))
         # The default threshold, 20, replaces softplus by a line too early for float64: its slope is off by 2e-9 there.
         softplus = F.softplus(torch.addmm(self.b, u, self.centre(self.W).T), threshold=50).sum(1)
         return -(u @ self.centre(self.c) - 0.5 * u.square().sum(1) + softplus) / self.sigma**2
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """psi(x) = -grad E(x), with shape (B, d).
+        """Return psi(x) = -grad E(x), with shape (B, d).
 
         Args:
             x: Points, with shape (B, d).
@@ -138,19 +138,19 @@ class EnergyModel(nn.Module):
         return self._decode(x, gain, *self._encode(x, gain))
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """r(x) = x + sigma^2 psi(x), with shape (B, d): the autoencoder, and the posterior mean once fitted."""
+        """Return r(x) = x + sigma^2 psi(x), with shape (B, d): the autoencoder, and the posterior mean once fitted."""
         gain = self._gain(sigma)
         W, h = self._encode(x, gain)
         return torch.addmm(self.centre(self.c), h, W) / gain + (x - self.centre(x))
 
     def score_and_divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """psi(x), with shape (B, d), and tr(d psi/dx), with shape (B,), at the cost of the score."""
+        """Return psi(x), with shape (B, d), and tr(d psi/dx), with shape (B,), at the cost of the score."""
         gain = self._gain(sigma)
         W, h = self._encode(x, gain)
         return self._decode(x, gain, W, h), self._trace(gain, W, h)
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """psi(x) and the diagonal of its Jacobian, d psi_i/dx_i, both with shape (B, d)."""
+        """Return psi(x) and the diagonal of its Jacobian, d psi_i/dx_i, both with shape (B, d)."""
         gain = self._gain(sigma)
         W, h = self._encode(x, gain)
         entries = (h - h.square()) @ W.square() - (1 - self.free_means / self.dim)
@@ -162,7 +162,7 @@ class EnergyModel(nn.Module):
         return trace * (square.flatten() if isinstance(square, Tensor) else square)
 
     def divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """tr(d psi/dx), with shape (B,), for x with shape (B, d). Never below -d/sigma^2, softplus being convex."""
+        """Return tr(d psi/dx), with shape (B,), for x with shape (B, d); at least -d/sigma^2, softplus being convex."""
         gain = self._gain(sigma)
         return self._trace(gain, *self._encode(x, gain))
 
@@ -226,7 +226,10 @@ class EnergyModel(nn.Module):
 
 
 def _on_beyond(inputs: Tensor, places: Tensor | None) -> Tensor:
-    """Of inputs, (n, hidden), those beyond which units are on, (hidden,): all alike, or as places in [0, 1) say."""
+    """Return the input beyond which each unit is on, (hidden,), given its inputs, (n, hidden).
+
+    It is the same quantile for all, or the quantile that `places`, in [0, 1), says of each.
+    """
     if places is None:
         return inputs.kthvalue(math.ceil((1 - ON) * len(inputs)), dim=0).values
     return inputs.sort(dim=0).values.gather(0, (len(inputs) * places).long())[0]

@@ -43,7 +43,7 @@ SHRUNK = 0.9  # slope of the denoiser's shrinkage at the start
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What the experts see of some images.
+    """The responses of the experts to some images.
 
     Attributes:
         s: The level of each image, with shape (B,) or (1,).
@@ -126,23 +126,23 @@ class Experts(nn.Module):
 
     @property
     def level(self) -> float | None:
-        """The one level that it was fitted at, or None if there are many."""
+        """Return the one level that it was fitted at, or None if there are many."""
         low, high = self.noise_range
         return low if low == high else None
 
     @property
     def shift_multiple(self) -> int:
-        """Pixels that a shift must be a multiple of to commute with the score."""
+        """Return the number of pixels of which shifts are multiples that commute with the score."""
         return 1
 
     @property
     def halo(self) -> int:
-        """How many pixels away a pixel can have influence."""
+        """Return how many pixels away a pixel can have influence."""
         return self.size - 1
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Bytes that a pixel takes while its score is computed."""
+        """Return how many bytes a pixel takes while its score is computed."""
         return 4 * (3 * self.filters + 2 * self.channels * self.size**2) + 32
 
     def _level(self, sigma: float | Tensor | None, x: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class Experts(nn.Module):
         return sigma.to(x).reshape(-1) if isinstance(sigma, Tensor) else x.new_full((1,), sigma)
 
     def _weights(self, s: Tensor) -> Tensor:
-        """Of the shapes at levels s, with shape (K, M, len(s), 1)."""
+        """Return the weights of the shapes at levels s, with shape (K, M, len(s), 1)."""
         low, high = self.noise_range
         width = math.log(high / low) / 2
         t = (s.log() - math.log(low * high) / 2) / width if width else torch.zeros_like(s)
@@ -166,7 +166,7 @@ class Experts(nn.Module):
         return without_means(self.W, self.channels)
 
     def _overhang(self, w: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """How many pixels a window sees, (H' W',), and beta, the mean of w over them, (K, C, H' W')."""
+        """Return how many pixels a window sees, (H' W',), and beta, the mean of w over them, (K, C, H' W')."""
         P = self.size
         # All windows further in than the border are alike: those of a small image stand for all.
         small = (min(height, P), min(width, P))
@@ -198,11 +198,11 @@ class Experts(nn.Module):
         return self._lay(seen.w, seen.beta, self._phi(seen, 1), shape) / -seen.s[:, None, None, None]
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """E(x, s) = -log p(x) + const, with shape (B,), for x with shape (B, C, H, W); sigma a float or (B,)."""
+        """Return E(x, s) = -log p(x) + const, with shape (B,), for x with shape (B, C, H, W); sigma a float or (B,)."""
         return self._phi(self._seen(x, sigma), 0).sum((0, 2))
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """psi(x, s) = -grad E, with the shape of x, (B, C, H, W).
+        """Return psi(x, s) = -grad E, with the shape of x, (B, C, H, W).
 
         Args:
             x: Images of any size.
@@ -211,7 +211,7 @@ class Experts(nn.Module):
         return self._psi(self._seen(x, sigma), x.shape)
 
     def score_and_divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """psi(x, s) and tr(d psi/dx), with shape (B,), at little more than the cost of the score."""
+        """Return psi(x, s) and tr(d psi/dx), with shape (B,), at little more than the cost of the score."""
         seen = self._seen(x, sigma)
         inside = windows(torch.ones_like(x[:1, :1]), self.size)  # (P^2, n)
         square = seen.w.square().unflatten(1, (self.channels, -1)).sum(1) @ inside
@@ -220,11 +220,11 @@ class Experts(nn.Module):
         return self._psi(seen, x.shape), trace
 
     def divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """tr(d psi/dx), with shape (B,)."""
+        """Return tr(d psi/dx), with shape (B,)."""
         return self.score_and_divergence(x, sigma)[1]
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """psi(x, s) and all d psi_i/dx_i, both with the shape of x."""
+        """Return psi(x, s) and all d psi_i/dx_i, both with the shape of x."""
         seen = self._seen(x, sigma)
         bend = self._phi(seen, 2)
         columns = seen.w.square().T @ bend.flatten(1)
@@ -244,7 +244,7 @@ class Experts(nn.Module):
         return laid - _boxes_back(over, shape, self.size)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """D(x, s) = x + s^2 psi(x, s), with the shape of x."""
+        """Return D(x, s) = x + s^2 psi(x, s), with the shape of x."""
         return posterior_mean(self, x, self._level(sigma, x))
 
     def posterior_variance(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
@@ -262,7 +262,7 @@ def _waves(n: int) -> Tensor:
 
 
 def _cosines(channels: int, size: int) -> Tensor:
-    """Orthonormal waves over windows, smooth ones first, but for those constant in all, (C P^2 - C, C P^2)."""
+    """Return orthonormal waves over windows, smooth ones first, constants left out, (C P^2 - C, C P^2)."""
     k = torch.arange(size)
     order = (k[:, None] ** 2 + k**2).flatten().argsort(stable=True)[1:]
     planes = torch.kron(_waves(size), _waves(size))[order]
@@ -270,7 +270,7 @@ def _cosines(channels: int, size: int) -> Tensor:
 
 
 def _spread(length: int, size: int, device: torch.device) -> Tensor:
-    """For each window of a side, the window of a side of `size` pixels, or of this one if shorter, that is like it."""
+    """Return, for each window along a side, its like along a side of `size` pixels, or of this one if shorter."""
     r = torch.arange(length + size - 1, device=device)
     if length <= size:
         return r

@@ -49,32 +49,32 @@ class GradientUNet(nn.Module):
 
     @property
     def channels(self) -> int:
-        """C, of an image."""
+        """Return C, the number of channels of an image."""
         return self.inner.channels
 
     @property
     def noise_range(self) -> tuple[float, float]:
-        """The lowest and the highest level that it was fitted at."""
+        """Return the lowest and the highest level that it was fitted at."""
         return self.inner.noise_range
 
     @property
     def level(self) -> float | None:
-        """The one level that it was fitted at, or None if there are many."""
+        """Return the one level that it was fitted at, or None if there are many."""
         return self.inner.level
 
     @property
     def shift_multiple(self) -> int:
-        """Pixels that a shift must be a multiple of to commute with D."""
+        """Return the number of pixels of which shifts are multiples that commute with D."""
         return self.inner.shift_multiple
 
     @property
     def halo(self) -> int:
-        """How many pixels away a pixel can have influence: there and back."""
+        """Return how many pixels away a pixel can have influence, through the network and its gradient."""
         return 2 * self.inner.halo
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Bytes that a pixel takes while its score is computed, all layers being kept for the way back."""
+        """Return how many bytes a pixel takes while its score is computed, all layers being kept for the gradient."""
         return 12 * self.inner.bytes_per_pixel
 
     def with_products_in(self, dtype: torch.dtype) -> "GradientUNet":
@@ -84,19 +84,19 @@ class GradientUNet(nn.Module):
         return told
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """E(x, s), with shape (B,), for x with shape (B, C, H, W)."""
+        """Return E(x, s), with shape (B,), for x with shape (B, C, H, W)."""
         residual = (x - self.inner.reconstruct(x, sigma)) / self._level(sigma, x)
         return residual.square().flatten(1).sum(1) / 2
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """psi(x, s) = -grad E, with the shape of x; also where gradients are switched off."""
+        """Return psi(x, s) = -grad E, with the shape of x; also where gradients are switched off."""
         if torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():
                 return self.score(x.clone(), sigma)
         return -torch.func.grad(lambda y: self.energy(y, sigma).sum())(x)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """D(x, s) = x + s^2 psi(x, s), with the shape of x."""
+        """Return D(x, s) = x + s^2 psi(x, s), with the shape of x."""
         if sigma is None:
             sigma = self.inner.known_level(None)
         return posterior_mean(self, x, sigma)

@@ -16,7 +16,7 @@ from torch import Tensor
 __all__ = ["InferenceGraphs"]
 
 OFTEN = 3  # passes over images of a size before one is recorded
-MOST = 4  # sizes that are: each keeps the memory that it takes
+MAX_GRAPHS = 4  # sizes that are: each keeps the memory that it takes
 WARM = 2  # passes on the side that a recording wants before it
 
 
@@ -42,11 +42,11 @@ class InferenceGraphs:
         return InferenceGraphs()
 
     def score(self, model: Any, x: Tensor, sigma: float) -> Tensor:
-        """`model.score(x, sigma)`, of images whose size was there before by a graph."""
+        """Return `model.score(x, sigma)`; by a CUDA graph for images of a size that occurred before."""
         key = (x.shape, x.dtype, model.products, model.white)
         with self.lock:
             self.times[key] += 1
-            if key not in self.recordings and self.times[key] > OFTEN and len(self.recordings) < MOST:
+            if key not in self.recordings and self.times[key] > OFTEN and len(self.recordings) < MAX_GRAPHS:
                 self.recordings[key] = _recorded(model, x, sigma)
             if recording := self.recordings.get(key):
                 recording.x.copy_(x)

@@ -31,10 +31,10 @@ from smdae.models.wiener import without_means
 
 __all__ = ["Moments", "linear_energy", "linear_starts"]
 
-REACH = 4.5  # standard deviations that units have to reach across, from end to end
+UNIT_SPAN = 4.5  # standard deviations that units have to reach across, from end to end
 LEAST_CONTRAST = 1.25  # in sigma, root mean square over the directions, below which units always do
 CAUTIONS = tuple(2.0**-k for k in range(9))  # the first is the Wiener filter
-TRIED = 1024  # patches that the error of the linear approximation is measured on
+TEST_PATCHES = 1024  # patches that the error of the linear approximation is measured on
 MAX_ERROR = 0.01  # of it, as a share of what the filter takes out, mean squares
 LEAST_ERROR = 1e-6  # of it, in sigma^2 a number, below which it is not seen
 LEAST_TAU = 2.0**-16  # below, float32 has no digits left
@@ -64,7 +64,7 @@ class Moments:
         mean = u.mean(0)
         residual = u - mean
         variance, axes = torch.linalg.eigh(residual.T @ residual / len(u))
-        seen = u[:TRIED]
+        seen = u[:TEST_PATCHES]
         if not noisy:
             noise = torch.randn(seen.shape, generator=generator, device=u.device, dtype=u.dtype)
             seen = seen + (without_means(noise, groups) if groups else noise)
@@ -72,9 +72,9 @@ class Moments:
 
     def exceed(self, hidden: int, free: int) -> bool:
         """Return whether so many units cannot follow patches of so many free directions, and a filter can be made."""
-        reach = REACH * self.variance.sqrt().sum().item()
+        span = UNIT_SPAN * self.variance.sqrt().sum().item()
         contrast = math.sqrt(self.variance.sum().item() / max(free, 1))
-        return hidden >= free and reach > hidden and contrast > LEAST_CONTRAST
+        return hidden >= free and span > hidden and contrast > LEAST_CONTRAST
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ from smdae.named import imported, reason_of
 __all__ = ["OwnModel", "made", "name_of"]
 
 EXAMPLES = 4  # that a module is tried on
-APART = 1e-3  # of the size of a score, by which it may differ in a batch of one
+MAX_BATCH_DIFFERENCE = 1e-3  # of the size of a score, by which it may differ in a batch of one
 KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Threshold)
 CHANGING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
@@ -69,25 +69,25 @@ class OwnModel(nn.Module):
         return as_html(type(self).__name__, vars(self).get("card"))
 
     def settings(self) -> dict[str, Any]:
-        """The numbers that build this model again; `arguments` are those of the module's own maker."""
+        """Return the numbers that build this model again; `arguments` are those of the module's own maker."""
         arguments = self.module.settings() if _has(self.module, "settings") else {}
         shape = {"channels": self.channels, "size": self.size, "flat": self.flat, "levels": list(self.noise_range)}
         return shape | {"arguments": dict(arguments)}
 
     @property
     def level(self) -> float | None:
-        """The one level that it was fitted at, or None if there are many."""
+        """Return the one level that it was fitted at, or None if there are many."""
         low, high = self.noise_range
         return high if low == high else None
 
     @property
     def kinked(self) -> bool:
-        """Whether derivatives of its divergence miss kinks: it says so, or has layers that have some."""
+        """Return whether derivatives of its divergence miss kinks: if it says so, or has layers with kinks."""
         said = inspect.getattr_static(self.module, "kinked", False)
         return bool(said) or any(isinstance(part, KINKED) for part in self.module.modules())
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """psi(x), with the shape of x: images, (B, C, H, W), or flat patches, (B, d).
+        """Return psi(x), with the shape of x: images, (B, C, H, W), or flat patches, (B, d).
 
         Raises:
             UsageError: The module fails, or its answer has another shape.
@@ -115,7 +115,7 @@ class OwnModel(nn.Module):
         return psi * gain if isinstance(psi, Tensor) else psi
 
     def _gradient(self, x: Tensor, *told: float | Tensor) -> Tensor:
-        """-grad E, with the shape of x."""
+        """Return -grad E, with the shape of x."""
 
         def total(u: Tensor) -> Tensor:
             energy = self.module.energy(u, *told)
@@ -127,12 +127,12 @@ class OwnModel(nn.Module):
         return -torch.func.grad(total)(x)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """r(x) = x + sigma^2 psi(x), with the shape of x."""
+        """Return r(x) = x + sigma^2 psi(x), with the shape of x."""
         level: Any = self.level if sigma is None else sigma
         return x + divergence.per_example(level, x) ** 2 * self.score(x, sigma)
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """psi(x) and the diagonal of its Jacobian, both with the shape of x: d derivatives."""
+        """Return psi(x) and the diagonal of its Jacobian, both with the shape of x: d derivatives."""
         return divergence.diagonal(lambda y: self.score(y, sigma), x)
 
 
@@ -244,10 +244,10 @@ def _fault(model: OwnModel, x: Tensor) -> str | None:
         return "its score has NaN or infinity"
     if not learns:
         return "its score does not depend on its parameters"
-    reach = APART * (psi.abs().max().item() or 1.0)
-    if (again - psi).abs().max() > reach:
+    tolerance = MAX_BATCH_DIFFERENCE * (psi.abs().max().item() or 1.0)
+    if (again - psi).abs().max() > tolerance:
         return "it answers the same question in two ways"
-    if (few - psi[:1]).abs().max() > reach:
+    if (few - psi[:1]).abs().max() > tolerance:
         return "the score of an example depends on the others in its batch"
     return None
 

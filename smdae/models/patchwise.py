@@ -59,38 +59,38 @@ class Patchwise(nn.Module):
 
     @property
     def shift_multiple(self) -> int:
-        """Pixels that a shift must be a multiple of to commute with D."""
+        """Return the number of pixels of which shifts are multiples that commute with D."""
         return self.stride
 
     @property
     def halo(self) -> int:
-        """How many pixels away a pixel can have influence."""
+        """Return how many pixels away a pixel can have influence."""
         return self.size - 1
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Bytes that a pixel takes while its score is computed; the patches are held a band at a time."""
+        """Return how many bytes a pixel takes while its score is computed; patches are held a band at a time."""
         return 24 * self.channels
 
     @property
     def level(self) -> float | None:
-        """The level of noise that the model was made for, white being 1; None if there are many."""
+        """Return the level of noise that the model was made for, white being 1; None if there are many."""
         return self.patch.level
 
     @property
     def noise_range(self) -> tuple[float, float]:
-        """The lowest and the highest level that the model was made for, white being 1."""
+        """Return the lowest and the highest level that the model was made for, white being 1."""
         return self.patch.noise_range
 
     def score(self, x: Tensor, sigma: float | None = None) -> Tensor:
-        """psi(x), with the shape of x: images (B, C, H, W), or flat patches (B, C P^2), which the patch model takes."""
+        """Return psi(x), with the shape of x: images, (B, C, H, W), or flat patches of the patch model, (B, C P^2)."""
         if x.ndim == 2:
             return self.patch.score(x) if sigma is None else self.patch.score(x, sigma=sigma)
         s: Any = self.level if sigma is None else sigma
         return (self.reconstruct(x, s) - x) / s**2
 
     def reconstruct(self, x: Tensor, sigma: float | None = None) -> Tensor:
-        """D(x) = x + sigma^2 psi(x), with the shape of x, as in `score`."""
+        """Return D(x) = x + sigma^2 psi(x), with the shape of x, as in `score`."""
         s: Any = self.level if sigma is None else sigma
         if x.ndim == 2:
             return self._denoised(x, s)
@@ -99,7 +99,7 @@ class Patchwise(nn.Module):
         return torch.stack([self._lift(image, lambda p: self._denoised(p, s)) for image in x])
 
     def _denoised(self, p: Tensor, s: Any) -> Tensor:
-        """r(p) = p + C psi(p) at the level s, with the shape of p, (B, d)."""
+        """Return r(p) = p + C psi(p) at the level s, with the shape of p, (B, d)."""
         if self.noise is None:
             return posterior_mean(self.patch, p, s)
         return p + (s / self.noise.sigma) ** 2 * self.noise.covariance(self.patch.score(p, sigma=s), p)
@@ -111,7 +111,7 @@ class Patchwise(nn.Module):
         return super().__getattr__(name)
 
     def _variance(self, x: Tensor, sigma: float | None = None) -> Tensor:
-        """sigma^2 dD_i/dx_i, with the shape of x, images: the mean over patches of their posterior variance."""
+        """Return sigma^2 dD_i/dx_i, with the shape of x, images: the mean over patches of their posterior variance."""
         s = self.level if sigma is None else sigma
         return torch.stack([self._lift(image, lambda p: self.patch.posterior_variance(p, sigma=s)) for image in x])
 
@@ -136,6 +136,6 @@ class Patchwise(nn.Module):
 
 
 def _cover(count: int, size: int, step: int, like: Tensor) -> Tensor:
-    """How many of `count` windows cover each coordinate, with shape ((count - 1) step + size,)."""
+    """Return how many of `count` windows cover each coordinate, with shape ((count - 1) step + size,)."""
     windows = torch.ones(1, size, count, dtype=like.dtype, device=like.device)
     return F.fold(windows, (1, (count - 1) * step + size), (1, size), stride=(1, step)).flatten()

@@ -25,12 +25,12 @@ CHUNK = 1 << 16  # numbers worked on at once: what is between two operations sta
 
 
 def quadratic(a: Tensor, order: int) -> Tensor:
-    """a^2 / 2 and its derivatives."""
+    """Return a^2 / 2 and its derivatives."""
     return (a.square() / 2, a, torch.ones_like(a), torch.zeros_like(a))[order]
 
 
 def softplus(a: Tensor, order: int, at: float = 0.0, sign: float = 1.0) -> Tensor:
-    """-log(1 + exp(sign a - at)) and its derivatives."""
+    """Return -log(1 + exp(sign a - at)) and its derivatives."""
     if order == 0:
         # The default threshold, 20, replaces it by a line too early for float64.
         return -F.softplus(sign * a - at, threshold=50)
@@ -42,12 +42,12 @@ def softplus(a: Tensor, order: int, at: float = 0.0, sign: float = 1.0) -> Tenso
 
 
 def pair(a: Tensor, order: int, at: float) -> Tensor:
-    """-log(1 + exp(a - at)) - log(1 + exp(-a - at)) and its derivatives."""
+    """Return -log(1 + exp(a - at)) - log(1 + exp(-a - at)) and its derivatives."""
     return softplus(a, order, at) + softplus(a, order, at, -1.0)
 
 
 def student(a: Tensor, order: int, width: float) -> Tensor:
-    """width^2 / 2 log(1 + a^2 / width^2) and its derivatives."""
+    """Return width^2 / 2 log(1 + a^2 / width^2) and its derivatives."""
     t = a.square() / width**2
     if order == 0:
         return width**2 / 2 * torch.log1p(t)
@@ -73,7 +73,7 @@ POTENTIALS: dict[str, tuple[Shape, ...]] = {
 
 
 class _Weighed(torch.autograd.Function):
-    """sum_m weights_m shape_m^(order)(a), which remembers a alone: its derivative is that of the next order."""
+    """The sum over m of weights_m shape_m^(order)(a), whose derivative in a is that of the next order."""
 
     generate_vmap_rule = True
 

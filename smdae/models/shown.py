@@ -1,4 +1,4 @@
-"""What a notebook shows of a fitted model: its card as a table."""
+"""A fitted model in a notebook: its card as a table."""
 
 from collections.abc import Mapping
 from html import escape

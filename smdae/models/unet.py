@@ -43,7 +43,7 @@ ACTIVATIONS = {"relu": partial(F.relu, inplace=True), "silu": partial(F.silu, in
 
 @dataclass(frozen=True)
 class Shape:
-    """How large a network is: for each scale, finest first, its channels and its residual blocks down and up."""
+    """The size of a network: for each scale, finest first, its channels and its residual blocks down and up."""
 
     widths: tuple[int, ...]
     down: tuple[int, ...]
@@ -151,23 +151,23 @@ class UNet(nn.Module):
 
     @property
     def level(self) -> float | None:
-        """The one level that it was fitted at, or None if there are many."""
+        """Return the one level that it was fitted at, or None if there are many."""
         low, high = self.noise_range
         return low if low == high else None
 
     @property
     def kinked(self) -> bool:
-        """Whether psi has kinks, which derivatives of its divergence miss."""
+        """Return whether psi has kinks, which derivatives of its divergence miss."""
         return self.activation == "relu"
 
     @property
     def shift_multiple(self) -> int:
-        """Pixels that a side is padded to a multiple of, and that a shift must be a multiple of to commute with D."""
+        """Return the number of pixels of which padded sides are multiples, and shifts that commute with D."""
         return 2 ** len(self.shape.widths)
 
     @property
     def halo(self) -> int:
-        """How many pixels away a pixel can have influence, a multiple of `shift_multiple`."""
+        """Return how many pixels away a pixel can have influence, a multiple of `shift_multiple`."""
         # A 3 x 3 convolution reaches a pixel of its scale to each side; strides and shuffles reach to the block's end.
         cells = [2 * (down + up) for down, up in zip(self.shape.down, self.shape.up, strict=True)]
         cells[0] += 2  # stem and head
@@ -176,11 +176,11 @@ class UNet(nn.Module):
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Bytes that a pixel takes while its score is computed, as measured on a CPU."""
+        """Return how many bytes a pixel takes while its score is computed, as measured on a CPU."""
         return 16 * self.channels + 6 * self.shape.widths[0] + 72
 
     def clipped(self, white: float | Tensor) -> "UNet":
-        """Return the same network, told that noisy pictures were clipped to [0, white]; a number, or (B,), 0 for none.
+        """Return the same network for noisy pictures clipped to [0, white], a number or (B,); 0 for no clipping.
 
         A network that was fitted without any stays as it is.
         """
@@ -208,7 +208,7 @@ class UNet(nn.Module):
         return told
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """D(x, sigma), with the shape of x.
+        """Return D(x, sigma), with the shape of x.
 
         Args:
             x: Noisy images with shape (B, C, H, W), of any size.
@@ -217,7 +217,7 @@ class UNet(nn.Module):
         return x - self._noise(x, self.known_level(sigma))
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """psi(x, sigma) = (D(x, sigma) - x) / sigma^2, with the shape of x; arguments as in `reconstruct`."""
+        """Return psi(x, sigma) = (D(x, sigma) - x) / sigma^2, with the shape of x; arguments as in `reconstruct`."""
         level = self.known_level(sigma)
         numbers = not isinstance(level, Tensor) and not isinstance(self.white, Tensor)
         numbers = numbers and self.conditioning is WHITE_NOISE
@@ -230,7 +230,7 @@ class UNet(nn.Module):
         return self._noise(x, level) / -(per_example(level, x) ** 2)
 
     def _noise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        """R(x, sigma), with the shape of x."""
+        """Return R(x, sigma), with the shape of x."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
         height, width = x.shape[2:]
@@ -257,7 +257,7 @@ class UNet(nn.Module):
         return self.level
 
     def _pass(self, x: Tensor) -> Tensor:
-        """R on blocks, (B, 4 C + 1, H/2, W/2), or 4 C + 2, to (B, 4 C, H/2, W/2)."""
+        """Return R, (B, 4 C, H/2, W/2), given blocks, (B, 4 C + 1, H/2, W/2), or 4 C + 2 with clipping told."""
         x = self.stem(x)
         if self.products is None:
             return self.head(self._inner(x))
@@ -266,7 +266,7 @@ class UNet(nn.Module):
         return self.head(inner.to(x.dtype))
 
     def _inner(self, x: Tensor) -> Tensor:
-        """All layers between the first and the last."""
+        """Apply all layers between the first and the last."""
         skips = []
         for blocks, shrink in zip(self.down[:-1], self.shrink, strict=True):
             skips.append(blocks(x))

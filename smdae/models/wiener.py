@@ -15,7 +15,7 @@ __all__ = ["Wiener", "without_means"]
 
 
 def without_means(x: Tensor, groups: int) -> Tensor:
-    """x, with shape (..., d), less the mean of each of its equal groups of coordinates."""
+    """Return x, with shape (..., d), less the mean of each of its equal groups of coordinates."""
     parts = x.unflatten(-1, (groups, -1))
     return (parts - parts.mean(-1, keepdim=True)).flatten(-2)
 
@@ -38,15 +38,15 @@ class Wiener:
 
     @property
     def channels(self) -> None:
-        """None: a patch has any number of channels, one after the other."""
+        """Return None: a patch has any number of channels, one after the other."""
         return None
 
     @property
     def noise_range(self) -> tuple[float, float]:
-        """The level of the noise, as the lowest and the highest."""
+        """Return the lowest and the highest level, which are its one level."""
         return self.level, self.level
 
     def score(self, x: Tensor, sigma: float | None = None) -> Tensor:
-        """psi(x), with shape (B, d), for x with shape (B, d)."""
+        """Return psi(x), with shape (B, d), for x with shape (B, d)."""
         s = self.level if sigma is None else sigma
         return ((self.mean - self.centre(x)) @ self.axes / (self.variance + s**2)) @ self.axes.T

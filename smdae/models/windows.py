@@ -74,7 +74,7 @@ class _OverlapAdd(torch.autograd.Function):
 
 
 def windows(x: Tensor, size: int) -> Tensor:
-    """Every window that meets an image, zero beyond its border, with shape (C P^2, B (H + P - 1) (W + P - 1)).
+    """Return every window that meets an image, zero beyond its border, with shape (C P^2, B (H + P - 1) (W + P - 1)).
 
     Args:
         x: Images, with shape (B, C, H, W).

@@ -14,7 +14,7 @@ CLEAN, VARYING = "the clean density", "the density with noise that depends on br
 
 
 def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stopped_by: str) -> dict[str, Any]:
-    """What the model file says of the model; where images were noisy, the PSNR is an estimate."""
+    """Return the card of a model file: what was fitted, on what, and how well; for noisy images by estimate."""
     from smdae import __version__
 
     state, patches = prepared.state, prepared.patches

@@ -98,8 +98,8 @@ def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
             f"{asked[0]} is for {kinds} noise, and that of this picture is {kind}",
             "take it for white with --noise white, or leave the option out",
         )
-    if blend and SAMPLERS[task.stepper].is_random:
-        raise UsageError(f"--blend goes from a mean to a sample, and '{task.stepper}' gives samples", "leave one out")
+    if blend and SAMPLERS[task.sampler].is_random:
+        raise UsageError(f"--blend goes from a mean to a sample, and '{task.sampler}' gives samples", "leave one out")
     if extras.samples or blend:
         sampling(task)
     if extras.components and 0 in task.channel_levels:
@@ -121,18 +121,18 @@ def _numbered(target: Path, what: str, count: int, ending: str) -> Iterator[Path
 
 
 def sampling(task: "Task") -> "Task":
-    """The same task by a stepper that draws samples: its own, or `langevin` with its own steps.
+    """Return the same task by a sampler that draws samples: its own, or `langevin` with its own steps.
 
     Raises:
         UsageError: The model knows too few levels for that.
     """
     from smdae.denoising.samplers import SAMPLERS, checked, refuse_single_level
 
-    if SAMPLERS[task.stepper].is_random:
+    if SAMPLERS[task.sampler].is_random:
         return task
     refuse_single_level("langevin", task.loaded)
     steps, size = checked("langevin")
-    return replace(task, stepper="langevin", steps=steps, step_size=size)
+    return replace(task, sampler="langevin", steps=steps, step_size=size)
 
 
 def made_of(

@@ -128,7 +128,7 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
             raise UsageError(f"--sigma has {len(given)} values, and '{name}' has {channels} channels")
         given = given[:1] if prepared.is_shared else given
     kind = manner.noise
-    if kind == "auto" and given is not None and manner.how.get("stepper", "tweedie") != "tweedie":
+    if kind == "auto" and given is not None and manner.how.get("sampler", "tweedie") != "tweedie":
         kind = "white"  # which other samplers than the first are for
     found = noise_for(prepared, model, kind, given, picture.quality)
     noise = found.noise

@@ -34,7 +34,7 @@ class Manner:
         mask: A picture of where to change anything, None for everywhere.
         profile: Where the noise that was found goes, None for nowhere.
         strength: How much of the way to the estimate, 0 to 1.
-        how: What `denoise` takes as it is: stepper, stride, ensemble, precision.
+        how: What `denoise` takes as it is: sampler, stride, ensemble, precision.
         tile: Side of the tiles in pixels, None for what memory allows.
         depth: Of the result's samples, a dtype; None for the input's.
         ending: That was asked for, None for the input's.

@@ -92,7 +92,7 @@ def _refuse(manner: Manner) -> None:
         "--black": manner.black is not None,
         "--sigma of several channels": manner.levels is not None and len(manner.levels) > 1,
         "--noise grain": manner.noise == "grain",
-        f"--stepper {manner.how['stepper']}": manner.how["stepper"] != "tweedie",
+        f"--sampler {manner.how['sampler']}": manner.how["sampler"] != "tweedie",
     }
     for name, is_asked in asked.items():
         if is_asked:
@@ -168,7 +168,7 @@ def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":
 
 
 def _profile(found: Found, shot: "Shot", name: str) -> bytes:
-    """Return the noise of a mosaic as YAML, in the sensor's unit."""
+    """Return the noise of a mosaic as the bytes of a noise profile, in the sensor's unit."""
     from smdae.noise import Noise
 
     noise = found.estimate.noise

@@ -44,7 +44,7 @@ def is_video(source: Path) -> bool:
 
 
 def streamed(job: Job, manner: Manner, model_for: Chooser) -> tuple[bytes | None, dict[str, Any] | None]:
-    """Denoise a stream, and return None and what --json says; of a single picture in stdin return it, and None."""
+    """Denoise a stream and return (None, its JSON record); if stdin holds one picture, return (its bytes, None)."""
     from smdae.files.images import opening
     from smdae.files.sequence import Ahead, begins_one, first_of
     from smdae.files.y4m import MAGIC, exactly
@@ -217,7 +217,7 @@ def _refuse(manner: Manner, depth: bool) -> None:
         "--white": depth and manner.white,
         "--black": depth and manner.black is not None,
         "a noise profile": depth and isinstance(manner.noise, Noise),
-        f"--stepper {manner.how['stepper']}": depth and manner.how["stepper"] != "tweedie",
+        f"--sampler {manner.how['sampler']}": depth and manner.how["sampler"] != "tweedie",
     }
     for name, is_asked in asked.items():
         if is_asked:

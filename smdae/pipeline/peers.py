@@ -69,7 +69,7 @@ class Peers:
         return self.looks.get(rank, 0) >= looks
 
     def tell(self, name: str, value: Any) -> None:
-        """Tell all something."""
+        """Set a value by name in the store that all processes read."""
         with _reaching():
             self.store.set(name, json.dumps(value))
 
@@ -187,7 +187,7 @@ def _await_host(place: Place, host: str, port: int, note: Note) -> None:
 
 @contextmanager
 def counting(peers: Peers, watch: Callable[[], object]) -> Iterator[None]:
-    """Within, this process counts and looks at the others, and calls watch() after each look."""
+    """Count up in a thread within the context, by which others see that this process lives, and watch their counts."""
     over = Event()
     counts: dict[int, bytes] = {}
 

@@ -41,7 +41,7 @@ def pixels(name):
 def test_every_stepper_writes_what_the_library_gives(stepper):
     count = min(3, SAMPLERS[stepper].max_steps)
     assert run("--sampler", stepper, "--steps", count, "--seed", 5, "-o", "d.png") == 0
-    expected = denoise(gray(40, 50), load("m.safetensors"), 20, stepper=stepper, steps=count, seed=5)
+    expected = denoise(gray(40, 50), load("m.safetensors"), 20, sampler=stepper, steps=count, seed=5)
     assert np.array_equal(pixels("d.png"), expected)
 
 
@@ -50,14 +50,14 @@ def test_samples_are_files_of_their_own_and_follow_the_seed(here, capsys):
     record = json.loads(capsys.readouterr().out)
     assert record["beside"] == ["a_denoised_sample1.png", "a_denoised_sample2.png"]
     for k, name in enumerate(record["beside"]):
-        expected = denoise(gray(40, 50), load("m.safetensors"), 20, stepper="langevin", seed=3 + k)
+        expected = denoise(gray(40, 50), load("m.safetensors"), 20, sampler="langevin", seed=3 + k)
         assert np.array_equal(pixels(name), expected)
     assert np.array_equal(pixels("a_denoised.png"), denoise(gray(40, 50), load("m.safetensors"), 20))
 
 
 def test_blend_goes_from_the_mean_to_a_sample():
     model = load("m.safetensors")
-    mean, sample = (denoise(gray(40, 50), model, 20, stepper=name).astype(float) for name in ("tweedie", "langevin"))
+    mean, sample = (denoise(gray(40, 50), model, 20, sampler=name).astype(float) for name in ("tweedie", "langevin"))
     for share in (0, 0.25, 1):
         assert run("--blend", share, "-y", "-o", "b.png") == 0
         np.testing.assert_allclose(pixels("b.png"), mean + share * (sample - mean), atol=0.51)

@@ -114,7 +114,7 @@ def test_a_wrong_level_and_correlated_noise_are_warned_of(here, capsys):
 
 
 def test_a_divergence_that_runs_away_ends_the_fit_with_its_reason(monkeypatch, capsys):
-    monkeypatch.setattr(degeneration, "BELOW", -1.0)  # as if no risk were low enough
+    monkeypatch.setattr(degeneration, "MAX_NEGATIVE_RISK", -1.0)  # as if no risk were low enough
     assert fit("noisy", "--noisy", "-s", SIGMA, "--max-steps", 40) == 6
     noise, *rest = capsys.readouterr().err.splitlines()
     assert noise == f"smdae: noise of sigma {SIGMA}"

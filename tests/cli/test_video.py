@@ -188,7 +188,7 @@ def test_video_from_file_to_file(here, capsys):
 
 def test_a_closed_pipe_is_no_error_of_ours(here, monkeypatch):
     (here / "a.y4m").write_bytes(video("mono", 3))
-    monkeypatch.setattr(steady, "EVERY", 1)
+    monkeypatch.setattr(steady, "INTERVAL", 1)
 
     def closed(data: bytes) -> None:
         raise BrokenPipeError
@@ -200,7 +200,7 @@ def test_a_closed_pipe_is_no_error_of_ours(here, monkeypatch):
 
 def test_noise_that_changes_is_noticed(here, monkeypatch, piped):
     """Every frame is looked at: weak noise, then strong."""
-    monkeypatch.setattr(steady, "EVERY", 1)
+    monkeypatch.setattr(steady, "INTERVAL", 1)
     y, x = np.mgrid[0:64, 0:64]
     clean = 120 + 50 * np.sin(x / 20) + 20 * np.cos(y / 15)
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from smdae.comparing.contest import Contest, applicable
-from smdae.comparing.contestants import Course, Point, arrival, fit, marks
+from smdae.comparing.contestants import Course, Point, fit, measured_steps, near_best_point
 from smdae.comparing.evaluation import FISHER
 from smdae.densities import Gaussian, Parzen
 from smdae.fitting.settings import check
@@ -62,7 +62,7 @@ def test_dsm_and_dae_are_one_fit():
 def test_a_course_is_repeatable_but_for_its_time():
     a, b = course("ism-parzen", max_steps=20), course("ism-parzen", max_steps=20)
     assert [(p.step, p.values, p.psnr) for p in a.points] == [(p.step, p.values, p.psnr) for p in b.points]
-    assert [p.step for p in a.points] == [0, *marks(20)]
+    assert [p.step for p in a.points] == [0, *measured_steps(20)]
     assert [p.seconds for p in a.points] == sorted(p.seconds for p in a.points)
 
 
@@ -77,7 +77,7 @@ def test_equivalent_objectives_land_together():
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 60, 3000])
 def test_marks_end_at_the_last_step(steps):
-    found = marks(steps)
+    found = measured_steps(steps)
     assert found == sorted(set(found))
     assert (found[0] >= 1, found[-1]) == (True, steps)
     assert len(found) <= 15
@@ -92,7 +92,7 @@ def test_arrival_is_the_first_point_within_reach_of_the_best_end():
     good, slow, never = made("a", 20, 24.8, 25), made("b", 20, 24.6, 24.9), made("c", 20, 21, 22)
     clean, gone = made("d", None, None), made("e", 20, 26, outcome="diverged")
     courses = (good, slow, never, clean, gone)
-    assert [getattr(arrival(c, courses), "step", None) for c in courses] == [10, 20, None, None, None]
+    assert [getattr(near_best_point(c, courses), "step", None) for c in courses] == [10, 20, None, None, None]
 
 
 def test_implicit_score_matching_degenerates_on_flat_images_and_says_so():

@@ -128,8 +128,8 @@ def test_a_record_comes_back_as_it_was(record):
 @pytest.mark.parametrize(
     "data",
     [b"", b"[]", b"{}",
-     b'{"format": "smdae-comparison", "version": 1}', b'{"format": "smdae-comparison", "version": 2}',
-     b'{"format": "smdae-comparison", "version": 2, "complete": true, "settings": {}, "left_out": [], '
+     b'{"format": "smdae-comparison", "version": 2}', b'{"format": "smdae-comparison", "version": 3}',
+     b'{"format": "smdae-comparison", "version": 3, "complete": true, "settings": {}, "left_out": [], '
      b'"parts": {"learning": {"of": {}, "tables": {"ends": [{"no": 1}]}}}}'],
 )  # fmt: skip
 def test_what_is_no_record_is_refused(data):

@@ -129,7 +129,7 @@ def test_a_stride_up_to_the_patch_size_is_taken(model, stride):
         {"sigma": -1},
         {"sigma": math.nan},
         {"sigma": math.inf},
-        {"stepper": "nope"},
+        {"sampler": "nope"},
         {"stride": 0},
         {"stride": 5},
         {"white": 0},
@@ -141,6 +141,12 @@ def test_a_stride_up_to_the_patch_size_is_taken(model, stride):
 def test_what_makes_no_sense_is_a_usage_error(model, wrong):
     with pytest.raises(UsageError):
         denoise(**{"image": gray(), "model": model} | wrong)
+
+
+def test_a_sampler_may_be_named_as_in_version_0_1(model):
+    old, new = (denoise(gray(), model, 20, steps=2, **{name: "ascent"}) for name in ("stepper", "sampler"))
+    np.testing.assert_array_equal(old, new)
+    assert (new != denoise(gray(), model, 20)).any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -113,7 +113,7 @@ def test_what_stands_on_differences_is_exact_whatever_the_precision(model):
 
 def test_turned_images_and_steps_take_it_too(model):
     noisy = stored(25)[:64, :64]
-    for options in ({"ensemble": True}, {"stepper": "ode", "steps": 3}):
+    for options in ({"ensemble": True}, {"sampler": "ode", "steps": 3}):
         plain, low = (denoise(noisy, model, 25, precision=name, **options) for name in ("float32", "bfloat16"))
         assert 0 < np.abs(plain.astype(int) - low).max() <= 4
     assert Symmetric(model).with_products_in(torch.bfloat16).model.products == torch.bfloat16

@@ -140,7 +140,7 @@ def test_the_result_is_independent_of_the_tiling(name):
     model = random_network(levels=(0.01, 0.2)).float()
     image = gray(150, 170).astype(np.float32) / 255
     count = min(3, SAMPLERS[name].max_steps)
-    whole, cut = (denoise(image, model, SIGMA, stepper=name, steps=count, tile=side) for side in (1000, 64))
+    whole, cut = (denoise(image, model, SIGMA, sampler=name, steps=count, tile=side) for side in (1000, 64))
     np.testing.assert_allclose(cut, whole, atol=2e-5)
 
 
@@ -148,30 +148,30 @@ def test_channels_of_their_own_levels_are_walked_each_at_its_own():
     image = colour(24, 32) / np.float32(255)
     for channels in (1, 3):
         model = random_network(channels, levels=(0.01, 0.2)).float()
-        result = denoise(image, model, (0.1, 0.0, 0.05), stepper="ode", steps=4)
+        result = denoise(image, model, (0.1, 0.0, 0.05), sampler="ode", steps=4)
         assert np.array_equal(result[..., 1], image[..., 1])
-        alone = denoise(image if channels == 3 else image[..., 2], model, 0.05, stepper="ode", steps=4)
+        alone = denoise(image if channels == 3 else image[..., 2], model, 0.05, sampler="ode", steps=4)
         np.testing.assert_allclose(result[..., 2], alone[..., 2] if channels == 3 else alone, atol=1e-6)
 
 
 def test_channels_whose_path_ends_early_wait_for_the_others():
     image = colour(24, 32) / np.float32(255)
     model = random_network(levels=(0.01, 0.2)).float()
-    result = denoise(image, model, (0.02, 0.15, 0.0), stepper="coarse-to-fine", seed=4)
-    alone = denoise(image[..., 0], model, 0.02, stepper="coarse-to-fine", seed=4)
+    result = denoise(image, model, (0.02, 0.15, 0.0), sampler="coarse-to-fine", seed=4)
+    alone = denoise(image[..., 0], model, 0.02, sampler="coarse-to-fine", seed=4)
     np.testing.assert_allclose(result[..., 0], alone, atol=1e-6)
-    task = Task.of(image, model, (0.02, 0.15, 0.0), stepper="coarse-to-fine", seed=4)
+    task = Task.of(image, model, (0.02, 0.15, 0.0), sampler="coarse-to-fine", seed=4)
     y = task.noisy((slice(None), slice(None)), torch.device("cpu"))
     counts = [len([*task.estimates(y, model)])]
     for level in (0.02, 0.15):
-        one = Task.of(image[..., 1], model, level, stepper="coarse-to-fine")
+        one = Task.of(image[..., 1], model, level, sampler="coarse-to-fine")
         counts.append(len([*one.estimates(y[:, 1:2], model)]))
     assert counts[0] == max(counts[1:]) > min(counts[1:])
 
 
 def test_samples_of_channels_share_no_noise():
     flat, model = np.full((24, 24, 3), 0.5, np.float32), random_network(levels=(0.01, 0.2)).float()
-    first, second = (denoise(flat, model, (0.1, 0.1001, 0.1002), stepper="langevin", seed=k) for k in (0, 1))
+    first, second = (denoise(flat, model, (0.1, 0.1001, 0.1002), sampler="langevin", seed=k) for k in (0, 1))
     apart = np.abs(first[..., 1] - second[..., 0]).mean()
     assert apart > 0.1 * np.abs(first[..., 1] - second[..., 1]).mean() > 0
 
@@ -202,6 +202,6 @@ def test_steps_and_sizes_that_cannot_be_are_refused(name, count, size, said):
 def test_a_model_of_one_level_takes_what_it_can():
     model = random_network(levels=(0.1, 0.1)).float()
     with pytest.raises(UsageError, match="'ode' needs a model of many levels") as caught:
-        Task.of(gray(), model, stepper="ode")
+        Task.of(gray(), model, sampler="ode")
     assert caught.value.hint == "this model takes tweedie, ascent"
-    assert denoise(gray(), model, stepper="ascent", steps=2).shape == gray().shape
+    assert denoise(gray(), model, sampler="ascent", steps=2).shape == gray().shape

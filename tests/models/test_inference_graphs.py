@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from smdae.models import inference_graphs
-from smdae.models.inference_graphs import MOST, OFTEN, InferenceGraphs
+from smdae.models.inference_graphs import MAX_GRAPHS, OFTEN, InferenceGraphs
 from tests.conftest import random_network
 
 
@@ -58,9 +58,9 @@ def test_results_are_not_overwritten_by_the_next(model):
 def test_each_size_and_white_has_a_recording_of_its_own_and_few_have_one(model):
     both = InferenceGraphs()
     for _ in range(OFTEN + 1):
-        for side in range(8, 8 + 8 * (MOST + 2), 8):
+        for side in range(8, 8 + 8 * (MAX_GRAPHS + 2), 8):
             both.score(model, images(side), 0.1)
-    assert [key[0][2] for key in both.recordings] == [*range(8, 8 + 8 * MOST, 8)]
+    assert [key[0][2] for key in both.recordings] == [*range(8, 8 + 8 * MAX_GRAPHS, 8)]
     told, both = random_network(clips=True), InferenceGraphs()
     for _ in range(OFTEN + 1):
         for white in (0.0, 1.0):

@@ -31,7 +31,7 @@ from torch import Tensor
 from smdae.comparing.contest import Contest
 from smdae.comparing.cost import pictures
 from smdae.comparing.effort import peak_bytes, seconds
-from smdae.comparing.part import Bench, Part, Tables
+from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 from smdae.densities import GaussianMixture
 from smdae.memory import available
@@ -42,11 +42,11 @@ __all__ = ["COST", "EXACT"]
 SIDES, QUICK_SIDES = (4, 6, 8, 12, 16, 24, 32), (4, 8, 12, 16, 24)
 COUNTS, QUICK_COUNTS = (1_000, 5_000, 20_000, 100_000), (1_000, 4_000, 16_000)
 BATCH = 256  # examples in a step, B, at most
-FEWER = 16  # times fewer of them where all directions are pushed through
+EXACT_BATCH_DIVISOR = 16  # times fewer of them where all directions are pushed through
 ROUNDS, QUICK_ROUNDS = 15, 7  # of timing; fewer where they take long
-LONGEST, QUICK_LONGEST = 1.5, 0.5  # seconds of a step; sizes that would take longer are left out
+MAX_SECONDS, QUICK_MAX_SECONDS = 1.5, 0.5  # seconds of a step; sizes that would take longer are left out
 DATA = 2000  # patches against d
-DRAWN = 2000  # added to the seed for these draws
+SEED_OFFSET = 2000  # added to the seed for these draws
 
 EXACT = pictures.EXACT
 # Slopes of seconds and of bytes that are not 1 and 1 against d, 0 and 0 against n.
@@ -55,7 +55,7 @@ EXPECTED = {(EXACT, "d"): (2, 2), ("esm", "d"): (2, 1), ("esm-parzen", "n"): (1,
 
 @dataclass(frozen=True)
 class Step:
-    """What a step takes.
+    """Time and memory of a step.
 
     Attributes:
         objective: Its name; ism-parzen exact where the divergence is pushed through all directions.
@@ -110,8 +110,8 @@ class _Bare:
 
 
 def _of_side(contest: Contest, side: int) -> Contest:
-    """The contest with random numbers for patches of another side."""
-    means, chance = contest.origin.free_means, contest.generator(DRAWN)
+    """Return the contest with random numbers in place of patches, of another side."""
+    means, chance = contest.origin.free_means, contest.generator(SEED_OFFSET)
     d = max(means, 1) * side**2
     width = contest.patches.std().item() or contest.sigma  # of one flat colour
     x = width * torch.randn(DATA, d, generator=chance, device=contest.device)
@@ -124,15 +124,15 @@ def _of_side(contest: Contest, side: int) -> Contest:
 
 
 def _of_count(contest: Contest, n: int) -> Contest:
-    """The contest with so many of its patches, each maybe many times."""
-    chosen = torch.randint(len(contest.patches), (n,), generator=contest.generator(DRAWN), device=contest.device)
+    """Return the contest with n patches drawn from its own with replacement."""
+    chosen = torch.randint(len(contest.patches), (n,), generator=contest.generator(SEED_OFFSET), device=contest.device)
     return replace(contest, patches=contest.patches[chosen], _batches={})
 
 
 def _step(contest: Contest, name: str, batch: int) -> Callable[[], object]:
-    """A step of an objective, to be made again and again."""
+    """Return a function that takes one step of an objective."""
     examples = contest.examples("ism-parzen" if name == EXACT else name)
-    model, chance = contest.model(), contest.generator(DRAWN)
+    model, chance = contest.model(), contest.generator(SEED_OFFSET)
     told: Any = _Bare(model) if name == EXACT else model
     parameters = list(model.parameters())
 
@@ -144,12 +144,12 @@ def _step(contest: Contest, name: str, batch: int) -> Callable[[], object]:
 
 
 def _batch(name: str, batch: int) -> int:
-    """How many examples there are in a step of an objective."""
-    return max(1, batch // FEWER) if name == EXACT else batch
+    """Return how many examples a step of an objective has."""
+    return max(1, batch // EXACT_BATCH_DIVISOR) if name == EXACT else batch
 
 
 def _affordable(steps: Sequence[Step], name: str, size: int, longest: float, device: torch.device) -> bool:
-    """Whether a step of this size is short and small enough, by what the last one took."""
+    """Return whether a step of this size is expected to be quick and small enough, given the last one measured."""
     last = next((step for step in reversed(steps) if step.objective == name), None)
     if last is None:
         return True
@@ -157,12 +157,12 @@ def _affordable(steps: Sequence[Step], name: str, size: int, longest: float, dev
     return last.seconds * growth**1.5 < longest and last.bytes * growth**2 < available(device) / 4
 
 
-def measure(bench: Bench) -> Generator[float, None, Tables]:
-    """Steps of all objectives against d, and of those that know of n against n."""
-    contest, quick = bench.contest, bench.quick
+def measure(context: Context) -> Generator[float, None, Tables]:
+    """Measure steps of all objectives against d, and of those that depend on n against n."""
+    contest, quick = context.contest, context.quick
     batch = min(contest.settings.batch, BATCH)
-    rounds, longest = (QUICK_ROUNDS, QUICK_LONGEST) if quick else (ROUNDS, LONGEST)
-    names = bench.names
+    rounds, longest = (QUICK_ROUNDS, QUICK_MAX_SECONDS) if quick else (ROUNDS, MAX_SECONDS)
+    names = context.names
     by_d = [*names, *([EXACT] if "ism-parzen" in names else [])]
     by_n = [name for name in ("dsm", "esm-parzen") if name in names] if "esm-parzen" in names else []
     sides, counts = (QUICK_SIDES, QUICK_COUNTS) if quick else (SIDES, COUNTS)
@@ -197,7 +197,7 @@ def _slopes(steps: Sequence[Step]) -> Iterator[Slope]:
 
 
 def _power(sizes: Sequence[float], values: Sequence[float]) -> float | None:
-    """The slope of the least squares line on log axes, None where there is none."""
+    """Return the slope of the least-squares line on log axes; None if there is none."""
     if len(sizes) < 2 or min(values) <= 0:
         return None
     x, y = ([math.log(v) for v in row] for row in (sizes, values))
@@ -206,7 +206,7 @@ def _power(sizes: Sequence[float], values: Sequence[float]) -> float | None:
 
 
 def tell(tables: Tables) -> list[str]:
-    """Slopes, the largest step of each objective, and what they say."""
+    """Return lines on the slopes and the largest step of each objective."""
     steps, slopes = tables["steps"], tables["slopes"]
     if not steps:
         return []
@@ -231,7 +231,7 @@ def tell(tables: Tables) -> list[str]:
 
 
 def _said_of_exact(steps: Sequence[Step]) -> Iterator[str]:
-    """What the closed form saves."""
+    """Yield a sentence on what the divergence in closed form saves."""
     found: Mapping[tuple[str, int], Step] = {(s.objective, s.size): s for s in steps if s.against == "d"}
     sizes = [size for name, size in found if name == EXACT]
     if sizes:
@@ -245,7 +245,7 @@ def _said_of_exact(steps: Sequence[Step]) -> Iterator[str]:
 
 
 def _said_of_n(steps: Sequence[Step]) -> Iterator[str]:
-    """What the Parzen density costs."""
+    """Yield a sentence on what the Parzen density costs."""
     found: Mapping[tuple[str, int], Step] = {(s.objective, s.size): s for s in steps if s.against == "n"}
     sizes = [size for name, size in found if name == "dsm" and ("esm-parzen", size) in found]
     if sizes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.comparing.drawing import BLACK, GRAY, figure, frame, png, style
-from smdae.comparing.part import Bench, Tables
+from smdae.comparing.part import Context, Tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,13 +16,13 @@ __all__ = ["EXACT", "draw"]
 EXACT = "ism-parzen exact"  # where the divergence is pushed through all directions
 
 
-def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
-    """`cost`, where there is any."""
+def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
+    """Return the plot `cost` as a PNG file, if there are steps."""
     return {"cost": _cost(tables)} if tables["steps"] else {}
 
 
 def _lines(axes: "Axes", tables: Tables, against: str, of: str, unit: float) -> None:
-    """A line of each objective, and dashed ones of the slopes expected: one for all those that are to grow alike."""
+    """Draw a line for each objective, and one dashed line for each slope that is expected."""
     ends: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for slope in tables["slopes"]:
         if slope.against != against:

@@ -39,14 +39,14 @@ class Baseline:
 
 
 def nlm(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Non-local means over 5 x 5 patches within 6 pixels, h = 0.65 sigma."""
+    """Denoise by non-local means over 5 x 5 patches within 6 pixels, h = 0.65 sigma."""
     from skimage.restoration import denoise_nl_means
 
     return denoise_nl_means(image, patch_size=5, patch_distance=6, h=0.65 * sigma, sigma=sigma, fast_mode=True)
 
 
 def wavelet(image: np.ndarray, sigma: float) -> np.ndarray:
-    """BayesShrink of Daubechies-2 wavelets on four scales, the mean over 16 shifts."""
+    """Denoise by BayesShrink of Daubechies-2 wavelets on four scales, the mean over 16 shifts."""
     import pywt
     from skimage.restoration import denoise_wavelet
 
@@ -61,14 +61,14 @@ def wavelet(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def tv(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Total variation by Chambolle's projection, w = 0.8 sigma, always 50 steps."""
+    """Denoise by total variation with Chambolle's projection, w = 0.8 sigma, always 50 steps."""
     from skimage.restoration import denoise_tv_chambolle
 
     return denoise_tv_chambolle(image, weight=0.8 * sigma, eps=0.0, max_num_iter=50)
 
 
 def bm3d(image: np.ndarray, sigma: float) -> np.ndarray:
-    """BM3D as its authors' package has it."""
+    """Denoise by BM3D, with its authors' package."""
     import bm3d as package
 
     return np.asarray(package.bm3d(image, sigma)).reshape(image.shape)

@@ -1,4 +1,4 @@
-"""Who takes part in denoising, what they are shown, and what is measured of whom.
+"""The denoisers that are compared, the images that they are given, and the plan of what is measured.
 
 All are shown the middles of held-out images, with the same noise, at three levels the same up to its size.
 
@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from smdae.comparing.contestants import Course
 from smdae.comparing.denoising.baselines import BASELINES
-from smdae.comparing.part import Bench
+from smdae.comparing.part import Context
 from smdae.denoising.samplers import SAMPLERS, SamplerSettings, sample
 from smdae.divergence import probes
 from smdae.fitting.validation import middles
@@ -30,7 +30,7 @@ REFERENCE = "dsm"
 SLOW = "langevin"  # not in a quick comparison
 QUICK, FULL = (4, 96), (8, 192)  # images at most, and pixels on a side
 ROUNDING = 1e-3  # of levels that count as one
-NOISE = 2  # added to the seed for the noise of the examples and the probes
+SEED_OFFSET = 2  # added to the seed for the noise of the examples and the probes
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +42,17 @@ class Example:
     probe: Tensor
 
     def noisy(self, sigma: float) -> Tensor:
-        """The image with noise of a level, neither clipped nor rounded."""
+        """Return the image with noise of a level, neither clipped nor rounded."""
         return self.clean + sigma * self.noise
 
 
-def examples(bench: Bench) -> list[Example]:
-    """What all are shown; nothing where examples come from a density."""
-    contest = bench.contest
+def examples(context: Context) -> list[Example]:
+    """Return the images that all denoisers are given; none where the contest is on a density."""
+    contest = context.contest
     if contest.judges is None:
         return []
-    most, side = QUICK if bench.quick else FULL
-    generator = Generator().manual_seed((contest.settings.seed + NOISE) % 2**63)
+    most, side = QUICK if context.quick else FULL
+    generator = Generator().manual_seed((contest.settings.seed + SEED_OFFSET) % 2**63)
     shown = []
     for _, clean in middles(contest.judges, side, most):
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
@@ -62,7 +62,7 @@ def examples(bench: Bench) -> list[Example]:
 
 @dataclass(frozen=True, eq=False)
 class Denoiser:
-    """A contestant.
+    """A denoiser that takes part in the comparison.
 
     Attributes:
         name: Its name, no other's.
@@ -77,22 +77,22 @@ class Denoiser:
     smooth: bool = True
 
     @property
-    def steppers(self) -> tuple[str | None, ...]:
-        """The names of SAMPLERS that it can take; None alone for those that are not models."""
+    def samplers(self) -> tuple[str | None, ...]:
+        """Return the names of SAMPLERS that it can use; (None,) if it is no model."""
         if not self.models:
             return (None,)
         many = single_level(self.models[0]) is None
         return tuple(name for name, row in SAMPLERS.items() if many or not row.needs_range)
 
     def knows(self, sigma: float) -> bool:
-        """Whether it was made for this level, or for any."""
+        """Return whether it was made for this level, or for any."""
         if self.kind not in ("fit", "file"):
             return True
         level = single_level(self.models[0])
         return level is None or math.isclose(level, sigma, rel_tol=ROUNDING)
 
     def unfit(self, sigma: float) -> str | None:
-        """Why it cannot serve a level, if so: a model of many levels serves these alone."""
+        """Return why it cannot denoise a level, None if it can: a model of many levels serves those levels only."""
         if self.kind in ("fit", "file") and single_level(self.models[0]) is None:
             low, high = self.models[0].noise_range
             if not low * (1 - ROUNDING) <= sigma <= high * (1 + ROUNDING):
@@ -100,16 +100,16 @@ class Denoiser:
         return None
 
     @torch.no_grad()
-    def denoise(self, noisy: Tensor, sigma: float, stepper: str | None = None, fit: int = 0, seed: int = 0) -> Tensor:
-        """The estimate, not clipped, with the shape of noisy, (1, 1, h, w); by one step unless told otherwise.
+    def denoise(self, noisy: Tensor, sigma: float, sampler: str | None = None, fit: int = 0, seed: int = 0) -> Tensor:
+        """Return the estimate, not clipped, with the shape of noisy, (1, 1, h, w); by one step unless told otherwise.
 
         Raises:
             SmdaeError: The steps diverged.
         """
         if self.models:
-            row = SAMPLERS[stepper or "tweedie"]
+            row = SAMPLERS[sampler or "tweedie"]
             steps = SamplerSettings(row.steps, row.size or 0.0, Generator().manual_seed(seed))
-            *_, last = sample(self.models[fit], noisy, sigma, stepper or "tweedie", steps)
+            *_, last = sample(self.models[fit], noisy, sigma, sampler or "tweedie", steps)
             return last
         if self.kind == "noisy":
             return noisy
@@ -117,31 +117,31 @@ class Denoiser:
         return torch.from_numpy(np.ascontiguousarray(result)).to(noisy)[None, None]
 
 
-def denoisers(bench: Bench) -> list[Denoiser]:
-    """All that can denoise gray images, in the order in which they are told."""
-    contest = bench.contest
-    lift, names = contest.lift, dict.fromkeys(course.objective for course in bench.courses)
-    fits = {name: tuple(lift(c.model) for c in bench.courses if c.objective == name and c.denoises) for name in names}
+def denoisers(context: Context) -> list[Denoiser]:
+    """Return all that can denoise gray images, in the order in which they are listed."""
+    contest = context.contest
+    lift, names = contest.lift, dict.fromkeys(course.objective for course in context.courses)
+    fits = {name: tuple(lift(c.model) for c in context.courses if c.objective == name and c.denoises) for name in names}
     found = [Denoiser("noisy", "noisy"), Denoiser("linear filter", "linear", (lift(contest.wiener()),))]
     found += [Denoiser(name, "fit", models) for name, models in fits.items() if models]
-    found += [Denoiser(name, "baseline", smooth=BASELINES[name].smooth) for name in bench.baselines]
+    found += [Denoiser(name, "baseline", smooth=BASELINES[name].smooth) for name in context.baselines]
     taken = {one.name for one in found}
-    for name, model in dict(bench.files).items():
+    for name, model in dict(context.files).items():
         if model.channels == 1:
             found.append(Denoiser(f"{name} (file)" if name in taken else name, "file", (model,)))
     return found
 
 
-def _refused(bench: Bench) -> Iterator[tuple[str, str]]:
-    """Those that are none at any level: name and reason."""
-    for name in dict.fromkeys(course.objective for course in bench.courses):
-        fits = [course for course in bench.courses if course.objective == name]
+def _refused(context: Context) -> Iterator[tuple[str, str]]:
+    """Yield the name of each fit and file that cannot denoise at any level, and the reason."""
+    for name in dict.fromkeys(course.objective for course in context.courses):
+        fits = [course for course in context.courses if course.objective == name]
         reasons = [None if course.denoises else _reason(course) for course in fits]
         if len({*reasons}) == 1 and reasons[0]:
             yield name, reasons[0]
         else:
             yield from ((f"{name} (fit {c.seed + 1})", why) for c, why in zip(fits, reasons, strict=True) if why)
-    for name, model in dict(bench.files).items():
+    for name, model in dict(context.files).items():
         if (channels := model.channels) != 1:
             yield name, f"it takes {channels} channels, and the images are gray"
 
@@ -154,63 +154,63 @@ def _reason(course: Course) -> str:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What was not measured.
+    """A measurement that was not made.
 
     Attributes:
         contestant: Its name.
         sigma: The level, white being 255; None for all.
-        stepper: Which; None for all.
+        sampler: Which; None for all.
         reason: Why.
     """
 
     contestant: str
     sigma: float | None
-    stepper: str | None
+    sampler: str | None
     reason: str
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A row to come: what is measured, with how many of its fits, and whether Stein's estimate is made."""
+    """A measurement to make: of which denoiser, with how many of its fits, and with Stein's estimate or without."""
 
     denoiser: Denoiser
     level: float
-    stepper: str | None
+    sampler: str | None
     fits: int
     probed: bool
 
     @property
     def scores(self) -> int:
-        """About how many it takes for an image."""
-        return self.fits * (SAMPLERS[self.stepper].steps if self.stepper else 1) + 2 * self.probed
+        """Return about how many scores it computes for an image."""
+        return self.fits * (SAMPLERS[self.sampler].steps if self.sampler else 1) + 2 * self.probed
 
 
-def plan(bench: Bench) -> tuple[list[Job], list[LeftOut]]:
-    """What is measured, and what is not.
+def plan(context: Context) -> tuple[list[Job], list[LeftOut]]:
+    """Return the measurements to make, and those that are left out.
 
     At the level of the contest every fit is measured and its error estimated; elsewhere the first of each objective.
     More steps than one are tried with `dsm`, or the first model where it is missing, and, if there is time, with files.
     """
-    able, sigma, jobs = denoisers(bench), bench.contest.sigma, []
-    left_out = [LeftOut(name, None, None, reason) for name, reason in _refused(bench)]
+    able, sigma, jobs = denoisers(context), context.contest.sigma, []
+    left_out = [LeftOut(name, None, None, reason) for name, reason in _refused(context)]
     models = [one for one in able if one.kind in ("fit", "file")]
     reference = next((one for one in models if one.name == REFERENCE), models[0] if models else None)
     for one in able:
-        tried = one is reference or (one.kind == "file" and not bench.quick)
-        steppers = [name for name in one.steppers if tried or name in (None, "tweedie")]
+        tried = one is reference or (one.kind == "file" and not context.quick)
+        samplers = [name for name in one.samplers if tried or name in (None, "tweedie")]
         if reference and one in models:
-            among = "in a quick comparison" if bench.quick else "of the fits"
+            among = "in a quick comparison" if context.quick else "of the fits"
             why = f"{among} {reference.name} alone takes more than one step"
-            left_out += [LeftOut(one.name, None, name, why) for name in one.steppers if name not in steppers]
-        if bench.quick and SLOW in steppers:
-            steppers.remove(SLOW)
+            left_out += [LeftOut(one.name, None, name, why) for name in one.samplers if name not in samplers]
+        if context.quick and SLOW in samplers:
+            samplers.remove(SLOW)
             left_out.append(LeftOut(one.name, None, SLOW, "too slow for a quick comparison"))
         for level in (sigma * ratio for ratio in LEVELS):
             if reason := one.unfit(level):
                 left_out.append(LeftOut(one.name, 255 * level, None, reason))
                 continue
             here = level == sigma
-            for name in steppers:
+            for name in samplers:
                 probed = here and one.smooth and name in (None, "tweedie")
                 jobs.append(Job(one, level, name, max(1, len(one.models)) if here else 1, probed))
     return jobs, left_out

@@ -2,7 +2,7 @@
 
     PSNR, SSIM              of the estimate, clipped to black and white, averaged over held-out images
     estimated PSNR          the same without the clean images, |r|^2 + 2 sigma^2 v'Jv - d sigma^2, r = D(y) - y
-    x <- x + step           each stepper that a model can take, after the one that all take, x + sigma^2 psi(x)
+    x <- x + step           each sampler that a model can take, after the one that all take, x + sigma^2 psi(x)
 
 All have the same noise, at three levels the same up to its size: drawn in float, neither clipped nor rounded. At the
 level of the contest every fit is measured, elsewhere the first of each objective.
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from smdae.comparing.denoising import pictures
 from smdae.comparing.denoising.denoisers import Denoiser, Example, Job, LeftOut, examples, plan
-from smdae.comparing.part import Bench, Part, Tables
+from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 from smdae.denoising import risk
 from smdae.denoising.quality import psnr, ssim
@@ -28,21 +28,21 @@ from smdae.errors import SmdaeError
 
 __all__ = ["DENOISING"]
 
-SMALL = 64  # pixels on a side of what tells how long a step takes
-LONGEST = 18  # of a name in the terminal
-VAGUE = 2.0  # dB, a standard error that leaves nothing of an estimate
+TIMED_SIDE = 64  # pixels on a side of what tells how long a step takes
+MAX_NAME = 18  # of a name in the terminal
+MAX_ERROR = 2.0  # dB, a standard error that leaves nothing of an estimate
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How well a contestant denoises at one level with one stepper.
+    """The figures of a denoiser at one level with one sampler.
 
     Attributes:
         contestant: Its name.
         kind: noisy, linear, fit, file or baseline.
         sigma: Level of the noise, white being 255.
         known: Whether the contestant was made for this level, or for any.
-        stepper: Its name; None for what is no model.
+        sampler: Its name; None for what is no model.
         fits: How many fits the figures are means of.
         psnr: In dB, the mean over images.
         psnr_deviation: Its standard deviation over the fits, None of one.
@@ -50,14 +50,14 @@ class Quality:
         estimated_psnr: PSNR as Stein's estimate has it, of the first fit and one step, at the level of the contest.
         estimated_error: Its standard error.
         seconds_per_megapixel: The median over images.
-        best: Whether no other stepper takes the contestant further at this level.
+        best: Whether no other sampler takes the contestant further at this level.
     """
 
     contestant: str
     kind: str
     sigma: float
     known: bool
-    stepper: str | None
+    sampler: str | None
     fits: int
     psnr: float | None
     psnr_deviation: float | None
@@ -68,17 +68,17 @@ class Quality:
     best: bool = False
 
 
-def measure(bench: Bench) -> Generator[float, None, Tables]:
-    """Every contestant at every level."""
+def measure(context: Context) -> Generator[float, None, Tables]:
+    """Measure every denoiser at every level."""
     yield 0.0
-    shown = examples(bench)
+    shown = examples(context)
     if not shown:
         why = "examples come from a density, there are no images to denoise"
         return {"quality": [], "left_out": [LeftOut("all", None, None, why)]}
-    jobs, left_out = plan(bench)
+    jobs, left_out = plan(context)
     paces: dict[Denoiser, float] = {}
     for who in dict.fromkeys(job.denoiser for job in jobs):
-        paces[who] = _pace(who, shown[0], bench.contest.sigma)
+        paces[who] = _pace(who, shown[0], context.contest.sigma)
         yield 0.0
     efforts = [job.scores * paces[job.denoiser] for job in jobs]
     rows, done, whole = [], 0.0, sum(efforts)
@@ -87,13 +87,13 @@ def measure(bench: Bench) -> Generator[float, None, Tables]:
             row = yield from _figures(job, shown, done / whole, effort / whole)
             rows.append(row)
         except SmdaeError as error:
-            left_out.append(LeftOut(job.denoiser.name, 255 * job.level, job.stepper, error.message))
+            left_out.append(LeftOut(job.denoiser.name, 255 * job.level, job.sampler, error.message))
         done += effort
     return {"quality": _with_best(rows), "left_out": left_out}
 
 
 def _figures(job: Job, shown: Sequence[Example], done: float, share: float) -> Generator[float, None, Quality]:
-    """A row; yields the share of all that is done."""
+    """Measure one row of the table; yield the share of the whole work that is done."""
     who, level = job.denoiser, job.level
     by_fit, alike, seconds, risks = [], [], [], []
     for fit in range(job.fits):
@@ -101,7 +101,7 @@ def _figures(job: Job, shown: Sequence[Example], done: float, share: float) -> G
         for i, example in enumerate(shown):
             noisy = example.noisy(level)
             begun = time.perf_counter()
-            estimate = who.denoise(noisy, level, job.stepper, fit, seed=i).cpu()
+            estimate = who.denoise(noisy, level, job.sampler, fit, seed=i).cpu()
             seconds.append((time.perf_counter() - begun) / noisy.numel() * 1e6)
             clean = example.clean.cpu()
             quality.append(psnr(estimate, clean, 1.0))
@@ -115,7 +115,7 @@ def _figures(job: Job, shown: Sequence[Example], done: float, share: float) -> G
         who.kind,
         255 * level,
         who.knows(level),
-        job.stepper,
+        job.sampler,
         job.fits,
         _finite(statistics.fmean(by_fit)),
         _finite(statistics.stdev(by_fit)) if job.fits > 1 else None,
@@ -127,8 +127,8 @@ def _figures(job: Job, shown: Sequence[Example], done: float, share: float) -> G
 
 
 def _pace(who: Denoiser, example: Example, level: float) -> float:
-    """About the seconds that one step takes, of the second on a small image: the first may load a library."""
-    noisy = example.noisy(level)[..., :SMALL, :SMALL]
+    """Return about how many seconds one step takes, timed on a small image, after one run that loads its library."""
+    noisy = example.noisy(level)[..., :TIMED_SIDE, :TIMED_SIDE]
     for _ in range(2):
         begun = time.perf_counter()
         with suppress(SmdaeError):  # which is told of where it is measured
@@ -137,7 +137,7 @@ def _pace(who: Denoiser, example: Example, level: float) -> float:
 
 
 def _risk(who: Denoiser, example: Example, level: float, estimate: Tensor) -> Risk:
-    """Stein's estimate of the error of an estimate, once it is clipped."""
+    """Return Stein's estimate of the error of an estimate that is clipped to [0, 1]."""
 
     def denoise(noisy: Tensor) -> Tensor:
         return who.denoise(noisy, level).clamp(0, 1)
@@ -152,22 +152,22 @@ def _finite(value: float) -> float | None:
 
 
 def _with_best(rows: Sequence[Quality]) -> list[Quality]:
-    """The rows, the best of each contestant and level marked."""
+    """Return the rows, of which the best of each contestant and level is marked."""
     ranked = sorted(rows, key=lambda row: row.psnr or -math.inf)
     best = {(row.contestant, row.sigma): row for row in ranked}  # the last is kept
     return [replace(row, best=best[row.contestant, row.sigma] is row) for row in rows]
 
 
 def tell(tables: Tables) -> list[str]:
-    """All contestants, the steppers, and what was left out."""
+    """Return lines on all denoisers, the samplers, and what was left out."""
     rows: Sequence[Quality] = tables["quality"]
-    lines = [*_overview(rows), *_by_stepper(rows)] if rows else []
+    lines = [*_overview(rows), *_by_sampler(rows)] if rows else []
     grouped: dict[tuple[float | None, str], tuple[dict[str, None], dict[str, None]]] = {}
     for out in tables["left_out"]:
         who, which = grouped.setdefault((out.sigma, out.reason), ({}, {}))
         who[out.contestant] = None
-        if out.stepper:
-            which[out.stepper] = None
+        if out.sampler:
+            which[out.sampler] = None
     for (sigma, reason), (who, which) in grouped.items():
         what = f"{', '.join(which)} of {', '.join(who)}" if which else ", ".join(who)
         lines += paragraph(f"Left out: {what}{f' at sigma {sigma:.3g}' if sigma else ''}: {reason}.")
@@ -179,28 +179,28 @@ def _overview(rows: Sequence[Quality]) -> Iterator[str]:
     middle = sigmas[len(sigmas) // 2]
     table = []
     for name, here in _by_name(rows).items():
-        first = {row.sigma: row for row in here if row.stepper in (None, "tweedie")}
+        first = {row.sigma: row for row in here if row.sampler in (None, "tweedie")}
         cells = [number(first[s].psnr) + " *"[not first[s].known] if s in first else "- " for s in sigmas]
         at = first.get(middle)
         estimate = "-" if at is None or at.estimated_psnr is None else _with_error(at)
-        best = [row.stepper for row in here if row.best and row.sigma == middle and row.stepper]
+        best = [row.sampler for row in here if row.best and row.sigma == middle and row.sampler]
         likeness, speed = (number(at.ssim, 3), number(at.seconds_per_megapixel)) if at else ("-", "-")
         table.append((_short(name), *cells, likeness, estimate, speed, *(best or ["-"])))
     tops = [f"sigma\n{s:.3g} " for s in sigmas]
-    yield from grid(("PSNR, dB", *tops, "SSIM", "estimated\nPSNR", "s/MP", "best\nstepper"), table)
+    yield from grid(("PSNR, dB", *tops, "SSIM", "estimated\nPSNR", "s/MP", "best\nsampler"), table)
     yield ""
-    yield from paragraph(f"By one step; SSIM, estimated PSNR, time and best stepper at sigma {middle:.3g}.")
+    yield from paragraph(f"By one step; SSIM, estimated PSNR, time and best sampler at sigma {middle:.3g}.")
     if any(not row.known for row in rows):
         yield from paragraph("* A level that it was not fitted at, served in its noise units.")
 
 
-def _by_stepper(rows: Sequence[Quality]) -> Iterator[str]:
-    names = list(dict.fromkeys(row.stepper for row in rows if row.stepper))
-    found = {(row.contestant, row.sigma, row.stepper): row for row in rows}
-    several = dict.fromkeys((row.contestant, row.sigma) for row in rows if row.stepper not in (None, "tweedie"))
+def _by_sampler(rows: Sequence[Quality]) -> Iterator[str]:
+    names = list(dict.fromkeys(row.sampler for row in rows if row.sampler))
+    found = {(row.contestant, row.sigma, row.sampler): row for row in rows}
+    several = dict.fromkeys((row.contestant, row.sigma) for row in rows if row.sampler not in (None, "tweedie"))
     table = []
     for name, sigma in several:
-        got = [found.get((name, sigma, stepper)) for stepper in names]
+        got = [found.get((name, sigma, sampler)) for sampler in names]
         table.append((_short(name), f"{sigma:.3g}", *(number(row.psnr) if row else "-" for row in got)))
     if table:
         yield ""
@@ -213,11 +213,11 @@ def _by_name(rows: Sequence[Quality]) -> dict[str, list[Quality]]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 3] + "..."
 
 
 def _with_error(row: Quality) -> str:
-    if row.estimated_psnr is None or row.estimated_error is None or row.estimated_error > VAGUE:
+    if row.estimated_psnr is None or row.estimated_error is None or row.estimated_error > MAX_ERROR:
         return "-"
     return f"{row.estimated_psnr:.1f} +- {max(row.estimated_error, 0.1):.1f}"
 
@@ -225,7 +225,7 @@ def _with_error(row: Quality) -> str:
 DENOISING = Part(
     title="Denoising",
     explains="How close does each contestant come to held-out images, at the level of the noise that all were fitted "
-    "at and at others? All take one step along the score, x + sigma^2 psi(x); every other stepper is set beside it.",
+    "at and at others? All take one step along the score, x + sigma^2 psi(x); every other sampler is set beside it.",
     equation="r(x) = x + sigma^2 psi(x): Vincent (2011), section 4.3; Robbins (1956), Miyasawa (1961)",
     rows={"quality": Quality, "left_out": LeftOut},
     fits="all",

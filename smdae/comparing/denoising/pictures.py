@@ -8,7 +8,7 @@ from torch import Tensor
 
 from smdae.comparing.denoising.denoisers import denoisers, examples
 from smdae.comparing.drawing import BLACK, BLUE, DPI, GRAY, GREEN, ORANGE, figure, frame, png
-from smdae.comparing.part import Bench, Tables
+from smdae.comparing.part import Context, Tables
 from smdae.denoising.quality import psnr
 
 if TYPE_CHECKING:
@@ -24,26 +24,26 @@ KINDS: dict[str, tuple[str, str, str]] = {
 }
 PATCH = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind a figure, so that no line runs through it
 LINES: dict[str, Any] = {"noisy": ":", "linear filter": "--"}
-SHOWN = 96  # pixels on a side of a crop, at most
-WIDE = 192  # pixels of the picture that it takes, at least
+MAX_CROP = 96  # pixels on a side of a crop, at most
+MIN_CROP_WIDTH = 192  # pixels of the picture that it takes, at least
 COLUMNS = 7
 MAGNIFIED = 0.15  # what the error, root mean square, is magnified to about
 IMAGES = 2
-LONGEST = 26  # of a name above a crop
+MAX_NAME = 26  # of a name above a crop
 GAP, LINE = 6, 17  # pixels between crops, and for each of two lines above them
 
 
-def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
-    """`quality` and `crops`; nothing where there are no images."""
+def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
+    """Return the pictures `quality` and `crops` as PNG files; none where there are no images."""
     if not tables["quality"]:
         return {}
-    return {"quality": _quality(tables["quality"]), "crops": _crops(tables["quality"], bench)}
+    return {"quality": _quality(tables["quality"]), "crops": _crops(tables["quality"], context)}
 
 
 def _quality(rows: Sequence[Any]) -> bytes:
     from matplotlib.lines import Line2D
 
-    first = [row for row in rows if row.stepper in (None, "tweedie") and row.psnr is not None]
+    first = [row for row in rows if row.sampler in (None, "tweedie") and row.psnr is not None]
     sigmas = sorted({row.sigma for row in first})
     middle = sigmas[len(sigmas) // 2]
     dots = [row for row in first if row.kind in KINDS]
@@ -77,7 +77,7 @@ def _quality(rows: Sequence[Any]) -> bytes:
 
 
 def _limits(axes: "Axes", dots: Sequence[float], lines: Mapping[str, float]) -> set[str]:
-    """A view of the dots and the linear filter, and the names of the lines in it.
+    """Set the axis to the dots and the linear filter, and return the names of the lines within it.
 
     The noisy images lie so far to the left that most often a word has to do.
     """
@@ -95,18 +95,18 @@ def _limits(axes: "Axes", dots: Sequence[float], lines: Mapping[str, float]) -> 
 
 
 def _chosen(rows: Sequence[Any]) -> list[str]:
-    """Who is shown: the best fit, the best file, the baselines, the linear filter, as many as there is room for."""
+    """Return the names of those shown: the best fit, the best file, the baselines and the linear filter."""
     sigmas = sorted({row.sigma for row in rows})
-    here = [row for row in rows if row.sigma == sigmas[len(sigmas) // 2] and row.stepper in (None, "tweedie")]
+    here = [row for row in rows if row.sigma == sigmas[len(sigmas) // 2] and row.sampler in (None, "tweedie")]
     ranked = sorted((row for row in here if row.psnr is not None), key=lambda row: row.psnr, reverse=True)
     of = {kind: [row for row in ranked if row.kind == kind] for kind in ("fit", "file", "baseline", "linear")}
     kept = [*of["fit"][:1], *of["file"][:1], *of["baseline"], *of["linear"]][: COLUMNS - 2]
     return [row.contestant for row in sorted(kept, key=lambda row: row.psnr)]
 
 
-def _crops(rows: Sequence[Any], bench: Bench) -> bytes:
-    sigma, able = bench.contest.sigma, {one.name: one for one in denoisers(bench)}
-    shown = examples(bench)
+def _crops(rows: Sequence[Any], context: Context) -> bytes:
+    sigma, able = context.contest.sigma, {one.name: one for one in denoisers(context)}
+    shown = examples(context)
     shown = [shown[i] for i in sorted({*np.linspace(0, len(shown) - 1, IMAGES).round().astype(int).tolist()})]
     names = ["noisy", *_chosen(rows)]
     blocks = []  # for each image the clean crop and the others
@@ -119,15 +119,15 @@ def _crops(rows: Sequence[Any], bench: Bench) -> bytes:
 
 
 def _middle(image: Tensor) -> Tensor:
-    """What is shown of an image, (1, 1, H, W), with shape (h, w)."""
-    top, left = (max(0, (length - SHOWN) // 2) for length in image.shape[2:])
-    return image[0, 0, top : top + SHOWN, left : left + SHOWN].cpu()
+    """Return the middle of an image, (1, 1, H, W), that is shown, with shape (h, w)."""
+    top, left = (max(0, (length - MAX_CROP) // 2) for length in image.shape[2:])
+    return image[0, 0, top : top + MAX_CROP, left : left + MAX_CROP].cpu()
 
 
 def _laid_out(blocks: Sequence[Sequence[Tensor]], names: Sequence[str], factor: int) -> bytes:
-    """Each image and below it the differences, every pixel a square of pixels of the picture."""
+    """Return each image with its difference below it, every pixel enlarged to a square."""
     high, wide = (max(block[0].shape[axis] for block in blocks) for axis in (0, 1))
-    zoom = -(-WIDE // wide)
+    zoom = -(-MIN_CROP_WIDTH // wide)
     high, wide = zoom * high, zoom * wide
     columns, block_height = len(names) + 1, 2 * LINE + 2 * high + 3 * GAP
     canvas = np.ones((GAP + len(blocks) * block_height, GAP + columns * (wide + GAP)), np.float32)
@@ -139,7 +139,7 @@ def _laid_out(blocks: Sequence[Sequence[Tensor]], names: Sequence[str], factor: 
             top, left = GAP + i * block_height + 2 * LINE, GAP + j * (wide + GAP)
             seen = image.clamp(0, 1)
             _put(canvas, seen, zoom, top, left)
-            axes.text(left, top - 1.5 * LINE, name[:LONGEST], fontsize=9.5, color=BLACK, va="center")
+            axes.text(left, top - 1.5 * LINE, name[:MAX_NAME], fontsize=9.5, color=BLACK, va="center")
             if j > 0:
                 _put(canvas, (0.5 + factor * (seen - clean)).clamp(0, 1), zoom, top + high + GAP, left)
                 axes.text(left, top - 0.5 * LINE, f"{psnr(image, clean, 1.0):.2f} dB", fontsize=9, color=GRAY,

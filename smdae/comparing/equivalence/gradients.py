@@ -1,4 +1,4 @@
-"""How parallel are the gradients of objectives that ought to be the same, and how noisy is each?
+"""The angle between the gradients of objectives that ought to be the same, and the noise of each.
 
 In expectation over q_sigma(x, x~) the gradients in theta of `esm-parzen`, `ism-parzen`, `dsm` and `dae`/(2 sigma^4)
 are one vector at every theta, not at the minimum alone, and those of the sliced objectives too, in expectation over v;
@@ -27,22 +27,22 @@ import torch
 from torch import Tensor, nn
 
 from smdae.comparing.contest import Contest
-from smdae.comparing.equivalence.arms import Arm
+from smdae.comparing.equivalence.estimators import Estimator
 from smdae.comparing.evaluation import gradient
 from smdae.fitting.draws import among
 
-__all__ = ["Gradients", "Parallel", "gather", "most_batches", "parallel", "pooled"]
+__all__ = ["Gradients", "Parallel", "gather", "max_batches", "parallel", "pooled"]
 
-DRAWN = 2  # added to the seed for these draws
-LARGEST = 2**31  # bytes of gradients to hold; models that need more have fewer batches
-FEWEST = 8  # batches
+SEED_OFFSET = 2  # added to the seed for these draws
+MAX_BYTES = 2**31  # bytes of gradients to hold; models that need more have fewer batches
+MIN_BATCHES = 8  # batches
 
 Gradients = Mapping[tuple[str, str], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
 class Parallel:
-    """How parallel two gradients are; see the head of this file."""
+    """The comparison of two gradients; see the head of this file."""
 
     cosine: float
     cosine_error: float
@@ -55,7 +55,7 @@ class Parallel:
 
 
 def _without_each(products: Tensor) -> tuple[Tensor, Tensor]:
-    """<a, b> of the means of all batches but one, for each one, and the same between different batches only.
+    """Return <a, b> of the means of all batches but one, for each one left out, over all products and over k != l.
 
     Args:
         products: <a_k, b_l>, with shape (K, K).
@@ -68,7 +68,7 @@ def _without_each(products: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _with_all(products: Tensor) -> tuple[Tensor, Tensor]:
-    """The same of all batches, each with shape (1,)."""
+    """Return the same for the means of all batches, each with shape (1,)."""
     K = len(products)
     total = products.sum()[None]
     return total / K**2, (total - products.trace()) / (K * (K - 1))
@@ -77,7 +77,7 @@ def _with_all(products: Tensor) -> tuple[Tensor, Tensor]:
 def _statistics(
     aa: tuple[Tensor, Tensor], ab: tuple[Tensor, Tensor], bb: tuple[Tensor, Tensor], dd: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """Cosine, difference and excess, with shape (3, n), from pairs (mean product, product between batches)."""
+    """Return cosine, difference and excess, with shape (3, n), from pairs (mean product, product between batches)."""
     cosine = ab[1] / (aa[1] * bb[1]).clamp(min=0).sqrt()
     return torch.stack([cosine, (dd[0] / aa[0]).sqrt(), dd[1] / aa[1].clamp(min=0)])
 
@@ -113,39 +113,41 @@ def pooled(pairs: Sequence[tuple[Tensor, Tensor]]) -> Parallel:
 
 
 def _grams(a: Tensor, b: Tensor) -> Tensor:
-    """Inner products of the batches: of a, of a with b, of b, and of a - b, with shape (4, K, K)."""
+    """Return the inner products of the batches: of a, of a with b, of b, and of a - b, with shape (4, K, K)."""
     d = a - b
     return torch.stack([a @ a.T, a @ b.T, b @ b.T, d @ d.T])
 
 
-def most_batches(contest: Contest, thetas: int, arms: int) -> int:
-    """How many batches of gradients memory has room for."""
+def max_batches(contest: Contest, thetas: int, estimators: int) -> int:
+    """Return how many batches of gradients fit into memory."""
     parameters = sum(p.numel() for p in contest.origin.parameters())
-    return max(FEWEST, LARGEST // (4 * parameters * thetas * arms))
+    return max(MIN_BATCHES, MAX_BYTES // (4 * parameters * thetas * estimators))
 
 
 def gather(
-    contest: Contest, arms: Sequence[Arm], models: Mapping[str, nn.Module], batches: int, draws: int
+    contest: Contest, estimators: Sequence[Estimator], models: Mapping[str, nn.Module], batches: int, draws: int
 ) -> Iterator[Gradients]:
-    """Gradients of batches of draws, in the scale of a fit: `dae` is divided by 2 sigma^4.
+    """Yield the gradients of batches of draws, scaled as in a fit: `dae` is divided by 2 sigma^4.
 
     Args:
         contest: Where clean patches come from.
-        arms: What the gradients are of.
+        estimators: What the gradients are of.
         models: Where to take them, under names such as "start" and "end".
         batches: How many at most.
         draws: Examples in a batch, m.
 
     Yields:
-        After each batch: by name of model and arm, one vector for each batch so far.
+        After each batch: by name of model and estimator, one vector for each batch so far.
     """
     thetas = {at: copy.deepcopy(model).requires_grad_(True) for at, model in models.items()}
     found: dict[tuple[str, str], list[Tensor]] = {}
     for k in range(batches):
-        clean, _ = among(contest.patches)(draws, contest.generator(DRAWN + 2 * k))
-        for arm in arms:
+        clean, _ = among(contest.patches)(draws, contest.generator(SEED_OFFSET + 2 * k))
+        for estimator in estimators:
             # Equal seeds make equal noise, whatever the objective does with it.
-            shown = arm.show(clean, contest.generator(DRAWN + 2 * k + 1))
+            shown = estimator.show(clean, contest.generator(SEED_OFFSET + 2 * k + 1))
             for at, model in thetas.items():
-                found.setdefault((at, arm.name), []).append(gradient(model, arm.losses(model, shown).mean()).cpu())
+                found.setdefault((at, estimator.name), []).append(
+                    gradient(model, estimator.losses(model, shown).mean()).cpu()
+                )
         yield found

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from smdae.comparing.equivalence import pictures
-from smdae.comparing.equivalence.arms import Pairing, pairings
-from smdae.comparing.equivalence.arms import arms as arms_of
-from smdae.comparing.equivalence.gradients import Gradients, Parallel, gather, most_batches, parallel, pooled
+from smdae.comparing.equivalence.estimators import Pairing, pairings
+from smdae.comparing.equivalence.estimators import estimators as estimators_for
+from smdae.comparing.equivalence.gradients import Gradients, Parallel, gather, max_batches, parallel, pooled
 from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.comparing.equivalence.path import OnPath, gaps, path_of
 from smdae.comparing.equivalence.rao_blackwell import Exact, averaged
 from smdae.comparing.equivalence.verdict import CONFIDENCE, LIMIT, Evidence, evidence
-from smdae.comparing.part import Bench, Part, Tables
+from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 
 __all__ = ["EQUIVALENCE"]
@@ -38,10 +38,10 @@ PLACES = {"start": 0.0, "middle": 0.5, "end": 1.0}
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of a pair.
+    """A pair of estimators, and whether their expected gradients are equal.
 
     Attributes:
-        first, second: What is compared, see arms.py.
+        first, second: What is compared, see estimators.py.
         theory: equal or unequal.
         why: Who says so.
         verdict: equivalent, different or undecided.
@@ -84,7 +84,7 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Shrinking:
-    """The relative difference of gradients averaged over so many draws, and what chance alone makes of it."""
+    """The relative difference of gradients averaged over some draws, and what chance alone would make it."""
 
     first: str
     second: str
@@ -94,19 +94,19 @@ class Shrinking:
     chance: float | None
 
 
-def measure(bench: Bench) -> Generator[float, None, Tables]:
-    """Gradients at some thetas, values along the path, and the exact form."""
-    path, arms = path_of(bench), arms_of(bench.contest, bench.names)
-    pairs = pairings(bench.names, kernels_of(bench.contest))
-    wanted = {at: t for at, t in PLACES.items() if at != "middle" or not bench.quick}
+def measure(context: Context) -> Generator[float, None, Tables]:
+    """Compare gradients at some thetas, values along the path, and the exact form."""
+    path, estimators = path_of(context), estimators_for(context.contest, context.names)
+    pairs = pairings(context.names, kernels_of(context.contest))
+    wanted = {at: t for at, t in PLACES.items() if at != "middle" or not context.quick}
     places = {at: path(t) for at, t in wanted.items()} if path.leads else {"start": path(0.0)}
-    most = most_batches(bench.contest, len(places), max(1, len(arms)))
+    most = max_batches(context.contest, len(places), max(1, len(estimators)))
     looks = [min(look, most) for look in LOOKS]
     batches: Gradients = {}
     found: dict[Pairing, Parallel] = {}
     count = 0
     # What is drawn after a look is drawn only if the look left something undecided.
-    for batches in gather(bench.contest, arms, places, looks[-1], DRAWS) if pairs else ():
+    for batches in gather(context.contest, estimators, places, looks[-1], DRAWS) if pairs else ():
         count += 1
         yield 0.8 * min(1.0, count / looks[0])
         if count in looks:
@@ -114,14 +114,14 @@ def measure(bench: Bench) -> Generator[float, None, Tables]:
             if all(_evidence(figures, count).verdict != "undecided" for figures in found.values()):
                 break
     yield 0.85
-    on_path = [*gaps(bench, path, pairs, arms)] if path.leads else []
+    on_path = [*gaps(context, path, pairs, estimators)] if path.leads else []
     yield 0.95
     return {
         "verdicts": [_verdict(pair, figures, count) for pair, figures in found.items()],
         "gradients": [*_gradients(batches, pairs, places, count)],
         "shrinking": [*_shrinking(batches, pairs, count)],
         "on_path": on_path,
-        "exact": [*averaged(bench, path(0.0), path(1.0))],
+        "exact": [*averaged(context, path(0.0), path(1.0))],
     }
 
 
@@ -149,7 +149,7 @@ def _gradients(batches: Gradients, pairs: list[Pairing], places: Mapping[str, An
 
 
 def _shrinking(batches: Gradients, pairs: list[Pairing], count: int) -> Iterator[Shrinking]:
-    """At the start, of means over 1, 2, 4, ... batches: the root mean square over all such groups of them."""
+    """Yield, at the start, the root mean square difference of means over 1, 2, 4, ... batches."""
     for pair in pairs:
         a, b = (side.double() for side in _pair(batches, "start", pair))
         size = a.mean(0).norm()
@@ -164,7 +164,7 @@ def _shrinking(batches: Gradients, pairs: list[Pairing], count: int) -> Iterator
 
 
 def tell(tables: Tables) -> list[str]:
-    """The verdicts with their evidence."""
+    """Return lines on the verdicts and their evidence."""
     rows = [
         (f"{v.first}, {v.second}", v.theory, v.verdict, _percent(v.low), _percent(v.high), number(v.cosine, 4))
         for v in tables["verdicts"]

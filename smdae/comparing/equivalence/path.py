@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from smdae.comparing.contestants import REFERENCES
-from smdae.comparing.equivalence.arms import SLICED, Arm, Pairing
-from smdae.comparing.part import Bench
+from smdae.comparing.equivalence.estimators import SLICED, Estimator, Pairing
+from smdae.comparing.part import Context
 from smdae.fitting.draws import among
 
 __all__ = ["OnPath", "Path", "gaps", "path_of"]
 
 THETAS = 9  # on the path
 DRAWS, QUICK_DRAWS = 16_384, 8192  # examples that J is measured by
-DRAWN = 1 << 20  # added to the seed for these draws
+SEED_OFFSET = 1 << 20  # added to the seed for these draws
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,18 @@ class OnPath:
 
 
 class Path:
-    """theta(t), as models; it leads nowhere if there is no end."""
+    """The path theta(t), as models; it is constant if there is no end."""
 
     def __init__(self, start: Any, end: Any | None) -> None:
         self.start, self.end = start, end
 
     @property
     def leads(self) -> bool:
-        """Whether there is an end."""
+        """Return whether there is an end."""
         return self.end is not None
 
     def __call__(self, t: float) -> Any:
+        """Return the model at t, from 0 to 1; the start if there is no end."""
         model = copy.deepcopy(self.start)
         if self.end is not None:
             with torch.no_grad():
@@ -66,26 +67,26 @@ class Path:
         return model
 
 
-def path_of(bench: Bench) -> Path:
-    """The path to the end of the reference fit, if one has ended well."""
-    sound = {course.objective: course.model for course in reversed(bench.courses) if course.outcome == "done"}
-    return Path(bench.contest.origin, next((sound[name] for name in REFERENCES if name in sound), None))
+def path_of(context: Context) -> Path:
+    """Return the path to the end of the reference fit; without an end if no fit ended well."""
+    sound = {course.objective: course.model for course in reversed(context.courses) if course.outcome == "done"}
+    return Path(context.contest.origin, next((sound[name] for name in REFERENCES if name in sound), None))
 
 
 @torch.no_grad()
-def gaps(bench: Bench, path: Path, pairs: Sequence[Pairing], arms: Sequence[Arm]) -> Iterator[OnPath]:
-    """Every pair along the path, at examples that are the same for all thetas and, drawn alike, for both sides."""
-    contest = bench.contest
-    clean, _ = among(contest.patches)(QUICK_DRAWS if bench.quick else DRAWS, contest.generator(DRAWN))
+def gaps(context: Context, path: Path, pairs: Sequence[Pairing], estimators: Sequence[Estimator]) -> Iterator[OnPath]:
+    """Yield J_first - J_second of every pair along the path, at the same examples for all thetas and for both sides."""
+    contest = context.contest
+    clean, _ = among(contest.patches)(QUICK_DRAWS if context.quick else DRAWS, contest.generator(SEED_OFFSET))
     at = [i / (THETAS - 1) for i in range(THETAS)]
     thetas = [path(t) for t in at]
     values: dict[str, Tensor] = {}
-    for arm in arms:
-        shown = arm.show(clean, contest.generator(DRAWN + 1))
-        losses = torch.stack([arm.losses(theta, shown) for theta in thetas]).double()  # (THETAS, n)
-        if arm.name in SLICED:  # the mean over a frame is what belongs to one x~
+    for estimator in estimators:
+        shown = estimator.show(clean, contest.generator(SEED_OFFSET + 1))
+        losses = torch.stack([estimator.losses(theta, shown) for theta in thetas]).double()  # (THETAS, n)
+        if estimator.name in SLICED:  # the mean over a frame is what belongs to one x~
             losses = losses.unflatten(1, (-1, contest.dim)).mean(2)
-        values[arm.name] = losses
+        values[estimator.name] = losses
     for pair in pairs:
         first, second = values[pair.first], values[pair.second]
         changes = (first - second) - (first[0] - second[0])

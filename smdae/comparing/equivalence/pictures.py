@@ -4,17 +4,17 @@ from collections.abc import Mapping
 
 from smdae.comparing.drawing import BLUE, COLOURS, GRAY, RED, figure, frame, png
 from smdae.comparing.equivalence.verdict import LIMIT
-from smdae.comparing.part import Bench, Tables
+from smdae.comparing.part import Context, Tables
 
 __all__ = ["draw"]
 
 KINDS = {"equivalent": (BLUE, "o"), "different": (RED, "D"), "undecided": (GRAY, "s")}
-LEAST = 1e-6  # relative differences below are drawn here
+MIN_DRAWN = 1e-6  # relative differences below are drawn here
 MARKS = "ox^svd*P+"
 
 
-def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
-    """`verdicts` and `equivalence`, where there are pairs."""
+def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
+    """Return the plots `verdicts` and `equivalence` as PNG files, if there are pairs."""
     if not tables["verdicts"]:
         return {}
     return {"verdicts": _verdicts(tables), "equivalence": _differences(tables)}
@@ -28,7 +28,7 @@ def _verdicts(tables: Tables) -> bytes:
     largest = 3 * max([1.0, *(v.high for v in verdicts if v.high)])
     for i, v in enumerate(verdicts):
         colour, mark = KINDS[v.verdict]
-        low, high = max(v.low, LEAST), max(v.high or largest, LEAST)
+        low, high = max(v.low, MIN_DRAWN), max(v.high or largest, MIN_DRAWN)
         axes.plot([low, high], [i, i], color=colour, linewidth=5, solid_capstyle="butt")
         axes.plot([high], [i], color=colour, marker=mark, markersize=7)
         axes.annotate(v.verdict, (1, i), xycoords=("axes fraction", "data"), xytext=(6, 0), va="center",
@@ -36,7 +36,7 @@ def _verdicts(tables: Tables) -> bytes:
     axes.axvline(LIMIT, color="black", linewidth=1, linestyle="--")
     axes.annotate(f"{100 * LIMIT:g} %", (LIMIT, -0.8), xytext=(4, 0), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
-    axes.set_xlim(LEAST, largest)
+    axes.set_xlim(MIN_DRAWN, largest)
     axes.set_ylim(len(verdicts) - 0.4, -1)
     labels = [f"{v.first}, {v.second}" + ("" if v.theory == "equal" else "  (control)") for v in verdicts]
     axes.set_yticks(range(len(verdicts)), labels, fontsize=9)

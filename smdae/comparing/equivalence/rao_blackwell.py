@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from smdae.comparing.evaluation import gradient
-from smdae.comparing.part import Bench
+from smdae.comparing.part import Context
 from smdae.densities import Parzen
 from smdae.fitting.draws import among
 from smdae.objectives import denoising, explicit
@@ -23,7 +23,7 @@ from smdae.objectives import denoising, explicit
 __all__ = ["Exact", "averaged"]
 
 EXAMPLES = 8  # noisy ones whose clean ones are all taken
-DRAWN = (1 << 20) + 2  # added to the seed for these draws
+SEED_OFFSET = (1 << 20) + 2  # added to the seed for these draws
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Exact:
     gradient_deviation: float | None
 
 
-def averaged(bench: Bench, start: Any, end: Any) -> Iterator[Exact]:
-    """Noisy examples one by one, at two thetas; none where one of the two objectives is not compared."""
-    if not {"dsm", "esm-parzen"} <= set(bench.names):
+def averaged(context: Context, start: Any, end: Any) -> Iterator[Exact]:
+    """Yield the comparison at noisy examples one by one; none if one of the two objectives is not compared."""
+    if not {"dsm", "esm-parzen"} <= set(context.names):
         return
-    contest = bench.contest
+    contest = context.contest
     q = Parzen(contest.patches.double(), contest.sigma)
-    chance = contest.generator(DRAWN)
+    chance = contest.generator(SEED_OFFSET)
     clean, _ = among(contest.patches)(EXAMPLES, chance)
     noisy = contest.examples("dsm").around(clean, chance).x.double()
     noisy = contest.origin.centre(noisy)

@@ -28,7 +28,7 @@ Verdict = Literal["equivalent", "different", "undecided"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a relative difference.
+    """The interval of a relative difference, and the verdict.
 
     Attributes:
         low, high: Its interval.
@@ -41,7 +41,7 @@ class Evidence:
 
 
 def student(probability: float, freedom: int) -> float:
-    """The quantile of Student's t, by Hill's expansion (1970) about the normal one: to 1e-3 from 7 degrees on."""
+    """Return the quantile of Student's t by Hill's expansion (1970) about the normal one: to 1e-3 from 7 degrees on."""
     z = NormalDist().inv_cdf(probability)
     n, square = freedom, z * z
     terms = (
@@ -54,7 +54,7 @@ def student(probability: float, freedom: int) -> float:
 
 
 def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
-    """The interval of a relative difference, and the verdict.
+    """Return the interval of a relative difference, and the verdict.
 
     Args:
         found: How parallel two gradients are.
@@ -62,9 +62,9 @@ def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
         looks: How many times one may look.
     """
     t = student(1 - (1 - CONFIDENCE) / (2 * looks), batches - 1)
-    reach = t * found.excess_error
-    if not math.isfinite(found.excess + reach):
+    half_width = t * found.excess_error
+    if not math.isfinite(found.excess + half_width):
         return Evidence(0.0, math.inf, "undecided")
-    low, high = (math.sqrt(max(0.0, found.excess + side * reach)) for side in (-1, 1))
+    low, high = (math.sqrt(max(0.0, found.excess + side * half_width)) for side in (-1, 1))
     high = max(high, found.rounding)  # fewer digits are no evidence
     return Evidence(low, high, "equivalent" if high < LIMIT else "different" if low > LIMIT else "undecided")

@@ -1,4 +1,4 @@
-"""How the noise of a batch may be drawn, and what may be taken from `dsm`: equal gradients on average, other variance.
+"""Ways to draw the noise of a batch, and control variates of `dsm`: equal gradients on average, other variance.
 
 Every design shows m examples (x, x + sigma eps) with eps ~ N(0, I) for each; they differ in what examples share.
 
@@ -45,23 +45,23 @@ def _normal(like: Tensor, generator: Generator) -> Tensor:
 
 
 def independent(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """A noise for each patch."""
+    """Draw an independent noise for each patch."""
     return clean, _normal(clean, generator)
 
 
 def paired(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """A noise for each patch of the first half, and its opposite for one of the second."""
+    """Draw a noise for each patch of the first half; the second half gets the opposite noises."""
     return clean, antithetic_noise(clean, generator)
 
 
 def antithetic(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """The first half of the patches, each with a noise and with its opposite."""
+    """Draw a noise for each patch of the first half, and return each with the noise and with its opposite."""
     first = clean[: -(-len(clean) // 2)]
     return first.repeat(2, 1)[: len(clean)], antithetic_noise(clean, generator)
 
 
 def frames(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """As many patches as there are frames, each with all noises of its own: r orthogonal ones and their opposites."""
+    """Return one patch for each frame, with the frame's r orthogonal noises and their opposites."""
     m, d = clean.shape
     r = min(FRAME, d)
     first = clean[: -(-m // (2 * r))]
@@ -74,12 +74,12 @@ def frames(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
 
 def control(model: Any, told: float, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
-    """<eps, psi(x)> / sigma."""
+    """Return <eps, psi(x)> / sigma, with shape (m,)."""
     return (noise * model.score(clean, sigma=told)).sum(1) / sigma
 
 
 def stein(model: Any, told: float, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
-    """<eps, psi(x~)> / sigma - tr(d psi/dx)(x~)."""
+    """Return <eps, psi(x~)> / sigma - tr(d psi/dx)(x~), with shape (m,)."""
     psi, divergence = score_and_divergence(model, clean + sigma * noise, told)
     return (noise * psi).sum(1) / sigma - divergence
 

@@ -37,7 +37,7 @@ from smdae.comparing.contest import Contest
 from smdae.comparing.estimator import pictures
 from smdae.comparing.estimator.designs import CONTROLS, DESIGNS
 from smdae.comparing.estimator.spreads import NONE, Kind, Spread, spreads, timed
-from smdae.comparing.part import Bench, Part, Tables
+from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 from smdae.models import MODELS
 from smdae.objectives import OBJECTIVES
@@ -52,7 +52,7 @@ THETAS = ("fixed", "own")
 
 @dataclass(frozen=True)
 class Variance:
-    """The noise of a gradient.
+    """The variance of a gradient, at one level of the noise.
 
     Attributes:
         theta: Where it is taken: fixed or own.
@@ -77,15 +77,15 @@ class Variance:
     cost: float | None
 
 
-def _names(bench: Bench) -> list[str]:
-    """The objectives that are asked about: `dsm`, which `dae` is as well, others on q_sigma, and `ism`."""
-    chosen = dict.fromkeys("dsm" if name == "dae" else name for name in bench.names)
+def _names(context: Context) -> list[str]:
+    """Return the objectives that are measured: `dsm`, which stands for `dae` too, others on q_sigma, and `ism`."""
+    chosen = dict.fromkeys("dsm" if name == "dae" else name for name in context.names)
     noisy = [name for name in chosen if OBJECTIVES[name].samples != "data"]
     return [*sorted(noisy, key=lambda name: name != "dsm"), *(["ism"] if "ism" in chosen else [])]
 
 
 def _at(contest: Contest, share: float, theta: str) -> Contest:
-    """The same contest at another level, with the theta that is asked for as its start."""
+    """Return the same contest at another level, starting with the theta asked for."""
     settings = contest.settings.model_copy(update={"sigma": 255 * contest.sigma * share})
     model = contest.origin
     if theta == "own":
@@ -94,20 +94,20 @@ def _at(contest: Contest, share: float, theta: str) -> Contest:
     return replace(contest, settings=settings, origin=model, _batches={})
 
 
-def _kinds(bench: Bench) -> list[Kind]:
-    """Which objectives are measured with which designs: the two that the theory is of with all."""
-    few = ["independent"] if bench.quick else ["independent", "antithetic"]
+def _kinds(context: Context) -> list[Kind]:
+    """Return which objectives are measured with which designs: `dsm` and `ism-parzen` with all."""
+    few = ["independent"] if context.quick else ["independent", "antithetic"]
     kinds: list[Kind] = []
-    for name in _names(bench):
+    for name in _names(context):
         designs = [NONE] if name == "ism" else [*DESIGNS] if name in ("dsm", "ism-parzen") else few
         kinds += [(name, design) for design in (*designs, *(CONTROLS if name == "dsm" else ()))]
     return kinds
 
 
-def measure(bench: Bench) -> Generator[float, None, Tables]:
-    """Variances of all objectives and designs at all levels."""
-    contest, kinds = bench.contest, _kinds(bench)
-    shares = QUICK_SHARES if bench.quick else SHARES
+def measure(context: Context) -> Generator[float, None, Tables]:
+    """Measure the variances of all objectives and designs at all levels."""
+    contest, kinds = context.contest, _kinds(context)
+    shares = QUICK_SHARES if context.quick else SHARES
     places = list(product(THETAS, shares)) if kinds else []
     yield 0.0
     taken = timed(contest, kinds, ROUNDS)
@@ -115,7 +115,7 @@ def measure(bench: Bench) -> Generator[float, None, Tables]:
     for i, (theta, share) in enumerate(places):
         there = _at(contest, share, theta)
         found: Mapping[Kind, Spread] = {}
-        for found in spreads(there, kinds, QUICK_BATCHES if bench.quick else BATCHES):
+        for found in spreads(there, kinds, QUICK_BATCHES if context.quick else BATCHES):
             yield (i + len(found) / len(kinds)) / len(places)
         rows += _rows(theta, 255 * there.sigma, found, taken)
     return {"variances": rows}
@@ -143,7 +143,7 @@ def _rows(theta: str, sigma: float, found: Mapping[Kind, Spread], taken: Mapping
 
 
 def tell(tables: Tables) -> list[str]:
-    """Variances by level, and what they say."""
+    """Return lines on the variances by level."""
     rows: Sequence[Variance] = tables["variances"]
     if not rows:
         return []
@@ -179,13 +179,13 @@ def _short(value: float | None) -> str:
 
 
 def _of(rows: Sequence[Variance], theta: str, name: str, design: str = "independent") -> dict[float, float]:
-    """Variances by level."""
+    """Return the variances of an objective and design by level."""
     chosen = (r for r in rows if (r.theta, r.objective, r.design) == (theta, name, design))
     return {r.sigma: r.variance for r in sorted(chosen, key=lambda r: r.sigma) if r.variance is not None}
 
 
 def _growth(rows: Sequence[Variance]) -> Iterator[str]:
-    """How variances change between the two smallest levels where theta is fixed."""
+    """Yield a sentence on how variances change between the two smallest levels where theta is fixed."""
     said, low, high = [], 0.0, 0.0
     for name in ("dsm", "esm-parzen", "ism-parzen"):
         by_level = _of(rows, "fixed", name)
@@ -200,7 +200,7 @@ def _growth(rows: Sequence[Variance]) -> Iterator[str]:
 
 
 def _opposites(rows: Sequence[Variance]) -> Iterator[str]:
-    """What opposite noise on the same patch does to `dsm`."""
+    """Yield a sentence on what opposite noise on the same patch does to `dsm`."""
     said = []
     for theta in THETAS:
         plain, both = _of(rows, theta, "dsm"), _of(rows, theta, "dsm", "antithetic")
@@ -211,7 +211,7 @@ def _opposites(rows: Sequence[Variance]) -> Iterator[str]:
 
 
 def _sliced(rows: Sequence[Variance]) -> Iterator[str]:
-    """How much noise directions add."""
+    """Yield a sentence on how much variance the random directions add."""
     said = []
     for name in ("ssm", "ssm-vr", "fd-ssm"):
         ratios = []
@@ -225,7 +225,7 @@ def _sliced(rows: Sequence[Variance]) -> Iterator[str]:
 
 
 def _cheapest(rows: Sequence[Variance]) -> Iterator[str]:
-    """What takes the least time to the same noise."""
+    """Yield a sentence for each theta on which gradient has the least variance times time."""
     for theta in THETAS:
         priced = [r for r in rows if r.theta == theta and r.cost is not None]
         best = [min((r for r in priced if r.sigma == at), key=lambda r: r.cost or 0.0) for at in _levels(priced)]

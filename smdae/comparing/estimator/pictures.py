@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smdae.comparing.drawing import BLUE, GRAY, figure, frame, png, style
-from smdae.comparing.part import Bench, Tables
+from smdae.comparing.part import Context, Tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,8 +16,8 @@ MARKS = {"paired": "1", "antithetic": "^", "frames": "s", "control": "v", "stein
 THETAS = {"fixed": "\u03b8 fixed", "own": "\u03b8 of each level"}
 
 
-def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
-    """`variance`, where there is any."""
+def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
+    """Return the plot `variance` as a PNG file, if there are rows."""
     rows = tables["variances"]
     return {"variance": _variance(rows)} if rows else {}
 
@@ -40,7 +40,7 @@ def _lines(axes: "Axes", rows: Sequence[Any], of: str) -> None:
 
 
 def _law(axes: "Axes", rows: Sequence[Any]) -> None:
-    """1/sigma^2 through the smallest level of `dsm`."""
+    """Draw 1/sigma^2 through the variance of `dsm` at the smallest level."""
     plain = [r for r in rows if (r.objective, r.design) == ("dsm", "independent") and r.variance is not None]
     if plain:
         low = min(plain, key=lambda row: row.sigma)

@@ -1,4 +1,4 @@
-"""How noisy a gradient is, from the means of batches.
+"""The variance of a gradient, from the means of batches.
 
 Of K batches of m examples, g_k the mean gradient of batch k and g that of all:
 
@@ -26,7 +26,7 @@ __all__ = ["DRAWS", "NONE", "Kind", "Spread", "controlled", "losses", "spreads",
 
 DRAWS = 64  # examples in a batch, m
 TIMED = 512  # examples that are timed at most
-DRAWN = 1000  # added to the seed for these draws
+SEED_OFFSET = 1000  # added to the seed for these draws
 NONE = "none"  # the design of examples without noise
 
 Kind = tuple[str, str]  # an objective, and a design or a control
@@ -34,7 +34,7 @@ Kind = tuple[str, str]  # an objective, and a design or a control
 
 @dataclass(frozen=True)
 class Spread:
-    """The noise of a gradient.
+    """The variance and the norm of a gradient.
 
     Attributes:
         variance: Of one example, tr Cov over all parameters.
@@ -50,7 +50,7 @@ class Spread:
 
     @classmethod
     def of(cls, gradients: Tensor, draws: int, weight: float | None = None) -> "Spread":
-        """From the mean gradients of K batches of so many examples, with shape (K, parameters)."""
+        """Return the spread, given the mean gradients of K batches of `draws` examples, with shape (K, parameters)."""
         K, mean = len(gradients), gradients.mean(0)
         apart = (gradients - mean).square().sum(1) * (draws * K / (K - 1))
         variance = apart.mean().item()
@@ -58,7 +58,7 @@ class Spread:
 
 
 def losses(examples: Examples, model: Any, design: str, clean: Tensor, chance: Generator) -> Tensor:
-    """J of m examples made of some of m clean patches, with shape (m,)."""
+    """Return J of m examples made of m clean patches by a design, with shape (m,)."""
     if design == NONE:
         shown = examples.around(clean, chance)
     else:
@@ -70,14 +70,14 @@ def losses(examples: Examples, model: Any, design: str, clean: Tensor, chance: G
 
 
 def controlled(row: Control, examples: Examples, model: Any, clean: Tensor, chance: Generator) -> Tensor:
-    """A control at the examples of the independent design, with shape (m,)."""
+    """Return a control at the examples of the independent design, with shape (m,)."""
     patches, noise = DESIGNS["independent"](clean, chance)
     return row(model, model.level, patches, noise, examples.sigma)
 
 
 def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, float]:
-    """Seconds an example of each kind takes, draw, loss and gradient, in batches as a fit draws them."""
-    model, chance, m = contest.model(), contest.generator(DRAWN), min(contest.settings.batch, TIMED)
+    """Return how many seconds an example of each kind takes: draw, loss and gradient, in batches as in a fit."""
+    model, chance, m = contest.model(), contest.generator(SEED_OFFSET), min(contest.settings.batch, TIMED)
     draw = among(contest.patches)
 
     def run(name: str, design: str) -> Callable[[], object]:
@@ -97,7 +97,7 @@ def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, fl
 
 
 def spreads(contest: Contest, kinds: Sequence[Kind], batches: int) -> Iterator[dict[Kind, Spread]]:
-    """The spread of each kind of gradient at the start of a contest, one more at a time.
+    """Yield the spread of each kind of gradient at the start of a contest, one more at a time.
 
     A control follows its objective, independent.
     """
@@ -108,8 +108,8 @@ def spreads(contest: Contest, kinds: Sequence[Kind], batches: int) -> Iterator[d
     def gathered(made: Callable[[Tensor, Generator], Tensor]) -> Tensor:
         rows = []
         for k in range(batches):
-            clean, _ = draw(DRAWS, contest.generator(DRAWN + k))
-            rows.append(gradient(model, made(clean, contest.generator(DRAWN + batches + k)).mean()))
+            clean, _ = draw(DRAWS, contest.generator(SEED_OFFSET + k))
+            rows.append(gradient(model, made(clean, contest.generator(SEED_OFFSET + batches + k)).mean()))
         return torch.stack(rows).double()
 
     for name, design in kinds:

@@ -23,14 +23,14 @@ from smdae.objectives import OBJECTIVES
 __all__ = ["Ending", "applies", "expected", "fisher", "fit", "slopes", "start"]
 
 ROUNDING = 1e-13  # of J, within which it cannot tell a better theta
-ENOUGH = 1e-13  # norm of a gradient
-LEAST, STUCK = 1e-12, 1e8  # mu, between which it stays
+MIN_GRADIENT = 1e-13  # norm of a gradient
+MIN_DAMPING, MAX_DAMPING = 1e-12, 1e8  # mu, between which it stays
 HEIGHT = 1.5  # of the units at the start, in sigma
 
 
 @dataclass(frozen=True, eq=False)
 class Ending:
-    """What a fit came to.
+    """The end of a fit.
 
     Attributes:
         model: The energy, in float64.
@@ -46,13 +46,13 @@ class Ending:
 
 
 def applies(name: str, nodes: Mapping[str, Nodes]) -> bool:
-    """Whether an objective finds what it needs: points have no score."""
+    """Return whether the toy offers what an objective needs: points have no score."""
     row = OBJECTIVES[name]
     return not row.lacking(EnergyModel) and {*row.needs} <= {*nodes[row.samples].offers}
 
 
 def expected(name: str, model: EnergyModel, nodes: Mapping[str, Nodes]) -> Tensor:
-    """J, raw: the expectation of the loss, a scalar that can be differentiated."""
+    """Return J, raw: the expectation of the loss, a scalar that can be differentiated."""
     row = OBJECTIVES[name]
     at = nodes[row.samples]
     return row.loss(model, at.x, **{need: at.offers[need] for need in row.needs}) @ at.weights
@@ -60,12 +60,12 @@ def expected(name: str, model: EnergyModel, nodes: Mapping[str, Nodes]) -> Tenso
 
 @torch.no_grad()
 def fisher(model: EnergyModel, at: Nodes) -> float:
-    """1/2 E |psi - grad log q|^2 at the nodes of q."""
+    """Return 1/2 E |psi - grad log q|^2 at the nodes of q."""
     return (0.5 * (model.score(at.x) - at.offers["target_score"]).square().sum(1) @ at.weights).item()
 
 
 def start(toy: Toy) -> EnergyModel:
-    """Units of one height in random directions, each with its step in the middle of a noisy example."""
+    """Return the model at the start: units of one norm in random directions, each half on at a random noisy example."""
     generator = Generator().manual_seed(toy.seed)
     model = EnergyModel(toy.dim, toy.hidden, toy.sigma).double().requires_grad_(False)
     directions = torch.randn(model.W.shape, generator=generator, dtype=torch.float64)
@@ -77,7 +77,7 @@ def start(toy: Toy) -> EnergyModel:
 
 @torch.no_grad()
 def slopes(model: EnergyModel, x: Tensor) -> Tensor:
-    """d psi/d theta, with shape (m, d, parameters), theta being W, b and c in this order."""
+    """Return d psi/d theta, with shape (m, d, parameters), theta being W, b and c in this order."""
     h = model.codes(x)  # (m, H)
     by_b = (model.W * (h - h.square())[:, :, None]).mT  # (m, d, H)
     eye = torch.eye(model.dim, dtype=x.dtype)
@@ -86,7 +86,7 @@ def slopes(model: EnergyModel, x: Tensor) -> Tensor:
 
 
 def fit(toy: Toy, name: str, nodes: Mapping[str, Nodes], steps: int) -> Ending:
-    """The energy after at most so many steps by one objective."""
+    """Fit a toy by one objective, in at most `steps` steps, and return where the fit ended."""
     model = start(toy)
     row = OBJECTIVES[name]
     scale = float(row.scale(toy.sigma, toy.dim))
@@ -102,17 +102,17 @@ def fit(toy: Toy, name: str, nodes: Mapping[str, Nodes], steps: int) -> Ending:
     theta = parameters_to_vector(parameters).detach().clone()
     value, gradient = evaluate(theta)
     mu, growth, count = 1e-3, 2.0, 0
-    while count < steps and gradient.norm() > ENOUGH and mu < STUCK:
+    while count < steps and gradient.norm() > MIN_GRADIENT and mu < MAX_DAMPING:
         A = slopes(model, at.x) * (2 * toy.sigma**2 / toy.dim * at.weights).sqrt()[:, None, None]
         G = torch.einsum("mip,miq->pq", A, A)
-        while mu < STUCK:
+        while mu < MAX_DAMPING:
             move = -torch.linalg.solve(G + mu * torch.eye(len(G), dtype=G.dtype), gradient)
             after, slope = evaluate(theta + move)
             gain = (value - after) / -(gradient @ move + move @ G @ move / 2).item()
             settled = abs(value - after) <= ROUNDING * abs(value) and slope.norm() < gradient.norm()
             if gain > 0 or settled:
                 theta, value, gradient, count = theta + move, after, slope, count + 1
-                mu, growth = max(LEAST, mu * max(1 / 3, 1 - (2 * max(gain, 0.5) - 1) ** 3)), 2.0
+                mu, growth = max(MIN_DAMPING, mu * max(1 / 3, 1 - (2 * max(gain, 0.5) - 1) ** 3)), 2.0
                 break
             mu, growth = mu * growth, 2 * growth
     vector_to_parameters(theta, parameters)

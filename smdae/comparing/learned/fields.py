@@ -27,26 +27,26 @@ CELLS, QUICK_CELLS, ARROWS = 121, 61, 15  # in each direction
 FINE = 401  # points on a line
 LEVELS = 12  # of shades
 LONG = 1.4  # of the longest arrow, in distances of arrows
-DEPTH = 1 / 6  # of log-densities, of the square of the reach over sigma
+DEPTH = 1 / 6  # of log-densities, of the square of the half_side over sigma
 TYPICAL, CANDIDATES = 0.75, 200  # held-out patches of about this quantile of lengths are looked at
 WIDER = 1.6  # than those patches are long
 MARGIN = 3.0  # around examples of a density, in sigma
 
 
 def framed(axes: "Axes", title: str) -> None:
-    """A title, and equal axes without a grid."""
+    """Set a title and equal axes without a grid."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     axes.set_aspect("equal")
     axes.tick_params(labelsize=8)
 
 
 def extent(across: Sequence[Tensor]) -> list[float]:
-    """The sides of a picture of a lattice, left, right, bottom and top."""
+    """Return the sides of a picture of a lattice: left, right, bottom and top."""
     return [end for part in across for end in (part[0].item(), part[-1].item())]
 
 
 def plane(axes: "Axes", title: str, across: Sequence[Tensor], log: Tensor, depth: float) -> None:
-    """A log-density as shades and lines of equal height.
+    """Draw a log-density as shades and lines of equal height.
 
     Args:
         axes: Where.
@@ -68,7 +68,7 @@ def plane(axes: "Axes", title: str, across: Sequence[Tensor], log: Tensor, depth
 
 
 def arrows(axes: "Axes", tails: Tensor, vectors: Tensor, longest: float | None = None) -> None:
-    """Arrows, as long as the root of what they stand for, so that short ones are seen.
+    """Draw arrows as long as the root of the vectors' lengths, so that short ones are seen.
 
     Args:
         axes: Where.
@@ -85,7 +85,7 @@ def arrows(axes: "Axes", tails: Tensor, vectors: Tensor, longest: float | None =
 
 
 def field(contest: Contest, name: str, model: Any, quick: bool = False) -> bytes:
-    """The score of a model, that of q_sigma of the patches, and their difference, as a PNG.
+    """Return a picture of a model's score, that of q_sigma of the patches, and their difference, as a PNG file.
 
     Args:
         contest: Whose patches make up q_sigma.
@@ -130,40 +130,40 @@ class View:
         origin: o, with shape (d,).
         directions: e_1 and e_2, orthonormal, with shape (2, d).
         middle: The middle of the square, with shape (2,).
-        reach: From there to its sides.
+        half_side: From there to its sides.
         patches: Patches of the plane that are to be seen, with shape (n, d).
     """
 
     origin: Tensor
     directions: Tensor
     middle: Tensor
-    reach: float
+    half_side: float
     patches: Tensor
 
     def lattice(self, count: int) -> tuple[list[Tensor], Tensor]:
-        """Coordinates in both directions, (count,) each, and of all their pairs, (count^2, 2)."""
+        """Return coordinates in both directions, (count,) each, and all their pairs, (count^2, 2)."""
         share = torch.linspace(-1, 1, count).to(self.middle)
-        across = [middle + self.reach * share for middle in self.middle]
+        across = [middle + self.half_side * share for middle in self.middle]
         return across, torch.cartesian_prod(*across)
 
     def at(self, places: Tensor) -> Tensor:
-        """The patches, (n, d), at coordinates (n, 2)."""
+        """Return the patches, (n, d), at coordinates, (n, 2)."""
         return self.origin + places @ self.directions
 
     def of(self, vectors: Tensor) -> Tensor:
-        """The part, (n, 2), of vectors, (n, d), that lies in the plane."""
+        """Return the part, (n, 2), of vectors, (n, d), that lies in the plane."""
         return vectors @ self.directions.T
 
 
 def view(contest: Contest) -> View:
-    """The plane of two held-out patches and the flat one; of a density, that of its first two coordinates."""
+    """Return the plane of two held-out patches and the flat one; for a density, that of its first two coordinates."""
     held = contest.held_out
     if contest.judges is None:
         directions = torch.eye(contest.dim, device=contest.device)[:2]
         low, high = (end[:2] for end in held.aminmax(dim=0))
         origin = contest.patches.mean(0) * (directions.sum(0) == 0)
-        reach = ((high - low).max() / 2).item() + MARGIN * contest.sigma
-        return View(origin, directions, (low + high) / 2, reach, held[:0])
+        half_side = ((high - low).max() / 2).item() + MARGIN * contest.sigma
+        return View(origin, directions, (low + high) / 2, half_side, held[:0])
     length = held.norm(dim=1)
     typical = length.quantile(TYPICAL)
     near = held[(length - typical).abs().argsort()[:CANDIDATES]]
@@ -189,7 +189,7 @@ def _plane(contest: Contest, name: str, model: Any, cells: int) -> bytes:
     drawn = figure(13, 4.4)
     *fields, error = drawn.subplots(1, 3)
     for axes, title, log, score in zip(fields, (name, "q\u03c3, exact"), logs, coarse, strict=True):
-        plane(axes, title, across, log, DEPTH * (seen.reach / s) ** 2)
+        plane(axes, title, across, log, DEPTH * (seen.half_side / s) ** 2)
         arrows(axes, tails, score, longest)
         _pin(axes, seen, s)
     framed(error, "Their difference")
@@ -201,7 +201,7 @@ def _plane(contest: Contest, name: str, model: Any, cells: int) -> bytes:
 
 
 def _pin(axes: "Axes", seen: View, sigma: float) -> None:
-    """The patches of the plane as little pictures, each beside its place."""
+    """Draw the patches of the plane as little pictures, each beside its place."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     for place, patch in zip((seen.of(seen.patches) / sigma).tolist(), seen.patches.cpu(), strict=True):

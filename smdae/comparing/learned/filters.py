@@ -23,7 +23,7 @@ GROUND = 1.0  # of a mosaic, white
 
 
 def sheet(tiles: Tensor, across: int, space: int = SPACE) -> Tensor:
-    """Tiles in rows on white, with shape (height, width).
+    """Return tiles in rows on white, with shape (height, width).
 
     Args:
         tiles: Pictures with values from 0 to 1, with shape (n, P, P).
@@ -40,12 +40,12 @@ def sheet(tiles: Tensor, across: int, space: int = SPACE) -> Tensor:
 
 
 def shades(tiles: Tensor) -> Tensor:
-    """Each tile from 0 to 1, gray where it is 0, black or white where it is largest."""
+    """Return each tile scaled to 0 to 1: gray where it is 0, black or white where it is largest."""
     return 0.5 + 0.5 * tiles / tiles.abs().flatten(1).amax(1)[:, None, None].clamp(min=1e-12)
 
 
 def mosaic(W: Tensor, size: int, count: int = TILES) -> Tensor:
-    """The largest filters as tiles, with values from 0 to 1.
+    """Return the largest filters as tiles, with values from 0 to 1.
 
     Args:
         W: Filters, with shape (hidden, size^2).
@@ -60,14 +60,14 @@ def mosaic(W: Tensor, size: int, count: int = TILES) -> Tensor:
 
 
 def show(axes: "Axes", picture: Tensor, title: str) -> None:
-    """A picture with values from 0 to 1, and a title instead of axes."""
+    """Draw a picture with values from 0 to 1, and a title instead of axes."""
     axes.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
 
 
 def filters(contest: Contest, models: Mapping[str, Any]) -> bytes:
-    """The filters of models, side by side, as a PNG.
+    """Return the filters of models, side by side, as a PNG file.
 
     Args:
         contest: What they are of: filters of patches are patches, those of a density are columns of numbers.
@@ -100,12 +100,12 @@ def _columns(weights: Mapping[str, Tensor]) -> bytes:
 
 
 def _drive(model: Any, x: Tensor) -> Tensor:
-    """W u + b, which is what sigmoid makes h of, with shape (B, hidden)."""
+    """Return W u + b, the argument of the sigmoid, with shape (B, hidden)."""
     return x * (model.sigma / model.level) @ model.centre(model.W).T + model.b
 
 
 def responses(contest: Contest, name: str, models: Mapping[str, Any]) -> bytes:
-    """What the busiest units of a model respond to, and how active units of all models are, as a PNG.
+    """Return a PNG file: the patches that excite a model's busiest units, and how active all models' units are.
 
     Args:
         contest: Whose noisy held-out patches they see.

@@ -20,15 +20,15 @@ from torch.nn.functional import cosine_similarity
 from smdae.comparing.learned import pictures
 from smdae.comparing.learned.toy_fits import Exact, Theta, toy_fits
 from smdae.comparing.learned.toys import TOYS
-from smdae.comparing.part import Bench, Part, Tables
+from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 from smdae.objectives import OBJECTIVES
 
 __all__ = ["LEARNED"]
 
 STEPS, QUICK_STEPS = 400, 60  # of a fit to a toy
-SAME = 1e-5  # distance of thetas that counts as none
-SOON = 0.1  # share of the work that is not toys
+MAX_EQUAL_DISTANCE = 1e-5  # distance of thetas that counts as none
+UNITS_SHARE = 0.1  # share of the work that is not toys
 
 
 @dataclass(frozen=True)
@@ -76,32 +76,32 @@ class Alike:
     difference: float
 
 
-def measure(bench: Bench) -> Generator[float, None, Tables]:
-    """Units and scores of the fits there are, then the toys."""
+def measure(context: Context) -> Generator[float, None, Tables]:
+    """Measure the units and scores of the fits, then fit the toys."""
     yield 0.0
-    units, alike = [*_units(bench)], [*_alike(bench)]
-    yield SOON
+    units, alike = [*_units(context)], [*_alike(context)]
+    yield UNITS_SHARE
     toys: list[Exact] = []
     thetas: list[Theta] = []
-    for share, row, parts in toy_fits(bench.names, QUICK_STEPS if bench.quick else STEPS):
+    for share, row, parts in toy_fits(context.names, QUICK_STEPS if context.quick else STEPS):
         toys.append(row)
         thetas += parts
-        yield SOON + (1 - SOON) * share
+        yield UNITS_SHARE + (1 - UNITS_SHARE) * share
     return {"units": units, "alike": alike, "toys": toys, "thetas": thetas}
 
 
 @torch.no_grad()
-def _units(bench: Bench) -> Iterator[Units]:
-    contest = bench.contest
+def _units(context: Context) -> Iterator[Units]:
+    contest = context.contest
     x, clean = contest.held_out_batch("dsm").x, contest.held_out
-    outcomes = {course.objective: course.outcome or "done" for course in reversed(bench.courses)}
+    outcomes = {course.objective: course.outcome or "done" for course in reversed(context.courses)}
     noise = contest.sigma**2 * contest.dim
-    for name, model in _models(bench).items():
+    for name, model in _models(context).items():
         h, W = model.codes(x), model.centre(model.W)
         square = torch.linalg.svdvals(W.double()).square()
         share = square / square.sum()
         told = seen = None
-        if _of_noisy(name, bench):
+        if _of_noisy(name, context):
             told = model.posterior_variance(x).sum(1).mean().item() / noise
             seen = (model.reconstruct(x) - clean).square().sum(1).mean().item() / noise
         yield Units(
@@ -117,21 +117,21 @@ def _units(bench: Bench) -> Iterator[Units]:
         )
 
 
-def _models(bench: Bench) -> dict[str, Any]:
-    """The models in the order of the objectives."""
-    return {name: bench.fitted[name] for name in bench.names if name in bench.fitted}
+def _models(context: Context) -> dict[str, Any]:
+    """Return the models in the order of the objectives."""
+    return {name: context.fitted[name] for name in context.names if name in context.fitted}
 
 
-def _of_noisy(name: str, bench: Bench) -> bool:
-    """Whether the score that an objective fits is of patches with noise."""
+def _of_noisy(name: str, context: Context) -> bool:
+    """Return whether the score that an objective fits is one of noisy patches."""
     row = OBJECTIVES[name]
-    return row.samples != "data" or ("target_score" in row.needs and bench.contest.target is None)
+    return row.samples != "data" or ("target_score" in row.needs and context.contest.target is None)
 
 
 @torch.no_grad()
-def _alike(bench: Bench) -> Iterator[Alike]:
-    x = bench.contest.held_out_batch("dsm").x
-    scores = {name: model.score(x).double() for name, model in _models(bench).items()}
+def _alike(context: Context) -> Iterator[Alike]:
+    x = context.contest.held_out_batch("dsm").x
+    scores = {name: model.score(x).double() for name, model in _models(context).items()}
     for (first, a), (second, b) in itertools.combinations(scores.items(), 2):
         size = (a.square().sum() + b.square().sum()) / 2
         difference = ((a - b).square().sum() / size).sqrt()
@@ -139,7 +139,7 @@ def _alike(bench: Bench) -> Iterator[Alike]:
 
 
 def tell(tables: Tables) -> list[str]:
-    """The units, the toys, and how alike the scores are."""
+    """Return lines on the units, on how alike the scores are, and on the toys."""
     return [*_tell_units(tables["units"]), *_tell_alike(tables["alike"]), *_tell_toys(tables["toys"])]
 
 
@@ -171,14 +171,14 @@ def _tell_alike(rows: Sequence[Any]) -> list[str]:
 
 
 def _tell_toys(rows: Sequence[Any]) -> list[str]:
-    """Which fits end at one theta, where every expectation is a sum."""
+    """Return lines on which fits to a toy end at the same theta."""
     lines = []
     for key in dict.fromkeys(row.density for row in rows):
         ours = [row for row in rows if row.density == key]
         said = []
         for like in dict.fromkeys(row.like for row in ours if row.like):
             away = {row.objective: row.distance for row in ours if row.like == like and row.distance is not None}
-            same = [name for name, distance in away.items() if distance < SAME]
+            same = [name for name, distance in away.items() if distance < MAX_EQUAL_DISTANCE]
             if same:
                 farthest = max(away[name] for name in same)
                 said.append(f"{', '.join([like, *same])} end at one theta, to {_short(farthest)}")

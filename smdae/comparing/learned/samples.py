@@ -31,7 +31,7 @@ CONTRAST = 5.0  # sigma, that is black or white
 def langevin(
     model: Any, start: Tensor, steps: int, generator: Generator, top: float = 1.0, size: float = SIZE
 ) -> Tensor:
-    """Samples of a model's density, with the shape of start.
+    """Draw samples of a model's density, with the shape of start.
 
     Args:
         model: A score model of one level.
@@ -50,7 +50,7 @@ def langevin(
 
 
 def samples(contest: Contest, models: Mapping[str, Any], quick: bool = False) -> bytes:
-    """Noisy held-out patches and samples of models, and both without their noise, as a PNG.
+    """Return a PNG file of noisy held-out patches and samples of models, and of both denoised.
 
     Args:
         contest: What the models are of.

@@ -135,7 +135,7 @@ def _thetas(key: str, name: str, model: EnergyModel) -> list[Theta]:
 
 
 def model_of(toy: Toy, rows: Sequence[Theta]) -> EnergyModel:
-    """The energy that the thetas of one fit are of."""
+    """Return the energy whose thetas are the rows of one fit."""
     units, rest = [row for row in rows if row.unit is not None], next(row for row in rows if row.unit is None)
     model = EnergyModel(toy.dim, len(units), toy.sigma).double().requires_grad_(False)
     model.W.copy_(torch.tensor([[row.first, row.second][: toy.dim] for row in units], dtype=torch.float64))

@@ -20,14 +20,14 @@ FINE = 601  # points on a line
 CELLS, ARROWS = 121, 15  # in each direction of a plane
 DEPTH = 10.0  # of log-densities in a plane
 TENFOLDS = (-16, -12, -8, -4, 0)
-SEEN = 1e-2  # weight of a Gaussian whose mean is marked
+MIN_MARKED_WEIGHT = 1e-2  # weight of a Gaussian whose mean is marked
 ROUNDING = 1e-17  # shown for a difference of 0
-SHOWN = ("dsm", "ism-parzen", "ism")  # in two dimensions, if they are there
+PREFERRED = ("dsm", "ism-parzen", "ism")  # in two dimensions, if they are there
 ROOM = 3.5  # around the means, in standard deviations
 
 
 def lines(rows: Sequence[Any]) -> bytes | None:
-    """Each toy of one dimension: densities, scores, and distances of scores on a scale of tenfolds, as a PNG.
+    """Return a PNG file of the toys in one dimension: densities, scores, and distances of scores on a log scale.
 
     Args:
         rows: The thetas.
@@ -79,7 +79,7 @@ def _ends(toy: Toy, room: float) -> tuple[float, float]:
 
 
 def planes(rows: Sequence[Any]) -> bytes | None:
-    """The toy of two dimensions: fields over densities, distances of the fields, and the units, as a PNG.
+    """Return a PNG file of the toy in two dimensions: scores over densities, distances of scores, and the units.
 
     Args:
         rows: The thetas.
@@ -89,18 +89,18 @@ def planes(rows: Sequence[Any]) -> bytes | None:
         return None
     toy = TOYS[rows[0].density]
     there = list(dict.fromkeys(row.objective for row in rows))
-    names = [name for name in SHOWN if name in there] or there[: len(SHOWN)]
+    names = [name for name in PREFERRED if name in there] or there[: len(PREFERRED)]
     models = {name: model_of(toy, [row for row in rows if row.objective == name]) for name in names}
     s, means = toy.sigma, toy.smooth.means
     low, high = means.amin(0), means.amax(0)
-    reach = (high - low).max().item() / 2 + ROOM * toy.width
-    seen = View(torch.zeros_like(low), torch.eye(2).to(low), (low + high) / 2, reach, means[:0])
+    half_side = (high - low).max().item() / 2 + ROOM * toy.width
+    seen = View(torch.zeros_like(low), torch.eye(2).to(low), (low + high) / 2, half_side, means[:0])
     (across, places), (_, tails) = seen.lattice(CELLS), seen.lattice(ARROWS)
     across = [part / s for part in across]
     fields = {"q\u03c3, exact": (toy.smooth.log_prob(places), toy.smooth.score(tails) * s)}
     fields |= {name: (-model.energy(places), model.score(tails) * s) for name, model in models.items()}
     longest = max(score.norm(dim=1).max().item() for _, score in fields.values())
-    heavy = (means[toy.smooth.weights > SEEN] / s).T.numpy()
+    heavy = (means[toy.smooth.weights > MIN_MARKED_WEIGHT] / s).T.numpy()
     drawn = figure(3.5 * len(fields) + 0.5, 7.2)
     upper, lower = drawn.subplots(2, len(fields), squeeze=False)
     for axes, (title, (log, score)) in zip(upper, fields.items(), strict=True):
@@ -119,13 +119,13 @@ def planes(rows: Sequence[Any]) -> bytes | None:
 
 
 def _units(axes: "Axes", toy: Toy, models: dict[str, EnergyModel]) -> None:
-    """W_j as lines through the origin, as W_j and -W_j are one unit."""
+    """Draw each W_j as a line through the origin, as W_j and -W_j are one unit."""
     framed(axes, "Units, \u00b1W / \u03c3")
     for name, model in models.items():
         look = {k: v for k, v in style(name).items() if k in ("color", "linewidth", "linestyle", "zorder")}
         for j, w in enumerate((model.W / toy.sigma).tolist()):
             axes.plot([-w[0], w[0]], [-w[1], w[1]], label=name if j == 0 else None, **look)
-    reach = 1.1 * max(model.W.abs().max().item() for model in models.values()) / toy.sigma
-    axes.set_xlim(-reach, reach)
-    axes.set_ylim(-1.3 * reach, reach)
+    half_side = 1.1 * max(model.W.abs().max().item() for model in models.values()) / toy.sigma
+    axes.set_xlim(-half_side, half_side)
+    axes.set_ylim(-1.3 * half_side, half_side)
     axes.legend(frameon=False, fontsize=8, loc="lower center", ncols=len(models), handlelength=1.5, columnspacing=1)

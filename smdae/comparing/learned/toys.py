@@ -27,8 +27,8 @@ from smdae.densities import GaussianMixture
 __all__ = ["TOYS", "Nodes", "Toy", "nodes", "ring", "sums"]
 
 SPACING = {1: 0.1, 2: 0.25}  # h, in sigma, by dimension
-REACH = 8.5  # of a lattice beyond the means, in standard deviations
-LEAST = 1e-17  # weight, below which a node is left out
+EXTENT = 8.5  # of a lattice beyond the means, in standard deviations
+MIN_WEIGHT = 1e-17  # weight, below which a node is left out
 STEP = 0.1  # of differences, in sigma, as in a fit
 STRENGTH = 1e-3  # lambda of `ism-reg`, in sigma^2
 TILT = 0.1  # of the weights around a ring
@@ -60,22 +60,22 @@ class Toy:
 
     @property
     def dim(self) -> int:
-        """d."""
+        """Return d."""
         return len(self.means[0])
 
     @property
     def width(self) -> float:
-        """Standard deviation of the Gaussians of q_sigma."""
+        """Return the standard deviation of the Gaussians of q_sigma."""
         return math.hypot(self.spread, self.sigma)
 
     @property
     def clean(self) -> GaussianMixture | None:
-        """q in float64, None for points, which have no score."""
+        """Return q in float64; None for points, which have no score."""
         return self._mixture(self.spread) if self.spread else None
 
     @property
     def smooth(self) -> GaussianMixture:
-        """q_sigma in float64."""
+        """Return q_sigma in float64."""
         return self._mixture(self.width)
 
     def _mixture(self, width: float) -> GaussianMixture:
@@ -86,7 +86,7 @@ class Toy:
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """Where a loss is taken, in float64.
+    """The nodes and weights of a quadrature, in float64.
 
     Attributes:
         x: Nodes, with shape (m, d).
@@ -100,7 +100,7 @@ class Nodes:
 
 
 def nodes(toy: Toy) -> dict[str, Nodes]:
-    """Nodes by what an objective takes its examples from: data, parzen and pairs."""
+    """Return the nodes for each kind of examples: data, parzen and pairs."""
     clean, smooth = toy.clean, toy.smooth
     data = Nodes(smooth.means, smooth.weights) if clean is None else _known(toy, clean, toy.spread)
     parzen = _known(toy, smooth, toy.width)
@@ -109,32 +109,32 @@ def nodes(toy: Toy) -> dict[str, Nodes]:
 
 
 def _lattice(toy: Toy, means: Tensor, width: float) -> tuple[Tensor, float]:
-    """Points as far around the means as Gaussians of that width reach, with shape (m, d), and the room of each."""
-    h, reach = SPACING[toy.dim] * toy.sigma, REACH * width
+    """Return a lattice that covers Gaussians of a width around the means, (m, d), and the volume of a cell."""
+    h, margin = SPACING[toy.dim] * toy.sigma, EXTENT * width
     ends = zip(means.amin(0).tolist(), means.amax(0).tolist(), strict=True)
-    axes = [torch.arange(low - reach, high + reach, h, dtype=torch.float64) for low, high in ends]
+    axes = [torch.arange(low - margin, high + margin, h, dtype=torch.float64) for low, high in ends]
     return torch.cartesian_prod(*axes).reshape(-1, toy.dim), h**toy.dim
 
 
 def _known(toy: Toy, density: GaussianMixture, width: float) -> Nodes:
     x, room = _lattice(toy, density.means, width)
     weights = density.log_prob(x).exp() * room
-    x, weights = x[weights > LEAST], weights[weights > LEAST]
+    x, weights = x[weights > MIN_WEIGHT], weights[weights > MIN_WEIGHT]
     return Nodes(x, weights, {"target_score": density.score(x)})
 
 
 def _signs(dim: int) -> Tensor:
-    """All vectors of +-1, with shape (2^d, d), those of the second half less those of the first."""
+    """Return all vectors of +-1, with shape (2^d, d); the second half is minus the first, in reverse order."""
     return torch.cartesian_prod(*[torch.tensor([1.0, -1.0], dtype=torch.float64)] * dim).reshape(-1, dim)
 
 
 def _pairs(toy: Toy, smooth: GaussianMixture, noisy: Tensor) -> Nodes:
-    """Each noisy node with each Gaussian that it may come from, and two nodes a coordinate of x given both."""
+    """Return each noisy node with each Gaussian that it may come from, and 2^d nodes of x given both."""
     variance = toy.width**2
     room = (SPACING[toy.dim] * toy.sigma) ** toy.dim
     square = (noisy[:, None] - smooth.means).square().sum(2)  # (m, K)
     joint = room * smooth.weights * (-square / (2 * variance)).exp() / (2 * math.pi * variance) ** (toy.dim / 2)
-    at, k = (joint > LEAST).nonzero(as_tuple=True)
+    at, k = (joint > MIN_WEIGHT).nonzero(as_tuple=True)
     x, weights, mean = noisy[at], joint[at, k], smooth.means[k]
     mean = mean + toy.spread**2 / variance * (x - mean)
     if not toy.spread:
@@ -146,14 +146,19 @@ def _pairs(toy: Toy, smooth: GaussianMixture, noisy: Tensor) -> Nodes:
 
 
 def _constants(toy: Toy, x: Tensor) -> dict[str, Any]:
-    """What losses ask for that is the same everywhere; no loss tells a probe from its negative."""
+    """Return the losses' arguments that are the same at all nodes; of probes v and -v, which are alike, one."""
     signs = _signs(toy.dim)
     probes = signs[: len(signs) // 2, None].expand(-1, len(x), -1)
     return {"probes": probes, "sigma": toy.sigma, "step": STEP * toy.sigma, "reg_lambda": STRENGTH * toy.sigma**2}
 
 
 def sums(start: Sequence[float], edges: Sequence[Sequence[float]], tilts: Sequence[float]) -> Mapping[str, Any]:
-    """The model with c, W and b as a density: the sums of subsets of its edges, with weights exp(|m_S|^2/2 + b_S)."""
+    """Return the arguments of a `Toy` whose q_sigma is an energy: units `edges`, c = `start` and b = `tilts`.
+
+    Its means are c + the sum of each subset S of the edges, with weights exp(|m_S|^2/2 + b_S).
+
+    Its means are c + the sum of each subset S of the edges, with weights exp(|m_S|^2/2 + b_S).
+    """
     means, weights = [], []
     for chosen in itertools.product((0, 1), repeat=len(edges)):
         mean = tuple(c + sum(edge[i] for edge in itertools.compress(edges, chosen)) for i, c in enumerate(start))
@@ -163,7 +168,7 @@ def sums(start: Sequence[float], edges: Sequence[Sequence[float]], tilts: Sequen
 
 
 def ring(sides: int, radius: float) -> Mapping[str, Any]:
-    """A polygon of an even number of sides, half of which are the edges: all its corners, and weak sums within."""
+    """Return the arguments of a `Toy` on a polygon of an even number of sides, half of which are the units."""
     angles = [2 * math.pi * k / sides for k in range(sides // 2)]
     length = 2 * radius * math.sin(math.pi / sides)
     edges = [(length * math.cos(a), length * math.sin(a)) for a in angles]

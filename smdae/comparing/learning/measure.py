@@ -13,10 +13,10 @@ import statistics
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from smdae.comparing.contestants import NEAR, Course, arrival
+from smdae.comparing.contestants import NEAR_BEST_DB, Course, near_best_point
 from smdae.comparing.evaluation import scale
 from smdae.comparing.learning import pictures
-from smdae.comparing.part import Bench, Part, Tables
+from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 
 __all__ = ["LEARNING"]
@@ -62,7 +62,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class End:
-    """What the fits of an objective came to.
+    """The end of the fits of an objective.
 
     Attributes:
         objective: Its name.
@@ -97,10 +97,10 @@ class Baseline:
     psnr: float
 
 
-def measure(bench: Bench) -> Generator[float, None, Tables]:
-    """The courses as tables."""
+def measure(context: Context) -> Generator[float, None, Tables]:
+    """Return the figures of all fits as tables."""
     yield 0.0
-    contest, courses = bench.contest, bench.courses
+    contest, courses = context.contest, context.courses
     values = [
         Value(c.objective, c.seed, p.step, p.seconds, name, v.mean, v.error, v.mean * scale(contest, name))
         for c in courses
@@ -122,7 +122,7 @@ def _ends(courses: Sequence[Course]) -> Iterator[End]:
         worst = max(ours, key=lambda course: ranks.index(course.outcome or "done"))
         figures = [c.points[-1].psnr for c in ours if c.outcome == "done" and c.points]
         quality = [psnr for psnr in figures if psnr is not None]
-        near = arrival(ours[0], courses)
+        near = near_best_point(ours[0], courses)
         yield End(
             name,
             worst.outcome or "done",
@@ -138,7 +138,7 @@ def _ends(courses: Sequence[Course]) -> Iterator[End]:
 
 
 def tell(tables: Tables) -> list[str]:
-    """The ends, and each model under each objective."""
+    """Return lines on how the fits ended, and on each model under each objective."""
     ends, values = tables["ends"], tables["values"]
     lines = _qualities(ends, tables["baselines"]) if tables["baselines"] else _times(ends)
     lines += [line for e in ends if e.reason for line in paragraph(f"{e.objective}, step {e.steps:,}: {e.reason}.")]
@@ -154,7 +154,7 @@ def tell(tables: Tables) -> list[str]:
 
 
 def _qualities(ends: Sequence[End], baselines: Sequence[Baseline]) -> list[str]:
-    """How well each denoises in the end, and when it came near that."""
+    """Return lines on how well each fit denoises in the end, and when it came near the best."""
     rows = []
     for e in ends:
         spread = "" if e.psnr_deviation is None else f" +- {e.psnr_deviation:.2f}"
@@ -166,7 +166,7 @@ def _qualities(ends: Sequence[End], baselines: Sequence[Baseline]) -> list[str]:
         rows.append((e.objective, quality, reached, after, number(e.seconds, 1)))
     rows += [(b.name, number(b.psnr), "", "", "") for b in baselines]
     lines = grid(("fitted with", "PSNR\ndB", "near best\nstep", "near best\nseconds", "total\nseconds"), rows)
-    note = f"Near best: within {NEAR:g} dB of the best"
+    note = f"Near best: within {NEAR_BEST_DB:g} dB of the best"
     if any(NOT_YET in row for row in rows):
         note += f"; {NOT_YET} where a fit ended farther from it"
     if any(e.psnr is None for e in ends):
@@ -176,7 +176,7 @@ def _qualities(ends: Sequence[End], baselines: Sequence[Baseline]) -> list[str]:
 
 
 def _times(ends: Sequence[End]) -> list[str]:
-    """How each ended, where there are no images to denoise."""
+    """Return lines on how each fit ended, where there are no images to denoise."""
     rows = [(e.objective, e.outcome, f"{e.steps:,}", number(e.seconds, 1)) for e in ends]
     return grid(("fitted with", "ended", "steps", "seconds"), rows)
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smdae.comparing.contestants import NEAR
+from smdae.comparing.contestants import NEAR_BEST_DB
 from smdae.comparing.drawing import GRAY, figure, frame, png, style
 from smdae.comparing.evaluation import FISHER
-from smdae.comparing.part import Bench, Tables
+from smdae.comparing.part import Context, Tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 
-def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
-    """`curves` and `matrix`, of those fits that made a step."""
+def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
+    """Return the plots `curves` and `matrix` as PNG files, if a fit made a step."""
     moved = {q.objective for q in tables["quality"] if q.step > 0}
     if not moved:
         return {}
@@ -26,7 +26,7 @@ def draw(tables: Tables, bench: Bench) -> Mapping[str, bytes]:
 
 
 def _band(axes: "Axes", rows: Sequence[Any], of: str, against: str, name: str, label: str | None = None) -> None:
-    """The mean over the fits of one objective, and a band of one standard deviation."""
+    """Draw the mean over the fits of one objective, and a band of one standard deviation."""
     steps = sorted({row.step for row in rows if row.step > 0})
     groups = [[row for row in rows if row.step == step] for step in steps]
     figures = [[getattr(row, of) for row in group if getattr(row, of) is not None] for group in groups]
@@ -60,8 +60,9 @@ def _curves(tables: Tables, moved: set[str]) -> bytes:
     finals = [end.psnr for end in tables["ends"] if end.psnr is not None]
     for axes in (by_step, by_second):
         if finals:
-            axes.axhspan(max(finals) - NEAR, max(finals), color="#f0f0f0", zorder=0)
-            axes.annotate(f"within {NEAR:g} dB of the best", (0, max(finals)), xycoords=("axes fraction", "data"),
+            axes.axhspan(max(finals) - NEAR_BEST_DB, max(finals), color="#f0f0f0", zorder=0)
+            axes.annotate(f"within {NEAR_BEST_DB:g} dB of the best", (0, max(finals)),
+                          xycoords=("axes fraction", "data"),
                           xytext=(3, -3), textcoords="offset points", va="top", fontsize=8, color=GRAY)  # fmt: skip
         if "linear filter" in baselines:
             linear = baselines["linear filter"]

@@ -57,7 +57,6 @@ class Camera:
     @classmethod
     def draw(cls, n: int, generator: Generator | None, device: torch.device) -> "Camera":
         """Return n cameras at random."""
-
         even = partial(evenly, (n, 1, 1, 1), generator, device)
         red_blue = evenly((n, 2, 1, 1), generator, device, *RED_BLUE_GAINS)
         log_gain = even(math.log(GAINS[0]), math.log(GAINS[1]))

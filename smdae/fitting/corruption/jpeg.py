@@ -1,4 +1,4 @@
-"""What JPEG compression does to pictures: blocks of 8 x 8 pixels, transformed, quantised and transformed back.
+"""JPEG compression of pictures: blocks of 8 x 8 pixels, transformed, quantised and transformed back.
 
     Y = 0.299 R + 0.587 G + 0.114 B,   Cb = 128 + (B - Y)/1.772,   Cr = 128 + (R - Y)/1.402
     block <- D' (T round((D block D') / T)) D,   D the orthonormal cosine transform

@@ -1,4 +1,4 @@
-"""What is known of the noise of a picture: measured where the clean picture is there, then made as uncertain as it is.
+"""The noise of a picture as a network is told it: measured against the clean picture, with errors like an estimate's.
 
 `estimate_noise` finds the level in bins of brightness, the correlation of neighbours and of channels. So the same is
 measured of y - x, in bins of the mean of y around each pixel, and changed by the errors that such estimates have.
@@ -21,7 +21,7 @@ FLAT_SHARE = 0.15  # of the pictures, whose noise is told to be of one level
 
 
 def measured(x: Tensor, y: Tensor, jpeg: Tensor, generator: Generator | None) -> tuple[Tensor, Conditioning]:
-    """Return the level of the noise, with shape (n,), and what else a network is told of it.
+    """Return the level of the noise, (n,), and what else a network is told of it, with errors like those of estimates.
 
     Args:
         x: Clean pictures with shape (n, C, h, w), white being 1.

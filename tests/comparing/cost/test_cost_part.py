@@ -9,7 +9,7 @@ from torch import Generator
 from smdae.comparing.contest import Contest, applicable
 from smdae.comparing.cost import measure as part
 from smdae.comparing.effort import peak_bytes, seconds
-from smdae.comparing.part import Bench
+from smdae.comparing.part import Context
 from smdae.comparing.parts import PARTS
 from smdae.densities import Gaussian
 from smdae.fitting.settings import check
@@ -20,18 +20,18 @@ from tests.tiny import SETTINGS
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
-    return Bench(contest(batch=64), applicable(), quick=True)
+def context() -> Context:
+    return Context(contest(batch=64), applicable(), quick=True)
 
 
 @pytest.fixture(scope="module")
-def found(bench):
+def found(context):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(part, "QUICK_SIDES", (4, 8, 16, 24))
         patch.setattr(part, "QUICK_COUNTS", (500, 1000, 2000))
-        patch.setattr(part, "QUICK_LONGEST", 60.0)
+        patch.setattr(part, "QUICK_MAX_SECONDS", 60.0)
         patch.setattr(part, "QUICK_ROUNDS", 3)
-        return measured(part.COST, bench)
+        return measured(part.COST, context)
 
 
 def profiled(run) -> int:
@@ -111,7 +111,7 @@ def test_directions_come_to_the_closed_form():
     assert not hasattr(part._Bare(model), "score_and_divergence")
 
 
-def test_steps_are_those_asked_for(found, bench):
+def test_steps_are_those_asked_for(found, context):
     shares, tables = found
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, pytest.approx(1))
@@ -140,12 +140,12 @@ def test_bytes_grow_as_expected(found):
 
 def test_what_would_take_too_long_is_left_out(monkeypatch):
     monkeypatch.setattr(part, "QUICK_SIDES", (4, 8))
-    monkeypatch.setattr(part, "QUICK_LONGEST", 0.0)
-    _, tables = measured(part.COST, Bench(contest(), ("dsm",), quick=True))
+    monkeypatch.setattr(part, "QUICK_MAX_SECONDS", 0.0)
+    _, tables = measured(part.COST, Context(contest(), ("dsm",), quick=True))
     assert [step.size for step in tables["steps"]] == [16]
     assert tables["slopes"][0].seconds_slope is None
     assert all(len(line) <= 80 for line in part.tell(tables))
-    assert part.COST.draw(tables, Bench(contest(), ("dsm",)))["cost"].startswith(b"\x89PNG")
+    assert part.COST.draw(tables, Context(contest(), ("dsm",)))["cost"].startswith(b"\x89PNG")
 
 
 def test_what_would_not_fit_is_left_out(monkeypatch):
@@ -171,12 +171,12 @@ def test_synthetic_contests_are_alike_but_for_the_size():
     assert dataclasses.replace(common, _batches={}).digest == common.digest
 
 
-def test_pictures_and_lines(bench, found):
+def test_pictures_and_lines(context, found):
     shown = PARTS["cost"]
     assert set(found[1]) == set(shown.rows)
     for table, rows in found[1].items():
         assert all(isinstance(row, shown.rows[table]) for row in rows)
-    drawn = shown.draw(found[1], bench)
+    drawn = shown.draw(found[1], context)
     assert set(drawn) == set(shown.pictures)
     assert drawn["cost"].startswith(b"\x89PNG")
     lines = shown.tell(found[1])
@@ -197,7 +197,7 @@ def test_only_what_is_asked_for(monkeypatch, names, objectives):
     monkeypatch.setattr(part, "QUICK_SIDES", (3, 4))
     monkeypatch.setattr(part, "QUICK_COUNTS", (50, 60))
     monkeypatch.setattr(part, "QUICK_ROUNDS", 3)
-    asked = Bench(contest(), names, quick=True)
+    asked = Context(contest(), names, quick=True)
     _, tables = measured(part.COST, asked)
     assert {step.objective for step in tables["steps"]} == objectives
     varied = {"d", "n"} if "esm-parzen" in names else {"d"} if names else set()
@@ -211,6 +211,6 @@ def test_a_density_will_do(monkeypatch):
     monkeypatch.setattr(part, "QUICK_COUNTS", (50, 60))
     monkeypatch.setattr(part, "QUICK_ROUNDS", 3)
     common = Contest.of_density(Gaussian(torch.zeros(5), torch.eye(5)), check(SETTINGS), 200)
-    _, tables = measured(part.COST, Bench(common, applicable(), quick=True))
+    _, tables = measured(part.COST, Context(common, applicable(), quick=True))
     assert {s.size for s in tables["steps"] if s.against == "d"} == {4, 9}
     assert {s.objective for s in tables["steps"]} == {*applicable(), part.EXACT}

@@ -8,30 +8,30 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from smdae.comparing.contest import applicable
 from smdae.comparing.contestants import fit
-from smdae.comparing.equivalence.arms import arms, pairings
+from smdae.comparing.equivalence.estimators import estimators, pairings
 from smdae.comparing.equivalence.gradients import gather
 from smdae.comparing.equivalence.kernels import SHOT, kernels_of
 from smdae.comparing.equivalence.measure import EQUIVALENCE, PLACES
 from smdae.comparing.equivalence.path import Path, gaps
-from smdae.comparing.part import Bench
+from smdae.comparing.part import Context
 from tests.measuring import contest, measured
 from tests.tiny import gray
 
 
-def bench(names=None, fitted=True, **settings) -> Bench:
+def context(names=None, fitted=True, **settings) -> Context:
     common = contest([gray(48, 48, seed=seed) for seed in range(3)], max_steps=60, lr=0.02, sigma=60.0, **settings)
     courses = ([*fit(common, "dsm")][-1],) if fitted else ()
-    return Bench(common, names or applicable(), courses, quick=True)
+    return Context(common, names or applicable(), courses, quick=True)
 
 
-PAIRS = pairings(applicable(), kernels_of(bench(fitted=False).contest))
+PAIRS = pairings(applicable(), kernels_of(context(fitted=False).contest))
 ROUNDED = {("dsm", "dae"), ("dsm (grain)", "dae, C^-1 (grain)")}  # equal example by example, but for rounding
 FRAMED = ("ssm", "ssm-vr", "fd-ssm")
 
 
 @pytest.fixture(scope="module")
 def tables():
-    return measured(EQUIVALENCE, bench())[1]
+    return measured(EQUIVALENCE, context())[1]
 
 
 def test_every_pair_gets_the_verdict_of_theory(tables):
@@ -62,17 +62,17 @@ def test_differences_of_values_are_flat_for_equal_pairs_alone(tables):
 
 
 def test_along_the_difference_of_their_gradients_values_of_controls_of_shot_noise_differ():
-    here = bench(fitted=False)
-    sides = arms(here.contest, here.names)
+    here = context(fitted=False)
+    sides = estimators(here.contest, here.names)
     start = here.contest.origin
-    control = [arm for arm in sides if arm.name in (f"dsm ({SHOT})", f"dsm as if white ({SHOT})")]
+    control = [estimator for estimator in sides if estimator.name in (f"dsm ({SHOT})", f"dsm as if white ({SHOT})")]
     *_, batches = gather(here.contest, control, {"start": start}, 16, 2048)
     right, wrong = (torch.stack([*rows]).mean(0) for rows in batches.values())
     away, end = (wrong - right) / (wrong - right).norm(), copy.deepcopy(start)
     vector_to_parameters(parameters_to_vector(start.parameters()) + away, end.parameters())
     pairs = [pair for pair in PAIRS if SHOT in pair.first]
     assert len(pairs) == 4
-    rows = [*gaps(here, Path(start, end), pairs, [arm for arm in sides if SHOT in arm.name])]
+    rows = [*gaps(here, Path(start, end), pairs, [estimator for estimator in sides if SHOT in estimator.name])]
     for pair in pairs:
         beyond = beyond_chance(rows, pair)
         assert beyond < 1e-5 if pair.equal else beyond > 1e-3, pair
@@ -109,14 +109,14 @@ def test_gradients_are_told_at_each_place(tables):
 
 
 def test_without_a_fit_there_is_the_start_alone():
-    _, tables = measured(EQUIVALENCE, bench(("dsm", "dae", "esm-parzen"), fitted=False))
+    _, tables = measured(EQUIVALENCE, context(("dsm", "dae", "esm-parzen"), fitted=False))
     assert {row.at for row in tables["gradients"]} == {"start"}
     assert not tables["on_path"]
     assert EQUIVALENCE.draw(tables, None)["verdicts"].startswith(b"\x89PNG")
 
 
 def test_one_objective_alone_has_nothing_to_compare_with():
-    _, tables = measured(EQUIVALENCE, bench(("ism",), fitted=False))
+    _, tables = measured(EQUIVALENCE, context(("ism",), fitted=False))
     assert not tables["verdicts"]
     assert "no two objectives" in EQUIVALENCE.tell(tables)[0]
     assert EQUIVALENCE.draw(tables, None) == {}

@@ -10,7 +10,7 @@ import torch
 from torch import Generator
 
 from smdae.comparing.contest import Contest
-from smdae.comparing.equivalence.arms import AT_Q, arms, pairings
+from smdae.comparing.equivalence.estimators import AT_Q, estimators, pairings
 from smdae.comparing.equivalence.gradients import gather, parallel, pooled
 from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.comparing.estimator.spreads import Spread
@@ -36,7 +36,7 @@ def contest() -> Contest:
 
 @pytest.fixture(scope="module")
 def gathered(contest):
-    sides = arms(contest, NAMES)
+    sides = estimators(contest, NAMES)
     *_, batches = gather(contest, sides, {"start": contest.origin}, 24, 512)
     return {name: torch.stack([*rows]) for (_, name), rows in batches.items()}
 
@@ -175,7 +175,7 @@ UNDER_SHOT = [
 def test_pairs_are_of_what_is_there(contest, names, expected):
     pairs = pairings(names, kernels_of(contest))
     assert sorted((pair.first, pair.second, pair.equal) for pair in pairs) == sorted(expected)
-    made = [arm.name for arm in arms(contest, names)]
+    made = [estimator.name for estimator in estimators(contest, names)]
     assert sorted(made) == sorted({side for a, b, _ in expected for side in (a, b)})
 
 

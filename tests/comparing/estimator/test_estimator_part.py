@@ -11,7 +11,7 @@ from smdae.comparing.estimator import measure as part
 from smdae.comparing.estimator.designs import CONTROLS, DESIGNS, FRAME
 from smdae.comparing.estimator.spreads import Spread, losses, spreads
 from smdae.comparing.evaluation import gradient
-from smdae.comparing.part import Bench
+from smdae.comparing.part import Context
 from smdae.comparing.parts import PARTS
 from smdae.densities import Gaussian
 from smdae.fitting.draws import among
@@ -26,13 +26,13 @@ NOISY = ("dsm", "esm-parzen", "ism-parzen", "ssm", "ssm-vr", "fd-ssm")
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
-    return Bench(contest(), applicable(), quick=True)
+def context() -> Context:
+    return Context(contest(), applicable(), quick=True)
 
 
 @pytest.fixture(scope="module")
-def found(bench):
-    return measured(part.ESTIMATOR, bench)
+def found(context):
+    return measured(part.ESTIMATOR, context)
 
 
 def by_kind(rows) -> dict:
@@ -220,11 +220,11 @@ def test_costs_are_variances_times_seconds(found):
         assert 0 < row.error < row.variance
 
 
-def test_pictures_and_lines(bench, found):
+def test_pictures_and_lines(context, found):
     shown = PARTS["estimator"]
     assert set(found[1]) == set(shown.rows)
     assert all(isinstance(row, shown.rows["variances"]) for row in found[1]["variances"])
-    drawn = shown.draw(found[1], bench)
+    drawn = shown.draw(found[1], context)
     assert set(drawn) == set(shown.pictures)
     assert drawn["variance"].startswith(b"\x89PNG")
     lines = shown.tell(found[1])
@@ -242,7 +242,7 @@ def test_pictures_and_lines(bench, found):
 def test_only_what_is_asked_for(monkeypatch, names, objectives):
     monkeypatch.setattr(part, "QUICK_BATCHES", 3)
     monkeypatch.setattr(part, "QUICK_SHARES", (0.5, 1.0))
-    asked = Bench(contest(), names, quick=True)
+    asked = Context(contest(), names, quick=True)
     _, tables = measured(part.ESTIMATOR, asked)
     rows = tables["variances"]
     assert {row.objective for row in rows} == objectives
@@ -257,14 +257,14 @@ def test_a_density_will_do(monkeypatch):
     monkeypatch.setattr(part, "QUICK_SHARES", (1.0,))
     target = Gaussian(torch.zeros(5), torch.eye(5))
     common = Contest.of_density(target, check({**SETTINGS, "sigma": 50.0}), 200)
-    _, tables = measured(part.ESTIMATOR, Bench(common, NOISY, quick=True))
+    _, tables = measured(part.ESTIMATOR, Context(common, NOISY, quick=True))
     assert {row.objective for row in tables["variances"]} == set(NOISY)
     assert all(math.isfinite(row.variance or 0) for row in tables["variances"])
 
 
-def test_the_contest_is_left_as_it_was(bench, found):
+def test_the_contest_is_left_as_it_was(context, found):
     again = contest()
-    assert bench.contest.settings == again.settings
-    for a, b in zip(bench.contest.origin.parameters(), again.origin.parameters(), strict=True):
+    assert context.contest.settings == again.settings
+    for a, b in zip(context.contest.origin.parameters(), again.origin.parameters(), strict=True):
         assert torch.equal(a, b)
-    assert not bench.contest._batches
+    assert not context.contest._batches

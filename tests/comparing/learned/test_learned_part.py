@@ -21,7 +21,7 @@ from smdae.comparing.learned.pictures import chosen
 from smdae.comparing.learned.samples import langevin
 from smdae.comparing.learned.toy_fits import model_of, toy_fits
 from smdae.comparing.learned.toys import TOYS
-from smdae.comparing.part import Bench
+from smdae.comparing.part import Context
 from smdae.comparing.parts import PARTS
 from smdae.densities import GaussianMixture
 from smdae.fitting.settings import check
@@ -34,11 +34,11 @@ PATCHES = ("filters", "responses", "samples", "field")
 ALWAYS = ("toy-1d", "toy-2d")
 
 
-def bench(contest: Contest, names: tuple[str, ...] = NAMES, outcome: str | None = None) -> Bench:
+def context(contest: Contest, names: tuple[str, ...] = NAMES, outcome: str | None = None) -> Context:
     courses = [list(contestants.fit(contest, name))[-1] for name in names]
     if outcome:
         courses = [dataclasses.replace(course, outcome=outcome) for course in courses]
-    return Bench(contest, names, tuple(courses), {}, (), quick=True)
+    return Context(contest, names, tuple(courses), {}, (), quick=True)
 
 
 def of_images(images=None) -> Contest:
@@ -53,7 +53,7 @@ def of_density(dim: int) -> Contest:
 
 @pytest.fixture(scope="module")
 def found():
-    made = bench(of_images())
+    made = context(of_images())
     return made, *measured(LEARNED, made)
 
 
@@ -74,17 +74,17 @@ def test_shares_rise_and_tables_are_of_their_rows(found):
 
 
 def test_units_are_told_by_their_definitions(found):
-    bench, _, tables = found
+    context, _, tables = found
     assert [row.objective for row in tables["units"]] == list(NAMES)
-    contest = bench.contest
+    contest = context.contest
     x, clean = contest.held_out_batch("dsm").x[:40], contest.held_out[:40]
     small = dataclasses.replace(contest, held_out=clean, _batches={})
     small.held_out_batch("dsm")
     rows = {
         row.objective: row
-        for row in measured(LEARNED, dataclasses.replace(bench, contest=small, names=("ism", "dsm")))[1]["units"]
+        for row in measured(LEARNED, dataclasses.replace(context, contest=small, names=("ism", "dsm")))[1]["units"]
     }
-    model = bench.fitted["dsm"].double()
+    model = context.fitted["dsm"].double()
     x = small.held_out_batch("dsm").x.double()
     W = model.W - model.W.mean(1, keepdim=True)
     h = 1 / (1 + torch.exp(-(x / contest.sigma @ W.T + model.b)))
@@ -116,14 +116,14 @@ def test_a_single_pair_is_neither_the_least_nor_the_most_different():
 
 
 def test_alike_are_those_of_one_minimum(found):
-    bench, _, tables = found
+    context, _, tables = found
     pairs = {(row.first, row.second): row for row in tables["alike"]}
     assert len(pairs) == len(NAMES) * (len(NAMES) - 1) // 2
     assert pairs["dsm", "dae"].difference < 1e-3
     assert pairs["dsm", "dae"].cosine == pytest.approx(1, abs=1e-5)
     assert pairs["esm-parzen", "dsm"].difference < pairs["ism", "dsm"].difference
-    x = bench.contest.held_out_batch("dsm").x
-    a, b = (bench.fitted[name].score(x) for name in ("ism", "dsm"))
+    x = context.contest.held_out_batch("dsm").x
+    a, b = (context.fitted[name].score(x) for name in ("ism", "dsm"))
     expected = ((a - b).square().sum() / (0.5 * (a.square().sum() + b.square().sum()))).sqrt()
     assert pairs["ism", "dsm"].difference == pytest.approx(expected.item(), rel=1e-4)
 
@@ -193,21 +193,21 @@ def decoded(pictures):
 
 @pytest.mark.filterwarnings("error")
 def test_all_pictures_are_drawn_of_patches(found):
-    bench, _, tables = found
-    assert decoded(LEARNED.draw(tables, bench)) == tuple(sorted(LEARNED.pictures))
+    context, _, tables = found
+    assert decoded(LEARNED.draw(tables, context)) == tuple(sorted(LEARNED.pictures))
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dim", [1, 5])
 def test_pictures_of_a_density_of_any_dimension(dim):
-    made = bench(of_density(dim), ("ism", "dsm"))
+    made = context(of_density(dim), ("ism", "dsm"))
     tables = {"units": [], "thetas": []}
     assert decoded(LEARNED.draw(tables, made)) == tuple(sorted(PATCHES))
 
 
 @pytest.mark.filterwarnings("error")
 def test_flat_patches_and_models_that_degenerated_are_shown():
-    made = bench(of_images([np.full((30, 30), 90, np.uint8)] * 3), ("ism",), outcome="degenerated")
+    made = context(of_images([np.full((30, 30), 90, np.uint8)] * 3), ("ism",), outcome="degenerated")
     _, tables = measured(LEARNED, made)
     assert [row.outcome for row in tables["units"]] == ["degenerated"]
     assert decoded(LEARNED.draw({**tables, "thetas": []}, made)) == tuple(sorted(PATCHES))
@@ -217,7 +217,7 @@ def test_without_a_fit_the_toys_remain():
     contest = of_images()
     gone = (Course("dsm", 0, contest.model(), outcome="diverged"),)
     for courses in ((), gone):
-        made = Bench(contest, ("dsm",), courses, {}, (), quick=True)
+        made = Context(contest, ("dsm",), courses, {}, (), quick=True)
         _, tables = measured(LEARNED, made)
         assert (tables["units"], tables["alike"]) == ([], [])
         assert {row.density for row in tables["toys"]} == set(TOYS)
@@ -230,7 +230,7 @@ def test_one_model_of_each_kind_is_shown_and_the_reference_is_of_noisy_patches()
 
     def names(*fitted):
         courses = tuple(Course(name, 0, contest.model(), outcome="done") for name in fitted)
-        return chosen(Bench(contest, fitted, courses))
+        return chosen(Context(contest, fitted, courses))
 
     assert names("esm", "ism", "ism-reg", "esm-parzen", "ism-parzen", "dsm", "dae") == [
         "dsm",
@@ -256,7 +256,7 @@ def test_a_plane_holds_its_patches():
     seen = view(contest)
     torch.testing.assert_close(seen.directions @ seen.directions.T, torch.eye(2), rtol=0, atol=1e-5)
     torch.testing.assert_close(seen.at(seen.of(seen.patches)), seen.patches, rtol=0, atol=1e-5)
-    assert seen.of(seen.patches).abs().max() < seen.reach
+    assert seen.of(seen.patches).abs().max() < seen.half_side
 
 
 @pytest.mark.parametrize("hidden", [1, 7, 64, 512])

@@ -1,4 +1,4 @@
-"""What is set side by side: an objective, and how its examples are made of clean patches and chance.
+"""The estimators that are compared: an objective, and how its examples are drawn from clean patches and noise.
 
     esm-parzen, ism-parzen, dsm, dae     at x~ = x + sigma eps, the same for all
     ssm, ssm-vr, fd-ssm                  at some of these x~, along frames: d orthogonal directions of length sqrt(d),
@@ -31,11 +31,11 @@ from smdae.fitting.examples import Batch
 from smdae.objectives import OBJECTIVES
 from smdae.patch_noise import KernelParzen, PatchNoise
 
-__all__ = ["SLICED", "Arm", "Pairing", "arms", "pairings"]
+__all__ = ["SLICED", "Estimator", "Pairing", "estimators", "pairings"]
 
 ON_NOISY = ("esm-parzen", "ism-parzen", "dsm", "dae")
 SLICED = ("ssm", "ssm-vr", "fd-ssm")
-FEWEST = 4  # examples that have frames
+MIN_FRAMED = 4  # examples that have frames
 FRAMES = "ism-parzen (frames)"
 AT_Q = "ism at q"
 WIDER = "dsm at 2 sigma"
@@ -44,8 +44,8 @@ ASSUMED, METRIC = "dsm as if white", "dae, C^-1"
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
-    """An objective at examples.
+class Estimator:
+    """An objective with its examples.
 
     Attributes:
         name: What it is called.
@@ -62,7 +62,7 @@ class Arm:
     loss: Callable[..., Tensor] | None = None
 
     def losses(self, model: Any, shown: Batch) -> Tensor:
-        """Scaled J of each example, with shape (B,)."""
+        """Return the scaled J of each example, with shape (B,)."""
         if self.loss is not None:
             return self.loss(model, shown.x, **shown.needs) * self.scale
         return shown.losses(OBJECTIVES[self.objective], model) * self.scale
@@ -70,7 +70,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Two arms, whether theory has their gradients equal, and who says so, or why not."""
+    """Two estimators, whether theory says that their gradients are equal, and the source of that."""
 
     first: str
     second: str
@@ -79,21 +79,21 @@ class Pairing:
 
     @property
     def theory(self) -> str:
-        """The same in a word."""
+        """Return "equal" or "unequal"."""
         return "equal" if self.equal else "unequal"
 
 
-def arms(contest: Contest, names: Sequence[str]) -> list[Arm]:
-    """The arms that the objectives named make possible; those that none is compared with are left out."""
+def estimators(contest: Contest, names: Sequence[str]) -> list[Estimator]:
+    """Return the estimators that the named objectives allow, except those that are in no pair."""
     kernels = kernels_of(contest)
     wanted = {side for pair in pairings(names, kernels) for side in (pair.first, pair.second)}
-    made = [_arm(contest, name) for name in names] + [_extra(contest, name) for name in (FRAMES, AT_Q, WIDER)]
-    made += [arm for name, kernel in kernels.items() for arm in _under(contest, name, kernel, names)]
-    return [arm for arm in made if arm.name in wanted]
+    made = [_plain(contest, name) for name in names] + [_extra(contest, name) for name in (FRAMES, AT_Q, WIDER)]
+    made += [estimator for name, kernel in kernels.items() for estimator in _under(contest, name, kernel, names)]
+    return [estimator for estimator in made if estimator.name in wanted]
 
 
 def pairings(names: Sequence[str], kernels: Mapping[str, PatchNoise]) -> list[Pairing]:
-    """Which arms to compare, of the objectives named and under kernels that are not white."""
+    """Return which estimators to compare, for the named objectives and for kernels that are not white."""
     noisy = [name for name in ON_NOISY if name in names]
     pairs = [
         Pairing(a, b, True, f"{OBJECTIVES[a].paper} ~ {OBJECTIVES[b].paper}, Vincent (2011), section 4")
@@ -112,7 +112,7 @@ def pairings(names: Sequence[str], kernels: Mapping[str, PatchNoise]) -> list[Pa
 
 
 def _pairs_under(name: str, kernel: PatchNoise, names: Sequence[str]) -> list[Pairing]:
-    """Which arms to compare under a kernel: those of its density with `ism-parzen`, which is not told of it."""
+    """Return which estimators to compare under a kernel; `ism-parzen` depends on it through its samples only."""
     if not {"dsm", "ism-parzen"} <= {*names}:
         return []
     by_vincent = "for any kernel whose score is known, Vincent (2011), section 4.2"
@@ -132,8 +132,8 @@ def _at(objective: str, kernel: str) -> str:
     return f"{objective} ({kernel})"
 
 
-def _under(contest: Contest, name: str, kernel: PatchNoise, names: Sequence[str]) -> list[Arm]:
-    """Return the arms under a kernel, all at the same x~."""
+def _under(contest: Contest, name: str, kernel: PatchNoise, names: Sequence[str]) -> list[Estimator]:
+    """Return the estimators under a kernel, all at the same x~."""
     sigma = contest.sigma
     kept: list[KernelParzen] = []  # made when first asked for
 
@@ -159,13 +159,13 @@ def _under(contest: Contest, name: str, kernel: PatchNoise, names: Sequence[str]
         return kernel.score(residual, torch.zeros_like(residual)).square().sum(1) / 2
 
     made = [
-        Arm(_at(each, name), each, _scale(contest, each), partial(at, each))
+        Estimator(_at(each, name), each, _scale(contest, each), partial(at, each))
         for each in (*UNDER, "dae")
         if each in names
     ]
     scale = _scale(contest, "dsm")
-    made.append(Arm(_at(ASSUMED, name), "dsm", scale, partial(at, ASSUMED)))
-    made.append(Arm(_at(METRIC, name), "dae", scale, partial(at, METRIC), in_metric))
+    made.append(Estimator(_at(ASSUMED, name), "dsm", scale, partial(at, ASSUMED)))
+    made.append(Estimator(_at(METRIC, name), "dae", scale, partial(at, METRIC), in_metric))
     return made
 
 
@@ -173,7 +173,7 @@ def _scale(contest: Contest, name: str) -> float:
     return float(OBJECTIVES[name].scale(contest.sigma, contest.dim))
 
 
-def _arm(contest: Contest, name: str) -> Arm:
+def _plain(contest: Contest, name: str) -> Estimator:
     examples = contest.examples(name)
 
     def show(clean: Tensor, generator: Generator) -> Batch:
@@ -181,31 +181,33 @@ def _arm(contest: Contest, name: str) -> Arm:
             return _framed(contest, name, clean, generator)
         return examples.draw(len(clean), generator) if examples.density else examples.around(clean, generator)
 
-    return Arm(name, name, _scale(contest, name), show)
+    return Estimator(name, name, _scale(contest, name), show)
 
 
-def _extra(contest: Contest, name: str) -> Arm:
+def _extra(contest: Contest, name: str) -> Estimator:
     if name == FRAMES:
-        return Arm(name, "ism-parzen", _scale(contest, "ism-parzen"), lambda x, g: _framed(contest, "ism-parzen", x, g))
+        return Estimator(
+            name, "ism-parzen", _scale(contest, "ism-parzen"), lambda x, g: _framed(contest, "ism-parzen", x, g)
+        )
     if name == AT_Q:
 
         def at_q(clean: Tensor, generator: Generator) -> Batch:
             return Batch(contest.examples("esm").draw(len(clean), generator).x, {})
 
-        return Arm(name, "ism", _scale(contest, "ism"), at_q)
+        return Estimator(name, "ism", _scale(contest, "ism"), at_q)
 
     def wider(clean: Tensor, generator: Generator) -> Batch:
         near = contest.examples("dsm").around(clean, generator)
         far = clean + 2 * (near.x - clean)
         return Batch(far, {"clean": clean, "sigma": 2 * contest.sigma, "level": contest.sigma})
 
-    return Arm(name, "dsm", _scale(contest, "dsm"), wider)
+    return Estimator(name, "dsm", _scale(contest, "dsm"), wider)
 
 
 def _framed(contest: Contest, name: str, clean: Tensor, generator: Generator) -> Batch:
-    """The first few examples, each d times over, along the directions of a random frame."""
+    """Return the first examples, each repeated d times, along the d directions of a random orthogonal frame."""
     d = contest.dim
-    few = clean[: max(FEWEST, len(clean) // d)]  # as many rows as other batches have
+    few = clean[: max(MIN_FRAMED, len(clean) // d)]  # as many rows as other batches have
     x = contest.examples("ism-parzen").around(few, generator).x
     sigma = contest.sigma
     if name == "ism-parzen":

@@ -1,0 +1,50 @@
+"""Pixels as tensors and back: the unit in which black is 0 and white 1, and the unit and dtype of the image."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smdae.estimation.scale import Scale
+
+__all__ = ["as_pixels", "as_tensor"]
+
+
+def as_tensor(planes: np.ndarray, scale: Scale, device: torch.device) -> Tensor:
+    """Return pixels, (n, h, w, C), as a tensor, (n, C, h, w), black being 0 and white 1.
+
+    Args:
+        planes: uint8, uint16 or float; those of more than 4 bytes keep their precision, others become float32.
+        scale: What their values mean.
+        device: Where the tensor is to be.
+    """
+    planes = planes.transpose(0, 3, 1, 2)
+    if planes.dtype == np.uint8:  # a quarter of what floats are to move
+        values = torch.from_numpy(np.array(planes, order="C")).to(device).float()
+    else:
+        if planes.dtype.itemsize > 4:  # whose values may differ by less than single precision tells apart
+            return torch.from_numpy(np.ascontiguousarray(scale.to_unit(planes))).to(device)
+        with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and samplers say so
+            values = torch.from_numpy(np.array(planes, np.float32, order="C")).to(device)
+    return (values - scale.black if scale.black else values) / scale.span
+
+
+def as_pixels(estimate: Tensor, scale: Scale, dtype: np.dtype) -> np.ndarray:
+    """Return an estimate, (1, C, h, w), black being 0 and white 1, as pixels, (h, w, C).
+
+    Args:
+        estimate: In range where the pixels are integers, which are rounded.
+        scale: What the values of the pixels mean.
+        dtype: uint8, uint16 or float.
+    """
+    if dtype.itemsize > 4:
+        values = estimate[0].permute(1, 2, 0).cpu().double().numpy()
+        return (values * scale.span + scale.black).astype(dtype)
+    result = (estimate[0] * scale.span).permute(1, 2, 0)
+    if scale.black:
+        result = result + scale.black
+    if dtype == np.uint8:
+        return result.round().to(torch.uint8).cpu().numpy()
+    values = result.cpu().numpy()
+    if dtype == np.float16:  # whose largest value is soon passed
+        values = values.clip(float(np.finfo(np.float16).min), float(np.finfo(np.float16).max))
+    return (np.rint(values) if dtype.kind == "u" else values).astype(dtype)

@@ -1,0 +1,100 @@
+"""The request of a caller: an image's array and its sigma, checked, and the model, loaded."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from smdae.denoising.preparation import is_gray
+from smdae.errors import UsageError
+from smdae.files.model_file import load
+from smdae.protocols import completed
+from smdae.theirs import TheirModel, is_theirs
+
+__all__ = ["bundled_for", "checked_pixels", "checked_sigma", "checked_white", "resolved_model"]
+
+
+def checked_pixels(image: Any) -> np.ndarray:
+    """Return an image as an array, or raise UsageError for a shape or dtype that cannot be denoised."""
+    pixels = np.asarray(image)
+    if pixels.ndim not in (2, 3) or 0 in pixels.shape:
+        raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
+    if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+        raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def checked_white(pixels: np.ndarray, white: float | None, black: float | None) -> float:
+    """Return the value of white in an image: that which is given, else 255, 65535, or 1 for floats.
+
+    Raises:
+        UsageError: White or black is not finite, or white is not above black, which is 0 unless given.
+    """
+    for name, value in (("white", white), ("black", black)):
+        if value is not None and not np.isfinite(value):
+            raise UsageError(f"{name} is a finite number, not {value}")
+    limit = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1.0
+    top, bottom = limit if white is None else white, black or 0.0
+    if top <= bottom:
+        raise UsageError(f"white is above black, and {top:g} is not above {bottom:g}")
+    return top
+
+
+def resolved_model(model: Any, pixels: np.ndarray, visible: np.ndarray | None, device: torch.device | str) -> Any:
+    """Return a loaded model with all that a score model has.
+
+    Args:
+        model: A loaded model, an object of the caller's own, the path of a file or the name of a bundled one; None for
+            the bundled one that fits.
+        pixels: The image, with shape (H, W) or (H, W, C).
+        visible: Which pixels are not hidden, with shape (H, W); None for all.
+        device: Where a model that is loaded here goes.
+
+    Raises:
+        ModelError: It is missing or broken.
+        UsageError: It is an object with no score.
+    """
+    if model is None:
+        model = bundled_for(pixels, visible)
+    if isinstance(model, str | Path):
+        model = load(model).to(device)
+    elif is_theirs(model):
+        model = TheirModel(model)
+    return completed(model)
+
+
+def bundled_for(pixels: np.ndarray, visible: np.ndarray | None = None) -> str:
+    """Return the name of the bundled model for an image, of which some pixels may be hidden."""
+    in_colour = pixels.shape[2:] == (3,) and not is_gray(pixels, visible)
+    return "natural-color" if in_colour else "natural-gray"
+
+
+def checked_sigma(sigma: float | Sequence[float], pixels: np.ndarray, white: float) -> tuple[float, ...]:
+    """Return sigma as it was given, one number or one for each channel; white is the image's."""
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    values = tuple(sigma) if isinstance(sigma, Sequence) else (sigma,)
+    if len(values) not in (1, channels):
+        raise UsageError(f"sigma has {len(values)} values, the image has {channels} channels")
+    if not all(0 <= value < math.inf for value in values) or sigma == 0:
+        raise UsageError(f"sigma is a positive number, not {sigma}")
+    _refuse_other_unit(max(values), pixels, white)
+    return tuple(float(value) for value in values)
+
+
+def _refuse_other_unit(sigma: float, pixels: np.ndarray, white: float) -> None:
+    """Raise UsageError for a level that no image has: it is told in another unit than its image's."""
+    whole = pixels.dtype.kind == "u"
+    most = 255.0 if whole else white
+    meant = sigma * 255 / white if whole else sigma * white / 255
+    if sigma <= most:
+        return
+    if not whole:
+        finite = pixels[np.isfinite(pixels)]
+        if finite.size and sigma <= float(np.abs(finite).max()):  # of counts, say, with no white told
+            return
+    unit = "integers of any depth have white 255" if whole else "that of floats is in their own unit"
+    did_you = f": did you mean {meant:.4g}?" if meant < most else ""
+    raise UsageError(f"sigma {sigma:.4g} is larger than white, {most:g}{did_you} ({unit})")

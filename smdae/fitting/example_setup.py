@@ -1,0 +1,105 @@
+"""The making of an objective's examples: the arguments of its loss, the data, and the densities of targets."""
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Generator, Tensor
+
+from smdae.densities import Density, Gaussian, GaussianMixture, Parzen
+from smdae.fitting.corruption import source_side
+from smdae.fitting.draws import Draw, among
+from smdae.fitting.examples import Examples
+from smdae.fitting.patches import Patches
+from smdae.fitting.settings import Settings
+from smdae.models import takes_patches
+from smdae.noise import Noise
+from smdae.objectives import Objective
+from smdae.patch_noise import KernelParzen, PatchNoise
+from smdae.protocols import HasCentre, HasDivergence, HasKinks, offers
+
+__all__ = ["arguments", "examples_for", "known_density"]
+
+TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
+
+
+def arguments(objective: Objective, model: Any, noisy: bool = False, probes: int = 1) -> tuple[str, ...]:
+    """Return the names of the arguments that the loss takes for this model.
+
+    `probes` is how many directions an example has; `noisy` says whether the data are.
+    """
+    kinked = offers(model, HasKinks) and model.kinked
+    lacks = {"probes": probes > 0 and not offers(model, HasDivergence), "step": kinked, "level": noisy}
+    needs = (*objective.needs, *(name for name in objective.options if lacks[name]))
+    # On clean data the implicit objective is that of their own density, of no level; noisy data have one.
+    return (*needs, "sigma") if noisy and "sigma" not in needs else needs
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def known_density(x: Tensor, settings: Settings, sigma: float, generator: Generator) -> Density:
+    """Return the density that `esm` takes for q: fitted to the patches x, (n, d), then smoothed to the level sigma."""
+    # Patches without their mean fill only a part of the space: a little variance everywhere makes the fit regular.
+    floor = (sigma / 10) ** 2
+    if settings.target == "gaussian":
+        return Gaussian.fit(x, floor=floor).smoothed(sigma)
+    mixture = GaussianMixture.fit(x, min(settings.components, len(x) - 1), floor=floor, generator=generator)
+    return mixture.smoothed(sigma)
+
+
+def examples_for(
+    patches: Patches,
+    objective: Objective,
+    model: Any,
+    settings: Settings,
+    generator: Generator,
+) -> Examples:
+    """Return the examples of an objective from patches; fit the densities that it needs."""
+    kernel = None
+    if settings.noise is not None:
+        kernel = PatchNoise(Noise.from_yaml(settings.noise), patches.channels, patches.size)
+    # Other noise than white mixes the mean with the rest, so that it cannot be taken out beforehand.
+    centre = model.centre if offers(model, HasCentre) and kernel is None else _same
+    wants_target = "target_score" in objective.needs
+    density: Density | None = None
+    parzen: Parzen | KernelParzen | None = None
+    sides = (patches.size, *settings.growth)
+    cuts = [replace(patches, size=side) for side in sides]
+    data: tuple[Draw, ...] = tuple(cut.draw_with_levels for cut in cuts)
+    shares = tuple((patches.size / side) ** 2 for side in sides)  # as many pixels in each
+    sigma = settings.levels[1]
+    if wants_target and objective.samples == "data":
+        x = centre(patches.draw(TARGET_EXAMPLES, generator))
+        density = known_density(x, settings, sigma, generator)
+    if wants_target and objective.samples == "parzen":
+        drawn = centre(patches.draw(settings.parzen_patches, generator))
+        parzen = Parzen(drawn, sigma) if kernel is None else KernelParzen(drawn, kernel)
+        data, shares = (among(parzen.patches),), ()
+    implicit = objective.samples == "data" and density is None and not settings.noisy
+    rounded = implicit and patches.images.rounded
+    rounding = 1 / patches.white if rounded else 0.0
+    channels = None if takes_patches(model) else patches.channels
+    return Examples(
+        objective,
+        arguments(objective, model, settings.noisy, settings.probes),
+        data,
+        centre,
+        settings.levels,
+        settings.noisy,
+        settings.extra_noise / 255 if settings.extra_noise else None,
+        settings.reg_lambda,
+        settings.probes,
+        density,
+        parzen,
+        rounding,
+        settings.clipped,
+        settings.recoloured,
+        channels,
+        shares,
+        () if density or parzen else tuple(cut.prefetch for cut in cuts),
+        settings.real,
+        tuple(replace(patches, size=source_side(side)).draw_with_levels for side in sides) if settings.real else (),
+        sides,
+        kernel,
+    )

@@ -1,0 +1,130 @@
+"""A fit in one call: what `smdae.fit` does with arrays, paths and modules."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from smdae.errors import InputError
+from smdae.fitting import loop
+from smdae.fitting.given import images_of, level_of
+from smdae.fitting.precision import denormals_flushed
+from smdae.fitting.prepare import Prepared, prepare
+from smdae.fitting.settings import Settings, check, for_rows
+from smdae.models.own import name_of
+from smdae.noise import Noise
+
+__all__ = ["fit"]
+
+
+def fit(
+    patches: Any,
+    objective: str = "dsm",
+    model: str | nn.Module = "energy",
+    sigma: float | tuple[float, float] = 25.0,
+    *,
+    axes: str | None = None,
+    device: torch.device | str = "cpu",
+    **settings: Any,
+) -> Any:
+    """Fit a score model to patches or images and return it in eval mode.
+
+    Args:
+        patches: Images with shape (H, W) or (H, W, 3) in a list, or one array of them with shape (N, H, W) or
+            (N, H, W, 3); uint8, uint16 or float. Of three axes the last is that of colours if it has 1 or 3 numbers.
+            One array with shape (N, d) is N examples of d numbers. Or the path of a file or a folder, or a list of
+            paths, whose images are read in gray unless `color=True` is set.
+        objective: A name of OBJECTIVES.
+        model: A name of MODELS; a module of yours with `score(x, sigma)` or `energy(x)`, which is copied; or
+            module:name of one, or of what makes it.
+        sigma: Level of the noise, or the lowest and the highest: white being 255 for integers of any depth, and in the
+            images' own unit for floats.
+        axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for colours, and N, T or Z
+            for images, as for `denoise`.
+        device: Where to compute.
+        settings: Further settings, see `Settings`; `noise` may be a `Noise`, which has its own level.
+
+    Raises:
+        InputError: There is no usable image.
+        UsageError: A setting is unknown or out of range, or sigma is larger than white.
+        DivergedError: The fit ran away.
+    """
+    module = model if isinstance(model, nn.Module) else None
+    name = model if isinstance(model, str) else name_of(model)
+    if isinstance(settings.get("noise"), Noise):
+        settings["noise"] = settings["noise"].of_unit().to_yaml()
+    has_level = "noise" not in settings
+    if isinstance(patches, np.ndarray) and patches.ndim == 2 and axes is None:
+        of_level = {"sigma": sigma} if has_level else {}
+        return _fit_rows(patches, of_level, device, module, {"objective": objective, "model": name, **settings})
+    found = images_of(patches, axes, bool(settings.get("color")))
+    images, white = found.images, found.white
+    of_level = {"sigma": level_of(sigma, found)} if has_level else {}
+    options = {"patch_size": min(12, *(min(image.shape[:2]) for image in images)), **settings}
+    chosen = check({"objective": objective, "model": name, **of_level, **options})
+    least = chosen.least_side
+    if small := sum(min(image.shape[:2]) < least for image in images):
+        needed = f"patch size {least}" if least == chosen.patch_size else f"{least} pixels a side that this fit needs"
+        raise InputError(f"{small} images are smaller than the {needed}")
+    return _run(images, white, chosen, device, module)
+
+
+def _on_255(level: Any) -> Any:
+    """Return a level, or the lowest and the highest, white being 1, on the 0 to 255 scale."""
+    return tuple(255 * end for end in level) if isinstance(level, tuple) else 255 * level
+
+
+def _run(
+    images: Sequence[np.ndarray],
+    white: float,
+    settings: Settings,
+    device: torch.device | str,
+    module: nn.Module | None,
+) -> Any:
+    with denormals_flushed():
+        prepared = prepare(images, white, settings, device, module=module)
+        for _ in prepared.run():
+            pass
+    model = prepared.fitted()
+    model.card = _card(prepared, model)
+    return model
+
+
+def _card(prepared: Prepared, model: Any) -> dict[str, Any]:
+    """Return what a notebook shows of a model, and what `model_file.encode` needs to keep it."""
+    state, patches = prepared.state, prepared.patches
+    return {
+        "model": state.settings.model,
+        "settings": model.settings(),
+        "objective": state.settings.objective,
+        "sigma": state.settings.sigma,
+        "channels": patches.channels,
+        "patch_size": patches.size,
+        **({"rows": patches.places} if patches.size == 1 else {"images": len(patches)}),
+        "steps": state.record["step"],
+        "seconds": round(state.record["seconds"], 1),
+        "stopped_by": loop.ending(state),
+        "held_out": {"before": state.record["before"], "after": state.record["best"]},
+    }
+
+
+def _fit_rows(
+    rows: np.ndarray,
+    of_level: dict[str, Any],
+    device: torch.device | str,
+    module: nn.Module | None,
+    options: dict[str, Any],
+) -> Any:
+    """Return the model fitted to rows of numbers, (N, d)."""
+    from smdae.files.table import one_table
+
+    if rows.dtype.kind not in "iuf" or rows.shape[1] == 0:
+        raise InputError(f"rows are numbers with shape (N, d), not {rows.dtype} with shape {rows.shape}")
+    whole = rows.dtype in (np.uint8, np.uint16)
+    white = float(np.iinfo(rows.dtype).max) if whole else 1.0
+    chosen = check(options | {key: level if whole else _on_255(level) for key, level in of_level.items()})
+    chosen = for_rows(chosen)
+    table = one_table(rows if whole else rows.astype(np.float32), "the rows", chosen.seed)
+    return _run([table], white, chosen, device, module)

@@ -1,0 +1,84 @@
+"""The model that a fit begins with, where it is another one or a network of the user's own."""
+
+from typing import Any
+
+from smdae.errors import ModelError, UsageError
+from smdae.fitting.patches import Patches
+from smdae.fitting.settings import Settings
+from smdae.models import Patchwise, family, takes_patches
+from smdae.models.own import OwnModel
+from smdae.named import is_named
+from smdae.objectives import Objective
+from smdae.protocols import HasDivergence, HasKinks, offers
+
+__all__ = ["notes_on_cost", "started_from"]
+
+MAX_EXACT = 4096  # dimensions in which a divergence is taken one by one
+
+
+def started_from(init: str, channels: int, settings: Settings) -> Any:
+    """Return the model to fit, with the weights of another one, which is a file or the name of a bundled model.
+
+    Raises:
+        ModelError: The other is missing, broken, or of another kind.
+    """
+    from smdae.files.model_file import load
+
+    # Who names a module to be fitted has it imported.
+    image_model = load(init, imports=[settings.model] if is_named(settings.model) else ())
+    model = image_model.patch if isinstance(image_model, Patchwise) else image_model
+    row = family(settings.model)
+    kind: Any = row.fits
+    own = {"channels": channels} | ({"size": settings.patch_size} if takes_patches(model) else {})
+    theirs = {name: image_model.settings().get(name) for name in own}
+    if not isinstance(model, kind) or theirs != own:
+        shape = ", ".join(f"{name} {value}" for name, value in theirs.items())
+        raise ModelError(
+            f"cannot start from '{init}', a '{image_model.card.get('model')}' of {shape}: to be fitted is a "
+            f"'{settings.model}' of {', '.join(f'{name} {value}' for name, value in own.items())}",
+            "fit with the model, channels and patch size that it has",
+        )
+    if settings.clipped and not model.clips:
+        raise ModelError(f"cannot start from '{init}': it was fitted without clipped pictures", "leave clipped out")
+    if settings.real and not model.takes_noise:
+        raise ModelError(f"cannot start from '{init}': it was fitted to white noise alone", "leave real out")
+    if isinstance(model, OwnModel):
+        started = OwnModel(model.module, model.name, channels, settings.patch_size, model.flat, settings.levels)
+        return started.train().requires_grad_(True)
+    described = model.settings()
+    levels = {"levels": settings.levels} if "levels" in described else {"level": settings.levels[1]}
+    started = kind(**(described | levels))
+    started.load_state_dict(model.state_dict())
+    return started
+
+
+def notes_on_cost(model: Any, objective: Objective, settings: Settings, patches: Patches) -> list[str]:
+    """Return notes for the user on how a network of their own is called and on exact divergences.
+
+    Raises:
+        UsageError: They take too many derivatives, or miss what they are of.
+    """
+    notes = []
+    if isinstance(model, OwnModel):
+        if model.flat and settings.growth:
+            raise UsageError(f"growth is for networks that take images, and '{model.name}' takes flat patches")
+        seen = f"flat patches of {patches.dim:,} numbers" if model.flat else "images"
+        if settings.noise is not None and not model.flat:
+            raise UsageError(f"noise is for models of patches, and '{model.name}' takes images")
+        notes.append(f"'{model.name}' takes {'rows' if model.flat and patches.size == 1 else seen}")
+    by_probes = "probes" in objective.options and settings.probes == 0 and not offers(model, HasDivergence)
+    by_entries = "reg_lambda" in objective.needs and isinstance(model, OwnModel)
+    if not (by_probes or by_entries):
+        return notes
+    if offers(model, HasKinks) and model.kinked:
+        raise UsageError(
+            f"the exact divergence of '{settings.model}' misses the kinks of its ReLUs",
+            "give it smooth layers, such as SiLU, or --probes 1, which takes differences",
+        )
+    if patches.dim > MAX_EXACT:
+        raise UsageError(
+            f"an exact divergence in {patches.dim:,} dimensions takes {patches.dim:,} derivatives an example, and "
+            f"{MAX_EXACT:,} is most",
+            "--probes 1 takes one, with some variance",
+        )
+    return [*notes, f"the exact divergence takes {patches.dim:,} derivatives an example; --probes 1 takes one"]

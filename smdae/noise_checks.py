@@ -1,0 +1,54 @@
+"""Checks of the parameters of a `Noise`, which bring them into one form."""
+
+from typing import TYPE_CHECKING, Any
+
+from smdae import checked, correlation
+from smdae.curves import Affine, Curve, Table
+from smdae.errors import UsageError
+
+if TYPE_CHECKING:
+    from smdae.noise import Noise
+
+__all__ = ["checked_fields"]
+
+
+def checked_fields(noise: "Noise") -> dict[str, Any]:
+    """Return the parameters of a noise by name, as floats, integers and tuples of them; those of None are left out.
+
+    Raises:
+        UsageError: A value makes no sense.
+    """
+    found: dict[str, Any] = {name: checked.number(getattr(noise, name), name) for name in ("white", "zero")}
+    if found["white"] <= found["zero"]:
+        raise UsageError(f"white must be above zero, and {found['white']:g} is not above {found['zero']:g}")
+    found["curves"] = _checked_curves(noise.curves)
+    found["grain"] = correlation.checked_grain(noise.grain)
+    if noise.channels is not None:
+        found["channels"] = correlation.checked_channels(noise.channels)
+        levels, correlations = len(found["curves"]), len(found["channels"])
+        if levels not in (1, correlations):
+            raise UsageError(f"the noise has levels of {levels} channels and correlations of {correlations}")
+    if noise.clip is not None:
+        found["clip"] = clip = checked.row(noise.clip, "the two ends of clipping")
+        if len(clip) != 2 or clip[0] >= clip[1]:
+            raise UsageError("the ends of clipping must be two numbers, the lower one first")
+    if noise.rounding is not None:
+        found["rounding"] = step = checked.number(noise.rounding, "the step of rounding")
+        if step <= 0:
+            raise UsageError(f"the step of rounding must be positive, not {step:g}")
+    if noise.jpeg is not None:
+        found["jpeg"] = checked.whole(noise.jpeg, "the JPEG quality", 1, 100)
+    found["impulses"] = share = checked.number(noise.impulses, "the share of impulses")
+    if not 0 <= share < 1:
+        raise UsageError(f"the share of impulses must be at least 0 and less than 1, not {share:g}")
+    return found
+
+
+def _checked_curves(curves: object) -> tuple[Curve, ...]:
+    """Return curves as a tuple; refuse what is no list of curves, or an empty one."""
+    if not isinstance(curves, list | tuple) or not curves:
+        raise UsageError("the noise needs a list of curves, one for all channels or one for each")
+    for curve in curves:
+        if not isinstance(curve, Affine | Table):
+            raise UsageError(f"a curve of the noise must be an Affine or a Table, not {checked.shown(curve)}")
+    return tuple(curves)

@@ -1,0 +1,57 @@
+"""Noise in one line of words, for a user: its kind, its level, and what else there is of it."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from smdae.noise import Noise
+
+__all__ = ["described"]
+
+SHADOWS, HIGHLIGHTS = 0.1, 0.9  # of the values, as quantiles
+MAX_CHANNEL_DIFFERENCE = 0.1  # of the level, beyond which channels are described one by one
+LEAST_CORRELATION = 0.05  # of channels, to be mentioned
+
+
+def described(noise: "Noise", values: np.ndarray | None = None, unit: float | None = None) -> str:
+    """Return noise in one line; arguments as those of `Noise.describe`."""
+    if noise.is_none:
+        return "none"
+    if unit is None:
+        unit = 255 / (noise.white - noise.zero)
+    if not noise.is_signal_dependent:  # the same at all values
+        x = torch.tensor([noise.zero], dtype=torch.float64)
+    elif values is not None:
+        x = torch.from_numpy(values.astype(np.float64))
+    else:
+        x = torch.linspace(noise.zero, noise.white, 257, dtype=torch.float64, device="cpu")
+    squares = torch.stack([curve.sd(x).square() for curve in noise.curves])  # (curves, n)
+    levels = [level * unit for level in squares.mean(1).sqrt().tolist()]
+    words: list[str] = [noise.kind, f"sigma {_short(squares.mean().sqrt().item() * unit)}"]
+    if noise.is_signal_dependent:
+        ends = x.quantile(x.new_tensor([SHADOWS, HIGHLIGHTS]))
+        at_ends = torch.stack([curve.sd(ends).square() for curve in noise.curves])  # (curves, 2)
+        dark, bright = (_short(level * unit) for level in at_ends.mean(0).sqrt().tolist())
+        words[1] += f" ({dark} in shadows, {bright} in highlights)"
+    if max(levels) > (1 + MAX_CHANNEL_DIFFERENCE) * min(levels):
+        words.append(f"{' / '.join(map(_short, levels))} by channel")
+    if noise.kind == "grain":
+        words.append(f"grain size {noise.grain_size:.1f} px")
+    if noise.channels is not None and len(noise.channels) > 1:
+        rho = np.array(noise.channels)[np.triu_indices(len(noise.channels), 1)].mean()
+        if abs(rho) >= LEAST_CORRELATION:
+            words.append(f"channels correlated by {rho:.2f}")
+    if noise.impulses:
+        words.append(f"{_short(100 * noise.impulses)} % impulses")
+    if noise.jpeg is not None:
+        words.append(f"JPEG quality {noise.jpeg}")
+    return ", ".join(words)
+
+
+def _short(value: float) -> str:
+    """Return a number with two digits, three from 10 on."""
+    if value >= 999.5:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if value >= 9.95 else f"{value:.2g}"
