@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,27 @@ def again(kind: str, number: int) -> str:
     return f'python -c "{made}; print(f.outcome(f.example({number})[1]))"'
 
 
+def _lines(descriptor: int, patience: Callable[[], float]) -> Iterator[str | None]:
+    """Yield each line of a pipe; None where none comes in time, and an empty one at its end.
+
+    A file object would keep lines that have come, of which no one is then told that they can be read.
+    """
+    data = b""
+    with selectors.DefaultSelector() as ready:
+        ready.register(descriptor, selectors.EVENT_READ)
+        while True:
+            while b"\n" in data:
+                line, _, data = data.partition(b"\n")
+                yield line.decode() + "\n"
+            if not ready.select(patience()):
+                yield None
+                continue
+            more = os.read(descriptor, 1 << 16)
+            if not more:
+                yield ""
+            data += more
+
+
 def watch(first: int, end: float, tally: Tally) -> int:
     """Have a process try examples from number `first` on until it or the time ends; returns the next number."""
     command = [sys.executable, "-m", "benchmarks.fuzz", tally.kind, "--work", str(first)]
@@ -111,12 +133,12 @@ def watch(first: int, end: float, tally: Tally) -> int:
     more = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     number, name, begun = first, "", False
     with tempfile.TemporaryFile() as stderr:
-        worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=os.environ | more)
+        worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=os.environ | more)
         assert worker.stdout is not None
-        with worker, selectors.DefaultSelector() as ready:
-            ready.register(worker.stdout, selectors.EVENT_READ)
+        with worker:
+            lines = _lines(worker.stdout.fileno(), lambda: HUNG if name else STARTING)
             while time.monotonic() < end:
-                line = worker.stdout.readline() if ready.select(HUNG if name else STARTING) else None
+                line = next(lines)
                 if not line:
                     worker.kill()
                     stopped = "hangs" if line is None else f"crash, exit code {worker.wait()}"

@@ -24,6 +24,7 @@ __all__ = ["app", "main"]
 
 PARTS = ("torch", "numpy", "pillow", "tifffile", "imagecodecs", "safetensors", "typer", "rich", "pydantic")
 MAY_BE_EMPTY = ("--suffix",)  # options, whose values may be
+ANYWHERE = ("--debug", "--no-color")  # options that may stand before a command or after it
 
 CODES = (
     "Exit codes: 0 done, 1 a bug of ours, 2 usage or configuration, 3 input unusable, 4 output refused, 5 model bad, "
@@ -82,6 +83,9 @@ def _root(
     ] = False,
     json_: Annotated[bool, typer.Option("--json", hidden=True)] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="No colours and no progress bar, as with NO_COLOR=1 in the environment.")
+    ] = False,
 ) -> None:
     """Fit the score of image patches, and denoise along it."""
     if version:
@@ -113,10 +117,11 @@ def _main(arguments: list[str]) -> int:
     for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
         os.environ.setdefault(name, "64")
     debug = "--debug" in arguments
+    console.PLAIN.set("--no-color" in arguments)
     try:
         _refuse_lost_folder()
         with terminable():
-            rest = [a for a in arguments if a != "--debug"]
+            rest = [a for a in arguments if a not in ANYWHERE]
             code = together(Place.among(os.environ), lambda peers: _run(rest, peers))
             sys.stdout.flush()
             return code

@@ -1,7 +1,8 @@
 """All that a person sees: lines, tables and progress on stderr. Stdout is for results.
 
-Text of the user's, file names above all, is never taken for markup. Progress is drawn on a terminal only. Of several
-processes one is heard. How much is said, and whether a file keeps all of it with its time, is set once by `speak`.
+Text of the user's, file names above all, is never taken for markup. Progress is drawn on a terminal only, and where
+escape codes are not wanted not there either. Of several processes one is heard. How much is said, and whether a file
+keeps all of it with its time, is set once by `speak`.
 """
 
 import io
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEARD",
+    "PLAIN",
     "Line",
     "console",
     "detail",
@@ -40,10 +42,13 @@ __all__ = [
     "speak",
     "stream",
     "table",
+    "takes_codes",
     "text",
     "warn",
 ]
 
+# Whether escape codes, of colours and of progress, go nowhere, whatever the environment says.
+PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
 # Where results go while stdout is guarded.
 RESULTS: ContextVar[io.RawIOBase | None] = ContextVar("results", default=None)
 # Whether this process is the one of several that is heard.
@@ -77,11 +82,18 @@ def speak(quiet: bool = False, verbose: bool = False, log: Path | None = None) -
     VOICE.set(_Voice(("error",) if quiet else ("error", "warning", "note", *more), log))
 
 
+def takes_codes(stream: Any) -> bool:
+    """Return whether a stream is a terminal that is to get escape codes: of colours, and of what is drawn anew."""
+    is_plain = PLAIN.get() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not is_plain and bool(getattr(stream, "isatty", bool)())
+
+
 def console() -> "Console":
     """The terminal behind stderr."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    coded = takes_codes(sys.stderr)
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True, force_terminal=None if coded else False)
 
 
 def _printable(text: str) -> str:
@@ -268,7 +280,7 @@ def progress(*columns: Any, width: int = 40, left: bool = False) -> Iterator["Pr
         left: Whether tasks tell the time that is left, as their field `left`.
     """
     is_wanted = HEARD.get() and "note" in VOICE.get().kinds
-    if not (is_wanted and getattr(sys.stderr, "isatty", bool)() and os.environ.get("TERM") != "dumb"):
+    if not (is_wanted and takes_codes(sys.stderr)):
         yield _Unseen()
         return
     from rich.progress import BarColumn, Progress, TextColumn

@@ -70,7 +70,7 @@ def command(
 
     keep_freed_memory()
     manner = Manner(white=white, black=black, noise=kind)
-    in_colour = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    in_colour = console.takes_codes(sys.stdout)
     failed = told = 0
     with console.guarded():
         for source in files:

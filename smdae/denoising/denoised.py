@@ -55,6 +55,7 @@ def denoise_image(
     uncertainty: bool = False,
     device: torch.device | str = "cpu",
     tile: int | None = None,
+    adapt: bool = False,
     **how: Any,
 ) -> Denoised:
     """Denoise one image, and tell with what, of which noise, and how well.
@@ -69,14 +70,19 @@ def denoise_image(
         uncertainty: Whether the standard deviation of each pixel is wanted: 64 times the work of a network, or more.
         device: Where to compute.
         tile: Side of the tiles in pixels; None for what memory allows.
+        adapt: Not taken here, where nothing is fitted: `smdae.adapt` gives a model that is adapted to an image.
         how: Further arguments of `denoise`: strength, luma, chroma, sampler, steps, step_size, seed, stride, ensemble,
             white, black and precision.
 
     Raises:
         UsageError: As `denoise`, or there is more than one image, or the uncertainty of other than white noise is
-            wanted.
+            wanted, or `adapt` is.
         InputError, ModelError, DivergedError, MemoryLimitError: As `denoise`.
     """
+    if adapt:
+        raise UsageError(
+            "denoise_image does not adapt the model to the image", "denoise with the model that smdae.adapt returns"
+        )
     told = given(image, axes)
     if len(told.pictures) != 1:
         raise UsageError(f"denoise_image takes one image, and here are {len(told.pictures)}: call it for each")

@@ -2,20 +2,33 @@
 
     PNG     a chunk `tEXt` with the keyword `smdae`, before the end
     JPEG    a comment, behind the segments of applications
+    WebP    a chunk `SMDA` at the end
+    TIFF    a private tag of the first directory, which is written anew at the end of the file
 
-Both are left out when a picture is read, so that a result says only what was done last. Pictures in other formats have
-none: TIFFs and WebPs keep words in EXIF, which is the picture's own.
+All are left out when a picture is read, so that a result says only what was done last, and by them a result is known.
+Pictures in other formats have none.
 """
 
+import os
 import struct
 import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["KEYWORD", "OPENING", "marked"]
+__all__ = ["CHUNK", "KEYWORD", "OPENING", "TAG", "mark_tiff", "marked", "words_in"]
 
 KEYWORD = b"smdae\0"
-OPENING = b"smdae: "  # of a comment
+OPENING = b"smdae: "  # of a comment, and of a tag
+CHUNK = b"SMDA"  # of a WebP, as no words have it
+TAG = 65113  # of a TIFF, among those that anyone may take
 END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))  # of a PNG
 COMMENT = b"\xff\xfe"
+TAIL = 1 << 10  # bytes before the end of a PNG or WebP, in which its words are
+MAX_ENTRIES = 4096  # of a directory that makes sense
+ASCII = 2  # type of a tag
+MOST = 1 << 32  # bytes of a TIFF
 
 
 def marked(data: bytes, format: str, words: str) -> bytes:
@@ -24,7 +37,7 @@ def marked(data: bytes, format: str, words: str) -> bytes:
     Args:
         data: The whole file, as it was encoded here.
         format: A name in `formats.FORMATS`.
-        words: ASCII, fewer than 65,000 letters.
+        words: ASCII, fewer than 1,000 letters.
     """
     text = words.encode("ascii", "replace")
     if format == "PNG" and data.endswith(END):
@@ -38,4 +51,125 @@ def marked(data: bytes, format: str, words: str) -> bytes:
             at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         text = OPENING + text
         return data[:at] + COMMENT + struct.pack(">H", len(text) + 2) + text + data[at:]
+    if format == "WEBP":
+        chunk = CHUNK + struct.pack("<I", len(text)) + text + bytes(len(text) % 2)
+        return data[:4] + struct.pack("<I", len(data) + len(chunk) - 8) + data[8:] + chunk
+    if format == "TIFF":
+        file = BytesIO(data)
+        mark_tiff(file, words)
+        return file.getvalue()
     return data
+
+
+def mark_tiff(file: BinaryIO, words: str) -> None:
+    """Write words into a TIFF that is open for reading and writing; one that cannot hold them stays as it is."""
+    found = _first_directory(file)
+    if found is None:
+        return
+    order, wide, pointer, entries, follows = found
+    text = OPENING + words.encode("ascii", "replace") + b"\0"
+    number = order + ("Q" if wide else "I")  # of an offset
+    file.seek(0, os.SEEK_END)
+    end = file.tell()
+    at = end + end % 2
+    directory = at + len(text) + len(text) % 2
+    if not wide and directory + 12 * len(entries) >= MOST:
+        return
+    entry = struct.pack(order + "HH" + 2 * number[1], TAG, ASCII, len(text), at)
+    codes = [struct.unpack_from(order + "H", one)[0] for one in entries]
+    place = sum(code < TAG for code in codes)
+    whole = [*entries[:place], entry, *entries[place:]]
+    file.write(bytes(end % 2) + text + bytes(len(text) % 2))
+    file.write(struct.pack(order + ("Q" if wide else "H"), len(whole)) + b"".join(whole) + follows)
+    file.seek(pointer)
+    file.write(struct.pack(number, directory))
+
+
+def words_in(path: Path) -> str | None:
+    """Return what a file says of the model that made it; None for one that says nothing, or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+            if head.startswith(b"\x89PNG"):
+                text = _of_png(_tail(file))
+            elif head[:4] == b"RIFF" and head[8:] == b"WEBP":
+                text = _of_webp(_tail(file))
+            elif head.startswith(b"\xff\xd8"):
+                text = next((comment for comment in _comments(file) if comment.startswith(OPENING)), None)
+            else:
+                text = _of_tiff(file)
+    except (OSError, struct.error):
+        return None
+    return None if text is None else text.removeprefix(OPENING).rstrip(b"\0").decode("ascii", "replace")
+
+
+def _tail(file: BinaryIO) -> bytes:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - TAIL))
+    return file.read(TAIL)
+
+
+def _of_png(tail: bytes) -> bytes | None:
+    at = tail.rfind(b"tEXt" + KEYWORD)
+    if at < 4:
+        return None
+    end = at + 4 + int.from_bytes(tail[at - 4 : at])
+    return tail[at + 4 + len(KEYWORD) : end] if tail[end + 4 :] == END else None
+
+
+def _of_webp(tail: bytes) -> bytes | None:
+    at = tail.rfind(CHUNK)
+    size = int.from_bytes(tail[at + 4 : at + 8], "little")
+    return tail[at + 8 : at + 8 + size] if at >= 0 and at + 8 + size + size % 2 == len(tail) else None
+
+
+def _comments(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the comments of a JPEG that stand before its tables."""
+    file.seek(2)
+    for _ in range(MAX_ENTRIES):
+        head = file.read(4)
+        if len(head) < 4 or head[0] != 0xFF or not (0xE0 <= head[1] <= 0xEF or head[:2] == COMMENT):
+            return
+        size = int.from_bytes(head[2:]) - 2
+        if head[:2] == COMMENT:
+            yield file.read(size)
+        else:
+            file.seek(size, os.SEEK_CUR)
+
+
+def _of_tiff(file: BinaryIO) -> bytes | None:
+    found = _first_directory(file)
+    if found is None:
+        return None
+    order, wide, _, entries, _ = found
+    for entry in entries:
+        code, kind, count, at = struct.unpack(order + ("HHQQ" if wide else "HHII"), entry)
+        if (code, kind) == (TAG, ASCII) and len(OPENING) < count < TAIL:
+            file.seek(at)
+            text = file.read(count)
+            return text if text.startswith(OPENING) else None
+    return None
+
+
+def _first_directory(file: BinaryIO) -> tuple[str, bool, int, list[bytes], bytes] | None:
+    """Return the byte order of a TIFF, whether it is a BigTIFF, where the place of its first directory is told, the
+    entries of that, and what follows them: the place of the next. None for what is no TIFF, or damaged.
+    """
+    file.seek(0)
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 16:
+        return None
+    version = struct.unpack(order + "H", head[2:4])[0]
+    if version not in (42, 43):
+        return None
+    wide = version == 43
+    pointer, size, number, count = (8, 20, "Q", "Q") if wide else (4, 12, "I", "H")
+    file.seek(struct.unpack_from(order + number, head, pointer)[0])
+    entries = struct.unpack(order + count, file.read(struct.calcsize(count)))[0]
+    if entries > MAX_ENTRIES:
+        return None
+    data = file.read(entries * size + struct.calcsize(number))
+    if len(data) < entries * size + struct.calcsize(number):
+        return None
+    return order, wide, pointer, [data[size * k : size * k + size] for k in range(entries)], data[size * entries :]

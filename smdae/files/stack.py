@@ -22,6 +22,7 @@ import numpy as np
 
 from smdae.errors import InputError, UsageError
 from smdae.files import images, tiff_pages, tiff_writing, writing
+from smdae.files.marks import mark_tiff
 from smdae.files.picture import Picture
 from smdae.files.tiff_axes import ALL, Axes, Selection
 from smdae.files.tiff_pages import Place
@@ -172,6 +173,8 @@ class Stack:
                 del pictures, picture
 
         tiff_writing.written(target, self._stream, self.runs, self.page, samples(), style)
+        if (words := style.words()) is not None:
+            mark_tiff(target, words)
 
     def _page(self, number: int) -> "tifffile.TiffPage":
         return self._kept.page(number, lambda: tiff_pages.checked(self._file, self._places[number]))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from smdae.errors import InputError
+from smdae.files.marks import TAG as MARK
 
 if TYPE_CHECKING:
     import tifffile
@@ -60,7 +61,7 @@ def tags_of(page: "tifffile.TiffPage") -> list[Tag]:
     handle = page.parent.filehandle
     found = []
     for tag in page.tags.values():
-        if tag.code in LAYOUT:
+        if tag.code in LAYOUT or tag.code == MARK:  # of what was done before a result does not tell
             continue
         size = tag.valuebytecount
         if tag.code in BELOW:  # of which the value that tifffile tells of is the directory

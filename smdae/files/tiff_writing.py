@@ -64,6 +64,7 @@ class Style:
         axes: Which are then told.
         names: The name of the source and that of the result.
         is_big: Whether it is a BigTIFF.
+        words: Gives what it says of itself, once all pages are written; None for nothing.
     """
 
     depth: str | None = None
@@ -71,6 +72,7 @@ class Style:
     axes: tuple[str, tuple[int, ...]] | None = None
     names: tuple[str, str] = ("", "")
     is_big: bool = False
+    words: Callable[[], str | None] = lambda: None
 
 
 def written(

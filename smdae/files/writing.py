@@ -274,7 +274,7 @@ def _begun(target: Path, mode: int, origin: Origin | None) -> tuple[Path, int]:
 
     The system takes the umask off its mode: to ask for the umask would mean to change it for a moment.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     if origin is not None:
         above = target.parent.stat()
         group = above.st_gid if above.st_mode & stat.S_ISGID or not hasattr(os, "getegid") else os.getegid()
@@ -381,8 +381,16 @@ class _File(io.RawIOBase):
         self._put = _writer(path, descriptor)
         self._number = descriptor
 
+    def readable(self) -> bool:
+        return True
+
     def writable(self) -> bool:
         return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = os.read(self._number, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def seekable(self) -> bool:
         return True

@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from smdae import __version__
 from smdae.errors import InputError, UsageError
 from smdae.pipeline.extras import made_of, targets
 from smdae.pipeline.found import Found, is_found, refuse_unit, white_of
@@ -19,7 +18,7 @@ from smdae.pipeline.outcome import Outcome, denoised
 from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_file, put_result
 from smdae.pipeline.reading import bare, called, kind_of, like, read_picture
-from smdae.pipeline.records import estimates, precisions, record_of
+from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.self_checks import self_checked
 from smdae.pipeline.stacked import denoise_stack, remark
 from smdae.pipeline.told import tell
@@ -123,8 +122,8 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
         remark(remarks, job, manner)
     else:
         whole = encode(result, kind, manner.quality)
-        if outcome.task is not None and not manner.strip:
-            whole = marked(whole, kind, f"denoised by smdae {__version__} with {model.identity}")
+    if outcome.task is not None and not manner.strip:
+        whole = marked(whole, kind, words_of(model))
     with beside([*extra, *profile], manner.beside, origin and replace(origin, is_target=False)):
         put_result(
             job, lambda target: put_file(target, whole, manner.overwrite, origin), lambda: [whole], manner.stdout

@@ -163,7 +163,7 @@ def _search(inputs: list[Path], naming: Naming, folder: Path | None) -> Search:
     """Return how folders are searched, so that results of this call or an earlier one are no inputs."""
     own = folder is not None and any(os.path.realpath(path) == os.path.realpath(folder) for path in inputs)
     beside = naming.suffix if naming.suffix and (naming.output is None or own) else SUFFIX
-    return Search(naming.recursive, folder, tuple(dict.fromkeys((SUFFIX, beside))), more=True)
+    return Search(naming.recursive, folder, tuple(dict.fromkeys((SUFFIX, beside))), more=True, marked=True)
 
 
 def _suffix(naming: Naming) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from smdae import __version__
 from smdae.pipeline.places import Job
 
 if TYPE_CHECKING:
@@ -12,7 +13,12 @@ if TYPE_CHECKING:
     from smdae.pipeline.found import Found, Noted
     from smdae.pipeline.outcome import Outcome
 
-__all__ = ["estimates", "figures", "is_number", "precisions", "record_of"]
+__all__ = ["estimates", "figures", "is_number", "precisions", "record_of", "words_of"]
+
+
+def words_of(model: Any) -> str:
+    """Return what a result says of itself, by which it is known."""
+    return f"denoised by smdae {__version__} with {model.identity}"
 
 
 def record_of(job: Job, model: Any, found: "Sequence[Found | Noted]", precisions: Sequence[str]) -> dict[str, Any]:

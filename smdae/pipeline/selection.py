@@ -1,7 +1,8 @@
 """Which pictures a command is to work on: files, folders, patterns that no shell has expanded, and shares of them.
 
 A file that is named is an input, whatever it is called. Of the files in a folder those are left out, and counted, that
-are no pictures, and those that an earlier run has left: NAME_denoised beside NAME.
+are no pictures, and those that an earlier run has left: NAME_denoised beside NAME, and to denoise also what says that
+smdae has made it.
 """
 
 import glob
@@ -46,6 +47,7 @@ class Search:
         recursive: Whether to their depth.
         into: The folder of the results, whose files are no inputs; None where they lie beside them.
         suffixes: What follows the name of a result that lies beside its input.
+        marked: Whether results are also known by what they say of themselves.
         more: Whether camera raw files, FITS and Y4M are pictures too, if they can be read.
     """
 
@@ -53,6 +55,7 @@ class Search:
     into: Path | None = None
     suffixes: tuple[str, ...] = (SUFFIX,)
     more: bool = False
+    marked: bool = False
 
     def takes(self, name: str) -> bool:
         """Return whether a file of that name is a picture that can be read here."""
@@ -185,7 +188,10 @@ def _in_folder(folder: Path, search: Search) -> Selection:
             elif not search.takes(name):
                 left_out[Path(name).suffix[1 : MAX_SHOWN + 1].upper() or UNNAMED] += 1
             elif not _is_stream(file := place / name):
-                pictures.append((file, file.relative_to(folder)))
+                if search.marked and _is_marked(file):
+                    left_out[RESULT] += 1
+                else:
+                    pictures.append((file, file.relative_to(folder)))
     if not search.recursive:
         deeper = _deeper(folder, search)
     return Selection(pictures, left_out, deeper)
@@ -269,6 +275,13 @@ def _absent(name: str) -> str | None:
     return None if ending not in fits.ENDINGS or fits.is_there() else fits.INSTALL
 
 
+def _is_marked(file: Path) -> bool:
+    """Return whether a file says that smdae has made it."""
+    from smdae.files.marks import words_in
+
+    return words_in(file) is not None
+
+
 def _is_stream(file: Path) -> bool:
     """Return whether a file is a pipe, a socket or a device, which a folder is not searched for: it may never end."""
     return os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file)
@@ -285,6 +298,8 @@ def _none_in(folder: Path, found: Selection, more: bool) -> InputError:
 
     skipped = _counted(found.left_out)
     advice = next((advice for kind, _ in found.left_out.most_common() if (advice := advice_on(kind))), None)
+    if not advice and found.left_out[RESULT]:
+        advice = "name them to denoise them once more"
     hint = "-r searches the folders in it too" if found.deeper else advice
     return InputError(f"no images found in '{folder}'" + (f", {skipped}" if skipped else ""), hint)
 

@@ -14,7 +14,7 @@ from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, kind_of
-from smdae.pipeline.records import estimates, precisions, record_of
+from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.told import tell_channels
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def denoise_stack(
 
         target = job.target.name if job.target != STREAM else job.source.name
         style = stack.style_for(pages, job.source.name, target, manner.depth, manner.strip)
+        style = replace(style, words=lambda: words_of(model) if products and not manner.strip else None)
         put_result(
             job,
             lambda path: stack.write(path, pages, results(), style, overwrite=manner.overwrite, origin=origin),

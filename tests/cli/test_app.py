@@ -1,8 +1,12 @@
 """The command line as a whole: help at once, one line for each failure, exit codes, signals and broken streams."""
 
+import contextlib
 import os
+import pty
 import signal
+import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -249,3 +253,49 @@ def test_a_full_disk_behind_stdout_is_an_output_error(arguments):
         done = python("-m", "smdae", *arguments, stdout=full)
     assert done.returncode == 4
     assert complaint(done.stderr) == "smdae: error: cannot write to stdout: no space left"
+
+
+# Escape codes
+
+
+def said_on_a_terminal(arguments: list[str], **environment: str) -> bytes:
+    """Return all that a command says on a terminal of 80 columns, stdout and stderr in one."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    known = {name: text for name, text in ENVIRONMENT.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    call = [sys.executable, "-m", "smdae", *arguments]
+    with subprocess.Popen(
+        call,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env={**known, "TERM": "xterm-256color", **environment},
+    ) as process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # once no one writes to it any more
+            while piece := os.read(ours, 1 << 16):
+                said += piece
+    os.close(ours)
+    assert process.returncode == 0, said
+    return said
+
+
+@pytest.mark.parametrize(
+    "arguments", [["info", "m.safetensors"], ["denoise", "a.png", "-m", "m.safetensors", "-o", "b.png", "-y"]]
+)
+def test_no_color_means_no_escape_codes_at_all(arguments):
+    assert b"\x1b[" in said_on_a_terminal(arguments)
+    assert b"\x1b[" in said_on_a_terminal(arguments, NO_COLOR="")
+    for plain in (
+        said_on_a_terminal([*arguments, "--no-color"]),
+        said_on_a_terminal(["--no-color", *arguments], FORCE_COLOR="1"),
+        said_on_a_terminal(arguments, NO_COLOR="1"),
+    ):
+        assert b"\x1b" not in plain
+        assert len(plain) > 20
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["denoise", "--help"]])
+def test_help_has_no_escape_codes_without_colour(arguments):
+    assert b"\x1b" not in said_on_a_terminal(["--no-color", *arguments])

@@ -11,6 +11,7 @@ import pytest
 import tifffile
 
 from smdae.cli.app import main
+from smdae.files import marks
 from tests.tiny import complaint, everything_below, model_bytes
 
 RNG = np.random.default_rng(3)
@@ -47,7 +48,7 @@ def values(dtype: str, *shape: int) -> np.ndarray:
 
 
 def said(path: str | Path) -> dict[str, Any]:
-    """Return everything that a file says but for its pixels."""
+    """Return everything that a file says but for its pixels, and who made it."""
     with tifffile.TiffFile(path) as file:
         return {
             "byteorder": file.byteorder,
@@ -60,7 +61,11 @@ def said(path: str | Path) -> dict[str, Any]:
                 for one in file.series
             ],
             "pages": [
-                [(tag.name, int(tag.dtype), tag.count, repr(tag.value)) for tag in page.tags if tag.name not in LAYOUT]
+                [
+                    (tag.name, int(tag.dtype), tag.count, repr(tag.value))
+                    for tag in page.tags
+                    if tag.name not in LAYOUT and tag.code != marks.TAG
+                ]
                 for page in (page.aspage() for page in file.pages)
             ],
         }
@@ -83,6 +88,7 @@ def larger(result: str) -> float:
         given |= {"compression": page.compression, "predictor": page.predictor, "description": "x" * 400}
         with tifffile.TiffWriter(buffer, bigtiff=file.is_bigtiff, byteorder=file.byteorder) as writer:
             writer.write(file.asarray(), photometric="minisblack", **given)
+    marks.mark_tiff(buffer, marks.words_in(Path(result)) or "")
     return Path(result).stat().st_size / len(buffer.getvalue())
 
 

@@ -67,3 +67,9 @@ def test_many_pictures_or_other_noise_are_refused():
     noise = smdae.Noise.poisson_gaussian(1.0, 2.0)
     with pytest.raises(UsageError, match="is shot"):
         smdae.denoise_image(NOISY, "natural-gray-small", noise=noise, uncertainty=True)
+
+
+def test_adapting_is_refused_and_the_way_to_it_named():
+    with pytest.raises(UsageError, match="does not adapt") as refused:
+        denoise_image(np.zeros((16, 16), np.uint8), adapt=True)
+    assert "smdae.adapt" in refused.value.hint

@@ -4,9 +4,11 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from smdae.cli.app import main
+from smdae.files import marks
 from smdae.files.images import read
 from smdae.files.marks import marked
 from tests.tiny import colour, encoded, gray, model_bytes
@@ -66,4 +68,75 @@ def test_the_picture_stays_the_same(format):
     found = marked(data, format, "by smdae")
     np.testing.assert_array_equal(read(found, "a").pixels, read(data, "a").pixels)
     assert read(found, "a").metadata == read(data, "a").metadata
-    assert (found == data) == (format in ("TIFF", "BMP"))
+    assert (found == data) == (format == "BMP")
+
+
+def tiff(samples: np.ndarray, **options: object) -> bytes:
+    buffer = BytesIO()
+    tifffile.imwrite(buffer, samples, **options)
+    return buffer.getvalue()
+
+
+FILES = {
+    "png": lambda: encoded(gray()),
+    "jpg": lambda: encoded(colour(), "JPEG"),
+    "webp": lambda: encoded(colour(), "WEBP"),
+    "tif": lambda: tiff(gray()),
+    "tiff": lambda: tiff(colour(), photometric="rgb", compression="zlib", byteorder=">"),
+    "tf8": lambda: tiff(np.stack([gray(), gray(seed=1)]), photometric="minisblack", bigtiff=True),
+}
+
+
+@pytest.mark.parametrize("ending", FILES)
+def test_every_format_with_a_place_for_words_says_who_made_a_result_and_is_read_as_ever(here, ending):
+    file = here / f"a.{ending}"
+    file.write_bytes(FILES[ending]())
+    assert marks.words_in(file) is None
+    assert main(["denoise", str(file), "-o", f"b.{ending}", "-s", "25"]) == 0
+    assert marks.words_in(here / f"b.{ending}").startswith("denoised by smdae ")
+    assert main(["denoise", f"b.{ending}", "-o", f"c.{ending}", "-s", "25", "-m", "natural-gray-small"]) == 0
+    assert "natural-gray-small@" in marks.words_in(here / f"c.{ending}")
+    assert (here / f"c.{ending}").read_bytes().count(b"denoised by smdae") == 1
+    assert main(["denoise", f"b.{ending}", "-o", f"bare.{ending}", "-s", "25", "--strip-metadata"]) == 0
+    assert marks.words_in(here / f"bare.{ending}") is None
+    if ending in ("tif", "tiff", "tf8"):
+        with tifffile.TiffFile(here / f"b.{ending}") as result, tifffile.TiffFile(file) as source:
+            assert [page.asarray().shape for page in result.pages] == [page.asarray().shape for page in source.pages]
+            assert result.series[0].shape == source.series[0].shape
+    if ending != "tf8":
+        with Image.open(here / f"b.{ending}") as shown:
+            shown.load()
+
+
+@pytest.mark.parametrize("ending", FILES)
+def test_what_is_cut_or_changed_says_nothing(here, ending):
+    data = FILES[ending]()
+    (here / "a").write_bytes(data)
+    assert marks.words_in(here / "a") is None
+    assert main(["denoise", str(here / "a"), "-o", f"b.{ending}", "-s", "25"]) == 0
+    whole = (here / f"b.{ending}").read_bytes()
+    for share in (0.01, 0.2, 0.5, 0.9, 0.99):
+        (here / "a").write_bytes(whole[: int(share * len(whole))])
+        assert marks.words_in(here / "a") is None or ending == "jpg"
+    assert marks.words_in(here / "missing") is None
+
+
+def test_results_in_folders_are_known_by_what_they_say_and_named_ones_are_taken(here, capsys):
+    folder = here / "in"
+    folder.mkdir()
+    for ending, make in FILES.items():
+        (folder / f"a{ending}.{ending}").write_bytes(make())
+    assert main(["denoise", "in", "-o", "out/", "-s", "25"]) == 0
+    for file in (here / "out").iterdir():
+        file.rename(folder / f"renamed_{file.name}")
+    capsys.readouterr()
+    assert main(["denoise", "in", "-o", "again/", "-s", "25"]) == 0
+    assert f"{len(FILES)} skipped: {len(FILES)} results of an earlier run" in capsys.readouterr().err
+    assert sorted(file.name for file in (here / "again").iterdir()) == sorted(f"a{e}.{e}" for e in FILES)
+    named = [str(file) for file in folder.glob("renamed_*")]
+    assert main(["denoise", *named, "-o", "twice/", "-s", "25"]) == 0
+    assert len([*(here / "twice").iterdir()]) == len(FILES)
+    for file in folder.glob("a*"):
+        file.unlink()
+    assert main(["denoise", "in", "-o", "none/"]) == 3
+    assert "hint: name them to denoise them once more" in capsys.readouterr().err
