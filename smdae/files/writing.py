@@ -22,6 +22,7 @@ import io
 import os
 import re
 import secrets
+import shutil
 import stat
 import sys
 import tempfile
@@ -196,18 +197,21 @@ def clear(folder: Path) -> None:
     if fcntl is None:
         return
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        left = [e.path for e in entries if TEMPORARY.fullmatch(e.name) and e.is_file(follow_symlinks=False)]
+        left = [e.path for e in entries if TEMPORARY.fullmatch(e.name) and not e.is_symlink()]
         for path in left:
             with contextlib.suppress(OSError):
                 _remove_unlocked(path)
 
 
 def _remove_unlocked(path: str) -> None:
-    """Remove a temporary file unless its writer lives, in which case it raises OSError."""
+    """Remove a temporary file, or folder, unless its writer lives, in which case it raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(path)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
     finally:
         os.close(descriptor)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smdae.errors import OutputError, UsageError
-from smdae.pipeline.selection import SUFFIX, Search, is_many, is_raw_name, parted_name, selected
+from smdae.pipeline.selection import SUFFIX, VOLUME, Search, is_many, is_raw_name, parted_name, selected
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
@@ -149,6 +149,8 @@ def _folder(naming: Naming, many: bool) -> Path | None:
 
     output = naming.output
     if output is None or output == str(STREAM):
+        return None
+    if Path(output).suffix.lower() == VOLUME and not many:  # a volume, which is a folder itself
         return None
     if os.path.isdir(output) or output.endswith(os.sep):
         return Path(output)
