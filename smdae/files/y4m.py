@@ -9,6 +9,8 @@ The chroma format C tells the depth and how large the planes of colour are; with
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from smdae.errors import InputError
 from smdae.files.picture import check_size
 
-__all__ = ["ENDING", "MAGIC", "Header", "Readable", "encoded", "exactly", "frames", "read_header"]
+__all__ = ["ENDING", "MAGIC", "Header", "Readable", "encoded", "exactly", "frames", "is_video", "read_header"]
 
 ENDING = ".y4m"
 MAGIC = b"YUV4MPEG2"
@@ -71,6 +73,15 @@ class Header:
     def nbytes(self) -> int:
         """The bytes of a frame, without its line."""
         return sum(height * width for height, width in self.shapes) * self.dtype.itemsize
+
+
+def is_video(source: Path) -> bool:
+    """Return whether a file is a Y4M stream; a pipe is not looked into."""
+    try:
+        with source.open("rb") if source.is_file() else BytesIO() as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:  # of which its reader tells
+        return False
 
 
 def read_header(stream: Readable) -> Header:

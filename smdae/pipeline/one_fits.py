@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from smdae.files.fits import Image
     from smdae.files.picture import Picture
 
-__all__ = ["one_fits"]
+__all__ = ["FitsPlanes", "one_fits"]
 
 Watch = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, eq=False)
-class _Planes:
+class FitsPlanes:
     """The planes of an image as pictures."""
 
     image: "Image"
@@ -71,11 +71,11 @@ def one_fits(
             raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")
         if job.target != STREAM and not (manner.made and not job.target.parent.exists()):
             refuse_existing(job.target, overwrite=manner.overwrite)
-        model = model_for(_Planes(file.images[0], file.file).page(0))
-        refuse_unit(_Planes(file.images[0], file.file).page(0), manner, name)
+        model = model_for(FitsPlanes(file.images[0], file.file).page(0))
+        refuse_unit(FitsPlanes(file.images[0], file.file).page(0), manner, name)
 
         def results(image: "Image") -> Iterator[np.ndarray]:
-            planes = _Planes(image, file.file)
+            planes = FitsPlanes(image, file.file)
             shared = image.count > 1
             alike = for_all_pages(planes, model, manner, name) if shared and is_found(model, manner) else manner
             for k in range(image.count):

@@ -56,7 +56,8 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
 
     def work(job: Job) -> dict[str, Any]:
         from smdae.files import images, ome_zarr
-        from smdae.pipeline.one_stream import is_video, streamed
+        from smdae.files.y4m import is_video
+        from smdae.pipeline.one_stream import streamed
 
         begun = time.perf_counter()
         data = None

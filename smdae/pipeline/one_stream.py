@@ -1,13 +1,10 @@
 """The work on a stream: video as Y4M, or pictures one behind the other, denoised frame by frame as they come."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from io import BytesIO
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -24,23 +21,12 @@ if TYPE_CHECKING:
     from smdae.files.y4m import Header, Readable
     from smdae.noise import Noise
 
-__all__ = ["is_video", "streamed"]
+__all__ = ["streamed"]
 
 PLANES = ("luma", "chroma", "chroma")
 Chooser = Callable[["Picture"], Any]
 Put = Callable[[bytes | memoryview], object]
 Item = TypeVar("Item")
-
-
-def is_video(source: Path) -> bool:
-    """Return whether a file is a Y4M stream."""
-    from smdae.files.y4m import MAGIC
-
-    try:
-        with source.open("rb") if os.path.isfile(source) else BytesIO() as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:  # of which its reader tells
-        return False
 
 
 def streamed(job: Job, manner: Manner, model_for: Chooser) -> tuple[bytes | None, dict[str, Any] | None]:

@@ -136,11 +136,14 @@ def plan(
     return Plan(jobs, folder, len(found) == 1 and of_list is None, selection.remark)
 
 
-def sources(inputs: list[Path], recursive: bool = False) -> list[Path]:
-    """Return the pictures that inputs stand for, of which no results are to be written; errors as those of `plan`."""
+def sources(inputs: list[Path], recursive: bool = False, more: bool = False) -> list[Path]:
+    """Return the pictures that inputs stand for, of which no results are to be written; errors as those of `plan`.
+
+    `more` is that of `Search`.
+    """
     if inputs.count(STREAM) > 1:
         raise UsageError("stdin can be read only once")
-    return [source for source, _ in selected(inputs, Search(recursive)).pictures]
+    return [source for source, _ in selected(inputs, Search(recursive, more=more)).pictures]
 
 
 def _folder(naming: Naming, many: bool) -> Path | None:
