@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -70,6 +70,15 @@ class Corpus:
             return next((weight for pattern, weight in by_name.items() if fnmatchcase(name, pattern)), 1.0)
 
         return [weight for name, count in self.names for weight in [weight_of(name)] * count]
+
+
+class _Found(NamedTuple):
+    """An image of a file, the value of white in it, whether it was of floats there, and what the file is called."""
+
+    image: np.ndarray
+    white: float
+    is_float: bool
+    name: str
 
 
 def refuse_unit(corpus: Corpus) -> None:
@@ -128,18 +137,22 @@ def gather(
 
         with Cache(cache, _decoded, note=note, warn=warn) as store:
             return _in_cache(store, paths, files, size, 3 if color else 1, white, watch)
-    found, skipped = _each(
-        files, lambda file: [(_channels(i, color), peak, file.name) for i, peak in images_in(file, white)], watch
-    )
+
+    def read(file: Path) -> list[_Found]:
+        each = images_in(file, white)
+        return [_Found(_channels(image, color), peak, is_float, file.name) for image, peak, is_float in each]
+
+    found, skipped = _each(files, read, watch)
     images = [one for some in found for one in some]
-    small = _too_small([(min(image.shape[:2]), 1) for image, *_ in images], size, paths, skipped)
-    large = [one for one in images if min(one[0].shape[:2]) >= size]
-    names = tuple((name, 1) for *_, name in large)
-    depths = {image.dtype.name for image, *_ in large}
+    small = _too_small([(min(one.image.shape[:2]), 1) for one in images], size, paths, skipped)
+    large = [one for one in images if min(one.image.shape[:2]) >= size]
+    names = tuple((one.name, 1) for one in large)
+    has_floats = any(one.is_float for one in large)
+    depths = {one.image.dtype.name for one in large}
     if depths in ALIKE:
-        return Corpus([image for image, *_ in large], large[0][1], skipped, small, names, "float32" in depths)
-    scaled = [image.astype(np.float32) / np.float32(peak) for image, peak, _ in large]
-    return Corpus(scaled, 1.0, skipped, small, names, "float32" in depths)
+        return Corpus([one.image for one in large], large[0].white, skipped, small, names, has_floats)
+    scaled = [one.image.astype(np.float32) / np.float32(one.white) for one in large]
+    return Corpus(scaled, 1.0, skipped, small, names, has_floats)
 
 
 def _in_cache(
@@ -235,7 +248,7 @@ def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
 
 def _decoded(file: Path, channels: int, white: float | None) -> Iterator[tuple[np.ndarray, str]]:
     """Yield the images of a file as a cache keeps them, with the names of their depths; as floats if white is given."""
-    for image, peak in images_in(file, white or 1.0):
+    for image, peak, _ in images_in(file, white or 1.0):
         pixels = _channels(image, channels == 3)
         depth = pixels.dtype.name
         if white is not None or depth == "uint16":

@@ -25,8 +25,10 @@ PIECE = 1 << 24  # bytes of a stack that are read at once
 FRAMES = 20  # of a video, that are read
 
 
-def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
+def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float, bool]]:
     """Yield the images of a file, each with the value of white in it, which for floats is the one given.
+
+    After that comes whether they were floats in the file: integers of some types become such.
 
     Raises:
         InputError: The file cannot be read, or holds what is no image.
@@ -36,11 +38,11 @@ def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
             if not picture.is_finite:
                 raise InputError(f"cannot use '{file}': it has values that are not numbers (NaN or infinity)")
             if picture.stored is not None:
-                yield _float32(picture.pixels, file) / np.float32(picture.white), 1.0
+                yield _float32(picture.pixels, file) / np.float32(picture.white), 1.0, False
             elif picture.pixels.dtype.kind == "f":
-                yield _float32(picture.pixels, file), white
+                yield _float32(picture.pixels, file), white, True
             else:
-                yield picture.pixels, picture.white
+                yield picture.pixels, picture.white, False
         return
     for array in arrays(file):
         if array.dtype.name not in WHITES:
@@ -56,7 +58,10 @@ def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
         shape = array.shape if array.ndim - colour == 3 else (1, *array.shape)
         for several in _pieces(array, shape, file):
             for image in several:
-                yield (_float32(image, file), white) if image.dtype.kind == "f" else (image, WHITES[image.dtype.name])
+                if image.dtype.kind == "f":
+                    yield _float32(image, file), white, True
+                else:
+                    yield image, WHITES[image.dtype.name], False
 
 
 def _pictures(file: Path) -> Iterator[Picture]:

@@ -139,14 +139,17 @@ def is_there() -> bool:
 
 def is_volume(path: Path | str) -> bool:
     """Return whether a folder is called as Zarr is, or holds what tells of one."""
-    if not os.path.isdir(path):
-        return False
-    return Path(path).suffix.lower() == ENDING or may_be_replaced(Path(path))
+    return os.path.isdir(path) and (Path(path).suffix.lower() == ENDING or _tells(Path(path)))
 
 
 def may_be_replaced(folder: Path) -> bool:
     """Return whether a folder is a Zarr group or array, or empty."""
-    return any(os.path.isfile(folder / name) for name, _ in NODES) or not any(os.scandir(folder))
+    return _tells(folder) or not any(os.scandir(folder))
+
+
+def _tells(folder: Path) -> bool:
+    """Return whether a folder holds a file that tells of Zarr."""
+    return any(os.path.isfile(folder / name) for name, _ in NODES)
 
 
 @contextlib.contextmanager

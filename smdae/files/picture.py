@@ -22,6 +22,7 @@ __all__ = [
     "WHITES",
     "Metadata",
     "Picture",
+    "as_integers",
     "check_size",
     "deeper",
     "dots_per_inch",
@@ -189,10 +190,10 @@ def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
 def samples_of(picture: Picture) -> np.ndarray:
     """Colour and alpha joined again: (H, W) for plain gray, otherwise (H, W, 2 to 4), of the type that is stored."""
     samples = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
-    return samples if picture.stored is None else _whole(samples, picture.stored)
+    return samples if picture.stored is None else as_integers(samples, picture.stored)
 
 
-def _whole(values: np.ndarray, name: str) -> np.ndarray:
+def as_integers(values: np.ndarray, name: str) -> np.ndarray:
     """Return floats as integers of a type, each the nearest that there is."""
     ends = np.iinfo(name)
     return np.rint(values.astype(np.float64)).clip(ends.min, ends.max).astype(name)

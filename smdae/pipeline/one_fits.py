@@ -13,7 +13,7 @@ from smdae.pipeline.manner import Manner
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
-from smdae.pipeline.reading import called
+from smdae.pipeline.reading import called, refuse_misnamed
 from smdae.pipeline.records import estimates, record_of
 from smdae.pipeline.stacked import for_all_pages
 from smdae.pipeline.told import tell
@@ -66,6 +66,7 @@ def one_fits(
     found: list[Found] = []
     judged: list[Judgement | None] = []
     with fits.opened(job.source if data is None else data, name) as file:
+        refuse_misnamed(job, manner, "a FITS file", fits.ENDINGS)
         if manner.ending or (job.target != STREAM and job.target.suffix.lower() not in fits.ENDINGS):
             target = manner.ending or job.target
             raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")

@@ -14,6 +14,7 @@ from smdae.pipeline.found import look
 from smdae.pipeline.manner import Manner
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job, check_target
+from smdae.pipeline.reading import refuse_misnamed
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
@@ -67,6 +68,7 @@ def video(job: Job, manner: Manner, model_for: Chooser, stream: "Readable", name
     from smdae.files.writing import refuse_existing
 
     _refuse(manner, depth=True)
+    refuse_misnamed(job, manner, "a Y4M stream", [y4m.ENDING])
     if manner.ending or (job.target != STREAM and job.target.suffix.lower() != y4m.ENDING):
         target = manner.ending or job.target
         raise OutputError(f"a Y4M stream stays one, and is not written as '{target}'", f"name it {y4m.ENDING}, or -o -")

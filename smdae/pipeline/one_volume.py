@@ -267,7 +267,7 @@ def one_volume(
     how: dict[str, Any] = {"overwrite": manner.overwrite, "may_go": ome_zarr.may_be_replaced}
     with ome_zarr.opened(job.source, name) as volume:
         _refuse_beyond(volume, manner, name)
-        if manner.ending or job.target.suffix.lower() != ome_zarr.ENDING:
+        if manner.ending or job.target.suffix.lower() not in (ome_zarr.ENDING, job.source.suffix.lower()):
             told = manner.ending or job.target
             raise OutputError(f"an OME-Zarr stays one, and is not written as '{told}'", "name it .ome.zarr")
         if not (manner.made and not job.target.parent.exists()):

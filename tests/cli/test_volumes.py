@@ -160,6 +160,12 @@ def test_what_is_there_is_replaced_or_skipped_as_asked(capsys):
     assert sorted(os.listdir()) == ["a.zarr", "a_denoised.zarr", "mine.zarr"]
 
 
+def test_a_volume_is_known_by_what_is_in_it(here):
+    volume("plate", "yx", (48, 48), (48, 48), levels=1)
+    assert main(["denoise", "plate"]) == 0
+    assert sorted(os.listdir()) == ["plate", "plate_denoised"]
+
+
 def test_volumes_lie_among_pictures_in_folders(capsys):
     Path("in").mkdir()
     Path("in/a.png").write_bytes(encoded(gray(64, 64)))
