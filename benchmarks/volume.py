@@ -1,10 +1,11 @@
 """How much memory does a volume take that is larger than it?
 
-    python -m benchmarks.volume [--gigabytes N] [--chunk Z Y X] [--full] [--model NAME]
+    python -m benchmarks.volume [--gigabytes N] [--chunk Z Y X] [--full] [--planes N] [--model NAME]
 
 Writes an OME-Zarr of 16 bits to a temporary folder, of planes of 2,048 x 2,048 pixels with shot noise, denoises it in a
-process of its own, and prints how long that takes and the most memory that it holds. `--full` is for chunks of a plane.
-The folder is deleted at the end.
+process of its own, and prints how long that takes and the most memory that it holds. `--full` is for chunks of a
+plane; `--planes` is how many are denoised, the others being read and written as they are, part by part too. The folder
+is deleted at the end.
 """
 
 import argparse
@@ -43,8 +44,9 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--gigabytes", type=float, default=1.0)
-    parser.add_argument("--chunk", type=int, nargs=3, default=(32, 128, 128), metavar=("Z", "Y", "X"))
+    parser.add_argument("--chunk", type=int, nargs=3, default=(16, 256, 256), metavar=("Z", "Y", "X"))
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--planes", type=int)
     parser.add_argument("--model", default="natural-gray-small")
     asked = parser.parse_args()
     chunks = (1, SIDE, SIDE) if asked.full else tuple(asked.chunk)
@@ -54,11 +56,13 @@ def main() -> None:
         size = written(source, planes, chunks)
         begun = time.perf_counter()
         command = [sys.executable, "-m", "smdae", "denoise", str(source), "-m", asked.model, "--sigma", "0.06", "-q"]
-        command += ["--noise", "white"]
+        command += ["--noise", "white", *(["--pages", f"1-{asked.planes}"] if asked.planes else [])]
         subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
         seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    print(f"{size / 1e9:.2f} GB, chunks of {' x '.join(map(str, chunks))}: {peak:.2f} GB at most, {seconds:.0f} s")
+    shape = " x ".join(map(str, chunks))
+    print(f"{size / 1e9:.2f} GB, {asked.planes or planes} of {planes} planes, chunks of {shape}:", end=" ")
+    print(f"{peak:.2f} GB at most, {seconds:.0f} s")
 
 
 if __name__ == "__main__":

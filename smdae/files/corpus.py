@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from smdae.errors import InputError, UsageError
-from smdae.files import fits, ome_zarr, y4m
+from smdae.files import fits, ome_metadata, y4m
 from smdae.files.corpus_files import ARRAYS, arrays, images_in
 from smdae.files.formats import SUFFIXES
 from smdae.files.picture import likely_white, luma
@@ -164,7 +164,7 @@ def _in_cache(
     white: float,
     watch: Watch,
 ) -> Corpus:
-    """The same images, in a cache."""
+    """Return the same images, in a cache."""
     while True:
         generation = store.generation
         found, skipped = _each(files, lambda file: (file, store.runs(file, channels)), watch)
@@ -194,7 +194,7 @@ def _in_cache(
 def _each(
     files: Sequence[tuple[Path, bool]], read: Callable[[Path], T], watch: Watch
 ) -> tuple[list[T], tuple[str, ...]]:
-    """What is read of each file, and a line for each that cannot be read: one named alone is an error."""
+    """Return what is read of each file, and a line for each that cannot be read: one named alone is an error."""
     found, skipped = [], []
     for i, (file, from_folder) in enumerate(files):
         try:
@@ -226,18 +226,19 @@ def _too_small(sides: list[tuple[int, int]], size: int, paths: Sequence[Path], s
 
 
 def named(paths: Sequence[Path]) -> str:
+    """Return what messages call some paths: the first of them."""
     names = ", ".join(f"'{path}'" for path in paths[:3])
     return names if len(paths) <= 3 else f"{names} and {len(paths) - 3} more"
 
 
 def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
     """Yield the path itself, or the images and arrays below it, and files with more suffixes, in a fixed order."""
-    if not path.is_dir() or ome_zarr.is_volume(path):
+    if not path.is_dir() or ome_metadata.is_volume(path):
         yield path
         return
     endings = (*SUFFIXES, *ARRAYS, *(fits.ENDINGS if fits.is_there() else ()), y4m.ENDING, *more)
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if Path(name).suffix.lower() != ome_zarr.ENDING)
+        folders[:] = sorted(name for name in folders if Path(name).suffix.lower() != ome_metadata.ENDING)
         for name in sorted(names):
             file = Path(folder) / name
             # A pipe or a device may never end; a link that leads nowhere is told of by reading it.
@@ -257,7 +258,7 @@ def _decoded(file: Path, channels: int, white: float | None) -> Iterator[tuple[n
 
 
 def _channels(image: np.ndarray, color: bool) -> np.ndarray:
-    """(H, W), or (H, W, 3) in colour."""
+    """Return an image with shape (H, W), or (H, W, 3) in colour."""
     if color:
         return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
     return luma(image) if image.ndim == 3 else image

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from smdae.errors import InputError
-from smdae.files import fits, ome_zarr, stack, y4m
+from smdae.files import fits, ome_metadata, stack, y4m
 from smdae.files.images import decoding, opening, read
 from smdae.files.picture import WHITES, Picture, stretched
 from smdae.files.regular import opened
@@ -73,7 +73,7 @@ def _pictures(file: Path) -> Iterator[Picture]:
         yield from _of_fits(file)
     elif y4m.is_video(file):
         yield from _of_video(file)
-    elif ome_zarr.is_volume(file):
+    elif ome_metadata.is_volume(file):
         raise InputError(f"'{file}' is an OME-Zarr, which a fit does not read", "export planes of it as TIFF first")
     elif stack.count(file) == 1:
         yield read(file, str(file))

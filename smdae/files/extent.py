@@ -65,7 +65,7 @@ def needed_for(path: Path) -> int:
     """
     from smdae.files.foreign import RAW
     from smdae.files.images import HEAD, format_of
-    from smdae.files.ome_zarr import is_volume
+    from smdae.files.ome_metadata import is_volume
     from smdae.files.slabs import ROOM
 
     with suppress(Exception):

@@ -14,7 +14,6 @@ Facts this relies on:
 import contextlib
 import functools
 import importlib.util
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -27,13 +26,13 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files import images
+from smdae.files.ome_metadata import ARRAY, METADATA, OLD_AXES, axes_of, groups, kind_of, level_of, told_of
 from smdae.files.picture import SAMPLES
 
 if TYPE_CHECKING:
     import zarr
 
 __all__ = [
-    "ENDING",
     "INSTALL",
     "Image",
     "Volume",
@@ -42,22 +41,13 @@ __all__ = [
     "copied_array",
     "grid_of",
     "is_there",
-    "is_volume",
-    "may_be_replaced",
     "opened",
     "reading",
     "sample",
 ]
 
-ENDING = ".zarr"
 INSTALL = "pip install 'smdae[zarr]'"
-GROUP, ARRAY = "group", "array"
-NODES = (("zarr.json", ""), (".zgroup", GROUP), (".zarray", ARRAY))  # the file that tells of a folder, and of what kind
-METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
-MOST_JSON = 64 << 20  # bytes
 LEAST_AXES, MOST_AXES = 2, 5
-OLD_AXES = "tczyx"
-DEEPEST = 4  # groups below the root: a plate has rows, columns and fields
 AT_ONCE = 2  # chunks that are decoded at the same time
 
 
@@ -137,21 +127,6 @@ def is_there() -> bool:
     return importlib.util.find_spec("zarr") is not None
 
 
-def is_volume(path: Path | str) -> bool:
-    """Return whether a folder is called as Zarr is, or holds what tells of one."""
-    return os.path.isdir(path) and (Path(path).suffix.lower() == ENDING or _tells(Path(path)))
-
-
-def may_be_replaced(folder: Path) -> bool:
-    """Return whether a folder is a Zarr group or array, or empty."""
-    return _tells(folder) or not any(os.scandir(folder))
-
-
-def _tells(folder: Path) -> bool:
-    """Return whether a folder holds a file that tells of Zarr."""
-    return any(os.path.isfile(folder / name) for name, _ in NODES)
-
-
 @contextlib.contextmanager
 def opened(folder: Path, name: str) -> Iterator[Volume]:
     """Open a volume, and check all that is told of it, so that only damaged chunks are left to go wrong.
@@ -171,7 +146,7 @@ def opened(folder: Path, name: str) -> Iterator[Volume]:
 
 @contextlib.contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Whatever goes wrong inside comes out as InputError or MemoryLimitError, one line that names the volume."""
+    """Turn whatever goes wrong inside into InputError or MemoryLimitError, one line that names the volume."""
     with images.decoding(f"'{name}'"):
         try:
             yield
@@ -231,19 +206,16 @@ def _images(root: Path) -> tuple[list[Image], list[str]]:
     """Return the images of a volume, and what there is to say of it."""
     found: list[Image] = []
     remarks: list[str] = []
-    if _kind(root) is None:
+    if kind_of(root) is None:
         raise InputError("it is a folder without Zarr metadata", "name the folder that has .zgroup or zarr.json in it")
-    if _kind(root) == ARRAY:
+    if kind_of(root) == ARRAY:
         count = len(array_of(root).shape)
         raise InputError(
             f"it is a Zarr array of {count} {'axis' if count == 1 else 'axes'}, not an OME-Zarr image",
             "name the group with multiscales that it belongs to, or write such metadata",
         )
-    for group in _groups(root, DEEPEST):
-        attributes = _attributes(group)
-        told = attributes.get("ome", attributes)
-        if not isinstance(told, dict):
-            raise InputError(f"its attribute 'ome' in '{group.relative_to(root)}' is no object")
+    for group in groups(root):
+        told = told_of(group)
         multiscales = told.get("multiscales")
         if multiscales is None:
             continue
@@ -259,61 +231,17 @@ def _images(root: Path) -> tuple[list[Image], list[str]]:
     return found, remarks
 
 
-def _groups(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the groups that may be images: a folder, and if it has no multiscales those in it."""
-    if _kind(folder) != GROUP:
-        return
-    yield folder
-    attributes = _attributes(folder)
-    told = attributes.get("ome", attributes)
-    if depth and not (isinstance(told, dict) and "multiscales" in told):
-        for entry in sorted(os.scandir(folder), key=lambda entry: (len(entry.name), entry.name)):
-            if entry.is_dir() and entry.name != "labels":
-                yield from _groups(Path(entry.path), depth - 1)
-
-
-def _kind(folder: Path) -> str | None:
-    """Return whether a folder is a group or an array; None if it is neither."""
-    for name, kind in NODES:
-        if (folder / name).is_file():
-            return kind or str(_json(folder / name).get("node_type"))
-    return None
-
-
-def _attributes(folder: Path) -> dict[str, Any]:
-    """Return the attributes of a group."""
-    if (folder / "zarr.json").is_file():
-        attributes = _json(folder / "zarr.json").get("attributes", {})
-        if not isinstance(attributes, dict):
-            raise InputError(f"the attributes in '{folder / 'zarr.json'}' are no object")
-        return attributes
-    return _json(folder / ".zattrs") if (folder / ".zattrs").is_file() else {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """Return the object that a file of metadata holds."""
-    if path.stat().st_size > MOST_JSON:
-        raise InputError(f"'{path}' has more than {MOST_JSON >> 20} MB, which no metadata have")
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        raise InputError(f"'{path.name}' in '{path.parent}' is not JSON") from None
-    if not isinstance(value, dict):
-        raise InputError(f"'{path.name}' in '{path.parent}' holds no JSON object")
-    return value
-
-
 def _image(root: Path, group: Path, told: dict[str, Any]) -> Image:
     """Return an image, checked."""
     datasets = told.get("datasets")
     if not isinstance(datasets, list) or not datasets:
         raise InputError("its multiscales name no datasets")
-    levels = tuple(_level(dataset) for dataset in datasets)
+    levels = tuple(level_of(dataset) for dataset in datasets)
     for level in levels:
-        if _kind(group / level) != ARRAY:
+        if kind_of(group / level) != ARRAY:
             raise InputError(f"its level '{level}' is missing")
     array = array_of(group / levels[0])
-    axes, channel = _axes(told.get("axes", list(OLD_AXES)))
+    axes, channel = axes_of(told.get("axes", list(OLD_AXES)))
     if not LEAST_AXES <= len(array.shape) <= MOST_AXES:
         raise InputError(
             f"it has {len(array.shape)} axes, and an OME-Zarr has {LEAST_AXES} to {MOST_AXES}",
@@ -329,28 +257,6 @@ def _image(root: Path, group: Path, told: dict[str, Any]) -> Image:
     if not _has_chunks(group / levels[0]):
         raise InputError(f"none of the chunks of level '{levels[0]}' is there")
     return Image(group.relative_to(root), axes, levels, channel, array, root)
-
-
-def _level(dataset: Any) -> str:
-    """Return the folder of a level, which is below its group."""
-    path = dataset.get("path") if isinstance(dataset, dict) else None
-    if not isinstance(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
-        raise InputError(f"its multiscales name no level: {dataset!s:.60}")
-    return path
-
-
-def _axes(told: Any) -> tuple[str, int | None]:
-    """Return a letter for each axis, and which of them is that of channels."""
-    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in told] if isinstance(told, list) else []
-    names = [str(axis.get("name", "")) for axis in axes]
-    if not axes or not all(names) or len({name[0].upper() for name in names}) < len(names):
-        raise InputError(f"its axes are no list of different names: {told!s:.60}")
-    letters = "".join(name[0].upper() for name in names)
-    if not letters.endswith("YX"):
-        raise InputError(f"its axes are {letters}, and do not end with Y and X")
-    kinds = [axis.get("type") for axis in axes]
-    channels = [k for k, kind in enumerate(kinds) if kind == "channel" or (kind is None and letters[k] == "C")]
-    return letters, channels[0] if channels else None
 
 
 def _has_chunks(folder: Path) -> bool:

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from smdae.errors import OutputError
-from smdae.files.writing import SHOWN_NAME, Origin, refusals
+from smdae.files.dressing import Origin
+from smdae.files.refusals import refusals
+from smdae.files.writing import SHOWN_NAME
 
 try:
     import fcntl

@@ -57,7 +57,8 @@ def one_fits(
         OutputError: The result cannot be written.
     """
     from smdae.files import fits
-    from smdae.files.writing import refuse_existing, whole
+    from smdae.files.refusals import refuse_existing
+    from smdae.files.writing import whole
 
     _refuse(manner)
     name = called(job)

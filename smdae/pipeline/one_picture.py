@@ -55,13 +55,13 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
-        from smdae.files import images, ome_zarr
+        from smdae.files import images, ome_metadata
         from smdae.files.y4m import is_video
         from smdae.pipeline.one_stream import streamed
 
         begun = time.perf_counter()
         data = None
-        is_folder = ome_zarr.is_volume(job.source)
+        is_folder = ome_metadata.is_volume(job.source)
         if job.source == STREAM or is_video(job.source):
             data, record = streamed(job, manner, model_for)
             if record is not None:

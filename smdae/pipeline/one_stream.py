@@ -65,7 +65,7 @@ def video(job: Job, manner: Manner, model_for: Chooser, stream: "Readable", name
     """
     from smdae.files import y4m
     from smdae.files.images import decoding
-    from smdae.files.writing import refuse_existing
+    from smdae.files.refusals import refuse_existing
 
     _refuse(manner, depth=True)
     refuse_misnamed(job, manner, "a Y4M stream", [y4m.ENDING])

@@ -259,15 +259,15 @@ def one_volume(
         InputError: The volume is damaged, not supported, or the extra is missing.
         OutputError: The result cannot be written.
     """
-    from smdae.files import ome_zarr
+    from smdae.files import ome_metadata, ome_zarr
     from smdae.files.whole_folder import refuse_folder, whole_folder
 
     _refuse(job, manner)
     name, origin = called(job), origin_of(job, manner.messages)
-    how: dict[str, Any] = {"overwrite": manner.overwrite, "may_go": ome_zarr.may_be_replaced}
+    how: dict[str, Any] = {"overwrite": manner.overwrite, "may_go": ome_metadata.may_be_replaced}
     with ome_zarr.opened(job.source, name) as volume:
         _refuse_beyond(volume, manner, name)
-        if manner.ending or job.target.suffix.lower() not in (ome_zarr.ENDING, job.source.suffix.lower()):
+        if manner.ending or job.target.suffix.lower() not in (ome_metadata.ENDING, job.source.suffix.lower()):
             told = manner.ending or job.target
             raise OutputError(f"an OME-Zarr stays one, and is not written as '{told}'", "name it .ome.zarr")
         if not (manner.made and not job.target.parent.exists()):
@@ -300,7 +300,7 @@ def one_volume(
 @contextmanager
 def _writing(job: Job) -> Iterator[None]:
     """Within, what stops the writing of a result comes out as OutputError."""
-    from smdae.files.writing import refusals
+    from smdae.files.refusals import refusals
 
     with refusals(job.target):
         yield

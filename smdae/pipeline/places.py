@@ -212,7 +212,7 @@ def refuse_raced(jobs: list[Job]) -> None:
     Another run may have been at work on the folder then, and have ended since: what it had replaced before would be
     denoised twice.
     """
-    from smdae.files.writing import refuse_changed
+    from smdae.files.refusals import refuse_changed
 
     for job in jobs:
         if job.replaced is not None:
@@ -242,7 +242,7 @@ def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> 
 
 def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
     """Refuse a file, or a folder to be, that cannot be written."""
-    from smdae.files.writing import refuse_existing, refuse_making
+    from smdae.files.refusals import refuse_existing, refuse_making
 
     if not folder:
         refuse_existing(path, overwrite=overwrite)
@@ -264,7 +264,7 @@ def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bo
     """
     from smdae.files.formats import SUFFIXES
     from smdae.files.images import refuse_format
-    from smdae.files.writing import refuse_existing, refuse_making
+    from smdae.files.refusals import refuse_existing, refuse_making
 
     kind = SUFFIXES[ending] if ending else picture.format
     if job.target != STREAM:

@@ -69,7 +69,7 @@ class Seen:
 
 def look_at(source: Path, manner: "Manner") -> list[Seen]:
     """Return what there is to tell of each channel of a file; errors are those of reading it and of `found.look`."""
-    from smdae.files import fits, images, ome_zarr, parts, raw, stack, y4m
+    from smdae.files import fits, images, ome_metadata, parts, raw, stack, y4m
     from smdae.pipeline import seen_elsewhere
     from smdae.pipeline.found import look
     from smdae.pipeline.reading import piped
@@ -79,7 +79,7 @@ def look_at(source: Path, manner: "Manner") -> list[Seen]:
     begun = y4m.exactly(sys.stdin.buffer, len(y4m.MAGIC)) if source == STREAM else None
     if begun == y4m.MAGIC or (begun is None and y4m.is_video(source)):
         return [_told(name, one) for one in seen_elsewhere.of_video(source, begun, name, manner, _Unloaded())]
-    if ome_zarr.is_volume(source):
+    if ome_metadata.is_volume(source):
         return [_told(name, one) for one in seen_elsewhere.of_volume(source, name, manner, _Unloaded())]
     content = source if begun is None else piped(begun)
     if raw.is_raw(content, name):

@@ -161,7 +161,7 @@ def share_of(text: str) -> tuple[int, int]:
 
 def _is_folder(path: Path) -> bool:
     """Return whether a folder is there that is to be searched: a volume of Zarr is a picture."""
-    from smdae.files.ome_zarr import is_volume
+    from smdae.files.ome_metadata import is_volume
 
     return os.path.isdir(path) and not is_volume(path)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from smdae.cli.app import main
-from smdae.files import ome_zarr, slabs
+from smdae.files import ome_metadata, ome_zarr, slabs
 from smdae.pipeline import one_volume
 from tests.tiny import complaint, encoded, everything_below, gray
 from tests.volumes import NOISE, clean, read, volume
@@ -24,7 +24,9 @@ def here(bare, monkeypatch):
 
 
 def metadata(path: str) -> dict[str, bytes | None]:
-    return {name: data for name, data in everything_below(Path(path)).items() if Path(name).name in ome_zarr.METADATA}
+    return {
+        name: data for name, data in everything_below(Path(path)).items() if Path(name).name in ome_metadata.METADATA
+    }
 
 
 def error(result: np.ndarray) -> float:

@@ -12,7 +12,8 @@ import pytest
 
 from smdae.errors import OutputError
 from smdae.files import writing
-from smdae.files.writing import refuse_existing, refuse_making, write
+from smdae.files.refusals import refuse_existing, refuse_making
+from smdae.files.writing import write
 
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 
@@ -162,7 +163,8 @@ def test_a_folder_without_permission_is_refused(tmp_path):
 import os, sys
 from pathlib import Path
 from smdae.errors import OutputError
-from smdae.files.writing import refuse_existing, refuse_making, write
+from smdae.files.refusals import refuse_existing, refuse_making
+from smdae.files.writing import write
 os.setuid(65534)
 for check in (lambda path: write(path, b"x"), lambda path: refuse_existing(path, overwrite=False)):
     try:
