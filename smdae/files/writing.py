@@ -133,11 +133,12 @@ def _descriptor(path: Path, overwrite: bool, origin: Origin | None) -> Iterator[
 
 
 def clear(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder; those of living ones are locked, and stay."""
+    """Remove what killed processes were writing in a folder, files and folders; what living ones write is locked."""
     if fcntl is None:
         return
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        left = [e.path for e in entries if TEMPORARY.fullmatch(e.name) and not e.is_symlink()]
+        named = [e for e in entries if TEMPORARY.fullmatch(e.name)]
+        left = [e.path for e in named if e.is_file(follow_symlinks=False) or e.is_dir(follow_symlinks=False)]
         for path in left:
             with contextlib.suppress(OSError):
                 _remove_unlocked(path)
