@@ -19,7 +19,7 @@ from smdae.cli import interrupts
 from smdae.cli.app import main
 from smdae.errors import OutputError
 from smdae.files import block_reader as blocks
-from smdae.files import cache_folder, claims, writing
+from smdae.files import cache_folder, claims, dressing, refusals, writing
 from smdae.pipeline import fit_files
 from tests.tiny import encoded, gray, model_bytes, python
 
@@ -86,7 +86,8 @@ def windows(monkeypatch):
     """The writer and its like, as they are on Windows: no locks, and no file is replaced that is open."""
     for module in (writing, claims, cache_folder, fit_files):
         monkeypatch.setattr(module, "fcntl", None)
-    monkeypatch.setattr(writing, "WINDOWS", True)
+    for module in (writing, refusals):
+        monkeypatch.setattr(module, "WINDOWS", True)
     monkeypatch.setattr(writing, "PATIENCE", (0.0, 0.0))
     replace = os.replace
 
@@ -127,9 +128,9 @@ for module in pkgutil.walk_packages(smdae.__path__, "smdae."):
         importlib.import_module(module.name)
 from smdae.cli import interrupts
 from smdae.cli.app import main
-from smdae.files import writing
+from smdae.files import dressing
 assert interrupts.HANG_UP is None and len(interrupts.STOPS) == 2
-writing.sys = types.SimpleNamespace(platform="win32")
+dressing.sys = types.SimpleNamespace(platform="win32")
 for line in ("denoise a.png", "denoise a.png -y -j 2", "denoise a.png --in-place"):
     assert main([*line.split(), "-s", "20", "-m", "model.safetensors"]) == 0, line
 assert main(["fit", "a.png", "--cache", "kept"]) == 2
@@ -199,18 +200,18 @@ def test_a_number_that_is_another_files_by_now_is_not_closed(here, windows):
 @pytest.mark.parametrize("name", ["con.png", "NUL.tif", "com1.png", "lpt9", "a:b.png", "what?.png", "end.", "end "])
 def test_names_that_windows_has_not_are_refused_before_any_work(here, windows, name):
     with pytest.raises(OutputError, match="windows has no file of that name"):
-        writing.refuse_existing(here / name, overwrite=True)
+        refusals.refuse_existing(here / name, overwrite=True)
 
 
 @pytest.mark.parametrize("name", ["console.png", "com10.png", "nullable.tif", "a b.png", "häuser.png", ".hidden"])
 def test_names_that_it_has_are_taken(here, windows, name):
-    writing.refuse_existing(here / name, overwrite=True)
+    refusals.refuse_existing(here / name, overwrite=True)
 
 
 def test_owners_and_attributes_are_not_asked_for(here, windows, monkeypatch):
     for name in ("chown", "getxattr", "setxattr", "listxattr"):
         monkeypatch.delattr(os, name)
-    monkeypatch.setattr(writing.sys, "platform", "win32")
+    monkeypatch.setattr(dressing.sys, "platform", "win32")
     (here / "b.bin").write_bytes(b"old")
     writing.write(here / "b.bin", b"new", overwrite=True)
     monkeypatch.undo()
@@ -220,7 +221,7 @@ def test_owners_and_attributes_are_not_asked_for(here, windows, monkeypatch):
 def test_macos_has_owners_and_no_attributes(here, monkeypatch):
     for name in ("getxattr", "setxattr", "listxattr"):
         monkeypatch.delattr(os, name)
-    monkeypatch.setattr(writing.sys, "platform", "darwin")
+    monkeypatch.setattr(dressing.sys, "platform", "darwin")
     (here / "b.bin").write_bytes(b"old")
     writing.write(here / "b.bin", b"new", overwrite=True)
     monkeypatch.undo()

@@ -49,11 +49,11 @@ def photos(folder: Path, count: int = 3) -> Path:
 
 
 def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what reads camera raw, FITS and HEIC be missing."""
-    from smdae.files import fits, raw
+    """Let what reads camera raw, FITS, OME-Zarr and HEIC be missing."""
+    from smdae.files import fits, ome_zarr, raw
 
     find = importlib.util.find_spec
-    for module in (raw, fits):
+    for module in (raw, fits, ome_zarr):
         monkeypatch.setattr(module, "is_there", lambda: False)
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *of: None if name == "pillow_heif" else find(name, *of)

@@ -15,7 +15,8 @@ from smdae.cli.together import on_loss
 from smdae.errors import BatchError, UsageError
 from smdae.files.claims import claimed
 from smdae.files.formats import SUFFIXES, WITH_QUALITY, in_words
-from smdae.files.writing import clear, refusals
+from smdae.files.refusals import refusals
+from smdae.files.writing import clear
 from smdae.memory import keep_freed_memory, limit_memory
 from smdae.pipeline.batch import Stopped, at_once
 from smdae.pipeline.batch import run as run_batch

@@ -338,7 +338,7 @@ def _picture(output: Path, corpus: "Corpus", settings: "Settings", overwrite: bo
         UsageError: The model is of more, or of images.
         OutputError: There is such a file, and no leave to replace it.
     """
-    from smdae.files.writing import refuse_existing
+    from smdae.files.refusals import refuse_existing
 
     if settings.patch_size != 1 or corpus.images[0].shape[2] > MAX_DRAWN:
         raise UsageError(

@@ -61,7 +61,7 @@ def command(
 
     check_range(white, black)
     kind = noise_named(noise)
-    files = sources(inputs, recursive)
+    files = sources(inputs, recursive, more=True)
     if STREAM in inputs and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("nothing is piped into stdin", "pipe an image in, or name a file")
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from smdae.errors import ModelError, OutputError
 from smdae.files import model_file
-from smdae.files.writing import clear, refuse_existing, write
+from smdae.files.refusals import refuse_existing
+from smdae.files.writing import clear, write
 
 if TYPE_CHECKING:
     from smdae.comparing.contest import Contest

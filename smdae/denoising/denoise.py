@@ -59,7 +59,8 @@ def denoise(
 
     Args:
         image: With shape (H, W), (H, W, C), (N, H, W) or (N, H, W, C), three axes being (H, W, C) if the last has 1 to
-            4 numbers; uint8, uint16 or float. White is 255, 65535, or 1 for floats. Or the path of a file.
+            4 numbers; integers of 8, 16 or 32 bits, or floats. White is 255, 65535, the largest value of another type
+            of integers, or 1 for floats. Or the path of a file.
         model: A loaded model, the path of a model file, or the name of a bundled one; None for the bundled one that
             fits: natural-gray, or natural-color for three channels. An object of your own has `score(x)` or
             `score(x, sigma)` for tensors (B, C, H, W), white being 1.

@@ -115,6 +115,7 @@ def tasks_of(
             visible=visible,
             scale=scale,
             jpeg=told.quality,
+            stored=None if told.stored is None else told.stored.name,
             **how,
         )
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from smdae.errors import UsageError
+from smdae.files.picture import STANDS_FOR, as_integers
 
 __all__ = ["Given", "given", "is_file"]
 
@@ -39,6 +40,7 @@ class Given:
         lengths: Of the axes of what was given, in that order.
         is_many: Whether there is an axis of pages.
         channels: Of each picture, which channel it is of, and shares its noise with; empty where all are of one.
+        stored: The type of integers that the pictures, which are floats, stand for; None where they have their own.
     """
 
     pictures: tuple[np.ndarray, ...]
@@ -48,16 +50,16 @@ class Given:
     lengths: tuple[int, ...] = ()
     is_many: bool = False
     channels: tuple[int, ...] = ()
+    stored: np.dtype | None = None
 
     def joined(self, results: Sequence[np.ndarray]) -> np.ndarray:
-        """Return results, one for each picture, with the axes of what was given; alpha is the last channel."""
+        """Return results, one for each picture, with axes and type of what was given; alpha is the last channel."""
         if self.alpha:
             pairs = zip(results, self.alpha, strict=True)
             results = [np.concatenate([np.atleast_3d(result), alpha[:, :, None]], 2) for result, alpha in pairs]
-        if not self.is_many:
-            result = results[0]
-        else:
-            result = np.stack(results)
+        result = np.stack(results, dtype=results[0].dtype) if self.is_many else results[0]
+        if self.stored is not None:
+            result = as_integers(result, self.stored.name).astype(self.stored, copy=False)
         if self.order is None:
             return result
         ordered = result.reshape(self.lengths)
@@ -85,6 +87,9 @@ def given(image: Any, axes: str | None = None) -> Given:
             raise UsageError("axes are those of an array, and a file tells its own", "leave axes out")
         return _of_file(Path(image))
     array = np.asarray(image)
+    stored = array.dtype if array.dtype.name in STANDS_FOR else None
+    if stored is not None:
+        array = array.astype(STANDS_FOR[stored.name])
     if axes is None:
         axes = _usual(array)
     order = _order(array, axes)
@@ -94,9 +99,9 @@ def given(image: Any, axes: str | None = None) -> Given:
     pages = kinds.count("pages")
     one = ordered.shape[pages:]
     if not pages:
-        return Given((ordered,), order=order, lengths=lengths)
+        return Given((ordered,), order=order, lengths=lengths, stored=stored)
     pictures = ordered.reshape(math.prod(ordered.shape[:pages]), *one)
-    return Given(tuple(pictures), order=order, lengths=lengths, is_many=True)
+    return Given(tuple(pictures), order=order, lengths=lengths, is_many=True, stored=stored)
 
 
 def _usual(array: np.ndarray) -> str:
@@ -140,9 +145,10 @@ def _of_file(path: Path) -> Given:
         read, channels = [picture for _, picture in pairs], tuple(keys.index(key) for key, _ in pairs)
     if not read:  # pages of black and white alone are refused with the reason
         read = [images.read(path, str(path))]
-    shapes = {(picture.pixels.shape, picture.pixels.dtype, picture.alpha is None) for picture in read}
+    shapes = {(picture.pixels.shape, picture.depth, picture.alpha is None) for picture in read}
     if len(shapes) > 1:
         raise UsageError(f"the pages of '{path}' differ in size or kind, and one array cannot hold them")
     alpha = tuple(picture.alpha for picture in read if picture.alpha is not None)
     pictures = tuple(picture.pixels for picture in read)
-    return Given(pictures, alpha, read[0].quality, is_many=len(read) > 1, channels=channels)
+    stored = None if read[0].stored is None else np.dtype(read[0].stored)
+    return Given(pictures, alpha, read[0].quality, is_many=len(read) > 1, channels=channels, stored=stored)

@@ -23,12 +23,14 @@ def checked_pixels(image: Any) -> np.ndarray:
     if pixels.ndim not in (2, 3) or 0 in pixels.shape:
         raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
     if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
-        raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
+        raise UsageError(
+            f"an image is of integers of 8, 16 or 32 bits or of floats, not {pixels.dtype}", "convert it first"
+        )
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
-def checked_white(pixels: np.ndarray, white: float | None, black: float | None) -> float:
-    """Return the value of white in an image: that which is given, else 255, 65535, or 1 for floats.
+def checked_white(dtype: np.dtype, white: float | None, black: float | None) -> float:
+    """Return the value of white in an image of a type: that which is given, else the largest integer, or 1 for floats.
 
     Raises:
         UsageError: White or black is not finite, or white is not above black, which is 0 unless given.
@@ -36,7 +38,7 @@ def checked_white(pixels: np.ndarray, white: float | None, black: float | None) 
     for name, value in (("white", white), ("black", black)):
         if value is not None and not np.isfinite(value):
             raise UsageError(f"{name} is a finite number, not {value}")
-    limit = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1.0
+    limit = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
     top, bottom = limit if white is None else white, black or 0.0
     if top <= bottom:
         raise UsageError(f"white is above black, and {top:g} is not above {bottom:g}")
@@ -72,21 +74,23 @@ def bundled_for(pixels: np.ndarray, visible: np.ndarray | None = None) -> str:
     return "natural-color" if in_colour else "natural-gray"
 
 
-def checked_sigma(sigma: float | Sequence[float], pixels: np.ndarray, white: float) -> tuple[float, ...]:
-    """Return sigma as it was given, one number or one for each channel; white is the image's."""
+def checked_sigma(sigma: float | Sequence[float], pixels: np.ndarray, white: float, whole: bool) -> tuple[float, ...]:
+    """Return sigma as it was given, one number or one for each channel.
+
+    `white` is that of the image, and `whole` whether it is of integers.
+    """
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     values = tuple(sigma) if isinstance(sigma, Sequence) else (sigma,)
     if len(values) not in (1, channels):
         raise UsageError(f"sigma has {len(values)} values, the image has {channels} channels")
     if not all(0 <= value < math.inf for value in values) or sigma == 0:
         raise UsageError(f"sigma is a positive number, not {sigma}")
-    _refuse_other_unit(max(values), pixels, white)
+    _refuse_other_unit(max(values), pixels, white, whole)
     return tuple(float(value) for value in values)
 
 
-def _refuse_other_unit(sigma: float, pixels: np.ndarray, white: float) -> None:
+def _refuse_other_unit(sigma: float, pixels: np.ndarray, white: float, whole: bool) -> None:
     """Raise UsageError for a level that no image has: it is told in another unit than its image's."""
-    whole = pixels.dtype.kind == "u"
     most = 255.0 if whole else white
     meant = sigma * 255 / white if whole else sigma * white / 255
     if sigma <= most:

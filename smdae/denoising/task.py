@@ -22,7 +22,7 @@ from smdae.denoising.symmetries import Symmetric
 from smdae.denoising.treatment import Form, form_for, is_cut, noise_for, takes_noise
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
-from smdae.estimation.scale import Scale
+from smdae.estimation.scale import Scale, scale_of_integers
 from smdae.noise import Noise
 from smdae.protocols import CanClip, HasStride, offers, posterior_mean, single_level
 
@@ -81,6 +81,7 @@ class Task:
         visible: np.ndarray | None = None,
         scale: Scale | None = None,
         jpeg: int | None = None,
+        stored: str | None = None,
         **how: Any,
     ) -> "Task":
         """Return the task of denoising an image, with all that it needs checked.
@@ -96,21 +97,24 @@ class Task:
             visible: Which pixels are not hidden, with shape (H, W); None for all.
             scale: What its values mean, as of all pages of a stack; None to find out.
             jpeg: The quality that it was compressed at, if that is known.
+            stored: The type of integers that its floats stand for; None where they have their own.
             how: Further arguments of `for_noise`.
 
         Raises:
             UsageError, InputError, ModelError: As `denoise`.
         """
         pixels = checked_pixels(image)
-        whole = pixels.dtype.kind == "u"
-        top = checked_white(pixels, white, black)
+        whole = pixels.dtype.kind == "u" or stored is not None
+        top = checked_white(np.dtype(stored or pixels.dtype), white, black)
         model = resolved_model(model, pixels, visible, device)
         keep = sigma is not None or single_level(model) is not None
+        if stored is not None and scale is None and white is None and black is None:
+            scale = scale_of_integers(pixels, stored)
         prepared = prepare(pixels, white, black, visible, keep, model.channels != 3, scale)
         unit = top / 255 if whole else 1.0
         given = None
         if sigma is not None:
-            given = tuple(level * unit / prepared.scale.span for level in checked_sigma(sigma, pixels, top))
+            given = tuple(level * unit / prepared.scale.span for level in checked_sigma(sigma, pixels, top, whole))
             if prepared.is_shared:
                 given = given[:1]
         if noise is None:  # other samplers than the first are for white noise

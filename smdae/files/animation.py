@@ -51,7 +51,9 @@ class Frame:
 class Rewriter(Protocol):
     """Returns the whole file with other pixels in its frames: (height, width, 4), None where they stay."""
 
-    def __call__(self, pixels: Sequence[np.ndarray | None], quality: int | None, strip: bool) -> bytes: ...
+    def __call__(self, pixels: Sequence[np.ndarray | None], quality: int | None, strip: bool) -> bytes:
+        """Return it."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

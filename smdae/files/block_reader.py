@@ -76,11 +76,11 @@ class Blocks:
 
     @property
     def kept(self) -> bool:
-        """Whether what was read stays in memory."""
+        """Return whether what was read stays in memory."""
         return self._kept is not None
 
     def read(self, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """An array that holds so many bytes from each start on, and where in it they begin, both with shape (n,).
+        """Return an array that holds so many bytes from each start on, (n,), and where in it they begin, (n,).
 
         There may be anything in place of what lies beyond the last byte.
 
@@ -146,5 +146,5 @@ class Blocks:
 
 
 def _waits() -> int:
-    """How often this process has had something read from a disk, where that is known."""
+    """Return how often this process has had something read from a disk, where that is known."""
     return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_inblock

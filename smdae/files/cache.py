@@ -46,7 +46,7 @@ from smdae.files.cache_folder import (
 from smdae.files.cache_index import Entry, Index, Key, Run
 from smdae.files.disk_store import Stored, in_strips, numbers_of
 from smdae.files.images import opening
-from smdae.files.writing import refusals
+from smdae.files.refusals import refusals
 
 __all__ = ["Cache"]
 
@@ -134,7 +134,7 @@ class Cache:
         return tuple(runs)
 
     def stored(self, runs: Iterable[Run], channels: int) -> Stored:
-        """The images of some runs, all uint8 or all float32.
+        """Return the images of some runs, all uint8 or all float32.
 
         Raises:
             InputError: They cannot be read.

@@ -17,7 +17,8 @@ except ImportError:  # there is none on Windows
 from smdae.errors import InputError, OutputError, UsageError
 from smdae.files.cache_index import Entry, ForgedError, Index, Key
 from smdae.files.disk_store import in_strips
-from smdae.files.writing import refusals, refuse_making, whole
+from smdae.files.refusals import refusals, refuse_making
+from smdae.files.writing import whole
 
 __all__ = [
     "INDEX",
@@ -46,12 +47,12 @@ Say = Callable[[str], None]
 
 
 def fresh() -> Index:
-    """An index of nothing."""
+    """Return an index of nothing."""
     return Index(f"{PIXELS}{secrets.token_hex(4)}")
 
 
 def refuse(folder: Path) -> None:
-    """The planning check.
+    """Refuse, before any work, what could not be written.
 
     Raises:
         UsageError: This system has no locks.
@@ -94,7 +95,7 @@ def opened(path: Path, flags: int) -> int:
 
 
 def locked(folder: Path, note: Say) -> int:
-    """The lock of a folder, open; whoever has to wait for it is told."""
+    """Return the lock of a folder, open; tell whoever has to wait for it."""
     path = folder / LOCK
     told = False
     while True:
@@ -119,7 +120,7 @@ def locked(folder: Path, note: Say) -> int:
 
 
 def load(folder: Path, warn: Say) -> Index | None:
-    """What the folder holds; None if that is nothing, or damaged."""
+    """Return what the folder holds; None if that is nothing, or damaged."""
     try:
         with open(os.open(folder / INDEX, os.O_RDONLY | NO_LINKS), "rb") as lines:
             index = Index.of_lines(lines)
@@ -142,10 +143,12 @@ def load(folder: Path, warn: Say) -> Index | None:
 
 
 def is_as_it_was(entry: Entry, status: os.stat_result) -> bool:
+    """Return whether a file is what it was when an entry was made of it."""
     return (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
 def is_up_to_date(key: Key, entry: Entry) -> bool:
+    """Return whether the file of an entry is there, and what it was."""
     try:
         return is_as_it_was(entry, os.stat(key.path))
     except (OSError, ValueError):

@@ -61,16 +61,16 @@ class Run(NamedTuple):
 
     @property
     def itemsize(self) -> int:
-        """Bytes of a number."""
+        """Return the bytes of a number."""
         return 1 if self.depth == "uint8" else 4
 
     def places(self, channels: int) -> range:
-        """Where each image begins, in bytes."""
+        """Return where each image begins, in bytes."""
         length = numbers_of(channels, self.height, self.width) * self.itemsize
         return range(self.offset, self.offset + self.images * length, length)
 
     def end(self, channels: int) -> int:
-        """Where the last ends."""
+        """Return where the last ends."""
         return self.places(channels).stop
 
 
@@ -104,7 +104,7 @@ class Index:
 
     @property
     def mark(self) -> tuple[int, int]:
-        """Where it stands, to go back to."""
+        """Return where it stands, to go back to."""
         return self.size, self.checks[-1] if self.size % BLOCK else 0
 
     def back(self, mark: tuple[int, int]) -> None:
@@ -126,19 +126,19 @@ class Index:
 
     @property
     def live(self) -> int:
-        """Bytes that entries lie in."""
+        """Return the bytes that entries lie in."""
         runs = {(run.offset, run.end(key.channels)) for key, entry in self.entries.items() for run in entry.runs}
         return sum(end - begin for begin, end in runs)
 
     def holding(self, block: int) -> Iterator[tuple[Key, Entry]]:
-        """The entries with bytes in a block."""
+        """Yield the entries with bytes in a block."""
         for key, entry in self.entries.items():
             begin, end = block * BLOCK, (block + 1) * BLOCK
             if any(run.offset < end and begin < run.end(key.channels) for run in entry.runs):
                 yield key, entry
 
     def to_lines(self) -> Iterator[bytes]:
-        """The lines of the file."""
+        """Yield the lines of the file."""
         digest = hashlib.blake2b(digest_size=16)
         for line in self._lines():
             digest.update(line)
@@ -155,7 +155,7 @@ class Index:
 
     @classmethod
     def of_lines(cls, lines: Iterable[bytes]) -> "Index":
-        """The index that a file holds.
+        """Return the index that a file holds.
 
         Raises:
             ForgedError: It is whole, and tells of what no cache holds.

@@ -40,7 +40,7 @@ class Entry:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file, names with underscores.
+    """Return the settings in a YAML file, names with underscores.
 
     Raises:
         UsageError: As `read_entries`.
@@ -49,7 +49,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_entries(path: Path) -> tuple[Entry, ...]:
-    """The settings in a YAML file, in its order.
+    """Return the settings in a YAML file, in its order.
 
     Raises:
         UsageError: The file is missing, too large, not YAML, not a mapping, or names a setting twice.
@@ -77,7 +77,7 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
 
 
 def parse(text: str, place: str) -> Any:
-    """The value that a YAML text stands for, as it would in a file.
+    """Return the value that a YAML text stands for, as it would in a file.
 
     Raises:
         UsageError: It is not YAML, or no scalar and no list; the message begins with the place that the text is from.
@@ -91,7 +91,7 @@ def parse(text: str, place: str) -> Any:
 
 
 def dump(value: Any) -> str:
-    """A value as YAML on one line and in ASCII, which `parse` reads as the same value."""
+    """Return a value as YAML on one line and in ASCII, which `parse` reads as the same value."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -131,7 +131,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _compose(text: str) -> yaml.Node | None:
-    """The one document of a text.
+    """Return the one document of a text.
 
     Raises:
         yaml.YAMLError: There are more, or it is not YAML.
@@ -143,7 +143,7 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 def _entries(node: yaml.Node | None) -> tuple[Entry, ...]:
-    """The settings of a whole file, each name once."""
+    """Return the settings of a whole file, each name once."""
     if node is None or (isinstance(node, yaml.ScalarNode) and _value(node) is None):
         return ()
     if not isinstance(node, yaml.MappingNode):
@@ -160,7 +160,7 @@ def _entries(node: yaml.Node | None) -> tuple[Entry, ...]:
 
 
 def _value(node: yaml.Node | None) -> Any:
-    """What a node stands for: None, a number, text, or a list of these."""
+    """Return what a node stands for: None, a number, text, or a list of these."""
     if node is None:
         return None
     if isinstance(node, yaml.SequenceNode):
@@ -180,7 +180,7 @@ def _value(node: yaml.Node | None) -> Any:
 
 
 def _refused(problem: str, there: Any) -> yaml.MarkedYAMLError:
-    """The refusal of a node or an event."""
+    """Return the refusal of a node or an event."""
     return yaml.MarkedYAMLError(problem=problem, problem_mark=there.start_mark)
 
 
@@ -191,7 +191,7 @@ def _problem(error: yaml.YAMLError) -> str:
 
 
 def _line(error: yaml.YAMLError, text: str) -> int | None:
-    """The line of a text, from 1, that an error is in, where it says so."""
+    """Return the line of a text, from 1, that an error is in, where it says so."""
     if isinstance(error, yaml.reader.ReaderError):
         return len(f"{text[: error.position]}.".splitlines())
     mark = getattr(error, "problem_mark", None)

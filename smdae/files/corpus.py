@@ -1,41 +1,36 @@
 """The images that a fit or a comparison is given: folders, image files, arrays of patches.
 
     folder          every image and array in it, however deep; links to folders are not followed
-    image           as it is, gray by ITU-R 601 luma unless colour is asked for; of a TIFF stack every page and channel
+    image           as it is, gray by ITU-R 601 luma unless colour is asked for; of a TIFF stack every page and channel,
+                    of FITS every plane, of Y4M the luma of the first frames
     .npy, .npz      one image (H, W) or (H, W, 3), or a stack of them, (n, H, W) or (n, H, W, C), C being 1 or 3;
                     what is a table of rows instead, see `table`
 
 All of one fit have one unit. 8-bit images stay 8-bit; mixed depths become floats on a scale where white is 1.
 """
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from smdae.errors import InputError, UsageError
-from smdae.files import stack
+from smdae.files import fits, ome_metadata, y4m
+from smdae.files.corpus_files import ARRAYS, arrays, images_in
 from smdae.files.formats import SUFFIXES
-from smdae.files.images import opening, read
-from smdae.files.picture import WHITES, Picture, likely_white, luma
-from smdae.files.regular import opened
+from smdae.files.picture import likely_white, luma
 
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
-    from smdae.files.picture import Picture
 
 __all__ = ["ARRAYS", "Corpus", "arrays", "files_below", "gather", "named", "refuse_unit"]
 
-ARRAYS = (".npy", ".npz")
 ALIKE = ({"uint8"}, {"float32"})  # depths of images that stay as they are
 LOOKED_AT = 64  # images, evenly chosen, whose values tell the unit of all
-PIECE = 1 << 24  # bytes of a stack that are read at once
 
 T = TypeVar("T")
 Watch = Callable[[int, int], None]
@@ -75,6 +70,15 @@ class Corpus:
             return next((weight for pattern, weight in by_name.items() if fnmatchcase(name, pattern)), 1.0)
 
         return [weight for name, count in self.names for weight in [weight_of(name)] * count]
+
+
+class _Found(NamedTuple):
+    """An image of a file, the value of white in it, whether it was of floats there, and what the file is called."""
+
+    image: np.ndarray
+    white: float
+    is_float: bool
+    name: str
 
 
 def refuse_unit(corpus: Corpus) -> None:
@@ -123,7 +127,7 @@ def gather(
     for path in paths:
         if not os.path.exists(path):
             raise InputError(f"cannot read '{path}': there is no such file or folder")
-    files = [(file, path.is_dir()) for path in paths for file in files_below(path)]
+    files = [(file, file != path) for path in paths for file in files_below(path)]
     if not files:
         raise InputError(
             f"no images found in {named(paths)}", "folders are searched for images and .npy or .npz arrays"
@@ -133,18 +137,22 @@ def gather(
 
         with Cache(cache, _decoded, note=note, warn=warn) as store:
             return _in_cache(store, paths, files, size, 3 if color else 1, white, watch)
-    found, skipped = _each(
-        files, lambda file: [(_channels(i, color), peak, file.name) for i, peak in _read(file, white)], watch
-    )
+
+    def read(file: Path) -> list[_Found]:
+        each = images_in(file, white)
+        return [_Found(_channels(image, color), peak, is_float, file.name) for image, peak, is_float in each]
+
+    found, skipped = _each(files, read, watch)
     images = [one for some in found for one in some]
-    small = _too_small([(min(image.shape[:2]), 1) for image, *_ in images], size, paths, skipped)
-    large = [one for one in images if min(one[0].shape[:2]) >= size]
-    names = tuple((name, 1) for *_, name in large)
-    depths = {image.dtype.name for image, *_ in large}
+    small = _too_small([(min(one.image.shape[:2]), 1) for one in images], size, paths, skipped)
+    large = [one for one in images if min(one.image.shape[:2]) >= size]
+    names = tuple((one.name, 1) for one in large)
+    has_floats = any(one.is_float for one in large)
+    depths = {one.image.dtype.name for one in large}
     if depths in ALIKE:
-        return Corpus([image for image, *_ in large], large[0][1], skipped, small, names, "float32" in depths)
-    scaled = [image.astype(np.float32) / np.float32(peak) for image, peak, _ in large]
-    return Corpus(scaled, 1.0, skipped, small, names, "float32" in depths)
+        return Corpus([one.image for one in large], large[0].white, skipped, small, names, has_floats)
+    scaled = [one.image.astype(np.float32) / np.float32(one.white) for one in large]
+    return Corpus(scaled, 1.0, skipped, small, names, has_floats)
 
 
 def _in_cache(
@@ -156,7 +164,7 @@ def _in_cache(
     white: float,
     watch: Watch,
 ) -> Corpus:
-    """The same images, in a cache."""
+    """Return the same images, in a cache."""
     while True:
         generation = store.generation
         found, skipped = _each(files, lambda file: (file, store.runs(file, channels)), watch)
@@ -186,7 +194,7 @@ def _in_cache(
 def _each(
     files: Sequence[tuple[Path, bool]], read: Callable[[Path], T], watch: Watch
 ) -> tuple[list[T], tuple[str, ...]]:
-    """What is read of each file, and a line for each that cannot be read: one named alone is an error."""
+    """Return what is read of each file, and a line for each that cannot be read: one named alone is an error."""
     found, skipped = [], []
     for i, (file, from_folder) in enumerate(files):
         try:
@@ -218,110 +226,30 @@ def _too_small(sides: list[tuple[int, int]], size: int, paths: Sequence[Path], s
 
 
 def named(paths: Sequence[Path]) -> str:
+    """Return what messages call some paths: the first of them."""
     names = ", ".join(f"'{path}'" for path in paths[:3])
     return names if len(paths) <= 3 else f"{names} and {len(paths) - 3} more"
 
 
 def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
     """Yield the path itself, or the images and arrays below it, and files with more suffixes, in a fixed order."""
-    if not path.is_dir():
+    if not path.is_dir() or ome_metadata.is_volume(path):
         yield path
         return
+    endings = (*SUFFIXES, *ARRAYS, *(fits.ENDINGS if fits.is_there() else ()), y4m.ENDING, *more)
     for folder, folders, names in os.walk(path):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if Path(name).suffix.lower() != ome_metadata.ENDING)
         for name in sorted(names):
             file = Path(folder) / name
             # A pipe or a device may never end; a link that leads nowhere is told of by reading it.
             is_stream = os.path.exists(file) and not os.path.isfile(file)
-            if file.suffix.lower() in (*SUFFIXES, *ARRAYS, *more) and not name.startswith(".") and not is_stream:
+            if file.suffix.lower() in endings and not name.startswith(".") and not is_stream:
                 yield file
-
-
-def _read(file: Path, white: float) -> Iterator[tuple[np.ndarray, float]]:
-    """The images of a file, each with the value of white in it, which for floats is the one given."""
-    if file.suffix.lower() not in ARRAYS:
-        for picture in _pictures(file):
-            if not picture.is_finite:
-                raise InputError(f"cannot use '{file}': it has values that are not numbers (NaN or infinity)")
-            if picture.stored is not None:
-                yield _float32(picture.pixels, file) / np.float32(picture.white), 1.0
-            elif picture.pixels.dtype.kind == "f":
-                yield _float32(picture.pixels, file), white
-            else:
-                yield picture.pixels, picture.white
-        return
-    for array in arrays(file):
-        if array.dtype.name not in WHITES:
-            raise InputError(f"cannot use '{file}': its values are {array.dtype}, not uint8, uint16 or float")
-        if array.ndim == 4 and array.shape[-1] == 1:
-            array = array[..., 0]
-        colour = array.ndim >= 3 and array.shape[-1] == 3
-        if array.ndim - colour not in (2, 3) or 0 in array.shape:
-            raise InputError(
-                f"cannot use '{file}': its shape is {array.shape}",
-                "arrays are (H, W), (n, H, W), or those with 3 colours",
-            )
-        shape = array.shape if array.ndim - colour == 3 else (1, *array.shape)
-        for several in _pieces(array, shape, file):
-            for image in several:
-                yield (_float32(image, file), white) if image.dtype.kind == "f" else (image, WHITES[image.dtype.name])
-
-
-def _pictures(file: Path) -> Iterator[Picture]:
-    """Yield the picture of a file, or those of all pages and channels of a TIFF, a page at a time."""
-    if stack.count(file) == 1:
-        yield read(file, str(file))
-        return
-    with stack.opened(file, str(file)) as pages:
-        for number in range(len(pages)):
-            yield from (picture for _, picture in pages.chosen(number))
-        if not pages.groups:  # of black and white alone, which is refused with the reason
-            yield read(file, str(file))
-
-
-def arrays(file: Path) -> Iterator[np.ndarray]:
-    """The arrays in a file. That of a .npy is a map of it."""
-    with opening(str(file)):
-        opened(file).close()  # NumPy would wait for a pipe
-    with _loading(file):
-        data = np.load(file, mmap_mode="r", allow_pickle=False)
-    if isinstance(data, np.ndarray):
-        yield data
-        return
-    with data:
-        for name in data.files:
-            with _loading(file):
-                array = data[name]
-            yield array
-
-
-def _pieces(array: np.ndarray, shape: tuple[int, ...], file: Path) -> Iterator[np.ndarray]:
-    """An array as stacks of images, each in memory: what is touched of a map would stay there."""
-    if not isinstance(array, np.memmap) or not array.flags.c_contiguous:
-        yield np.asarray(array).reshape(shape)
-        return
-    numbers = math.prod(shape[1:])
-    step = max(1, PIECE // (numbers * array.itemsize))
-    for k in range(0, shape[0], step):
-        count = min(step, shape[0] - k)
-        with _loading(file):
-            stack = np.fromfile(
-                file, array.dtype, count * numbers, offset=array.offset + k * numbers * array.itemsize
-            ).reshape(count, *shape[1:])
-        yield stack
-
-
-@contextmanager
-def _loading(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise InputError(f"cannot read '{file}': it is not an array that can be loaded, or was cut off") from error
 
 
 def _decoded(file: Path, channels: int, white: float | None) -> Iterator[tuple[np.ndarray, str]]:
     """Yield the images of a file as a cache keeps them, with the names of their depths; as floats if white is given."""
-    for image, peak in _read(file, white or 1.0):
+    for image, peak, _ in images_in(file, white or 1.0):
         pixels = _channels(image, channels == 3)
         depth = pixels.dtype.name
         if white is not None or depth == "uint16":
@@ -329,16 +257,8 @@ def _decoded(file: Path, channels: int, white: float | None) -> Iterator[tuple[n
         yield pixels, "float32" if white is not None else depth
 
 
-def _float32(array: np.ndarray, file: Path) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise InputError(f"cannot use '{file}': it has values that are not numbers (NaN or infinity)")
-    return array
-
-
 def _channels(image: np.ndarray, color: bool) -> np.ndarray:
-    """(H, W), or (H, W, 3) in colour."""
+    """Return an image with shape (H, W), or (H, W, 3) in colour."""
     if color:
         return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
     return luma(image) if image.ndim == 3 else image

@@ -31,19 +31,19 @@ LARGEST = 8 << 20  # bytes read for a batch at once, unless a single piece has m
 
 
 def in_strips(image: np.ndarray) -> Iterator[np.ndarray]:
-    """The strips of an image with shape (H, W) or (H, W, C), from left to right, each with shape (H, C, w)."""
+    """Yield the strips of an image with shape (H, W) or (H, W, C), from left to right, each with shape (H, C, w)."""
     planes = image[:, :, None] if image.ndim == 2 else image
     for s in range(_last(image.shape[1]) + 1):
         yield np.ascontiguousarray(planes[:, s * STRIP : s * STRIP + FULL].transpose(0, 2, 1))
 
 
 def numbers_of(channels: int, height: T, width: T) -> T:
-    """How many numbers an image of that size takes in strips."""
+    """Return how many numbers an image of that size takes in strips."""
     return channels * height * (width + OVERLAP * _last(width))
 
 
 def _last(width: T) -> T:
-    """The number of the last strip of images that are so wide."""
+    """Return the number of the last strip of images that are so wide."""
     return (
         (width - OVERLAP - 1).clip(0) // STRIP
         if isinstance(width, np.ndarray)
@@ -89,25 +89,25 @@ class Stored(Sequence[np.ndarray]):
 
     @property
     def rounded(self) -> bool:
-        """Whether pixels are whole numbers."""
+        """Return whether pixels are whole numbers."""
         return self.dtype == np.uint8
 
     @property
     def slow(self) -> bool:
-        """Whether pieces are worth beginning with before they are asked for."""
+        """Return whether pieces are worth beginning with before they are asked for."""
         return not self.blocks.kept
 
     def to(self, device: torch.device | str) -> Self:
-        """The same images, whose pieces come out on another device."""
+        """Return the same images, whose pieces come out on another device."""
         return replace(self, device=torch.device(device))
 
     def take(self, chosen: Sequence[int]) -> Self:
-        """Those of the images."""
+        """Return those of the images."""
         index = np.array(chosen, np.int64)
         return replace(self, offsets=self.offsets[index], tall=self.tall[index], wide=self.wide[index])
 
     def parted(self, axis: int, at: int) -> tuple[Self, Self]:
-        """A single image before and after a row (axis 0) or a column (axis 1)."""
+        """Return a single image before and after a row (axis 0) or a column (axis 1)."""
         whole = (slice(0, int(self.tall[0])), slice(0, int(self.wide[0])))
         ends = (slice(0, at), slice(at, whole[axis].stop))
         first, last = ((end, whole[1]) if axis == 0 else (whole[0], end) for end in ends)
@@ -118,7 +118,7 @@ class Stored(Sequence[np.ndarray]):
         return planes[0] if self.channels == 1 else np.ascontiguousarray(planes.transpose(1, 2, 0))
 
     def window(self, i: int, top: int, left: int, height: int, width: int) -> Tensor:
-        """A part of the i-th image as stored, with shape (C, height, width), in memory."""
+        """Return a part of the i-th image as stored, with shape (C, height, width), in memory."""
         if self.part is not None:
             top, left = top + self.part[0].start, left + self.part[1].start
         C, tall, wide = self.channels, int(self.tall[i]), int(self.wide[i])
@@ -135,10 +135,12 @@ class Stored(Sequence[np.ndarray]):
         return torch.from_numpy(out)
 
     def cut(self, image: Tensor, top: Tensor, left: Tensor, side: int, upside_down: Tensor | None = None) -> Tensor:
-        """Square pieces as stored, with shape (B, C, side, side).
+        """Return square pieces as stored, with shape (B, C, side, side).
 
         Args:
-            image, top, left: Which image, and the first row and column in it, with shape (B,).
+            image: Which image, with shape (B,).
+            top: The first row in it, with shape (B,).
+            left: The first column in it, with shape (B,).
             side: Rows and columns.
             upside_down: Which pieces have their rows in reverse, with shape (B,); None for none.
         """
@@ -153,7 +155,7 @@ class Stored(Sequence[np.ndarray]):
         return torch.from_numpy(out).to(self.device)
 
     def _fill(self, out: np.ndarray, *pieces: np.ndarray) -> None:
-        """Pieces for `out`, with shape (n, C, P, P): image, top, left and whether upside down, with shape (n,)."""
+        """Fill `out`, (n, C, P, P), with pieces: image, top, left and whether upside down, with shape (n,)."""
         if out.shape[3] <= OVERLAP + 1:
             self._fill_from_one(out, *pieces)
             return
@@ -167,11 +169,11 @@ class Stored(Sequence[np.ndarray]):
                 out[which] = some
 
     def _reach(self, side: int) -> int:
-        """Pixels from the first to the last of a piece, in a strip of full width."""
+        """Return how many pixels there are from the first to the last of a piece, in a strip of full width."""
         return (side * self.channels - 1) * FULL + side
 
     def _read(self, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """An array that holds so many pixels from each start on, and where in it they begin."""
+        """Return an array that holds so many pixels from each start on, and where in it they begin."""
         size = self.dtype.itemsize
         data, places = self.blocks.read(starts * size, length * size)
         return data.view(self.dtype), places // size
@@ -179,7 +181,7 @@ class Stored(Sequence[np.ndarray]):
     def _fill_from_one(
         self, out: np.ndarray, image: np.ndarray, top: np.ndarray, left: np.ndarray, turned: np.ndarray
     ) -> None:
-        """Pieces each of which lies in one strip."""
+        """Fill in pieces each of which lies in one strip."""
         C, P = out.shape[1:3]
         tall, wide = self.tall[image], self.wide[image]
         strip = np.minimum(left // STRIP, _last(wide))
@@ -195,7 +197,7 @@ class Stored(Sequence[np.ndarray]):
     def _fill_from_several(
         self, out: np.ndarray, image: np.ndarray, top: np.ndarray, left: np.ndarray, turned: np.ndarray
     ) -> None:
-        """Pieces put together from what lies in strips side by side, read one by one."""
+        """Fill in pieces put together from what lies in strips side by side, read one by one."""
         C, P = out.shape[1:3]
         last = _last(self.wide[image])
         first = np.minimum(left // STRIP, last)

@@ -69,7 +69,7 @@ def encode_webp(picture: Picture, quality: int | None = None) -> bytes:
 
 
 def encode_bmp(picture: Picture) -> bytes:
-    """The BMP file of a uint8 picture; with alpha, gray becomes equal colours."""
+    """Return the BMP file of a uint8 picture; with alpha, gray becomes equal colours."""
     dpi = picture.metadata.dpi
     if picture.alpha is None:
         return _saved(picture.pixels, "BMP", **({"dpi": dpi} if dpi else {}))

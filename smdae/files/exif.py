@@ -45,7 +45,7 @@ DOTS_PER_INCH = {2: 1.0, 3: 2.54}
 
 
 def described(tiff: BinaryIO, offset: int | None = None) -> ImageFileDirectory_v2:
-    """The descriptive tags of a TIFF file or of EXIF bytes; empty where they cannot be understood.
+    """Return the descriptive tags of a TIFF file or of EXIF bytes; empty where they cannot be understood.
 
     They are those of the first directory, or of the one at `offset`.
     """
@@ -66,12 +66,12 @@ def described(tiff: BinaryIO, offset: int | None = None) -> ImageFileDirectory_v
 
 
 def exif_of(directory: ImageFileDirectory_v2) -> bytes | None:
-    """The EXIF bytes of a directory, or None for an empty one."""
+    """Return the EXIF bytes of a directory, or None for an empty one."""
     return HEADER + directory.tobytes(8) if len(directory) else None
 
 
 def resolution(directory: ImageFileDirectory_v2) -> tuple[float, float] | None:
-    """Dots per inch, (horizontal, vertical), or None where the directory gives no length."""
+    """Return dots per inch, (horizontal, vertical), or None where the directory gives no length."""
     scale = DOTS_PER_INCH.get(directory.get(Base.ResolutionUnit, 2))
     if scale is None or Base.XResolution not in directory or Base.YResolution not in directory:
         return None

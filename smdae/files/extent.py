@@ -65,8 +65,12 @@ def needed_for(path: Path) -> int:
     """
     from smdae.files.foreign import RAW
     from smdae.files.images import HEAD, format_of
+    from smdae.files.ome_metadata import is_volume
+    from smdae.files.slabs import ROOM
 
     with suppress(Exception):
+        if is_volume(path):
+            return ROOM
         if os.path.isfile(path):
             if path.suffix.lower() in RAW.endings:
                 return RAW_EXPANSION * path.stat().st_size

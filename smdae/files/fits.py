@@ -66,7 +66,7 @@ class Image:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of a plane."""
+        """Return the bytes of a plane."""
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     def plane(self, file: BinaryIO, k: int) -> np.ndarray:

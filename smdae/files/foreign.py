@@ -40,7 +40,7 @@ TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FOREIGN = (
     Foreign(
         "a camera raw file",
-        "smdae denoise develops it, with the extra smdae[raw]",
+        "develop it first: smdae denoise FILE --strength 0, with the extra smdae[raw]",
         (".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw", ".3fr", ".iiq"),
         (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"),
         is_tiff=True,
@@ -55,10 +55,10 @@ FOREIGN = (
     Foreign("an OpenEXR", AS_PNG, (".exr",), (b"v/1\x01",)),
     Foreign(
         "a FITS",
-        "smdae denoise reads it, with the extra smdae[fits]",
+        "smdae denoise, info and fit read it, with the extra smdae[fits]",
         (".fits", ".fit", ".fts"),
         (b"SIMPLE  =",),
-        reader=DENOISE,
+        reader="is not read here",
     ),
 )
 RAW, *_ = FOREIGN

@@ -93,7 +93,7 @@ def read(source: Path | bytes, name: str) -> Picture:
 
 @contextlib.contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Whatever goes wrong inside comes out as InputError or MemoryLimitError, one line that calls it `what`.
+    """Turn whatever goes wrong inside into InputError or MemoryLimitError, one line that calls it `what`.
 
     What the user has told of a file, and that contradicts it, comes out as it is.
     """
@@ -117,7 +117,7 @@ def decoding(what: str) -> Iterator[None]:
 
 
 def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
-    """The whole file of a picture in one of `FORMATS`, with the metadata that the format has a place for.
+    """Return the whole file of a picture in one of `FORMATS`, with the metadata that the format has a place for.
 
     A quality from 1 to 100 is that of the formats that are written at one; others have none.
 
@@ -141,7 +141,7 @@ def refuse_infinite(picture: Picture) -> None:
 
 
 def refuse_format(picture: Picture, format: str) -> None:
-    """The planning check: raise OutputError for a format that would lose depth, alpha or pixels."""
+    """Raise OutputError, before any work, for a format that would lose depth, alpha or pixels."""
     if absent := missing(FORMATS[format]):
         raise OutputError(*absent)
     loss = _loss(picture, format)
@@ -196,7 +196,7 @@ def _is_regular(file: BinaryIO) -> bool:
 
 @contextlib.contextmanager
 def opening(name: str) -> Iterator[None]:
-    """What the system says inside, while it opens or reads a file, comes out as InputError in one line."""
+    """Turn what the system says inside, while it opens or reads a file, into InputError in one line."""
     try:
         yield
     except FileNotFoundError as error:

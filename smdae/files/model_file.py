@@ -28,7 +28,7 @@ HINT = "smdae reads models written by 'smdae fit', and never loads a pickle"
 
 
 def encode(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
-    """The file of a model.
+    """Return the file of a model.
 
     Args:
         model: An nn.Module.
@@ -46,7 +46,7 @@ def encode(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
 
 
 def find(path_or_name: str | Path) -> Path:
-    """Where a model lies: a file, or the name of a bundled one, with its version or without: natural-gray@2.
+    """Return where a model lies: a file, or the name of a bundled one, with its version or without: natural-gray@2.
 
     Raises:
         ModelError: There is neither.
@@ -75,7 +75,7 @@ def identity(path_or_name: str | Path, data: bytes) -> Identity:
 
 
 def read(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
-    """The card of a model file, checked, and the file's bytes; loads no torch.
+    """Return the card of a model file, checked, and the file's bytes; loads no torch.
 
     Raises:
         ModelError: The file is missing, not a model file, damaged, or of another version.
@@ -93,7 +93,7 @@ def read(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
 
 
 def load(path_or_name: str | Path, imports: Collection[str] = ()) -> Any:
-    """The score model of a file, or a bundled one by its name, in eval mode.
+    """Return the score model of a file, or a bundled one by its name, in eval mode.
 
     Args:
         path_or_name: The file, or the name.
@@ -112,7 +112,7 @@ def load(path_or_name: str | Path, imports: Collection[str] = ()) -> Any:
 
 
 def build(card: dict[str, Any], data: bytes, name: str, imports: Collection[str] = ()) -> Any:
-    """The model that a checked card and the bytes of its file describe, in eval mode; arguments as those of `load`.
+    """Return the model that a checked card and the bytes of its file describe, in eval mode; arguments as for `load`.
 
     Raises:
         ModelError: The weights are damaged or do not fit the description.

@@ -22,6 +22,7 @@ __all__ = [
     "WHITES",
     "Metadata",
     "Picture",
+    "as_integers",
     "check_size",
     "deeper",
     "dots_per_inch",
@@ -55,9 +56,9 @@ UNREADABLE_MODES = {
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its pixels, as bytes that no one here interprets.
+    r"""What a file says about its pixels, as bytes that no one here interprets.
 
-    `exif` is the TIFF stream without the `Exif\\0\\0` in front that JPEG adds; `dpi` is what `dots_per_inch`
+    `exif` is the TIFF stream without the `Exif\0\0` in front that JPEG adds; `dpi` is what `dots_per_inch`
     gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has; `jpeg` all segments
     (marker, payload) that applications wrote into a JPEG, and `tail` what stood behind its end;
     `gif` is the GIF that the pixels came from; `jp2` and `jxl` are the boxes (kind, payload) of a JPEG 2000, of which
@@ -119,8 +120,10 @@ class Picture:
 
 
 def check_size(width: int, height: int, room: int = MAX_PIXELS) -> None:
-    """Before decoding, raise InputError for a header that promises no pixels, more than `MAX_PIXELS`, or more than
-    the `room` that the rest of the file has for them: a decoder can take a minute to fill them with nothing.
+    """Raise InputError, before decoding, for a header that promises no pixels or too many.
+
+    Too many are more than `MAX_PIXELS`, or than the `room` that the rest of the file has for them: a decoder can take a
+    minute to fill them with nothing.
     """
     if width < 1 or height < 1:
         raise InputError("it has no pixels")
@@ -134,7 +137,7 @@ def check_size(width: int, height: int, room: int = MAX_PIXELS) -> None:
 
 
 def dots_per_inch(across: float, down: float) -> tuple[float, float] | None:
-    """The horizontal and the vertical resolution, or None where they make no sense."""
+    """Return the horizontal and the vertical resolution, or None where they make no sense."""
     return (across, down) if 0 < across < 1e6 and 0 < down < 1e6 else None
 
 
@@ -159,8 +162,7 @@ def unstretched(samples: np.ndarray, maxval: int | None) -> np.ndarray:
 
 
 def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
-    """Part (H, W) or (H, W, 1 to 4) samples into colour and alpha; two and four channels mean that the last
-    is alpha.
+    """Part (H, W) or (H, W, 1 to 4) samples into colour and alpha, the last of two or of four channels.
 
     Raises InputError for sample types that smdae does not process.
     """
@@ -189,10 +191,10 @@ def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
 def samples_of(picture: Picture) -> np.ndarray:
     """Colour and alpha joined again: (H, W) for plain gray, otherwise (H, W, 2 to 4), of the type that is stored."""
     samples = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
-    return samples if picture.stored is None else _whole(samples, picture.stored)
+    return samples if picture.stored is None else as_integers(samples, picture.stored)
 
 
-def _whole(values: np.ndarray, name: str) -> np.ndarray:
+def as_integers(values: np.ndarray, name: str) -> np.ndarray:
     """Return floats as integers of a type, each the nearest that there is."""
     ends = np.iinfo(name)
     return np.rint(values.astype(np.float64)).clip(ends.min, ends.max).astype(name)
@@ -222,7 +224,7 @@ def samples_in(image: Image.Image) -> np.ndarray:
 
 
 def deeper(picture: Picture, depth: str | None) -> bool:
-    """Whether samples of another depth tell more apart than those of the picture."""
+    """Return whether samples of another depth tell more apart than those of the picture."""
     return depth is not None and np.dtype(depth).itemsize > picture.pixels.dtype.itemsize
 
 
@@ -267,7 +269,7 @@ def likely_white(largest: float) -> float | None:
 
 
 def luma(pixels: np.ndarray) -> np.ndarray:
-    """The gray (H, W) of RGB (H, W, 3) by ITU-R 601, in the same dtype; gray pixels return as they are.
+    """Return the gray (H, W) of RGB (H, W, 3) by ITU-R 601, in the same dtype; gray pixels return as they are.
 
     Integers use Pillow's 16-bit fixed point, so uint8 equals `Image.convert("L")` exactly.
     """

@@ -194,7 +194,7 @@ def read_npy(data: bytes) -> Picture:
 
 
 def encode_npy(picture: Picture) -> bytes:
-    """The .npy file of a picture without alpha."""
+    """Return the .npy file of a picture without alpha."""
     buffer = BytesIO()
     np.save(buffer, samples_of(picture), allow_pickle=False)
     return buffer.getvalue()

@@ -75,7 +75,7 @@ def read(data: bytes) -> Picture:
 
 
 def encode(picture: Picture) -> bytes:
-    """The PNG file of a uint8 or uint16 picture, metadata included."""
+    """Return the PNG file of a uint8 or uint16 picture, metadata included."""
     samples = samples_of(picture)
     made = _sixteen_bit if samples.dtype == np.uint16 else _eight_bit
     png = made(samples, _strategy(samples, made))
@@ -84,14 +84,14 @@ def encode(picture: Picture) -> bytes:
 
 
 def _eight_bit(samples: np.ndarray, strategy: int) -> memoryview:
-    """A PNG without metadata of uint8 samples, by a strategy of zlib's."""
+    """Return a PNG without metadata of uint8 samples, by a strategy of zlib's."""
     buffer = BytesIO()
     Image.fromarray(samples).save(buffer, "PNG", compress_type=strategy)
     return buffer.getbuffer()
 
 
 def _sixteen_bit(samples: np.ndarray, strategy: int) -> memoryview:
-    """A PNG without metadata of uint16 samples, by a strategy of zlib's."""
+    """Return a PNG without metadata of uint16 samples, by a strategy of zlib's."""
     import imagecodecs
 
     chosen = None if strategy == USUAL else strategy

@@ -76,7 +76,7 @@ class Shot:
 
     @property
     def size(self) -> tuple[int, int]:
-        """The width and the height of the picture."""
+        """Return the width and the height of the picture."""
         return self._file.sizes.width, self._file.sizes.height
 
     def developed(self, pixels: np.ndarray | None = None, linear: bool = False, brighter: bool = True) -> Picture:

@@ -26,7 +26,7 @@ class Ahead:
 
     @property
     def left(self) -> bytes:
-        """What was read already and has not been given out."""
+        """Return what was read already and has not been given out."""
         return self._begun
 
     def read(self, n: int, /) -> bytes:

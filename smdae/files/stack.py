@@ -22,9 +22,11 @@ import numpy as np
 
 from smdae.errors import InputError, UsageError
 from smdae.files import images, tiff_pages, tiff_writing, writing
+from smdae.files.dressing import Origin
 from smdae.files.marks import mark_tiff
 from smdae.files.picture import Picture
 from smdae.files.tiff_axes import ALL, Axes, Selection
+from smdae.files.tiff_codec import NONE, is_lossless
 from smdae.files.tiff_pages import Place
 from smdae.files.tiff_parts import Part, is_looked_up, joined, looked_up, parted, parts_of
 from smdae.files.tiff_tags import EXIF, GPS, LSM, STK, tags_of
@@ -185,7 +187,7 @@ class Stack:
 
 
 def count(source: Path | bytes) -> int:
-    """The number of pictures in a TIFF, of which nothing is decoded; 1 for whatever is no stack.
+    """Return the number of pictures in a TIFF, of which nothing is decoded; 1 for whatever is no stack.
 
     That includes what cannot be read at all: `images.read` says why. A pipe is not looked into. Of many it is enough
     to know that there are: a page of one bit, which is none, counts as two, and with more directories than one
@@ -246,7 +248,7 @@ def write(
     style: Style,
     *,
     overwrite: bool = False,
-    origin: writing.Origin | None = None,
+    origin: Origin | None = None,
 ) -> None:
     """Write a TIFF like a stack, whole or not at all; raises OutputError as `writing.whole` does."""
     with writing.whole_file(path, overwrite=overwrite, origin=origin) as target:
@@ -255,7 +257,7 @@ def write(
 
 
 def encoded(stack: Stack, pages: Iterable[Sequence[Picture]], style: Style) -> Iterator[bytes]:
-    """The bytes of a TIFF like a stack, piece by piece."""
+    """Yield the bytes of a TIFF like a stack, piece by piece."""
     with tempfile.NamedTemporaryFile() as target:
         stack.write_to(cast(BinaryIO, target), pages, style)
         target.seek(0)
@@ -264,7 +266,7 @@ def encoded(stack: Stack, pages: Iterable[Sequence[Picture]], style: Style) -> I
 
 
 def rewritten(source: Path | bytes, name: str, picture: Picture, after: str, strip: bool) -> tuple[bytes, list[str]]:
-    """The bytes of a TIFF like one of a single picture, with another picture in it, and what there is to say of it.
+    """Return the bytes of a TIFF like one of a single picture, with another in it, and what there is to say of it.
 
     Args:
         source: A file, or its bytes.
@@ -317,7 +319,7 @@ def _survey(stack: Stack) -> None:
                 kinds[kind] = len(stack._kinds)
                 split = stack.axes[place.series].samples != "S" or stack._selection.channels is not None
                 stack._kinds.append(_parts(page, split))
-                if not tiff_writing.is_lossless(stack._stream, page):
+                if not is_lossless(stack._stream, page):
                     lossy.add(tiff_pages.name_of(page.compression))
             stack._kind_of.append(kinds[kind])
             codes = run.take(number, place, page)
@@ -358,7 +360,7 @@ def _parts(page: "tifffile.TiffPage", split: bool) -> list[Part]:
 def _bound(stack: Stack, page: "tifffile.TiffPage") -> int:
     """Return how many bytes a page takes in a file that is like its own, at most."""
     beside = sum(tag.valuebytecount for tag in page.tags)
-    if page.compression != tiff_writing.NONE and tiff_writing.is_lossless(stack._stream, page):
+    if page.compression != NONE and is_lossless(stack._stream, page):
         return int(GROWTH * sum(page.databytecounts)) + beside
     return page.nbytes * (3 if is_looked_up(page) else 1) + beside
 

@@ -89,7 +89,7 @@ def header(data: bytes) -> Header:
 
 
 def _tensor(entry: dict[str, Any]) -> tuple[Tensor, tuple[int, int]]:
-    """A tensor and from where to where it lies."""
+    """Return a tensor and from where to where it lies."""
     dtype, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not all(type(n) is int and 0 <= n <= MAX_NUMBERS for n in (*shape, first, last)):
         raise ValueError("not a shape")

@@ -57,7 +57,7 @@ def read(data: bytes) -> Picture:
 
 
 def encode(picture: Picture) -> bytes:
-    """The TIFF file of a picture of any kind; OutputError over 4 GB."""
+    """Return the TIFF file of a picture of any kind; OutputError over 4 GB."""
     samples = samples_of(picture)
     if samples.nbytes > MAX_BYTES:
         raise OutputError(f"TIFF holds 4 GB at most, and this picture has {samples.nbytes:,} bytes", "write .npy")

@@ -16,25 +16,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from smdae.errors import OutputError
-from smdae.files.tiff_pages import JPEGS, MASK, MINISBLACK, RGB, YCBCR, colours_of
+from smdae.files.tiff_codec import NONE, codec_of
+from smdae.files.tiff_pages import MASK, MINISBLACK, RGB, YCBCR, colours_of
 from smdae.files.tiff_tags import DESCRIPTION, EXIF, GPS, Tag, extra, kept, nested, renamed, retyped, shaped, tags_of
 
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["MAX_BYTES", "Run", "Style", "codec_of", "is_lossless", "written"]
+__all__ = ["MAX_BYTES", "Run", "Style", "written"]
 
 MAX_BYTES = 2**32 - 2**24
-NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
-# Those that compress bytes, of whatever samples.
-OF_BYTES = frozenset((NONE, LZW, DEFLATE, 32946, PACKBITS, 34925, 34926, 50000, 50013))
-JPEG_2000, WEBP, JPEG_XR, LERC = 34712, (50001, 34927), 34934, 34887
-OF_PICTURES = frozenset((JPEG_2000, *WEBP, JPEG_XR, LERC, 34933, 50002, 52546, 7))
-HORIZONTAL, FLOATING = 2, 3
-LERC_PARAMETERS = 50674
-LERC_INNER = {1: "deflate", 2: "zstd"}
 SIDE = 16  # pixels, of which sides of tiles are multiples
-HEAD = 4096  # bytes of a segment that tell whether it is lossless
 
 
 @dataclass(frozen=True)
@@ -118,73 +110,6 @@ def written(
         if "too large" in str(error) or isinstance(error, struct.error):
             raise OutputError("the result passes the 4 GB that TIFF holds", "write .npy") from error
         raise
-
-
-def is_lossless(source: BinaryIO, page: "tifffile.TiffPage") -> bool:
-    """Return whether the compression of a page loses nothing, as far as its first bytes tell."""
-    if page.compression in OF_BYTES or page.compression in (2, 3, 4):
-        return True
-    source.seek(page.dataoffsets[0])
-    head = source.read(min(HEAD, page.databytecounts[0]))
-    if page.compression in JPEGS:
-        return b"\xff\xc3" in head and page.photometric != YCBCR
-    if page.compression in WEBP:
-        return b"VP8L" in head[:64]
-    if page.compression == JPEG_2000:
-        at = head.find(b"\xff\x52")  # the marker of how a JPEG 2000 is coded
-        return at >= 0 and head[at + 13 : at + 14] == b"\x01"
-    return page.compression in OF_PICTURES
-
-
-def codec_of(
-    source: BinaryIO, page: "tifffile.TiffPage", dtype: np.dtype, samples: int
-) -> tuple[int, int, dict[str, Any]]:
-    """Return the compression that the pages of a result have, its predictor, and what its encoder is told.
-
-    Args:
-        source: The file.
-        page: A page of it.
-        dtype: Of the result.
-        samples: Of a pixel, that lie together.
-    """
-    code = int(page.compression)
-    kind = dtype.kind
-    fits = HORIZONTAL if kind in "iu" and dtype.itemsize <= 4 else FLOATING if kind == "f" else NONE
-    if kind == "b":
-        return (code if code in OF_BYTES - {34926} else DEFLATE), NONE, {}
-    if not is_lossless(source, page) or code not in OF_BYTES | OF_PICTURES:
-        return DEFLATE, fits, {}
-    if code in OF_BYTES:
-        return code, fits if page.predictor != NONE and code != NONE else NONE, {}
-    how: dict[str, Any] = {}
-    if code in WEBP or code in JPEGS:
-        how["lossless"] = True
-    if code in JPEGS and (samples != 1 or page.photometric not in (0, 1)):
-        return DEFLATE, fits, {}
-    if code == LERC:
-        parameters = page.tags.valueof(LERC_PARAMETERS) or (4, 0)
-        if parameters[1] in LERC_INNER:
-            how["compression"] = LERC_INNER[parameters[1]]
-    if not _is_encoded(code, dtype, samples, how):
-        return DEFLATE, fits, {}
-    return code, NONE, how
-
-
-def _is_encoded(code: int, dtype: np.dtype, samples: int, how: dict[str, Any]) -> bool:
-    """Return whether a codec of pictures keeps samples of a type to the last bit, tried on a few of them."""
-    import tifffile
-
-    low, high = (0, 1) if dtype.kind == "f" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
-    values = np.linspace(low, high, SIDE * SIDE * samples).astype(dtype).reshape(SIDE, SIDE, samples)
-    values = values if samples > 1 else values[..., 0]
-    if code == JPEG_2000:
-        how = how | {"codecformat": 0}
-    try:
-        data = tifffile.TIFF.COMPRESSORS[code](values, **how)
-        again = tifffile.TIFF.DECOMPRESSORS[code](data)
-    except Exception:  # codecs tell in many ways what they do not take
-        return False
-    return bool(np.array_equal(np.asarray(again).reshape(values.shape), values))
 
 
 def _dtype(page: "tifffile.TiffPage", style: Style) -> np.dtype:

@@ -19,7 +19,7 @@ DPI = 100
 
 
 def _eight_bit(frame: np.ndarray, white: float, largest: int) -> Image.Image:
-    """A frame as it is shown: uint8, no side longer than that."""
+    """Return a frame as it is shown: uint8, no side longer than that."""
     values = np.rint(np.clip(frame.astype(np.float32) * (255 / white), 0, 255)).astype(np.uint8)
     image = Image.fromarray(values if values.ndim == 2 or values.shape[2] == 3 else values[..., 0])
     scale = min(1.0, largest / max(image.size))
@@ -28,7 +28,7 @@ def _eight_bit(frame: np.ndarray, white: float, largest: int) -> Image.Image:
 
 
 def film(frames: Sequence[np.ndarray], white: float) -> bytes:
-    """A GIF that shows the frames, each with shape (H, W) or (H, W, 3), and stays at the last."""
+    """Return a GIF that shows the frames, each with shape (H, W) or (H, W, 3), and stays at the last."""
     shown = [_eight_bit(frame, white, LARGEST) for frame in frames]
     each = max(40, round(1000 * SECONDS / len(shown)))
     times = [each] * (len(shown) - 1) + [round(1000 * LAST)]
@@ -38,14 +38,14 @@ def film(frames: Sequence[np.ndarray], white: float) -> bytes:
 
 
 def still(frame: np.ndarray, white: float) -> bytes:
-    """A PNG of one frame, of 8 bits."""
+    """Return a PNG of one frame, of 8 bits."""
     buffer = io.BytesIO()
     _eight_bit(frame, white, max(frame.shape)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def sheet(frames: Sequence[np.ndarray], white: float, columns: int | None = None) -> bytes:
-    """A PNG of the frames side by side, as many as can be seen, the first and the last among them."""
+    """Return a PNG of the frames side by side, as many as can be seen, the first and the last among them."""
     chosen = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(SHOWN, len(frames)))})
     shown = [_eight_bit(frames[i], white, CELL) for i in chosen]
     across = columns or math.ceil(math.sqrt(len(shown)))
@@ -61,7 +61,7 @@ def sheet(frames: Sequence[np.ndarray], white: float, columns: int | None = None
 
 
 def heat_map(values: np.ndarray, label: str) -> bytes:
-    """A PNG of values over an image, with shape (H, W), and their scale, which ends at their 99.5 % quantile."""
+    """Return a PNG of values over an image, with shape (H, W), and their scale, which ends at their 99.5 % quantile."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -22,78 +22,30 @@ import io
 import os
 import re
 import secrets
+import shutil
 import stat
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from smdae.errors import OutputError
+from smdae.files.dressing import Origin, dress, limit
+from smdae.files.refusals import WINDOWS, refusals, refuse_changed, refuse_existing, resolved, status_of
 
 try:
     import fcntl
 except ImportError:  # without locks nothing can be told of the dead, and their files stay
     fcntl = None  # type: ignore[assignment]
 
-__all__ = [
-    "Origin",
-    "clear",
-    "refusals",
-    "refuse_changed",
-    "refuse_existing",
-    "refuse_making",
-    "whole",
-    "whole_file",
-    "write",
-]
+__all__ = ["clear", "whole", "whole_file", "write"]
 
-REASONS = {
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.EROFS: "the file system is read-only",
-    errno.ENOSPC: "no space left",
-    errno.EDQUOT: "no space left in the quota",
-    errno.EFBIG: "the file would be larger than the system allows",
-    errno.ENAMETOOLONG: "its name is too long",
-    errno.EISDIR: "it is a folder",
-    errno.EEXIST: "it exists already",
-    errno.ENOTDIR: "a part of its path is a file, not a folder",
-    errno.ELOOP: "it is a symbolic link in a circle",
-}
 LINK_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
 CLOSED = -1
 PIECE = 1 << 20  # bytes, that are copied at once
 SHOWN_NAME = 40  # characters of a file's name in that of its temporary file
 TEMPORARY = re.compile(r"\..{1,40}\.\d+\.[0-9a-f]{12}\.part", re.DOTALL)
-GROUP, OTHERS = 0o070, 0o007
-OF_CONTENT = ("security.ima", "security.evm")  # extended attributes that are wrong for another content
-WINDOWS = os.name == "nt"
 PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds to wait, on Windows, for whoever has looked into a file to close it
-# What Windows takes for a device, whatever follows a dot; and what it has in no name.
-DEVICES = re.compile(r"(?:con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³])(?:\s*\.|\s*$)", re.IGNORECASE)
-IN_NO_NAME = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]$')
-
-
-def _unheard(what: str) -> None:
-    """Take no notice of what was lost."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The file that another is made of.
-
-    Attributes:
-        status: It, as it was when it was looked at.
-        is_target: Whether it is the very file to be replaced, which then must be as it was.
-        lost: Told what of a replaced file could not be kept: its owner, its extended attributes.
-    """
-
-    status: os.stat_result
-    is_target: bool = False
-    lost: Callable[[str], object] = _unheard
 
 
 def write(path: Path, data: bytes, *, overwrite: bool = False, origin: Origin | None = None) -> None:
@@ -124,7 +76,7 @@ def whole_file(path: Path, *, overwrite: bool = False, origin: Origin | None = N
     """
     refuse_existing(path, overwrite=overwrite)
     with refusals(path):
-        there = _status(_resolved(path))
+        there = status_of(resolved(path))
     if there is None or stat.S_ISREG(there.st_mode):
         with _descriptor(path, overwrite, origin) as descriptor:
             yield cast(BinaryIO, _File(path, descriptor))
@@ -142,8 +94,8 @@ def _descriptor(path: Path, overwrite: bool, origin: Origin | None) -> Iterator[
     """Give the descriptor of what becomes the file `path` if nothing goes wrong."""
     refuse_existing(path, overwrite=overwrite)
     with refusals(path):
-        target = _resolved(path)
-        replaced = _status(target)
+        target = resolved(path)
+        replaced = status_of(target)
     if replaced is not None and not stat.S_ISREG(replaced.st_mode):
         with refusals(path):
             device = target.open("wb", buffering=0)
@@ -157,7 +109,7 @@ def _descriptor(path: Path, overwrite: bool, origin: Origin | None) -> Iterator[
             yield descriptor
             with refusals(path):
                 if replaced is not None:
-                    _dress(temporary, descriptor, target, replaced, origin)
+                    dress(temporary, descriptor, target, replaced, origin)
                 os.fsync(descriptor)
             if origin is not None and origin.is_target:
                 refuse_changed(path, origin.status)
@@ -180,93 +132,29 @@ def _descriptor(path: Path, overwrite: bool, origin: Origin | None) -> Iterator[
     _sync_folder(target.parent)
 
 
-def refuse_changed(path: Path, before: os.stat_result) -> None:
-    """Raise OutputError where a file that is to be replaced is not what it was when it was looked at."""
-    with refusals(path):
-        now = _status(_resolved(path))
-    if now is None or _identity(now) != _identity(before):
-        raise OutputError(
-            f"cannot write {str(path)!r}: it is not the file that it was when this run began",
-            "another program has changed it, and the newer version is kept",
-        )
-
-
 def clear(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder; those of living ones are locked, and stay."""
+    """Remove what killed processes were writing in a folder, files and folders; what living ones write is locked."""
     if fcntl is None:
         return
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        left = [e.path for e in entries if TEMPORARY.fullmatch(e.name) and e.is_file(follow_symlinks=False)]
+        named = [e for e in entries if TEMPORARY.fullmatch(e.name)]
+        left = [e.path for e in named if e.is_file(follow_symlinks=False) or e.is_dir(follow_symlinks=False)]
         for path in left:
             with contextlib.suppress(OSError):
                 _remove_unlocked(path)
 
 
 def _remove_unlocked(path: str) -> None:
-    """Remove a temporary file unless its writer lives, in which case it raises OSError."""
+    """Remove a temporary file, or folder, unless its writer lives, in which case it raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(path)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
     finally:
         os.close(descriptor)
-
-
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """The planning check, before any work: raise OutputError where `write` would be refused.
-
-    That is where `path` exists and `overwrite` is False, is a folder, or its folder is missing or not
-    writable.
-    """
-    with refusals(path):
-        target = _resolved(path)
-        if WINDOWS and (DEVICES.match(target.name) or IN_NO_NAME.search(target.name)):
-            raise OSError(errno.EINVAL, "Windows has no file of that name")
-        status = _status(target)
-        if status is None or stat.S_ISREG(status.st_mode):
-            if status is not None and not overwrite:
-                raise FileExistsError(errno.EEXIST, "")
-            if not target.parent.is_dir():
-                raise FileNotFoundError(errno.ENOENT, "")
-            if not os.access(target.parent, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, "")
-        elif stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, "")
-        elif not os.access(target, os.W_OK):
-            raise PermissionError(errno.EACCES, "")
-
-
-def refuse_making(folder: Path, first: Path) -> None:
-    """The planning check for folders: raise OutputError where those from `first` down to `folder` could not be made."""
-    with refusals(first):
-        if not first.parent.exists():
-            raise FileNotFoundError(errno.ENOENT, "")
-    there = folder
-    while not os.path.lexists(there):
-        there = there.parent
-    with refusals(folder):
-        if not there.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "")
-
-
-@contextlib.contextmanager
-def refusals(path: Path) -> Iterator[None]:
-    """Whatever stops the writing of a file inside comes out as OutputError, one line that names it."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise _refusal(path, error) from error
-
-
-def _refusal(path: Path, error: OSError | ValueError) -> OutputError:
-    code = getattr(error, "errno", None)
-    if code == errno.ENOENT:
-        reason = f"there is no folder {str(path.parent)!r}"
-    else:
-        reason = REASONS.get(code or 0) or (getattr(error, "strerror", None) or str(error)).lower()
-    return OutputError(f"cannot write {str(path)!r}: {reason}", "-y replaces it" if code == errno.EEXIST else None)
 
 
 def _begun(target: Path, mode: int, origin: Origin | None) -> tuple[Path, int]:
@@ -278,7 +166,7 @@ def _begun(target: Path, mode: int, origin: Origin | None) -> tuple[Path, int]:
     if origin is not None:
         above = target.parent.stat()
         group = above.st_gid if above.st_mode & stat.S_ISGID or not hasattr(os, "getegid") else os.getegid()
-        mode &= _limit(origin.status, group)
+        mode &= limit(origin.status, group)
     while True:
         temporary = target.with_name(f".{target.name[:SHOWN_NAME]}.{os.getpid()}.{secrets.token_hex(6)}.part")
         descriptor = os.open(temporary, flags, mode)
@@ -289,67 +177,6 @@ def _begun(target: Path, mode: int, origin: Origin | None) -> tuple[Path, int]:
         if os.fstat(descriptor).st_nlink:
             return temporary, descriptor
         os.close(descriptor)  # another process cleared it away before it was locked
-
-
-def _limit(source: os.stat_result, group: int) -> int:
-    """Return the mode that a file of that group may have at most, to be no more readable than its source."""
-    mode = stat.S_IMODE(source.st_mode)
-    if group != source.st_gid:  # for whom the source's members of its group are others
-        mode &= ~GROUP | (mode & OTHERS) << 3
-    return mode | stat.S_IWUSR
-
-
-def _dress(temporary: Path, descriptor: int, target: Path, replaced: os.stat_result, origin: Origin | None) -> None:
-    """Give a temporary file owner, extended attributes and mode of the file that it replaces."""
-    lost = origin.lost if origin else _unheard
-    if sys.platform != "win32":
-        try:
-            os.chown(descriptor, replaced.st_uid, replaced.st_gid)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.chown(descriptor, -1, replaced.st_gid)
-            lost("its owner")
-    if sys.platform == "linux" and not _are_copied(target, descriptor):
-        lost("some of its extended attributes")
-    group = os.fstat(descriptor).st_gid
-    mode = stat.S_IMODE(replaced.st_mode)
-    if group != replaced.st_gid:
-        mode &= _limit(replaced, group)
-    if origin is not None:
-        mode &= _limit(origin.status, group)
-    os.chmod(temporary, mode)
-
-
-def _are_copied(target: Path, descriptor: int) -> bool:
-    """Copy the extended attributes of a file, and return whether all could be."""
-    try:
-        names = [name for name in os.listxattr(target) if name not in OF_CONTENT]
-    except OSError:  # the file system knows none
-        return True
-    done = True
-    for name in names:
-        try:
-            value = os.getxattr(target, name)
-            if name not in os.listxattr(descriptor) or os.getxattr(descriptor, name) != value:
-                os.setxattr(descriptor, name, value)
-        except OSError:
-            done = False
-    return done
-
-
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _resolved(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _status(target: Path) -> os.stat_result | None:
-    try:
-        return target.stat()
-    except FileNotFoundError:
-        return None
 
 
 def _writer(path: Path, descriptor: int) -> Callable[[bytes | bytearray | memoryview], None]:

@@ -1,7 +1,7 @@
-"""Y4M (YUV4MPEG2): uncompressed video as programs pass it to each other, read and written a frame at a time.
+r"""Y4M (YUV4MPEG2): uncompressed video as programs pass it to each other, read and written a frame at a time.
 
-    YUV4MPEG2 W1920 H1080 F25:1 Ip A1:1 C420p10 XCOLORRANGE=LIMITED\\n      the header, kept as it is
-    FRAME\\n  Y  Cb  Cr  (alpha)                                            each plane row by row; 16 bits little-endian
+    YUV4MPEG2 W1920 H1080 F25:1 Ip A1:1 C420p10 XCOLORRANGE=LIMITED\n      the header, kept as it is
+    FRAME\n  Y  Cb  Cr  (alpha)                                            each plane row by row; 16 bits little-endian
 
 The chroma format C tells the depth and how large the planes of colour are; without one it is 4:2:0 of 8 bits.
 """
@@ -9,6 +9,8 @@ The chroma format C tells the depth and how large the planes of colour are; with
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from smdae.errors import InputError
 from smdae.files.picture import check_size
 
-__all__ = ["ENDING", "MAGIC", "Header", "Readable", "encoded", "exactly", "frames", "read_header"]
+__all__ = ["ENDING", "MAGIC", "Header", "Readable", "encoded", "exactly", "frames", "is_video", "read_header"]
 
 ENDING = ".y4m"
 MAGIC = b"YUV4MPEG2"
@@ -32,7 +34,9 @@ FIELDS = "tbm"  # interlaced: top first, bottom first, mixed
 class Readable(Protocol):
     """A stream that gives up to n bytes, fewer at its end."""
 
-    def read(self, n: int, /) -> bytes: ...
+    def read(self, n: int, /) -> bytes:
+        """Return up to n bytes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,27 @@ class Header:
 
     @property
     def dtype(self) -> np.dtype:
-        """The type of samples in the stream."""
+        """Return the type of samples in the stream."""
         return np.dtype(np.uint8) if self.bits == 8 else np.dtype("<u2")
 
     @property
     def white(self) -> int:
-        """The largest value of a sample."""
+        """Return the largest value of a sample."""
         return (1 << self.bits) - 1
 
     @property
     def nbytes(self) -> int:
-        """The bytes of a frame, without its line."""
+        """Return the bytes of a frame, without its line."""
         return sum(height * width for height, width in self.shapes) * self.dtype.itemsize
+
+
+def is_video(source: Path) -> bool:
+    """Return whether a file is a Y4M stream; a pipe is not looked into."""
+    try:
+        with source.open("rb") if source.is_file() else BytesIO() as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:  # of which its reader tells
+        return False
 
 
 def read_header(stream: Readable) -> Header:

@@ -33,7 +33,8 @@ def fit(
 
     Args:
         patches: Images with shape (H, W) or (H, W, 3) in a list, or one array of them with shape (N, H, W) or
-            (N, H, W, 3); uint8, uint16 or float. Of three axes the last is that of colours if it has 1 or 3 numbers.
+            (N, H, W, 3); integers of 8, 16 or 32 bits, or floats. Of three axes the last is that of colours if it has
+            1 or 3 numbers.
             One array with shape (N, d) is N examples of d numbers. Or the path of a file or a folder, or a list of
             paths, whose images are read in gray unless `color=True` is set.
         objective: A name of OBJECTIVES.

@@ -9,6 +9,7 @@ import numpy as np
 
 from smdae.denoising.pictures import given, is_file
 from smdae.errors import InputError, UsageError
+from smdae.files.picture import SAMPLES, STANDS_FOR
 
 __all__ = ["Images", "images_of", "level_of"]
 
@@ -47,7 +48,8 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
             raise InputError(f"there are no images to fit on in an array with shape {patches.shape}")
         if axes is None and patches.ndim == 3 and patches.shape[2] in (2, 4):
             axes = "NHW"  # for no fit takes two or four channels
-        patches, axes = given(patches, axes).pictures, None
+        told = given(patches, axes)
+        patches, axes = [image.astype(patches.dtype, copy=False) for image in told.pictures], None
     if axes is not None:
         raise UsageError(
             "axes are those of one array", "give the images of a list one order of axes, and leave axes out"
@@ -56,6 +58,9 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
         return _of_files([Path(one) for one in patches], color)
     images = [np.asarray(image) for image in patches]
     dtype, white = _unit(images)
+    if dtype.name in STANDS_FOR:  # white is the largest value of the type, as in files
+        images = [(image / white).astype(np.float32) for image in images]
+        return Images(images, 1.0, True)
     return Images(images, white, dtype.kind == "u")
 
 
@@ -106,8 +111,8 @@ def _unit(images: Sequence[np.ndarray]) -> tuple[np.dtype, float]:
     if images[0].ndim == 3 and images[0].shape[2] not in (1, 3):
         raise InputError(f"images have 1 or 3 channels, not {images[0].shape[2]}")
     dtype = images[0].dtype
-    if dtype not in (np.uint8, np.uint16) and dtype.kind != "f":
-        raise InputError(f"images are uint8, uint16 or float, not {dtype}")
+    if dtype.name not in SAMPLES:
+        raise InputError(f"images are of integers of 8, 16 or 32 bits or of floats, not {dtype}", "convert them first")
     if not all(np.isfinite(image).all() for image in images):
         raise InputError("the images hold values that are not numbers (NaN or infinity)")
-    return dtype, float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
+    return dtype, float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0

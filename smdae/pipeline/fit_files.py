@@ -102,7 +102,7 @@ class Files:
         Raises:
             OutputError: It cannot be written.
         """
-        from smdae.files.writing import refusals
+        from smdae.files.refusals import refusals
 
         line = memoryview(json.dumps(figures).encode() + b"\n")
         length = os.fstat(self.descriptor).st_size
@@ -164,7 +164,7 @@ def claimed(output: Path, overwrite: bool, resume: bool) -> Iterator[Files]:
     Raises:
         OutputError: There are such files, and no leave to replace them, or another fit writes them.
     """
-    from smdae.files.writing import refuse_existing
+    from smdae.files.refusals import refuse_existing
 
     state, log = beside(output)
     leave = overwrite or resume
@@ -190,7 +190,7 @@ def _locked(log: Path, output: Path) -> int:
     Raises:
         OutputError: It cannot be opened, or another fit has it.
     """
-    from smdae.files.writing import refusals
+    from smdae.files.refusals import refusals
 
     while True:
         with refusals(log):

@@ -13,7 +13,7 @@ from smdae.pipeline.manner import Manner
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
-from smdae.pipeline.reading import called
+from smdae.pipeline.reading import called, refuse_misnamed
 from smdae.pipeline.records import estimates, record_of
 from smdae.pipeline.stacked import for_all_pages
 from smdae.pipeline.told import tell
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from smdae.files.fits import Image
     from smdae.files.picture import Picture
 
-__all__ = ["one_fits"]
+__all__ = ["FitsPlanes", "one_fits"]
 
 Watch = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, eq=False)
-class _Planes:
+class FitsPlanes:
     """The planes of an image as pictures."""
 
     image: "Image"
@@ -57,7 +57,8 @@ def one_fits(
         OutputError: The result cannot be written.
     """
     from smdae.files import fits
-    from smdae.files.writing import refuse_existing, whole
+    from smdae.files.refusals import refuse_existing
+    from smdae.files.writing import whole
 
     _refuse(manner)
     name = called(job)
@@ -66,16 +67,17 @@ def one_fits(
     found: list[Found] = []
     judged: list[Judgement | None] = []
     with fits.opened(job.source if data is None else data, name) as file:
+        refuse_misnamed(job, manner, "a FITS file", fits.ENDINGS)
         if manner.ending or (job.target != STREAM and job.target.suffix.lower() not in fits.ENDINGS):
             target = manner.ending or job.target
             raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")
         if job.target != STREAM and not (manner.made and not job.target.parent.exists()):
             refuse_existing(job.target, overwrite=manner.overwrite)
-        model = model_for(_Planes(file.images[0], file.file).page(0))
-        refuse_unit(_Planes(file.images[0], file.file).page(0), manner, name)
+        model = model_for(FitsPlanes(file.images[0], file.file).page(0))
+        refuse_unit(FitsPlanes(file.images[0], file.file).page(0), manner, name)
 
         def results(image: "Image") -> Iterator[np.ndarray]:
-            planes = _Planes(image, file.file)
+            planes = FitsPlanes(image, file.file)
             shared = image.count > 1
             alike = for_all_pages(planes, model, manner, name) if shared and is_found(model, manner) else manner
             for k in range(image.count):

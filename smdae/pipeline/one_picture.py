@@ -14,6 +14,7 @@ from smdae.pipeline.extras import made_of, targets
 from smdae.pipeline.found import Found, is_found, refuse_unit, white_of
 from smdae.pipeline.manner import Manner
 from smdae.pipeline.model_choice import choose, load_denoiser, placed, tell_left
+from smdae.pipeline.one_volume import one_volume
 from smdae.pipeline.outcome import Outcome, denoised
 from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_file, put_result
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 Watch = Callable[[int, int], object]
 Chooser = Callable[["Picture"], Any]
+Work = Callable[[Job, Manner, Chooser, Watch | None, bytes | None], dict[str, Any]]
 
 __all__ = ["worker"]
 
@@ -52,33 +54,20 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
-        from smdae.files import fits, images, parts, raw, stack
-        from smdae.pipeline.one_fits import one_fits
-        from smdae.pipeline.one_raw import one_raw
-        from smdae.pipeline.one_stream import is_video, streamed
-        from smdae.pipeline.several import denoise_parts
+        from smdae.files import images, ome_metadata
+        from smdae.files.y4m import is_video
+        from smdae.pipeline.one_stream import streamed
 
         begun = time.perf_counter()
         data = None
+        is_folder = ome_metadata.is_volume(job.source)
         if job.source == STREAM or is_video(job.source):
             data, record = streamed(job, manner, model_for)
             if record is not None:
                 return record | {"seconds": round(time.perf_counter() - begun, 3)}
-        if data is None and os.path.exists(job.source) and not os.path.isfile(job.source):
+        if data is None and not is_folder and os.path.exists(job.source) and not os.path.isfile(job.source):
             data = images.content(job.source, str(job.source))  # a pipe can be read only once
-        content = job.source if data is None else data
-        if raw.is_raw(content, called(job)):
-            do = one_raw
-        elif fits.is_fits(content):
-            do = one_fits
-        else:
-            if manner.linear and not manner.many:
-                raise UsageError("--linear is for camera raw files", "leave it out")
-            several = None if manner.selection.some else parts.find(content, called(job))
-            if several is not None:
-                do = partial(denoise_parts, several)
-            else:
-                do = denoise_stack if manner.selection.some or stack.count(content) > 1 else _single
+        do = one_volume if is_folder else _work_on(job, manner, data)
         with manner.messages.overheard() as lines:
             told = do(job, manner, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
         if manner.report is not None:
@@ -86,6 +75,26 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
         return told
 
     return work
+
+
+def _work_on(job: Job, manner: Manner, data: bytes | None) -> Work:
+    """Return what does the work on a file of this kind."""
+    from smdae.files import fits, parts, raw, stack
+    from smdae.pipeline.one_fits import one_fits
+    from smdae.pipeline.one_raw import one_raw
+    from smdae.pipeline.several import denoise_parts
+
+    content = job.source if data is None else data
+    if raw.is_raw(content, called(job)):
+        return one_raw
+    if fits.is_fits(content):
+        return one_fits
+    if manner.linear and not manner.many:
+        raise UsageError("--linear is for camera raw files", "leave it out")
+    several = None if manner.selection.some else parts.find(content, called(job))
+    if several is not None:
+        return partial(denoise_parts, several)
+    return denoise_stack if manner.selection.some or stack.count(content) > 1 else _single
 
 
 def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, data: bytes | None) -> dict[str, Any]:

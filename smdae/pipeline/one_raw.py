@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from smdae.mosaic import Mosaic
     from smdae.noise import Noise
 
-__all__ = ["one_raw"]
+__all__ = ["noise_of", "one_raw", "stand_in"]
 
 ERROR = 0.08  # standard error of the level of a sensor's noise, relative
 SAMPLE = 1 << 17  # values of a mosaic that its noise is described for
@@ -63,8 +63,8 @@ def one_raw(
             outcome = denoised(picture, model, manner, watch, name)
             result, found, judged = outcome.picture, outcome.found, outcome.judgement
         else:
-            model = model_for(_stand_in((1, 1), "uint16"))
-            found = _noise_of(shot, shot.mosaic, manner)
+            model = model_for(stand_in((1, 1), "uint16"))
+            found = noise_of(shot, shot.mosaic, manner)
             pixels = _clean(shot.mosaic, found, model, manner, watch)
             result = with_depth(shot.developed(pixels, manner.linear), manner.depth)
     if manner.strip:
@@ -99,7 +99,7 @@ def _refuse(manner: Manner) -> None:
             raise UsageError(f"{name} does not go with camera raw files", "develop them first")
 
 
-def _stand_in(size: tuple[int, int], depth: str) -> "Picture":
+def stand_in(size: tuple[int, int], depth: str) -> "Picture":
     """Return a picture of a size, (width, height), in colour, that takes no memory."""
     from smdae.files.picture import WHITES, Picture
 
@@ -116,10 +116,10 @@ def _target(job: Job, manner: Manner, size: tuple[int, int]) -> tuple[str, str]:
     ending = manner.ending or ("" if job.target == STREAM else job.target.suffix.lower())
     kind = SUFFIXES.get(ending, "TIFF")
     depth = manner.depth or ("uint16" if "uint16" in FORMATS[kind].samples else "uint8")
-    return depth, check_target(job, _stand_in(size, depth), manner.ending, manner.overwrite, manner.made)
+    return depth, check_target(job, stand_in(size, depth), manner.ending, manner.overwrite, manner.made)
 
 
-def _noise_of(shot: "Shot", mosaic: "Mosaic", manner: Manner) -> Found:
+def noise_of(shot: "Shot", mosaic: "Mosaic", manner: Manner) -> Found:
     """Return the noise of each place of a mosaic: told on the command line, by the file, or by the picture itself."""
     from smdae.curves import Affine
     from smdae.denoising.preparation import Prepared

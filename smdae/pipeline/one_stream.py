@@ -1,13 +1,10 @@
 """The work on a stream: video as Y4M, or pictures one behind the other, denoised frame by frame as they come."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from io import BytesIO
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -17,6 +14,7 @@ from smdae.pipeline.found import look
 from smdae.pipeline.manner import Manner
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job, check_target
+from smdae.pipeline.reading import refuse_misnamed
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
@@ -24,23 +22,12 @@ if TYPE_CHECKING:
     from smdae.files.y4m import Header, Readable
     from smdae.noise import Noise
 
-__all__ = ["is_video", "streamed"]
+__all__ = ["streamed"]
 
 PLANES = ("luma", "chroma", "chroma")
 Chooser = Callable[["Picture"], Any]
 Put = Callable[[bytes | memoryview], object]
 Item = TypeVar("Item")
-
-
-def is_video(source: Path) -> bool:
-    """Return whether a file is a Y4M stream."""
-    from smdae.files.y4m import MAGIC
-
-    try:
-        with source.open("rb") if os.path.isfile(source) else BytesIO() as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:  # of which its reader tells
-        return False
 
 
 def streamed(job: Job, manner: Manner, model_for: Chooser) -> tuple[bytes | None, dict[str, Any] | None]:
@@ -78,9 +65,10 @@ def video(job: Job, manner: Manner, model_for: Chooser, stream: "Readable", name
     """
     from smdae.files import y4m
     from smdae.files.images import decoding
-    from smdae.files.writing import refuse_existing
+    from smdae.files.refusals import refuse_existing
 
     _refuse(manner, depth=True)
+    refuse_misnamed(job, manner, "a Y4M stream", [y4m.ENDING])
     if manner.ending or (job.target != STREAM and job.target.suffix.lower() != y4m.ENDING):
         target = manner.ending or job.target
         raise OutputError(f"a Y4M stream stays one, and is not written as '{target}'", f"name it {y4m.ENDING}, or -o -")

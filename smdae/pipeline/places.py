@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smdae.errors import OutputError, UsageError
-from smdae.pipeline.selection import SUFFIX, Search, is_many, is_raw_name, parted_name, selected
+from smdae.pipeline.selection import SUFFIX, VOLUME, Search, is_many, is_raw_name, parted_name, selected
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
@@ -136,11 +136,14 @@ def plan(
     return Plan(jobs, folder, len(found) == 1 and of_list is None, selection.remark)
 
 
-def sources(inputs: list[Path], recursive: bool = False) -> list[Path]:
-    """Return the pictures that inputs stand for, of which no results are to be written; errors as those of `plan`."""
+def sources(inputs: list[Path], recursive: bool = False, more: bool = False) -> list[Path]:
+    """Return the pictures that inputs stand for, of which no results are to be written; errors as those of `plan`.
+
+    `more` is that of `Search`.
+    """
     if inputs.count(STREAM) > 1:
         raise UsageError("stdin can be read only once")
-    return [source for source, _ in selected(inputs, Search(recursive)).pictures]
+    return [source for source, _ in selected(inputs, Search(recursive, more=more)).pictures]
 
 
 def _folder(naming: Naming, many: bool) -> Path | None:
@@ -149,6 +152,8 @@ def _folder(naming: Naming, many: bool) -> Path | None:
 
     output = naming.output
     if output is None or output == str(STREAM):
+        return None
+    if Path(output).suffix.lower() == VOLUME and not many:  # a volume, which is a folder itself
         return None
     if os.path.isdir(output) or output.endswith(os.sep):
         return Path(output)
@@ -207,7 +212,7 @@ def refuse_raced(jobs: list[Job]) -> None:
     Another run may have been at work on the folder then, and have ended since: what it had replaced before would be
     denoised twice.
     """
-    from smdae.files.writing import refuse_changed
+    from smdae.files.refusals import refuse_changed
 
     for job in jobs:
         if job.replaced is not None:
@@ -237,7 +242,7 @@ def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> 
 
 def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
     """Refuse a file, or a folder to be, that cannot be written."""
-    from smdae.files.writing import refuse_existing, refuse_making
+    from smdae.files.refusals import refuse_existing, refuse_making
 
     if not folder:
         refuse_existing(path, overwrite=overwrite)
@@ -259,7 +264,7 @@ def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bo
     """
     from smdae.files.formats import SUFFIXES
     from smdae.files.images import refuse_format
-    from smdae.files.writing import refuse_existing, refuse_making
+    from smdae.files.refusals import refuse_existing, refuse_making
 
     kind = SUFFIXES[ending] if ending else picture.format
     if job.target != STREAM:

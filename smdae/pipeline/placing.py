@@ -12,7 +12,7 @@ from smdae.pipeline.messages import Messages, Put
 from smdae.pipeline.places import STREAM, Job
 
 if TYPE_CHECKING:
-    from smdae.files.writing import Origin
+    from smdae.files.dressing import Origin
 
 __all__ = ["beside", "forget", "origin_of", "put_file", "put_result"]
 
@@ -81,7 +81,8 @@ def origin_of(job: Job, messages: Messages) -> "Origin | None":
     Raises:
         OutputError: It is to be replaced, and is not what it was when the run began.
     """
-    from smdae.files.writing import Origin, refuse_changed
+    from smdae.files.dressing import Origin
+    from smdae.files.refusals import refuse_changed
 
     if job.replaced is not None:
         refuse_changed(job.source, job.replaced)

@@ -1,6 +1,7 @@
 """What is read for a picture: the input, the clean picture to measure by; and the format of what is to be written."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from smdae.pipeline.places import STREAM, Job, check_target
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-__all__ = ["bare", "called", "kind_of", "like", "piped", "read_picture"]
+__all__ = ["bare", "called", "kind_of", "like", "piped", "read_picture", "refuse_misnamed"]
 
 
 def called(job: Job) -> str:
@@ -47,6 +48,23 @@ def bare(picture: "Picture", manner: Manner) -> "Picture":
     from smdae.files.exif import stripped
 
     return replace(picture, metadata=stripped(picture.metadata)) if manner.strip else picture
+
+
+def refuse_misnamed(job: Job, manner: Manner, called: str, endings: Sequence[str]) -> None:
+    """Raise InputError for a file under the name of another format, which its result would get too.
+
+    Args:
+        job: The file.
+        manner: How it is denoised.
+        called: What the file is, in words.
+        endings: Of such files, the usual one first.
+    """
+    ending = job.source.suffix.lower()
+    if STREAM in (job.source, job.target) or manner.ending or job.target.suffix.lower() != ending:
+        return
+    if ending not in endings:
+        named = f"is named {ending}" if ending else "has no ending"
+        raise InputError(f"'{job.source}' is {called}, and {named}", f"rename it, or end the result in {endings[0]}")
 
 
 def kind_of(job: Job, picture: "Picture", manner: Manner) -> str:

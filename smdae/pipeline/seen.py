@@ -4,6 +4,7 @@ The chart goes from the darkest to the brightest values of the picture, but for 
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
     from smdae.pipeline.found import Found
     from smdae.pipeline.manner import Manner
+    from smdae.pipeline.seen_elsewhere import Told
 
 __all__ = ["Seen", "lines_of", "look_at", "record_of"]
 
@@ -46,6 +48,7 @@ class Seen:
         on_255: Whether values are told on the scale of 8 bits, else in the picture's unit.
         model: The file or name of the model that `denoise` would take.
         channel: Which it is, counted from 1, and of how many.
+        what: What it is, in words; empty where that is told from the picture.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Seen:
     on_255: bool
     model: str
     channel: tuple[int, int] = (1, 1)
+    what: str = ""
 
     @property
     def hidden(self) -> float:
@@ -65,14 +69,23 @@ class Seen:
 
 def look_at(source: Path, manner: "Manner") -> list[Seen]:
     """Return what there is to tell of each channel of a file; errors are those of reading it and of `found.look`."""
-    from smdae.files import images, parts, stack
+    from smdae.files import fits, images, ome_metadata, parts, raw, stack, y4m
+    from smdae.pipeline import seen_elsewhere
     from smdae.pipeline.found import look
     from smdae.pipeline.reading import piped
     from smdae.pipeline.stacked import typical
 
-    data = piped() if source == STREAM else None
-    name = str(source) if data is None else "stdin"
-    content = source if data is None else data
+    name = "stdin" if source == STREAM else str(source)
+    begun = y4m.exactly(sys.stdin.buffer, len(y4m.MAGIC)) if source == STREAM else None
+    if begun == y4m.MAGIC or (begun is None and y4m.is_video(source)):
+        return [_told(name, one) for one in seen_elsewhere.of_video(source, begun, name, manner, _Unloaded())]
+    if ome_metadata.is_volume(source):
+        return [_told(name, one) for one in seen_elsewhere.of_volume(source, name, manner, _Unloaded())]
+    content = source if begun is None else piped(begun)
+    if raw.is_raw(content, name):
+        return [_told(name, one) for one in seen_elsewhere.of_raw(content, name, manner, _Unloaded())]
+    if fits.is_fits(content):
+        return [_told(name, one) for one in seen_elsewhere.of_fits(content, name, manner, _Unloaded())]
     several = parts.find(content, name)
     if several is not None:
         return [_of(name, several.page(0), len(several), *typical(several, _Unloaded(), manner, name))]
@@ -89,14 +102,24 @@ def look_at(source: Path, manner: "Manner") -> list[Seen]:
     return [_of(name, picture, 1, look(picture, _Unloaded(), manner, name), manner)]
 
 
+def _told(name: str, told: "Told") -> Seen:
+    return _of(name, told.picture, told.pages, told.found, told.manner, told.channel, told.what)
+
+
 def _of(
-    name: str, picture: "Picture", pages: int, found: "Found", manner: "Manner", channel: tuple[int, int] = (1, 1)
+    name: str,
+    picture: "Picture",
+    pages: int,
+    found: "Found",
+    manner: "Manner",
+    channel: tuple[int, int] = (1, 1),
+    what: str = "",
 ) -> Seen:
     from smdae.pipeline.model_choice import choose
 
     # As `found.look` describes it.
     on_255 = found.prepared.scale.standard or manner.white is not None
-    return Seen(name, picture, pages, found, on_255, choose(None, picture), channel)
+    return Seen(name, picture, pages, found, on_255, choose(None, picture), channel, what)
 
 
 def record_of(seen: Seen) -> dict[str, Any]:
@@ -165,6 +188,8 @@ def _kind(seen: Seen) -> str:
     """Return the size and the kind of a picture in words."""
     import numpy as np
 
+    if seen.what:
+        return seen.what
     pixels = seen.picture.pixels
     height, width = pixels.shape[:2]
     size = f"{width} x {height}" if seen.pages == 1 else f"{seen.pages} pages of {width} x {height}"

@@ -18,6 +18,7 @@ from smdae.errors import InputError, UsageError
 
 __all__ = [
     "SUFFIX",
+    "VOLUME",
     "Search",
     "Selection",
     "is_many",
@@ -33,7 +34,9 @@ SUFFIX = "_denoised"  # of results beside their inputs
 RESULT, UNNAMED = "result of an earlier run", "without an ending"  # kinds of files beside those that endings tell
 JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders of pictures
 MAX_LOOKED = 10_000  # files in subfolders that are looked at only to tell how many there are
-OME, OF_OME = ".ome", (".tif", ".tiff", ".tf2", ".tf8", ".btf")  # endings of OME-TIFF, the first before the others
+VOLUME = ".zarr"
+# Endings of OME-TIFF and OME-Zarr, the first before the others.
+OME, OF_OME = ".ome", (".tif", ".tiff", ".tf2", ".tf8", ".btf", VOLUME)
 MAX_KINDS = 6  # of what was left out, told one by one
 MAX_SHOWN = 12  # characters of an ending
 MAX_LIST = 1 << 28  # bytes of a list of files
@@ -48,7 +51,7 @@ class Search:
         into: The folder of the results, whose files are no inputs; None where they lie beside them.
         suffixes: What follows the name of a result that lies beside its input.
         marked: Whether results are also known by what they say of themselves.
-        more: Whether camera raw files, FITS and Y4M are pictures too, if they can be read.
+        more: Whether camera raw files, FITS, Y4M and OME-Zarr are pictures too, if they can be read.
     """
 
     recursive: bool = False
@@ -89,7 +92,7 @@ class Selection:
 
 def is_many(inputs: Sequence[Path], recursive: bool = False) -> bool:
     """Return whether inputs may stand for many pictures, so that their results need a folder."""
-    return recursive or len(inputs) > 1 or any(os.path.isdir(path) or _is_pattern(path) for path in inputs)
+    return recursive or len(inputs) > 1 or any(_is_folder(path) or _is_pattern(path) for path in inputs)
 
 
 def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> Selection:
@@ -107,7 +110,7 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
     left_out: Counter[str] = Counter()
     deeper = 0
     for path in inputs:
-        if str(path) != "-" and os.path.isdir(path):
+        if str(path) != "-" and _is_folder(path):
             found = _in_folder(path, search)
             if not found.pictures and literal:  # the others of the list are denoised all the same
                 pictures.append((path, Path(path.name)))
@@ -159,12 +162,19 @@ def share_of(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _is_folder(path: Path) -> bool:
+    """Return whether a folder is there that is to be searched: a volume of Zarr is a picture."""
+    from smdae.files.ome_metadata import is_volume
+
+    return os.path.isdir(path) and not is_volume(path)
+
+
 def _is_pattern(path: Path) -> bool:
     return any(c in str(path) for c in "*?[") and not os.path.lexists(path)
 
 
 def _matching(pattern: Path, search: Search) -> Iterator[tuple[Path, Path]]:
-    matches = sorted(match for match in glob.glob(str(pattern), recursive=True) if not os.path.isdir(match))
+    matches = sorted(match for match in glob.glob(str(pattern), recursive=True) if not _is_folder(Path(match)))
     if search.into is not None:
         into = Path(os.path.realpath(search.into))
         others = [match for match in matches if not Path(os.path.realpath(match)).is_relative_to(into)]
@@ -198,12 +208,14 @@ def _in_folder(folder: Path, search: Search) -> Selection:
 
 
 def _places(folder: Path, search: Search) -> Iterator[tuple[Path, list[str]]]:
-    """Yield each folder that is searched, with the sorted names of its files."""
+    """Yield each folder that is searched, with the sorted names of its files and of volumes, which are folders."""
     into = "" if search.into is None else os.path.realpath(search.into)
     for place, folders, names in os.walk(folder):
         # What earlier calls have left in the folder of the results is none, nor is the result of this one.
         folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(place, name)) != into)
-        yield Path(place), sorted(names)
+        volumes = [name for name in folders if Path(name).suffix.lower() == VOLUME]
+        folders[:] = [name for name in folders if name not in volumes]
+        yield Path(place), sorted((*names, *volumes))
         if not search.recursive:
             break
 
@@ -255,15 +267,15 @@ def is_raw_name(name: str | Path) -> bool:
 
 
 def _is_more(name: str | Path) -> bool:
-    """Return whether a file is called as one that `denoise` alone reads: camera raw, FITS or Y4M."""
+    """Return whether a file is called as one that `denoise` alone reads: camera raw, FITS, Y4M or OME-Zarr."""
     from smdae.files import fits, y4m
 
-    return is_raw_name(name) or Path(name).suffix.lower() in (*fits.ENDINGS, y4m.ENDING)
+    return is_raw_name(name) or Path(name).suffix.lower() in (*fits.ENDINGS, y4m.ENDING, VOLUME)
 
 
 def _absent(name: str) -> str | None:
     """Return how what reads a file of that name is installed; None where it is there, or nothing reads such files."""
-    from smdae.files import fits, raw
+    from smdae.files import fits, ome_zarr, raw
     from smdae.files.formats import FORMATS, SUFFIXES, missing
 
     ending = Path(name).suffix.lower()
@@ -272,6 +284,8 @@ def _absent(name: str) -> str | None:
         return None if absent is None else absent[1]
     if is_raw_name(name):
         return None if raw.is_there() else raw.INSTALL
+    if ending == VOLUME:
+        return None if ome_zarr.is_there() else ome_zarr.INSTALL
     return None if ending not in fits.ENDINGS or fits.is_there() else fits.INSTALL
 
 

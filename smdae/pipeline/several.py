@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, OutputError
+from smdae.files.formats import FORMATS
 from smdae.pipeline.found import Found, is_found
 from smdae.pipeline.manner import Manner
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import Job
 from smdae.pipeline.placing import origin_of, put_file, put_result
-from smdae.pipeline.reading import called, kind_of
+from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of
 from smdae.pipeline.stacked import for_all_pages, page_of
 from smdae.pipeline.told import tell
@@ -43,7 +44,9 @@ def denoise_parts(
         if wanted:
             raise InputError(f"'{called(job)}' is {parts.container.called}", f"{name} goes with a single picture")
     origin = origin_of(job, manner.messages)
+    endings = FORMATS[parts.container.format].suffixes
     first = parts.page(0)
+    refuse_misnamed(job, manner, f"{parts.container.called} in {parts.container.format}", endings)
     kind = kind_of(job, first, manner)
     if kind != parts.container.format:
         raise OutputError(

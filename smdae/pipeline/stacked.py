@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from smdae.errors import InputError, OutputError
+from smdae.files.formats import FORMATS
 from smdae.pipeline.found import Found, Noted, is_found, look, refuse_unit, white_of
 from smdae.pipeline.manner import Manner
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
-from smdae.pipeline.reading import called, kind_of
+from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.told import tell_channels
 
@@ -56,6 +57,7 @@ def denoise_stack(
     products: list[str] = []
     with stack.opened(job.source if data is None else data, name, manner.selection) as pages:
         first = pages.pictures(0)[0]
+        refuse_misnamed(job, manner, f"a TIFF of {len(pages)} pages", FORMATS["TIFF"].suffixes)
         kind = kind_of(job, first, manner)
         if kind != "TIFF":
             raise OutputError(f"'{name}': {kind} cannot hold {len(pages)} pages", "write TIFF")

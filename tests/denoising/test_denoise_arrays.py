@@ -122,7 +122,7 @@ def test_a_stride_up_to_the_patch_size_is_taken(model, stride):
         {"image": np.zeros(5)},
         {"image": np.zeros((2, 3, 4, 5))},
         {"image": np.zeros((0, 5))},
-        {"image": np.zeros((5, 5), np.int32)},
+        {"image": np.zeros((5, 5), np.int64)},
         {"image": np.zeros((5, 5), bool)},
         {"image": np.zeros((5, 5), complex)},
         {"sigma": 0},

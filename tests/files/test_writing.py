@@ -12,7 +12,8 @@ import pytest
 
 from smdae.errors import OutputError
 from smdae.files import writing
-from smdae.files.writing import refuse_existing, refuse_making, write
+from smdae.files.refusals import refuse_existing, refuse_making
+from smdae.files.writing import write
 
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 
@@ -162,7 +163,8 @@ def test_a_folder_without_permission_is_refused(tmp_path):
 import os, sys
 from pathlib import Path
 from smdae.errors import OutputError
-from smdae.files.writing import refuse_existing, refuse_making, write
+from smdae.files.refusals import refuse_existing, refuse_making
+from smdae.files.writing import write
 os.setuid(65534)
 for check in (lambda path: write(path, b"x"), lambda path: refuse_existing(path, overwrite=False)):
     try:
@@ -231,7 +233,7 @@ def test_of_two_racers_exactly_one_wins(tmp_path, monkeypatch, linked):
         monkeypatch.setattr(os, "link", fail_with(errno.EOPNOTSUPP))
     # The check before the writing cannot see the other racer: only the last step decides.
     monkeypatch.setattr(writing, "refuse_existing", lambda path, *, overwrite: None)
-    monkeypatch.setattr(writing, "_status", lambda target: None)
+    monkeypatch.setattr(writing, "status_of", lambda target: None)
     target, start, outcomes = tmp_path / "a", threading.Barrier(4), []
 
     def race(letter):
@@ -332,11 +334,11 @@ def test_temporary_files_of_the_dead_are_cleared_and_those_of_the_living_stay(tm
     (tmp_path / "victim").write_bytes(b"mine")
     (tmp_path / ".link.png.1.0123456789ab.part").symlink_to(tmp_path / "victim")
     os.mkfifo(tmp_path / ".pipe.png.1.0123456789ab.part")
-    (tmp_path / ".folder.png.1.0123456789ab.part").mkdir()
+    (tmp_path / ".folder.zarr.1.0123456789ab.part" / "0").mkdir(parents=True)
     assert len([name for name in os.listdir(tmp_path) if name.endswith(".part")]) == 4 + 4 + 3
     writing.clear(tmp_path)
     left = {name for name in os.listdir(tmp_path) if name.endswith(".part")} - others
-    assert {name.split(".")[1] for name in left} == {"b", "link", "pipe", "folder"}
+    assert {name.split(".")[1] for name in left} == {"b", "link", "pipe"}
     assert (tmp_path / "victim").read_bytes() == b"mine"
     living.communicate("\n", timeout=60)
     writing.clear(tmp_path)

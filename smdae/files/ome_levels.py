@@ -1,0 +1,80 @@
+"""The smaller levels of an OME-Zarr image, made anew of a first level that has changed, chunk by chunk.
+
+A chunk of a level and the part of the level before that it is made of are in memory at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smdae.files import ome_zarr
+from smdae.files.ome_zarr import Image, array_of, grid_of
+from smdae.files.pyramid import MEAN, Reduction, blocks, factors, reduction_of
+
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = ["rebuilt"]
+
+TRIED = 128  # pixels a side of the parts by which it is told how a level was made
+PLACES = (0.5, 0.3, 0.7)  # where they are along the axes before rows and columns
+
+
+def rebuilt(image: Image, group: Path, name: str) -> str | None:
+    """Write all levels but the first of an image, and return in words what was done; None if there are none.
+
+    Args:
+        image: The source.
+        group: The group of the result, whose first level is there.
+        name: What messages call the source.
+    """
+    ways: list[Reduction | None] = []
+    for above, level in zip(image.levels, image.levels[1:], strict=False):
+        with ome_zarr.reading(name):
+            before, after = (array_of(image.group / path) for path in (above, level))
+            steps = factors(before.shape, after.shape) if len(before.shape) == len(after.shape) else None
+            way = None if steps is None else reduction_of([*_pairs(before, after, steps)], steps)
+        ways.append(way)
+        _write(array_of(group / above), array_of(group / level, "r+"), steps, way or MEAN)
+    if not ways:
+        return None
+    levels = "smaller level is" if len(ways) == 1 else f"{len(ways)} smaller levels are"
+    if None in ways:
+        return f"its {levels} made anew by means of blocks: by what else they were made could not be told"
+    one_pixel = all(way is not None and way.offset is not None for way in ways)
+    return f"its {levels} made anew as before, by {'one pixel' if one_pixel else 'the mean'} of each block"
+
+
+def _pairs(
+    before: "zarr.Array[Any]", after: "zarr.Array[Any]", steps: Sequence[int]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield parts of a level, each after the part of the level before that it was made of."""
+    for place in PLACES:
+        own = []
+        for axis, length in enumerate(after.shape):
+            side = TRIED if axis >= len(after.shape) - 2 else 1
+            start = min(int(place * length), max(0, length - side))
+            own.append(slice(start, min(start + side, length)))
+        yield np.asarray(before[_above(own, steps, before.shape)]), np.asarray(after[tuple(own)])
+
+
+def _above(part: Sequence[slice], steps: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+    """Return the part of a level that a part of the next is made of."""
+    each = zip(part, steps, shape, strict=True)
+    return tuple(slice(own.start * step, min(own.stop * step, n)) for own, step, n in each)
+
+
+def _write(
+    before: "zarr.Array[Any]", after: "zarr.Array[Any]", steps: Sequence[int] | None, reduction: Reduction
+) -> None:
+    """Write a level, made of the one before; the nearest pixels where it is not smaller by whole numbers."""
+    for part in blocks(after.shape, grid_of(after)):
+        if steps is not None:
+            after[part] = reduction.of(np.asarray(before[_above(part, steps, before.shape)]), steps)
+            continue
+        each = zip(part, before.shape, after.shape, strict=True)
+        places = [((np.arange(own.start, own.stop) + 0.5) * n / m).astype(int) for own, n, m in each]
+        seen = np.asarray(before[tuple(slice(place[0], place[-1] + 1) for place in places)])
+        after[part] = seen[np.ix_(*(place - place[0] for place in places))]

@@ -1,0 +1,122 @@
+"""What an OME-Zarr tells of itself, in files of JSON: its groups, levels and axes (NGFF 0.1 to 0.5).
+
+All of it may be wrong, and raises InputError then, one line with the reason.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from smdae.errors import InputError
+
+__all__ = [
+    "ARRAY",
+    "ENDING",
+    "METADATA",
+    "OLD_AXES",
+    "axes_of",
+    "groups",
+    "is_volume",
+    "kind_of",
+    "level_of",
+    "may_be_replaced",
+    "told_of",
+]
+
+ENDING = ".zarr"
+OLD_AXES = "tczyx"
+GROUP, ARRAY = "group", "array"
+NODES = (("zarr.json", ""), (".zgroup", GROUP), (".zarray", ARRAY))  # the file that tells of a folder, and of what kind
+METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
+MOST_JSON = 64 << 20  # bytes
+DEEPEST = 4  # groups below the root: a plate has rows, columns and fields
+
+
+def is_volume(path: Path | str) -> bool:
+    """Return whether a folder is called as Zarr is, or holds what tells of one."""
+    return os.path.isdir(path) and (Path(path).suffix.lower() == ENDING or _tells(Path(path)))
+
+
+def may_be_replaced(folder: Path) -> bool:
+    """Return whether a folder is a Zarr group or array, or empty."""
+    return _tells(folder) or not any(os.scandir(folder))
+
+
+def _tells(folder: Path) -> bool:
+    """Return whether a folder holds a file that tells of Zarr."""
+    return any(os.path.isfile(folder / name) for name, _ in NODES)
+
+
+def groups(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
+    """Yield the groups that may be images: a folder, and if it has no multiscales those in it."""
+    if kind_of(folder) != GROUP:
+        return
+    yield folder
+    if depth and "multiscales" not in told_of(folder):
+        for entry in sorted(os.scandir(folder), key=lambda entry: (len(entry.name), entry.name)):
+            if entry.is_dir() and entry.name != "labels":
+                yield from groups(Path(entry.path), depth - 1)
+
+
+def kind_of(folder: Path) -> str | None:
+    """Return whether a folder is a group or an array; None if it is neither."""
+    for name, kind in NODES:
+        if (folder / name).is_file():
+            return kind or str(_json(folder / name).get("node_type"))
+    return None
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    """Return the attributes of a group."""
+    if (folder / "zarr.json").is_file():
+        attributes = _json(folder / "zarr.json").get("attributes", {})
+        if not isinstance(attributes, dict):
+            raise InputError(f"the attributes in '{folder / 'zarr.json'}' are no object")
+        return attributes
+    return _json(folder / ".zattrs") if (folder / ".zattrs").is_file() else {}
+
+
+def told_of(group: Path) -> dict[str, Any]:
+    """Return what a group tells as OME-Zarr: its attributes, or in 0.5 those under `ome`."""
+    attributes = _attributes(group)
+    told = attributes.get("ome", attributes)
+    if not isinstance(told, dict):
+        raise InputError(f"the attribute 'ome' in '{group}' is no object")
+    return told
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return the object that a file of metadata holds."""
+    if path.stat().st_size > MOST_JSON:
+        raise InputError(f"'{path}' has more than {MOST_JSON >> 20} MB, which no metadata have")
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise InputError(f"'{path.name}' in '{path.parent}' is not JSON") from None
+    if not isinstance(value, dict):
+        raise InputError(f"'{path.name}' in '{path.parent}' holds no JSON object")
+    return value
+
+
+def level_of(dataset: Any) -> str:
+    """Return the folder of a level, which is below its group."""
+    path = dataset.get("path") if isinstance(dataset, dict) else None
+    if not isinstance(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
+        raise InputError(f"its multiscales name no level: {dataset!s:.60}")
+    return path
+
+
+def axes_of(told: Any) -> tuple[str, int | None]:
+    """Return a letter for each axis, and which of them is that of channels."""
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in told] if isinstance(told, list) else []
+    names = [str(axis.get("name", "")) for axis in axes]
+    if not axes or not all(names) or len({name[0].upper() for name in names}) < len(names):
+        raise InputError(f"its axes are no list of different names: {told!s:.60}")
+    letters = "".join(name[0].upper() for name in names)
+    if not letters.endswith("YX"):
+        raise InputError(f"its axes are {letters}, and do not end with Y and X")
+    kinds = [axis.get("type") for axis in axes]
+    channels = [k for k, kind in enumerate(kinds) if kind == "channel" or (kind is None and letters[k] == "C")]
+    return letters, channels[0] if channels else None

@@ -1,0 +1,288 @@
+"""OME-Zarr: volumes as folders of chunks (NGFF 0.4 in Zarr 2, 0.5 in Zarr 3), opened to be read and written by chunks.
+
+Zarr, an extra (`smdae[zarr]`), reads and writes the chunks. All else is copied byte for byte: attributes, `omero`,
+units, codecs, labels, tables. So a result differs from its source in the chunks of its images alone.
+
+An image is a group with `multiscales`, the first of which counts; the root may be one, or hold several, as those of
+bioformats2raw and plates do. What is in a group `labels` are numbers of things, and no picture.
+
+Facts this relies on:
+- A chunk that is not there stands for the fill value everywhere (Zarr 2 and 3). Writers leave out what is empty.
+- The axes are at most five: time, channel, then space, rows and columns last (NGFF 0.4). Before 0.3 they were TCZYX.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smdae.errors import InputError
+from smdae.files import images
+from smdae.files.ome_metadata import ARRAY, METADATA, OLD_AXES, axes_of, groups, kind_of, level_of, told_of
+from smdae.files.picture import SAMPLES
+
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = [
+    "INSTALL",
+    "Image",
+    "Volume",
+    "array_of",
+    "copied",
+    "copied_array",
+    "grid_of",
+    "is_there",
+    "opened",
+    "reading",
+    "sample",
+]
+
+INSTALL = "pip install 'smdae[zarr]'"
+LEAST_AXES, MOST_AXES = 2, 5
+AT_ONCE = 2  # chunks that are decoded at the same time
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An image of a volume.
+
+    Attributes:
+        place: Its group, below the volume's folder.
+        axes: A capital letter for each; rows and columns are the last.
+        levels: The folders of its arrays below the group, the largest first.
+        channel_axis: Which axis is that of channels; None if there is none.
+        array: The first level.
+        root: The volume's folder.
+    """
+
+    place: Path
+    axes: str
+    levels: tuple[str, ...]
+    channel_axis: int | None
+    array: "zarr.Array[Any]"
+    root: Path
+
+    @property
+    def group(self) -> Path:
+        """Return the folder of its group."""
+        return self.root / self.place
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the first level."""
+        return tuple(self.array.shape)
+
+    @property
+    def channels(self) -> int:
+        """Return how many channels there are."""
+        return 1 if self.channel_axis is None else self.shape[self.channel_axis]
+
+    @property
+    def planes(self) -> list[tuple[int, ...]]:
+        """Return where each plane lies along the axes before rows and columns, in the order of the file."""
+        return [*product(*map(range, self.shape[:-2]))]
+
+    def channel(self, plane: Sequence[int]) -> int:
+        """Return the channel of a plane, counted from 0."""
+        return 0 if self.channel_axis is None else plane[self.channel_axis]
+
+    def missing(self, start: Sequence[int], stop: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+        """Yield where chunks that are not there lie in a part that begins and ends with chunks."""
+        grid = grid_of(self.array)
+        ranges = [range(low // n, -(-high // n)) for low, high, n in zip(start, stop, grid, strict=True)]
+        for place in product(*ranges):
+            key = self.array.metadata.encode_chunk_key(place)
+            if not (self.group / self.levels[0] / key).exists():
+                lows = [k * n - low for k, n, low in zip(place, grid, start, strict=True)]
+                yield tuple(slice(max(low, 0), low + n) for low, n in zip(lows, grid, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """An open volume.
+
+    Attributes:
+        folder: It.
+        images: That are denoised.
+        remarks: What there is to say of it, a line each.
+    """
+
+    folder: Path
+    images: tuple[Image, ...]
+    remarks: tuple[str, ...] = ()
+
+
+@functools.cache
+def is_there() -> bool:
+    """Return whether the extra is installed."""
+    return importlib.util.find_spec("zarr") is not None
+
+
+@contextlib.contextmanager
+def opened(folder: Path, name: str) -> Iterator[Volume]:
+    """Open a volume, and check all that is told of it, so that only damaged chunks are left to go wrong.
+
+    Raises:
+        InputError: The extra is missing, or it is no OME-Zarr that can be read.
+    """
+    if not is_there():
+        raise InputError(f"cannot read '{name}': OME-Zarr needs the extra smdae[zarr]", INSTALL)
+    import zarr
+
+    with zarr.config.set({"async.concurrency": AT_ONCE, "threading.max_workers": AT_ONCE}):
+        with reading(name):
+            found, remarks = _images(folder)
+        yield Volume(folder, tuple(found), tuple(dict.fromkeys(remarks)))
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn whatever goes wrong inside into InputError or MemoryLimitError, one line that names the volume."""
+    with images.decoding(f"'{name}'"):
+        try:
+            yield
+        except OSError as error:
+            if error.strerror is None:
+                raise
+            raise InputError(f"{error.strerror.lower()}: {error.filename}") from error
+
+
+def copied(volume: Volume, target: Path, without: Sequence[Path] = ()) -> None:
+    """Copy a volume, but for the chunks of arrays that will be written.
+
+    Args:
+        volume: The source.
+        target: A folder that is there.
+        without: The folders of these arrays, below that of the volume.
+    """
+    _copied(volume.folder, target, frozenset(volume.folder / place for place in without))
+
+
+def copied_array(source: Path, target: Path) -> None:
+    """Copy the folder of an array."""
+    _copied(source, target)
+
+
+def _copied(source: Path, target: Path, without: frozenset[Path] = frozenset()) -> None:
+    seen = set()
+    for name, folders, names in os.walk(source, followlinks=True):
+        place, real = Path(name), os.path.realpath(name)
+        if real in seen:  # a link in a circle
+            folders.clear()
+            continue
+        seen.add(real)
+        into = target / place.relative_to(source)
+        into.mkdir(parents=True, exist_ok=True)
+        if place in without:
+            folders.clear()
+            names = [file for file in names if file in METADATA]
+        for file in names:
+            if (place / file).is_file():
+                shutil.copyfile(place / file, into / file)
+
+
+def array_of(folder: Path, mode: str = "r") -> "zarr.Array[Any]":
+    """Open the array of a folder."""
+    import zarr
+
+    return zarr.open_array(str(folder), mode=mode, config={"write_empty_chunks": False})
+
+
+def grid_of(array: "zarr.Array[Any]") -> tuple[int, ...]:
+    """Return the shape of what is written at once: a shard where there are such, else a chunk."""
+    return tuple(array.shards or array.chunks)
+
+
+def _images(root: Path) -> tuple[list[Image], list[str]]:
+    """Return the images of a volume, and what there is to say of it."""
+    found: list[Image] = []
+    remarks: list[str] = []
+    if kind_of(root) is None:
+        raise InputError("it is a folder without Zarr metadata", "name the folder that has .zgroup or zarr.json in it")
+    if kind_of(root) == ARRAY:
+        count = len(array_of(root).shape)
+        raise InputError(
+            f"it is a Zarr array of {count} {'axis' if count == 1 else 'axes'}, not an OME-Zarr image",
+            "name the group with multiscales that it belongs to, or write such metadata",
+        )
+    for group in groups(root):
+        told = told_of(group)
+        multiscales = told.get("multiscales")
+        if multiscales is None:
+            continue
+        if "image-label" in told:
+            raise InputError("it holds labels, whose numbers are names of things, not a picture")
+        if not isinstance(multiscales, list) or not multiscales or not isinstance(multiscales[0], dict):
+            raise InputError("its multiscales are no list of objects")
+        if len(multiscales) > 1:
+            remarks.append("it has several multiscales: only the first is denoised")
+        found.append(_image(root, group, multiscales[0]))
+    if not found:
+        raise InputError("it is Zarr without OME metadata: no group of it has multiscales", "smdae reads OME-Zarr")
+    return found, remarks
+
+
+def _image(root: Path, group: Path, told: dict[str, Any]) -> Image:
+    """Return an image, checked."""
+    datasets = told.get("datasets")
+    if not isinstance(datasets, list) or not datasets:
+        raise InputError("its multiscales name no datasets")
+    levels = tuple(level_of(dataset) for dataset in datasets)
+    for level in levels:
+        if kind_of(group / level) != ARRAY:
+            raise InputError(f"its level '{level}' is missing")
+    array = array_of(group / levels[0])
+    axes, channel = axes_of(told.get("axes", list(OLD_AXES)))
+    if not LEAST_AXES <= len(array.shape) <= MOST_AXES:
+        raise InputError(
+            f"it has {len(array.shape)} axes, and an OME-Zarr has {LEAST_AXES} to {MOST_AXES}",
+            "write the others as images of their own",
+        )
+    size = " x ".join(map(str, array.shape))
+    if len(axes) != len(array.shape):
+        raise InputError(f"its axes are {axes}, and level '{levels[0]}' is {size}")
+    if 0 in array.shape:
+        raise InputError(f"it has no pixels: level '{levels[0]}' is {size}")
+    if array.dtype.name not in SAMPLES:
+        raise InputError(f"its samples are {array.dtype.name}", f"smdae reads {', '.join(SAMPLES)}")
+    if not _has_chunks(group / levels[0]):
+        raise InputError(f"none of the chunks of level '{levels[0]}' is there")
+    return Image(group.relative_to(root), axes, levels, channel, array, root)
+
+
+def _has_chunks(folder: Path) -> bool:
+    return any(name not in METADATA for _, _, names in os.walk(folder) for name in names)
+
+
+def sample(image: Image, plane: Sequence[int], side: int, many: int) -> np.ndarray:
+    """Return a plane; of a large one windows from all over it, put together.
+
+    Args:
+        image: Of which.
+        plane: Where it lies along the other axes.
+        side: Of a window.
+        many: Windows along each side.
+    """
+    height, width = image.shape[-2:]
+    above: tuple[int | slice, ...] = tuple(plane)
+    every = slice(None)
+    if height * width <= (side * many) ** 2:
+        return np.asarray(image.array[(*above, every, every)])
+    rows, columns = (_windows(length, side, many) for length in (height, width))
+    return np.block([[np.asarray(image.array[(*above, y, x)]) for x in columns] for y in rows])
+
+
+def _windows(length: int, side: int, many: int) -> list[slice]:
+    if length <= side * many:
+        return [slice(0, length)]
+    starts = (round(k * (length - side) / (many - 1)) for k in range(many))
+    return [slice(start, start + side) for start in starts]

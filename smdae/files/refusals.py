@@ -1,0 +1,116 @@
+"""What speaks against the writing of a file, told before any work, and whatever stops it, in one line that names it."""
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from smdae.errors import OutputError
+
+__all__ = ["WINDOWS", "refusals", "refuse_changed", "refuse_existing", "refuse_making", "resolved", "status_of"]
+
+REASONS = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOSPC: "no space left",
+    errno.EDQUOT: "no space left in the quota",
+    errno.EFBIG: "the file would be larger than the system allows",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.EISDIR: "it is a folder",
+    errno.EEXIST: "it exists already",
+    errno.ENOTDIR: "a part of its path is a file, not a folder",
+    errno.ELOOP: "it is a symbolic link in a circle",
+}
+WINDOWS = os.name == "nt"
+# What Windows takes for a device, whatever follows a dot; and what it has in no name.
+DEVICES = re.compile(r"(?:con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³])(?:\s*\.|\s*$)", re.IGNORECASE)
+IN_NO_NAME = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]$')
+
+
+def refuse_changed(path: Path, before: os.stat_result) -> None:
+    """Raise OutputError where a file that is to be replaced is not what it was when it was looked at."""
+    with refusals(path):
+        now = status_of(resolved(path))
+    if now is None or _identity(now) != _identity(before):
+        raise OutputError(
+            f"cannot write {str(path)!r}: it is not the file that it was when this run began",
+            "another program has changed it, and the newer version is kept",
+        )
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise OutputError, before any work, where `write` would be refused.
+
+    That is where `path` exists and `overwrite` is False, is a folder, or its folder is missing or not
+    writable.
+    """
+    with refusals(path):
+        target = resolved(path)
+        if WINDOWS and (DEVICES.match(target.name) or IN_NO_NAME.search(target.name)):
+            raise OSError(errno.EINVAL, "Windows has no file of that name")
+        status = status_of(target)
+        if status is None or stat.S_ISREG(status.st_mode):
+            if status is not None and not overwrite:
+                raise FileExistsError(errno.EEXIST, "")
+            if not target.parent.is_dir():
+                raise FileNotFoundError(errno.ENOENT, "")
+            if not os.access(target.parent, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "")
+        elif stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "")
+        elif not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, "")
+
+
+def refuse_making(folder: Path, first: Path) -> None:
+    """Raise OutputError, before any work, where folders those from `first` down to `folder` could not be made."""
+    with refusals(first):
+        if not first.parent.exists():
+            raise FileNotFoundError(errno.ENOENT, "")
+    there = folder
+    while not os.path.lexists(there):
+        there = there.parent
+    with refusals(folder):
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "")
+
+
+@contextlib.contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Turn whatever stops the writing of a file inside into OutputError, one line that names it."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: OSError | ValueError) -> OutputError:
+    code = getattr(error, "errno", None)
+    if code == errno.ENOENT:
+        reason = f"there is no folder {str(path.parent)!r}"
+    else:
+        reason = REASONS.get(code or 0) or (getattr(error, "strerror", None) or str(error)).lower()
+    return OutputError(f"cannot write {str(path)!r}: {reason}", "-y replaces it" if code == errno.EEXIST else None)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def resolved(path: Path) -> Path:
+    """Return where a path leads, by way of links."""
+    return Path(os.path.realpath(path))
+
+
+def status_of(target: Path) -> os.stat_result | None:
+    """Return what is at a path; None for nothing."""
+    try:
+        return target.stat()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,340 @@
+"""The work on one OME-Zarr volume: its first level is denoised part by part, and the smaller ones are made anew.
+
+Planes that fit into memory are denoised whole, as those of other stacks are. Larger ones are cut into regions, each
+seen with the margin that the model needs; of them outliers are not repaired, nor rows and columns levelled, which takes
+all of a plane.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smdae.errors import OutputError, UsageError
+from smdae.pipeline.found import Found, Noted, is_found, refuse_unit
+from smdae.pipeline.manner import Manner
+from smdae.pipeline.outcome import Outcome, denoised
+from smdae.pipeline.places import STREAM, Job
+from smdae.pipeline.placing import origin_of, put_result
+from smdae.pipeline.reading import called
+from smdae.pipeline.records import estimates, precisions, record_of
+from smdae.pipeline.stacked import typical
+from smdae.pipeline.told import tell_channels
+
+if TYPE_CHECKING:
+    from smdae.denoising.judgement import Judgement
+    from smdae.files.ome_zarr import Image, Volume
+    from smdae.files.picture import Picture
+    from smdae.files.slabs import Slab
+
+__all__ = ["VolumePlanes", "one_volume"]
+
+SHARE = 0.25  # of the memory available
+WINDOW, WINDOWS = 512, 4  # pixels a side of what is looked at of a large plane, and how many along each side
+
+Watch = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, eq=False)
+class VolumePlanes:
+    """The planes of a channel as pictures; of large ones parts from all over them."""
+
+    image: "Image"
+    places: list[tuple[int, ...]]
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def page(self, number: int, /) -> "Picture":
+        """Return a plane, counted from 0."""
+        from smdae.files import ome_zarr
+        from smdae.files.picture import from_samples
+
+        with ome_zarr.reading(self.name):
+            return from_samples(ome_zarr.sample(self.image, self.places[number], WINDOW, WINDOWS), "TIFF")
+
+
+@dataclass(frozen=True, eq=False)
+class _Channel:
+    """How the planes of a channel are denoised.
+
+    Attributes:
+        label: What the channel is called in what is said of it.
+        manner: How.
+        found: The noise of the typical plane.
+        halo: How far around a pixel its clean value looks; None for over all of the plane.
+        multiple: Where what is seen of a plane may start.
+    """
+
+    label: str
+    manner: Manner
+    found: Found
+    halo: int | None
+    multiple: int
+
+
+@dataclass(eq=False)
+class _Run:
+    """The work on a volume, and what came of it.
+
+    Attributes:
+        volume, job, manner, model, watch: As they are given.
+        noted: What is told of each channel, by its label.
+        judged: How good the result is, of a single plane.
+        products: The precision of the products.
+    """
+
+    volume: "Volume"
+    job: Job
+    manner: Manner
+    model: Any
+    watch: Watch | None
+    noted: dict[str, Noted] = field(default_factory=dict)
+    judged: "list[Judgement | None]" = field(default_factory=list)
+    products: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Return what messages call the volume."""
+        return called(self.job)
+
+    def write(self, folder: Path) -> None:
+        """Write the result to a new folder."""
+        from smdae.files import ome_zarr
+
+        if not self.manner.strength or not (self.manner.luma or self.manner.chroma):
+            with _writing(self.job):
+                ome_zarr.copied(self.volume, folder)
+            return
+        plans = []
+        for image in self.volume.images:
+            channels = self._channels(image)
+            plans.append((image, channels, self._parts(image, channels)))
+        with _writing(self.job):
+            anew = [image.place / level for image, *_ in plans for level in image.levels]
+            ome_zarr.copied(self.volume, folder, anew)
+        total, begun = sum(len(parts) for *_, parts in plans), 0
+        ways: list[str | None] = []
+        for image, channels, parts in plans:
+            target = ome_zarr.array_of(folder / image.place / image.levels[0], "r+")
+            changed = False
+            for k, slab in enumerate(parts):
+                if self.watch:
+                    self.watch(begun + k, total)
+                with ome_zarr.reading(self.name):
+                    values = np.array(image.array[(*slab.lead, *slab.seen)])
+                changed |= self._denoise(image, channels, slab, values)
+                with _writing(self.job):
+                    target[(*slab.lead, *slab.kept)] = values[(..., *slab.inner)]
+            begun += len(parts)
+            ways.append(self._levels(image, folder, changed))
+        for words in dict.fromkeys((*self.volume.remarks, *filter(None, ways))):
+            self.manner.messages.note(f"'{self.name}': {words}" if self.manner.many else words)
+
+    def _channels(self, image: "Image") -> dict[int, _Channel]:
+        """Return how the channels of an image that are to be denoised are, by their numbers."""
+        prefix = f"image {image.place}" if len(self.volume.images) > 1 else ""
+        channels = {}
+        for c in range(image.channels):
+            places = [place for place in image.planes if image.channel(place) == c and self._is_chosen(image, place)]
+            if places:
+                words = [prefix, f"channel {c + 1}" if image.channels > 1 else ""]
+                label = ", ".join(word for word in words if word)
+                channels[c] = self._channel(label and f"{label}: ", image, places, c)
+        return channels
+
+    def _channel(self, label: str, image: "Image", places: list[tuple[int, ...]], c: int) -> _Channel:
+        """Return how a channel is denoised, whose planes lie at these places."""
+        from smdae.denoising.pages import unscaled
+        from smdae.denoising.task import Task
+
+        manner = self.manner
+        if manner.levels is not None and len(manner.levels) > 1:
+            manner = replace(manner, levels=(manner.levels[c],))
+        planes = VolumePlanes(image, places, self.name)
+        found, alike = typical(planes, self.model, manner, self.name)
+        if is_found(self.model, manner):
+            alike = replace(alike, noise=unscaled(found.noise, found.prepared.scale))
+        alike = replace(alike, scale=alike.scale or found.prepared.scale)
+        if found.noise.is_none:
+            return _Channel(label, alike, found, 0, 1)
+        task = Task.for_noise(found.prepared, self.model, found.noise, **manner.how)
+        halo = task.model.halo if task.single and not manner.blend else None
+        return _Channel(label, alike, found, halo, task.model.shift_multiple)
+
+    def _parts(self, image: "Image", channels: dict[int, _Channel]) -> "list[Slab]":
+        """Return the parts that an image is cut into."""
+        from smdae.denoising.flat import SIDE
+        from smdae.files.ome_zarr import grid_of
+        from smdae.files.slabs import ROOM, slabs
+        from smdae.memory import left
+
+        halos = [one.halo for one in channels.values()]
+        widest = None if None in halos else max((SIDE, *(halo for halo in halos if halo)))
+        room = min(ROOM, int(SHARE * left()))
+        multiple = max((one.multiple for one in channels.values()), default=1)
+        return slabs(image.shape, grid_of(image.array), image.array.dtype.itemsize, room, widest, multiple)
+
+    def _is_chosen(self, image: "Image", place: tuple[int, ...]) -> bool:
+        """Return whether a plane is to be denoised."""
+        chosen = self.manner.selection
+        number = int(np.ravel_multi_index(place, image.shape[:-2])) if place else 0
+        of_page = chosen.pages is None or number + 1 in chosen.pages
+        return of_page and (chosen.channels is None or image.channel(place) + 1 in chosen.channels)
+
+    def _denoise(self, image: "Image", channels: dict[int, _Channel], slab: "Slab", values: np.ndarray) -> bool:
+        """Take the noise out of the planes of a part, in place, and return whether anything changed.
+
+        `values` are what is seen of it; what is right of them afterwards is what the part keeps.
+        """
+        from smdae.denoising.pages import is_blank
+        from smdae.files.images import refuse_infinite
+        from smdae.files.picture import from_samples, samples_of
+
+        kept = values[(..., *slab.inner)]
+        before = kept.copy()
+        is_whole = slab.kept == slab.seen
+        alone = is_whole and len(image.planes) == 1
+        for index in np.ndindex(values.shape[:-2]):
+            place = tuple(axis.start + k for axis, k in zip(slab.lead, index, strict=True))
+            channel = channels.get(image.channel(place))
+            if channel is None or not self._is_chosen(image, place):
+                continue
+            if (channel.found.noise.is_none and not is_whole) or is_blank(values[index]):
+                self._note(channel, before[index])
+                continue
+            picture = from_samples(values[index], "TIFF")
+            manner = self.manner if alone else channel.manner if is_whole else replace(channel.manner, mend=False)
+            outcome = denoised(picture, self.model, manner, None, self.name, judging=alone)
+            refuse_infinite(outcome.picture)
+            self._show(channel, picture, outcome)
+            self._note(channel, before[index], outcome)
+            if alone:
+                self.judged.append(outcome.judgement)
+            kept[index] = samples_of(outcome.picture)[slab.inner]
+        for part in image.missing(slab.start, slab.stop):
+            kept[part] = image.array.fill_value
+        return not np.array_equal(before, kept, equal_nan=kept.dtype.kind == "f")
+
+    def _show(self, channel: _Channel, picture: "Picture", outcome: Outcome) -> None:
+        """Let the report show the first plane, or region, of a channel."""
+        if self.manner.report is not None and channel.label not in self.noted:
+            part = channel.label.removesuffix(": ")
+            self.manner.report.show(str(self.job.source), picture, outcome.picture, outcome.found, part)
+
+    def _note(self, channel: _Channel, before: np.ndarray, outcome: Outcome | None = None) -> None:
+        """Keep what there is to tell of a plane, or a region of one, and of what became of it if anything did."""
+        lost = int((~np.isfinite(before)).sum()) if before.dtype.kind == "f" else 0
+        repaired, banded = (outcome.found.repaired, outcome.found.is_banded) if outcome else (0, False)
+        if outcome is not None:
+            self.products = self.products or precisions(outcome, self.model)
+        last = self.noted.get(channel.label) or replace(channel.found.noted(), lost=0, repaired=0, is_banded=False)
+        self.noted[channel.label] = replace(
+            last, lost=last.lost + lost, repaired=last.repaired + repaired, is_banded=last.is_banded or banded
+        )
+
+    def _levels(self, image: "Image", folder: Path, changed: bool) -> str | None:
+        """Write the smaller levels of an image: made anew where the first changed, else as they were."""
+        from smdae.files import ome_levels, ome_zarr
+
+        with _writing(self.job):
+            if changed:
+                return ome_levels.rebuilt(image, folder / image.place, self.name)
+            for level in image.levels[1:]:
+                ome_zarr.copied_array(image.group / level, folder / image.place / level)
+        return None
+
+
+def one_volume(
+    job: Job, manner: Manner, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
+) -> dict[str, Any]:
+    """Denoise an OME-Zarr volume; return what --json says.
+
+    Raises:
+        UsageError: Something is asked for that goes with single pictures, or with files.
+        InputError: The volume is damaged, not supported, or the extra is missing.
+        OutputError: The result cannot be written.
+    """
+    from smdae.files import ome_metadata, ome_zarr
+    from smdae.files.whole_folder import refuse_folder, whole_folder
+
+    _refuse(job, manner)
+    name, origin = called(job), origin_of(job, manner.messages)
+    how: dict[str, Any] = {"overwrite": manner.overwrite, "may_go": ome_metadata.may_be_replaced}
+    with ome_zarr.opened(job.source, name) as volume:
+        _refuse_beyond(volume, manner, name)
+        if manner.ending or job.target.suffix.lower() not in (ome_metadata.ENDING, job.source.suffix.lower()):
+            told = manner.ending or job.target
+            raise OutputError(f"an OME-Zarr stays one, and is not written as '{told}'", "name it .ome.zarr")
+        if not (manner.made and not job.target.parent.exists()):
+            refuse_folder(job.target, **how)
+        first = VolumePlanes(volume.images[0], volume.images[0].planes, name).page(0)
+        refuse_unit(first, manner, name)
+        run = _Run(volume, job, manner, model_for(first), watch)
+
+        def put(target: Path) -> None:
+            with whole_folder(target, origin=origin, **how) as folder:
+                run.write(folder)
+
+        put_result(job, put, lambda: (), manner.stdout)
+    found = is_found(run.model, manner)
+    if run.noted:
+        parts = {label: [noted] for label, noted in run.noted.items()}
+        tell_channels(parts, run.judged, run.model, found, job.source if manner.many else None, manner.messages)
+    axes = [image.axes for image in volume.images]
+    return (
+        record_of(job, run.model, [*run.noted.values()], run.products)
+        | estimates(run.judged)
+        | {
+            "pages": sum(len(image.planes) for image in volume.images),
+            "axes": axes[0] if len(axes) == 1 else axes,
+            "channels": sum(image.channels for image in volume.images),
+        }
+    )
+
+
+@contextmanager
+def _writing(job: Job) -> Iterator[None]:
+    """Within, what stops the writing of a result comes out as OutputError."""
+    from smdae.files.refusals import refusals
+
+    with refusals(job.target):
+        yield
+
+
+def _refuse(job: Job, manner: Manner) -> None:
+    """Raise UsageError for what goes with single pictures, or with files."""
+    asked = {
+        "--reference": manner.reference,
+        "--mask": manner.mask,
+        "--adapt": manner.adapt,
+        "--save-noise": manner.profile,
+        "--samples and the like": manner.extras.some,
+        "--bit-depth": manner.depth,
+        "--linear": manner.linear and not manner.many,
+        "--quality": manner.quality and not manner.many,
+        "--strip-metadata": manner.strip,
+        "--axes": manner.selection.axes,
+    }
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise UsageError(f"{name} does not go with OME-Zarr", "leave it out")
+    if job.target == STREAM:
+        raise UsageError("an OME-Zarr is a folder, and does not go to stdout", "name one with -o")
+
+
+def _refuse_beyond(volume: "Volume", manner: Manner, name: str) -> None:
+    """Raise UsageError for pages or channels that are named and that the volume has not."""
+    chosen = manner.selection
+    channels = max(image.channels for image in volume.images)
+    pages = max(len(image.planes) for image in volume.images)
+    if chosen.channels is not None and max(chosen.channels) > channels:
+        raise UsageError(f"--channel {max(chosen.channels)}: '{name}' has {channels}")
+    if chosen.pages is not None and max(chosen.pages) > pages:
+        raise UsageError(f"--pages {max(chosen.pages)}: '{name}' has {pages}")
+    if manner.levels is not None and len(manner.levels) not in (1, channels):
+        raise UsageError(f"--sigma has {len(manner.levels)} values, and '{name}' has {channels} channels")

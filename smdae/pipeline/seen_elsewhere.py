@@ -1,0 +1,173 @@
+"""What there is to tell of files that have readers of their own: camera raw, FITS, video and volumes.
+
+Of a raw file it is the noise of the mosaic, which is what `denoise` takes out; of FITS and of volumes that of the
+typical plane of each image or channel; of video that of luma and of each chroma, in the first frames.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smdae.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from smdae.files.picture import Picture
+    from smdae.pipeline.found import Found
+    from smdae.pipeline.manner import Manner
+
+__all__ = ["Told", "of_fits", "of_raw", "of_video", "of_volume"]
+
+FRAMES = 5  # that are looked at
+PLANES = ("luma", "blue chroma", "red chroma")
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What was found of a part of a file.
+
+    Attributes:
+        picture: It, or one like it.
+        pages: How many there are.
+        found: The noise, of the typical one of many.
+        manner: With the scale that it was found on.
+        channel: Which it is, counted from 1, and of how many.
+        what: What it is, in words; empty where that is told from the picture.
+    """
+
+    picture: "Picture"
+    pages: int
+    found: "Found"
+    manner: "Manner"
+    channel: tuple[int, int] = (1, 1)
+    what: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Several:
+    """Pictures at hand, by their numbers."""
+
+    pictures: "list[Picture]"
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def page(self, number: int, /) -> "Picture":
+        """Return one, counted from 0."""
+        return self.pictures[number]
+
+
+def of_raw(content: Path | bytes, name: str, manner: "Manner", model: Any) -> list[Told]:
+    """Return what there is to tell of a camera raw file.
+
+    Args:
+        content: The file, or where it is.
+        name: What messages call it.
+        manner: How noise is looked for.
+        model: What is to take the noise out.
+
+    Raises:
+        UsageError: Something is told that only a developed picture can have.
+        InputError: The file is damaged, unknown, or the extra is missing.
+    """
+    from smdae.files import raw
+    from smdae.pipeline.found import look
+    from smdae.pipeline.one_raw import noise_of, stand_in
+
+    if manner.white is not None or manner.black is not None or manner.noise == "grain":
+        raise UsageError("--white, --black and --noise grain do not go with camera raw files", "leave them out")
+    with raw.opened(content.read_bytes() if isinstance(content, Path) else content, name, quiet=True) as shot:
+        if shot.mosaic is None:
+            picture = replace(shot.developed(), format="RAW")
+            return [Told(picture, 1, look(picture, model, manner, name), manner)]
+        width, height = shot.size
+        what = f"{width} x {height}, a mosaic of red, green and blue, camera raw"
+        found = noise_of(shot, shot.mosaic, manner)
+        return [Told(replace(stand_in(shot.size, "uint16"), format="RAW"), 1, found, manner, what=what)]
+
+
+def of_fits(content: Path | bytes, name: str, manner: "Manner", model: Any) -> list[Told]:
+    """Return what there is to tell of each image of a FITS file; arguments and errors are those of `of_raw`."""
+    from smdae.files import fits
+    from smdae.pipeline.one_fits import FitsPlanes
+    from smdae.pipeline.stacked import typical
+
+    manner = replace(manner, mend=False)  # stars are as small as outliers
+    told = []
+    with fits.opened(content, name) as file:
+        for k, image in enumerate(file.images):
+            planes = FitsPlanes(image, file.file)
+            picture = replace(planes.page(0), format="FITS")
+            told.append(Told(picture, len(planes), *typical(planes, model, manner, name), (k + 1, len(file.images))))
+    return told
+
+
+def of_volume(folder: Path, name: str, manner: "Manner", model: Any) -> list[Told]:
+    """Return what there is to tell of each channel of an OME-Zarr; arguments and errors are those of `of_raw`."""
+    from smdae.files import ome_zarr
+    from smdae.pipeline.one_volume import VolumePlanes
+    from smdae.pipeline.stacked import typical
+
+    told = []
+    with ome_zarr.opened(folder, name) as volume:
+        for image in volume.images:
+            height, width = image.shape[-2:]
+            for c in range(image.channels):
+                planes = VolumePlanes(image, [place for place in image.planes if image.channel(place) == c], name)
+                picture = replace(planes.page(0), format="OME-Zarr")
+                of = f"channel {c + 1} of {image.channels}, " if image.channels > 1 else ""
+                size = f"{len(planes)} planes of {width} x {height}" if len(planes) > 1 else f"{width} x {height}"
+                what = f"{of}{size} in gray, {image.array.dtype.name}, OME-Zarr {image.axes}"
+                seen = typical(planes, model, manner, name)
+                told.append(Told(picture, len(planes), *seen, (c + 1, image.channels), what))
+    return told
+
+
+def of_video(source: Path, begun: bytes | None, name: str, manner: "Manner", model: Any) -> list[Told]:
+    """Return what there is to tell of each plane of the first frames of Y4M; other arguments as those of `of_raw`."""
+    from smdae.estimation.scale import Scale
+    from smdae.files import y4m
+    from smdae.files.images import decoding
+    from smdae.files.picture import Picture
+    from smdae.pipeline.stacked import typical
+
+    if manner.white is not None or manner.black is not None:
+        raise UsageError("--white and --black do not go with video", "leave them out")
+    with _stream(source, begun) as stream, decoding(f"'{name}'"):
+        header = y4m.read_header(stream)
+        frames = [planes for _, planes in islice(y4m.frames(stream, header), FRAMES)]
+    if not frames:
+        raise InputError(f"cannot read '{name}': it has no frames")
+    white = float(header.white)
+    manner = replace(manner, mend=False, scale=Scale(0.0, white, (0.0, white)))
+    count = len(header.shapes) - header.has_alpha
+    step = 2 if header.is_interlaced else 1  # rows of one time
+    told = []
+    for k in range(count):
+        pictures = [Picture(np.ascontiguousarray(planes[k][::step]), white, "Y4M") for planes in frames]
+        height, width = header.shapes[k]
+        frame = f"{len(frames)} frames" if len(frames) > 1 else "frame"
+        what = f"the first {frame}, {PLANES[k]} of {width} x {height}, {header.bits} bits, Y4M"
+        seen = typical(_Several(pictures), model, manner, name)
+        told.append(Told(pictures[0], len(frames), *seen, (k + 1, count), what))
+    return told
+
+
+@contextmanager
+def _stream(source: Path, begun: bytes | None) -> Iterator[Any]:
+    """Give a stream, whose first bytes may be read already."""
+    from smdae.files.images import opening
+    from smdae.files.sequence import Ahead
+
+    if begun is not None:
+        yield Ahead(begun, sys.stdin.buffer)
+        return
+    with opening(str(source)):
+        file = source.open("rb")
+    with file:
+        yield file

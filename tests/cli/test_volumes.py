@@ -1,0 +1,253 @@
+"""`smdae denoise` of OME-Zarr: volumes lose their noise chunk by chunk, and nothing else of them changes."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smdae.cli.app import main
+from smdae.files import ome_metadata, ome_zarr, slabs
+from smdae.pipeline import one_volume
+from tests.tiny import complaint, encoded, everything_below, gray
+from tests.volumes import NOISE, clean, read, volume
+
+zarr = pytest.importorskip("zarr")
+
+
+@pytest.fixture(autouse=True)
+def here(bare, monkeypatch):
+    monkeypatch.setenv("SMDAE_MODEL", "natural-gray-small")
+    return bare
+
+
+def metadata(path: str) -> dict[str, bytes | None]:
+    return {
+        name: data for name, data in everything_below(Path(path)).items() if Path(name).name in ome_metadata.METADATA
+    }
+
+
+def error(result: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((result.astype(float) - clean(result.shape)) ** 2)))
+
+
+@pytest.mark.parametrize("format", [2, 3])
+def test_channels_have_noise_of_their_own_and_metadata_stay(format, capsys):
+    values = volume("a.ome.zarr", format=format)
+    assert main(["denoise", "a.ome.zarr", "--json"]) == 0
+    shown = capsys.readouterr()
+    record = json.loads(shown.out)
+    assert (record["axes"], record["pages"], record["channels"]) == ("CZYX", 6, 2)
+    for told, true in zip(record["sigma"], NOISE, strict=True):
+        assert told * 65535 / 255 == pytest.approx(true, rel=0.15)
+    assert "channel 1: noise" in shown.err
+    assert "its 2 smaller levels are made anew as before, by one pixel of each block" in shown.err
+    assert metadata("a.ome.zarr") == metadata("a_denoised.ome.zarr")
+    result = read("a_denoised.ome.zarr")
+    assert result.dtype == values.dtype
+    for c in range(2):
+        assert error(result[c]) < 0.7 * error(values[c])
+    assert np.array_equal(read("a_denoised.ome.zarr", 1), result[..., ::2, ::2])
+    assert np.array_equal(read("a_denoised.ome.zarr", 2), result[..., ::4, ::4])
+    assert np.array_equal(read("a.ome.zarr"), values)
+    assert sorted(os.listdir()) == ["a.ome.zarr", "a_denoised.ome.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "chunks", "dtype"),
+    [
+        ("yx", (70, 64), (32, 32), "u2"),
+        ("tczyx", (2, 1, 2, 40, 48), (1, 1, 2, 40, 48), ">u2"),
+        ("tyx", (2, 50, 64), (1, 50, 20), "f4"),
+        ("cyx", (2, 48, 64), (2, 48, 64), "i2"),
+    ],
+)
+def test_other_axes_and_types(axes, shape, chunks, dtype):
+    values = volume("a.zarr", axes, shape, chunks, dtype, levels=2)
+    assert main(["denoise", "a.zarr", "-o", "b.ome.zarr"]) == 0
+    result = read("b.ome.zarr")
+    assert result.dtype.newbyteorder("=") == np.dtype(dtype).newbyteorder("=")
+    assert error(result) < 0.8 * error(values)
+    assert metadata("a.zarr") == metadata("b.ome.zarr")
+
+
+def test_regions_with_their_margin_give_what_whole_planes_do(monkeypatch):
+    volume("a.zarr", "zyx", (1, 240, 210), (1, 40, 40), levels=1)
+    assert main(["denoise", "a.zarr", "-o", "whole.zarr", "--noise", "white", "--sigma", "0.05"]) == 0
+    monkeypatch.setattr(slabs, "ROOM", 44 * 190 * 190)
+    seen = []
+    monkeypatch.setattr(
+        one_volume._Run, "_denoise", lambda self, *of, do=one_volume._Run._denoise: seen.append(of[2]) or do(self, *of)
+    )
+    assert main(["denoise", "a.zarr", "-o", "cut.zarr", "--noise", "white", "--sigma", "0.05"]) == 0
+    assert len(seen) > 3
+    assert all(part.seen[0].stop - part.seen[0].start < 240 for part in seen)
+    whole, cut = read("whole.zarr").astype(int), read("cut.zarr").astype(int)
+    assert np.abs(whole - read("a.zarr")).max() > 10
+    assert np.abs(whole - cut).max() <= 1  # products of other sizes are rounded otherwise
+
+
+def test_chunks_that_are_not_there_stay_away(capsys):
+    volume("a.zarr", "zyx", (2, 120, 120), (1, 40, 40), levels=1, fill_value=7)
+    for key in ("0/0/0/0", "0/1/2/2"):
+        os.unlink(f"a.zarr/{key}")
+    assert main(["denoise", "a.zarr"]) == 0
+    before, after = (set(everything_below(Path(name))) for name in ("a.zarr", "a_denoised.zarr"))
+    assert before == after
+    result = read("a_denoised.zarr")
+    assert (result[0, :40, :40] == 7).all()
+    assert np.abs(result[0, 60:].astype(float) - clean((120, 120))[60:]).mean() < 0.6 * NOISE[0]
+
+
+def test_means_of_blocks_and_what_cannot_be_told(capsys):
+    volume("a.zarr", "zyx", (2, 82, 81), (1, 40, 40), mean=True)
+    assert main(["denoise", "a.zarr"]) == 0
+    assert "as before, by the mean of each block" in capsys.readouterr().err
+    result = read("a_denoised.zarr")[:, :, :80].astype(float)
+    assert np.array_equal(read("a_denoised.zarr", 1), result.reshape(2, 41, 2, 40, 2).mean((2, 4)).astype("u2"))
+    group = zarr.open_array("a.zarr/1", mode="r+")
+    group[...] = np.asarray(group[...]) + 3
+    assert main(["denoise", "a.zarr", "-y"]) == 0
+    assert "by what else they were made could not be told" in capsys.readouterr().err
+
+
+def test_strength_0_changes_no_byte():
+    volume("a.zarr", mean=True)
+    assert main(["denoise", "a.zarr", "--strength", "0"]) == 0
+    assert everything_below(Path("a.zarr")) == everything_below(Path("a_denoised.zarr"))
+
+
+def test_channels_and_pages_that_are_not_named_stay():
+    values = volume("a.zarr", levels=2)
+    assert main(["denoise", "a.zarr", "--channel", "2", "--pages", "1,4-5"]) == 0
+    result = read("a_denoised.zarr")
+    same = [[np.array_equal(result[c, z], values[c, z]) for z in range(3)] for c in range(2)]
+    assert same == [[True, True, True], [False, False, True]]
+
+
+def test_images_below_the_root_are_denoised_and_labels_are_not():
+    root = zarr.open_group("a.zarr", mode="w", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    for k in range(2):
+        volume(f"a.zarr/{k}", "zyx", (1, 64, 64), (1, 64, 64), levels=1)
+    volume("a.zarr/1/labels/cells", "zyx", (1, 64, 64), (1, 64, 64), levels=1)
+    Path("a.zarr/OME").mkdir()
+    Path("a.zarr/OME/METADATA.ome.xml").write_text("<OME/>")
+    assert main(["denoise", "a.zarr"]) == 0
+    before, after = everything_below(Path("a.zarr")), everything_below(Path("a_denoised.zarr"))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"0/0/0/0/0", "1/0/0/0/0"}
+
+
+def test_what_is_there_is_replaced_or_skipped_as_asked(capsys):
+    volume("a.zarr", "zyx", (1, 48, 48), (1, 48, 48), levels=1)
+    assert main(["denoise", "a.zarr/"]) == 0
+    first = everything_below(Path("a_denoised.zarr"))
+    assert main(["denoise", "a.zarr"]) == 4
+    assert main(["denoise", "a.zarr", "--skip-existing"]) == 0
+    Path("a_denoised.zarr/old").write_text("")
+    assert main(["denoise", "a.zarr", "-y"]) == 0
+    assert everything_below(Path("a_denoised.zarr")) == first
+    Path("mine.zarr").mkdir()
+    Path("mine.zarr/thesis.txt").write_text("")
+    assert main(["denoise", "a.zarr", "-o", "mine.zarr", "-y"]) == 4
+    assert main(["denoise", "a.zarr", "-o", "-"]) == 2
+    assert main(["denoise", "a.zarr", "-o", "a.tif"]) == 4
+    assert main(["denoise", "a.zarr", "--in-place"]) == 0
+    for name, data in everything_below(Path("a.zarr")).items():
+        assert data == first[name]
+    assert sorted(os.listdir()) == ["a.zarr", "a_denoised.zarr", "mine.zarr"]
+
+
+def test_a_volume_is_known_by_what_is_in_it(here):
+    volume("plate", "yx", (48, 48), (48, 48), levels=1)
+    assert main(["denoise", "plate"]) == 0
+    assert sorted(os.listdir()) == ["plate", "plate_denoised"]
+
+
+def test_volumes_lie_among_pictures_in_folders(capsys):
+    Path("in").mkdir()
+    Path("in/a.png").write_bytes(encoded(gray(64, 64)))
+    volume("in/b.zarr", "zyx", (1, 48, 48), (1, 48, 48), levels=1)
+    assert main(["denoise", "in", "-r", "-o", "out"]) == 0
+    assert sorted(os.listdir("out")) == ["a.png", "b.zarr"]
+    assert main(["denoise", "in", "--dry-run", "--json"]) == 0
+    assert [json.loads(line)["input"] for line in capsys.readouterr().out.splitlines()] == ["in/a.png", "in/b.zarr"]
+
+
+def broken(name: str, change) -> str:
+    volume(name, "zyx", (1, 32, 32), (1, 32, 32), levels=2)
+    change(Path(name))
+    return name
+
+
+def seven(path: Path) -> None:
+    group = zarr.open_group(str(path), mode="w", zarr_format=2)
+    group.create_array("0", shape=(1,) * 5 + (8, 8), dtype="u1")
+    axes = [{"name": name} for name in "abtczyx"]
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0"}]}]
+
+
+def told(**changes):
+    def change(path: Path) -> None:
+        attributes = json.loads((path / ".zattrs").read_text())
+        attributes["multiscales"][0] |= changes
+        (path / ".zattrs").write_text(json.dumps(attributes))
+
+    return change
+
+
+def attributes(text: str):
+    return lambda path: (path / ".zattrs").write_text(text)
+
+
+BAD = {
+    "corrupt": (attributes('{"multiscales": ['), ".zattrs' in 'corrupt.zarr' is not JSON"),
+    "list": (attributes("[]"), "no JSON object"),
+    "plain": (attributes("{}"), "without OME metadata"),
+    "words": (attributes('{"multiscales": "x"}'), "no list"),
+    "labels": (attributes('{"image-label": {}, "multiscales": [{}]}'), "labels"),
+    "seven": (seven, "7 axes"),
+    "axes": (told(axes=[{"name": "y"}, {"name": "x"}]), "its axes are YX"),
+    "order": (told(axes=[{"name": "x"}, {"name": "y"}, {"name": "z"}]), "do not end with Y and X"),
+    "outside": (told(datasets=[{"path": "../secret"}]), "name no level"),
+    "gone": (told(datasets=[{"path": "5"}]), "level '5' is missing"),
+    "hollow": (lambda path: shutil.rmtree(path / "0" / "0"), "none of the chunks"),
+    "cut": (lambda path: (path / "0/0/0/0").write_bytes(b"\x02\x01!\x01"), "damaged"),
+    "array": (lambda path: (path / ".zgroup").unlink() or shutil.copy(path / "0/.zarray", path), "a Zarr array of 3"),
+    "empty": (lambda path: shutil.rmtree(path) or path.mkdir(), "without Zarr metadata"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_volume_is_refused_in_one_line(name, capsys):
+    change, said = BAD[name]
+    broken(f"{name}.zarr", change)
+    assert main(["denoise", f"{name}.zarr"]) == 3
+    line = complaint("\n".join(one for one in capsys.readouterr().err.splitlines() if "model '" not in one))
+    assert said in line
+    assert f"{name}.zarr" in line
+    assert os.listdir() == [f"{name}.zarr"]
+
+
+def test_the_missing_extra_is_named(capsys, monkeypatch):
+    volume("a.zarr", "zyx", (1, 32, 32), (1, 32, 32))
+    monkeypatch.setattr(ome_zarr, "is_there", lambda: False)
+    assert main(["denoise", "a.zarr"]) == 3
+    assert "hint: pip install 'smdae[zarr]'" in complaint(capsys.readouterr().err)
+    assert main(["denoise", "."]) == 3
+    assert "smdae[zarr]" in complaint(capsys.readouterr().err)
+
+
+def test_an_interrupted_volume_leaves_nothing(monkeypatch):
+    volume("a.zarr", "zyx", (2, 48, 48), (1, 48, 48))
+
+    def stopped(*of):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("smdae.files.ome_levels.rebuilt", stopped)
+    assert main(["denoise", "a.zarr"]) == 130
+    assert os.listdir() == ["a.zarr"]
