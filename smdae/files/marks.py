@@ -152,8 +152,11 @@ def _of_tiff(file: BinaryIO) -> bytes | None:
 
 
 def _first_directory(file: BinaryIO) -> tuple[str, bool, int, list[bytes], bytes] | None:
-    """Return the byte order of a TIFF, whether it is a BigTIFF, where the place of its first directory is told, the
-    entries of that, and what follows them: the place of the next. None for what is no TIFF, or damaged.
+    """Return the first directory of a TIFF; None for what is no TIFF, or damaged.
+
+    Returns:
+        The byte order, whether it is a BigTIFF, where the place of the directory is told, its entries, and what follows
+        them: the place of the next.
     """
     file.seek(0)
     head = file.read(16)

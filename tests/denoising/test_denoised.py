@@ -71,5 +71,5 @@ def test_many_pictures_or_other_noise_are_refused():
 
 def test_adapting_is_refused_and_the_way_to_it_named():
     with pytest.raises(UsageError, match="does not adapt") as refused:
-        denoise_image(np.zeros((16, 16), np.uint8), adapt=True)
+        smdae.denoise_image(np.zeros((16, 16), np.uint8), adapt=True)
     assert "smdae.adapt" in refused.value.hint
