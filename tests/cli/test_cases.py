@@ -206,7 +206,7 @@ def test_an_animation_under_a_wrong_name_is_refused_at_its_first_frame(here, for
     over, seen = animation._over, []
     monkeypatch.setattr(animation, "_over", lambda *arguments: seen.append(1) or over(*arguments))
     (here / "x.png").write_bytes(frames(format, 999))
-    assert "'x.png': PNG cannot hold an animation of 999 frames" in refused(4, *DENOISE, "x.png")
+    assert f"'x.png' is an animation of 999 frames in {format}, and is named .png" in refused(3, *DENOISE, "x.png")
     assert len(seen) <= 1
 
 
@@ -247,13 +247,13 @@ def test_an_endless_pipe_is_refused_at_its_first_bytes():
 
 
 def test_a_picture_that_vanishes_while_others_are_read_is_left_out_and_said(here, monkeypatch, capsys):
-    read_file = corpus._read
+    read_file = corpus.images_in
 
     def vanishing(file, white):
         (here / "photos" / "1.png").unlink(missing_ok=True)
         return read_file(file, white)
 
-    monkeypatch.setattr(corpus, "_read", vanishing)
+    monkeypatch.setattr(corpus, "images_in", vanishing)
     assert main([*FIT]) == 0
     err = capsys.readouterr().err
     assert "1 files skipped" in err
