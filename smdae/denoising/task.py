@@ -242,8 +242,7 @@ class Task:
 
     def precision_on(self, where: torch.device) -> str:
         """Return the precision that the base's products have on a device, a name of PRECISIONS other than auto."""
-        height, width = self.pixels.shape[:2]
-        return chosen(self.precision, self.base, where, self.whole, max(self.levels), height * width)
+        return chosen(self.precision, self.base, where, self.whole, max(self.levels), math.prod(self.pixels.shape[:2]))
 
     @property
     def is_wide(self) -> bool:
