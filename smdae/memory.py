@@ -87,12 +87,12 @@ def left(root: Path = Path("/")) -> int:
 
 
 def limit_memory(most: int | None) -> None:
-    """Count on no more than so many bytes of main memory from here to the end of the command; None for no limit."""
+    """Assume at most `most` bytes of main memory from here to the end of the command; None for no limit."""
     MOST.set(most)
 
 
 def without_proc() -> int:
-    """Return the bytes that a machine without /proc may still have: Windows says it, macOS how much there is in all."""
+    """Return how many bytes a machine without /proc may still give: as Windows says, or a share of all memory."""
     if sys.platform == "win32":
         return _left_on_windows(ctypes.WinDLL("kernel32"))
     try:

@@ -141,10 +141,7 @@ class Noise:
 
     @property
     def grain_size(self) -> float:
-        """Return the side of a grain in pixels, at least 1.
-
-        Over an area the noise averages as if each grain were one pixel.
-        """
+        """Return the side of a grain in pixels, at least 1: an area averages noise as if each grain were a pixel."""
         return correlation.grain_size(self.grain)
 
     def _check(self, x: Tensor) -> None:

@@ -193,5 +193,5 @@ class KernelParzen:
         return clean, self.noise.sample(clean, generator)
 
     def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
-        """Return n samples, with shape (n, d), or some rows of them."""
+        """Draw n samples, with shape (n, d), and return all or some rows of them."""
         return self.pairs(n, generator)[1][rows]

@@ -46,7 +46,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Part:
-    """A row of PARTS.
+    """A part of the comparison, a row of PARTS.
 
     Attributes:
         title: A few words.

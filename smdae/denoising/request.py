@@ -11,10 +11,10 @@ import torch
 from smdae.denoising.preparation import is_gray
 from smdae.errors import UsageError
 from smdae.files.model_file import load
-from smdae.protocols import completed
+from smdae.protocols import HasStride, completed, offers
 from smdae.theirs import TheirModel, is_theirs
 
-__all__ = ["bundled_for", "checked_pixels", "checked_sigma", "checked_white", "resolved_model"]
+__all__ = ["bundled_for", "checked_pixels", "checked_sigma", "checked_white", "resolved_model", "with_stride"]
 
 
 def checked_pixels(image: Any) -> np.ndarray:
@@ -102,3 +102,13 @@ def _refuse_other_unit(sigma: float, pixels: np.ndarray, white: float, whole: bo
     unit = "integers of any depth have white 255" if whole else "that of floats is in their own unit"
     did_you = f": did you mean {meant:.4g}?" if meant < most else ""
     raise UsageError(f"sigma {sigma:.4g} is larger than white, {most:g}{did_you} ({unit})")
+
+
+def with_stride(model: Any, stride: int) -> Any:
+    """Return a model of patches with that many pixels between them; raise UsageError for another model or stride."""
+    if not offers(model, HasStride):
+        raise UsageError("--stride is for models of patches, and this model is none")
+    try:
+        return model.with_stride(stride)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

@@ -171,7 +171,7 @@ class Stabilised:
         self.halo, self.shift_multiple, self.bytes_per_pixel = model.halo, model.shift_multiple, model.bytes_per_pixel
 
     def on(self, model: Any) -> "Stabilised":
-        """Return the same with another form of the model."""
+        """Return the same for another version of the model."""
         return Stabilised(model, self.whitening.each, self.inner)
 
     def reconstruct(self, y: Tensor) -> Tensor:
@@ -179,5 +179,5 @@ class Stabilised:
         return self.whitening.invert(posterior_mean(self.model, self.whitening.apply(y), self.inner))
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
-        """Return psi(y), with the shape of y; sigma is what stands below it."""
+        """Return psi(y) = (x^ - y) / sigma^2, with the shape of y; Tweedie's formula at the same sigma gives x^."""
         return (self.reconstruct(y) - y) / sigma**2

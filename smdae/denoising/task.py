@@ -15,7 +15,7 @@ from smdae.denoising.flat import flat_grounds
 from smdae.denoising.paths import paths
 from smdae.denoising.precision import check_precision, chosen, lowered
 from smdae.denoising.preparation import Prepared, prepare
-from smdae.denoising.request import checked_pixels, checked_sigma, checked_white, resolved_model
+from smdae.denoising.request import checked_pixels, checked_sigma, checked_white, resolved_model, with_stride
 from smdae.denoising.samplers import SAMPLERS, checked, refuse_single_level
 from smdae.denoising.stabilised import Whitening
 from smdae.denoising.symmetries import Symmetric
@@ -24,7 +24,7 @@ from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale, scale_of_integers
 from smdae.noise import Noise
-from smdae.protocols import CanClip, HasStride, offers, posterior_mean, single_level
+from smdae.protocols import CanClip, offers, posterior_mean, single_level
 
 __all__ = ["Task"]
 
@@ -155,7 +155,7 @@ class Task:
                 f"the sampler '{sampler}' is for white noise, and this is {noise.kind}",
                 "take the noise for white: --noise white",
             )
-        base = _with_stride(model, stride) if stride is not None else model
+        base = with_stride(model, stride) if stride is not None else model
         is_clipped = prepared.scale.clip is not None and prepared.scale.standard
         if offers(base, CanClip) and is_clipped and (noise.kind == "white" or is_cut(prepared)):
             # Of correlated noise what clipping does is not what models of white noise were fitted to.
@@ -242,8 +242,7 @@ class Task:
 
     def precision_on(self, where: torch.device) -> str:
         """Return the precision that the base's products have on a device, a name of PRECISIONS other than auto."""
-        height, width = self.pixels.shape[:2]
-        return chosen(self.precision, self.base, where, self.whole, max(self.levels), height * width)
+        return chosen(self.precision, self.base, where, self.whole, max(self.levels), math.prod(self.pixels.shape[:2]))
 
     @property
     def is_wide(self) -> bool:
@@ -294,12 +293,3 @@ def _ends(prepared: Prepared) -> tuple[float, float]:
     """Return the least and the largest value of an image, white being 1."""
     low, high = prepared.scale.to_unit(np.array([prepared.pixels.min(), prepared.pixels.max()]))
     return float(low), float(high)
-
-
-def _with_stride(model: Any, stride: int) -> Any:
-    if not offers(model, HasStride):
-        raise UsageError("--stride is for models of patches, and this model is none")
-    try:
-        return model.with_stride(stride)
-    except ValueError as error:
-        raise UsageError(str(error)) from None

@@ -239,10 +239,7 @@ def _level(x: torch.Tensor, busy: float) -> Level:
 
 
 def _of_noise_alone(values: np.ndarray) -> float:
-    """Return the sd of the noise, given increasing eigenvalues, (n,).
-
-    Its square is the mean of the most eigenvalues whose mean is at most their median; those beyond are texture.
-    """
+    """Return the sd of the noise from increasing eigenvalues, (n,): the smallest ones whose mean is their median."""
     counts = np.arange(1, len(values) + 1)
     means = values.cumsum() / counts
     medians = (values[(counts - 1) // 2] + values[counts // 2]) / 2

@@ -121,7 +121,7 @@ def parts(index: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def thinned(index: np.ndarray, most: int) -> tuple[np.ndarray, float]:
-    """Return about so many of more pixels, chosen without regard to where they are, and the part that they are."""
+    """Return about `most` of the pixels, or all if there are fewer, and their share of all; places play no part."""
     part = most / max(1, len(index))
     if part >= 1:
         return index, 1.0

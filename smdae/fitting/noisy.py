@@ -135,7 +135,7 @@ def _alike(found: list[float]) -> tuple[float, ...]:
 
 
 def _misjudged(given: float, found: list[float]) -> list[str]:
-    """Return a warning if the given level is far from the estimated ones, else an empty list."""
+    """Return a list with a warning if the given level is far from the estimated ones, else an empty list."""
     if all(abs(level - given) <= MAX_SIGMA_MISMATCH * given for level in found):
         return []
     low, high = 255 * min(found), 255 * max(found)
@@ -144,7 +144,7 @@ def _misjudged(given: float, found: list[float]) -> list[str]:
 
 
 def _coarse(images: Sequence[np.ndarray], white: float) -> list[str]:
-    """Return a warning if the noise is correlated between neighbours, else an empty list."""
+    """Return a list with a warning if the noise is correlated between neighbours, else an empty list."""
     excess = float(np.median([noise_level.coarseness(image, white) for image in images]))
     if excess <= noise_level.COARSE:
         return []

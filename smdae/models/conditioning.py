@@ -25,7 +25,7 @@ SMOOTHED = 5  # pixels a side, over which the brightness that noise depends on i
 
 
 def plane_count(channels: int) -> int:
-    """Return how many planes tell of the noise of pictures with so many channels."""
+    """Return how many input planes describe the noise of pictures with that many channels."""
     return channels + 3 + (channels > 1)
 
 
