@@ -12,11 +12,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from smdae.cli.compare import HOLD_OUT, QUICK
 from smdae.comparing.contest import Contest, applicable
 from smdae.comparing.contestants import fit
 from smdae.comparing.equivalence.measure import EQUIVALENCE
 from smdae.comparing.part import Context
+from smdae.comparing.sizes import HOLD_OUT, QUICK
 from smdae.files.corpus import gather
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import check

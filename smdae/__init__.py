@@ -14,39 +14,55 @@ if TYPE_CHECKING:
     from smdae import densities, divergence, models, objectives
     from smdae.denoising.denoise import denoise
     from smdae.denoising.denoised import Denoised, denoise_image
+    from smdae.denoising.estimated import estimate_psnr, posterior_variance
+    from smdae.denoising.judgement import Judgement
     from smdae.estimation.estimate import estimate_noise
     from smdae.files.model_file import load
+    from smdae.fitting.adapt_image import adapt
     from smdae.fitting.fit import fit
     from smdae.noise import Noise
+    from smdae.pipeline.compare import Compared, compare
 
 # Public name: the module that holds it; a module's own name stands for itself.
 _HOME = {
+    "Compared": "smdae.pipeline.compare",
     "Denoised": "smdae.denoising",
+    "Judgement": "smdae.denoising.judgement",
     "Noise": "smdae.noise",
+    "adapt": "smdae.fitting.adapt_image",
+    "compare": "smdae.pipeline.compare",
     "densities": "smdae.densities",
     "denoise": "smdae.denoising",
     "denoise_image": "smdae.denoising",
     "divergence": "smdae.divergence",
     "estimate_noise": "smdae.estimation.estimate",
+    "estimate_psnr": "smdae.denoising.estimated",
     "fit": "smdae.fitting",
     "load": "smdae.files.model_file",
     "models": "smdae.models",
     "objectives": "smdae.objectives",
+    "posterior_variance": "smdae.denoising.estimated",
 }
 
 __all__ = [
+    "Compared",
     "Denoised",
+    "Judgement",
     "Noise",
     "__version__",
+    "adapt",
+    "compare",
     "denoise",
     "denoise_image",
     "densities",
     "divergence",
     "estimate_noise",
+    "estimate_psnr",
     "fit",
     "load",
     "models",
     "objectives",
+    "posterior_variance",
 ]
 
 

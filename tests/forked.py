@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from smdae.cli import fit
+from smdae.cli import fit_run
 from smdae.cli.app import main
 from smdae.fitting import Prepared
 
@@ -50,7 +50,7 @@ def run(
     """A command that saves its state at every report and says what it says to a file, or to a terminal of its own."""
     os.environ.clear()  # of the server, which is of the test that was the first to ask for a process
     os.environ.update(environment)
-    fit.SAVE_SECONDS = 0.0
+    fit_run.SAVE_SECONDS = 0.0
     if terminal:
         os.setsid()
         opened = os.open(terminal, os.O_RDWR)

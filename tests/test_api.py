@@ -29,6 +29,7 @@ def test_an_import_loads_nothing_slow_and_knows_its_names():
     slow, names, version = json.loads(done.stdout)
     assert slow == []
     assert {"fit", "load", "denoise", "densities", "divergence", "models", "objectives"} <= set(names)
+    assert {"denoise_image", "estimate_noise", "estimate_psnr", "posterior_variance", "adapt", "compare"} <= set(names)
     assert version == smdae.__version__
 
 

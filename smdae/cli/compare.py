@@ -19,25 +19,15 @@ from smdae.cli.options import (
     check_range,
     threads_of,
 )
-from smdae.errors import ModelError, UsageError
+from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, check_numbers
+from smdae.errors import UsageError
 
 if TYPE_CHECKING:
-    from smdae.comparing.comparison import Plan
     from smdae.comparing.contest import Contest
-    from smdae.comparing.record import LeftOut
     from smdae.fitting.settings import Settings
     from smdae.noise import Noise
 
 __all__ = ["command"]
-
-MOST = 100_000_000  # patches, and steps
-MOST_SEEDS = 100
-LEAST_PATCHES = 100
-# Of images, held out: more than in a fit, which lives on its data; here they are the judges.
-HOLD_OUT = 0.2
-QUICK_JUDGES = 2000  # held-out patches
-QUICK = {"patches": 5000, "max_steps": 300, "patch_size": 8, "hidden": 128}
-FULL = {"patches": 20_000, "max_steps": 2000, "patch_size": 12, "hidden": 512}
 
 
 def _option(*names: str, text: str, default: str | None = None) -> Any:
@@ -154,12 +144,13 @@ def command(
     asked = {"patches": patches, "max_steps": max_steps, "patch_size": patch_size, "hidden": hidden}
     numbers = {name: defaults[name] if value is None else value for name, value in asked.items()}
     _check(numbers, seeds, white, paths, target)
+    from smdae.comparing.planning import planned, with_models
     from smdae.fitting.settings import check
 
     plain = {"sigma": sigma, "batch": batch, "lr": lr, "seed": seed or 0, "hold_out": HOLD_OUT}
     settings = check(plain | {name: value for name, value in numbers.items() if name != "patches"})
     profile = _profile(noise)
-    plan, left_out = _plan(objective, only, baseline, seeds, quick)
+    plan, left_out = planned(objective, only, baseline, seeds, quick)
     if target:
         from torch import Generator
 
@@ -173,17 +164,17 @@ def command(
         settings, corpus = _read(paths or [], settings, white, as_)
     report_folder.refuse(output, overwrite, resume)
     where = find(device)
-    plan, colours = _with_files(plan, model or [], import_ or [], where)
+    plan, colours = with_models(plan, _models(model or [], import_ or [], where))
 
     from smdae.cli.compare_run import drive
-    from smdae.comparing.contest import HELD_OUT, Contest
+    from smdae.comparing.contest import Contest
     from smdae.fitting.precision import denormals_flushed
     from smdae.memory import keep_freed_memory
     from smdae.pipeline.compared import Comparison, begun
 
     keep_freed_memory()
     with denormals_flushed(), threads_of(threads or (1 if quick else None)):  # small products take longer on two
-        size = (settings, numbers["patches"], where, QUICK_JUDGES if quick else HELD_OUT)
+        size = (settings, numbers["patches"], where, QUICK_HELD_OUT if quick else HELD_OUT)
         if corpus:
             contest = Contest.of(corpus.images, white or corpus.white, *size)
         else:
@@ -215,63 +206,18 @@ def _check(
     """Refuse numbers that make no sense, and examples from nowhere or from two places."""
     if white is not None and not 0 < white < float("inf"):
         raise UsageError(f"--white {white} is not a positive number")
-    if numbers["patches"] < LEAST_PATCHES:
-        raise UsageError(f"--patches {numbers['patches']} is less than {LEAST_PATCHES}")
-    if not 1 <= seeds <= MOST_SEEDS:
-        raise UsageError(f"--seeds {seeds} is not from 1 to {MOST_SEEDS}")
-    for name in ("patches", "max_steps"):
-        if numbers[name] > MOST:
-            raise UsageError(f"--{name.replace('_', '-')} {numbers[name]} is more than {MOST:,}")
+    check_numbers(numbers, seeds, lambda name: f"--{name.replace('_', '-')}")
     if bool(paths) == bool(target):
         both = "images and a density are two kinds of examples" if paths else "there is nothing to compare on"
         raise UsageError(both, "name images, or a density with --target module:name")
 
 
-def _plan(
-    objective: list[str] | None, only: list[str] | None, baseline: list[str] | None, seeds: int, quick: bool
-) -> "tuple[Plan, list[LeftOut]]":
-    """What to compare, each name once and in the order of its table, and what cannot be."""
-    from smdae.comparing.comparison import Plan
-    from smdae.comparing.contest import applicable
-    from smdae.comparing.denoising.baselines import check
-    from smdae.comparing.parts import PARTS
-    from smdae.comparing.record import LeftOut
-    from smdae.objectives import OBJECTIVES
-
-    for what, names, known in (("objective", objective, OBJECTIVES), ("part", only, PARTS)):
-        unknown = [name for name in names or () if name not in known]
-        if unknown:
-            raise UsageError(f"unknown {what} {unknown[0]!r:.60}; there are {', '.join(known)}")
-    check(baseline or ())
-    wanted = [name for name in OBJECTIVES if not objective or name in objective]
-    chosen = tuple(name for name in wanted if name in applicable())
-    left_out = [
-        LeftOut(f"objective {name}", f"the model lacks one of {', '.join(OBJECTIVES[name].requires)}")
-        for name in wanted
-        if name not in chosen
-    ]
-    if not chosen:
-        raise UsageError(f"none of the objectives can be fitted: {left_out[0].reason}")
-    parts = tuple(part for part in PARTS if not only or part in only)
-    return Plan(chosen, seeds, parts, {}, tuple(dict.fromkeys(baseline or ())), quick), left_out
-
-
-def _with_files(plan: "Plan", files: list[str], imports: list[str], where: Any) -> "tuple[Plan, list[LeftOut]]":
-    """The plan with the models of files; those of colours are left out."""
-    from smdae.comparing.record import LeftOut
+def _models(files: list[str], imports: list[str], where: Any) -> dict[str, Any]:
+    """Return the models of files by what they are called, on a device."""
     from smdae.comparing.text import printable
     from smdae.pipeline.model_choice import load_denoiser
 
-    loaded = {printable(name): load_denoiser(name, imports, console.warn).to(where) for name in dict.fromkeys(files)}
-    gray = {name: model for name, model in loaded.items() if model.channels == 1}
-    colours = [
-        LeftOut(f"model {name}", f"it takes {model.channels} channels, and the images compared on are gray")
-        for name, model in loaded.items()
-        if name not in gray
-    ]
-    if colours and not gray:
-        raise ModelError(f"cannot compare '{files[0]}': {colours[0].reason}", "name a model of gray images")
-    return replace(plan, files=gray), colours
+    return {printable(name): load_denoiser(name, imports, console.warn).to(where) for name in dict.fromkeys(files)}
 
 
 def _read(paths: list[Path], settings: "Settings", white: float | None, asked: Any) -> "tuple[Settings, Any]":

@@ -16,7 +16,7 @@ from smdae.comparing.parts import PARTS
 from smdae.comparing.record import finite
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["Found", "Over", "Plan", "compare"]
+__all__ = ["Found", "Over", "Plan", "run"]
 
 RATE = 3e10  # arithmetic a second, about, for the forecast of a bar
 
@@ -95,7 +95,7 @@ class Found:
     part: Over | None = None
 
 
-def compare(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts: Sequence[str] = ()) -> Iterator[Found]:
+def run(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts: Sequence[str] = ()) -> Iterator[Found]:
     """Fit every objective and measure every part.
 
     Args:

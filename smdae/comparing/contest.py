@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from smdae.comparing.sizes import HELD_OUT
 from smdae.densities import Density, Parzen
 from smdae.fitting.draws import among
 from smdae.fitting.example_setup import arguments, known_density
@@ -36,7 +37,6 @@ from smdae.objectives import OBJECTIVES
 
 __all__ = ["Contest", "applicable"]
 
-HELD_OUT = 5000  # patches, M, unless told otherwise
 HELD_OUT_SEED_OFFSET = 1  # added to the seed for all that is held out
 SEED_STRIDE = 1 << 32  # between the seeds of fits
 

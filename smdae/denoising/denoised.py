@@ -1,8 +1,8 @@
 """One denoised image with all that is known of it: `smdae.denoise_image`."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from smdae.denoising.denoise import carried_out
 from smdae.denoising.judgement import Judgement, judge
 from smdae.denoising.pages import tasks_of, unscaled
-from smdae.denoising.pictures import given
+from smdae.denoising.pictures import Given, given
 from smdae.denoising.task import Task
 from smdae.denoising.uncertainty import deviation_of
 from smdae.errors import UsageError
@@ -19,7 +19,7 @@ from smdae.estimation.estimate import Kind
 from smdae.files.bundle import Identity
 from smdae.noise import Noise
 
-__all__ = ["Denoised", "denoise_image"]
+__all__ = ["UNJUDGED", "Denoised", "denoise_image", "deviations", "identity_of", "one_task", "refuse_coloured"]
 
 UNJUDGED = Judgement(math.nan, math.inf, ("there was nothing to take out, or a sample was drawn",))
 
@@ -83,16 +83,13 @@ def denoise_image(
         raise UsageError(
             "denoise_image does not adapt the model to the image", "denoise with the model that smdae.adapt returns"
         )
-    told = given(image, axes)
-    if len(told.pictures) != 1:
-        raise UsageError(f"denoise_image takes one image, and here are {len(told.pictures)}: call it for each")
-    (task,) = tasks_of(told, model, sigma, noise, device, how)
-    if uncertainty and task.changes and task.noise.kind != "white":
-        raise UsageError(f"the uncertainty is known for white noise, and that of this image is {task.noise.kind}")
+    told, task = one_task("denoise_image", image, model, sigma, axes, noise, device, how)
+    if uncertainty:
+        refuse_coloured(task, "the uncertainty is known")
     pixels = carried_out(task, device, tile=tile)
     judged = judge(task, pixels, task.level_error) if task.changes and task.single else UNJUDGED
     result = task.prepared.restored(pixels).astype(told.pictures[0].dtype, copy=False)
-    spread = _spread(task, judged, device) if uncertainty else None
+    spread = deviations(told, task, judged, device) if uncertainty else None
     return Denoised(
         told.joined([result]), identity_of(task.loaded), unscaled(task.noise, task.prepared.scale), judged, spread
     )
@@ -106,8 +103,42 @@ def identity_of(model: Any) -> Identity:
     return found if isinstance(found, Identity) else Identity(type(model).__name__)
 
 
-def _spread(task: Task, judged: Judgement, device: torch.device | str) -> np.ndarray:
-    """Return the standard deviation of each pixel, with the shape of the image."""
+def one_task(
+    caller: str,
+    image: Any,
+    model: Any,
+    sigma: float | Sequence[float] | None,
+    axes: str | None,
+    noise: Kind | Noise | None,
+    device: torch.device | str,
+    how: Mapping[str, Any],
+) -> tuple[Given, Task]:
+    """Return the one picture of an image, and what is to be done with it; arguments as those of `denoise_image`.
+
+    Raises:
+        UsageError: There is more than one, which the caller, a public function, does not take; or as `denoise`.
+        InputError, ModelError: As `denoise`.
+    """
+    told = given(image, axes)
+    if len(told.pictures) != 1:
+        raise UsageError(f"{caller} takes one image, and here are {len(told.pictures)}: call it for each")
+    (task,) = tasks_of(told, model, sigma, noise, device, how)
+    return told, task
+
+
+def refuse_coloured(task: Task, what: str) -> None:
+    """Raise UsageError for noise that is not white, of which something is not known."""
+    if task.changes and task.noise.kind != "white":
+        raise UsageError(f"{what} for white noise, and that of this image is {task.noise.kind}")
+
+
+def deviations(told: Given, task: Task, judged: Judgement | None, device: torch.device | str) -> np.ndarray:
+    """Return the standard deviation of each pixel, with the axes of the image, moved towards what was judged."""
+    return replace(told, alpha=()).joined([_deviations(task, judged, device)])
+
+
+def _deviations(task: Task, judged: Judgement | None, device: torch.device | str) -> np.ndarray:
+    """Return the standard deviation of each pixel, with shape (H, W) or (H, W, C)."""
     shape = task.prepared.original.shape
     if not task.changes:
         return np.zeros(shape, np.float32)

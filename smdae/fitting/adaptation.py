@@ -33,7 +33,7 @@ from smdae.models import UNet
 from smdae.objectives import OBJECTIVES, explicit
 from smdae.protocols import posterior_mean
 
-__all__ = ["Adaptation", "adapt", "adapted", "refuse_unadaptable"]
+__all__ = ["Adaptation", "adapted", "adapting", "is_adaptable", "refuse_unadaptable"]
 
 STEPS = 800
 RATE, WARMUP = 5e-4, 10
@@ -75,7 +75,7 @@ class _Masked:
         return psi * self.mask.repeat(len(psi) // len(self.mask), 1, 1, 1)
 
 
-def adapt(
+def adapting(
     model: Any, noisy: Tensor, sigma: Tensor, safe: Tensor, generator: Generator, steps: int = STEPS
 ) -> Iterator[Adaptation]:
     """Adapt a network to images.
@@ -168,9 +168,14 @@ def _gain(before: Tensor, after: Tensor, counts: Tensor, sigma: Tensor) -> float
     return 10 * math.log10(first / last)
 
 
+def is_adaptable(model: Any) -> bool:
+    """Return whether a model is a network."""
+    return isinstance(model, UNet)
+
+
 def refuse_unadaptable(model: Any) -> None:
     """Raise UsageError for a model that is no network."""
-    if not isinstance(model, UNet):
+    if not is_adaptable(model):
         raise UsageError("--adapt is for networks, and this model is none")
 
 
@@ -206,6 +211,6 @@ def adapted(
     else:
         levels = levels.square().mean().sqrt()[None]
     last = Adaptation(0, 0, 0.0, task.loaded)
-    for last in adapt(model, noisy, levels, safe, Generator().manual_seed(SEED), steps):
+    for last in adapting(model, noisy, levels, safe, Generator().manual_seed(SEED), steps):
         watch(last.step, last.steps)
     return (last.model, last.gain) if last.gain else (task.loaded, 0.0)

@@ -9,7 +9,7 @@ from torch import nn
 
 from smdae.errors import InputError
 from smdae.fitting import loop
-from smdae.fitting.given import images_of, level_of
+from smdae.fitting.given import WHOLE, images_of, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.prepare import Prepared, prepare
 from smdae.fitting.settings import Settings, check, for_rows
@@ -119,13 +119,7 @@ def _fit_rows(
     options: dict[str, Any],
 ) -> Any:
     """Return the model fitted to rows of numbers, (N, d)."""
-    from smdae.files.table import one_table
-
-    if rows.dtype.kind not in "iuf" or rows.shape[1] == 0:
-        raise InputError(f"rows are numbers with shape (N, d), not {rows.dtype} with shape {rows.shape}")
-    whole = rows.dtype in (np.uint8, np.uint16)
-    white = float(np.iinfo(rows.dtype).max) if whole else 1.0
-    chosen = check(options | {key: level if whole else _on_255(level) for key, level in of_level.items()})
-    chosen = for_rows(chosen)
-    table = one_table(rows if whole else rows.astype(np.float32), "the rows", chosen.seed)
-    return _run([table], white, chosen, device, module)
+    whole = rows.dtype in WHOLE
+    chosen = for_rows(check(options | {key: level if whole else _on_255(level) for key, level in of_level.items()}))
+    found = rows_of(rows, chosen.seed)
+    return _run(found.images, found.white, chosen, device, module)

@@ -11,7 +11,9 @@ from smdae.denoising.pictures import given, is_file
 from smdae.errors import InputError, UsageError
 from smdae.files.picture import SAMPLES, STANDS_FOR
 
-__all__ = ["Images", "images_of", "level_of"]
+__all__ = ["WHOLE", "Images", "images_of", "level_of", "rows_of"]
+
+WHOLE = (np.uint8, np.uint16)  # dtypes of integers that have a white, so that sigma is told for white 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,21 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
         images = [(image / white).astype(np.float32) for image in images]
         return Images(images, 1.0, True)
     return Images(images, white, dtype.kind == "u")
+
+
+def rows_of(rows: np.ndarray, seed: int) -> Images:
+    """Return rows of numbers, (N, d), in an order of chance, as one image of patches of side 1.
+
+    Raises:
+        InputError: They are no numbers, or a density cannot be fitted to them.
+    """
+    from smdae.files.table import one_table
+
+    if rows.dtype.kind not in "iuf" or rows.shape[1] == 0:
+        raise InputError(f"rows are numbers with shape (N, d), not {rows.dtype} with shape {rows.shape}")
+    whole = rows.dtype in WHOLE
+    white = float(np.iinfo(rows.dtype).max) if whole else 1.0
+    return Images([one_table(rows if whole else rows.astype(np.float32), "the rows", seed)], white, whole)
 
 
 def level_of(sigma: Any, images: Images) -> Any:

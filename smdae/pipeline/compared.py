@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from smdae.comparing import report_folder
-from smdae.comparing.comparison import Found, Plan, compare
+from smdae.comparing.comparison import Found, Plan, run
 from smdae.comparing.contest import Contest
 from smdae.comparing.contestants import Course
 from smdae.comparing.parts import PARTS
@@ -104,7 +104,7 @@ class Comparison:
 
     def run(self) -> Iterator[Found]:
         """Yield what is found, once it is saved."""
-        for found in compare(self.contest, self.plan, self.courses, tuple(self.record.parts)):
+        for found in run(self.contest, self.plan, self.courses, tuple(self.record.parts)):
             if found.course is not None:
                 self._begin()
                 report_folder.save_fit(self.folder, self.contest, found.course)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load as load_tensors
 
-from smdae.cli import fit as command
+from smdae.cli import fit_run as command
 from smdae.cli.app import main
 from smdae.files import writing
 from smdae.files.model_file import load, read

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import jsonschema
 import pytest
 
-from smdae.comparing.comparison import Plan, compare
+from smdae.comparing.comparison import Plan, run
 from smdae.comparing.contest import Contest
 from smdae.comparing.html import report
 from smdae.comparing.page import page
@@ -32,7 +32,7 @@ def record():
     plan = Plan(("ism", "esm-parzen", "dsm", "dae"), parts=("equivalence", "learning"), quick=True)
     made = Record({"objectives": [*plan.names], **NUMBERS}, (LeftOut(HOSTILE, "because <b>"),))
     shares = [0.0]
-    for found in compare(contest, plan):
+    for found in run(contest, plan):
         shares.append(found.share)
         if found.part:
             made = made.with_part(found.part.name, plan.of(found.part.name), found.part.tables)

@@ -18,6 +18,17 @@ def denoised(image: np.ndarray) -> np.ndarray:
     return smdae.denoise(image, "natural-gray", noise=noise, strength=0.7)
 
 
+def judged(image: np.ndarray) -> dict[str, float]:
+    """Use what tells how good a result is, and what makes it better."""
+    quality = smdae.estimate_psnr(image, "natural-gray", 25.0)
+    variance = smdae.posterior_variance(image, "natural-gray", 25.0)
+    found = smdae.compare([image], objectives=["dsm"], parts=["learning"], quick=True)
+    rows = {str(row["objective"]): row["psnr"] for row in found.tables["learning"]["ends"]}
+    better = smdae.denoise(image, smdae.adapt(image, sigma=25.0), 25.0)
+    print("; ".join(quality.doubts), rows, found.text)
+    return {"psnr": quality.psnr, "variance": float(variance.mean()), "change": float(np.ptp(better - image))}
+
+
 def losses(patches: torch.Tensor) -> list[torch.Tensor]:
     """Use the pure functions."""
     q = densities.Parzen(patches, sigma=0.1)

@@ -10,7 +10,7 @@ from smdae import load
 from smdae.denoising.denoise import denoise
 from smdae.denoising.task import Task
 from smdae.errors import UsageError
-from smdae.fitting.adaptation import _gain, adapt, adapted
+from smdae.fitting.adaptation import _gain, adapted, adapting
 from tests.conftest import random_energy
 
 SIGMA = 25 / 255
@@ -25,7 +25,7 @@ def noisy(clean):
 
 def last(model, y, steps, safe=None):
     safe = torch.ones_like(y, dtype=torch.bool) if safe is None else safe
-    *_, end = adapt(model, y, torch.tensor([SIGMA]), safe, Generator().manual_seed(0), steps)
+    *_, end = adapting(model, y, torch.tensor([SIGMA]), safe, Generator().manual_seed(0), steps)
     return end
 
 

@@ -15,7 +15,7 @@ from smdae.pipeline.one_picture import worker
 from smdae.pipeline.places import STREAM, Job
 from tests.tiny import encoded, everything_below, gray, model_bytes
 
-HOW = {"stepper": "tweedie", "ensemble": False, "precision": "auto"}
+HOW = {"sampler": "tweedie", "ensemble": False, "precision": "auto"}
 
 
 class Heard:

@@ -1,0 +1,69 @@
+"""What a comparison is of: the names of objectives, parts and baselines, checked before any work, and models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from smdae.comparing.comparison import Plan
+from smdae.comparing.contest import applicable
+from smdae.comparing.denoising.baselines import check
+from smdae.comparing.parts import PARTS
+from smdae.comparing.record import LeftOut
+from smdae.errors import ModelError, UsageError
+from smdae.objectives import OBJECTIVES
+
+__all__ = ["planned", "with_models"]
+
+
+def planned(
+    objectives: Sequence[str] | None,
+    parts: Sequence[str] | None,
+    baselines: Sequence[str] | None,
+    seeds: int,
+    quick: bool,
+) -> tuple[Plan, list[LeftOut]]:
+    """Return what to compare, each name once and in the order of its table, and what cannot be.
+
+    Args:
+        objectives: Names of OBJECTIVES to fit with; None for all.
+        parts: Names of PARTS; None for all.
+        baselines: Names of BASELINES; None for none.
+        seeds: Fits of each objective.
+        quick: Whether to measure no more than what a minute for everything allows.
+
+    Raises:
+        UsageError: A name is unknown, or none of the objectives can be fitted.
+    """
+    for what, names, known in (("objective", objectives, OBJECTIVES), ("part", parts, PARTS)):
+        unknown = [name for name in names or () if name not in known]
+        if unknown:
+            raise UsageError(f"unknown {what} {unknown[0]!r:.60}; there are {', '.join(known)}")
+    check(baselines or ())
+    wanted = [name for name in OBJECTIVES if not objectives or name in objectives]
+    chosen = tuple(name for name in wanted if name in applicable())
+    left_out = [
+        LeftOut(f"objective {name}", f"the model lacks one of {', '.join(OBJECTIVES[name].requires)}")
+        for name in wanted
+        if name not in chosen
+    ]
+    if not chosen:
+        raise UsageError(f"none of the objectives can be fitted: {left_out[0].reason}")
+    wanted_parts = tuple(part for part in PARTS if not parts or part in parts)
+    return Plan(chosen, seeds, wanted_parts, {}, tuple(dict.fromkeys(baselines or ())), quick), left_out
+
+
+def with_models(plan: Plan, models: Mapping[str, Any]) -> tuple[Plan, list[LeftOut]]:
+    """Return the plan with models to denoise with too, by name, and those of colours, which are left out.
+
+    Raises:
+        ModelError: All are of colours.
+    """
+    gray = {name: model for name, model in models.items() if model.channels == 1}
+    colours = [
+        LeftOut(f"model {name}", f"it takes {model.channels} channels, and the images compared on are gray")
+        for name, model in models.items()
+        if name not in gray
+    ]
+    if colours and not gray:
+        raise ModelError(f"cannot compare '{next(iter(models))}': {colours[0].reason}", "name a model of gray images")
+    return replace(plan, files=gray), colours

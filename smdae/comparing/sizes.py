@@ -1,0 +1,33 @@
+"""How large a comparison is, in full and within a minute: patches, steps, fits. Loads no torch."""
+
+from collections.abc import Callable, Mapping
+
+from smdae.errors import UsageError
+
+__all__ = ["FULL", "HELD_OUT", "HOLD_OUT", "QUICK", "QUICK_HELD_OUT", "check_numbers"]
+
+FULL = {"patches": 20_000, "max_steps": 2000, "patch_size": 12, "hidden": 512}
+QUICK = {"patches": 5000, "max_steps": 300, "patch_size": 8, "hidden": 128}
+# Of images, held out: more than in a fit, which lives on its data; here they are the judges.
+HOLD_OUT = 0.2
+HELD_OUT, QUICK_HELD_OUT = 5000, 2000  # patches of these
+MAX_COUNT = 100_000_000  # patches, and steps
+MAX_SEEDS = 100
+MIN_PATCHES = 100
+
+
+def check_numbers(numbers: Mapping[str, int], seeds: int, called: Callable[[str], str] = str) -> None:
+    """Raise UsageError for numbers of patches, steps or fits that make no sense.
+
+    Args:
+        numbers: `patches` and `max_steps`.
+        seeds: Fits of each objective.
+        called: Returns what the caller calls a number of that name.
+    """
+    if numbers["patches"] < MIN_PATCHES:
+        raise UsageError(f"{called('patches')} {numbers['patches']} is less than {MIN_PATCHES}")
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise UsageError(f"{called('seeds')} {seeds} is not from 1 to {MAX_SEEDS}")
+    for name in ("patches", "max_steps"):
+        if numbers[name] > MAX_COUNT:
+            raise UsageError(f"{called(name)} {numbers[name]} is more than {MAX_COUNT:,}")

@@ -1,0 +1,175 @@
+"""Objectives, models and classical methods compared on arrays, as `smdae compare` does on files: `smdae.compare`."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from smdae.comparing.comparison import run
+from smdae.comparing.contest import Contest
+from smdae.comparing.page import page
+from smdae.comparing.planning import planned, with_models
+from smdae.comparing.record import Record
+from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, check_numbers
+from smdae.comparing.text import printable
+from smdae.errors import InputError, UsageError
+from smdae.fitting.given import WHOLE, Images, images_of, level_of, rows_of
+from smdae.fitting.precision import denormals_flushed
+from smdae.fitting.settings import Settings, check, for_rows
+from smdae.noise import Noise
+from smdae.pipeline.compared import begun
+from smdae.pipeline.model_choice import load_denoiser
+from smdae.protocols import ImageScoreModel, offers
+
+__all__ = ["Compared", "compare"]
+
+Row = dict[str, str | bool | int | float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What a comparison has found.
+
+    Attributes:
+        settings: What was compared, and of what, by name.
+        tables: By part and table its rows, each a dict of plain values; None for what is no number.
+        pictures: By part and name, PNG files.
+        models: What the first fit of each objective came to, for `denoise`, by objective; none of fits that diverged.
+        left_out: What was asked for and could not be: `what` and `reason`.
+        text: The page that the command prints, at most 80 columns wide.
+    """
+
+    settings: dict[str, Any]
+    tables: dict[str, dict[str, list[Row]]]
+    pictures: dict[str, dict[str, bytes]]
+    models: dict[str, Any]
+    left_out: list[dict[str, str]]
+    text: str
+
+
+def compare(
+    images: Any,
+    *,
+    objectives: Sequence[str] | None = None,
+    models: Mapping[str, Any] | Sequence[str | Path] = (),
+    baselines: Sequence[str] = (),
+    parts: Sequence[str] | None = None,
+    sigma: float = 25.0,
+    noise: Noise | None = None,
+    seeds: int = 1,
+    quick: bool = False,
+    axes: str | None = None,
+    patches: int | None = None,
+    max_steps: int | None = None,
+    batch: int = 256,
+    patch_size: int | None = None,
+    hidden: int | None = None,
+    lr: float = 0.02,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    watch: Callable[[float, str], object] | None = None,
+) -> Compared:
+    """Fit the same energy with each objective to the same patches, and answer the questions of `smdae compare`.
+
+    Args:
+        images: Gray images with shape (H, W) in a list, or one array of them with shape (N, H, W); uint8, uint16 or
+            float. One array with shape (N, d) is N examples of d numbers. Or the path of a file or a folder, or a list
+            of paths, whose images are read in gray.
+        objectives: Names of OBJECTIVES to fit with; None for all.
+        models: Names or paths of models to denoise with too, or loaded ones by what they are to be called.
+        baselines: Classical methods to denoise with too: nlm, wavelet, tv or bm3d.
+        parts: Names of the questions: equivalence, estimator, cost, learning, denoising, learned; None for all.
+        sigma: Level of the noise, white being 255 for integers of any depth, and in the images' own unit for floats.
+        noise: In the images' own unit, to show the theorem under; None for grain and shot noise of ours.
+        seeds: Fits of each objective, for error bars.
+        quick: Whether to measure no more than what a minute for everything allows.
+        axes: As for `denoise`, those of one array.
+        patches: Patches that all are fitted on; None for 20,000, quick 5,000.
+        max_steps: Steps of each fit; None for 2,000, quick 300.
+        batch: Patches a step.
+        patch_size: Side of a patch; None for 12, quick 8.
+        hidden: Units of the energy; None for 512, quick 128.
+        lr: Peak of the learning rate.
+        seed: Of all chance.
+        device: Where to compute.
+        watch: Called with the share of the work done, 0 to 1, and with what is being done.
+
+    Raises:
+        UsageError: A name is unknown, a number out of range, or sigma larger than white.
+        InputError: There is no usable image.
+        ModelError: A model is missing, broken, or takes no gray images.
+    """
+    defaults = QUICK if quick else FULL
+    asked = {"patches": patches, "max_steps": max_steps, "patch_size": patch_size, "hidden": hidden}
+    numbers = {name: defaults[name] if value is None else value for name, value in asked.items()}
+    check_numbers(numbers, seeds)
+    plan, left_out = planned(objectives, parts, baselines, seeds, quick)
+    plain = {"batch": batch, "lr": lr, "seed": seed, "hold_out": HOLD_OUT}
+    plain |= {name: value for name, value in numbers.items() if name != "patches"}
+    settings, given = _examples(images, axes, sigma, plain)
+    plan, colours = with_models(plan, _loaded(models, device))
+    with denormals_flushed():
+        held_out = QUICK_HELD_OUT if quick else HELD_OUT
+        contest = Contest.of(given.images, given.white, settings, numbers["patches"], device, held_out)
+        if noise is not None:
+            contest = replace(contest, noise=noise.of_unit())
+        record = begun(contest, plan, None, (*left_out, *colours))
+        pictures: dict[str, dict[str, bytes]] = {}
+        fitted: dict[str, Any] = {}
+        for found in run(contest, plan):
+            if watch:
+                watch(found.share, found.stage)
+            course, part = found.course, found.part
+            if course is not None and course.outcome != "diverged":
+                fitted.setdefault(course.objective, contest.lift(course.model).eval())
+            if part is not None:
+                record = record.with_part(part.name, plan.of(part.name), part.tables)
+                pictures[part.name] = dict(part.pictures)
+    return _plainly(replace(record, complete=True), pictures, fitted)
+
+
+def _examples(images: Any, axes: str | None, sigma: float, plain: dict[str, Any]) -> tuple[Settings, Images]:
+    """Return the images or the rows, and the settings of fits to them."""
+    if isinstance(images, np.ndarray) and images.ndim == 2 and axes is None:
+        level = sigma if images.dtype in WHOLE else 255 * sigma
+        settings = for_rows(check({"sigma": level, **plain}))
+        return settings, rows_of(images, settings.seed)
+    found = images_of(images, axes, color=False)
+    settings = check({"sigma": level_of(sigma, found), **plain})
+    planes = [image[:, :, 0] if image.shape[2:] == (1,) else image for image in found.images]
+    if any(plane.ndim != 2 for plane in planes):
+        raise InputError("images are compared in gray, and these have 3 channels: give one, or their luma")
+    size = settings.patch_size
+    small = sum(min(plane.shape) < size for plane in planes)
+    if small:
+        raise InputError(f"{small} images are smaller than the patch size {size}: leave them out, or give patch_size")
+    return settings, replace(found, images=planes)
+
+
+def _loaded(models: Mapping[str, Any] | Sequence[str | Path], device: torch.device | str) -> dict[str, Any]:
+    """Return models by their names, on a device."""
+    if isinstance(models, str | Path):
+        raise UsageError(f"models is a list of names, or a dict of loaded ones: write [{str(models)!r}]")
+    named = models if isinstance(models, Mapping) else {str(name): name for name in models}
+    loaded: dict[str, Any] = {}
+    for name, given in named.items():
+        model: Any = load_denoiser(str(given), (), warnings.warn) if isinstance(given, str | Path) else given
+        is_module = isinstance(model, torch.nn.Module)
+        if not (is_module and offers(model, ImageScoreModel)):
+            raise UsageError(f"the model '{name}' is none that smdae has loaded or fitted, and cannot be compared")
+        loaded[printable(name)] = model
+    return {name: model.to(device) for name, model in loaded.items()}
+
+
+def _plainly(record: Record, pictures: dict[str, dict[str, bytes]], models: dict[str, Any]) -> Compared:
+    """Return a record as plain values."""
+    tables = {
+        name: {table: [asdict(row) for row in rows] for table, rows in part.tables.items()}
+        for name, part in record.parts.items()
+    }
+    left_out = [asdict(row) for row in record.left_out]
+    return Compared(dict(record.settings), tables, pictures, models, left_out, page(record))
