@@ -124,6 +124,8 @@ def command(
     smdae fit photos/ -s 50 --max-time 10m -o strong.safetensors
 
     smdae fit scans/ --noisy --model unet        from noisy images alone
+
+    smdae fit scans/ --noisy --init natural-gray        shot noise or grain: a bundled network, fitted on
     """
     from smdae.device import find
 
@@ -316,6 +318,11 @@ def _fit(
         if not state_file.exists():  # nothing to go on from: leave nothing behind
             files.log.unlink(missing_ok=True)
         raise
+    if prepared.noise and not prepared.gained:
+        console.warn(
+            f"nothing was gained on what is held out: the weights are still those of '{settings.init}'; more images or "
+            "a lower --lr may help"
+        )
     if code:
         console.note(f"saved '{output}' as far as it came; the same command with --resume goes on")
     else:
