@@ -38,7 +38,7 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
         if prepared.noise:
             kind, told = "held-out PSNR", f"{told}, with noise drawn anew"
             before, after = -record["before"], -record["best"]
-            risk = f"{before:.2f} before, {after:.2f} after, in % of the noise, but for a constant (Stein)"
+            risk = f"{before:.2f} before, {after:.2f} after, % of the noise, but for a constant"
             rows.append(("held-out risk", risk))
         rows.append((kind, told))
         if figures["wiener"] is not None:
