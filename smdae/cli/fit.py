@@ -116,6 +116,8 @@ def command(
     smdae fit photos/ -s 50 --max-time 10m -o strong.safetensors
 
     smdae fit scans/ --noisy --model unet        from noisy images alone
+
+    smdae fit scans/ --noisy --init natural-gray        shot noise or grain: a bundled network, fitted on
     """
     from smdae.device import find
 

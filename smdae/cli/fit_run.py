@@ -86,6 +86,11 @@ def run(
         if not state_file.exists():  # nothing to go on from: leave nothing behind
             files.log.unlink(missing_ok=True)
         raise
+    if prepared.noise and not prepared.gained:
+        console.warn(
+            f"nothing was gained on what is held out: the weights are still those of '{settings.init}'; more images or "
+            "a lower --lr may help"
+        )
     if code:
         console.note(f"saved '{output}' as far as it came; the same command with --resume goes on")
     else:

@@ -34,7 +34,13 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
     else:
         start = f", {before:.2f} at the start" if before is not None else ""
         kind = "estimated PSNR" if card["noisy"] else "held-out PSNR"
-        rows.append((kind, f"{figures['model']:.2f} dB (noisy {figures['noisy']:.2f}{start})"))
+        told = f"{figures['model']:.2f} dB (noisy {figures['noisy']:.2f}{start})"
+        if prepared.noise:
+            kind, told = "held-out PSNR", f"{told}, with noise drawn anew"
+            before, after = -record["before"], -record["best"]
+            risk = f"{before:.2f} before, {after:.2f} after, % of the noise, but for a constant"
+            rows.append(("held-out risk", risk))
+        rows.append((kind, told))
         if figures["wiener"] is not None:
             rows.append(("Wiener filter", f"{figures['wiener']:.2f} dB on the same patches"))
     rows += [

@@ -10,6 +10,7 @@ loop         the fit, a generator of reports
 step_graph   its steps as CUDA graphs
 distributed  several processes that fit one model
 noisy        the noise of images that are not clean
+redrawn      a network fitted on to such images, with noise drawn anew on what it makes of them
 validation   how good it is on held-out images
 state        what a resumed fit needs
 initial_model  the model that a fit starts from, where it is another one

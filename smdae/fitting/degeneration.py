@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from smdae.errors import DegenerateError, DivergedError
-from smdae.fitting.examples import Examples
+from smdae.fitting.draws import Shown
 from smdae.protocols import HasImplicitFloor, offers
 
 __all__ = ["refuse_degenerate"]
@@ -17,7 +17,7 @@ MAX_NEGATIVE_RISK = 1.0  # how far below zero the estimated risk of a fit may go
 RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fall for ever
 
 
-def refuse_degenerate(examples: Examples, mean: float, weighted: float, model: Any) -> None:
+def refuse_degenerate(examples: Shown, mean: float, weighted: float, model: Any) -> None:
     """Raise an error if a fit no longer learns from its data.
 
     Args:

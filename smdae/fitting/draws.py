@@ -4,16 +4,19 @@ Chance is drawn for all of a batch by every process, from generators that are al
 parts make up the batch that one process would have made, to the last bit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor
 
+from smdae.fitting.distributed import ALONE, Group
 from smdae.models.conditioning import Conditioning
 from smdae.objectives import Objective
+from smdae.patch_noise import PatchNoise
 
-__all__ = ["Batch", "Draw", "Part", "among", "antithetic_noise", "evenly"]
+__all__ = ["Batch", "Draw", "Part", "Shown", "among", "antithetic_noise", "evenly"]
 
 
 class Draw(Protocol):
@@ -55,6 +58,7 @@ class Batch:
         white: What each example was clipped to, with shape (B,), 0 for none; None if none was.
         whole: How many examples the parts of all processes have; None if this is all.
         conditioning: What the model is told of each example's noise beside its level; None where all noise is white.
+        form: Makes of the model what the loss is taken of; None for itself.
     """
 
     x: Tensor
@@ -63,6 +67,7 @@ class Batch:
     white: Tensor | None = None
     whole: int | None = None
     conditioning: Conditioning | None = None
+    form: Callable[[Any], Any] | None = None
 
     @property
     def n(self) -> int:
@@ -93,7 +98,38 @@ class Batch:
         """Return the objective's loss for each example, with shape (B,)."""
         told = model if self.white is None else model.clipped(self.white)
         told = told if self.conditioning is None else told.conditioned(self.conditioning)
+        told = told if self.form is None else self.form(told)
         return objective.loss(told, self.x, **self.needs)
+
+
+class Shown(Protocol):
+    """What a fit is shown, and what there is to know of it."""
+
+    @property
+    def objective(self) -> Objective:
+        """The objective that batches are for."""
+
+    @property
+    def sigma(self) -> float:
+        """The highest level of the noise, white being 1."""
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the images are noisy themselves."""
+
+    @property
+    def implicit(self) -> bool:
+        """Whether J is taken at clean data themselves."""
+
+    @property
+    def kernel(self) -> PatchNoise | None:
+        """The noise that is added to patches, where it is not white."""
+
+    def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
+        """Return n examples, or fewer if they have grown."""
+
+    def prefetch(self, n: int, generator: Generator, progress: float = 0.0) -> None:
+        """Begin to read what `draw` will be asked for next."""
 
 
 def among(patches: Tensor) -> Draw:

@@ -24,7 +24,8 @@ from torch.nn.utils import clip_grad_norm_
 from smdae.errors import DivergedError, LostError
 from smdae.fitting.degeneration import refuse_degenerate
 from smdae.fitting.distributed import ALONE, Group
-from smdae.fitting.examples import Batch, Examples
+from smdae.fitting.draws import Batch, Shown
+from smdae.fitting.examples import Examples
 from smdae.fitting.precision import products_in
 from smdae.fitting.state import State
 from smdae.fitting.step_graph import StepGraph
@@ -77,7 +78,7 @@ def share(state: State) -> float:
 def step(
     state: State,
     batch: Batch,
-    examples: Examples,
+    examples: Shown,
     lr: float | Tensor,
     taken: float | Tensor | None = None,
     group: Group = ALONE,
@@ -123,7 +124,7 @@ def step(
     return figures
 
 
-def run(state: State, examples: Examples, validate: Validate, group: Group = ALONE) -> Iterator[Report]:
+def run(state: State, examples: Shown, validate: Validate, group: Group = ALONE) -> Iterator[Report]:
     """Fit until the steps or the time are used up, or validation has not improved for `patience` times.
 
     Args:
@@ -141,7 +142,9 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
         LostError: A process of the group is lost.
     """
     settings, record = state.settings, state.record
-    graph = StepGraph.of(state, examples, step) if group.size == 1 else None
+    graph = None
+    if group.size == 1 and isinstance(examples, Examples):  # what else there is has no fixed shapes
+        graph = StepGraph.of(state, examples, step)
     most_steps, most_seconds = settings.limits
     if record["steps"] is None and math.isinf(most_seconds):
         record["steps"] = int(most_steps)
@@ -203,7 +206,7 @@ def run(state: State, examples: Examples, validate: Validate, group: Group = ALO
 
 
 def _drawn_step(
-    state: State, examples: Examples, lr: float, done: float, next_done: float, group: Group
+    state: State, examples: Shown, lr: float, done: float, next_done: float, group: Group
 ) -> tuple[Tensor, int]:
     """Draw a batch and take a step on it; return what `step` returns and how many examples there were.
 

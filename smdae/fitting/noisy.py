@@ -2,8 +2,9 @@
 
 A score is that of q_sigma only if y = x + sigma eps with the sigma that is told. It is given, or estimated of each
 image; images whose estimates differ by no more than estimates do are taken to have one level, their root mean square.
-Where most images have noise that is not white there is no such sigma: a fit would take the correlated part for
-structure, or the bright part for more of it than there is, and is refused unless the level is given.
+Where half of the images or more have noise that is not white there is no such sigma: a fit would take the correlated
+part for structure, or the bright part for more of it than there is. Then a network that takes the noise model is fitted
+on (see `redrawn`), and all else is refused unless the level is given.
 """
 
 import math
@@ -20,11 +21,12 @@ from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import chosen
 from smdae.models import family
 
-__all__ = ["Noise", "noise_of"]
+__all__ = ["Noise", "noise_of", "other_kind", "told_white"]
 
 MAX_LEVEL_SPREAD = 0.1  # how far levels may be from their root mean square to count as one
 MAX_SIGMA_MISMATCH = 0.2  # how far the level given may be from the one estimated without a word
 MAX_EXAMINED = 8  # images, evenly chosen, that a given level and the whiteness of the noise are checked on
+OTHER_KINDS = {"grain": "its pixels are correlated", "shot": "it depends on brightness"}
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,9 @@ def noise_of(
     Raises:
         InputError: An image has no noise to see, or the images have different levels and the model wants one.
     """
-    some = sorted({round(i) for i in np.linspace(0, len(images) - 1, min(MAX_EXAMINED, len(images)))})
+    some = _some(images)
     if settings.sigma == "auto":
-        _refuse_other_kinds([images[i] for i in some], white)
+        _refuse_other_kinds([images[i] for i in some], white, settings)
         levels = _alike(_estimated(images, white, watch))
         if len({*levels} - {0.0}) > 1 and family(settings.model).of_patches:
             low, high = (255 * end(level for level in levels if level) for end in (min, max))
@@ -96,16 +98,39 @@ def noise_of(
     return Noise(levels, (*warnings, *_coarse([images[i] for i in some], white)))
 
 
-def _refuse_other_kinds(images: Sequence[np.ndarray], white: float) -> None:
-    """Raise InputError where most images have noise that is not white."""
-    kinds: list[str] = [estimate(image, scale_of(image, white)).noise.kind for image in images]
-    for kind, why in (("grain", "its pixels are correlated"), ("shot", "it depends on brightness")):
-        count = kinds.count(kind)
-        if 2 * count > len(kinds):
-            raise InputError(
-                f"the noise of {count} of {len(kinds)} images is {kind}: {why}, and --noisy is for white noise",
-                "smdae denoise knows what to do with it; --sigma S takes it for white noise of that level",
-            )
+def told_white(images: Sequence[np.ndarray], white: float) -> float | None:
+    """Return the value of white where it was told; None where it is the usual one, and the values may say otherwise."""
+    dtype = images[0].dtype
+    return None if white == (float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0) else white
+
+
+def other_kind(images: Sequence[np.ndarray], white: float) -> str | None:
+    """Return what half of the images or more have for noise that is not white, in words; None where fewer have."""
+    some, told = [images[i] for i in _some(images)], told_white(images, white)
+    kinds: list[str] = [estimate(image, scale_of(image, told)).noise.kind for image in some]
+    counts = {kind: kinds.count(kind) for kind in OTHER_KINDS}
+    if 2 * sum(counts.values()) < len(kinds) or not any(counts.values()):
+        return None
+    words = [f"{kind} in {count} of {len(kinds)} images" for kind, count in counts.items() if count]
+    (first, *_) = sorted(counts, key=counts.__getitem__, reverse=True)
+    return f"the noise is {' and '.join(words)}: {OTHER_KINDS[first]}"
+
+
+def _refuse_other_kinds(images: Sequence[np.ndarray], white: float, settings: Settings) -> None:
+    """Raise InputError where half of the images or more have noise that is not white."""
+    found = other_kind(images, white)
+    if found is None:
+        return
+    known = "--init natural-color --color" if settings.color else "--init natural-gray"
+    raise InputError(
+        f"{found}, and to be fitted is a model of white noise",
+        f"start from a network that knows of it, {known}; --sigma S takes it for white noise of that level",
+    )
+
+
+def _some(images: Sequence[np.ndarray]) -> list[int]:
+    """Return the numbers of some images, evenly chosen."""
+    return sorted({round(i) for i in np.linspace(0, len(images) - 1, min(MAX_EXAMINED, len(images)))})
 
 
 def _estimated(

@@ -1,7 +1,7 @@
 """A fit made ready: images are split and packed, a model is made, and what it learns from is put together."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,14 +10,17 @@ import numpy as np
 import torch
 from torch import Generator, nn
 
-from smdae.errors import InputError
+from smdae.denoising.treatment import takes_noise
+from smdae.errors import InputError, ModelError, UsageError
 from smdae.fitting import loop
 from smdae.fitting.distributed import ALONE, Group
+from smdae.fitting.draws import Shown
 from smdae.fitting.example_setup import examples_for
-from smdae.fitting.examples import Examples
 from smdae.fitting.initial_model import notes_on_cost, started_from
-from smdae.fitting.noisy import noise_of
+from smdae.fitting.noisy import noise_of, other_kind, told_white
 from smdae.fitting.patches import Patches
+from smdae.fitting.redrawn import views_of
+from smdae.fitting.redrawn_examples import Redrawn, RedrawnCrops, between, by_risk, summary
 from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import split
 from smdae.fitting.state import State
@@ -46,20 +49,24 @@ class Prepared:
         patches: The images fitted on.
         held_out: The images held out; empty if there is but one small image.
         crops: Clean and noisy crops of the held-out images, or noisy ones alone.
+        noise: What noise there is in noisy images that have other noise than white; empty for all else.
+        start: The weights that the network for such images set out from, between which and its own lie those kept.
         notes: What the user should know about this fit.
         warnings: What may be wrong with it.
         group: Processes that fit it together.
     """
 
     state: State
-    examples: Examples
+    examples: Shown
     validate: Validate
     patches: Patches
     held_out: Patches
-    crops: Crops | NoisyCrops
+    crops: Crops | NoisyCrops | RedrawnCrops
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     group: Group = ALONE
+    noise: str = ""
+    start: Mapping[str, torch.Tensor] | None = None
 
     def run(self) -> Any:
         """Return the generator of the fit's reports, see `loop.run`."""
@@ -68,6 +75,12 @@ class Prepared:
     def lift(self, model: Any) -> Any:
         """Return the image model of a model that is fitted."""
         return lift(model, self.patches, self.examples.kernel)
+
+    @property
+    def gained(self) -> bool:
+        """Whether a validation was better than that of the start, whose weights are kept otherwise."""
+        record = self.state.record
+        return record["best"] is not None and record["best"] > record["before"]
 
     @property
     def denoises(self) -> bool:
@@ -82,6 +95,8 @@ class Prepared:
         """Return the image model with the best weights so far, in eval mode."""
         state = self.state
         state.average.load_state_dict(state.best)
+        if self.start is not None:
+            return between(self.start, state.average).eval()
         return self.lift(state.average).eval()
 
     def wiener(self) -> Patchwise | None:
@@ -146,6 +161,10 @@ def prepare(
     warnings: tuple[str, ...] = ()
     size = settings.patch_size
     levels: list[float] | None = None
+    if settings.noisy and settings.init and settings.sigma == "auto":
+        found = other_kind(images, white)
+        if found is not None:
+            return _redrawn(images, white, settings, settings.init, found, torch.device(device), watch, group)
     if settings.noisy:
         noise = noise_of(images, white, settings, watch)
         notes.append(f"noise of sigma {noise.text}" + (", estimated" if settings.sigma == "auto" else ""))
@@ -203,3 +222,52 @@ def prepare(
             notes.append("the noise is far below the contrast: the energy starts as a linear filter")
     state = State.start(model, settings, generator, f"{patches.digest()} {held_out.digest()}")
     return Prepared(state, examples, validate, patches, held_out, crops, tuple(notes), warnings, group)
+
+
+def _redrawn(
+    images: Sequence[np.ndarray],
+    white: float,
+    settings: Settings,
+    init: str,
+    found: str,
+    device: torch.device,
+    watch: Callable[[int, int], None],
+    group: Group,
+) -> Prepared:
+    """Make the fit ready of a network that takes noise to images whose noise is not white; arguments of `prepare`.
+
+    Raises:
+        UsageError: A setting is for white noise.
+        ModelError: The network to start from takes white noise alone.
+        InputError: The images have impulses, or processes have different images.
+    """
+    from smdae.files.model_file import load
+
+    if settings.objective != "ism" or settings.growth:
+        asked = "growth" if settings.growth else f"the objective '{settings.objective}'"
+        raise UsageError(f"{found}, and {asked} is for white noise", "leave it out")
+    start = load(init)
+    if not takes_noise(start):
+        raise ModelError(
+            f"{found}, and '{init}' was fitted to white noise alone",
+            "start from one of the bundled networks, natural-gray or natural-color",
+        )
+    low, high = start.noise_range
+    settings = settings.model_copy(update={"objective": "dae", "sigma": (255 * low, 255 * high)})
+    patches = Patches.pack(images, settings.patch_size, white).to(device)
+    if not group.all_equal(patches.traits()):
+        raise InputError("the processes do not see the same images", "give each the same files")
+    model = started_from(init, patches.channels, settings).to(device)
+    group.broadcast_(model.state_dict().values())
+    views, words = views_of(images, told_white(images, white), model, settings.patch_size, device, watch)
+    crops = RedrawnCrops.of(views, Generator(device).manual_seed(settings.seed + 1), device)
+    noise = summary(views, words)
+    notes = [f"noise: {noise}, estimated"]
+    if len(views) < len(images):
+        notes.append(f"{len(views)} of {len(images)} images are learnt from; the rest shows no noise, or is too many")
+    notes.append("what the network makes of the images is learnt again with noise drawn anew")
+    examples = Redrawn(views, settings.patch_size, device, high)
+    state = State.start(model, settings, Generator(device).manual_seed(settings.seed), patches.digest())
+    first = {name: weight.clone() for name, weight in model.state_dict().items()}
+    validate = by_risk(crops, first)
+    return Prepared(state, examples, validate, patches, patches, crops, tuple(notes), (), group, noise, first)

@@ -176,6 +176,7 @@ USUAL_LEVELS = (15, 25, 50)
 DEFAULT_STEPS = 15_000
 DEFAULT_SECONDS = 110.0
 NOISY = {"objective": "ism", "sigma": "auto"}
+FITTED_ON = {"lr": 5e-4, "batch": 8, "warmup": 10, "ema": 0.98, "validations": 8}  # a network, to noisy images
 
 
 class SettingError(UsageError):
@@ -198,7 +199,10 @@ def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     if isinstance(values.get("noise"), str):
         with suppress(UsageError):  # told of later
             ours["sigma"] = level_of(Noise.from_yaml(values["noise"]).of_unit()), "noise"
-    return ours | {key: (value, "noisy") for key, value in (NOISY if values.get("noisy") is True else {}).items()}
+    if values.get("noisy") is not True:
+        return ours
+    more = NOISY | (FITTED_ON if name == "unet" and values.get("init") is not None else {})
+    return ours | {key: (value, "noisy") for key, value in more.items()}
 
 
 def for_rows(settings: Settings) -> Settings:

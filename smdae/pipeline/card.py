@@ -33,7 +33,7 @@ def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stoppe
         "noisy": state.settings.noisy,
         "channels": patches.channels,
         "patch_size": patches.size,
-        "about": state.settings.about,
+        "about": state.settings.about or _about(prepared),
         "images": len(patches),
         **({"rows": patches.places} if patches.size == 1 else {}),
         "held_out_images": len(prepared.held_out),
@@ -45,9 +45,30 @@ def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stoppe
         "seconds": round(state.record["seconds"], 1),
         "stopped_by": stopped_by,
         "shortfalls": shortfalls(figures) if prepared.denoises else [],
+        **_of_noise(prepared),
         "seed": state.settings.seed,
         "fit": state.settings.model_dump(mode="json"),
         "smdae": __version__,
+    }
+
+
+def _about(prepared: "Prepared") -> str:
+    """Return what there is to say of images that nobody has told anything of."""
+    return f"noisy images alone, {prepared.noise}; the PSNR is with noise drawn anew" if prepared.noise else ""
+
+
+def _of_noise(prepared: "Prepared") -> dict[str, Any]:
+    """Return what a card says of a fit to noise that is not white, and how what was held out speaks for it."""
+    if not prepared.noise:
+        return {}
+    from smdae.fitting.redrawn_examples import KEPT
+
+    record = prepared.state.record
+    return {
+        "noise": prepared.noise,
+        "kept_of_the_fit": KEPT,
+        "held_out_psnr_of": prepared.crops.kind,
+        "held_out_risk": {"before": -record["before"] / 100, "after": -record["best"] / 100},
     }
 
 

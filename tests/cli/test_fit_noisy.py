@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load as load_tensors
 from skimage import data
 
+from smdae import Noise
 from smdae.cli.app import main
 from smdae.files.model_file import read
 from smdae.fitting import degeneration
+from smdae.noise import Affine
 from tests.cli.test_denoise_network import network_bytes
+from tests.estimation.pictures import GRAIN, sampled, scene
 from tests.tiny import FLAGS, complaint, encoded, everything_below
 
 SIGMA = 20
@@ -122,3 +126,58 @@ def test_a_divergence_that_runs_away_ends_the_fit_with_its_reason(monkeypatch, c
     assert "the estimate of the divergence ran away" in said
     assert "the last good weights are in 'model.safetensors'" in said
     assert read("model.safetensors")[0]["objective"] == "ism"
+
+
+@pytest.fixture
+def grainy(here):
+    """A folder of pictures with grain, and networks that take noise, as the bundled ones do, or white noise alone."""
+    (here / "grainy").mkdir()
+    noise = Noise((Affine(read=18.0),), 255.0, grain=GRAIN)
+    for i in range(2):
+        picture = sampled(noise, np.roll(scene(192, 256), 40 * i, 1), i)
+        (here / "grainy" / f"{i}.png").write_bytes(encoded(picture))
+    levels = (1 / 255, 60 / 255)
+    (here / "start.safetensors").write_bytes(network_bytes(takes_noise=True, clips=True, levels=levels))
+    (here / "white.safetensors").write_bytes(network_bytes())
+    return here
+
+
+def test_a_network_is_fitted_on_to_grain_and_its_card_says_what_its_figures_are_of(grainy, capsys):
+    arguments = ("--init", "start.safetensors", "--patch-size", "32", "--max-steps", "2", "-b", "2")
+    assert main(["fit", "grainy", "--noisy", *arguments, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "noise: grain (2), sigma" in err
+    result, (card, _) = json.loads(out), read("model.safetensors")
+    assert card["objective"] == result["objective"] == "dae"
+    assert card["noise"].startswith("grain (2), sigma")
+    assert card["held_out_psnr_of"] == "PSNR with noise drawn anew"
+    assert "the PSNR is with noise drawn anew" in card["about"]
+    assert card["held_out_risk"]["after"] <= card["held_out_risk"]["before"]
+    assert card["sigma"] == [pytest.approx(1), pytest.approx(60)]
+    assert "-risk" in Path("model.metrics.jsonl").read_text()
+    assert main(["denoise", "grainy/0.png", "-m", "model.safetensors", "-o", "d.png"]) == 0
+
+
+def test_a_fit_to_grain_that_gains_nothing_says_so_and_keeps_the_weights(grainy, capsys):
+    arguments = ("--init", "start.safetensors", "--patch-size", "32", "--max-steps", "1", "-b", "1", "--lr", "100")
+    assert main(["fit", "grainy", "--noisy", *arguments]) == 0
+    err = capsys.readouterr().err
+    assert "nothing was gained on what is held out: the weights are still those of 'start.safetensors'" in err
+    same, first = (read(name)[1] for name in ("model.safetensors", "start.safetensors"))
+    assert load_tensors(same)["head.weight"].tolist() == load_tensors(first)["head.weight"].float().tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 3, "the noise is grain in 2 of 2 images: its pixels are correlated, and to be fitted is a model of white"),
+        (("--init", "white.safetensors"), 5, "'white.safetensors' was fitted to white noise alone"),
+        (("--init", "start.safetensors", "--objective", "ssm"), 2, "and the objective 'ssm' is for white noise"),
+    ],
+)
+def test_a_fit_to_grain_that_cannot_be_is_refused_and_leaves_nothing(grainy, arguments, code, said, capsys):
+    before = everything_below(grainy)
+    own = ("--patch-size", "32") if arguments else ()
+    assert main(["fit", "grainy", "--noisy", *arguments, *own, "--max-steps", "1"]) == code
+    assert said in complaint(capsys.readouterr().err)
+    assert everything_below(grainy) == before

@@ -96,7 +96,7 @@ def test_noise_that_is_not_white_is_refused_unless_its_level_is_given():
     grain, shot = Noise((Affine(read=15.0),), 255.0, grain=GRAIN), Noise((Affine(1.5, 0.0, 3.0),), 255.0)
     for noise, kind in ((grain, "grain"), (shot, "shot")):
         images = [sampled(noise, scene(), seed) for seed in range(2)]
-        with pytest.raises(InputError, match=f"the noise of 2 of 2 images is {kind}"):
+        with pytest.raises(InputError, match=f"the noise is {kind} in 2 of 2 images"):
             noise_of(images, 255.0, settings())
         noise_of(images, 255.0, settings(sigma=15))
 

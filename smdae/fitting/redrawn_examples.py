@@ -1,0 +1,155 @@
+"""What a fit with noise drawn anew is shown, what it is judged by, and what of it is kept: see `redrawn`.
+
+What is judged and kept lies between the weights of the start and those of the fit (Wortsman et al. 2022, "Robust
+fine-tuning of zero-shot models"): of the way to what is fitted the first part gains most, and the rest costs what the
+pictures do not show.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from smdae.denoising.quality import psnr
+from smdae.fitting.distributed import ALONE, Group
+from smdae.fitting.draws import Batch
+from smdae.fitting.precision import products_in
+from smdae.fitting.redrawn import Part, Told, View, drawn, judged_in, risk
+from smdae.fitting.validation import Validate, Validation
+from smdae.objectives import OBJECTIVES, Objective
+from smdae.protocols import posterior_mean
+
+__all__ = ["KEPT", "Redrawn", "RedrawnCrops", "between", "by_risk", "summary"]
+
+KEPT = 0.4  # of the way from the weights of the start
+
+
+@dataclass(frozen=True, eq=False)
+class Redrawn:
+    """Draws batches of what pictures were denoised to, with noise drawn anew: those of one batch are of one picture.
+
+    Attributes:
+        views: The pictures.
+        size: Side of the crops, P.
+        device: Where they come out.
+        sigma: The highest level of the noise, white being 1.
+    """
+
+    views: Sequence[View]
+    size: int
+    device: torch.device
+    sigma: float
+    objective: Objective = OBJECTIVES["dae"]
+    noisy: bool = True
+    implicit: bool = False
+    kernel: None = None
+
+    def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
+        """Return n examples, of which each process of a group makes its rows; arguments as those of `Examples`."""
+
+        def chance(most: int, count: int = 1) -> list[int]:
+            device = self.device if generator is None else generator.device
+            return torch.randint(most, (count,), generator=generator, device=device).tolist()
+
+        view = self.views[chance(len(self.views))[0]]
+        height, width = view.taught.said.shape[1:]
+        tops, lefts = chance(height - self.size + 1, n), chance(width - self.size + 1, n)
+        (turns,) = chance(8)
+        places = zip(tops, lefts, strict=True)
+        said = torch.stack([view.taught.said[:, i : i + self.size, j : j + self.size] for i, j in places])
+        said = said.to(self.device).rot90(turns % 4, (2, 3))
+        clean = (said.flip(3) if turns > 3 else said).contiguous()  # (n, C, P, P)
+        e = torch.randn(clean.shape, generator=generator, device=self.device)
+        noisy = view.cut(clean + drawn(clean, view.noise, e))
+        rows = group.rows(n)  # noise for all is little beside the network for some
+        clean, noisy = clean[rows], noisy[rows]
+        scale = 1 / (clean[0].numel() * view.level**2)
+        needs = {"clean": clean, "sigma": view.told}
+        return Batch(noisy, needs, scale, whole=n, form=lambda model: Told(view.form(model)))
+
+    def prefetch(self, n: int, generator: Generator, progress: float = 0.0) -> None:
+        """Read nothing: all is in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class RedrawnCrops:
+    """Parts of pictures that are held out, and noise drawn anew for each, (1, C, h, w)."""
+
+    parts: tuple[tuple[View, Part, Tensor], ...]
+    device: torch.device
+    kind = "PSNR with noise drawn anew"
+    levels: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, views: Sequence[View], generator: Generator, device: torch.device) -> "RedrawnCrops":
+        """Return those of some views."""
+        return cls(tuple(judged_in(views, generator, device)), device)
+
+    @torch.no_grad()
+    def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
+        """Return the mean PSNR in dB of what pictures were denoised to, with noise drawn anew, against what that was.
+
+        Of shot noise it is that of what is transformed.
+        """
+
+        def of_one(item: tuple[View, Part, Tensor]) -> list[float]:
+            view, part, b = item
+            said = part.said[None].to(self.device)
+            noisy = view.cut(said + b)
+            with products_in("auto", self.device):
+                found = noisy if model is None else posterior_mean(view.form(model), noisy, view.told).float()
+            return [psnr(found, said, white=1.0)]
+
+        values = group.map(of_one, self.parts)
+        return sum(value for (value,) in values) / len(values)
+
+    @torch.no_grad()
+    def risk(self, model: Any, group: Group = ALONE) -> float:
+        """Return the mean of the estimated errors of the parts, each as a share of the variance of its noise."""
+
+        def of_one(item: tuple[View, Part, Tensor]) -> list[float]:
+            view, part, b = item
+            form, told = view.stronger
+            y, said = part.seen[None].to(self.device), part.said[None].to(self.device)
+            with products_in("auto", self.device):
+                found = risk(partial(_denoised, form(model), told), y, b, view.noise.sd(said).square())
+            return [found.item() / (y.numel() * view.level**2)]
+
+        values = group.map(of_one, self.parts)
+        return sum(value for (value,) in values) / len(values)
+
+
+def _denoised(model: Any, told: float, y: Tensor) -> Tensor:
+    return posterior_mean(model, y, told).float()
+
+
+def between(start: Mapping[str, Tensor], model: Any) -> Any:
+    """Return a model like this one, with weights a part of the way from those of the start to its own."""
+    kept = copy.deepcopy(model)
+    own = model.state_dict()
+    kept.load_state_dict({name: torch.lerp(first, own[name], KEPT) for name, first in start.items()})
+    return kept
+
+
+def by_risk(crops: RedrawnCrops, start: Mapping[str, Tensor]) -> Validate:
+    """Return a validation of what is kept by the risk, in per cent of the noise: minus that, so that more is better."""
+
+    def validate(model: Any, group: Group = ALONE) -> Validation:
+        return Validation(-100 * crops.risk(between(start, model), group), "-risk")
+
+    return validate
+
+
+def summary(views: Sequence[View], words: Sequence[str]) -> str:
+    """Return what noise pictures have in one line."""
+    if len(views) == 1:
+        return words[0]
+    kinds = Counter(text.split(",")[0] for text in words)
+    levels = sorted(255 * view.error**0.5 for view in views)
+    told = " and ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+    return f"{told}, sigma {levels[0]:.2g} to {levels[-1]:.3g}"
