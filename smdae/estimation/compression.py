@@ -19,16 +19,22 @@ import numpy as np
 
 from smdae import jpeg
 
-__all__ = ["jpeg_quality"]
+__all__ = ["is_lossy", "jpeg_quality"]
 
 SIDE = 8  # pixels of a block
 MIN_SIDE = 64  # pixels of a picture
 MAX_WINDOWS = 144  # places that all grids are looked at
 NEAR_ZERO = 1.0  # gray levels
-QUALITIES = tuple(range(10, 93))  # beyond them hardly anything is lost
+MAX_LOSSY = 92  # beyond it hardly anything is lost
+QUALITIES = tuple(range(10, MAX_LOSSY + 1))
 LONGEST_PERIODS = 16  # of a step, up to which a coefficient counts: errors of rounding add up in none
 MIN_COEFFICIENTS = 72
 MIN_SCORE, MIN_MEAN = 12.0, 0.25  # S, and the mean cosine
+
+
+def is_lossy(quality: int | None) -> bool:
+    """Return whether a JPEG of this quality has lost much; None for what was not compressed."""
+    return quality is not None and quality <= MAX_LOSSY
 
 
 def jpeg_quality(planes: np.ndarray) -> int | None:

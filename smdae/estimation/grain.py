@@ -15,9 +15,9 @@ import numpy as np
 from smdae.estimation.blocks import LAGS, SIDE, Blocks, covariances, unbiased
 from smdae.estimation.curve import Bins
 
-__all__ = ["Grain", "among_channels", "measured", "weakest", "with_unseen"]
+__all__ = ["QUANTILES", "Grain", "among_channels", "measured", "spread", "with_unseen"]
 
-WEAKEST = 0.02  # of all blocks
+QUANTILES = (0.02, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90)  # of all blocks, the weakest first
 TORUS = 64  # pixels a side on which a correlation is made possible
 MAX_OF_BIN = 200  # blocks that correlations are taken of
 ROUNDS = 20
@@ -100,11 +100,14 @@ def among_channels(blocks: Blocks, bins: Bins, weights: np.ndarray) -> np.ndarra
     return rho
 
 
-def weakest(blocks: Blocks, channel: int, bins: Bins, usable: np.ndarray) -> float:
-    """Return the deviation of the weakest blocks over the typical one: 0.6 or more for noise, less for texture."""
+def spread(blocks: Blocks, channel: int, bins: Bins, usable: np.ndarray) -> np.ndarray:
+    """Return the deviations of blocks, as shares of the usual one of their brightness, at `QUANTILES`.
+
+    Even the weakest blocks of noise have 0.6 or more; those of texture have less, and the strongest much more.
+    """
     index = np.flatnonzero(usable)
     usual = np.interp(blocks.mean[index, channel], bins.at, bins.variance)
-    return float(np.quantile(np.sqrt(blocks.variance[index, channel] / usual), WEAKEST))
+    return np.quantile(np.sqrt(blocks.variance[index, channel] / usual), QUANTILES)
 
 
 def with_unseen(covariance: np.ndarray) -> np.ndarray:

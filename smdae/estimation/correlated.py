@@ -1,0 +1,182 @@
+"""Noise that neighbouring pixels or the channels of a pixel share, if that is what a picture holds.
+
+The flattest blocks of each brightness tell the level, the correlation of pixels (`grain`) and that of channels. All of
+it may be texture, which `evidence` weighs. Noise whose pixels are independent and whose channels are not, as after a
+conversion to gray and back, shows itself by a level above that of the smallest eigenvalues.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from smdae.curves import Affine, Curve
+from smdae.estimation.blocks import Blocks
+from smdae.estimation.compression import is_lossy
+from smdae.estimation.curve import Bins, bins_of, overall
+from smdae.estimation.evidence import evidence, features
+from smdae.estimation.grain import Grain, among_channels, measured, spread, with_unseen
+from smdae.estimation.noise_level import Level
+from smdae.estimation.shot import usable
+from smdae.noise import Noise
+
+__all__ = ["FAINTEST", "ChannelBlocks", "channel_blocks", "correlated_noise", "curves_of", "grain_features", "rms"]
+
+FAINTEST = 1.3 / 255  # sigma, of the range that the picture fills: less is left alone
+MAX_CHANNEL_SPREAD = 0.1  # how far the levels of channels may be apart to count as one
+WEIGHT_THAT_COUNTS = 0.01  # of the largest weight of a bin
+MIN_LOG_ODDS = 0.0  # of grain, against texture
+# What JPEG leaves of faint grain is much like texture, and to take out a little of that does little harm.
+FAINT, MIN_LOG_ODDS_OF_FAINT = 6 / 255, -1.0
+# Of noise that only the channels share: its correlation of pixels and of channels, its level over that of the smallest
+# eigenvalues, the deviation of the weakest blocks, and the scatter of the flattest.
+LUMA_NEAREST, LUMA_CHANNELS, LUMA_EXCESS, LUMA_WEAKEST, LUMA_SCATTER = 0.25, 0.5, 1.25, 0.55, 0.30
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelBlocks:
+    """The statistics of the blocks of one channel.
+
+    Attributes:
+        bins: By brightness, of the variance.
+        weights: Of the bins, with shape (m,).
+        level: Of the noise, white being 1.
+        scatter: Standard deviation over mean of the energies of the flattest blocks.
+        grain: Correlation of the pixels.
+        spread: Deviations of all blocks over the usual one of their brightness, at `grain.QUANTILES`.
+        share: Of all blocks that tell the level.
+    """
+
+    bins: Bins
+    weights: np.ndarray
+    level: float
+    scatter: float
+    grain: Grain
+    spread: np.ndarray
+    share: float
+
+
+def channel_blocks(blocks: Blocks) -> list[ChannelBlocks] | None:
+    """Return the statistics of the blocks of each channel; None where one has too few."""
+    found = [_channel(blocks, c) for c in range(blocks.mean.shape[1])]
+    known = [one for one in found if one is not None]
+    return known if len(known) == len(found) else None
+
+
+def _channel(blocks: Blocks, c: int) -> ChannelBlocks | None:
+    telling = usable(blocks, c)
+    bins = bins_of(blocks, c, blocks.variance[:, c], telling)
+    if bins is None:
+        return None
+    variance, weights, scatter = overall(bins)
+    grain = measured(blocks, c, bins, weights)
+    level = math.sqrt(variance * grain.factor)
+    share = float(bins.share[weights > WEIGHT_THAT_COUNTS * weights.max()].sum())
+    return ChannelBlocks(bins, weights, level, scatter, grain, spread(blocks, c, bins, telling), share)
+
+
+def grain_features(blocks: Blocks, levels: tuple[Level, ...], jpeg: int | None) -> np.ndarray | None:
+    """Return what tells grain from texture, with shape (len(evidence.FEATURES),); None where blocks are too few.
+
+    Args:
+        blocks: Of the picture.
+        levels: That the smallest eigenvalues tell, of each channel.
+        jpeg: The quality that it was compressed at; None if it was not.
+    """
+    seen = channel_blocks(blocks)
+    return None if seen is None else _features(seen, _correlation(blocks, seen), levels, jpeg)
+
+
+def correlated_noise(
+    blocks: Blocks, seen: list[ChannelBlocks], levels: tuple[Level, ...], jpeg: int | None, forced: bool
+) -> Noise | None:
+    """Return noise whose pixels or channels are correlated; None if there is no correlation, or it may be texture.
+
+    Args:
+        blocks: Of the picture.
+        seen: Of each channel.
+        levels: That the smallest eigenvalues tell, of each channel.
+        jpeg: The quality that the picture was compressed at; None if it was not.
+        forced: Whether it is known to be grain.
+    """
+    level = rms([one.level for one in seen])
+    if level < FAINTEST and not is_lossy(jpeg) and not forced:
+        return None
+    channels = _correlation(blocks, seen)
+    found = _features(seen, channels, levels, jpeg)
+    if forced:
+        return _grain(seen, channels, 1.0)
+    least = MIN_LOG_ODDS_OF_FAINT if is_lossy(jpeg) and level < FAINT else MIN_LOG_ODDS
+    if evidence().log_odds(found) > least:
+        return _grain(seen, channels, evidence().level_factor(found))
+    nearest, scatter, weakest = np.mean([(one.grain.nearest, one.scatter, one.spread[0]) for one in seen], 0)
+    excess = level / max(rms([one.sigma for one in levels]), 1e-9)
+    could_be_luma = nearest <= LUMA_NEAREST and weakest > LUMA_WEAKEST and scatter < LUMA_SCATTER
+    if could_be_luma and excess > LUMA_EXCESS and _shared(channels) > LUMA_CHANNELS:
+        return Noise(curves_of([one.level for one in seen]), channels=_as_tuples(channels))
+    return None
+
+
+def _features(
+    seen: list[ChannelBlocks], channels: np.ndarray, levels: tuple[Level, ...], jpeg: int | None
+) -> np.ndarray:
+    """Return what tells grain from texture: means over the channels."""
+
+    def mean(values: list) -> Any:
+        return sum(values) / len(values)
+
+    return features(
+        level=rms([one.level for one in seen]),
+        white=rms([one.sigma for one in levels]),
+        rho=mean([one.grain.rho for one in seen]),
+        scatter=mean([one.scatter for one in seen]),
+        share=mean([one.share for one in seen]),
+        factor=mean([one.grain.factor for one in seen]),
+        decay=mean([one.decay for one in levels]),
+        shared=_shared(channels),
+        spread=mean([one.spread for one in seen]),
+        jpeg=jpeg,
+        channels=len(seen),
+    )
+
+
+def _grain(seen: list[ChannelBlocks], channels: np.ndarray, factor: float) -> Noise:
+    """Return grain whose level is `factor` times that of the blocks and of what they do not see."""
+    sigmas = np.array([one.level for one in seen])
+    if len(seen) == 3:
+        covariance = with_unseen(np.outer(sigmas, sigmas) * channels)
+        sigmas = np.sqrt(np.diag(covariance))
+        channels = covariance / np.outer(sigmas, sigmas)
+        np.fill_diagonal(channels, 1.0)
+    rho = sum((one.grain.rho for one in seen), np.zeros(())) / len(seen)
+    among = _as_tuples(channels) if len(seen) > 1 else None
+    return Noise(curves_of((factor * sigmas).tolist()), grain=_as_tuples(rho), channels=among)
+
+
+def _correlation(blocks: Blocks, seen: list[ChannelBlocks]) -> np.ndarray:
+    """Return the correlation of the channels, (C, C)."""
+    middle = seen[len(seen) // 2]
+    return among_channels(blocks, middle.bins, middle.weights) if len(seen) > 1 else np.eye(1)
+
+
+def _shared(channels: np.ndarray) -> float:
+    """Return the mean correlation of two channels; 0 for one."""
+    return float(channels[~np.eye(len(channels), dtype=bool)].mean()) if len(channels) > 1 else 0.0
+
+
+def curves_of(sigmas: list[float]) -> tuple[Curve, ...]:
+    """Return one level for all channels if theirs are alike, else one for each."""
+    mean = rms(sigmas)
+    if all(abs(sigma - mean) <= MAX_CHANNEL_SPREAD * mean for sigma in sigmas):
+        return (Affine(read=mean),)
+    return tuple(Affine(read=sigma) for sigma in sigmas)
+
+
+def rms(values: list[float]) -> float:
+    """Return the root mean square of numbers."""
+    return math.sqrt(sum(value**2 for value in values) / len(values))
+
+
+def _as_tuples(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, matrix.tolist()))
