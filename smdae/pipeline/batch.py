@@ -32,16 +32,16 @@ EACH = 512 << 20  # bytes that the work on one takes, besides
 
 
 class Stopped(BaseException):
-    """The batch has ended, and what is still under way need not be."""
+    """The signal that a batch has ended, so that work still under way may be given up."""
 
 
 def at_once(jobs: Sequence[Job], device: str, wanted: int | None = None) -> int:
-    """Return how many pictures to work on at once: one a core, or as many as wanted, fewer where memory is short.
+    """Return how many pictures to denoise at once, at least 1: fewer than wanted where memory is short.
 
     Args:
-        jobs: The pictures, of which the headers are read.
-        device: Where they are denoised.
-        wanted: How many, at most; None for one for each core.
+        jobs: The pictures, of which only the headers are read.
+        device: The name of the device that they are denoised on.
+        wanted: The largest number; None for one for each core.
     """
     import torch
 
@@ -75,23 +75,24 @@ def run(
     single: bool | None = None,
     messages: Messages = SILENT,
 ) -> None:
-    """Do all jobs.
+    """Do all jobs, report each, and end with the numbers of pictures written, skipped and failed.
 
     Args:
-        jobs: What to do; of those that are skipped it is told, and no more.
-        work: Does one job; returns its record.
+        jobs: The pictures; those that are to be skipped are only reported.
+        work: Does one job, and returns its record.
         tell: Called with each record, in the order of the jobs.
-        parallel: How many are done at once.
-        fail_fast: Whether the first failure is the end.
-        peers: The processes that do them together; the first tells.
-        stop: Is set when what is still under way need not be ended; work that looks at it raises Stopped.
-        remark: What else to say at the end.
-        single: Whether there is one picture in all, whose failure is that of the command; None for one job.
+        parallel: How many jobs are done at once.
+        fail_fast: Whether to end at the first failure.
+        peers: The processes that share the jobs; only the first of them reports.
+        stop: Set when work still under way may be given up; work that looks at it raises Stopped.
+        remark: One more line to say at the end; None for none.
+        single: Whether there is only one picture in all, whose failure is raised as it is; None where that is so if
+            there is one job.
         messages: Who hears what is said.
 
     Raises:
         SmdaeError: The only picture failed.
-        BatchError: Some of many did; each is named once more, for its own line may be far above.
+        BatchError: Some of many failed. The message names each again, as its own line may be far above.
     """
     single = len(jobs) == 1 if single is None else single
     if single and not jobs[0].may_skip:
@@ -137,7 +138,7 @@ def _remark(text: str | None, messages: Messages) -> None:
 
 
 def _named(job: Job, error: SmdaeError) -> str:
-    """Return why a picture failed, with its name or that of its result."""
+    """Return the message of an error, with the picture's name in front unless it names the picture or its result."""
     is_named = str(job.source) in error.message or str(job.target) in error.message
     return error.message if is_named else f"'{job.source}': {error.message}"
 
@@ -145,7 +146,7 @@ def _named(job: Job, error: SmdaeError) -> str:
 def _outcomes(
     jobs: Sequence[Job], work: Work, parallel: int, fail_fast: bool, peers: Peers, stop: Event, messages: Messages
 ) -> Iterator[tuple[Job, Any]]:
-    """Each job with its record, its failure, or None if it was skipped."""
+    """Do the jobs, and yield each in its order with its record, its error, or None if it was skipped."""
 
     def done(job: Job) -> dict[str, Any] | SmdaeError | None:
         if job.skipped or (job.may_skip and job.is_done):
@@ -182,7 +183,7 @@ def _outcomes(
 
 @contextmanager
 def _shared_cores(parallel: int) -> Iterator[None]:
-    """Within, each of so many threads computes with its share of the cores."""
+    """Let each of several threads compute with its share of the cores, for as long as the context lasts."""
     import torch
 
     cores = torch.get_num_threads()

@@ -14,7 +14,14 @@ CLEAN, VARYING = "the clean density", "the density with noise that depends on br
 
 
 def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stopped_by: str) -> dict[str, Any]:
-    """Return the card of a model file: what was fitted, on what, and how well; for noisy images by estimate."""
+    """Return the card of a fitted model: its settings, the images, and its PSNR in dB on those held out.
+
+    Args:
+        prepared: The fit.
+        corpus: The images or rows that it was fitted on.
+        wiener: The PSNR of the linear Wiener filter on the held-out images, in dB; None if it was not measured.
+        stopped_by: What ended the fit.
+    """
     from smdae import __version__
 
     state, patches = prepared.state, prepared.patches
@@ -53,12 +60,15 @@ def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stoppe
 
 
 def _about(prepared: "Prepared") -> str:
-    """Return what there is to say of images that nobody has told anything of."""
+    """Return the card's words about the images where the user gave none; empty unless the noise is not white."""
     return f"noisy images alone, {prepared.noise}; the PSNR is with noise drawn anew" if prepared.noise else ""
 
 
 def _of_noise(prepared: "Prepared") -> dict[str, Any]:
-    """Return what a card says of a fit to noise that is not white, and how what was held out speaks for it."""
+    """Return the entries of a card about noise that is not white: its kind, and the risk before and after the fit.
+
+    The risk is that on held-out images. There are no entries where the noise is white.
+    """
     if not prepared.noise:
         return {}
     from smdae.fitting.redrawn_examples import KEPT
@@ -73,17 +83,18 @@ def _of_noise(prepared: "Prepared") -> dict[str, Any]:
 
 
 def _density(prepared: "Prepared") -> str:
-    """Return of what density the model is a score."""
+    """Return the name of the density whose score the model gives."""
     if prepared.examples.implicit:
         return CLEAN
     return "the density at level sigma" if prepared.denoises else VARYING
 
 
 def shortfalls(figures: dict[str, float | None]) -> list[str]:
-    """Return what a model is worse than on held-out images, by their PSNR in dB: none, if it is as it should be.
+    """Return a sentence for each way in which a model falls short on held-out images; an empty list if there is none.
 
     Args:
-        figures: Of the noisy images, of the Wiener filter, or None, and of the model.
+        figures: The PSNR in dB of the images when `noisy`, and as denoised by the `model` and by the linear `wiener`
+            filter, which may be None.
     """
     noisy, wiener, model = (figures[name] for name in ("noisy", "wiener", "model"))
     assert noisy is not None
@@ -97,7 +108,7 @@ def shortfalls(figures: dict[str, float | None]) -> list[str]:
 
 
 def line_of(report: "Report") -> dict[str, Any]:
-    """Return what the log tells of a report."""
+    """Return the line of the log of a fit, as a JSON object, for a report of its progress."""
     figures: dict[str, Any] = {
         "step": report.step,
         "steps": report.steps,

@@ -32,7 +32,7 @@ Row = dict[str, str | bool | int | float | None]
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What a comparison has found.
+    """The findings of a comparison.
 
     Attributes:
         settings: What was compared, and of what, by name.
@@ -133,7 +133,7 @@ def compare(
 
 
 def _examples(images: Any, axes: str | None, sigma: float, plain: dict[str, Any]) -> tuple[Settings, Images]:
-    """Return the images or the rows, and the settings of fits to them."""
+    """Return the settings of the fits, adapted to the data, and the images or rows themselves."""
     if isinstance(images, np.ndarray) and images.ndim == 2 and axes is None:
         level = sigma if images.dtype in WHOLE else 255 * sigma
         settings = for_rows(check({"sigma": level, **plain}))
@@ -151,7 +151,7 @@ def _examples(images: Any, axes: str | None, sigma: float, plain: dict[str, Any]
 
 
 def _loaded(models: Mapping[str, Any] | Sequence[str | Path], device: torch.device | str) -> dict[str, Any]:
-    """Return models by their names, on a device."""
+    """Load the models that are given by file or name, and return all by name, on the device."""
     if isinstance(models, str | Path):
         raise UsageError(f"models is a list of names, or a dict of loaded ones: write [{str(models)!r}]")
     named = models if isinstance(models, Mapping) else {str(name): name for name in models}
@@ -166,7 +166,7 @@ def _loaded(models: Mapping[str, Any] | Sequence[str | Path], device: torch.devi
 
 
 def _plainly(record: Record, pictures: dict[str, dict[str, bytes]], models: dict[str, Any]) -> Compared:
-    """Return a record as plain values."""
+    """Return the record of a comparison as plain values."""
     tables = {
         name: {table: [asdict(row) for row in rows] for table, rows in part.tables.items()}
         for name, part in record.parts.items()

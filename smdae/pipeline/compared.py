@@ -19,7 +19,7 @@ FIXED = ("sigma", "target", "patches", "patch_size", "hidden", "batch", "max_ste
 
 
 def begun(contest: Contest, plan: Plan, target: str | None, left_out: tuple[LeftOut, ...]) -> Record:
-    """Return the record before anything is found."""
+    """Return the record of a comparison that has not yet found anything: its data, settings and what is left out."""
     s = contest.settings
     settings = {
         "objectives": list(plan.names),
@@ -49,10 +49,10 @@ def begun(contest: Contest, plan: Plan, target: str | None, left_out: tuple[Left
 
 
 def _taken_over(record: Record, plan: Plan, folder: Path) -> Record:
-    """Return the record with those parts of an earlier run that were measured of the same.
+    """Return the record with the parts of an earlier run in the folder that have the same settings.
 
     Raises:
-        OutputError: The earlier run was of something else.
+        OutputError: The earlier run compared something else.
     """
     before = report_folder.earlier(folder)
     ours, theirs = ({name: r.settings.get(name) for name in FIXED} for r in (record, before))
@@ -93,17 +93,17 @@ class Comparison:
     _is_resumed: bool = False
 
     def take_over(self) -> None:
-        """Take over what an earlier run has left in the folder.
+        """Take over the figures and fits that an earlier run has left in the folder.
 
         Raises:
-            OutputError: It was of something else.
+            OutputError: The earlier run compared something else.
         """
         self.record = _taken_over(self.record, self.plan, self.folder)
         self.courses = report_folder.fits_in(self.folder, self.contest, self.plan.fits)
         self._is_resumed = True
 
     def run(self) -> Iterator[Found]:
-        """Yield what is found, once it is saved."""
+        """Run the comparison, and yield each finding once it is saved."""
         for found in run(self.contest, self.plan, self.courses, tuple(self.record.parts)):
             if found.course is not None:
                 self._begin()
@@ -119,7 +119,7 @@ class Comparison:
             yield found
 
     def finished(self) -> Record:
-        """Write the report, and return its figures."""
+        """Write the report into the folder, and return its figures."""
         self._begin()
         self.record = replace(self.record, complete=True)
         report_folder.finish(self.folder, self.record)

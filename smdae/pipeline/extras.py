@@ -28,14 +28,14 @@ FILMS = (".gif", ".png")
 
 @dataclass(frozen=True)
 class Extras:
-    """What else is asked for.
+    """The files to write beside the result.
 
     Attributes:
-        samples: How many samples of the posterior.
-        steps: Where the path goes: a GIF, a sheet of it as PNG, or a folder.
-        folder: Whether that is a folder.
-        uncertainty: Where the standard deviations go.
-        components: How many principal components.
+        samples: The number of samples of the posterior.
+        steps: Where the path from noise to image goes: a GIF, a PNG with all its steps, or a folder; None for nowhere.
+        folder: Whether `steps` is a folder.
+        uncertainty: Where the standard deviation of each pixel goes; None for nowhere.
+        components: The number of principal components of the posterior.
     """
 
     samples: int = 0
@@ -46,12 +46,12 @@ class Extras:
 
     @property
     def some(self) -> bool:
-        """Whether anything is."""
+        """Return whether any such file is to be written."""
         return bool(self.samples or self.steps or self.uncertainty or self.components)
 
 
 def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -> None:
-    """Raise UsageError for what cannot be asked for, or not of these pictures, or would be written over another."""
+    """Raise UsageError for extras that are impossible, do not suit these pictures, or would overwrite another file."""
     for name, count, most in (
         ("samples", extras.samples, MAX_SAMPLES),
         ("components", extras.components, MAX_COMPONENTS),
@@ -74,12 +74,12 @@ def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -
 
 
 def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
-    """Refuse what cannot be made of this picture with this model, before any work.
+    """Refuse extras that this model cannot make for this picture, before any work.
 
     Raises:
-        UsageError: The noise is of another kind, the model draws no samples, or the mean to blend with is one, or there
-            are too few pixels.
-        InputError: A channel has no noise, and components are wanted.
+        UsageError: The kind of noise does not allow them, the model cannot draw samples, the sampler gives a sample
+            where `blend` needs a mean, or there are fewer pixels than components.
+        InputError: Components are wanted, and a channel has no noise.
     """
     from smdae.denoising.samplers import SAMPLERS
 
@@ -109,7 +109,7 @@ def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
 
 
 def targets(extras: Extras, job: Job) -> list[Path]:
-    """The files that will be written beside the result; of a folder of steps the folder."""
+    """Return the files that will be written beside the result; of steps in a folder, the folder."""
     beside = [*_numbered(job.target, "sample", extras.samples, job.target.suffix)]
     beside += _numbered(job.target, "component", extras.components, ".png")
     return beside + [path for path in (extras.steps, extras.uncertainty) if path is not None]
@@ -121,10 +121,10 @@ def _numbered(target: Path, what: str, count: int, ending: str) -> Iterator[Path
 
 
 def sampling(task: "Task") -> "Task":
-    """Return the same task by a sampler that draws samples: its own, or `langevin` with its own steps.
+    """Return the task with a sampler that draws samples of the posterior: its own if it does, else `langevin`.
 
     Raises:
-        UsageError: The model knows too few levels for that.
+        UsageError: The model was fitted for a single level of noise, and `langevin` needs many.
     """
     from smdae.denoising.samplers import SAMPLERS, checked, refuse_single_level
 
@@ -148,20 +148,20 @@ def made_of(
     watch: Watch,
     quality: int | None = None,
 ) -> Iterator[tuple[Path, bytes]]:
-    """The files beside the result, and what they hold.
+    """Compute the extras, and yield the path and the bytes of each file; nothing is written.
 
     Args:
-        extras: What is asked for.
-        job: The result's place.
-        task: What was done.
-        mean: The result's pixels.
-        judgement: How good they are, estimated, if it is known.
-        frames: The image and what it was after each step.
-        picture: Makes a picture, as the result is, of pixels.
+        extras: The files that are asked for.
+        job: The picture, and where its result goes.
+        task: The task of denoising it.
+        mean: The pixels that the task gave.
+        judgement: The estimate of their quality; None if there is none.
+        frames: The pixels before the first step and after each.
+        picture: Makes a picture like the result of pixels like the task's.
         kind: The format of the result.
-        device: Where the model is.
-        watch: Told how much is done, and of how much.
-        quality: Of samples in formats that have one.
+        device: The device that the model is on.
+        watch: Called with the number of steps done and of all steps.
+        quality: The quality of samples in formats that have one, 1 to 100; None for the usual one.
     """
     import numpy as np
 

@@ -31,15 +31,15 @@ MAX_STATE = 1 << 36  # bytes
 
 
 def beside(output: Path) -> tuple[Path, Path]:
-    """Return the state and the log of a fit, named after its model."""
+    """Return the paths of the state and of the log of a fit, which lie beside its model."""
     return output.with_suffix(".state"), output.with_suffix(".metrics.jsonl")
 
 
 def read_state(state_file: Path, state: "State") -> bytes:
-    """Return the bytes of the state of a fit; of another file, no more than its header is read.
+    """Read the saved state of a fit, and return its bytes; of any other file only the header is read.
 
     Raises:
-        ModelError: It cannot be read, is damaged, or of another fit.
+        ModelError: The file cannot be read, is damaged, or belongs to another fit.
     """
     from smdae.files import tensor_file
 
@@ -53,10 +53,10 @@ def read_state(state_file: Path, state: "State") -> bytes:
 
 
 def keep(state_file: Path, state: "State") -> None:
-    """Write the state of a fit.
+    """Write the state of a fit, from which it can be resumed.
 
     Raises:
-        OutputError: It cannot be written; an older one is as it was.
+        OutputError: It cannot be written; an older file stays as it was.
     """
     from smdae.files.writing import write
 
@@ -65,13 +65,13 @@ def keep(state_file: Path, state: "State") -> None:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a fit that nobody else writes.
+    """The files of a fit, claimed so that no other process writes them.
 
     Attributes:
-        model, state, log: Their names.
-        overwrite: Whether leave was given to replace what is there.
-        found: What tells the model that was there at the start from others, None if there was none.
-        descriptor: The log, open.
+        model, state, log: Their paths.
+        overwrite: Whether existing files may be overwritten.
+        found: Numbers that identify the model file that was there at the start; None if there was none.
+        descriptor: The descriptor of the open log.
     """
 
     model: Path
@@ -82,12 +82,15 @@ class Files:
     descriptor: int
 
     def begin(self) -> None:
-        """Take away the log and the state of an older fit, which leave was given to replace."""
+        """Remove the log and the state of an older fit, which the user has allowed to overwrite."""
         self._cut(0)
         self.state.unlink(missing_ok=True)
 
     def resume(self, step: int) -> None:
-        """Take out of the log what came after a step: a fit that was killed had told of more than it had saved."""
+        """Cut the log after the line of a step.
+
+        A fit that was killed may have logged steps after its last saved state.
+        """
         good = 0
         with suppress(OSError, ValueError, KeyError, TypeError):
             for line in self.log.read_bytes().splitlines(keepends=True):
@@ -97,7 +100,7 @@ class Files:
         self._cut(good)
 
     def tell(self, figures: dict[str, Any]) -> None:
-        """Write one more line of the log, whole or not at all.
+        """Append one line to the log, whole or not at all.
 
         Raises:
             OutputError: It cannot be written.
@@ -115,10 +118,10 @@ class Files:
             raise
 
     def save(self, prepared: "Prepared", card: dict[str, Any]) -> None:
-        """Write the model with its best weights so far.
+        """Write the model file, with the best weights so far.
 
         Raises:
-            OutputError: It cannot be written, or another has come to be there since the fit began.
+            OutputError: It cannot be written, or another file has appeared there since the fit began.
         """
         from smdae.files.model_file import encode
         from smdae.files.writing import write
@@ -137,10 +140,10 @@ class Files:
             raise
 
     def refuse_foreign(self, state: "State") -> None:
-        """Raise an error if the model there is not of the fit that goes on.
+        """Refuse to resume where the model file belongs to another fit.
 
         Raises:
-            OutputError: It is another, and no leave was given to replace it.
+            OutputError: It does, and the user has not allowed to overwrite it.
         """
         from smdae.files.model_file import read
 
@@ -152,17 +155,17 @@ class Files:
         raise OutputError(f"cannot write '{self.model}': what is there is not of this fit", "-y replaces it")
 
     def _cut(self, length: int) -> None:
-        """Leave no more than so many bytes of the log; where it is a device there is nothing to cut."""
+        """Cut the log to a length in bytes; a log that is a device is left alone."""
         with suppress(OSError):
             os.ftruncate(self.descriptor, length)
 
 
 @contextmanager
 def claimed(output: Path, overwrite: bool, resume: bool) -> Iterator[Files]:
-    """Claim the files of a fit: within, they are this process's alone. A log in which nothing was told is removed.
+    """Claim the files of a fit for this process, for as long as the context lasts; remove a log that stays empty.
 
     Raises:
-        OutputError: There are such files, and no leave to replace them, or another fit writes them.
+        OutputError: Such files exist, and the user has not allowed to overwrite them, or another fit is writing them.
     """
     from smdae.files.refusals import refuse_existing
 
@@ -185,10 +188,10 @@ def claimed(output: Path, overwrite: bool, resume: bool) -> Iterator[Files]:
 
 
 def _locked(log: Path, output: Path) -> int:
-    """Return a log, open, and locked where the system has locks.
+    """Open the log, lock it where the system has locks, and return its descriptor.
 
     Raises:
-        OutputError: It cannot be opened, or another fit has it.
+        OutputError: It cannot be opened, or another fit has locked it.
     """
     from smdae.files.refusals import refusals
 
@@ -214,14 +217,14 @@ def _locked(log: Path, output: Path) -> int:
 
 
 def _remove(file: Path, descriptor: int) -> None:
-    """Remove a file if it still is the one that is open."""
+    """Remove a file if it is still the one behind the open descriptor."""
     with suppress(OSError):
         if os.path.samestat(os.stat(file), os.fstat(descriptor)):
             file.unlink()
 
 
 def _is_empty(file: Path) -> bool:
-    """Return whether a file is there and holds nothing, as the log of a fit that was killed at its start."""
+    """Return whether a file exists and is empty, like the log of a fit that was killed at its start."""
     try:
         return os.stat(file).st_size == 0
     except OSError:
@@ -229,7 +232,7 @@ def _is_empty(file: Path) -> bool:
 
 
 def _identity(file: Path) -> tuple[int, ...] | None:
-    """Return what changes when a file is replaced or written, None if there is none."""
+    """Return numbers that change whenever a file is replaced or written; None if there is no file."""
     try:
         status = os.stat(file)
     except OSError:

@@ -42,30 +42,30 @@ class Found:
 
     @property
     def lost(self) -> int:
-        """Return how many pixels are not finite numbers."""
+        """Return the number of pixels that are NaN or infinite."""
         if self.prepared.original.dtype.kind == "u":
             return 0
         return int((~np.isfinite(np.atleast_3d(self.prepared.original))).any(2).sum())
 
     @property
     def repaired(self) -> int:
-        """Return how many pixels were outliers."""
+        """Return the number of pixels that were outliers, and were repaired."""
         outliers = self.prepared.outliers
         return 0 if outliers is None else int(outliers.mask.any(2).sum())
 
     @property
     def is_banded(self) -> bool:
-        """Return whether rows or columns had offsets, which were taken off."""
+        """Return whether rows or columns had offsets, which were subtracted."""
         return self.prepared.is_banded
 
     def noted(self) -> "Noted":
-        """Return what there is to tell of it, which takes little memory."""
+        """Return the facts about the noise without the picture, which take little memory."""
         return Noted(self.estimate, self.described, self.levels, self.lost, self.repaired, self.is_banded)
 
 
 @dataclass(frozen=True, eq=False)
 class Noted:
-    """What there is to tell of the noise of a picture, without the picture: attributes are those of `Found`."""
+    """The facts about the noise of a picture, without the picture; the attributes are those of `Found`."""
 
     estimate: "Estimate"
     described: str
@@ -76,27 +76,27 @@ class Noted:
 
 
 def white_of(picture: "Picture", manner: Manner) -> float:
-    """Return the value of white in a picture; that of floats is told, not stored."""
+    """Return the value of white in a picture: that which the user gave, else that of its sample type."""
     return manner.white or picture.white
 
 
 def is_found(model: Any, manner: Manner) -> bool:
-    """Return whether the level is the picture's, estimated."""
+    """Return whether the noise is estimated from the picture, rather than given by the user or by the model."""
     return manner.levels is None and isinstance(manner.noise, str) and model.level is None and manner.strength > 0
 
 
 def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
-    """Return the noise of a picture, as it is told or found.
+    """Return the noise of a picture: the given one, or an estimate from its pixels.
 
     Args:
-        picture: As it was read.
-        model: What is to take the noise out.
-        manner: What was asked for.
+        picture: The picture as it was read.
+        model: The model that is to denoise it.
+        manner: How it is to be denoised.
         name: What messages call the picture.
 
     Raises:
-        UsageError: The level that was given is in another unit, or the noise of another number of channels.
-        InputError: No pixel counts, or nearly all are outliers.
+        UsageError: The given level is in another unit, or the given noise has another number of channels.
+        InputError: There is no usable pixel, or nearly all are outliers.
     """
     from smdae.denoising.preparation import prepare
     from smdae.denoising.treatment import level_in, noise_for
@@ -147,7 +147,7 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
 
 
 def refuse_unit(picture: "Picture", manner: Manner, name: str) -> None:
-    """Raise UsageError where a level is given for floats whose values lie far beyond white 1."""
+    """Raise UsageError where a level is given for a float picture whose values lie far beyond 1, the usual white."""
     from smdae.files.picture import likely_white
 
     if picture.pixels.dtype.kind != "f" or picture.stored or not manner.levels or manner.white is not None:

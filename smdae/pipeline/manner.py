@@ -19,45 +19,45 @@ __all__ = ["Manner"]
 
 @dataclass(frozen=True)
 class Manner:
-    """How to denoise and write.
+    """The settings by which pictures are denoised and written.
 
     Attributes:
-        model: A file or name, None for what there is.
-        device: A name for `device.find`.
-        levels: On the 0 to 255 scale, one for all channels or one for each; None to find them.
-        white: The value of white, None for that of the samples' type.
+        model: The file or name of the model; None for $SMDAE_MODEL or the bundled one that fits.
+        device: The name of the device, for `device.find`.
+        levels: The noise levels on the 0 to 255 scale, one for all channels or one for each; None to estimate them.
+        white: The value of white, None for that of the sample type.
         black: The value of black, None for 0.
-        scale: What values mean, as of all pages of a stack; None to find out.
-        noise: What kind it is, `auto` to find out, or the noise itself in the pictures' unit.
-        luma: How much of the way to the estimate for brightness, 0 to 1.
-        chroma: How much for colours, 0 to 1.
-        mask: A picture of where to change anything, None for everywhere.
-        profile: Where the noise that was found goes, None for nowhere.
-        strength: How much of the way to the estimate, 0 to 1.
-        how: What `denoise` takes as it is: sampler, stride, ensemble, precision.
-        tile: Side of the tiles in pixels, None for what memory allows.
-        depth: Of the result's samples, a dtype; None for the input's.
-        ending: That was asked for, None for the input's.
-        overwrite: Whether files may be replaced by results.
-        beside: Whether files may be replaced by what is written beside them.
-        made: A folder to be made for the results.
+        scale: The values of black and white for all pages of a stack; None to find them for each picture.
+        noise: The kind of noise, `auto` to find it, or the noise itself in the pictures' unit.
+        luma: The share of the noise in brightness to remove, 0 to 1.
+        chroma: The share of the noise in colours to remove, 0 to 1.
+        mask: A picture that is white where changes are let through; None for everywhere.
+        profile: The file that the estimated noise is written to; None for none.
+        strength: The share of the noise to remove, 0 to 1.
+        how: The arguments for `denoise` that are passed on: sampler, stride, ensemble, precision.
+        tile: The side of the tiles in pixels, None for as large as memory allows.
+        depth: The dtype of the result's samples; None for that of the input.
+        ending: The ending of the results; None for that of the input.
+        overwrite: Whether results may replace existing files.
+        beside: Whether the files written beside results may replace existing ones.
+        made: The folder that will be made for the results; None for none.
         adapt: Whether the model is adapted to each picture.
-        reference: The clean picture, to measure by.
-        blend: How much of the way from the mean to a sample of the posterior, 0 to 1.
-        extras: What is written beside the result.
-        checks: Whether the model's self-checks are wanted.
-        many: Whether it is one of many, so that what is said of it must name it.
+        reference: The clean picture to measure the result by; None for none.
+        blend: How far to go from the posterior mean to a sample of the posterior, 0 to 1.
+        extras: The files that are written beside the result.
+        checks: Whether the model's self-checks are run.
+        many: Whether there are many pictures, so that messages must name each.
         local: The number of this process on this machine, None if it is the only one.
-        fast: Whether to take the small bundled network.
-        quality: Of JPEG and WebP results, 1 to 100; None for as good as is usual.
-        strip: Whether results are without the words, dates and places of their inputs.
+        fast: Whether to use the small bundled network.
+        quality: The quality of JPEG and WebP results, 1 to 100; None for the usual one.
+        strip: Whether the words, dates and places in the metadata are left out of results.
         linear: Whether camera raw files are developed to linear light.
-        mend: Whether outliers are repaired and rows and columns levelled.
-        imports: Modules of the user's own that a model file may name, as module:name.
-        report: Where what is to be shown of pictures is collected; None for nowhere.
-        selection: What of TIFF stacks is denoised, and what their axes are.
+        mend: Whether outliers are repaired, and offsets of rows and columns subtracted.
+        imports: The modules of the user's own that a model file may name, as module:name.
+        report: The report that pictures are collected for; None for none.
+        selection: The pages and channels of TIFF stacks to denoise, and their axes.
         messages: Who hears what is said of pictures.
-        stdout: Takes the bytes of results that have no file.
+        stdout: Takes the bytes of results that go to stdout.
     """
 
     model: str | None = None

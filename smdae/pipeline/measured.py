@@ -19,12 +19,12 @@ __all__ = ["measured"]
 def measured(
     files: list[Path], reference: Path, white: float | None
 ) -> Iterator[tuple[Path, tuple[float, float] | SmdaeError]]:
-    """Yield each picture with its PSNR in dB and SSIM, or why it cannot be measured.
+    """Yield each file with its PSNR in dB and SSIM, or with the error that kept it from being measured.
 
     Args:
-        files: The pictures.
-        reference: The clean picture that all show.
-        white: The value of white in floats; None for 1.
+        files: The pictures to measure.
+        reference: The clean picture of the same scene.
+        white: The value of white in float pictures; None for 1.
 
     Raises:
         InputError: The reference cannot be read, or floats hold NaN or infinity.

@@ -18,35 +18,35 @@ Put = Callable[[bytes | memoryview], object]
 
 
 class Messages(Protocol):
-    """Whoever hears what is said; a module with these functions is one too."""
+    """A receiver of messages; a module with these functions is one too."""
 
     def note(self, text: str, now: bool = False) -> None:
-        """Say something worth knowing; `now` even where lines are kept."""
+        """Say something worth knowing; with `now` at once, even where messages are being kept."""
 
     def detail(self, text: str) -> None:
-        """Say something for those who want to know more."""
+        """Say a detail, which only those hear who asked for details."""
 
     def warn(self, text: str) -> None:
-        """Say something to beware of."""
+        """Give a warning."""
 
     def failure(self, error: SmdaeError) -> None:
         """Say why a picture could not be denoised."""
 
     def is_verbose(self) -> bool:
-        """Return whether details are heard."""
+        """Return whether details are shown."""
 
     def held(self) -> AbstractContextManager[list[Line]]:
-        """Within, in this thread, keep lines in the list, for `say`."""
+        """Keep this thread's messages in a list, for `say`, for as long as the context lasts."""
 
     def overheard(self) -> AbstractContextManager[list[Line]]:
-        """Within, in this thread, keep lines in the list, and say them afterwards."""
+        """Keep this thread's messages in a list for as long as the context lasts, and say them when it ends."""
 
     def say(self, lines: Sequence[Line]) -> None:
-        """Say lines that were kept."""
+        """Say messages that were kept."""
 
 
 class _Silent:
-    """Hears nothing."""
+    """A receiver that drops all messages."""
 
     def note(self, text: str, now: bool = False) -> None:
         """Say nothing."""
@@ -61,7 +61,7 @@ class _Silent:
         """Say nothing."""
 
     def is_verbose(self) -> bool:
-        """Return that details are not heard."""
+        """Return False: details are not shown."""
         return False
 
     def held(self) -> AbstractContextManager[list[Line]]:
@@ -80,7 +80,7 @@ SILENT: Messages = _Silent()
 
 
 def to_stdout(data: bytes | memoryview) -> None:
-    """Write all bytes to stdout: where it is not buffered, a write may take but a part."""
+    """Write all of the bytes to stdout, again and again where a single write takes only a part."""
     rest = memoryview(data)
     while rest:
         rest = rest[sys.stdout.buffer.write(rest) :]

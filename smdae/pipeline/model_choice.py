@@ -19,10 +19,10 @@ FITTED = "model.safetensors"  # what `fit` writes unless told otherwise
 
 
 def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:
-    """Return the model's file or name: -m, else $SMDAE_MODEL, else the bundled one that fits.
+    """Return the file or name of the model: the one given, else $SMDAE_MODEL, else the bundled one for the picture.
 
-    With `fast` it is the small bundled one that fits. What `fit` has left in the working folder is never taken unasked:
-    results would depend on where a command is run.
+    With `fast` it is the small bundled one. A model that `fit` has left in the working folder is not chosen unless it
+    is named, or results would depend on where a command is run.
     """
     if fast:
         return f"{_bundled(picture)}-small"
@@ -32,13 +32,13 @@ def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:
 
 
 def tell_left(model: str | None, fast: bool, messages: Messages) -> None:
-    """Say how a model that lies in the working folder is taken, if none was named."""
+    """Say that there is a model in the working folder, and how to use it, if no model was named."""
     if not (model or fast or os.environ.get("SMDAE_MODEL")) and os.path.isfile(FITTED):
         messages.note(f"./{FITTED} is there: -m {FITTED} takes it", now=True)
 
 
 def _bundled(picture: "Picture") -> str:
-    """Return the name of the bundled model for a picture."""
+    """Return the name of the bundled model for a picture: that of gray or that of colour."""
     from smdae.denoising.preparation import is_gray
 
     visible = None if picture.alpha is None else picture.alpha > 0
@@ -46,9 +46,12 @@ def _bundled(picture: "Picture") -> str:
 
 
 def load_denoiser(name: str, imports: Sequence[str], warn: Callable[[str], object]) -> Any:
-    """Return the model, if it can denoise, and warn of one that its card says makes pictures worse.
+    """Load a model that can denoise; warn if its card says that it made held-out images worse.
 
-    Modules of the user's own are imported if they are among the imports.
+    A model file may name modules of the user's own; only those among `imports` are imported.
+
+    Raises:
+        ModelError: There is no such model, it is damaged, or its score is not one that denoises.
     """
     from smdae.files.model_file import load
 
@@ -72,10 +75,10 @@ def load_denoiser(name: str, imports: Sequence[str], warn: Callable[[str], objec
 
 
 def placed(model: Any, where: "torch.device", many: bool) -> Any:
-    """The model on a device, with what suits it there.
+    """Move a model to a device, set it up for that device, and return it.
 
-    On CUDA kernels lie in the order in which they are used, float32 has all of its digits, and of many pictures those
-    of a size that comes again go by recorded passes.
+    On CUDA the weights are stored channels last, float32 products keep full precision (no TF32), and where there are
+    many pictures, those of a size that recurs are denoised by recorded CUDA graphs.
     """
     if where.type != "cuda":
         return model.to(where)

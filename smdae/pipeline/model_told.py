@@ -12,7 +12,7 @@ MORE = {"about": "fitted on", "images": "images", "steps": "steps", "stopped_by"
 
 
 def record(name: str) -> dict[str, Any]:
-    """Return what --json says of a model, a file or the name of a bundled one.
+    """Return the JSON record of a model, which is given as a file or by the name of a bundled one.
 
     Raises:
         ModelError: There is no such model, or its file is damaged.
@@ -43,7 +43,7 @@ def record(name: str) -> dict[str, Any]:
 
 
 def lines(name: str) -> list[str]:
-    """Return what is told of a model, a line each."""
+    """Return the description of a model as lines of text."""
     found = record(name)
     told = [f"{words}: {found['card'][entry]}" for entry, words in MORE.items() if entry in found["card"]]
     told += [f"it falls short: {text}" for text in found["shortfalls"]]
@@ -53,7 +53,7 @@ def lines(name: str) -> list[str]:
 
 
 def short(found: Mapping[str, Any]) -> list[str]:
-    """Return the lines on a model that a list of many has."""
+    """Return the short description of a model for a list of several, as lines of text."""
     channels = CHANNELS.get(found["channels"], f"{found['channels']} channels")
     size = f"{found['bytes'] / 1e6:.1f} MB" if found["bytes"] >= 1e5 else f"{found['bytes'] / 1e3:.0f} kB"
     told = [f"{found['model']} by {found['objective']}, {channels}, sigma {_levels(found['sigma'])}, {size}"]
@@ -71,7 +71,7 @@ def _levels(sigma: Any) -> str:
 
 
 def _figures(found: Mapping[str, Any]) -> str:
-    """Return how good a model is on images held out of its fit, in words; nothing where that is not told."""
+    """Return the PSNR on images held out of the fit, in words; empty if the card has none."""
     by_level, mean = found["held_out_psnr_at"], found["held_out_psnr"]
     if isinstance(by_level, dict) and by_level:
         at = [f"{_decibels(value)} at sigma {level}" for level, value in by_level.items()]

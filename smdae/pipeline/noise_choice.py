@@ -15,10 +15,10 @@ MAX_BYTES = 1 << 20  # of a profile
 
 
 def noise_named(text: str) -> "Kind | Noise":
-    """Return the kind of noise, or the noise itself.
+    """Return the kind of noise that a text names, or the noise in the profile whose file it names.
 
     Raises:
-        UsageError: There is no such kind or file, or the file is no profile.
+        UsageError: There is no such kind or file, or the file is not a noise profile.
         InputError: The file cannot be read.
     """
     if text == "auto":  # which needs nothing loaded
@@ -39,10 +39,10 @@ def noise_named(text: str) -> "Kind | Noise":
 
 
 def profile(text: str, label: str) -> str:
-    """Return the YAML of a profile: that of the file named, or the text itself if it has lines.
+    """Return the YAML of a noise profile: that in the file named, or the text itself if it has more than one line.
 
     Raises:
-        UsageError: There is no such file, or it is no profile; the message begins with the label.
+        UsageError: There is no such file, or it is not a noise profile; the message begins with the label.
         InputError: The file cannot be read.
     """
     if "\n" in text:

@@ -18,7 +18,10 @@ MOST_LAGS = 3  # pixels, whose correlation is told
 
 
 def curve(noise: "Noise", low: float, high: float) -> tuple[list[float], list[float]]:
-    """Return COLUMNS brightnesses from one to another, and the level of noise at each, averaged over the channels."""
+    """Return COLUMNS brightnesses from low to high, and the standard deviation of the noise at each.
+
+    That of several channels is the root of the mean variance.
+    """
     import torch
 
     x = torch.linspace(low, high, COLUMNS, dtype=torch.float64)
@@ -27,7 +30,7 @@ def curve(noise: "Noise", low: float, high: float) -> tuple[list[float], list[fl
 
 
 def correlation(grain: Sequence[Sequence[float]]) -> str:
-    """Return the correlation of pixels that are next to each other, and a few farther, in words."""
+    """Return in words how the noise of neighbouring pixels, and of some farther apart, is correlated."""
     lags = range(1, min(MOST_LAGS + 1, len(grain)))
     across = " ".join(f"{grain[0][lag]:.2f}" for lag in lags)
     down = " ".join(f"{grain[lag][0]:.2f}" for lag in lags)
@@ -35,11 +38,11 @@ def correlation(grain: Sequence[Sequence[float]]) -> str:
 
 
 def chart(x: Sequence[float], y: Sequence[float]) -> list[str]:
-    """Return a curve as lines of plain text, from 0 up, with a star in each column.
+    """Return the chart of a curve as lines of plain text: its axis begins at 0, and each column has a star.
 
     Args:
-        x: Where it is told, evenly spaced, one for each column, at least 3.
-        y: Its values, not negative.
+        x: The evenly spaced positions of the columns, at least 3.
+        y: The value at each, not negative.
     """
     top = _axis_end(max(y))
     height = [round((ROWS - 1) * value / top) for value in y]
@@ -57,7 +60,7 @@ def chart(x: Sequence[float], y: Sequence[float]) -> list[str]:
 
 
 def _axis_end(largest: float) -> float:
-    """Return the end of an axis from 0 that holds a value."""
+    """Return a round number, not below the value, where an axis that begins at 0 may end."""
     if not largest > 0:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(largest))
@@ -65,5 +68,5 @@ def _axis_end(largest: float) -> float:
 
 
 def number(value: float) -> str:
-    """Return a number with three digits, or all of those before the point."""
+    """Return a number as text: with three significant digits, or all digits before the point where these are more."""
     return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"

@@ -39,7 +39,7 @@ class FitsPlanes:
         return self.image.count
 
     def page(self, number: int, /) -> "Picture":
-        """Return a plane, counted from 0."""
+        """Return the plane of a number, counted from 0."""
         from smdae.files.picture import Picture
 
         values = self.image.plane(self.file, number)
@@ -49,11 +49,11 @@ class FitsPlanes:
 def one_fits(
     job: Job, manner: Manner, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise a FITS file; return what --json says.
+    """Denoise a FITS file, write the result, and return its JSON record.
 
     Raises:
-        UsageError: Something is asked for that goes with single pictures.
-        InputError: The file is damaged, has no image, or the extra is missing.
+        UsageError: An option does not go with FITS files.
+        InputError: The file is damaged or has no image, or the extra that reads it is not installed.
         OutputError: The result cannot be written.
     """
     from smdae.files import fits
@@ -101,7 +101,7 @@ def one_fits(
 
 
 def _refuse(manner: Manner) -> None:
-    """Raise UsageError for what goes with single pictures."""
+    """Raise UsageError for options that do not go with FITS files."""
     asked = {
         "--reference": manner.reference,
         "--mask": manner.mask,

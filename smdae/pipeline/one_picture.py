@@ -35,7 +35,7 @@ __all__ = ["worker"]
 
 
 def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[str, Any]]:
-    """A function that does one job and returns what --json says of it; it may be called from many threads."""
+    """Return a function that denoises the picture of a job and returns its JSON record; threads may share it."""
     loaded: dict[str, Any] = {}
     lock = Lock()
 
@@ -78,7 +78,7 @@ def worker(manner: Manner, watch: Watch | None = None) -> Callable[[Job], dict[s
 
 
 def _work_on(job: Job, manner: Manner, data: bytes | None) -> Work:
-    """Return what does the work on a file of this kind."""
+    """Return the function that denoises files of this kind."""
     from smdae.files import fits, parts, raw, stack
     from smdae.pipeline.one_fits import one_fits
     from smdae.pipeline.one_raw import one_raw
@@ -98,7 +98,7 @@ def _work_on(job: Job, manner: Manner, data: bytes | None) -> Work:
 
 
 def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
-    """A file with one picture."""
+    """Denoise a file with a single picture, write the result and the extras, and return its JSON record."""
     from smdae.files.images import encode
     from smdae.files.marks import marked
     from smdae.files.stack import rewritten
@@ -154,7 +154,7 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
 
 
 def _profile(found: Found, job: Job) -> bytes:
-    """Return the noise of a picture as YAML, in the picture's unit."""
+    """Return the noise of a picture as a YAML profile, in the picture's unit; raise InputError if it has none."""
     scale = found.prepared.scale
     noise = found.estimate.noise
     if noise.is_none:
@@ -166,7 +166,7 @@ def _profile(found: Found, job: Job) -> bytes:
 
 
 def _extra(job: Job, outcome: Outcome, manner: Manner, kind: str, watch: Watch | None) -> list[tuple[Path, bytes]]:
-    """What is written beside the result."""
+    """Return the path and the bytes of each file to write beside the result; raise InputError if nothing was done."""
     if outcome.task is None or outcome.finished is None:
         raise InputError(
             f"nothing was taken out of '{job.source}', so there is nothing to be unsure of",

@@ -35,11 +35,11 @@ Watch = Callable[[int, int], object]
 def one_raw(
     job: Job, manner: Manner, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise a camera raw file and write the picture that is developed of it; return what --json says.
+    """Denoise a camera raw file, write the picture developed from it, and return its JSON record.
 
     Raises:
-        UsageError: Something is asked for that only a developed picture can have.
-        InputError: The file is damaged, unknown, or the extra is missing.
+        UsageError: An option goes only with pictures that are developed already.
+        InputError: The file is damaged or of an unknown kind, or the extra that reads it is not installed.
         OutputError: The result cannot be written.
     """
     from smdae.files import raw
@@ -80,7 +80,7 @@ def one_raw(
 
 
 def _refuse(manner: Manner) -> None:
-    """Raise UsageError for what goes with pictures alone that are developed already."""
+    """Raise UsageError for options that go only with pictures that are developed already."""
     asked = {
         "--reference": manner.reference,
         "--mask": manner.mask,
@@ -100,7 +100,7 @@ def _refuse(manner: Manner) -> None:
 
 
 def stand_in(size: tuple[int, int], depth: str) -> "Picture":
-    """Return a picture of a size, (width, height), in colour, that takes no memory."""
+    """Return a colour picture of a size, (width, height), that takes almost no memory, to check formats and models."""
     from smdae.files.picture import WHITES, Picture
 
     pixels = np.broadcast_to(np.arange(3).astype(depth), (size[1], size[0], 3))
@@ -108,7 +108,11 @@ def stand_in(size: tuple[int, int], depth: str) -> "Picture":
 
 
 def _target(job: Job, manner: Manner, size: tuple[int, int]) -> tuple[str, str]:
-    """Return the depth and the format of the result: 16 bits where that holds them; refuse what cannot be written."""
+    """Return the sample type and the format of the result: 16 bits where the format holds them, unless one was chosen.
+
+    Raises:
+        OutputError: The result cannot be written there, or not in that format.
+    """
     from smdae.files.formats import FORMATS, SUFFIXES
 
     if job.target != STREAM and is_raw_name(job.target):
@@ -120,7 +124,7 @@ def _target(job: Job, manner: Manner, size: tuple[int, int]) -> tuple[str, str]:
 
 
 def noise_of(shot: "Shot", mosaic: "Mosaic", manner: Manner) -> Found:
-    """Return the noise of each place of a mosaic: told on the command line, by the file, or by the picture itself."""
+    """Return the noise of the four planes of a mosaic: the one given, else that in the file, else an estimate."""
     from smdae.curves import Affine
     from smdae.denoising.preparation import Prepared
     from smdae.denoising.sensor import sensor_curves
@@ -155,7 +159,11 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", manner: Manner) -> Found:
 
 
 def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":
-    """Return noise in the sensor's unit, of one, three or four curves, as of the planes, black being 0 and white 1."""
+    """Return the noise of the four planes, black being 0 and white 1, from noise in the sensor's unit.
+
+    Raises:
+        UsageError: The noise is grain, or has another number of curves than one, three or four.
+    """
     if noise.kind == "grain":
         raise UsageError("the noise of the profile is grain, and that of a sensor is not", "leave --noise out")
     colours = mosaic.colours.reshape(-1).tolist()
@@ -168,7 +176,7 @@ def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":
 
 
 def _profile(found: Found, shot: "Shot", name: str) -> bytes:
-    """Return the noise of a mosaic as the bytes of a noise profile, in the sensor's unit."""
+    """Return the noise of a mosaic as a YAML profile, in the sensor's unit; raise InputError if it has none."""
     from smdae.noise import Noise
 
     noise = found.estimate.noise
@@ -183,9 +191,9 @@ def _profile(found: Found, shot: "Shot", name: str) -> bytes:
 
 
 def _clean(mosaic: "Mosaic", found: Found, model: Any, manner: Manner, watch: Watch | None) -> np.ndarray | None:
-    """Return the pixels of a mosaic without their noise; None where there is none.
+    """Return the denoised pixels of a mosaic; None if it has no noise.
 
-    What is white stays so: where one colour alone came to be a little less, the picture would have a tint.
+    White pixels stay as they are: if one colour alone fell a little below white, the picture would have a tint.
     """
     from smdae.denoising.mosaic import denoised as without_noise
 

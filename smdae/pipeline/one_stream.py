@@ -31,7 +31,10 @@ Item = TypeVar("Item")
 
 
 def streamed(job: Job, manner: Manner, model_for: Chooser) -> tuple[bytes | None, dict[str, Any] | None]:
-    """Denoise a stream and return (None, its JSON record); if stdin holds one picture, return (its bytes, None)."""
+    """Denoise a video or several pictures from stdin, write them, and return (None, the JSON record).
+
+    Where stdin holds a single picture nothing is denoised, and (its bytes, None) is returned.
+    """
     from smdae.files.images import opening
     from smdae.files.sequence import Ahead, begins_one, first_of
     from smdae.files.y4m import MAGIC, exactly
@@ -53,13 +56,13 @@ def streamed(job: Job, manner: Manner, model_for: Chooser) -> tuple[bytes | None
 
 
 def video(job: Job, manner: Manner, model_for: Chooser, stream: "Readable", name: str) -> dict[str, Any]:
-    """Denoise a Y4M stream to stdout or a file; return what --json says.
+    """Denoise a Y4M stream to stdout or a file, and return its JSON record.
 
-    Luma and chroma are denoised each by itself, at its own size: that is where their noise is as the camera left it,
-    and chroma made larger would take four times the work for noise in grains.
+    Luma and chroma are denoised separately, each at its own size, where the noise is as the camera left it. Enlarged
+    chroma would take four times the work, and its noise would be correlated.
 
     Raises:
-        UsageError: Something is asked for that video cannot have.
+        UsageError: An option does not go with video.
         InputError: The stream is damaged or ends inside a frame; the frames before are written.
         OutputError: The result cannot be written.
     """
@@ -97,15 +100,15 @@ def video(job: Job, manner: Manner, model_for: Chooser, stream: "Readable", name
 def pictures(
     job: Job, manner: Manner, model_for: Chooser, first: bytes, begun: bytes, stream: "Readable"
 ) -> dict[str, Any]:
-    """Denoise pictures that follow each other in stdin, and write them so to stdout; return what --json says.
+    """Denoise pictures that follow each other in stdin, write them in the same order, and return the JSON record.
 
     Args:
-        job: From stdin.
-        manner: How.
+        job: The job, whose source is stdin.
+        manner: How to denoise them.
         model_for: Returns the model for a picture.
-        first: The first picture.
-        begun: The beginning of the second.
-        stream: What comes then.
+        first: The bytes of the first picture.
+        begun: The bytes of the second that are read already.
+        stream: The rest of stdin.
 
     Raises:
         UsageError, OutputError: As `video`.
@@ -151,7 +154,7 @@ def pictures(
 
 
 def _each(items: Iterator[Item], name: str) -> Iterator[Item]:
-    """Return items that are read one by one, with errors that tell of what."""
+    """Yield the items as they are read; an error while reading names the stream."""
     from smdae.files.images import decoding
 
     while True:
@@ -163,7 +166,11 @@ def _each(items: Iterator[Item], name: str) -> Iterator[Item]:
 
 
 def _copy(job: Job, manner: Manner, pieces: Iterator[bytes | memoryview], told: Callable[[], int]) -> None:
-    """Write pieces as they come; where they end in an error, what was whole before it stays, and is told."""
+    """Write pieces as they come, to stdout or a file.
+
+    Raises:
+        InputError: The stream is damaged. If whole frames came before, they stay written, and the message says so.
+    """
     from smdae.files.writing import whole
     from smdae.pipeline.placing import origin_of
 
@@ -188,7 +195,7 @@ def _copy(job: Job, manner: Manner, pieces: Iterator[bytes | memoryview], told: 
 
 
 def _refuse(manner: Manner, depth: bool) -> None:
-    """Raise UsageError for what goes with single pictures."""
+    """Raise UsageError for options that do not go with streams; with `depth` also for those that do not go with Y4M."""
     from smdae.noise import Noise
 
     asked = {
@@ -213,19 +220,19 @@ def _refuse(manner: Manner, depth: bool) -> None:
 
 
 def _gray() -> "Picture":
-    """Return a picture that stands for the luma of a stream."""
+    """Return a tiny gray picture that stands for luma in the choice of a model."""
     from smdae.files.picture import Picture
 
     return Picture(np.zeros((1, 1), np.uint8), 255.0, "PNG")
 
 
 class _Planes:
-    """The planes of a stream's frames, each of which is denoised by itself.
+    """The planes of the frames of a video, each denoised by itself.
 
     Args:
-        header: Of the stream.
+        header: The header of the stream.
         model: A model of gray pictures.
-        manner: How.
+        manner: How to denoise them.
     """
 
     def __init__(self, header: "Header", model: Any, manner: Manner) -> None:
@@ -239,7 +246,7 @@ class _Planes:
         self.told: dict[str, str] = {}
 
     def denoised(self, number: int, planes: list[np.ndarray]) -> list[np.ndarray]:
-        """Return the planes of a frame, of which alpha stays as it is."""
+        """Return the planes of a frame, denoised; alpha stays as it is."""
         results = [self._plane(number, k, planes[k]) for k in range(len(self.steady))]
         self._tell(number)
         return results + planes[len(results) :]
@@ -279,7 +286,7 @@ class _Planes:
         return noise_for(Prepared(seen, seen, self.scale), self.model, self.manner.noise, given).noise
 
     def _tell(self, number: int) -> None:
-        """Say what the noise is, and when it is another."""
+        """Say what the noise of the first frame is, and from which frame on it is another."""
         now = {
             name: one.noise.scaled(255.0).describe()
             for name, one in zip(PLANES, self.steady, strict=False)

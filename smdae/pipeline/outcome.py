@@ -28,11 +28,11 @@ class Outcome:
 
     Attributes:
         picture: The result.
-        found: What was taken out.
-        judgement: How good it is, estimated; None where nothing was done or a sample was drawn.
-        task: What was done to its pixels; None where nothing was.
+        found: The noise that was removed.
+        judgement: The estimate of its quality; None where nothing was done or a sample was drawn.
+        task: The task by which its pixels were denoised; None where nothing was done.
         mean: The task's own result, before it was finished or blended.
-        frames: The pixels and what they were after each step, if they are wanted.
+        frames: The pixels before the first step and after each, if they are wanted; else the last alone.
         finished: Makes a picture like the result of pixels like the task's.
     """
 
@@ -48,7 +48,7 @@ class Outcome:
 def denoised(
     picture: "Picture", model: Any, manner: Manner, watch: Watch | None, name: str = "the image", judging: bool = True
 ) -> Outcome:
-    """Return the outcome for a picture; nothing is written. How good it is is estimated if `judging`."""
+    """Denoise a picture and return the outcome, with an estimate of its quality if `judging`; nothing is written."""
     from smdae.denoising.denoise import carried_out, path
     from smdae.denoising.judgement import judge
     from smdae.denoising.task import Task
@@ -89,7 +89,7 @@ def denoised(
         return Task.for_noise(found.prepared, model, noise, **how_much, **manner.how, whitened=whitened)
 
     def carry_out(task: Task) -> list[np.ndarray]:
-        """The pixels, and what they are after each step, or the last alone."""
+        """Return the pixels before the first step and after each if the path is wanted, else the last alone."""
         # Where memory ran out before, the model may be elsewhere now.
         device = next(model.parameters()).device
         if not manner.extras.steps:
@@ -135,7 +135,7 @@ def denoised(
 
 
 def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, manner: Manner) -> Manner:
-    """Return the manner for a picture with deeper samples, which mean what those of the picture do."""
+    """Return the settings for a picture converted to deeper samples, with white, black, scale and noise in its unit."""
     from smdae.estimation.scale import scale_of
     from smdae.noise import Noise
 
@@ -152,7 +152,7 @@ def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, manner: Manner)
 
 
 def _not_looked_at(picture: "Picture") -> Found:
-    """Return that there is nothing to take out, for a picture that is not to change."""
+    """Return noise of level 0, for a picture that is to stay as it is."""
     from smdae.denoising.preparation import Prepared
     from smdae.estimation.estimate import Estimate
     from smdae.estimation.scale import Scale
@@ -163,7 +163,11 @@ def _not_looked_at(picture: "Picture") -> Found:
 
 
 def _weights(manner: Manner, picture: "Picture") -> np.ndarray:
-    """Return how much of a change is let through, 0 to 1, with shape (H, W)."""
+    """Return the mask as weights from 0, no change, to 1, full change, with shape (H, W).
+
+    Raises:
+        InputError: The mask cannot be read, holds NaN or infinity, or has another size than the picture.
+    """
     from smdae.files.images import luma, read
 
     assert manner.mask is not None
@@ -181,7 +185,7 @@ def _weights(manner: Manner, picture: "Picture") -> np.ndarray:
 
 
 def _between(before: np.ndarray, after: np.ndarray, share: "float | np.ndarray") -> np.ndarray:
-    """Return an image that is a share of the way from one to the other, of the dtype of the first."""
+    """Return the image a share of the way from `before`, 0, to `after`, 1, with the dtype of `before`."""
     values = before + share * (after.astype(np.float64) - before)
     result = (np.rint(values) if before.dtype.kind == "u" else values).astype(before.dtype)
     # Where nothing is to change not even a number that is none does.

@@ -35,13 +35,13 @@ Note = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Peers:
-    """The processes of a command.
+    """The processes that work together on one command.
 
     Attributes:
-        place: Which of them this is.
-        store: What they share; None if this is the only one.
-        hosted: Whether the first of them holds the store, rather than what launched them.
-        looks: Of each process, how many looks ago it last counted.
+        place: The rank of this process, and the number of all.
+        store: The store of torch.distributed that they share; None if this is the only process.
+        hosted: Whether the first process holds the store, rather than the launcher.
+        looks: For each other process, the number of looks since its count last changed.
     """
 
     place: Place = field(default_factory=Place)
@@ -51,52 +51,52 @@ class Peers:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that speaks and writes."""
+        """Return whether this is the first process, which prints and writes for all."""
         return self.place.rank == 0
 
     @property
     def local(self) -> int | None:
-        """The number of this one among those of this machine, None if it is the only one."""
+        """Return the number of this process among those on this machine; None if there is only one process in all."""
         return self.place.local if self.place.size > 1 else None
 
     @property
     def others(self) -> list[int]:
-        """The numbers of the others."""
+        """Return the ranks of the other processes."""
         return [rank for rank in range(self.place.size) if rank != self.place.rank]
 
     def quiet(self, rank: int, looks: int = QUIET) -> bool:
-        """Whether a process has not counted for so many looks."""
+        """Return whether the count of a process has not changed for that many looks."""
         return self.looks.get(rank, 0) >= looks
 
     def tell(self, name: str, value: Any) -> None:
-        """Set a value by name in the store that all processes read."""
+        """Store a value, which is written as JSON, under a name where all processes can read it."""
         with _reaching():
             self.store.set(name, json.dumps(value))
 
     def told(self, name: str) -> Any:
-        """What was told by that name, None if nothing was."""
+        """Return the value stored under a name, None if there is none."""
         with _reaching():
             return json.loads(self.store.get(name)) if self.store.check([name]) else None
 
     def tell_first(self, name: str, value: Any) -> None:
-        """Tell all something, unless something was told by that name before."""
+        """Store a value under a name, unless there is one already."""
         with _reaching():
             self.store.compare_set(name, "", json.dumps(value))
 
     def told_by_all(self, name: str, value: Any) -> list[Any]:
-        """What each process tells by that name, once all have."""
+        """Store this process's value under a name, wait for those of all others, and return all in order of rank."""
         self.tell(f"{name}/{self.place.rank}", value)
         return [self.awaited(f"{name}/{rank}") for rank in range(self.place.size)]
 
     def awaited(self, name: str, meanwhile: Callable[[], bool] = lambda: False) -> Any:
-        """What is told by that name, once it is.
+        """Wait until there is a value under a name, and return it.
 
         Args:
-            name: Of what is to be told.
-            meanwhile: What to do until then, over and over; returns whether it did something.
+            name: The name in the store.
+            meanwhile: Called again and again until then; returns whether it did some work.
 
         Raises:
-            LostError: All is over.
+            LostError: The other processes have ended, or cannot be reached.
         """
         while (found := self.told(name)) is None:
             if self.told(VERDICT) is not None:
@@ -106,22 +106,22 @@ class Peers:
         return found
 
     def count(self, name: str) -> int:
-        """0 for the first that asks by that name, then 1, and so on."""
+        """Return 0 to the first process that calls with this name, 1 to the next, and so on."""
         with _reaching():
             return int(self.store.add(name, 1)) - 1
 
     def refuse(self, what: str) -> None:
-        """Refuse what several processes cannot do together."""
+        """Raise UsageError for what several processes cannot do together; do nothing if there is only one."""
         if self.place.size > 1:
             raise UsageError(f"{what} is for one process, and there are {self.place.size}", "start without torchrun")
 
     def agree_on(self, plan: Any) -> None:
-        """Wait until all have planned; refuse if they have other plans."""
+        """Wait for the plans of all processes; raise InputError if they are not the same."""
         if self.place.size > 1 and len(set(self.told_by_all("plan", zlib.crc32(repr(plan).encode())))) > 1:
             raise InputError("the processes do not see the same files", "give all of them the same folders")
 
     def group(self, device: "torch.device", own: bool) -> "AbstractContextManager[Group]":
-        """All of them as a group that fits a model; `own` where no other process computes on the device."""
+        """Return all processes as a group that fits one model; `own` if no other process computes on the device."""
         from smdae.fitting.distributed import ALONE, joined
 
         if self.place.size == 1:
@@ -132,7 +132,10 @@ class Peers:
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """Within, a store that cannot be reached is a loss: of the first process, which may hold it, or of the launcher."""
+    """Raise LostError, for as long as the context lasts, where the store cannot be reached.
+
+    Then the process that holds it is gone: the first one or the launcher.
+    """
     try:
         yield
     except RuntimeError as error:
@@ -140,11 +143,11 @@ def _reaching() -> Iterator[None]:
 
 
 def met(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
-    """The processes that were started together, at the address in the environment; a wait for them is noted.
+    """Connect to the processes that were started together, at the address in the environment; report a long wait.
 
     Raises:
-        UsageError: There is no address.
-        LostError: Nobody is there.
+        UsageError: The environment has no usable address.
+        LostError: Nothing answers there.
     """
     import torch.distributed as dist
 
@@ -169,10 +172,10 @@ def met(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
 
 
 def _await_host(place: Place, host: str, port: int, note: Note) -> None:
-    """Wait until the process that holds the store listens.
+    """Wait until the process that holds the store accepts connections.
 
     Raises:
-        LostError: It does not come.
+        LostError: It does not do so in time.
     """
     import socket  # which most commands need not load
 
@@ -187,7 +190,10 @@ def _await_host(place: Place, host: str, port: int, note: Note) -> None:
 
 @contextmanager
 def counting(peers: Peers, watch: Callable[[], object]) -> Iterator[None]:
-    """Count up in a thread within the context, by which others see that this process lives, and watch their counts."""
+    """Count up in a thread, to show the others that this process lives, and watch their counts.
+
+    This goes on for as long as the context lasts; `watch` is called after each look at the counts.
+    """
     over = Event()
     counts: dict[int, bytes] = {}
 
@@ -216,10 +222,10 @@ def counting(peers: Peers, watch: Callable[[], object]) -> Iterator[None]:
 
 
 def arrived(peers: Peers, note: Note) -> None:
-    """Wait until all have begun; a long wait is noted.
+    """Wait until all processes have begun; report a long wait.
 
     Raises:
-        LostError: One does not come.
+        LostError: One of them does not begin in time.
     """
     size = peers.place.size
     wait = _Wait(peers.place, f"waiting for the other processes, {size} in all", note)
@@ -228,10 +234,10 @@ def arrived(peers: Peers, note: Note) -> None:
 
 
 class _Wait:
-    """A wait for other processes that is told of, and has an end.
+    """A wait for other processes that is reported when it gets long, and is given up in the end.
 
-    What a launcher has told may be left over in the environment of a command that is started alone, for which nobody
-    ever comes.
+    The environment may still hold the variables of an earlier launch, so that a command that is started alone waits
+    for processes that never come.
     """
 
     def __init__(self, place: Place, what: str, note: Note) -> None:
@@ -242,7 +248,7 @@ class _Wait:
         """Wait a moment longer.
 
         Raises:
-            LostError: It was too long.
+            LostError: The wait has been too long; `failure` is the message.
         """
         waited = time.monotonic() - self.begun
         if waited > COMING.total_seconds():

@@ -33,14 +33,14 @@ STREAM = Path("-")
 
 @dataclass(frozen=True)
 class Job:
-    """One picture.
+    """A picture to denoise, and where its result goes.
 
     Attributes:
-        source: Where from.
-        target: Where to.
-        skipped: Whether its result was there before and stays.
-        may_skip: Whether a result that has come to be there meanwhile stays too.
-        replaced: The input as it was when the run began, if its result takes its place.
+        source: The input; - is stdin.
+        target: The result; - is stdout.
+        skipped: Whether the result exists already and is left alone.
+        may_skip: Whether a result that appears before the work begins is left alone too.
+        replaced: The status of the input when the run began, if its result replaces it; else None.
     """
 
     source: Path
@@ -51,21 +51,21 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Return whether there is a file where the result goes."""
+        """Return whether the result exists already."""
         return self.target != STREAM and os.path.lexists(self.target)
 
 
 @dataclass(frozen=True)
 class Naming:
-    """How results are named.
+    """The rules by which results are named.
 
     Attributes:
         output: A file, a folder, -, or None for beside the inputs.
-        suffix: What follows the name; None for _denoised beside the inputs and nothing in another folder.
-        ending: The ending that results get, None for that of their input.
-        recursive: Whether folders are searched to their depth.
+        suffix: The text added to the name; None for _denoised beside the inputs and nothing in another folder.
+        ending: The ending of the results, None for that of their input.
+        recursive: Whether folders within folders are searched too.
         in_place: Whether results replace their inputs.
-        skip_existing: Whether results that are there are left alone.
+        skip_existing: Whether existing results are left alone.
     """
 
     output: str | None = None
@@ -78,13 +78,13 @@ class Naming:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done.
+    """The pictures to denoise, and where their results go.
 
     Attributes:
-        jobs: All pictures and where their results go.
-        folder: That all results go to, None where there is none.
-        is_single: Whether there is one picture in all, of which this may be a share.
-        remark: What to say of the files that were left out; None for nothing.
+        jobs: The pictures, each with the place of its result.
+        folder: The folder that all results go to; None if there is none.
+        is_single: Whether there is only one picture before a share is taken.
+        remark: A line about files that were left out; None if there are none.
     """
 
     jobs: list[Job]
@@ -96,16 +96,17 @@ class Plan:
 def plan(
     inputs: list[Path], naming: Naming, of_list: list[Path] | None = None, share: tuple[int, int] | None = None
 ) -> Plan:
-    """Return all pictures and where their results go.
+    """Find all pictures, and return them with where their results go.
 
     Args:
         inputs: Files, folders, patterns and -.
         naming: How results are named.
-        of_list: The files and folders of a list; None without one.
-        share: I and N, to take every N-th picture from the I-th on: N such shares make the whole.
+        of_list: The files and folders in the list that the user gave; None without one.
+        share: I and N, to take every N-th picture beginning with the I-th; the N shares together are all pictures.
 
     Raises:
-        UsageError: Two results would have one name, or one that of an input, or the names make no sense together.
+        UsageError: Two results would have the same name, a result would overwrite another input, or the naming options
+            contradict each other.
         InputError: A folder has no images, or a pattern no matches.
         OutputError: There is a file where the folder of the results is to be.
     """
@@ -137,9 +138,9 @@ def plan(
 
 
 def sources(inputs: list[Path], recursive: bool = False, more: bool = False) -> list[Path]:
-    """Return the pictures that inputs stand for, of which no results are to be written; errors as those of `plan`.
+    """Find the pictures that inputs stand for, where no results are to be written; errors are those of `plan`.
 
-    `more` is that of `Search`.
+    `more` means the same as in `Search`.
     """
     if inputs.count(STREAM) > 1:
         raise UsageError("stdin can be read only once")
@@ -147,7 +148,13 @@ def sources(inputs: list[Path], recursive: bool = False, more: bool = False) -> 
 
 
 def _folder(naming: Naming, many: bool) -> Path | None:
-    """Return the folder that results go to: one that is there, that a slash names, or that many results need."""
+    """Return the folder that results go to; None if they go to stdout, to a single file or beside their inputs.
+
+    The output is a folder if it exists as one, ends in a slash, or is to hold many results.
+
+    Raises:
+        OutputError: It is to be a folder, and is a file.
+    """
     from smdae.files.formats import SUFFIXES
 
     output = naming.output
@@ -165,7 +172,7 @@ def _folder(naming: Naming, many: bool) -> Path | None:
 
 
 def _search(inputs: list[Path], naming: Naming, folder: Path | None) -> Search:
-    """Return how folders are searched, so that results of this call or an earlier one are no inputs."""
+    """Return the settings of a search that leaves out results of this run and of earlier ones."""
     own = folder is not None and any(os.path.realpath(path) == os.path.realpath(folder) for path in inputs)
     beside = naming.suffix if naming.suffix and (naming.output is None or own) else SUFFIX
     return Search(naming.recursive, folder, tuple(dict.fromkeys((SUFFIX, beside))), more=True, marked=True)
@@ -200,17 +207,16 @@ def _replaced(job: Job) -> os.stat_result | None:
 
 
 def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
-    """Return the folders in which inputs are replaced, and whether all pictures in them are."""
+    """Return each folder in which inputs are replaced, and whether it was named as a folder, or lies in one."""
     roots = [Path(os.path.realpath(path)) for path in inputs if path != STREAM and os.path.isdir(path)]
     folders = {Path(os.path.realpath(job.source)).parent for job in jobs if job.replaced}
     return {folder: any(folder.is_relative_to(root) for root in roots) for folder in sorted(folders)}
 
 
 def refuse_raced(jobs: list[Job]) -> None:
-    """Raise OutputError where a picture is no longer what it was when it was planned to replace it.
+    """Raise OutputError where a picture that is to be replaced has changed since this run was planned.
 
-    Another run may have been at work on the folder then, and have ended since: what it had replaced before would be
-    denoised twice.
+    Another run may have replaced it in the meantime, and it would be denoised twice.
     """
     from smdae.files.refusals import refuse_changed
 
@@ -241,7 +247,7 @@ def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> 
 
 
 def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
-    """Refuse a file, or a folder to be, that cannot be written."""
+    """Raise OutputError if a file, or with `folder` a folder, cannot be written at a path."""
     from smdae.files.refusals import refuse_existing, refuse_making
 
     if not folder:
@@ -253,14 +259,17 @@ def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
 
 
 def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bool, made: Path | None) -> str:
-    """The format of the result; refuses what cannot be written. Folders below `made` need not be there yet.
+    """Return the format of the result, once it is clear that it can be written.
 
     Args:
-        job: Where the result goes.
-        picture: Of the kind that is to be written.
-        ending: The ending that was asked for, which stdout too takes as its format.
-        overwrite: Whether a file may be replaced.
-        made: A folder to be made, or None.
+        job: The picture, and where its result goes.
+        picture: A picture with the samples and channels of the result.
+        ending: The ending that was asked for, which also sets the format on stdout; None for the input's.
+        overwrite: Whether an existing file may be replaced.
+        made: A folder that will be made for the results, so that folders below it need not exist yet; None for none.
+
+    Raises:
+        OutputError: The result cannot be written there, or the format cannot hold it.
     """
     from smdae.files.formats import SUFFIXES
     from smdae.files.images import refuse_format

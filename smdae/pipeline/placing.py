@@ -22,7 +22,10 @@ MAX_ATTEMPTS = 5  # at writing into a folder that others take away
 def put_result(
     job: Job, put: Callable[[Path], object], pieces: Callable[[], Iterable[bytes | memoryview]], stdout: Put
 ) -> None:
-    """Write to stdout piece by piece, or by `put`, with folders on the way that are gone again if it fails."""
+    """Write a result: to stdout in `pieces`, or to its file by `put`.
+
+    Missing folders are made for it, and removed again if the writing fails.
+    """
     if job.target == STREAM:
         for piece in pieces():
             stdout(piece)
@@ -46,7 +49,7 @@ def put_result(
 
 @contextmanager
 def beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin | None") -> Iterator[None]:
-    """Files written before what is within, and taken away again if that fails."""
+    """Write files, and remove the new ones again if what follows inside the context fails."""
     new: list[Path] = []
     folders: list[Path] = []
     try:
@@ -70,16 +73,21 @@ def beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin
 
 
 def put_file(target: Path, data: bytes, overwrite: bool, origin: "Origin | None") -> None:
+    """Write a file whole or not at all, with what can be kept of the file that it is made of.
+
+    Raises:
+        OutputError: It cannot be written, or exists and may not be overwritten.
+    """
     from smdae.files.writing import write
 
     write(target, data, overwrite=overwrite, origin=origin)
 
 
 def origin_of(job: Job, messages: Messages) -> "Origin | None":
-    """Return the file that a result is made of, None for a stream; what of it cannot be kept is said.
+    """Return the facts about the input that its result is to keep; None for a stream. Warn of those that are lost.
 
     Raises:
-        OutputError: It is to be replaced, and is not what it was when the run began.
+        OutputError: The input is to be replaced, and has changed since the run began.
     """
     from smdae.files.dressing import Origin
     from smdae.files.refusals import refuse_changed
@@ -98,7 +106,7 @@ def origin_of(job: Job, messages: Messages) -> "Origin | None":
 
 
 def forget(folder: Path) -> None:
-    """Take away a folder that was made, and those in it, if no result came to be there."""
+    """Remove a folder that was made for results, and the folders in it, as far as they are empty."""
     for place, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):
             os.rmdir(place)

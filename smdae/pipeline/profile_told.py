@@ -16,7 +16,7 @@ INDENT = "  "
 
 
 def record(file: Path) -> dict[str, Any]:
-    """Return what --json says of a profile; values and levels are in the unit of the pictures that it is for."""
+    """Return the JSON record of a profile; values and levels are in the unit of the pictures that it is for."""
     noise = _read(file)
     points = list(zip(*curve(noise, noise.zero, noise.white), strict=True))
     return {
@@ -33,7 +33,7 @@ def record(file: Path) -> dict[str, Any]:
 
 
 def lines(file: Path) -> list[str]:
-    """Return what is told of a profile, a line each."""
+    """Return the description of a profile as lines of text."""
     noise = _read(file)
     told = [
         f"noise: {noise.describe(unit=1.0)}",

@@ -18,14 +18,14 @@ __all__ = ["bare", "called", "kind_of", "like", "piped", "read_picture", "refuse
 
 
 def called(job: Job) -> str:
-    """Return what messages call the input of a job."""
+    """Return the name of a job's input in messages: its path, or stdin."""
     return "stdin" if job.source == STREAM else str(job.source)
 
 
 def piped(begun: bytes = b"") -> bytes:
-    """Return all of stdin, if it begins as a picture does: what has no end is refused before it is read to it.
+    """Read all of stdin and return it, with the bytes `begun` that were read before in front.
 
-    `begun` is what was read of it before.
+    A stream that does not begin as a picture, and might never end, is refused before the rest of it is read.
     """
     from smdae.files import fits, raw
     from smdae.files.images import HEAD, bounded, format_of
@@ -37,27 +37,27 @@ def piped(begun: bytes = b"") -> bytes:
 
 
 def read_picture(source: Path, data: bytes | None = None) -> "Picture":
-    """Return the picture of a file, or of bytes that are already at hand."""
+    """Read a picture from a file, or from `data` if its bytes are already at hand."""
     from smdae.files.images import read
 
     return read(source if data is None else data, "stdin" if source == STREAM else str(source))
 
 
 def bare(picture: "Picture", manner: Manner) -> "Picture":
-    """Return a picture with what its result is to keep of its metadata."""
+    """Return a picture with only the metadata that its result is to keep."""
     from smdae.files.exif import stripped
 
     return replace(picture, metadata=stripped(picture.metadata)) if manner.strip else picture
 
 
 def refuse_misnamed(job: Job, manner: Manner, called: str, endings: Sequence[str]) -> None:
-    """Raise InputError for a file under the name of another format, which its result would get too.
+    """Raise InputError for a file with the ending of another format, which its result would get too.
 
     Args:
         job: The file.
         manner: How it is denoised.
-        called: What the file is, in words.
-        endings: Of such files, the usual one first.
+        called: The true format of the file, in words.
+        endings: The endings of that format, the usual one first.
     """
     ending = job.source.suffix.lower()
     if STREAM in (job.source, job.target) or manner.ending or job.target.suffix.lower() != ending:
@@ -68,7 +68,7 @@ def refuse_misnamed(job: Job, manner: Manner, called: str, endings: Sequence[str
 
 
 def kind_of(job: Job, picture: "Picture", manner: Manner) -> str:
-    """The format of the result; refuses what cannot be written."""
+    """Return the format of the result; raise OutputError if it cannot be written."""
     from smdae.files.picture import with_depth
 
     result = with_depth(picture, manner.depth, white_of(picture, manner), pixels=False)
@@ -76,7 +76,11 @@ def kind_of(job: Job, picture: "Picture", manner: Manner) -> str:
 
 
 def like(reference: "Picture", picture: "Picture", path: Path, name: str = "the input") -> "Picture":
-    """Return the clean picture, unless it cannot be that of another, which messages call by a name."""
+    """Return the clean picture `reference`, once it is clear that it fits a picture, which messages call by `name`.
+
+    Raises:
+        InputError: It holds NaN or infinity, or has another size or number of channels.
+    """
     if not reference.is_finite:
         raise InputError(f"--reference '{path}' holds NaN or infinity", "it is to be the clean picture")
     if reference.pixels.shape != picture.pixels.shape:

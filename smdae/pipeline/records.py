@@ -17,11 +17,12 @@ __all__ = ["estimates", "figures", "is_number", "precisions", "record_of", "word
 
 
 def words_of(model: Any) -> str:
-    """Return what a result says of itself, by which it is known."""
+    """Return the words that are written into a result, by which later runs know it as one."""
     return f"denoised by smdae {__version__} with {model.identity}"
 
 
 def record_of(job: Job, model: Any, found: "Sequence[Found | Noted]", precisions: Sequence[str]) -> dict[str, Any]:
+    """Return the JSON record of a denoised file; noise and sigma are lists where it has several pages or channels."""
     sigmas = [_plain(one.levels) for one in found]
     kinds = ["none" if one.estimate.noise.is_none else one.estimate.noise.kind for one in found]
     noise = [
@@ -40,7 +41,11 @@ def record_of(job: Job, model: Any, found: "Sequence[Found | Noted]", precisions
 
 
 def estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
-    """Estimated PSNR, its standard error and what speaks against it: of one picture, or lists of those of many."""
+    """Return the entries of the JSON record about estimated quality.
+
+    These are the PSNR in dB, its standard error, the gain by adapting and the reasons for doubt; each is a list unless
+    there is exactly one picture.
+    """
     values: dict[str, list[Any]] = {
         "psnr_estimated": [judged.psnr if judged and judged.is_trusted else None for judged in judgements],
         "psnr_estimated_error": [judged.error if judged and judged.is_trusted else None for judged in judgements],
@@ -56,12 +61,12 @@ def _plain(levels: tuple[float, ...]) -> float | list[float]:
 
 
 def precisions(outcome: "Outcome", model: Any) -> list[str]:
-    """Return the precision of the products by which a picture was denoised; none if nothing was done to it."""
+    """Return the number format of the network's products, in a list that is empty if the picture was left as it is."""
     return [] if outcome.task is None else [outcome.task.precision_on(next(model.parameters()).device)]
 
 
 def figures(record: dict[str, Any]) -> str:
-    """PSNR and SSIM in words."""
+    """Return the measured PSNR and SSIM of a record in words."""
     return (
         f"PSNR {record['psnr']:.2f} dB (noisy {record['psnr_noisy']:.2f}), "
         f"SSIM {record['ssim']:.4f} (noisy {record['ssim_noisy']:.4f})"
@@ -69,10 +74,10 @@ def figures(record: dict[str, Any]) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """False for the infinities and nan, which JSON does not know."""
+    """Return False for infinity and NaN, which JSON cannot hold, and True for every other value."""
     return not isinstance(value, float) or math.isfinite(value)
 
 
 def _of_model(model: Any) -> dict[str, Any]:
-    """Return which model it was, and what its card says it is."""
+    """Return the name and digest of a model, and what its card says of its kind, objective and sigma."""
     return asdict(model.identity) | {name: model.card.get(name) for name in ("model", "objective", "sigma")}

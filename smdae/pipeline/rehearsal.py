@@ -18,12 +18,12 @@ REMARKS = {
 
 
 def rehearsed(jobs: Sequence[Job], overwrite: bool, beside: Sequence[Path]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield what would be read and written, each as what --json says of it and as a line of text.
+    """Yield each file that would be written, as a JSON record and as a line of text; nothing is read or written.
 
     Args:
-        jobs: What would be done.
-        overwrite: Whether files that are there would be replaced.
-        beside: What else would be written.
+        jobs: The pictures, and where their results would go.
+        overwrite: Whether existing files would be replaced.
+        beside: The other files that would be written.
     """
     for job in jobs:
         would = _would(job, overwrite)

@@ -16,11 +16,11 @@ MOST_VIEWS = 24  # pictures that are shown; the table has all
 
 
 class Report:
-    """What a run has to show; from any thread.
+    """The pictures and figures of a run for its report, collected from any thread.
 
     Args:
-        path: Where the page goes.
-        overwrite: Whether it may replace what is there.
+        path: The file that the page is written to.
+        overwrite: Whether it may replace an existing file.
     """
 
     def __init__(self, path: Path, overwrite: bool) -> None:
@@ -31,13 +31,14 @@ class Report:
         self.taken = 0
 
     def show(self, name: str, before: "Picture", after: "Picture", found: "Found", part: str = "") -> None:
-        """Keep what is shown of a picture, unless enough are.
+        """Keep the views of a picture for the page, unless it already has as many pictures as it shows.
 
         Args:
-            name: Of its file.
-            before, after: As it was read, and the result.
-            found: The noise that was taken out.
-            part: Which part of its file it is, in words.
+            name: The name of its file.
+            before: The picture as it was read.
+            after: The result.
+            found: The noise that was removed.
+            part: The page or channel of the file that it is, in words; empty for all of it.
         """
         from smdae.pipeline.report_view import view_of
 
@@ -51,18 +52,18 @@ class Report:
             self.views.setdefault(name, []).append(view)
 
     def said(self, name: str, warnings: list[str]) -> None:
-        """Keep the warnings that were said of a picture."""
+        """Keep the warnings that were given about a picture, if it is shown."""
         with self.lock:
             if name in self.views:
                 plain = tuple(text.removeprefix("smdae: warning: ") for text in warnings)
                 self.views[name][0] = replace(self.views[name][0], warnings=plain)
 
     def tell(self, record: dict[str, Any]) -> None:
-        """Keep a row of the table: what --json says of a picture."""
+        """Keep the JSON record of a picture as a row of the table."""
         self.records.append(record)
 
     def write(self) -> None:
-        """Write the page.
+        """Write the page of all that was kept.
 
         Raises:
             OutputError: It cannot be written.

@@ -22,11 +22,11 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 40  # of these, around the curve
 
 
 def page(records: Sequence[Mapping[str, Any]], views: Sequence[View]) -> bytes:
-    """Return the file.
+    """Return the page as the bytes of an HTML file.
 
     Args:
-        records: What --json says of each picture, failures and skipped ones among them.
-        views: What is shown, in the same order; not of all pictures if there are many.
+        records: The JSON records of all pictures, with those that failed or were skipped.
+        views: The pictures to show, in the same order; only some if there are many.
     """
     by_name = {record["input"]: record for record in records}
     first = {view.name: number for number, view in reversed(list(enumerate(views)))}
@@ -86,7 +86,7 @@ def _plain(value: Any) -> str:
 
 
 def _quality(record: Mapping[str, Any]) -> str:
-    """Return how good a result is in words, estimated, and measured where there was a reference."""
+    """Return the estimated PSNR of a result in words, and the measured one if there was a reference."""
     psnr, error = record.get("psnr_estimated"), record.get("psnr_estimated_error")
     if isinstance(psnr, list):
         known = [one for one in psnr if one is not None]
@@ -150,7 +150,7 @@ def _amplified(gain: int) -> str:
 
 
 def _chart(view: View) -> str:
-    """Return the level of the noise by brightness as a drawing."""
+    """Return the chart of the level of the noise by brightness, as an SVG drawing."""
     if view.curve is None:
         return ""
     x, y = view.curve

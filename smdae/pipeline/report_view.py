@@ -32,10 +32,10 @@ class Pair:
     """The same pixels before and after.
 
     Attributes:
-        title: What part of the picture it is.
-        width, height: In pixels.
-        before, after, residual: PNG files.
-        gain: How many times the residual is amplified.
+        title: The part of the picture, in words.
+        width, height: Its size in pixels.
+        before, after, residual: The bytes of PNG files.
+        gain: The factor by which the residual is amplified.
     """
 
     title: str
@@ -52,13 +52,13 @@ class View:
     """A picture in the report.
 
     Attributes:
-        name: Of its file.
-        size: In words.
-        pairs: What is shown of it.
+        name: The name of its file.
+        size: Its size, in words.
+        pairs: The parts of it that are shown.
         described: The noise in words, or why there is none.
         curve: Brightnesses, and the level of the noise at each; None where there is none.
-        unit: Of these, in words.
-        warnings: What was said against the result, while it was made.
+        unit: The unit of the curve, in words.
+        warnings: The warnings given while it was denoised.
     """
 
     name: str
@@ -73,15 +73,15 @@ class View:
 def view_of(
     name: str, before: np.ndarray, after: np.ndarray, found: "Found", part: str = "", white: float = 1.0
 ) -> View:
-    """Return what is shown of a picture.
+    """Return the view of a picture for the report: PNGs before and after, and the noise as numbers.
 
     Args:
-        name: Of its file.
-        before: As it was read, (H, W) or (H, W, C).
-        after: The result, of the same shape.
-        found: The noise that was taken out.
-        part: Which part of its file it is, in words; empty for the whole.
-        white: By what the result is divided to have the unit of the input, where it has another depth.
+        name: The name of its file.
+        before: The pixels as they were read, (H, W) or (H, W, C).
+        after: The pixels of the result, with the same shape.
+        found: The noise that was removed.
+        part: The page or channel of the file that it is, in words; empty for all of it.
+        white: The number that the result is divided by to be in the unit of the input; 1 where it has the same depth.
     """
     height, width = before.shape[:2]
     scale = found.prepared.scale
@@ -119,7 +119,7 @@ def _pair(title: str, before: np.ndarray, after: np.ndarray, scale: "Scale", fac
 
 
 def _png(values: np.ndarray) -> bytes:
-    """Return values from 0 to 1, (H, W) or (H, W, C), as a PNG; of other channels than three the first."""
+    """Return values from 0 to 1, (H, W) or (H, W, C), as a PNG of 8 bits; unless C is 3 only the first channel."""
     pixels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     if pixels.ndim == 3 and pixels.shape[2] != 3:
         pixels = pixels[:, :, 0]
@@ -129,7 +129,7 @@ def _png(values: np.ndarray) -> bytes:
 
 
 def _reduced(pixels: np.ndarray, step: int) -> np.ndarray:
-    """Return the means of blocks of step x step pixels."""
+    """Return an image reduced to the means of blocks of step x step pixels."""
     height, width = (side // step * step for side in pixels.shape[:2])
     planes = pixels[:height, :width].astype(np.float32).reshape(height // step, step, width // step, step, -1)
     means: Any = planes.mean((1, 3))
@@ -138,7 +138,10 @@ def _reduced(pixels: np.ndarray, step: int) -> np.ndarray:
 
 
 def _most_detail(pixels: np.ndarray) -> tuple[int, int]:
-    """Return the row and the column of the part that varies most, in steps of a quarter of it."""
+    """Return the top row and left column of the square of PART pixels with the largest standard deviation.
+
+    Squares are tried a quarter of their side apart.
+    """
     plane = np.nan_to_num((pixels if pixels.ndim == 2 else pixels.mean(2)).astype(np.float32))
     height, width = plane.shape
 

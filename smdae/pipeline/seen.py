@@ -26,9 +26,9 @@ INDENT = "  "
 
 @dataclass(frozen=True)
 class _Unloaded:
-    """What finding noise asks of a model: of any level, and of gray, so that gray stored as colour is taken for gray.
+    """A stand-in for a model while noise is estimated, which needs no weights.
 
-    No weights are needed to answer, so none are loaded.
+    It is of any level, and of gray, so that gray that is stored as colour is taken for gray.
     """
 
     level: float | None = None
@@ -38,17 +38,17 @@ class _Unloaded:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What there is to tell of a file.
+    """A picture file, or a channel of one, and its noise, as `info` describes it.
 
     Attributes:
-        name: What messages call it.
-        picture: It, or the first of its pages.
-        pages: How many it has.
-        found: The noise, of the typical page of many.
-        on_255: Whether values are told on the scale of 8 bits, else in the picture's unit.
-        model: The file or name of the model that `denoise` would take.
-        channel: Which it is, counted from 1, and of how many.
-        what: What it is, in words; empty where that is told from the picture.
+        name: The name of the file in messages.
+        picture: The picture, or the first of its pages.
+        pages: The number of pages.
+        found: The noise; of many pages that of the typical one.
+        on_255: Whether values are given on the 0 to 255 scale, rather than in the picture's unit.
+        model: The file or name of the model that `denoise` would use.
+        channel: The number of the channel, counted from 1, and the number of all.
+        what: The kind of file in words; empty where the picture itself tells.
     """
 
     name: str
@@ -62,13 +62,16 @@ class Seen:
 
     @property
     def hidden(self) -> float:
-        """The part of the pixels that do not count."""
+        """Return the share of the pixels, 0 to 1, that the estimate of the noise leaves out."""
         valid = self.found.prepared.valid
         return 0.0 if valid is None else 1 - float(valid.mean())
 
 
 def look_at(source: Path, manner: "Manner") -> list[Seen]:
-    """Return what there is to tell of each channel of a file; errors are those of reading it and of `found.look`."""
+    """Read a file, estimate its noise, and return an entry for each channel.
+
+    Errors are those of reading the file and of `found.look`.
+    """
     from smdae.files import fits, images, ome_metadata, parts, raw, stack, y4m
     from smdae.pipeline import seen_elsewhere
     from smdae.pipeline.found import look
@@ -123,7 +126,7 @@ def _of(
 
 
 def record_of(seen: Seen) -> dict[str, Any]:
-    """Return what --json says of a file; values are in the picture's unit, sigma in that of `denoise -s`."""
+    """Return the JSON record of a file; values are in the picture's unit, sigma in that of `denoise -s`."""
     found, noise, scale = seen.found, seen.found.estimate.noise, seen.found.prepared.scale
     height, width = seen.picture.pixels.shape[:2]
     curve = list(zip(*_curve(found, scale.span, scale.black), strict=True))
@@ -152,12 +155,12 @@ def record_of(seen: Seen) -> dict[str, Any]:
 
 
 def _curve(found: "Found", factor: float, offset: float) -> tuple[list[float], list[float]]:
-    """Return brightnesses of a picture and the level of its noise at each.
+    """Return brightnesses of a picture, and the standard deviation of its noise at each, in the unit of display.
 
     Args:
         found: The noise.
-        factor: What levels are multiplied by, white being 1.
-        offset: What black becomes.
+        factor: The factor from levels with white being 1 to the unit of display.
+        offset: The value of black in that unit.
     """
     import numpy as np
 
@@ -167,7 +170,7 @@ def _curve(found: "Found", factor: float, offset: float) -> tuple[list[float], l
 
 
 def lines_of(seen: Seen) -> list[str]:
-    """Return what is told of a file, a line each."""
+    """Return the description of a file as lines of text."""
     found, noise, scale = seen.found, seen.found.estimate.noise, seen.found.prepared.scale
     quality = f", JPEG quality {seen.picture.quality}"  # which the first line tells
     told = [f"noise: {found.described.removesuffix(quality)}"]
@@ -206,7 +209,7 @@ def _kind(seen: Seen) -> str:
 
 
 def _range(seen: Seen) -> str:
-    """Return what the values of a picture mean, and how many of its pixels are left out, in words."""
+    """Return in words which values are black and white, and how many pixels are left out."""
     scale, repaired = seen.found.prepared.scale, seen.found.repaired
     ends = f"white {number(scale.white)}, black {number(scale.black)}"
     if scale.clip is None:

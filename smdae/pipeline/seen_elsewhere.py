@@ -29,15 +29,15 @@ PLANES = ("luma", "blue chroma", "red chroma")
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What was found of a part of a file.
+    """A part of a file, and its noise.
 
     Attributes:
-        picture: It, or one like it.
-        pages: How many there are.
-        found: The noise, of the typical one of many.
-        manner: With the scale that it was found on.
-        channel: Which it is, counted from 1, and of how many.
-        what: What it is, in words; empty where that is told from the picture.
+        picture: The part as a picture, or a picture of the same kind.
+        pages: The number of its pages.
+        found: The noise; of many pages that of the typical one.
+        manner: The settings, with the scale that the noise was found on.
+        channel: The number of the channel, counted from 1, and the number of all.
+        what: The kind of part in words; empty where the picture itself tells.
     """
 
     picture: "Picture"
@@ -58,22 +58,22 @@ class _Several:
         return len(self.pictures)
 
     def page(self, number: int, /) -> "Picture":
-        """Return one, counted from 0."""
+        """Return the picture of a number, counted from 0."""
         return self.pictures[number]
 
 
 def of_raw(content: Path | bytes, name: str, manner: "Manner", model: Any) -> list[Told]:
-    """Return what there is to tell of a camera raw file.
+    """Read a camera raw file, estimate its noise, and return both.
 
     Args:
-        content: The file, or where it is.
-        name: What messages call it.
-        manner: How noise is looked for.
-        model: What is to take the noise out.
+        content: The bytes of the file, or its path.
+        name: The name of the file in messages.
+        manner: How its noise is looked for.
+        model: The model that is to denoise it.
 
     Raises:
-        UsageError: Something is told that only a developed picture can have.
-        InputError: The file is damaged, unknown, or the extra is missing.
+        UsageError: An option goes only with pictures that are developed already.
+        InputError: The file is damaged or of an unknown kind, or the extra that reads it is not installed.
     """
     from smdae.files import raw
     from smdae.pipeline.found import look
@@ -92,7 +92,7 @@ def of_raw(content: Path | bytes, name: str, manner: "Manner", model: Any) -> li
 
 
 def of_fits(content: Path | bytes, name: str, manner: "Manner", model: Any) -> list[Told]:
-    """Return what there is to tell of each image of a FITS file; arguments and errors are those of `of_raw`."""
+    """Read a FITS file, and return each of its images with its noise; arguments and errors are those of `of_raw`."""
     from smdae.files import fits
     from smdae.pipeline.one_fits import FitsPlanes
     from smdae.pipeline.stacked import typical
@@ -108,7 +108,7 @@ def of_fits(content: Path | bytes, name: str, manner: "Manner", model: Any) -> l
 
 
 def of_volume(folder: Path, name: str, manner: "Manner", model: Any) -> list[Told]:
-    """Return what there is to tell of each channel of an OME-Zarr; arguments and errors are those of `of_raw`."""
+    """Read an OME-Zarr, and return each of its channels with its noise; arguments and errors are those of `of_raw`."""
     from smdae.files import ome_zarr
     from smdae.pipeline.one_volume import VolumePlanes
     from smdae.pipeline.stacked import typical
@@ -129,7 +129,10 @@ def of_volume(folder: Path, name: str, manner: "Manner", model: Any) -> list[Tol
 
 
 def of_video(source: Path, begun: bytes | None, name: str, manner: "Manner", model: Any) -> list[Told]:
-    """Return what there is to tell of each plane of the first frames of Y4M; other arguments as those of `of_raw`."""
+    """Read the first frames of a Y4M video, and return each of their planes with its noise.
+
+    `begun` is what was read of stdin before; the other arguments are those of `of_raw`.
+    """
     from smdae.estimation.scale import Scale
     from smdae.files import y4m
     from smdae.files.images import decoding
@@ -160,7 +163,7 @@ def of_video(source: Path, begun: bytes | None, name: str, manner: "Manner", mod
 
 @contextmanager
 def _stream(source: Path, begun: bytes | None) -> Iterator[Any]:
-    """Give a stream, whose first bytes may be read already."""
+    """Open a file, or put the bytes that were read of stdin before in front of the rest, and yield the stream."""
     from smdae.files.images import opening
     from smdae.files.sequence import Ahead
 

@@ -14,10 +14,10 @@ CHECKED = 256  # pixels a side, from the middle, that self-checks are made on
 
 
 def self_checked(task: "Task", seed: int = 0) -> "SelfChecks | None":
-    """The self-checks of a task's model in the middle of its image; of its first noisy channel by gray models.
+    """Run the self-checks of a task's model on the middle of its image, and return their figures.
 
-    None where noise was cut off or is not white, or where channels that the model takes together have levels of their
-    own.
+    A model of gray is checked on the first noisy channel. The result is None where the noise is clipped or not white,
+    where channels that the model takes together have different levels, or where memory does not suffice.
     """
     from torch import Generator
 

@@ -29,11 +29,11 @@ Chooser = Callable[["Picture"], Any]
 def denoise_parts(
     parts: "Parts", job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise all pictures of a file, write it, and return what --json says.
+    """Denoise all pictures of a file, write the result, and return its JSON record.
 
     Raises:
-        InputError: Something is asked for that goes with a single picture.
-        OutputError: The result cannot hold them, or cannot be written.
+        InputError: An option goes only with a single picture.
+        OutputError: The format of the result cannot hold several pictures, or it cannot be written.
     """
     alone = {
         "--reference": manner.reference is not None,

@@ -31,16 +31,16 @@ def shared(
     """Do this process's part of all jobs; the first process yields the outcomes of all, in the order of the jobs.
 
     Args:
-        jobs: The same in all processes.
-        done: Does one job; returns its record, its failure, or None if it was skipped.
-        peers: The processes.
+        jobs: The jobs, the same in all processes.
+        done: Does one job; returns its record, its error, or None if it was skipped.
+        peers: The processes that share the jobs.
         messages: Who hears what is said.
-        parallel: How many jobs each does at once.
-        fail_fast: Whether no job is begun any more after a failure.
+        parallel: How many jobs each process does at once.
+        fail_fast: Whether to begin no more jobs after a failure.
     """
 
     def take() -> bool:
-        """Do the next job, if there is one."""
+        """Do the next job that no process has taken; return False if there is none."""
         # Whoever has taken a job does it, or the first would wait for it.
         if peers.told("enough") or (number := peers.count("taken")) >= len(jobs):
             return False
@@ -73,7 +73,7 @@ def shared(
 
 
 def _checked(threads: Sequence[Future[None]]) -> bool:
-    """Fail as a thread did that has ended."""
+    """Raise the exception of any thread that failed; return False, for none of the work was done here."""
     for thread in threads:
         if thread.done():
             thread.result()

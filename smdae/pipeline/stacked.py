@@ -34,13 +34,22 @@ class Pages(Protocol):
     """Pictures of one kind, by their numbers."""
 
     def __len__(self) -> int: ...
-    def page(self, number: int, /) -> "Picture": ...
+    def page(self, number: int, /) -> "Picture":
+        """Return the page of a number, counted from 0."""
+        ...
 
 
 def denoise_stack(
     job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise a TIFF of many pages or channels, each page read, denoised and written before the next."""
+    """Denoise a TIFF of many pages or channels page by page, write the result, and return its JSON record.
+
+    Only one page is in memory at a time.
+
+    Raises:
+        InputError: The file is damaged, or an option goes only with a single picture.
+        OutputError: The format of the result cannot hold several pages, or it cannot be written.
+    """
     from smdae.denoising.pages import is_blank
     from smdae.files import stack
 
@@ -113,33 +122,33 @@ def denoise_stack(
 
 
 def remark(remarks: Sequence[str], job: Job, manner: Manner) -> None:
-    """Say what there is to say of a file, which is named among many."""
+    """Say the remarks about a file, each with its name in front where there are many files."""
     for words in remarks:
         manner.messages.note(f"'{job.source}': {words}" if manner.many else words)
 
 
 def _called(pages: "Stack", key: "Key") -> str:
-    """Return what a channel is called: by its series too, where there are several."""
+    """Return the name of a channel in messages, with the number of its series where there are several."""
     channel = f"channel {key.channel + 1}"
     return channel if len(pages.axes) == 1 else f"series {key.series + 1}, {channel}"
 
 
 def _part(pages: "Stack", key: "Key", number: int) -> str:
-    """Return which picture of a stack one is, in words."""
+    """Return the page and the channel of a picture of a stack, in words; empty if it has only one."""
     page = f"page {number + 1} of {len(pages)}" if len(pages) > 1 else ""
     channel = _called(pages, key) if len(pages.groups) > 1 else ""
     return ", ".join(words for words in (page, channel) if words)
 
 
 def _left(picture: "Picture", manner: Manner) -> "Picture":
-    """Return a picture as it was, with the samples that its result is to have."""
+    """Return a picture undenoised, converted to the sample type of the result."""
     from smdae.files.picture import with_depth
 
     return with_depth(picture, manner.depth, white_of(picture, manner))
 
 
 def page_of(watch: Watch, number: int, count: int) -> Watch:
-    """Return what watches a page, whose steps are some of those of all pages."""
+    """Return a watch for one page, which reports its steps as part of the steps of all pages."""
     return lambda done, of: watch(number * of + done, count * of)
 
 
@@ -152,7 +161,10 @@ def for_all_pages(pages: "Pages", model: Any, manner: Manner, name: str) -> Mann
 
 
 def _for_group(group: "Group", pages: "Stack", model: Any, manner: Manner, name: str) -> Manner:
-    """Return how to denoise every page of a channel: with the noise of the typical one, and its scale."""
+    """Return the settings by which every page of a channel is denoised.
+
+    A level that was given is that of the channel; else the noise and the scale are those of its typical page.
+    """
     channels = len({key.channel for key in pages.groups})
     if manner.levels is not None and len(manner.levels) == channels > 1:
         manner = replace(manner, levels=(manner.levels[group.key.channel],))
@@ -162,9 +174,9 @@ def _for_group(group: "Group", pages: "Stack", model: Any, manner: Manner, name:
 
 
 def typical(pages: "Pages", model: Any, manner: Manner, name: str) -> tuple[Found, Manner]:
-    """Return the noise of the page whose level is the median of some, and the manner with a scale for all pages.
+    """Estimate the noise of some pages; return that of the median level, and the settings with a scale for all pages.
 
-    Arguments and errors are those of `look`.
+    Arguments and errors are those of `found.look`.
     """
     from smdae.denoising.pages import is_blank, some_of
     from smdae.denoising.pages import typical as typical_of

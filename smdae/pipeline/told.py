@@ -29,15 +29,15 @@ def tell(
     source: Path | None,
     messages: Messages,
 ) -> None:
-    """Say what came of a picture.
+    """Say how a picture was denoised: its noise, the estimated quality, and warnings.
 
     Args:
         pages: The noise of each page.
-        judgements: How good each is, estimated; None for one that was left as it is.
-        model: What it was denoised by.
+        judgements: The estimated quality of each page; None for one that was left as it is.
+        model: The model that denoised it.
         is_found: Whether the noise was estimated.
-        source: The picture, if it is one of many; None for one alone.
-        messages: Who hears it.
+        source: The path of the picture if it is one of many; None for one alone.
+        messages: Who hears what is said.
     """
     tell_channels({"": pages}, judgements, model, is_found, source, messages)
 
@@ -50,11 +50,15 @@ def tell_channels(
     source: Path | None,
     messages: Messages,
 ) -> None:
-    """Say what came of a picture whose channels have noise of their own.
+    """Say how a picture was denoised whose channels each have their own noise.
 
     Args:
-        channels: The noise of each page of each, by what it is called; at least one page.
-        judgements, model, is_found, source, messages: As those of `tell`.
+        channels: The noise of each page, at least one, by the name of the channel.
+        judgements: The estimated quality of each page; None for one that was left as it is.
+        model: The model that denoised it.
+        is_found: Whether the noise was estimated.
+        source: The path of the picture if it is one of many; None for one alone.
+        messages: Who hears what is said.
     """
     name = f"'{source}': " if source else ""
     judged = [judgement for judgement in judgements if judgement is not None]
@@ -86,12 +90,12 @@ def tell_channels(
 
 
 def _first(pages: "Sequence[Found | Noted]") -> "Found | Noted":
-    """Return the first page that has noise, or the first."""
+    """Return the first page that has noise, or the first of all if none has."""
     return next((page for page in pages if not page.estimate.noise.is_none), pages[0])
 
 
 def _none(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
-    """Return that there is no noise and why, in words; nothing where there is, or where it was told."""
+    """Return the words for a picture without noise, with the reason; empty if it has noise, or if that was given."""
     first = _first(pages)
     if not is_found or not first.estimate.noise.is_none:
         return ""
@@ -100,7 +104,7 @@ def _none(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
 
 
 def _noise(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
-    """Return the noise that was found in words; nothing where there is none, or where it was told."""
+    """Return the estimated noise in words; empty if there is none, or if it was given."""
     first = _first(pages)
     if not is_found or first.estimate.noise.is_none:
         return ""
@@ -108,7 +112,7 @@ def _noise(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
 
 
 def _quality(judged: "Sequence[Judgement]") -> str:
-    """Return how good the results are in words."""
+    """Return the estimated PSNR of the results in words; empty if none can be trusted."""
     trusted = [judgement for judgement in judged if judgement.is_trusted]
     if len(trusted) == 1:
         return f"PSNR {trusted[0].text}"
@@ -119,7 +123,7 @@ def _quality(judged: "Sequence[Judgement]") -> str:
 
 
 def _remarks(pages: "Sequence[Found | Noted]") -> list[str]:
-    """Return what else was done to pages, a line each."""
+    """Return lines about what else was done to the pages: outliers, pixels that are no numbers, offsets of rows."""
     said = []
     repaired = sum(page.repaired for page in pages)
     if repaired:
@@ -134,7 +138,7 @@ def _remarks(pages: "Sequence[Found | Noted]") -> list[str]:
 
 
 def _gains(judged: "Sequence[Judgement]") -> list[str]:
-    """Return what adapting gained, a line each."""
+    """Return lines about what adapting the model gained; an empty list if nothing was adapted."""
     said = []
     gains = [one.gain for one in judged if one.gain is not None]
     if gains:
@@ -149,7 +153,7 @@ def _gains(judged: "Sequence[Judgement]") -> list[str]:
 
 
 def _tell_doubts(judged: "Sequence[Judgement]", name: str, messages: Messages) -> None:
-    """Say that the quality is not estimated, of a picture alone, and why as a detail."""
+    """Say that the quality is not estimated, and why as a detail; of one among many pictures only the detail."""
     doubts = [*dict.fromkeys(doubt for one in judged for doubt in one.doubts)]
     if not doubts:
         return
@@ -165,14 +169,14 @@ def _tell_doubts(judged: "Sequence[Judgement]", name: str, messages: Messages) -
 
 
 def _in_a_line(name: str, words: str) -> str:
-    """Return a name and words in at most 80 columns: of a long name the end is shown."""
+    """Return a name and words in a line of at most 80 columns, where of a long name only the end is shown."""
     room = max(LEAST_NAME, COLUMNS - len("smdae: '': ") - len(words))
     shown = name if len(name) <= room else f"...{name[3 - room :]}"
     return f"'{shown}': {words}"
 
 
 def _warn_of_level(model: Any, sigma: float, name: str, messages: Messages) -> None:
-    """Say so if the model was fitted for other noise."""
+    """Warn if the model was fitted for other levels of noise than sigma, white being 255."""
     if model.level is not None:
         own = 255 * model.level
         if abs(sigma / own - 1) > APART:
