@@ -49,7 +49,7 @@ app.command("completion")(completion.command)
 
 
 def _versions() -> dict[str, object]:
-    """Return what a report of a fault needs to know: versions, devices and models."""
+    """Return what a bug report needs to tell: versions, devices and models."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -104,7 +104,7 @@ def _root(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns its exit code."""
+    """Run the command that the arguments name, those of the process by default, and return its exit code."""
     return copy_context().run(_main, sys.argv[1:] if arguments is None else arguments)
 
 
@@ -146,7 +146,7 @@ def _main(arguments: list[str]) -> int:
 
 
 def _refuse_lost_folder() -> None:
-    """Refuse a working folder that is gone: a library of matrix products would end the process over it."""
+    """Raise UsageError if the working folder no longer exists: a library for matrix products would end the process."""
     try:
         os.getcwd()
     except OSError:
@@ -154,7 +154,7 @@ def _refuse_lost_folder() -> None:
 
 
 def _refuse_empty(arguments: list[str]) -> None:
-    """Raise UsageError for an empty argument: as a path it would be the current folder, which no one has named."""
+    """Raise UsageError for an empty argument: as a path it would mean the current folder, which nobody named."""
     before = ""
     named = True  # until -- options are told by their names
     for argument in arguments:
@@ -169,7 +169,10 @@ def _refuse_empty(arguments: list[str]) -> None:
 
 
 def _run(arguments: list[str], peers: Peers) -> int:
-    """Parse and call. Typer's own way round this makes 1 of a closed pipe and says nothing of Ctrl-C."""
+    """Parse the arguments, run the command, and return its exit code.
+
+    Typer's own runner would turn a closed pipe into exit code 1, and say nothing on Ctrl-C.
+    """
     _refuse_empty(arguments)
     command = typer.main.get_command(app)
     try:
@@ -181,5 +184,5 @@ def _run(arguments: list[str], peers: Peers) -> int:
 
 
 def _drop_stdout() -> None:
-    """Let what is still held for stdout go nowhere: at its end the interpreter would fail on it once more."""
+    """Send the rest of stdout to nowhere: the interpreter would fail on it once more when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

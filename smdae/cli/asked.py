@@ -36,7 +36,7 @@ CONTRADICTIONS = (
 
 @dataclass(frozen=True)
 class Asked:
-    """The options of `denoise`; what each means its help tells."""
+    """The options of `denoise` as they were given; the help of the command explains each."""
 
     inputs: list[Path] | None
     files_from: str | None
@@ -96,34 +96,34 @@ class Asked:
 
     @property
     def paths(self) -> list[Path]:
-        """Return the inputs that are named."""
+        """Return the inputs that were named; an empty list if there are none."""
         return self.inputs or []
 
     @property
     def ending(self) -> str | None:
-        """Return the ending that results get; None for that of their input."""
+        """Return the ending of the results; None for that of their input."""
         return None if self.format is None else ENDINGS[self.format.lower()]
 
     @cached_property
     def part(self) -> tuple[int, int] | None:
-        """Return I and N of the share of all pictures; None for all."""
+        """Return I and N of --shard I/N, the part of all pictures to denoise; None for all."""
         return None if self.shard is None else share_of(self.shard)
 
     @cached_property
     def levels(self) -> tuple[float, ...] | None:
-        """Return sigma with white being 255, one for all channels or one for each; None to find it."""
+        """Return the levels of the noise, white being 255, one for all channels or one for each; None to estimate."""
         return _levels(self.sigma)
 
     @cached_property
     def kind(self) -> "Kind | Noise":
-        """Return the kind of the noise, or the noise of a profile."""
+        """Return the kind of noise, or the noise in the profile that --noise names."""
         from smdae.pipeline.noise_choice import noise_named
 
         return noise_named(self.noise)
 
     @cached_property
     def selection(self) -> Selection:
-        """Return what of TIFF stacks is denoised, and what their axes are."""
+        """Return which channels and pages of TIFF stacks to denoise, and how their axes are ordered."""
         return Selection(
             None if self.axes is None else axes_checked(self.axes),
             None if self.channel is None else numbers_in(self.channel, "--channel"),
@@ -132,19 +132,22 @@ class Asked:
 
     @property
     def extras(self) -> Extras:
-        """Return what is written beside the result."""
+        """Return the settings of the files to write beside the result."""
         steps = self.save_steps
         is_folder = steps is not None and (steps.endswith(os.sep) or not Path(steps).suffix)
         return Extras(self.samples, Path(steps) if steps else None, is_folder, self.uncertainty, self.components)
 
     @property
     def naming(self) -> Naming:
-        """Return how results are named."""
+        """Return the rules by which results are named."""
         return Naming(self.output, self.suffix, self.ending, self.recursive, self.in_place, self.skip_existing)
 
     def check(self) -> None:
-        """Raise UsageError for options that make no sense, alone or together, and InputError for a profile that cannot
-        be read.
+        """Check all options, before any work.
+
+        Raises:
+            UsageError: An option has an impossible value, or two exclude each other.
+            InputError: A noise profile cannot be read.
         """
         for one, other in CONTRADICTIONS:
             if getattr(self, one) and getattr(self, other):
@@ -187,7 +190,7 @@ class Asked:
             raise UsageError("--save-noise saves what is found, and --sigma tells it", "leave one of them out")
 
     def _check_how(self) -> None:
-        """Raise UsageError for a stepper, its numbers or a precision that there is not."""
+        """Raise UsageError for an unknown sampler or precision, or for steps that the sampler does not take."""
         if self.stepper != "tweedie" or self.steps is not None or self.step_size is not None:
             from smdae.denoising.samplers import checked
 
@@ -198,7 +201,7 @@ class Asked:
             check_precision(self.precision)
 
     def check_log(self) -> None:
-        """Raise UsageError for a log that is called as a picture is: lines are appended to it."""
+        """Raise UsageError if the log is named like a picture: lines would be appended to it."""
         if self.log is not None and is_picture(self.log):
             raise UsageError(
                 f"--log '{self.log}' is named as a picture is", "lines are appended to it: name another file"
@@ -206,7 +209,11 @@ class Asked:
 
 
 def _levels(text: str) -> tuple[float, ...] | None:
-    """Return the levels that a text tells; None for auto."""
+    """Return the levels in a text such as 25 or 20,10,15; None for auto.
+
+    Raises:
+        UsageError: A level is no number, or out of range, or all are 0.
+    """
     if text == "auto":
         return None
     try:

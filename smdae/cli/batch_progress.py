@@ -23,7 +23,7 @@ MAX_SECONDS = 100 * 3600 - 1
 
 
 class BatchProgress:
-    """Counts what is done, in any thread, and draws it."""
+    """The progress of a batch, counted from any thread and drawn on a bar."""
 
     def __init__(self, bar: Any, total: int) -> None:
         self.bar, self.total = bar, total
@@ -36,7 +36,7 @@ class BatchProgress:
         self.task = bar.add_task(self._text(), total=1.0, left=_clock(None))
 
     def watched(self, work: Callable[[Job], dict[str, Any]]) -> Callable[[Job], dict[str, Any]]:
-        """Return work on one picture that is seen to begin and to end."""
+        """Return a function that does the work on a picture, and shows on the bar when it begins and ends."""
 
         def counted(job: Job) -> dict[str, Any]:
             with self.lock:
@@ -54,14 +54,14 @@ class BatchProgress:
         return counted
 
     def step(self, done: int, of: int) -> None:
-        """Draw that this thread has done so many steps of its picture, of so many."""
+        """Show how many of its steps the picture of this thread has done."""
         with self.lock:
             thread = get_ident()
             self.shares[thread] = max(self.shares.get(thread, 0.0), min(1.0, done / max(1, of)))
             self._draw()
 
     def tell(self, count: int) -> None:
-        """Draw that so many pictures are done, by whichever process, or need not be."""
+        """Show that at least `count` pictures are finished or skipped, by any of the processes."""
         with self.lock:
             self.done = max(self.done, count)
             self._draw()
@@ -83,7 +83,7 @@ class BatchProgress:
 
 
 def _clock(seconds: float | None) -> str:
-    """Return seconds as h:mm:ss, with as many characters whatever they are."""
+    """Return the time that is left as h:mm:ss, always with the same number of characters; None for unknown."""
     if seconds is None:
         return "-:--:-- left".rjust(13)
     whole = min(MAX_SECONDS, round(seconds))

@@ -187,7 +187,12 @@ def command(
 
 
 def _profile(noise: str | None) -> "Noise | None":
-    """Return the noise of a profile, white being 1."""
+    """Return the noise in the profile that --noise names, white being 1; None if it was not given.
+
+    Raises:
+        UsageError: There is no such profile, or a kind of noise is named instead.
+        InputError: The file cannot be read.
+    """
     from smdae.pipeline.noise_choice import noise_named
 
     if noise is None:
@@ -203,7 +208,7 @@ def _profile(noise: str | None) -> "Noise | None":
 def _check(
     numbers: dict[str, int], seeds: int, white: float | None, paths: list[Path] | None, target: str | None
 ) -> None:
-    """Refuse numbers that make no sense, and examples from nowhere or from two places."""
+    """Raise UsageError for impossible numbers, and unless there are either images or a density to compare on."""
     if white is not None and not 0 < white < float("inf"):
         raise UsageError(f"--white {white} is not a positive number")
     check_numbers(numbers, seeds, lambda name: f"--{name.replace('_', '-')}")
@@ -213,7 +218,7 @@ def _check(
 
 
 def _models(files: list[str], imports: list[str], where: Any) -> dict[str, Any]:
-    """Return the models of files by what they are called, on a device."""
+    """Load the models, and return them by their names, on a device."""
     from smdae.comparing.text import printable
     from smdae.pipeline.model_choice import load_denoiser
 
@@ -221,7 +226,14 @@ def _models(files: list[str], imports: list[str], where: Any) -> dict[str, Any]:
 
 
 def _read(paths: list[Path], settings: "Settings", white: float | None, asked: Any) -> "tuple[Settings, Any]":
-    """Return the images, with a bar, and a word on those that were skipped, or the rows; and settings for them."""
+    """Read the images or rows, and return the settings adapted to them, and the data.
+
+    A progress bar is shown, with a warning about files that were skipped.
+
+    Raises:
+        UsageError: --as is neither rows nor images, or the values do not suit the value of white.
+        InputError: There is nothing that can be read.
+    """
     from smdae.files.corpus import gather, refuse_unit
     from smdae.files.table import gather_rows, kind_of
     from smdae.fitting.settings import for_rows
@@ -249,7 +261,7 @@ def _read(paths: list[Path], settings: "Settings", white: float | None, asked: A
 
 
 def _tell(contest: "Contest") -> None:
-    """What the user should know about the data."""
+    """Warn of data from which little can be learnt: few, repeated or equal patches, or none held out."""
     if contest.judges is None:
         return
     if not contest.images[1]:

@@ -15,7 +15,9 @@ __all__ = ["drive"]
 
 
 def drive(comparison: Comparison, resume: bool, json_: bool) -> int:
-    """Run what is missing, and print the page.
+    """Run a comparison with a progress bar, print its page, and return the exit code.
+
+    With `resume` only the parts that an earlier run has not finished are run.
 
     Raises:
         BatchError: A fit diverged.

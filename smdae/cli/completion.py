@@ -23,10 +23,10 @@ class Option:
     """An option of a command.
 
     Attributes:
-        names: As they are written: --sigma, -s.
-        values: What it may be, where that is a list; empty for files and numbers.
+        names: The names as they are written: --sigma, -s.
+        values: The values that it may have, if they can be listed; empty for files and numbers.
         is_flag: Whether it takes no value.
-        help: In a few words.
+        help: Its help in a few words.
     """
 
     names: tuple[str, ...]
@@ -59,7 +59,7 @@ def command(
 
 
 def _values() -> dict[str, tuple[str, ...]]:
-    """Return what options may be, by their long names."""
+    """Return the possible values of the options that have a fixed list, by their long names."""
     from smdae.cli.options import DEPTHS
     from smdae.comparing.parts import PARTS
     from smdae.denoising.precision import PRECISIONS
@@ -107,13 +107,13 @@ def _option(parameter: Any, values: Mapping[str, tuple[str, ...]]) -> Option:
 
 
 def _short(text: str) -> str:
-    """Return the beginning of a help, without what a shell would take for more than a letter."""
+    """Return the beginning of a help text, without characters that have a meaning for a shell."""
     line = " ".join(text.split("\n\n")[0].split())
     return "".join(c for c in line if c.isalnum() or c in " .,-_/=<>").strip()[:HELP]
 
 
 def _cases(commands: Commands, opening: str, closing: str) -> str:
-    """Return the cases of a shell that tell what follows an option: one of some values, or a file."""
+    """Return the cases of a shell's case statement for options with a value: a list of values, or a file."""
     cases = []
     for name, (_, known) in commands.items():
         for option in known:

@@ -28,7 +28,7 @@ WRITTEN: Mapping[str, Callable[[str, str], Any]] = {"sigma": levels, "max_time":
 
 @dataclass(frozen=True)
 class Configuration:
-    """Settings, and for each of them where its value is from."""
+    """The settings of a fit, and for each the place where its value was given."""
 
     settings: "Settings"
     origins: Mapping[str, str]
@@ -36,7 +36,10 @@ class Configuration:
 
 @dataclass(frozen=True)
 class _Given:
-    """A value, where it was given, and how the refusal of it begins; empty for flags, which are named anyway."""
+    """A value, the place where it was given, and the beginning of an error about it.
+
+    That beginning is empty for flags, which the error names anyway.
+    """
 
     value: Any
     origin: str
@@ -44,11 +47,13 @@ class _Given:
 
 
 def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Configuration:
-    """The settings that flags, the environment and a file make together; a flag that is None was not given.
+    """Return the settings from flags, the environment and a file, in that order of precedence.
+
+    A flag that is None was not given.
 
     Raises:
-        UsageError: The file cannot be read or names what is no setting, or a value is refused; unless it is a flag's,
-            the message names the line or the variable.
+        UsageError: The file cannot be read or names an unknown setting, or a value is not allowed. The message names
+            the flag, the variable of the environment, or the line of the file.
     """
     from_flags = {name: _flag(name, value) for name, value in flags.items() if value is not None}
     entries = read_entries(file) if file else ()
@@ -76,7 +81,7 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path
 
 
 def render(configuration: Configuration) -> str:
-    """A configuration as a file that gives the same one: a line for each setting, its origin as a comment."""
+    """Return a configuration as a YAML file that gives the same one, with the origin of each setting as a comment."""
     values = configuration.settings.model_dump()
     return "".join(f"{_written(name)}: {dump(values[name])}  # {configuration.origins[name]}\n" for name in values)
 
@@ -111,7 +116,10 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 
 
 def _located(error: "SettingError", given: Mapping[str, _Given]) -> UsageError:
-    """The refusal, with the place of the setting; where several clash, the places of those it speaks of are a hint."""
+    """Return an error about a setting with the place where it was given.
+
+    Where several settings clash, the hint tells where those in the message were given.
+    """
     if error.setting is not None and error.setting in given:
         return UsageError(given[error.setting].place + error.message, error.hint)
     spoken = [name for name, one in given.items() if one.place and re.search(rf"\b{name}\b", error.message)]

@@ -60,7 +60,7 @@ HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)
 
 @dataclass(frozen=True)
 class _Voice:
-    """What is said on stderr, and the file that keeps all that could be."""
+    """The kinds of messages that go to stderr, and the log file that gets all kinds."""
 
     kinds: tuple[str, ...] = ("error", "warning", "note")
     log: Path | None = None
@@ -71,25 +71,25 @@ VOICE: ContextVar[_Voice] = ContextVar("voice", default=USUAL)
 
 
 def speak(quiet: bool = False, verbose: bool = False, log: Path | None = None) -> None:
-    """Set what is said from here to the end of the command.
+    """Set which messages go to stderr until the end of the command.
 
     Args:
-        quiet: Whether only errors are, and no progress is drawn.
-        verbose: Whether details are too.
-        log: A file to which all lines are appended with their time, whether or not they are said.
+        quiet: Whether only errors do, and no progress is drawn.
+        verbose: Whether details do too.
+        log: A file to which all messages are appended with the time, whether or not they go to stderr; None for none.
     """
     more = ("detail",) if verbose else ()
     VOICE.set(_Voice(("error",) if quiet else ("error", "warning", "note", *more), log))
 
 
 def takes_codes(stream: Any) -> bool:
-    """Return whether a stream is a terminal that is to get escape codes: of colours, and of what is drawn anew."""
+    """Return whether a stream is a terminal that may get escape codes, for colours and for progress bars."""
     is_plain = PLAIN.get() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return not is_plain and bool(getattr(stream, "isatty", bool)())
 
 
 def console() -> "Console":
-    """The terminal behind stderr."""
+    """Return a rich console that writes to stderr."""
     from rich.console import Console
 
     coded = takes_codes(sys.stderr)
@@ -97,7 +97,7 @@ def console() -> "Console":
 
 
 def _printable(text: str) -> str:
-    """Without control characters, which a file name may hold, and without what the terminal cannot encode."""
+    """Return a text with escapes for control characters, as in file names, and for those stderr cannot encode."""
     encoding = sys.stderr.encoding or "ascii"
     return _escaped(text).encode(encoding, "backslashreplace").decode(encoding)
 
@@ -108,7 +108,7 @@ def _escaped(text: str) -> str:
 
 @contextmanager
 def held() -> Iterator[list[Line]]:
-    """Within, in this thread, lines are kept in the list for whoever says them in their turn."""
+    """Keep this thread's messages in a list, for `say`, for as long as the context lasts."""
     lines: list[Line] = []
     token = HELD.set(lines)
     try:
@@ -119,7 +119,10 @@ def held() -> Iterator[list[Line]]:
 
 @contextmanager
 def overheard() -> Iterator[list[Line]]:
-    """Within, in this thread, lines are kept in the list, and are said afterwards, or held with others, as ever."""
+    """Keep this thread's messages in a list for as long as the context lasts, and say them when it ends.
+
+    Inside `held` they are added to its list then.
+    """
     lines: list[Line] = []
     try:
         with held() as lines:
@@ -130,12 +133,12 @@ def overheard() -> Iterator[list[Line]]:
 
 
 def is_verbose() -> bool:
-    """Return whether details are said."""
+    """Return whether details go to stderr."""
     return "detail" in VOICE.get().kinds
 
 
 def say(lines: Sequence[Line]) -> None:
-    """Print lines that were held."""
+    """Say messages that were held."""
     for line in lines:
         _print(line)
 
@@ -165,7 +168,7 @@ def _print(line: Line) -> None:
 
 
 def note(text: str, now: bool = False) -> None:
-    """Something worth knowing; `now` even where lines are held."""
+    """Say something worth knowing; with `now` at once, even where messages are held."""
     line = ("note", f"smdae: {text}")
     if now:
         _print(line)
@@ -174,17 +177,17 @@ def note(text: str, now: bool = False) -> None:
 
 
 def detail(text: str) -> None:
-    """Say something for those who want to know more."""
+    """Say a detail, which goes to stderr only if details were asked for."""
     _line("detail", f"smdae: {text}")
 
 
 def warn(text: str) -> None:
-    """Something to beware of."""
+    """Give a warning."""
     _line("warning", f"smdae: warning: {text}")
 
 
 def failure(error: SmdaeError) -> None:
-    """Say why the command stops, in one line, the failures that it is made of, if there are, and what to do."""
+    """Report an error: its message in a line, a line for each part if it has parts, and its hint."""
     _line("error", f"smdae: error: {error.message}")
     for part in error.parts:
         _line("error", f"  {part}")
@@ -198,12 +201,12 @@ def text(line: str) -> None:
 
 
 def result(value: Any) -> None:
-    """One JSON object on a line of stdout."""
+    """Print a value as JSON on one line of stdout."""
     stream(json.dumps(value).encode() + b"\n")
 
 
 def stream(data: bytes | memoryview) -> None:
-    """Bytes on stdout, all of them: where it is not buffered, a write may take but a part."""
+    """Write all of the bytes to stdout, again and again where a single write takes only a part."""
     out = RESULTS.get() or sys.stdout.buffer
     rest = memoryview(data)
     while rest:
@@ -213,9 +216,9 @@ def stream(data: bytes | memoryview) -> None:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Within, only `result` and `stream` reach stdout; whatever else is printed there, by whom ever, goes to stderr.
+    """Let only `result` and `stream` reach stdout for as long as the context lasts; all other output goes to stderr.
 
-    A line that some library prints would break an image or JSON that another program reads.
+    A line that some library prints would spoil the image or the JSON that another program reads.
     """
     try:
         mine = sys.stdout.fileno() == 1
@@ -241,12 +244,12 @@ def guarded() -> Iterator[None]:
 
 
 def number(value: float, unit: str = "") -> str:
-    """A figure for a table: two decimals and its unit."""
+    """Return a figure for a table, with two decimals and its unit."""
     return f"{value:.2f} {unit}".strip()
 
 
 def table(rows: Sequence[tuple[str, str]]) -> None:
-    """Names and values, one below the other."""
+    """Print names and values on stderr as a table, a row for each pair."""
     if not HEARD.get():
         return
     from rich.table import Table
@@ -261,7 +264,7 @@ def table(rows: Sequence[tuple[str, str]]) -> None:
 
 
 class _Unseen:
-    """A bar that nobody sees; the library that draws them need not be loaded."""
+    """A progress bar that is not drawn, so that the library that draws them need not be loaded."""
 
     def add_task(self, *_: Any, **__: Any) -> Any:
         return 0
@@ -272,12 +275,14 @@ class _Unseen:
 
 @contextmanager
 def progress(*columns: Any, width: int = 40, left: bool = False) -> Iterator["Progress | _Unseen"]:
-    """Return a progress bar on stderr, gone when done; invisible unless stderr is a terminal.
+    """Show a progress bar on stderr for as long as the context lasts, and yield it.
+
+    Nothing is drawn unless stderr is a terminal.
 
     Args:
-        columns: What follows the bar.
-        width: Of the bar, in columns.
-        left: Whether tasks tell the time that is left, as their field `left`.
+        columns: The columns that follow the bar.
+        width: The width of the bar, in characters.
+        left: Whether tasks give the time that is left in their field `left`.
     """
     is_wanted = HEARD.get() and "note" in VOICE.get().kinds
     if not (is_wanted and takes_codes(sys.stderr)):

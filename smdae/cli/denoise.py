@@ -1,5 +1,6 @@
-"""`smdae denoise`: noisy pictures in, clean pictures of the same kind out. Its options; what they ask for is done by
-`denoise_run`.
+"""`smdae denoise`: noisy pictures in, clean pictures of the same kind out.
+
+Its options; what they ask for is done by `denoise_run`.
 """
 
 from pathlib import Path

@@ -37,7 +37,12 @@ REST = "the same command with --skip-existing does the rest"
 
 
 def run(asked: Asked, peers: Peers) -> int:
-    """Denoise what is asked for; returns the exit code."""
+    """Denoise the pictures that the options ask for, or print what would be done, and return the exit code.
+
+    Raises:
+        SmdaeError: The options make no sense, or the only picture failed.
+        BatchError: Some of many pictures failed.
+    """
     asked.check_log()
     console.speak(asked.quiet, asked.verbose, asked.log)
     asked.check()
@@ -82,7 +87,7 @@ def run(asked: Asked, peers: Peers) -> int:
 
 
 def _refuse(asked: Asked, chosen: Plan, peers: Peers) -> None:
-    """Raise what speaks against a plan, before anything is read or written."""
+    """Raise an error if the plan cannot be carried out, before any picture is read or written."""
     jobs, extras = chosen.jobs, asked.extras
     streamed = any(job.target == STREAM for job in jobs)
     if extras.some and not chosen.is_single:
@@ -107,7 +112,7 @@ def _refuse(asked: Asked, chosen: Plan, peers: Peers) -> None:
 
 
 def _refuse_streams(asked: Asked, jobs: Sequence[Job]) -> None:
-    """Raise UsageError for an image that would go to a terminal, or is awaited from one."""
+    """Raise UsageError if an image would be written to a terminal, or read from one."""
     if any(job.target == STREAM for job in jobs) and sys.stdout.isatty():
         raise UsageError("an image is not written to a terminal", "redirect stdout, or write to a file with -o")
     if STREAM in asked.paths and (sys.stdin is None or sys.stdin.isatty()):
@@ -115,7 +120,7 @@ def _refuse_streams(asked: Asked, jobs: Sequence[Job]) -> None:
 
 
 def _refuse_quality(jobs: Sequence[Job]) -> None:
-    """Raise UsageError if --quality is given and no result has a format with a quality."""
+    """Raise UsageError if no result has a format with a quality, though --quality is given."""
     kinds = {SUFFIXES.get(job.target.suffix.lower()) for job in jobs if job.target != STREAM}
     if kinds and kinds.isdisjoint(row.name for row in WITH_QUALITY):
         kind = next((kind for kind in kinds if kind), "the result")
@@ -125,7 +130,7 @@ def _refuse_quality(jobs: Sequence[Job]) -> None:
 
 
 def _manner(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> Manner:
-    """Return how the pictures are denoised and written."""
+    """Return the settings by which the pictures are denoised and written."""
     how = ("steps", "step_size", "seed", "stride", "ensemble", "precision")
     folder = chosen.folder
     return Manner(
@@ -167,7 +172,7 @@ def _manner(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> 
 
 
 def _work(asked: Asked, chosen: Plan, peers: Peers, manner: Manner, report: Report | None) -> None:
-    """Do all jobs, with a bar, and write the report at the end."""
+    """Denoise all pictures with a progress bar, and write the report at the end."""
     jobs = chosen.jobs
     stop = Event()
     claim = claims(jobs, asked.paths if asked.part is None else []) if peers.first else {}
@@ -208,14 +213,14 @@ def _work(asked: Asked, chosen: Plan, peers: Peers, manner: Manner, report: Repo
 
 
 def _write(report: Report | None) -> None:
-    """Write the report, if there is to be one."""
+    """Write the report and say so; do nothing if none was asked for."""
     if report is not None:
         report.write()
         console.note(f"report '{report.path}'")
 
 
 def _tell(record: dict[str, Any], as_json: bool) -> None:
-    """Say what became of a picture."""
+    """Report the outcome for a picture: the JSON record on stdout or figures on stderr, and the time as a detail."""
     if as_json:
         console.result({name: value if is_number(value) else None for name, value in record.items()})
     elif "psnr" in record:

@@ -18,12 +18,12 @@ FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "no space left in the quota
 
 
 def is_full(error: Exception) -> bool:
-    """Whether an error says that a disk is full."""
+    """Return whether an error says that there is no room left to write: on the disk, in the quota or in the file."""
     return isinstance(error, OSError) and error.errno in FULL
 
 
 def understood(error: Exception) -> SmdaeError:
-    """An error as one that a user can understand."""
+    """Return an error that a user can understand, with a hint and an exit code, for any exception."""
     if isinstance(error, SmdaeError):
         return error
     if is_out_of_memory(error):

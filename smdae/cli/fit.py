@@ -186,7 +186,12 @@ def command(
 def _read(
     paths: list[Path], settings: "Settings", white: float | None, cache: Path | None, asked: Any
 ) -> "tuple[Settings, Corpus]":
-    """Return the settings of a fit, adapted to rows if it is one to rows, and its images or rows; show a bar."""
+    """Read the images or rows with a progress bar, and return the settings adapted to them, and the data.
+
+    Raises:
+        UsageError: --as is unknown or does not suit the model, or the values do not suit the value of white.
+        InputError: There is nothing that can be read.
+    """
     from smdae.files.corpus import gather, refuse_unit
     from smdae.files.table import gather_rows, kind_of
     from smdae.fitting.settings import for_rows
@@ -221,10 +226,10 @@ def _read(
 
 
 def _import_own(configuration: "Configuration", imports: Sequence[str]) -> None:
-    """Import a model of the user's own before there is any work.
+    """Import a model of the user's own before any work; do nothing if the model is one of smdae's.
 
     Raises:
-        ModelError: A file names it, and the command line does not: code is run only where that was asked for.
+        ModelError: It was not named on the command line: code is run only if the user asks for it there.
         UsageError: It cannot be imported.
     """
     from smdae.named import imported, is_named
@@ -241,7 +246,7 @@ def _import_own(configuration: "Configuration", imports: Sequence[str]) -> None:
 
 
 def _refuse_crowd(settings: "Settings", peers: Peers) -> None:
-    """Refuse more processes than a step has examples."""
+    """Raise UsageError if there are more processes than examples in a batch."""
     if settings.least_batch < peers.place.size:
         raise UsageError(
             f"a batch of {settings.least_batch} is too small for {peers.place.size} processes",
@@ -250,11 +255,11 @@ def _refuse_crowd(settings: "Settings", peers: Peers) -> None:
 
 
 def _picture(output: Path, corpus: "Corpus", settings: "Settings", overwrite: bool) -> Path:
-    """Return where the picture of a model of one or two numbers goes.
+    """Return the file that --plot draws a model of one or two numbers into.
 
     Raises:
-        UsageError: The model is of more, or of images.
-        OutputError: There is such a file, and no leave to replace it.
+        UsageError: The model is of more numbers, or of images.
+        OutputError: The file exists and may not be overwritten.
     """
     from smdae.files.refusals import refuse_existing
 
@@ -268,7 +273,7 @@ def _picture(output: Path, corpus: "Corpus", settings: "Settings", overwrite: bo
 
 
 def _tell(corpus: "Corpus") -> None:
-    """What was left out of the images."""
+    """Warn of files that were skipped, and of images that are smaller than a patch."""
     if corpus.skipped:
         console.warn(f"{len(corpus.skipped)} files skipped; the first: {corpus.skipped[0]}")
     if corpus.small:

@@ -36,10 +36,10 @@ def run(
     group: "Group",
     picture: Path | None = None,
 ) -> int:
-    """Run the fit, write its files unless another process does, and tell of it.
+    """Run the fit, write its files if this process is the one that writes, and print its figures.
 
     Returns:
-        0, or the code of the signal that stopped it.
+        The exit code: 0, or that of the signal that stopped the fit.
     """
     from smdae.fitting import prepare
     from smdae.fitting.loop import ending
@@ -107,7 +107,7 @@ def run(
 
 
 def _draw(place: Path, prepared: "Prepared", corpus: "Corpus") -> None:
-    """Draw the density, the score and samples of the model of a fit."""
+    """Draw the density, the score and samples of a fitted model into a PNG file, and say so."""
     import torch
 
     from smdae.comparing.portrait import portrait
@@ -120,10 +120,10 @@ def _draw(place: Path, prepared: "Prepared", corpus: "Corpus") -> None:
 
 
 def _drive(prepared: "Prepared", state_file: Path, files: Files | None) -> int:
-    """Run the fit with a bar, a log and states, unless another process writes these.
+    """Run the fit with a progress bar; write its log, and its state now and then, unless `files` is None.
 
     Returns:
-        0, or the code of the signal that stopped it.
+        The exit code: 0, or that of the signal that stopped the fit.
     """
     from time import monotonic
 

@@ -17,7 +17,7 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
 
     Args:
         prepared: The fit.
-        card: Of its model.
+        card: The card of its model.
         output: The model file.
         before: The PSNR of held-out images at the start, in dB; None where it is not known.
     """
@@ -57,7 +57,7 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
 
 
 def _of_the_end(state: Any, stopped_by: str) -> str:
-    """Return what stopped a fit, in words."""
+    """Return the reason why a fit ended, in words."""
     record, settings = state.record, state.settings
     step = f"step {record['step']:,}" + (f" of {record['steps']:,}" if record["steps"] else "")
     return {

@@ -1,5 +1,7 @@
-"""`smdae info`: what a file is. Of a picture the noise that `denoise` would find, of a model file its card, of a noise
-profile its noise, in words and as a chart; nothing is written.
+"""`smdae info`: what a file is; nothing is written.
+
+Of a picture the noise that `denoise` would find, of a model file its card, of a noise profile its noise, in words and
+as a chart.
 """
 
 import io
@@ -94,8 +96,9 @@ def command(
 
 
 def _told(source: Path, manner: "Manner", json_: bool) -> Sequence[dict[str, Any] | list[str]]:
-    """Return what --json says of each channel of a file, or what is told of it, a line each; errors are those of
-    reading it.
+    """Return a JSON record for each channel of a file, or its description as lines of text.
+
+    Errors are those of reading the file.
     """
     if source.suffix.lower() in PROFILES:
         from smdae.pipeline import profile_told
@@ -111,7 +114,7 @@ def _told(source: Path, manner: "Manner", json_: bool) -> Sequence[dict[str, Any
 
 
 def _is_model(source: Path) -> bool:
-    """Return whether a file is called as models are, or is the name of a bundled one."""
+    """Return whether a path has the ending of model files, or is the name of a bundled model rather than a file."""
     from smdae.files.bundle import version_of
 
     if source.suffix.lower() == MODEL:
@@ -120,7 +123,7 @@ def _is_model(source: Path) -> bool:
 
 
 def _print(lines: Sequence[str], in_colour: bool) -> None:
-    """Print lines on stdout, in colour on a terminal; without control characters, which a file's name may hold."""
+    """Print lines on stdout, if asked in colour, with escapes for control characters, as in the names of files."""
     clean = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines]
     text = "".join(f"{line}\n" for line in clean)
     if in_colour:

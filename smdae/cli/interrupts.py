@@ -22,10 +22,10 @@ STOPS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if n
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP came.
+    """The exception that is raised when SIGTERM or SIGHUP arrives.
 
     Attributes:
-        code: The exit code that tells of it.
+        code: The exit code for the signal, 128 and its number.
     """
 
     def __init__(self, number: int = signal.SIGTERM) -> None:
@@ -35,7 +35,10 @@ class Terminated(BaseException):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within, SIGTERM and SIGHUP raise `Terminated`, unless something else is asked for on the way, which stays."""
+    """Let SIGTERM and SIGHUP raise `Terminated` for as long as the context lasts.
+
+    A handler that is set inside the context, and not taken back, stays.
+    """
     terminals = _terminals()
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -52,7 +55,7 @@ def terminable() -> Iterator[None]:
 
 
 class Stop:
-    """Whether a stop was asked for, and by which signal."""
+    """A flag that is true once a stop was asked for, with the signal that did so."""
 
     signal: int | None = None
 
@@ -61,15 +64,16 @@ class Stop:
 
     @property
     def code(self) -> int:
-        """The exit code that tells of the signal."""
+        """Return the exit code for the signal, 128 and its number."""
         return 128 + (self.signal or 0)
 
 
 @contextmanager
 def stoppable(message: str) -> Iterator[Stop]:
-    """Within, the first Ctrl-C, SIGTERM or SIGHUP sets the flag and prints the message; a second one leaves at once.
+    """Let Ctrl-C, SIGTERM and SIGHUP ask for a stop, for as long as the context lasts, and yield the flag of it.
 
-    A SIGHUP is not a second one: a terminal that is closed may send it to what was stopped already.
+    The first signal sets the flag and prints the message; a second one ends the process at once. SIGHUP does not count
+    as a second one: a terminal that is closed may send it after a stop was asked for.
     """
     stop = Stop()
     terminals = _terminals()
@@ -92,17 +96,17 @@ def stoppable(message: str) -> Iterator[Stop]:
 
 
 def _heeded() -> list[int]:
-    """Return the signals that ask for a stop, but for a SIGHUP that is to be ignored."""
+    """Return the signals that ask for a stop: SIGINT, SIGTERM, and SIGHUP unless the process ignores it."""
     return [number for number in STOPS if number != HANG_UP or signal.getsignal(number) != signal.SIG_IGN]
 
 
 def _terminals() -> list[int]:
-    """Return which of stdout and stderr are terminals."""
+    """Return the descriptors of stdout and stderr, as far as they are terminals."""
     return [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
 
 def _let_go(number: int, terminals: list[int]) -> None:
-    """Let what is written to terminals go nowhere."""
+    """Send what is written to the terminals to nowhere, if the signal is SIGHUP: then they are gone."""
     if number == HANG_UP and terminals:
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -11,20 +11,20 @@ __all__ = ["measure"]
 
 
 def measure(inputs: list[Path], reference: Path, least: float | None, white: float | None, as_json: bool) -> int:
-    """Print PSNR and SSIM of pictures, a line each on stdout.
+    """Print PSNR and SSIM of pictures against a clean one, a line each on stdout, and return the exit code.
 
     Args:
-        inputs: Files, folders, patterns.
-        reference: The clean picture that all show.
-        least: PSNR in dB that each must have; None for none.
-        white: The value of white in floats; None for 1.
-        as_json: Whether lines are JSON objects.
+        inputs: Files, folders and patterns.
+        reference: The clean picture of the same scene.
+        least: The PSNR in dB that each must reach; None for no limit.
+        white: The value of white in float pictures; None for 1.
+        as_json: Whether each line is a JSON object.
 
     Raises:
         UsageError: There is nothing to measure.
-        InputError: The reference, or the only picture, cannot be read or is of another size.
-        BatchError: Some of many cannot.
-        GateError: One has a lower PSNR.
+        InputError: The reference, or the only picture, cannot be read or has another size.
+        BatchError: Some of many pictures cannot be measured.
+        GateError: A picture has a lower PSNR than `least`.
     """
     from smdae.pipeline.measured import measured
 

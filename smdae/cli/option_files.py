@@ -20,10 +20,10 @@ ORIGINS = {"COMMANDLINE": "option", "ENVIRONMENT": "variable", "DEFAULT_MAP": "f
 
 
 def configured(context: Any, file: Path | None) -> Path | None:
-    """Make what a file says the defaults of a command's options; called before those are looked at.
+    """Make the values in a file the defaults of a command's options, before these are parsed; return the file.
 
     Raises:
-        UsageError: The file cannot be read, names what is no option, or has a value that an option does not take.
+        UsageError: The file cannot be read, names an unknown option, or has a value that an option does not take.
     """
     if file is None:
         return None
@@ -48,7 +48,7 @@ def configured(context: Any, file: Path | None) -> Path | None:
 
 
 def printed(context: Any) -> str:
-    """Return a command's options as a file that gives the same ones, a line each, with where each is from."""
+    """Return a command's options as a YAML file that gives the same ones, with the origin of each as a comment."""
     from smdae.files.config import dump
 
     lines = []
@@ -63,7 +63,7 @@ def printed(context: Any) -> str:
 
 
 def _options(context: Any) -> dict[str, Any]:
-    """Return the options of a command by their long names, underscores for hyphens."""
+    """Return the options of a command by their long names, with underscores instead of hyphens."""
     found = {}
     for option in context.command.params:
         long = next((name for name in option.opts if name.startswith("--")), None)
@@ -73,7 +73,11 @@ def _options(context: Any) -> dict[str, Any]:
 
 
 def _checked(context: Any, option: Any, value: Any, place: str) -> Any:
-    """Return a value as the command line would have it."""
+    """Return a value from a file as the command line would give it.
+
+    Raises:
+        UsageError: The option does not take it; the message begins with `place`.
+    """
     long = max(option.opts, key=len)
     if isinstance(value, list) and option.name in LISTS:
         value = ",".join(map(str, value))

@@ -43,7 +43,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace what
 
 
 def _device(context: typer.Context, value: str) -> str:
-    """The name of a device, refused by the option or the variable that it comes from."""
+    """Return the name of a device; if it is unknown, raise UsageError with the option or variable that gave it."""
     source = context.get_parameter_source("device")
     check_name(value, "SMDAE_DEVICE" if source and source.name == "ENVIRONMENT" else "--device")
     return value
@@ -106,10 +106,10 @@ Batch = Annotated[
 
 
 def levels(text: str, option: str = "--sigma") -> float | tuple[float, float] | str:
-    """A level of noise such as 25, the lowest and the highest of many, such as 5-55, or auto.
+    """Return a level of noise such as 25, the lowest and highest level of a range such as 5-55, or auto.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: The text is none of these.
     """
     if text == "auto":
         return text
@@ -128,7 +128,7 @@ MAX_VALUE = 1e30  # of a pixel: beyond, squares pass what single precision holds
 
 
 def check_range(white: float | None, black: float | None) -> None:
-    """Raise UsageError for a white or black that makes no sense."""
+    """Raise UsageError for a white or black that is not finite or out of range, or a white not above black."""
     if white is not None and not 0 < white < math.inf:
         raise UsageError(f"--white {white} is not a positive number")
     if white is not None and not 1 / MAX_VALUE <= white <= MAX_VALUE:
@@ -145,10 +145,10 @@ UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def seconds(text: str, option: str) -> float:
-    """A duration such as 90, 90s, 10m or 1.5h, in seconds.
+    """Return a duration such as 90, 90s, 10m or 1.5h, in seconds.
 
     Raises:
-        UsageError: It is none, or not positive.
+        UsageError: The text is not a duration, or not a positive one.
     """
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+)([smh]?)", text.strip())
     if not match or float(match[1]) <= 0:
@@ -158,7 +158,7 @@ def seconds(text: str, option: str) -> float:
 
 @contextmanager
 def threads_of(count: int | None) -> Iterator[None]:
-    """Within, so many threads compute; None for as many as before."""
+    """Compute with that many threads for as long as the context lasts; None leaves their number as it is."""
     if count is None:
         yield
         return
@@ -180,7 +180,7 @@ def bytes_of(text: str, option: str) -> int:
     """Return a size such as 500M, 2G or 2.5 GB in bytes.
 
     Raises:
-        UsageError: It is none, or less than any work takes.
+        UsageError: The text is not a size, or a size too small for any work.
     """
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
     if not match:

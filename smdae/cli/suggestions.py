@@ -8,14 +8,14 @@ MOST = 2  # letters to put in, leave out or change
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is nearest to another, None if none is near."""
+    """Return the known name that is nearest to a misspelt one; None if none is within two letters, or one if short."""
     found = min(((distance(name, one), one) for one in known), default=(MOST + 1, ""))
     # Of a name of three letters two are nearly all.
     return found[1] if found[0] <= min(MOST, max(1, len(name.strip("-")) // 2)) else None
 
 
 def distance(a: str, b: str) -> int:
-    """Return how many letters are to be put in, left out, changed or swapped with the next to make b of a.
+    """Return how many letters must be inserted, deleted, changed or swapped with the next to turn a into b.
 
     This is the restricted distance of Damerau and Levenshtein.
     """

@@ -30,13 +30,13 @@ GRACE = 10  # looks that the work has, once another has ended, to end too; then 
 
 @dataclass(frozen=True)
 class End:
-    """How a process ended.
+    """The end of a process.
 
     Attributes:
-        kind: done, failed, lost or stopped.
-        code: The exit code that goes with it.
-        message: What to tell.
-        hint: What to do.
+        kind: The kind of end: done, failed, lost or stopped.
+        code: The exit code.
+        message: The error message; empty if there is none.
+        hint: What the user can do about it; None for nothing.
     """
 
     kind: str
@@ -46,12 +46,12 @@ class End:
 
     @property
     def is_common(self) -> bool:
-        """Whether all come to it at once, of themselves."""
+        """Return whether all processes end this way at the same time by themselves."""
         return self.kind == "done" or self.code == DivergedError.code
 
     @classmethod
     def of(cls, error: BaseException) -> "End":
-        """By what ended the work."""
+        """Return the end for the exception that ended the work; raise it again if it is of another kind."""
         if isinstance(error, LostError):
             return cls("lost", error.code, error.message, error.hint)
         if isinstance(error, (KeyboardInterrupt, typer.Abort)):
@@ -66,7 +66,7 @@ class End:
         raise error
 
     def error(self) -> BaseException:
-        """What says so again."""
+        """Return an exception that stands for this end, where another process has raised it."""
         if self.kind == "stopped":
             return KeyboardInterrupt() if self.code == 130 else Terminated(self.code - 128)
         if self.code == 141:
@@ -77,13 +77,13 @@ class End:
 
 
 def decided(ends: Mapping[int, End], silent: list[int], size: int, hurried: bool = False) -> End | None:
-    """How a command of several processes ended; None if that is yet to be seen.
+    """Return how a command of several processes ended; None if that is not known yet.
 
     Args:
-        ends: How those ended that have.
-        silent: Those that neither ended nor count any more.
-        size: How many there are.
-        hurried: Whether to wait no longer for those that do count.
+        ends: The ends of the processes that have ended, by rank.
+        silent: The ranks of those that have neither ended nor give any sign of life.
+        size: The number of all processes.
+        hurried: Whether to decide without the processes that still give signs of life.
     """
     if 0 in ends and ends[0].kind == "done":
         return ends[0]
@@ -98,7 +98,10 @@ def decided(ends: Mapping[int, End], silent: list[int], size: int, hurried: bool
 
 @contextmanager
 def on_loss(rescue: Callable[[], str | None]) -> Iterator[None]:
-    """Within, if a process is lost, the one that tells of it first calls `rescue`, which returns a hint."""
+    """Have `rescue` called if a process is lost while the context lasts.
+
+    The process that reports the loss calls it before; it returns a hint for the message, or None.
+    """
     try:
         yield
     except BaseException as error:
@@ -107,12 +110,12 @@ def on_loss(rescue: Callable[[], str | None]) -> Iterator[None]:
 
 
 def together(place: Place, work: Callable[[Peers], int]) -> int:
-    """Do the work of this process of several; returns the exit code of all.
+    """Do this process's work, wait until all have agreed how the command ended, and return its exit code.
 
-    Only the first is heard; if it is lost, the next one.
+    Only the first process prints messages; if it is lost, the next one reports that.
 
     Raises:
-        BaseException: What ended the work, here or elsewhere.
+        BaseException: The work failed or was stopped, in this process or another.
     """
     if place.size == 1:
         return work(Peers())
@@ -148,7 +151,7 @@ def _note(text: str) -> None:
 
 
 def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = None) -> tuple[End, int]:
-    """How all ended, and which process tells of it."""
+    """Agree with the other processes on how the command ended; return that, and the rank that reports it."""
     rank, size, begun = peers.place.rank, peers.place.size, time.monotonic()
     verdict: dict[str, Any] | None = None
     try:
@@ -174,13 +177,13 @@ def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = N
 
 
 def _ends(peers: Peers) -> dict[int, End]:
-    """How the others ended that have."""
+    """Return the ends of the other processes that have ended, by rank."""
     told = {rank: peers.told(f"end/{rank}") for rank in peers.others}
     return {rank: End(**end) for rank, end in told.items() if end}
 
 
 def _leave(peers: Peers) -> None:
-    """Go, last of all if this one holds the store that the others look into."""
+    """Leave the other processes: the one that holds their store waits until all others have left."""
     with suppress(LostError):
         peers.tell(f"left/{peers.place.rank}", True)
         for rank in peers.others if peers.hosted and peers.first else ():
@@ -189,13 +192,13 @@ def _leave(peers: Peers) -> None:
 
 
 class _Guard:
-    """Ends the work if another process has ended or is lost, and the work, waiting for it, does not see that."""
+    """A watch that ends the work if it waits in vain for another process, which has ended or is lost."""
 
     def __init__(self, peers: Peers) -> None:
         self.peers, self.on, self.looks = peers, False, 0
 
     def look(self) -> None:
-        """Called after each look at the others, in a thread beside the work."""
+        """Look once at how the others are, and if need be end this process; called again and again in a thread."""
         if not self.on:
             return
         ends: dict[int, End] = {}
