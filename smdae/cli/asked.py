@@ -13,8 +13,9 @@ from smdae.files.formats import ENDINGS, NAMES
 from smdae.files.tiff_axes import Selection, numbers_in
 from smdae.files.tiff_axes import checked as axes_checked
 from smdae.pipeline.extras import Extras
+from smdae.pipeline.picture_names import is_picture
 from smdae.pipeline.places import STREAM, Naming
-from smdae.pipeline.selection import is_picture, share_of
+from smdae.pipeline.selection import share_of
 
 if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind

@@ -1,36 +1,34 @@
 """TIFF stacks: pages and channels in one file, read and written a page at a time, in the memory of one.
 
-A stack is what `tiff_pages` finds of a file, and of each page the parts that `tiff_parts` tells. Each channel of a
-series is a group, whose pictures share one noise; the result is written as `tiff_writing` does, like its source.
+A stack is what `tiff_pages` finds of a file, and what `tiff_survey` tells of its pages before the first is decoded.
+Each channel of a series is a group, whose pictures share one noise; the result is written as `tiff_writing` does, like
+its source.
 
-Facts this relies on:
-- All directories are checked before the first page is decoded: it is cheap, and no one wants to hear of page 90 after
-  an hour.
-- tifffile's writer goes back in what it has written. What goes into a pipe is written to a temporary file first.
+tifffile's writer goes back in what it has written. What goes into a pipe is written to a temporary file first.
 """
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from smdae.errors import InputError, UsageError
+from smdae.errors import InputError
 from smdae.files import images, tiff_pages, tiff_writing, writing
 from smdae.files.dressing import Origin
 from smdae.files.marks import mark_tiff
 from smdae.files.picture import Picture
 from smdae.files.tiff_axes import ALL, Axes, Selection
-from smdae.files.tiff_codec import NONE, is_lossless
-from smdae.files.tiff_pages import Place
+from smdae.files.tiff_pages import Pages
 from smdae.files.tiff_parts import Part, is_looked_up, joined, looked_up, parted, parts_of
-from smdae.files.tiff_tags import EXIF, GPS, LSM, STK, tags_of
-from smdae.files.tiff_writing import MAX_BYTES, Run, Style
+from smdae.files.tiff_survey import Key, Survey, page_called, surveyed
+from smdae.files.tiff_writing import MAX_BYTES, Style
 
 if TYPE_CHECKING:
     import tifffile
@@ -39,16 +37,7 @@ __all__ = ["Group", "Key", "Selection", "Stack", "count", "encoded", "opened", "
 
 PIECE = 1 << 20  # bytes, that are copied at once
 KEPT = 1 << 25  # bytes, that what the directories say may take
-OF_A_PAGE = 1 << 13  # bytes that a directory takes, beside the values of its tags
 LEVELS = 32  # pages that may be one picture in smaller and smaller sizes, each at most half of the one before
-GROWTH = 1.3  # of what is compressed, where noise is not gone from all of it
-
-
-class Key(NamedTuple):
-    """A channel of a series, both counted from 0: the planes of one share one noise."""
-
-    series: int
-    channel: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +70,6 @@ class Stack:
     Attributes:
         axes: Those of each series, as they are shown.
         remarks: What there is to say of the file, a line each.
-        groups: The channels of each series.
-        runs: How its pages are written.
     """
 
     axes: list[Axes]
@@ -90,42 +77,33 @@ class Stack:
     _name: str
     _stream: BinaryIO
     _file: "tifffile.TiffFile"
-    _places: list[Place]
-    _selection: Selection
-    groups: dict[Key, Group] = field(default_factory=dict)
-    runs: list[Run] = field(default_factory=list)
-    _kinds: list[list[Part]] = field(default_factory=list)
-    _kind_of: list[int] = field(default_factory=list)
-    _nbytes: list[int] = field(default_factory=list)
-    _kept: "_Kept" = field(default_factory=lambda: _Kept(KEPT))
+    _pages: Pages
+    _survey: Survey
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._pages)
+
+    @cached_property
+    def groups(self) -> dict[Key, Group]:
+        """Return the channels of each series."""
+        return {key: Group(key, self, numbers) for key, numbers in self._survey.channels.items()}
 
     def parts(self, number: int) -> list[Part]:
         """Return the parts of a page, counted from 0."""
-        return self._kinds[self._kind_of[number]]
+        return self._survey.parts(number)
 
     def keys(self, number: int) -> list[Key]:
         """Return the group of each part of a page."""
-        parts = self.parts(number)
-        place = self._places[number]
-        count = 1 + max(part.channel for part in parts)
-        return [Key(place.series, place.channel * count + part.channel) for part in parts]
+        return self._survey.keys(number)
 
     def is_selected(self, number: int) -> list[bool]:
         """Return which parts of a page are to be denoised."""
-        chosen = self._selection
-        on_page = chosen.pages is None or number + 1 in chosen.pages
-        return [
-            on_page and not part.is_kept and (chosen.channels is None or key.channel + 1 in chosen.channels)
-            for key, part in zip(self.keys(number), self.parts(number), strict=True)
-        ]
+        return self._survey.is_selected(number)
 
     def pictures(self, number: int) -> list[Picture]:
         """Decode the parts of one page, counted from 0; InputError, which names it, if it cannot be."""
-        with images.decoding(_page_of(self._name, number)):
-            page = self._page(number)
+        with images.decoding(page_called(self._name, number)):
+            page = self._pages.page(number)
             samples = self._samples(page)
             return [parted(samples, part, page) for part in self.parts(number)]
 
@@ -139,13 +117,13 @@ class Stack:
 
     def joined(self, number: int, pictures: Sequence[Picture]) -> np.ndarray:
         """Return the samples of a page whose parts are other pictures."""
-        with images.decoding(_page_of(self._name, number)):
-            return joined(self.parts(number), pictures, self._page(number))
+        with images.decoding(page_called(self._name, number)):
+            return joined(self.parts(number), pictures, self._pages.page(number))
 
     def page(self, number: int) -> "tifffile.TiffPage":
         """Return what tifffile tells of a page."""
-        with images.decoding(_page_of(self._name, number)):
-            return self._page(number)
+        with images.decoding(page_called(self._name, number)):
+            return self._pages.page(number)
 
     def close(self) -> None:
         """Close the file before its time: what is open is not replaced on Windows."""
@@ -153,9 +131,9 @@ class Stack:
 
     def is_big(self, growth: int) -> bool:
         """Return whether a result whose samples are so many times as large is to be a BigTIFF."""
-        if any(run.is_single for run in self.runs) and not self._file.is_bigtiff:
+        if any(run.is_single for run in self._survey.runs) and not self._file.is_bigtiff:
             return False
-        return self._file.is_bigtiff or growth * self._nbytes[0] > MAX_BYTES
+        return self._file.is_bigtiff or growth * self._survey.nbytes > MAX_BYTES
 
     def write_to(self, target: BinaryIO, pages: Iterable[Sequence[Picture]], style: Style) -> None:
         """Write a TIFF like this one.
@@ -174,12 +152,9 @@ class Stack:
                 # The next page is made while this frame waits: nothing of the last one should be held by then.
                 del pictures, picture
 
-        tiff_writing.written(target, self._stream, self.runs, self.page, samples(), style)
+        tiff_writing.written(target, self._stream, self._survey.runs, self.page, samples(), style)
         if (words := style.words()) is not None:
             mark_tiff(target, words)
-
-    def _page(self, number: int) -> "tifffile.TiffPage":
-        return self._kept.page(number, lambda: tiff_pages.checked(self._file, self._places[number]))
 
     def _samples(self, page: "tifffile.TiffPage") -> np.ndarray:
         samples = tiff_pages.samples_in(page)
@@ -235,10 +210,9 @@ def opened(source: Path | bytes, name: str, selection: Selection = ALL) -> Itera
         with images.decoding(repr(name)):
             file = whole.enter_context(tiff_pages.opened(stream))
             places, axes, remarks = tiff_pages.places(file, selection)
-        stack = Stack(axes, remarks, name, stream, file, places, selection)
-        _survey(stack)
-        _refuse_beyond(stack)
-        yield stack
+        pages = Pages(file, places, KEPT)
+        survey = surveyed(stream, name, places, axes, selection, pages.page)
+        yield Stack(axes, remarks + survey.remarks, name, stream, file, pages, survey)
 
 
 def write(
@@ -301,140 +275,5 @@ def style_for(stack: Stack, before: str, after: str, depth: str | None, strip: b
     return Style(None if depth == own else depth, strip, axes, (before, after), stack.is_big(growth))
 
 
-def _survey(stack: Stack) -> None:
-    """Check all pages, and find out what is on them and how they lie."""
-    kinds: dict[int, int] = {}
-    numbers: dict[Key, list[tuple[int, int]]] = {}
-    selected: dict[Key, list[int]] = {}
-    lossy: set[str] = set()
-    left_out: set[str] = set()
-    total = 0
-    is_bits = is_coloured = False
-    run = _Run()
-    for number, place in enumerate(stack._places):
-        with images.decoding(_page_of(stack._name, number)):
-            page = stack._page(number)
-            kind = hash((page.hash, stack.axes[place.series].samples, is_looked_up(page)))
-            if kind not in kinds:
-                kinds[kind] = len(stack._kinds)
-                split = stack.axes[place.series].samples != "S" or stack._selection.channels is not None
-                stack._kinds.append(_parts(page, split))
-                if not is_lossless(stack._stream, page):
-                    lossy.add(tiff_pages.name_of(page.compression))
-            stack._kind_of.append(kinds[kind])
-            codes = run.take(number, place, page)
-            if LSM in codes:
-                left_out.add("LSM")
-            if codes.intersection(STK):
-                left_out.add("MetaMorph")
-        is_coloured |= is_looked_up(page)
-        total += _bound(stack, page)
-        parts = zip(stack.parts(number), stack.keys(number), stack.is_selected(number), strict=True)
-        for k, (part, key, chosen) in enumerate(parts):
-            if not part.is_kept:
-                if chosen:
-                    selected.setdefault(key, []).append(len(numbers.get(key, ())))
-                numbers.setdefault(key, []).append((number, k))
-            is_bits |= part.is_kept and page.dtype is not None and page.dtype.name == "bool"
-    stack.runs.extend(run.runs)
-    stack._nbytes.append(total)
-    for key, found in sorted(numbers.items()):
-        stack.groups[key] = Group(key, stack, [found[n] for n in selected.get(key, [])])
-    if lossy:
-        stack.remarks.append(f"its compression, {', '.join(sorted(lossy))}, loses detail: the result has Deflate")
-    if left_out:
-        stack.remarks.append(f"what only {' and '.join(sorted(left_out))} files say is left out of the result")
-    if is_bits:
-        stack.remarks.append("pages of black and white alone are left as they are")
-    if is_coloured:
-        stack.remarks.append("its colours are looked up in a table: the result has the colours themselves")
-
-
-def _parts(page: "tifffile.TiffPage", split: bool) -> list[Part]:
-    """Return the parts of a page, whose colours may be looked up."""
-    if is_looked_up(page):
-        return [Part(depth, (0, 1, 2)) for depth in range(page.imagedepth)]
-    return parts_of(page, split)
-
-
-def _bound(stack: Stack, page: "tifffile.TiffPage") -> int:
-    """Return how many bytes a page takes in a file that is like its own, at most."""
-    beside = sum(tag.valuebytecount for tag in page.tags)
-    if page.compression != NONE and is_lossless(stack._stream, page):
-        return int(GROWTH * sum(page.databytecounts)) + beside
-    return page.nbytes * (3 if is_looked_up(page) else 1) + beside
-
-
-class _Kept:
-    """Pages that are asked for again: all to begin with, until they take too much memory; and the last one."""
-
-    def __init__(self, room: int) -> None:
-        self._room = room
-        self._pages: dict[int, tifffile.TiffPage] = {}
-        self._last: tuple[int, tifffile.TiffPage] | None = None
-
-    def page(self, number: int, read: "Callable[[], tifffile.TiffPage]") -> "tifffile.TiffPage":
-        """Return the page of a number, which is read if it is not at hand."""
-        if number in self._pages:
-            return self._pages[number]
-        if self._last is None or self._last[0] != number:
-            page = read()
-            self._room -= OF_A_PAGE + sum(tag.valuebytecount for tag in page.tags)
-            if self._room >= 0:
-                self._pages[number] = page
-            self._last = number, page
-        return self._last[1]
-
-
-class _Run:
-    """Finds out which pages lie one behind the other and say the same, so that they are written so again."""
-
-    def __init__(self) -> None:
-        self.runs: list[Run] = []
-        self._end = -1
-        self._kind = 0
-        self._first: frozenset = frozenset()
-        self._rest: frozenset | None = None
-
-    def take(self, number: int, place: Place, page: "tifffile.TiffPage") -> set[int]:
-        """Take the next page, and return the codes of its tags."""
-        if place.plane:
-            last = self.runs[-1]
-            stk = bool(page.tags.get(STK[0]) or page.tags.get(STK[1]))
-            self.runs[-1] = Run(last.first, last.count + 1, not stk, last.alone)
-            return set()
-        tags = frozenset(tags_of(page))
-        codes = {tag.code for tag in tags}
-        lies = page.is_final and not page.is_tiled and not is_looked_up(page) and page.imagedepth == 1
-        same = self._rest == tags if self._rest is not None else tags <= self._first
-        follows = lies and page.dataoffsets[0] == self._end and page.hash == self._kind
-        if follows and same and not codes & {EXIF, GPS}:
-            last = self.runs[-1]
-            if self._rest is None:
-                self._rest = tags
-            alone = frozenset(tag.code for tag in self._first - self._rest)
-            self.runs[-1] = Run(last.first, last.count + 1, False, alone)
-        else:
-            self.runs.append(Run(number))
-            self._first, self._rest = tags, None
-        self._kind = page.hash
-        self._end = page.dataoffsets[0] + page.nbytes if lies else -1
-        return codes
-
-
-def _refuse_beyond(stack: Stack) -> None:
-    """Raise UsageError for pages or channels that the user names and the file has not."""
-    chosen = stack._selection
-    if chosen.pages is not None and max(chosen.pages) > len(stack):
-        raise UsageError(f"--pages {max(chosen.pages)}: '{stack._name}' has {len(stack)}")
-    channels = 1 + max((key.channel for key in stack.groups), default=0)
-    if chosen.channels is not None and max(chosen.channels) > channels:
-        raise UsageError(f"--channel {max(chosen.channels)}: '{stack._name}' has {channels}")
-
-
 def _stream_of(source: Path | bytes) -> BinaryIO:
     return source.open("rb") if isinstance(source, Path) else BytesIO(source)
-
-
-def _page_of(name: str, number: int) -> str:
-    return f"page {number + 1} of {name!r}"

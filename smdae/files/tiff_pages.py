@@ -13,6 +13,7 @@ Facts this relies on:
 import copy
 import logging
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -35,6 +36,7 @@ __all__ = [
     "PALETTE",
     "RGB",
     "YCBCR",
+    "Pages",
     "Place",
     "checked",
     "colours_of",
@@ -57,6 +59,7 @@ UNCOMPRESSED, JPEGS = 1, (6, 7, 34892, 33007)
 PLANAR = 2
 DENSEST = 2**15  # pixels for which a byte can stand: in Zstandard, 4 bytes are 2^17
 MAX_DEPTH = 2**16  # planes of a page that is a volume
+OF_A_PAGE = 1 << 13  # bytes that a directory takes, beside the values of its tags
 
 
 class Place(NamedTuple):
@@ -73,6 +76,32 @@ class Place(NamedTuple):
     plane: int = 0
     series: int = 0
     channel: int = 0
+
+
+class Pages:
+    """The checked pages of a file. All are kept to begin with, until they take too much memory; and the last one."""
+
+    def __init__(self, file: "tifffile.TiffFile", places: Sequence[Place], room: int) -> None:
+        self._file = file
+        self._places = places
+        self._room = room
+        self._kept: dict[int, tifffile.TiffPage] = {}
+        self._last: tuple[int, tifffile.TiffPage] | None = None
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def page(self, number: int) -> "tifffile.TiffPage":
+        """Return the page of a number, which is read if it is not at hand; raise InputError as `checked` does."""
+        if number in self._kept:
+            return self._kept[number]
+        if self._last is None or self._last[0] != number:
+            page = checked(self._file, self._places[number])
+            self._room -= OF_A_PAGE + sum(tag.valuebytecount for tag in page.tags)
+            if self._room >= 0:
+                self._kept[number] = page
+            self._last = number, page
+        return self._last[1]
 
 
 def opened(stream: BinaryIO) -> "tifffile.TiffFile":

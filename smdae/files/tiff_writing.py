@@ -18,32 +18,16 @@ import numpy as np
 from smdae.errors import OutputError
 from smdae.files.tiff_codec import NONE, codec_of
 from smdae.files.tiff_pages import MASK, MINISBLACK, RGB, YCBCR, colours_of
+from smdae.files.tiff_runs import Run
 from smdae.files.tiff_tags import DESCRIPTION, EXIF, GPS, Tag, extra, kept, nested, renamed, retyped, shaped, tags_of
 
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["MAX_BYTES", "Run", "Style", "written"]
+__all__ = ["MAX_BYTES", "Style", "written"]
 
 MAX_BYTES = 2**32 - 2**24
 SIDE = 16  # pixels, of which sides of tiles are multiples
-
-
-@dataclass(frozen=True)
-class Run:
-    """Pages that are written by one call: one, or some that lie one behind the other.
-
-    Attributes:
-        first: The number of the first page.
-        count: How many there are.
-        is_single: Whether they lie behind a single directory.
-        alone: The codes of the tags that the first page alone has.
-    """
-
-    first: int
-    count: int = 1
-    is_single: bool = False
-    alone: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

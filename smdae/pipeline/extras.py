@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, UsageError
+from smdae.pipeline.picture_names import parted_name
 from smdae.pipeline.places import STREAM, Job
-from smdae.pipeline.selection import parted_name
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,11 +10,11 @@ from smdae.errors import InputError, OutputError, UsageError
 from smdae.pipeline.found import Found, is_found
 from smdae.pipeline.manner import Manner
 from smdae.pipeline.outcome import denoised
+from smdae.pipeline.picture_names import is_raw_name
 from smdae.pipeline.places import STREAM, Job, check_target, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_file, put_result
 from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, record_of
-from smdae.pipeline.selection import is_raw_name
 from smdae.pipeline.told import tell
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import OutputError, UsageError
-from smdae.pipeline.found import Found, Noted, is_found, refuse_unit
+from smdae.pipeline.found import Noted, is_found, refuse_unit
 from smdae.pipeline.manner import Manner
 from smdae.pipeline.outcome import Outcome, denoised
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, precisions, record_of
-from smdae.pipeline.stacked import typical
 from smdae.pipeline.told import tell_channels
+from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, is_chosen, refuse_beyond
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
@@ -30,51 +30,11 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
     from smdae.files.slabs import Slab
 
-__all__ = ["VolumePlanes", "one_volume"]
+__all__ = ["one_volume"]
 
 SHARE = 0.25  # of the memory available
-WINDOW, WINDOWS = 512, 4  # pixels a side of what is looked at of a large plane, and how many along each side
 
 Watch = Callable[[int, int], object]
-
-
-@dataclass(frozen=True, eq=False)
-class VolumePlanes:
-    """The planes of a channel as pictures; of large ones parts from all over them."""
-
-    image: "Image"
-    places: list[tuple[int, ...]]
-    name: str
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def page(self, number: int, /) -> "Picture":
-        """Return a plane, counted from 0."""
-        from smdae.files import ome_zarr
-        from smdae.files.picture import from_samples
-
-        with ome_zarr.reading(self.name):
-            return from_samples(ome_zarr.sample(self.image, self.places[number], WINDOW, WINDOWS), "TIFF")
-
-
-@dataclass(frozen=True, eq=False)
-class _Channel:
-    """How the planes of a channel are denoised.
-
-    Attributes:
-        label: What the channel is called in what is said of it.
-        manner: How.
-        found: The noise of the typical plane.
-        halo: How far around a pixel its clean value looks; None for over all of the plane.
-        multiple: Where what is seen of a plane may start.
-    """
-
-    label: str
-    manner: Manner
-    found: Found
-    halo: int | None
-    multiple: int
 
 
 @dataclass(eq=False)
@@ -112,7 +72,7 @@ class _Run:
             return
         plans = []
         for image in self.volume.images:
-            channels = self._channels(image)
+            channels = channels_of(image, self.volume, self.model, self.manner, self.name)
             plans.append((image, channels, self._parts(image, channels)))
         with _writing(self.job):
             anew = [image.place / level for image, *_ in plans for level in image.levels]
@@ -135,38 +95,7 @@ class _Run:
         for words in dict.fromkeys((*self.volume.remarks, *filter(None, ways))):
             self.manner.messages.note(f"'{self.name}': {words}" if self.manner.many else words)
 
-    def _channels(self, image: "Image") -> dict[int, _Channel]:
-        """Return how the channels of an image that are to be denoised are, by their numbers."""
-        prefix = f"image {image.place}" if len(self.volume.images) > 1 else ""
-        channels = {}
-        for c in range(image.channels):
-            places = [place for place in image.planes if image.channel(place) == c and self._is_chosen(image, place)]
-            if places:
-                words = [prefix, f"channel {c + 1}" if image.channels > 1 else ""]
-                label = ", ".join(word for word in words if word)
-                channels[c] = self._channel(label and f"{label}: ", image, places, c)
-        return channels
-
-    def _channel(self, label: str, image: "Image", places: list[tuple[int, ...]], c: int) -> _Channel:
-        """Return how a channel is denoised, whose planes lie at these places."""
-        from smdae.denoising.pages import unscaled
-        from smdae.denoising.task import Task
-
-        manner = self.manner
-        if manner.levels is not None and len(manner.levels) > 1:
-            manner = replace(manner, levels=(manner.levels[c],))
-        planes = VolumePlanes(image, places, self.name)
-        found, alike = typical(planes, self.model, manner, self.name)
-        if is_found(self.model, manner):
-            alike = replace(alike, noise=unscaled(found.noise, found.prepared.scale))
-        alike = replace(alike, scale=alike.scale or found.prepared.scale)
-        if found.noise.is_none:
-            return _Channel(label, alike, found, 0, 1)
-        task = Task.for_noise(found.prepared, self.model, found.noise, **manner.how)
-        halo = task.model.halo if task.single and not manner.blend else None
-        return _Channel(label, alike, found, halo, task.model.shift_multiple)
-
-    def _parts(self, image: "Image", channels: dict[int, _Channel]) -> "list[Slab]":
+    def _parts(self, image: "Image", channels: dict[int, Channel]) -> "list[Slab]":
         """Return the parts that an image is cut into."""
         from smdae.denoising.flat import SIDE
         from smdae.files.ome_zarr import grid_of
@@ -179,14 +108,7 @@ class _Run:
         multiple = max((one.multiple for one in channels.values()), default=1)
         return slabs(image.shape, grid_of(image.array), image.array.dtype.itemsize, room, widest, multiple)
 
-    def _is_chosen(self, image: "Image", place: tuple[int, ...]) -> bool:
-        """Return whether a plane is to be denoised."""
-        chosen = self.manner.selection
-        number = int(np.ravel_multi_index(place, image.shape[:-2])) if place else 0
-        of_page = chosen.pages is None or number + 1 in chosen.pages
-        return of_page and (chosen.channels is None or image.channel(place) + 1 in chosen.channels)
-
-    def _denoise(self, image: "Image", channels: dict[int, _Channel], slab: "Slab", values: np.ndarray) -> bool:
+    def _denoise(self, image: "Image", channels: dict[int, Channel], slab: "Slab", values: np.ndarray) -> bool:
         """Take the noise out of the planes of a part, in place, and return whether anything changed.
 
         `values` are what is seen of it; what is right of them afterwards is what the part keeps.
@@ -202,7 +124,7 @@ class _Run:
         for index in np.ndindex(values.shape[:-2]):
             place = tuple(axis.start + k for axis, k in zip(slab.lead, index, strict=True))
             channel = channels.get(image.channel(place))
-            if channel is None or not self._is_chosen(image, place):
+            if channel is None or not is_chosen(image, place, self.manner.selection):
                 continue
             if (channel.found.noise.is_none and not is_whole) or is_blank(values[index]):
                 self._note(channel, before[index])
@@ -220,13 +142,13 @@ class _Run:
             kept[part] = image.array.fill_value
         return not np.array_equal(before, kept, equal_nan=kept.dtype.kind == "f")
 
-    def _show(self, channel: _Channel, picture: "Picture", outcome: Outcome) -> None:
+    def _show(self, channel: Channel, picture: "Picture", outcome: Outcome) -> None:
         """Let the report show the first plane, or region, of a channel."""
         if self.manner.report is not None and channel.label not in self.noted:
             part = channel.label.removesuffix(": ")
             self.manner.report.show(str(self.job.source), picture, outcome.picture, outcome.found, part)
 
-    def _note(self, channel: _Channel, before: np.ndarray, outcome: Outcome | None = None) -> None:
+    def _note(self, channel: Channel, before: np.ndarray, outcome: Outcome | None = None) -> None:
         """Keep what there is to tell of a plane, or a region of one, and of what became of it if anything did."""
         lost = int((~np.isfinite(before)).sum()) if before.dtype.kind == "f" else 0
         repaired, banded = (outcome.found.repaired, outcome.found.is_banded) if outcome else (0, False)
@@ -266,7 +188,7 @@ def one_volume(
     name, origin = called(job), origin_of(job, manner.messages)
     how: dict[str, Any] = {"overwrite": manner.overwrite, "may_go": ome_metadata.may_be_replaced}
     with ome_zarr.opened(job.source, name) as volume:
-        _refuse_beyond(volume, manner, name)
+        refuse_beyond(volume, manner, name)
         if manner.ending or job.target.suffix.lower() not in (ome_metadata.ENDING, job.source.suffix.lower()):
             told = manner.ending or job.target
             raise OutputError(f"an OME-Zarr stays one, and is not written as '{told}'", "name it .ome.zarr")
@@ -325,16 +247,3 @@ def _refuse(job: Job, manner: Manner) -> None:
             raise UsageError(f"{name} does not go with OME-Zarr", "leave it out")
     if job.target == STREAM:
         raise UsageError("an OME-Zarr is a folder, and does not go to stdout", "name one with -o")
-
-
-def _refuse_beyond(volume: "Volume", manner: Manner, name: str) -> None:
-    """Raise UsageError for pages or channels that are named and that the volume has not."""
-    chosen = manner.selection
-    channels = max(image.channels for image in volume.images)
-    pages = max(len(image.planes) for image in volume.images)
-    if chosen.channels is not None and max(chosen.channels) > channels:
-        raise UsageError(f"--channel {max(chosen.channels)}: '{name}' has {channels}")
-    if chosen.pages is not None and max(chosen.pages) > pages:
-        raise UsageError(f"--pages {max(chosen.pages)}: '{name}' has {pages}")
-    if manner.levels is not None and len(manner.levels) not in (1, channels):
-        raise UsageError(f"--sigma has {len(manner.levels)} values, and '{name}' has {channels} channels")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smdae.errors import OutputError, UsageError
-from smdae.pipeline.selection import SUFFIX, VOLUME, Search, is_many, is_raw_name, parted_name, selected
+from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_raw_name, parted_name
+from smdae.pipeline.selection import Search, is_many, selected
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture

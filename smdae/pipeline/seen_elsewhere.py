@@ -110,8 +110,8 @@ def of_fits(content: Path | bytes, name: str, manner: "Manner", model: Any) -> l
 def of_volume(folder: Path, name: str, manner: "Manner", model: Any) -> list[Told]:
     """Read an OME-Zarr, and return each of its channels with its noise; arguments and errors are those of `of_raw`."""
     from smdae.files import ome_zarr
-    from smdae.pipeline.one_volume import VolumePlanes
     from smdae.pipeline.stacked import typical
+    from smdae.pipeline.volume_channels import VolumePlanes
 
     told = []
     with ome_zarr.opened(folder, name) as volume:

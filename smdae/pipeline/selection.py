@@ -15,28 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smdae.errors import InputError, UsageError
+from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, missing_reader, results_among
 
-__all__ = [
-    "SUFFIX",
-    "VOLUME",
-    "Search",
-    "Selection",
-    "is_many",
-    "is_picture",
-    "is_raw_name",
-    "listed",
-    "parted_name",
-    "selected",
-    "share_of",
-]
+__all__ = ["Search", "Selection", "is_many", "listed", "selected", "share_of"]
 
-SUFFIX = "_denoised"  # of results beside their inputs
 RESULT, UNNAMED = "result of an earlier run", "without an ending"  # kinds of files beside those that endings tell
 JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders of pictures
 MAX_LOOKED = 10_000  # files in subfolders that are looked at only to tell how many there are
-VOLUME = ".zarr"
-# Endings of OME-TIFF and OME-Zarr, the first before the others.
-OME, OF_OME = ".ome", (".tif", ".tiff", ".tf2", ".tf8", ".btf", VOLUME)
 MAX_KINDS = 6  # of what was left out, told one by one
 MAX_SHOWN = 12  # characters of an ending
 MAX_LIST = 1 << 28  # bytes of a list of files
@@ -62,7 +47,7 @@ class Search:
 
     def takes(self, name: str) -> bool:
         """Return whether a file of that name is a picture that can be read here."""
-        return (is_picture(name) or (self.more and _is_more(name))) and _absent(name) is None
+        return (is_picture(name) or (self.more and is_more(name))) and missing_reader(name) is None
 
 
 @dataclass(frozen=True)
@@ -189,7 +174,7 @@ def _in_folder(folder: Path, search: Search) -> Selection:
     left_out: Counter[str] = Counter()
     deeper = 0
     for place, names in _places(folder, search):
-        results = _results(names, search.suffixes)
+        results = results_among(names, search.suffixes)
         for name in names:
             if name.startswith(".") or name.lower() in JUNK:
                 continue
@@ -226,67 +211,12 @@ def _deeper(folder: Path, search: Search) -> int:
     below = _places(folder, Search(True, search.into))
     next(below, None)
     for _, names in below:
-        results = _results(names, search.suffixes)
+        results = results_among(names, search.suffixes)
         count += sum(search.takes(name) and not name.startswith(".") and name not in results for name in names)
         looked += len(names)
         if looked > MAX_LOOKED:
             break
     return count
-
-
-def _results(names: Sequence[str], suffixes: Sequence[str]) -> set[str]:
-    """Return which pictures are results of others in the same folder, or were written beside such results."""
-    named = [name for name in names if is_picture(name) or _is_more(name)]
-    stems = {parted_name(name)[0] for name in named}
-    ending = re.compile(f"(.+)(?:{'|'.join(map(re.escape, suffixes))})(?:_(?:sample|mode)[0-9]+)?")
-    matches = {name: ending.fullmatch(parted_name(name)[0]) for name in named}
-    return {name for name, match in matches.items() if match and match[1] in stems}
-
-
-def parted_name(name: str) -> tuple[str, str]:
-    """Return the name of a picture without its ending, and that: of cells.ome.tif it is .ome.tif."""
-    path = Path(name)
-    inner = Path(path.stem)
-    if inner.suffix.lower() == OME and path.suffix.lower() in OF_OME and inner.stem:
-        return inner.stem, inner.suffix + path.suffix
-    return path.stem, path.suffix
-
-
-def is_picture(name: str | Path) -> bool:
-    """Return whether a file is called as a picture that smdae reads is."""
-    from smdae.files.formats import SUFFIXES
-
-    return Path(name).suffix.lower() in SUFFIXES
-
-
-def is_raw_name(name: str | Path) -> bool:
-    """Return whether a file is called as camera raw files are."""
-    from smdae.files.foreign import RAW
-
-    return Path(name).suffix.lower() in RAW.endings
-
-
-def _is_more(name: str | Path) -> bool:
-    """Return whether a file is called as one that `denoise` alone reads: camera raw, FITS, Y4M or OME-Zarr."""
-    from smdae.files import fits, y4m
-
-    return is_raw_name(name) or Path(name).suffix.lower() in (*fits.ENDINGS, y4m.ENDING, VOLUME)
-
-
-def _absent(name: str) -> str | None:
-    """Return how what reads a file of that name is installed; None where it is there, or nothing reads such files."""
-    from smdae.files import fits, ome_zarr, raw
-    from smdae.files.formats import FORMATS, SUFFIXES, missing
-
-    ending = Path(name).suffix.lower()
-    if ending in SUFFIXES:
-        absent = missing(FORMATS[SUFFIXES[ending]])
-        return None if absent is None else absent[1]
-    if is_raw_name(name):
-        return None if raw.is_there() else raw.INSTALL
-    if ending == VOLUME:
-        return None if ome_zarr.is_there() else ome_zarr.INSTALL
-    return None if ending not in fits.ENDINGS or fits.is_there() else fits.INSTALL
 
 
 def _is_marked(file: Path) -> bool:
@@ -307,7 +237,7 @@ def _none_in(folder: Path, found: Selection, more: bool) -> InputError:
 
     def advice_on(kind: str) -> str | None:
         name = f"x.{kind}"
-        absent = _absent(name) if more or is_picture(name) else None
+        absent = missing_reader(name) if more or is_picture(name) else None
         return advice_for(f".{kind}") if absent is None else f"{kind} takes an extra: {absent}"
 
     skipped = _counted(found.left_out)

@@ -475,7 +475,7 @@ def test_what_the_directories_say_is_read_once_until_it_takes_too_much_memory(tm
     read = []
     checked = tiff_pages.checked
     monkeypatch.setattr(tiff_pages, "checked", lambda file, place: read.append(place.directory) or checked(file, place))
-    for room, again in ((stack.KEPT, []), (3 * stack.OF_A_PAGE, [2, 3, 4, 5])):
+    for room, again in ((stack.KEPT, []), (3 * tiff_pages.OF_A_PAGE, [2, 3, 4, 5])):
         monkeypatch.setattr(stack, "KEPT", room)
         read.clear()
         with stack.opened(tmp_path / "a.tif", "a") as pages:

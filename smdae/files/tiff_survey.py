@@ -1,0 +1,182 @@
+"""What the directories of a TIFF stack say of all its pages, before the first is decoded.
+
+A survey tells which parts each page has and which channel each part belongs to, which of them are to be denoised, how
+the pages lie in the file, and how large a file like it can become. A page that is cut or not supported stops it: it is
+cheap, and no one wants to hear of page 90 after an hour.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from smdae.errors import UsageError
+from smdae.files import images, tiff_pages
+from smdae.files.tiff_axes import Axes, Selection
+from smdae.files.tiff_codec import NONE, is_lossless
+from smdae.files.tiff_pages import Place
+from smdae.files.tiff_parts import Part, is_looked_up, parts_of
+from smdae.files.tiff_runs import Run, Runs
+from smdae.files.tiff_tags import LSM, STK
+
+if TYPE_CHECKING:
+    import tifffile
+
+__all__ = ["Key", "Survey", "page_called", "surveyed"]
+
+GROWTH = 1.3  # of what is compressed, where noise is not gone from all of it
+
+
+class Key(NamedTuple):
+    """A channel of a series, both counted from 0: the planes of one share one noise."""
+
+    series: int
+    channel: int
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What is on the pages of a stack, and how they lie.
+
+    Attributes:
+        places: Where each page is.
+        selection: What the user tells of them.
+        kinds: The parts of each kind of page.
+        kind_of: The number of the kind of each page.
+        runs: How the pages are written.
+        channels: Of each channel of a series, the pages and parts that are to be denoised.
+        nbytes: How many bytes the pages take in a file that is like their own, at most.
+        remarks: What there is to say of them, a line each.
+    """
+
+    places: Sequence[Place]
+    selection: Selection
+    kinds: list[list[Part]]
+    kind_of: list[int]
+    runs: list[Run]
+    channels: dict[Key, list[tuple[int, int]]]
+    nbytes: int
+    remarks: list[str]
+
+    def parts(self, number: int) -> list[Part]:
+        """Return the parts of a page, counted from 0."""
+        return self.kinds[self.kind_of[number]]
+
+    def keys(self, number: int) -> list[Key]:
+        """Return the channel that each part of a page belongs to."""
+        return _keys(self.parts(number), self.places[number])
+
+    def is_selected(self, number: int) -> list[bool]:
+        """Return which parts of a page are to be denoised."""
+        return _is_selected(number, self.parts(number), self.keys(number), self.selection)
+
+
+def surveyed(
+    stream: BinaryIO,
+    name: str,
+    places: Sequence[Place],
+    axes: Sequence[Axes],
+    selection: Selection,
+    page_at: "Callable[[int], tifffile.TiffPage]",
+) -> Survey:
+    """Check all pages, and find out what is on them and how they lie.
+
+    Args:
+        stream: The file.
+        name: What messages call it.
+        places: Where its pages are.
+        axes: Those of each series.
+        selection: What the user tells of it.
+        page_at: Gives the page of a number, checked.
+
+    Raises:
+        InputError: A page, which is named, is not supported or cut.
+        UsageError: The user names pages or channels that the file has not.
+    """
+    number_of: dict[int, int] = {}
+    kinds: list[list[Part]] = []
+    kind_of: list[int] = []
+    channels: dict[Key, list[tuple[int, int]]] = {}
+    lossy: set[str] = set()
+    left_out: set[str] = set()
+    total = 0
+    is_bits = is_coloured = False
+    runs = Runs()
+    for number, place in enumerate(places):
+        with images.decoding(page_called(name, number)):
+            page = page_at(number)
+            kind = hash((page.hash, axes[place.series].samples, is_looked_up(page)))
+            if kind not in number_of:
+                number_of[kind] = len(kinds)
+                kinds.append(_parts(page, axes[place.series].samples != "S" or selection.channels is not None))
+                if not is_lossless(stream, page):
+                    lossy.add(tiff_pages.name_of(page.compression))
+            kind_of.append(number_of[kind])
+            codes = runs.take(number, place, page)
+            if LSM in codes:
+                left_out.add("LSM")
+            if codes.intersection(STK):
+                left_out.add("MetaMorph")
+        is_coloured |= is_looked_up(page)
+        total += _bound(stream, page)
+        parts = kinds[kind_of[number]]
+        keys = _keys(parts, place)
+        chosen = _is_selected(number, parts, keys, selection)
+        for k, part in enumerate(parts):
+            if not part.is_kept:
+                channels.setdefault(keys[k], []).extend([(number, k)] if chosen[k] else [])
+            is_bits |= part.is_kept and page.dtype is not None and page.dtype.name == "bool"
+    remarks = []
+    if lossy:
+        remarks.append(f"its compression, {', '.join(sorted(lossy))}, loses detail: the result has Deflate")
+    if left_out:
+        remarks.append(f"what only {' and '.join(sorted(left_out))} files say is left out of the result")
+    if is_bits:
+        remarks.append("pages of black and white alone are left as they are")
+    if is_coloured:
+        remarks.append("its colours are looked up in a table: the result has the colours themselves")
+    _refuse_beyond(name, len(places), channels, selection)
+    return Survey(places, selection, kinds, kind_of, runs.found, dict(sorted(channels.items())), total, remarks)
+
+
+def page_called(name: str, number: int) -> str:
+    """Return what messages call a page, counted from 0."""
+    return f"page {number + 1} of {name!r}"
+
+
+def _parts(page: "tifffile.TiffPage", split: bool) -> list[Part]:
+    """Return the parts of a page, whose colours may be looked up."""
+    if is_looked_up(page):
+        return [Part(depth, (0, 1, 2)) for depth in range(page.imagedepth)]
+    return parts_of(page, split)
+
+
+def _keys(parts: Sequence[Part], place: Place) -> list[Key]:
+    """Return the channel that each part of a page belongs to."""
+    count = 1 + max(part.channel for part in parts)
+    return [Key(place.series, place.channel * count + part.channel) for part in parts]
+
+
+def _is_selected(number: int, parts: Sequence[Part], keys: Sequence[Key], selection: Selection) -> list[bool]:
+    """Return which parts of a page are to be denoised."""
+    on_page = selection.pages is None or number + 1 in selection.pages
+    return [
+        on_page and not part.is_kept and (selection.channels is None or key.channel + 1 in selection.channels)
+        for key, part in zip(keys, parts, strict=True)
+    ]
+
+
+def _bound(stream: BinaryIO, page: "tifffile.TiffPage") -> int:
+    """Return how many bytes a page takes in a file that is like its own, at most."""
+    beside = sum(tag.valuebytecount for tag in page.tags)
+    if page.compression != NONE and is_lossless(stream, page):
+        return int(GROWTH * sum(page.databytecounts)) + beside
+    return page.nbytes * (3 if is_looked_up(page) else 1) + beside
+
+
+def _refuse_beyond(name: str, pages: int, found: dict[Key, list[tuple[int, int]]], selection: Selection) -> None:
+    """Raise UsageError for pages or channels that the user names and the file has not."""
+    if selection.pages is not None and max(selection.pages) > pages:
+        raise UsageError(f"--pages {max(selection.pages)}: '{name}' has {pages}")
+    channels = 1 + max((key.channel for key in found), default=0)
+    if selection.channels is not None and max(selection.channels) > channels:
+        raise UsageError(f"--channel {max(selection.channels)}: '{name}' has {channels}")

@@ -1,0 +1,70 @@
+"""What the names of files say: what reads them, which are results of others, and what results are called.
+
+No file is opened. An ending of two parts, as .ome.tif, is one.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["SUFFIX", "VOLUME", "is_more", "is_picture", "is_raw_name", "missing_reader", "parted_name", "results_among"]
+
+SUFFIX = "_denoised"  # of results beside their inputs
+VOLUME = ".zarr"
+# Endings of OME-TIFF and OME-Zarr, the first before the others.
+OME, OF_OME = ".ome", (".tif", ".tiff", ".tf2", ".tf8", ".btf", VOLUME)
+
+
+def parted_name(name: str) -> tuple[str, str]:
+    """Return the name of a picture without its ending, and that: of cells.ome.tif it is .ome.tif."""
+    path = Path(name)
+    inner = Path(path.stem)
+    if inner.suffix.lower() == OME and path.suffix.lower() in OF_OME and inner.stem:
+        return inner.stem, inner.suffix + path.suffix
+    return path.stem, path.suffix
+
+
+def is_picture(name: str | Path) -> bool:
+    """Return whether a file is called as a picture that smdae reads is."""
+    from smdae.files.formats import SUFFIXES
+
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def is_raw_name(name: str | Path) -> bool:
+    """Return whether a file is called as camera raw files are."""
+    from smdae.files.foreign import RAW
+
+    return Path(name).suffix.lower() in RAW.endings
+
+
+def is_more(name: str | Path) -> bool:
+    """Return whether a file is called as one that `denoise` alone reads: camera raw, FITS, Y4M or OME-Zarr."""
+    from smdae.files import fits, y4m
+
+    return is_raw_name(name) or Path(name).suffix.lower() in (*fits.ENDINGS, y4m.ENDING, VOLUME)
+
+
+def missing_reader(name: str) -> str | None:
+    """Return how what reads a file of that name is installed; None where it is there, or nothing reads such files."""
+    from smdae.files import fits, ome_zarr, raw
+    from smdae.files.formats import FORMATS, SUFFIXES, missing
+
+    ending = Path(name).suffix.lower()
+    if ending in SUFFIXES:
+        absent = missing(FORMATS[SUFFIXES[ending]])
+        return None if absent is None else absent[1]
+    if is_raw_name(name):
+        return None if raw.is_there() else raw.INSTALL
+    if ending == VOLUME:
+        return None if ome_zarr.is_there() else ome_zarr.INSTALL
+    return None if ending not in fits.ENDINGS or fits.is_there() else fits.INSTALL
+
+
+def results_among(names: Sequence[str], suffixes: Sequence[str]) -> set[str]:
+    """Return which pictures are results of others in the same folder, or were written beside such results."""
+    named = [name for name in names if is_picture(name) or is_more(name)]
+    stems = {parted_name(name)[0] for name in named}
+    ending = re.compile(f"(.+)(?:{'|'.join(map(re.escape, suffixes))})(?:_(?:sample|mode)[0-9]+)?")
+    matches = {name: ending.fullmatch(parted_name(name)[0]) for name in named}
+    return {name for name, match in matches.items() if match and match[1] in stems}

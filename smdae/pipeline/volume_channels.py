@@ -1,0 +1,124 @@
+"""Which planes of an OME-Zarr volume are denoised, and how: each channel of an image by the noise of its typical plane.
+
+Planes are told by their place, an index of all axes but the last two. The planes of a channel share their noise and
+their scale; channels share neither.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smdae.errors import UsageError
+from smdae.pipeline.found import Found, is_found
+from smdae.pipeline.manner import Manner
+from smdae.pipeline.stacked import typical
+
+if TYPE_CHECKING:
+    from smdae.files.ome_zarr import Image, Volume
+    from smdae.files.picture import Picture
+    from smdae.files.tiff_axes import Selection
+
+__all__ = ["Channel", "VolumePlanes", "channels_of", "is_chosen", "refuse_beyond"]
+
+WINDOW, WINDOWS = 512, 4  # pixels a side of what is looked at of a large plane, and how many along each side
+
+
+@dataclass(frozen=True, eq=False)
+class VolumePlanes:
+    """The planes of a channel as pictures; of large ones parts from all over them."""
+
+    image: "Image"
+    places: list[tuple[int, ...]]
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def page(self, number: int, /) -> "Picture":
+        """Return a plane, counted from 0."""
+        from smdae.files import ome_zarr
+        from smdae.files.picture import from_samples
+
+        with ome_zarr.reading(self.name):
+            return from_samples(ome_zarr.sample(self.image, self.places[number], WINDOW, WINDOWS), "TIFF")
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """How the planes of a channel are denoised.
+
+    Attributes:
+        label: What the channel is called in what is said of it.
+        manner: How.
+        found: The noise of the typical plane.
+        halo: How far around a pixel its clean value looks; None for over all of the plane.
+        multiple: Where what is seen of a plane may start.
+    """
+
+    label: str
+    manner: Manner
+    found: Found
+    halo: int | None
+    multiple: int
+
+
+def is_chosen(image: "Image", place: tuple[int, ...], selection: "Selection") -> bool:
+    """Return whether a plane is to be denoised."""
+    number = int(np.ravel_multi_index(place, image.shape[:-2])) if place else 0
+    of_page = selection.pages is None or number + 1 in selection.pages
+    return of_page and (selection.channels is None or image.channel(place) + 1 in selection.channels)
+
+
+def channels_of(image: "Image", volume: "Volume", model: Any, manner: Manner, name: str) -> dict[int, Channel]:
+    """Return the channels of an image that are to be denoised, by their numbers.
+
+    Args:
+        image: One of the volume.
+        volume: All of it.
+        model: What denoises.
+        manner: How.
+        name: What messages call the volume.
+    """
+    prefix = f"image {image.place}" if len(volume.images) > 1 else ""
+    channels = {}
+    for c in range(image.channels):
+        of_channel = (place for place in image.planes if image.channel(place) == c)
+        places = [place for place in of_channel if is_chosen(image, place, manner.selection)]
+        if places:
+            words = [prefix, f"channel {c + 1}" if image.channels > 1 else ""]
+            label = ", ".join(word for word in words if word)
+            planes = VolumePlanes(image, places, name)
+            channels[c] = _channel(label and f"{label}: ", planes, c, model, manner)
+    return channels
+
+
+def refuse_beyond(volume: "Volume", manner: Manner, name: str) -> None:
+    """Raise UsageError for pages or channels that are named and that the volume has not."""
+    chosen = manner.selection
+    channels = max(image.channels for image in volume.images)
+    pages = max(len(image.planes) for image in volume.images)
+    if chosen.channels is not None and max(chosen.channels) > channels:
+        raise UsageError(f"--channel {max(chosen.channels)}: '{name}' has {channels}")
+    if chosen.pages is not None and max(chosen.pages) > pages:
+        raise UsageError(f"--pages {max(chosen.pages)}: '{name}' has {pages}")
+    if manner.levels is not None and len(manner.levels) not in (1, channels):
+        raise UsageError(f"--sigma has {len(manner.levels)} values, and '{name}' has {channels} channels")
+
+
+def _channel(label: str, planes: VolumePlanes, c: int, model: Any, manner: Manner) -> Channel:
+    """Return how these planes, of channel `c`, are denoised."""
+    from smdae.denoising.pages import unscaled
+    from smdae.denoising.task import Task
+
+    if manner.levels is not None and len(manner.levels) > 1:
+        manner = replace(manner, levels=(manner.levels[c],))
+    found, alike = typical(planes, model, manner, planes.name)
+    if is_found(model, manner):
+        alike = replace(alike, noise=unscaled(found.noise, found.prepared.scale))
+    alike = replace(alike, scale=alike.scale or found.prepared.scale)
+    if found.noise.is_none:
+        return Channel(label, alike, found, 0, 1)
+    task = Task.for_noise(found.prepared, model, found.noise, **manner.how)
+    halo = task.model.halo if task.single and not manner.blend else None
+    return Channel(label, alike, found, halo, task.model.shift_multiple)
