@@ -128,13 +128,13 @@ def test_what_cannot_be_fitted_is_refused(wrong, error):
     "patches",
     [
         np.full((2, 8, 8), np.nan),
-        np.zeros((2, 8, 8), np.int32),
+        np.zeros((2, 8, 8), np.int64),
         np.zeros((2, 8, 8), bool),
         [gray(), colour()],
         [colour()[..., :2]] * 2,
         np.zeros((2, 8, 8, 0)),
     ],
-    ids=["nan", "int32", "bool", "mixed", "two channels", "no channels"],
+    ids=["nan", "int64", "bool", "mixed", "two channels", "no channels"],
 )
 def test_arrays_that_are_no_images_are_refused(patches):
     with pytest.raises(InputError):

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from smdae.errors import SmdaeError
 
@@ -82,10 +82,10 @@ def speak(quiet: bool = False, verbose: bool = False, log: Path | None = None) -
     VOICE.set(_Voice(("error",) if quiet else ("error", "warning", "note", *more), log))
 
 
-def takes_codes(stream: Any) -> bool:
+def takes_codes(stream: TextIO) -> bool:
     """Return whether a stream is a terminal that may get escape codes, for colours and for progress bars."""
     is_plain = PLAIN.get() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return not is_plain and bool(getattr(stream, "isatty", bool)())
+    return not is_plain and stream.isatty()
 
 
 def console() -> "Console":

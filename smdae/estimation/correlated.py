@@ -29,6 +29,7 @@ WEIGHT_THAT_COUNTS = 0.01  # of the largest weight of a bin
 MIN_LOG_ODDS = 0.0  # of grain, against texture
 # What JPEG leaves of faint grain is much like texture, and to take out a little of that does little harm.
 FAINT, MIN_LOG_ODDS_OF_FAINT = 6 / 255, -1.0
+MIN_DECAY, MAX_EXCESS_OF_WHITE = 0.20, 10.0  # of the smallest eigenvalues; of the level over theirs
 # Of noise that only the channels share: its correlation of pixels and of channels, its level over that of the smallest
 # eigenvalues, the deviation of the weakest blocks, and the scatter of the flattest.
 LUMA_NEAREST, LUMA_CHANNELS, LUMA_EXCESS, LUMA_WEAKEST, LUMA_SCATTER = 0.25, 0.5, 1.25, 0.55, 0.30
@@ -105,13 +106,16 @@ def correlated_noise(
         return None
     channels = _correlation(blocks, seen)
     found = _features(seen, channels, levels, jpeg)
+    excess = level / max(rms([one.sigma for one in levels]), 1e-9)
     if forced:
         return _grain(seen, channels, 1.0)
+    # White noise has a floor that all small eigenvalues share, and grain has none, whatever the texture.
+    decay = sum(one.decay for one in levels) / len(levels)
+    has_floor = decay <= MIN_DECAY and excess <= MAX_EXCESS_OF_WHITE
     least = MIN_LOG_ODDS_OF_FAINT if is_lossy(jpeg) and level < FAINT else MIN_LOG_ODDS
-    if evidence().log_odds(found) > least:
+    if not has_floor and evidence().log_odds(found) > least:
         return _grain(seen, channels, evidence().level_factor(found))
     nearest, scatter, weakest = np.mean([(one.grain.nearest, one.scatter, one.spread[0]) for one in seen], 0)
-    excess = level / max(rms([one.sigma for one in levels]), 1e-9)
     could_be_luma = nearest <= LUMA_NEAREST and weakest > LUMA_WEAKEST and scatter < LUMA_SCATTER
     if could_be_luma and excess > LUMA_EXCESS and _shared(channels) > LUMA_CHANNELS:
         return Noise(curves_of([one.level for one in seen]), channels=_as_tuples(channels))

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from smdae.errors import InputError
-from smdae.files import images
+from smdae.files import images, regular
 from smdae.files.picture import check_size
 
 __all__ = ["ENDINGS", "SIGNATURE", "Image", "Opened", "is_fits", "is_there", "opened", "written"]
@@ -126,9 +126,9 @@ def is_there() -> bool:
 def is_fits(source: Path | bytes) -> bool:
     """Return whether a file begins as FITS does."""
     try:
-        with source.open("rb") if isinstance(source, Path) else BytesIO(source) as file:
+        with regular.opened(source) if isinstance(source, Path) else BytesIO(source) as file:
             return file.read(len(SIGNATURE)) == SIGNATURE
-    except OSError:  # of which its reader tells
+    except (OSError, ValueError):  # of which its reader tells
         return False
 
 

@@ -53,7 +53,8 @@ def card_of(header: Header) -> dict[str, Any]:
     if metadata.get("format") != FORMAT:
         raise ValueError("it was not made by smdae")
     if metadata.get("version") not in VERSIONS:
-        raise ValueError(f"it has format version {str(metadata.get('version'))[:20]!r}, not {' or '.join(VERSIONS)}")
+        version = repr(str(metadata.get("version"))[:20])[1:-1]  # escaped
+        raise ValueError(f"it has format version {version}, not {' or '.join(VERSIONS)}")
     try:
         card = json.loads(metadata["card"])
         if NEEDED - card.keys() or not isinstance(card["model"], str) or not isinstance(card["settings"], dict):

@@ -7,13 +7,15 @@ travel along untouched.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from smdae.errors import InputError
 from smdae.jpeg import LUMA
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = [
     "MAX_PIXELS",
@@ -200,7 +202,7 @@ def as_integers(values: np.ndarray, name: str) -> np.ndarray:
     return np.rint(values.astype(np.float64)).clip(ends.min, ends.max).astype(name)
 
 
-def samples_in(image: Image.Image) -> np.ndarray:
+def samples_in(image: "Image.Image") -> np.ndarray:
     """Decode a Pillow image to (H, W) or (H, W, 2 to 4), palettes looked up; InputError for other modes."""
     if image.mode in UNREADABLE_MODES:
         reason, hint = UNREADABLE_MODES[image.mode]

@@ -29,7 +29,7 @@ from PIL.ExifTags import Base
 from PIL.TiffTags import SHORT
 
 from smdae.errors import InputError, MemoryLimitError
-from smdae.files import colour_profile, images
+from smdae.files import colour_profile, images, regular
 from smdae.files.exif import described, exif_of
 from smdae.files.foreign import RAW, TIFFS, foreign
 from smdae.files.picture import Metadata, Picture, check_size
@@ -113,7 +113,7 @@ def is_there() -> bool:
 def is_raw(source: Path | bytes, name: str) -> bool:
     """Return whether a file is a camera raw file, by its first bytes, its name, or the tag that DNG has."""
     try:
-        with source.open("rb") if isinstance(source, Path) else BytesIO(source) as file:
+        with regular.opened(source) if isinstance(source, Path) else BytesIO(source) as file:
             head = file.read(images.HEAD)
             if foreign(head, name, images.is_known(head)) is RAW:
                 return True
@@ -125,7 +125,7 @@ def is_raw(source: Path | bytes, name: str) -> bool:
             entries = file.read(12 * min(count, SAFE_TAGS))
             tags = (struct.unpack_from(order + "H", entries, at)[0] for at in range(0, len(entries) - 11, 12))
             return DNG_VERSION in tags
-    except (OSError, struct.error):  # of which its reader tells
+    except (OSError, ValueError, struct.error):  # of which its reader tells
         return False
 
 

@@ -14,7 +14,7 @@ import tifffile
 from smdae.errors import InputError, OutputError
 from smdae.files import block_reader as blocks
 from smdae.files import cache as module
-from smdae.files import cache_folder, corpus
+from smdae.files import cache_folder, corpus, corpus_files
 from smdae.files.block_reader import BLOCK
 from smdae.files.cache import Cache
 from smdae.files.cache_index import Index
@@ -38,13 +38,13 @@ def here(tmp_path, monkeypatch):
 def decoded(monkeypatch):
     """The names of the files that were decoded."""
     names = []
-    whole = corpus._read
+    whole = corpus.images_in
 
     def read(file, white):
         names.append(file.name)
         return whole(file, white)
 
-    monkeypatch.setattr(corpus, "_read", read)
+    monkeypatch.setattr(corpus, "images_in", read)
     return names
 
 
@@ -151,7 +151,7 @@ def test_a_large_stack_is_read_piece_by_piece(here, monkeypatch):
     stack = np.random.default_rng(0).integers(0, 256, (50, 20, 30, 3), dtype=np.uint8)
     np.save("a.npy", stack)
     whole = gather([Path("a.npy")], P, color=True)
-    monkeypatch.setattr(corpus, "PIECE", 7 * 20 * 30 * 3)
+    monkeypatch.setattr(corpus_files, "PIECE", 7 * 20 * 30 * 3)
     read, counts = np.fromfile, []
     monkeypatch.setattr(np, "fromfile", lambda *args, **more: counts.append(args[2] // 1800) or read(*args, **more))
     assert_equal(kept("a.npy", color=True), whole)
