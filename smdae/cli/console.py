@@ -82,10 +82,10 @@ def speak(quiet: bool = False, verbose: bool = False, log: Path | None = None) -
     VOICE.set(_Voice(("error",) if quiet else ("error", "warning", "note", *more), log))
 
 
-def takes_codes(stream: TextIO) -> bool:
+def takes_codes(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal that may get escape codes, for colours and for progress bars."""
     is_plain = PLAIN.get() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return not is_plain and stream.isatty()
+    return not is_plain and stream is not None and stream.isatty()
 
 
 def console() -> "Console":

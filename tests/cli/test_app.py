@@ -175,6 +175,9 @@ def test_a_message_that_nobody_can_hear_stops_nothing(monkeypatch):
         def write(self, text):
             raise BrokenPipeError
 
+        def isatty(self):
+            return False
+
         flush = write
 
     monkeypatch.setattr(sys, "stderr", Deaf())
