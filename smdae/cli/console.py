@@ -49,13 +49,10 @@ __all__ = [
 
 # Whether escape codes, of colours and of progress, go nowhere, whatever the environment says.
 PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
-# Where results go while stdout is guarded.
-RESULTS: ContextVar[io.RawIOBase | None] = ContextVar("results", default=None)
-# Whether this process is the one of several that is heard.
-HEARD: ContextVar[bool] = ContextVar("heard", default=True)
+RESULTS: ContextVar[io.RawIOBase | None] = ContextVar("results", default=None)  # where they go, stdout being guarded
+HEARD: ContextVar[bool] = ContextVar("heard", default=True)  # whether this process is the one of several that is
 Line = tuple[str, str]  # its kind (error, warning, note or detail) and its text
-# Lines that wait for their turn.
-HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)
+HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # lines that wait for their turn
 
 
 @dataclass(frozen=True)
