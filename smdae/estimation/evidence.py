@@ -96,12 +96,13 @@ def roughness(f: np.ndarray) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the features count, each with shape (len(FEATURES),) but for the two constants.
+    """The weights of the features, each with shape (len(FEATURES),), and the two constants.
 
     Attributes:
-        mean, deviation: Of the features; beyond those met in the fit, `lowest` to `highest`, they count no more.
-        odds, odds_at_mean: Of grain.
-        factor, factor_at_mean: Logarithm of the level of the noise over that of the blocks with what they do not see.
+        mean, deviation: Of the features in the fit.
+        lowest, highest: Of the features in the fit; beyond, they count no more.
+        odds, odds_at_mean: For the logarithm of the odds of grain.
+        factor, factor_at_mean: For the logarithm of the level of the noise over that of the blocks with what they do not see.
     """
 
     mean: np.ndarray
