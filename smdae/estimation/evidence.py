@@ -102,7 +102,7 @@ class Evidence:
         mean, deviation: Of the features in the fit.
         lowest, highest: Of the features in the fit; beyond, they count no more.
         odds, odds_at_mean: For the logarithm of the odds of grain.
-        factor, factor_at_mean: For the logarithm of the level of the noise over that of the blocks and the unseen noise.
+        factor, factor_at_mean: For the logarithm of the noise over the level of the blocks, and of what they miss.
     """
 
     mean: np.ndarray
