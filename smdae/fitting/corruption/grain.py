@@ -1,10 +1,11 @@
 """Grain of film and of resized pictures, and the noise of counted photons.
 
     grain     y = x + sd(x) K e,   sd(x)^2 = sigma^2 (1 - t + 2 t x) (1 + 4 u x (1 - x)),   sigma log-uniform
-    photons   y = B (g Poisson(x / g) + r e)                                                 g log-uniform
+    photons   y = B (g Poisson(P x / g) + r e)                                               g log-uniform
 
 K e is a mixture of white and of blurred normal noise, some of it shared by the channels; B, of half the pictures, a
-narrow blur that the clean picture has too, as where a camera's pixels are mixed after it has counted.
+narrow blur that the clean picture has too, as where a camera's pixels are mixed after it has counted. P is the blur of
+a microscope, of three quarters of the pictures: its finest detail covers several pixels, so that none of it is missed.
 """
 
 import math
@@ -23,6 +24,7 @@ WIDTHS = (0.4, 2.0)  # of its blur, in pixels
 RADIUS = 5  # pixels, of that blur
 GAINS = (0.5 / 255, 80 / 255)  # g
 MAX_READ = 6 / 255  # r
+MAX_OPTICAL_BLUR, OPTICAL_RADIUS = 3.0, 8  # of P, in pixels
 
 
 def grained(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
@@ -52,6 +54,8 @@ def counted(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
     """Return clean pictures, (n, C, h, w) with white 1, and what is counted of them, some darker than they were."""
     even = partial(evenly, (len(x), 1, 1, 1), generator, x.device)
     light = even(0.2, 1.0) * x.clamp(0, 1) ** even(1.0, 2.5) + even(-0.05, 0.1).clamp(min=0)
+    optical = even(-MAX_OPTICAL_BLUR / 3, MAX_OPTICAL_BLUR).clamp(min=0)[:, 0, 0, 0]
+    light = blurred(light, optical, OPTICAL_RADIUS)
     gain = even(math.log(GAINS[0]), math.log(GAINS[1])).exp()
     read = even(-MAX_READ, MAX_READ).clamp(min=0)
     y = gain * torch.poisson(light / gain, generator=generator)
