@@ -112,10 +112,10 @@ def _main(arguments: list[str]) -> int:
     # Before torch is loaded: a thread that waits for the others spins this often, then sleeps. By default it spins for
     # milliseconds, and two programs that share the cores stand in each other's way, up to fifty times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")
-    # Its kernels for sizes that it has met are kept, 1,024 of them by default: a folder of pictures of many sizes takes
-    # memory for each. A pass of a network needs about 30.
-    for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
-        os.environ.setdefault(name, "64")
+    # Its kernels for sizes that it has met are kept, 1,024 of them by default, by all threads together and by each
+    # again: a folder of pictures of many sizes takes memory for each. A pass of a network needs about 30, kept once.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "1")
     debug = "--debug" in arguments
     console.PLAIN.set("--no-color" in arguments)
     try:

@@ -1,9 +1,11 @@
 """The pages of a stack share one noise and one scale: those of the page whose level is the median of some.
 
-Pages that were found free of noise count only where they are the larger part. Where pages are not on the usual scale of
-their type, one scale from the darkest to the brightest of those that are looked at serves all.
+Of the pages only those count whose kind of noise most have, and those found free of noise only where they are the
+larger part. Where pages are not on the usual scale of their type, one scale from the darkest to the brightest of those
+that are looked at serves all.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -71,7 +73,9 @@ def typical(numbers: Sequence[int], look: Callable[[int, Scale | None], Page]) -
     noisy = sorted((one for one in looked if not one.noise.is_none), key=lambda one: levels[id(one)])
     if 2 * len(noisy) < len(looked):
         noisy = [one for one in looked if one.noise.is_none]
-    return noisy[len(noisy) // 2], scale
+    ((kind, _),) = Counter(one.noise.kind for one in noisy).most_common(1)
+    alike = [one for one in noisy if one.noise.kind == kind]
+    return alike[len(alike) // 2], scale
 
 
 def unscaled(noise: Noise, scale: Scale) -> Noise:
@@ -123,7 +127,8 @@ def tasks_of(
     if len(told.pictures) == 1:
         yield first
         return
-    is_told = sigma is not None or isinstance(noise, Noise) or single_level(first.loaded) is not None
+    is_told = isinstance(noise, Noise) or single_level(first.loaded) is not None
+    is_told |= sigma is not None and (noise == "white" or not isinstance(sigma, int | float))
     channels = told.channels or (0,) * len(told.pictures)
     shared: dict[int, tuple[Kind | Noise | None, Scale | None]] = dict.fromkeys(channels, (noise, None))
     for channel in () if is_told else shared:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
     from smdae.noise import Noise
 
-__all__ = ["Found", "Noted", "is_found", "look", "refuse_unit", "white_of"]
+__all__ = ["Found", "Noted", "is_found", "is_shared", "look", "refuse_unit", "white_of"]
 
 LEAST_LEVEL = 1e-12  # of a given sigma, white being 1; squares of less have no place in float32
 
@@ -83,6 +83,12 @@ def white_of(picture: "Picture", manner: Manner) -> float:
 def is_found(model: Any, manner: Manner) -> bool:
     """Return whether the noise is estimated from the picture, rather than given by the user or by the model."""
     return manner.levels is None and isinstance(manner.noise, str) and model.level is None and manner.strength > 0
+
+
+def is_shared(model: Any, manner: Manner) -> bool:
+    """Return whether pages share what is estimated of their noise: all of it, or its kind where a level is given."""
+    is_open = isinstance(manner.noise, str) and model.level is None and manner.strength > 0
+    return is_open and (manner.levels is None or (len(manner.levels) == 1 and manner.noise != "white"))
 
 
 def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from smdae.errors import OutputError, UsageError
-from smdae.pipeline.found import Found, is_found, refuse_unit
+from smdae.pipeline.found import Found, is_found, is_shared, refuse_unit
 from smdae.pipeline.manner import Manner
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job
@@ -79,7 +79,7 @@ def one_fits(
         def results(image: "Image") -> Iterator[np.ndarray]:
             planes = FitsPlanes(image, file.file)
             shared = image.count > 1
-            alike = for_all_pages(planes, model, manner, name) if shared and is_found(model, manner) else manner
+            alike = for_all_pages(planes, model, manner, name) if shared and is_shared(model, manner) else manner
             for k in range(image.count):
                 if watch:
                     watch(k, image.count)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
-from smdae.pipeline.found import Found, is_found
+from smdae.pipeline.found import Found, is_found, is_shared
 from smdae.pipeline.manner import Manner
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import Job
@@ -55,7 +55,7 @@ def denoise_parts(
     model = model_for(first)
     if manner.depth is not None and manner.depth != first.pixels.dtype:
         raise OutputError(f"{parts.container.called} keeps its bit depth", "leave --bit-depth out")
-    share = parts.container.alike and is_found(model, manner)
+    share = parts.container.alike and is_shared(model, manner)
     alike = for_all_pages(parts, model, manner, called(job)) if share else manner
     found: list[Found] = []
     judgements: list[Judgement | None] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
-from smdae.pipeline.found import Found, Noted, is_found, look, refuse_unit, white_of
+from smdae.pipeline.found import Found, Noted, is_found, is_shared, look, refuse_unit, white_of
 from smdae.pipeline.manner import Manner
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job
@@ -163,12 +163,12 @@ def for_all_pages(pages: "Pages", model: Any, manner: Manner, name: str) -> Mann
 def _for_group(group: "Group", pages: "Stack", model: Any, manner: Manner, name: str) -> Manner:
     """Return the settings by which every page of a channel is denoised.
 
-    A level that was given is that of the channel; else the noise and the scale are those of its typical page.
+    A level that was given is that of the channel; the rest of the noise and the scale are those of its typical page.
     """
     channels = len({key.channel for key in pages.groups})
     if manner.levels is not None and len(manner.levels) == channels > 1:
         manner = replace(manner, levels=(manner.levels[group.key.channel],))
-    if not is_found(model, manner) or not len(group):
+    if not is_shared(model, manner) or not len(group):
         return manner
     return for_all_pages(group, model, manner, name)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import UsageError
-from smdae.pipeline.found import Found, is_found
+from smdae.pipeline.found import Found, is_shared
 from smdae.pipeline.manner import Manner
 from smdae.pipeline.stacked import typical
 
@@ -114,7 +114,7 @@ def _channel(label: str, planes: VolumePlanes, c: int, model: Any, manner: Manne
     if manner.levels is not None and len(manner.levels) > 1:
         manner = replace(manner, levels=(manner.levels[c],))
     found, alike = typical(planes, model, manner, planes.name)
-    if is_found(model, manner):
+    if is_shared(model, manner):
         alike = replace(alike, noise=unscaled(found.noise, found.prepared.scale))
     alike = replace(alike, scale=alike.scale or found.prepared.scale)
     if found.noise.is_none:

@@ -15,6 +15,8 @@ import tifffile
 
 from smdae.cli.app import main
 from smdae.denoising import denoise
+from smdae.denoising.pages import MAX_EXAMINED
+from smdae.estimation.estimate import estimate
 from smdae.files.model_file import load
 from tests.tiny import ENVIRONMENT, complaint, encoded, everything_below, gray, model_bytes
 
@@ -210,6 +212,20 @@ def test_a_page_of_a_few_pixels_takes_a_few_milliseconds(arguments, capsys):
     assert pages("many_denoised.tif").shape == noise.shape
     slow = max(1.0, seconds_of_cpu(counting) / COUNTING)
     assert spent / MANY < MAX_PAGE_SECONDS * slow
+
+
+@pytest.mark.parametrize("arguments", [[], ["-s", "25"]])
+def test_pages_share_what_is_found_of_their_noise(arguments, monkeypatch):
+    looked = []
+    monkeypatch.setattr("smdae.denoising.treatment.estimate", lambda *given: looked.append(1) or estimate(*given))
+    noisy = np.random.default_rng(0).normal(120, 25, (20, 64, 64)).clip(0, 255).astype(np.uint8)
+    tifffile.imwrite("n.tif", noisy, photometric="minisblack")
+    assert main(["denoise", "n.tif", "-m", "natural-gray-small", *arguments]) == 0
+    assert 0 < len(looked) <= MAX_EXAMINED
+    looked.clear()
+    result = denoise(noisy, "natural-gray-small", 25 if arguments else None)
+    assert 0 < len(looked) <= MAX_EXAMINED + 1  # the first page is asked for what it is to be denoised with
+    assert np.array_equal(result, pages("n_denoised.tif"))
 
 
 def test_of_many_pages_the_first_reasons_are_told(capsys):
