@@ -18,7 +18,6 @@ from smdae.errors import UsageError
 
 __all__ = [
     "CanClip",
-    "HasCard",
     "HasCentre",
     "HasDiagonal",
     "HasDivergence",
@@ -29,7 +28,6 @@ __all__ = [
     "HasKinks",
     "HasPosteriorVariance",
     "HasPrecision",
-    "HasReconstruction",
     "HasStride",
     "ImageScoreModel",
     "ScoreModel",
@@ -84,13 +82,6 @@ class HasEnergy(Protocol):
 
     def energy(self, x: Tensor, sigma: Any = None) -> Tensor:
         """Return E(x, sigma) = -log p(x) + const, with shape (B,)."""
-
-
-class HasReconstruction(Protocol):
-    """A model that is an autoencoder."""
-
-    def reconstruct(self, x: Tensor, sigma: Any = None) -> Tensor:
-        """Return r(x) = x + sigma^2 psi(x), with the shape of x."""
 
 
 class HasDivergence(Protocol):
@@ -178,12 +169,6 @@ class HasGraphs(Protocol):
     """A network whose passes on CUDA can be recorded; `graphs` are the recordings, None for none."""
 
     graphs: Any
-
-
-class HasCard(Protocol):
-    """A model that came from a file, with what the file says of it."""
-
-    card: dict[str, Any]
 
 
 def offers(model: object, capability: type[C]) -> TypeGuard[C]:

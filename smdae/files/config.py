@@ -19,7 +19,7 @@ import yaml
 from smdae.errors import UsageError
 from smdae.files.regular import opened
 
-__all__ = ["Entry", "dump", "parse", "read_config", "read_entries"]
+__all__ = ["Entry", "dump", "parse", "read_entries"]
 
 LARGEST = 1 << 16  # bytes
 MAX_DEPTH = 8  # of lists within lists
@@ -37,15 +37,6 @@ class Entry:
     written: str
     value: Any
     line: int
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Return the settings in a YAML file, names with underscores.
-
-    Raises:
-        UsageError: As `read_entries`.
-    """
-    return {entry.name: entry.value for entry in read_entries(path)}
 
 
 def read_entries(path: Path) -> tuple[Entry, ...]:

@@ -30,7 +30,6 @@ SIZES = (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 296, 317, 3
 CODING = (292, 293, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 530, 531, 32997, 32998, 50674)
 LAYOUT = frozenset((*SIZES, *CODING))
 SUBIFDS, GLOBAL = 330, 400
-ONCE_A_PAGE = (254, 284, 339)  # written by the writer where they are needed
 LSM, STK = 34412, (33628, 33629, 33630, 33631)
 POINTING = frozenset((SUBIFDS, GLOBAL, LSM, *STK))
 LENGTHS = (280, 281, 340, 341)  # the least and largest values, which other samples have others of

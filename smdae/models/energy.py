@@ -166,10 +166,6 @@ class EnergyModel(nn.Module):
         gain = self._gain(sigma)
         return self._trace(gain, *self._encode(x, gain))
 
-    def divergence_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return d psi_i/dx_i, with shape (B, d), for x with shape (B, d)."""
-        return self.score_and_diagonal(x, sigma)[1]
-
     def posterior_variance(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return the diagonal of Cov[clean | noisy = x], sigma^2 (1 + sigma^2 d psi_i/dx_i), with shape (B, d).
 
