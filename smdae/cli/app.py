@@ -49,7 +49,7 @@ app.command("completion")(completion.command)
 
 
 def _versions() -> dict[str, object]:
-    """Return what a bug report needs to tell: versions, devices and models."""
+    """Return the facts that a bug report needs, by name: versions, devices and models."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 

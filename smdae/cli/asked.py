@@ -1,4 +1,4 @@
-"""What `denoise` is asked for: its options as they were given, checked before any work."""
+"""The options of `denoise` as they were given, checked before any work."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""Whether what the flattest blocks of a picture hold is grain or texture, and how strong the grain is.
+"""Grain or texture: the odds of each in the flattest blocks of a picture, and how strong the grain is.
 
     log odds of grain = a + b . (f - m)/s
     log(level of the noise / level of the blocks) = r (c + d . (f - m)/s)
@@ -60,7 +60,7 @@ def features(
     jpeg: int | None,
     channels: int,
 ) -> np.ndarray:
-    """Return what tells grain from texture, with shape (len(FEATURES),).
+    """Return the features that tell grain from texture, with shape (len(FEATURES),).
 
     Args:
         level: Of the blocks, white being 1.
@@ -116,7 +116,7 @@ class Evidence:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return what a file says.
+        """Return the weights in a JSON file.
 
         Raises:
             ValueError: It is of other features.

@@ -139,7 +139,7 @@ class Blocks:
         return self._pieces(np.array([block * BLOCK]), min(BLOCK, self._size - block * BLOCK))[0]
 
     def _tell(self, starts: np.ndarray, lengths: np.ndarray) -> None:
-        """Have the disk bring pieces before they are waited for one by one."""
+        """Ask the system to read pieces before they are waited for one by one."""
         if hasattr(os, "posix_fadvise"):
             for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
                 os.posix_fadvise(self._file.fileno(), start, length, os.POSIX_FADV_WILLNEED)

@@ -98,7 +98,7 @@ class Cache:
 
     @property
     def generation(self) -> str:
-        """When this becomes another, which it may while something is added, all runs from before are of no use."""
+        """Return the name of the file of pixels: runs from before it became another, as images were added, are void."""
         return self._index.pixels
 
     def runs(self, file: Path, channels: int, white: float | None = None) -> tuple[Run, ...]:
@@ -207,7 +207,7 @@ class Cache:
         self._index.grow(data)
 
     def _publish(self) -> None:
-        """Tell the disk of all that there is."""
+        """Write the index of all that there is, and remove files that killed processes left."""
         with refusals(self._folder / self._index.pixels):
             os.ftruncate(self._file, self._index.size)
             os.fsync(self._file)

@@ -151,7 +151,7 @@ def _entries(node: yaml.Node | None) -> tuple[Entry, ...]:
 
 
 def _value(node: yaml.Node | None) -> Any:
-    """Return what a node stands for: None, a number, text, or a list of these."""
+    """Return the value of a node: None, a number, text, or a list of these."""
     if node is None:
         return None
     if isinstance(node, yaml.SequenceNode):

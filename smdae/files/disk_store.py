@@ -79,7 +79,7 @@ class Stored(Sequence[np.ndarray]):
 
     @property
     def heights(self) -> Tensor:
-        """H_i, with shape (n,)."""
+        """Return H_i, with shape (n,)."""
         return torch.from_numpy(self.tall) if self.part is None else _length(self.part[0])
 
     @property

@@ -75,7 +75,7 @@ class Mpo:
 
     @property
     def called(self) -> str:
-        """Return what the parts are together."""
+        """Return the name of the parts in messages: 2 pictures in one file."""
         return f"an MPO of {len(self.places)} pictures"
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What a result says of the model that made it: a line in the file, where its format has a place for words.
+"""Marks of results: a line in the file on the model that made it, where the format has a place for words.
 
     PNG     a chunk `tEXt` with the keyword `smdae`, before the end
     JPEG    a comment, behind the segments of applications

@@ -44,7 +44,7 @@ LEVELS = 32  # pages that may be one picture in smaller and smaller sizes, each 
 class Group:
     """The pictures of one channel of a series, decoded as they are asked for.
 
-    Those are meant that are to be denoised.
+    Only those that are to be denoised.
 
     Attributes:
         key: Which it is.
@@ -121,7 +121,7 @@ class Stack:
             return joined(self.parts(number), pictures, self._pages.page(number))
 
     def page(self, number: int) -> "tifffile.TiffPage":
-        """Return what tifffile tells of a page."""
+        """Return a page as tifffile has it, checked and not yet decoded."""
         with images.decoding(page_called(self._name, number)):
             return self._pages.page(number)
 
@@ -257,7 +257,7 @@ def rewritten(source: Path | bytes, name: str, picture: Picture, after: str, str
 
 
 def style_for(stack: Stack, before: str, after: str, depth: str | None, strip: bool) -> Style:
-    """Return how a result differs from a stack.
+    """Return the style of a result: how it differs from its stack.
 
     Args:
         stack: The source.

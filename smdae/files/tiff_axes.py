@@ -1,4 +1,4 @@
-"""What the axes of a TIFF mean, and which of its planes belong together.
+"""The axes of a TIFF: what each means, and which planes belong together.
 
     Y, X    a plane
     S       samples of a pixel: colours, or data where the file does not call them colours
@@ -53,12 +53,12 @@ class Axes:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a user tells of a stack.
+    """The pages and channels of a stack that a user selects, and its axes.
 
     Attributes:
         axes: Letters, as `axes_named` takes them; None for those of the file.
-        channels: That are denoised, counted from 1; None for all.
-        pages: That are denoised, counted from 1; None for all.
+        channels: Numbers of those to denoise, counted from 1; None for all.
+        pages: Numbers of those to denoise, counted from 1; None for all.
     """
 
     axes: str | None = None

@@ -1,4 +1,4 @@
-"""What a TIFF says of its pages beside their layout, byte for byte: words, look-up tables, ranges, units, EXIF.
+"""The tags of a TIFF beside those of its layout, byte for byte: words, look-up tables, ranges, units, EXIF.
 
 A tag's value is taken as it lies in the file, so nothing has to be understood to be kept. Two kinds cannot be:
 
@@ -120,7 +120,7 @@ def nested(stream: BinaryIO, page: "tifffile.TiffPage", code: int, at: int) -> b
 
     Args:
         stream: The file.
-        page: It.
+        page: The page.
         code: `EXIF` or `GPS`.
         at: The place.
     """

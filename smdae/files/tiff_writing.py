@@ -32,7 +32,7 @@ SIDE = 16  # pixels, of which sides of tiles are multiples
 
 @dataclass(frozen=True)
 class Style:
-    """How a result differs from its source.
+    """The differences of a result from its source.
 
     Attributes:
         depth: The type of its samples; None for that of the source.
@@ -109,7 +109,7 @@ def _arguments(
     style: Style,
     run: Run,
 ) -> dict[str, Any]:
-    """Return what tifffile's writer is told of a page, and write the directories below it."""
+    """Write the directories below a page, and return the arguments by which tifffile's writer writes the page."""
     count = samples.shape[0] * samples.shape[4]
     is_coloured = count != page.samplesperpixel  # by its table
     photometric = int(page.photometric)

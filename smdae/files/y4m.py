@@ -41,10 +41,10 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Header:
-    """What the first line of a stream says.
+    """The header of a stream, its first line.
 
     Attributes:
-        line: It, with its end.
+        line: The line itself, with its end.
         width: Of the picture, in pixels.
         height: Of the picture, in pixels.
         bits: Of a sample.

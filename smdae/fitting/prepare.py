@@ -78,7 +78,7 @@ class Prepared:
 
     @property
     def gained(self) -> bool:
-        """Whether a validation was better than that of the start, whose weights are kept otherwise."""
+        """Return whether a validation was better than that of the start, whose weights are kept otherwise."""
         record = self.state.record
         return record["best"] is not None and record["best"] > record["before"]
 

@@ -146,7 +146,7 @@ class _Learner:
 
     @torch.no_grad()
     def whitening(self) -> Whitening:
-        """Return what was learnt as tables."""
+        """Return the learnt transforms, as tables."""
         low, step, weights, theta, line = (
             part.double().cpu() for part in (self.low, self.step, self.weights, self.theta, self.line)
         )

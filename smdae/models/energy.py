@@ -97,7 +97,7 @@ class EnergyModel(nn.Module):
         return without_means(x, self.free_means) if self.free_means else x
 
     def _gain(self, sigma: float | Tensor | None) -> float | Tensor:
-        """Return what takes x to the model's own unit: a float, or (B, 1) if sigma has shape (B,)."""
+        """Return the factor from x to the model's own unit: a float, or (B, 1) if sigma has shape (B,)."""
         gain = self.sigma / (self.level if sigma is None else sigma)
         return gain[:, None] if isinstance(gain, Tensor) and gain.ndim else gain
 

@@ -40,7 +40,7 @@ class OwnModel(nn.Module):
     """A module of the user's own as a score model.
 
     Args:
-        module: It, with `score(x, sigma)` or `energy(x)`.
+        module: The module, with `score(x, sigma)` or `energy(x)`.
         name: What it is called, module:name.
         channels: C, of an image; of rows of numbers, d.
         size: Side of the patches that it is fitted to, P; 1 for rows.
@@ -137,7 +137,7 @@ class OwnModel(nn.Module):
 
 
 def name_of(module: nn.Module) -> str:
-    """Return what a module is called, module:name, by its class."""
+    """Return the name of a module, module:name, by its class."""
     return f"{type(module).__module__}:{type(module).__name__}"
 
 
@@ -228,7 +228,7 @@ def _refuse(module: nn.Module, name: str) -> None:
 
 
 def _fault(model: OwnModel, x: Tensor) -> str | None:
-    """Return what is wrong with the scores of a model at x, None if nothing is."""
+    """Return in words what is wrong with the scores of a model at x; None if nothing is."""
     level: Any = model.level if model.level is not None else torch.full((len(x),), model.noise_range[1]).to(x)
     before = x.clone()
     try:

@@ -1,4 +1,4 @@
-"""What is kept of a fit: the card of its model, and a line of its log."""
+"""The card of a fitted model, and the lines of the log of a fit."""
 
 from typing import TYPE_CHECKING, Any
 

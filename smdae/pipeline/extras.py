@@ -1,4 +1,4 @@
-"""What `denoise` writes beside its result: samples, the path to it, how sure it is, and how it may be otherwise."""
+"""The files that `denoise` writes beside its result: samples, the path to it, its uncertainty, principal components."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence

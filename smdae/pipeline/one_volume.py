@@ -59,7 +59,7 @@ class _Run:
 
     @property
     def name(self) -> str:
-        """Return what messages call the volume."""
+        """Return the name of the volume in messages."""
         return called(self.job)
 
     def write(self, folder: Path) -> None:
@@ -174,7 +174,7 @@ class _Run:
 def one_volume(
     job: Job, manner: Manner, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise an OME-Zarr volume; return what --json says.
+    """Denoise an OME-Zarr volume; return its JSON record.
 
     Raises:
         UsageError: Something is asked for that goes with single pictures, or with files.
@@ -221,7 +221,7 @@ def one_volume(
 
 @contextmanager
 def _writing(job: Job) -> Iterator[None]:
-    """Within, what stops the writing of a result comes out as OutputError."""
+    """Turn whatever stops the writing of a result into OutputError, for as long as the context lasts."""
     from smdae.files.refusals import refusals
 
     with refusals(job.target):

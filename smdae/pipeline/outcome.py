@@ -1,4 +1,4 @@
-"""What comes of the pixels of one picture: denoised, adapted to, judged, and what else was asked for made of them."""
+"""The work on the pixels of one picture: find the noise, adapt the model if asked to, denoise, finish, judge."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -153,7 +153,7 @@ def page_of(watch: Watch, number: int, count: int) -> Watch:
 
 
 def for_all_pages(pages: "Pages", model: Any, manner: Manner, name: str) -> Manner:
-    """Return how to denoise every page: with the noise of the typical one, and its scale."""
+    """Return the settings for all pages: those given, with the noise and the scale of the typical page."""
     from smdae.denoising.pages import unscaled
 
     median, manner = typical(pages, model, manner, name)

@@ -1,6 +1,7 @@
-"""What is said of a picture that was denoised: its noise, how good the result is, and what to beware of.
+"""The report on a denoised picture in words: its noise, how good the result is, and warnings.
 
-Of one picture each has a line; of many each picture has one of at most 80 columns, and `-v` tells the rest.
+A picture alone has a line for each of these; of many pictures each has one line of at most 80 columns, and `-v` adds
+the rest.
 """
 
 from collections.abc import Mapping, Sequence
