@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 __all__ = ["distance", "nearest"]
 
-MOST = 2  # letters to put in, leave out or change
+MAX_DISTANCE = 2  # letters to put in, leave out or change
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is nearest to a misspelt one; None if none is near enough."""
-    found = min(((distance(name, one), one) for one in known), default=(MOST + 1, ""))
+    found = min(((distance(name, one), one) for one in known), default=(MAX_DISTANCE + 1, ""))
     # Of a name of three letters two are nearly all.
-    return found[1] if found[0] <= min(MOST, max(1, len(name.strip("-")) // 2)) else None
+    return found[1] if found[0] <= min(MAX_DISTANCE, max(1, len(name.strip("-")) // 2)) else None
 
 
 def distance(a: str, b: str) -> int:

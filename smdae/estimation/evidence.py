@@ -24,7 +24,7 @@ from smdae.estimation.grain import QUANTILES
 __all__ = ["FEATURES", "Evidence", "evidence", "features", "roughness"]
 
 NUMBERS = Path(__file__).with_name("grain_evidence.json")
-LEAST = 0.05  # of a level, in gray levels, and
+MIN_LEVEL = 0.05  # of a level, in gray levels, and
 LEAST_SPREAD = 0.02  # of a deviation, where its logarithm is taken
 NOISE_ALONE, TEXTURE = math.log(0.70), math.log(0.55)  # log spread at the lowest quantile
 MAX_FACTORS = (0.5, 1.1)  # between the level of the blocks and that of the noise: most of what is more is texture
@@ -75,10 +75,10 @@ def features(
         jpeg: Quality of the compression; None if there was none.
         channels: Their number.
     """
-    gray = max(255 * level, LEAST)
+    gray = max(255 * level, MIN_LEVEL)
     return np.array(
         [
-            *(math.log(gray), math.log(gray / max(255 * white, LEAST))),
+            *(math.log(gray), math.log(gray / max(255 * white, MIN_LEVEL))),
             *((rho[0, 1] + rho[1, 0]) / 2, (rho[0, 2] + rho[2, 0]) / 2, rho[1, 1]),
             *(scatter, share, math.log(factor), decay, shared),
             *np.log(np.maximum(spread, LEAST_SPREAD)),

@@ -50,7 +50,7 @@ from smdae.files.refusals import refusals
 
 __all__ = ["Cache"]
 
-APART = 1 << 30  # bytes from one index to the next
+BYTES_BETWEEN_INDICES = 1 << 30  # bytes from one index to the next
 
 
 class Cache:
@@ -129,7 +129,7 @@ class Cache:
             self._index.back(mark)
             raise
         self._index.entries[key] = Entry(status.st_size, status.st_mtime_ns, tuple(runs))
-        if self._index.size - self._noted >= APART:
+        if self._index.size - self._noted >= BYTES_BETWEEN_INDICES:
             self._publish()
         return tuple(runs)
 

@@ -21,7 +21,7 @@ from smdae.files.regular import opened
 
 __all__ = ["Entry", "dump", "parse", "read_entries"]
 
-LARGEST = 1 << 16  # bytes
+MAX_BYTES = 1 << 16  # bytes
 MAX_DEPTH = 8  # of lists within lists
 NULL = re.compile(r"|~|null|Null|NULL")
 INTEGER = re.compile(r"[-+]?[0-9]+")
@@ -47,9 +47,9 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
     """
     try:
         with opened(path) as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise UsageError(f"--config '{path}': the file is larger than {LARGEST} bytes")
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise UsageError(f"--config '{path}': the file is larger than {MAX_BYTES} bytes")
         text = data.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"--config '{path}': {(error.strerror or 'unreadable').lower()}") from None

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Group", "Key", "Selection", "Stack", "count", "encoded", "opened", "rewritten", "style_for", "write"]
 
 PIECE = 1 << 20  # bytes, that are copied at once
-KEPT = 1 << 25  # bytes, that what the directories say may take
+MAX_KEPT = 1 << 25  # bytes, that what the directories say may take
 LEVELS = 32  # pages that may be one picture in smaller and smaller sizes, each at most half of the one before
 
 
@@ -210,7 +210,7 @@ def opened(source: Path | bytes, name: str, selection: Selection = ALL) -> Itera
         with images.decoding(repr(name)):
             file = whole.enter_context(tiff_pages.opened(stream))
             places, axes, remarks = tiff_pages.places(file, selection)
-        pages = Pages(file, places, KEPT)
+        pages = Pages(file, places, MAX_KEPT)
         survey = surveyed(stream, name, places, axes, selection, pages.page)
         yield Stack(axes, remarks + survey.remarks, name, stream, file, pages, survey)
 

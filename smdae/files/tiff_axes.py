@@ -19,7 +19,7 @@ __all__ = ["ALL", "Axes", "Selection", "axes_named", "checked", "numbers_in", "o
 
 LETTERS = re.compile(r"(?:[A-Z][0-9]{0,7})+")
 AXIS = re.compile(r"([A-Z])([0-9]*)")
-MOST = 10**6  # of a number in a list
+MAX_NUMBER = 10**6  # of a number in a list
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def numbers_in(text: str, option: str) -> frozenset[int]:
         match = re.fullmatch(r"\s*([0-9]{1,8})(?:-([0-9]{1,8}))?\s*", part)
         low = int(match[1]) if match else 0
         high = int(match[2] or match[1]) if match else 0
-        if not 1 <= low <= high <= MOST:
+        if not 1 <= low <= high <= MAX_NUMBER:
             raise UsageError(f"{option} '{text:.40}' is no list of numbers from 1 on", "write 2, or 1,3-5")
         found.update(range(low, high + 1))
     return frozenset(found)

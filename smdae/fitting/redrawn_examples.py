@@ -24,9 +24,9 @@ from smdae.fitting.validation import Validate, Validation
 from smdae.objectives import OBJECTIVES, Objective
 from smdae.protocols import posterior_mean
 
-__all__ = ["KEPT", "Redrawn", "RedrawnCrops", "between", "by_risk", "summary"]
+__all__ = ["SHARE_KEPT", "Redrawn", "RedrawnCrops", "between", "by_risk", "summary"]
 
-KEPT = 0.4  # of the way from the weights of the start
+SHARE_KEPT = 0.4  # of the way from the weights of the start
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ def between(start: Mapping[str, Tensor], model: Any) -> Any:
     """Return a model like this one, with weights a part of the way from those of the start to its own."""
     kept = copy.deepcopy(model)
     own = model.state_dict()
-    kept.load_state_dict({name: torch.lerp(first, own[name], KEPT) for name, first in start.items()})
+    kept.load_state_dict({name: torch.lerp(first, own[name], SHARE_KEPT) for name, first in start.items()})
     return kept
 
 

@@ -69,12 +69,12 @@ def _of_noise(prepared: "Prepared") -> dict[str, Any]:
     """
     if not prepared.noise:
         return {}
-    from smdae.fitting.redrawn_examples import KEPT
+    from smdae.fitting.redrawn_examples import SHARE_KEPT
 
     record = prepared.state.record
     return {
         "noise": prepared.noise,
-        "kept_of_the_fit": KEPT,
+        "kept_of_the_fit": SHARE_KEPT,
         "held_out_psnr_of": prepared.crops.kind,
         "held_out_risk": {"before": -record["before"] / 100, "after": -record["best"] / 100},
     }

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["one_volume"]
 
-SHARE = 0.25  # of the memory available
+MEMORY_SHARE = 0.25  # of the memory available
 
 Watch = Callable[[int, int], object]
 
@@ -104,7 +104,7 @@ class _Run:
 
         halos = [one.halo for one in channels.values()]
         widest = None if None in halos else max((SIDE, *(halo for halo in halos if halo)))
-        room = min(ROOM, int(SHARE * left()))
+        room = min(ROOM, int(MEMORY_SHARE * left()))
         multiple = max((one.multiple for one in channels.values()), default=1)
         return slabs(image.shape, grid_of(image.array), image.array.dtype.itemsize, room, widest, multiple)
 

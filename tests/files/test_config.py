@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smdae.errors import UsageError
-from smdae.files.config import LARGEST, Entry, dump, parse, read_entries
+from smdae.files.config import MAX_BYTES, Entry, dump, parse, read_entries
 
 
 @pytest.fixture
@@ -129,8 +129,8 @@ def test_an_alias_bomb_is_refused_at_once(config):
 
 
 def test_a_file_too_large_is_refused_unread(config):
-    assert "larger" in refused(config(b"#" * (LARGEST + 1)))
-    assert read_entries(config(b"#" * LARGEST)) == ()
+    assert "larger" in refused(config(b"#" * (MAX_BYTES + 1)))
+    assert read_entries(config(b"#" * MAX_BYTES)) == ()
 
 
 def test_an_endless_file_is_refused(tmp_path):
