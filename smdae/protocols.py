@@ -35,6 +35,7 @@ __all__ = [
     "completed",
     "has",
     "offers",
+    "per_example",
     "posterior_mean",
     "single_level",
     "widened",
@@ -188,6 +189,13 @@ def single_level(model: ScoreModel) -> float | None:
     return high if low == high else None
 
 
+def per_example(value: float | Tensor, x: Tensor) -> float | Tensor:
+    """Return a number as it is, or one for each example, (B,), shaped to multiply x, (B, ...)."""
+    if isinstance(value, Tensor) and value.ndim:
+        return value.reshape(-1, *(1,) * (x.ndim - 1))
+    return value
+
+
 def posterior_mean(model: ScoreModel, x: Tensor, sigma: float | Tensor) -> Tensor:
     """Return E[clean | x] = x + sigma^2 psi(x, sigma), with the shape of x (Robbins 1956; Miyasawa 1961).
 
@@ -196,10 +204,7 @@ def posterior_mean(model: ScoreModel, x: Tensor, sigma: float | Tensor) -> Tenso
         x: Noisy examples.
         sigma: Level of their noise, a float or (B,).
     """
-    variance = sigma**2
-    if isinstance(variance, Tensor) and variance.ndim:
-        variance = variance.reshape(-1, *(1,) * (x.ndim - 1))
-    return x + variance * model.score(x, sigma=sigma)
+    return x + per_example(sigma**2, x) * model.score(x, sigma=sigma)
 
 
 def widened(halo: int | None, factor: int = 1, more: int = 0, multiple: int = 1) -> int | None:

@@ -112,13 +112,11 @@ def on_loss(rescue: Callable[[], str | None]) -> Iterator[None]:
 def together(place: Place, work: Callable[[Peers], int]) -> int:
     """Do this process's work, wait until all have agreed how the command ended, and return its exit code.
 
-    Only the first process prints messages; if it is lost, the next one reports that.
+    Only the first process prints messages; if it is lost, the next one reports that. There is more than one.
 
     Raises:
         BaseException: The work failed or was stopped, in this process or another.
     """
-    if place.size == 1:
-        return work(Peers())
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is loaded, which else tells of each loss
     peers = met(place, os.environ, _note)
     guard = _Guard(peers)

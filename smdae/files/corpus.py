@@ -23,6 +23,7 @@ from smdae.files import fits, ome_metadata, y4m
 from smdae.files.corpus_files import ARRAYS, arrays, images_in
 from smdae.files.formats import SUFFIXES
 from smdae.files.picture import likely_white, luma
+from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
@@ -33,7 +34,6 @@ ALIKE = ({"uint8"}, {"float32"})  # depths of images that stay as they are
 LOOKED_AT = 64  # images, evenly chosen, whose values tell the unit of all
 
 T = TypeVar("T")
-Watch = Callable[[int, int], None]
 Say = Callable[[str], None]
 
 

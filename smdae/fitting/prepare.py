@@ -26,8 +26,9 @@ from smdae.fitting.splitting import split
 from smdae.fitting.state import State
 from smdae.fitting.validation import BATCH, Crops, NoisyCrops, Validate, by_denoising, by_objective
 from smdae.models import Patchwise, family, takes_patches
+from smdae.models.energy import without_means
 from smdae.models.own import made
-from smdae.models.wiener import Wiener, without_means
+from smdae.models.wiener import Wiener
 from smdae.noise import Noise
 from smdae.objectives import OBJECTIVES
 from smdae.patch_noise import PatchNoise

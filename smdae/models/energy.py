@@ -37,13 +37,17 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from smdae.models.wiener import without_means
-
-__all__ = ["EnergyModel"]
+__all__ = ["EnergyModel", "without_means"]
 
 ON = 0.05  # part of the patches that a unit is on for at the start
 MOST_SEEN = 4096  # examples that thresholds are placed by
 STEEP, LOWERED = 1.02, 8  # tr(dr/dx)/d beyond which steps are lowered at the start, and how often at most
+
+
+def without_means(x: Tensor, groups: int) -> Tensor:
+    """Return x, with shape (..., d), less the mean of each of its equal groups of coordinates."""
+    parts = x.unflatten(-1, (groups, -1))
+    return (parts - parts.mean(-1, keepdim=True)).flatten(-2)
 
 
 class EnergyModel(nn.Module):

@@ -27,6 +27,7 @@ from smdae.errors import SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
 from smdae.models.shown import as_html
 from smdae.named import imported, reason_of
+from smdae.protocols import per_example
 
 __all__ = ["OwnModel", "made", "name_of"]
 
@@ -110,7 +111,7 @@ class OwnModel(nn.Module):
         if self.is_told:
             return self._gradient(x, level) if self.by_energy else self.module.score(x, level)
         # What is not told of the level sees x in the unit in which the noise is that of its fit.
-        gain: Any = self.noise_range[1] / divergence.per_example(level, x)
+        gain: Any = self.noise_range[1] / per_example(level, x)
         psi = self._gradient(x * gain) if self.by_energy else self.module.score(x * gain)
         return psi * gain if isinstance(psi, Tensor) else psi
 
@@ -129,7 +130,7 @@ class OwnModel(nn.Module):
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return r(x) = x + sigma^2 psi(x), with the shape of x."""
         level: Any = self.level if sigma is None else sigma
-        return x + divergence.per_example(level, x) ** 2 * self.score(x, sigma)
+        return x + per_example(level, x) ** 2 * self.score(x, sigma)
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return psi(x) and the diagonal of its Jacobian, both with the shape of x: d derivatives."""

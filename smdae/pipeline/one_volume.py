@@ -23,6 +23,7 @@ from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, precisions, record_of
 from smdae.pipeline.told import tell_channels
 from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, is_chosen, refuse_beyond
+from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["one_volume"]
 
 MEMORY_SHARE = 0.25  # of the memory available
-
-Watch = Callable[[int, int], object]
 
 
 @dataclass(eq=False)

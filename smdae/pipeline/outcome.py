@@ -10,6 +10,7 @@ from smdae.errors import InputError
 from smdae.pipeline.extras import refuse_for, sampling
 from smdae.pipeline.found import Found, is_found, look, white_of
 from smdae.pipeline.manner import Manner
+from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
 __all__ = ["Outcome", "denoised"]
-
-Watch = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, eq=False)
