@@ -1,4 +1,4 @@
-"""Values that a user or a file gives, checked: what comes back has the type and shape that was asked for.
+"""Checks of values that a user or a file gives, which return them with the type and shape that was asked for.
 
 Numbers are finite, of any type that Python or numpy has for them, and come back as floats, lists as tuples. All raise
 `UsageError`, whose one line calls the value by a name.

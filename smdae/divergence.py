@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor
 from torch.func import jvp, vmap
 
-from smdae.protocols import HasDivergence, HasJointDivergence, offers
+from smdae.protocols import HasDivergence, HasJointDivergence, offers, per_example
 
 __all__ = [
     "diagonal",
@@ -25,19 +25,11 @@ __all__ = [
     "finite_difference",
     "hutchinson",
     "normal_probes",
-    "per_example",
     "probes",
     "score_and_divergence",
 ]
 
 Score = Callable[[Tensor], Tensor]
-
-
-def per_example(value: float | Tensor, x: Tensor) -> float | Tensor:
-    """Return a number as it is, or one for each example, (B,), shaped to multiply x, (B, ...)."""
-    if isinstance(value, Tensor) and value.ndim:
-        return value.reshape(-1, *(1,) * (x.ndim - 1))
-    return value
 
 
 def diagonal(score: Score, x: Tensor, chunk: int = 32) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,7 @@ GROUP_FILES = {
 
 
 # Bytes of main memory that may be taken, None for all that is left.
-MOST: ContextVar[int | None] = ContextVar("most", default=None)
+LIMIT: ContextVar[int | None] = ContextVar("limit", default=None)
 
 
 def keep_freed_memory(threads: int = 1) -> None:
@@ -82,13 +82,13 @@ def left(root: Path = Path("/")) -> int:
         machine = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError, IndexError):
         machine = without_proc()
-    most = MOST.get()
+    most = LIMIT.get()
     return min([machine, *_left_in_groups(root), *([] if most is None else [most])])
 
 
 def limit_memory(most: int | None) -> None:
     """Assume at most `most` bytes of main memory from here to the end of the command; None for no limit."""
-    MOST.set(most)
+    LIMIT.set(most)
 
 
 def without_proc() -> int:

@@ -118,7 +118,7 @@ def demosaiced(mosaic: Tensor, colours: np.ndarray, name: str) -> Tensor:
 
 @functools.cache
 def covariance(name: str, levels: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what a demosaicing makes of white noise in an RGGB mosaic.
+    """Return the covariance that demosaicing gives to white noise in an RGGB mosaic.
 
     A picture is the sum of what single pixels of the mosaic make of it, so its covariance, averaged over the pattern,
     is the mean of their autocorrelations.

@@ -18,7 +18,6 @@ from smdae.errors import UsageError
 
 __all__ = [
     "CanClip",
-    "HasCard",
     "HasCentre",
     "HasDiagonal",
     "HasDivergence",
@@ -29,7 +28,6 @@ __all__ = [
     "HasKinks",
     "HasPosteriorVariance",
     "HasPrecision",
-    "HasReconstruction",
     "HasStride",
     "ImageScoreModel",
     "ScoreModel",
@@ -37,6 +35,7 @@ __all__ = [
     "completed",
     "has",
     "offers",
+    "per_example",
     "posterior_mean",
     "single_level",
     "widened",
@@ -84,13 +83,6 @@ class HasEnergy(Protocol):
 
     def energy(self, x: Tensor, sigma: Any = None) -> Tensor:
         """Return E(x, sigma) = -log p(x) + const, with shape (B,)."""
-
-
-class HasReconstruction(Protocol):
-    """A model that is an autoencoder."""
-
-    def reconstruct(self, x: Tensor, sigma: Any = None) -> Tensor:
-        """Return r(x) = x + sigma^2 psi(x), with the shape of x."""
 
 
 class HasDivergence(Protocol):
@@ -180,12 +172,6 @@ class HasGraphs(Protocol):
     graphs: Any
 
 
-class HasCard(Protocol):
-    """A model that came from a file, with what the file says of it."""
-
-    card: dict[str, Any]
-
-
 def offers(model: object, capability: type[C]) -> TypeGuard[C]:
     """Return whether a model, or the class of one, has all members of a protocol."""
     names = {name for name in vars(capability) if not name.startswith("_")} | {*capability.__annotations__}
@@ -203,6 +189,13 @@ def single_level(model: ScoreModel) -> float | None:
     return high if low == high else None
 
 
+def per_example(value: float | Tensor, x: Tensor) -> float | Tensor:
+    """Return a number as it is, or one for each example, (B,), shaped to multiply x, (B, ...)."""
+    if isinstance(value, Tensor) and value.ndim:
+        return value.reshape(-1, *(1,) * (x.ndim - 1))
+    return value
+
+
 def posterior_mean(model: ScoreModel, x: Tensor, sigma: float | Tensor) -> Tensor:
     """Return E[clean | x] = x + sigma^2 psi(x, sigma), with the shape of x (Robbins 1956; Miyasawa 1961).
 
@@ -211,10 +204,7 @@ def posterior_mean(model: ScoreModel, x: Tensor, sigma: float | Tensor) -> Tenso
         x: Noisy examples.
         sigma: Level of their noise, a float or (B,).
     """
-    variance = sigma**2
-    if isinstance(variance, Tensor) and variance.ndim:
-        variance = variance.reshape(-1, *(1,) * (x.ndim - 1))
-    return x + variance * model.score(x, sigma=sigma)
+    return x + per_example(sigma**2, x) * model.score(x, sigma=sigma)
 
 
 def widened(halo: int | None, factor: int = 1, more: int = 0, multiple: int = 1) -> int | None:

@@ -22,7 +22,7 @@ __all__ = ["TheirModel", "called", "is_theirs"]
 
 
 def called(function: Callable[..., Any], name: str, offered: Mapping[str, Any], needed: int = 1) -> Any:
-    """Return what a function of someone else's returns.
+    """Call a function that someone else wrote, and return its result.
 
     Args:
         function: What to call.

@@ -48,10 +48,10 @@ def signed(lines: list[bytes]) -> list[bytes]:
     return [*lines, json.dumps({"digest": digest}).encode() + b"\n"]
 
 
-def gathering(folder: Path, apart: int = cache.APART, writes: int | None = None) -> None:
+def gathering(folder: Path, apart: int = cache.BYTES_BETWEEN_INDICES, writes: int | None = None) -> None:
     """Make a cache of the photos in a folder, and be killed in the middle of a write after so many."""
     os.chdir(folder)
-    cache.APART = apart
+    cache.BYTES_BETWEEN_INDICES = apart
     put, left = os.pwrite, [writes]
 
     def pwrite(file: int, data: memoryview, at: int) -> int:

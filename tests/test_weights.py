@@ -10,13 +10,17 @@ from PIL import Image
 
 import smdae
 from smdae.denoising.quality import psnr
-from smdae.files.config import read_config
+from smdae.files.config import read_entries
 from smdae.files.model_file import BUNDLED, read
 from smdae.fitting.settings import RENAMED, check
 
 RECIPES = sorted(BUNDLED.glob("*.yaml"))
 MODELS = sorted(BUNDLED.glob("*.safetensors"))
 SAMPLES = Path(__file__).parent.parent / "sample_data"
+
+
+def settings_of(path):
+    return check({entry.name: entry.value for entry in read_entries(path)})
 
 
 def test_every_model_has_its_recipe():
@@ -26,7 +30,7 @@ def test_every_model_has_its_recipe():
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_are_settings(path):
-    settings = check(read_config(path))
+    settings = settings_of(path)
     assert settings.model == "unet"
     assert settings.color is ("color" in path.stem)
     assert ("small" if "small" in path.stem else "medium") == settings.size
@@ -37,7 +41,7 @@ def test_recipes_are_settings(path):
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_a_model_says_what_it_is(path):
     card, _ = read(path)
-    recipe = check(read_config(path.with_suffix(".yaml"))).model_dump(mode="json")
+    recipe = settings_of(path.with_suffix(".yaml")).model_dump(mode="json")
     assert card["fit"] == {name: recipe[RENAMED.get(name, name)] for name in card["fit"]}
     assert card["about"] == recipe["about"].strip()
     assert tuple(card["sigma"]) == (1, 60)

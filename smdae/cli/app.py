@@ -49,7 +49,7 @@ app.command("completion")(completion.command)
 
 
 def _versions() -> dict[str, object]:
-    """Return what a bug report needs to tell: versions, devices and models."""
+    """Return the facts that a bug report needs, by name: versions, devices and models."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -122,7 +122,8 @@ def _main(arguments: list[str]) -> int:
         _refuse_lost_folder()
         with terminable():
             rest = [a for a in arguments if a not in ANYWHERE]
-            code = together(Place.among(os.environ), lambda peers: _run(rest, peers))
+            place = Place.among(os.environ)
+            code = _run(rest, Peers()) if place.size == 1 else together(place, lambda peers: _run(rest, peers))
             sys.stdout.flush()
             return code
     except (KeyboardInterrupt, typer.Abort):

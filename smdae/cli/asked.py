@@ -1,4 +1,4 @@
-"""What `denoise` is asked for: its options as they were given, checked before any work."""
+"""The options of `denoise` as they were given, checked before any work."""
 
 import math
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Asked"]
 
 PAGES = (".html", ".htm")
-LEAST, MOST = 1e-3, 1e5  # sigma
+MIN_SIGMA, MAX_SIGMA = 1e-3, 1e5  # sigma
 MOST_SEED = 2**63
 BEST_QUALITY = 100  # of a JPEG or a WebP
 SMALLEST_TILE = 64  # pixels; as in denoising.tiles, which would load torch
@@ -221,9 +221,9 @@ def _levels(text: str) -> tuple[float, ...] | None:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = (math.nan,)
-    if not all(value == 0 or LEAST <= value <= MOST for value in values) or not any(values):
+    if not all(value == 0 or MIN_SIGMA <= value <= MAX_SIGMA for value in values) or not any(values):
         raise UsageError(
-            f"--sigma '{text}' is neither auto nor a number from {LEAST:g} to {MOST:g}",
+            f"--sigma '{text}' is neither auto nor a number from {MIN_SIGMA:g} to {MAX_SIGMA:g}",
             "or one for each channel: 20,10,15",
         )
     return values

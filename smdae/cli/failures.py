@@ -1,4 +1,4 @@
-"""What a user is told of whatever went wrong, and the exit code that goes with it."""
+"""Errors in words for users, with their exit codes, for whatever exception is raised."""
 
 import errno
 import re

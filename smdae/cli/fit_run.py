@@ -75,11 +75,11 @@ def run(
     before = prepared.crops.psnr(prepared.lift(prepared.state.average)) if not resume else None
     try:
         code = _drive(prepared, state_file, files)
-        card = card_of(prepared, corpus, wiener, Signals(code - SIGNALS).name if code else ending(prepared.state))
+        card = card_of(prepared, wiener, Signals(code - SIGNALS).name if code else ending(prepared.state))
         files.save(prepared, card)
     except DivergedError as error:
         if prepared.state.record["best"] is not None and prepared.state.record["step"] > 0:
-            files.save(prepared, card_of(prepared, corpus, wiener, "divergence"))
+            files.save(prepared, card_of(prepared, wiener, "divergence"))
             error.hint = f"{error.hint}; the last good weights are in '{output}'"
         raise
     except OutputError:

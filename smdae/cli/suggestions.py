@@ -1,17 +1,17 @@
-"""What a misspelt name was meant to be: the nearest of those there are, if it is within two letters."""
+"""Suggestions for misspelt names: the nearest of those there are, if it is within two letters."""
 
 from collections.abc import Iterable
 
 __all__ = ["distance", "nearest"]
 
-MOST = 2  # letters to put in, leave out or change
+MAX_DISTANCE = 2  # letters to put in, leave out or change
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is nearest to a misspelt one; None if none is within two letters, or one if short."""
-    found = min(((distance(name, one), one) for one in known), default=(MOST + 1, ""))
+    """Return the known name that is nearest to a misspelt one; None if none is near enough."""
+    found = min(((distance(name, one), one) for one in known), default=(MAX_DISTANCE + 1, ""))
     # Of a name of three letters two are nearly all.
-    return found[1] if found[0] <= min(MOST, max(1, len(name.strip("-")) // 2)) else None
+    return found[1] if found[0] <= min(MAX_DISTANCE, max(1, len(name.strip("-")) // 2)) else None
 
 
 def distance(a: str, b: str) -> int:

@@ -1,8 +1,8 @@
-"""A command of several processes begins and ends as one: what ends one ends all, and is told once.
+"""The end of a command of several processes: all leave with the same exit code, and one prints the message.
 
-How each ended is told to all: it is done, it failed, a signal stopped it, or it lost the others. The first of those
-that still count decides for all. The first process's being done is the end, for it writes; else a failure goes before a
-loss, and a loss before a signal, as a launcher that sees one process die sends signals to the rest.
+Each process tells the others how it ended: done, failed, stopped by a signal, or without the others, which it lost. If
+the first process is done, so is the command, for that process writes. Otherwise a failure counts before a loss, and a
+loss before a signal, as a launcher that sees one process die sends signals to the rest.
 """
 
 import os
@@ -112,13 +112,11 @@ def on_loss(rescue: Callable[[], str | None]) -> Iterator[None]:
 def together(place: Place, work: Callable[[Peers], int]) -> int:
     """Do this process's work, wait until all have agreed how the command ended, and return its exit code.
 
-    Only the first process prints messages; if it is lost, the next one reports that.
+    Only the first process prints messages; if it is lost, the next one reports that. There is more than one.
 
     Raises:
         BaseException: The work failed or was stopped, in this process or another.
     """
-    if place.size == 1:
-        return work(Peers())
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is loaded, which else tells of each loss
     peers = met(place, os.environ, _note)
     guard = _Guard(peers)

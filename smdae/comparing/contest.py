@@ -1,6 +1,6 @@
 """The contest: all that the fits have in common, so that whatever differs in the end is the objective's.
 
-    data      N clean patches, drawn once; pairs, Parzen density and the known density of `esm` are made of these alone
+    data      N clean patches, drawn once, from which pairs, Parzen density and the known density of `esm` are made
     start     one theta a seed, set from these patches
     chance    one seed: contestants that see noisy patches see the same ones, in the same order
     effort    the same number of steps of the same size

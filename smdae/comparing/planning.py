@@ -1,4 +1,4 @@
-"""What a comparison is of: the names of objectives, parts and baselines, checked before any work, and models."""
+"""The plan of a comparison: names of objectives, parts and baselines, checked before any work, and models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ def planned(
     seeds: int,
     quick: bool,
 ) -> tuple[Plan, list[LeftOut]]:
-    """Return what to compare, each name once and in the order of its table, and what cannot be.
+    """Return the plan of a comparison, each name once and in the order of its table, and what is left out of it.
 
     Args:
         objectives: Names of OBJECTIVES to fit with; None for all.

@@ -33,7 +33,7 @@ def portrait(model: Any, rows: Tensor, sigma: float, white: float = 1.0, seed: i
 
     Args:
         model: A score model of rows.
-        rows: That it was fitted to, with shape (n, d), d being 1 or 2, white being 1.
+        rows: Those that it was fitted to, with shape (n, d), d being 1 or 2, white being 1.
         sigma: Level of the noise, white being 1.
         white: Value that is 1 there: axes have the unit of the rows as they were.
         seed: Of the samples.

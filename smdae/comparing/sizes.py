@@ -1,4 +1,4 @@
-"""How large a comparison is, in full and within a minute: patches, steps, fits. Loads no torch."""
+"""The size of a comparison, in full and within a minute: patches, steps, fits. Loads no torch."""
 
 from collections.abc import Callable, Mapping
 

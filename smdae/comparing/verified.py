@@ -5,8 +5,8 @@ Of the score s = grad log q of a density that vanishes at infinity, by integrati
     E[s] = 0,    E[(x - m) s(x)'] = -I,   m = E[x]
 
 and where log q is there, s is its gradient. Expectations are means over n samples, with standard errors; what is
-farther from theory than six of these is refused. A wrong sign, a factor or another unit than that of the samples is
-told by the second: it is -c I then, with c the factor.
+farther from theory than six of these is refused. With a wrong sign, a factor or another unit
+than that of the samples the second is -c I, with c the factor.
 """
 
 import math

@@ -40,7 +40,7 @@ SEED = 0
 
 
 def at_half_size(denoise: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-    """Return what is made of the four pictures of every second pixel, put together again, with the shape of y."""
+    """Return the results of `denoise` for the four pictures of every second pixel, put together in the shape of y."""
     result = torch.empty_like(y)
     for i in range(2):
         for j in range(2):
@@ -114,5 +114,5 @@ class Correlated:
         return coarse.addcmul_(fine, weight)
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
-        """Return psi(y), with the shape of y; sigma is what stands below it."""
+        """Return psi(y) = (x^ - y) / sigma^2, with the shape of y."""
         return (self.reconstruct(y) - y) / sigma**2

@@ -6,7 +6,7 @@ the whole image takes each, its score computed by tiles. Where memory runs out, 
 takes over if it may.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,10 @@ from smdae.errors import MemoryLimitError, UsageError
 from smdae.estimation.estimate import Kind
 from smdae.memory import give_back, is_out_of_memory
 from smdae.noise import Noise
+from smdae.progress import Watch, part_of
 
-__all__ = ["Watch", "carried_out", "denoise", "path"]
+__all__ = ["carried_out", "denoise", "path"]
 
-Watch = Callable[[int, int], object]
 LARGE_TILE = 4096  # pixels a side, where tiles are cut for each pass of the network
 LARGE = 20_000_000  # numbers in an image, after which what the tiles took is given back
 
@@ -120,15 +120,10 @@ def denoise(
     }
     results = []
     for k, task in enumerate(tasks_of(told, model, sigma, noise, device, how)):
-        seen = _part_of(watch, k, len(told.pictures)) if watch else None
+        seen = part_of(watch, k, len(told.pictures))
         result = task.prepared.restored(carried_out(task, device, tile=tile, or_cpu=or_cpu, watch=seen))
         results.append(result.astype(told.pictures[k].dtype, copy=False))
     return told.joined(results)
-
-
-def _part_of(watch: Watch, number: int, count: int) -> Watch:
-    """Return what watches a page, whose steps are some of those of all pages."""
-    return lambda done, of: watch(number * of + done, count * of)
 
 
 def carried_out(
@@ -199,7 +194,8 @@ def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -
         if watch:
             watch(done, len(cut))
         noisy = task.noisy(tile.seen, torch.device("cpu") if task.is_wide else where)
-        result[tile.kept] = task.stored(task.estimate(noisy, model))[tile.inner]
+        (clean,) = task.estimates(noisy, model)
+        result[tile.kept] = task.stored(clean)[tile.inner]
     yield result
 
 

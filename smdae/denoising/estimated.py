@@ -1,4 +1,4 @@
-"""What an array tells of its own denoised picture, without a clean one: how good it is, and how sure.
+"""The quality and the uncertainty of a denoised array, estimated without a clean one.
 
 PSNR by Stein's estimate of the error (`judgement`), the variance of each pixel by the Jacobian of the posterior mean,
 sigma^2 dD/dy (`uncertainty`).

@@ -55,7 +55,7 @@ class Strengths:
         return self.luma == self.chroma == 1
 
     def combined(self, noisy: Tensor, estimate: Tensor, bounds: tuple[float, float] | None) -> Tensor:
-        """Return what lies between a noisy picture and its estimate.
+        """Return the mixture of a noisy picture and its estimate that has these strengths.
 
         Args:
             noisy: y, with shape (B, C, H, W).

@@ -81,5 +81,5 @@ class InformedOfGrain:
         return whole.add_(z).mul_(0.5)
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
-        """Return psi(y), with the shape of y; sigma is what stands below it."""
+        """Return psi(y) = (x^ - y) / sigma^2, with the shape of y."""
         return (self.reconstruct(y, sigma) - y) / sigma**2

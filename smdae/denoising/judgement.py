@@ -149,7 +149,7 @@ def _joined(safe: Risk, beyond: float, share: float) -> Risk:
 def _residual(
     task: Task, planes: np.ndarray, margins: np.ndarray
 ) -> tuple[np.ndarray, float, np.ndarray, np.ndarray, float]:
-    """Return what is left over in the image.
+    """Measure the residual r = D(y) - y of the image.
 
     Returns:
         How many pixels are safe in each channel, and how many count in all; the mean r^2 and the noise variance of the
@@ -198,7 +198,7 @@ def _doubts(task: Task, found: Risk, seen: float, alike: float, estimated: bool,
 
 
 def _doubts_of_white(task: Task, pixels: np.ndarray, alike: float, estimated: bool, odd: bool) -> Iterator[str]:
-    """Yield what speaks against white noise of the level that was taken out."""
+    """Yield the reasons, in words, to doubt that the noise was white and of the level that was taken out."""
     coarse = 1.0
     if odd and not estimated and not task.scale.black:
         looks = noise_level.estimate(pixels, task.scale.span)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from smdae.curves import Affine, Curve
-from smdae.denoising.denoise import Watch, carried_out
+from smdae.denoising.denoise import carried_out
 from smdae.denoising.preparation import Prepared
 from smdae.denoising.stabilised import Whitening, transforms
 from smdae.denoising.task import Task
@@ -29,6 +29,7 @@ from smdae.denoising.tiles import tiles
 from smdae.estimation.scale import Scale
 from smdae.mosaic import DEMOSAICINGS, Mosaic, at_sites, covariance, demosaiced, places
 from smdae.noise import Noise
+from smdae.progress import Watch, part_of
 
 __all__ = ["denoised"]
 
@@ -60,15 +61,10 @@ def denoised(
         seen = replace(mosaic, pixels=pixels[part.seen])
         made: list[np.ndarray] = []
         for k, (name, noise) in enumerate(zip(DEMOSAICINGS, noises, strict=True)):
-            share = _share(watch, 2 * done + k, 2 * len(parts))
+            share = part_of(watch, 2 * done + k, 2 * len(parts))
             made.append(_part(seen, whitening, noise, name, model, share, how))
         result[part.kept] = np.mean(made, 0)[part.inner]
     return result
-
-
-def _share(watch: Watch | None, done: int, count: int) -> Watch | None:
-    """Return what watches one of several tasks."""
-    return watch and (lambda step, of: watch(done * of + step, count * of))
 
 
 def _part(

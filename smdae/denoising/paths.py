@@ -21,40 +21,45 @@ def paths(model: Any, noisy: Tensor, task: "Task") -> Iterator[Tensor]:
     """Yield the clean images after each step of a task's sampler, with the shape of noisy, (B, C, h, w), white being 1.
 
     Where channels have levels of their own, each channel is that of the image moved at its level.
+
+    Raises:
+        ModelError: The model takes another number of channels.
+        SmdaeError: An estimate is not finite.
     """
     levels = task.levels
     if len(set(levels)) == 1:
-        yield from _path(model, noisy, levels[0], task, task.seed)
-        return
-    alone = model.channels == 1
+        walks = [_walk(model, noisy, levels[0], task, task.seed)]
+    else:
+        alone = model.channels == 1
+        shown = noisy.split(1, 1) if alone else [noisy] * len(levels)
+        # Far from the seeds of other samples, which follow each other.
+        seeds = [(task.seed + alone * c * SEED_STRIDE) % 2**63 for c in range(len(levels))]
+        walks = [
+            _walk(model, images, level, task, seed) if level else iter(())
+            for images, level, seed in zip(shown, levels, seeds, strict=True)
+        ]
+    planes = list(noisy.split(noisy.shape[1] // len(walks), 1))
+    moved = True
+    while moved:
+        moved = False
+        for c, walk in enumerate(walks):
+            with torch.inference_mode():  # not around a yield, where it would leak to whoever drives
+                estimate = next(walk, None)
+            if estimate is not None:  # a channel whose path has ended waits for the others
+                moved = True
+                whole = estimate.reshape(len(noisy), -1, *noisy.shape[2:])
+                planes[c] = whole if whole.shape == planes[c].shape else whole[:, c : c + 1]
+        if moved:
+            yield planes[0] if len(planes) == 1 else torch.cat(planes, 1)
 
-    def channel(c: int, level: float) -> Iterator[Tensor]:
-        if level == 0:
-            return
-        if alone:
-            # Far from the seeds of other samples, which follow each other.
-            yield from _path(model, noisy[:, c : c + 1], level, task, (task.seed + c * SEED_STRIDE) % 2**63)
-        else:
-            yield from (image[:, c : c + 1] for image in _path(model, noisy, level, task, task.seed))
 
-    moving = [channel(c, level) for c, level in enumerate(levels)]
-    planes = [*noisy.split(1, 1)]
-    while True:  # a channel whose path has ended waits for the others
-        moved = [next(path, None) for path in moving]
-        if all(plane is None for plane in moved):
-            return
-        planes = [old if new is None else new for old, new in zip(planes, moved, strict=True)]
-        yield torch.cat(planes, 1)
-
-
-def _path(model: Any, noisy: Tensor, sigma: float, task: "Task", seed: int) -> Iterator[Tensor]:
-    """Yield the estimates of a task's sampler, finite, with the shape of noisy, (B, C, h, w).
+def _walk(model: Any, noisy: Tensor, sigma: float, task: "Task", seed: int) -> Iterator[Tensor]:
+    """Return the estimates of a task's sampler for images, (B, C, h, w), with shape (B, C, h, w) or (B C, 1, h, w).
 
     Models for gray images take each channel as an image.
 
     Raises:
         ModelError: The model takes another number of channels.
-        SmdaeError: An estimate is not finite.
     """
     channels = noisy.shape[1] if model.channels is None else model.channels
     if channels not in (1, noisy.shape[1]):
@@ -64,10 +69,4 @@ def _path(model: Any, noisy: Tensor, sigma: float, task: "Task", seed: int) -> I
         )
     images = noisy if channels == noisy.shape[1] else noisy.flatten(0, 1)[:, None]
     settings = SamplerSettings(task.steps, task.step_size, Generator().manual_seed(seed))
-    walk = sample(model, images, sigma, task.sampler, settings)
-    while True:
-        with torch.inference_mode():  # not around a yield, where it would leak to whoever drives
-            estimate = next(walk, None)
-        if estimate is None:
-            return
-        yield estimate.reshape(noisy.shape)
+    return sample(model, images, sigma, task.sampler, settings)

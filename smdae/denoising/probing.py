@@ -29,7 +29,7 @@ SEED = 0
 
 
 def probe_jacobian(task: Task, planes: np.ndarray, margins: np.ndarray, removed: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return what probes tell of the Jacobian of the result.
+    """Estimate traces of the Jacobian J of the result by random probes.
 
     Where more was removed there is less of the trace, and what was removed, r^2, is known of all of the image: by how
     far the mean of the tiles is off, that of the trace is off in proportion (the regression estimator of surveys).

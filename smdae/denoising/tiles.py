@@ -21,7 +21,7 @@ __all__ = ["MOST_BYTES", "SMALLEST", "Tile", "Tiled", "side_for", "tiles", "tile
 
 SMALLEST = 64  # pixels on a side
 MOST_BYTES = 512 << 20  # that one tile may take: more brings no speed
-SHARE = 0.25  # of the memory available
+MEMORY_SHARE = 0.25  # of the memory available
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def tiles_for(model: ImageScoreModel, height: int, width: int, side: int) -> Ite
 
 def side_for(model: ImageScoreModel, device: torch.device) -> int:
     """Return the side of the largest tile that memory allows, by what a pixel takes in the model."""
-    seen = math.isqrt(int(min(MOST_BYTES, SHARE * available(device)) / model.bytes_per_pixel))
+    seen = math.isqrt(int(min(MOST_BYTES, MEMORY_SHARE * available(device)) / model.bytes_per_pixel))
     return max(SMALLEST, seen - 2 * (model.halo or 0))
 
 

@@ -96,7 +96,7 @@ def _of_channels(noise: Noise, prepared: Prepared) -> Noise:
 def form_for(
     base: Any, noise: Noise, prepared: Prepared, channels: int, whitened: Sequence[Whitening] | None = None
 ) -> tuple[Form, tuple[float, ...]]:
-    """Return what makes of a model of white noise one for this noise, and the levels that it is told.
+    """Return a function that makes a model of white noise one of this noise, and the levels to call the latter with.
 
     Args:
         base: The model.
@@ -131,7 +131,7 @@ def takes_noise(model: Any) -> bool:
 
 
 def _informed(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Form, tuple[float, ...]]:
-    """Return what tells a network of the noise, and the level that stands for it."""
+    """Return a function that makes a network a model of this noise, and the level to call that with."""
     if noise.is_white and noise.jpeg is None:
         return _unchanged, (noise.levels[0],)
     level = level_in(prepared, noise)

@@ -28,6 +28,7 @@ from smdae.denoising.judgement import Judgement
 from smdae.denoising.task import Task
 from smdae.denoising.tiles import Tiled, side_for, tiles_for
 from smdae.errors import UsageError
+from smdae.progress import Watch
 from smdae.protocols import HasPosteriorVariance, offers
 
 __all__ = [
@@ -46,8 +47,6 @@ CENTRE = 0.8  # weight of a pixel among its neighbours, in rows and in columns
 BELIEF = 0.2  # relative error of the mean variance by the Jacobian
 ROUNDS = 12  # of subspace iteration
 SEED = 0
-
-Watch = Callable[[int, int], object]
 
 
 def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lambda done, of: None) -> np.ndarray:

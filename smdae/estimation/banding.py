@@ -113,7 +113,7 @@ def _window_sums(values: np.ndarray, radius: int, axis: int) -> tuple[np.ndarray
 
 
 def _high_passed(strip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what rows have over the mean of the rows around, and the mean of its square over a window."""
+    """Return rows less the mean of the rows around, and the mean of the square of that over a window."""
     sums, counts = _window_sums(strip, REACH, 0)
     high = strip - (sums - strip) / (counts - 1)
     energy = high**2

@@ -78,7 +78,7 @@ def _channel(blocks: Blocks, c: int) -> ChannelBlocks | None:
 
 
 def grain_features(blocks: Blocks, levels: tuple[Level, ...], jpeg: int | None) -> np.ndarray | None:
-    """Return what tells grain from texture, with shape (len(evidence.FEATURES),); None where blocks are too few.
+    """Return the features that tell grain from texture, (len(evidence.FEATURES),); None where blocks are too few.
 
     Args:
         blocks: Of the picture.
@@ -125,7 +125,7 @@ def correlated_noise(
 def _features(
     seen: list[ChannelBlocks], channels: np.ndarray, levels: tuple[Level, ...], jpeg: int | None
 ) -> np.ndarray:
-    """Return what tells grain from texture: means over the channels."""
+    """Return the features that tell grain from texture: means over the channels."""
 
     def mean(values: list) -> Any:
         return sum(values) / len(values)

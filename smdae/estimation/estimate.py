@@ -89,7 +89,7 @@ def estimate(
     jpeg: int | None = None,
     kind: Kind = "auto",
 ) -> Estimate:
-    """Return what a picture tells of its noise.
+    """Return the noise that is found in a picture.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
@@ -117,7 +117,7 @@ def estimate(
 
 
 def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: int | None, kind: Kind) -> Estimate:
-    """Return what planes, (H, W, C), that are finite and not all alike tell of their noise."""
+    """Return the noise that is found in planes, (H, W, C), which are finite and not all alike."""
     clipped = scale.standard and scale.clip is not None
     levels = _white_levels(planes, scale, valid, clipped)
     faintest = FAINTEST * _range(planes, scale)
@@ -143,7 +143,7 @@ def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: 
 
 
 def grain_features_of(pixels: np.ndarray, scale: Scale) -> np.ndarray | None:
-    """Return what tells grain from texture in a picture, with shape (len(FEATURES),); None where nothing does.
+    """Return the features that tell grain from texture, with shape (len(FEATURES),); None where there are none.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8 or uint16.

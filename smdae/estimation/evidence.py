@@ -1,4 +1,4 @@
-"""Whether what the flattest blocks of a picture hold is grain or texture, and how strong the grain is.
+"""Grain or texture: the odds of each in the flattest blocks of a picture, and how strong the grain is.
 
     log odds of grain = a + b . (f - m)/s
     log(level of the noise / level of the blocks) = r (c + d . (f - m)/s)
@@ -24,7 +24,7 @@ from smdae.estimation.grain import QUANTILES
 __all__ = ["FEATURES", "Evidence", "evidence", "features", "roughness"]
 
 NUMBERS = Path(__file__).with_name("grain_evidence.json")
-LEAST = 0.05  # of a level, in gray levels, and
+MIN_LEVEL = 0.05  # of a level, in gray levels, and
 LEAST_SPREAD = 0.02  # of a deviation, where its logarithm is taken
 NOISE_ALONE, TEXTURE = math.log(0.70), math.log(0.55)  # log spread at the lowest quantile
 MAX_FACTORS = (0.5, 1.1)  # between the level of the blocks and that of the noise: most of what is more is texture
@@ -60,7 +60,7 @@ def features(
     jpeg: int | None,
     channels: int,
 ) -> np.ndarray:
-    """Return what tells grain from texture, with shape (len(FEATURES),).
+    """Return the features that tell grain from texture, with shape (len(FEATURES),).
 
     Args:
         level: Of the blocks, white being 1.
@@ -75,10 +75,10 @@ def features(
         jpeg: Quality of the compression; None if there was none.
         channels: Their number.
     """
-    gray = max(255 * level, LEAST)
+    gray = max(255 * level, MIN_LEVEL)
     return np.array(
         [
-            *(math.log(gray), math.log(gray / max(255 * white, LEAST))),
+            *(math.log(gray), math.log(gray / max(255 * white, MIN_LEVEL))),
             *((rho[0, 1] + rho[1, 0]) / 2, (rho[0, 2] + rho[2, 0]) / 2, rho[1, 1]),
             *(scatter, share, math.log(factor), decay, shared),
             *np.log(np.maximum(spread, LEAST_SPREAD)),
@@ -116,7 +116,7 @@ class Evidence:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return what a file says.
+        """Return the weights in a JSON file.
 
         Raises:
             ValueError: It is of other features.

@@ -81,7 +81,7 @@ class _Suspect:
     least: float  # standard deviation
 
     def places(self, index: np.ndarray) -> _Places:
-        """Return how pixels see the value."""
+        """Return pixels, each with the ground around it and how far that is from the value."""
         statistics, near, same = [], [], []
         for part in parts(index):
             windows = self.channel.around(part, NEAR)

@@ -1,4 +1,4 @@
-"""Whether noise depends on brightness, and how: levels of blocks by brightness, against what clipping and texture make.
+"""Noise that depends on brightness: told from white noise by the levels of blocks of each brightness.
 
 The constants were chosen as those of `estimate`.
 """

@@ -49,10 +49,10 @@ class Frame:
 
 
 class Rewriter(Protocol):
-    """Returns the whole file with other pixels in its frames: (height, width, 4), None where they stay."""
+    """A function that returns the whole file with other pixels in its frames: (height, width, 4), None to keep."""
 
     def __call__(self, pixels: Sequence[np.ndarray | None], quality: int | None, strip: bool) -> bytes:
-        """Return it."""
+        """Return the file."""
         ...
 
 
@@ -91,7 +91,7 @@ class Animation:
 
     @property
     def called(self) -> str:
-        """Return what the parts are together."""
+        """Return the name of the parts in messages: an animation of 7 frames."""
         return f"an animation of {len(self.frames)} frames"
 
     def __len__(self) -> int:
@@ -141,7 +141,7 @@ def rgba(picture: Picture) -> np.ndarray:
 
 
 def _over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """Return what is seen of pixels that are laid over others, both (h, w, 4), not premultiplied."""
+    """Return the pixels that are seen where some are laid over others, both (h, w, 4), not premultiplied."""
     result = np.where(above[..., 3:] == 0, below, above)
     half = (above[..., 3] > 0) & (above[..., 3] < 255) & (below[..., 3] > 0)
     if half.any():

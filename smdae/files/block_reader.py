@@ -29,8 +29,8 @@ from smdae.errors import InputError
 __all__ = ["BLOCK", "Blocks", "checked_on"]
 
 BLOCK = 1 << 16
-KEPT = 512 << 20  # bytes: what is no larger stays in memory
-ASLEEP = 1000  # reads in a row that the disk is told of once one had to wait for it
+MAX_KEPT = 512 << 20  # bytes: what is no larger stays in memory
+READS_ANNOUNCED = 1000  # reads in a row that the disk is told of once one had to wait for it
 
 
 def checked_on(checks: "array[int]", size: int, data: bytes | memoryview) -> int:
@@ -69,7 +69,7 @@ class Blocks:
         self._sound = np.zeros(len(self._checks), bool)
         self._base = part.start // BLOCK * BLOCK
         length = -(-part.stop // BLOCK) * BLOCK - self._base
-        self._kept = np.empty(length, np.uint8) if length <= KEPT else None  # takes memory as it is filled
+        self._kept = np.empty(length, np.uint8) if length <= MAX_KEPT else None  # takes memory as it is filled
         self._told, self._waits = 0, _waits()
         if hasattr(os, "posix_fadvise"):  # pieces far apart: what lies around them is of no use
             os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
@@ -100,7 +100,7 @@ class Blocks:
                 raise self._unreadable("it has become shorter")
             data = bytearray().join(piece.ljust(length) for piece in pieces)
         waits, self._waits = self._waits, _waits()
-        self._told = ASLEEP if self._waits > waits else max(0, self._told - 1)
+        self._told = READS_ANNOUNCED if self._waits > waits else max(0, self._told - 1)
         return np.frombuffer(data, np.uint8), np.arange(len(starts)) * length
 
     def _pieces(self, starts: np.ndarray, length: int) -> list[bytes]:
@@ -139,7 +139,7 @@ class Blocks:
         return self._pieces(np.array([block * BLOCK]), min(BLOCK, self._size - block * BLOCK))[0]
 
     def _tell(self, starts: np.ndarray, lengths: np.ndarray) -> None:
-        """Have the disk bring pieces before they are waited for one by one."""
+        """Ask the system to read pieces before they are waited for one by one."""
         if hasattr(os, "posix_fadvise"):
             for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
                 os.posix_fadvise(self._file.fileno(), start, length, os.POSIX_FADV_WILLNEED)

@@ -19,7 +19,7 @@ SHOWN = 8  # digits of a digest, for people
 
 @dataclass(frozen=True)
 class Identity:
-    """Which model it was.
+    """The identity of a model.
 
     Attributes:
         name: A bundled one with its version, natural-gray@2; else the file, or the class of a model made in Python.

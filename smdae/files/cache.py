@@ -50,7 +50,7 @@ from smdae.files.refusals import refusals
 
 __all__ = ["Cache"]
 
-APART = 1 << 30  # bytes from one index to the next
+BYTES_BETWEEN_INDICES = 1 << 30  # bytes from one index to the next
 
 
 class Cache:
@@ -98,7 +98,7 @@ class Cache:
 
     @property
     def generation(self) -> str:
-        """When this becomes another, which it may while something is added, all runs from before are of no use."""
+        """Return the name of the file of pixels: runs from before it became another, as images were added, are void."""
         return self._index.pixels
 
     def runs(self, file: Path, channels: int, white: float | None = None) -> tuple[Run, ...]:
@@ -129,7 +129,7 @@ class Cache:
             self._index.back(mark)
             raise
         self._index.entries[key] = Entry(status.st_size, status.st_mtime_ns, tuple(runs))
-        if self._index.size - self._noted >= APART:
+        if self._index.size - self._noted >= BYTES_BETWEEN_INDICES:
             self._publish()
         return tuple(runs)
 
@@ -207,7 +207,7 @@ class Cache:
         self._index.grow(data)
 
     def _publish(self) -> None:
-        """Tell the disk of all that there is."""
+        """Write the index of all that there is, and remove files that killed processes left."""
         with refusals(self._folder / self._index.pixels):
             os.ftruncate(self._file, self._index.size)
             os.fsync(self._file)

@@ -120,7 +120,7 @@ def locked(folder: Path, note: Say) -> int:
 
 
 def load(folder: Path, warn: Say) -> Index | None:
-    """Return what the folder holds; None if that is nothing, or damaged."""
+    """Return the index in a folder; None if there is none, or it is damaged."""
     try:
         with open(os.open(folder / INDEX, os.O_RDONLY | NO_LINKS), "rb") as lines:
             index = Index.of_lines(lines)

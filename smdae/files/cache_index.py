@@ -1,4 +1,4 @@
-"""What a cache of decoded images holds, as a file of JSON lines.
+"""The index of a cache of decoded images, a file of JSON lines.
 
     first line   {"format": "smdae-cache", "version": 1, "strips": columns and overlap of the strips that images lie in,
                   "pixels": a file's name, "bytes": its length, "checks": base64}

@@ -19,9 +19,9 @@ import yaml
 from smdae.errors import UsageError
 from smdae.files.regular import opened
 
-__all__ = ["Entry", "dump", "parse", "read_config", "read_entries"]
+__all__ = ["Entry", "dump", "parse", "read_entries"]
 
-LARGEST = 1 << 16  # bytes
+MAX_BYTES = 1 << 16  # bytes
 MAX_DEPTH = 8  # of lists within lists
 NULL = re.compile(r"|~|null|Null|NULL")
 INTEGER = re.compile(r"[-+]?[0-9]+")
@@ -39,15 +39,6 @@ class Entry:
     line: int
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Return the settings in a YAML file, names with underscores.
-
-    Raises:
-        UsageError: As `read_entries`.
-    """
-    return {entry.name: entry.value for entry in read_entries(path)}
-
-
 def read_entries(path: Path) -> tuple[Entry, ...]:
     """Return the settings in a YAML file, in its order.
 
@@ -56,9 +47,9 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
     """
     try:
         with opened(path) as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise UsageError(f"--config '{path}': the file is larger than {LARGEST} bytes")
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise UsageError(f"--config '{path}': the file is larger than {MAX_BYTES} bytes")
         text = data.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"--config '{path}': {(error.strerror or 'unreadable').lower()}") from None
@@ -160,7 +151,7 @@ def _entries(node: yaml.Node | None) -> tuple[Entry, ...]:
 
 
 def _value(node: yaml.Node | None) -> Any:
-    """Return what a node stands for: None, a number, text, or a list of these."""
+    """Return the value of a node: None, a number, text, or a list of these."""
     if node is None:
         return None
     if isinstance(node, yaml.SequenceNode):

@@ -23,6 +23,7 @@ from smdae.files import fits, ome_metadata, y4m
 from smdae.files.corpus_files import ARRAYS, arrays, images_in
 from smdae.files.formats import SUFFIXES
 from smdae.files.picture import likely_white, luma
+from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
@@ -33,13 +34,12 @@ ALIKE = ({"uint8"}, {"float32"})  # depths of images that stay as they are
 LOOKED_AT = 64  # images, evenly chosen, whose values tell the unit of all
 
 T = TypeVar("T")
-Watch = Callable[[int, int], None]
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """What was gathered.
+    """The images of a fit or a comparison, and the files that they are from.
 
     Attributes:
         images: Arrays of one dtype, (H, W), or (H, W, 3) in colour.
@@ -194,7 +194,7 @@ def _in_cache(
 def _each(
     files: Sequence[tuple[Path, bool]], read: Callable[[Path], T], watch: Watch
 ) -> tuple[list[T], tuple[str, ...]]:
-    """Return what is read of each file, and a line for each that cannot be read: one named alone is an error."""
+    """Return the results of reading the files, and a line for each that cannot be read; raise if it is the only one."""
     found, skipped = [], []
     for i, (file, from_folder) in enumerate(files):
         try:
@@ -208,7 +208,7 @@ def _each(
 
 
 def _too_small(sides: list[tuple[int, int]], size: int, paths: Sequence[Path], skipped: Sequence[str]) -> int:
-    """Return how many of the images, given the lesser side of each, and how many have it.
+    """Return how many images have a side below `size`, given the lesser sides and how many images have each.
 
     Raises:
         InputError: All are, or there is none.
@@ -226,7 +226,7 @@ def _too_small(sides: list[tuple[int, int]], size: int, paths: Sequence[Path], s
 
 
 def named(paths: Sequence[Path]) -> str:
-    """Return what messages call some paths: the first of them."""
+    """Return some paths as messages name them: at most the first three."""
     names = ", ".join(f"'{path}'" for path in paths[:3])
     return names if len(paths) <= 3 else f"{names} and {len(paths) - 3} more"
 

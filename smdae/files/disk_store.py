@@ -27,7 +27,7 @@ T = TypeVar("T", int, np.ndarray)
 CPU = torch.device("cpu")
 STRIP, OVERLAP = 240, 16  # columns, S and O
 FULL = STRIP + OVERLAP
-LARGEST = 8 << 20  # bytes read for a batch at once, unless a single piece has more
+MAX_READ = 8 << 20  # bytes read for a batch at once, unless a single piece has more
 
 
 def in_strips(image: np.ndarray) -> Iterator[np.ndarray]:
@@ -79,7 +79,7 @@ class Stored(Sequence[np.ndarray]):
 
     @property
     def heights(self) -> Tensor:
-        """H_i, with shape (n,)."""
+        """Return H_i, with shape (n,)."""
         return torch.from_numpy(self.tall) if self.part is None else _length(self.part[0])
 
     @property
@@ -149,7 +149,7 @@ class Stored(Sequence[np.ndarray]):
         if self.part is not None:
             given[1], given[2] = given[1] + self.part[0].start, given[2] + self.part[1].start
         out = np.empty((len(image), self.channels, side, side), self.dtype)
-        few = max(1, LARGEST // (self._reach(side) * self.dtype.itemsize))
+        few = max(1, MAX_READ // (self._reach(side) * self.dtype.itemsize))
         for k in range(0, len(out), few):
             self._fill(out[k : k + few], *(some[k : k + few] for some in given))
         return torch.from_numpy(out).to(self.device)

@@ -1,4 +1,4 @@
-"""Whose a new file is, and who may read it: as the file that it replaces, and no more than the one it is made of."""
+"""Owner and mode of a new file: those of the file that it replaces, and readable to no more than its source is."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ class Origin:
     """The file that another is made of.
 
     Attributes:
-        status: It, as it was when it was looked at.
+        status: Its status when it was looked at.
         is_target: Whether it is the very file to be replaced, which then must be as it was.
         lost: Told what of a replaced file could not be kept: its owner, its extended attributes.
     """

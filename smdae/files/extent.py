@@ -1,4 +1,4 @@
-"""What a picture takes in memory, told from its header before a pixel is decoded.
+"""The memory that a picture takes, known from its header before a pixel is decoded.
 
 A few bytes can stand for gigabytes of samples. With n bytes of samples, p pixels and a file of f bytes, work on a
 picture takes at most about

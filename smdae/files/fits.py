@@ -102,12 +102,12 @@ class Image:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """An open file.
+    """An open FITS file.
 
     Attributes:
         images: Those that are denoised.
         left: What the other images are called, which stay as they are.
-        file: It.
+        file: The file, open for reading.
         size: In bytes.
     """
 

@@ -30,7 +30,7 @@ DENSEST = 2**16  # pixels for which a byte can stand: an empty codeblock is a fe
 
 @dataclass(frozen=True)
 class Codestream:
-    """What the header of a codestream tells.
+    """The header of a codestream.
 
     Attributes:
         size: Width and height.
@@ -105,7 +105,7 @@ def extent(data: bytes) -> tuple[int, int]:
 
 
 def _header(coded: bytes) -> Codestream:
-    """Return what the segments before the first tile tell."""
+    """Return the header of a codestream: its segments before the first tile."""
     position, size, lossless = 2, b"", False
     while position + 4 <= len(coded):
         marker, length = struct.unpack_from(">HH", coded, position)

@@ -34,7 +34,7 @@ YCCK = 2  # in Adobe's segment
 ENTRIES, ENTRY = 0xB002, 16  # the tag of the index, the bytes of one of its entries
 MAX_ENTRIES = 1000
 KIND = 0xFFFFFF  # of a picture in its entry
-WITHOUT_KIND, PREVIEWS = 0, (0x010001, 0x010002)
+PREVIEWS = (0x010001, 0x010002)
 MAPS = (b"hdrgm:", b"HDRGainMap", b"urn:iso:std:iso:ts:21496", b"DepthMap", b"apdi:")  # words of pictures that are none
 
 
@@ -75,7 +75,7 @@ class Mpo:
 
     @property
     def called(self) -> str:
-        """Return what the parts are together."""
+        """Return the name of the parts in messages: 2 pictures in one file."""
         return f"an MPO of {len(self.places)} pictures"
 
     def __len__(self) -> int:

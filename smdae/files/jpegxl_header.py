@@ -18,7 +18,7 @@ PRIMARIES_SRGB, WHITE_D65, CURVE_SRGB, CUSTOM = 1, 1, 13, 2
 
 @dataclass(frozen=True)
 class Header:
-    """What a codestream tells before its pixels.
+    """The header of a codestream.
 
     Attributes:
         size: Width and height, as stored.
@@ -50,7 +50,7 @@ class Header:
 
 
 class _Bits:
-    """Numbers of so many bits, one after the other, the lowest first."""
+    """A reader of numbers of given lengths in bits, the lowest bit first."""
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data, "little"), 8 * len(data)

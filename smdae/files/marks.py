@@ -1,4 +1,4 @@
-"""What a result says of the model that made it: a line in the file, where its format has a place for words.
+"""Marks of results: a line in the file on the model that made it, where the format has a place for words.
 
     PNG     a chunk `tEXt` with the keyword `smdae`, before the end
     JPEG    a comment, behind the segments of applications
@@ -28,7 +28,7 @@ COMMENT = b"\xff\xfe"
 TAIL = 1 << 10  # bytes before the end of a PNG or WebP, in which its words are
 MAX_ENTRIES = 4096  # of a directory that makes sense
 ASCII = 2  # type of a tag
-MOST = 1 << 32  # bytes of a TIFF
+MAX_TIFF = 1 << 32  # bytes of a TIFF
 
 
 def marked(data: bytes, format: str, words: str) -> bytes:
@@ -73,7 +73,7 @@ def mark_tiff(file: BinaryIO, words: str) -> None:
     end = file.tell()
     at = end + end % 2
     directory = at + len(text) + len(text) % 2
-    if not wide and directory + 12 * len(entries) >= MOST:
+    if not wide and directory + 12 * len(entries) >= MAX_TIFF:
         return
     entry = struct.pack(order + "HH" + 2 * number[1], TAG, ASCII, len(text), at)
     codes = [struct.unpack_from(order + "H", one)[0] for one in entries]

@@ -1,4 +1,4 @@
-"""What an OME-Zarr tells of itself, in files of JSON: its groups, levels and axes (NGFF 0.1 to 0.5).
+"""The metadata of an OME-Zarr, in files of JSON: its groups, levels and axes (NGFF 0.1 to 0.5).
 
 All of it may be wrong, and raises InputError then, one line with the reason.
 """
@@ -79,7 +79,7 @@ def _attributes(folder: Path) -> dict[str, Any]:
 
 
 def told_of(group: Path) -> dict[str, Any]:
-    """Return what a group tells as OME-Zarr: its attributes, or in 0.5 those under `ome`."""
+    """Return the OME-Zarr metadata of a group: its attributes, or in 0.5 those under `ome`."""
     attributes = _attributes(group)
     told = attributes.get("ome", attributes)
     if not isinstance(told, dict):

@@ -111,8 +111,8 @@ class Volume:
     """An open volume.
 
     Attributes:
-        folder: It.
-        images: That are denoised.
+        folder: Its folder.
+        images: The images that are denoised.
         remarks: What there is to say of it, a line each.
     """
 

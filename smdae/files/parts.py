@@ -40,7 +40,7 @@ class Container(Protocol):
 
     @property
     def called(self) -> str:
-        """Return what the parts are together, as messages have it: an animation of 7 frames."""
+        """Return the name of the parts in messages: an animation of 7 frames."""
         ...
 
     @property

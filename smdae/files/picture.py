@@ -58,7 +58,7 @@ UNREADABLE_MODES = {
 
 @dataclass(frozen=True)
 class Metadata:
-    r"""What a file says about its pixels, as bytes that no one here interprets.
+    r"""The metadata of a picture, as bytes that no one here interprets.
 
     `exif` is the TIFF stream without the `Exif\0\0` in front that JPEG adds; `dpi` is what `dots_per_inch`
     gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has; `jpeg` all segments
@@ -264,7 +264,7 @@ def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: 
 
 
 def likely_white(largest: float) -> float | None:
-    """Return what white may be in floats whose largest magnitude is this; None where it may be 1."""
+    """Return the likely value of white in floats whose largest magnitude is this; None where it may be 1."""
     if largest <= MAX_FLOAT:
         return None
     return next((white for white in LIKELY_WHITES if largest <= 2 * white), largest)

@@ -109,7 +109,7 @@ def _deep_samples(png: bytes) -> np.ndarray:
 
 
 def _strategy(samples: np.ndarray, made: Callable[[np.ndarray, int], memoryview]) -> int:
-    """Return what deflate is to look for in samples, (H, W, ...): runs alone, or what it usually does."""
+    """Return the strategy of deflate for samples, (H, W, ...): to look for runs alone, or the usual one."""
     starts = np.linspace(0, max(0, len(samples) - ROWS), BANDS).astype(int)
     part = np.concatenate([samples[start : start + ROWS] for start in starts])
     return zlib.Z_RLE if len(made(part, zlib.Z_RLE)) <= WORSE * len(made(part, USUAL)) else USUAL

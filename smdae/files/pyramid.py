@@ -19,7 +19,7 @@ NEAR = 1e-5  # relative difference of floats that are taken for the same
 
 @dataclass(frozen=True)
 class Reduction:
-    """How blocks of a level become the pixels of the next.
+    """The rule by which blocks of a level become the pixels of the next.
 
     Attributes:
         offset: Of the pixel that is taken of each block, along each axis that shrinks; None for means.

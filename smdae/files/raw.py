@@ -163,7 +163,7 @@ def opened(data: bytes, name: str, quiet: bool = False) -> Iterator[Shot]:
 
 @contextlib.contextmanager
 def _unheard() -> Iterator[None]:
-    """Within, what is written to stderr below Python is lost."""
+    """Drop what libraries write to stderr below Python, for as long as the context lasts."""
     sys.stderr.flush()
     kept = os.dup(2)
     nothing = os.open(os.devnull, os.O_WRONLY)
@@ -232,7 +232,7 @@ def _balance(file: "rawpy.RawPy") -> tuple[float, float, float]:
 
 
 def _noise_told(data: bytes, colours: np.ndarray) -> "tuple[Affine, ...] | None":
-    """Return what a DNG tells of its noise: variance = S x + O of each colour, or of all."""
+    """Return the noise that a DNG states for each place of the pattern, variance = S x + O; None if it states none."""
     import tifffile
 
     from smdae.curves import Affine

@@ -1,4 +1,4 @@
-"""What speaks against the writing of a file, told before any work, and whatever stops it, in one line that names it."""
+"""Refusals to write a file, before any work, and whatever stops the writing, as errors of one line that names it."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""How a volume is cut into parts that are read, denoised and written one by one, in bounded memory.
+"""The parts of a volume that are read, denoised and written one by one, in bounded memory.
 
 A part holds whole chunks, so that each is written once, and of every plane in it the same region, which is read with
 a margin, `halo`, so wide that nothing beyond it can matter. A region of h x w pixels in d planes, of s bytes a sample,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Group", "Key", "Selection", "Stack", "count", "encoded", "opened", "rewritten", "style_for", "write"]
 
 PIECE = 1 << 20  # bytes, that are copied at once
-KEPT = 1 << 25  # bytes, that what the directories say may take
+MAX_KEPT = 1 << 25  # bytes, that what the directories say may take
 LEVELS = 32  # pages that may be one picture in smaller and smaller sizes, each at most half of the one before
 
 
@@ -44,7 +44,7 @@ LEVELS = 32  # pages that may be one picture in smaller and smaller sizes, each 
 class Group:
     """The pictures of one channel of a series, decoded as they are asked for.
 
-    Those are meant that are to be denoised.
+    Only those that are to be denoised.
 
     Attributes:
         key: Which it is.
@@ -121,7 +121,7 @@ class Stack:
             return joined(self.parts(number), pictures, self._pages.page(number))
 
     def page(self, number: int) -> "tifffile.TiffPage":
-        """Return what tifffile tells of a page."""
+        """Return a page as tifffile has it, checked and not yet decoded."""
         with images.decoding(page_called(self._name, number)):
             return self._pages.page(number)
 
@@ -210,7 +210,7 @@ def opened(source: Path | bytes, name: str, selection: Selection = ALL) -> Itera
         with images.decoding(repr(name)):
             file = whole.enter_context(tiff_pages.opened(stream))
             places, axes, remarks = tiff_pages.places(file, selection)
-        pages = Pages(file, places, KEPT)
+        pages = Pages(file, places, MAX_KEPT)
         survey = surveyed(stream, name, places, axes, selection, pages.page)
         yield Stack(axes, remarks + survey.remarks, name, stream, file, pages, survey)
 
@@ -257,7 +257,7 @@ def rewritten(source: Path | bytes, name: str, picture: Picture, after: str, str
 
 
 def style_for(stack: Stack, before: str, after: str, depth: str | None, strip: bool) -> Style:
-    """Return how a result differs from a stack.
+    """Return the style of a result: how it differs from its stack.
 
     Args:
         stack: The source.

@@ -45,7 +45,7 @@ class Header:
         tensors: By name.
         start: Where the bytes of the tensors begin.
         length: Of the whole file, in bytes.
-        checksum: That the metadata tell, None if there is none.
+        checksum: The one in the metadata; None if there is none.
         record: The whole of it but for the checksum.
     """
 
@@ -104,7 +104,7 @@ def read(path: Path, most: int, accept: Callable[[Header], object] = lambda _: N
     Args:
         path: A file; pipes and devices, which have no length, are refused.
         most: Bytes.
-        accept: Told the header before the rest is read; raises what speaks against it.
+        accept: Called with the header before the rest is read; raises an error to refuse the file.
 
     Raises:
         OSError: It cannot be read.
@@ -138,7 +138,7 @@ def _digest(record: dict[str, Any], tensors: memoryview) -> str:
 
 
 def digest(data: bytes) -> str:
-    """Return what tells the contents of a whole file from those of others: its checksum, stored or not."""
+    """Return the checksum of the contents of a whole file, computed if it is not stored there."""
     found = header(data)
     return found.checksum or _digest(found.record, memoryview(data)[found.start :])
 

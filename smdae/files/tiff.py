@@ -68,7 +68,7 @@ def encode(picture: Picture) -> bytes:
 
 
 def _directory(picture: Picture, samples: np.ndarray) -> ImageFileDirectory_v2:
-    """Return what a little-endian TIFF says of a picture whose samples follow right behind it."""
+    """Return the header and the directory of a little-endian TIFF, whose samples follow right behind."""
     height, width = samples.shape[:2]
     channels = samples.shape[2] if samples.ndim == 3 else 1
     layout: dict[int, tuple[int, Any]] = {

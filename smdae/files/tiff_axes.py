@@ -1,4 +1,4 @@
-"""What the axes of a TIFF mean, and which of its planes belong together.
+"""The axes of a TIFF: what each means, and which planes belong together.
 
     Y, X    a plane
     S       samples of a pixel: colours, or data where the file does not call them colours
@@ -19,7 +19,7 @@ __all__ = ["ALL", "Axes", "Selection", "axes_named", "checked", "numbers_in", "o
 
 LETTERS = re.compile(r"(?:[A-Z][0-9]{0,7})+")
 AXIS = re.compile(r"([A-Z])([0-9]*)")
-MOST = 10**6  # of a number in a list
+MAX_NUMBER = 10**6  # of a number in a list
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Axes:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a user tells of a stack.
+    """The pages and channels of a stack that a user selects, and its axes.
 
     Attributes:
         axes: Letters, as `axes_named` takes them; None for those of the file.
-        channels: That are denoised, counted from 1; None for all.
-        pages: That are denoised, counted from 1; None for all.
+        channels: Numbers of those to denoise, counted from 1; None for all.
+        pages: Numbers of those to denoise, counted from 1; None for all.
     """
 
     axes: str | None = None
@@ -148,7 +148,7 @@ def numbers_in(text: str, option: str) -> frozenset[int]:
         match = re.fullmatch(r"\s*([0-9]{1,8})(?:-([0-9]{1,8}))?\s*", part)
         low = int(match[1]) if match else 0
         high = int(match[2] or match[1]) if match else 0
-        if not 1 <= low <= high <= MOST:
+        if not 1 <= low <= high <= MAX_NUMBER:
             raise UsageError(f"{option} '{text:.40}' is no list of numbers from 1 on", "write 2, or 1,3-5")
         found.update(range(low, high + 1))
     return frozenset(found)

@@ -43,7 +43,7 @@ def are_reduced(file: "tifffile.TiffFile") -> list[bool]:
 
 
 def _is_reduced(entries: bytes, layout: "tifffile.TiffFormat") -> bool:
-    """Return what the entries of a directory say, False where they cannot be understood: no one can read that page."""
+    """Return whether entries say that the picture is of reduced size; False where they cannot be understood."""
     said = dict[int, int]()
     for start in range(0, len(entries) - layout.tagsize + 1, layout.tagsize):
         entry = entries[start : start + layout.tagsize]

@@ -1,4 +1,4 @@
-"""How the samples of a TIFF are compressed: whether that loses anything, and how a result is compressed.
+"""The compression of a TIFF: whether it loses anything, and which one a result gets.
 
 A lossless compression stays, with its predictor. A lossy one, and one that is only read, becomes Deflate.
 """

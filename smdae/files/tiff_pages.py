@@ -63,7 +63,7 @@ OF_A_PAGE = 1 << 13  # bytes that a directory takes, beside the values of its ta
 
 
 class Place(NamedTuple):
-    """Where a page is.
+    """The place of a page in a file.
 
     Attributes:
         directory: Its number in the chain.
@@ -184,7 +184,7 @@ def colours_of(page: "tifffile.TiffPage") -> int:
 
 
 def _of_smaller(count: int) -> list[str]:
-    """Return what to say of pages that are left out."""
+    """Return a remark on pages that are left out, in a list that is empty if there are none."""
     if not count:
         return []
     return [f"{count:,} {'page' if count == 1 else 'pages'} of a reduced size {'is' if count == 1 else 'are'} left out"]

@@ -1,4 +1,4 @@
-"""What is denoised of the samples of a page: its colours together, and each channel of data by itself.
+"""The parts of a page that are denoised: its colours together, and each channel of data by itself.
 
     gray                    one part
     RGB, YCbCr              three samples, one part, unless the user calls them channels
@@ -36,7 +36,7 @@ class Part:
     Attributes:
         depth: The plane of a page that is a volume.
         samples: Their numbers.
-        alpha: That of their alpha, None for none.
+        alpha: The number of their alpha; None for none.
         channel: The number of the channel among those of the page, counted from 0.
         is_kept: Whether they are no picture, and stay as they are.
     """
@@ -52,7 +52,7 @@ def parts_of(page: "tifffile.TiffPage", split: bool) -> list[Part]:
     """Return the parts of a page.
 
     Args:
-        page: It.
+        page: The page.
         split: Whether its colours are channels.
     """
     count = page.samplesperpixel

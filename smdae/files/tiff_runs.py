@@ -1,4 +1,4 @@
-"""Which pages of a TIFF lie one behind the other and say the same, so that they are written so again.
+"""Runs of pages of a TIFF that lie one behind the other with the same tags, so that they are written so again.
 
 tifffile and ImageJ write the samples of such pages in one piece, which other programs map into memory. The first page
 may have tags of its own; each of the rest has what the second has. The planes that ImageJ writes behind a single
@@ -36,7 +36,7 @@ class Run:
 
 
 class Runs:
-    """Finds the runs of a file, whose pages it is shown in turn.
+    """A search for the runs of a file, which is given its pages one by one.
 
     Attributes:
         found: The runs so far.

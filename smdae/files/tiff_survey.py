@@ -1,4 +1,4 @@
-"""What the directories of a TIFF stack say of all its pages, before the first is decoded.
+"""A survey of all pages of a TIFF stack by its directories, before the first page is decoded.
 
 A survey tells which parts each page has and which channel each part belongs to, which of them are to be denoised, how
 the pages lie in the file, and how large a file like it can become. A page that is cut or not supported stops it: it is
@@ -35,7 +35,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What is on the pages of a stack, and how they lie.
+    """The contents of the pages of a stack, and how they lie in the file.
 
     Attributes:
         places: Where each page is.
@@ -139,7 +139,7 @@ def surveyed(
 
 
 def page_called(name: str, number: int) -> str:
-    """Return what messages call a page, counted from 0."""
+    """Return the name of a page in messages; its number counts from 0."""
     return f"page {number + 1} of {name!r}"
 
 

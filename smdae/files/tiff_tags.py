@@ -1,4 +1,4 @@
-"""What a TIFF says of its pages beside their layout, byte for byte: words, look-up tables, ranges, units, EXIF.
+"""The tags of a TIFF beside those of its layout, byte for byte: words, look-up tables, ranges, units, EXIF.
 
 A tag's value is taken as it lies in the file, so nothing has to be understood to be kept. Two kinds cannot be:
 
@@ -30,7 +30,6 @@ SIZES = (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 296, 317, 3
 CODING = (292, 293, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 530, 531, 32997, 32998, 50674)
 LAYOUT = frozenset((*SIZES, *CODING))
 SUBIFDS, GLOBAL = 330, 400
-ONCE_A_PAGE = (254, 284, 339)  # written by the writer where they are needed
 LSM, STK = 34412, (33628, 33629, 33630, 33631)
 POINTING = frozenset((SUBIFDS, GLOBAL, LSM, *STK))
 LENGTHS = (280, 281, 340, 341)  # the least and largest values, which other samples have others of
@@ -121,7 +120,7 @@ def nested(stream: BinaryIO, page: "tifffile.TiffPage", code: int, at: int) -> b
 
     Args:
         stream: The file.
-        page: It.
+        page: The page.
         code: `EXIF` or `GPS`.
         at: The place.
     """

@@ -32,7 +32,7 @@ SIDE = 16  # pixels, of which sides of tiles are multiples
 
 @dataclass(frozen=True)
 class Style:
-    """How a result differs from its source.
+    """The differences of a result from its source.
 
     Attributes:
         depth: The type of its samples; None for that of the source.
@@ -80,7 +80,7 @@ def written(
             for run in runs:
                 page, first = page_of(run.first), next(samples)
                 given = _arguments(target, source, page, first, style, run)
-                shape = _shape(first, given)
+                shape = _shape(first)
                 if run.count == 1:
                     writer.write(first.reshape(shape), **given)
                 else:
@@ -109,7 +109,7 @@ def _arguments(
     style: Style,
     run: Run,
 ) -> dict[str, Any]:
-    """Return what tifffile's writer is told of a page, and write the directories below it."""
+    """Write the directories below a page, and return the arguments by which tifffile's writer writes the page."""
     count = samples.shape[0] * samples.shape[4]
     is_coloured = count != page.samplesperpixel  # by its table
     photometric = int(page.photometric)
@@ -148,7 +148,7 @@ def _arguments(
         given["subfiletype"] = page.subfiletype & ~4 if is_mask else page.subfiletype
     given |= _resolution(page)
     is_retyped = samples.dtype != page.dtype
-    tags = _tags(source, page, style, is_retyped, is_coloured, run.first == 0)
+    tags = _tags(page, style, is_retyped, is_coloured, run.first == 0)
     tags = [tag for tag in tags if tag.code not in (EXIF, GPS)]
     alone = run.alone | {EXIF, GPS} | ({DESCRIPTION} if style.strip else set())
     if not style.strip and style.is_big == page.parent.is_bigtiff:
@@ -157,9 +157,7 @@ def _arguments(
     return given
 
 
-def _tags(
-    source: BinaryIO, page: "tifffile.TiffPage", style: Style, is_retyped: bool, is_coloured: bool, is_first: bool
-) -> list[Tag]:
+def _tags(page: "tifffile.TiffPage", style: Style, is_retyped: bool, is_coloured: bool, is_first: bool) -> list[Tag]:
     """Return the tags of a page, changed where another name or type of its samples demands it."""
     tags = kept(tags_of(page), style.strip, is_retyped)
     if is_coloured:
@@ -208,7 +206,7 @@ def _resolution(page: "tifffile.TiffPage") -> dict[str, Any]:
     return {"resolution": tuple(found), "resolutionunit": unit if unit in (1, 2, 3, 4, 5) else 1}
 
 
-def _shape(samples: np.ndarray, given: dict[str, Any]) -> tuple[int, ...]:
+def _shape(samples: np.ndarray) -> tuple[int, ...]:
     """Return the shape that tifffile's writer expects of a page."""
     apart, depth, height, width, together = samples.shape
     middle = (depth, height, width) if depth > 1 else (height, width)

@@ -13,7 +13,7 @@ SECONDS = 4.0  # of a film, about
 LAST = 1.5  # seconds that the last frame stays
 SHOWN = 12  # frames on a sheet, at most
 CELL = 320  # pixels of a frame on it, at most
-LARGEST = 1024  # pixels a side of a film
+MAX_SIDE = 1024  # pixels a side of a film
 SPACE = 4
 DPI = 100
 
@@ -29,7 +29,7 @@ def _eight_bit(frame: np.ndarray, white: float, largest: int) -> Image.Image:
 
 def film(frames: Sequence[np.ndarray], white: float) -> bytes:
     """Return a GIF that shows the frames, each with shape (H, W) or (H, W, 3), and stays at the last."""
-    shown = [_eight_bit(frame, white, LARGEST) for frame in frames]
+    shown = [_eight_bit(frame, white, MAX_SIDE) for frame in frames]
     each = max(40, round(1000 * SECONDS / len(shown)))
     times = [each] * (len(shown) - 1) + [round(1000 * LAST)]
     buffer = io.BytesIO()

@@ -27,7 +27,7 @@ MAX_LINE = 4096  # bytes of a header
 # Divisors of the width and the height of the planes of colour; none for gray.
 CHROMA = {"420": (2, 2), "411": (4, 1), "410": (4, 4), "422": (2, 1), "440": (1, 2), "444": (1, 1), "mono": None}
 FORMAT = re.compile(r"(420|411|410|422|440|444|mono)(jpeg|mpeg2|paldv|alpha)?(?:p?(9|10|12|14|16))?", re.ASCII)
-ONE_PLANE, ALPHA = "mono", "alpha"
+ALPHA = "alpha"
 FIELDS = "tbm"  # interlaced: top first, bottom first, mixed
 
 
@@ -41,10 +41,10 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Header:
-    """What the first line of a stream says.
+    """The header of a stream, its first line.
 
     Attributes:
-        line: It, with its end.
+        line: The line itself, with its end.
         width: Of the picture, in pixels.
         height: Of the picture, in pixels.
         bits: Of a sample.

@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 
-from smdae.denoising.denoise import Watch, carried_out
+from smdae.denoising.denoise import carried_out
 from smdae.denoising.denoised import identity_of, one_task, refuse_coloured
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.files.bundle import Identity
 from smdae.fitting.adaptation import STEPS, adapted, is_adaptable
 from smdae.noise import Noise
+from smdae.progress import Watch
 from smdae.protocols import has
 
 __all__ = ["adapt"]

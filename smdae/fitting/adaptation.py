@@ -21,17 +21,17 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from smdae.denoising import risk
-from smdae.denoising.denoise import Watch
 from smdae.denoising.task import Task
 from smdae.denoising.unclipped import SAFE_SIGMAS, safe_in
-from smdae.divergence import normal_probes, per_example, probes
+from smdae.divergence import normal_probes, probes
 from smdae.errors import UsageError
 from smdae.fitting.held_out import BLOCK, blocks, crops, middle, window
 from smdae.fitting.optimisers import OPTIMISERS
 from smdae.fitting.precision import products_in
 from smdae.models import UNet
 from smdae.objectives import OBJECTIVES, explicit
-from smdae.protocols import posterior_mean
+from smdae.progress import Watch
+from smdae.protocols import per_example, posterior_mean
 
 __all__ = ["Adaptation", "adapted", "adapting", "is_adaptable", "refuse_unadaptable"]
 

@@ -1,4 +1,4 @@
-"""When a fit has ceased to learn: J that is no number, or that has fallen where no fitted score can be.
+"""Fits that have ceased to learn: J is no number, or has fallen where no fitted score can be.
 
 noisy data     J, scaled, is the risk less sigma^2 a number, by Stein's estimate: a true one is never below -1
 clean data     implicit objectives fall for ever as the density shrinks onto the data; a model may have a floor

@@ -61,7 +61,7 @@ class Group:
             tensor.copy_(part.view_as(tensor))
 
     def map(self, function: Callable[[T], Sequence[float]], items: Sequence[T], width: int = 1) -> list[list[float]]:
-        """Return what a function makes of each item, `width` numbers; the items are shared out among the processes."""
+        """Return the results of a function for all items, `width` numbers each; processes share the items out."""
         table = torch.zeros(len(items), width, dtype=torch.float64)
         for i in range(self.rank, len(items), self.size):
             table[i] = torch.tensor(function(items[i]), dtype=torch.float64)
@@ -76,7 +76,7 @@ class Group:
         return sent.tolist()
 
     def broadcast_bytes(self, read: Callable[[], bytes]) -> bytes:
-        """Return what the first process reads; only it calls `read`."""
+        """Return the bytes that `read` returns in the first process; the others do not call it."""
         data = read() if self.rank == 0 else b""
         if self.size == 1:
             return data

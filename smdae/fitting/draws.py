@@ -103,27 +103,27 @@ class Batch:
 
 
 class Shown(Protocol):
-    """What a fit is shown, and what there is to know of it."""
+    """A source of the batches of a fit, and facts about it."""
 
     @property
     def objective(self) -> Objective:
-        """The objective that batches are for."""
+        """Return the objective that batches are for."""
 
     @property
     def sigma(self) -> float:
-        """The highest level of the noise, white being 1."""
+        """Return the highest level of the noise, white being 1."""
 
     @property
     def noisy(self) -> bool:
-        """Whether the images are noisy themselves."""
+        """Return whether the images are noisy themselves."""
 
     @property
     def implicit(self) -> bool:
-        """Whether J is taken at clean data themselves."""
+        """Return whether J is taken at clean data themselves."""
 
     @property
     def kernel(self) -> PatchNoise | None:
-        """The noise that is added to patches, where it is not white."""
+        """Return the noise that is added to patches, where it is not white; else None."""
 
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
         """Return n examples, or fewer if they have grown."""

@@ -94,7 +94,7 @@ def _run(
 
 
 def _card(prepared: Prepared, model: Any) -> dict[str, Any]:
-    """Return what a notebook shows of a model, and what `model_file.encode` needs to keep it."""
+    """Return the card of a model, for notebooks and for `model_file.encode`."""
     state, patches = prepared.state, prepared.patches
     return {
         "model": state.settings.model,

@@ -105,7 +105,7 @@ def told_white(images: Sequence[np.ndarray], white: float) -> float | None:
 
 
 def other_kind(images: Sequence[np.ndarray], white: float) -> str | None:
-    """Return what half of the images or more have for noise that is not white, in words; None where fewer have."""
+    """Return in words the noise, not white, that half of the images or more have; None where fewer have such."""
     some, told = [images[i] for i in _some(images)], told_white(images, white)
     kinds: list[str] = [estimate(image, scale_of(image, told)).noise.kind for image in some]
     counts = {kind: kinds.count(kind) for kind in OTHER_KINDS}

@@ -26,8 +26,9 @@ from smdae.fitting.splitting import split
 from smdae.fitting.state import State
 from smdae.fitting.validation import BATCH, Crops, NoisyCrops, Validate, by_denoising, by_objective
 from smdae.models import Patchwise, family, takes_patches
+from smdae.models.energy import without_means
 from smdae.models.own import made
-from smdae.models.wiener import Wiener, without_means
+from smdae.models.wiener import Wiener
 from smdae.noise import Noise
 from smdae.objectives import OBJECTIVES
 from smdae.patch_noise import PatchNoise
@@ -78,7 +79,7 @@ class Prepared:
 
     @property
     def gained(self) -> bool:
-        """Whether a validation was better than that of the start, whose weights are kept otherwise."""
+        """Return whether a validation was better than that of the start, whose weights are kept otherwise."""
         record = self.state.record
         return record["best"] is not None and record["best"] > record["before"]
 

@@ -176,7 +176,7 @@ def _middle(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _view(task: Task, network: Any, size: int, device: torch.device) -> View:
-    """Return how the network sees the picture of a task."""
+    """Return the view of the picture of a task."""
     y = task.scaled(task.planes[None], device).float()  # (1, C, H, W)
     stronger = math.sqrt(1 + WIDTH**2)
     is_told = task.base is not task.loaded
@@ -211,7 +211,7 @@ def _whitened(
 
 
 def _parted(seen: Tensor, said: Tensor, size: int) -> dict[str, Any]:
-    """Return what is learnt from, and a strip at the right that is held out, if there is room for both."""
+    """Return the part to learn from and, if there is room for both, a strip at the right to hold out, by name."""
     # As a tensor of inference mode it could not be learnt from.
     seen, said = seen.clone(), said.clone()
     height, width = seen.shape[1:]

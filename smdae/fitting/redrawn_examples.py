@@ -1,4 +1,4 @@
-"""What a fit with noise drawn anew is shown, what it is judged by, and what of it is kept: see `redrawn`.
+"""The batches, the validation and the result of a fit with noise drawn anew: see `redrawn`.
 
 What is judged and kept lies between the weights of the start and those of the fit (Wortsman et al. 2022, "Robust
 fine-tuning of zero-shot models"): of the way to what is fitted the first part gains most, and the rest costs what the
@@ -24,14 +24,14 @@ from smdae.fitting.validation import Validate, Validation
 from smdae.objectives import OBJECTIVES, Objective
 from smdae.protocols import posterior_mean
 
-__all__ = ["KEPT", "Redrawn", "RedrawnCrops", "between", "by_risk", "summary"]
+__all__ = ["SHARE_KEPT", "Redrawn", "RedrawnCrops", "between", "by_risk", "summary"]
 
-KEPT = 0.4  # of the way from the weights of the start
+SHARE_KEPT = 0.4  # of the way from the weights of the start
 
 
 @dataclass(frozen=True, eq=False)
 class Redrawn:
-    """Draws batches of what pictures were denoised to, with noise drawn anew: those of one batch are of one picture.
+    """A source of batches of denoised pictures with noise drawn anew, each batch from one picture.
 
     Attributes:
         views: The pictures.
@@ -132,7 +132,7 @@ def between(start: Mapping[str, Tensor], model: Any) -> Any:
     """Return a model like this one, with weights a part of the way from those of the start to its own."""
     kept = copy.deepcopy(model)
     own = model.state_dict()
-    kept.load_state_dict({name: torch.lerp(first, own[name], KEPT) for name, first in start.items()})
+    kept.load_state_dict({name: torch.lerp(first, own[name], SHARE_KEPT) for name, first in start.items()})
     return kept
 
 
@@ -146,7 +146,7 @@ def by_risk(crops: RedrawnCrops, start: Mapping[str, Tensor]) -> Validate:
 
 
 def summary(views: Sequence[View], words: Sequence[str]) -> str:
-    """Return what noise pictures have in one line."""
+    """Return the noise of pictures, in one line."""
     if len(views) == 1:
         return words[0]
     kinds = Counter(text.split(",")[0] for text in words)

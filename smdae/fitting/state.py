@@ -182,7 +182,7 @@ def _rehearsed(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
 
 
 def _slots(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return what an optimiser keeps of each parameter, by the names that it has in the file."""
+    """Return the tensors that an optimiser keeps for each parameter, by their names in the file."""
     kept = optimiser.state_dict()["state"]
     return {f"optimiser.{index}.{name}": tensor for index, slots in kept.items() for name, tensor in slots.items()}
 

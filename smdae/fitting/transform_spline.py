@@ -36,13 +36,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from smdae.denoising.denoise import Watch
 from smdae.denoising.stabilised import Transform, Whitening
 from smdae.denoising.task import Task
 from smdae.denoising.treatment import whitenings
 from smdae.denoising.unclipped import margins_of, safe_where
 from smdae.fitting.held_out import BLOCK, GRID, around, blocks, crops, hidden_places, middle, window
 from smdae.fitting.spline import Spline, by_channel, each_channel
+from smdae.progress import Watch
 
 __all__ = ["Learning", "View", "learn", "learnt_for"]
 
@@ -146,7 +146,7 @@ class _Learner:
 
     @torch.no_grad()
     def whitening(self) -> Whitening:
-        """Return what was learnt as tables."""
+        """Return the learnt transforms, as tables."""
         low, step, weights, theta, line = (
             part.double().cpu() for part in (self.low, self.step, self.weights, self.theta, self.line)
         )

@@ -37,13 +37,17 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from smdae.models.wiener import without_means
-
-__all__ = ["EnergyModel"]
+__all__ = ["EnergyModel", "without_means"]
 
 ON = 0.05  # part of the patches that a unit is on for at the start
 MOST_SEEN = 4096  # examples that thresholds are placed by
 STEEP, LOWERED = 1.02, 8  # tr(dr/dx)/d beyond which steps are lowered at the start, and how often at most
+
+
+def without_means(x: Tensor, groups: int) -> Tensor:
+    """Return x, with shape (..., d), less the mean of each of its equal groups of coordinates."""
+    parts = x.unflatten(-1, (groups, -1))
+    return (parts - parts.mean(-1, keepdim=True)).flatten(-2)
 
 
 class EnergyModel(nn.Module):
@@ -97,7 +101,7 @@ class EnergyModel(nn.Module):
         return without_means(x, self.free_means) if self.free_means else x
 
     def _gain(self, sigma: float | Tensor | None) -> float | Tensor:
-        """Return what takes x to the model's own unit: a float, or (B, 1) if sigma has shape (B,)."""
+        """Return the factor from x to the model's own unit: a float, or (B, 1) if sigma has shape (B,)."""
         gain = self.sigma / (self.level if sigma is None else sigma)
         return gain[:, None] if isinstance(gain, Tensor) and gain.ndim else gain
 
@@ -165,10 +169,6 @@ class EnergyModel(nn.Module):
         """Return tr(d psi/dx), with shape (B,), for x with shape (B, d); at least -d/sigma^2, softplus being convex."""
         gain = self._gain(sigma)
         return self._trace(gain, *self._encode(x, gain))
-
-    def divergence_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return d psi_i/dx_i, with shape (B, d), for x with shape (B, d)."""
-        return self.score_and_diagonal(x, sigma)[1]
 
     def posterior_variance(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return the diagonal of Cov[clean | noisy = x], sigma^2 (1 + sigma^2 d psi_i/dx_i), with shape (B, d).

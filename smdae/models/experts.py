@@ -29,9 +29,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from smdae.models.energy import without_means
 from smdae.models.potentials import POTENTIALS, potential
 from smdae.models.shown import as_html
-from smdae.models.wiener import without_means
 from smdae.models.windows import overlap_add, windows
 from smdae.protocols import posterior_mean
 

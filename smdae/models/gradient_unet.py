@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from smdae.divergence import per_example
 from smdae.models.shown import as_html
 from smdae.models.unet import UNet
-from smdae.protocols import posterior_mean
+from smdae.protocols import per_example, posterior_mean
 
 __all__ = ["GradientUNet"]
 

@@ -41,8 +41,8 @@ class InferenceGraphs:
     def __deepcopy__(self, memo: Any) -> "InferenceGraphs":
         return InferenceGraphs()
 
-    def score(self, model: Any, x: Tensor, sigma: float) -> Tensor:
-        """Return `model.score(x, sigma)`; by a CUDA graph for images of a size that occurred before."""
+    def score(self, model: Any, x: Tensor, sigma: float) -> Tensor | None:
+        """Return `model.score(x, sigma)` by a CUDA graph; None for images of a size that has not occurred before."""
         key = (x.shape, x.dtype, model.products, model.white)
         with self.lock:
             self.times[key] += 1
@@ -53,7 +53,7 @@ class InferenceGraphs:
                 recording.sigma.fill_(sigma)
                 recording.graph.replay()
                 return recording.score.clone()
-        return model.asked(x, sigma)
+        return None
 
 
 def _recorded(model: Any, x: Tensor, sigma: float) -> _Recording | None:
@@ -65,10 +65,10 @@ def _recorded(model: Any, x: Tensor, sigma: float) -> _Recording | None:
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(WARM):
-                model.asked(x, level)
+                model.score(x, level)  # of a tensor of levels, so that every layer is asked for by itself
         torch.cuda.current_stream().wait_stream(aside)
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on meanwhile
-            score = model.asked(x, level)
+            score = model.score(x, level)
     except RuntimeError:
         return None
     return _Recording(graph, x, level, score)

@@ -26,8 +26,7 @@ from typing import Any, Self
 import torch
 from torch import Generator, Tensor
 
-from smdae.models.energy import EnergyModel
-from smdae.models.wiener import without_means
+from smdae.models.energy import EnergyModel, without_means
 
 __all__ = ["Moments", "linear_energy", "linear_starts"]
 

@@ -27,6 +27,7 @@ from smdae.errors import SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
 from smdae.models.shown import as_html
 from smdae.named import imported, reason_of
+from smdae.protocols import per_example
 
 __all__ = ["OwnModel", "made", "name_of"]
 
@@ -40,7 +41,7 @@ class OwnModel(nn.Module):
     """A module of the user's own as a score model.
 
     Args:
-        module: It, with `score(x, sigma)` or `energy(x)`.
+        module: The module, with `score(x, sigma)` or `energy(x)`.
         name: What it is called, module:name.
         channels: C, of an image; of rows of numbers, d.
         size: Side of the patches that it is fitted to, P; 1 for rows.
@@ -110,7 +111,7 @@ class OwnModel(nn.Module):
         if self.is_told:
             return self._gradient(x, level) if self.by_energy else self.module.score(x, level)
         # What is not told of the level sees x in the unit in which the noise is that of its fit.
-        gain: Any = self.noise_range[1] / divergence.per_example(level, x)
+        gain: Any = self.noise_range[1] / per_example(level, x)
         psi = self._gradient(x * gain) if self.by_energy else self.module.score(x * gain)
         return psi * gain if isinstance(psi, Tensor) else psi
 
@@ -129,7 +130,7 @@ class OwnModel(nn.Module):
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return r(x) = x + sigma^2 psi(x), with the shape of x."""
         level: Any = self.level if sigma is None else sigma
-        return x + divergence.per_example(level, x) ** 2 * self.score(x, sigma)
+        return x + per_example(level, x) ** 2 * self.score(x, sigma)
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return psi(x) and the diagonal of its Jacobian, both with the shape of x: d derivatives."""
@@ -137,7 +138,7 @@ class OwnModel(nn.Module):
 
 
 def name_of(module: nn.Module) -> str:
-    """Return what a module is called, module:name, by its class."""
+    """Return the name of a module, module:name, by its class."""
     return f"{type(module).__module__}:{type(module).__name__}"
 
 
@@ -228,7 +229,7 @@ def _refuse(module: nn.Module, name: str) -> None:
 
 
 def _fault(model: OwnModel, x: Tensor) -> str | None:
-    """Return what is wrong with the scores of a model at x, None if nothing is."""
+    """Return in words what is wrong with the scores of a model at x; None if nothing is."""
     level: Any = model.level if model.level is not None else torch.full((len(x),), model.noise_range[1]).to(x)
     before = x.clone()
     try:

@@ -29,11 +29,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from smdae.divergence import per_example
 from smdae.models.borders import mirrored, rounded_up
 from smdae.models.conditioning import WHITE_NOISE, Conditioning, plane_count
 from smdae.models.inference_graphs import InferenceGraphs
 from smdae.models.shown import as_html
+from smdae.protocols import per_example
 
 __all__ = ["SIZES", "Shape", "UNet"]
 
@@ -222,11 +222,9 @@ class UNet(nn.Module):
         numbers = not isinstance(level, Tensor) and not isinstance(self.white, Tensor)
         numbers = numbers and self.conditioning is WHITE_NOISE
         if self.graphs and numbers and x.is_cuda and torch.is_inference_mode_enabled():
-            return self.graphs.score(self, x, float(level))
-        return self.asked(x, level)
-
-    def asked(self, x: Tensor, level: float | Tensor) -> Tensor:
-        """Return the score, every layer being asked for by itself."""
+            replayed = self.graphs.score(self, x, float(level))
+            if replayed is not None:
+                return replayed
         return self._noise(x, level) / -(per_example(level, x) ** 2)
 
     def _noise(self, x: Tensor, sigma: float | Tensor) -> Tensor:

@@ -11,13 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["Wiener", "without_means"]
-
-
-def without_means(x: Tensor, groups: int) -> Tensor:
-    """Return x, with shape (..., d), less the mean of each of its equal groups of coordinates."""
-    parts = x.unflatten(-1, (groups, -1))
-    return (parts - parts.mean(-1, keepdim=True)).flatten(-2)
+__all__ = ["Wiener"]
 
 
 class Wiener:

@@ -24,10 +24,18 @@ is `explicit` plus a constant wherever both are taken at samples of the same den
 To add an objective, write its function and its row of OBJECTIVES (`registry`): a fit draws what the row `needs`.
 """
 
-from smdae.objectives.kernels import Kernel, autoencoding, denoising, kernel_score, stein
 from smdae.objectives.projections import differenced, sliced
 from smdae.objectives.registry import OBJECTIVES, Objective
-from smdae.objectives.scores import explicit, implicit, regularised
+from smdae.objectives.scores import (
+    Kernel,
+    autoencoding,
+    denoising,
+    explicit,
+    implicit,
+    kernel_score,
+    regularised,
+    stein,
+)
 
 __all__ = [
     "OBJECTIVES",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from smdae import divergence
 from smdae.objectives.scores import score_at, sum_each
-from smdae.protocols import HasEnergy, offers
+from smdae.protocols import HasEnergy, offers, per_example
 
 __all__ = ["differenced", "sliced"]
 
@@ -61,7 +61,7 @@ def differenced(
         sigma: Level at which to take the model, a float or (B,); None for its own.
     """
     level = {} if sigma is None else {"sigma": sigma}
-    e = divergence.per_example(step, x)
+    e = per_example(step, x)
     losses = []
     for v in probes:
         if offers(model, HasEnergy):

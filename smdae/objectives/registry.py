@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from smdae.objectives.kernels import autoencoding, denoising
 from smdae.objectives.projections import differenced, sliced
-from smdae.objectives.scores import explicit, implicit, regularised
+from smdae.objectives.scores import autoencoding, denoising, explicit, implicit, regularised
 from smdae.protocols import has
 
 __all__ = ["OBJECTIVES", "Objective"]

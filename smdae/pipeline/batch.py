@@ -27,7 +27,7 @@ __all__ = ["Stopped", "at_once", "run"]
 
 ALONE = Peers()
 Work = Callable[[Job], dict[str, Any]]
-SHARE = 0.5  # of memory, that pictures may take together
+MEMORY_SHARE = 0.5  # of memory, that pictures may take together
 EACH = 512 << 20  # bytes that the work on one takes, besides
 
 
@@ -55,11 +55,11 @@ def at_once(jobs: Sequence[Job], device: str, wanted: int | None = None) -> int:
     except DeviceError:  # of which each picture will tell
         return 1
     largest = max((needed_for(job.source) for job in jobs if not job.skipped), default=0)
-    room = SHARE * available(here) / (EACH + largest)
+    room = MEMORY_SHARE * available(here) / (EACH + largest)
     cores = torch.get_num_threads()
     if where.type != "cpu":  # what they do is decode, encode and wait
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        room = min(room, SHARE * available(where) / (2 * EACH))
+        room = min(room, MEMORY_SHARE * available(where) / (2 * EACH))
     return max(1, min(wanted or cores, int(room), len(jobs)))
 
 

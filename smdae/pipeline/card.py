@@ -1,9 +1,8 @@
-"""What is kept of a fit: the card of its model, and a line of its log."""
+"""The card of a fitted model, and the lines of the log of a fit."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smdae.files.corpus import Corpus
     from smdae.fitting import Prepared
     from smdae.fitting.loop import Report
 
@@ -13,12 +12,11 @@ MAX_BELOW_WIENER = 0.05  # dB
 CLEAN, VARYING = "the clean density", "the density with noise that depends on brightness"  # that a score may be of
 
 
-def card_of(prepared: "Prepared", corpus: "Corpus", wiener: float | None, stopped_by: str) -> dict[str, Any]:
+def card_of(prepared: "Prepared", wiener: float | None, stopped_by: str) -> dict[str, Any]:
     """Return the card of a fitted model: its settings, the images, and its PSNR in dB on those held out.
 
     Args:
         prepared: The fit.
-        corpus: The images or rows that it was fitted on.
         wiener: The PSNR of the linear Wiener filter on the held-out images, in dB; None if it was not measured.
         stopped_by: What ended the fit.
     """
@@ -71,12 +69,12 @@ def _of_noise(prepared: "Prepared") -> dict[str, Any]:
     """
     if not prepared.noise:
         return {}
-    from smdae.fitting.redrawn_examples import KEPT
+    from smdae.fitting.redrawn_examples import SHARE_KEPT
 
     record = prepared.state.record
     return {
         "noise": prepared.noise,
-        "kept_of_the_fit": KEPT,
+        "kept_of_the_fit": SHARE_KEPT,
         "held_out_psnr_of": prepared.crops.kind,
         "held_out_risk": {"before": -record["before"] / 100, "after": -record["best"] / 100},
     }

@@ -1,4 +1,4 @@
-"""What is kept of a comparison: each piece as it is found, in the folder of its report, so that a later run goes on."""
+"""The saving of a comparison: each piece as it is found, in the folder of its report, so that a later run goes on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""What `denoise` writes beside its result: samples, the path to it, how sure it is, and how it may be otherwise."""
+"""The files that `denoise` writes beside its result: samples, the path to it, its uncertainty, principal components."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from smdae.errors import InputError, UsageError
 from smdae.pipeline.picture_names import parted_name
 from smdae.pipeline.places import STREAM, Job
+from smdae.progress import Watch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from smdae.denoising.task import Task
     from smdae.files.picture import Picture
 
-Watch = Callable[[int, int], object]
 
 __all__ = ["Extras", "made_of", "refuse", "refuse_for", "sampling", "targets"]
 

@@ -1,4 +1,4 @@
-"""How pictures are denoised and written: what the options of `denoise` come to."""
+"""The settings by which pictures are denoised and written, which the options of `denoise` give."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

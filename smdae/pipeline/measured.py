@@ -1,4 +1,4 @@
-"""How close pictures are to a clean one, one after the other.
+"""The distance of pictures from a clean one, one after the other.
 
 PSNR and SSIM are those of `denoising.quality`: clipped to black and white, over all channels, 11 x 11 Gaussian window.
 """

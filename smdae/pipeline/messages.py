@@ -1,4 +1,4 @@
-"""What is said of pictures while they are denoised, and who hears it.
+"""Messages about pictures while they are denoised, and receivers of them.
 
 The pipeline knows no terminal: whoever calls it gives it something with these methods, or `SILENT`. Of many pictures
 that are under way at once, or in several processes, lines are kept until it is the turn of theirs.

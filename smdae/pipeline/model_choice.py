@@ -1,4 +1,4 @@
-"""Which model a picture is denoised with."""
+"""The choice of the model that a picture is denoised with."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What a model file says of its model, for `models` and `info`; loads no torch."""
+"""Descriptions of models from their files, for `models` and `info`; loads no torch."""
 
 from collections.abc import Mapping
 from typing import Any

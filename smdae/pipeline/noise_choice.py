@@ -1,4 +1,4 @@
-"""What `--noise` says: a kind, or the file of a profile that `--save-noise` wrote."""
+"""The meaning of `--noise`: a kind, or the file of a profile that `--save-noise` wrote."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -17,6 +17,7 @@ from smdae.pipeline.reading import called, refuse_misnamed
 from smdae.pipeline.records import estimates, record_of
 from smdae.pipeline.stacked import for_all_pages
 from smdae.pipeline.told import tell
+from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
 __all__ = ["FitsPlanes", "one_fits"]
-
-Watch = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, eq=False)

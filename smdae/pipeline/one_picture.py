@@ -23,11 +23,11 @@ from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.self_checks import self_checked
 from smdae.pipeline.stacked import denoise_stack, remark
 from smdae.pipeline.told import tell
+from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-Watch = Callable[[int, int], object]
 Chooser = Callable[["Picture"], Any]
 Work = Callable[[Job, Manner, Chooser, Watch | None, bytes | None], dict[str, Any]]
 

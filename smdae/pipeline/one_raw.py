@@ -16,6 +16,7 @@ from smdae.pipeline.placing import beside, origin_of, put_file, put_result
 from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, record_of
 from smdae.pipeline.told import tell
+from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
@@ -28,8 +29,6 @@ __all__ = ["noise_of", "one_raw", "stand_in"]
 
 ERROR = 0.08  # standard error of the level of a sensor's noise, relative
 SAMPLE = 1 << 17  # values of a mosaic that its noise is described for
-
-Watch = Callable[[int, int], object]
 
 
 def one_raw(

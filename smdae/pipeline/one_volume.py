@@ -23,6 +23,7 @@ from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, precisions, record_of
 from smdae.pipeline.told import tell_channels
 from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, is_chosen, refuse_beyond
+from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["one_volume"]
 
-SHARE = 0.25  # of the memory available
-
-Watch = Callable[[int, int], object]
+MEMORY_SHARE = 0.25  # of the memory available
 
 
 @dataclass(eq=False)
@@ -59,7 +58,7 @@ class _Run:
 
     @property
     def name(self) -> str:
-        """Return what messages call the volume."""
+        """Return the name of the volume in messages."""
         return called(self.job)
 
     def write(self, folder: Path) -> None:
@@ -104,7 +103,7 @@ class _Run:
 
         halos = [one.halo for one in channels.values()]
         widest = None if None in halos else max((SIDE, *(halo for halo in halos if halo)))
-        room = min(ROOM, int(SHARE * left()))
+        room = min(ROOM, int(MEMORY_SHARE * left()))
         multiple = max((one.multiple for one in channels.values()), default=1)
         return slabs(image.shape, grid_of(image.array), image.array.dtype.itemsize, room, widest, multiple)
 
@@ -174,7 +173,7 @@ class _Run:
 def one_volume(
     job: Job, manner: Manner, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise an OME-Zarr volume; return what --json says.
+    """Denoise an OME-Zarr volume; return its JSON record.
 
     Raises:
         UsageError: Something is asked for that goes with single pictures, or with files.
@@ -221,7 +220,7 @@ def one_volume(
 
 @contextmanager
 def _writing(job: Job) -> Iterator[None]:
-    """Within, what stops the writing of a result comes out as OutputError."""
+    """Turn whatever stops the writing of a result into OutputError, for as long as the context lasts."""
     from smdae.files.refusals import refusals
 
     with refusals(job.target):

@@ -1,4 +1,4 @@
-"""What comes of the pixels of one picture: denoised, adapted to, judged, and what else was asked for made of them."""
+"""The work on the pixels of one picture: find the noise, adapt the model if asked to, denoise, finish, judge."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ from smdae.errors import InputError
 from smdae.pipeline.extras import refuse_for, sampling
 from smdae.pipeline.found import Found, is_found, look, white_of
 from smdae.pipeline.manner import Manner
+from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
 __all__ = ["Outcome", "denoised"]
-
-Watch = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, eq=False)

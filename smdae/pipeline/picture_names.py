@@ -1,4 +1,4 @@
-"""What the names of files say: what reads them, which are results of others, and what results are called.
+"""The names of files: which are pictures and of what kind, and which are results of others.
 
 No file is opened. An ending of two parts, as .ome.tif, is one.
 """
@@ -46,7 +46,7 @@ def is_more(name: str | Path) -> bool:
 
 
 def missing_reader(name: str) -> str | None:
-    """Return how what reads a file of that name is installed; None where it is there, or nothing reads such files."""
+    """Return how to install the reader of a file of that name; None where it is there, or nothing reads such files."""
     from smdae.files import fits, ome_zarr, raw
     from smdae.files.formats import FORMATS, SUFFIXES, missing
 

@@ -1,4 +1,4 @@
-"""Where pictures come from and results go: names planned and refused before any work.
+"""The plan of a run: where each picture comes from and its result goes, refused before any work if it cannot be.
 
 A result lies beside its input under another name, in its place, or under the folder given, where the tree below an
 input folder is kept. Results of many pictures need a folder, so there -o NAME is one even without a slash at its end.

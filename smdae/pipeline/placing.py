@@ -1,4 +1,4 @@
-"""Where results are put: folders on the way that are gone again if it fails, and all files of a picture or none."""
+"""The writing of results: all files of a picture or none, and no folder left behind where it fails."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What a noise profile says: the noise in words, and its level from black to white as a chart."""
+"""Descriptions of noise profiles: the noise in words, and its level from black to white as a chart."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What is read for a picture: the input, the clean picture to measure by; and the format of what is to be written."""
+"""The reading of a picture and of the clean one to measure it by, and the format of its result."""
 
 import sys
 from collections.abc import Sequence

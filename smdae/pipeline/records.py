@@ -1,4 +1,4 @@
-"""What --json says of a denoised picture; docs/json.md and smdae/schemas/denoise.json tell of every field."""
+"""The JSON records of denoised pictures; docs/json.md and smdae/schemas/denoise.json describe every field."""
 
 import math
 from collections.abc import Sequence

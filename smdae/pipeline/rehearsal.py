@@ -1,4 +1,4 @@
-"""What `denoise` would do, for --dry-run: each picture, its result, and what becomes of a file that is there."""
+"""The plan that --dry-run prints: each picture, its result, and what would become of a file that is there."""
 
 import os
 from collections.abc import Iterator, Sequence

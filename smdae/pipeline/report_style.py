@@ -1,4 +1,4 @@
-"""How the page of `denoise --report` looks, and the script of its slider and zoom."""
+"""The style of the page of `denoise --report`, and the script of its slider and zoom."""
 
 __all__ = ["SCRIPT", "STYLE"]
 

@@ -1,4 +1,4 @@
-"""What the report shows of one picture: before, after and what was taken out, as PNG, and the noise as numbers.
+"""The views of one picture in the report: before, after and what was taken out, as PNG, and the noise as numbers.
 
 A picture of up to a megapixel is shown whole. Of a larger one a part is, pixel by pixel, where it has most detail, and
 all of it reduced. Values are shown from black to white as the picture has them, those of scientific pictures from the

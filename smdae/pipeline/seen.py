@@ -1,4 +1,4 @@
-"""What a picture is and how noisy, as `denoise` would find it: in words, as a chart and as JSON.
+"""Descriptions of pictures and of their noise, as `denoise` would find it: in words, as a chart and as JSON.
 
 The chart goes from the darkest to the brightest values of the picture, but for one in a thousand at either end.
 """

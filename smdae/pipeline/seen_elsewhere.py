@@ -1,4 +1,4 @@
-"""What there is to tell of files that have readers of their own: camera raw, FITS, video and volumes.
+"""The noise of files that have readers of their own, for `info`: camera raw, FITS, video and volumes.
 
 Of a raw file it is the noise of the mosaic, which is what `denoise` takes out; of FITS and of volumes that of the
 typical plane of each image or channel; of video that of luma and of each chroma, in the first frames.

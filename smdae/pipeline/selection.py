@@ -1,4 +1,4 @@
-"""Which pictures a command is to work on: files, folders, patterns that no shell has expanded, and shares of them.
+"""The pictures that a command is to work on: files, folders, patterns that no shell has expanded, shares of them.
 
 A file that is named is an input, whatever it is called. Of the files in a folder those are left out, and counted, that
 are no pictures, and those that an earlier run has left: NAME_denoised beside NAME, and to denoise also what says that
@@ -29,7 +29,7 @@ MAX_LIST = 1 << 28  # bytes of a list of files
 
 @dataclass(frozen=True)
 class Search:
-    """How folders are searched.
+    """The rules by which folders are searched.
 
     Attributes:
         recursive: Whether to their depth.
@@ -52,7 +52,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Selection:
-    """What was found.
+    """The pictures that were found.
 
     Attributes:
         pictures: Each with its path below the folder that was named.
@@ -66,7 +66,7 @@ class Selection:
 
     @property
     def remark(self) -> str | None:
-        """Return what to say of what was left out; None for nothing."""
+        """Return a line on the files that were left out; None if there are none."""
         skipped = _counted(self.left_out)
         deeper = f"-r would add {self.deeper:,} in subfolders" if self.deeper else ""
         return "; ".join(part for part in (skipped, deeper) if part) or None
@@ -232,7 +232,7 @@ def _is_stream(file: Path) -> bool:
 
 
 def _none_in(folder: Path, found: Selection, more: bool) -> InputError:
-    """Return what to say of a folder without pictures; `more` as in `Search`."""
+    """Return the error for a folder without pictures; `more` as in `Search`."""
     from smdae.files.foreign import advice_for
 
     def advice_on(kind: str) -> str | None:
@@ -249,7 +249,7 @@ def _none_in(folder: Path, found: Selection, more: bool) -> InputError:
 
 
 def _counted(left_out: Counter[str]) -> str:
-    """Return what was left out in words, the most frequent kinds one by one; nothing for nothing."""
+    """Return in words how many files were left out, the most frequent kinds one by one; empty if none were."""
     kinds = sorted(left_out.items(), key=lambda kind: (-kind[1], kind[0]))
     told = [f"{count:,} {_plural(kind, count)}" for kind, count in kinds[:MAX_KINDS]]
     if rest := sum(count for _, count in kinds[MAX_KINDS:]):

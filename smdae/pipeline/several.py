@@ -12,8 +12,9 @@ from smdae.pipeline.places import Job
 from smdae.pipeline.placing import origin_of, put_file, put_result
 from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of
-from smdae.pipeline.stacked import for_all_pages, page_of
+from smdae.pipeline.stacked import for_all_pages
 from smdae.pipeline.told import tell
+from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["denoise_parts"]
 
-Watch = Callable[[int, int], object]
 Chooser = Callable[["Picture"], Any]
 
 
@@ -62,7 +62,7 @@ def denoise_parts(
     products: list[str] = []
     results: list[Picture | None] = []
     for number, part in enumerate(parts):
-        seen = watch and page_of(watch, number, len(parts))
+        seen = part_of(watch, number, len(parts))
         outcome = denoised(part, model, alike, seen, called(job))
         if manner.report is not None and not number:
             of = f"page 1 of {len(parts)}" if len(parts) > 1 else ""

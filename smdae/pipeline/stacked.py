@@ -17,6 +17,7 @@ from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.told import tell_channels
+from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
     from smdae.files.stack import Group, Key, Stack
 
-__all__ = ["Pages", "denoise_stack", "for_all_pages", "page_of", "remark", "typical"]
+__all__ = ["Pages", "denoise_stack", "for_all_pages", "remark", "typical"]
 
-Watch = Callable[[int, int], object]
 Chooser = Callable[["Picture"], Any]
 
 
@@ -77,7 +77,7 @@ def denoise_stack(
 
         def results() -> Iterator[list["Picture"]]:
             for number in range(len(pages)):
-                seen = watch and page_of(watch, number, len(pages))
+                seen = part_of(watch, number, len(pages))
                 yield [
                     outcome(picture, key, number, seen) if chosen else _left(picture, manner)
                     for picture, key, chosen in zip(
@@ -147,13 +147,8 @@ def _left(picture: "Picture", manner: Manner) -> "Picture":
     return with_depth(picture, manner.depth, white_of(picture, manner))
 
 
-def page_of(watch: Watch, number: int, count: int) -> Watch:
-    """Return a watch for one page, which reports its steps as part of the steps of all pages."""
-    return lambda done, of: watch(number * of + done, count * of)
-
-
 def for_all_pages(pages: "Pages", model: Any, manner: Manner, name: str) -> Manner:
-    """Return how to denoise every page: with the noise of the typical one, and its scale."""
+    """Return the settings for all pages: those given, with the noise and the scale of the typical page."""
     from smdae.denoising.pages import unscaled
 
     median, manner = typical(pages, model, manner, name)

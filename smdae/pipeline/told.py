@@ -1,6 +1,7 @@
-"""What is said of a picture that was denoised: its noise, how good the result is, and what to beware of.
+"""The report on a denoised picture in words: its noise, how good the result is, and warnings.
 
-Of one picture each has a line; of many each picture has one of at most 80 columns, and `-v` tells the rest.
+A picture alone has a line for each of these; of many pictures each has one line of at most 80 columns, and `-v` adds
+the rest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["tell", "tell_channels"]
 
 MAX_DOUBTS = 3  # that are told; each page of a stack may have its own
-APART = 0.2  # how far sigma may be from the model's level without a word
+MAX_SIGMA_MISMATCH = 0.2  # how far sigma may be from the model's level without a word
 COLUMNS = 80
 LEAST_NAME = 12  # columns of a name that is cut
 
@@ -179,9 +180,11 @@ def _warn_of_level(model: Any, sigma: float, name: str, messages: Messages) -> N
     """Warn if the model was fitted for other levels of noise than sigma, white being 255."""
     if model.level is not None:
         own = 255 * model.level
-        if abs(sigma / own - 1) > APART:
+        if abs(sigma / own - 1) > MAX_SIGMA_MISMATCH:
             messages.warn(f"{name}the result may be poor: sigma {sigma:.3g} is far from {own:g}, the model's level")
-            messages.detail(f"{name}a model of one level is good up to {100 * APART:.0f} % from it; networks take many")
+            messages.detail(
+                f"{name}a model of one level is good up to {100 * MAX_SIGMA_MISMATCH:.0f} % from it; networks take many"
+            )
         return
     low, high = (255 * level for level in model.noise_range)
     if not low <= round(sigma, 6) <= high:

@@ -1,4 +1,4 @@
-"""Which planes of an OME-Zarr volume are denoised, and how: each channel of an image by the noise of its typical plane.
+"""The planes of an OME-Zarr volume to denoise, each channel of an image by the noise of its typical plane.
 
 Planes are told by their place, an index of all axes but the last two. The planes of a channel share their noise and
 their scale; channels share neither.
@@ -46,11 +46,11 @@ class VolumePlanes:
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """How the planes of a channel are denoised.
+    """A channel, and how its planes are denoised.
 
     Attributes:
         label: What the channel is called in what is said of it.
-        manner: How.
+        manner: The settings.
         found: The noise of the typical plane.
         halo: How far around a pixel its clean value looks; None for over all of the plane.
         multiple: Where what is seen of a plane may start.
@@ -107,7 +107,7 @@ def refuse_beyond(volume: "Volume", manner: Manner, name: str) -> None:
 
 
 def _channel(label: str, planes: VolumePlanes, c: int, model: Any, manner: Manner) -> Channel:
-    """Return how these planes, of channel `c`, are denoised."""
+    """Return the channel of these planes, number `c`, with the noise of its typical plane."""
     from smdae.denoising.pages import unscaled
     from smdae.denoising.task import Task
 

@@ -28,7 +28,7 @@ def here(bare):
 @pytest.fixture(params=["kept", "read"])
 def kept(request, monkeypatch):
     """Whether what was read of the cache stays in memory, as it does if it is small."""
-    monkeypatch.setattr(block_reader, "KEPT", 1 << 30 if request.param == "kept" else 0)
+    monkeypatch.setattr(block_reader, "MAX_KEPT", 1 << 30 if request.param == "kept" else 0)
 
 
 def fit(*arguments):

@@ -18,7 +18,7 @@ LENGTH = 5 * BLOCK + 1234
 @pytest.fixture(params=["kept", "read"])
 def file(request, tmp_path, monkeypatch):
     """A file of some blocks, small enough to be kept, or too large."""
-    monkeypatch.setattr(blocks, "KEPT", 1 << 30 if request.param == "kept" else 0)
+    monkeypatch.setattr(blocks, "MAX_KEPT", 1 << 30 if request.param == "kept" else 0)
     path = tmp_path / "pixels"
     path.write_bytes(np.random.default_rng(0).integers(0, 256, LENGTH, dtype=np.uint8).tobytes())
     return path

@@ -358,7 +358,7 @@ def test_what_an_interrupted_builder_has_made_is_not_made_again(here, decoded):
 @pytest.mark.parametrize("before", [False, True])
 def test_a_full_disk_is_one_line_and_leaves_nothing_new(here, before, monkeypatch):
     folder = photos(here / "photos")
-    monkeypatch.setattr(module, "APART", 1)
+    monkeypatch.setattr(module, "BYTES_BETWEEN_INDICES", 1)
     if before:
         kept(folder / "0.png")
     there = everything_below(here)
@@ -532,7 +532,7 @@ def test_no_more_than_an_image_is_held_while_they_are_decoded(here, monkeypatch)
 
 
 def test_the_last_block_is_as_good_as_the_others_when_more_is_added(here, monkeypatch):
-    monkeypatch.setattr(blocks, "KEPT", 0)
+    monkeypatch.setattr(blocks, "MAX_KEPT", 0)
     (here / "in").mkdir()
     for seed in range(6):
         (here / "in" / f"{seed}.png").write_bytes(encoded(gray(150, 170, seed=seed)))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smdae.errors import UsageError
-from smdae.files.config import LARGEST, Entry, dump, parse, read_config, read_entries
+from smdae.files.config import MAX_BYTES, Entry, dump, parse, read_entries
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def config(tmp_path):
 
 def refused(path):
     with pytest.raises(UsageError) as caught:
-        read_config(path)
+        read_entries(path)
     assert str(path) in caught.value.message
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < len(str(path)) + 200
@@ -71,7 +71,7 @@ def refused(path):
     ],
 )
 def test_settings_are_read(config, text, settings):
-    found = read_config(config(text))
+    found = {entry.name: entry.value for entry in read_entries(config(text))}
     assert found == settings
     assert {name: type(value) for name, value in found.items()} == {n: type(v) for n, v in settings.items()}
 
@@ -129,8 +129,8 @@ def test_an_alias_bomb_is_refused_at_once(config):
 
 
 def test_a_file_too_large_is_refused_unread(config):
-    assert "larger" in refused(config(b"#" * (LARGEST + 1)))
-    assert read_config(config(b"#" * LARGEST)) == {}
+    assert "larger" in refused(config(b"#" * (MAX_BYTES + 1)))
+    assert read_entries(config(b"#" * MAX_BYTES)) == ()
 
 
 def test_an_endless_file_is_refused(tmp_path):
@@ -166,7 +166,7 @@ def test_each_setting_has_its_name_as_written_and_its_line(config):
 def test_the_largest_files_are_read_soon(config):
     for text in ("".join(f"a{i}: {i}\n" for i in range(5000)), "growth: [" + "1," * 30_000 + "1]"):
         start = time.perf_counter()
-        read_config(config(text))
+        read_entries(config(text))
         assert time.perf_counter() - start < 10
 
 

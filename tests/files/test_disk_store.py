@@ -29,7 +29,7 @@ def images(channels=1, dtype="uint8", sides=SIDES):
 @pytest.fixture(params=["kept", "read"])
 def kept(request, monkeypatch):
     """Whether what was read is kept in memory, as it is of small files."""
-    monkeypatch.setattr(blocks, "KEPT", 1 << 30 if request.param == "kept" else 0)
+    monkeypatch.setattr(blocks, "MAX_KEPT", 1 << 30 if request.param == "kept" else 0)
     return request.param == "kept"
 
 
@@ -76,7 +76,7 @@ def test_large_batches_are_read_in_parts(kept, tmp_path, monkeypatch, generator)
     whole = images()
     a, b = (Patches.pack(source, 12, 255) for source in (whole, stored(whole, tmp_path / "pixels")))
     expected = a.draw(500, Generator().manual_seed(1))
-    monkeypatch.setattr(module, "LARGEST", 10_000)
+    monkeypatch.setattr(module, "MAX_READ", 10_000)
     assert torch.equal(b.draw(500, Generator().manual_seed(1)), expected)
 
 
@@ -145,7 +145,7 @@ def test_what_is_foretold_changes_nothing_but_the_time(kept, tmp_path, monkeypat
 
 
 def test_damage_that_is_met_ahead_is_told_when_it_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(blocks, "KEPT", 0)
+    monkeypatch.setattr(blocks, "MAX_KEPT", 0)
     there = stored(images(), tmp_path / "pixels")
     (tmp_path / "pixels").write_bytes(bytes((tmp_path / "pixels").stat().st_size))
     patches, generator = Patches.pack(there, 12, 255), Generator().manual_seed(0)
@@ -156,7 +156,7 @@ def test_damage_that_is_met_ahead_is_told_when_it_is_asked_for(tmp_path, monkeyp
 
 def test_a_draw_looks_at_no_more_than_it_needs(tmp_path, monkeypatch):
     """Of a few patches of a few images among many: a block or two each."""
-    monkeypatch.setattr(blocks, "KEPT", 0)
+    monkeypatch.setattr(blocks, "MAX_KEPT", 0)
     there = stored(images(sides=[(256, 512)] * 40), tmp_path / "pixels")
     patches = Patches.pack(split(there, 12, 0.1, 0)[0].images, 12, 255)
     assert not there.blocks._sound.any()
@@ -167,7 +167,7 @@ def test_a_draw_looks_at_no_more_than_it_needs(tmp_path, monkeypatch):
 @pytest.mark.parametrize("growth", [[], [16, 24]])
 def test_steps_of_a_fit_read_nothing_twice(growth, tmp_path, monkeypatch):
     """Each batch is begun with before it is asked for, and taken: the first alone is read when it is."""
-    monkeypatch.setattr(blocks, "KEPT", 0)
+    monkeypatch.setattr(blocks, "MAX_KEPT", 0)
     there = stored(images(sides=[(64, 300)] * 6), tmp_path / "pixels")
     model = {"model": "unet", "size": "small", "patch_size": 8} if growth else {"model": "energy", "hidden": 8}
     settings = check({**model, "growth": growth, "batch": 6, "max_steps": 6, "validations": 1, "sigma": 25.0})

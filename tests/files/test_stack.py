@@ -475,8 +475,8 @@ def test_what_the_directories_say_is_read_once_until_it_takes_too_much_memory(tm
     read = []
     checked = tiff_pages.checked
     monkeypatch.setattr(tiff_pages, "checked", lambda file, place: read.append(place.directory) or checked(file, place))
-    for room, again in ((stack.KEPT, []), (3 * tiff_pages.OF_A_PAGE, [2, 3, 4, 5])):
-        monkeypatch.setattr(stack, "KEPT", room)
+    for room, again in ((stack.MAX_KEPT, []), (3 * tiff_pages.OF_A_PAGE, [2, 3, 4, 5])):
+        monkeypatch.setattr(stack, "MAX_KEPT", room)
         read.clear()
         with stack.opened(tmp_path / "a.tif", "a") as pages:
             assert [np.array_equal(pages.pictures(k)[0].pixels, samples[k]) for k in range(6)] == [True] * 6

@@ -11,7 +11,7 @@ from smdae.errors import InputError, ModelError, UsageError
 from smdae.files.model_file import encode, load
 from smdae.fitting.prepare import prepare
 from smdae.fitting.redrawn import WIDTH, drawn, risk, views_of
-from smdae.fitting.redrawn_examples import KEPT
+from smdae.fitting.redrawn_examples import SHARE_KEPT
 from smdae.fitting.settings import check
 from smdae.models.unet import UNet
 from smdae.noise import Affine
@@ -104,7 +104,7 @@ def test_what_is_kept_lies_between_the_start_and_the_fit(start):
             weight += 1.0
     prepared.state.keep()
     for name, weight in prepared.fitted().state_dict().items():
-        torch.testing.assert_close(weight, prepared.start[name] + KEPT)
+        torch.testing.assert_close(weight, prepared.start[name] + SHARE_KEPT)
 
 
 def test_where_nothing_is_gained_the_weights_stay_as_they_were(start):

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Generator
 
+from smdae.models.energy import without_means
 from smdae.models.linear_start import Moments, linear_energy, linear_starts
-from smdae.models.wiener import Wiener, without_means
+from smdae.models.wiener import Wiener
 
 LEVEL = 0.01
 

@@ -4,8 +4,9 @@
             numbers of a row that are not pixels
     shot    sd(x)^2 = gain (x - black) + read^2, black the least value that the patches have
 
-Both have the level sigma: of `shot` it is the root mean square over the patches. Patches lie around 0, as they have no
-mean; noise of the user's own, which is told in brightness, sees them around the middle of black and white.
+Both have the level sigma: of `shot` it is the root mean square over the patches. Patches lie around 0, as their means
+are taken out; noise of the user's own, which depends on brightness, takes them to lie around the middle between black
+and white.
 """
 
 from collections.abc import Mapping

@@ -156,8 +156,6 @@ def sums(start: Sequence[float], edges: Sequence[Sequence[float]], tilts: Sequen
     """Return the arguments of a `Toy` whose q_sigma is an energy: units `edges`, c = `start` and b = `tilts`.
 
     Its means are c + the sum of each subset S of the edges, with weights exp(|m_S|^2/2 + b_S).
-
-    Its means are c + the sum of each subset S of the edges, with weights exp(|m_S|^2/2 + b_S).
     """
     means, weights = [], []
     for chosen in itertools.product((0, 1), repeat=len(edges)):

@@ -1,0 +1,18 @@
+"""Progress of long work: functions that are called with how many steps are done, and of how many."""
+
+from collections.abc import Callable
+
+__all__ = ["Watch", "part_of"]
+
+Watch = Callable[[int, int], object]
+
+
+def part_of(watch: Watch | None, number: int, count: int) -> Watch | None:
+    """Return a function that reports the steps of one of several equal pieces of work as steps of all.
+
+    Args:
+        watch: Called with the steps of all; None for nobody.
+        number: Of the piece, counted from 0.
+        count: How many pieces there are.
+    """
+    return watch and (lambda done, of: watch(number * of + done, count * of))
