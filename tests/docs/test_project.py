@@ -87,3 +87,11 @@ def test_the_layers_of_the_architecture_are_those_that_imports_are_held_to():
     table = page[page.index("| layer |") : page.index("The path of a noisy pixel")]
     rows = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table.splitlines()[2:] if line.startswith("|")]
     assert rows == [re.findall(r"smdae\.(\w+)", layer) for layer in contract]
+
+
+def test_the_sdist_has_every_folder_of_the_tree():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("needs the repository")
+    folders = {line.split("/")[0] for line in listed.stdout.splitlines() if "/" in line} - {".ci", "smdae"}
+    assert folders <= set(re.findall(r"^graft (\S+)$", (ROOT / "MANIFEST.in").read_text(), re.MULTILINE))
