@@ -4,7 +4,9 @@
     python benchmarks/bundled.py                 the table of speed
 
 Quality: one model for all levels, sigma given, no ensemble; on float noise and, after the slash, on the same noise
-clipped and rounded to 8 bits. Beside them non-local means (scikit-image, h = 0.8 sigma) and, if installed, BM3D.
+clipped and rounded to 8 bits. Beside them what was published, non-local means (scikit-image, h = 0.8 sigma) and, if
+installed, BM3D. Published figures are those of Zhang, Zuo and Zhang, "FFDNet: Toward a Fast and Flexible Solution for
+CNN-Based Image Denoising", IEEE Transactions on Image Processing 27(9), 2018, in its tables of Set12 and McMaster.
 
 Speed: what each takes in turn in one run, at 481 x 321 and 1024 x 1024, as a ratio to a stack of DnCNN's shape, 17
 layers of 64 channels in the same framework; and the multiplications a second as a share of one large convolution's.
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from markdown_table import head, row
 from protocol import is_colour, noisy_pairs, psnr_on
 from timing import in_turn, median, ratio
 from torch import nn
@@ -30,6 +33,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.counting import multiplications
 
 LEVELS = (15, 25, 50)
+PUBLISHED = {
+    "Set12": {
+        "BM3D, as published": ("32.37", "29.97", "26.72"),
+        "FFDNet, as published, fitted on eleven times the images": ("32.75 / 32.73", "30.43 / 30.34", "27.32 / 26.65"),
+    },
+    "McMaster": {
+        "CBM3D, as published": ("34.06", "31.66", "28.51"),
+        "CDnCNN, as published": ("33.45", "31.52", "28.62"),
+    },
+}
 
 
 def nlm(noisy: np.ndarray, sigma: float) -> np.ndarray:
@@ -52,20 +65,22 @@ def with_model(model: object) -> object:
 
 
 def quality(folder: Path) -> None:
-    """A table of PSNR by method and level."""
+    """Print rows of PSNR by method and level."""
     kind = "color" if is_colour(folder) else "gray"
     names = [p.stem for p in sorted(Path(smdae.__file__).parent.glob(f"weights/natural-{kind}*.safetensors"))]
-    methods = {name: with_model(smdae.load(name)) for name in names} | {"non-local means": nlm}
+    methods = {"noisy": lambda noisy, sigma: noisy}
+    methods |= {f"`{name}`": with_model(smdae.load(name)) for name in names} | {"non-local means": nlm}
     if find_spec("bm3d"):
         methods["BM3D"] = bm3d
     pairs = {(sigma, stored): noisy_pairs(folder, sigma, stored) for sigma in LEVELS for stored in (False, True)}
-    print(f"{folder.name + ', PSNR in dB, float / 8-bit':40}" + "".join(f"{sigma:>16}" for sigma in LEVELS))
     for name, method in methods.items():
-        row = ""
-        for sigma in LEVELS:
-            values = [psnr_on(pairs[sigma, stored], partial(method, sigma=sigma)) for stored in (False, True)]
-            row += f"{values[0]:9.2f} /{values[1]:6.2f}"
-        print(f"{name:40}{row}", flush=True)
+        values = [
+            " / ".join(f"{psnr_on(pairs[sigma, stored], partial(method, sigma=sigma)):.2f}" for stored in (False, True))
+            for sigma in LEVELS
+        ]
+        print(row(f"{folder.name}: {name}", *values), flush=True)
+    for name, published in PUBLISHED.get(folder.name, {}).items():
+        print(row(f"{folder.name}: {name}", *published))
 
 
 def dncnn() -> nn.Module:
@@ -77,7 +92,7 @@ def dncnn() -> nn.Module:
 
 
 def speed(height: int, width: int, rounds: int = 7) -> None:
-    """A table of seconds, ratios and shares of the rate of one large convolution."""
+    """Print rows of seconds, ratios and shares of the rate of one large convolution."""
     y = torch.rand(1, 1, height, width)
     models = {"DnCNN's shape": dncnn()}
     runs = {"DnCNN's shape": lambda: models["DnCNN's shape"](y)}
@@ -90,23 +105,21 @@ def speed(height: int, width: int, rounds: int = 7) -> None:
     with torch.inference_mode():
         counts = {name: multiplications(models[name], run) for name, run in runs.items()}
         seconds = in_turn(runs, rounds)
-    print(
-        f"{f'{width} x {height}':20}{'seconds':>9}{'Mpx/s':>8}{'GMAC/s':>8}{'DnCNN / it':>12}{'of a large 3 x 3':>18}"
-    )
     for name in runs:
-        if name == "large":
-            continue
-        share = ratio(seconds["large"], seconds[name]) * counts[name] / counts["large"]
-        t = median(seconds[name])
-        faster = ratio(seconds["DnCNN's shape"], seconds[name])
-        rate = height * width / t / 1e6
-        print(f"{name:20}{t:9.3f}{rate:8.2f}{counts[name] / t / 1e9:8.1f}{faster:12.1f}{share:18.0%}")
+        if name != "large":
+            share = ratio(seconds["large"], seconds[name]) * counts[name] / counts["large"]
+            faster = ratio(seconds["DnCNN's shape"], seconds[name])
+            label = f"{width} x {height}: {name}"
+            print(row(label, f"{median(seconds[name]):.3f}", f"{faster:.2g}", f"{share:.0%}"), flush=True)
 
 
 if __name__ == "__main__":
     keep_freed_memory()
-    for folder in map(Path, sys.argv[1:]):
-        quality(folder)
-    if len(sys.argv) == 1:
+    if len(sys.argv) > 1:
+        print(head("", f"sigma {LEVELS[0]}", *LEVELS[1:]))
+        for folder in map(Path, sys.argv[1:]):
+            quality(folder)
+    else:
+        print(head("", "seconds", "DnCNN's shape / it", "rate of one large 3 x 3 convolution"))
         for height, width in ((321, 481), (1024, 1024)):
             speed(height, width)

@@ -4,7 +4,6 @@ Speeds are ratios of two things timed in turn in one run, as medians, so that fi
 be compared; seconds are told beside them for the curious and not compared.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from place import ROOT, environment
 from protocol import noisy_pairs, psnr_on
 from timing import in_turn, median, ratio
 
@@ -27,7 +27,6 @@ from smdae.models import EnergyModel, Patchwise
 
 __all__ = ["KINDS", "Figure"]
 
-ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "sample_data"
 
 
@@ -129,7 +128,7 @@ def _peak(*arguments: str) -> float:
     """Resident megabytes of a process of Python at their most."""
     code = "import os, subprocess, sys, resource\nsubprocess.run([sys.executable, *sys.argv[1:]], check=True, "
     code += "stdout=2)\nprint(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, env=_here())
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, env=environment())
     return int(done.stdout) / 1024
 
 
@@ -138,7 +137,7 @@ def scaling(data: Path | None) -> Iterator[Figure]:
     script = str(ROOT / "benchmarks" / "scaling.py")
     command = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script)
     done = subprocess.run(
-        [sys.executable, *command], check=True, capture_output=True, env=_here() | {"OMP_NUM_THREADS": "1"}
+        [sys.executable, *command], check=True, capture_output=True, env=environment() | {"OMP_NUM_THREADS": "1"}
     )
     for line in done.stdout.decode().splitlines()[1:]:
         model, batch, *_, gain = line.split()
@@ -165,11 +164,7 @@ def startup(data: Path | None) -> Iterator[Figure]:
 
 
 def _run(*arguments: str) -> None:
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=_here())
-
-
-def _here() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment())
 
 
 KINDS: dict[str, Callable[[Path | None], Iterator[Figure]]] = {

@@ -1,11 +1,11 @@
 """What do the bundled networks make of real noise, the small ones and the others, nothing told?
 
-    python -m benchmarks.network_sizes [FOLDER...] [--cameras PICTURES] [--count N] [--side S]
+    python -m benchmarks.network_sizes [FOLDER[:S]...] [--cameras PICTURES] [--count N] [--side S]
 
-A FOLDER has `noisy/` and `clean/` with files of equal stems; `--cameras` adds the synthetic cameras for colours of
-`cameras.py`, each with N of the PICTURES shrunk by two. Of each picture the upper left S pixels a side are taken. Both
-networks get the noise that is found once. PSNR in dB of the array that comes out, and of the quarter of its pixels at
-which the clean picture has the largest gradient.
+A FOLDER has `noisy/` and `clean/` with files of equal stems; of FOLDER:S the upper left S pixels a side are taken.
+`--cameras` adds the synthetic cameras for colours of `cameras.py`, each with the upper left S pixels a side of N of the
+PICTURES shrunk by two. Both networks get the noise that is found once. PSNR in dB of the array that comes out, and,
+under "texture", of the quarter of its pixels at which the clean picture has the largest gradient.
 """
 
 import argparse
@@ -16,12 +16,14 @@ import numpy as np
 
 import smdae
 from benchmarks.cameras import clean_pictures, photograph
+from benchmarks.markdown_table import head, row
 from smdae.denoising.preparation import prepare
 from smdae.denoising.treatment import noise_for
 from smdae.files.images import read
 
 COLOUR_CAMERAS = ("dslr", "phone", "compact", "film", "scan")
 SEED, FIRST = 11, 200  # of the pictures that are chosen, and of the noise of the first
+ALL = 10_000  # pixels a side: more than any picture has
 SHARE = 0.75  # of the pixels, that have less gradient than texture
 
 Pair = tuple[np.ndarray, np.ndarray, int | None]  # noisy, clean, JPEG quality
@@ -57,36 +59,39 @@ def texture(clean: np.ndarray) -> np.ndarray:
 
 
 def figures(pairs: Iterator[Pair]) -> list[float]:
-    """Return means: of the noisy pictures, and of each network all pixels and texture."""
+    """Return the number of pictures and means: of the noisy ones, and of both networks all pixels, then texture."""
     rows = []
     for noisy, clean, quality in pairs:
         kind = "color" if noisy.ndim == 3 else "gray"
         models = [smdae.load(name) for name in (f"natural-{kind}-small", f"natural-{kind}")]
         noise = noise_for(prepare(noisy, None, None), models[0], "auto", None, quality).noise
-        row = [psnr(noisy, clean)]
-        for model in models:
-            result = noisy if noise.is_none else smdae.denoise(noisy, model, noise=noise.scaled(255.0))
-            row += [psnr(result, clean), psnr(result, clean, texture(clean))]
-        rows.append(row)
-    return [float(value) for value in np.mean(rows, 0)]
+        results = [noisy if noise.is_none else smdae.denoise(noisy, m, noise=noise.scaled(255.0)) for m in models]
+        where = texture(clean)
+        rows.append([psnr(one, clean) for one in (noisy, *results)] + [psnr(one, clean, where) for one in results])
+    return [len(rows), *(float(value) for value in np.mean(rows, 0))]
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("folders", nargs="*", metavar="FOLDER[:S]")
     parser.add_argument("--cameras", type=Path)
     parser.add_argument("--count", type=int, default=6)
-    parser.add_argument("--side", type=int, default=10_000)
+    parser.add_argument("--side", type=int, default=ALL)
     given = parser.parse_args()
-    print("| | noisy | small | texture | medium | texture |\n| --- | --- | --- | --- | --- | --- |")
-    sets = {folder.name: pairs_in(folder, given.side) for folder in given.folders}
+    print(head("", "pictures", "noisy", "`--fast`", "`smdae denoise`", "texture, `--fast`", "texture"), flush=True)
+    sets: dict[str, Iterator[Pair]] = {}
+    for text in given.folders:
+        name, _, side = text.partition(":")
+        label = Path(name).name + (f", upper left {side} x {side}" if side else "")
+        sets[label] = pairs_in(Path(name), int(side or ALL))
     if given.cameras:
         pictures = [picture[: given.side, : given.side] for picture in clean_pictures(given.cameras, given.count, SEED)]
         for camera in COLOUR_CAMERAS:
-            sets[camera] = pairs_by(camera, pictures)
+            sets[f"synthetic: {camera}"] = pairs_by(camera, pictures)
     for name, pairs in sets.items():
-        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in figures(pairs)) + " |", flush=True)
+        count, *means = figures(pairs)
+        print(row(name, int(count), *(f"{value:.2f}" for value in means)), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from markdown_table import head, row
 from protocol import noisy_pairs
 from scipy.stats import spearmanr  # comes with scikit-image
 
@@ -44,7 +45,7 @@ def rank(a: np.ndarray, b: np.ndarray) -> float:
 def told(found: np.ndarray, error: np.ndarray) -> str:
     """Coverage in per cent, and mean variance over mean squared error."""
     covered = 100 * np.mean(np.abs(error) <= SEEN * np.sqrt(found))
-    return f"{covered:5.1f} {found.mean() / np.square(error).mean():5.2f}"
+    return f"{covered:.1f}, {found.mean() / np.square(error).mean():.2f}"
 
 
 def main() -> None:
@@ -55,8 +56,7 @@ def main() -> None:
     parser.add_argument("--model", default="natural-gray")
     options = parser.parse_args()
     model = smdae.load(options.model)
-    print(f"{options.model}: coverage in per cent, variance / squared error")
-    print(f"{'sigma':6}{'all':>12}" + "".join(f"{f'fifth {k}':>14}" for k in range(1, 6)) + f"{'least rank':>13}")
+    print(head("sigma", "all", "first fifth", "second", "third", "fourth", "last", "least rank correlation"))
     for sigma in map(float, options.sigmas.split(",")):
         spreads, errors, ranks = [], [], []
         for clean, noisy in noisy_pairs(options.val, sigma):
@@ -67,8 +67,8 @@ def main() -> None:
             ranks.append(rank(np.sqrt(spreads[-1]), np.abs(errors[-1])))
         spread, error = (np.concatenate([one.ravel() for one in part]) for part in (spreads, errors))
         fifths = np.array_split(np.argsort(spread), FIFTHS)
-        row = "".join(f"{told(spread[part], error[part]):>14}" for part in fifths)
-        print(f"{sigma:<6g}{told(spread, error):>12}{row}{min(ranks):13.2f}", flush=True)
+        parts = (told(spread[part], error[part]) for part in fifths)
+        print(row(f"{sigma:g}", told(spread, error), *parts, f"{min(ranks):.2f}"), flush=True)
     if not options.samples:
         return
     steps, size = checked("langevin")

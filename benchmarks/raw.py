@@ -22,6 +22,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.dng import dng, exposed, mosaic
+from benchmarks.markdown_table import head
+from benchmarks.markdown_table import row as line
 from smdae.denoising.denoise import denoise
 from smdae.denoising.mosaic import denoised
 from smdae.denoising.sensor import sensor_curves
@@ -97,20 +99,20 @@ def main() -> None:
     asked = parser.parse_args()
     name = "natural-color-small" if asked.fast else "natural-color"
     pictures = layouts(asked.pictures, asked.count, asked.side)
-    print(f"{'gain':>8} {'read':>8} {'noisy':>8} {'after':>8} {'before':>8} {'gained':>8}", flush=True)
+    print(head("gain, read noise", "noisy", "after", "before", "gained"), flush=True)
     rows = []
     for gain, read in EXPOSURES:
         found = [row(picture, gain, read, asked.seed + n, name) for n, picture in enumerate(pictures)]
         rows += found
-        _print(f"{gain:8g} {read:8g}", found)
-    _print(f"{'mean':>17}", rows)
+        _print(f"{gain:g}, {read:g}", found)
+    _print("mean", rows)
 
 
 def _print(label: str, rows: list[Row]) -> None:
     noisy, after, before = (
         float(np.mean([getattr(one, part) for one in rows])) for part in ("noisy", "after", "before")
     )
-    print(f"{label} {noisy:8.2f} {after:8.2f} {before:8.2f} {before - after:+8.2f}", flush=True)
+    print(line(label, f"{noisy:.2f}", f"{after:.2f}", f"{before:.2f}", f"{before - after:+.2f}"), flush=True)
 
 
 if __name__ == "__main__":

@@ -94,12 +94,14 @@ def models() -> str:
         "Made from the model files themselves. Terms and training sets: `smdae/weights/LICENSE.md`, below.",
         "",
     ]
+    versions = json.loads((ROOT / "smdae" / "weights" / "models.json").read_text())
     for path in sorted((ROOT / "smdae" / "weights").glob("*.safetensors")):
         card = card_of(path)
         settings, held = card["settings"], card["held_out_psnr_at"]
         weights = sum(count for count in card["counts"])
         levels = " to ".join(f"{level:g}" for level in card["sigma"])
         rows = {
+            "version": f"`{path.stem}@{versions[path.stem]['version']}`",
             "kind": card["model"],
             "channels": f"{card['channels']}",
             "fitted by": f"`{card['objective']}`, for sigma {levels}",

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from contextvars import copy_context
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,7 @@ __all__ = ["app", "main"]
 
 PARTS = ("torch", "numpy", "pillow", "tifffile", "imagecodecs", "safetensors", "typer", "rich", "pydantic")
 MAY_BE_EMPTY = ("--suffix",)  # options, whose values may be
+WITH_VARIABLES = ("denoise", "compare")  # commands whose options have variables; those of `fit` are of its settings
 ANYWHERE = ("--debug", "--no-color")  # options that may stand before a command or after it
 
 CODES = (
@@ -41,9 +42,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("fit", epilog=CODES)(fit.command)
-app.command("denoise", epilog=CODES, context_settings={"auto_envvar_prefix": "SMDAE_DENOISE"})(denoise.command)
+app.command("denoise", epilog=CODES)(denoise.command)
 app.command("info", epilog=CODES)(info.command)
-app.command("compare", epilog=CODES, context_settings={"auto_envvar_prefix": "SMDAE_COMPARE"})(compare.command)
+app.command("compare", epilog=CODES)(compare.command)
 app.command("models", epilog=CODES)(models.command)
 app.command("completion")(completion.command)
 
@@ -175,13 +176,27 @@ def _run(arguments: list[str], peers: Peers) -> int:
     Typer's own runner would turn a closed pipe into exit code 1, and say nothing on Ctrl-C.
     """
     _refuse_empty(arguments)
-    command = typer.main.get_command(app)
+    command = _command()
     try:
         with command.make_context("smdae", arguments, obj=peers) as context:
             code = command.invoke(context)
     except typer.Exit as done:
         code = done.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _command() -> Any:
+    """Return the whole command line, where an option such as `denoise --tile` has the variable SMDAE_DENOISE_TILE.
+
+    Typer would name a variable after the parameter of the function instead, which has no choice but to be `json_`.
+    """
+    command: Any = typer.main.get_command(app)
+    for name in WITH_VARIABLES:
+        for option in command.commands[name].params:
+            long = next((one for one in option.opts if one.startswith("--")), None)
+            if long is not None and option.envvar is None:
+                option.envvar = f"SMDAE_{name}_{long[2:].replace('-', '_')}".upper()
+    return command
 
 
 def _drop_stdout() -> None:

@@ -66,7 +66,8 @@ def run(asked: Asked, peers: Peers) -> int:
         with refusals(asked.log), asked.log.open("ab"):
             pass
     if not jobs:
-        console.note(f"no picture is in part {asked.shard}")
+        nothing = f"no picture is in part {asked.shard}" if asked.part else f"nothing to do, {chosen.remark}"
+        console.note(nothing)
         return 0
     keep_freed_memory()
     limit_memory(None if asked.max_memory is None else bytes_of(asked.max_memory, "--max-memory"))
@@ -226,6 +227,7 @@ def _tell(record: dict[str, Any], as_json: bool) -> None:
     elif "psnr" in record:
         console.note(figures(record))
     if "seconds" in record:
-        console.detail(f"'{record['input']}' -> '{record['output']}', {record['seconds']:.1f} s")
+        where = f" on {record['device']}" if "device" in record else ""
+        console.detail(f"'{record['input']}' -> '{record['output']}', {record['seconds']:.1f} s{where}")
     elif "skipped" in record:
         console.detail(f"'{record['input']}' skipped: '{record['output']}' is there")

@@ -54,6 +54,8 @@ def printed(context: Any) -> str:
     lines = []
     for name, option in _options(context).items():
         value = context.params[option.name]
+        if option.hidden and value is None:  # an old name that nobody has used
+            continue
         source = context.get_parameter_source(option.name)
         plain = [str(one) for one in value] if isinstance(value, list | tuple) else value
         plain = str(plain) if isinstance(plain, Path) else plain

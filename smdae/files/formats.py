@@ -244,6 +244,9 @@ What `denoise` reads it writes in the same format, with samples of the same type
 "Comes back with the pixels". The type of a file is told from its first bytes, not from its name. Orientation is kept,
 not applied. An extra is installed with, for example, `pip install "smdae[heic]"`.
 
+Camera raw files, FITS, OME-Zarr and Y4M video have pages of their own: [camera raw](formats-raw.md),
+[FITS](formats-fits.md), [OME-Zarr](formats-zarr.md), [video and pipes](formats-streams.md).
+
 This page is made of the table in `smdae/files/formats.py`: `python -m smdae.files.formats > docs/formats.md`.
 """
 

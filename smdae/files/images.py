@@ -7,6 +7,7 @@ whatever the bytes are: decoders are written by others, and a damaged file can m
 import contextlib
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,7 @@ __all__ = [
     "refuse_infinite",
 ]
 
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/+\w", re.IGNORECASE)  # as of a page; a path has one of its two slashes
 SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -200,7 +202,8 @@ def opening(name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise InputError(f"cannot read {name!r}: there is no such file") from error
+        hint = "smdae reads files: download it first" if ADDRESS.match(name) else None
+        raise InputError(f"cannot read {name!r}: there is no such file", hint) from error
     except IsADirectoryError as error:
         raise InputError(f"cannot read {name!r}: it is a folder") from error
     except (OSError, ValueError) as error:

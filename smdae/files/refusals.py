@@ -92,11 +92,12 @@ def refusals(path: Path) -> Iterator[None]:
 
 def _refusal(path: Path, error: OSError | ValueError) -> OutputError:
     code = getattr(error, "errno", None)
+    hint = "-y replaces it" if code == errno.EEXIST else None
     if code == errno.ENOENT:
-        reason = f"there is no folder {str(path.parent)!r}"
+        reason, hint = f"there is no folder {str(path.parent)!r}", "make it first"
     else:
         reason = REASONS.get(code or 0) or (getattr(error, "strerror", None) or str(error)).lower()
-    return OutputError(f"cannot write {str(path)!r}: {reason}", "-y replaces it" if code == errno.EEXIST else None)
+    return OutputError(f"cannot write {str(path)!r}: {reason}", hint)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -45,7 +45,8 @@ def record(name: str) -> dict[str, Any]:
 def lines(name: str) -> list[str]:
     """Return the description of a model as lines of text."""
     found = record(name)
-    told = [f"{words}: {found['card'][entry]}" for entry, words in MORE.items() if entry in found["card"]]
+    card = found["card"]
+    told = [f"{words}: {card[entry]}" for entry, words in MORE.items() if card.get(entry)]
     told += [f"it falls short: {text}" for text in found["shortfalls"]]
     if found["score_of"] == "the clean density":
         told.append("a score of the clean density: it knows no noise to remove")

@@ -176,7 +176,9 @@ def _search(inputs: list[Path], naming: Naming, folder: Path | None) -> Search:
     """Return the settings of a search that leaves out results of this run and of earlier ones."""
     own = folder is not None and any(os.path.realpath(path) == os.path.realpath(folder) for path in inputs)
     beside = naming.suffix if naming.suffix and (naming.output is None or own) else SUFFIX
-    return Search(naming.recursive, folder, tuple(dict.fromkeys((SUFFIX, beside))), more=True, marked=True)
+    suffixes = tuple(dict.fromkeys((SUFFIX, beside)))
+    may_be_done = naming.skip_existing or naming.in_place
+    return Search(naming.recursive, folder, suffixes, more=True, marked=True, may_be_done=may_be_done)
 
 
 def _suffix(naming: Naming) -> str:

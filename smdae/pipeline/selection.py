@@ -37,6 +37,7 @@ class Search:
         suffixes: What follows the name of a result that lies beside its input.
         marked: Whether results are also known by what they say of themselves.
         more: Whether camera raw files, FITS, Y4M and OME-Zarr are pictures too, if they can be read.
+        may_be_done: Whether a folder may hold nothing but results: there is nothing left to do in it, and no error.
     """
 
     recursive: bool = False
@@ -44,6 +45,7 @@ class Search:
     suffixes: tuple[str, ...] = (SUFFIX,)
     more: bool = False
     marked: bool = False
+    may_be_done: bool = False
 
     def takes(self, name: str) -> bool:
         """Return whether a file of that name is a picture that can be read here."""
@@ -97,10 +99,11 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
     for path in inputs:
         if str(path) != "-" and _is_folder(path):
             found = _in_folder(path, search)
-            if not found.pictures and literal:  # the others of the list are denoised all the same
+            is_done = search.may_be_done and found.left_out[RESULT] > 0
+            if not found.pictures and literal and not is_done:  # the others of the list are denoised all the same
                 pictures.append((path, Path(path.name)))
-            elif not found.pictures:
-                raise _none_in(path, found, search.more)
+            elif not found.pictures and not is_done:
+                raise _none_in(path, found, search)
             pictures += found.pictures
             left_out += found.left_out
             deeper += found.deeper
@@ -231,19 +234,20 @@ def _is_stream(file: Path) -> bool:
     return os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file)
 
 
-def _none_in(folder: Path, found: Selection, more: bool) -> InputError:
-    """Return the error for a folder without pictures; `more` as in `Search`."""
+def _none_in(folder: Path, found: Selection, search: Search) -> InputError:
+    """Return the error for a folder without pictures."""
     from smdae.files.foreign import advice_for
 
     def advice_on(kind: str) -> str | None:
         name = f"x.{kind}"
-        absent = missing_reader(name) if more or is_picture(name) else None
+        absent = missing_reader(name) if search.more or is_picture(name) else None
         return advice_for(f".{kind}") if absent is None else f"{kind} takes an extra: {absent}"
 
     skipped = _counted(found.left_out)
     advice = next((advice for kind, _ in found.left_out.most_common() if (advice := advice_on(kind))), None)
     if not advice and found.left_out[RESULT]:
         advice = "name them to denoise them once more"
+        advice += ", or leave them with --skip-existing" if search.marked else ""
     hint = "-r searches the folders in it too" if found.deeper else advice
     return InputError(f"no images found in '{folder}'" + (f", {skipped}" if skipped else ""), hint)
 

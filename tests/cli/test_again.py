@@ -49,8 +49,9 @@ def test_results_in_the_very_folder_of_the_inputs_are_known_by_their_suffix(here
 
 def test_results_in_a_folder_that_is_named_are_left_out_and_taken_where_they_are_named(here, capsys):
     assert main(["denoise", ".", "-r", "-o", "out/", *OPTIONS]) == 0
-    assert main(["denoise", "out", "-o", "more/", *OPTIONS]) == 3
-    assert "3 results of an earlier run" in capsys.readouterr().err
+    assert main(["denoise", "out", "-o", "more/", *OPTIONS]) == 0
+    assert "nothing to do, 3 skipped: 3 results of an earlier run" in capsys.readouterr().err
+    assert not (here / "more").exists()
     assert main(["denoise", *map(str, (here / "out").glob("*.png")), "-o", "more/", *OPTIONS]) == 0
     assert len(list((here / "more").iterdir())) == 3
     assert main(["denoise", "out/*.png", "-o", "out", "--suffix", "_x", *OPTIONS]) == 0
@@ -90,3 +91,35 @@ def test_many_runs_at_once_all_succeed_and_each_result_is_whole(here):
         for path in sorted(Path("../out").rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         os.rmdir("../out")
+
+
+@pytest.mark.parametrize(("first", "second"), [((), ("--skip-existing",)), (("--in-place",), ("--in-place",))])
+def test_a_folder_in_which_all_is_done_is_no_error(here, first, second, capsys):
+    common = ("denoise", ".", "-s", "20", "-m", "../model.safetensors")
+    assert main([*common, *first]) == 0
+    for path in () if first else [p for p in here.glob("*.png") if "_denoised" not in p.name]:
+        path.unlink()  # the originals went elsewhere, and the results stay
+    there = everything_below(here)
+    capsys.readouterr()
+    assert main([*common, *second]) == 0
+    assert main([*common, *second, "--dry-run"]) == 0
+    said = capsys.readouterr().err
+    assert "nothing to do, 3 skipped: 3 results of an earlier run" in said
+    assert everything_below(here) == there
+    assert main([*common, *second, "--shard", "1/2"]) == 0
+
+
+def test_a_folder_of_results_alone_is_an_error_unless_they_may_be_skipped(here, capsys):
+    assert main(["denoise", ".", "-o", "out/", *OPTIONS]) == 0
+    assert main(["denoise", "out", "-s", "20"]) == 3
+    assert "hint: name them to denoise them once more, or leave them with --skip-existing" in capsys.readouterr().err
+    (here / "list").write_text("out\n0.png\n")
+    assert main(["denoise", "--files-from", "list", "-o", "more/", *OPTIONS]) == 0
+    assert [path.name for path in (here / "more").iterdir()] == ["0.png"]
+
+
+def test_a_folder_without_any_picture_is_an_error_with_skip_existing_too(here, capsys):
+    (here / "none").mkdir()
+    (here / "none" / "a.pdf").write_bytes(b"%PDF-1.4")
+    assert main(["denoise", "none", *OPTIONS]) == 3
+    assert "no images found in 'none'" in capsys.readouterr().err

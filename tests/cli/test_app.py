@@ -37,12 +37,18 @@ def here(tmp_path, monkeypatch):
 
 
 def test_help_comes_at_once():
-    """Best of several, as the machine may be busy."""
+    """Seconds of the processor, the best of several: those of the clock are also those of other programs."""
+    resource = pytest.importorskip("resource")
+
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     best = 9.0
-    for _ in range(8):
-        start = time.perf_counter()
+    for _ in range(4):
+        start = spent()
         done = python("-m", "smdae", "--help")
-        best = min(best, time.perf_counter() - start)
+        best = min(best, spent() - start)
         assert done.stdout.startswith("Usage: smdae")
     assert best < 0.4
 

@@ -62,7 +62,7 @@ def test_verbose_has_a_line_with_seconds_for_each_picture(capsys):
     assert denoise("in", "-o", "out", "-v") == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if " -> " in line]
     assert len(lines) == 4
-    assert re.fullmatch(r"smdae: 'in/a.png' -> 'out/a.png', \d+\.\d s", lines[0])
+    assert re.fullmatch(r"smdae: 'in/a.png' -> 'out/a.png', \d+\.\d s on cpu", lines[0])
     assert denoise("in", "-o", "out", "--skip-existing", "-v") == 0
     assert "smdae: 'in/d.png' skipped: 'out/d.png' is there" in capsys.readouterr().err.splitlines()
 
@@ -231,6 +231,18 @@ def test_a_list_names_files_and_folders(here, capsys):
     )
     assert done.returncode == 0, done.stderr
     assert names("piped") == {"c.png", "d.png"}
+
+
+def test_an_address_is_no_file_and_a_missing_folder_is_told_how_to_get(here, capsys):
+    assert denoise("https://example.org/a.png") == 3
+    assert capsys.readouterr().err.splitlines()[-1] == "hint: smdae reads files: download it first"
+    assert denoise("gone.png") == 3
+    assert "hint" not in capsys.readouterr().err
+    assert denoise("in/a.png", "-o", "none/a.png") == 4
+    assert capsys.readouterr().err.splitlines() == [
+        "smdae: error: cannot write 'none/a.png': there is no folder 'none'",
+        "hint: make it first",
+    ]
 
 
 def test_what_a_list_names_and_is_not_there_is_told_in_a_line_each(capsys):

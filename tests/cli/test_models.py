@@ -94,6 +94,7 @@ def test_info_tells_what_a_model_is(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("m.safetensors (")
     assert "  energy by dsm, gray, sigma 25, 2 kB" in lines or "energy by dsm" in lines[1]
+    assert not any(line.endswith(": ") for line in lines)  # the card has no word of what it was fitted on
     assert main(["info", "natural-gray", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["input"] == "natural-gray"

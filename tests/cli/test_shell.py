@@ -183,6 +183,29 @@ def test_an_option_goes_before_its_variable_that_before_the_file_and_that_before
 
 
 @pytest.mark.parametrize("command", ["denoise", "compare"])
+def test_every_variable_is_called_after_its_option(command, capsys):
+    assert main([command, "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    told = {name.partition("=")[0] for name in re.findall(r"env var: (SMDAE_\w+)", said)}
+    options = set(re.findall(r" --([a-z-]+) ?[<A-Z, ]", said))
+    prefix = f"SMDAE_{command.upper()}_"
+    assert {"SMDAE_DEVICE", "SMDAE_THREADS", f"{prefix}JSON", f"{prefix}IMPORT"} <= told
+    for name in told - {"SMDAE_DEVICE", "SMDAE_THREADS"}:
+        assert name.removeprefix(prefix).lower().replace("_", "-") in options, name
+
+
+def test_a_variable_by_a_name_that_python_has_not_or_by_an_old_one_is_heeded(monkeypatch, capsys):
+    monkeypatch.setenv("SMDAE_DENOISE_SAMPLER", "ode")
+    monkeypatch.setenv("SMDAE_DENOISE_JSON", "1")
+    found = printed(capsys, "denoise", "a.png")
+    assert found["sampler"] == ("ode", "variable")
+    assert found["json"] == ("true", "variable")
+    assert "stepper" not in found
+    monkeypatch.setenv("SMDAE_DENOISE_STEPPER", "ascent")
+    assert printed(capsys, "denoise", "a.png")["stepper"] == ("ascent", "variable")
+
+
+@pytest.mark.parametrize("command", ["denoise", "compare"])
 def test_what_is_printed_gives_the_same(command, capsys):
     Path("c.yaml").write_text("threads: 1\ndevice: cpu\n")
     assert main([command, "a.png", "-c", "c.yaml", "--print-config"]) == 0

@@ -1,17 +1,19 @@
 """The snippets of README and documentation: found, told apart, and run.
 
 A block of `bash`, `console` or `python` is run in a folder with sample files. One below `<!-- slow -->` is run by slow
-tests alone, one below `<!-- not run -->` by none. A block of any language whose title is the name of a file is written
-there.
+tests alone, one below `<!-- not run -->` by none, and one below `<!-- extra raw -->` only where that extra is. A block
+of any language whose title is the name of a file is written there.
 """
 
 import re
 import shlex
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 RUN = ("bash", "console", "python")
+EXTRAS = {"extra raw": "rawpy", "extra fits": "astropy", "extra zarr": "zarr"}  # the module by which each is known
 FENCE = re.compile(
     r"(?:^<!-- (?P<mark>[a-z ]+) -->\n)?^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
@@ -27,7 +29,7 @@ class Block:
         page: The file that it stands in, from the root.
         language: Of the fence.
         text: What it holds.
-        mark: `slow`, `not run`, or nothing.
+        mark: `slow`, `not run`, one of EXTRAS, or nothing.
         title: The name of a file to write it to, or nothing.
     """
 
@@ -36,6 +38,16 @@ class Block:
     text: str
     mark: str
     title: str
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it is run by quick tests, where what it needs is installed."""
+        return self.language in RUN and (not self.mark or self.mark in EXTRAS)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the extra that it needs is installed."""
+        return self.mark not in EXTRAS or find_spec(EXTRAS[self.mark]) is not None
 
     @property
     def commands(self) -> list[tuple[str, list[str]]]:

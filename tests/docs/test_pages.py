@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from smdae.cli.app import main
-from tests.docs.blocks import ROOT, RUN, Block, alike, blocks_of, pages, plain
+from tests.docs.blocks import EXTRAS, ROOT, RUN, Block, alike, blocks_of, pages, plain
 from tests.docs.workplace import fill
 
 # Snippets that no test runs, by page and first word: they need what a test machine has not.
@@ -25,12 +25,16 @@ NOT_RUN = {
     ("docs/guides/pipelines.md", "#!/bin/bash"),
     ("docs/guides/pipelines.md", "docker"),
     ("docs/guides/pipelines.md", "smdae"),  # on an accelerator
+    ("docs/formats-raw.md", "pip"),
+    ("docs/formats-fits.md", "pip"),
+    ("docs/formats-zarr.md", "pip"),
+    ("docs/formats-streams.md", "ffmpeg"),
 }
 # Pages whose snippets have a test of their own.
 ELSEWHERE = {"docs/own-models.md": "tests/models/test_own.py"}
 STEPS = "3"  # of every fit: what a page says of its length is for people
 PAGES = [path for path in pages() if path.relative_to(ROOT).as_posix() not in ELSEWHERE]
-QUICK = [path for path in PAGES if any(b.language in RUN and not b.mark for b in blocks_of(path))]
+QUICK = [path for path in PAGES if any(b.is_quick for b in blocks_of(path))]
 SLOW = [path for path in PAGES if any(b.mark == "slow" for b in blocks_of(path))]
 
 
@@ -91,7 +95,7 @@ def refuse_other(said: str, expected: Sequence[str]) -> None:
 def test_quick_snippets_do_what_they_say(path, workplace, capfd):
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks_of(path):
-        if written(block) or block.mark or block.language not in RUN:
+        if written(block) or not block.is_quick or not block.is_possible:
             continue
         if block.language == "python":
             exec(compile(block.text, block.page, "exec"), names)
@@ -140,7 +144,13 @@ def test_other_pages_have_tests_that_name_them(page):
 def test_every_fence_is_understood(path):
     text = path.read_text()
     assert 2 * len(blocks_of(path)) == len(re.findall(r"^\s*```", text, re.MULTILINE))
-    assert {block.mark for block in blocks_of(path)} <= {"", "slow", "not run"}
+    assert {block.mark for block in blocks_of(path)} <= {"", "slow", "not run", *EXTRAS}
+
+
+@pytest.mark.parametrize("path", pages(), ids=called)
+def test_no_command_is_hidden_from_these_tests(path):
+    """Code by indentation alone is not run, so it is none of ours; README tells of make."""
+    assert not re.findall(r"^ {4}(?:smdae|python|pip|ffmpeg|cat|torchrun)\b.*$", path.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", [*pages(), ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"], ids=called)

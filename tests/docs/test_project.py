@@ -74,11 +74,16 @@ def test_the_page_of_the_package_has_absolute_links_alone():
     assert f"{at}blob/v{smdae.__version__}/docs/benchmarks.md" in links
 
 
-def test_the_address_is_one():
+def test_the_address_is_in_two_files_and_the_same():
     address = PROJECT["urls"]["Repository"]
     assert all(url.startswith(address) for url in PROJECT["urls"].values())
-    for name in ("CITATION.cff", "conda/meta.yaml"):
-        assert set(re.findall(r"https://github\.com/[\w-]+/[\w-]+", (ROOT / name).read_text())) == {address}
+    own = re.compile(r"https://github\.com/[\w-]+/smdae\b")
+    found = {}
+    pages = [*ROOT.glob("*.*"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob(".github/**/*.*"), *ROOT.glob("conda/*")]
+    for path in pages:
+        if path.is_file() and (named := set(own.findall(path.read_text(errors="replace")))):
+            found[path.relative_to(ROOT).as_posix()] = named
+    assert found == {"pyproject.toml": {address}, "CITATION.cff": {address}}
 
 
 def test_the_layers_of_the_architecture_are_those_that_imports_are_held_to():
@@ -87,3 +92,11 @@ def test_the_layers_of_the_architecture_are_those_that_imports_are_held_to():
     table = page[page.index("| layer |") : page.index("The path of a noisy pixel")]
     rows = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table.splitlines()[2:] if line.startswith("|")]
     assert rows == [re.findall(r"smdae\.(\w+)", layer) for layer in contract]
+
+
+def test_the_sdist_has_every_folder_of_the_tree():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("needs the repository")
+    folders = {line.split("/")[0] for line in listed.stdout.splitlines() if "/" in line} - {".ci", "smdae"}
+    assert folders <= set(re.findall(r"^graft (\S+)$", (ROOT / "MANIFEST.in").read_text(), re.MULTILINE))

@@ -1,12 +1,15 @@
 """The folder in which snippets are run: small files by the names that the pages use."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from PIL import Image
 
+from benchmarks.dng import dng, exposed, mosaic, scene
 from tests.docs.blocks import ROOT
+from tests.volumes import volume
 
 SAMPLES = ROOT / "sample_data"
 SIDE = 48  # pixels: little work, and noise is still found
@@ -39,3 +42,12 @@ def fill(folder: Path) -> None:
     tifffile.imwrite(folder / "cells.tif", counts[0].astype(np.uint16), photometric="minisblack")
     tifffile.imwrite(folder / "stack.tif", counts.astype(np.uint16), photometric="minisblack", metadata={"axes": "TYX"})
     np.save(folder / "counts.npy", counts[0].astype(np.uint16))
+    (folder / "photo.dng").write_bytes(dng(exposed(mosaic(scene(64, 64)), 4e-3, 4e-3)))
+    frame = counts[0].clip(0, 255).astype(np.uint8)
+    (folder / "in.y4m").write_bytes(f"YUV4MPEG2 W{SIDE} H{SIDE} F25:1 Cmono\nFRAME\n".encode() + frame.tobytes())
+    if find_spec("astropy"):
+        from astropy.io import fits
+
+        fits.writeto(folder / "image.fits", counts[0].astype(np.float32))
+    if find_spec("zarr"):
+        volume(str(folder / "volume.ome.zarr"), "zyx", (2, SIDE, SIDE), (1, SIDE, SIDE))
