@@ -5,7 +5,12 @@
 
 which for Poisson-Gaussian noise is the transform of Anscombe (1948), generalised, with its exact unbiased inverse
 (Makitalo and Foi 2013); here both are tables, so any level will do. E[f(y) | x] is taken by quadrature, with y clipped
-where the picture is. D sees f times a number, so that the picture fills 0 to 1.
+where the picture is. Where noise is that of few counts, n = sd^2/a^2, y = x + a (k - n) with k from the distribution of
+Poisson, which black does not cut off as it would a normal one. D sees f times a number, so that the picture fills 0
+to 1.
+
+Of less than a photon a pixel D sees spikes on a constant, and takes less than their mean for the ground. There what it
+left of the mean of a window of y is put back.
 
 Where white has cut the noise off, D is told so, and what it finds lies beyond white: g then knows of no upper bound.
 """
@@ -15,10 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from smdae.curves import Curve
-from smdae.protocols import posterior_mean
+from smdae.curves import Affine, Curve
+from smdae.protocols import posterior_mean, widened
 
 __all__ = ["Stabilised", "Transform", "Whitening", "transforms"]
 
@@ -27,6 +33,9 @@ QUADRATURE = 21  # nodes of Gauss and Hermite
 ANSCOMBE = 3 / 8  # of the squared gain, that is added to the variance so that few counts become normal
 SLOPE_PARTS = 20  # of the range, over one of which a slope is taken
 LEAST_LEVEL = 1e-2  # of the highest level of a curve: what is less is taken for that
+FEW, MOST_COUNTS = 12.0, 48  # counts, up to which they are not normal, and whose chances are added up
+SPARSE = (1.0, 2.0)  # counts, up to which the mean of a window is put back, and from which on nothing is
+WINDOW = 13  # pixels a side
 BEYOND = 0.35  # of the picture's range, that tables go on on either side
 
 
@@ -41,6 +50,7 @@ class Transform:
         first: First argument of g.
         stride: Between arguments of g.
         back: g, with shape (n,).
+        sparse: Values of x with no counts and with those of `SPARSE`; None where there are more everywhere.
     """
 
     low: float
@@ -49,6 +59,7 @@ class Transform:
     first: float
     stride: float
     back: Tensor
+    sparse: tuple[float, float, float] | None = None
 
     def apply(self, y: Tensor) -> Tensor:
         """Return f(y), of the shape of y."""
@@ -127,12 +138,21 @@ def _level(curve: Curve, x: np.ndarray) -> np.ndarray:
 
 def _table(curve: Curve, x: np.ndarray, f: np.ndarray, clip: tuple[float, float] | None) -> Transform:
     """Return f and g, f being given at x."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
-    y = x[:, None] + _level(curve, x)[:, None] * nodes
-    if clip is not None:
-        y = np.clip(y, *clip)
     step = float(x[1] - x[0])
-    expected = _along(y, x, f, step) @ (weights / weights.sum())
+    deviation = _level(curve, x)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
+    expected = _along(_cut(x[:, None] + deviation[:, None] * nodes, clip), x, f, step) @ (weights / weights.sum())
+    sparse = None
+    gain = np.full_like(x, curve.gain) if isinstance(curve, Affine) else _slope(deviation**2, x)
+    few = np.flatnonzero((deviation**2 < FEW * gain**2) & (deviation > 0))
+    if len(few):
+        counts = (deviation[few] / gain[few]) ** 2
+        k = np.arange(MOST_COUNTS)
+        y = x[few, None] + gain[few, None] * (k - counts[:, None])
+        expected[few] = (_chances(counts, k) * _along(_cut(y, clip), x, f, step)).sum(1)
+        if counts.min() < SPARSE[0]:
+            full, none = (float(x[few[counts < most]].max()) for most in SPARSE)
+            sparse = float(x[few[0]]), full, none
     # Clipping makes it flat at the ends, where no one x is to be told from the others: the nearest is as good.
     expected = np.maximum.accumulate(expected + np.arange(len(x)) * 1e-12)
     z = np.linspace(expected[0], expected[-1], NODES)
@@ -144,7 +164,19 @@ def _table(curve: Curve, x: np.ndarray, f: np.ndarray, clip: tuple[float, float]
         float(z[0]),
         float(z[1] - z[0]),
         torch.from_numpy(back.astype(np.float32)),
+        sparse,
     )
+
+
+def _cut(y: np.ndarray, clip: tuple[float, float] | None) -> np.ndarray:
+    return y if clip is None else np.clip(y, *clip)
+
+
+def _chances(means: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """Return the probabilities of counts k, (m,), of Poisson's distribution for each mean, (n,): (n, m), together 1."""
+    log_factorials = np.concatenate([[0.0], np.cumsum(np.log(k[1:]))])
+    chances = np.exp(k * np.log(means)[:, None] - means[:, None] - log_factorials)
+    return chances / chances.sum(1, keepdims=True)
 
 
 def _along(y: np.ndarray, x: np.ndarray, f: np.ndarray, step: float) -> np.ndarray:
@@ -168,7 +200,10 @@ class Stabilised:
         self.model, self.whitening, self.inner = model, Whitening(each, level), level
         self.channels = model.channels
         self.noise_range = model.noise_range
-        self.halo, self.shift_multiple, self.bytes_per_pixel = model.halo, model.shift_multiple, model.bytes_per_pixel
+        self.shift_multiple, self.bytes_per_pixel = model.shift_multiple, model.bytes_per_pixel
+        self.halo = model.halo
+        if any(one.sparse for one in each):
+            self.halo = widened(model.halo, 1, WINDOW // 2, self.shift_multiple)
 
     def on(self, model: Any) -> "Stabilised":
         """Return the same for another version of the model."""
@@ -176,8 +211,20 @@ class Stabilised:
 
     def reconstruct(self, y: Tensor) -> Tensor:
         """Return x^, with the shape of y, (B, C, H, W)."""
-        return self.whitening.invert(posterior_mean(self.model, self.whitening.apply(y), self.inner))
+        clean = self.whitening.invert(posterior_mean(self.model, self.whitening.apply(y), self.inner))
+        for c, one in enumerate(self.whitening.each):
+            if one.sparse is not None:
+                clean[:, c] = _with_mean(clean[:, c], y[:, c], one.sparse)
+        return clean
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
         """Return psi(y) = (x^ - y) / sigma^2, with the shape of y; Tweedie's formula at the same sigma gives x^."""
         return (self.reconstruct(y) - y) / sigma**2
+
+
+def _with_mean(clean: Tensor, y: Tensor, sparse: tuple[float, float, float]) -> Tensor:
+    """Return a clean image with the mean of the noisy one put back where counts are sparse, with shape (B, H, W)."""
+    least, full, none = sparse
+    clean = clean.clamp(min=least)
+    missing = F.avg_pool2d((y - clean)[:, None], WINDOW, 1, WINDOW // 2, count_include_pad=False)[:, 0]
+    return clean + ((none - clean) / max(none - full, 1e-9)).clamp(0, 1) * missing

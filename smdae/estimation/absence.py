@@ -9,6 +9,9 @@ and that nine pixels of a patch of 3 x 3 have one value happens hardly ever, but
 the blocks that are not constant have clearly more of either, the picture was drawn. Constant blocks say nothing: bars
 are pasted into noisy pictures too, and noise beyond black and white is cut off.
 
+Noise of few values, as counts of few photons are, makes more neighbours alike. But it leaves them where they are by
+chance: then as many are alike once the pixels of each block have been shuffled, and of what was drawn there are fewer.
+
 A dither has two values, or a few that alternate: its neighbours differ more than noise would let them, with a
 correlation well below zero.
 """
@@ -26,6 +29,7 @@ DRAWN_INNER_SHARE = 0.5  # of the blocks that are not mostly black or white, tha
 MAX_ASKED = 4_000  # blocks
 MAX_SATURATED = 0.5  # the part of such a block's pixels that may be black or white
 MIN_ASKED = 0.05  # of the blocks that are not constant: all are asked, if the inner ones are fewer
+SHUFFLED = (-0.015, 0.03)  # of neighbours, that are more often alike than once shuffled, if they lie by chance
 FEW_VALUES = 16  # of a dither
 DITHER_CORRELATION = -0.1  # of neighbours, at most
 SAMPLE = 1 << 18  # pixels in which values are counted
@@ -56,28 +60,47 @@ def why_drawn(planes: np.ndarray, blocks: Blocks, compressed: bool = False) -> s
     of_all = float(blocks.mixed[changing].mean())
     of_inner = float(blocks.mixed[inner].mean()) if inner.sum() >= MIN_ASKED * changing.sum() else 0.0
     patchy = any(excess > least and of_all > share for least, share in PATCHY)
-    if patchy or excess > DRAWN_EXCESS or of_inner > DRAWN_INNER_SHARE:
+    looks_drawn = patchy or excess > DRAWN_EXCESS or of_inner > DRAWN_INNER_SHARE
+    if looks_drawn and not _lie_by_chance(blocks, changing):
         return "its neighbouring pixels are exactly alike"
     return None
 
 
 def _excess(blocks: Blocks, changing: np.ndarray) -> float:
     """Return how many more neighbours are exactly alike than chance makes so, as a part of all."""
-    index = np.flatnonzero(changing.any(1))
-    index = index[:: max(1, len(index) // MAX_ASKED)]
-    pixels, asked = blocks.pixels(index), changing[index]
-    beside = (pixels[..., 1:] == pixels[..., :-1]).mean((2, 3))
-    below = (pixels[..., 1:, :] == pixels[..., :-1, :]).mean((2, 3))
+    index, pixels, asked = _asked(blocks, changing)
     saturated = blocks.saturated[index]
     chance = saturated**2 + ALIKE_BY_CHANCE * (1 - saturated) ** 2
-    return float(((beside + below) / 2 - chance)[asked].mean())
+    return float((_alike(pixels) - chance)[asked].mean())
+
+
+def _lie_by_chance(blocks: Blocks, changing: np.ndarray) -> bool:
+    """Return whether neighbours are alike as often as they are when the pixels of each block are shuffled."""
+    _, pixels, asked = _asked(blocks, changing)
+    flat = pixels.reshape(*pixels.shape[:2], SIDE**2)
+    shuffled = np.random.default_rng(0).permuted(flat, axis=2).reshape(pixels.shape)
+    more = float((_alike(pixels) - _alike(shuffled))[asked].mean())
+    return SHUFFLED[0] < more < SHUFFLED[1]
+
+
+def _asked(blocks: Blocks, changing: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return some blocks that change in a channel, (m,), their pixels, (m, C, 8, 8), and in which channels, (m, C)."""
+    index = np.flatnonzero(changing.any(1))
+    index = index[:: max(1, len(index) // MAX_ASKED)]
+    return index, blocks.pixels(index), changing[index]
+
+
+def _alike(pixels: np.ndarray) -> np.ndarray:
+    """Return the part of the neighbours that are exactly alike, (m, C), of blocks (m, C, 8, 8)."""
+    beside = (pixels[..., 1:] == pixels[..., :-1]).mean((2, 3))
+    below = (pixels[..., 1:, :] == pixels[..., :-1, :]).mean((2, 3))
+    return (beside + below) / 2
 
 
 def _neighbours(blocks: Blocks, changing: np.ndarray) -> float:
     """Return the mean correlation of pixels side by side in blocks that change."""
-    index = np.flatnonzero(changing.any(1))
-    index = index[:: max(1, len(index) // MAX_ASKED)]
-    pixels = blocks.pixels(index).reshape(-1, SIDE, SIDE)[changing[index].ravel()]
+    _, pixels, asked = _asked(blocks, changing)
+    pixels = pixels.reshape(-1, SIDE, SIDE)[asked.ravel()]
     centred = pixels - pixels.mean((1, 2), keepdims=True)
     beside = (centred[:, :, 1:] * centred[:, :, :-1]).mean() + (centred[:, 1:] * centred[:, :-1]).mean()
     return float(beside / 2 / np.square(centred).mean())

@@ -22,6 +22,7 @@ from smdae.estimation.absence import why_drawn
 from smdae.estimation.blocks import SIDE, survey
 from smdae.estimation.compression import is_lossy, jpeg_quality
 from smdae.estimation.correlated import FAINTEST, channel_blocks, correlated_noise, curves_of, grain_features, rms
+from smdae.estimation.counts import few_counts
 from smdae.estimation.scale import Scale, scale_of
 from smdae.estimation.shot import shot_curves
 from smdae.noise import Noise
@@ -129,6 +130,9 @@ def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: 
         return _none(drawn)
     if kind == "white":
         return _white(levels, clipped, faintest=0.0)
+    photons = few_counts(planes, blocks, scale) if kind in ("auto", "shot") else None
+    if photons is not None:
+        return Estimate(Noise(photons), ERROR_OF_SHOT)
     seen = channel_blocks(blocks)
     if seen is not None and kind in ("auto", "grain"):
         correlated = correlated_noise(blocks, seen, levels, jpeg, forced=kind == "grain")

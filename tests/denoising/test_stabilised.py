@@ -79,3 +79,28 @@ def test_without_noise_to_remove_nothing_but_the_bias_changes():
     still = Stabilised(Still(), (f,), sigma).reconstruct(y)
     assert (still - y).abs().max() < 2e-3
     np.testing.assert_allclose(f.invert(f.apply(y)), still, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [0.1, 0.5, 1.0, 3.0, 9.0])
+@pytest.mark.parametrize("clip", [None, (0.0, math.inf)])
+def test_the_inverse_is_exact_for_counts_however_few(count, clip):
+    (f,), _ = transforms((Affine(gain=1 / 20),), 0.0, 1.0, clip)
+    chances = [math.exp(k * math.log(count) - count - math.lgamma(k + 1)) for k in range(60)]
+    mean = (f.apply(torch.arange(60) / 20) * torch.tensor(chances)).sum()
+    assert 20 * f.invert(mean[None]).item() == pytest.approx(count, abs=0.01)
+
+
+class Ground(Still):
+    """A model that takes the value that most pixels have for the clean one."""
+
+    def score(self, x, sigma):
+        return (x.flatten(2).mode(2).values[..., None, None] - x) / sigma**2
+
+
+@pytest.mark.parametrize("clip", [None, (0.0, math.inf)])
+def test_the_mean_of_less_than_a_photon_a_pixel_is_put_back(clip):
+    y = torch.poisson(torch.full((1, 1, 200, 200), 0.3), generator=Generator().manual_seed(0)) / 20
+    each, sigma = transforms((Affine(gain=1 / 20),), 0.0, 1.0, clip)
+    clean = Stabilised(Ground(), each, sigma).reconstruct(y)
+    assert 20 * clean.mean().item() == pytest.approx(0.3, abs=0.02)
+    assert 20 * clean.std().item() < 0.06
