@@ -145,7 +145,7 @@ def _single(job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, d
         checks = outcome.task and self_checked(outcome.task)  # None where memory does not suffice
         record["selfchecks"] = checks and asdict(checks)
     if clean is not None:
-        from smdae.denoising.quality import likeness
+        from smdae.denoising.metrics import likeness
 
         for name, shown in (("", result), ("_noisy", picture)):
             values = likeness((shown.pixels, white_of(shown, manner)), (clean.pixels, white_of(clean, manner)))
