@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from smdae.errors import OutputError, UsageError
+from smdae.errors import OutputError
 from smdae.pipeline.found import Found, is_found, is_shared, refuse_unit
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.manner import Manner, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
@@ -110,6 +110,4 @@ def _refuse(manner: Manner) -> None:
         "--linear": manner.linear,
         "--axes, --channel and --pages": manner.selection.some,
     }
-    for name, is_asked in asked.items():
-        if is_asked:
-            raise UsageError(f"{name} does not go with FITS files", "leave it out")
+    refuse_options(asked, "FITS files")

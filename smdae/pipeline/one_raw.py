@@ -8,7 +8,7 @@ import numpy as np
 
 from smdae.errors import InputError, OutputError, UsageError
 from smdae.pipeline.found import Found, is_found
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.manner import Manner, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import is_raw_name
 from smdae.pipeline.places import STREAM, Job, check_target, refuse_place
@@ -93,9 +93,7 @@ def _refuse(manner: Manner) -> None:
         "--noise grain": manner.noise == "grain",
         f"--sampler {manner.how['sampler']}": manner.how["sampler"] != "tweedie",
     }
-    for name, is_asked in asked.items():
-        if is_asked:
-            raise UsageError(f"{name} does not go with camera raw files", "develop them first")
+    refuse_options(asked, "camera raw files", "develop them first")
 
 
 def stand_in(size: tuple[int, int], depth: str) -> "Picture":

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from smdae.errors import InputError, OutputError, UsageError
+from smdae.errors import InputError, OutputError
 from smdae.pipeline.found import look
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.manner import Manner, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job, check_target
 from smdae.pipeline.reading import refuse_misnamed
@@ -214,9 +214,7 @@ def _refuse(manner: Manner, depth: bool) -> None:
         "a noise profile": depth and isinstance(manner.noise, Noise),
         f"--sampler {manner.how['sampler']}": depth and manner.how["sampler"] != "tweedie",
     }
-    for name, is_asked in asked.items():
-        if is_asked:
-            raise UsageError(f"{name} does not go with a stream", "leave it out")
+    refuse_options(asked, "a stream")
 
 
 def _gray() -> "Picture":

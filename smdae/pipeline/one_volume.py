@@ -15,7 +15,7 @@ import numpy as np
 
 from smdae.errors import OutputError, UsageError
 from smdae.pipeline.found import Noted, is_found, refuse_unit
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.manner import Manner, refuse_options
 from smdae.pipeline.outcome import Outcome, denoised
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
@@ -241,8 +241,6 @@ def _refuse(job: Job, manner: Manner) -> None:
         "--strip-metadata": manner.strip,
         "--axes": manner.selection.axes,
     }
-    for name, is_asked in asked.items():
-        if is_asked:
-            raise UsageError(f"{name} does not go with OME-Zarr", "leave it out")
+    refuse_options(asked, "OME-Zarr")
     if job.target == STREAM:
         raise UsageError("an OME-Zarr is a folder, and does not go to stdout", "name one with -o")
