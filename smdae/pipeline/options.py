@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from smdae.noise import Noise
     from smdae.pipeline.report import Report
 
-__all__ = ["Manner", "refuse_options"]
+__all__ = ["Options", "refuse_options"]
 
 
 @dataclass(frozen=True)
-class Manner:
+class Options:
     """The settings by which pictures are denoised and written.
 
     Attributes:
