@@ -18,7 +18,7 @@ from skimage import data
 
 import smdae
 from smdae.denoising.denoise import carried_out
-from smdae.denoising.quality import psnr
+from smdae.denoising.metrics import psnr
 from smdae.denoising.task import Task
 from smdae.fitting import adaptation
 

@@ -115,7 +115,7 @@ class Noise:
 
     @property
     def _level(self) -> float | None:
-        """Return sigma where C = sigma^2 I."""
+        """Return sigma where C = sigma^2 I, else None."""
         correlated = self.channels is not None and not correlation.is_diagonal(self.channels)
         levels = {curve.level for curve in self.curves}
         if correlated or len(levels) > 1 or not correlation.is_point(self.grain):
@@ -245,7 +245,7 @@ class Noise:
         return replace(self, curves=curves, **self._ends(lambda value: value + offset))
 
     def _ends(self, changed: Callable[[float], float]) -> dict[str, Any]:
-        """Return white, zero and the ends of clipping, each changed."""
+        """Return white, zero and the ends of clipping by the names of their fields, each changed by a function."""
         clip = None if self.clip is None else (changed(self.clip[0]), changed(self.clip[1]))
         return {"white": changed(self.white), "zero": changed(self.zero), "clip": clip}
 

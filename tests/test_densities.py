@@ -8,7 +8,7 @@ import torch
 from skimage import data
 from torch import Generator, Tensor
 
-from smdae.comparing.effort import peak_bytes
+from smdae.comparing.profiling import peak_bytes
 from smdae.densities import Gaussian, GaussianMixture, Parzen
 
 

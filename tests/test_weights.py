@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import smdae
-from smdae.denoising.quality import psnr
+from smdae.denoising.metrics import psnr
 from smdae.files.config import read_entries
 from smdae.files.model_file import BUNDLED, read
 from smdae.fitting.settings import RENAMED, check

@@ -21,8 +21,8 @@ from smdae.memory import keep_freed_memory, limit_memory
 from smdae.pipeline.batch import Stopped, at_once
 from smdae.pipeline.batch import run as run_batch
 from smdae.pipeline.extras import refuse, targets
-from smdae.pipeline.manner import Manner
 from smdae.pipeline.one_picture import worker
+from smdae.pipeline.options import Options
 from smdae.pipeline.peers import Peers
 from smdae.pipeline.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced
 from smdae.pipeline.placing import forget
@@ -80,7 +80,7 @@ def run(asked: Asked, peers: Peers) -> int:
     report = None if asked.report is None else Report(asked.report, asked.overwrite)
     try:
         with threads_of(asked.threads):
-            _work(asked, chosen, peers, _manner(asked, chosen, peers, report), report)
+            _work(asked, chosen, peers, _options(asked, chosen, peers, report), report)
     finally:
         if made and peers.first:
             forget(made)
@@ -130,11 +130,11 @@ def _refuse_quality(jobs: Sequence[Job]) -> None:
         )
 
 
-def _manner(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> Manner:
+def _options(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> Options:
     """Return the settings by which the pictures are denoised and written."""
     how = ("steps", "step_size", "seed", "stride", "ensemble", "precision")
     folder = chosen.folder
-    return Manner(
+    return Options(
         model=asked.model,
         device=asked.device,
         levels=asked.levels,
@@ -172,7 +172,7 @@ def _manner(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> 
     )
 
 
-def _work(asked: Asked, chosen: Plan, peers: Peers, manner: Manner, report: Report | None) -> None:
+def _work(asked: Asked, chosen: Plan, peers: Peers, options: Options, report: Report | None) -> None:
     """Denoise all pictures with a progress bar, and write the report at the end."""
     jobs = chosen.jobs
     stop = Event()
@@ -203,7 +203,7 @@ def _work(asked: Asked, chosen: Plan, peers: Peers, manner: Manner, report: Repo
             told += 1
             seen.tell(told)
 
-        work: Callable[[Job], dict[str, Any]] = seen.watched(worker(manner, watch))
+        work: Callable[[Job], dict[str, Any]] = seen.watched(worker(options, watch))
         ending = chosen.remark, chosen.is_single
         try:
             run_batch(jobs, work, tell, many, asked.fail_fast, peers, stop, *ending, console)

@@ -19,7 +19,7 @@ from smdae.errors import BatchError, SmdaeError, UsageError
 from smdae.pipeline.places import STREAM, sources
 
 if TYPE_CHECKING:
-    from smdae.pipeline.manner import Manner
+    from smdae.pipeline.options import Options
 
 __all__ = ["command"]
 
@@ -68,16 +68,16 @@ def command(
         raise UsageError("nothing is piped into stdin", "pipe an image in, or name a file")
 
     from smdae.memory import keep_freed_memory
-    from smdae.pipeline.manner import Manner
+    from smdae.pipeline.options import Options
 
     keep_freed_memory()
-    manner = Manner(white=white, black=black, noise=kind)
+    options = Options(white=white, black=black, noise=kind)
     in_colour = console.takes_codes(sys.stdout)
     failed = told = 0
     with console.guarded():
         for source in files:
             try:
-                for found in _told(source, manner, json_):
+                for found in _told(source, options, json_):
                     if isinstance(found, dict):
                         console.result({"input": str(source)} | found)
                     else:
@@ -95,22 +95,22 @@ def command(
     return 0
 
 
-def _told(source: Path, manner: "Manner", json_: bool) -> Sequence[dict[str, Any] | list[str]]:
+def _told(source: Path, options: "Options", json_: bool) -> Sequence[dict[str, Any] | list[str]]:
     """Return a JSON record for each channel of a file, or its description as lines of text.
 
     Errors are those of reading the file.
     """
     if source.suffix.lower() in PROFILES:
-        from smdae.pipeline import profile_told
+        from smdae.pipeline import profile_description
 
-        return [profile_told.record(source) if json_ else profile_told.lines(source)]
+        return [profile_description.record(source) if json_ else profile_description.lines(source)]
     if _is_model(source):
-        from smdae.pipeline import model_told
+        from smdae.pipeline import model_description
 
-        return [model_told.record(str(source)) if json_ else model_told.lines(str(source))]
+        return [model_description.record(str(source)) if json_ else model_description.lines(str(source))]
     from smdae.pipeline import seen
 
-    return [seen.record_of(one) if json_ else seen.lines_of(one) for one in seen.look_at(source, manner)]
+    return [seen.record_of(one) if json_ else seen.lines_of(one) for one in seen.look_at(source, options)]
 
 
 def _is_model(source: Path) -> bool:

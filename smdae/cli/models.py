@@ -7,7 +7,7 @@ import typer
 
 from smdae.cli import console
 from smdae.cli.options import Json
-from smdae.pipeline import model_told
+from smdae.pipeline import model_description
 
 __all__ = ["command"]
 
@@ -29,10 +29,10 @@ def command(
 
     given = [os.environ["SMDAE_MODEL"]] if os.environ.get("SMDAE_MODEL") else []
     for number, name in enumerate(dict.fromkeys([*entries(), *given, *(files or [])])):
-        found = model_told.record(name)
+        found = model_description.record(name)
         if json_:
             console.result(found)
         else:
-            for line in ["", *model_told.short(found)] if number else model_told.short(found):
+            for line in ["", *model_description.short(found)] if number else model_description.short(found):
                 console.text(line)
     return 0

@@ -6,6 +6,7 @@ evaluation     every model under every objective
 part, parts    what a part of the comparison is, and the table of them; each has a folder of its own:
                equivalence, estimator, cost, learning, denoising, learned
 comparison     all of it in turn
+profiling      seconds and bytes of a call
 record         the figures: results.json, its schema, CSV
 page, html     the figures as a person reads them
 """

@@ -11,14 +11,14 @@ stabilised     noise that depends on the pixel, made white
 correlated     noise whose neighbours are correlated, by two passes
 finish         how much of the noise is taken out, of brightness and of colour
 precision      in which numbers networks take their products
-symmetries     the mean over flips and turns
+self_ensemble  the mean over flips and turns
 tiles          images of any size in bounded memory
 pictures       arrays in any order of axes, and files, as pictures
 pages          what the pages of a stack share
 denoise        arrays in, arrays out
 denoised       one image with all that is known of it
-quality        PSNR and SSIM, to a clean image
-risk           the error without a clean image, by Stein's estimate
+metrics        PSNR and SSIM, to a clean image
+sure           the error without a clean image, by Stein's estimate
 unclipped      which pixels tell of the noise, as none of it was cut off
 probing        probes of the Jacobian of a result
 judgement      how good a result is by it, and what makes that doubtful

@@ -1,6 +1,6 @@
 """The quality of a result estimated without the clean image, and what makes the estimate doubtful.
 
-The error is Stein's estimate, see `risk`, for noise of covariance C(x) taken at the result:
+The error is Stein's estimate, see `sure`, for noise of covariance C(x) taken at the result:
 
     MSE = (|D(y) - y|^2 + 2 tr(C dD/dy) - tr C) / d,    tr(C dD/dy) = E w' (dD/dy) w,   w = S K v,   v = +-1
 
@@ -32,10 +32,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from smdae.denoising import risk
+from smdae.denoising import sure
 from smdae.denoising.precision import exact
 from smdae.denoising.probing import probe_jacobian
-from smdae.denoising.risk import Risk
+from smdae.denoising.sure import Risk
 from smdae.denoising.task import Task
 from smdae.denoising.unclipped import clamped, counting_in, margins_of, safe_where, totals
 from smdae.estimation import noise_level
@@ -120,12 +120,12 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
         divergence = trace / power
         odd |= abs(float(removed[c]) / power + divergence - 1) > MAX_IMBALANCE
         pixels = max(int(counts[c] / few), 1)
-        found = risk.of_means(pixels, float(removed[c]), divergence, square / power, sigma)
+        found = sure.of_means(pixels, float(removed[c]), divergence, square / power, sigma)
         found = replace(found, error=math.hypot(found.error, 2 * spread))
         share = float(counts[c]) / max(counting / len(variance), 1.0)
         risks.append(_joined(found, others, share))
         shared.append(share * (2 * power - 4 * trace) * level_error)
-    whole = risk.mean(risks)
+    whole = sure.mean(risks)
     # What is wrong with an estimated level is wrong with it in all channels alike.
     whole = replace(whole, error=math.hypot(whole.error, sum(shared) / len(shared)))
     seen = float(counts.sum() / max(counting, 1.0))

@@ -136,7 +136,7 @@ def prepare(
 
 
 def _refuse_beyond(pixels: np.ndarray, finite: np.ndarray, most: float, and_white: str) -> None:
-    """Raise InputError where a finite value of a picture is larger than that, either way."""
+    """Raise InputError where the magnitude of a finite value of a picture is larger than `most`."""
     low, high = (float(end(pixels, where=finite, initial=0)) for end in (np.min, np.max))
     if max(-low, high) > most:
         raise InputError(

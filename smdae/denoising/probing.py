@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from smdae.denoising import risk
+from smdae.denoising import sure
 from smdae.denoising.task import Task
 from smdae.denoising.tiles import MOST_BYTES, Tile
 from smdae.denoising.unclipped import clamped, counting_in, safe_where, totals
@@ -51,9 +51,9 @@ def probe_jacobian(task: Task, planes: np.ndarray, margins: np.ndarray, removed:
         inner = np.zeros((len(together), 1, *noisy.shape[2:]), bool)
         for k, tile in enumerate(together):
             inner[k, 0, *tile.inner] = True
-        moved = risk.STEP * probe
+        moved = sure.STEP * probe
         either = clamped(task, task.estimate(torch.cat([noisy + moved, noisy - moved])))
-        change = (either[: len(noisy)] - either[len(noisy) :]) / (2 * risk.STEP)
+        change = (either[: len(noisy)] - either[len(noisy) :]) / (2 * sure.STEP)
         inside = torch.from_numpy(inner).to(where)
         counting = torch.cat([counting_in(task, *tile.seen, where) for tile in together])
         inside = inside & counting

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from smdae.denoising import risk
+from smdae.denoising import sure
 from smdae.divergence import probes
 from smdae.protocols import posterior_mean
 
@@ -48,10 +48,10 @@ def selfchecks(model: Any, noisy: Tensor, sigma: float, generator: Generator) ->
     probe = probes(noisy.cpu(), 1, generator)[0].to(noisy.device)
     with torch.no_grad():
         removed = (denoise(noisy) - noisy).square().mean().item()
-        divergence = (probe * risk.change(denoise, noisy, probe, sigma)).mean().item()
+        divergence = (probe * sure.change(denoise, noisy, probe, sigma)).mean().item()
     v = torch.randn(noisy.shape, generator=generator).to(noisy)
     with torch.no_grad():
-        forward = risk.change(denoise, noisy, v, sigma)
+        forward = sure.change(denoise, noisy, v, sigma)
     with torch.enable_grad():
         y = noisy.detach().clone().requires_grad_()
         (backward,) = torch.autograd.grad(denoise(y), y, v)

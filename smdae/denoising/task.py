@@ -17,8 +17,8 @@ from smdae.denoising.precision import check_precision, chosen, lowered
 from smdae.denoising.preparation import Prepared, prepare
 from smdae.denoising.request import checked_pixels, checked_sigma, checked_white, resolved_model, with_stride
 from smdae.denoising.samplers import SAMPLERS, checked, refuse_single_level
+from smdae.denoising.self_ensemble import SelfEnsemble
 from smdae.denoising.stabilised import Whitening
-from smdae.denoising.symmetries import Symmetric
 from smdae.denoising.treatment import Form, form_for, is_cut, noise_for, takes_noise
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
@@ -161,7 +161,7 @@ class Task:
             # Of correlated noise what clipping does is not what models of white noise were fitted to.
             base = base.clipped(1.0) if noise.kind != "grain" or takes_noise(base) else base
         form, levels = form_for(base, noise, prepared, channels, whitened)
-        finished = (lambda inner: Symmetric(form(inner))) if ensemble else form
+        finished = (lambda inner: SelfEnsemble(form(inner))) if ensemble else form
         return cls(
             prepared,
             model,

@@ -168,8 +168,8 @@ def _probability(suspect: _Suspect, far: _Places, part: float, everywhere: _Plac
 
     Args:
         suspect: The value.
-        far: The pixels that have it and see it from afar, of the part of them that is looked at.
-        part: That part.
+        far: Those of the pixels looked at that have it and see it from afar.
+        part: The share of the pixels with the value that is looked at, 0 to 1.
         everywhere: Places all over the channel.
         levels: The values of the other ones.
     """

@@ -117,7 +117,7 @@ class Picture:
 
     @property
     def depth(self) -> str:
-        """Return the type of the samples in a file."""
+        """Return the name of the type of the samples in a file, such as uint8."""
         return self.stored or self.pixels.dtype.name
 
 

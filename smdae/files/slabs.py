@@ -38,12 +38,12 @@ class Slab:
 
     @property
     def start(self) -> tuple[int, ...]:
-        """Return where it begins along every axis."""
+        """Return the index at which it begins along every axis."""
         return tuple(axis.start for axis in (*self.lead, *self.kept))
 
     @property
     def stop(self) -> tuple[int, ...]:
-        """Return where it ends along every axis."""
+        """Return the index before which it ends along every axis."""
         return tuple(axis.stop for axis in (*self.lead, *self.kept))
 
 

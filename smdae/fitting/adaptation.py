@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from smdae.denoising import risk
+from smdae.denoising import sure
 from smdae.denoising.task import Task
 from smdae.denoising.unclipped import SAFE_SIGMAS, safe_in
 from smdae.divergence import normal_probes, probes
@@ -151,7 +151,7 @@ def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, counts: Ten
         def denoise(y: Tensor, level: float = level) -> Tensor:
             return posterior_mean(model, y, level)
 
-        change = risk.change(denoise, noisy[part], probe[part], level)
+        change = sure.change(denoise, noisy[part], probe[part], level)
         found[part] = (denoise(noisy[part]) - noisy[part]).square() + 2 * level**2 * probe[part] * change
     return found * counts
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from smdae.denoising.quality import psnr
+from smdae.denoising.metrics import psnr
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.draws import Batch
 from smdae.fitting.precision import products_in

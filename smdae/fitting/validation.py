@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from smdae.denoising import risk
-from smdae.denoising.quality import psnr
-from smdae.denoising.risk import Risk
+from smdae.denoising import sure
+from smdae.denoising.metrics import psnr
+from smdae.denoising.sure import Risk
 from smdae.divergence import probes
 from smdae.fitting.corruption import Corrupted, corrupted, source_side
 from smdae.fitting.distributed import ALONE, Group
@@ -179,11 +179,11 @@ class NoisyCrops:
             noisy, probe, sigma = crop
             if model is None:
                 return sigma**2, 0.0, sigma
-            change = risk.change(lambda y: posterior_mean(model, y, sigma), noisy, probe, sigma)
-            return astuple(risk.estimate(posterior_mean(model, noisy, sigma) - noisy, probe, change, sigma))
+            change = sure.change(lambda y: posterior_mean(model, y, sigma), noisy, probe, sigma)
+            return astuple(sure.estimate(posterior_mean(model, noisy, sigma) - noisy, probe, change, sigma))
 
         found = group.map(of_one, [crop for crop in self.probed if level in (None, crop[2])], width=3)
-        return risk.mean([Risk(*figures) for figures in found]).psnr()
+        return sure.mean([Risk(*figures) for figures in found]).psnr()
 
 
 def middles(held_out: Patches, side: int, most: int = CROPS) -> Iterator[tuple[int, Tensor]]:

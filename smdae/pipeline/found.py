@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import InputError, UsageError
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.options import Options
 
 if TYPE_CHECKING:
     from smdae.denoising.preparation import Prepared
@@ -75,29 +75,29 @@ class Noted:
     is_banded: bool
 
 
-def white_of(picture: "Picture", manner: Manner) -> float:
+def white_of(picture: "Picture", options: Options) -> float:
     """Return the value of white in a picture: that which the user gave, else that of its sample type."""
-    return manner.white or picture.white
+    return options.white or picture.white
 
 
-def is_found(model: Any, manner: Manner) -> bool:
+def is_found(model: Any, options: Options) -> bool:
     """Return whether the noise is estimated from the picture, rather than given by the user or by the model."""
-    return manner.levels is None and isinstance(manner.noise, str) and model.level is None and manner.strength > 0
+    return options.levels is None and isinstance(options.noise, str) and model.level is None and options.strength > 0
 
 
-def is_shared(model: Any, manner: Manner) -> bool:
+def is_shared(model: Any, options: Options) -> bool:
     """Return whether pages share what is estimated of their noise: all of it, or its kind where a level is given."""
-    is_open = isinstance(manner.noise, str) and model.level is None and manner.strength > 0
-    return is_open and (manner.levels is None or (len(manner.levels) == 1 and manner.noise != "white"))
+    is_open = isinstance(options.noise, str) and model.level is None and options.strength > 0
+    return is_open and (options.levels is None or (len(options.levels) == 1 and options.noise != "white"))
 
 
-def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
+def look(picture: "Picture", model: Any, options: Options, name: str) -> Found:
     """Return the noise of a picture: the given one, or an estimate from its pixels.
 
     Args:
         picture: The picture as it was read.
         model: The model that is to denoise it.
-        manner: How it is to be denoised.
+        options: How it is to be denoised.
         name: What messages call the picture.
 
     Raises:
@@ -108,22 +108,22 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
     from smdae.denoising.treatment import level_in, noise_for
     from smdae.estimation.scale import scale_of_integers
 
-    if manner.black is not None and manner.black >= white_of(picture, manner):
-        white = white_of(picture, manner)
-        raise UsageError(f"--black {manner.black:g} is not below {white:g}, the white of '{name}'", "give --white too")
+    if options.black is not None and options.black >= white_of(picture, options):
+        white = white_of(picture, options)
+        raise UsageError(f"--black {options.black:g} is not below {white:g}, the white of '{name}'", "give --white too")
     visible = None if picture.alpha is None else picture.alpha > 0
-    scale = manner.scale
-    if scale is None and picture.stored is not None and manner.white is None and manner.black is None:
+    scale = options.scale
+    if scale is None and picture.stored is not None and options.white is None and options.black is None:
         scale = scale_of_integers(picture.pixels, picture.stored)
     try:
-        keep, share = manner.levels is not None or model.level is not None, model.channels != 3
-        prepared = prepare(picture.pixels, manner.white, manner.black, visible, keep, share, scale, manner.mend)
+        keep, share = options.levels is not None or model.level is not None, model.channels != 3
+        prepared = prepare(picture.pixels, options.white, options.black, visible, keep, share, scale, options.mend)
     except InputError as error:
         raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
-    unit = white_of(picture, manner) / 255 / prepared.scale.span
-    given = None if manner.levels is None else tuple(level * unit for level in manner.levels)
+    unit = white_of(picture, options) / 255 / prepared.scale.span
+    given = None if options.levels is None else tuple(level * unit for level in options.levels)
     if given is not None and any(0 < level < LEAST_LEVEL for level in given):
-        least, scale = min(level for level in manner.levels or () if level), prepared.scale
+        least, scale = min(level for level in options.levels or () if level), prepared.scale
         raise UsageError(
             f"--sigma {least:g} is nothing beside the range of '{name}', {scale.black:g} to {scale.white:g}",
             "look at --black and --white",
@@ -133,15 +133,15 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
         if len(given) != channels:
             raise UsageError(f"--sigma has {len(given)} values, and '{name}' has {channels} channels")
         given = given[:1] if prepared.is_shared else given
-    kind = manner.noise
-    if kind == "auto" and given is not None and manner.how.get("sampler", "tweedie") != "tweedie":
+    kind = options.noise
+    if kind == "auto" and given is not None and options.how.get("sampler", "tweedie") != "tweedie":
         kind = "white"  # which other samplers than the first are for
     found = noise_for(prepared, model, kind, given, picture.quality)
     noise = found.noise
     if noise.is_none:
         return Found(prepared, found, "none", (0.0,))
     # On the scale of 8 bits where the picture has a usual white, in its own unit elsewhere.
-    shown = noise.scaled(255.0) if prepared.scale.standard or manner.white else noise.scaled(prepared.scale.span)
+    shown = noise.scaled(255.0) if prepared.scale.standard or options.white else noise.scaled(prepared.scale.span)
     described = shown.describe(prepared.sample() * shown.white, unit=1.0)
     if picture.quality is not None:
         described += f", JPEG quality {picture.quality}"
@@ -152,11 +152,11 @@ def look(picture: "Picture", model: Any, manner: Manner, name: str) -> Found:
     return Found(prepared, found, described, (level_in(prepared, noise) / unit,))
 
 
-def refuse_unit(picture: "Picture", manner: Manner, name: str) -> None:
+def refuse_unit(picture: "Picture", options: Options, name: str) -> None:
     """Raise UsageError where a level is given for a float picture whose values lie far beyond 1, the usual white."""
     from smdae.files.picture import likely_white
 
-    if picture.pixels.dtype.kind != "f" or picture.stored or not manner.levels or manner.white is not None:
+    if picture.pixels.dtype.kind != "f" or picture.stored or not options.levels or options.white is not None:
         return
     finite = picture.pixels[np.isfinite(picture.pixels)]
     largest = float(np.abs(finite).max()) if finite.size else 0.0

@@ -1,6 +1,6 @@
 """The distance of pictures from a clean one, one after the other.
 
-PSNR and SSIM are those of `denoising.quality`: clipped to black and white, over all channels, 11 x 11 Gaussian window.
+PSNR and SSIM are those of `denoising.metrics`: clipped to black and white, over all channels, 11 x 11 Gaussian window.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def measured(
     Raises:
         InputError: The reference cannot be read, or floats hold NaN or infinity.
     """
-    from smdae.denoising.quality import likeness
+    from smdae.denoising.metrics import likeness
 
     clean = read_picture(reference)
     for file in files:

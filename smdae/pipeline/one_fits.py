@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from smdae.errors import OutputError, UsageError
+from smdae.errors import OutputError
 from smdae.pipeline.found import Found, is_found, is_shared, refuse_unit
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, refuse_misnamed
 from smdae.pipeline.records import estimates, record_of
 from smdae.pipeline.stacked import for_all_pages
-from smdae.pipeline.told import tell
+from smdae.pipeline.summary import tell
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class FitsPlanes:
 
 
 def one_fits(
-    job: Job, manner: Manner, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
+    job: Job, options: Options, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
     """Denoise a FITS file, write the result, and return its JSON record.
 
@@ -59,26 +59,26 @@ def one_fits(
     from smdae.files.refusals import refuse_existing
     from smdae.files.writing import whole
 
-    _refuse(manner)
+    _refuse(options)
     name = called(job)
-    origin = origin_of(job, manner.messages)
-    manner = replace(manner, mend=False)
+    origin = origin_of(job, options.messages)
+    options = replace(options, mend=False)
     found: list[Found] = []
     judged: list[Judgement | None] = []
     with fits.opened(job.source if data is None else data, name) as file:
-        refuse_misnamed(job, manner, "a FITS file", fits.ENDINGS)
-        if manner.ending or (job.target != STREAM and job.target.suffix.lower() not in fits.ENDINGS):
-            target = manner.ending or job.target
+        refuse_misnamed(job, options, "a FITS file", fits.ENDINGS)
+        if options.ending or (job.target != STREAM and job.target.suffix.lower() not in fits.ENDINGS):
+            target = options.ending or job.target
             raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")
-        if job.target != STREAM and not (manner.made and not job.target.parent.exists()):
-            refuse_existing(job.target, overwrite=manner.overwrite)
+        if job.target != STREAM and not (options.made and not job.target.parent.exists()):
+            refuse_existing(job.target, overwrite=options.overwrite)
         model = model_for(FitsPlanes(file.images[0], file.file).page(0))
-        refuse_unit(FitsPlanes(file.images[0], file.file).page(0), manner, name)
+        refuse_unit(FitsPlanes(file.images[0], file.file).page(0), options, name)
 
         def results(image: "Image") -> Iterator[np.ndarray]:
             planes = FitsPlanes(image, file.file)
             shared = image.count > 1
-            alike = for_all_pages(planes, model, manner, name) if shared and is_shared(model, manner) else manner
+            alike = for_all_pages(planes, model, options, name) if shared and is_shared(model, options) else options
             for k in range(image.count):
                 if watch:
                     watch(k, image.count)
@@ -88,28 +88,26 @@ def one_fits(
                 yield outcome.picture.pixels
 
         def put(target: Path) -> None:
-            with whole(target, overwrite=manner.overwrite, origin=origin) as to:
+            with whole(target, overwrite=options.overwrite, origin=origin) as to:
                 for piece in fits.written(file, results):
                     to(piece)
 
-        put_result(job, put, lambda: fits.written(file, results), manner.stdout)
+        put_result(job, put, lambda: fits.written(file, results), options.stdout)
         if file.left:
-            manner.messages.note(f"'{name}': left as they are: units {', '.join(file.left)}")
-    tell(found, judged, model, is_found(model, manner), job.source if manner.many else None, manner.messages)
+            options.messages.note(f"'{name}': left as they are: units {', '.join(file.left)}")
+    tell(found, judged, model, is_found(model, options), job.source if options.many else None, options.messages)
     return record_of(job, model, found, []) | estimates(judged) | {"planes": len(found)}
 
 
-def _refuse(manner: Manner) -> None:
+def _refuse(options: Options) -> None:
     """Raise UsageError for options that do not go with FITS files."""
     asked = {
-        "--reference": manner.reference,
-        "--mask": manner.mask,
-        "--save-noise": manner.profile,
-        "--samples and the like": manner.extras.some,
-        "--bit-depth": manner.depth,
-        "--linear": manner.linear,
-        "--axes, --channel and --pages": manner.selection.some,
+        "--reference": options.reference,
+        "--mask": options.mask,
+        "--save-noise": options.profile,
+        "--samples and the like": options.extras.some,
+        "--bit-depth": options.depth,
+        "--linear": options.linear,
+        "--axes, --channel and --pages": options.selection.some,
     }
-    for name, is_asked in asked.items():
-        if is_asked:
-            raise UsageError(f"{name} does not go with FITS files", "leave it out")
+    refuse_options(asked, "FITS files")

@@ -8,14 +8,14 @@ import numpy as np
 
 from smdae.errors import InputError, OutputError, UsageError
 from smdae.pipeline.found import Found, is_found
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import is_raw_name
 from smdae.pipeline.places import STREAM, Job, check_target, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_file, put_result
 from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, record_of
-from smdae.pipeline.told import tell
+from smdae.pipeline.summary import tell
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ SAMPLE = 1 << 17  # values of a mosaic that its noise is described for
 
 
 def one_raw(
-    job: Job, manner: Manner, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
+    job: Job, options: Options, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
     """Denoise a camera raw file, write the picture developed from it, and return its JSON record.
 
@@ -46,56 +46,54 @@ def one_raw(
     from smdae.files.images import encode
     from smdae.files.picture import with_depth
 
-    _refuse(manner)
+    _refuse(options)
     name = called(job)
-    origin = origin_of(job, manner.messages)
-    with raw.opened(job.source.read_bytes() if data is None else data, name, not manner.many) as shot:
-        depth, kind = _target(job, manner, shot.size)
-        if manner.profile is not None:
-            refuse_place(manner.profile, manner.beside)
-        manner = replace(manner, depth=depth)
+    origin = origin_of(job, options.messages)
+    with raw.opened(job.source.read_bytes() if data is None else data, name, not options.many) as shot:
+        depth, kind = _target(job, options, shot.size)
+        if options.profile is not None:
+            refuse_place(options.profile, options.beside)
+        options = replace(options, depth=depth)
         judged: Judgement | None = None
         if shot.mosaic is None:
-            manner.messages.note(f"'{name}' {shot.reason}: developed first, and denoised then")
-            picture = shot.developed(linear=manner.linear)
+            options.messages.note(f"'{name}' {shot.reason}: developed first, and denoised then")
+            picture = shot.developed(linear=options.linear)
             model = model_for(picture)
-            outcome = denoised(picture, model, manner, watch, name)
+            outcome = denoised(picture, model, options, watch, name)
             result, found, judged = outcome.picture, outcome.found, outcome.judgement
         else:
             model = model_for(stand_in((1, 1), "uint16"))
-            found = noise_of(shot, shot.mosaic, manner)
-            pixels = _clean(shot.mosaic, found, model, manner, watch)
-            result = with_depth(shot.developed(pixels, manner.linear), manner.depth)
-    if manner.strip:
+            found = noise_of(shot, shot.mosaic, options)
+            pixels = _clean(shot.mosaic, found, model, options, watch)
+            result = with_depth(shot.developed(pixels, options.linear), options.depth)
+    if options.strip:
         result = replace(result, metadata=stripped(result.metadata))
-    whole = encode(result, kind, manner.quality)
-    aside = [] if manner.profile is None else [(manner.profile, _profile(found, shot, name))]
-    with beside(aside, manner.beside, origin and replace(origin, is_target=False)):
+    whole = encode(result, kind, options.quality)
+    aside = [] if options.profile is None else [(options.profile, _profile(found, shot, name))]
+    with beside(aside, options.beside, origin and replace(origin, is_target=False)):
         put_result(
-            job, lambda target: put_file(target, whole, manner.overwrite, origin), lambda: [whole], manner.stdout
+            job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout
         )
-    tell([found], [judged], model, is_found(model, manner), job.source if manner.many else None, manner.messages)
+    tell([found], [judged], model, is_found(model, options), job.source if options.many else None, options.messages)
     return record_of(job, model, [found], []) | estimates([judged])
 
 
-def _refuse(manner: Manner) -> None:
+def _refuse(options: Options) -> None:
     """Raise UsageError for options that go only with pictures that are developed already."""
     asked = {
-        "--reference": manner.reference,
-        "--mask": manner.mask,
-        "--adapt": manner.adapt,
-        "--blend": manner.blend,
-        "--samples and the like": manner.extras.some,
-        "--white": manner.white,
-        "--axes, --channel and --pages": manner.selection.some,
-        "--black": manner.black is not None,
-        "--sigma of several channels": manner.levels is not None and len(manner.levels) > 1,
-        "--noise grain": manner.noise == "grain",
-        f"--sampler {manner.how['sampler']}": manner.how["sampler"] != "tweedie",
+        "--reference": options.reference,
+        "--mask": options.mask,
+        "--adapt": options.adapt,
+        "--blend": options.blend,
+        "--samples and the like": options.extras.some,
+        "--white": options.white,
+        "--axes, --channel and --pages": options.selection.some,
+        "--black": options.black is not None,
+        "--sigma of several channels": options.levels is not None and len(options.levels) > 1,
+        "--noise grain": options.noise == "grain",
+        f"--sampler {options.how['sampler']}": options.how["sampler"] != "tweedie",
     }
-    for name, is_asked in asked.items():
-        if is_asked:
-            raise UsageError(f"{name} does not go with camera raw files", "develop them first")
+    refuse_options(asked, "camera raw files", "develop them first")
 
 
 def stand_in(size: tuple[int, int], depth: str) -> "Picture":
@@ -106,7 +104,7 @@ def stand_in(size: tuple[int, int], depth: str) -> "Picture":
     return Picture(pixels, WHITES[depth], "TIFF")
 
 
-def _target(job: Job, manner: Manner, size: tuple[int, int]) -> tuple[str, str]:
+def _target(job: Job, options: Options, size: tuple[int, int]) -> tuple[str, str]:
     """Return the sample type and the format of the result: 16 bits where the format holds them, unless one was chosen.
 
     Raises:
@@ -116,13 +114,13 @@ def _target(job: Job, manner: Manner, size: tuple[int, int]) -> tuple[str, str]:
 
     if job.target != STREAM and is_raw_name(job.target):
         raise OutputError(f"cannot write '{job.target}': raw files are developed, not written", "name a TIFF with -o")
-    ending = manner.ending or ("" if job.target == STREAM else job.target.suffix.lower())
+    ending = options.ending or ("" if job.target == STREAM else job.target.suffix.lower())
     kind = SUFFIXES.get(ending, "TIFF")
-    depth = manner.depth or ("uint16" if "uint16" in FORMATS[kind].samples else "uint8")
-    return depth, check_target(job, stand_in(size, depth), manner.ending, manner.overwrite, manner.made)
+    depth = options.depth or ("uint16" if "uint16" in FORMATS[kind].samples else "uint8")
+    return depth, check_target(job, stand_in(size, depth), options.ending, options.overwrite, options.made)
 
 
-def noise_of(shot: "Shot", mosaic: "Mosaic", manner: Manner) -> Found:
+def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> Found:
     """Return the noise of the four planes of a mosaic: the one given, else that in the file, else an estimate."""
     from smdae.curves import Affine
     from smdae.denoising.preparation import Prepared
@@ -134,25 +132,25 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", manner: Manner) -> Found:
 
     planes = mosaic.planes
     prepared = Prepared(planes, planes, Scale(0.0, 1.0, (mosaic.floor, 1.0)))
-    level = None if manner.levels is None else manner.levels[0] / 255
-    if not manner.strength or not (manner.luma or manner.chroma):
+    level = None if options.levels is None else options.levels[0] / 255
+    if not options.strength or not (options.luma or options.chroma):
         noise = Noise.gaussian(0.0)
-    elif isinstance(manner.noise, Noise):
-        noise = _as_planes(manner.noise, shot, mosaic)
-    elif level is not None and manner.noise == "white":
+    elif isinstance(options.noise, Noise):
+        noise = _as_planes(options.noise, shot, mosaic)
+    elif level is not None and options.noise == "white":
         noise = Noise.gaussian(level)
     else:
         curves = shot.noise or sensor_curves(planes, mosaic.floor)
         noise = Noise.gaussian(0.0) if curves is None else Noise(curves)
     if level is not None and not noise.is_none:
         noise = noise.amplified(level / level_in(prepared, noise))
-    if manner.noise == "white" and level is None and not noise.is_none:
+    if options.noise == "white" and level is None and not noise.is_none:
         noise = Noise((Affine(read=level_in(prepared, noise)),))
     if noise.is_none:
         return Found(prepared, Estimate(noise, 0.0), "none", (0.0,))
     some = planes.reshape(-1)[:: max(1, planes.size // SAMPLE)]
     described = noise.scaled(255.0).describe(some * 255, unit=1.0)
-    if shot.noise is not None and manner.noise == "auto" and level is None:
+    if shot.noise is not None and options.noise == "auto" and level is None:
         described += ", as the file tells"
     return Found(prepared, Estimate(noise, ERROR), described, (255 * level_in(prepared, noise),))
 
@@ -189,7 +187,7 @@ def _profile(found: Found, shot: "Shot", name: str) -> bytes:
     return Noise(tuple(own), white=shot.white, zero=float(min(black))).to_yaml().encode()
 
 
-def _clean(mosaic: "Mosaic", found: Found, model: Any, manner: Manner, watch: Watch | None) -> np.ndarray | None:
+def _clean(mosaic: "Mosaic", found: Found, model: Any, options: Options, watch: Watch | None) -> np.ndarray | None:
     """Return the denoised pixels of a mosaic; None if it has no noise.
 
     White pixels stay as they are: if one colour alone fell a little below white, the picture would have a tint.
@@ -204,12 +202,12 @@ def _clean(mosaic: "Mosaic", found: Found, model: Any, manner: Manner, watch: Wa
         noise.curves * (4 // len(noise.curves)),
         model,
         watch,
-        strength=manner.strength,
-        luma=manner.luma,
-        chroma=manner.chroma,
+        strength=options.strength,
+        luma=options.luma,
+        chroma=options.chroma,
         device=next(model.parameters()).device,
-        tile=manner.tile,
-        or_cpu=manner.device == "auto",
-        **manner.how,
+        tile=options.tile,
+        or_cpu=options.device == "auto",
+        **options.how,
     )
     return np.where(mosaic.pixels >= 1, mosaic.pixels, pixels)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from smdae.errors import InputError, OutputError, UsageError
+from smdae.errors import InputError, OutputError
 from smdae.pipeline.found import look
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job, check_target
 from smdae.pipeline.reading import refuse_misnamed
@@ -30,7 +30,7 @@ Put = Callable[[bytes | memoryview], object]
 Item = TypeVar("Item")
 
 
-def streamed(job: Job, manner: Manner, model_for: Chooser) -> tuple[bytes | None, dict[str, Any] | None]:
+def streamed(job: Job, options: Options, model_for: Chooser) -> tuple[bytes | None, dict[str, Any] | None]:
     """Denoise a video or several pictures from stdin, write them, and return (None, the JSON record).
 
     Where stdin holds a single picture nothing is denoised, and (its bytes, None) is returned.
@@ -44,18 +44,18 @@ def streamed(job: Job, manner: Manner, model_for: Chooser) -> tuple[bytes | None
         with opening(str(job.source)):
             file = job.source.open("rb")
         with file:
-            return None, video(job, manner, model_for, file, str(job.source))
+            return None, video(job, options, model_for, file, str(job.source))
     begun = exactly(sys.stdin.buffer, len(MAGIC))
     stream = Ahead(begun, sys.stdin.buffer)
     if begun == MAGIC:
-        return None, video(job, manner, model_for, stream, "stdin")
+        return None, video(job, options, model_for, stream, "stdin")
     first, then = first_of(stream)
     if begins_one(then):
-        return None, pictures(job, manner, model_for, first, then, sys.stdin.buffer)
+        return None, pictures(job, options, model_for, first, then, sys.stdin.buffer)
     return piped(first + then + stream.left), None
 
 
-def video(job: Job, manner: Manner, model_for: Chooser, stream: "Readable", name: str) -> dict[str, Any]:
+def video(job: Job, options: Options, model_for: Chooser, stream: "Readable", name: str) -> dict[str, Any]:
     """Denoise a Y4M stream to stdout or a file, and return its JSON record.
 
     Luma and chroma are denoised separately, each at its own size, where the noise is as the camera left it. Enlarged
@@ -70,17 +70,17 @@ def video(job: Job, manner: Manner, model_for: Chooser, stream: "Readable", name
     from smdae.files.images import decoding
     from smdae.files.refusals import refuse_existing
 
-    _refuse(manner, depth=True)
-    refuse_misnamed(job, manner, "a Y4M stream", [y4m.ENDING])
-    if manner.ending or (job.target != STREAM and job.target.suffix.lower() != y4m.ENDING):
-        target = manner.ending or job.target
+    _refuse(options, depth=True)
+    refuse_misnamed(job, options, "a Y4M stream", [y4m.ENDING])
+    if options.ending or (job.target != STREAM and job.target.suffix.lower() != y4m.ENDING):
+        target = options.ending or job.target
         raise OutputError(f"a Y4M stream stays one, and is not written as '{target}'", f"name it {y4m.ENDING}, or -o -")
     if job.target != STREAM:
-        refuse_existing(job.target, overwrite=manner.overwrite)
+        refuse_existing(job.target, overwrite=options.overwrite)
     with decoding(f"'{name}'"):
         header = y4m.read_header(stream)
     model = model_for(_gray())
-    planes = _Planes(header, model, manner)
+    planes = _Planes(header, model, options)
     told = 0
 
     def frames() -> Iterator[bytes | memoryview]:
@@ -90,7 +90,7 @@ def video(job: Job, manner: Manner, model_for: Chooser, stream: "Readable", name
             yield from y4m.encoded(line, planes.denoised(told, seen), header)
             told += 1
 
-    _copy(job, manner, frames(), lambda: told)
+    _copy(job, options, frames(), lambda: told)
     if not told:
         raise InputError(f"cannot read '{name}': it has no frames")
     device = str(next(model.parameters()).device)
@@ -98,13 +98,13 @@ def video(job: Job, manner: Manner, model_for: Chooser, stream: "Readable", name
 
 
 def pictures(
-    job: Job, manner: Manner, model_for: Chooser, first: bytes, begun: bytes, stream: "Readable"
+    job: Job, options: Options, model_for: Chooser, first: bytes, begun: bytes, stream: "Readable"
 ) -> dict[str, Any]:
     """Denoise pictures that follow each other in stdin, write them in the same order, and return the JSON record.
 
     Args:
         job: The job, whose source is stdin.
-        manner: How to denoise them.
+        options: How to denoise them.
         model_for: Returns the model for a picture.
         first: The bytes of the first picture.
         begun: The bytes of the second that are read already.
@@ -117,7 +117,7 @@ def pictures(
     from smdae.denoising.steady import Steady
     from smdae.files import images, sequence
 
-    _refuse(manner, depth=False)
+    _refuse(options, depth=False)
     if job.target != STREAM:
         raise OutputError(f"stdin holds many pictures, and '{job.target}' takes one", "write them to stdout: -o -")
     told = 0
@@ -125,9 +125,9 @@ def pictures(
 
     def found(frame: "tuple[Picture, Any]") -> "Noise":
         nonlocal scale
-        seen = look(*frame, manner, "stdin")
+        seen = look(*frame, options, "stdin")
         scale = seen.prepared.scale
-        manner.messages.note(f"{'' if not told else f'frame {told + 1}: '}noise: {seen.described}")
+        options.messages.note(f"{'' if not told else f'frame {told + 1}: '}noise: {seen.described}")
         noise = seen.estimate.noise.scaled(scale.span)
         return noise.shifted(scale.black) if scale.black else noise
 
@@ -135,21 +135,21 @@ def pictures(
 
     def clean(picture: "Picture") -> "Picture":
         model = model_for(picture)
-        noise = steady.at(told, (picture, model)) if manner.strength else None
+        noise = steady.at(told, (picture, model)) if options.strength else None
         if noise is None or noise.is_none:
             return picture
-        alike = replace(manner, noise=noise, scale=scale, levels=None)
+        alike = replace(options, noise=noise, scale=scale, levels=None)
         return denoised(picture, model, alike, None, "stdin", judging=False).picture
 
     def frames() -> Iterator[bytes | memoryview]:
         nonlocal told
         for data in chain([first], _each(sequence.more_of(begun, stream), "stdin")):
             picture = images.read(data, f"frame {told + 1} of stdin")
-            kind = check_target(job, picture, manner.ending, manner.overwrite, manner.made)
-            yield images.encode(clean(picture), kind, manner.quality)
+            kind = check_target(job, picture, options.ending, options.overwrite, options.made)
+            yield images.encode(clean(picture), kind, options.quality)
             told += 1
 
-    _copy(job, manner, frames(), lambda: told)
+    _copy(job, options, frames(), lambda: told)
     return {"input": str(job.source), "output": str(job.target), "frames": told}
 
 
@@ -165,7 +165,7 @@ def _each(items: Iterator[Item], name: str) -> Iterator[Item]:
         yield item
 
 
-def _copy(job: Job, manner: Manner, pieces: Iterator[bytes | memoryview], told: Callable[[], int]) -> None:
+def _copy(job: Job, options: Options, pieces: Iterator[bytes | memoryview], told: Callable[[], int]) -> None:
     """Write pieces as they come, to stdout or a file.
 
     Raises:
@@ -176,10 +176,10 @@ def _copy(job: Job, manner: Manner, pieces: Iterator[bytes | memoryview], told: 
 
     failed: InputError | None = None
     with ExitStack() as stack:
-        put: Put = manner.stdout
+        put: Put = options.stdout
         if job.target != STREAM:
             put = stack.enter_context(
-                whole(job.target, overwrite=manner.overwrite, origin=origin_of(job, manner.messages))
+                whole(job.target, overwrite=options.overwrite, origin=origin_of(job, options.messages))
             )
         try:
             for piece in pieces:
@@ -194,29 +194,27 @@ def _copy(job: Job, manner: Manner, pieces: Iterator[bytes | memoryview], told: 
         raise InputError(f"{failed.message}; the {frames} written", failed.hint)
 
 
-def _refuse(manner: Manner, depth: bool) -> None:
+def _refuse(options: Options, depth: bool) -> None:
     """Raise UsageError for options that do not go with streams; with `depth` also for those that do not go with Y4M."""
     from smdae.noise import Noise
 
     asked = {
-        "--reference": manner.reference,
-        "--mask": manner.mask,
-        "--adapt": manner.adapt,
-        "--blend": manner.blend,
-        "--save-noise": manner.profile,
-        "--samples and the like": manner.extras.some,
-        "--linear": manner.linear,
-        "--axes, --channel and --pages": manner.selection.some,
-        "--sigma of several channels": manner.levels is not None and len(manner.levels) > 1,
-        "--bit-depth": depth and manner.depth,
-        "--white": depth and manner.white,
-        "--black": depth and manner.black is not None,
-        "a noise profile": depth and isinstance(manner.noise, Noise),
-        f"--sampler {manner.how['sampler']}": depth and manner.how["sampler"] != "tweedie",
+        "--reference": options.reference,
+        "--mask": options.mask,
+        "--adapt": options.adapt,
+        "--blend": options.blend,
+        "--save-noise": options.profile,
+        "--samples and the like": options.extras.some,
+        "--linear": options.linear,
+        "--axes, --channel and --pages": options.selection.some,
+        "--sigma of several channels": options.levels is not None and len(options.levels) > 1,
+        "--bit-depth": depth and options.depth,
+        "--white": depth and options.white,
+        "--black": depth and options.black is not None,
+        "a noise profile": depth and isinstance(options.noise, Noise),
+        f"--sampler {options.how['sampler']}": depth and options.how["sampler"] != "tweedie",
     }
-    for name, is_asked in asked.items():
-        if is_asked:
-            raise UsageError(f"{name} does not go with a stream", "leave it out")
+    refuse_options(asked, "a stream")
 
 
 def _gray() -> "Picture":
@@ -232,14 +230,14 @@ class _Planes:
     Args:
         header: The header of the stream.
         model: A model of gray pictures.
-        manner: How to denoise them.
+        options: How to denoise them.
     """
 
-    def __init__(self, header: "Header", model: Any, manner: Manner) -> None:
+    def __init__(self, header: "Header", model: Any, options: Options) -> None:
         from smdae.denoising.steady import Steady
         from smdae.estimation.scale import Scale
 
-        self.header, self.model, self.manner = header, model, manner
+        self.header, self.model, self.options = header, model, options
         self.scale: Scale = Scale(0.0, float(header.white), (0.0, float(header.white)))
         count = len(header.shapes) - header.has_alpha
         self.steady: list[Steady[np.ndarray]] = [Steady(self._noise) for _ in range(count)]
@@ -252,7 +250,7 @@ class _Planes:
         return results + planes[len(results) :]
 
     def _plane(self, number: int, k: int, plane: np.ndarray) -> np.ndarray:
-        share = self.manner.strength * (self.manner.chroma if k else self.manner.luma)
+        share = self.options.strength * (self.options.chroma if k else self.options.luma)
         if not share:
             return plane
         noise = self.steady[k].at(number, plane)
@@ -272,9 +270,9 @@ class _Planes:
         from smdae.denoising.task import Task
 
         prepared = Prepared(plane, plane, self.scale)
-        task: Task = Task.for_noise(prepared, self.model, noise, strength=share, **self.manner.how)
+        task: Task = Task.for_noise(prepared, self.model, noise, strength=share, **self.options.how)
         device = next(self.model.parameters()).device
-        result = carried_out(task, device, tile=self.manner.tile, or_cpu=self.manner.device == "auto")
+        result = carried_out(task, device, tile=self.options.tile, or_cpu=self.options.device == "auto")
         return np.minimum(result, self.header.white).astype(plane.dtype, copy=False)
 
     def _noise(self, plane: np.ndarray) -> "Noise":
@@ -282,8 +280,8 @@ class _Planes:
         from smdae.denoising.treatment import noise_for
 
         seen = np.ascontiguousarray(plane[::2]) if self.header.is_interlaced and len(plane) > 1 else plane
-        given = None if self.manner.levels is None else (self.manner.levels[0] / 255,)
-        return noise_for(Prepared(seen, seen, self.scale), self.model, self.manner.noise, given).noise
+        given = None if self.options.levels is None else (self.options.levels[0] / 255,)
+        return noise_for(Prepared(seen, seen, self.scale), self.model, self.options.noise, given).noise
 
     def _tell(self, number: int) -> None:
         """Say what the noise of the first frame is, and from which frame on it is another."""
@@ -295,4 +293,4 @@ class _Planes:
         if now and {**self.told, **now} != self.told:
             self.told.update(now)
             since = "" if number == 0 else f"from frame {number + 1} on "
-            self.manner.messages.note(f"{since}noise: " + "; ".join(f"{name} {text}" for name, text in now.items()))
+            self.options.messages.note(f"{since}noise: " + "; ".join(f"{name} {text}" for name, text in now.items()))

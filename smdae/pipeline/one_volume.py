@@ -15,13 +15,13 @@ import numpy as np
 
 from smdae.errors import OutputError, UsageError
 from smdae.pipeline.found import Noted, is_found, refuse_unit
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import Outcome, denoised
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, precisions, record_of
-from smdae.pipeline.told import tell_channels
+from smdae.pipeline.summary import tell_channels
 from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, is_chosen, refuse_beyond
 from smdae.progress import Watch
 
@@ -41,7 +41,7 @@ class _Run:
     """The work on a volume, and what came of it.
 
     Attributes:
-        volume, job, manner, model, watch: As they are given.
+        volume, job, options, model, watch: As they are given.
         noted: What is told of each channel, by its label.
         judged: How good the result is, of a single plane.
         products: The precision of the products.
@@ -49,7 +49,7 @@ class _Run:
 
     volume: "Volume"
     job: Job
-    manner: Manner
+    options: Options
     model: Any
     watch: Watch | None
     noted: dict[str, Noted] = field(default_factory=dict)
@@ -65,13 +65,13 @@ class _Run:
         """Write the result to a new folder."""
         from smdae.files import ome_zarr
 
-        if not self.manner.strength or not (self.manner.luma or self.manner.chroma):
+        if not self.options.strength or not (self.options.luma or self.options.chroma):
             with _writing(self.job):
                 ome_zarr.copied(self.volume, folder)
             return
         plans = []
         for image in self.volume.images:
-            channels = channels_of(image, self.volume, self.model, self.manner, self.name)
+            channels = channels_of(image, self.volume, self.model, self.options, self.name)
             plans.append((image, channels, self._parts(image, channels)))
         with _writing(self.job):
             anew = [image.place / level for image, *_ in plans for level in image.levels]
@@ -92,7 +92,7 @@ class _Run:
             begun += len(parts)
             ways.append(self._levels(image, folder, changed))
         for words in dict.fromkeys((*self.volume.remarks, *filter(None, ways))):
-            self.manner.messages.note(f"'{self.name}': {words}" if self.manner.many else words)
+            self.options.messages.note(f"'{self.name}': {words}" if self.options.many else words)
 
     def _parts(self, image: "Image", channels: dict[int, Channel]) -> "list[Slab]":
         """Return the parts that an image is cut into."""
@@ -123,14 +123,14 @@ class _Run:
         for index in np.ndindex(values.shape[:-2]):
             place = tuple(axis.start + k for axis, k in zip(slab.lead, index, strict=True))
             channel = channels.get(image.channel(place))
-            if channel is None or not is_chosen(image, place, self.manner.selection):
+            if channel is None or not is_chosen(image, place, self.options.selection):
                 continue
             if (channel.found.noise.is_none and not is_whole) or is_blank(values[index]):
                 self._note(channel, before[index])
                 continue
             picture = from_samples(values[index], "TIFF")
-            manner = self.manner if alone else channel.manner if is_whole else replace(channel.manner, mend=False)
-            outcome = denoised(picture, self.model, manner, None, self.name, judging=alone)
+            options = self.options if alone else channel.options if is_whole else replace(channel.options, mend=False)
+            outcome = denoised(picture, self.model, options, None, self.name, judging=alone)
             refuse_infinite(outcome.picture)
             self._show(channel, picture, outcome)
             self._note(channel, before[index], outcome)
@@ -143,9 +143,9 @@ class _Run:
 
     def _show(self, channel: Channel, picture: "Picture", outcome: Outcome) -> None:
         """Let the report show the first plane, or region, of a channel."""
-        if self.manner.report is not None and channel.label not in self.noted:
+        if self.options.report is not None and channel.label not in self.noted:
             part = channel.label.removesuffix(": ")
-            self.manner.report.show(str(self.job.source), picture, outcome.picture, outcome.found, part)
+            self.options.report.show(str(self.job.source), picture, outcome.picture, outcome.found, part)
 
     def _note(self, channel: Channel, before: np.ndarray, outcome: Outcome | None = None) -> None:
         """Keep what there is to tell of a plane, or a region of one, and of what became of it if anything did."""
@@ -171,7 +171,7 @@ class _Run:
 
 
 def one_volume(
-    job: Job, manner: Manner, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
+    job: Job, options: Options, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
     """Denoise an OME-Zarr volume; return its JSON record.
 
@@ -183,29 +183,29 @@ def one_volume(
     from smdae.files import ome_metadata, ome_zarr
     from smdae.files.whole_folder import refuse_folder, whole_folder
 
-    _refuse(job, manner)
-    name, origin = called(job), origin_of(job, manner.messages)
-    how: dict[str, Any] = {"overwrite": manner.overwrite, "may_go": ome_metadata.may_be_replaced}
+    _refuse(job, options)
+    name, origin = called(job), origin_of(job, options.messages)
+    how: dict[str, Any] = {"overwrite": options.overwrite, "may_go": ome_metadata.may_be_replaced}
     with ome_zarr.opened(job.source, name) as volume:
-        refuse_beyond(volume, manner, name)
-        if manner.ending or job.target.suffix.lower() not in (ome_metadata.ENDING, job.source.suffix.lower()):
-            told = manner.ending or job.target
+        refuse_beyond(volume, options, name)
+        if options.ending or job.target.suffix.lower() not in (ome_metadata.ENDING, job.source.suffix.lower()):
+            told = options.ending or job.target
             raise OutputError(f"an OME-Zarr stays one, and is not written as '{told}'", "name it .ome.zarr")
-        if not (manner.made and not job.target.parent.exists()):
+        if not (options.made and not job.target.parent.exists()):
             refuse_folder(job.target, **how)
         first = VolumePlanes(volume.images[0], volume.images[0].planes, name).page(0)
-        refuse_unit(first, manner, name)
-        run = _Run(volume, job, manner, model_for(first), watch)
+        refuse_unit(first, options, name)
+        run = _Run(volume, job, options, model_for(first), watch)
 
         def put(target: Path) -> None:
             with whole_folder(target, origin=origin, **how) as folder:
                 run.write(folder)
 
-        put_result(job, put, lambda: (), manner.stdout)
-    found = is_found(run.model, manner)
+        put_result(job, put, lambda: (), options.stdout)
+    found = is_found(run.model, options)
     if run.noted:
         parts = {label: [noted] for label, noted in run.noted.items()}
-        tell_channels(parts, run.judged, run.model, found, job.source if manner.many else None, manner.messages)
+        tell_channels(parts, run.judged, run.model, found, job.source if options.many else None, options.messages)
     axes = [image.axes for image in volume.images]
     return (
         record_of(job, run.model, [*run.noted.values()], run.products)
@@ -227,22 +227,20 @@ def _writing(job: Job) -> Iterator[None]:
         yield
 
 
-def _refuse(job: Job, manner: Manner) -> None:
+def _refuse(job: Job, options: Options) -> None:
     """Raise UsageError for what goes with single pictures, or with files."""
     asked = {
-        "--reference": manner.reference,
-        "--mask": manner.mask,
-        "--adapt": manner.adapt,
-        "--save-noise": manner.profile,
-        "--samples and the like": manner.extras.some,
-        "--bit-depth": manner.depth,
-        "--linear": manner.linear and not manner.many,
-        "--quality": manner.quality and not manner.many,
-        "--strip-metadata": manner.strip,
-        "--axes": manner.selection.axes,
+        "--reference": options.reference,
+        "--mask": options.mask,
+        "--adapt": options.adapt,
+        "--save-noise": options.profile,
+        "--samples and the like": options.extras.some,
+        "--bit-depth": options.depth,
+        "--linear": options.linear and not options.many,
+        "--quality": options.quality and not options.many,
+        "--strip-metadata": options.strip,
+        "--axes": options.selection.axes,
     }
-    for name, is_asked in asked.items():
-        if is_asked:
-            raise UsageError(f"{name} does not go with OME-Zarr", "leave it out")
+    refuse_options(asked, "OME-Zarr")
     if job.target == STREAM:
         raise UsageError("an OME-Zarr is a folder, and does not go to stdout", "name one with -o")

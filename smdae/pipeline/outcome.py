@@ -9,7 +9,7 @@ import numpy as np
 from smdae.errors import InputError
 from smdae.pipeline.extras import refuse_for, sampling
 from smdae.pipeline.found import Found, is_found, look, white_of
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.options import Options
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Outcome:
 
 
 def denoised(
-    picture: "Picture", model: Any, manner: Manner, watch: Watch | None, name: str = "the image", judging: bool = True
+    picture: "Picture", model: Any, options: Options, watch: Watch | None, name: str = "the image", judging: bool = True
 ) -> Outcome:
     """Denoise a picture and return the outcome, with an estimate of its quality if `judging`; nothing is written."""
     from smdae.denoising.denoise import carried_out, path
@@ -54,44 +54,44 @@ def denoised(
     from smdae.files.picture import deeper, with_depth
     from smdae.memory import is_out_of_memory
 
-    if manner.adapt:
+    if options.adapt:
         from smdae.fitting.adaptation import adapted, refuse_unadaptable
         from smdae.fitting.transform_spline import learnt_for
 
         refuse_unadaptable(model)
-    white = white_of(picture, manner)
-    noisy = with_depth(picture, manner.depth, white) if deeper(picture, manner.depth) else picture
+    white = white_of(picture, options)
+    noisy = with_depth(picture, options.depth, white) if deeper(picture, options.depth) else picture
     if noisy is not picture:
-        manner = _in_unit_of(noisy, picture, model, manner)
-    white = white_of(noisy, manner)
-    if not manner.strength or not (manner.luma or manner.chroma):
-        return Outcome(with_depth(noisy, manner.depth, white), _not_looked_at(noisy), None)
-    found = look(noisy, model, manner, name)
-    weights = None if manner.mask is None else _weights(manner, noisy)
+        options = _in_unit_of(noisy, picture, model, options)
+    white = white_of(noisy, options)
+    if not options.strength or not (options.luma or options.chroma):
+        return Outcome(with_depth(noisy, options.depth, white), _not_looked_at(noisy), None)
+    found = look(noisy, model, options, name)
+    weights = None if options.mask is None else _weights(options, noisy)
 
     def finished(pixels: np.ndarray) -> "Picture":
         whole = found.prepared.restored(pixels)
         if weights is not None:
             whole = _between(noisy.pixels, whole, weights if whole.ndim == 2 else weights[:, :, None])
-        return with_depth(replace(noisy, pixels=whole), manner.depth, white)
+        return with_depth(replace(noisy, pixels=whole), options.depth, white)
 
     if found.estimate.noise.is_none:
         mended = found.prepared.is_mended
         return Outcome(
-            finished(found.prepared.pixels) if mended else with_depth(noisy, manner.depth, white), found, None
+            finished(found.prepared.pixels) if mended else with_depth(noisy, options.depth, white), found, None
         )
-    how: dict[str, Any] = {"tile": manner.tile, "or_cpu": manner.device == "auto", "watch": watch}
-    how_much: dict[str, Any] = {"strength": manner.strength, "luma": manner.luma, "chroma": manner.chroma}
+    how: dict[str, Any] = {"tile": options.tile, "or_cpu": options.device == "auto", "watch": watch}
+    how_much: dict[str, Any] = {"strength": options.strength, "luma": options.luma, "chroma": options.chroma}
 
     def task_of(model: Any, whitened: "Sequence[Whitening] | None" = None) -> Task:
         noise = found.estimate.noise
-        return Task.for_noise(found.prepared, model, noise, **how_much, **manner.how, whitened=whitened)
+        return Task.for_noise(found.prepared, model, noise, **how_much, **options.how, whitened=whitened)
 
     def carry_out(task: Task) -> list[np.ndarray]:
         """Return the pixels before the first step and after each if the path is wanted, else the last alone."""
         # Where memory ran out before, the model may be elsewhere now.
         device = next(model.parameters()).device
-        if not manner.extras.steps:
+        if not options.extras.steps:
             return [carried_out(task, device, **how)]
         return [task.pixels, *(frame.copy() for frame in path(task, device, **how))]
 
@@ -99,18 +99,18 @@ def denoised(
         if not task.single or not judging:  # of a sample, or of a mode, the error is another
             return None
         try:
-            return judge(task, pixels, found.estimate.error if is_found(model, manner) else 0.0)
+            return judge(task, pixels, found.estimate.error if is_found(model, options) else 0.0)
         except Exception as error:  # the result is there, and the better for being written
             if not is_out_of_memory(error):
                 raise
             return None
 
     task = task_of(model)
-    refuse_for(manner.extras, manner.blend, manner.adapt, task)
+    refuse_for(options.extras, options.blend, options.adapt, task)
     frames = carry_out(task)
     pixels = frames[-1]
     judged = judgement(task, pixels)
-    if manner.adapt and task.noise.kind == "shot":
+    if options.adapt and task.noise.kind == "shot":
         whitened, share = learnt_for(task, pixels, watch or (lambda done, of: None))
         if whitened:
             task = task_of(model, whitened)
@@ -118,7 +118,7 @@ def denoised(
             pixels = frames[-1]
             judged = judgement(task, pixels)  # hundreds of numbers cannot learn a picture's noise by heart
         judged = judged and replace(judged, transform=share)
-    elif manner.adapt:
+    elif options.adapt:
         better, gain = adapted(task, pixels, watch or (lambda done, of: None))
         if gain:
             task = task_of(better)
@@ -127,26 +127,26 @@ def denoised(
         # Of weights that were fitted to this very noise the estimate is too good; the gain is of what was held out.
         judged = judged and judged.better_by(gain)
     mean = pixels
-    if manner.blend:
+    if options.blend:
         sample = carried_out(sampling(task), next(model.parameters()).device, **how)
-        pixels, judged = _between(pixels, sample, manner.blend), None
+        pixels, judged = _between(pixels, sample, options.blend), None
     return Outcome(finished(pixels), found, judged, task, mean, frames, finished)
 
 
-def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, manner: Manner) -> Manner:
+def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, options: Options) -> Options:
     """Return the settings for a picture converted to deeper samples, with white, black, scale and noise in its unit."""
     from smdae.estimation.scale import scale_of
     from smdae.noise import Noise
 
     factor = deep.white / picture.white
-    keep = manner.levels is not None or model.level is not None
-    scale = manner.scale or scale_of(picture.pixels, manner.white, manner.black, keep)
+    keep = options.levels is not None or model.level is not None
+    scale = options.scale or scale_of(picture.pixels, options.white, options.black, keep)
     return replace(
-        manner,
-        white=manner.white and manner.white * factor,
-        black=manner.black and manner.black * factor,
+        options,
+        white=options.white and options.white * factor,
+        black=options.black and options.black * factor,
         scale=scale.times(factor),
-        noise=manner.noise.scaled(factor) if isinstance(manner.noise, Noise) else manner.noise,
+        noise=options.noise.scaled(factor) if isinstance(options.noise, Noise) else options.noise,
     )
 
 
@@ -161,7 +161,7 @@ def _not_looked_at(picture: "Picture") -> Found:
     return Found(Prepared(picture.pixels, picture.pixels, Scale()), nothing, "none", (0.0,))
 
 
-def _weights(manner: Manner, picture: "Picture") -> np.ndarray:
+def _weights(options: Options, picture: "Picture") -> np.ndarray:
     """Return the mask as weights from 0, no change, to 1, full change, with shape (H, W).
 
     Raises:
@@ -169,15 +169,15 @@ def _weights(manner: Manner, picture: "Picture") -> np.ndarray:
     """
     from smdae.files.images import luma, read
 
-    assert manner.mask is not None
-    mask = read(manner.mask, str(manner.mask))
+    assert options.mask is not None
+    mask = read(options.mask, str(options.mask))
     if not mask.is_finite:
-        raise InputError(f"--mask '{manner.mask}' holds NaN or infinity", "it is to be from black to white")
+        raise InputError(f"--mask '{options.mask}' holds NaN or infinity", "it is to be from black to white")
     if mask.pixels.shape[:2] != picture.pixels.shape[:2]:
         height, width = mask.pixels.shape[:2]
         tall, wide = picture.pixels.shape[:2]
         raise InputError(
-            f"--mask '{manner.mask}' is {width} x {height}, the picture {wide} x {tall}",
+            f"--mask '{options.mask}' is {width} x {height}, the picture {wide} x {tall}",
             "they must show the same picture",
         )
     return np.clip(luma(mask.pixels).astype(np.float64) / mask.white, 0, 1)

@@ -65,6 +65,6 @@ def results_among(names: Sequence[str], suffixes: Sequence[str]) -> set[str]:
     """Return which pictures are results of others in the same folder, or were written beside such results."""
     named = [name for name in names if is_picture(name) or is_more(name)]
     stems = {parted_name(name)[0] for name in named}
-    ending = re.compile(f"(.+)(?:{'|'.join(map(re.escape, suffixes))})(?:_(?:sample|mode)[0-9]+)?")
+    ending = re.compile(f"(.+)(?:{'|'.join(map(re.escape, suffixes))})(?:_(?:sample|component|mode)[0-9]+)?")
     matches = {name: ending.fullmatch(parted_name(name)[0]) for name in named}
     return {name for name, match in matches.items() if match and match[1] in stems}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from smdae.errors import InputError
 from smdae.pipeline.found import white_of
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.options import Options
 from smdae.pipeline.places import STREAM, Job, check_target
 
 if TYPE_CHECKING:
@@ -43,36 +43,36 @@ def read_picture(source: Path, data: bytes | None = None) -> "Picture":
     return read(source if data is None else data, "stdin" if source == STREAM else str(source))
 
 
-def bare(picture: "Picture", manner: Manner) -> "Picture":
+def bare(picture: "Picture", options: Options) -> "Picture":
     """Return a picture with only the metadata that its result is to keep."""
     from smdae.files.exif import stripped
 
-    return replace(picture, metadata=stripped(picture.metadata)) if manner.strip else picture
+    return replace(picture, metadata=stripped(picture.metadata)) if options.strip else picture
 
 
-def refuse_misnamed(job: Job, manner: Manner, called: str, endings: Sequence[str]) -> None:
+def refuse_misnamed(job: Job, options: Options, called: str, endings: Sequence[str]) -> None:
     """Raise InputError for a file with the ending of another format, which its result would get too.
 
     Args:
         job: The file.
-        manner: How it is denoised.
+        options: How it is denoised.
         called: The true format of the file, in words.
         endings: The endings of that format, the usual one first.
     """
     ending = job.source.suffix.lower()
-    if STREAM in (job.source, job.target) or manner.ending or job.target.suffix.lower() != ending:
+    if STREAM in (job.source, job.target) or options.ending or job.target.suffix.lower() != ending:
         return
     if ending not in endings:
         named = f"is named {ending}" if ending else "has no ending"
         raise InputError(f"'{job.source}' is {called}, and {named}", f"rename it, or end the result in {endings[0]}")
 
 
-def kind_of(job: Job, picture: "Picture", manner: Manner) -> str:
+def kind_of(job: Job, picture: "Picture", options: Options) -> str:
     """Return the format of the result; raise OutputError if it cannot be written."""
     from smdae.files.picture import with_depth
 
-    result = with_depth(picture, manner.depth, white_of(picture, manner), pixels=False)
-    return check_target(job, result, manner.ending, manner.overwrite, manner.made)
+    result = with_depth(picture, options.depth, white_of(picture, options), pixels=False)
+    return check_target(job, result, options.ending, options.overwrite, options.made)
 
 
 def like(reference: "Picture", picture: "Picture", path: Path, name: str = "the input") -> "Picture":

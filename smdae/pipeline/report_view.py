@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from smdae.pipeline.noise_told import curve
+from smdae.pipeline.noise_chart import curve
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smdae.pipeline.noise_told import chart, correlation, curve, number
+from smdae.pipeline.noise_chart import chart, correlation, curve, number
 from smdae.pipeline.places import STREAM
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
     from smdae.pipeline.found import Found
-    from smdae.pipeline.manner import Manner
+    from smdae.pipeline.options import Options
     from smdae.pipeline.seen_elsewhere import Told
 
 __all__ = ["Seen", "lines_of", "look_at", "record_of"]
@@ -67,7 +67,7 @@ class Seen:
         return 0.0 if valid is None else 1 - float(valid.mean())
 
 
-def look_at(source: Path, manner: "Manner") -> list[Seen]:
+def look_at(source: Path, options: "Options") -> list[Seen]:
     """Read a file, estimate its noise, and return an entry for each channel.
 
     Errors are those of reading the file and of `found.look`.
@@ -81,32 +81,32 @@ def look_at(source: Path, manner: "Manner") -> list[Seen]:
     name = "stdin" if source == STREAM else str(source)
     begun = y4m.exactly(sys.stdin.buffer, len(y4m.MAGIC)) if source == STREAM else None
     if begun == y4m.MAGIC or (begun is None and y4m.is_video(source)):
-        return [_told(name, one) for one in seen_elsewhere.of_video(source, begun, name, manner, _Unloaded())]
+        return [_told(name, one) for one in seen_elsewhere.of_video(source, begun, name, options, _Unloaded())]
     if ome_metadata.is_volume(source):
-        return [_told(name, one) for one in seen_elsewhere.of_volume(source, name, manner, _Unloaded())]
+        return [_told(name, one) for one in seen_elsewhere.of_volume(source, name, options, _Unloaded())]
     content = source if begun is None else piped(begun)
     if raw.is_raw(content, name):
-        return [_told(name, one) for one in seen_elsewhere.of_raw(content, name, manner, _Unloaded())]
+        return [_told(name, one) for one in seen_elsewhere.of_raw(content, name, options, _Unloaded())]
     if fits.is_fits(content):
-        return [_told(name, one) for one in seen_elsewhere.of_fits(content, name, manner, _Unloaded())]
+        return [_told(name, one) for one in seen_elsewhere.of_fits(content, name, options, _Unloaded())]
     several = parts.find(content, name)
     if several is not None:
-        return [_of(name, several.page(0), len(several), *typical(several, _Unloaded(), manner, name))]
+        return [_of(name, several.page(0), len(several), *typical(several, _Unloaded(), options, name))]
     if stack.count(content) > 1:
         with stack.opened(content, name) as pages:
             seen = [
-                _of(name, group.page(0), len(group), *typical(group, _Unloaded(), manner, name), channel)
+                _of(name, group.page(0), len(group), *typical(group, _Unloaded(), options, name), channel)
                 for group in pages.groups.values()
                 for channel in [(group.key.channel + 1, len(pages.groups))]
             ]
         if seen:  # pages of black and white alone are refused below with the reason
             return seen
     picture = images.read(content, name)
-    return [_of(name, picture, 1, look(picture, _Unloaded(), manner, name), manner)]
+    return [_of(name, picture, 1, look(picture, _Unloaded(), options, name), options)]
 
 
 def _told(name: str, told: "Told") -> Seen:
-    return _of(name, told.picture, told.pages, told.found, told.manner, told.channel, told.what)
+    return _of(name, told.picture, told.pages, told.found, told.options, told.channel, told.what)
 
 
 def _of(
@@ -114,14 +114,14 @@ def _of(
     picture: "Picture",
     pages: int,
     found: "Found",
-    manner: "Manner",
+    options: "Options",
     channel: tuple[int, int] = (1, 1),
     what: str = "",
 ) -> Seen:
     from smdae.pipeline.model_choice import choose
 
     # As `found.look` describes it.
-    on_255 = found.prepared.scale.standard or manner.white is not None
+    on_255 = found.prepared.scale.standard or options.white is not None
     return Seen(name, picture, pages, found, on_255, choose(None, picture), channel, what)
 
 

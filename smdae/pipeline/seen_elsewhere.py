@@ -19,7 +19,7 @@ from smdae.errors import InputError, UsageError
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
     from smdae.pipeline.found import Found
-    from smdae.pipeline.manner import Manner
+    from smdae.pipeline.options import Options
 
 __all__ = ["Told", "of_fits", "of_raw", "of_video", "of_volume"]
 
@@ -35,7 +35,7 @@ class Told:
         picture: The part as a picture, or a picture of the same kind.
         pages: The number of its pages.
         found: The noise; of many pages that of the typical one.
-        manner: The settings, with the scale that the noise was found on.
+        options: The settings, with the scale that the noise was found on.
         channel: The number of the channel, counted from 1, and the number of all.
         what: The kind of part in words; empty where the picture itself tells.
     """
@@ -43,7 +43,7 @@ class Told:
     picture: "Picture"
     pages: int
     found: "Found"
-    manner: "Manner"
+    options: "Options"
     channel: tuple[int, int] = (1, 1)
     what: str = ""
 
@@ -62,13 +62,13 @@ class _Several:
         return self.pictures[number]
 
 
-def of_raw(content: Path | bytes, name: str, manner: "Manner", model: Any) -> list[Told]:
+def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> list[Told]:
     """Read a camera raw file, estimate its noise, and return both.
 
     Args:
         content: The bytes of the file, or its path.
         name: The name of the file in messages.
-        manner: How its noise is looked for.
+        options: How its noise is looked for.
         model: The model that is to denoise it.
 
     Raises:
@@ -79,35 +79,35 @@ def of_raw(content: Path | bytes, name: str, manner: "Manner", model: Any) -> li
     from smdae.pipeline.found import look
     from smdae.pipeline.one_raw import noise_of, stand_in
 
-    if manner.white is not None or manner.black is not None or manner.noise == "grain":
+    if options.white is not None or options.black is not None or options.noise == "grain":
         raise UsageError("--white, --black and --noise grain do not go with camera raw files", "leave them out")
     with raw.opened(content.read_bytes() if isinstance(content, Path) else content, name, quiet=True) as shot:
         if shot.mosaic is None:
             picture = replace(shot.developed(), format="RAW")
-            return [Told(picture, 1, look(picture, model, manner, name), manner)]
+            return [Told(picture, 1, look(picture, model, options, name), options)]
         width, height = shot.size
         what = f"{width} x {height}, a mosaic of red, green and blue, camera raw"
-        found = noise_of(shot, shot.mosaic, manner)
-        return [Told(replace(stand_in(shot.size, "uint16"), format="RAW"), 1, found, manner, what=what)]
+        found = noise_of(shot, shot.mosaic, options)
+        return [Told(replace(stand_in(shot.size, "uint16"), format="RAW"), 1, found, options, what=what)]
 
 
-def of_fits(content: Path | bytes, name: str, manner: "Manner", model: Any) -> list[Told]:
+def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) -> list[Told]:
     """Read a FITS file, and return each of its images with its noise; arguments and errors are those of `of_raw`."""
     from smdae.files import fits
     from smdae.pipeline.one_fits import FitsPlanes
     from smdae.pipeline.stacked import typical
 
-    manner = replace(manner, mend=False)  # stars are as small as outliers
+    options = replace(options, mend=False)  # stars are as small as outliers
     told = []
     with fits.opened(content, name) as file:
         for k, image in enumerate(file.images):
             planes = FitsPlanes(image, file.file)
             picture = replace(planes.page(0), format="FITS")
-            told.append(Told(picture, len(planes), *typical(planes, model, manner, name), (k + 1, len(file.images))))
+            told.append(Told(picture, len(planes), *typical(planes, model, options, name), (k + 1, len(file.images))))
     return told
 
 
-def of_volume(folder: Path, name: str, manner: "Manner", model: Any) -> list[Told]:
+def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[Told]:
     """Read an OME-Zarr, and return each of its channels with its noise; arguments and errors are those of `of_raw`."""
     from smdae.files import ome_zarr
     from smdae.pipeline.stacked import typical
@@ -123,12 +123,12 @@ def of_volume(folder: Path, name: str, manner: "Manner", model: Any) -> list[Tol
                 of = f"channel {c + 1} of {image.channels}, " if image.channels > 1 else ""
                 size = f"{len(planes)} planes of {width} x {height}" if len(planes) > 1 else f"{width} x {height}"
                 what = f"{of}{size} in gray, {image.array.dtype.name}, OME-Zarr {image.axes}"
-                seen = typical(planes, model, manner, name)
+                seen = typical(planes, model, options, name)
                 told.append(Told(picture, len(planes), *seen, (c + 1, image.channels), what))
     return told
 
 
-def of_video(source: Path, begun: bytes | None, name: str, manner: "Manner", model: Any) -> list[Told]:
+def of_video(source: Path, begun: bytes | None, name: str, options: "Options", model: Any) -> list[Told]:
     """Read the first frames of a Y4M video, and return each of their planes with its noise.
 
     `begun` is what was read of stdin before; the other arguments are those of `of_raw`.
@@ -139,7 +139,7 @@ def of_video(source: Path, begun: bytes | None, name: str, manner: "Manner", mod
     from smdae.files.picture import Picture
     from smdae.pipeline.stacked import typical
 
-    if manner.white is not None or manner.black is not None:
+    if options.white is not None or options.black is not None:
         raise UsageError("--white and --black do not go with video", "leave them out")
     with _stream(source, begun) as stream, decoding(f"'{name}'"):
         header = y4m.read_header(stream)
@@ -147,7 +147,7 @@ def of_video(source: Path, begun: bytes | None, name: str, manner: "Manner", mod
     if not frames:
         raise InputError(f"cannot read '{name}': it has no frames")
     white = float(header.white)
-    manner = replace(manner, mend=False, scale=Scale(0.0, white, (0.0, white)))
+    options = replace(options, mend=False, scale=Scale(0.0, white, (0.0, white)))
     count = len(header.shapes) - header.has_alpha
     step = 2 if header.is_interlaced else 1  # rows of one time
     told = []
@@ -156,7 +156,7 @@ def of_video(source: Path, begun: bytes | None, name: str, manner: "Manner", mod
         height, width = header.shapes[k]
         frame = f"{len(frames)} frames" if len(frames) > 1 else "frame"
         what = f"the first {frame}, {PLANES[k]} of {width} x {height}, {header.bits} bits, Y4M"
-        seen = typical(_Several(pictures), model, manner, name)
+        seen = typical(_Several(pictures), model, options, name)
         told.append(Told(pictures[0], len(frames), *seen, (k + 1, count), what))
     return told
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
 from smdae.pipeline.found import Found, Noted, is_found, is_shared, look, refuse_unit, white_of
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
-from smdae.pipeline.told import tell_channels
+from smdae.pipeline.summary import tell_channels
 from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Pages(Protocol):
 
 
 def denoise_stack(
-    job: Job, manner: Manner, model_for: Chooser, watch: Watch | None, data: bytes | None
+    job: Job, options: Options, model_for: Chooser, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
     """Denoise a TIFF of many pages or channels page by page, write the result, and return its JSON record.
 
@@ -54,32 +54,32 @@ def denoise_stack(
     from smdae.files import stack
 
     for option, wanted in (
-        ("--reference", manner.reference is not None),
-        ("--samples and the like", manner.extras.some),
+        ("--reference", options.reference is not None),
+        ("--samples and the like", options.extras.some),
     ):
         if wanted:
             raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")
-    origin = origin_of(job, manner.messages)
+    origin = origin_of(job, options.messages)
     name = called(job)
     found: dict[Key, list[Noted]] = {}
     judgements: list[Judgement | None] = []
     products: list[str] = []
-    with stack.opened(job.source if data is None else data, name, manner.selection) as pages:
+    with stack.opened(job.source if data is None else data, name, options.selection) as pages:
         first = pages.pictures(0)[0]
-        refuse_misnamed(job, manner, f"a TIFF of {len(pages)} pages", FORMATS["TIFF"].suffixes)
-        kind = kind_of(job, first, manner)
+        refuse_misnamed(job, options, f"a TIFF of {len(pages)} pages", FORMATS["TIFF"].suffixes)
+        kind = kind_of(job, first, options)
         if kind != "TIFF":
             raise OutputError(f"'{name}': {kind} cannot hold {len(pages)} pages", "write TIFF")
-        refuse_unit(first, manner, name)
+        refuse_unit(first, options, name)
         model = model_for(first)
         del first
-        alike = {key: _for_group(group, pages, model, manner, name) for key, group in pages.groups.items()}
+        alike = {key: _for_group(group, pages, model, options, name) for key, group in pages.groups.items()}
 
         def results() -> Iterator[list["Picture"]]:
             for number in range(len(pages)):
                 seen = part_of(watch, number, len(pages))
                 yield [
-                    outcome(picture, key, number, seen) if chosen else _left(picture, manner)
+                    outcome(picture, key, number, seen) if chosen else _left(picture, options)
                     for picture, key, chosen in zip(
                         pages.pictures(number), pages.keys(number), pages.is_selected(number), strict=True
                     )
@@ -87,30 +87,30 @@ def denoise_stack(
 
         def outcome(picture: "Picture", key: "Key", number: int, seen: Watch | None) -> "Picture":
             if is_blank(picture.pixels):
-                return _left(picture, manner)
+                return _left(picture, options)
             done = denoised(picture, model_for(picture), alike[key], seen, name)
-            if manner.report is not None and key not in found:
-                manner.report.show(str(job.source), picture, done.picture, done.found, _part(pages, key, number))
+            if options.report is not None and key not in found:
+                options.report.show(str(job.source), picture, done.picture, done.found, _part(pages, key, number))
             found.setdefault(key, []).append(done.found.noted())
             judgements.append(done.judgement)
             products.extend(precisions(done, model))
             return done.picture
 
         target = job.target.name if job.target != STREAM else job.source.name
-        style = stack.style_for(pages, job.source.name, target, manner.depth, manner.strip)
-        style = replace(style, words=lambda: words_of(model) if products and not manner.strip else None)
+        style = stack.style_for(pages, job.source.name, target, options.depth, options.strip)
+        style = replace(style, words=lambda: words_of(model) if products and not options.strip else None)
         put_result(
             job,
-            lambda path: stack.write(path, pages, results(), style, overwrite=manner.overwrite, origin=origin),
+            lambda path: stack.write(path, pages, results(), style, overwrite=options.overwrite, origin=origin),
             lambda: stack.encoded(pages, results(), style),
-            manner.stdout,
+            options.stdout,
         )
-        remark(pages.remarks, job, manner)
+        remark(pages.remarks, job, options)
     some = sorted(found.items())
     several = len(pages.groups) > 1
     channels = {_called(pages, key) + ": " if several else "": noted for key, noted in some}
     tell_channels(
-        channels, judgements, model, is_found(model, manner), job.source if manner.many else None, manner.messages
+        channels, judgements, model, is_found(model, options), job.source if options.many else None, options.messages
     )
     record = record_of(job, model, [one for _, noted in some for one in noted], products) | estimates(judgements)
     axes = [one.told for one in pages.axes]
@@ -121,10 +121,10 @@ def denoise_stack(
     }
 
 
-def remark(remarks: Sequence[str], job: Job, manner: Manner) -> None:
+def remark(remarks: Sequence[str], job: Job, options: Options) -> None:
     """Say the remarks about a file, each with its name in front where there are many files."""
     for words in remarks:
-        manner.messages.note(f"'{job.source}': {words}" if manner.many else words)
+        options.messages.note(f"'{job.source}': {words}" if options.many else words)
 
 
 def _called(pages: "Stack", key: "Key") -> str:
@@ -140,35 +140,35 @@ def _part(pages: "Stack", key: "Key", number: int) -> str:
     return ", ".join(words for words in (page, channel) if words)
 
 
-def _left(picture: "Picture", manner: Manner) -> "Picture":
+def _left(picture: "Picture", options: Options) -> "Picture":
     """Return a picture undenoised, converted to the sample type of the result."""
     from smdae.files.picture import with_depth
 
-    return with_depth(picture, manner.depth, white_of(picture, manner))
+    return with_depth(picture, options.depth, white_of(picture, options))
 
 
-def for_all_pages(pages: "Pages", model: Any, manner: Manner, name: str) -> Manner:
+def for_all_pages(pages: "Pages", model: Any, options: Options, name: str) -> Options:
     """Return the settings for all pages: those given, with the noise and the scale of the typical page."""
     from smdae.denoising.pages import unscaled
 
-    median, manner = typical(pages, model, manner, name)
-    return replace(manner, noise=unscaled(median.noise, median.prepared.scale))
+    median, options = typical(pages, model, options, name)
+    return replace(options, noise=unscaled(median.noise, median.prepared.scale))
 
 
-def _for_group(group: "Group", pages: "Stack", model: Any, manner: Manner, name: str) -> Manner:
+def _for_group(group: "Group", pages: "Stack", model: Any, options: Options, name: str) -> Options:
     """Return the settings by which every page of a channel is denoised.
 
     A level that was given is that of the channel; the rest of the noise and the scale are those of its typical page.
     """
     channels = len({key.channel for key in pages.groups})
-    if manner.levels is not None and len(manner.levels) == channels > 1:
-        manner = replace(manner, levels=(manner.levels[group.key.channel],))
-    if not is_shared(model, manner) or not len(group):
-        return manner
-    return for_all_pages(group, model, manner, name)
+    if options.levels is not None and len(options.levels) == channels > 1:
+        options = replace(options, levels=(options.levels[group.key.channel],))
+    if not is_shared(model, options) or not len(group):
+        return options
+    return for_all_pages(group, model, options, name)
 
 
-def typical(pages: "Pages", model: Any, manner: Manner, name: str) -> tuple[Found, Manner]:
+def typical(pages: "Pages", model: Any, options: Options, name: str) -> tuple[Found, Options]:
     """Estimate the noise of some pages; return that of the median level, and the settings with a scale for all pages.
 
     Arguments and errors are those of `found.look`.
@@ -180,7 +180,7 @@ def typical(pages: "Pages", model: Any, manner: Manner, name: str) -> tuple[Foun
     some = [number for number, picture in looked.items() if not is_blank(picture.pixels)] or list(looked)[:1]
 
     def look_at(number: int, scale: "Scale | None") -> Found:
-        return look(looked[number], model, replace(manner, scale=scale or manner.scale), name)
+        return look(looked[number], model, replace(options, scale=scale or options.scale), name)
 
     median, scale = typical_of(some, look_at)
-    return median, replace(manner, scale=scale or manner.scale)
+    return median, replace(options, scale=scale or options.scale)

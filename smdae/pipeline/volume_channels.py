@@ -11,7 +11,7 @@ import numpy as np
 
 from smdae.errors import UsageError
 from smdae.pipeline.found import Found, is_shared
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.options import Options
 from smdae.pipeline.stacked import typical
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ class Channel:
 
     Attributes:
         label: What the channel is called in what is said of it.
-        manner: The settings.
+        options: The settings.
         found: The noise of the typical plane.
         halo: How far around a pixel its clean value looks; None for over all of the plane.
         multiple: Where what is seen of a plane may start.
     """
 
     label: str
-    manner: Manner
+    options: Options
     found: Found
     halo: int | None
     multiple: int
@@ -70,55 +70,55 @@ def is_chosen(image: "Image", place: tuple[int, ...], selection: "Selection") ->
     return of_page and (selection.channels is None or image.channel(place) + 1 in selection.channels)
 
 
-def channels_of(image: "Image", volume: "Volume", model: Any, manner: Manner, name: str) -> dict[int, Channel]:
+def channels_of(image: "Image", volume: "Volume", model: Any, options: Options, name: str) -> dict[int, Channel]:
     """Return the channels of an image that are to be denoised, by their numbers.
 
     Args:
         image: One of the volume.
         volume: All of it.
-        model: What denoises.
-        manner: How.
+        model: The model that denoises.
+        options: The settings by which it is denoised.
         name: What messages call the volume.
     """
     prefix = f"image {image.place}" if len(volume.images) > 1 else ""
     channels = {}
     for c in range(image.channels):
         of_channel = (place for place in image.planes if image.channel(place) == c)
-        places = [place for place in of_channel if is_chosen(image, place, manner.selection)]
+        places = [place for place in of_channel if is_chosen(image, place, options.selection)]
         if places:
             words = [prefix, f"channel {c + 1}" if image.channels > 1 else ""]
             label = ", ".join(word for word in words if word)
             planes = VolumePlanes(image, places, name)
-            channels[c] = _channel(label and f"{label}: ", planes, c, model, manner)
+            channels[c] = _channel(label and f"{label}: ", planes, c, model, options)
     return channels
 
 
-def refuse_beyond(volume: "Volume", manner: Manner, name: str) -> None:
+def refuse_beyond(volume: "Volume", options: Options, name: str) -> None:
     """Raise UsageError for pages or channels that are named and that the volume has not."""
-    chosen = manner.selection
+    chosen = options.selection
     channels = max(image.channels for image in volume.images)
     pages = max(len(image.planes) for image in volume.images)
     if chosen.channels is not None and max(chosen.channels) > channels:
         raise UsageError(f"--channel {max(chosen.channels)}: '{name}' has {channels}")
     if chosen.pages is not None and max(chosen.pages) > pages:
         raise UsageError(f"--pages {max(chosen.pages)}: '{name}' has {pages}")
-    if manner.levels is not None and len(manner.levels) not in (1, channels):
-        raise UsageError(f"--sigma has {len(manner.levels)} values, and '{name}' has {channels} channels")
+    if options.levels is not None and len(options.levels) not in (1, channels):
+        raise UsageError(f"--sigma has {len(options.levels)} values, and '{name}' has {channels} channels")
 
 
-def _channel(label: str, planes: VolumePlanes, c: int, model: Any, manner: Manner) -> Channel:
+def _channel(label: str, planes: VolumePlanes, c: int, model: Any, options: Options) -> Channel:
     """Return the channel of these planes, number `c`, with the noise of its typical plane."""
     from smdae.denoising.pages import unscaled
     from smdae.denoising.task import Task
 
-    if manner.levels is not None and len(manner.levels) > 1:
-        manner = replace(manner, levels=(manner.levels[c],))
-    found, alike = typical(planes, model, manner, planes.name)
-    if is_shared(model, manner):
+    if options.levels is not None and len(options.levels) > 1:
+        options = replace(options, levels=(options.levels[c],))
+    found, alike = typical(planes, model, options, planes.name)
+    if is_shared(model, options):
         alike = replace(alike, noise=unscaled(found.noise, found.prepared.scale))
     alike = replace(alike, scale=alike.scale or found.prepared.scale)
     if found.noise.is_none:
         return Channel(label, alike, found, 0, 1)
-    task = Task.for_noise(found.prepared, model, found.noise, **manner.how)
-    halo = task.model.halo if task.single and not manner.blend else None
+    task = Task.for_noise(found.prepared, model, found.noise, **options.how)
+    halo = task.model.halo if task.single and not options.blend else None
     return Channel(label, alike, found, halo, task.model.shift_multiple)

@@ -10,7 +10,7 @@ from PIL import Image
 from smdae import denoise, load
 from smdae.denoising import judgement
 from smdae.denoising.precision import PRECISIONS, check_precision, chosen, exact, lowered
-from smdae.denoising.symmetries import Symmetric
+from smdae.denoising.self_ensemble import SelfEnsemble
 from smdae.denoising.task import Task
 from smdae.errors import UsageError
 from smdae.models import EnergyModel, Experts, GradientUNet, Patchwise
@@ -116,7 +116,7 @@ def test_turned_images_and_steps_take_it_too(model):
     for options in ({"ensemble": True}, {"sampler": "ode", "steps": 3}):
         plain, low = (denoise(noisy, model, 25, precision=name, **options) for name in ("float32", "bfloat16"))
         assert 0 < np.abs(plain.astype(int) - low).max() <= 4
-    assert Symmetric(model).with_products_in(torch.bfloat16).model.products == torch.bfloat16
+    assert SelfEnsemble(model).with_products_in(torch.bfloat16).model.products == torch.bfloat16
 
 
 def test_a_network_that_is_a_gradient_takes_it(generator):

@@ -6,7 +6,7 @@ import torch
 from torch import Generator
 
 from smdae.denoising import denoise
-from smdae.denoising.symmetries import Symmetric
+from smdae.denoising.self_ensemble import SelfEnsemble
 from smdae.denoising.tiles import SMALLEST, side_for, tiles
 from smdae.errors import MemoryLimitError, UsageError
 from smdae.models import EnergyModel, Patchwise
@@ -83,7 +83,7 @@ def test_colours_go_through_a_gray_model_by_tiles_too():
 
 
 def test_the_mean_over_symmetries_turns_with_the_image():
-    model = Symmetric(random_network())
+    model = SelfEnsemble(random_network())
     square = torch.from_numpy(noisy(16, 16)).double()[None, None]
     for turned in (lambda z: z.flip(2), lambda z: z.mT, lambda z: z.rot90(1, (2, 3))):
         torch.testing.assert_close(model.score(turned(square), LEVEL), turned(model.score(square, LEVEL)))

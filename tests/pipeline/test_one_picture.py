@@ -9,9 +9,9 @@ import pytest
 from smdae.errors import BatchError, InputError
 from smdae.files.images import read
 from smdae.pipeline.batch import run
-from smdae.pipeline.manner import Manner
 from smdae.pipeline.messages import SILENT
 from smdae.pipeline.one_picture import worker
+from smdae.pipeline.options import Options
 from smdae.pipeline.places import STREAM, Job
 from tests.tiny import encoded, everything_below, gray, model_bytes
 
@@ -57,7 +57,7 @@ def here(bare):
 
 
 def test_a_picture_goes_from_file_to_file_without_a_word(here, capfd):
-    record = worker(Manner(model="m.safetensors", levels=(25.0,), how=HOW))(Job(Path("a.png"), Path("b.png")))
+    record = worker(Options(model="m.safetensors", levels=(25.0,), how=HOW))(Job(Path("a.png"), Path("b.png")))
     assert record["sigma"] == 25
     assert record["output"] == "b.png"
     assert np.abs(read(here / "b.png", "b").pixels.astype(int) - gray()).max() > 2
@@ -66,8 +66,10 @@ def test_a_picture_goes_from_file_to_file_without_a_word(here, capfd):
 
 def test_what_is_said_is_heard_by_whoever_was_given_and_bytes_go_where_they_are_to(capfd):
     heard, taken = Heard(), []
-    manner = Manner(model="m.safetensors", levels=(60.0,), noise="white", how=HOW, messages=heard, stdout=taken.append)
-    worker(manner)(Job(Path("a.png"), STREAM))
+    options = Options(
+        model="m.safetensors", levels=(60.0,), noise="white", how=HOW, messages=heard, stdout=taken.append
+    )
+    worker(options)(Job(Path("a.png"), STREAM))
     assert read(b"".join(taken), "taken").pixels.shape == gray().shape
     assert any(kind == "warning" and "far from 25" in text for kind, text in heard.lines)
     assert capfd.readouterr() == ("", "")
@@ -78,7 +80,7 @@ def test_of_many_the_failures_are_heard_and_raised_at_the_end(here):
     jobs = [Job(Path(name), Path(f"{name}.out.png")) for name in ("bad.png", "a.png")]
     heard, told = Heard(), []
     with pytest.raises(BatchError, match="1 of 2 pictures"):
-        run(jobs, worker(Manner(model="m.safetensors", levels=(25.0,), how=HOW)), told.append, messages=heard)
+        run(jobs, worker(Options(model="m.safetensors", levels=(25.0,), how=HOW)), told.append, messages=heard)
     assert [kind for kind, _ in heard.lines] == ["error", "note"]
     assert heard.lines[1] == ("note", "1 written, 1 failed")
     assert "error" in told[0]
@@ -89,5 +91,5 @@ def test_a_failure_leaves_nothing(here):
     (here / "bad.png").write_bytes(b"nonsense")
     before = everything_below(here)
     with pytest.raises(InputError, match=r"bad\.png"):
-        worker(Manner(model="m.safetensors", how=HOW, messages=SILENT))(Job(Path("bad.png"), Path("new/b.png")))
+        worker(Options(model="m.safetensors", how=HOW, messages=SILENT))(Job(Path("bad.png"), Path("new/b.png")))
     assert everything_below(here) == before

@@ -13,7 +13,7 @@ from smdae.estimation.scale import UNIT
 from smdae.files.picture import from_samples, with_depth
 from smdae.noise import Noise
 from smdae.pipeline.found import Found, look
-from smdae.pipeline.manner import Manner
+from smdae.pipeline.options import Options
 from smdae.pipeline.report import Report
 from smdae.pipeline.report_view import PART, WHOLE, view_of
 from smdae.pipeline.seen import _Unloaded
@@ -39,7 +39,7 @@ def test_a_large_picture_is_shown_in_part_pixel_by_pixel_and_whole():
 
 def test_the_report_shows_integers_in_8_bits_as_bright_as_they_were():
     before = from_samples(WAVES, "TIFF")
-    found = look(before, _Unloaded(), Manner(), "x")
+    found = look(before, _Unloaded(), Options(), "x")
     shown = {}
     for name, after in (("same", before), ("flat", with_depth(before, "uint8", before.white))):
         report = Report(Path("r.html"), False)

@@ -30,8 +30,8 @@ from torch import Tensor
 
 from smdae.comparing.contest import Contest
 from smdae.comparing.cost import pictures
-from smdae.comparing.effort import peak_bytes, seconds
 from smdae.comparing.part import Context, Part, Tables
+from smdae.comparing.profiling import peak_bytes, seconds
 from smdae.comparing.text import grid, number, paragraph
 from smdae.densities import GaussianMixture
 from smdae.memory import available

@@ -21,9 +21,9 @@ from smdae.comparing.denoising import pictures
 from smdae.comparing.denoising.denoisers import Denoiser, Example, Job, LeftOut, examples, plan
 from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
-from smdae.denoising import risk
-from smdae.denoising.quality import psnr, ssim
-from smdae.denoising.risk import Risk
+from smdae.denoising import sure
+from smdae.denoising.metrics import psnr, ssim
+from smdae.denoising.sure import Risk
 from smdae.errors import SmdaeError
 
 __all__ = ["DENOISING"]
@@ -143,8 +143,8 @@ def _risk(who: Denoiser, example: Example, level: float, estimate: Tensor) -> Ri
         return who.denoise(noisy, level).clamp(0, 1)
 
     noisy = example.noisy(level)
-    change = risk.change(denoise, noisy, example.probe, level)
-    return risk.estimate(estimate.to(noisy).clamp(0, 1) - noisy, example.probe, change, level)
+    change = sure.change(denoise, noisy, example.probe, level)
+    return sure.estimate(estimate.to(noisy).clamp(0, 1) - noisy, example.probe, change, level)
 
 
 def _finite(value: float) -> float | None:

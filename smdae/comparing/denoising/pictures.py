@@ -9,7 +9,7 @@ from torch import Tensor
 from smdae.comparing.denoising.denoisers import denoisers, examples
 from smdae.comparing.drawing import BLACK, BLUE, DPI, GRAY, GREEN, ORANGE, figure, frame, png
 from smdae.comparing.part import Context, Tables
-from smdae.denoising.quality import psnr
+from smdae.denoising.metrics import psnr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

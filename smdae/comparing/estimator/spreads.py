@@ -16,9 +16,9 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.comparing.contest import Contest
-from smdae.comparing.effort import seconds
 from smdae.comparing.estimator.designs import CONTROLS, DESIGNS, Control
 from smdae.comparing.evaluation import gradient
+from smdae.comparing.profiling import seconds
 from smdae.fitting.draws import among
 from smdae.fitting.examples import Examples
 

@@ -8,9 +8,9 @@ from torch import Generator
 
 from smdae.comparing.contest import Contest, applicable
 from smdae.comparing.cost import measure as part
-from smdae.comparing.effort import peak_bytes, seconds
 from smdae.comparing.part import Context
 from smdae.comparing.parts import PARTS
+from smdae.comparing.profiling import peak_bytes, seconds
 from smdae.densities import Gaussian
 from smdae.fitting.settings import check
 from smdae.models import EnergyModel

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from smdae.protocols import HasPrecision, ImageScoreModel, offers
 
-__all__ = ["Symmetric"]
+__all__ = ["SelfEnsemble"]
 
 
-class Symmetric:
+class SelfEnsemble:
     """The mean psi_8 of a model's score over the eight symmetries of an image; it sees as far as the model."""
 
     def __init__(self, model: ImageScoreModel) -> None:
@@ -23,9 +23,9 @@ class Symmetric:
         self.channels, self.noise_range = model.channels, model.noise_range
         self.halo, self.shift_multiple, self.bytes_per_pixel = model.halo, model.shift_multiple, model.bytes_per_pixel
 
-    def with_products_in(self, dtype: torch.dtype) -> "Symmetric":
+    def with_products_in(self, dtype: torch.dtype) -> "SelfEnsemble":
         """Return the same of the model with products of that dtype, if it can have such."""
-        return Symmetric(self.model.with_products_in(dtype)) if offers(self.model, HasPrecision) else self
+        return SelfEnsemble(self.model.with_products_in(dtype)) if offers(self.model, HasPrecision) else self
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return psi_8(x, sigma), with the shape of x, (B, C, H, W)."""

@@ -8,7 +8,7 @@ import torch
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from smdae.denoising.quality import likeness, psnr, ssim
+from smdae.denoising.metrics import likeness, psnr, ssim
 
 GRAY = data.camera()[100:160, 200:247]
 COLOUR = data.astronaut()[40:83, 180:237]

@@ -7,8 +7,8 @@ import torch
 from torch import Generator
 
 from smdae import objectives
-from smdae.denoising import risk
-from smdae.denoising.risk import Risk
+from smdae.denoising import sure
+from smdae.denoising.sure import Risk
 from smdae.divergence import probes
 from tests.conftest import random_network
 
@@ -32,8 +32,8 @@ def estimates(n):
     v = probes(noisy, 1, Generator().manual_seed(3))[0]
     found = []
     for y, probe in zip(noisy, v, strict=True):
-        change = risk.change(lambda z: matrix @ z, y, probe, SIGMA)
-        found.append(risk.estimate(matrix @ y - y, probe, change, SIGMA))
+        change = sure.change(lambda z: matrix @ z, y, probe, SIGMA)
+        found.append(sure.estimate(matrix @ y - y, probe, change, SIGMA))
     return found, (noisy @ matrix - clean).square().mean(1)
 
 
@@ -54,7 +54,7 @@ def test_the_change_is_the_derivative():
         return z + SIGMA**2 * model.score(z, SIGMA)
 
     expected = torch.func.jvp(denoise, (y,), (v,))[1]
-    found = risk.change(denoise, y, v, SIGMA)
+    found = sure.change(denoise, y, v, SIGMA)
     assert (found - expected).norm() < 0.05 * expected.norm()  # kinks within the step
 
 
@@ -67,21 +67,21 @@ def test_of_a_score_it_is_the_implicit_objective():
     def denoise(z):
         return z + SIGMA**2 * model.score(z, SIGMA)
 
-    found = risk.estimate(denoise(y) - y, v[0], risk.change(denoise, y, v[0], SIGMA), SIGMA)
+    found = sure.estimate(denoise(y) - y, v[0], sure.change(denoise, y, v[0], SIGMA), SIGMA)
     expected = SIGMA**2 + 2 * SIGMA**4 / d * objectives.implicit(model, y, SIGMA, probes=v).item()
     assert found.mse == pytest.approx(expected, abs=1e-5)
 
 
 def test_without_a_model_it_is_the_noise():
     y = draw(1, 1, 50, 50)
-    found = risk.estimate(torch.zeros_like(y), torch.ones_like(y), torch.ones_like(y), SIGMA)
+    found = sure.estimate(torch.zeros_like(y), torch.ones_like(y), torch.ones_like(y), SIGMA)
     assert found.mse == pytest.approx(SIGMA**2)
 
 
 def test_a_part_that_is_probed_stands_for_all_at_a_price():
     residual, probe = draw(100), torch.ones(25, dtype=torch.float64)
-    part = risk.estimate(residual, probe, 0.5 * probe, SIGMA)
-    whole = risk.estimate(residual, torch.ones(100), 0.5 * torch.ones(100), SIGMA)
+    part = sure.estimate(residual, probe, 0.5 * probe, SIGMA)
+    whole = sure.estimate(residual, torch.ones(100), 0.5 * torch.ones(100), SIGMA)
     assert part.mse == pytest.approx(whole.mse)
     assert part.error > whole.error
 
@@ -92,5 +92,5 @@ def test_psnr_and_its_error():
     assert one.psnr(255.0) == pytest.approx(20 + 20 * math.log10(255))
     assert one.psnr_error == pytest.approx(10 * math.log10(0.011 / 0.010), rel=0.06)
     assert math.isfinite(Risk(-0.01, 0.001, 0.1).psnr())
-    both = risk.mean([one, Risk(0.03, 0.001, 0.1)])
+    both = sure.mean([one, Risk(0.03, 0.001, 0.1)])
     assert (both.mse, both.error) == (pytest.approx(0.02), pytest.approx(0.001 / 2**0.5))

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, UsageError
+from smdae.pipeline.noise_chart import chart, correlation, curve, number
 from smdae.pipeline.noise_choice import noise_named
-from smdae.pipeline.noise_told import chart, correlation, curve, number
 
 if TYPE_CHECKING:
     from smdae.noise import Noise

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smdae.pipeline.noise_told import chart
+from smdae.pipeline.noise_chart import chart
 
 
 @pytest.mark.parametrize("scale", [1e-5, 0.37, 1.0, 42.0, 3e6])

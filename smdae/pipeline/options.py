@@ -1,9 +1,11 @@
 """The settings by which pictures are denoised and written, which the options of `denoise` give."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smdae.errors import UsageError
 from smdae.files.tiff_axes import Selection
 from smdae.pipeline.extras import Extras
 from smdae.pipeline.messages import SILENT, Messages, Put, to_stdout
@@ -14,11 +16,11 @@ if TYPE_CHECKING:
     from smdae.noise import Noise
     from smdae.pipeline.report import Report
 
-__all__ = ["Manner"]
+__all__ = ["Options", "refuse_options"]
 
 
 @dataclass(frozen=True)
-class Manner:
+class Options:
     """The settings by which pictures are denoised and written.
 
     Attributes:
@@ -96,3 +98,10 @@ class Manner:
     selection: Selection = field(default_factory=Selection)
     messages: Messages = SILENT
     stdout: Put = to_stdout
+
+
+def refuse_options(asked: Mapping[str, object], files: str, hint: str = "leave it out") -> None:
+    """Raise UsageError for the first option, by name, that has a true value: it does not go with files of this kind."""
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise UsageError(f"{name} does not go with {files}", hint)
