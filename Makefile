@@ -16,6 +16,8 @@ BIN    := $(VENV)/bin
 OLDEST := .venv-oldest
 OUT    := out
 QUICK  := not slow and not gpu
+# What test, slow, test-oldest and coverage run: all tests, or some, such as TESTS="tests/files tests/test_noise.py".
+TESTS ?= tests
 # Two files of tests at a time, on two cores.
 AT_ONCE := --numprocesses 2 --dist loadfile
 # The tests that `make package` runs from the unpacked sdist; PACKAGE_TESTS=tests runs all, for ten minutes.
@@ -36,7 +38,7 @@ demo: $(VENV)/.ready
 environment: $(VENV)/.ready
 
 test: lint types
-	$(BIN)/python -m pytest -m "$(QUICK)" $(AT_ONCE)
+	$(BIN)/python -m pytest -m "$(QUICK)" $(AT_ONCE) $(TESTS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -48,14 +50,14 @@ types: $(VENV)/.ready
 	$(BIN)/mypy --strict --follow-imports=silent tests/docs/user.py
 
 slow: $(VENV)/.ready
-	$(BIN)/python -m pytest -m "slow"
+	$(BIN)/python -m pytest -m "slow" $(TESTS)
 
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/python -m pytest -m "$(QUICK)" $(AT_ONCE)
+	$(OLDEST)/bin/python -m pytest -m "$(QUICK)" $(AT_ONCE) $(TESTS)
 
 coverage: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[coverage]"
-	$(BIN)/python -m pytest -m "$(QUICK)" --cov=smdae --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -m "$(QUICK)" --cov=smdae --cov-report=term-missing:skip-covered $(TESTS)
 
 docs: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"

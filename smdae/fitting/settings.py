@@ -176,6 +176,20 @@ USUAL_LEVELS = (15, 25, 50)
 DEFAULT_STEPS = 15_000
 DEFAULT_SECONDS = 110.0
 NOISY = {"objective": "ism", "sigma": "auto"}
+# What is wrong with a value, by the name that the library of settings gives it: its own words are for programmers.
+WORDS = {
+    "greater_than": "is not more than {gt}",
+    "greater_than_equal": "is less than {ge}",
+    "less_than": "is not less than {lt}",
+    "less_than_equal": "is more than {le}",
+    "finite_number": "is not finite",
+    "literal_error": "is not {expected}",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "is not a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "is not a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "is neither true nor false"),
+    "string_type": "is not a text",
+    "tuple_type": "is not a list",
+}
 FITTED_ON = {"lr": 5e-4, "batch": 8, "warmup": 10, "ema": 0.98, "validations": 8}  # a network, to noisy images
 
 
@@ -245,6 +259,9 @@ def check(values: dict[str, Any]) -> Settings:
             hint = f"settings are {', '.join(Settings.model_fields)}"
             raise SettingError(f"there is no setting '{name}'", hint, name) from None
         if name and first["type"] != "value_error":  # our own say what they are about
-            reason = text[:1].lower() + text[1:]
-            text = f"{name.replace('_', '-')} {first['input']!r:.60}: {reason}"
+            reason = f": {text[:1].lower()}{text[1:]}"
+            if first["type"] in WORDS:
+                limits = {k: f"{v:g}" if isinstance(v, float) else v for k, v in first.get("ctx", {}).items()}
+                reason = f" {WORDS[first['type']].format(**limits)}"
+            text = f"{name.replace('_', '-')} {first['input']!r:.60}{reason}"
         raise SettingError(text, setting=name) from None

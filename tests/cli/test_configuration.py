@@ -244,12 +244,32 @@ def test_a_variable_that_is_no_value_is_refused_by_name(value):
     [
         ({"sigma": "loud"}, "--sigma 'loud' is not a level of noise"),
         ({"max_time": "soon"}, "--max-time 'soon' is not a duration"),
-        ({"lr": -1.0}, "lr -1.0: input should be greater than 0"),
+        ({"lr": -1.0}, "lr -1.0 is not more than 0"),
+        ({"lr": float("nan")}, "lr nan is not finite"),
+        ({"batch": 0}, "batch 0 is less than 1"),
+        ({"hidden": 99_999}, "hidden 99999 is more than 65536"),
         ({"objective": "nope"}, f"unknown objective 'nope'; there are {', '.join(OBJECTIVES)}"),
     ],
 )
 def test_refused_flags_say_no_more(flags, message):
     assert refused("sigma: 3\nlr: 1", {"SMDAE_LR": "2"}, **flags).message == message
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("batch: 1.5", "batch 1.5 is not a whole number"),
+        ("batch: some", "batch 'some' is not a whole number"),
+        ("lr: fast", "lr 'fast' is not a number"),
+        ("color: perhaps", "color 'perhaps' is neither true nor false"),
+        ("hold-out: 1", "hold-out 1 is not less than 1"),
+        ("activation: tanh", "activation 'tanh' is not 'relu' or 'silu'"),
+        ("objective: 3", "objective 3 is not a text"),
+        ("growth: 3", "growth 3 is not a list"),
+    ],
+)
+def test_a_value_that_a_setting_does_not_take_is_told_in_plain_words(line, words):
+    assert refused(line).message == f"--config 'c.yaml': line 1: {words}"
 
 
 def test_a_value_that_a_better_place_replaces_is_not_judged():
