@@ -1,8 +1,7 @@
 """Noise that neighbouring pixels or the channels of a pixel share, if that is what a picture holds.
 
 The flattest blocks of each brightness tell the level, the correlation of pixels (`grain`) and that of channels. All of
-it may be texture, which `evidence` weighs. Noise whose pixels are independent and whose channels are not, as after a
-conversion to gray and back, shows itself by a level above that of the smallest eigenvalues.
+it may be texture, which `evidence` weighs.
 """
 
 import math
@@ -30,9 +29,6 @@ MIN_LOG_ODDS = 0.0  # of grain, against texture
 # What JPEG leaves of faint grain is much like texture, and to take out a little of that does little harm.
 FAINT, MIN_LOG_ODDS_OF_FAINT = 6 / 255, -1.0
 MIN_DECAY, MAX_EXCESS_OF_WHITE = 0.20, 10.0  # of the smallest eigenvalues; of the level over theirs
-# Of noise that only the channels share: its correlation of pixels and of channels, its level over that of the smallest
-# eigenvalues, the deviation of the weakest blocks, and the scatter of the flattest.
-LUMA_NEAREST, LUMA_CHANNELS, LUMA_EXCESS, LUMA_WEAKEST, LUMA_SCATTER = 0.25, 0.5, 1.25, 0.55, 0.30
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +88,7 @@ def grain_features(blocks: Blocks, levels: tuple[Level, ...], jpeg: int | None) 
 def correlated_noise(
     blocks: Blocks, seen: list[ChannelBlocks], levels: tuple[Level, ...], jpeg: int | None, forced: bool
 ) -> Noise | None:
-    """Return noise whose pixels or channels are correlated; None if there is no correlation, or it may be texture.
+    """Return noise whose pixels are correlated; None if there is no correlation, or it may be texture.
 
     Args:
         blocks: Of the picture.
@@ -115,10 +111,6 @@ def correlated_noise(
     least = MIN_LOG_ODDS_OF_FAINT if is_lossy(jpeg) and level < FAINT else MIN_LOG_ODDS
     if not has_floor and evidence().log_odds(found) > least:
         return _grain(seen, channels, evidence().level_factor(found))
-    nearest, scatter, weakest = np.mean([(one.grain.nearest, one.scatter, one.spread[0]) for one in seen], 0)
-    could_be_luma = nearest <= LUMA_NEAREST and weakest > LUMA_WEAKEST and scatter < LUMA_SCATTER
-    if could_be_luma and excess > LUMA_EXCESS and _shared(channels) > LUMA_CHANNELS:
-        return Noise(curves_of([one.level for one in seen]), channels=_as_tuples(channels))
     return None
 
 

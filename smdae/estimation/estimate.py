@@ -1,6 +1,7 @@
 """The noise of a picture, from the picture alone: white, shot or grain, or none.
 
-    white   one level: the smallest eigenvalues of patches of weak texture (`noise_level`)
+    white   one level: the smallest eigenvalues of patches of weak texture (`noise_level`), of each channel and, for
+            what channels share, of their mean (`shared`)
     shot    a level for each brightness, from the diagonal details of the flattest blocks (`curve`)
     grain   neighbouring pixels correlated: level and correlation of the flattest blocks (`grain`)
 
@@ -24,6 +25,7 @@ from smdae.estimation.compression import is_lossy, jpeg_quality
 from smdae.estimation.correlated import FAINTEST, channel_blocks, correlated_noise, curves_of, grain_features, rms
 from smdae.estimation.counts import few_counts
 from smdae.estimation.scale import Scale, scale_of
+from smdae.estimation.shared import correlation_of_channels
 from smdae.estimation.shot import shot_curves
 from smdae.noise import Noise
 
@@ -143,7 +145,11 @@ def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: 
         curves = shot_curves(blocks, [level.sigma for level in levels], clipped, forced=kind == "shot")
         if curves is not None:
             return Estimate(Noise(curves), ERROR_OF_SHOT)
-    return _white(levels, clipped, faintest)
+    found = _white(levels, clipped, faintest)
+    if found.noise.is_none or kind != "auto":
+        return found
+    shared = correlation_of_channels(planes, levels, scale, valid, clipped)
+    return found if shared is None else replace(found, noise=replace(found.noise, channels=shared))
 
 
 def grain_features_of(pixels: np.ndarray, scale: Scale) -> np.ndarray | None:
