@@ -66,8 +66,8 @@ def test_what_is_no_model_is_refused(name, words, capsys):
     ("name", "words"),
     [
         ("natural-grey", ["no model 'natural-grey'", "natural-gray", "natural-color-small"]),
-        ("natural-gray@1", ["no model 'natural-gray@1'", "natural-gray@2"]),
-        ("natural-gray@x", ["natural-gray@2"]),
+        ("natural-gray@1", ["no model 'natural-gray@1'", f"natural-gray@{bundle.version_of('natural-gray')}"]),
+        ("natural-gray@x", [f"natural-gray@{bundle.version_of('natural-gray')}"]),
     ],
 )
 def test_an_unknown_name_is_told_the_valid_ones(name, words, capsys):
