@@ -25,7 +25,7 @@ from torch import Tensor
 
 from smdae.estimation.scale import UNIT, Scale
 
-__all__ = ["LAGS", "SIDE", "Blocks", "covariances", "survey", "unbiased"]
+__all__ = ["LAGS", "SIDE", "Blocks", "covariances", "survey", "unbiased", "without_planes"]
 
 SIDE, STRIDE = 8, 4  # pixels
 NEIGHBOUR = SIDE // STRIDE  # places from a block to the next that shares no pixel with it
@@ -214,10 +214,15 @@ def covariances(pixels: np.ndarray, shares: np.ndarray) -> np.ndarray:
         pixels: Blocks of one channel, with shape (n, 8, 8).
         shares: How much each counts, with shape (n,).
     """
-    flat = pixels.reshape(-1, SIDE**2)
-    r = (flat - flat @ _basis()[1].float().numpy()) * np.sqrt(shares, dtype=np.float32)[:, None]
+    r = without_planes(pixels) * np.sqrt(shares, dtype=np.float32)[:, None]
     products = r.T @ r  # (64, 64)
     return np.array([products[pairs].mean() for pairs in _pairs()]).reshape(LAGS, LAGS)
+
+
+def without_planes(pixels: np.ndarray) -> np.ndarray:
+    """Return what the best plane leaves of each block, (n, 64), for blocks of one channel with shape (n, 8, 8)."""
+    flat = pixels.reshape(-1, SIDE**2)
+    return flat - flat @ _basis()[1].float().numpy()
 
 
 def unbiased(seen: np.ndarray) -> np.ndarray:

@@ -15,20 +15,26 @@ from smdae.estimation.blocks import Blocks
 from smdae.estimation.compression import is_lossy
 from smdae.estimation.curve import Bins, bins_of, overall
 from smdae.estimation.evidence import evidence, features
-from smdae.estimation.grain import Grain, among_channels, measured, spread, with_unseen
+from smdae.estimation.grain import Grain, among_channels, measured, non_normality, spread, with_unseen
 from smdae.estimation.noise_level import Level
 from smdae.estimation.shot import usable
 from smdae.noise import Noise
 
 __all__ = ["FAINTEST", "ChannelBlocks", "channel_blocks", "correlated_noise", "curves_of", "grain_features", "rms"]
 
-FAINTEST = 1.3 / 255  # sigma, of the range that the picture fills: less is left alone
+FAINTEST = 1.3 / 255  # sigma, of the range that the picture fills: less is left alone,
+FAINTEST_OF_JPEG = 0.6 / 255  # and of what was compressed, which hides noise, less than this
 MAX_CHANNEL_SPREAD = 0.1  # how far the levels of channels may be apart to count as one
 WEIGHT_THAT_COUNTS = 0.01  # of the largest weight of a bin
 MIN_LOG_ODDS = 0.0  # of grain, against texture
 # What JPEG leaves of faint grain is much like texture, and to take out a little of that does little harm.
 FAINT, MIN_LOG_ODDS_OF_FAINT = 6 / 255, -1.0
 MIN_DECAY, MAX_EXCESS_OF_WHITE = 0.20, 10.0  # of the smallest eigenvalues; of the level over theirs
+# Where there is hardly any texture, as what resizing and turning leave of white noise: the same two, the deviation of
+# the weakest blocks, and the scatter and the correlation of the flattest.
+ALONE_DECAY, ALONE_EXCESS, ALONE_WEAKEST, ALONE_SCATTER, ALONE_NEAREST = 0.12, 1.3, 0.72, 0.28, 0.1
+# How far from normal blocks of grain are, and the level from which on they are asked: of print it is 0.08 and more.
+MAX_NON_NORMALITY, STRONG = 0.06, 3 / 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +104,7 @@ def correlated_noise(
         forced: Whether it is known to be grain.
     """
     level = rms([one.level for one in seen])
-    if level < FAINTEST and not is_lossy(jpeg) and not forced:
+    if level < (FAINTEST_OF_JPEG if is_lossy(jpeg) else FAINTEST) and not forced:
         return None
     channels = _correlation(blocks, seen)
     found = _features(seen, channels, levels, jpeg)
@@ -110,8 +116,25 @@ def correlated_noise(
     has_floor = decay <= MIN_DECAY and excess <= MAX_EXCESS_OF_WHITE
     least = MIN_LOG_ODDS_OF_FAINT if is_lossy(jpeg) and level < FAINT else MIN_LOG_ODDS
     if not has_floor and evidence().log_odds(found) > least:
-        return _grain(seen, channels, evidence().level_factor(found))
-    return None
+        factor = evidence().level_factor(found)
+    elif level > STRONG and decay > ALONE_DECAY and excess > ALONE_EXCESS and _are_noise_alone(seen):
+        factor = 1.0
+    else:
+        return None
+    if level > STRONG and _non_normality(blocks, seen) > MAX_NON_NORMALITY:
+        return None
+    return _grain(seen, channels, factor)
+
+
+def _non_normality(blocks: Blocks, seen: list[ChannelBlocks]) -> float:
+    """Return how far from normal the blocks of the middle one of the channels are."""
+    return float(np.median([non_normality(blocks, c, one.bins, one.weights) for c, one in enumerate(seen)]))
+
+
+def _are_noise_alone(seen: list[ChannelBlocks]) -> bool:
+    """Return whether blocks are everywhere as strong as those of noise, whose pixels are correlated."""
+    weakest, scatter, nearest = np.mean([(one.spread[0], one.scatter, one.grain.nearest) for one in seen], 0)
+    return bool(weakest > ALONE_WEAKEST and scatter < ALONE_SCATTER and nearest > ALONE_NEAREST)
 
 
 def _features(

@@ -36,7 +36,8 @@ KINDS: tuple[Kind, ...] = ("auto", "white", "shot", "grain")
 
 MAX_DECAY, DECAY_COUNTS = 0.14, 8 / 255  # of eigenvalues, and the sigma up to which they are asked: more is texture
 RANGE_SAMPLE = 1 << 18  # values
-SMALLEST = 2 * SIDE  # pixels a side; of smaller pictures only a level is told
+SMALLEST = 2 * SIDE  # pixels a side; of smaller pictures only a level is told,
+FAINTEST_OF_SMALL = 8 / 255  # and none that is no more than texture has
 MAX_PATCHES = 120_000  # of a gray picture
 MAX_PATCHES_OF_COLOUR, SMALL = 20_000, 45_000  # of a channel; pixels of pictures all of whose patches are looked at
 
@@ -125,7 +126,7 @@ def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: 
     levels = _white_levels(planes, scale, valid, clipped)
     faintest = FAINTEST * _range(planes, scale)
     if min(planes.shape[:2]) < SMALLEST:
-        return _white(levels, clipped, faintest)
+        return _white(levels, clipped, max(faintest, FAINTEST_OF_SMALL))
     blocks = survey(planes, scale, valid)
     drawn = why_drawn(planes, blocks, is_lossy(jpeg))
     if drawn:

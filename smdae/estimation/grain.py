@@ -5,17 +5,18 @@ them, and solved for what that took (`blocks.unbiased`). As noise of a picture i
 blocks are divided by the level of their brightness and averaged.
 
 Texture that fills a picture has correlated pixels too. It gives itself away by not being everywhere alike: of grain
-even the weakest block in fifty has more than half of the usual deviation.
+even the weakest block in fifty has more than half of the usual deviation. Print is everywhere alike, but not normal:
+ink and paper make it skewed or flat.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from smdae.estimation.blocks import LAGS, SIDE, Blocks, covariances, unbiased
+from smdae.estimation.blocks import LAGS, SIDE, Blocks, covariances, unbiased, without_planes
 from smdae.estimation.curve import Bins
 
-__all__ = ["QUANTILES", "Grain", "among_channels", "measured", "spread", "with_unseen"]
+__all__ = ["QUANTILES", "Grain", "among_channels", "measured", "non_normality", "spread", "with_unseen"]
 
 QUANTILES = (0.02, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90)  # of all blocks, the weakest first
 TORUS = 64  # pixels a side on which a correlation is made possible
@@ -98,6 +99,19 @@ def among_channels(blocks: Blocks, bins: Bins, weights: np.ndarray) -> np.ndarra
     rho = (rho + rho.T) / 2
     np.fill_diagonal(rho, 1.0)
     return rho
+
+
+def non_normality(blocks: Blocks, channel: int, bins: Bins, weights: np.ndarray) -> float:
+    """Return how far from normal what planes leave of the flattest blocks is; arguments of `measured`.
+
+    It is the statistic of Jarque and Bera (1980) for one value, skewness^2/6 + (kurtosis - 3)^2/24.
+    """
+    index, shares = _some(bins, weights)
+    r = without_planes(blocks.pixels(index, slice(channel, channel + 1))[:, 0])
+    r /= np.sqrt(np.square(r).mean(1, keepdims=True)) + 1e-12
+    shares = shares * blocks.variance[index, channel]  # all brightnesses by their weight
+    skewness, kurtosis = (float(np.average((r**power).mean(1), weights=shares)) for power in (3, 4))
+    return skewness**2 / 6 + (kurtosis - 3) ** 2 / 24
 
 
 def spread(blocks: Blocks, channel: int, bins: Bins, usable: np.ndarray) -> np.ndarray:

@@ -1,7 +1,11 @@
 """The noise of a picture, from the picture alone."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from smdae import Noise, estimate_noise
 from smdae.errors import InputError, UsageError
@@ -73,6 +77,34 @@ def test_grain_has_its_level_and_its_correlation(sigma):
     assert found.sigma == pytest.approx(sigma, rel=0.12)
     assert found.grain[0][1] == pytest.approx(0.6, abs=0.08)
     assert found.grain[1][1] == pytest.approx(0.36, abs=0.08)
+
+
+@pytest.mark.parametrize("work", ["smaller", "larger", "turned"])
+def test_white_noise_that_was_resized_or_turned_is_grain(work):
+    def done(picture: np.ndarray) -> np.ndarray:
+        image = Image.fromarray(picture.astype(np.float32))
+        if work == "turned":
+            return np.asarray(image.rotate(4, Image.Resampling.BICUBIC))[30:-30, 30:-30]
+        side, by = (260, Image.Resampling.BICUBIC) if work == "smaller" else (420, Image.Resampling.NEAREST)
+        return np.asarray(image.resize((side, side), by))
+
+    clean = scene()
+    noise = np.random.default_rng(0).normal(0, 18, clean.shape)
+    y = np.clip(np.rint(done(clean + noise)), 0, 255).astype(np.uint8)
+    found = estimate_noise(y)
+    assert found.kind == "grain"
+    assert found.sigma == pytest.approx(done(noise).std(), rel=0.12)
+
+
+@pytest.mark.parametrize("size", [12, 18])
+def test_a_scan_of_print_stored_as_jpeg_holds_no_grain(size):
+    shown = gaussian_filter(page(size).astype(float), 0.6) * 0.9 + 12
+    noisy = np.rint(shown + np.random.default_rng(0).normal(0, 4, shown.shape)).clip(0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noisy).save(file, "JPEG", quality=75)
+    found = estimate_noise(np.asarray(Image.open(file)))
+    assert found.kind != "grain"
+    assert found.sigma < 5
 
 
 def test_what_channels_share_is_told():
@@ -157,6 +189,19 @@ def test_a_kind_may_be_told():
 def test_pictures_too_small_for_blocks_have_a_level_or_none(shape):
     y = np.clip(128 + 20 * np.random.default_rng(0).standard_normal(shape), 0, 255).astype(np.uint8)
     assert estimate_noise(y).kind == "white"
+
+
+def test_texture_of_pictures_too_small_for_blocks_is_no_noise():
+    rows, columns = np.mgrid[:12, :40]
+    y = np.rint(120 + 25 * np.sin(0.7 * rows + 0.4 * columns) + 4 * ((rows * columns) % 3 - 1)).astype(np.uint8)
+    assert estimate_noise(y).is_none
+
+
+@pytest.mark.parametrize("steps", [(200, 150, 100), (90, 60, 40)])
+def test_a_gradient_in_whole_numbers_has_none(steps):
+    rows, columns = np.mgrid[:300, :400]
+    along = np.hypot(columns - 200, rows - 150) / 400 if steps[0] == 90 else (columns / 400 + rows / 300) / 2
+    assert estimate_noise(np.rint(30 + along[:, :, None] * steps).astype(np.uint8)).is_none
 
 
 def test_what_is_no_image_is_refused():
