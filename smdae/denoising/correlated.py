@@ -30,7 +30,7 @@ from smdae.models.borders import local_mean
 from smdae.noise import Noise
 from smdae.protocols import posterior_mean, widened
 
-__all__ = ["Correlated", "at_half_size", "told_level"]
+__all__ = ["Correlated", "at_half_size", "white_level"]
 
 SECOND_LEVEL = 0.45  # of the level, that is left after the first pass
 TRUST = 1.5  # times what noise makes of the difference, that is taken to be noise
@@ -50,8 +50,8 @@ def at_half_size(denoise: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
     return result
 
 
-def told_level(noise: Noise, sigma: float) -> float:
-    """Return the level that a model of white noise is told for noise of level sigma, in sigma's unit."""
+def white_level(noise: Noise, sigma: float) -> float:
+    """Return the level to call a model of white noise with, for noise of level sigma, in sigma's unit."""
     if noise.channels is None:
         return sigma
     return sigma * float(np.linalg.eigvalsh(np.array(noise.channels))[-1]) ** 0.5

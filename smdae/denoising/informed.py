@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
-from smdae.denoising.correlated import at_half_size, told_level
+from smdae.denoising.correlated import at_half_size, white_level
 from smdae.denoising.tiles import Tiled
 from smdae.models.conditioning import SMOOTHED, Conditioning
 from smdae.noise import Noise
@@ -61,7 +61,7 @@ class InformedOfGrain:
     def __init__(self, model: Any, noise: Noise) -> None:
         self.plain, self.noise = model, noise
         self.informed: Informed | Tiled = Informed(model, noise)
-        self.inner = told_level(noise, noise.sigma)
+        self.inner = white_level(noise, noise.sigma)
         self.channels, self.noise_range = model.channels, model.noise_range
         self.shift_multiple, self.bytes_per_pixel = 2 * model.shift_multiple, model.bytes_per_pixel
         self.halo = widened(model.halo, 2, SMOOTHED // 2, self.shift_multiple)

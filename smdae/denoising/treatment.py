@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from smdae.curves import Affine
-from smdae.denoising.correlated import Correlated, told_level
+from smdae.denoising.correlated import Correlated, white_level
 from smdae.denoising.informed import Informed, InformedOfGrain
 from smdae.denoising.preparation import Prepared
 from smdae.denoising.stabilised import Stabilised, Whitening, transforms
@@ -108,13 +108,13 @@ def form_for(
     if takes_noise(base) and noise.kind != "shot" and all(noise.levels):
         return _informed(base, noise, prepared, channels)
     if noise.kind == "white":
-        levels = tuple(told_level(noise, level) for level in noise.levels)
+        levels = tuple(white_level(noise, level) for level in noise.levels)
         return _unchanged, levels[:1] if len(set(levels)) == 1 else levels
     each = _parts(base, noise, channels)
     count = channels // len(each)
     made: list[Correlated] | list[Stabilised]
     if noise.kind == "grain":
-        coarse = [Correlated.of(base, one, told_level(one, one.sigma), count) for one in each]
+        coarse = [Correlated.of(base, one, white_level(one, one.sigma), count) for one in each]
         made, level = coarse, math.sqrt(sum(one.inner**2 for one in coarse) / len(coarse))
     else:
         whitened = whitened or whitenings(base, noise, prepared, channels)

@@ -130,7 +130,9 @@ def _counting(watch: Watch, done: int, of: int, groups: int) -> Callable[[int], 
     return lambda k: watch(done * probes + k, of * probes)
 
 
-def _probed(task: Task, noisy: Tensor, signs: Tensor, corner: tuple[int, ...], told: Callable[[int], object]) -> Tensor:
+def _probed(
+    task: Task, noisy: Tensor, signs: Tensor, corner: tuple[int, ...], report: Callable[[int], object]
+) -> Tensor:
     """Return sigma^2 J_ii, with the shape of noisy, (1, C, h, w).
 
     Args:
@@ -138,7 +140,7 @@ def _probed(task: Task, noisy: Tensor, signs: Tensor, corner: tuple[int, ...], t
         noisy: A part of its image.
         signs: +-1 for each pixel, with shape (h, w).
         corner: Row and column of its first pixel in the pattern.
-        told: Of each probe that is done.
+        report: Called with the number of probes done.
     """
     levels = torch.tensor(task.channel_levels, device=noisy.device)
     steps = (STEP * levels)[None, :, None, None]
@@ -154,7 +156,7 @@ def _probed(task: Task, noisy: Tensor, signs: Tensor, corner: tuple[int, ...], t
                 change = (task.mean(noisy + steps * probe) - before) / steps.clamp(min=1e-12)
                 result[:, group, *at] = (probe * change)[:, group, *at]
                 count += 1
-                told(count)
+                report(count)
     return result * levels.square()[None, :, None, None]
 
 

@@ -222,7 +222,7 @@ def _tiled(plane: np.ndarray, every: int) -> np.ndarray:
 
 
 def _level(x: torch.Tensor, busy: float) -> Level:
-    """Return the calibrated level of patches, (n, D), where the part `busy` of all have texture."""
+    """Return the `Level` of patches, (n, D), calibrated, where the part `busy` of all have texture."""
     n, mean = len(x), x.mean(0).double()
     covariance = (x.T @ x).double() / n - torch.outer(mean, mean)
     values = torch.linalg.eigvalsh(covariance)  # the first is that of the means

@@ -84,7 +84,7 @@ class Stored(Sequence[np.ndarray]):
 
     @property
     def widths(self) -> Tensor:
-        """W_i, with shape (n,)."""
+        """Return W_i, with shape (n,)."""
         return torch.from_numpy(self.wide) if self.part is None else _length(self.part[1])
 
     @property

@@ -69,7 +69,7 @@ def card_of(header: Header) -> dict[str, Any]:
 
 
 def _wrong(card: dict[str, Any]) -> str | None:
-    """Return the first entry of a card that no model has, None if there is none."""
+    """Return the name of the first entry of a card that no model has; None if there is none."""
     settings = card["settings"]
     limits = LIMITS | (OF_EXPERTS if card["model"] == "experts" else {})
     if (card["model"] == "energy" or is_named(card["model"])) and settings.get("size") == 1:

@@ -164,7 +164,7 @@ def unstretched(samples: np.ndarray, maxval: int | None) -> np.ndarray:
 
 
 def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
-    """Part (H, W) or (H, W, 1 to 4) samples into colour and alpha, the last of two or of four channels.
+    """Return the picture of (H, W) or (H, W, 1 to 4) samples, of which the last of two or of four channels is alpha.
 
     Raises InputError for sample types that smdae does not process.
     """

@@ -177,7 +177,7 @@ def _moved(stream: BinaryIO, tiff: "tifffile.TiffFormat", code: int, offset: int
 
 
 def renamed(description: bytes, before: str, after: str) -> bytes:
-    """Return OME-XML, or other words, in which the planes of a file are in the file of another name.
+    """Return the bytes of a description in which the planes of a file are in the file of another name.
 
     Without this a reader would look for them in the noisy file, which lies beside the result.
     """
@@ -188,7 +188,7 @@ def renamed(description: bytes, before: str, after: str) -> bytes:
 
 
 def retyped(description: bytes, depth: str) -> bytes:
-    """Return OME-XML, or other words, of pixels that have another type."""
+    """Return the bytes of a description, with the type of the pixels changed if it is OME-XML."""
     if b"<OME" not in description[:4096] or depth not in OME_TYPES:
         return description
 

@@ -38,7 +38,7 @@ from smdae.fitting.precision import products_in
 from smdae.noise import Noise
 from smdae.protocols import posterior_mean
 
-__all__ = ["WIDTH", "Part", "Told", "View", "drawn", "judged_in", "risk", "views_of"]
+__all__ = ["WIDTH", "Part", "Reconstructor", "View", "drawn", "held_out_in", "risk", "views_of"]
 
 WIDTH = 0.3  # a
 MOST_VIEWS = 64  # pictures
@@ -73,7 +73,7 @@ def risk(denoise: Denoiser, y: Tensor, b: Tensor, variance: Tensor, width: float
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class Reconstructor:
     """A network as it is used on the noise of a picture: a model with `reconstruct` alone."""
 
     model: Any
@@ -85,10 +85,10 @@ class Told:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of a picture, as the network sees it, and what it was denoised to, (C, h, w)."""
+    """A part of a picture, as the network sees it, and the same denoised, (C, h, w)."""
 
-    seen: Tensor
-    said: Tensor
+    noisy: Tensor
+    denoised: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,24 +96,24 @@ class View:
     """A noisy picture, as the network sees it.
 
     Attributes:
-        taught: What is learnt from.
-        judged: What is held out; None where the picture is too small.
-        noise: Of it.
+        training: The part to learn from.
+        held_out: The part that is held out; None where the picture is too small.
+        noise: The noise of the picture.
         level: The root mean square level of its noise.
         error: The mean square error of the picture itself, white being 1.
-        form: Makes of the network what takes out this noise.
-        told: The level that it is told then.
-        stronger: Both, for 1 + a^2 times the noise.
+        form: Makes the network a model of this noise.
+        sigma: The level to call that model with.
+        stronger: Form and sigma for 1 + a^2 times the noise.
         ends: Where noise is cut off; None where the network is not told of that.
     """
 
-    taught: Part
-    judged: Part | None
+    training: Part
+    held_out: Part | None
     noise: Noise
     level: float
     error: float
     form: Callable[[Any], Any]
-    told: float
+    sigma: float
     stronger: tuple[Callable[[Any], Any], float]
     ends: tuple[float, float] | None
 
@@ -197,8 +197,8 @@ def _view(task: Task, network: Any, size: int, device: torch.device) -> View:
         above = within(other.form), other.levels[0]
         view = View(*parts, task.noise, level, error, within(task.form), told, above, ends)
     with torch.inference_mode(), products_in("auto", device):
-        said = posterior_mean(view.form(network), view.taught.seen[None], view.told)[0].float()
-    return replace(view, **_parted(view.taught.seen.cpu(), said.cpu(), size))
+        denoised = posterior_mean(view.form(network), view.training.noisy[None], view.sigma)[0].float()
+    return replace(view, **_parted(view.training.noisy.cpu(), denoised.cpu(), size))
 
 
 def _whitened(
@@ -210,32 +210,37 @@ def _whitened(
     return View(Part(z[0], z[0]), None, noise, white.level, error, form, white.level, above, ends)
 
 
-def _parted(seen: Tensor, said: Tensor, size: int) -> dict[str, Any]:
+def _parted(noisy: Tensor, denoised: Tensor, size: int) -> dict[str, Any]:
     """Return the part to learn from and, if there is room for both, a strip at the right to hold out, by name."""
     # As a tensor of inference mode it could not be learnt from.
-    seen, said = seen.clone(), said.clone()
-    height, width = seen.shape[1:]
+    noisy, denoised = noisy.clone(), denoised.clone()
+    height, width = noisy.shape[1:]
     strip = max(LEAST_HELD, width // HELD_OUT)
     if width - strip < size:
-        return {"taught": Part(seen, said), "judged": None}
+        return {"training": Part(noisy, denoised), "held_out": None}
     top = max(0, (height - JUDGED) // 2)
     rows, left, right = slice(top, top + JUDGED), slice(0, width - strip), slice(width - strip, width)
-    taught, judged = Part(seen[:, :, left], said[:, :, left]), Part(seen[:, rows, right], said[:, rows, right])
-    return {"taught": taught, "judged": judged}
+    training, held_out = (
+        Part(noisy[:, :, left], denoised[:, :, left]),
+        Part(noisy[:, rows, right], denoised[:, rows, right]),
+    )
+    return {"training": training, "held_out": held_out}
 
 
-def judged_in(views: Sequence[View], generator: Generator, device: torch.device) -> Iterator[tuple[View, Part, Tensor]]:
-    """Yield each view that is judged, the part of it, and noise drawn anew for that, (1, C, h, w).
+def held_out_in(
+    views: Sequence[View], generator: Generator, device: torch.device
+) -> Iterator[tuple[View, Part, Tensor]]:
+    """Yield each view with a part that is held out, that part, and noise drawn anew for it, (1, C, h, w).
 
     Where all pictures are too small for a part to be held out, all are judged by the middle of what was learnt from.
     """
-    none_held = all(view.judged is None for view in views)
+    none_held = all(view.held_out is None for view in views)
     for view in views:
-        part = view.judged
+        part = view.held_out
         if none_held:
-            part = Part(view.taught.seen[:, :JUDGED, :JUDGED], view.taught.said[:, :JUDGED, :JUDGED])
+            part = Part(view.training.noisy[:, :JUDGED, :JUDGED], view.training.denoised[:, :JUDGED, :JUDGED])
         if part is None:
             continue
-        said = part.said[None].to(device)
-        e = torch.randn(said.shape, generator=generator, device=generator.device).to(device)
-        yield view, part, drawn(said, view.noise, e)
+        denoised = part.denoised[None].to(device)
+        e = torch.randn(denoised.shape, generator=generator, device=generator.device).to(device)
+        yield view, part, drawn(denoised, view.noise, e)

@@ -19,7 +19,7 @@ from smdae.denoising.metrics import psnr
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.draws import Batch
 from smdae.fitting.precision import products_in
-from smdae.fitting.redrawn import Part, Told, View, drawn, judged_in, risk
+from smdae.fitting.redrawn import Part, Reconstructor, View, drawn, held_out_in, risk
 from smdae.fitting.validation import Validate, Validation
 from smdae.objectives import OBJECTIVES, Objective
 from smdae.protocols import posterior_mean
@@ -57,20 +57,20 @@ class Redrawn:
             return torch.randint(most, (count,), generator=generator, device=device).tolist()
 
         view = self.views[chance(len(self.views))[0]]
-        height, width = view.taught.said.shape[1:]
+        height, width = view.training.denoised.shape[1:]
         tops, lefts = chance(height - self.size + 1, n), chance(width - self.size + 1, n)
         (turns,) = chance(8)
         places = zip(tops, lefts, strict=True)
-        said = torch.stack([view.taught.said[:, i : i + self.size, j : j + self.size] for i, j in places])
-        said = said.to(self.device).rot90(turns % 4, (2, 3))
-        clean = (said.flip(3) if turns > 3 else said).contiguous()  # (n, C, P, P)
+        denoised = torch.stack([view.training.denoised[:, i : i + self.size, j : j + self.size] for i, j in places])
+        denoised = denoised.to(self.device).rot90(turns % 4, (2, 3))
+        clean = (denoised.flip(3) if turns > 3 else denoised).contiguous()  # (n, C, P, P)
         e = torch.randn(clean.shape, generator=generator, device=self.device)
         noisy = view.cut(clean + drawn(clean, view.noise, e))
         rows = group.rows(n)  # noise for all is little beside the network for some
         clean, noisy = clean[rows], noisy[rows]
         scale = 1 / (clean[0].numel() * view.level**2)
-        needs = {"clean": clean, "sigma": view.told}
-        return Batch(noisy, needs, scale, whole=n, form=lambda model: Told(view.form(model)))
+        needs = {"clean": clean, "sigma": view.sigma}
+        return Batch(noisy, needs, scale, whole=n, form=lambda model: Reconstructor(view.form(model)))
 
     def prefetch(self, n: int, generator: Generator, progress: float = 0.0) -> None:
         """Read nothing: all is in memory."""
@@ -88,7 +88,7 @@ class RedrawnCrops:
     @classmethod
     def of(cls, views: Sequence[View], generator: Generator, device: torch.device) -> "RedrawnCrops":
         """Return those of some views."""
-        return cls(tuple(judged_in(views, generator, device)), device)
+        return cls(tuple(held_out_in(views, generator, device)), device)
 
     @torch.no_grad()
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
@@ -99,11 +99,11 @@ class RedrawnCrops:
 
         def of_one(item: tuple[View, Part, Tensor]) -> list[float]:
             view, part, b = item
-            said = part.said[None].to(self.device)
-            noisy = view.cut(said + b)
+            denoised = part.denoised[None].to(self.device)
+            noisy = view.cut(denoised + b)
             with products_in("auto", self.device):
-                found = noisy if model is None else posterior_mean(view.form(model), noisy, view.told).float()
-            return [psnr(found, said, white=1.0)]
+                found = noisy if model is None else posterior_mean(view.form(model), noisy, view.sigma).float()
+            return [psnr(found, denoised, white=1.0)]
 
         values = group.map(of_one, self.parts)
         return sum(value for (value,) in values) / len(values)
@@ -114,10 +114,10 @@ class RedrawnCrops:
 
         def of_one(item: tuple[View, Part, Tensor]) -> list[float]:
             view, part, b = item
-            form, told = view.stronger
-            y, said = part.seen[None].to(self.device), part.said[None].to(self.device)
+            form, sigma = view.stronger
+            y, denoised = part.noisy[None].to(self.device), part.denoised[None].to(self.device)
             with products_in("auto", self.device):
-                found = risk(partial(_denoised, form(model), told), y, b, view.noise.sd(said).square())
+                found = risk(partial(_denoised, form(model), sigma), y, b, view.noise.sd(denoised).square())
             return [found.item() / (y.numel() * view.level**2)]
 
         values = group.map(of_one, self.parts)

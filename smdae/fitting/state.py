@@ -188,7 +188,7 @@ def _slots(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _wrong(record: dict[str, Any]) -> str | None:
-    """Return the first entry of a record that is missing, of a wrong type or out of range; None if there is none."""
+    """Return the name of the first entry that is missing, of a wrong type or out of range; None if there is none."""
     for name in (*INTEGERS, *NUMBERS):
         value: Any = record.get(name, "missing")
         if value is None and name in OPTIONAL:

@@ -20,8 +20,8 @@ for a constant. The rises of neighbouring intervals are drawn together, by as mu
 apart. D stays as it is.
 
 Half of the picture, in blocks, is held out. What is learnt is kept if the loss there is lower than that of the start by
-two standard errors of the difference. Where white may have cut the noise off, hidden pixels are to meet what was said
-before.
+two standard errors of the difference. Where white may have cut the noise off, hidden pixels are fitted to
+the first result.
 """
 
 import copy
@@ -62,7 +62,7 @@ class View:
 
     Attributes:
         noisy: The picture, white being 1, with shape (1, C, H, W).
-        said: What it was denoised to with the transform of the start, with the shape of noisy.
+        denoised: The picture as denoised with the transform of the start, with the shape of noisy.
         variance: Of the noise, with the shape of noisy.
         safe: Where noise has not been cut off, with the shape of noisy.
         counts: Which pixels count, with shape (1, 1, H, W).
@@ -70,7 +70,7 @@ class View:
     """
 
     noisy: Tensor
-    said: Tensor
+    denoised: Tensor
     variance: Tensor
     safe: Tensor
     counts: Tensor
@@ -78,13 +78,15 @@ class View:
 
     def of(self, channels: slice) -> "View":
         """Return the view of some channels."""
-        noisy, said, variance, safe = (x[:, channels] for x in (self.noisy, self.said, self.variance, self.safe))
-        return View(noisy, said, variance, safe, self.counts, self.bounds)
+        noisy, denoised, variance, safe = (
+            x[:, channels] for x in (self.noisy, self.denoised, self.variance, self.safe)
+        )
+        return View(noisy, denoised, variance, safe, self.counts, self.bounds)
 
     @property
     def target(self) -> Tensor:
-        """Return the values that hidden pixels are fitted to: the noisy ones, or `said` where noise was cut off."""
-        return torch.where(self.safe, self.noisy, self.said)
+        """Return the values that hidden pixels are fitted to: the noisy ones, or `denoised` where noise was cut off."""
+        return torch.where(self.safe, self.noisy, self.denoised)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,11 +274,11 @@ def learnt_for(
     where = next(task.loaded.parameters()).device
     part = middle(*task.pixels.shape[:2])
     planes = np.atleast_3d(result)[part]
-    noisy, said = task.noisy(part, where), task.scaled(planes[None], where)
-    safe = safe_where(said, margins_of(task))
+    noisy, denoised = task.noisy(part, where), task.scaled(planes[None], where)
+    safe = safe_where(denoised, margins_of(task))
     valid = np.ones(planes.shape[:2], bool) if task.prepared.valid is None else task.prepared.valid[part]
     counts = torch.from_numpy(valid.copy())[None, None].to(where)
-    view = View(noisy, said, task.noise.sd(said).square(), safe, counts, task.bounds)
+    view = View(noisy, denoised, task.noise.sd(denoised).square(), safe, counts, task.bounds)
     starts = whitenings(task.base, task.noise, task.prepared, noisy.shape[1])
     generator = Generator().manual_seed(SEED)
     found, gains = [], []

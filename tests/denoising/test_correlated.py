@@ -7,7 +7,7 @@ from torch import Generator
 
 from smdae import Noise, denoise
 from smdae.curves import Affine
-from smdae.denoising.correlated import Correlated, told_level
+from smdae.denoising.correlated import Correlated, white_level
 from tests.estimation.pictures import GRAIN, in_colour, sampled, scene
 
 SMALL = "natural-gray-small"  # which knows white noise alone
@@ -38,9 +38,9 @@ def test_grain_in_colour_with_channels_that_share_it():
 
 
 def test_channels_that_share_noise_are_told_more():
-    assert told_level(Noise.gaussian(1.0), 2.0) == 2.0
+    assert white_level(Noise.gaussian(1.0), 2.0) == 2.0
     same = ((1.0, 1.0, 1.0),) * 3
-    assert told_level(Noise((Affine(read=1.0),), channels=same), 2.0) == pytest.approx(2 * 3**0.5)
+    assert white_level(Noise((Affine(read=1.0),), channels=same), 2.0) == pytest.approx(2 * 3**0.5)
 
 
 def test_the_result_does_not_depend_on_tiles(grain):

@@ -139,8 +139,8 @@ def test_a_state_that_is_taken_up_again_ends_as_if_it_had_not_been_left(start):
 def test_what_is_held_out_is_not_learnt_from_and_every_batch_is_told_its_noise(start):
     prepared = prepare(pictures(OF_GRAIN), 255.0, settings(start))
     (view, part, _), _ = prepared.crops.parts
-    assert part.seen.shape == (1, 192, 64)
-    assert view.taught.seen.shape == (1, 192, 256 - 64)
+    assert part.noisy.shape == (1, 192, 64)
+    assert view.training.noisy.shape == (1, 192, 256 - 64)
     batch = prepared.examples.draw(4, Generator().manual_seed(0))
     assert batch.x.shape == (4, 1, 32, 32)
     assert 255 * (batch.x - batch.needs["clean"]).std() == pytest.approx(255 * view.level, rel=0.3)

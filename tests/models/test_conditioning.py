@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator
 
-from smdae.denoising.correlated import told_level
+from smdae.denoising.correlated import white_level
 from smdae.denoising.informed import Informed, InformedOfGrain
 from smdae.denoising.tiles import Tiled
 from smdae.models.conditioning import WHITE_NOISE, Conditioning, plane_count, smoothed
@@ -96,7 +96,7 @@ def test_grain_is_the_mean_of_two_estimates() -> None:
     model, y = network(3).double(), pictures(3)
     sigma, told = CAMERA.sigma, InformedOfGrain(model, CAMERA)
     whole = y + sigma**2 * Informed(model, CAMERA).score(y, sigma)
-    level = told_level(CAMERA, sigma)
+    level = white_level(CAMERA, sigma)
     z = torch.empty_like(y)
     for i in range(2):
         for j in range(2):

@@ -205,7 +205,7 @@ def _extra(contest: Contest, name: str) -> Estimator:
 
 
 def _framed(contest: Contest, name: str, clean: Tensor, generator: Generator) -> Batch:
-    """Return the first examples, each repeated d times, along the d directions of a random orthogonal frame."""
+    """Return a batch of the first examples, each d times, along the d directions of a random orthogonal frame."""
     d = contest.dim
     few = clean[: max(MIN_FRAMED, len(clean) // d)]  # as many rows as other batches have
     x = contest.examples("ism-parzen").around(few, generator).x

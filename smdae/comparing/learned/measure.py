@@ -43,9 +43,9 @@ class Units:
         activity: Mean of h.
         rank: Effective rank of W, at most d and H.
         height: Mean of |W_j| over sigma.
-        told: Variance of a clean patch given a noisy one, as the model tells, per dimension over sigma^2; None where
+        predicted: Variance of a clean patch given a noisy one by the model, per dimension over sigma^2; None where
             its score is that of clean patches.
-        seen: Squared error of the patches denoised, likewise.
+        observed: Squared error of the patches denoised, likewise.
     """
 
     objective: str
@@ -55,8 +55,8 @@ class Units:
     activity: float
     rank: float
     height: float
-    told: float | None
-    seen: float | None
+    predicted: float | None
+    observed: float | None
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ def _units(context: Context) -> Iterator[Units]:
         h, W = model.codes(x), model.centre(model.W)
         square = torch.linalg.svdvals(W.double()).square()
         share = square / square.sum()
-        told = seen = None
+        predicted = observed = None
         if _of_noisy(name, context):
-            told = model.posterior_variance(x).sum(1).mean().item() / noise
-            seen = (model.reconstruct(x) - clean).square().sum(1).mean().item() / noise
+            predicted = model.posterior_variance(x).sum(1).mean().item() / noise
+            observed = (model.reconstruct(x) - clean).square().sum(1).mean().item() / noise
         yield Units(
             name,
             outcomes[name],
@@ -112,8 +112,8 @@ def _units(context: Context) -> Iterator[Units]:
             h.mean().item(),
             torch.special.entr(share).sum().exp().item(),
             W.norm(dim=1).mean().item() / model.sigma,
-            told,
-            seen,
+            predicted,
+            observed,
         )
 
 
@@ -146,10 +146,19 @@ def tell(tables: Tables) -> list[str]:
 def _tell_units(rows: Sequence[Any]) -> list[str]:
     if not rows:
         return []
-    tops = ("fitted with", "units", "ever on\n%", "mean\nh", "rank\nof W", "|W_j|\nsigma", "left,\ntold", "left,\nseen")
+    tops = (
+        "fitted with",
+        "units",
+        "ever on\n%",
+        "mean\nh",
+        "rank\nof W",
+        "|W_j|\nsigma",
+        "left,\nmodel",
+        "left,\nfound",
+    )
     table = [
         (r.objective, str(r.units), number(100 * r.on, 0), number(r.activity, 3), number(r.rank, 1),
-         number(r.height), number(r.told, 3), number(r.seen, 3))
+         number(r.height), number(r.predicted, 3), number(r.observed, 3))
         for r in rows
     ]  # fmt: skip
     text = "At noisy held-out patches; left is what the model says is left of the noise, over sigma^2, and what is:"

@@ -114,7 +114,7 @@ def corrupted(source: Tensor, side: int, generator: Generator | None) -> Corrupt
 
 
 def parts(n: int, channels: int) -> tuple[int, int, int, int]:
-    """Return how many of n pictures are of which kind."""
+    """Return how many of n pictures are from cameras, from cameras at half the size, with grain, and with photons."""
     ends = [0, *(round(n * end) for end in accumulate(SHARES[channels]))]
     cameras, halves, grains, photons = (last - first for first, last in pairwise(ends))
     return cameras, halves, grains, photons + n - ends[-1]

@@ -97,10 +97,10 @@ def test_units_are_told_by_their_definitions(found):
     assert rows["dsm"].rank == pytest.approx(math.exp(-(share * np.log(share)).sum()), rel=1e-3)
     jacobians = torch.stack([torch.autograd.functional.jacobian(lambda v: model.reconstruct(v[None])[0], p) for p in x])
     told = jacobians.diagonal(dim1=1, dim2=2).mean()  # Cov = sigma^2 dr/dx
-    assert rows["dsm"].told == pytest.approx(told.item(), rel=1e-4)
+    assert rows["dsm"].predicted == pytest.approx(told.item(), rel=1e-4)
     error = (model.reconstruct(x) - clean).square().mean() / contest.sigma**2
-    assert rows["dsm"].seen == pytest.approx(error.item(), rel=1e-4)
-    assert (rows["ism"].told, rows["ism"].seen) == (None, None)
+    assert rows["dsm"].observed == pytest.approx(error.item(), rel=1e-4)
+    assert (rows["ism"].predicted, rows["ism"].observed) == (None, None)
     model.float()
 
 
