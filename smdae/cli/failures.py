@@ -13,7 +13,10 @@ __all__ = ["is_full", "understood"]
 PLAIN = {
     r"Input should be a valid number.*": "it takes a number",
     r"Input should be a valid integer.*": "it takes a whole number",
+    r"Input should be greater than or equal to (\S+)": r"it is less than \1",
+    r"Input should be less than or equal to (\S+)": r"it is more than \1",
 }
+VARIABLE = re.compile(r" \(env var: '\w+'\)")
 FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "no space left in the quota", errno.EFBIG: "the file is too large"}
 
 
@@ -33,6 +36,10 @@ def understood(error: Exception) -> SmdaeError:
         for words, plain in PLAIN.items():
             text = re.sub(words, plain, text)
         context = getattr(error, "ctx", None)
+        parameter = getattr(error, "param", None)
+        source = context.get_parameter_source(parameter.name) if context and parameter else None
+        if source is None or source.name != "ENVIRONMENT":  # a variable is named where the value is from it
+            text = VARIABLE.sub("", text)
         command = context.command_path if context else "smdae"
         lists = f"'{command} --help' lists the options"
         if hasattr(error, "option_name") and hasattr(error, "possibilities"):
