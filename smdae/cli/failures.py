@@ -2,6 +2,7 @@
 
 import errno
 import re
+from collections.abc import Callable
 
 from smdae.cli.suggestions import nearest
 from smdae.errors import MemoryLimitError, OutputError, SmdaeError, UsageError
@@ -9,11 +10,24 @@ from smdae.memory import is_out_of_memory
 
 __all__ = ["is_full", "understood"]
 
-# What the parser says of a value, and what that means.
-PLAIN = {
+
+def _beyond(found: "re.Match[str]") -> str:
+    """Return which end of a range a value is beyond; the groups of the match are the value and both ends."""
+    value, low, high = found.groups()
+    return f"it is less than {low}" if float(value) < float(low) else f"it is more than {high}"
+
+
+# What the parser says of a value, in typer's own words or, up to typer 0.25, in those of click; and what that means.
+PLAIN: dict[str, str | Callable[["re.Match[str]"], str]] = {
     r"Input should be a valid number.*": "it takes a number",
+    r"'[^']*' is not a valid float.*": "it takes a number",
     r"Input should be a valid integer.*": "it takes a whole number",
+    r"'[^']*' is not a valid integer.*": "it takes a whole number",
+    r"Input should be greater than or equal to (\S+)": r"it is less than \1",
+    r"Input should be less than or equal to (\S+)": r"it is more than \1",
+    r"(\S+) is not in the range ([^<]+)<=x<=(\S+)": _beyond,
 }
+VARIABLE = re.compile(r" \(env var: '\w+'\)")
 FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "no space left in the quota", errno.EFBIG: "the file is too large"}
 
 
@@ -33,6 +47,10 @@ def understood(error: Exception) -> SmdaeError:
         for words, plain in PLAIN.items():
             text = re.sub(words, plain, text)
         context = getattr(error, "ctx", None)
+        parameter = getattr(error, "param", None)
+        source = context.get_parameter_source(parameter.name) if context and parameter else None
+        if source is None or source.name != "ENVIRONMENT":  # a variable is named where the value is from it
+            text = VARIABLE.sub("", text)
         command = context.command_path if context else "smdae"
         lists = f"'{command} --help' lists the options"
         if hasattr(error, "option_name") and hasattr(error, "possibilities"):

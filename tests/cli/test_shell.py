@@ -205,6 +205,18 @@ def test_a_variable_by_a_name_that_python_has_not_or_by_an_old_one_is_heeded(mon
     assert printed(capsys, "denoise", "a.png")["stepper"] == ("ascent", "variable")
 
 
+def test_a_bad_value_is_told_with_the_place_that_it_is_from(monkeypatch, capsys):
+    def said(*arguments):
+        assert main(["denoise", "a.png", *arguments]) == 2
+        return capsys.readouterr().err.splitlines()[0]
+
+    assert said("--seed", "x") == "smdae: error: invalid value for '--seed': it takes a whole number"
+    assert said("--threads", "0") == "smdae: error: invalid value for '--threads': it is less than 1"
+    assert said("--threads", "9999") == "smdae: error: invalid value for '--threads': it is more than 4096"
+    monkeypatch.setenv("SMDAE_DENOISE_SEED", "x")
+    assert said().endswith("'--seed' (env var: 'SMDAE_DENOISE_SEED'): it takes a whole number")
+
+
 @pytest.mark.parametrize("command", ["denoise", "compare"])
 def test_what_is_printed_gives_the_same(command, capsys):
     Path("c.yaml").write_text("threads: 1\ndevice: cpu\n")
