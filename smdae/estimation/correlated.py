@@ -20,7 +20,16 @@ from smdae.estimation.noise_level import Level
 from smdae.estimation.shot import usable
 from smdae.noise import Noise
 
-__all__ = ["FAINTEST", "ChannelBlocks", "channel_blocks", "correlated_noise", "curves_of", "grain_features", "rms"]
+__all__ = [
+    "FAINTEST",
+    "ChannelBlocks",
+    "channel_blocks",
+    "correlated_noise",
+    "curves_of",
+    "grain_features",
+    "levels_of_compressed",
+    "rms",
+]
 
 FAINTEST = 1.3 / 255  # sigma, of the range that the picture fills: less is left alone,
 FAINTEST_OF_JPEG = 0.6 / 255  # and of what was compressed, which hides noise, less than this
@@ -33,6 +42,8 @@ MIN_DECAY, MAX_EXCESS_OF_WHITE = 0.20, 10.0  # of the smallest eigenvalues; of t
 # Where there is hardly any texture, as what resizing and turning leave of white noise: the same two, the deviation of
 # the weakest blocks, and the scatter and the correlation of the flattest.
 ALONE_DECAY, ALONE_EXCESS, ALONE_WEAKEST, ALONE_SCATTER, ALONE_NEAREST = 0.12, 1.3, 0.72, 0.28, 0.1
+# Where compression has left independent pixels, and a level above that of the smallest eigenvalues.
+LOSSY_WEAKEST, LOSSY_SCATTER, LOSSY_NEAREST, LOSSY_EXCESS = 0.55, 0.30, 0.25, 1.25
 # How far from normal blocks of grain are, and the level from which on they are asked: of print it is 0.08 and more.
 MAX_NON_NORMALITY, STRONG = 0.06, 3 / 255
 
@@ -77,6 +88,18 @@ def _channel(blocks: Blocks, c: int) -> ChannelBlocks | None:
     level = math.sqrt(variance * grain.factor)
     share = float(bins.share[weights > WEIGHT_THAT_COUNTS * weights.max()].sum())
     return ChannelBlocks(bins, weights, level, scatter, grain, spread(blocks, c, bins, telling), share)
+
+
+def levels_of_compressed(seen: list[ChannelBlocks], levels: tuple[Level, ...]) -> list[float]:
+    """Return the level of white noise in each channel of a JPEG, which took out the finest of it.
+
+    The smallest eigenvalues see no more than that. Blocks see the rest, where it is noise alone that they hold.
+    """
+    told = [level.sigma for level in levels]
+    weakest, scatter, nearest = np.mean([(one.spread[0], one.scatter, one.grain.nearest) for one in seen], 0)
+    are_noise = weakest > LOSSY_WEAKEST and scatter < LOSSY_SCATTER and nearest <= LOSSY_NEAREST
+    of_blocks = [one.level for one in seen]
+    return of_blocks if are_noise and rms(of_blocks) > LOSSY_EXCESS * rms(told) else told
 
 
 def grain_features(blocks: Blocks, levels: tuple[Level, ...], jpeg: int | None) -> np.ndarray | None:

@@ -22,7 +22,15 @@ from smdae.estimation import noise_level
 from smdae.estimation.absence import why_drawn
 from smdae.estimation.blocks import SIDE, survey
 from smdae.estimation.compression import is_lossy, jpeg_quality
-from smdae.estimation.correlated import FAINTEST, channel_blocks, correlated_noise, curves_of, grain_features, rms
+from smdae.estimation.correlated import (
+    FAINTEST,
+    channel_blocks,
+    correlated_noise,
+    curves_of,
+    grain_features,
+    levels_of_compressed,
+    rms,
+)
 from smdae.estimation.counts import few_counts
 from smdae.estimation.scale import Scale, scale_of
 from smdae.estimation.shared import correlation_of_channels
@@ -150,7 +158,12 @@ def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: 
     if found.noise.is_none or kind != "auto":
         return found
     shared = correlation_of_channels(planes, levels, scale, valid, clipped)
-    return found if shared is None else replace(found, noise=replace(found.noise, channels=shared))
+    if shared is None:
+        return found
+    curves = found.noise.curves
+    if is_lossy(jpeg) and seen is not None:
+        curves = curves_of(levels_of_compressed(seen, levels))
+    return replace(found, noise=Noise(curves, channels=shared))
 
 
 def grain_features_of(pixels: np.ndarray, scale: Scale) -> np.ndarray | None:
