@@ -1,5 +1,7 @@
 """Small pictures by formula, with noise of each kind, for tests of what is found in them."""
 
+import io
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -69,3 +71,10 @@ def floyd_steinberg(levels: int) -> np.ndarray:
     return grays[
         np.asarray(image.convert("RGB").quantize(levels, palette=palette, dither=Image.Dither.FLOYDSTEINBERG))
     ].astype(np.uint8)
+
+
+def through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """Return what is left of a picture, with shape (H, W, C)."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return np.atleast_3d(np.asarray(Image.open(file)))

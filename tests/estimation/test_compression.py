@@ -1,23 +1,13 @@
 """Pictures that were JPEGs once."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from smdae.estimation.compression import jpeg_quality
 from smdae.estimation.estimate import estimate
 from smdae.estimation.scale import scale_of
 from smdae.noise import Noise
-from tests.estimation.pictures import floyd_steinberg, in_colour, page, sampled, scene, screenshot
-
-
-def through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """Return what is left of a picture, with shape (H, W, C)."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return np.atleast_3d(np.asarray(Image.open(file)))
+from tests.estimation.pictures import floyd_steinberg, in_colour, page, sampled, scene, screenshot, through_jpeg
 
 
 @pytest.mark.parametrize("quality", [40, 75, 90])
