@@ -37,6 +37,8 @@ def few_counts(planes: np.ndarray, blocks: Blocks, scale: Scale) -> tuple[Affine
 def _of_channel(plane: np.ndarray, blocks: Blocks, c: int, scale: Scale) -> Affine | None:
     some = plane.reshape(-1)
     values = np.unique(some[:: max(1, some.size // SAMPLE)]).astype(float)
+    if scale.clip is not None:
+        values = values[values < scale.clip[1]]  # what was cut off there lies between two steps
     if not 3 <= len(values) <= MOST_VALUES:
         return None
     step = _step(values)

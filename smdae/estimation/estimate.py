@@ -42,7 +42,8 @@ __all__ = ["KINDS", "Estimate", "Kind", "estimate", "estimate_noise", "grain_fea
 Kind = Literal["auto", "white", "shot", "grain"]
 KINDS: tuple[Kind, ...] = ("auto", "white", "shot", "grain")
 
-MAX_DECAY, DECAY_COUNTS = 0.14, 8 / 255  # of eigenvalues, and the sigma up to which they are asked: more is texture
+# Of eigenvalues, beyond which there is texture: up to a sigma, and from there on, where texture is rarer.
+MAX_DECAY, DECAY_COUNTS, MAX_DECAY_OF_STRONG = 0.14, 8 / 255, 0.40
 RANGE_SAMPLE = 1 << 18  # values
 SMALLEST = 2 * SIDE  # pixels a side; of smaller pictures only a level is told,
 FAINTEST_OF_SMALL = 8 / 255  # and none that is no more than texture has
@@ -207,13 +208,15 @@ def _none(reason: str) -> Estimate:
 
 
 def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float) -> Estimate:
-    """Return white noise, if there is enough of it to be told from texture."""
+    """Return white noise, if there is enough of it to be told from texture; faintest is 0 if it is told that it is."""
     sigmas = [level.sigma for level in levels]
     mean = rms(sigmas)
     if mean <= faintest:
         faint = f"no more than sigma {255 * mean:.1f}" if mean else "none is to be seen"
         return _none(faint)
-    if mean < DECAY_COUNTS and sum(level.decay for level in levels) / len(levels) > MAX_DECAY:
+    decay = sum(level.decay for level in levels) / len(levels)
+    weak, told = mean < DECAY_COUNTS, faintest == 0
+    if decay > MAX_DECAY if weak else decay > MAX_DECAY_OF_STRONG and not told:
         return _none("what there is looks like texture")
     error = noise_level.uncertainty(mean, clipped) / mean
     return Estimate(Noise(curves_of(sigmas)), error)

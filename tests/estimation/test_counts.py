@@ -21,7 +21,7 @@ def spots(peak: float, ground: float = 0.3) -> np.ndarray:
     return ground + peak * image / image.max()
 
 
-@pytest.mark.parametrize(("peak", "gain"), [(3, 20.0), (3, 1.0), (30, 1.0), (30, 3.4)])
+@pytest.mark.parametrize(("peak", "gain"), [(3, 20.0), (18, 20.0), (3, 1.0), (30, 1.0), (30, 3.4)])
 def test_counts_have_their_gain(peak, gain):
     counts = np.random.default_rng(1).poisson(spots(peak))
     y = np.rint(gain * counts).clip(0, 255).astype(np.uint8)

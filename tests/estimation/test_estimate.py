@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from smdae import Noise, estimate_noise
 from smdae.errors import InputError, UsageError
+from smdae.estimation import noise_level
 from smdae.estimation.estimate import estimate
 from smdae.estimation.grain import with_unseen
 from smdae.estimation.scale import scale_of
@@ -153,6 +154,14 @@ def test_a_mask_and_a_constant_have_none():
 
 def test_a_clean_picture_has_none():
     assert estimate_noise(np.rint(in_colour()).astype(np.uint8)).is_none
+
+
+@pytest.mark.parametrize(
+    ("sigma", "decay", "is_noise"), [(4, 0.1, True), (4, 0.3, False), (12, 0.3, True), (12, 0.5, False)]
+)
+def test_eigenvalues_that_go_on_falling_are_those_of_texture(sigma, decay, is_noise, monkeypatch):
+    monkeypatch.setattr(noise_level, "levels", lambda *_, **__: (noise_level.Level(sigma / 255, decay),))
+    assert estimate_noise(sampled(Noise.gaussian(sigma, 255.0), scene())).is_none != is_noise
 
 
 def test_bars_are_evidence_of_nothing():
