@@ -32,7 +32,8 @@ LEAST_FLAT = 0.3  # of the picture
 LEAST_OF_ROW = 1 / 12  # of a row, that has to be flat
 LEAST_ROWS = 0.7  # of the rows, that have to be seen
 LEAST_RATIO = 3.0  # the variance of the offsets over what noise explains
-LEAST_AGREEMENT = 0.6  # correlation between halves, and between thirds
+LEAST_COMMON, LEAST_COMMON_ROWS = 0.3, 40  # of the rows, and rows, that are seen in two parts at once
+LEAST_AGREEMENT = 0.5  # correlation between halves, and between thirds
 MOST_RELATED = 0.4  # correlation between rows
 MOST_DEVIATION = 2.0  # of the offsets, in standard deviations of the noise
 MOST_TAILED = 1.6  # the standard deviation over that of the central half
@@ -150,7 +151,8 @@ def _is_banding(
         means = np.divide(total, number, out=np.zeros_like(total), where=number > 0)
         for one, other in itertools.combinations(range(means.shape[1]), 2):
             both = seen & (number[:, one] > 0) & (number[:, other] > 0)
-            if both.mean() < LEAST_ROWS or _correlation(means[both, one], means[both, other]) < LEAST_AGREEMENT:
+            few = both.sum() < max(LEAST_COMMON * len(both), LEAST_COMMON_ROWS)
+            if few or _correlation(means[both, one], means[both, other]) < LEAST_AGREEMENT:
                 return False
     centred = np.where(seen, offsets - known.mean(), 0)
     lags = range(1, min(4 * REACH, len(offsets) // 4))

@@ -29,6 +29,17 @@ def test_offsets_of_rows_are_found(sigma, dtype):
     assert np.std(rows[:, 0] - offsets) < 0.35 * np.std(offsets)
 
 
+def test_offsets_are_found_beside_texture_that_hides_half_of_the_rows_in_a_part():
+    chance = np.random.default_rng(0)
+    offsets = chance.normal(0, 6, 256)
+    textured = soft()
+    textured[:120, 110:] += 40 * chance.standard_normal((120, 210))
+    noisy = textured + offsets[:, None] + chance.normal(0, 5, soft().shape)
+    found = find_banding(np.clip(np.rint(noisy), 0, 255).astype(np.uint8)[..., None], 255)
+    assert found is not None
+    assert np.std(found[0][:, 0] - offsets) < 0.4 * np.std(offsets)
+
+
 def test_offsets_of_columns_belong_to_their_channel():
     chance = np.random.default_rng(0)
     offsets = chance.normal(0, 2, 320)
