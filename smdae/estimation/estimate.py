@@ -141,7 +141,7 @@ def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: 
     if drawn:
         return _none(drawn)
     if kind == "white":
-        return _white(levels, clipped, faintest=0.0)
+        return _white(levels, clipped, faintest=0.0, known=True)
     photons = few_counts(planes, blocks, scale) if kind in ("auto", "shot") else None
     if photons is not None:
         return Estimate(Noise(photons), ERROR_OF_SHOT)
@@ -207,16 +207,22 @@ def _none(reason: str) -> Estimate:
     return Estimate(Noise((Affine(),)), 0.0, reason)
 
 
-def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float) -> Estimate:
-    """Return white noise, if there is enough of it to be told from texture; faintest is 0 if it is told that it is."""
-    sigmas = [level.sigma for level in levels]
-    mean = rms(sigmas)
+def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float, known: bool = False) -> Estimate:
+    """Return white noise, if there is enough of it to be told from texture.
+
+    Args:
+        levels: Of each channel.
+        clipped: Whether black and white may have cut the noise off.
+        faintest: The level up to which there is none to speak of.
+        known: Whether the noise is known to be white, so that strong texture does not speak against it.
+    """
+    mean = rms([level.sigma for level in levels])
     if mean <= faintest:
         faint = f"no more than sigma {255 * mean:.1f}" if mean else "none is to be seen"
         return _none(faint)
     decay = sum(level.decay for level in levels) / len(levels)
-    weak, told = mean < DECAY_COUNTS, faintest == 0
-    if decay > MAX_DECAY if weak else decay > MAX_DECAY_OF_STRONG and not told:
+    strong = math.inf if known else MAX_DECAY_OF_STRONG
+    if decay > (MAX_DECAY if mean < DECAY_COUNTS else strong):
         return _none("what there is looks like texture")
     error = noise_level.uncertainty(mean, clipped) / mean
-    return Estimate(Noise(curves_of(sigmas)), error)
+    return Estimate(Noise(curves_of([level.sigma for level in levels])), error)
