@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli import console
+from smdae.pipeline.card import is_too_uncertain
 
 if TYPE_CHECKING:
     from smdae.fitting import Prepared
@@ -40,6 +41,8 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
             before, after = -record["before"], -record["best"]
             risk = f"{before:.2f} before, {after:.2f} after, % of the noise, but for a constant"
             rows.append(("held-out risk", risk))
+        elif is_too_uncertain(card):
+            told = "not known: too few pixels are held out to tell it"
         rows.append((kind, told))
         if figures["wiener"] is not None:
             rows.append(("Wiener filter", f"{figures['wiener']:.2f} dB on the same patches"))

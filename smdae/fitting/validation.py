@@ -171,9 +171,13 @@ class NoisyCrops:
         """Return the levels that there are crops of, white being 1, each once."""
         return sorted({sigma for *_, sigma in self.probed})
 
-    @torch.no_grad()
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
         """Return the estimated PSNR in dB of the crops of one level or of all, after a Tweedie step or as they are."""
+        return self.risk(model, level, group).psnr()
+
+    @torch.no_grad()
+    def risk(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> Risk:
+        """Return the estimated mean squared error of the crops of one level or of all; arguments of `psnr`."""
 
         def of_one(crop: tuple[Tensor, Tensor, float]) -> tuple[float, ...]:
             noisy, probe, sigma = crop
@@ -183,7 +187,7 @@ class NoisyCrops:
             return astuple(sure.estimate(posterior_mean(model, noisy, sigma) - noisy, probe, change, sigma))
 
         found = group.map(of_one, [crop for crop in self.probed if level in (None, crop[2])], width=3)
-        return sure.mean([Risk(*figures) for figures in found]).psnr()
+        return sure.mean([Risk(*figures) for figures in found])
 
 
 def middles(held_out: Patches, side: int, most: int = CROPS) -> Iterator[tuple[int, Tensor]]:

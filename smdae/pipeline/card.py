@@ -1,14 +1,16 @@
 """The card of a fitted model, and the lines of the log of a fit."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smdae.fitting import Prepared
     from smdae.fitting.loop import Report
 
-__all__ = ["CLEAN", "VARYING", "card_of", "line_of", "shortfalls"]
+__all__ = ["CLEAN", "VARYING", "card_of", "is_too_uncertain", "line_of", "shortfalls"]
 
 MAX_BELOW_WIENER = 0.05  # dB
+MAX_PSNR_ERROR = 1.0  # dB, of an estimated PSNR that is told
 CLEAN, VARYING = "the clean density", "the density with noise that depends on brightness"  # that a score may be of
 
 
@@ -51,6 +53,7 @@ def card_of(prepared: "Prepared", wiener: float | None, stopped_by: str) -> dict
         "stopped_by": stopped_by,
         "shortfalls": shortfalls(figures) if prepared.denoises else [],
         **_of_noise(prepared),
+        **_of_estimate(prepared, image_model),
         "seed": state.settings.seed,
         "fit": state.settings.model_dump(mode="json"),
         "smdae": __version__,
@@ -78,6 +81,21 @@ def _of_noise(prepared: "Prepared") -> dict[str, Any]:
         "held_out_psnr_of": prepared.crops.kind,
         "held_out_risk": {"before": -record["before"] / 100, "after": -record["best"] / 100},
     }
+
+
+def _of_estimate(prepared: "Prepared", image_model: Any) -> dict[str, Any]:
+    """Return the entry of a card about the standard error of its PSNR, in dB; none where clean images told it."""
+    from smdae.fitting.validation import NoisyCrops
+
+    if not isinstance(prepared.crops, NoisyCrops):
+        return {}
+    return {"held_out_psnr_error": prepared.crops.risk(image_model).psnr_error}
+
+
+def is_too_uncertain(card: Mapping[str, Any]) -> bool:
+    """Return whether the PSNR of a card is an estimate that few pixels made too uncertain to be told."""
+    error = card.get("held_out_psnr_error", 0.0)
+    return not isinstance(error, int | float) or not error <= MAX_PSNR_ERROR
 
 
 def _density(prepared: "Prepared") -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from smdae.pipeline.card import is_too_uncertain
+
 __all__ = ["lines", "record", "short"]
 
 INDENT = "  "
@@ -22,6 +24,7 @@ def record(name: str) -> dict[str, Any]:
 
     card, data = read(name)
     which = identity(name, data)
+    doubtful = is_too_uncertain(card)
     kept = bundle.entries().get(which.name.partition("@")[0], {}) if "@" in which.name else {}
     return {
         "name": which.name,
@@ -35,8 +38,8 @@ def record(name: str) -> dict[str, Any]:
         "score_of": card.get("score_of"),
         "channels": card["channels"],
         "sigma": card["sigma"],
-        "held_out_psnr": card.get("held_out_psnr"),
-        "held_out_psnr_at": card.get("held_out_psnr_at"),
+        "held_out_psnr": None if doubtful else card.get("held_out_psnr"),
+        "held_out_psnr_at": None if doubtful else card.get("held_out_psnr_at"),
         "shortfalls": card.get("shortfalls", []),
         "card": {entry: card[entry] for entry in MORE if entry in card},
     }

@@ -181,3 +181,13 @@ def test_a_fit_to_grain_that_cannot_be_is_refused_and_leaves_nothing(grainy, arg
     assert main(["fit", "grainy", "--noisy", *arguments, *own, "--max-steps", "1"]) == code
     assert said in complaint(capsys.readouterr().err)
     assert everything_below(grainy) == before
+
+
+def test_a_quality_that_few_pixels_cannot_tell_is_not_told(capsys):
+    for i in range(3):
+        np.save(f"tiny{i}.npy", noised(np.full((40, 40), 128.0), SIGMA, i))
+    arguments = ["--noisy", "-s", str(SIGMA), "--init", "natural-gray-small", "--patch-size", "32", "--max-steps", "1"]
+    assert main(["fit", "tiny0.npy", "tiny1.npy", "tiny2.npy", *arguments, "-o", "m.safetensors"]) == 0
+    assert "not known: too few pixels" in capsys.readouterr().err
+    assert main(["info", "m.safetensors"]) == 0
+    assert "PSNR" not in capsys.readouterr().out
