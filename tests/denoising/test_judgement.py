@@ -183,3 +183,11 @@ def test_a_figure_is_told_with_its_error_and_only_where_nothing_is_doubted(model
     unsure = judge(task, denoise(noise(CLEAN, 25), model, 25 / 255), level_error=0.2)
     assert not unsure.is_trusted
     assert "its standard error would be" in unsure.doubts[0]
+
+
+def test_two_pictures_of_different_noise_in_one_have_no_figure(model):
+    image = noise(LARGE[:256, :256], 5)
+    image[:, 128:] = noise(LARGE[:256, :256], 25)[:, 128:]
+    found, truth = judged(stored(image), model, clean=LARGE[:256, :256])
+    assert found.psnr > truth + 5
+    assert any("other noise" in doubt for doubt in found.doubts)
