@@ -9,6 +9,7 @@ on. Each then computes with one core; with fewer pictures at once, as memory may
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from threading import Event
 from typing import Any
 
 from smdae.errors import BatchError, DeviceError, OutputError, SmdaeError
-from smdae.memory import keep_freed_memory
+from smdae.memory import give_back, keep_freed_memory
 from smdae.pipeline.messages import SILENT, Line, Messages
 from smdae.pipeline.peers import Peers
 from smdae.pipeline.places import Job
@@ -29,6 +30,7 @@ ALONE = Peers()
 Work = Callable[[Job], dict[str, Any]]
 MEMORY_SHARE = 0.5  # of memory, that pictures may take together
 EACH = 512 << 20  # bytes that the work on one takes, besides
+GIVEN_BACK_AFTER = 10  # results: what several threads free lies in pieces, of which ever more would be kept
 
 
 class Stopped(BaseException):
@@ -170,10 +172,17 @@ def _outcomes(
     keep_freed_memory(parallel)
     pool = ThreadPoolExecutor(parallel)
     with _shared_cores(parallel):
-        waiting: list[tuple[Job, Future[Any]]] = [(job, pool.submit(copy_context().run, quietly, job)) for job in jobs]
+        # What a picture leaves is let go once it is told: of thousands it would add up.
+        waiting: deque[tuple[Job, Future[Any]]] = deque(
+            (job, pool.submit(copy_context().run, quietly, job)) for job in jobs
+        )
         try:
-            for job, future in waiting:
+            while waiting:
+                job, future = waiting.popleft()
                 outcome, lines = future.result()
+                del future
+                if len(waiting) % GIVEN_BACK_AFTER == 0:
+                    give_back()
                 messages.say(lines)
                 yield job, outcome
         finally:
