@@ -4,6 +4,8 @@ import errno
 import re
 from collections.abc import Callable
 
+import typer
+
 from smdae.cli.suggestions import nearest
 from smdae.errors import MemoryLimitError, OutputError, SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
@@ -47,7 +49,7 @@ def understood(error: Exception) -> SmdaeError:
         for words, plain in PLAIN.items():
             text = re.sub(words, plain, text)
         context = getattr(error, "ctx", None)
-        parameter = getattr(error, "param", None)
+        parameter = error.param if isinstance(error, typer.BadParameter) else None
         source = context.get_parameter_source(parameter.name) if context and parameter else None
         if source is None or source.name != "ENVIRONMENT":  # a variable is named where the value is from it
             text = VARIABLE.sub("", text)

@@ -109,7 +109,7 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
     with exact():
         probed = probe_jacobian(task, planes, margins, removed)
     risks, shared = [], []
-    odd = more = False
+    imbalances = []
     few = float(np.square(_signed(task.noise.grain)).sum())  # pixels that count as one
     for c, power in enumerate(variance.tolist()):
         if power == 0:  # nothing was taken out, and nothing is wrong
@@ -119,9 +119,7 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
         sigma = math.sqrt(power)
         trace, square, spread, others = (float(values[c]) for values in probed)
         divergence = trace / power
-        imbalance = float(removed[c]) / power + divergence - 1
-        odd |= abs(imbalance) > MAX_IMBALANCE
-        more |= imbalance > MAX_IMBALANCE
+        imbalances.append(float(removed[c]) / power + divergence - 1)
         pixels = max(int(counts[c] / few), 1)
         found = sure.of_means(pixels, float(removed[c]), divergence, square / power, sigma)
         found = replace(found, error=math.hypot(found.error, 2 * spread))
@@ -132,8 +130,7 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
     # What is wrong with an estimated level is wrong with it in all channels alike.
     whole = replace(whole, error=math.hypot(whole.error, sum(shared) / len(shared)))
     seen = float(counts.sum() / max(counting, 1.0))
-    estimated = level_error > 0
-    doubts = tuple(_doubts(task, whole, seen, alike, estimated, odd, more and estimated))
+    doubts = tuple(_doubts(task, whole, seen, alike, level_error > 0, imbalances))
     return Judgement(whole.psnr(), whole.psnr_error, doubts)
 
 
@@ -190,24 +187,27 @@ def _residual(
 
 
 def _doubts(
-    task: Task, found: Risk, seen: float, alike: float, estimated: bool, odd: bool, more: bool
+    task: Task, found: Risk, seen: float, alike: float, estimated: bool, imbalances: list[float]
 ) -> Iterator[str]:
     pixels = task.pixels
     if seen < MIN_SAFE_SHARE:
         yield f"in {100 * (1 - seen):.0f} % of the picture black or white may have cut the noise off"
     if found.mse < -2 * found.error:
         yield "the error comes out negative: sigma is too high"
-    if more and task.noise.kind == "white":
-        yield "more was taken out than noise of the level that was found: in a part of the picture there is other noise"
     if task.noise.kind == "white":
-        yield from _doubts_of_white(task, pixels, alike, estimated, odd)
+        yield from _doubts_of_white(task, pixels, alike, estimated, imbalances)
     if found.psnr_error > MAX_ERROR:
         yield f"its standard error would be {found.psnr_error:.1f} dB"
 
 
-def _doubts_of_white(task: Task, pixels: np.ndarray, alike: float, estimated: bool, odd: bool) -> Iterator[str]:
+def _doubts_of_white(
+    task: Task, pixels: np.ndarray, alike: float, estimated: bool, imbalances: list[float]
+) -> Iterator[str]:
     """Yield the reasons, in words, to doubt that the noise was white and of the level that was taken out."""
+    if estimated and max(imbalances) > MAX_IMBALANCE:
+        yield "more was taken out than noise of the level that was found: in a part of the picture there is other noise"
     coarse = 1.0
+    odd = max(map(abs, imbalances)) > MAX_IMBALANCE
     if odd and not estimated and not task.scale.black:
         looks = noise_level.estimate(pixels, task.scale.span)
         for level, told in zip(looks, task.noise.levels * len(looks), strict=False):

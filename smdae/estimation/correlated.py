@@ -96,7 +96,7 @@ def levels_of_compressed(seen: list[ChannelBlocks], levels: tuple[Level, ...]) -
     The smallest eigenvalues see no more than that. Blocks see the rest, where it is noise alone that they hold.
     """
     told = [level.sigma for level in levels]
-    weakest, scatter, nearest = np.mean([(one.spread[0], one.scatter, one.grain.nearest) for one in seen], 0)
+    weakest, scatter, nearest = _evenness(seen)
     are_noise = weakest > LOSSY_WEAKEST and scatter < LOSSY_SCATTER and nearest <= LOSSY_NEAREST
     of_blocks = [one.level for one in seen]
     return of_blocks if are_noise and rms(of_blocks) > LOSSY_EXCESS * rms(told) else told
@@ -154,9 +154,14 @@ def _non_normality(blocks: Blocks, seen: list[ChannelBlocks]) -> float:
     return float(np.median([non_normality(blocks, c, one.bins, one.weights) for c, one in enumerate(seen)]))
 
 
+def _evenness(seen: list[ChannelBlocks]) -> np.ndarray:
+    """Return the deviation of the weakest blocks, and the scatter and the correlation of the flattest: (3,), means."""
+    return np.mean([(one.spread[0], one.scatter, one.grain.nearest) for one in seen], 0)
+
+
 def _are_noise_alone(seen: list[ChannelBlocks]) -> bool:
     """Return whether blocks are everywhere as strong as those of noise, whose pixels are correlated."""
-    weakest, scatter, nearest = np.mean([(one.spread[0], one.scatter, one.grain.nearest) for one in seen], 0)
+    weakest, scatter, nearest = _evenness(seen)
     return bool(weakest > ALONE_WEAKEST and scatter < ALONE_SCATTER and nearest > ALONE_NEAREST)
 
 

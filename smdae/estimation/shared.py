@@ -1,4 +1,4 @@
-"""What the channels of a picture share of their white noise, as after work on brightness alone.
+"""The correlation of the channels of white noise: they share a part of it, as after work on brightness alone.
 
 Of channels with levels s_c whose noise is correlated by rho, the mean of the C channels has
 

@@ -23,13 +23,15 @@ def card_of(prepared: "Prepared", wiener: float | None, stopped_by: str) -> dict
         stopped_by: What ended the fit.
     """
     from smdae import __version__
+    from smdae.fitting.validation import NoisyCrops
 
     state, patches = prepared.state, prepared.patches
     image_model = prepared.fitted()
+    risk = prepared.crops.risk(image_model) if isinstance(prepared.crops, NoisyCrops) else None
     figures = {
         "noisy": prepared.crops.psnr(),
         "wiener": wiener,
-        "model": prepared.crops.psnr(image_model),
+        "model": prepared.crops.psnr(image_model) if risk is None else risk.psnr(),
     }
     return {
         "model": state.settings.model,
@@ -53,7 +55,7 @@ def card_of(prepared: "Prepared", wiener: float | None, stopped_by: str) -> dict
         "stopped_by": stopped_by,
         "shortfalls": shortfalls(figures) if prepared.denoises else [],
         **_of_noise(prepared),
-        **_of_estimate(prepared, image_model),
+        **({} if risk is None else {"held_out_psnr_error": risk.psnr_error}),
         "seed": state.settings.seed,
         "fit": state.settings.model_dump(mode="json"),
         "smdae": __version__,
@@ -81,15 +83,6 @@ def _of_noise(prepared: "Prepared") -> dict[str, Any]:
         "held_out_psnr_of": prepared.crops.kind,
         "held_out_risk": {"before": -record["before"] / 100, "after": -record["best"] / 100},
     }
-
-
-def _of_estimate(prepared: "Prepared", image_model: Any) -> dict[str, Any]:
-    """Return the entry of a card about the standard error of its PSNR, in dB; none where clean images told it."""
-    from smdae.fitting.validation import NoisyCrops
-
-    if not isinstance(prepared.crops, NoisyCrops):
-        return {}
-    return {"held_out_psnr_error": prepared.crops.risk(image_model).psnr_error}
 
 
 def is_too_uncertain(card: Mapping[str, Any]) -> bool:

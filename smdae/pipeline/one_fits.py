@@ -95,7 +95,7 @@ def one_fits(
         put_result(job, put, lambda: fits.written(file, results), options.stdout)
         if file.left:
             options.messages.note(f"'{name}': left as they are: units {', '.join(file.left)}")
-    tell(found, judged, model, is_found(model, options), job.source if options.many else None, options.messages)
+    tell({"": found}, judged, model, is_found(model, options), job.source if options.many else None, options.messages)
     return record_of(job, model, found, []) | estimates(judged) | {"planes": len(found)}
 
 

@@ -137,7 +137,9 @@ def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None,
         put_result(
             job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout
         )
-    tell([found], [judged], model, is_found(model, options), job.source if options.many else None, options.messages)
+    tell(
+        {"": [found]}, [judged], model, is_found(model, options), job.source if options.many else None, options.messages
+    )
     record = record_of(job, model, [found], precisions(outcome, model)) | estimates([judged])
     if extra:
         record["beside"] = [str(path) for path, _ in extra]

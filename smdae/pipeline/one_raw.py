@@ -74,7 +74,9 @@ def one_raw(
         put_result(
             job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout
         )
-    tell([found], [judged], model, is_found(model, options), job.source if options.many else None, options.messages)
+    tell(
+        {"": [found]}, [judged], model, is_found(model, options), job.source if options.many else None, options.messages
+    )
     return record_of(job, model, [found], []) | estimates([judged])
 
 

@@ -21,7 +21,7 @@ from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, precisions, record_of
-from smdae.pipeline.summary import tell_channels
+from smdae.pipeline.summary import tell
 from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, is_chosen, refuse_beyond
 from smdae.progress import Watch
 
@@ -205,7 +205,7 @@ def one_volume(
     found = is_found(run.model, options)
     if run.noted:
         parts = {label: [noted] for label, noted in run.noted.items()}
-        tell_channels(parts, run.judged, run.model, found, job.source if options.many else None, options.messages)
+        tell(parts, run.judged, run.model, found, job.source if options.many else None, options.messages)
     axes = [image.axes for image in volume.images]
     return (
         record_of(job, run.model, [*run.noted.values()], run.products)

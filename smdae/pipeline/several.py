@@ -73,5 +73,7 @@ def denoise_parts(
         results.append(None if outcome.picture.pixels is part.pixels else outcome.picture)
     whole = parts.encoded(results, options.quality, options.strip)
     put_result(job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout)
-    tell(found, judgements, model, is_found(model, options), job.source if options.many else None, options.messages)
+    tell(
+        {"": found}, judgements, model, is_found(model, options), job.source if options.many else None, options.messages
+    )
     return record_of(job, model, found, products) | estimates(judgements) | {"pages": len(found)}

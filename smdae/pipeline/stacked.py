@@ -16,7 +16,7 @@ from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
-from smdae.pipeline.summary import tell_channels
+from smdae.pipeline.summary import tell
 from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
@@ -109,9 +109,7 @@ def denoise_stack(
     some = sorted(found.items())
     several = len(pages.groups) > 1
     channels = {_called(pages, key) + ": " if several else "": noted for key, noted in some}
-    tell_channels(
-        channels, judgements, model, is_found(model, options), job.source if options.many else None, options.messages
-    )
+    tell(channels, judgements, model, is_found(model, options), job.source if options.many else None, options.messages)
     record = record_of(job, model, [one for _, noted in some for one in noted], products) | estimates(judgements)
     axes = [one.told for one in pages.axes]
     return record | {

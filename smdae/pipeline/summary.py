@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.pipeline.found import Found, Noted
 
-__all__ = ["tell", "tell_channels"]
+__all__ = ["tell"]
 
 MAX_DOUBTS = 3  # that are told; each page of a stack may have its own
 MAX_SIGMA_MISMATCH = 0.2  # how far sigma may be from the model's level without a word
@@ -23,7 +23,7 @@ LEAST_NAME = 12  # columns of a name that is cut
 
 
 def tell(
-    pages: "Sequence[Found | Noted]",
+    channels: "Mapping[str, Sequence[Found | Noted]]",
     judgements: "Sequence[Judgement | None]",
     model: Any,
     is_found: bool,
@@ -33,28 +33,7 @@ def tell(
     """Say how a picture was denoised: its noise, the estimated quality, and warnings.
 
     Args:
-        pages: The noise of each page.
-        judgements: The estimated quality of each page; None for one that was left as it is.
-        model: The model that denoised it.
-        is_found: Whether the noise was estimated.
-        source: The path of the picture if it is one of many; None for one alone.
-        messages: Who hears what is said.
-    """
-    tell_channels({"": pages}, judgements, model, is_found, source, messages)
-
-
-def tell_channels(
-    channels: "Mapping[str, Sequence[Found | Noted]]",
-    judgements: "Sequence[Judgement | None]",
-    model: Any,
-    is_found: bool,
-    source: Path | None,
-    messages: Messages,
-) -> None:
-    """Say how a picture was denoised whose channels each have their own noise.
-
-    Args:
-        channels: The noise of each page, at least one, by the name of the channel.
+        channels: The noise of each page, at least one, by the name of the channel; "" where all share theirs.
         judgements: The estimated quality of each page; None for one that was left as it is.
         model: The model that denoised it.
         is_found: Whether the noise was estimated.
