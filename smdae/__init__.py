@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from smdae.denoising.denoised import Denoised, denoise_image
     from smdae.denoising.estimated import estimate_psnr, posterior_variance
     from smdae.denoising.judgement import Judgement
-    from smdae.estimation.estimate import estimate_noise
+    from smdae.denoising.noise_search import estimate_noise
     from smdae.files.model_file import load
     from smdae.fitting.adapt_image import adapt
     from smdae.fitting.fit import fit
@@ -35,7 +35,7 @@ _HOME = {
     "denoise": "smdae.denoising",
     "denoise_image": "smdae.denoising",
     "divergence": "smdae.divergence",
-    "estimate_noise": "smdae.estimation.estimate",
+    "estimate_noise": "smdae.denoising.noise_search",
     "estimate_psnr": "smdae.denoising.estimated",
     "fit": "smdae.fitting",
     "load": "smdae.files.model_file",

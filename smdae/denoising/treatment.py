@@ -21,10 +21,11 @@ from torch import Tensor
 from smdae.curves import Affine
 from smdae.denoising.correlated import Correlated, white_level
 from smdae.denoising.informed import Informed, InformedOfGrain
+from smdae.denoising.noise_search import find_noise
 from smdae.denoising.preparation import Prepared
 from smdae.denoising.stabilised import Stabilised, Whitening, transforms
 from smdae.errors import UsageError
-from smdae.estimation.estimate import KINDS, Estimate, Kind, estimate
+from smdae.estimation.estimate import KINDS, Estimate, Kind
 from smdae.noise import Noise
 from smdae.protocols import TakesNoise, offers, single_level
 
@@ -61,7 +62,7 @@ def noise_for(
     elif sigma is not None and (kind == "white" or len(sigma) > 1):
         return Estimate(_white(sigma), 0.0)
     else:
-        found = estimate(prepared.pixels, prepared.scale, prepared.valid, jpeg, kind)
+        found = find_noise(prepared.pixels, prepared.scale, prepared.valid, jpeg, kind)
     if sigma is None:
         return found
     if found.noise.is_none or found.noise.is_white or len(sigma) > 1:

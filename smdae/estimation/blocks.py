@@ -25,7 +25,7 @@ from torch import Tensor
 
 from smdae.estimation.scale import UNIT, Scale
 
-__all__ = ["LAGS", "SIDE", "Blocks", "covariances", "survey", "unbiased", "without_planes"]
+__all__ = ["LAGS", "SIDE", "Blocks", "covariances", "survey", "tiles_of", "unbiased", "without_planes"]
 
 SIDE, STRIDE = 8, 4  # pixels
 NEIGHBOUR = SIDE // STRIDE  # places from a block to the next that shares no pixel with it
@@ -87,7 +87,7 @@ def survey(planes: np.ndarray, scale: Scale = UNIT, valid: np.ndarray | None = N
         valid: Which pixels count, with shape (H, W); None for all.
     """
     parts, tiles = [], []
-    for rows, columns in _tiles(*planes.shape[:2]):
+    for rows, columns in tiles_of(planes.shape[0], planes.shape[1], MAX_PIXELS):
         y = torch.from_numpy(np.ascontiguousarray(scale.to_unit(planes[rows, columns]).transpose(2, 0, 1)))
         counts = None if valid is None else torch.from_numpy(np.ascontiguousarray(valid[rows, columns]))
         parts.append(_of_tile(y, scale.unit_clip, counts))
@@ -97,12 +97,18 @@ def survey(planes: np.ndarray, scale: Scale = UNIT, valid: np.ndarray | None = N
     return Blocks(tuple(tiles), first, **joined)
 
 
-def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the parts of a picture that are looked at: all of it, or tiles at the points of a lattice."""
-    if height * width <= MAX_PIXELS:
+def tiles_of(height: int, width: int, most: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the parts of a picture that are looked at: all of it, or tiles at the points of a lattice.
+
+    Args:
+        height: Of the picture.
+        width: Of the picture.
+        most: Pixels that are looked at, about.
+    """
+    if height * width <= most:
         yield slice(0, height), slice(0, width)
         return
-    count = MAX_PIXELS / TILE**2
+    count = most / TILE**2
     down = max(1, round((count * height / width) ** 0.5))
     across = max(1, round(count / down))
 

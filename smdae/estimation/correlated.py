@@ -35,9 +35,9 @@ FAINTEST = 1.3 / 255  # sigma, of the range that the picture fills: less is left
 FAINTEST_OF_JPEG = 0.6 / 255  # and of what was compressed, which hides noise, less than this
 MAX_CHANNEL_SPREAD = 0.1  # how far the levels of channels may be apart to count as one
 WEIGHT_THAT_COUNTS = 0.01  # of the largest weight of a bin
-MIN_LOG_ODDS = 0.0  # of grain, against texture
+MIN_LOG_ODDS = -2.5  # of grain, against texture, that a second look is worth
 # What JPEG leaves of faint grain is much like texture, and to take out a little of that does little harm.
-FAINT, MIN_LOG_ODDS_OF_FAINT = 6 / 255, -1.0
+FAINT, MIN_LOG_ODDS_OF_FAINT = 6 / 255, -3.0
 MIN_DECAY, MAX_EXCESS_OF_WHITE = 0.20, 10.0  # of the smallest eigenvalues; of the level over theirs
 # Where there is hardly any texture, as what resizing and turning leave of white noise: the same two, the deviation of
 # the weakest blocks, and the scatter and the correlation of the flattest.
@@ -116,8 +116,10 @@ def grain_features(blocks: Blocks, levels: tuple[Level, ...], jpeg: int | None) 
 
 def correlated_noise(
     blocks: Blocks, seen: list[ChannelBlocks], levels: tuple[Level, ...], jpeg: int | None, forced: bool
-) -> Noise | None:
-    """Return noise whose pixels are correlated; None if there is no correlation, or it may be texture.
+) -> tuple[Noise, float] | None:
+    """Return noise whose pixels are correlated, and the log odds of it; None if there is none, or it may be texture.
+
+    The odds are infinite where there is no question of texture.
 
     Args:
         blocks: Of the picture.
@@ -133,20 +135,21 @@ def correlated_noise(
     found = _features(seen, channels, levels, jpeg)
     excess = level / max(rms([one.sigma for one in levels]), 1e-9)
     if forced:
-        return _grain(seen, channels, 1.0)
+        return _grain(seen, channels, 1.0), math.inf
     # White noise has a floor that all small eigenvalues share, and grain has none, whatever the texture.
     decay = sum(one.decay for one in levels) / len(levels)
     has_floor = decay <= MIN_DECAY and excess <= MAX_EXCESS_OF_WHITE
     least = MIN_LOG_ODDS_OF_FAINT if is_lossy(jpeg) and level < FAINT else MIN_LOG_ODDS
-    if not has_floor and evidence().log_odds(found) > least:
+    odds = evidence().log_odds(found)
+    if not has_floor and odds > least:
         factor = evidence().level_factor(found)
     elif level > STRONG and decay > ALONE_DECAY and excess > ALONE_EXCESS and _are_noise_alone(seen):
-        factor = 1.0
+        factor, odds = 1.0, math.inf
     else:
         return None
     if level > STRONG and _non_normality(blocks, seen) > MAX_NON_NORMALITY:
         return None
-    return _grain(seen, channels, factor)
+    return _grain(seen, channels, factor), odds
 
 
 def _non_normality(blocks: Blocks, seen: list[ChannelBlocks]) -> float:

@@ -6,8 +6,9 @@
     grain   neighbouring pixels correlated: level and correlation of the flattest blocks (`grain`)
 
 A kind is taken where the picture shows it beyond what texture could pretend; else the simpler one is. What is too faint
-to be told from texture is left alone. The constants were chosen on synthetic cameras (`benchmarks/cameras.py`), on 26
-real pairs of two cameras, and on white noise added to photographs.
+to be told from texture is left alone. Of grain an estimate says how likely it is, and what there is if it is texture:
+`denoising.noise_search` decides, by a second look. The constants were chosen on synthetic cameras
+(`benchmarks/cameras.py`), on 26 real pairs of two cameras, and on white noise added to photographs.
 """
 
 import math
@@ -17,13 +18,14 @@ from typing import Literal
 import numpy as np
 
 from smdae.curves import Affine
-from smdae.errors import InputError, UsageError
+from smdae.errors import InputError
 from smdae.estimation import noise_level
 from smdae.estimation.absence import why_drawn
-from smdae.estimation.blocks import SIDE, survey
+from smdae.estimation.blocks import SIDE, Blocks, survey
 from smdae.estimation.compression import is_lossy, jpeg_quality
 from smdae.estimation.correlated import (
     FAINTEST,
+    ChannelBlocks,
     channel_blocks,
     correlated_noise,
     curves_of,
@@ -32,12 +34,12 @@ from smdae.estimation.correlated import (
     rms,
 )
 from smdae.estimation.counts import few_counts
-from smdae.estimation.scale import Scale, scale_of
+from smdae.estimation.scale import Scale
 from smdae.estimation.shared import correlation_of_channels
 from smdae.estimation.shot import shot_curves
 from smdae.noise import Noise
 
-__all__ = ["KINDS", "Estimate", "Kind", "estimate", "estimate_noise", "grain_features_of"]
+__all__ = ["KINDS", "Estimate", "Kind", "as_planes", "estimate", "grain_features_of"]
 
 Kind = Literal["auto", "white", "shot", "grain"]
 KINDS: tuple[Kind, ...] = ("auto", "white", "shot", "grain")
@@ -63,36 +65,16 @@ class Estimate:
         error: Standard error of its level, relative.
         reason: Why there is none, in a few words; empty if there is.
         jpeg: The quality that the picture was compressed at, told or found; None if it was not, or if that is unknown.
+        odds: Logarithm of the odds that it is grain, and not texture; infinite where that is no question.
+        instead: What is found if it is texture; None where that is no question.
     """
 
     noise: Noise
     error: float
     reason: str = ""
     jpeg: int | None = None
-
-
-def estimate_noise(image: np.ndarray, white: float | None = None) -> Noise:
-    """Return the noise of an image, in the unit of its pixels; its level is 0 where none is found.
-
-    Args:
-        image: With shape (H, W) or (H, W, C), uint8, uint16 or float; NaN and infinity do not count.
-        white: The value of white; None for that of the dtype or, where the values say otherwise, as of 12 bits in 16,
-            for the largest of nearly all values.
-
-    Raises:
-        UsageError: The shape, the dtype or white is another.
-        InputError: No pixel is a finite number.
-    """
-    pixels = np.asarray(image)
-    if pixels.ndim not in (2, 3) or 0 in pixels.shape:
-        raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
-    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
-        raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
-    if white is not None and not 0 < white < math.inf:
-        raise UsageError(f"white is a positive number, not {white}")
-    scale = scale_of(pixels, white)
-    noise = estimate(pixels, scale).noise.scaled(scale.span)
-    return noise.shifted(scale.black) if scale.black else noise
+    odds: float = math.inf
+    instead: "Estimate | None" = None
 
 
 def estimate(
@@ -114,6 +96,27 @@ def estimate(
     Raises:
         InputError: No pixel counts.
     """
+    planes, valid = as_planes(pixels, scale, valid)
+    if jpeg is None:
+        jpeg = jpeg_quality(planes)
+    found = _estimate(planes, scale, valid, jpeg, kind)
+    instead = None if found.instead is None else replace(found.instead, jpeg=jpeg)
+    return replace(found, jpeg=jpeg, instead=instead)
+
+
+def as_planes(
+    pixels: np.ndarray, scale: Scale, valid: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a picture as it is looked at, (H, W, C), finite and gray where it is, and which of its pixels count.
+
+    Args:
+        pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
+        scale: What its values mean.
+        valid: Which pixels count, with shape (H, W); None for those that are finite.
+
+    Raises:
+        InputError: No pixel counts.
+    """
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if planes.dtype.kind == "f":
         finite = np.isfinite(planes).all(2)
@@ -124,9 +127,7 @@ def estimate(
         raise InputError("none of its pixels counts", "all are hidden, masked or not finite")
     if planes.shape[2] > 1 and (planes == planes[:, :, :1]).all():  # gray that is stored as colour
         planes = planes[:, :, :1]
-    if jpeg is None:
-        jpeg = jpeg_quality(planes)
-    return replace(_estimate(planes, scale, valid, jpeg, kind), jpeg=jpeg)
+    return planes, valid
 
 
 def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: int | None, kind: Kind) -> Estimate:
@@ -149,13 +150,30 @@ def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: 
     if seen is not None and kind in ("auto", "grain"):
         correlated = correlated_noise(blocks, seen, levels, jpeg, forced=kind == "grain")
         if correlated is not None:
-            return Estimate(correlated, ERROR_OF_GRAIN)
+            grain, odds = correlated
+            instead = None if math.isinf(odds) else _independent(planes, blocks, seen, levels, scale, valid, jpeg, kind)
+            return Estimate(grain, ERROR_OF_GRAIN, odds=odds, instead=instead)
+    return _independent(planes, blocks, seen, levels, scale, valid, jpeg, kind)
+
+
+def _independent(
+    planes: np.ndarray,
+    blocks: Blocks,
+    seen: list[ChannelBlocks] | None,
+    levels: tuple[noise_level.Level, ...],
+    scale: Scale,
+    valid: np.ndarray | None,
+    jpeg: int | None,
+    kind: Kind,
+) -> Estimate:
+    """Return the noise of a picture if its neighbouring pixels are independent: shot or white, or none."""
+    clipped = scale.standard and scale.clip is not None
     near_white = seen is None or sum(one.grain.nearest for one in seen) <= NEAR_WHITE * len(seen)
     if kind == "shot" or (kind == "auto" and near_white):
         curves = shot_curves(blocks, [level.sigma for level in levels], clipped, forced=kind == "shot")
         if curves is not None:
             return Estimate(Noise(curves), ERROR_OF_SHOT)
-    found = _white(levels, clipped, faintest)
+    found = _white(levels, clipped, FAINTEST * _range(planes, scale))
     if found.noise.is_none or kind != "auto":
         return found
     shared = correlation_of_channels(planes, levels, scale, valid, clipped)

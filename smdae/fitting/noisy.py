@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smdae.denoising.noise_search import find_noise
 from smdae.errors import InputError
 from smdae.estimation import noise_level
-from smdae.estimation.estimate import estimate
 from smdae.estimation.scale import scale_of
 from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import chosen
@@ -107,7 +107,7 @@ def told_white(images: Sequence[np.ndarray], white: float) -> float | None:
 def other_kind(images: Sequence[np.ndarray], white: float) -> str | None:
     """Return in words the noise, not white, that half of the images or more have; None where fewer have such."""
     some, told = [images[i] for i in _some(images)], told_white(images, white)
-    kinds: list[str] = [estimate(image, scale_of(image, told)).noise.kind for image in some]
+    kinds: list[str] = [find_noise(image, scale_of(image, told)).noise.kind for image in some]
     counts = {kind: kinds.count(kind) for kind in OTHER_KINDS}
     if 2 * sum(counts.values()) < len(kinds) or not any(counts.values()):
         return None

@@ -9,8 +9,8 @@ import torch
 
 from smdae.cli.app import main
 from smdae.denoising import denoise
+from smdae.denoising.noise_search import estimate_noise
 from smdae.estimation import noise_level
-from smdae.estimation.estimate import estimate_noise
 from smdae.files import model_file
 from smdae.files.images import read
 from smdae.files.model_file import encode, load

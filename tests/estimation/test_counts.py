@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from smdae.denoising.noise_search import estimate_noise
 from smdae.estimation.absence import why_drawn
 from smdae.estimation.blocks import survey
 from smdae.estimation.counts import few_counts
-from smdae.estimation.estimate import estimate_noise
 from smdae.estimation.scale import Scale, scale_of
 from tests.estimation.pictures import floyd_steinberg, page, scene
 

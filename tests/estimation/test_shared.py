@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smdae.estimation.estimate import estimate_noise
+from smdae.denoising.noise_search import estimate_noise
 from tests.estimation.pictures import in_colour
 
 

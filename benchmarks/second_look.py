@@ -1,0 +1,245 @@
+"""Does a second look, at what would be taken out, tell grain from texture?
+
+    python -m benchmarks.second_look samples DATA OUT [--seed N] [--minutes M]
+    python -m benchmarks.second_look fit OUT... [--write]
+
+DATA is as for `grain_evidence`. `samples` makes pictures until the time is over, as that does, and more: clean pictures
+as JPEG of quality 40 to 98, sharpened, resized and turned; scanned print; white noise that was blurred, resized, turned
+or compressed. Of each that blocks may take for grain it keeps in OUT, a JSON file, what
+`smdae.denoising.second_look.features_of` are, and the mean squared error before and after the noise that was found is
+taken out by the small networks.
+
+`fit` prints what it comes to if pictures are denoised that the numbers fitted to the other four fifths of the originals
+take for grain, and if those are that blocks alone do: how many, the decibels gained or lost, and the worst. Clean
+pictures count as having an error of 50 dB. A picture counts by the decibels that are at stake, and pairs of real
+pictures REAL_WEIGHT times; `--write` puts the numbers that all of it gives into smdae/denoising/second_look.json.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.grain_evidence import RARE, SIDES, as_jpeg, gray, made, of_polyu, original
+from benchmarks.synthetic.retouching import blurred, resized_or_turned, rounded, scanned_print, sharpened
+from smdae.denoising.denoise import denoise
+from smdae.denoising.second_look import FEATURES, NETWORK, NUMBERS, SecondLook, features_of
+from smdae.estimation.estimate import as_planes, estimate
+from smdae.estimation.scale import scale_of
+from smdae.files.model_file import load
+
+REAL, REAL_WEIGHT = ("polyu", "fmd"), 12.0
+CLEAN_ERROR = 255**2 / 10**5  # 50 dB
+MOST_AT_STAKE, LEAST_AT_STAKE = 10.0, 0.05  # dB
+FOLDS = 5
+SHRINKAGE = 0.0003
+FAINT, LEAST_ODDS_OF_FAINT = 6.0, -1.0  # gray levels; what blocks alone asked of faint grain in JPEGs
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture that blocks may take for grain: what it is, its original, features, and errors before and after."""
+
+    kind: str
+    original: str
+    features: list[float]
+    before: float
+    after: float
+
+
+def retouched(picture: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield kinds, and what work on pictures makes of a clean one, without and with noise."""
+    clean = (gray(picture) if rng.random() < 0.4 else picture).astype(float)
+    noise = rng.normal(0, np.exp(rng.uniform(np.log(3), np.log(30))), clean.shape)
+    work = resized_or_turned(rng)
+    yield "processed", rounded(work(clean)), rounded(work(clean) + work(noise))
+    yield "processed", rounded(clean), rounded(clean + blurred(noise, rng))
+    quality = int(rng.integers(40, 96))
+    alike = (np.random.default_rng(quality) for _ in range(2))
+    compressed = [
+        as_jpeg(rounded(shown), same, (quality, quality + 1))
+        for shown, same in zip((clean, clean + noise), alike, strict=True)
+    ]
+    yield "compressed", compressed[0], compressed[1]
+    shown = sharpened(clean, rng) if rng.random() < 0.5 else resized_or_turned(rng)(clean)
+    shown = as_jpeg(rounded(shown), rng, (40, 98)) if rng.random() < 0.3 else rounded(shown)
+    yield "clean", shown, shown
+    for _ in range(3):
+        small = picture
+        if min(picture.shape[:2]) >= 320 and rng.random() < 0.5:
+            small = np.asarray(Image.fromarray(picture).reduce(2))
+        stored = as_jpeg(small, rng, (40, 98))
+        stored = gray(stored) if rng.random() < 0.25 else stored
+        yield "clean", stored, stored
+    page = scanned_print(rng)
+    page = as_jpeg(page, rng, (55, 96)) if rng.random() < 0.5 else page
+    yield "clean", page, page
+
+
+def of_fmd(folder: Path) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Yield kinds, names, and parts of the pairs of FMD6 without and with noise."""
+    for path in sorted((folder / "noisy").iterdir()):
+        noisy, clean = (np.asarray(Image.open(folder / name / path.name)) for name in ("noisy", "clean"))
+        for top, left in ((0, 0), (0, 256), (256, 0), (200, 200)):
+            part = slice(top, top + 256), slice(left, left + 256)
+            yield "fmd", path.name, clean[part], noisy[part]
+
+
+def pictures(data: Path, seed: int, minutes: float) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Yield kinds, names, and pictures without and with noise until the time is over; real ones with seed 0 only."""
+    rng, end = np.random.default_rng(seed), time.monotonic() + 60 * minutes
+    bsds, photos = (sorted((data / "train" / name).iterdir()) for name in ("bsds432", "photos"))
+    paths = {"bsds": bsds, "photos": photos, "rare": [path for path in photos if any(k in path.name for k in RARE)]}
+    if seed == 0:
+        yield from of_polyu(data / "real" / "PolyU26")
+        yield from of_fmd(data / "real" / "FMD6")
+    while time.monotonic() < end:
+        name, picture = original(paths, rng)
+        if min(picture.shape[:2]) < SIDES[0] * 3 // 4:
+            continue
+        for make in (made, retouched):
+            for kind, clean, noisy in make(picture, rng):
+                yield kind, name, clean, noisy
+
+
+def samples(data: Path, seed: int, minutes: float) -> Iterator[Sample]:
+    """Yield the samples of pictures that blocks may take for grain."""
+    network = load(NETWORK)
+    for kind, name, clean, noisy in pictures(data, seed, minutes):
+        scale = scale_of(noisy, None)
+        found = estimate(noisy, scale)
+        if found.instead is None:
+            continue
+        planes, valid = as_planes(noisy, scale)
+        features = features_of(planes, scale, valid, found.noise, found.odds, found.jpeg, network)
+        if features is None:
+            continue
+        model = NETWORK if noisy.ndim == 3 else "natural-gray-small"
+        result = denoise(noisy, model, noise=found.noise.scaled(scale.span))
+        before, after = (float(np.mean((shown.astype(float) - clean) ** 2)) for shown in (noisy, result))
+        yield Sample(kind, name, features.tolist(), before, after)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Samples as arrays of n: kinds, features, decibels gained if they are denoised, and folds."""
+
+    kinds: np.ndarray
+    features: np.ndarray
+    gain: np.ndarray
+    folds: np.ndarray
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Return how much each counts, (n,)."""
+        at_stake = np.minimum(np.abs(self.gain), MOST_AT_STAKE) + LEAST_AT_STAKE
+        return at_stake * np.where(np.isin(self.kinds, REAL), REAL_WEIGHT, 1.0)
+
+    def part(self, chosen: np.ndarray) -> "Table":
+        """Return some of the samples."""
+        return Table(self.kinds[chosen], self.features[chosen], self.gain[chosen], self.folds[chosen])
+
+
+def table_of(found: list[Sample]) -> Table:
+    """Return samples as arrays."""
+    names = np.unique([one.original for one in found], return_inverse=True)[1]
+    before, after = (np.array([getattr(one, name) for one in found]) + CLEAN_ERROR for name in ("before", "after"))
+    kinds, features = np.array([one.kind for one in found]), np.array([one.features for one in found])
+    return Table(kinds, features, 10 * np.log10(before / after), names % FOLDS)
+
+
+def fitted(table: Table) -> SecondLook:
+    """Return the numbers that samples give, by logistic regression on the sign of the gain."""
+    lowest, highest = np.quantile(table.features, (0.005, 0.995), 0)
+    inside = np.clip(table.features, lowest, highest)
+    mean, deviation = inside.mean(0), inside.std(0) + 1e-9
+    z = (inside - mean) / deviation
+    compressed = table.features[:, [FEATURES.index("compressed")]]
+    rows = torch.from_numpy(np.hstack([1 - compressed, compressed, z * (1 - compressed), z * compressed]))
+    better, counts = torch.from_numpy((table.gain > 0).astype(float)), torch.from_numpy(table.weights)
+    odds = torch.zeros(rows.shape[1], dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([odds], max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        each = torch.nn.functional.binary_cross_entropy_with_logits(rows @ odds, better, reduction="none")
+        total = (counts * each).sum() / counts.sum() + SHRINKAGE * odds[2:].square().sum() / 2
+        total.backward()
+        return total
+
+    optimiser.step(loss)
+    found = odds.detach().numpy()
+    return SecondLook(mean, deviation, lowest, highest, found[2:].reshape(2, -1), found[:2])
+
+
+def by_blocks_alone(table: Table) -> np.ndarray:
+    """Return which samples blocks alone take for grain, (n,)."""
+    odds, level, compressed = (
+        table.features[:, FEATURES.index(name)] for name in ("first odds", "log level", "compressed")
+    )
+    faint = (compressed > 0) & (np.exp(level) < FAINT)
+    return np.asarray(odds > np.where(faint, LEAST_ODDS_OF_FAINT, 0.0))
+
+
+def report(table: Table) -> str:
+    """Return the table of what it comes to."""
+    second = np.zeros(len(table.gain), bool)
+    for fold in range(FOLDS):
+        numbers = fitted(table.part(table.folds != fold))
+        for k in np.flatnonzero(table.folds == fold):
+            second[k] = numbers.log_odds(table.features[k]) > 0
+    head = ("kind", "pictures", "blocks alone: denoised", "dB in all", "worst", "second look: denoised", "dB", "worst")
+    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    compressed = table.features[:, FEATURES.index("compressed")] > 0
+    names = np.where((table.kinds == "clean") & compressed, "clean, JPEG", table.kinds)
+    for kind in [*dict.fromkeys(names.tolist()), "all"]:
+        these = names == kind if kind != "all" else np.ones(len(names), bool)
+        row = [kind, str(these.sum())]
+        for taken in (by_blocks_alone(table), second):
+            gains = table.gain[these & taken]
+            row += [str(len(gains)), f"{gains.sum():+.0f}", f"{gains.min():+.1f}" if len(gains) else ""]
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def encoded(numbers: SecondLook) -> str:
+    """Return numbers as the file that comes with smdae has them."""
+    rounded_ = {
+        name: np.vectorize(lambda value: float(f"{value:.4g}"))(values).tolist()
+        for name, values in asdict(numbers).items()
+    }
+    return json.dumps({"features": FEATURES, **rounded_}, indent=1) + "\n"
+
+
+def main() -> None:
+    """Make samples, or fit to them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    making = commands.add_parser("samples")
+    making.add_argument("data", type=Path)
+    making.add_argument("out", type=Path)
+    making.add_argument("--seed", type=int, default=0)
+    making.add_argument("--minutes", type=float, default=20)
+    fitting = commands.add_parser("fit")
+    fitting.add_argument("samples", type=Path, nargs="+")
+    fitting.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    if given.command == "samples":
+        found = [asdict(one) for one in samples(given.data, given.seed, given.minutes)]
+        given.out.write_text(json.dumps(found))
+        print(f"{len(found)} samples")
+        return
+    table = table_of([Sample(**one) for path in given.samples for one in json.loads(path.read_text())])
+    print(report(table))
+    if given.write:
+        NUMBERS.write_text(encoded(fitted(table)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The noise of a picture, looked for twice: in its blocks and, where these tell of grain, in what would be taken out.
+
+Blocks tell the kind of the noise, its level and its correlation (`smdae.estimation`). Texture can pretend to be grain;
+so where there may be grain a small network takes it out of a part of the picture, and what it takes decides
+(`second_look`).
+"""
+
+import math
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from smdae.denoising.second_look import NETWORK, features_of, second_look
+from smdae.errors import UsageError
+from smdae.estimation.estimate import Estimate, Kind, as_planes, estimate
+from smdae.estimation.scale import Scale, scale_of
+from smdae.files.model_file import load
+from smdae.noise import Noise
+
+__all__ = ["estimate_noise", "find_noise"]
+
+
+def estimate_noise(image: np.ndarray, white: float | None = None) -> Noise:
+    """Return the noise of an image, in the unit of its pixels; its level is 0 where none is found.
+
+    Args:
+        image: With shape (H, W) or (H, W, C), uint8, uint16 or float; NaN and infinity do not count.
+        white: The value of white; None for that of the dtype or, where the values say otherwise, as of 12 bits in 16,
+            for the largest of nearly all values.
+
+    Raises:
+        UsageError: The shape, the dtype or white is another.
+        InputError: No pixel is a finite number.
+    """
+    pixels = np.asarray(image)
+    if pixels.ndim not in (2, 3) or 0 in pixels.shape:
+        raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
+    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+        raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
+    if white is not None and not 0 < white < math.inf:
+        raise UsageError(f"white is a positive number, not {white}")
+    scale = scale_of(pixels, white)
+    noise = find_noise(pixels, scale).noise.scaled(scale.span)
+    return noise.shifted(scale.black) if scale.black else noise
+
+
+def find_noise(
+    pixels: np.ndarray,
+    scale: Scale,
+    valid: np.ndarray | None = None,
+    jpeg: int | None = None,
+    kind: Kind = "auto",
+) -> Estimate:
+    """Return the noise that is found in a picture.
+
+    Args:
+        pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
+        scale: What its values mean.
+        valid: Which pixels count, with shape (H, W); None for those that are finite.
+        jpeg: The quality that it was compressed at; None to find out.
+        kind: What kind of noise it is, if that is known.
+
+    Raises:
+        InputError: No pixel counts.
+    """
+    found = estimate(pixels, scale, valid, jpeg, kind)
+    if found.instead is None:
+        return found
+    planes, valid = as_planes(pixels, scale, valid)
+    features = features_of(planes, scale, valid, found.noise, found.odds, found.jpeg, _network())
+    odds = found.odds if features is None else second_look().log_odds(features)
+    return replace(found, odds=odds, instead=None) if odds > 0 else found.instead
+
+
+@cache
+def _network() -> Any:
+    return load(NETWORK)

@@ -1,0 +1,237 @@
+"""Grain or texture: a second look at noise that was found, by what a network takes out of the picture for it.
+
+    e = y - D(y, C),   z_c = e_c / sd_c   in cells of 8 x 8 pixels,   with D the small network for colours
+
+C is the noise that blocks of the picture tell (`estimation.grain`), which texture can pretend to be. Of noise z is as
+strong everywhere, nearly normal, and its neighbours are correlated as C says. Texture is in part spared, as the network
+knows it for structure: z is weaker, uneven from cell to cell, has long tails, and is finer than C.
+
+    log odds of grain = a + b . (f - m)/s
+
+with f the features below, the odds that blocks gave among them, and a and b of their own for what was compressed. The
+numbers were fitted to pictures that blocks may take for grain, each counting by the decibels that are at stake
+(`benchmarks/second_look.py`, which writes them to second_look.json).
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from smdae.estimation.blocks import tiles_of
+from smdae.estimation.compression import is_lossy
+from smdae.estimation.scale import Scale
+from smdae.models.conditioning import Conditioning
+from smdae.noise import Noise
+
+__all__ = ["FEATURES", "NETWORK", "SecondLook", "features_of", "second_look"]
+
+NETWORK = "natural-color-small"
+NUMBERS = Path(__file__).with_name("second_look.json")
+CELL, COARSE = 8, 4  # pixels a side of cells, and of means that show how coarse z is
+MAX_PIXELS = 160_000  # looked at in one picture
+MIN_CELLS = 60
+MAX_SATURATED = 0.1  # of the pixels of a cell
+MAX_ODDS = 6.0  # of the first look, as a logarithm
+LOW, HIGH = 0.1, 0.95  # quantiles of the energies of cells
+LEAST_ENERGY, LEAST_STRUCTURE = 1e-4, 0.25  # of cells, as shares of the variance of the noise, in logarithms
+
+FEATURES = (
+    "first odds",  # that blocks gave, as a logarithm
+    "log level",  # of the noise, in gray levels
+    "correlation",  # of neighbours, as told
+    "balance",  # log of the mean of z^2
+    "unevenness",  # deviation of the logarithm of the energies of cells
+    "weakest",  # log of the energy that a tenth of the cells are below, over the median
+    "strongest",  # log of that which a twentieth are above, over the median
+    "slope",  # of the logarithm of the energy of z over that of what is left in the cell
+    "excess correlation",  # of neighbours in z, over what was told
+    "tails",  # log(1 + kurtosis) of z
+    "coarseness",  # log of the energy of the means of 4 x 4 pixels of z, over that of z
+    "correlation of channels",  # in z, the mean of two
+    "channels as told",
+    "compressed",
+    "quality",
+    "colour",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SecondLook:
+    """The weights of the features, of pictures that were not compressed and of those that were.
+
+    Attributes:
+        mean, deviation: Of the features in the fit, each with shape (len(FEATURES),).
+        lowest, highest: Of the features in the fit; beyond, they count no more.
+        weights: With shape (2, len(FEATURES)).
+        at_mean: The log odds at the mean, with shape (2,).
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+    weights: np.ndarray
+    at_mean: np.ndarray
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Return the weights in a JSON file.
+
+        Raises:
+            ValueError: It is of other features.
+        """
+        said = json.loads(path.read_text())
+        if tuple(said.pop("features")) != FEATURES:
+            raise ValueError(f"{path.name} is of other features")
+        return cls(**{name: np.array(value) for name, value in said.items()})
+
+    def log_odds(self, f: np.ndarray) -> float:
+        """Return the logarithm of the odds that features are those of grain, and not of texture."""
+        compressed = int(f[FEATURES.index("compressed")])
+        z = (np.clip(f, self.lowest, self.highest) - self.mean) / self.deviation
+        return float(self.at_mean[compressed] + self.weights[compressed] @ z)
+
+
+@cache
+def second_look() -> SecondLook:
+    """Return the numbers that come with smdae."""
+    return SecondLook.read(NUMBERS)
+
+
+def features_of(
+    planes: np.ndarray,
+    scale: Scale,
+    valid: np.ndarray | None,
+    noise: Noise,
+    odds: float,
+    jpeg: int | None,
+    network: Any,
+) -> np.ndarray | None:
+    """Return the features that tell grain from texture, (len(FEATURES),); None where too few pixels tell.
+
+    Args:
+        planes: The picture, with shape (H, W, C).
+        scale: What its values mean.
+        valid: Which pixels count, with shape (H, W); None for all.
+        noise: That which was found, white being 1.
+        odds: Logarithm of the odds of grain that blocks gave.
+        jpeg: The quality that the picture was compressed at; None if it was not.
+        network: `NETWORK`, loaded.
+    """
+    parts = []
+    for rows, columns in tiles_of(planes.shape[0], planes.shape[1], MAX_PIXELS):
+        y = torch.from_numpy(np.ascontiguousarray(scale.to_unit(planes[rows, columns]).transpose(2, 0, 1)))[None]
+        counts = (y > scale.unit_clip[0]) & (y < scale.unit_clip[1])
+        if valid is not None:
+            counts = counts & torch.from_numpy(np.ascontiguousarray(valid[rows, columns]))
+        if min(y.shape[2:]) >= CELL:
+            parts.append(_taken_out(y, counts.float().mean(1, keepdim=True), noise, network))
+    energy = np.concatenate([part.energy for part in parts]) if parts else np.zeros(0)
+    if len(energy) < MIN_CELLS or np.median(energy) <= 0:
+        return None
+    log_energy = np.log(np.maximum(energy, LEAST_ENERGY))
+    log_structure = np.log(np.concatenate([part.structure for part in parts]) + LEAST_STRUCTURE)
+    moments = np.average([part.moments for part in parts], axis=0, weights=[part.pixels for part in parts])
+    square, fourth, beside, coarse, shared = moments.tolist()
+    square = max(square, 1e-12)
+    told = (noise.grain[0][1] + noise.grain[1][0]) / 2 if len(noise.grain) > 1 else 0.0
+    return np.array(
+        [
+            float(np.clip(odds, -MAX_ODDS, MAX_ODDS)),
+            math.log(max(255 * noise.sigma, 0.05)),
+            told,
+            math.log(energy.mean()),
+            log_energy.std(),
+            math.log(np.quantile(energy, LOW) / np.median(energy) + 1e-3),
+            math.log(np.quantile(energy, HIGH) / np.median(energy)),
+            float(np.cov(log_structure, log_energy)[0, 1] / max(log_structure.var(ddof=1), 1e-9)),
+            beside / square - told,
+            math.log1p(max(fourth / square**2 - 3, -0.5)),
+            math.log(coarse / square + 1e-4),
+            shared,
+            0.0 if noise.channels is None else _mean_of_pairs(np.array(noise.channels)),
+            float(is_lossy(jpeg)),
+            (jpeg or 0) / 100,
+            float(planes.shape[2] > 1),
+        ]
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _TakenOut:
+    """What a network took out of a part of a picture.
+
+    Attributes:
+        energy: Mean of z^2 in each cell that counts, with shape (n,).
+        structure: Variance of what is left in the cell, over that of the noise, with shape (n,).
+        pixels: Their number, in all cells.
+        moments: Mean of z^2, of z^4, of the product of neighbours and of the square of means of 4 x 4 pixels times 16,
+            and the mean correlation of two channels, 0 of one.
+    """
+
+    energy: np.ndarray
+    structure: np.ndarray
+    pixels: int
+    moments: tuple[float, float, float, float, float]
+
+
+def _taken_out(y: Tensor, counts: Tensor, noise: Noise, network: Any) -> _TakenOut:
+    """Return what is taken out of a part of a picture, (1, C, H, W), given which pixels count, (1, 1, H, W)."""
+    height, width = (side // CELL * CELL for side in y.shape[2:])
+    clean = _posterior_mean(network, y, noise)[..., :height, :width]
+    sd = noise.sd(clean)
+    z = (y[..., :height, :width] - clean) / sd
+    counting = _cells(counts[..., :height, :width])[:, 0] > 1 - MAX_SATURATED
+    structure = (_cells(clean.square()) - _cells(clean).square()).clamp(min=0) / _cells(sd.square())
+    square = z.square()
+    beside = (z[..., 1:] * z[..., :-1]).mean() + (z[:, :, 1:] * z[:, :, :-1]).mean()
+    coarse = COARSE**2 * F.avg_pool2d(z, COARSE).square().mean()
+    unit = F.normalize(z[0].flatten(1), dim=1)  # (C, H W)
+    return _TakenOut(
+        _cells(square).mean(1)[counting].double().numpy(),
+        structure.mean(1)[counting].double().numpy(),
+        z[0, 0].numel(),
+        (
+            square.mean().item(),
+            square.square().mean().item(),
+            beside.item() / 2,
+            coarse.item(),
+            _mean_of_pairs((unit @ unit.T).numpy()) if len(unit) > 1 else 0.0,
+        ),
+    )
+
+
+def _cells(x: Tensor) -> Tensor:
+    """Return the means over cells, (1, C, H/8, W/8), for x with shape (1, C, H, W)."""
+    return F.avg_pool2d(x, CELL)
+
+
+def _mean_of_pairs(matrix: np.ndarray) -> float:
+    """Return the mean of what is off the diagonal of a matrix, (C, C)."""
+    return float(matrix[~np.eye(len(matrix), dtype=bool)].mean())
+
+
+def _posterior_mean(network: Any, y: Tensor, noise: Noise) -> Tensor:
+    """Return D(y, C), with the shape of y, (1, C, H, W).
+
+    Of pictures that are not of three channels one is shown to the network, as three that are alike, and is the result.
+    """
+    count, sigma = y.shape[1], noise.sigma
+    if count == 3:
+        shown, told = y, Conditioning.of(noise, y, sigma)
+    else:
+        middle = slice(count // 2, count // 2 + 1)
+        plain = Conditioning.of(noise.channel(count // 2), y[:, middle], sigma)
+        sd = None if plain.sd is None else plain.sd.expand(-1, 3, -1, -1)
+        shown, told = y[:, middle].expand(-1, 3, -1, -1), Conditioning(sd, plain.grain, torch.ones(1), plain.jpeg)
+    with torch.inference_mode():
+        clean = shown + sigma**2 * network.conditioned(told).score(shown, sigma=sigma)
+    return clean if count == 3 else clean.mean(1, keepdim=True).expand(-1, count, -1, -1)
