@@ -193,9 +193,9 @@ class Asked:
     def _check_how(self) -> None:
         """Raise UsageError for an unknown sampler or precision, or for steps that the sampler does not take."""
         if self.stepper != "tweedie" or self.steps is not None or self.step_size is not None:
-            from smdae.denoising.samplers import checked
+            from smdae.denoising.samplers import checked_steps
 
-            checked(self.stepper, self.steps, self.step_size)
+            checked_steps(self.stepper, self.steps, self.step_size)
         if self.precision != "auto":
             from smdae.denoising.precision import check_precision
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from smdae.denoising.denoise import carried_out
-from smdae.denoising.denoised import identity_of, one_task, refuse_coloured
+from smdae.denoising.denoise import run_task
+from smdae.denoising.denoised import identity_of, one_task, require_white_noise
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.files.bundle import Identity
@@ -54,14 +54,14 @@ def adapt(
     """
     if steps < 1:
         raise UsageError(f"steps is 1 or more, not {steps}")
-    _, task = one_task("adapt", image, model, sigma, axes, noise, device, how)
+    _, task = one_task("adapt", image, model, sigma, axes=axes, noise=noise, device=device, options=how)
     if not is_adaptable(task.loaded):
         raise UsageError("networks can be adapted, and this model is none: leave model out, or name 'natural-gray'")
-    refuse_coloured(task, "a network can be adapted")
+    require_white_noise(task, "a network can be adapted")
     if not task.changes:
         return task.loaded
     # Of what was denoised only this is asked, where black and white may have cut noise off.
-    result = carried_out(task, device) if task.is_clipped else task.pixels
+    result = run_task(task, device) if task.is_clipped else task.pixels
     better, gain = adapted(task, result, watch or (lambda done, of: None), steps)
     if gain:
         better.identity = Identity(f"{identity_of(task.loaded).name}, adapted")

@@ -151,7 +151,7 @@ def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, counts: Ten
         def denoise(y: Tensor, level: float = level) -> Tensor:
             return posterior_mean(model, y, level)
 
-        change = sure.change(denoise, noisy[part], probe[part], level)
+        change = sure.jacobian_product(denoise, noisy[part], probe[part], level)
         found[part] = (denoise(noisy[part]) - noisy[part]).square() + 2 * level**2 * probe[part] * change
     return found * counts
 

@@ -58,7 +58,7 @@ class Batch:
         white: What each example was clipped to, with shape (B,), 0 for none; None if none was.
         whole: How many examples the parts of all processes have; None if this is all.
         conditioning: What the model is told of each example's noise beside its level; None where all noise is white.
-        form: Makes of the model what the loss is taken of; None for itself.
+        treat: Turns the model into the one whose loss is taken; None for the model itself.
     """
 
     x: Tensor
@@ -67,7 +67,7 @@ class Batch:
     white: Tensor | None = None
     whole: int | None = None
     conditioning: Conditioning | None = None
-    form: Callable[[Any], Any] | None = None
+    treat: Callable[[Any], Any] | None = None
 
     @property
     def n(self) -> int:
@@ -98,7 +98,7 @@ class Batch:
         """Return the objective's loss for each example, with shape (B,)."""
         told = model if self.white is None else model.clipped(self.white)
         told = told if self.conditioning is None else told.conditioned(self.conditioning)
-        told = told if self.form is None else self.form(told)
+        told = told if self.treat is None else self.treat(told)
         return objective.loss(told, self.x, **self.needs)
 
 

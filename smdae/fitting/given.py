@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from smdae.denoising.pictures import given, is_file
+from smdae.denoising.pictures import is_file, pictures_of
 from smdae.errors import InputError, UsageError
 from smdae.files.picture import SAMPLES, STANDS_FOR
 
@@ -50,8 +50,8 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
             raise InputError(f"there are no images to fit on in an array with shape {patches.shape}")
         if axes is None and patches.ndim == 3 and patches.shape[2] in (2, 4):
             axes = "NHW"  # for no fit takes two or four channels
-        told = given(patches, axes)
-        patches, axes = [image.astype(patches.dtype, copy=False) for image in told.pictures], None
+        told = pictures_of(patches, axes)
+        patches, axes = [image.astype(patches.dtype, copy=False) for image in told.arrays], None
     if axes is not None:
         raise UsageError(
             "axes are those of one array", "give the images of a list one order of axes, and leave axes out"

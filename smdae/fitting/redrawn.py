@@ -31,7 +31,7 @@ from torch import Generator, Tensor
 
 from smdae.denoising.stabilised import Whitening
 from smdae.denoising.task import Task
-from smdae.denoising.treatment import level_in, whitenings
+from smdae.denoising.treatment import rms_level, whitenings
 from smdae.errors import InputError
 from smdae.estimation.scale import UNIT
 from smdae.fitting.precision import products_in
@@ -101,9 +101,9 @@ class View:
         noise: The noise of the picture.
         level: The root mean square level of its noise.
         error: The mean square error of the picture itself, white being 1.
-        form: Makes the network a model of this noise.
+        treat: Makes the network a model of this noise.
         sigma: The level to call that model with.
-        stronger: Form and sigma for 1 + a^2 times the noise.
+        stronger: Treatment and sigma for 1 + a^2 times the noise.
         ends: Where noise is cut off; None where the network is not told of that.
     """
 
@@ -112,7 +112,7 @@ class View:
     noise: Noise
     level: float
     error: float
-    form: Callable[[Any], Any]
+    treat: Callable[[Any], Any]
     sigma: float
     stronger: tuple[Callable[[Any], Any], float]
     ends: tuple[float, float] | None
@@ -180,10 +180,10 @@ def _view(task: Task, network: Any, size: int, device: torch.device) -> View:
     y = task.scaled(task.planes[None], device).float()  # (1, C, H, W)
     stronger = math.sqrt(1 + WIDTH**2)
     is_told = task.base is not task.loaded
-    error = level_in(task.prepared, task.noise) ** 2
+    error = rms_level(task.prepared, task.noise) ** 2
 
-    def within(form: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        return lambda model: form(model.clipped(1.0) if is_told else model)
+    def within(treat: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return lambda model: treat(model.clipped(1.0) if is_told else model)
 
     if task.noise.kind == "shot":
         (white,) = whitenings(task.base, task.noise, task.prepared, y.shape[1])
@@ -194,20 +194,20 @@ def _view(task: Task, network: Any, size: int, device: torch.device) -> View:
         level, told = math.sqrt(error), task.levels[0]
         parts = Part(y[0], y[0]), None
         ends = UNIT.clip if is_told else None
-        above = within(other.form), other.levels[0]
-        view = View(*parts, task.noise, level, error, within(task.form), told, above, ends)
+        above = within(other.treat), other.levels[0]
+        view = View(*parts, task.noise, level, error, within(task.treat), told, above, ends)
     with torch.inference_mode(), products_in("auto", device):
-        denoised = posterior_mean(view.form(network), view.training.noisy[None], view.sigma)[0].float()
+        denoised = posterior_mean(view.treat(network), view.training.noisy[None], view.sigma)[0].float()
     return replace(view, **_parted(view.training.noisy.cpu(), denoised.cpu(), size))
 
 
 def _whitened(
-    white: Whitening, z: Tensor, form: Callable[[Any], Any], error: float, ends: tuple[float, float] | None
+    white: Whitening, z: Tensor, treat: Callable[[Any], Any], error: float, ends: tuple[float, float] | None
 ) -> View:
     """Return the view of what is transformed, z, (1, C, H, W), whose noise is white."""
-    above = form, white.level * math.sqrt(1 + WIDTH**2)
+    above = treat, white.level * math.sqrt(1 + WIDTH**2)
     noise = Noise.gaussian(white.level)
-    return View(Part(z[0], z[0]), None, noise, white.level, error, form, white.level, above, ends)
+    return View(Part(z[0], z[0]), None, noise, white.level, error, treat, white.level, above, ends)
 
 
 def _parted(noisy: Tensor, denoised: Tensor, size: int) -> dict[str, Any]:

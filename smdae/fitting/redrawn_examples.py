@@ -70,7 +70,7 @@ class Redrawn:
         clean, noisy = clean[rows], noisy[rows]
         scale = 1 / (clean[0].numel() * view.level**2)
         needs = {"clean": clean, "sigma": view.sigma}
-        return Batch(noisy, needs, scale, whole=n, form=lambda model: Reconstructor(view.form(model)))
+        return Batch(noisy, needs, scale, whole=n, treat=lambda model: Reconstructor(view.treat(model)))
 
     def prefetch(self, n: int, generator: Generator, progress: float = 0.0) -> None:
         """Read nothing: all is in memory."""
@@ -102,7 +102,7 @@ class RedrawnCrops:
             denoised = part.denoised[None].to(self.device)
             noisy = view.cut(denoised + b)
             with products_in("auto", self.device):
-                found = noisy if model is None else posterior_mean(view.form(model), noisy, view.sigma).float()
+                found = noisy if model is None else posterior_mean(view.treat(model), noisy, view.sigma).float()
             return [psnr(found, denoised, white=1.0)]
 
         values = group.map(of_one, self.parts)
@@ -114,10 +114,10 @@ class RedrawnCrops:
 
         def of_one(item: tuple[View, Part, Tensor]) -> list[float]:
             view, part, b = item
-            form, sigma = view.stronger
+            treat, sigma = view.stronger
             y, denoised = part.noisy[None].to(self.device), part.denoised[None].to(self.device)
             with products_in("auto", self.device):
-                found = risk(partial(_denoised, form(model), sigma), y, b, view.noise.sd(denoised).square())
+                found = risk(partial(_denoised, treat(model), sigma), y, b, view.noise.sd(denoised).square())
             return [found.item() / (y.numel() * view.level**2)]
 
         values = group.map(of_one, self.parts)

@@ -183,7 +183,7 @@ class NoisyCrops:
             noisy, probe, sigma = crop
             if model is None:
                 return sigma**2, 0.0, sigma
-            change = sure.change(lambda y: posterior_mean(model, y, sigma), noisy, probe, sigma)
+            change = sure.jacobian_product(lambda y: posterior_mean(model, y, sigma), noisy, probe, sigma)
             return astuple(sure.estimate(posterior_mean(model, noisy, sigma) - noisy, probe, change, sigma))
 
         found = group.map(of_one, [crop for crop in self.probed if level in (None, crop[2])], width=3)

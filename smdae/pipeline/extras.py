@@ -126,12 +126,12 @@ def sampling(task: "Task") -> "Task":
     Raises:
         UsageError: The model was fitted for a single level of noise, and `langevin` needs many.
     """
-    from smdae.denoising.samplers import SAMPLERS, checked, refuse_single_level
+    from smdae.denoising.samplers import SAMPLERS, checked_steps, refuse_single_level
 
     if SAMPLERS[task.sampler].is_random:
         return task
     refuse_single_level("langevin", task.loaded)
-    steps, size = checked("langevin")
+    steps, size = checked_steps("langevin")
     return replace(task, sampler="langevin", steps=steps, step_size=size)
 
 
@@ -165,7 +165,7 @@ def made_of(
     """
     import numpy as np
 
-    from smdae.denoising.denoise import carried_out
+    from smdae.denoising.denoise import run_task
     from smdae.denoising.uncertainty import deviation_of, ends_of, principal_components
     from smdae.files.images import encode
     from smdae.files.picture import from_samples
@@ -175,7 +175,7 @@ def made_of(
         one = sampling(task)
         # Where the result is a sample itself, that of the seed, the others follow.
         for k, path in enumerate(_numbered(job.target, "sample", extras.samples, job.target.suffix), one is task):
-            sample = carried_out(replace(one, seed=task.seed + k), device, watch=watch)
+            sample = run_task(replace(one, seed=task.seed + k), device, watch=watch)
             yield path, encode(picture(sample), kind, quality)
     if extras.components:
         directions = principal_components(task, extras.components, device, watch)

@@ -105,7 +105,7 @@ def look(picture: "Picture", model: Any, options: Options, name: str) -> Found:
         InputError: There is no usable pixel, or nearly all are outliers.
     """
     from smdae.denoising.preparation import prepare
-    from smdae.denoising.treatment import level_in, noise_for
+    from smdae.denoising.treatment import noise_for, rms_level
     from smdae.estimation.scale import scale_of_integers
 
     if options.black is not None and options.black >= white_of(picture, options):
@@ -117,7 +117,16 @@ def look(picture: "Picture", model: Any, options: Options, name: str) -> Found:
         scale = scale_of_integers(picture.pixels, picture.stored)
     try:
         keep, share = options.levels is not None or model.level is not None, model.channels != 3
-        prepared = prepare(picture.pixels, options.white, options.black, visible, keep, share, scale, options.mend)
+        prepared = prepare(
+            picture.pixels,
+            options.white,
+            options.black,
+            visible,
+            keep_scale=keep,
+            share=share,
+            scale=scale,
+            mend=options.mend,
+        )
     except InputError as error:
         raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
     unit = white_of(picture, options) / 255 / prepared.scale.span
@@ -149,7 +158,7 @@ def look(picture: "Picture", model: Any, options: Options, name: str) -> Found:
         described += f", once a JPEG of quality {found.jpeg}"
     if noise.kind == "white":
         return Found(prepared, found, described, tuple(level / unit for level in noise.levels))
-    return Found(prepared, found, described, (level_in(prepared, noise) / unit,))
+    return Found(prepared, found, described, (rms_level(prepared, noise) / unit,))
 
 
 def refuse_unit(picture: "Picture", options: Options, name: str) -> None:

@@ -147,10 +147,10 @@ def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None,
         checks = outcome.task and self_checked(outcome.task)  # None where memory does not suffice
         record["selfchecks"] = checks and asdict(checks)
     if clean is not None:
-        from smdae.denoising.metrics import likeness
+        from smdae.denoising.metrics import psnr_and_ssim
 
         for name, shown in (("", result), ("_noisy", picture)):
-            values = likeness((shown.pixels, white_of(shown, options)), (clean.pixels, white_of(clean, options)))
+            values = psnr_and_ssim((shown.pixels, white_of(shown, options)), (clean.pixels, white_of(clean, options)))
             record |= {f"psnr{name}": values[0], f"ssim{name}": values[1]}
     return record
 

@@ -127,7 +127,7 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> Found:
     from smdae.curves import Affine
     from smdae.denoising.preparation import Prepared
     from smdae.denoising.sensor import sensor_curves
-    from smdae.denoising.treatment import level_in
+    from smdae.denoising.treatment import rms_level
     from smdae.estimation.estimate import Estimate
     from smdae.estimation.scale import Scale
     from smdae.noise import Noise
@@ -145,16 +145,16 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> Found:
         curves = shot.noise or sensor_curves(planes, mosaic.floor)
         noise = Noise.gaussian(0.0) if curves is None else Noise(curves)
     if level is not None and not noise.is_none:
-        noise = noise.amplified(level / level_in(prepared, noise))
+        noise = noise.amplified(level / rms_level(prepared, noise))
     if options.noise == "white" and level is None and not noise.is_none:
-        noise = Noise((Affine(read=level_in(prepared, noise)),))
+        noise = Noise((Affine(read=rms_level(prepared, noise)),))
     if noise.is_none:
         return Found(prepared, Estimate(noise, 0.0), "none", (0.0,))
     some = planes.reshape(-1)[:: max(1, planes.size // SAMPLE)]
     described = noise.scaled(255.0).describe(some * 255, unit=1.0)
     if shot.noise is not None and options.noise == "auto" and level is None:
         described += ", as the file tells"
-    return Found(prepared, Estimate(noise, ERROR), described, (255 * level_in(prepared, noise),))
+    return Found(prepared, Estimate(noise, ERROR), described, (255 * rms_level(prepared, noise),))
 
 
 def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":

@@ -265,14 +265,14 @@ class _Planes:
         return result
 
     def _field(self, plane: np.ndarray, noise: "Noise", share: float) -> np.ndarray:
-        from smdae.denoising.denoise import carried_out
+        from smdae.denoising.denoise import run_task
         from smdae.denoising.preparation import Prepared
         from smdae.denoising.task import Task
 
         prepared = Prepared(plane, plane, self.scale)
         task: Task = Task.for_noise(prepared, self.model, noise, strength=share, **self.options.how)
         device = next(self.model.parameters()).device
-        result = carried_out(task, device, tile=self.options.tile, or_cpu=self.options.device == "auto")
+        result = run_task(task, device, tile=self.options.tile, or_cpu=self.options.device == "auto")
         return np.minimum(result, self.header.white).astype(plane.dtype, copy=False)
 
     def _noise(self, plane: np.ndarray) -> "Noise":

@@ -48,7 +48,7 @@ def denoised(
     picture: "Picture", model: Any, options: Options, watch: Watch | None, name: str = "the image", judging: bool = True
 ) -> Outcome:
     """Denoise a picture and return the outcome, with an estimate of its quality if `judging`; nothing is written."""
-    from smdae.denoising.denoise import carried_out, path
+    from smdae.denoising.denoise import path, run_task
     from smdae.denoising.judgement import judge
     from smdae.denoising.task import Task
     from smdae.files.picture import deeper, with_depth
@@ -92,7 +92,7 @@ def denoised(
         # Where memory ran out before, the model may be elsewhere now.
         device = next(model.parameters()).device
         if not options.extras.steps:
-            return [carried_out(task, device, **how)]
+            return [run_task(task, device, **how)]
         return [task.pixels, *(frame.copy() for frame in path(task, device, **how))]
 
     def judgement(task: Task, pixels: np.ndarray) -> "Judgement | None":
@@ -128,7 +128,7 @@ def denoised(
         judged = judged and judged.better_by(gain)
     mean = pixels
     if options.blend:
-        sample = carried_out(sampling(task), next(model.parameters()).device, **how)
+        sample = run_task(sampling(task), next(model.parameters()).device, **how)
         pixels, judged = _between(pixels, sample, options.blend), None
     return Outcome(finished(pixels), found, judged, task, mean, frames, finished)
 

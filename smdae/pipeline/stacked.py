@@ -171,10 +171,10 @@ def typical(pages: "Pages", model: Any, options: Options, name: str) -> tuple[Fo
 
     Arguments and errors are those of `found.look`.
     """
-    from smdae.denoising.pages import is_blank, some_of
+    from smdae.denoising.pages import examined_pages, is_blank
     from smdae.denoising.pages import typical as typical_of
 
-    looked = {number: pages.page(number) for number in some_of(len(pages))}
+    looked = {number: pages.page(number) for number in examined_pages(len(pages))}
     some = [number for number, picture in looked.items() if not is_blank(picture.pixels)] or list(looked)[:1]
 
     def look_at(number: int, scale: "Scale | None") -> Found:
