@@ -18,7 +18,7 @@ from smdae.files.formats import SUFFIXES, WITH_QUALITY, in_words
 from smdae.files.refusals import refusals
 from smdae.files.writing import clear
 from smdae.memory import keep_freed_memory, limit_memory
-from smdae.pipeline.batch import Stopped, at_once
+from smdae.pipeline.batch import Stopped, parallel_jobs
 from smdae.pipeline.batch import run as run_batch
 from smdae.pipeline.extras import refuse, targets
 from smdae.pipeline.one_picture import worker
@@ -187,7 +187,7 @@ def _work(asked: Asked, chosen: Plan, peers: Peers, options: Options, report: Re
             refuse_raced(jobs)
         seen = BatchProgress(bar, len(jobs))
         alone = len(jobs) == 1 or (not asked.jobs and (asked.fail_fast or peers.place.size > 1))
-        many = 1 if alone else at_once(jobs, asked.device, asked.jobs)
+        many = 1 if alone else parallel_jobs(jobs, asked.device, asked.jobs)
         told = 0
 
         def watch(done: int, of: int) -> None:
@@ -195,19 +195,29 @@ def _work(asked: Asked, chosen: Plan, peers: Peers, options: Options, report: Re
                 raise Stopped
             seen.step(done, of)
 
-        def tell(record: dict[str, Any]) -> None:
+        def report_record(record: dict[str, Any]) -> None:
             nonlocal told
             _tell(record, asked.json_)
             if report is not None:
-                report.tell(record)
+                report.add(record)
             told += 1
             seen.tell(told)
 
         work: Callable[[Job], dict[str, Any]] = seen.watched(worker(options, watch))
-        ending = chosen.remark, chosen.is_single
         try:
-            run_batch(jobs, work, tell, many, asked.fail_fast, peers, stop, *ending, console)
-        except BatchError:  # of those that failed too the page tells; what is interrupted has none
+            run_batch(
+                jobs,
+                work,
+                report_record,
+                parallel=many,
+                fail_fast=asked.fail_fast,
+                peers=peers,
+                stop=stop,
+                remark=chosen.remark,
+                single=chosen.is_single,
+                messages=console,
+            )
+        except BatchError:  # the report lists failures too; a run that is interrupted has no report
             _write(report)
             raise
         _write(report)

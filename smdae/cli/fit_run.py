@@ -149,7 +149,7 @@ def _drive(prepared: "Prepared", state_file: Path, files: Files | None) -> int:
             if report.validation:
                 shown = f"{report.validation.kind} {report.validation.value:.2f}"
             if files:
-                files.tell(line_of(report))
+                files.log_line(line_of(report))
             bar.update(
                 task,
                 completed=report.step,

@@ -108,9 +108,10 @@ def _told(source: Path, options: "Options", json_: bool) -> Sequence[dict[str, A
         from smdae.pipeline import model_description
 
         return [model_description.record(str(source)) if json_ else model_description.lines(str(source))]
-    from smdae.pipeline import seen
+    from smdae.pipeline import picture_description
 
-    return [seen.record_of(one) if json_ else seen.lines_of(one) for one in seen.look_at(source, options)]
+    write = picture_description.record_of if json_ else picture_description.lines_of
+    return [write(description) for description in picture_description.describe(source, options)]
 
 
 def _is_model(source: Path) -> bool:

@@ -8,7 +8,7 @@ import torch
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from smdae.denoising.metrics import psnr_and_ssim, psnr, ssim
+from smdae.denoising.metrics import psnr, psnr_and_ssim, ssim
 
 GRAY = data.camera()[100:160, 200:247]
 COLOUR = data.astronaut()[40:83, 180:237]
