@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from smdae.cli import console
-from smdae.cli.failures import understood
+from smdae.cli.failures import as_smdae_error
 from smdae.cli.interrupts import STOPS, Terminated
 from smdae.errors import DivergedError, LostError, SmdaeError
 from smdae.pipeline.peers import HEARTBEAT, MAX_MISSED, VERDICT, Peers, connect, heartbeat, wait_for_all
@@ -61,7 +61,7 @@ class End:
         if isinstance(error, BrokenPipeError):
             return cls("failed", 141)
         if isinstance(error, Exception):
-            failure = understood(error)
+            failure = as_smdae_error(error)
             return cls("failed", failure.code, failure.message, failure.hint)
         raise error
 
@@ -122,7 +122,7 @@ def together(place: Place, work: Callable[[Peers], int]) -> int:
     guard = _Guard(peers)
     raised: BaseException | None = None
     all_are_here = False
-    console.HEARD.set(place.rank == 0)
+    console.IS_PRINTING.set(place.rank == 0)
     with heartbeat(peers, guard.check):
         try:
             wait_for_all(peers, _note)
@@ -138,7 +138,7 @@ def together(place: Place, work: Callable[[Peers], int]) -> int:
             signal.signal(number, signal.SIG_IGN)
         end, teller = settled(peers, ours, getattr(raised, "rescue", None))
         _leave(peers)
-    console.HEARD.set(teller == place.rank)
+    console.IS_PRINTING.set(teller == place.rank)
     if end.kind == "done":
         return end.code
     raise raised if raised and end == ours else end.error()

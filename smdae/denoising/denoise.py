@@ -64,9 +64,9 @@ def denoise(
         model: A loaded model, the path of a model file, or the name of a bundled one; None for the bundled one that
             fits: natural-gray, or natural-color for three channels. Or an object of your own with `score(x)` or
             `score(x, sigma)`, x having shape (B, C, H, W) and white being 1.
-        sigma: Level of the noise: on the scale where white is 255 for integers of any depth, in the image's own unit
-            for floats. A number, or one for each channel, 0 for a channel without noise. None for the one level that
-            the model was made for, or, if it was made for a range, the level estimated from the image.
+        sigma: Level of the noise, white being 255 for integers of any depth, and in the image's own unit for floats. A
+            number, or one for each channel, 0 for a channel without noise. None for the one level that the model was
+            made for, or, if it was made for a range, the level estimated from the image.
         axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for channels, and N, T or Z
             for pages.
         noise: The kind of noise, `white`, `shot` or `grain`, or a `Noise` in the image's own unit; `auto` or None to

@@ -162,7 +162,7 @@ def test_a_fit_to_grain_that_gains_nothing_says_so_and_keeps_the_weights(grainy,
     arguments = ("--init", "start.safetensors", "--patch-size", "32", "--max-steps", "1", "-b", "1", "--lr", "100")
     assert main(["fit", "grainy", "--noisy", *arguments]) == 0
     err = capsys.readouterr().err
-    assert "nothing was gained on what is held out: the weights are still those of 'start.safetensors'" in err
+    assert "nothing was gained on held-out images: the weights are still those of 'start.safetensors'" in err
     same, first = (read(name)[1] for name in ("model.safetensors", "start.safetensors"))
     assert load_tensors(same)["head.weight"].tolist() == load_tensors(first)["head.weight"].float().tolist()
 

@@ -85,7 +85,7 @@ def test_strength_and_ensemble_count(model):
 
 def test_a_large_image_is_probed_in_part(model, monkeypatch):
     whole, _ = judged(noise(LARGE, 25), model, 25, clean=LARGE)
-    monkeypatch.setattr(probing, "ALL_PROBED", 1 << 16)
+    monkeypatch.setattr(probing, "MAX_PROBED_WHOLE", 1 << 16)
     part, truth = judged(noise(LARGE, 25), model, 25, clean=LARGE)
     assert part.error > whole.error
     assert abs(part.psnr - truth) < 3 * part.error
@@ -97,11 +97,11 @@ def test_what_was_removed_elsewhere_tells_of_what_was_not_probed(model, monkeypa
     clean = np.hstack([np.full((512, 512), 0.5, np.float32), texture])
     image = noise(clean, 25)
     task, result = Task.of(image, model, 25 / 255), denoise(image, model, 25 / 255)
-    monkeypatch.setattr(probing, "ALL_PROBED", 1 << 30)
+    monkeypatch.setattr(probing, "MAX_PROBED_WHOLE", 1 << 30)
     nowhere = np.full((2, 1), -np.inf)
     removed = judgement._residual(task, result[..., None], nowhere)[2]
     whole = probing.probe_jacobian(task, result[..., None], nowhere, removed)[0]
-    monkeypatch.setattr(probing, "ALL_PROBED", 1 << 18)
+    monkeypatch.setattr(probing, "MAX_PROBED_WHOLE", 1 << 18)
     apart, alone = [], []
     for seed in range(8):
         monkeypatch.setattr(probing, "SEED", seed)

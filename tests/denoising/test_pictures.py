@@ -50,7 +50,7 @@ def test_axes_are_told_by_their_number_or_by_letters(shape, axes, pictures, one)
 @pytest.mark.parametrize(
     ("shape", "axes", "word"),
     [
-        ((8, 9), "HWC", "are 3"),
+        ((8, 9), "HWC", "name 3 axes"),
         ((8, 9, 3), "HHC", "one of columns"),
         ((8, 9, 3), "HWQ", "'Q'"),
         ((2, 8, 9, 7), None, "four axes"),
