@@ -125,7 +125,7 @@ def linear_starts(
         level: Of the noise, in the unit of the patches.
         groups: Free means.
         noisy: Whether the patches have noise.
-        generator: Source of chance.
+        generator: Source of random numbers.
     """
     moments = Moments.of(patches, level, groups, noisy, generator)
     if moments.exceed(hidden, patches.shape[1] - groups):

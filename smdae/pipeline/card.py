@@ -74,12 +74,12 @@ def _of_noise(prepared: "Prepared") -> dict[str, Any]:
     """
     if not prepared.noise:
         return {}
-    from smdae.fitting.redrawn_examples import SHARE_KEPT
+    from smdae.fitting.refinement_batches import WEIGHT_SHARE
 
     record = prepared.state.record
     return {
         "noise": prepared.noise,
-        "kept_of_the_fit": SHARE_KEPT,
+        "kept_of_the_fit": WEIGHT_SHARE,
         "held_out_psnr_of": prepared.crops.kind,
         "held_out_risk": {"before": -record["before"] / 100, "after": -record["best"] / 100},
     }

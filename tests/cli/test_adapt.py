@@ -74,5 +74,5 @@ def test_of_shot_noise_the_transform_is_learnt_and_that_is_said(here, capsys):
 def test_an_energy_cannot_be_adapted(here, capsys):
     before = everything_below(here)
     assert main(["denoise", "brick.npy", "-m", "energy.safetensors", "--adapt", "-o", "d.npy"]) == 2
-    assert "--adapt is for networks, and this model is none" in complaint(capsys.readouterr().err)
+    assert "--adapt is for networks, and this model is not one" in complaint(capsys.readouterr().err)
     assert everything_below(here) == before

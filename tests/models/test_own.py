@@ -119,7 +119,7 @@ def test_many_levels_rows_and_exact_divergences(capsys):
         for objective in ("dsm", "ism-parzen", "ism"):
             fitted = smdae.fit(rows, objective, module, 0.5, max_steps=3, probes=0)
             assert fitted.score(torch.zeros(5, 2)).shape == (5, 2)
-    with pytest.raises(UsageError, match="4,096 is most"):
+    with pytest.raises(UsageError, match="at most 4,096 are taken"):
         smdae.fit([gray(80, 80)], "ism-parzen", Convolutional(), patch_size=65, max_steps=1, probes=0)
     with pytest.raises(UsageError, match="one along probes"):
         smdae.fit([gray()], "ssm", Convolutional(), probes=0, **FEW)
