@@ -282,7 +282,7 @@ def _read(paths: list[Path], settings: "Settings", white: float | None, asked: A
 
 def _warn_of_data(contest: "Contest") -> None:
     """Warn of data from which little can be learnt: few, repeated or equal patches, or none held out."""
-    if contest.judges is None:
+    if contest.held_out_images is None:
         return
     if not contest.images[1]:
         console.warn("one small image: nothing is held out, the figures are on what was fitted")

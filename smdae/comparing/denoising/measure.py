@@ -158,7 +158,7 @@ def _with_best(rows: Sequence[Quality]) -> list[Quality]:
     return [replace(row, best=best[row.contestant, row.sigma] is row) for row in rows]
 
 
-def tell(tables: Tables) -> list[str]:
+def summarise(tables: Tables) -> list[str]:
     """Return lines on all denoisers, the samplers, and what was left out."""
     rows: Sequence[Quality] = tables["quality"]
     lines = [*_overview(rows), *_by_sampler(rows)] if rows else []
@@ -236,5 +236,5 @@ DENOISING = Part(
         "crops": "What is made of two held-out images, and below each its difference from the clean one, magnified.",
     },
     draw=pictures.draw,
-    tell=tell,
+    summarise=summarise,
 )
