@@ -50,7 +50,7 @@ class Format:
         extra: The extra of smdae that its library comes with; None where all have it.
         module: The library as Python knows it, where it comes with an extra.
         longest_side: Pixels a side at most.
-        maxval: Whether it tells the value of white, so that 12 bits stay 12 bits.
+        maxval: Whether it stores the value of white, so that 12 bits stay 12 bits.
     """
 
     name: str

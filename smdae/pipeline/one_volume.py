@@ -89,7 +89,7 @@ class _Run:
                 if self.watch:
                     self.watch(done + k, total)
                 with ome_zarr.reading(self.name):
-                    values = np.array(image.array[(*slab.lead, *slab.seen)])
+                    values = np.array(image.array[(*slab.lead, *slab.padded)])
                 changed |= self._denoise(image, channels, slab, values)
                 with _writing(self.job):
                     target[(*slab.lead, *slab.kept)] = values[(..., *slab.inner)]
@@ -122,7 +122,7 @@ class _Run:
 
         kept = values[(..., *slab.inner)]
         before = kept.copy()
-        is_whole = slab.kept == slab.seen
+        is_whole = slab.kept == slab.padded
         alone = is_whole and len(image.planes) == 1
         for index in np.ndindex(values.shape[:-2]):
             place = tuple(axis.start + k for axis, k in zip(slab.lead, index, strict=True))

@@ -113,7 +113,7 @@ class _Run:
     def record(self) -> dict[str, Any]:
         """Return the JSON record of the result."""
         facts = [page for _, noise in sorted(self.noise.items()) for page in noise]
-        axes = [series.told for series in self.pages.axes]
+        axes = [series.text for series in self.pages.axes]
         return (
             record_of(self.job, self.model, facts, self.products)
             | estimates(self.judgements)
