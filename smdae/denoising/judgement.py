@@ -53,7 +53,7 @@ MAX_SIGMA_MISMATCH = 0.2  # relative difference between the given level and the 
 MAX_IMBALANCE = 0.06  # relative difference of the two sides of the balance above, beyond which the level is checked
 MAX_NEIGHBOUR_CORRELATION = 0.08  # correlation of neighbours in the residual, beyond which it holds more than noise
 MAX_ERROR = 1.0  # dB, standard error of an estimate that is shown
-TOO_FEW = "too few pixels tell of it"
+TOO_FEW = "too few pixels can be used"
 BAND_PIXELS = 1 << 20  # pixels of the image processed at once
 
 
