@@ -17,7 +17,7 @@ from protocol import noisy_pairs
 from skimage import data
 
 import smdae
-from smdae.denoising.denoise import carried_out
+from smdae.denoising.denoise import run_task
 from smdae.denoising.metrics import psnr
 from smdae.denoising.task import Task
 from smdae.fitting import adaptation
@@ -70,11 +70,11 @@ def main() -> None:
     for name, clean, noisy in pictures(told.val, told.sigma):
         image = noisy / np.float32(255)
         task = Task.of(image, model, told.sigma / 255)
-        first = carried_out(task)
+        first = run_task(task)
         begun = time.perf_counter()
         network, estimated = adaptation.adapted(task, first)
         seconds = time.perf_counter() - begun
-        results = first, carried_out(Task.of(image, network, told.sigma / 255))
+        results = first, run_task(Task.of(image, network, told.sigma / 255))
         before, after = (psnr(torch.from_numpy(r.clip(0, 1)), torch.from_numpy(clean / 255), 1.0) for r in results)
         gains.append(after - before)
         print(f"{name:12}{before:8.2f}{after:8.2f}{gains[-1]:7.2f}{estimated:11.2f}{seconds:9.0f}", flush=True)

@@ -22,9 +22,9 @@ from protocol import noisy_pairs
 from scipy.stats import spearmanr  # comes with scikit-image
 
 import smdae
-from smdae.denoising.denoise import carried_out
+from smdae.denoising.denoise import run_task
 from smdae.denoising.judgement import judge
-from smdae.denoising.samplers import checked
+from smdae.denoising.samplers import checked_steps
 from smdae.denoising.task import Task
 from smdae.denoising.uncertainty import calibrated, variance
 
@@ -61,7 +61,7 @@ def main() -> None:
         spreads, errors, ranks = [], [], []
         for clean, noisy in noisy_pairs(options.val, sigma):
             task = Task.of(noisy / np.float32(255), model, sigma / 255)
-            result = carried_out(task)
+            result = run_task(task)
             spreads.append(calibrated(variance(task), judge(task, result)))
             errors.append(result - clean / 255)
             ranks.append(rank(np.sqrt(spreads[-1]), np.abs(errors[-1])))
@@ -71,18 +71,18 @@ def main() -> None:
         print(row(f"{sigma:g}", told(spread, error), *parts, f"{min(ranks):.2f}"), flush=True)
     if not options.samples:
         return
-    steps, size = checked("langevin")
+    steps, size = checked_steps("langevin")
     rows = []
     for clean, noisy in noisy_pairs(options.val, 25):
         task = Task.of(noisy / np.float32(255), model, 25 / 255)
         drawn = replace(task, sampler="langevin", steps=steps, step_size=size)
-        samples = np.stack([carried_out(replace(drawn, seed=k)) for k in range(options.samples)])
+        samples = np.stack([run_task(replace(drawn, seed=k)) for k in range(options.samples)])
 
         def psnr(image: np.ndarray, clean: np.ndarray = clean) -> float:
             return 10 * np.log10(1 / np.mean(np.square(np.clip(image, 0, 1) - clean / 255)))
 
         one, mean = psnr(samples[0]), psnr(samples.mean(0))
-        rows.append([psnr(carried_out(task)), one, mean, rank(samples.std(0), np.sqrt(variance(task)))])
+        rows.append([psnr(run_task(task)), one, mean, rank(samples.std(0), np.sqrt(variance(task)))])
         print("".join(f"{value:8.2f}" for value in rows[-1]), flush=True)
     whole, one, mean, alike = np.mean(rows, 0)
     below = 10 * np.log10(1 + 1 / options.samples)

@@ -78,11 +78,11 @@ def options_of(command: Any, context: Any) -> list[str]:
         record = parameter.get_help_record(context)
         if record is None:
             continue
-        name, told = record
-        default = re.search(r"\[(?:[^\[\]]*; *)?default: (.*?)\]", told)
-        told = re.sub(r"\s*\[[^\[\]]*(?:default|required|env var)[^\[\]]*\]", "", told)
+        name, text = record
+        default = re.search(r"\[(?:[^\[\]]*; *)?default: (.*?)\]", text)
+        text = re.sub(r"\s*\[[^\[\]]*(?:default|required|env var)[^\[\]]*\]", "", text)
         name = name.replace("|", "\\|")
-        rows.append(f"| `{name}` | {cell(told)} | {cell(default[1]) if default else ''} |")
+        rows.append(f"| `{name}` | {cell(text)} | {cell(default[1]) if default else ''} |")
     return [*rows, ""]
 
 

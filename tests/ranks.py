@@ -18,7 +18,7 @@ from smdae.pipeline import peers
 from smdae.processes import Place
 from tests.forked import SERVER, at_report, run
 
-LOOK = 0.2  # seconds: what takes a while to be believed comes sooner
+HEARTBEAT = 0.2  # seconds: lost processes are noticed sooner
 
 
 def surroundings(rank: int, size: int, port: int) -> dict[str, str]:
@@ -46,7 +46,7 @@ def command(
     """
     if told:
         Prepared.run = at_report(told[0], partial(os.kill, os.getpid(), told[1]))
-    peers.LOOK = together.LOOK = LOOK
+    peers.HEARTBEAT = together.HEARTBEAT = HEARTBEAT
     os.dup2(os.open(folder / f"out.{environ['RANK']}", os.O_WRONLY | os.O_CREAT), 1)
     run(arguments, environ, folder / f"err.{environ['RANK']}", memory)
 

@@ -1,6 +1,6 @@
-"""The command line: six commands, their exit codes, and one line for whatever goes wrong.
+"""The command line: six commands, their exit codes, and one line for each error.
 
-Nothing here or in the commands' modules imports torch before a command has begun its work: help is at once.
+Neither this module nor those of the commands import torch before a command begins its work, so that help is fast.
 """
 
 import os
@@ -13,7 +13,7 @@ import typer
 
 from smdae import __version__
 from smdae.cli import compare, completion, console, denoise, fit, info, models
-from smdae.cli.failures import is_full, understood
+from smdae.cli.failures import as_smdae_error, is_full
 from smdae.cli.interrupts import Terminated, terminable
 from smdae.cli.together import together
 from smdae.errors import UsageError
@@ -23,8 +23,8 @@ from smdae.processes import Place
 __all__ = ["app", "main"]
 
 PARTS = ("torch", "numpy", "pillow", "tifffile", "imagecodecs", "safetensors", "typer", "rich", "pydantic")
-MAY_BE_EMPTY = ("--suffix",)  # options, whose values may be
-WITH_VARIABLES = ("denoise", "compare")  # commands whose options have variables; those of `fit` are of its settings
+MAY_BE_EMPTY = ("--suffix",)  # options whose value may be empty
+WITH_VARIABLES = ("denoise", "compare")  # commands whose options have variables; for `fit` see `configuration`
 ANYWHERE = ("--debug", "--no-color")  # options that may stand before a command or after it
 
 CODES = (
@@ -110,11 +110,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    # Before torch is loaded: a thread that waits for the others spins this often, then sleeps. By default it spins for
-    # milliseconds, and two programs that share the cores stand in each other's way, up to fifty times slower.
+    # Before torch is loaded: how often a waiting thread spins before it sleeps. By default it spins for milliseconds,
+    # and two programs that share the cores slow each other down up to fifty times.
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")
-    # Its kernels for sizes that it has met are kept, 1,024 of them by default, by all threads together and by each
-    # again: a folder of pictures of many sizes takes memory for each. A pass of a network needs about 30, kept once.
+    # oneDNN caches a kernel for each size it has met, 1,024 by default, in a common cache and again in each thread. For
+    # a folder of pictures of many sizes that fills the memory; a pass of a network needs about 30.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     os.environ.setdefault("LRU_CACHE_CAPACITY", "1")
     debug = "--debug" in arguments
@@ -134,7 +134,7 @@ def _main(arguments: list[str]) -> int:
         console.note("terminated" if stopped.code == 143 else "the terminal was closed")
         return stopped.code
     except BrokenPipeError:
-        # The reader of our stdout has gone: leave quietly.
+        # The reader of stdout is gone: leave quietly.
         _drop_stdout()
         return 141
     except Exception as error:
@@ -142,7 +142,7 @@ def _main(arguments: list[str]) -> int:
             traceback.print_exc()
         if is_full(error):
             _drop_stdout()
-        failure = understood(error)
+        failure = as_smdae_error(error)
         console.failure(failure)
         return failure.code
 
@@ -152,13 +152,13 @@ def _refuse_lost_folder() -> None:
     try:
         os.getcwd()
     except OSError:
-        raise UsageError("the current folder is gone", "change to one that is there") from None
+        raise UsageError("the current folder no longer exists", "change to one that does") from None
 
 
 def _refuse_empty(arguments: list[str]) -> None:
     """Raise UsageError for an empty argument: as a path it would mean the current folder, which nobody named."""
     before = ""
-    named = True  # until -- options are told by their names
+    named = True  # options are named until --
     for argument in arguments:
         option = before if named and before.startswith("-") else ""
         if named and argument.startswith("--") and argument.endswith("="):
@@ -193,12 +193,12 @@ def _command() -> Any:
     command: Any = typer.main.get_command(app)
     for name in WITH_VARIABLES:
         for option in command.commands[name].params:
-            long = next((one for one in option.opts if one.startswith("--")), None)
+            long = next((opt for opt in option.opts if opt.startswith("--")), None)
             if long is not None and option.envvar is None:
                 option.envvar = f"SMDAE_{name}_{long[2:].replace('-', '_')}".upper()
     return command
 
 
 def _drop_stdout() -> None:
-    """Send the rest of stdout to nowhere: the interpreter would fail on it once more when it exits."""
+    """Discard the rest of stdout, on which the interpreter would fail again when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

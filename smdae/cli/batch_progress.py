@@ -1,6 +1,6 @@
-"""Show how far a batch is: a line on a terminal with the picture's name, its number, per cent and the time left.
+"""The progress of a batch: a line on a terminal with the picture's name, its number, per cent and the time left.
 
-With N pictures, of which n are done and those under way to shares s_k of their steps,
+With N pictures, of which n are done, and shares s_k of the steps of those under way, the progress f is
 
     f = (n + sum_k s_k) / N,   time left = elapsed (1 - f) / f.
 
@@ -18,7 +18,7 @@ __all__ = ["BAR", "BatchProgress"]
 
 NAME = 24  # columns for the name of a picture
 BAR = 16  # columns for the bar
-EARLY = 0.02, 2.0  # share and seconds before which the time left is not told
+EARLY = 0.02, 2.0  # share and seconds before which the time left is not shown
 MAX_SECONDS = 100 * 3600 - 1
 
 
@@ -31,7 +31,7 @@ class BatchProgress:
         self.lock = Lock()
         self.shares: dict[int, float] = {}  # by thread, of the pictures under way
         self.done = 0
-        self.far = 0.0
+        self.share = 0.0
         self.name = ""
         self.task = bar.add_task(self._text(), total=1.0, left=_clock(None))
 
@@ -60,18 +60,18 @@ class BatchProgress:
             self.shares[thread] = max(self.shares.get(thread, 0.0), min(1.0, done / max(1, of)))
             self._draw()
 
-    def tell(self, count: int) -> None:
+    def at_least(self, count: int) -> None:
         """Show that at least `count` pictures are finished or skipped, by any of the processes."""
         with self.lock:
             self.done = max(self.done, count)
             self._draw()
 
     def _draw(self) -> None:
-        self.far = max(self.far, min(1.0, (self.done + sum(self.shares.values())) / self.total))
+        self.share = max(self.share, min(1.0, (self.done + sum(self.shares.values())) / self.total))
         elapsed = time.monotonic() - self.begun
-        is_early = self.far < EARLY[0] or elapsed < EARLY[1]
-        left = None if is_early else elapsed * (1 - self.far) / self.far
-        self.bar.update(self.task, description=self._text(), completed=self.far, left=_clock(left))
+        is_early = self.share < EARLY[0] or elapsed < EARLY[1]
+        left = None if is_early else elapsed * (1 - self.share) / self.share
+        self.bar.update(self.task, description=self._text(), completed=self.share, left=_clock(left))
 
     def _text(self) -> str:
         from rich.cells import set_cell_size
@@ -79,7 +79,7 @@ class BatchProgress:
         number = min(self.done + 1, self.total)
         digits = len(str(self.total))
         name = "".join(c if c.isprintable() else "?" for c in self.name)
-        return f"{set_cell_size(name, NAME)} {number:{digits}d} of {self.total} {100 * self.far:3.0f} %"
+        return f"{set_cell_size(name, NAME)} {number:{digits}d} of {self.total} {100 * self.share:3.0f} %"
 
 
 def _clock(seconds: float | None) -> str:

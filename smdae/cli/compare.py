@@ -1,5 +1,6 @@
 """`smdae compare`: objectives, models and classical methods on the same patches, side by side."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,35 +51,37 @@ def command(
     ] = None,
     objective: Annotated[
         list[str] | None,
-        _option("--objective", text="One to fit with; again for more.", default="all"),
+        _option("--objective", text="An objective to fit with; repeat for more.", default="all"),
     ] = None,
     model: Annotated[
         list[str] | None,
-        _option("--model", "-m", text="A model file or name to denoise with too; again for more.", default="none"),
+        _option("--model", "-m", text="A model file or name to denoise with too; repeat for more.", default="none"),
     ] = None,
     baseline: Annotated[
         list[str] | None,
-        _option("--baseline", text="nlm, wavelet, tv or bm3d, to denoise with too.", default="none"),
+        _option("--baseline", text="A classical method to denoise with too: nlm, wavelet, tv or bm3d.", default="none"),
     ] = None,
     target: Annotated[
         str | None,
         _option("--target", text="Examples from a density, module:name, instead of images.", default="none"),
     ] = None,
     only: Annotated[
-        list[str] | None, _option("--only", text="One part of the comparison; again for more.", default="all")
+        list[str] | None, _option("--only", text="One part of the comparison; repeat for more.", default="all")
     ] = None,
-    quick: Annotated[bool, _option("--quick", text="Within a minute.")] = False,
+    quick: Annotated[bool, _option("--quick", text="Smaller fits, within a minute.")] = False,
     seeds: Annotated[int, _option("--seeds", text="Fits of each objective, for error bars.")] = 1,
     sigma: Annotated[float, _option("--sigma", "-s", text="Level of the noise, white being 255.")] = 25.0,
     noise: Annotated[
         str | None,
-        _option("--noise", text="A noise profile to show the theorem under.", default="grain and shot noise of ours"),
+        _option(
+            "--noise", text="A noise profile to check the theorem with.", default="grain and shot noise of our own"
+        ),
     ] = None,
     output: Annotated[Path, _option("--output", "-o", text="The folder of the report.")] = Path("comparison"),
     overwrite: Overwrite = False,
-    resume: Annotated[bool, _option("--resume", text="Keep what an earlier run has finished in the folder.")] = False,
+    resume: Annotated[bool, _option("--resume", text="Keep what an earlier run finished in the folder.")] = False,
     patches: Annotated[
-        int | None, _option("--patches", text="Patches that all are fitted on.", default=_both("patches"))
+        int | None, _option("--patches", text="Number of patches to fit on.", default=_both("patches"))
     ] = None,
     max_steps: Annotated[
         int | None, _option("--max-steps", text="Steps of each fit.", default=_both("max_steps"))
@@ -87,7 +90,9 @@ def command(
     patch_size: Annotated[
         int | None, _option("--patch-size", text="Side of a patch.", default=_both("patch_size"))
     ] = None,
-    hidden: Annotated[int | None, _option("--hidden", text="Units of the energy.", default=_both("hidden"))] = None,
+    hidden: Annotated[
+        int | None, _option("--hidden", text="Hidden units of the energy.", default=_both("hidden"))
+    ] = None,
     lr: Annotated[float, _option("--lr", text="Peak of the learning rate.")] = 0.02,
     seed: Seed = None,
     device: Device = "auto",
@@ -99,11 +104,15 @@ def command(
     white: Annotated[float | None, _option("--white", text="The value of white in float images.", default="1")] = None,
     reference: Annotated[
         Path | None,
-        _option("--reference", text="A clean picture: print PSNR and SSIM of the images instead.", default="none"),
+        _option(
+            "--reference", text="A clean picture: print PSNR and SSIM of the images instead of fitting.", default="none"
+        ),
     ] = None,
     min_psnr: Annotated[
         float | None,
-        _option("--min-psnr", text="With --reference: exit code 11 if an image has less, in dB.", default="none"),
+        _option(
+            "--min-psnr", text="With --reference: exit code 11 if an image has a lower PSNR, in dB.", default="none"
+        ),
     ] = None,
     import_: Imports = None,
     config: Config = None,
@@ -151,39 +160,53 @@ def command(
     settings = check(plain | {name: value for name, value in numbers.items() if name != "patches"})
     profile = _profile(noise)
     plan, left_out = planned(objective, only, baseline, seeds, quick)
-    if target:
-        from torch import Generator
-
-        from smdae.comparing.target import load
-        from smdae.comparing.verified import verify
-
-        density = load(target)
-        console.note(f"'{target}': {verify(target, density, Generator().manual_seed(settings.seed))}")
-        corpus = None
-    else:
-        settings, corpus = _read(paths or [], settings, white, as_)
+    data = _of_target(target, settings) if target else _of_files(paths or [], settings, white, as_)
     report_folder.refuse(output, overwrite, resume)
     where = find(device)
     plan, colours = with_models(plan, _models(model or [], import_ or [], where))
 
     from smdae.cli.compare_run import drive
-    from smdae.comparing.contest import Contest
     from smdae.fitting.precision import denormals_flushed
     from smdae.memory import keep_freed_memory
     from smdae.pipeline.compared import Comparison, begun
 
     keep_freed_memory()
-    with denormals_flushed(), threads_of(threads or (1 if quick else None)):  # small products take longer on two
-        size = (settings, numbers["patches"], where, QUICK_HELD_OUT if quick else HELD_OUT)
-        if corpus:
-            contest = Contest.of(corpus.images, white or corpus.white, *size)
-        else:
-            contest = Contest.of_density(density.on(where), *size)
-        if profile is not None:
-            contest = replace(contest, noise=profile)
-        _tell(contest)
+    with denormals_flushed(), threads_of(threads or (1 if quick else None)):  # two threads slow small products down
+        contest = data(numbers["patches"], where, QUICK_HELD_OUT if quick else HELD_OUT)
+        contest = contest if profile is None else replace(contest, noise=profile)
+        _warn_of_data(contest)
         record = begun(contest, plan, target, (*left_out, *colours))
         return drive(Comparison(contest, plan, record, output), resume, json_)
+
+
+MakeContest = Callable[[int, Any, int], "Contest"]  # of the number of patches, the device, and the number held out
+
+
+def _of_target(target: str, settings: "Settings") -> MakeContest:
+    """Load and check the density that --target names, and return what makes a contest on its samples.
+
+    Raises:
+        UsageError: There is no such density.
+        InputError: Its score is not that of its samples.
+    """
+    from torch import Generator
+
+    from smdae.comparing.contest import Contest
+    from smdae.comparing.target import load
+    from smdae.comparing.verified import verify
+
+    density = load(target)
+    console.note(f"'{target}': {verify(target, density, Generator().manual_seed(settings.seed))}")
+    return lambda patches, where, held_out: Contest.of_density(density.on(where), settings, patches, where, held_out)
+
+
+def _of_files(paths: list[Path], settings: "Settings", white: float | None, asked: Any) -> MakeContest:
+    """Read images or rows, and return what makes a contest on them; errors are those of `_read`."""
+    from smdae.comparing.contest import Contest
+
+    settings, corpus = _read(paths, settings, white, asked)
+    level = white or corpus.white
+    return lambda patches, where, held_out: Contest.of(corpus.images, level, settings, patches, where, held_out)
 
 
 def _profile(noise: str | None) -> "Noise | None":
@@ -200,7 +223,7 @@ def _profile(noise: str | None) -> "Noise | None":
     found = noise_named(noise)
     if isinstance(found, str):
         raise UsageError(
-            f"--noise '{noise}' is a kind, and here it is the file of a profile", "--save-noise writes one"
+            f"--noise '{noise}' is a kind of noise, and compare takes a profile", "denoise --save-noise writes one"
         )
     return found.of_unit()
 
@@ -218,7 +241,7 @@ def _check(
 
 
 def _models(files: list[str], imports: list[str], where: Any) -> dict[str, Any]:
-    """Load the models, and return them by their names, on a device."""
+    """Load models onto a device, and return them by their names."""
     from smdae.comparing.text import printable
     from smdae.pipeline.model_choice import load_denoiser
 
@@ -253,16 +276,13 @@ def _read(paths: list[Path], settings: "Settings", white: float | None, asked: A
         )
     if white is None:
         refuse_unit(corpus)
-    for text in corpus.skipped[:1]:
-        console.warn(f"{len(corpus.skipped)} files skipped; the first: {text}")
-    if corpus.small:
-        console.warn(f"{corpus.small} images skipped: smaller than the patch size")
+    console.warn_of_skipped(corpus.skipped, corpus.small)
     return settings, corpus
 
 
-def _tell(contest: "Contest") -> None:
+def _warn_of_data(contest: "Contest") -> None:
     """Warn of data from which little can be learnt: few, repeated or equal patches, or none held out."""
-    if contest.judges is None:
+    if contest.held_out_images is None:
         return
     if not contest.images[1]:
         console.warn("one small image: nothing is held out, the figures are on what was fitted")

@@ -1,6 +1,6 @@
 """`smdae completion SHELL`: a script with which a shell completes commands, options and their values.
 
-The script holds all of it, so that no Python is started at a key; it is made anew after an update.
+The script contains all names, so that completing starts no Python; print it again after an update of smdae.
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,15 +89,15 @@ def _commands(root: Any) -> Commands:
 
     values = _values()
     found = {}
-    for name, one in root.commands.items():
+    for name, subcommand in root.commands.items():
         known = values | ({"--model": tuple(MODELS)} if name == "fit" else {})
         options = [
             _option(parameter, known)
-            for parameter in one.params
+            for parameter in subcommand.params
             if parameter.opts[0].startswith("-") and not parameter.hidden
         ]
         options.append(Option(("--help", "-h"), (), True, "Show the help."))
-        found[name] = (_short(one.help or ""), options)
+        found[name] = (_short(subcommand.help or ""), options)
     return found
 
 
@@ -163,8 +163,8 @@ def _zsh(commands: Commands) -> str:
     names = "\n".join(f"    '{name}:{text}'" for name, (text, _) in commands.items())
     options = []
     for name, (_, known) in commands.items():
-        told = "\n".join(f"      '{n}:{option.help}'" for option in known for n in option.names)
-        options.append(f"    {name}) options=(\n{told}\n    ) ;;")
+        described = "\n".join(f"      '{n}:{option.help}'" for option in known for n in option.names)
+        options.append(f"    {name}) options=(\n{described}\n    ) ;;")
     lines = _cases(commands, "(", ")")
     return f"""#compdef smdae
 # zsh completion of smdae

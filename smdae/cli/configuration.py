@@ -1,8 +1,9 @@
-"""The settings of a fit, and where each was given: a flag goes before the environment, that before a file.
+"""The settings of a fit, and where each was given.
 
-Last come the defaults, those of the model's family first. A setting's variable is SMDAE_ and its name, SMDAE_MAX_TIME,
-and holds what would stand in the file; an empty one is none. There is no such variable for `model`: SMDAE_MODEL is the
-model file of `denoise`. Other variables that begin with SMDAE_ are not for us to judge.
+The order of precedence is: flags, the environment, the file, the defaults of the model's family, the defaults. The
+variable of a setting is SMDAE_ and its name, such as SMDAE_MAX_TIME, with a value as in the file; an empty variable
+counts as unset. There is none for `model`, as SMDAE_MODEL is the model file of `denoise`. Other variables that begin
+with SMDAE_ are ignored.
 """
 
 import re
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Configuration", "render", "resolve"]
 
-# Settings that may be written as more than a number, and who reads them.
+# Settings that may be given as text, and the functions that read them.
 WRITTEN: Mapping[str, Callable[[str, str], Any]] = {"sigma": levels, "max_time": seconds, "noise": profile}
 
 
@@ -38,7 +39,7 @@ class Configuration:
 class _Given:
     """A value, the place where it was given, and the beginning of an error about it.
 
-    That beginning is empty for flags, which the error names anyway.
+    The beginning is empty for flags, which the error names anyway.
     """
 
     value: Any
@@ -58,7 +59,7 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path
     from_flags = {name: _flag(name, value) for name, value in flags.items() if value is not None}
     entries = read_entries(file) if file else ()
 
-    # These load torch: what is refused by now is at once.
+    # Imported late, as it loads torch: an error above is reported at once.
     from smdae.fitting.settings import RENAMED, SettingError, Settings, check, defaults
 
     names = Settings.model_fields
@@ -70,14 +71,14 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path
         if environment.get(place, "").strip()
     }
     given = from_file | from_environment | from_flags
-    values = {name: _read(name, one.value, f"{one.place}{_written(name)}") for name, one in given.items()}
+    values = {name: _read(name, entry.value, f"{entry.place}{_written(name)}") for name, entry in given.items()}
     try:
         settings = check(values)
     except SettingError as error:
         raise _located(error, given) from None
     plain = dict.fromkeys(names, "default")
     special = {name: f"default of {of}" for name, (_, of) in defaults(values).items()}
-    return Configuration(settings, plain | special | {name: one.origin for name, one in given.items()})
+    return Configuration(settings, plain | special | {name: entry.origin for name, entry in given.items()})
 
 
 def render(configuration: Configuration) -> str:
@@ -110,7 +111,7 @@ def _read(name: str, value: Any, label: str) -> Any:
 def _nearest(name: str, names: Iterable[str]) -> str:
     from smdae.fitting.settings import RENAMED
 
-    known = [_written(one) for one in names if one not in RENAMED]
+    known = [_written(known) for known in names if known not in RENAMED]
     near = get_close_matches(_written(name)[:60].lower(), known, 1)
     return f"did you mean '{near[0]}'?" if near else f"settings are {', '.join(known)}"
 
@@ -118,10 +119,10 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 def _located(error: "SettingError", given: Mapping[str, _Given]) -> UsageError:
     """Return an error about a setting with the place where it was given.
 
-    Where several settings clash, the hint tells where those in the message were given.
+    If several settings clash, the hint says where those in the message were given.
     """
     if error.setting is not None and error.setting in given:
         return UsageError(given[error.setting].place + error.message, error.hint)
-    spoken = [name for name, one in given.items() if one.place and re.search(rf"\b{name}\b", error.message)]
-    hint = ", ".join(f"{_written(name)} is from {given[name].origin}" for name in spoken)
+    named = [name for name, entry in given.items() if entry.place and re.search(rf"\b{name}\b", error.message)]
+    hint = ", ".join(f"{_written(name)} is from {given[name].origin}" for name in named)
     return UsageError(error.message, hint or error.hint)

@@ -1,8 +1,8 @@
-"""All that a person sees: lines, tables and progress on stderr. Stdout is for results.
+"""What a user sees: messages, tables and progress bars on stderr. Stdout is for results.
 
-Text of the user's, file names above all, is never taken for markup. Progress is drawn on a terminal only, and where
-escape codes are not wanted not there either. Of several processes one is heard. How much is said, and whether a file
-keeps all of it with its time, is set once by `speak`.
+Text from outside, such as file names, is never interpreted as markup. Progress is drawn only on a terminal that takes
+escape codes. Of several processes only one prints. How much is printed, and whether a log file gets all messages with
+the time, is set once by `speak`.
 """
 
 import io
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 __all__ = [
-    "HEARD",
+    "IS_PRINTING",
     "PLAIN",
     "Line",
     "console",
@@ -45,14 +45,19 @@ __all__ = [
     "takes_codes",
     "text",
     "warn",
+    "warn_of_skipped",
 ]
 
-# Whether escape codes, of colours and of progress, go nowhere, whatever the environment says.
+# Whether to write no escape codes, of colours and progress bars, whatever the environment says.
 PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
-RESULTS: ContextVar[io.RawIOBase | None] = ContextVar("results", default=None)  # where they go, stdout being guarded
-HEARD: ContextVar[bool] = ContextVar("heard", default=True)  # whether this process is the one of several that is
+RESULTS: ContextVar[io.RawIOBase | None] = ContextVar(
+    "results", default=None
+)  # where results go while stdout is guarded
+IS_PRINTING: ContextVar[bool] = ContextVar(
+    "heard", default=True
+)  # whether this process is the one of several that prints
 Line = tuple[str, str]  # its kind (error, warning, note or detail) and its text
-HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # lines that wait for their turn
+HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # messages that wait for their turn
 
 
 @dataclass(frozen=True)
@@ -149,11 +154,11 @@ def _line(kind: str, text: str) -> None:
 
 
 def _print(line: Line) -> None:
-    if not HEARD.get():
+    if not IS_PRINTING.get():
         return
     kind, text = line
     voice = VOICE.get()
-    # Nobody may be listening any more; the work goes on and the exit code tells.
+    # The reader of stderr may be gone; the work goes on, and the exit code reports the outcome.
     with suppress(OSError):
         if kind in voice.kinds:
             print(_printable(text), file=sys.stderr, flush=True)
@@ -183,6 +188,14 @@ def warn(text: str) -> None:
     _line("warning", f"smdae: warning: {text}")
 
 
+def warn_of_skipped(files: Sequence[str], small: int) -> None:
+    """Warn of files that were skipped, and of a number of images smaller than a patch."""
+    if files:
+        warn(f"{len(files)} files skipped; the first: {files[0]}")
+    if small:
+        warn(f"{small} images skipped: smaller than the patch size")
+
+
 def failure(error: SmdaeError) -> None:
     """Report an error: its message in a line, a line for each part if it has parts, and its hint."""
     _line("error", f"smdae: error: {error.message}")
@@ -203,7 +216,7 @@ def result(value: Any) -> None:
 
 
 def stream(data: bytes | memoryview) -> None:
-    """Write all of the bytes to stdout, again and again where a single write takes only a part."""
+    """Write all of the bytes to stdout, even if a single write takes only a part."""
     out = RESULTS.get() or sys.stdout.buffer
     rest = memoryview(data)
     while rest:
@@ -247,7 +260,7 @@ def number(value: float, unit: str = "") -> str:
 
 def table(rows: Sequence[tuple[str, str]]) -> None:
     """Print names and values on stderr as a table, a row for each pair."""
-    if not HEARD.get():
+    if not IS_PRINTING.get():
         return
     from rich.table import Table
     from rich.text import Text
@@ -260,7 +273,7 @@ def table(rows: Sequence[tuple[str, str]]) -> None:
     console().print(grid)
 
 
-class _Unseen:
+class _HiddenBar:
     """A progress bar that is not drawn, so that the library that draws them need not be loaded."""
 
     def add_task(self, *_: Any, **__: Any) -> Any:
@@ -271,7 +284,7 @@ class _Unseen:
 
 
 @contextmanager
-def progress(*columns: Any, width: int = 40, left: bool = False) -> Iterator["Progress | _Unseen"]:
+def progress(*columns: Any, width: int = 40, left: bool = False) -> Iterator["Progress | _HiddenBar"]:
     """Show a progress bar on stderr for as long as the context lasts, and yield it.
 
     Nothing is drawn unless stderr is a terminal.
@@ -281,9 +294,9 @@ def progress(*columns: Any, width: int = 40, left: bool = False) -> Iterator["Pr
         width: The width of the bar, in characters.
         left: Whether tasks give the time that is left in their field `left`.
     """
-    is_wanted = HEARD.get() and "note" in VOICE.get().kinds
+    is_wanted = IS_PRINTING.get() and "note" in VOICE.get().kinds
     if not (is_wanted and takes_codes(sys.stderr)):
-        yield _Unseen()
+        yield _HiddenBar()
         return
     from rich.progress import BarColumn, Progress, TextColumn
 

@@ -1,6 +1,6 @@
 """`smdae denoise`: noisy pictures in, clean pictures of the same kind out.
 
-Its options; what they ask for is done by `denoise_run`.
+This module declares the options; `denoise_options` checks them, and `denoise_run` does the work.
 """
 
 from pathlib import Path
@@ -28,10 +28,13 @@ def command(
     ] = None,
     files_from: Annotated[
         str | None,
-        typer.Option("--files-from", help="A list of images and folders, a line each; - is a list on stdin."),
+        typer.Option(
+            "--files-from", help="A file that lists images and folders, one a line; - reads the list from stdin."
+        ),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option("--shard", help="Only part I of N parts of all pictures: 1/4 to 4/4 do them all.")
+        str | None,
+        typer.Option("--shard", help="Denoise only part I of N, such as 1/4; 1/4 to 4/4 together are all pictures."),
     ] = None,
     output: Annotated[
         str | None,
@@ -42,7 +45,7 @@ def command(
         typer.Option("--model", "-m", help="A model file or name. [default: $SMDAE_MODEL, else a bundled network]"),
     ] = None,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Take the small bundled network: a fifth of the time, a little worse.")
+        bool, typer.Option("--fast", help="Use the small bundled network: a fifth of the time, a little worse.")
     ] = False,
     sigma: Annotated[
         str,
@@ -57,39 +60,41 @@ def command(
     ] = "auto",
     save_noise: Annotated[
         Path | None,
-        typer.Option("--save-noise", readable=False, help="Write the noise that was found to a profile for --noise."),
+        typer.Option(
+            "--save-noise", readable=False, help="Write the estimated noise to a profile, a file for --noise."
+        ),
     ] = None,
     strength: Annotated[
-        float, typer.Option("--strength", help="How much of the noise to take out, 0 to 1; 0 changes nothing.")
+        float, typer.Option("--strength", help="Share of the noise to take out, 0 to 1; 0 changes nothing.")
     ] = 1.0,
-    luma: Annotated[float, typer.Option("--luma", help="How much of it in brightness, 0 to 1.")] = 1.0,
-    chroma: Annotated[float, typer.Option("--chroma", help="How much of it in colour, 0 to 1.")] = 1.0,
+    luma: Annotated[float, typer.Option("--luma", help="Share of that in brightness, 0 to 1.")] = 1.0,
+    chroma: Annotated[float, typer.Option("--chroma", help="Share of that in colour, 0 to 1.")] = 1.0,
     mask: Annotated[
         Path | None,
         typer.Option(
-            "--mask", readable=False, help="A picture that is white where changes are let through, black elsewhere."
+            "--mask", readable=False, help="A picture that is white where changes are allowed, black elsewhere."
         ),
     ] = None,
-    stepper: Annotated[
+    sampler: Annotated[
         str, typer.Option("--sampler", help=f"How to step along the score: {', '.join(SAMPLER_NAMES)}.")
     ] = "tweedie",
-    old_stepper: Annotated[str | None, typer.Option("--stepper", hidden=True)] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="How many. [default: the sampler's]")] = None,
-    step_size: Annotated[float | None, typer.Option("--step-size", help="How large. [default: the sampler's]")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the noise that langevin and coarse-to-fine draw.")] = 0,
+    old_stepper: Annotated[str | None, typer.Option("--sampler", hidden=True)] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps of the sampler. [default: the sampler's]")] = None,
+    step_size: Annotated[float | None, typer.Option("--step-size", help="Their size. [default: the sampler's]")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the noise that langevin and coarse-to-fine draw.")] = 0,
     blend: Annotated[
-        float, typer.Option("--blend", help="How far to go from the mean to a sample, 0 to 1: sharper, less accurate.")
+        float, typer.Option("--blend", help="Move from the mean towards a sample, 0 to 1: sharper, less accurate.")
     ] = 0.0,
     samples: Annotated[int, typer.Option("--samples", help="Samples of the posterior to write beside the result.")] = 0,
     save_steps: Annotated[
-        str | None, typer.Option("--save-steps", help="The path from noise to image: a GIF, a PNG or a folder.")
+        str | None, typer.Option("--save-steps", help="Write the path from noise to image: a GIF, a PNG or a folder.")
     ] = None,
     uncertainty: Annotated[
         Path | None,
         typer.Option(
             "--uncertainty",
             readable=False,
-            help="The standard deviation of each pixel, in the picture's unit: .tif, .npy, or .png to look at.",
+            help="Write the standard deviation of each pixel, in the picture's unit, as .tif or .npy; .png to look at.",
         ),
     ] = None,
     components: Annotated[
@@ -115,25 +120,28 @@ def command(
         ),
     ] = False,
     reference: Annotated[
-        Path | None, typer.Option("--reference", readable=False, help="The clean image: prints PSNR and SSIM.")
+        Path | None, typer.Option("--reference", readable=False, help="The clean image, to print PSNR and SSIM.")
     ] = None,
     white: Annotated[
         float | None, typer.Option("--white", help="The value of white. [default: 255, 65535, or 1 in floats]")
     ] = None,
     black: Annotated[float | None, typer.Option("--black", help="The value of black. [default: 0]")] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search folders to their depth.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search the folders in folders too.")] = False,
     suffix: Annotated[
-        str | None, typer.Option("--suffix", help="What follows the name of a result. [default: _denoised]")
+        str | None, typer.Option("--suffix", help="What is added to the name of a result. [default: _denoised]")
     ] = None,
     format: Annotated[
-        str | None, typer.Option("--format", help=f"Of the results: {', '.join(NAMES)}. [default: the input's]")
+        str | None, typer.Option("--format", help=f"Format of the results: {', '.join(NAMES)}. [default: the input's]")
     ] = None,
     bit_depth: Annotated[
-        str, typer.Option("--bit-depth", help=f"Of the results: {', '.join(DEPTHS)}; 32f is float, and keeps counts.")
+        str,
+        typer.Option(
+            "--bit-depth", help=f"Samples of the results: {', '.join(DEPTHS)}; 32f is float, and keeps counts."
+        ),
     ] = "same",
     axes: Annotated[
         str | None,
-        typer.Option("--axes", help="Of TIFF stacks: TZCYX, or TC3YX for pages in one row. [default: the file's]"),
+        typer.Option("--axes", help="Axes of TIFF stacks: TZCYX, or TC3YX for pages in one row. [default: the file's]"),
     ] = None,
     channel: Annotated[
         str | None, typer.Option("--channel", help="Channels of TIFFs to denoise, such as 1,3. [default: all]")
@@ -142,7 +150,8 @@ def command(
         str | None, typer.Option("--pages", help="Pages of TIFFs to denoise, such as 2-10. [default: all]")
     ] = None,
     quality: Annotated[
-        int | None, typer.Option("--quality", help=f"Of {in_words(WITH_QUALITY)} results, 1 to 100. [default: 95]")
+        int | None,
+        typer.Option("--quality", help=f"Quality of {in_words(WITH_QUALITY)} results, 1 to 100. [default: 95]"),
     ] = None,
     strip_metadata: Annotated[
         bool,
@@ -152,35 +161,35 @@ def command(
         bool, typer.Option("--linear", help="Develop camera raw files to linear light, no brighter than they are.")
     ] = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Replace the inputs.")] = False,
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results alone that are there.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip pictures whose results exist.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", help="Pictures to work on at once. [default: one for each core]")
+        int | None, typer.Option("--jobs", "-j", help="Pictures to denoise at once. [default: one for each core]")
     ] = None,
     precision: Annotated[
-        str, typer.Option("--precision", help="Of a network's products: float32, bfloat16, float16 or auto.")
+        str, typer.Option("--precision", help="Precision of a network's products: float32, bfloat16, float16 or auto.")
     ] = "auto",
     device: Device = "auto",
     threads: Threads = None,
     max_memory: Annotated[
         str | None,
-        typer.Option("--max-memory", help="How much memory to take at most, such as 2G. [default: what is left]"),
+        typer.Option("--max-memory", help="Memory to use at most, such as 2G. [default: what is free]"),
     ] = None,
     overwrite: Overwrite = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be read and written, and do nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be read and written; write nothing.")
     ] = False,
     report: Annotated[
         Path | None,
-        typer.Option("--report", readable=False, help="A page of it all: before and after, noise, residual. An .html."),
+        typer.Option("--report", readable=False, help="Write an .html page: before and after, noise, residual."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say more: a line for each picture, and why results are in doubt.")
+        bool, typer.Option("--verbose", "-v", help="Print more: a line for each picture, and why results are in doubt.")
     ] = False,
     import_: Imports = None,
     log: Annotated[
-        Path | None, typer.Option("--log", readable=False, help="Append all that is said to a file, with the time.")
+        Path | None, typer.Option("--log", readable=False, help="Append all messages to a file, with the time.")
     ] = None,
     config: Config = None,
     print_config: PrintConfig = False,
@@ -194,16 +203,16 @@ def command(
 
     cat noisy.png | smdae denoise - -o - > clean.png
     """
-    stepper = stepper if old_stepper is None else old_stepper
+    sampler = sampler if old_stepper is None else old_stepper
     components = components if old_modes is None else old_modes
-    aside = ("context", "config", "print_config", "old_stepper", "old_modes")
-    given = {name: value for name, value in locals().items() if name not in (*aside, "aside")}
+    not_settings = ("context", "config", "print_config", "old_stepper", "old_modes")
+    given = {name: value for name, value in locals().items() if name not in (*not_settings, "not_settings")}
     if print_config:
         from smdae.cli.option_files import printed
 
         print(printed(context), end="", flush=True)
         return 0
-    from smdae.cli.asked import Asked
+    from smdae.cli.denoise_options import DenoiseOptions
     from smdae.cli.denoise_run import run
 
-    return run(Asked(**given), context.obj)
+    return run(DenoiseOptions(**given), context.obj)

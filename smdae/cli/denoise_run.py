@@ -1,4 +1,4 @@
-"""The run of `denoise`: what it is asked for, planned and refused before any work, then done picture by picture."""
+"""Run `denoise`: plan, refuse what is impossible before any work, then denoise picture by picture."""
 
 import os
 import sys
@@ -8,8 +8,8 @@ from threading import Event
 from typing import Any
 
 from smdae.cli import console
-from smdae.cli.asked import Asked
 from smdae.cli.batch_progress import BAR, BatchProgress
+from smdae.cli.denoise_options import DenoiseOptions
 from smdae.cli.options import DEPTHS, bytes_of, threads_of
 from smdae.cli.together import on_loss
 from smdae.errors import BatchError, UsageError
@@ -18,7 +18,7 @@ from smdae.files.formats import SUFFIXES, WITH_QUALITY, in_words
 from smdae.files.refusals import refusals
 from smdae.files.writing import clear
 from smdae.memory import keep_freed_memory, limit_memory
-from smdae.pipeline.batch import Stopped, at_once
+from smdae.pipeline.batch import Stopped, parallel_jobs
 from smdae.pipeline.batch import run as run_batch
 from smdae.pipeline.extras import refuse, targets
 from smdae.pipeline.one_picture import worker
@@ -36,7 +36,7 @@ __all__ = ["run"]
 REST = "the same command with --skip-existing does the rest"
 
 
-def run(asked: Asked, peers: Peers) -> int:
+def run(asked: DenoiseOptions, peers: Peers) -> int:
     """Denoise the pictures that the options ask for, or print what would be done, and return the exit code.
 
     Raises:
@@ -51,28 +51,19 @@ def run(asked: Asked, peers: Peers) -> int:
     jobs = chosen.jobs
     if asked.dry_run:
         if peers.first:
-            beside = targets(asked.extras, jobs[0]) if asked.extras.some else []
-            beside += [path for path in (asked.save_noise, asked.report) if path is not None]
-            for record, line in rehearsed(jobs, asked.overwrite or asked.in_place, beside):
-                if asked.json_:
-                    console.result(record)
-                else:
-                    console.text(line)
-            if chosen.remark:
-                console.note(chosen.remark)
+            _rehearse(asked, chosen)
         return 0
     _refuse_streams(asked, jobs)
     if asked.log is not None:
         with refusals(asked.log), asked.log.open("ab"):
             pass
     if not jobs:
-        nothing = f"no picture is in part {asked.shard}" if asked.part else f"nothing to do, {chosen.remark}"
-        console.note(nothing)
+        console.note(f"no picture is in part {asked.shard}" if asked.part else f"nothing to do, {chosen.remark}")
         return 0
     keep_freed_memory()
     limit_memory(None if asked.max_memory is None else bytes_of(asked.max_memory, "--max-memory"))
     made = chosen.folder if chosen.folder and not chosen.folder.exists() else None
-    peers.agree_on(jobs)  # none begins before all have looked at what there is
+    peers.agree_on(jobs)  # so that no process begins before all have planned
     written = [job.target for job in jobs if job.target != STREAM and not job.skipped]
     written += [path for path in (asked.save_noise, asked.extras.steps, asked.uncertainty, asked.report) if path]
     for place in {os.path.dirname(os.path.realpath(path)) for path in written} if peers.first else ():
@@ -87,18 +78,31 @@ def run(asked: Asked, peers: Peers) -> int:
     return 0
 
 
-def _refuse(asked: Asked, chosen: Plan, peers: Peers) -> None:
+def _rehearse(asked: DenoiseOptions, chosen: Plan) -> None:
+    """Print what --dry-run prints: each file that would be written, as a line of text or as JSON."""
+    beside = targets(asked.extras, chosen.jobs[0]) if asked.extras.some else []
+    beside += [path for path in (asked.save_noise, asked.report) if path is not None]
+    for record, line in rehearsed(chosen.jobs, asked.overwrite or asked.in_place, beside):
+        if asked.json_:
+            console.result(record)
+        else:
+            console.text(line)
+    if chosen.remark:
+        console.note(chosen.remark)
+
+
+def _refuse(asked: DenoiseOptions, chosen: Plan, peers: Peers) -> None:
     """Raise an error if the plan cannot be carried out, before any picture is read or written."""
     jobs, extras = chosen.jobs, asked.extras
-    streamed = any(job.target == STREAM for job in jobs)
+    to_stdout = any(job.target == STREAM for job in jobs)
     if extras.some and not chosen.is_single:
         raise UsageError("--samples, --save-steps, --uncertainty and --components go with one input")
     refuse(extras, jobs, asked.reference)
     if asked.quality is not None and (asked.part is None or asked.format is not None):
         _refuse_quality(jobs)  # a share may have none of the JPEGs
-    if streamed or STREAM in asked.paths:
+    if to_stdout or STREAM in asked.paths:
         peers.refuse("a stream")
-    if asked.json_ and streamed:
+    if asked.json_ and to_stdout:
         raise UsageError("--json and an image exclude each other on stdout", "write the image to a file with -o")
     for option, path in (("reference", asked.reference), ("mask", asked.mask), ("save-noise", asked.save_noise)):
         if path is not None and not chosen.is_single:
@@ -112,7 +116,7 @@ def _refuse(asked: Asked, chosen: Plan, peers: Peers) -> None:
             refuse_place(asked.report, asked.overwrite)
 
 
-def _refuse_streams(asked: Asked, jobs: Sequence[Job]) -> None:
+def _refuse_streams(asked: DenoiseOptions, jobs: Sequence[Job]) -> None:
     """Raise UsageError if an image would be written to a terminal, or read from one."""
     if any(job.target == STREAM for job in jobs) and sys.stdout.isatty():
         raise UsageError("an image is not written to a terminal", "redirect stdout, or write to a file with -o")
@@ -130,7 +134,7 @@ def _refuse_quality(jobs: Sequence[Job]) -> None:
         )
 
 
-def _options(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) -> Options:
+def _options(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report | None) -> Options:
     """Return the settings by which the pictures are denoised and written."""
     how = ("steps", "step_size", "seed", "stride", "ensemble", "precision")
     folder = chosen.folder
@@ -146,7 +150,7 @@ def _options(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) ->
         mask=asked.mask,
         profile=asked.save_noise,
         strength=asked.strength,
-        how={"sampler": asked.stepper} | {name: getattr(asked, name) for name in how},
+        how={"sampler": asked.sampler} | {name: getattr(asked, name) for name in how},
         tile=asked.tile,
         depth=DEPTHS[asked.bit_depth],
         ending=asked.ending,
@@ -172,7 +176,7 @@ def _options(asked: Asked, chosen: Plan, peers: Peers, report: Report | None) ->
     )
 
 
-def _work(asked: Asked, chosen: Plan, peers: Peers, options: Options, report: Report | None) -> None:
+def _work(asked: DenoiseOptions, chosen: Plan, peers: Peers, options: Options, report: Report | None) -> None:
     """Denoise all pictures with a progress bar, and write the report at the end."""
     jobs = chosen.jobs
     stop = Event()
@@ -185,29 +189,39 @@ def _work(asked: Asked, chosen: Plan, peers: Peers, options: Options, report: Re
     ):
         if any(claim.values()):
             refuse_raced(jobs)
-        seen = BatchProgress(bar, len(jobs))
+        progress = BatchProgress(bar, len(jobs))
         alone = len(jobs) == 1 or (not asked.jobs and (asked.fail_fast or peers.place.size > 1))
-        many = 1 if alone else at_once(jobs, asked.device, asked.jobs)
-        told = 0
+        parallel = 1 if alone else parallel_jobs(jobs, asked.device, asked.jobs)
+        reported = 0
 
         def watch(done: int, of: int) -> None:
             if stop.is_set():
                 raise Stopped
-            seen.step(done, of)
+            progress.step(done, of)
 
-        def tell(record: dict[str, Any]) -> None:
-            nonlocal told
-            _tell(record, asked.json_)
+        def report_record(record: dict[str, Any]) -> None:
+            nonlocal reported
+            _print(record, asked.json_)
             if report is not None:
-                report.tell(record)
-            told += 1
-            seen.tell(told)
+                report.add(record)
+            reported += 1
+            progress.at_least(reported)
 
-        work: Callable[[Job], dict[str, Any]] = seen.watched(worker(options, watch))
-        ending = chosen.remark, chosen.is_single
+        work: Callable[[Job], dict[str, Any]] = progress.watched(worker(options, watch))
         try:
-            run_batch(jobs, work, tell, many, asked.fail_fast, peers, stop, *ending, console)
-        except BatchError:  # of those that failed too the page tells; what is interrupted has none
+            run_batch(
+                jobs,
+                work,
+                report_record,
+                parallel=parallel,
+                fail_fast=asked.fail_fast,
+                peers=peers,
+                stop=stop,
+                remark=chosen.remark,
+                single=chosen.is_single,
+                messages=console,
+            )
+        except BatchError:  # the report lists failures too; a run that is interrupted has no report
             _write(report)
             raise
         _write(report)
@@ -220,8 +234,8 @@ def _write(report: Report | None) -> None:
         console.note(f"report '{report.path}'")
 
 
-def _tell(record: dict[str, Any], as_json: bool) -> None:
-    """Report the outcome for a picture: the JSON record on stdout or figures on stderr, and the time as a detail."""
+def _print(record: dict[str, Any], as_json: bool) -> None:
+    """Print the outcome for a picture: the JSON record on stdout or figures on stderr, and the time as a detail."""
     if as_json:
         console.result({name: value if is_number(value) else None for name, value in record.items()})
     elif "psnr" in record:

@@ -10,7 +10,7 @@ from smdae.cli.suggestions import nearest
 from smdae.errors import MemoryLimitError, OutputError, SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
 
-__all__ = ["is_full", "understood"]
+__all__ = ["as_smdae_error", "is_full"]
 
 
 def _beyond(found: "re.Match[str]") -> str:
@@ -19,7 +19,7 @@ def _beyond(found: "re.Match[str]") -> str:
     return f"it is less than {low}" if float(value) < float(low) else f"it is more than {high}"
 
 
-# What the parser says of a value, in typer's own words or, up to typer 0.25, in those of click; and what that means.
+# What typer says of a value (up to 0.25 in the words of click), and what to say instead.
 PLAIN: dict[str, str | Callable[["re.Match[str]"], str]] = {
     r"Input should be a valid number.*": "it takes a number",
     r"'[^']*' is not a valid float.*": "it takes a number",
@@ -38,7 +38,7 @@ def is_full(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
-def understood(error: Exception) -> SmdaeError:
+def as_smdae_error(error: Exception) -> SmdaeError:
     """Return an error that a user can understand, with a hint and an exit code, for any exception."""
     if isinstance(error, SmdaeError):
         return error
@@ -51,17 +51,17 @@ def understood(error: Exception) -> SmdaeError:
         context = getattr(error, "ctx", None)
         parameter = error.param if isinstance(error, typer.BadParameter) else None
         source = context.get_parameter_source(parameter.name) if context and parameter else None
-        if source is None or source.name != "ENVIRONMENT":  # a variable is named where the value is from it
+        if source is None or source.name != "ENVIRONMENT":  # the variable is named only if the value is from it
             text = VARIABLE.sub("", text)
         command = context.command_path if context else "smdae"
         lists = f"'{command} --help' lists the options"
         if hasattr(error, "option_name") and hasattr(error, "possibilities"):
-            names = [name for one in context.command.params for name in one.opts] if context else []
+            names = [name for option in context.command.params for name in option.opts] if context else []
             near = nearest(error.option_name, [name for name in names if name.startswith("--")])
             did_you = f"did you mean {near}? " if near else ""
             return UsageError(f"no such option {error.option_name}", did_you + lists)
         return UsageError(text[:1].lower() + text[1:], lists)
-    if isinstance(error, OSError) and error.errno in FULL:  # files have a writer that tells; this is what is left
+    if isinstance(error, OSError) and error.errno in FULL:  # files are written by `files.writing`, so this was stdout
         return OutputError(f"cannot write to stdout: {FULL[error.errno]}")
     reason = [type(error).__name__, *str(error).splitlines()[:1]]
     return SmdaeError(": ".join(reason), "--debug shows where it arose")

@@ -3,17 +3,18 @@
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from smdae.cli import console
-from smdae.cli.fit_run import run
+from smdae.cli.fit_run import Request, run
 from smdae.cli.options import Batch, Device, Imports, Json, Overwrite, Paths, Seed, Threads, threads_of
 from smdae.errors import ModelError, UsageError
 from smdae.names import MODEL_NAMES, OBJECTIVE_NAMES
-from smdae.pipeline.fit_files import beside, claimed
+from smdae.pipeline.fit_files import Files, beside, claimed
 from smdae.pipeline.peers import Peers
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-MAX_DRAWN = 2  # numbers in a row
-MAX_SPREAD = 100.0  # times sigma, or a share of it, that columns vary by without a word
+MAX_PLOTTED = 2  # numbers in a row, for --plot
+MAX_SPREAD = 100.0  # ratio of the spread of columns and sigma, or its inverse, beyond which there is a warning
 
 
 def _setting(*names: str, text: str, **more: Any) -> Any:
@@ -50,14 +51,16 @@ def command(
     ] = None,
     sigma: Annotated[
         str | None,
-        _setting("--sigma", "-s", text="Level of the noise, white being 255, or many: 5-55. [default: 25, unet 1-60]"),
+        _setting(
+            "--sigma", "-s", text="Level of the noise, white being 255, or a range: 5-55. [default: 25, unet 1-60]"
+        ),
     ] = None,
     noisy: Annotated[
         bool,
         typer.Option("--noisy", help="The images are noisy: no clean ones are needed."),
     ] = False,
     noise: Annotated[
-        str | None, _setting("--noise", text="A profile of noise that is not white, as denoise --save-noise writes.")
+        str | None, _setting("--noise", text="A profile of noise that is not white, as denoise --save-noise writes it.")
     ] = None,
     extra_noise: Annotated[
         float | None, _setting("--extra-noise", text="Level of the noise that dsm adds to noisy images.")
@@ -65,20 +68,22 @@ def command(
     patch_size: Annotated[
         int | None, _setting("--patch-size", text="Side of a patch. [default: 12, unet 64, experts 64]")
     ] = None,
-    size: Annotated[str | None, _setting("--size", text="Of the unet: small or medium. [default: small]")] = None,
+    size: Annotated[str | None, _setting("--size", text="Size of the unet: small or medium. [default: small]")] = None,
     init: Annotated[str | None, _setting("--init", text="A model to start from, such as natural-gray.")] = None,
     probes: Annotated[
-        int | None, _setting("--probes", text="Directions an example, if it needs any. [default: 1]")
+        int | None,
+        _setting("--probes", text="Random directions for each example, if the objective needs any. [default: 1]"),
     ] = None,
-    hidden: Annotated[int | None, _setting("--hidden", text="Units of the energy. [default: 512]")] = None,
-    filters: Annotated[int | None, _setting("--filters", text="Of the experts: how many. [default: 96]")] = None,
+    hidden: Annotated[int | None, _setting("--hidden", text="Hidden units of the energy. [default: 512]")] = None,
+    filters: Annotated[int | None, _setting("--filters", text="Number of experts. [default: 96]")] = None,
     window: Annotated[
-        int | None, _setting("--window", text="Of the experts: pixels that each sees, a side. [default: 9]")
+        int | None, _setting("--window", text="Pixels a side that each expert sees. [default: 9]")
     ] = None,
     potential: Annotated[
-        str | None, _setting("--potential", text="Of the experts: student, softplus or pairs. [default: student]")
+        str | None,
+        _setting("--potential", text="Potential of the experts: student, softplus or pairs. [default: student]"),
     ] = None,
-    color: Annotated[bool, typer.Option("--color", help="Fit on colours rather than on luma.")] = False,
+    color: Annotated[bool, typer.Option("--color", help="Fit on colour images rather than on their luma.")] = False,
     target: Annotated[
         str | None, _setting("--target", text="The density of esm: gaussian or gmm. [default: gmm]")
     ] = None,
@@ -90,23 +95,25 @@ def command(
     device: Device = "auto",
     threads: Threads = None,
     cache: Annotated[
-        Path | None, _setting("--cache", text="A folder to keep decoded images in, of which there may be any number.")
+        Path | None,
+        _setting("--cache", text="A folder to keep decoded images in, for more images than fit into memory."),
     ] = None,
     white: Annotated[float | None, _setting("--white", text="The value of white in float images. [default: 1]")] = None,
     as_: Annotated[
         str | None, _setting("--as", text="What arrays (N, d) are: rows, an example each, or images.")
     ] = None,
     config: Annotated[
-        Path | None, _setting("--config", "-c", text="Settings in a YAML file; options and $SMDAE_<SETTING> go first.")
+        Path | None,
+        _setting("--config", "-c", text="Settings in a YAML file; options and $SMDAE_<SETTING> take precedence."),
     ] = None,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="Print the settings and where each is from, and do no more.")
+        bool, typer.Option("--print-config", help="Print the settings and where each is from; do nothing else.")
     ] = False,
     plot: Annotated[
-        bool, typer.Option("--plot", help="Of rows of one or two numbers: draw density, score and samples, NAME.png.")
+        bool, typer.Option("--plot", help="For rows of one or two numbers: draw density, score and samples, NAME.png.")
     ] = False,
     import_: Imports = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a fit that was interrupted.")] = False,
     json_: Json = False,
 ) -> int:
     """Fit a score model to images.
@@ -119,8 +126,6 @@ def command(
 
     smdae fit scans/ --noisy --init natural-gray        shot noise or grain: a bundled network, fitted on
     """
-    from smdae.device import find
-
     if white is not None and not 0 < white < float("inf"):
         raise UsageError(f"--white {white} is not a positive number")
     if as_ not in (None, "rows", "images"):
@@ -159,8 +164,9 @@ def command(
         return 0
     _import_own(configuration, import_ or ())
     peers: Peers = context.obj
-    _refuse_crowd(configuration.settings, peers)
+    _refuse_small_batch(configuration.settings, peers)
 
+    from smdae.device import find
     from smdae.files.writing import clear
 
     settings, corpus = _read(paths, configuration.settings, white, cache, as_)
@@ -171,16 +177,21 @@ def command(
     if peers.first:
         clear(output.parent)
     with claimed(output, overwrite, resume) if peers.first else nullcontext() as files:
-        where = find(device, peers.local)
+        request = Request(corpus, settings, find(device, peers.local), output, resume, json_, picture)
+        console.warn_of_skipped(corpus.skipped, corpus.small)
+        with threads_of(threads):
+            return _run(request, files, peers, own=":" not in device)
 
-        from smdae.fitting.precision import denormals_flushed
-        from smdae.memory import keep_freed_memory
 
-        keep_freed_memory()
-        _tell(corpus)
-        with threads_of(threads), denormals_flushed(), peers.group(where, own=":" not in device) as group:
-            resume = bool(group.broadcast([resume])[0])
-            return run(corpus, settings, where, output, files, resume, json_, group, picture)
+def _run(request: Request, files: Files | None, peers: Peers, own: bool) -> int:
+    """Run a fit in all processes; `own` if no other process computes on the device."""
+    from smdae.fitting.precision import denormals_flushed
+    from smdae.memory import keep_freed_memory
+
+    keep_freed_memory()
+    with denormals_flushed(), peers.group(request.device, own) as group:
+        request = replace(request, resume=bool(group.broadcast([request.resume])[0]))
+        return run(request, files, group)
 
 
 def _read(
@@ -204,7 +215,7 @@ def _read(
         console.note(f"{choice or 'arrays are rows, one example each'}; sigma is {level:.3g} in their unit")
         spread = float(corpus.images[0].std(axis=(0, 1)).mean())
         if not level / MAX_SPREAD < spread < MAX_SPREAD * level:
-            console.warn(f"a column varies by {spread:.3g}: give a --sigma, or a --white, that goes with it")
+            console.warn(f"a column varies by {spread:.3g}: give a --sigma, or a --white, of that order")
         return for_rows(settings), corpus
     with console.progress() as bar:
         reading = bar.add_task("reading", total=None)
@@ -226,10 +237,10 @@ def _read(
 
 
 def _import_own(configuration: "Configuration", imports: Sequence[str]) -> None:
-    """Import a model of the user's own before any work; do nothing if the model is one of smdae's.
+    """Import a model of the user's own before any work; do nothing for a model of smdae.
 
     Raises:
-        ModelError: It was not named on the command line: code is run only if the user asks for it there.
+        ModelError: It was not named on the command line; only code that is named there is run.
         UsageError: It cannot be imported.
     """
     from smdae.named import imported, is_named
@@ -245,7 +256,7 @@ def _import_own(configuration: "Configuration", imports: Sequence[str]) -> None:
     imported(name, "--model")
 
 
-def _refuse_crowd(settings: "Settings", peers: Peers) -> None:
+def _refuse_small_batch(settings: "Settings", peers: Peers) -> None:
     """Raise UsageError if there are more processes than examples in a batch."""
     if settings.least_batch < peers.place.size:
         raise UsageError(
@@ -263,18 +274,10 @@ def _picture(output: Path, corpus: "Corpus", settings: "Settings", overwrite: bo
     """
     from smdae.files.refusals import refuse_existing
 
-    if settings.patch_size != 1 or corpus.images[0].shape[2] > MAX_DRAWN:
+    if settings.patch_size != 1 or corpus.images[0].shape[2] > MAX_PLOTTED:
         raise UsageError(
             "--plot draws models of one or two numbers", "smdae compare draws those of more, and of images"
         )
     place = output.with_suffix(".png")
     refuse_existing(place, overwrite=overwrite)
     return place
-
-
-def _tell(corpus: "Corpus") -> None:
-    """Warn of files that were skipped, and of images that are smaller than a patch."""
-    if corpus.skipped:
-        console.warn(f"{len(corpus.skipped)} files skipped; the first: {corpus.skipped[0]}")
-    if corpus.small:
-        console.warn(f"{corpus.small} images skipped: smaller than the patch size")

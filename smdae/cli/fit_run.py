@@ -1,12 +1,13 @@
-"""The run of `fit`: from images to a model file and what is told of it, with a bar, a log and states to resume from."""
+"""Run `fit`: from images to a model file, with a progress bar, a log, and saved states to resume from."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli import console
-from smdae.cli.fitted import tell
+from smdae.cli.fit_table import print_table
 from smdae.cli.interrupts import stoppable
 from smdae.cli.together import on_loss
 from smdae.errors import DivergedError, OutputError
@@ -14,54 +15,61 @@ from smdae.pipeline.card import card_of, line_of
 from smdae.pipeline.fit_files import Files, beside, keep, read_state
 
 if TYPE_CHECKING:
+    import torch
+
     from smdae.files.corpus import Corpus
     from smdae.fitting import Prepared
     from smdae.fitting.distributed import Group
     from smdae.fitting.settings import Settings
 
-__all__ = ["run"]
+__all__ = ["Request", "run"]
 
-SAVE_SECONDS = 60.0  # between two states
-SIGNALS = 128  # what the code of a fit stopped by a signal is above its number
+SAVE_SECONDS = 60.0  # between two saved states
+SIGNALS = 128  # plus the number of the signal, the exit code of a fit stopped by one
 
 
-def run(
-    corpus: "Corpus",
-    settings: "Settings",
-    where: Any,
-    output: Path,
-    files: Files | None,
-    resume: bool,
-    json_: bool,
-    group: "Group",
-    picture: Path | None = None,
-) -> int:
-    """Run the fit, write its files if this process is the one that writes, and print its figures.
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A fit that is asked for.
+
+    Attributes:
+        corpus: The images or rows to fit on.
+        settings: The settings of the fit.
+        device: Where to compute.
+        output: The model file.
+        resume: Whether to resume from the saved state.
+        as_json: Whether to print the result as JSON.
+        picture: The PNG file to draw the fitted density into; None for none.
+    """
+
+    corpus: "Corpus"
+    settings: "Settings"
+    device: "torch.device"
+    output: Path
+    resume: bool
+    as_json: bool
+    picture: Path | None = None
+
+
+def run(request: Request, files: Files | None, group: "Group") -> int:
+    """Run a fit, write its files if this process is the one that writes, and print its figures.
+
+    Args:
+        request: What is asked for.
+        files: The files of the fit; None in processes that do not write.
+        group: The processes that fit the model together.
 
     Returns:
         The exit code: 0, or that of the signal that stopped the fit.
     """
-    from smdae.fitting import prepare
-    from smdae.fitting.loop import ending
-
-    state_file, _ = beside(output)
-    with console.progress() as bar:
-        looking = bar.add_task("looking for noise", total=None, visible=settings.noisy)
-        prepared = prepare(
-            corpus.images,
-            corpus.white,
-            settings,
-            where,
-            lambda done, of: bar.update(looking, completed=done, total=of),
-            group,
-            corpus.weights(settings.weights_by_name),
-        )
-    if resume:
+    prepared = _prepared(request, group)
+    state_file, _ = beside(request.output)
+    if request.resume:
         data = group.broadcast_bytes(lambda: read_state(state_file, prepared.state))
         prepared.state.restore(data, str(state_file))
     if files is None:
         return _drive(prepared, state_file, None)
-    if resume:
+    if request.resume:
         files.refuse_foreign(prepared.state)
         files.resume(prepared.state.record["step"])
     else:
@@ -70,9 +78,57 @@ def run(
         console.note(text)
     for text in prepared.warnings:
         console.warn(text)
+    before = None if request.resume else prepared.crops.psnr(prepared.lift(prepared.state.average))
+    code, card = _fitted(prepared, state_file, files)
+    if prepared.noise and not prepared.gained:
+        console.warn(
+            f"nothing was gained on held-out images: the weights are still those of '{request.settings.init}'; more "
+            "images or a lower --lr may help"
+        )
+    if code:
+        console.note(f"saved '{request.output}' as far as it came; the same command with --resume goes on")
+    else:
+        state_file.unlink(missing_ok=True)
+    if request.picture is not None:
+        _draw(request.picture, prepared, request.corpus)
+    if request.as_json:
+        console.result({"output": str(request.output), **card})
+    else:
+        print_table(prepared, card, request.output, before)
+    for text in card["shortfalls"]:
+        console.warn(f"the model falls short: {text}")
+    return code
+
+
+def _prepared(request: Request, group: "Group") -> "Prepared":
+    """Prepare the fit, with a progress bar while noise is looked for."""
+    from smdae.fitting import prepare
+
+    corpus, settings = request.corpus, request.settings
+    with console.progress() as bar:
+        task = bar.add_task("looking for noise", total=None, visible=settings.noisy)
+        return prepare(
+            corpus.images,
+            corpus.white,
+            settings,
+            request.device,
+            watch=lambda done, of: bar.update(task, completed=done, total=of),
+            group=group,
+            weights=corpus.weights(settings.weights_by_name),
+        )
+
+
+def _fitted(prepared: "Prepared", state_file: Path, files: Files) -> tuple[int, dict[str, Any]]:
+    """Run the fit and write the model; return the exit code and the card of the model.
+
+    Raises:
+        DivergedError: The fit diverged; the best weights before are written.
+        OutputError: The model cannot be written.
+    """
+    from smdae.fitting.loop import ending
+
     filter_ = prepared.wiener()
     wiener = None if filter_ is None else prepared.crops.psnr(filter_)
-    before = prepared.crops.psnr(prepared.lift(prepared.state.average)) if not resume else None
     try:
         code = _drive(prepared, state_file, files)
         card = card_of(prepared, wiener, Signals(code - SIGNALS).name if code else ending(prepared.state))
@@ -80,30 +136,13 @@ def run(
     except DivergedError as error:
         if prepared.state.record["best"] is not None and prepared.state.record["step"] > 0:
             files.save(prepared, card_of(prepared, wiener, "divergence"))
-            error.hint = f"{error.hint}; the last good weights are in '{output}'"
+            error.hint = f"{error.hint}; the last good weights are in '{files.model}'"
         raise
     except OutputError:
-        if not state_file.exists():  # nothing to go on from: leave nothing behind
+        if not state_file.exists():  # nothing to resume from: leave nothing behind
             files.log.unlink(missing_ok=True)
         raise
-    if prepared.noise and not prepared.gained:
-        console.warn(
-            f"nothing was gained on what is held out: the weights are still those of '{settings.init}'; more images or "
-            "a lower --lr may help"
-        )
-    if code:
-        console.note(f"saved '{output}' as far as it came; the same command with --resume goes on")
-    else:
-        state_file.unlink(missing_ok=True)
-    if picture is not None:
-        _draw(picture, prepared, corpus)
-    if json_:
-        console.result({"output": str(output), **card})
-    else:
-        tell(prepared, card, output, before)
-    for text in card["shortfalls"]:
-        console.warn(f"the model falls short: {text}")
-    return code
+    return code, card
 
 
 def _draw(place: Path, prepared: "Prepared", corpus: "Corpus") -> None:
@@ -120,7 +159,7 @@ def _draw(place: Path, prepared: "Prepared", corpus: "Corpus") -> None:
 
 
 def _drive(prepared: "Prepared", state_file: Path, files: Files | None) -> int:
-    """Run the fit with a progress bar; write its log, and its state now and then, unless `files` is None.
+    """Run the fit with a progress bar; write its log, and its state every minute, unless `files` is None.
 
     Returns:
         The exit code: 0, or that of the signal that stopped the fit.
@@ -135,8 +174,8 @@ def _drive(prepared: "Prepared", state_file: Path, files: Files | None) -> int:
     def rescue() -> str | None:
         with suppress(OutputError):
             keep(state_file, prepared.state)
-        going_on = f"the same command with --resume goes on from step {prepared.state.record['step']}"
-        return going_on if state_file.exists() else None
+        hint = f"the same command with --resume goes on from step {prepared.state.record['step']}"
+        return hint if state_file.exists() else None
 
     with (
         on_loss(rescue),
@@ -149,7 +188,7 @@ def _drive(prepared: "Prepared", state_file: Path, files: Files | None) -> int:
             if report.validation:
                 shown = f"{report.validation.kind} {report.validation.value:.2f}"
             if files:
-                files.tell(line_of(report))
+                files.log_line(line_of(report))
             bar.update(
                 task,
                 completed=report.step,

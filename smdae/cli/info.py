@@ -1,7 +1,6 @@
-"""`smdae info`: what a file is; nothing is written.
+"""`smdae info`: describe a file, in words and as a chart; nothing is written.
 
-Of a picture the noise that `denoise` would find, of a model file its card, of a noise profile its noise, in words and
-as a chart.
+For a picture that is the noise that `denoise` would find, for a model file its card, for a profile its noise.
 """
 
 import io
@@ -48,7 +47,7 @@ def command(
         float | None, typer.Option("--white", help="The value of white. [default: 255, 65535, or 1 in floats]")
     ] = None,
     black: Annotated[float | None, typer.Option("--black", help="The value of black. [default: 0]")] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search folders to their depth.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search the folders in folders too.")] = False,
     json_: Json = False,
 ) -> int:
     """Print what files are: the noise of images, the card of a model, a noise profile. Write nothing.
@@ -73,16 +72,16 @@ def command(
     keep_freed_memory()
     options = Options(white=white, black=black, noise=kind)
     in_colour = console.takes_codes(sys.stdout)
-    failed = told = 0
+    failed = printed = 0
     with console.guarded():
         for source in files:
             try:
-                for found in _told(source, options, json_):
-                    if isinstance(found, dict):
-                        console.result({"input": str(source)} | found)
+                for described in _descriptions(source, options, json_):
+                    if isinstance(described, dict):
+                        console.result({"input": str(source)} | described)
                     else:
-                        _print(["", *found] if told else found, in_colour)
-                    told += 1
+                        _print(["", *described] if printed else described, in_colour)
+                    printed += 1
             except SmdaeError as error:
                 if len(files) == 1:
                     raise
@@ -95,7 +94,7 @@ def command(
     return 0
 
 
-def _told(source: Path, options: "Options", json_: bool) -> Sequence[dict[str, Any] | list[str]]:
+def _descriptions(source: Path, options: "Options", json_: bool) -> Sequence[dict[str, Any] | list[str]]:
     """Return a JSON record for each channel of a file, or its description as lines of text.
 
     Errors are those of reading the file.
@@ -108,9 +107,10 @@ def _told(source: Path, options: "Options", json_: bool) -> Sequence[dict[str, A
         from smdae.pipeline import model_description
 
         return [model_description.record(str(source)) if json_ else model_description.lines(str(source))]
-    from smdae.pipeline import seen
+    from smdae.pipeline import picture_description
 
-    return [seen.record_of(one) if json_ else seen.lines_of(one) for one in seen.look_at(source, options)]
+    write = picture_description.record_of if json_ else picture_description.lines_of
+    return [write(description) for description in picture_description.describe(source, options)]
 
 
 def _is_model(source: Path) -> bool:
@@ -123,7 +123,7 @@ def _is_model(source: Path) -> bool:
 
 
 def _print(lines: Sequence[str], in_colour: bool) -> None:
-    """Print lines on stdout, if asked in colour, with escapes for control characters, as in the names of files."""
+    """Print lines on stdout, with escapes for control characters, as names of files may contain."""
     clean = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines]
     text = "".join(f"{line}\n" for line in clean)
     if in_colour:

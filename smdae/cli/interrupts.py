@@ -1,10 +1,10 @@
-"""Ctrl-C, SIGTERM, and SIGHUP, which comes when a terminal is closed or a connection is lost, ask for a stop.
+"""Signals that ask for a stop: Ctrl-C, SIGTERM, and SIGHUP, which is sent when a terminal or connection is closed.
 
-Within `terminable` SIGTERM and SIGHUP are exceptions, as Ctrl-C always is: what is half done is cleared away on the way
-out. Within `stoppable` all three only set a flag, and a fit stops between two steps, when all is whole.
+Within `terminable` SIGTERM and SIGHUP raise exceptions, as Ctrl-C always does, so that half-written files are removed.
+Within `stoppable` all three only set a flag, and a fit stops between two steps, when everything is consistent.
 
-Whoever starts a command by `nohup` has it ignore SIGHUP, and it goes on doing so. After a SIGHUP the terminal is gone,
-and to write to it is an error: what would have gone there goes nowhere.
+A command started by `nohup` ignores SIGHUP, and that is left so. After a SIGHUP the terminal is gone and writing to it
+would fail, so the output is sent nowhere.
 """
 
 import os
@@ -37,7 +37,7 @@ class Terminated(BaseException):
 def terminable() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise `Terminated` for as long as the context lasts.
 
-    A handler that is set inside the context, and not taken back, stays.
+    A handler that is set inside the context and not reset stays.
     """
     terminals = _terminals()
 
@@ -45,7 +45,7 @@ def terminable() -> Iterator[None]:
         _let_go(number, terminals)
         raise Terminated(number)
 
-    before = {number: signal.signal(number, leave) for number in _heeded() if number != signal.SIGINT}
+    before = {number: signal.signal(number, leave) for number in _stop_signals() if number != signal.SIGINT}
     try:
         yield
     finally:
@@ -87,7 +87,7 @@ def stoppable(message: str) -> Iterator[Stop]:
         stop.signal = number
         console.note(message)
 
-    before = {number: signal.signal(number, ask) for number in _heeded()}
+    before = {number: signal.signal(number, ask) for number in _stop_signals()}
     try:
         yield stop
     finally:
@@ -95,7 +95,7 @@ def stoppable(message: str) -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def _heeded() -> list[int]:
+def _stop_signals() -> list[int]:
     """Return the signals that ask for a stop: SIGINT, SIGTERM, and SIGHUP unless the process ignores it."""
     return [number for number in STOPS if number != HANG_UP or signal.getsignal(number) != signal.SIG_IGN]
 

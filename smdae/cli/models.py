@@ -1,4 +1,4 @@
-"""`smdae models`: the models that there are, bundled and given, with what each is good for."""
+"""`smdae models`: list the bundled models and those given, with their figures."""
 
 import os
 from typing import Annotated

@@ -1,8 +1,7 @@
 """Options of `denoise` and `compare` in a YAML file: `-c FILE`, and what --print-config prints.
 
-A file has a line for each option, by its long name: `tile: 256`, `recursive: true`, `sigma: [20, 10, 15]`. An option on
-the command line goes before its variable, SMDAE_DENOISE_TILE or SMDAE_COMPARE_SEEDS, that before the file, and that
-before the default.
+A file has a line for each option, by its long name: `tile: 256`, `recursive: true`, `sigma: [20, 10, 15]`. The order of
+precedence is: the command line, the environment (SMDAE_DENOISE_TILE, SMDAE_COMPARE_SEEDS), the file, the default.
 """
 
 from pathlib import Path
@@ -54,10 +53,10 @@ def printed(context: Any) -> str:
     lines = []
     for name, option in _options(context).items():
         value = context.params[option.name]
-        if option.hidden and value is None:  # an old name that nobody has used
+        if option.hidden and value is None:  # the old spelling of an option
             continue
         source = context.get_parameter_source(option.name)
-        plain = [str(one) for one in value] if isinstance(value, list | tuple) else value
+        plain = [str(item) for item in value] if isinstance(value, list | tuple) else value
         plain = str(plain) if isinstance(plain, Path) else plain
         origin = ORIGINS[source.name] if source is not None and source.name in ORIGINS else "default"
         lines.append(f"{name.replace('_', '-')}: {dump(plain)}  # {origin}\n")
@@ -89,13 +88,13 @@ def _checked(context: Any, option: Any, value: Any, place: str) -> Any:
         return TRUTH[str(value).lower()]
     if isinstance(value, list) != bool(option.multiple) or isinstance(value, dict):
         raise UsageError(f"{place}{long[2:]} takes {'a list' if option.multiple else 'one value'}")
-    text = [str(one) for one in value] if isinstance(value, list) else str(value)
+    text = [str(item) for item in value] if isinstance(value, list) else str(value)
     try:
         option.process_value(context, text)
     except UsageError as error:
         raise UsageError(place + error.message, error.hint) from None
     except Exception as error:
-        from smdae.cli.failures import understood
+        from smdae.cli.failures import as_smdae_error
 
-        raise UsageError(place + understood(error).message) from None
+        raise UsageError(place + as_smdae_error(error).message) from None
     return text

@@ -31,7 +31,7 @@ __all__ = [
     "threads_of",
 ]
 
-# What --bit-depth may say, and the samples that results get.
+# The values of --bit-depth, and the sample type of results.
 DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
 Paths = Annotated[
     list[Path],
@@ -39,7 +39,7 @@ Paths = Annotated[
         metavar="PATH", help="Folders, images, or .npy and .npz arrays.", readable=False, show_default=False
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace what is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace existing files.")]
 
 
 def _device(context: typer.Context, value: str) -> str:
@@ -81,11 +81,11 @@ Config = Annotated[
         readable=False,
         is_eager=True,
         callback=_config,
-        help="Options in a YAML file; options given here, and their variables, go first.",
+        help="Options in a YAML file; those given here or in the environment take precedence.",
     ),
 ]
 PrintConfig = Annotated[
-    bool, typer.Option("--print-config", help="Print the options and where each is from, and do no more.")
+    bool, typer.Option("--print-config", help="Print the options and where each is from; do nothing else.")
 ]
 Threads = Annotated[
     int | None,
@@ -98,7 +98,9 @@ Threads = Annotated[
         show_default=False,
     ),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all chance. [default: 0]", show_default=False)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Seed of all random numbers. [default: 0]", show_default=False)
+]
 Batch = Annotated[
     int | None,
     typer.Option("--batch", "-b", help="Patches a step. [default: 512, unet 16, experts 8]", show_default=False),
@@ -114,7 +116,7 @@ def levels(text: str, option: str = "--sigma") -> float | tuple[float, float] | 
     if text == "auto":
         return text
     with suppress(ValueError):
-        return float(text)  # the minus of an exponent makes no range
+        return float(text)  # 1e-3 is a number, not a range
     low, _, high = text.partition("-")
     try:
         return float(low), float(high)
@@ -124,7 +126,7 @@ def levels(text: str, option: str = "--sigma") -> float | tuple[float, float] | 
         ) from None
 
 
-MAX_VALUE = 1e30  # of a pixel: beyond, squares pass what single precision holds; as in denoising.preparation
+MAX_VALUE = 1e30  # of a pixel, beyond which squares overflow single precision; as in denoising.preparation
 
 
 def check_range(white: float | None, black: float | None) -> None:
@@ -173,7 +175,7 @@ def threads_of(count: int | None) -> Iterator[None]:
 
 
 BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-LEAST_BYTES = 1 << 26
+MIN_BYTES = 1 << 26
 
 
 def bytes_of(text: str, option: str) -> int:
@@ -186,6 +188,6 @@ def bytes_of(text: str, option: str) -> int:
     if not match:
         raise UsageError(f"{option} {text!r:.60} is not a size", "write 500M or 2G")
     found = round(float(match[1]) * BYTES[match[2]])
-    if found < LEAST_BYTES:
-        raise UsageError(f"{option} {text!r:.60} is less than {LEAST_BYTES >> 20} MB", "write 500M or 2G")
+    if found < MIN_BYTES:
+        raise UsageError(f"{option} {text!r:.60} is less than {MIN_BYTES >> 20} MB", "write 500M or 2G")
     return found

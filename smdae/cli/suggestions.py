@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 __all__ = ["distance", "nearest"]
 
-MAX_DISTANCE = 2  # letters to put in, leave out or change
+MAX_DISTANCE = 2  # letters inserted, deleted or changed
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is nearest to a misspelt one; None if none is near enough."""
-    found = min(((distance(name, one), one) for one in known), default=(MAX_DISTANCE + 1, ""))
-    # Of a name of three letters two are nearly all.
+    found = min(((distance(name, other), other) for other in known), default=(MAX_DISTANCE + 1, ""))
+    # Two changes in a name of three letters would match nearly anything.
     return found[1] if found[0] <= min(MAX_DISTANCE, max(1, len(name.strip("-")) // 2)) else None
 
 

@@ -16,16 +16,16 @@ from typing import Any
 import typer
 
 from smdae.cli import console
-from smdae.cli.failures import understood
+from smdae.cli.failures import as_smdae_error
 from smdae.cli.interrupts import STOPS, Terminated
 from smdae.errors import DivergedError, LostError, SmdaeError
-from smdae.pipeline.peers import LOOK, QUIET, VERDICT, Peers, arrived, counting, met
+from smdae.pipeline.peers import HEARTBEAT, MAX_MISSED, VERDICT, Peers, connect, heartbeat, wait_for_all
 from smdae.processes import Place
 
 __all__ = ["End", "decided", "on_loss", "settled", "together"]
 
-LOST = 24  # looks without a new count after which a process is lost, where nothing else is wrong
-GRACE = 10  # looks that the work has, once another has ended, to end too; then as many once it is told to
+MAX_MISSED_ALONE = 24  # heartbeats without a new count, after which a process is lost though nothing else is wrong
+GRACE = 10  # heartbeats that the work has to end after another has; then as many again after a signal
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class End:
         if isinstance(error, BrokenPipeError):
             return cls("failed", 141)
         if isinstance(error, Exception):
-            failure = understood(error)
+            failure = as_smdae_error(error)
             return cls("failed", failure.code, failure.message, failure.hint)
         raise error
 
@@ -81,18 +81,18 @@ def decided(ends: Mapping[int, End], silent: list[int], size: int, hurried: bool
 
     Args:
         ends: The ends of the processes that have ended, by rank.
-        silent: The ranks of those that have neither ended nor give any sign of life.
+        silent: The ranks of those that have not ended and have no heartbeat.
         size: The number of all processes.
-        hurried: Whether to decide without the processes that still give signs of life.
+        hurried: Whether to decide without waiting for processes that still have a heartbeat.
     """
     if 0 in ends and ends[0].kind == "done":
         return ends[0]
     for kind in ("failed", "lost", "stopped"):
         if kind == "lost" and silent:
             return End("lost", LostError.code, f"process {silent[0]} of {size} died")
-        alike = [end for _, end in sorted(ends.items()) if end.kind == kind]
-        if alike and (kind == "failed" or hurried or len(ends) == size):
-            return alike[0]
+        of_kind = [end for _, end in sorted(ends.items()) if end.kind == kind]
+        if of_kind and (kind == "failed" or hurried or len(ends) == size):
+            return of_kind[0]
     return None
 
 
@@ -117,28 +117,28 @@ def together(place: Place, work: Callable[[Peers], int]) -> int:
     Raises:
         BaseException: The work failed or was stopped, in this process or another.
     """
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is loaded, which else tells of each loss
-    peers = met(place, os.environ, _note)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is loaded, which would log each loss
+    peers = connect(place, os.environ, _note)
     guard = _Guard(peers)
     raised: BaseException | None = None
-    all_came = False
-    console.HEARD.set(place.rank == 0)
-    with counting(peers, guard.look):
+    all_are_here = False
+    console.IS_PRINTING.set(place.rank == 0)
+    with heartbeat(peers, guard.check):
         try:
-            arrived(peers, _note)
-            all_came = guard.on = True
+            wait_for_all(peers, _note)
+            all_are_here = guard.on = True
             with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere) if place.rank else nullcontext():
                 ours = End("done", work(peers))
         except BaseException as error:
             ours, raised = End.of(error), error
-            if ours.kind in ("stopped", "lost") and not all_came:
+            if ours.kind in ("stopped", "lost") and not all_are_here:
                 raise  # there is nobody to agree with
         guard.on = False
         for number in STOPS:  # a launcher that sees one process end sends them to the rest
             signal.signal(number, signal.SIG_IGN)
         end, teller = settled(peers, ours, getattr(raised, "rescue", None))
         _leave(peers)
-    console.HEARD.set(teller == place.rank)
+    console.IS_PRINTING.set(teller == place.rank)
     if end.kind == "done":
         return end.code
     raise raised if raised and end == ours else end.error()
@@ -153,18 +153,18 @@ def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = N
     rank, size, begun = peers.place.rank, peers.place.size, time.monotonic()
     verdict: dict[str, Any] | None = None
     try:
-        peers.tell(f"end/{rank}", asdict(ours))
+        peers.write(f"end/{rank}", asdict(ours))
         if ours.kind == "failed" and rank and not ours.is_common:
-            return ours, 0  # the first hears of it once this one is gone
-        while not (verdict := peers.told(VERDICT)):
-            looks = (time.monotonic() - begun) / LOOK
+            return ours, 0  # the first reports it
+        while not (verdict := peers.read(VERDICT)):
+            beats = (time.monotonic() - begun) / HEARTBEAT
             ends = _ends(peers) | {rank: ours}
-            silent = [other for other in peers.others if other not in ends and peers.quiet(other)]
-            end = decided(ends, silent, size, looks > 3 * QUIET)
-            if end and looks >= rank:  # those before this one, if they too see it, go first
-                peers.tell_first(VERDICT, {"teller": rank, "end": asdict(end)})
+            silent = [other for other in peers.others if other not in ends and peers.is_silent(other)]
+            end = decided(ends, silent, size, beats > 3 * MAX_MISSED)
+            if end and beats >= rank:  # processes of lower rank decide first
+                peers.write_first(VERDICT, {"teller": rank, "end": asdict(end)})
             else:
-                time.sleep(LOOK / 5)
+                time.sleep(HEARTBEAT / 5)
         end, teller = End(**verdict["end"]), int(verdict["teller"])
     except LostError:  # the store is gone, and with it the process that held it
         gone, teller = (f"process 0 of {size}", 1) if peers.hosted else ("the launcher", 0)
@@ -176,39 +176,40 @@ def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = N
 
 def _ends(peers: Peers) -> dict[int, End]:
     """Return the ends of the other processes that have ended, by rank."""
-    told = {rank: peers.told(f"end/{rank}") for rank in peers.others}
-    return {rank: End(**end) for rank, end in told.items() if end}
+    stored = {rank: peers.read(f"end/{rank}") for rank in peers.others}
+    return {rank: End(**end) for rank, end in stored.items() if end}
 
 
 def _leave(peers: Peers) -> None:
     """Leave the other processes: the one that holds their store waits until all others have left."""
     with suppress(LostError):
-        peers.tell(f"left/{peers.place.rank}", True)
+        peers.write(f"left/{peers.place.rank}", True)
         for rank in peers.others if peers.hosted and peers.first else ():
-            while not (peers.told(f"left/{rank}") or peers.quiet(rank)):
-                time.sleep(LOOK / 10)
+            while not (peers.read(f"left/{rank}") or peers.is_silent(rank)):
+                time.sleep(HEARTBEAT / 10)
 
 
 class _Guard:
-    """A watch that ends the work if it waits in vain for another process, which has ended or is lost."""
+    """A guard that ends this process if its work waits in vain for another, which has ended or is lost."""
 
     def __init__(self, peers: Peers) -> None:
-        self.peers, self.on, self.looks = peers, False, 0
+        self.peers, self.on, self.bad_beats = peers, False, 0
 
-    def look(self) -> None:
-        """Look once at how the others are, and if need be end this process; called again and again in a thread."""
+    def check(self) -> None:
+        """Check the other processes, and end this one if need be; called at each heartbeat."""
         if not self.on:
             return
         ends: dict[int, End] = {}
         over = False
         with suppress(LostError):
-            ends, over = _ends(self.peers), self.peers.told(VERDICT) is not None
-        lost = any(rank not in ends and self.peers.quiet(rank, LOST) for rank in self.peers.others)
-        self.looks = self.looks + 1 if over or lost or not all(end.is_common for end in ends.values()) else 0
-        if self.looks >= GRACE * (1 if over else 2):  # what waits in a library hears no signal
+            ends, over = _ends(self.peers), self.peers.read(VERDICT) is not None
+        lost = any(rank not in ends and self.peers.is_silent(rank, MAX_MISSED_ALONE) for rank in self.peers.others)
+        is_bad = over or lost or not all(end.is_common for end in ends.values())
+        self.bad_beats = self.bad_beats + 1 if is_bad else 0
+        if self.bad_beats >= GRACE * (1 if over else 2):  # work that waits inside a library does not get the signal
             end, teller = settled(self.peers, End("lost", LostError.code))
             if teller == self.peers.place.rank:
                 console.failure(SmdaeError(end.message, end.hint))
             os._exit(end.code)
-        elif self.looks == GRACE:
+        elif self.bad_beats == GRACE:
             os.kill(os.getpid(), signal.SIGTERM)

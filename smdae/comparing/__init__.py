@@ -1,4 +1,4 @@
-"""Comparing: the same fit with every objective, and what comes of it.
+"""Comparing: the same fit with every objective, side by side.
 
 contest        what all contestants have in common
 contestants    the fits

@@ -1,7 +1,7 @@
-"""The whole comparison: the fits that the parts want, then the parts, one after the other.
+"""The whole comparison: the fits that the parts need, then the parts, one after the other.
 
-A generator of what has just been found. It shows nothing and writes nothing: whoever drives it does. What an earlier
-run has found it takes over, whole fits and whole parts.
+It is a generator of findings, and shows and writes nothing itself. Fits and parts that an earlier run has finished are
+not run again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +16,9 @@ from smdae.comparing.parts import PARTS
 from smdae.comparing.record import finite
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["Found", "Over", "Plan", "run"]
+__all__ = ["Finished", "Found", "Plan", "run"]
 
-RATE = 3e10  # arithmetic a second, about, for the forecast of a bar
+RATE = 3e10  # operations per second, roughly, to forecast the progress
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Plan:
 
     Attributes:
         names: Objectives to fit with.
-        seeds: Fits of each.
+        seeds: Number of fits of each objective.
         parts: Names of PARTS.
         files: Image models read from files, by name.
         baselines: Names of BASELINES.
-        quick: Whether to measure no more than what a minute for everything allows.
+        quick: Whether the whole comparison is to take about a minute.
     """
 
     names: tuple[str, ...]
@@ -64,12 +64,12 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Over:
-    """A part that is over, with its tables and pictures.
+class Finished:
+    """A part that is finished.
 
     Attributes:
-        name: Which.
-        tables: What was found, None for what is no number.
+        name: Its name in PARTS.
+        tables: Its tables, with None for values that are not finite.
         pictures: PNG files by name.
     """
 
@@ -80,52 +80,52 @@ class Over:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The progress of a comparison, and the fit or the part that has just ended.
+    """The progress of a comparison, and the fit or the part that has just finished.
 
     Attributes:
-        share: How much of the work is done, 0 to 1, roughly.
+        share: The share of the work that is done, 0 to 1, roughly.
         stage: What is being done, in a word or two.
-        course: A fit that is over, else None.
-        part: A part that is over, else None.
+        course: The fit that has finished, or None.
+        part: The part that has finished, or None.
     """
 
     share: float
     stage: str
     course: Course | None = None
-    part: Over | None = None
+    part: Finished | None = None
 
 
 def run(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts: Sequence[str] = ()) -> Iterator[Found]:
     """Fit every objective and measure every part.
 
     Args:
-        contest: What the contestants have in common.
-        plan: What is to be compared.
-        courses: Fits that are over already.
-        parts: Parts that are over already.
+        contest: What the fits have in common.
+        plan: What to compare.
+        courses: Fits that are finished already.
+        parts: Parts that are finished already.
 
     Yields:
-        What has just been found, a few times a second.
+        The progress, a few times a second, and each fit and part when it is finished.
     """
     steps = int(contest.settings.limits[0])
-    over = {(course.objective, course.seed): course for course in courses}
+    finished = {(course.objective, course.seed): course for course in courses}
     work = {fit: steps * contest.settings.batch * _effort(contest, fit[0]) / RATE for fit in plan.fits}
-    todo = {fit: seconds for fit, seconds in work.items() if fit not in over}
-    ahead = {part: PARTS[part].seconds[0 if plan.quick else 1] for part in plan.parts if part not in parts}
-    total, before = sum(todo.values()) + sum(ahead.values()) or 1.0, 0.0
+    todo = {fit: seconds for fit, seconds in work.items() if fit not in finished}
+    remaining = {part: PARTS[part].seconds[0 if plan.quick else 1] for part in plan.parts if part not in parts}
+    total, before = sum(todo.values()) + sum(remaining.values()) or 1.0, 0.0
 
     for count, (name, seed) in enumerate(todo):
         stage = f"fit {count + 1}/{len(todo)}, {name}"
         for course in contestants.fit(contest, name, plan.names, seed):
             share = (before + todo[name, seed] * course.step / steps) / total
             yield Found(share, stage)
-        over[name, seed] = course
+        finished[name, seed] = course
         before += todo[name, seed]
         yield Found(before / total, stage, course=course)
 
-    fits = tuple(over[fit] for fit in plan.fits)
+    fits = tuple(finished[fit] for fit in plan.fits)
     everything = Context(contest, plan.names, fits, plan.files, plan.baselines, plan.quick)
-    for part, seconds in ahead.items():
+    for part, seconds in remaining.items():
         measuring = PARTS[part].measure(everything)
         try:
             while True:
@@ -134,7 +134,7 @@ def run(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts: Seq
             before += seconds
             tables = finite(end.value)
             pictures = PARTS[part].draw(tables, everything)
-            yield Found(min(1.0, before / total), part, part=Over(part, tables, pictures))
+            yield Found(min(1.0, before / total), part, part=Finished(part, tables, pictures))
 
 
 def _effort(contest: Contest, name: str) -> float:

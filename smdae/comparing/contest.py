@@ -1,13 +1,13 @@
-"""The contest: all that the fits have in common, so that whatever differs in the end is the objective's.
+"""The contest: all that the fits have in common, so that any difference between them is due to the objective.
 
     data      N clean patches, drawn once, from which pairs, Parzen density and the known density of `esm` are made
-    start     one theta a seed, set from these patches
-    chance    one seed: contestants that see noisy patches see the same ones, in the same order
-    effort    the same number of steps of the same size
-    judges    M patches and some images held out, with fixed noise
+    start     one theta for each seed, initialised from these patches
+    noise     one seed: contestants with noisy patches get the same ones, in the same order
+    effort    the same number of steps with the same batch size
+    held out  M patches and some images to judge by, with fixed noise
 
-Patches have their mean taken out: it is all that the model sees, and the Parzen density of such patches is denser.
-Examples may come from a density instead, whose score is known; there are no images to denoise then.
+The mean of each patch is taken out: the model does not see it, and the Parzen density of such patches is denser.
+Examples may come from a density with a known score instead; then there are no images to denoise.
 """
 
 import copy
@@ -51,24 +51,24 @@ class Contest:
     """The data, the starting model and the settings that all fits share.
 
     Attributes:
-        settings: Of every fit, but for the objective.
+        settings: The settings of every fit, except the objective.
         origin: The model at the start of the first fit; never changed.
         patches: Clean patches to fit on, with shape (N, d).
         held_out: Clean patches to judge by, with shape (M, d).
-        judges: The held-out images, None where examples are rows of numbers or come from a density.
-        crops: Clean and noisy crops of these, None likewise.
-        images: How many images are fitted on, and how many held out; nothing is held out of one small image.
-        places: How many different patches the images have, None where examples come from a density.
-        rounding: Width of the uniform noise added where a density of the data themselves is fitted.
-        target: The density that examples come from, None where they come from images.
-        noise: A kernel of the user's own for the theorem, white being 1; None for those of ours.
+        held_out_images: The held-out images; None if examples are rows of numbers or come from a density.
+        crops: Clean and noisy crops of these; None likewise.
+        images: The numbers of images to fit on and held out; nothing is held out of one small image.
+        places: The number of different patches in the images; None if examples come from a density.
+        rounding: Width of the uniform noise added where the density of the data itself is fitted.
+        target: The density that examples come from; None if they come from images.
+        noise: The user's own noise for the equivalence under other kernels, white being 1; None for the built-in ones.
     """
 
     settings: Settings
     origin: EnergyModel
     patches: Tensor
     held_out: Tensor
-    judges: Patches | None = None
+    held_out_images: Patches | None = None
     crops: Crops | None = None
     images: tuple[int, int] = (0, 0)
     places: int | None = None
@@ -89,8 +89,8 @@ class Contest:
     ) -> "Contest":
         """Return a contest on N = `patches` patches of images, arrays of one dtype with shape (H, W), sides at least P.
 
-        M = `held_out` patches of those held out are the judges. Rows of numbers are patches of side 1 of one image
-        with shape (1, n, d), and each is taken but once.
+        M = `held_out` patches of the held-out images are those to judge by. Rows of numbers are patches of side 1 of
+        one image with shape (1, n, d), each taken only once.
         """
         first, rest = (part.images for part in split(images, settings.patch_size, settings.hold_out, settings.seed))
         source = Patches.pack(first, settings.patch_size, white).to(device)
@@ -98,19 +98,19 @@ class Contest:
         generator = Generator(device).manual_seed(settings.seed)
         are_rows = settings.patch_size == 1
         patches = min(patches, source.places) if are_rows else patches
-        drawn = source.draw(patches, generator)
-        model = MODELS[settings.model].start(drawn, source.free_means, settings, generator).requires_grad_(False)
-        chance = Generator(device).manual_seed(settings.seed + HELD_OUT_SEED_OFFSET)
+        clean = source.draw(patches, generator)
+        model = MODELS[settings.model].start(clean, source.free_means, settings, generator).requires_grad_(False)
+        own = Generator(device).manual_seed(settings.seed + HELD_OUT_SEED_OFFSET)
         return cls(
-            settings,
-            model,
-            model.centre(drawn),
-            model.centre(held.draw(held_out, chance)),
-            None if are_rows else held,
-            None if are_rows else Crops.of(held, settings.judged_levels, chance),
-            (len(first), len(rest)),
-            source.places,
-            1 / white if source.images.rounded else 0.0,
+            settings=settings,
+            origin=model,
+            patches=model.centre(clean),
+            held_out=model.centre(held.draw(held_out, own)),
+            held_out_images=None if are_rows else held,
+            crops=None if are_rows else Crops.of(held, settings.judged_levels, own),
+            images=(len(first), len(rest)),
+            places=source.places,
+            rounding=1 / white if source.images.rounded else 0.0,
         )
 
     @classmethod
@@ -141,12 +141,12 @@ class Contest:
 
     @property
     def dim(self) -> int:
-        """Return how many numbers a patch has, d."""
+        """Return the dimension of a patch, d."""
         return self.patches.shape[1]
 
     @cached_property
     def digest(self) -> str:
-        """Return a hash of the settings and the data, by which a contest is recognised."""
+        """Return a hash of the settings and the data, by which a later run recognises the contest."""
         data = hashlib.sha256(self.settings.model_dump_json().encode())
         for tensor in (self.patches, self.held_out):
             data.update(tensor.cpu().numpy().tobytes())
@@ -154,23 +154,23 @@ class Contest:
         return data.hexdigest()[:16]
 
     def generator(self, seed: int = 0) -> Generator:
-        """Return a new generator; those of equal seeds draw the same."""
+        """Return a new generator; generators of equal seeds draw the same numbers."""
         return Generator(self.device).manual_seed((self.settings.seed + seed) % 2**63)
 
-    def chance_of(self, seed: int) -> Generator:
-        """Return the generator of a fit, the first of them number 0."""
+    def generator_of_fit(self, seed: int) -> Generator:
+        """Return the generator of a fit by its number, from 0."""
         return self.generator(seed * SEED_STRIDE)
 
     def model(self, seed: int = 0) -> EnergyModel:
-        """Return the model at the start of a fit, a copy that may be changed."""
+        """Return a new model at the start of a fit."""
         if seed == 0:
             return copy.deepcopy(self.origin).requires_grad_(True)
         channels = self.origin.free_means
-        return MODELS[self.settings.model].start(self.patches, channels, self.settings, self.chance_of(seed))
+        return MODELS[self.settings.model].start(self.patches, channels, self.settings, self.generator_of_fit(seed))
 
     @cached_property
     def known(self) -> Density:
-        """Return the density that `esm` takes for the truth: that of the examples, or one fitted to the patches."""
+        """Return the density q of `esm`: that of the examples, or one fitted to the patches."""
         return self.target or known_density(self.patches, self.settings, self.sigma, self.generator())
 
     def examples(self, name: str, patches: Tensor | None = None) -> Examples:
@@ -196,14 +196,15 @@ class Contest:
     def held_out_batch(self, name: str) -> Batch:
         """Return the held-out examples of an objective, M of them, with the same noise for all objectives.
 
-        The Parzen density is then that of the held-out patches: its objective differs from `dsm` on the same patches by
-        a constant only when density and samples belong together. `esm` gets fresh samples of its known density.
+        The Parzen density is that of the held-out patches, since `esm-parzen` differs from `dsm` by a constant only if
+        the density is that of the samples. `esm` gets new samples of its known density.
         """
         if name not in self._batches:
-            examples, chance = self.examples(name, self.held_out), self.generator(HELD_OUT_SEED_OFFSET)
-            known = examples.density is not None
-            made = examples.draw(len(self.held_out), chance) if known else examples.around(self.held_out, chance)
-            self._batches[name] = made
+            examples, generator = self.examples(name, self.held_out), self.generator(HELD_OUT_SEED_OFFSET)
+            if examples.density is not None:
+                self._batches[name] = examples.draw(len(self.held_out), generator)
+            else:
+                self._batches[name] = examples.around(self.held_out, generator)
         return self._batches[name]
 
     @cached_property
@@ -213,7 +214,7 @@ class Contest:
 
     def lift(self, patch_model: Any) -> Patchwise:
         """Return the image model of a model of these patches; rows of numbers are one-pixel images with d channels."""
-        channels, size = (1, self.settings.patch_size) if self.judges is not None else (self.dim, 1)
+        channels, size = (1, self.settings.patch_size) if self.held_out_images is not None else (self.dim, 1)
         return Patchwise(patch_model, channels, size)
 
     def wiener(self) -> Wiener:

@@ -1,7 +1,7 @@
-"""The fits: theta after 1 to K steps of each objective, and how good it was on the way.
+"""The fits of a comparison: theta after up to K steps of each objective, and its figures on the way.
 
-A contestant is timed by its steps alone, its own examples included and its judging not. It is judged often early, when
-much happens, and then at even steps.
+The time of a contestant is that of its steps, with the making of its examples and without its evaluation. It is
+evaluated often at first, when much changes, and then at equal distances.
 """
 
 import math
@@ -25,7 +25,7 @@ from smdae.models import EnergyModel
 __all__ = ["REFERENCES", "Course", "Point", "fit", "measured_steps", "near_best_point"]
 
 REPORT_SECONDS = 0.25
-NEAR_BEST_DB = 0.3  # dB
+NEAR_BEST_DB = 0.3  # of the best PSNR of all fits
 REFERENCES = (
     "dsm",
     "dae",
@@ -43,8 +43,8 @@ class Point:
         step: Steps done.
         seconds: Time spent in them.
         values: J under every objective on held-out examples, raw, and the Fisher divergence to q_sigma.
-        psnr: PSNR of held-out crops in dB, None where there are none, and for a score of the clean density, which knows
-            no noise to remove.
+        psnr: PSNR of held-out crops in dB; None if there are none, and for a score of the clean density, which does not
+            denoise.
     """
 
     step: int
@@ -59,12 +59,12 @@ class Course:
 
     Attributes:
         objective: Its name.
-        seed: Which of several fits, from 0.
-        model: The averaged weights.
+        seed: The number of the fit, from 0.
+        model: The model with averaged weights.
         step: Steps done.
-        points: Where it was judged; the first is the start.
-        outcome: How it ended, None while under way.
-        reason: Why it did not end as the others, in one line.
+        points: Its figures so far; the first are those of the start.
+        outcome: How it ended; None while it runs.
+        reason: Why it failed, in one line; None if it did not.
     """
 
     objective: str
@@ -102,7 +102,7 @@ def fit(contest: Contest, name: str, judges: Sequence[str] = (), seed: int = 0) 
     """
     settings, examples = contest.settings, contest.examples(name)
     steps = int(settings.limits[0])
-    state = State.start(contest.model(seed), settings, contest.chance_of(seed))
+    state = State.start(contest.model(seed), settings, contest.generator_of_fit(seed))
     average: Any = state.average
     judges = tuple(dict.fromkeys((name, *judges)))
 

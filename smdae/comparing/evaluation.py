@@ -2,12 +2,12 @@
 
     J_ij = mean over held-out examples of objective j at the theta that objective i ended with
 
-A model should be the best of its own column. Columns of equivalent objectives differ by a constant, so they rank the
-models alike. Values are also given times 2 sigma^2/d (1/(d sigma^2) for `dae`): squared error per dimension over
-sigma^2 for the explicit ones, of which `dsm` and `dae` are then one number, and less a constant for the implicit ones.
+A model should be the best in its own column. Columns of equivalent objectives differ by a constant, so they rank models
+in the same order. Values are also scaled by 2 sigma^2/d (1/(d sigma^2) for `dae`), to squared error per dimension over
+sigma^2 for explicit objectives, up to a constant for implicit ones; `dsm` and `dae` are then the same number.
 
-`fisher` is 1/2 E |psi - grad log q_sigma|^2 with q_sigma that of the patches fitted on: what `esm-parzen` and all that
-are equivalent to it bring down.
+`fisher` is 1/2 E |psi - grad log q_sigma|^2 with q_sigma of the patches fitted on, which `esm-parzen` and its
+equivalents minimise.
 """
 
 import math
@@ -62,7 +62,7 @@ def judged(contest: Contest, model: Any, names: Sequence[str]) -> dict[str, Valu
 
 
 def psnr(contest: Contest, model: Any) -> float | None:
-    """Return the PSNR in dB of the held-out crops after one Tweedie step; None where there are no images."""
+    """Return the PSNR in dB of the held-out crops after one Tweedie step; None if there are no images."""
     if contest.crops is None:
         return None
     return by_denoising(contest.crops, contest.lift)(model).value

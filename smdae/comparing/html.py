@@ -77,7 +77,7 @@ def _section(name: str, part: Part, record: Record, pictures: Mapping[str, bytes
     return (
         f"<section id='{escape(name)}'>\n<h2>{escape(part.title)}</h2>\n<p>{escape(part.explains)}</p>\n"
         f"<p class='soft'>{escape(part.equation)}</p>\n"
-        f"<pre>{escape(chr(10).join(part.tell(tables)))}</pre>\n{figures}\n"
+        f"<pre>{escape(chr(10).join(part.summarise(tables)))}</pre>\n{figures}\n"
         + "\n".join(_table(name, table, part.rows[table], rows) for table, rows in tables.items() if rows)
         + "\n</section>"
     )

@@ -12,7 +12,7 @@ def page(record: Record) -> str:
     blocks = [paragraph(opening(record))]
     for name, part in record.parts.items():
         title = PARTS[name].title
-        blocks.append([title.upper(), *PARTS[name].tell(part.tables)])
+        blocks.append([title.upper(), *PARTS[name].summarise(part.tables)])
     if record.left_out:
         blocks.append([line for row in record.left_out for line in paragraph(f"Left out: {row.what}: {row.reason}.")])
     return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)

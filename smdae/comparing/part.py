@@ -1,9 +1,10 @@
 """A part of the comparison: a question, tables that answer it, and pictures of these.
 
-All figures are in tables, sequences of rows; a row is a frozen dataclass of texts, truths and numbers, None where there
-is no number. The record, the CSV files, the page, the report and the plots are made from the tables, so that all agree.
+All figures are in tables, sequences of rows. A row is a frozen dataclass of texts, booleans and numbers, with None
+where there is no number. The record, the CSV files, the page, the report and the plots are made from the tables, so
+that they agree.
 
-To add a part, write a folder like those there are, with a module that ends with its `Part`, and a row of PARTS.
+To add a part, write a folder like the existing ones, with a module that ends with its `Part`, and add a row to PARTS.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -20,15 +21,15 @@ Tables = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """All that a part of the comparison may measure.
+    """What a part of the comparison may measure.
 
     Attributes:
-        contest: The common ground.
+        contest: What the fits have in common.
         names: The objectives that are compared.
-        courses: The fits that are over: of all objectives and seeds, of one, or none, as the part asks.
+        courses: The finished fits: of all objectives and seeds, of one, or none, as the part needs.
         files: Image models read from files, by name.
         baselines: Names of BASELINES.
-        quick: Whether to measure no more than what a minute for everything allows.
+        quick: Whether the whole comparison is to take about a minute.
     """
 
     contest: Contest
@@ -49,16 +50,16 @@ class Part:
     """A part of the comparison, a row of PARTS.
 
     Attributes:
-        title: A few words.
-        explains: What is asked and how it is answered, two sentences.
-        equation: What it is founded on: the paper, and the number or the name of the equation.
+        title: The title, a few words.
+        explains: The question and how it is answered, in two sentences.
+        equation: The theory behind it: the paper, and the number or name of the equation.
         rows: The class of the rows of each table.
-        fits: Which fits it wants: none, one of them for a reference, or all.
+        fits: Which fits it needs: none, one for reference, or all.
         measure: A generator that yields the share done, from 0 to 1, and returns the tables.
         pictures: What each picture shows, by its name.
-        draw: Makes PNG files by these names; what there is nothing to show of is left out.
-        tell: Lines for the terminal, 80 columns at most.
-        seconds: What it takes, about, quick and in full, on two cores: a forecast for the bar.
+        draw: Makes PNG files by these names; pictures with nothing to show are left out.
+        summarise: Returns the findings as lines for the terminal, at most 80 columns wide.
+        seconds: The time it takes on two cores, quick and in full, roughly, to forecast the progress.
     """
 
     title: str
@@ -69,5 +70,5 @@ class Part:
     measure: Callable[[Context], Generator[float, None, Tables]]
     pictures: Mapping[str, str]
     draw: Callable[[Tables, Context], Mapping[str, bytes]]
-    tell: Callable[[Tables], Sequence[str]]
+    summarise: Callable[[Tables], Sequence[str]]
     seconds: tuple[float, float] = (5.0, 40.0)

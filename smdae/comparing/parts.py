@@ -1,4 +1,4 @@
-"""The parts of the comparison, in the order in which a person would ask, and the one table of their names."""
+"""The table of the parts of a comparison, in the order of the report."""
 
 from smdae.comparing.cost.measure import COST
 from smdae.comparing.denoising.measure import DENOISING

@@ -1,4 +1,4 @@
-"""The cost of a call: seconds, measured in turn with others, and bytes at its peak."""
+"""The cost of a call: its time, measured in turns with other calls, and its peak memory."""
 
 import math
 import statistics
@@ -23,13 +23,13 @@ def seconds(
     device: torch.device | str = "cpu",
     longest: float = math.inf,
 ) -> dict[Any, float]:
-    """Return the median time of each call, in seconds, over rounds of all of them, so that disturbances hit all alike.
+    """Return the median time of each call, in seconds, over rounds of all calls, so that disturbances affect all.
 
     Args:
         runs: Calls by name; each is made once before, untimed.
         rounds: How often each is timed, 3 or more.
-        device: What works on them.
-        longest: Seconds of a call in all after which it is left out of further rounds, but for the first 3.
+        device: The device that they run on.
+        longest: The total time of a call, in seconds, after which it is left out of rounds beyond the third.
     """
     taken: dict[Any, list[float]] = {name: [] for name in runs}
     for count in range(rounds + 1):

@@ -1,11 +1,11 @@
 """The results as one record: results.json, from which CSV, page and report are made, so that all agree.
 
     format, version, complete
-    settings      what was asked for, and of what
-    left_out      what was asked for and could not be, with the reason
-    parts         by name: what they were measured of, and tables, lists of rows as the part's classes have them
+    settings      the settings of the comparison and its data
+    left_out      what was asked for and could not be done, with the reason
+    parts         by name: the settings `of` each part, and its tables, lists of rows with the fields of its classes
 
-What is no number is null. `schema` says the same to a program.
+Values that are not finite are null. `schema` describes the same for programs.
 """
 
 import csv
@@ -25,7 +25,7 @@ from smdae.comparing.text import printable
 __all__ = ["FORMAT", "VERSION", "LeftOut", "Measured", "Record", "csv_files", "decode", "encode", "finite", "schema"]
 
 FORMAT, VERSION = "smdae-comparison", 3
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # that spreadsheets take for the beginning of one
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # which spreadsheets take for the beginning of a formula
 KINDS = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
@@ -39,11 +39,11 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Measured:
-    """The tables of a part that is over, and what it was measured with.
+    """The tables of a finished part.
 
     Attributes:
-        of: What it was measured of: objectives, fits, files, baselines.
-        tables: What was found.
+        of: The settings that they depend on: objectives, fits, files, baselines.
+        tables: The tables.
     """
 
     of: Mapping[str, Any]
@@ -52,7 +52,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Record:
-    """The results of a comparison so far; see the head of this file."""
+    """The results of a comparison so far; the docstring of the module describes the attributes."""
 
     settings: Mapping[str, Any]
     left_out: tuple[LeftOut, ...] = ()
@@ -95,11 +95,11 @@ def decode(data: bytes) -> Record:
     """Return the record in a results.json.
 
     Raises:
-        ValueError: It is none, damaged, or of another version.
+        ValueError: It is not a comparison, damaged, or of another version.
     """
     content = json.loads(data)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError("it is no comparison")
+        raise ValueError("it is not a comparison")
     if content.get("version") != VERSION:
         raise ValueError(f"it has format version {content.get('version')}, not {VERSION}")
     try:
@@ -132,7 +132,7 @@ def csv_files(record: Record) -> dict[str, bytes]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula, and no terminal for a command."""
+    """Return the value of a cell, escaped so that it is no formula in a spreadsheet and no command in a terminal."""
     if not isinstance(value, str):
         return value
     return printable(f"'{value}" if value.startswith(FORMULAS) else value)
@@ -169,7 +169,7 @@ def _row(row: type) -> dict[str, Any]:
 def _types(hint: Any) -> Sequence[str]:
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     names = [KINDS[kind] for kind in kinds if kind is not type(None)]
-    # Any number may turn out to be none.
+    # Any float may turn out not to be finite.
     return [*names, "null"] if type(None) in kinds or float in kinds else names
 
 

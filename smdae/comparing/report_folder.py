@@ -1,12 +1,12 @@
-"""The folder of a comparison: what is finished is in it at any time, so that a run that was broken off can go on.
+"""The folder of a comparison. It always holds what is finished, so that an interrupted run can be resumed.
 
-    results.json, schema.json     the figures, and what they are to a program
-    PART-TABLE.csv                the same, a file a table
+    results.json, schema.json     the figures, and their schema
+    PART-TABLE.csv                the same, a file for each table
     PART-PICTURE.png              the pictures
     report.html                   all of it in one file
-    models/OBJECTIVE-SEED.safetensors    the fits: model files as others, whose card tells the course too
+    models/OBJECTIVE-SEED.safetensors    the fits: model files whose card has the course too
 
-While parts are missing, results.json says that it is not complete, and report.html and the CSV files are not there.
+While parts are missing, results.json says that it is not complete, and there are no report.html and CSV files.
 """
 
 import json
@@ -80,7 +80,7 @@ def earlier(folder: Path) -> "Record":
 
 
 def begin(folder: Path, fresh: bool) -> None:
-    """Make the folder; of a fresh report take away what is left of an earlier one, and nothing else."""
+    """Make the folder; for a fresh report remove the files of an earlier one, and nothing else."""
     from smdae.comparing.parts import PARTS
 
     try:
@@ -133,7 +133,7 @@ def finish(folder: Path, record: "Record") -> None:
 
 
 def save_fit(folder: Path, contest: "Contest", course: "Course") -> None:
-    """Write the model of a fit, with its course in the card; one that diverged is left out and fitted again."""
+    """Write the model of a fit, with its course in the card; one that diverged is not written, and is fitted again."""
     if course.outcome == "diverged":
         return
     model = contest.lift(course.model)
@@ -149,14 +149,14 @@ def save_fit(folder: Path, contest: "Contest", course: "Course") -> None:
         "steps": course.step,
         "psnr": course.points[-1].psnr,
         "contest": contest.digest,
-        "course": _told(course),
+        "course": _plain(course),
     }
     data = model_file.encode(model, card)
     write(folder / MODELS / f"{course.objective}-{course.seed}.safetensors", data, overwrite=True)
 
 
-def _told(course: "Course") -> dict[str, Any]:
-    """Return all of a course but its model."""
+def _plain(course: "Course") -> dict[str, Any]:
+    """Return a course without its model, as plain values."""
     return {
         "objective": course.objective,
         "seed": course.seed,
@@ -168,7 +168,7 @@ def _told(course: "Course") -> dict[str, Any]:
 
 
 def fits_in(folder: Path, contest: "Contest", wanted: Sequence[tuple[str, int]]) -> list["Course"]:
-    """Return those of the wanted fits that an earlier run has finished on the same contest."""
+    """Return the wanted fits that an earlier run has finished in the same contest."""
     from smdae.comparing.contestants import Course, Point
     from smdae.comparing.evaluation import Value
 
@@ -177,13 +177,13 @@ def fits_in(folder: Path, contest: "Contest", wanted: Sequence[tuple[str, int]])
         # What is missing or damaged is fitted again.
         with suppress(ModelError, KeyError, TypeError, ValueError):
             model = model_file.load(folder / MODELS / f"{objective}-{seed}.safetensors")
-            told = model.card["course"]
-            if model.card["contest"] != contest.digest or (told["objective"], told["seed"]) != (objective, seed):
+            saved = model.card["course"]
+            if model.card["contest"] != contest.digest or (saved["objective"], saved["seed"]) != (objective, seed):
                 continue
             points = tuple(
                 Point(p["step"], p["seconds"], {n: Value(**v) for n, v in p["values"].items()}, p["psnr"])
-                for p in told["points"]
+                for p in saved["points"]
             )
             patch = model.patch.to(contest.device)
-            found.append(Course(objective, seed, patch, told["step"], points, told["outcome"], told["reason"]))
+            found.append(Course(objective, seed, patch, saved["step"], points, saved["outcome"], saved["reason"]))
     return found

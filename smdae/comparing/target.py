@@ -18,9 +18,9 @@ class Target:
     """A density of the user's own, whose samples and scores are checked and converted to float32.
 
     Attributes:
-        name: What it is called.
-        density: What has `sample(n)` or `sample(n, generator)`, (n, d), and `score(x)`, with the shape of x.
-        device: Where its samples are wanted.
+        name: Its name.
+        density: An object with `sample(n)` or `sample(n, generator)`, (n, d), and `score(x)`, with the shape of x.
+        device: The device of its samples.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Target:
         """Draw n samples, with shape (n, d), and return all or some rows of them.
 
         Raises:
-            InputError: They are no finite tensor of that shape.
+            InputError: They are not a finite tensor of that shape.
             UsageError: Their code failed.
         """
         found = called(self.density.sample, f"'{self.name}.sample'", {"n": n, "generator": generator})
@@ -45,7 +45,7 @@ class Target:
         """Return grad log q(x), with shape (B, d).
 
         Raises:
-            InputError: It is no finite tensor of that shape.
+            InputError: It is not a finite tensor of that shape.
         """
         found = self._checked("score", called(self.density.score, f"'{self.name}.score'", {"x": x}), len(x))
         if found.shape != x.shape:
@@ -73,7 +73,7 @@ def load(text: str) -> Target:
     """Return the density that `text` names, module:name; modules of the working folder are found too.
 
     Raises:
-        UsageError: There is no such module or name, or what it names is no density.
+        UsageError: There is no such module or name, or it names something that is not a density.
     """
     density = imported(text, "--target")
     lacking = [need for need in ("sample", "score") if not callable(getattr(density, need, None))]

@@ -1,4 +1,4 @@
-"""Plain text for a person: no line is wider than 80 columns."""
+"""Plain text for the terminal: tables and paragraphs of at most 80 columns."""
 
 import textwrap
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table, names to the left and figures to the right, in blocks of at most 80 columns.
 
     Args:
-        header: One text a column; newlines part its lines.
+        header: A text for each column, with newlines between its lines.
         rows: Texts, each row as long as the header.
     """
     tops = [cell.split("\n") for cell in header]
@@ -46,5 +46,5 @@ def paragraph(text: str) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Return a text without control characters, which a name of the user's may hold, but for ends of lines."""
+    """Return a text with escapes for control characters other than newlines, as names of files may contain."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

@@ -1,12 +1,12 @@
-"""Is a score that of the samples it comes with? Asked before anything is fitted to them.
+"""Check whether a score is that of the samples it comes with, before anything is fitted to them.
 
-Of the score s = grad log q of a density that vanishes at infinity, by integrating by parts (Stein),
+For the score s = grad log q of a density that vanishes at infinity, integration by parts gives (Stein)
 
     E[s] = 0,    E[(x - m) s(x)'] = -I,   m = E[x]
 
-and where log q is there, s is its gradient. Expectations are means over n samples, with standard errors; what is
-farther from theory than six of these is refused. With a wrong sign, a factor or another unit
-than that of the samples the second is -c I, with c the factor.
+and if log q is given, s is its gradient. Expectations are means over n samples; a deviation of more than six standard
+errors is refused. If the score has a wrong sign, a factor, or another unit than the samples, the second is -c I with c
+the factor.
 """
 
 import math
@@ -23,11 +23,11 @@ from smdae.protocols import has
 __all__ = ["Verified", "verify"]
 
 SAMPLES = 20_000
-MAX_NUMBERS = 20_000_000  # of all samples together, at most
-MIN_SAMPLES = 1000  # samples, and those whose gradients are taken
-MAX_DEVIATIONS = 6.0  # standard errors that are chance
-MAX_FACTOR_SPREAD = 0.1  # of a factor, by which coordinates may differ and have one
-MAX_GRADIENT_ERROR = 1e-3  # of its size, that a score may be from a gradient in float32
+MAX_NUMBERS = 20_000_000  # in all samples together
+MIN_SAMPLES = 1000  # least number of samples, and the number of gradients of log q
+MAX_DEVIATIONS = 6.0  # standard errors that may be chance
+MAX_FACTOR_SPREAD = 0.1  # relative spread of the factors of coordinates that are taken for one
+MAX_GRADIENT_ERROR = 1e-3  # relative difference of a score and the gradient of log q in float32
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,10 @@ class Verified:
     """The moments of a score that passed the check, with standard errors.
 
     Attributes:
-        mean, mean_error: The entry of E[s] farthest from 0 in its standard errors, and one of these.
-        factor, factor_error: c of E[(x - m) s'] = -c I, which is 1.
+        mean: The entry of E[s] with the largest deviation from 0 in standard errors.
+        mean_error: Its standard error.
+        factor: c of E[(x - m) s'] = -c I; it should be 1.
+        factor_error: The standard error of c.
         gradient: |s - grad log q| / |grad log q|; None without a `log_prob` that can be differentiated.
         samples: n.
     """
@@ -49,13 +51,13 @@ class Verified:
     samples: int
 
     def __str__(self) -> str:
-        told = [
+        parts = [
             f"E[s] = {self.mean:.2g} \u00b1 {self.mean_error:.2g}",
             f"E[(x - m) s'] = -({self.factor:.3f} \u00b1 {self.factor_error:.3f}) I",
         ]
         if self.gradient is not None:
-            told.append(f"s = grad log q to {self.gradient:.1g}")
-        return ", ".join(told)
+            parts.append(f"s = grad log q to {self.gradient:.1g}")
+        return ", ".join(parts)
 
 
 def verify(name: str, density: Any, generator: Generator) -> Verified:

@@ -1,29 +1,46 @@
 """Denoising: from a noisy image and a score to an estimate of the clean one.
 
-request        an image, its sigma and its model, checked
-samplers       how an image moves along the score
-paths          the same for all channels of an image, each at its own level
-conversion     pixels as tensors and back
-preparation    what is done to an image before and after
-task           an image with the model, the noise and the settings that it is denoised with
-treatment      what is done about each kind of noise
-stabilised     noise that depends on the pixel, made white
-correlated     noise whose neighbours are correlated, by two passes
-finish         how much of the noise is taken out, of brightness and of colour
-precision      in which numbers networks take their products
-self_ensemble  the mean over flips and turns
-tiles          images of any size in bounded memory
+From arrays to arrays:
+
+denoise        an array or the pages of a stack
+denoised       one image with its noise, estimated quality and uncertainty
+estimated      the estimated quality or the posterior variance alone
 pictures       arrays in any order of axes, and files, as pictures
-pages          what the pages of a stack share
-denoise        arrays in, arrays out
-denoised       one image with all that is known of it
-metrics        PSNR and SSIM, to a clean image
-sure           the error without a clean image, by Stein's estimate
-unclipped      which pixels tell of the noise, as none of it was cut off
-probing        probes of the Jacobian of a result
-judgement      how good a result is by it, and what makes that doubtful
-uncertainty    the posterior covariance: of each pixel, and its principal components
-selfchecks     what a posterior mean owes, checked without a clean image
+pages          the noise and the scale that pages of a stack share
+request        checks of an image, its white and sigma; loading of its model
+preparation    the steps before and after: invalid pixels, outliers, gray stored as colour
+task           an image with its noise, the model and the settings
+conversion     pixels to tensors and back
+finish         the strength of denoising, for brightness and for colour
+flat           flat areas without noise, which are left as they are
+steady         the noise of a stream of frames
+
+Along the score:
+
+samplers       how an image moves along the score
+paths          a sampler run on channels of different levels
+tiles          images of any size in bounded memory
+precision      the precision of products in networks
+self_ensemble  the mean over flips and turns
+
+Noise that is not white:
+
+treatment      how a model of white noise becomes one of the noise of a picture
+stabilised     signal-dependent noise, by a transform
+correlated     grain, by two passes of a model of white noise
+informed       shared noise and grain, by networks conditioned on the noise
+sensor         the noise of a camera's sensor, estimated from its mosaic
+mosaic         the mosaic of a sensor, denoised before demosaicing
+
+How good a result is:
+
+metrics        PSNR and SSIM, given the clean image
+sure           the error without a clean image: Stein's estimate
+unclipped      the pixels to measure on
+probing        traces of the Jacobian of a result
+judgement      the estimated quality of a result, and reasons to doubt it
+uncertainty    the posterior variance of each pixel, and the principal components
+selfchecks     checks that a posterior mean must pass
 """
 
 from smdae.denoising.denoise import denoise

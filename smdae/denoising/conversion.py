@@ -13,17 +13,17 @@ def as_tensor(planes: np.ndarray, scale: Scale, device: torch.device) -> Tensor:
     """Return pixels, (n, h, w, C), as a tensor, (n, C, h, w), black being 0 and white 1.
 
     Args:
-        planes: uint8, uint16 or float; those of more than 4 bytes keep their precision, others become float32.
-        scale: What their values mean.
+        planes: uint8, uint16 or float; float64 and longer keep their precision, all others become float32.
+        scale: The meaning of their values.
         device: Where the tensor is to be.
     """
     planes = planes.transpose(0, 3, 1, 2)
-    if planes.dtype == np.uint8:  # a quarter of what floats are to move
+    if planes.dtype == np.uint8:  # moved to the device as bytes: a quarter of the traffic
         values = torch.from_numpy(np.array(planes, order="C")).to(device).float()
     else:
-        if planes.dtype.itemsize > 4:  # whose values may differ by less than single precision tells apart
+        if planes.dtype.itemsize > 4:
             return torch.from_numpy(np.ascontiguousarray(scale.to_unit(planes))).to(device)
-        with np.errstate(over="ignore"):  # what is too large for float32 has no finite answer, and samplers say so
+        with np.errstate(over="ignore"):  # becomes infinite, which samplers report
             values = torch.from_numpy(np.array(planes, np.float32, order="C")).to(device)
     return (values - scale.black if scale.black else values) / scale.span
 
@@ -32,8 +32,8 @@ def as_pixels(estimate: Tensor, scale: Scale, dtype: np.dtype) -> np.ndarray:
     """Return an estimate, (1, C, h, w), black being 0 and white 1, as pixels, (h, w, C).
 
     Args:
-        estimate: In range where the pixels are integers, which are rounded.
-        scale: What the values of the pixels mean.
+        estimate: Within the range of dtype if that is an integer type; it is rounded then.
+        scale: The meaning of the pixels' values.
         dtype: uint8, uint16 or float.
     """
     if dtype.itemsize > 4:
@@ -45,6 +45,6 @@ def as_pixels(estimate: Tensor, scale: Scale, dtype: np.dtype) -> np.ndarray:
     if dtype == np.uint8:
         return result.round().to(torch.uint8).cpu().numpy()
     values = result.cpu().numpy()
-    if dtype == np.float16:  # whose largest value is soon passed
+    if dtype == np.float16:  # its largest value, 65504, is easily exceeded
         values = values.clip(float(np.finfo(np.float16).min), float(np.finfo(np.float16).max))
     return (np.rint(values) if dtype.kind == "u" else values).astype(dtype)

@@ -1,9 +1,9 @@
-"""From noisy arrays to clean ones of the same shape and dtype.
+"""Denoise arrays: from noisy ones to clean ones of the same shape and dtype.
 
-Pixels go to a scale where white is 1, move along the score, and come back rounded and clipped, floats neither. A gray
-model takes the channels of a colour image one by one. In one step every tile is done for itself; where there are more
-the whole image takes each, its score computed by tiles. Where memory runs out, tiles become smaller, and then the CPU
-takes over if it may.
+Pixels are scaled so that white is 1, moved along the score, and scaled back; integers are then rounded and clipped,
+floats are not. A gray model takes the channels of a colour image one at a time. A sampler of one step works tile by
+tile; one of several steps moves the whole image, and only its score is computed by tiles. If memory runs out, the
+tiles are halved; if even the smallest do not fit, the CPU takes over where that is allowed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from smdae.denoising.pages import tasks_of
-from smdae.denoising.pictures import given
+from smdae.denoising.pictures import pictures_of
 from smdae.denoising.precision import exact
 from smdae.denoising.task import Task
 from smdae.denoising.tiles import SMALLEST, Tiled, side_for, tiles_for
@@ -24,10 +24,10 @@ from smdae.memory import give_back, is_out_of_memory
 from smdae.noise import Noise
 from smdae.progress import Watch, part_of
 
-__all__ = ["carried_out", "denoise", "path"]
+__all__ = ["denoise", "path", "run_task"]
 
-LARGE_TILE = 4096  # pixels a side, where tiles are cut for each pass of the network
-LARGE = 20_000_000  # numbers in an image, after which what the tiles took is given back
+LARGE_TILE = 4096  # pixels a side of the outer tiles, where the network inside the denoiser is tiled by itself
+LARGE = 20_000_000  # values of an image, after which freed memory is returned to the system
 
 
 def denoise(
@@ -55,56 +55,56 @@ def denoise(
     watch: Watch | None = None,
     stepper: str | None = None,
 ) -> np.ndarray:
-    """Denoise an image, or the pages of a stack, which share the noise that is found.
+    """Denoise an image, or the pages of a stack, which share one estimate of the noise.
 
     Args:
-        image: With shape (H, W), (H, W, C), (N, H, W) or (N, H, W, C), three axes being (H, W, C) if the last has 1 to
-            4 numbers; integers of 8, 16 or 32 bits, or floats. White is 255, 65535, the largest value of another type
-            of integers, or 1 for floats. Or the path of a file.
+        image: An array with shape (H, W), (H, W, C), (N, H, W) or (N, H, W, C), or the path of a file. Three axes are
+            (H, W, C) if the last has length 1 to 4. Integers of 8, 16 or 32 bits, whose white is the largest value of
+            their type, or floats, whose white is 1.
         model: A loaded model, the path of a model file, or the name of a bundled one; None for the bundled one that
-            fits: natural-gray, or natural-color for three channels. An object of your own has `score(x)` or
-            `score(x, sigma)` for tensors (B, C, H, W), white being 1.
-        sigma: Level of the noise, white being 255 for integers of any depth, and in the image's own unit for floats; a
-            number, or one for each channel, 0 for one without noise; None for the level that the model was made for
-            or, if that is many, the image's, estimated.
+            fits: natural-gray, or natural-color for three channels. Or an object of your own with `score(x)` or
+            `score(x, sigma)`, x having shape (B, C, H, W) and white being 1.
+        sigma: Level of the noise, white being 255 for integers of any depth, and in the image's own unit for floats. A
+            number, or one for each channel, 0 for a channel without noise. None for the one level that the model was
+            made for, or, if it was made for a range, the level estimated from the image.
         axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for channels, and N, T or Z
             for pages.
-        noise: What kind it is, `white`, `shot` or `grain`, or a `Noise` in the image's own unit; `auto` or None to
-            find out, of which sigma then is the total level.
-        strength: How much of the way to the estimate, 0 to 1: 0 is the image itself.
-        luma: How much of that for the brightness of an image in colour.
-        chroma: How much of that for its colours.
+        noise: The kind of noise, `white`, `shot` or `grain`, or a `Noise` in the image's own unit; `auto` or None to
+            find it. If sigma is given too, the noise is scaled to that total level.
+        strength: How much of the noise is taken out, 0 to 1; 0 returns the image itself.
+        luma: The share of that for the brightness of a colour image, 0 to 1.
+        chroma: The share of that for its colours, 0 to 1.
         sampler: A name of SAMPLERS.
-        steps: How many, 1 to 1000; None for the sampler's own number.
-        step_size: What the sampler takes it to be; None for its own.
-        seed: Of the noise that some samplers draw.
-        stride: Pixels between the patches of a patch model: more is faster and a little worse. None: the model's.
+        steps: Number of steps, 1 to 1000; None for the sampler's default.
+        step_size: Step size in the sampler's own unit; None for its default.
+        seed: Seed of the noise that some samplers draw.
+        stride: Pixels between the patches of a patch model: more is faster and a little worse. None for the model's.
         tile: Side of the tiles in pixels; None for what memory allows. The result is the same.
         ensemble: Take the mean over the eight flips and turns of the image: a little better, eight times the time.
-        white: The value of white; None for 255, 65535, or 1 for floats; without sigma, 16 bits and floats of another
-            range are brought to it.
+        white: The value of white; None for that of the type. Without sigma, 16-bit images and floats whose values
+            clearly have another range are given the white of that range.
         black: The value of black; None for 0.
-        precision: Of products in networks: float32, bfloat16, float16; auto is float16 for integers on CUDA, and
-            float32 for all else.
+        precision: Precision of the products in networks: float32, bfloat16 or float16. auto is float32 for floats; for
+            integers it is float16 on CUDA, and bfloat16 on CPUs that multiply it faster, if the noise is not strong.
         device: Where to compute.
-        or_cpu: Whether the CPU may take over where the device has not enough memory.
-        watch: Called with the number of tiles or steps done and of all.
+        or_cpu: Whether the CPU may take over if the device has too little memory.
+        watch: Called with the number of tiles or steps done, and with their total.
         stepper: The name that `sampler` had in version 0.1; None for `sampler`.
 
     Returns:
-        An array of the same shape and dtype; floats are not clipped. Of a file its pixels, (H, W) or (H, W, C), alpha
-        being the last channel, and (N, H, W) or (N, H, W, C) of one with pages.
+        An array of the same shape and dtype; floats are not clipped. For a file, an array (H, W) or (H, W, C), or with
+        a leading N for several pages; alpha, if there is any, is the last channel.
 
     Raises:
-        UsageError: The shape, the dtype, sigma, the tile, the sampler or its steps are none that can be taken, sigma is
-            larger than white, or a model of your own failed.
-        InputError: The file cannot be read, or no pixel counts.
+        UsageError: An argument is out of range or unknown, the shape or dtype cannot be denoised, sigma is larger than
+            white, or a model of your own failed.
+        InputError: The file cannot be read, or no pixel is valid.
         ModelError: The model is missing, broken, or made for other channels.
         DivergedError: The step size was too large.
         MemoryLimitError: There is not enough memory even for small tiles.
     """
-    told = given(image, axes)
-    how = {
+    pictures = pictures_of(image, axes)
+    options = {
         "strength": strength,
         "luma": luma,
         "chroma": chroma,
@@ -119,14 +119,14 @@ def denoise(
         "precision": precision,
     }
     results = []
-    for k, task in enumerate(tasks_of(told, model, sigma, noise, device, how)):
-        seen = part_of(watch, k, len(told.pictures))
-        result = task.prepared.restored(carried_out(task, device, tile=tile, or_cpu=or_cpu, watch=seen))
-        results.append(result.astype(told.pictures[k].dtype, copy=False))
-    return told.joined(results)
+    for k, task in enumerate(tasks_of(pictures, model, sigma, noise, device, options)):
+        progress = part_of(watch, k, len(pictures.arrays))
+        result = task.prepared.restored(run_task(task, device, tile=tile, or_cpu=or_cpu, watch=progress))
+        results.append(result.astype(pictures.arrays[k].dtype, copy=False))
+    return pictures.joined(results)
 
 
-def carried_out(
+def run_task(
     task: Task,
     device: torch.device | str = "cpu",
     *,
@@ -134,7 +134,7 @@ def carried_out(
     or_cpu: bool = False,
     watch: Watch | None = None,
 ) -> np.ndarray:
-    """Return the result of a task, an array like its image; arguments and errors as those of `denoise`."""
+    """Return the result of a task, an array like its image; arguments and errors are those of `denoise`."""
     result: np.ndarray | None = None
     with exact():
         for result in path(task, device, tile=tile, or_cpu=or_cpu, watch=watch):  # noqa: B007  the last is the answer
@@ -150,22 +150,22 @@ def path(
     or_cpu: bool = False,
     watch: Watch | None = None,
 ) -> Iterator[np.ndarray]:
-    """Yield a task's image after each step, arrays like it; nothing if no noise is to be taken out.
+    """Yield the image of a task after each step, arrays like it; nothing if there is no noise to take out.
 
-    Where memory runs out at the first step, all of which take the same, the path starts again with smaller tiles.
+    All steps take the same memory: if it runs out at the first, that step is tried again with smaller tiles.
     """
     if tile is not None and tile < SMALLEST:
         raise UsageError(f"a tile is at least {SMALLEST} pixels on a side, not {tile}")
     if not task.changes:
         return
     where = torch.device(device)
-    fits = max(task.pixels.shape[:2]) <= SMALLEST  # then to ask for the memory would take longer than the work
-    side = tile or (SMALLEST if fits else side_for(task.base, where))
-    walk = _by_tiles if task.single else _as_a_whole
+    is_small = max(task.pixels.shape[:2]) <= SMALLEST  # asking for the free memory would take longer than the work
+    side = tile or (SMALLEST if is_small else side_for(task.base, where))
+    run = _by_tiles if task.single else _as_a_whole
     begun = False
     while True:
         try:
-            for result in walk(task, side, where, watch):
+            for result in run(task, side, where, watch):
                 begun = True
                 yield result.reshape(task.pixels.shape)
             break
@@ -183,17 +183,17 @@ def path(
 
 
 def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
-    """Yield the image, (H, W, C), after its one step, taken tile by tile."""
+    """Yield the image, (H, W, C), after its one step, computed tile by tile."""
     height, width = task.pixels.shape[:2]
-    model = task.form(task.quick(where))
+    model = task.treat(task.quick(where))
     if task.is_wide:
-        model, side = task.form(Tiled(task.quick(where), side, where)), LARGE_TILE
-    cut = [*tiles_for(model, height, width, side)]
+        model, side = task.treat(Tiled(task.quick(where), side, where)), LARGE_TILE
+    tiles = [*tiles_for(model, height, width, side)]
     result = np.empty_like(task.planes)
-    for done, tile in enumerate(cut):
+    for done, tile in enumerate(tiles):
         if watch:
-            watch(done, len(cut))
-        noisy = task.noisy(tile.seen, torch.device("cpu") if task.is_wide else where)
+            watch(done, len(tiles))
+        noisy = task.noisy(tile.padded, torch.device("cpu") if task.is_wide else where)
         (clean,) = task.estimates(noisy, model)
         result[tile.kept] = task.stored(clean)[tile.inner]
     yield result
@@ -202,7 +202,7 @@ def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -
 def _as_a_whole(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
     """Yield the image, (H, W, C), after each of its steps."""
     noisy: Tensor = task.noisy((slice(None), slice(None)), torch.device("cpu"))
-    tiled = Tiled(task.form(task.quick(where)), side, where)
+    tiled = Tiled(task.treat(task.quick(where)), side, where)
     if watch:
         watch(0, task.steps)
     for done, estimate in enumerate(task.estimates(noisy, tiled), 1):

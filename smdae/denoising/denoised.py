@@ -1,4 +1,4 @@
-"""One denoised image with all that is known of it: `smdae.denoise_image`."""
+"""Denoise one image, and return with it the noise, the quality and the uncertainty: `smdae.denoise_image`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from smdae.denoising.denoise import carried_out
+from smdae.denoising.denoise import run_task
 from smdae.denoising.judgement import Judgement, judge
 from smdae.denoising.pages import tasks_of, unscaled
-from smdae.denoising.pictures import Given, given
+from smdae.denoising.pictures import Pictures, pictures_of
 from smdae.denoising.task import Task
 from smdae.denoising.uncertainty import deviation_of
 from smdae.errors import UsageError
@@ -19,9 +19,9 @@ from smdae.estimation.estimate import Kind
 from smdae.files.bundle import Identity
 from smdae.noise import Noise
 
-__all__ = ["UNJUDGED", "Denoised", "denoise_image", "deviations", "identity_of", "one_task", "refuse_coloured"]
+__all__ = ["NOT_JUDGED", "Denoised", "denoise_image", "deviations", "identity_of", "one_task", "require_white_noise"]
 
-UNJUDGED = Judgement(math.nan, math.inf, ("there was nothing to take out, or a sample was drawn",))
+NOT_JUDGED = Judgement(math.nan, math.inf, ("there was nothing to take out, or a sample was drawn",))
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +30,12 @@ class Denoised:
 
     Attributes:
         pixels: The result, an array of the shape and dtype of the image, as `denoise` returns it.
-        model: Which model it was denoised with: its name, with the version of a bundled one, and its digest.
-        noise: What was taken out, in the image's own unit: 0 to 255 for 8 bits, 0 to 65535 for 16, and so on.
-        quality: The estimated PSNR in dB, its standard error, and what speaks against believing it: `psnr`, `error`,
-            `doubts` and `is_trusted`.
+        model: The model used: its name, with the version of a bundled one, and its digest.
+        noise: The noise taken out, in the image's own unit: 0 to 255 for 8 bits, 0 to 65535 for 16, and so on.
+        quality: The estimated PSNR in dB, its standard error, and reasons not to trust it: `psnr`, `error`, `doubts`
+            and `is_trusted`.
         uncertainty: The posterior standard deviation of each pixel in the image's own unit, float32, with the shape of
-            the image less its alpha; 0 where nothing was taken out, NaN where pixels do not count. None unless asked.
+            the image without alpha; 0 where nothing was taken out, NaN for invalid pixels. None unless asked for.
     """
 
     pixels: np.ndarray
@@ -56,47 +56,53 @@ def denoise_image(
     device: torch.device | str = "cpu",
     tile: int | None = None,
     adapt: bool = False,
-    **how: Any,
+    **options: Any,
 ) -> Denoised:
-    """Denoise one image, and tell with what, of which noise, and how well.
+    """Denoise one image, and return the result with its model, noise and estimated quality.
 
     Args:
         image: With shape (H, W) or (H, W, C); uint8, uint16 or float. White is 255, 65535, or 1 for floats. Or a path.
         model: As for `denoise`.
         sigma: Level of the noise, white being 255 for integers of any depth, and in the image's own unit for floats; a
-            number, or one for each channel; None for what is found.
-        axes: As for `denoise`; those of pages have one page.
+            number, or one for each channel; None to estimate it.
+        axes: As for `denoise`; an axis of pages has length 1.
         noise: As for `denoise`.
-        uncertainty: Whether the standard deviation of each pixel is wanted: 64 times the work of a network, or more.
+        uncertainty: Whether to compute the standard deviation of each pixel too, which takes a network at least 64
+            times the work.
         device: Where to compute.
         tile: Side of the tiles in pixels; None for what memory allows.
-        adapt: Not taken here, where nothing is fitted: `smdae.adapt` gives a model that is adapted to an image.
-        how: Further arguments of `denoise`: strength, luma, chroma, sampler, steps, step_size, seed, stride, ensemble,
-            white, black and precision.
+        adapt: Must be False: a model adapted to an image comes from `smdae.adapt`.
+        options: Further arguments of `denoise`: strength, luma, chroma, sampler, steps, step_size, seed, stride,
+            ensemble, white, black and precision.
 
     Raises:
-        UsageError: As `denoise`, or there is more than one image, or the uncertainty of other than white noise is
-            wanted, or `adapt` is.
+        UsageError: As `denoise`; or there is more than one image, the uncertainty is asked for and the noise is not
+            white, or `adapt` is true.
         InputError, ModelError, DivergedError, MemoryLimitError: As `denoise`.
     """
     if adapt:
         raise UsageError(
             "denoise_image does not adapt the model to the image", "denoise with the model that smdae.adapt returns"
         )
-    told, task = one_task("denoise_image", image, model, sigma, axes, noise, device, how)
+    pictures, task = one_task(
+        "denoise_image", image, model, sigma, axes=axes, noise=noise, device=device, options=options
+    )
     if uncertainty:
-        refuse_coloured(task, "the uncertainty is known")
-    pixels = carried_out(task, device, tile=tile)
-    judged = judge(task, pixels, task.level_error) if task.changes and task.single else UNJUDGED
-    result = task.prepared.restored(pixels).astype(told.pictures[0].dtype, copy=False)
-    spread = deviations(told, task, judged, device) if uncertainty else None
+        require_white_noise(task, "the uncertainty is known")
+    pixels = run_task(task, device, tile=tile)
+    judgement = judge(task, pixels, task.level_error) if task.changes and task.single else NOT_JUDGED
+    result = task.prepared.restored(pixels).astype(pictures.arrays[0].dtype, copy=False)
     return Denoised(
-        told.joined([result]), identity_of(task.loaded), unscaled(task.noise, task.prepared.scale), judged, spread
+        pixels=pictures.joined([result]),
+        model=identity_of(task.loaded),
+        noise=unscaled(task.noise, task.prepared.scale),
+        quality=judgement,
+        uncertainty=deviations(pictures, task, judgement, device) if uncertainty else None,
     )
 
 
 def identity_of(model: Any) -> Identity:
-    """Return which model it is: that of its file, or else its class."""
+    """Return the name and digest of a model: those of its file, else the name of its class."""
     from smdae.protocols import has
 
     found = model.identity if has(model, "identity") else None
@@ -108,41 +114,42 @@ def one_task(
     image: Any,
     model: Any,
     sigma: float | Sequence[float] | None,
+    *,
     axes: str | None,
     noise: Kind | Noise | None,
     device: torch.device | str,
-    how: Mapping[str, Any],
-) -> tuple[Given, Task]:
-    """Return the one picture of an image, and what is to be done with it; arguments as those of `denoise_image`.
+    options: Mapping[str, Any],
+) -> tuple[Pictures, Task]:
+    """Return the only picture of an image, and its task; arguments are those of `denoise_image`.
 
     Raises:
-        UsageError: There is more than one, which the caller, a public function, does not take; or as `denoise`.
+        UsageError: There is more than one picture, which `caller`, a public function, does not take; or as `denoise`.
         InputError, ModelError: As `denoise`.
     """
-    told = given(image, axes)
-    if len(told.pictures) != 1:
-        raise UsageError(f"{caller} takes one image, and here are {len(told.pictures)}: call it for each")
-    (task,) = tasks_of(told, model, sigma, noise, device, how)
-    return told, task
+    pictures = pictures_of(image, axes)
+    if len(pictures.arrays) != 1:
+        raise UsageError(f"{caller} takes one image, and here are {len(pictures.arrays)}: call it for each")
+    (task,) = tasks_of(pictures, model, sigma, noise, device, options)
+    return pictures, task
 
 
-def refuse_coloured(task: Task, what: str) -> None:
-    """Raise UsageError for noise that is not white, of which something is not known."""
+def require_white_noise(task: Task, what: str) -> None:
+    """Raise UsageError for noise that is not white; `what` begins the message: "the uncertainty is known"."""
     if task.changes and task.noise.kind != "white":
         raise UsageError(f"{what} for white noise, and that of this image is {task.noise.kind}")
 
 
-def deviations(told: Given, task: Task, judged: Judgement | None, device: torch.device | str) -> np.ndarray:
-    """Return the standard deviation of each pixel, with the axes of the image, moved towards what was judged."""
-    return replace(told, alpha=()).joined([_deviations(task, judged, device)])
+def deviations(pictures: Pictures, task: Task, judgement: Judgement | None, device: torch.device | str) -> np.ndarray:
+    """Return the standard deviation of each pixel, with the axes of the image, calibrated by the judgement if any."""
+    return replace(pictures, alpha=()).joined([_deviations(task, judgement, device)])
 
 
-def _deviations(task: Task, judged: Judgement | None, device: torch.device | str) -> np.ndarray:
+def _deviations(task: Task, judgement: Judgement | None, device: torch.device | str) -> np.ndarray:
     """Return the standard deviation of each pixel, with shape (H, W) or (H, W, C)."""
     shape = task.prepared.original.shape
     if not task.changes:
         return np.zeros(shape, np.float32)
-    spread = deviation_of(task, judged, device)
+    spread = deviation_of(task, judgement, device)
     if task.prepared.is_shared:
         spread = np.repeat(spread[:, :, None], shape[2], 2)
     if task.prepared.valid is not None:

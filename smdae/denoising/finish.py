@@ -1,11 +1,11 @@
-"""The strength of denoising: all of the noise is taken out, some, or more of the colour than of the brightness.
+"""The strength of denoising: how much of the noise is taken out of brightness and of colour.
 
-With r = x^ - y, l the luma of ITU-R 601 of r and a, b the strengths of luma and chroma,
+With r = x^ - y the change, l its luma (ITU-R 601), and a, b the strengths of luma and chroma, the result is
 
     y + a l + b (r - l),   l added to all channels alike
 
-Where the colours of an integer picture would leave the range of its values, r - l is shortened until they do not: so
-luma is what was asked for, to the last gray level.
+If that leaves the range of an integer picture, the colour part r - l is shortened until it fits, so that the luma is
+exactly the one asked for.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Strengths:
     """The strength of denoising for brightness and for colour, each 0 to 1: 0 is the image, 1 the estimate.
 
     Attributes:
-        luma: Of brightness; of everything, in pictures that are not in colour.
+        luma: Of brightness; in pictures without colour, of everything.
         chroma: Of colour.
     """
 
@@ -34,7 +34,7 @@ class Strengths:
 
     @classmethod
     def of(cls, strength: float, luma: float, chroma: float, in_colour: bool) -> Self:
-        """Return the strengths that the three options of the same names make together.
+        """Return the strengths that the options `strength`, `luma` and `chroma` give together.
 
         Raises:
             UsageError: One is not between 0 and 1.
@@ -46,16 +46,16 @@ class Strengths:
 
     @property
     def is_none(self) -> bool:
-        """Return whether nothing is to change."""
+        """Return whether the image stays as it is."""
         return self.luma == self.chroma == 0
 
     @property
     def is_all(self) -> bool:
-        """Return whether all that was found is taken out."""
+        """Return whether all of the noise is taken out."""
         return self.luma == self.chroma == 1
 
     def combined(self, noisy: Tensor, estimate: Tensor, bounds: tuple[float, float] | None) -> Tensor:
-        """Return the mixture of a noisy picture and its estimate that has these strengths.
+        """Return the noisy picture blended with its estimate by these strengths.
 
         Args:
             noisy: y, with shape (B, C, H, W).

@@ -1,24 +1,24 @@
-"""Grounds without noise in a noisy picture: bars beside a scan, margins, what was pasted in.
+"""Flat areas without noise in a noisy picture: bars beside a scan, margins, pasted parts.
 
-A network that is told of noise where there is none takes a constant for the least likely of noisy pictures, and moves
-it by up to half of sigma. So a pixel is left as it is where it lies in a square of exactly alike ones, unless they are
-as dark or as bright as any: there noise may have been cut off, or no photon counted.
+To a network that expects noise, an exactly constant area is very unlikely, and it moves such an area by up to half of
+sigma. So a pixel is left as it is if it lies in a square of exactly equal pixels, unless their value is the least or
+the largest of the picture: there the noise may have been clipped, or no photon counted.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["SIDE", "flat_grounds"]
+__all__ = ["SIDE", "flat_areas"]
 
-SIDE = 17  # pixels of such a square
+SIDE = 17  # pixels a side of the square
 
 
-def flat_grounds(y: Tensor, ends: tuple[float, float]) -> Tensor | None:
+def flat_areas(y: Tensor, ends: tuple[float, float]) -> Tensor | None:
     """Return where pictures, (B, C, H, W), are flat, with shape (B, 1, H, W), bool; None if nowhere.
 
     Args:
         y: Noisy pictures.
-        ends: The least and the largest value of the whole picture, which are never flat.
+        ends: The least and the largest value of the whole picture; areas of these values are not taken for flat.
     """
     if min(y.shape[2:]) < SIDE:
         return None
@@ -26,7 +26,8 @@ def flat_grounds(y: Tensor, ends: tuple[float, float]) -> Tensor | None:
     if int(across.sum()) < SIDE * (SIDE - 1):
         return None
     down = (y[:, :, 1:] == y[:, :, :-1]).all(1, keepdim=True)
-    corner = y[:, :, : 1 - SIDE, : 1 - SIDE]  # of each square, as all that follow are
+    # From here on each square is known by its upper left pixel: (B, ..., H - SIDE + 1, W - SIDE + 1).
+    corner = y[:, :, : 1 - SIDE, : 1 - SIDE]
     between = ((corner > ends[0]) & (corner < ends[1])).any(1, keepdim=True)
     broken = _largest((~across).to(y.dtype), SIDE, SIDE - 1) + _largest((~down).to(y.dtype), SIDE - 1, SIDE)
     squares = between & (broken == 0)

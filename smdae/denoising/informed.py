@@ -1,16 +1,15 @@
-"""A network that takes the noise model, told of the noise of one picture.
+"""Networks conditioned on the noise model of a picture.
 
     psi(y) = (D(y, sigma, noise) - y) / sigma^2
 
-One pass, where pixels are independent. What the network sees of the noise is in `conditioning`; the level at a pixel is
-that at the mean brightness around it.
+`models.conditioning` defines the input that describes the noise; the level at a pixel is that at the mean brightness
+around it. Noise that is independent from pixel to pixel takes one pass. Grain takes two, whose mean is better than
+either, on real and on synthetic cameras:
 
-Grain has two passes, whose mean is better than either, on real cameras and on synthetic ones:
+    x^ = (D(y, sigma, noise) + z) / 2,   z the four D(y[i::2, j::2], L) interleaved again
 
-    x^ = (D(y, sigma, noise) + z) / 2,   z the four D(y[i::2, j::2], L) put together again
-
-The first knows of the grain, and keeps what might be texture. In the pictures of every second pixel grain is nearly
-white, and texture finer than they can show is gone; L is the level of their noise, see `correlated`.
+The first pass is conditioned on the grain, and keeps what might be texture. In the sub-pictures of the second, grain is
+nearly white, and texture finer than two pixels is lost; L is the level of their noise, see `correlated`.
 """
 
 import copy
@@ -28,7 +27,7 @@ __all__ = ["Informed", "InformedOfGrain"]
 
 
 class Informed:
-    """A score model for one noise.
+    """A score model for one noise: a network conditioned on it.
 
     Args:
         model: A network that takes noise.
@@ -41,12 +40,12 @@ class Informed:
         self.shift_multiple, self.bytes_per_pixel = model.shift_multiple, model.bytes_per_pixel
         self.halo = widened(model.halo, 1, SMOOTHED // 2, self.shift_multiple)
 
-    def on(self, model: Any) -> "Informed":
-        """Return the same for another version of the model, such as one with products in another precision."""
+    def with_model(self, model: Any) -> "Informed":
+        """Return the same for another version of the network, such as one with products in another precision."""
         return Informed(model, self.noise)
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
-        """Return psi(y), with the shape of y, (B, C, H, W); sigma is the unit in which the noise is told."""
+        """Return psi(y), with the shape of y, (B, C, H, W); sigma is the unit in which the conditioning is given."""
         return self.model.conditioned(Conditioning.of(self.noise, y, sigma)).score(y, sigma=sigma)
 
 
@@ -54,30 +53,30 @@ class InformedOfGrain:
     """A score model for grain, in two passes.
 
     Args:
-        model: A network that takes noise; pictures are shown to it whole.
+        model: A network that takes noise.
         noise: White being 1.
     """
 
     def __init__(self, model: Any, noise: Noise) -> None:
         self.plain, self.noise = model, noise
         self.informed: Informed | Tiled = Informed(model, noise)
-        self.inner = white_level(noise, noise.sigma)
+        self.level = white_level(noise, noise.sigma)
         self.channels, self.noise_range = model.channels, model.noise_range
         self.shift_multiple, self.bytes_per_pixel = 2 * model.shift_multiple, model.bytes_per_pixel
         self.halo = widened(model.halo, 2, SMOOTHED // 2, self.shift_multiple)
 
-    def on(self, model: Any) -> "InformedOfGrain":
-        """Return the same with another form of the network: with other products, or by tiles."""
-        same = copy.copy(self)
-        same.plain = model
-        told = Informed(model.model if isinstance(model, Tiled) else model, self.noise)
-        same.informed = Tiled(told, model.side, model.where) if isinstance(model, Tiled) else told
-        return same
+    def with_model(self, model: Any) -> "InformedOfGrain":
+        """Return the same for another version of the network: in another precision, or computed by tiles."""
+        changed = copy.copy(self)
+        changed.plain = model
+        informed = Informed(model.model if isinstance(model, Tiled) else model, self.noise)
+        changed.informed = Tiled(informed, model.side, model.where) if isinstance(model, Tiled) else informed
+        return changed
 
     def reconstruct(self, y: Tensor, sigma: float) -> Tensor:
         """Return x^, with the shape of y, (B, C, H, W)."""
         whole = posterior_mean(self.informed, y, sigma)
-        z = at_half_size(lambda part: posterior_mean(self.plain, part, self.inner), y)
+        z = at_half_size(lambda part: posterior_mean(self.plain, part, self.level), y)
         return whole.add_(z).mul_(0.5)
 
     def score(self, y: Tensor, sigma: float) -> Tensor:

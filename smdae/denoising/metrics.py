@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["likeness", "psnr", "ssim"]
+__all__ = ["psnr", "psnr_and_ssim", "ssim"]
 
 
 def psnr(estimate: Tensor, reference: Tensor, white: float) -> float:
@@ -38,8 +38,8 @@ def ssim(estimate: Tensor, reference: Tensor, white: float) -> float:
     if min(estimate.shape[1:]) < 11:
         return math.nan
     x, y = estimate.clamp(0, white).double()[:, None], reference.double()[:, None]  # (C, 1, H, W)
-    at = torch.arange(-5, 6, dtype=torch.float64, device=x.device)
-    window = torch.exp(-(at**2) / (2 * 1.5**2))
+    offsets = torch.arange(-5, 6, dtype=torch.float64, device=x.device)
+    window = torch.exp(-(offsets**2) / (2 * 1.5**2))
     window = window / window.sum()
 
     def blur(z: Tensor) -> Tensor:
@@ -48,12 +48,12 @@ def ssim(estimate: Tensor, reference: Tensor, white: float) -> float:
     mx, my = blur(x), blur(y)
     vx, vy, cov = blur(x * x) - mx**2, blur(y * y) - my**2, blur(x * y) - mx * my
     c1, c2 = (0.01 * white) ** 2, (0.03 * white) ** 2
-    likeness = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
-    return likeness.mean().item()
+    similarity = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    return similarity.mean().item()
 
 
-def likeness(estimate: tuple[np.ndarray, float], reference: tuple[np.ndarray, float]) -> tuple[float, float]:
-    """Return PSNR and SSIM of two pictures as stored, each an array, (H, W) or (H, W, C), and its value of white."""
+def psnr_and_ssim(estimate: tuple[np.ndarray, float], reference: tuple[np.ndarray, float]) -> tuple[float, float]:
+    """Return PSNR and SSIM of two pictures, each an array (H, W) or (H, W, C) and its value of white."""
     x, y = (
         torch.from_numpy(np.atleast_3d(array).astype(np.float64)).permute(2, 0, 1) / white
         for array, white in (estimate, reference)

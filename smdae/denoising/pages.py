@@ -1,8 +1,8 @@
-"""The pages of a stack share one noise and one scale: those of the page whose level is the median of some.
+"""One noise and one scale for all pages of a stack.
 
-Of the pages only those count whose kind of noise most have, and those found free of noise only where they are the
-larger part. Where pages are not on the usual scale of their type, one scale from the darkest to the brightest of those
-that are looked at serves all.
+A few pages are examined. Their shared noise is that of the page with the median noise level, among the pages that have
+the commonest kind of noise; pages without noise are left out unless they are the majority. If any examined page is not
+on the usual scale of its type, all pages share one scale, from the darkest to the brightest value of the examined.
 """
 
 from collections import Counter
@@ -14,27 +14,27 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
-from smdae.denoising.pictures import Given
+from smdae.denoising.pictures import Pictures
 from smdae.denoising.preparation import Prepared
 from smdae.denoising.request import bundled_for, checked_pixels
 from smdae.denoising.task import Task
-from smdae.denoising.treatment import level_in
+from smdae.denoising.treatment import rms_level
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale
 from smdae.noise import Noise
 from smdae.protocols import single_level
 
-__all__ = ["ExaminedPage", "is_blank", "some_of", "tasks_of", "typical", "unscaled"]
+__all__ = ["ExaminedPage", "examined_pages", "is_blank", "tasks_of", "typical", "unscaled"]
 
 MAX_EXAMINED = 5  # pages
 
 
 class ExaminedPage(Protocol):
-    """A page that was examined: how it is denoised, and its noise, white being 1."""
+    """A page that was examined: its pixels as they are denoised, and its noise."""
 
     @property
     def prepared(self) -> Prepared:
-        """Return the page as it is denoised."""
+        """Return the prepared page."""
 
     @property
     def noise(self) -> Noise:
@@ -44,63 +44,63 @@ class ExaminedPage(Protocol):
 Page = TypeVar("Page", bound=ExaminedPage)
 
 
-def some_of(count: int) -> list[int]:
-    """Return the numbers of the pages, counted from 0, that are looked at."""
+def examined_pages(count: int) -> list[int]:
+    """Return the numbers, from 0, of the pages to examine in a stack of `count`."""
     return sorted({round(i * (count - 1) / (MAX_EXAMINED - 1)) for i in range(MAX_EXAMINED)})
 
 
 def is_blank(pixels: np.ndarray) -> bool:
-    """Return whether there is nothing to see in a page: no finite number at all, or one alone."""
+    """Return whether a page is empty: no finite value, or only one."""
     finite = pixels[np.isfinite(pixels)]
     return not finite.size or bool((finite == finite[0]).all())
 
 
-def typical(numbers: Sequence[int], look: Callable[[int, Scale | None], Page]) -> tuple[Page, Scale | None]:
-    """Return the page of the median level of some, and the scale for all pages; None for that of each.
+def typical(numbers: Sequence[int], examine: Callable[[int, Scale | None], Page]) -> tuple[Page, Scale | None]:
+    """Return the page with the median noise level, and the scale for all pages; None if each keeps its own.
 
     Args:
-        numbers: Of the pages that are looked at.
-        look: Returns what is found of a page, counted from 0, on a scale; None for its own.
+        numbers: The numbers of the pages to examine, from 0.
+        examine: Examines the page of a number on a scale, None for its own.
     """
-    looked = [look(number, None) for number in numbers]
-    scales = [one.prepared.scale for one in looked]
+    pages = [examine(number, None) for number in numbers]
+    scales = [page.prepared.scale for page in pages]
     scale = None
-    if not all(one.standard for one in scales):
-        black, white = min(one.black for one in scales), max(one.white for one in scales)
+    if not all(own.standard for own in scales):
+        black, white = min(own.black for own in scales), max(own.white for own in scales)
         scale = replace(scales[0], black=black, white=white, standard=False)
-        looked = [look(number, scale) for number in numbers]
-    levels = {id(one): level_in(one.prepared, one.noise) for one in looked}
-    noisy = sorted((one for one in looked if not one.noise.is_none), key=lambda one: levels[id(one)])
-    if 2 * len(noisy) < len(looked):
-        noisy = [one for one in looked if one.noise.is_none]
-    ((kind, _),) = Counter(one.noise.kind for one in noisy).most_common(1)
-    alike = [one for one in noisy if one.noise.kind == kind]
-    return alike[len(alike) // 2], scale
+        pages = [examine(number, scale) for number in numbers]
+    noisy = [page for page in pages if not page.noise.is_none]
+    if 2 * len(noisy) < len(pages):
+        noisy = [page for page in pages if page.noise.is_none]
+    ((kind, _),) = Counter(page.noise.kind for page in noisy).most_common(1)
+    of_kind = [page for page in noisy if page.noise.kind == kind]
+    of_kind.sort(key=lambda page: rms_level(page.prepared, page.noise))
+    return of_kind[len(of_kind) // 2], scale
 
 
 def unscaled(noise: Noise, scale: Scale) -> Noise:
-    """Return noise, white being 1, in the unit of its picture."""
+    """Convert noise from white being 1 to the unit of its picture."""
     noise = noise.scaled(scale.span)
     return noise.shifted(scale.black) if scale.black else noise
 
 
 def tasks_of(
-    told: Given,
+    pictures: Pictures,
     model: Any,
     sigma: float | Sequence[float] | None,
     noise: Kind | Noise | None,
     device: torch.device | str,
-    how: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> Iterator[Task]:
-    """Yield the task of each picture; where the noise of several is estimated, they share it.
+    """Yield the task of each picture; if the noise of several is to be estimated, they share one estimate.
 
     Args:
-        told: The pictures.
+        pictures: The pictures.
         model: As for `denoise`.
         sigma: As for `denoise`.
         noise: As for `denoise`.
         device: Where to compute.
-        how: Further arguments of `Task.of`.
+        options: Further arguments of `Task.of`.
 
     Raises:
         UsageError, InputError, ModelError: As `denoise`.
@@ -108,8 +108,8 @@ def tasks_of(
     loaded: dict[str, Any] = {}
 
     def task_of(number: int, scale: Scale | None, noise: Kind | Noise | None) -> Task:
-        page = checked_pixels(told.pictures[number])
-        visible = told.alpha[number] > 0 if told.alpha else None
+        page = checked_pixels(pictures.arrays[number])
+        visible = pictures.alpha[number] > 0 if pictures.alpha else None
         return Task.of(
             page,
             _loaded(model, page, visible, device, loaded),
@@ -118,24 +118,24 @@ def tasks_of(
             device=device,
             visible=visible,
             scale=scale,
-            jpeg=told.quality,
-            stored=None if told.stored is None else told.stored.name,
-            **how,
+            jpeg=pictures.quality,
+            stored=None if pictures.stored is None else pictures.stored.name,
+            **options,
         )
 
     first = task_of(0, None, noise)
-    if len(told.pictures) == 1:
+    if len(pictures.arrays) == 1:
         yield first
         return
-    is_told = isinstance(noise, Noise) or single_level(first.loaded) is not None
-    is_told |= sigma is not None and (noise == "white" or not isinstance(sigma, int | float))
-    channels = told.channels or (0,) * len(told.pictures)
+    is_given = isinstance(noise, Noise) or single_level(first.loaded) is not None
+    is_given |= sigma is not None and (noise == "white" or not isinstance(sigma, int | float))
+    channels = pictures.channels or (0,) * len(pictures.arrays)
     shared: dict[int, tuple[Kind | Noise | None, Scale | None]] = dict.fromkeys(channels, (noise, None))
-    for channel in () if is_told else shared:
-        own = [number for number, one in enumerate(channels) if one == channel]
-        some = [own[k] for k in some_of(len(own))]
-        some = [number for number in some if not is_blank(told.pictures[number])] or some[:1]
-        median, scale = typical(some, lambda number, scale: task_of(number, scale, noise))
+    for channel in () if is_given else shared:
+        own = [number for number, its_channel in enumerate(channels) if its_channel == channel]
+        examined = [own[k] for k in examined_pages(len(own))]
+        examined = [number for number in examined if not is_blank(pictures.arrays[number])] or examined[:1]
+        median, scale = typical(examined, lambda number, scale: task_of(number, scale, noise))
         shared[channel] = unscaled(median.noise, median.prepared.scale), scale
     for number, channel in enumerate(channels):
         of_channel, scale = shared[channel]
@@ -143,7 +143,7 @@ def tasks_of(
 
 
 def _loaded(model: Any, page: Any, visible: Any, device: torch.device | str, loaded: dict[str, Any]) -> Any:
-    """Return a model that is loaded, each only once."""
+    """Return the loaded model for a page; `loaded` holds those loaded before, by name."""
     from smdae.files.model_file import load
 
     name = bundled_for(page, visible) if model is None else model

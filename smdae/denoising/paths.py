@@ -1,4 +1,4 @@
-"""An image moved along the score: the sampler's estimates of all channels, each at its own level of noise."""
+"""Run a sampler on an image whose channels may each have their own level of noise."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ SEED_STRIDE = 2**40  # between the seeds of channels
 def paths(model: Any, noisy: Tensor, task: "Task") -> Iterator[Tensor]:
     """Yield the clean images after each step of a task's sampler, with the shape of noisy, (B, C, h, w), white being 1.
 
-    Where channels have levels of their own, each channel is that of the image moved at its level.
+    If levels differ between channels, channel c of the result is channel c of the image moved at level c.
 
     Raises:
         ModelError: The model takes another number of channels.
@@ -30,20 +30,20 @@ def paths(model: Any, noisy: Tensor, task: "Task") -> Iterator[Tensor]:
     if len(set(levels)) == 1:
         walks = [_walk(model, noisy, levels[0], task, task.seed)]
     else:
-        alone = model.channels == 1
-        shown = noisy.split(1, 1) if alone else [noisy] * len(levels)
-        # Far from the seeds of other samples, which follow each other.
-        seeds = [(task.seed + alone * c * SEED_STRIDE) % 2**63 for c in range(len(levels))]
+        is_gray = model.channels == 1
+        inputs = noisy.split(1, 1) if is_gray else [noisy] * len(levels)
+        # Users ask for samples by consecutive seeds: those of other channels must lie far from them.
+        seeds = [(task.seed + is_gray * c * SEED_STRIDE) % 2**63 for c in range(len(levels))]
         walks = [
             _walk(model, images, level, task, seed) if level else iter(())
-            for images, level, seed in zip(shown, levels, seeds, strict=True)
+            for images, level, seed in zip(inputs, levels, seeds, strict=True)
         ]
     planes = list(noisy.split(noisy.shape[1] // len(walks), 1))
     moved = True
     while moved:
         moved = False
         for c, walk in enumerate(walks):
-            with torch.inference_mode():  # not around a yield, where it would leak to whoever drives
+            with torch.inference_mode():  # around a yield it would stay on in the caller
                 estimate = next(walk, None)
             if estimate is not None:  # a channel whose path has ended waits for the others
                 moved = True
@@ -54,9 +54,9 @@ def paths(model: Any, noisy: Tensor, task: "Task") -> Iterator[Tensor]:
 
 
 def _walk(model: Any, noisy: Tensor, sigma: float, task: "Task", seed: int) -> Iterator[Tensor]:
-    """Return the estimates of a task's sampler for images, (B, C, h, w), with shape (B, C, h, w) or (B C, 1, h, w).
+    """Return an iterator over a task's estimates for images, (B, C, h, w), with shape (B, C, h, w) or (B C, 1, h, w).
 
-    Models for gray images take each channel as an image.
+    A gray model takes each channel as an image.
 
     Raises:
         ModelError: The model takes another number of channels.

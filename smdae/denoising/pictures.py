@@ -1,12 +1,12 @@
-"""Images as callers give them: arrays of one picture or of many, in any order of axes, or files.
+"""What callers pass as an image: an array of one picture or of many, in any order of axes, or a file.
 
-Arrays are (H, W), (H, W, C), (N, H, W) or (N, H, W, C). Of three axes the last is that of channels if it has 1 to 4
-numbers; `axes` says otherwise, a letter for each:
+Arrays are (H, W), (H, W, C), (N, H, W) or (N, H, W, C). The last of three axes is that of channels if its length is 1
+to 4. `axes` says otherwise, by a letter for each axis:
 
     H or Y    rows                  C or S       channels
     W or X    columns               N, T or Z    pages, of which there may be several axes
 
-A file is read as `smdae denoise` reads it. Its alpha is kept, and what it hides is left as it is.
+A file is read as `smdae denoise` reads it. Its alpha is kept, and pixels that it hides are left as they are.
 """
 
 import math
@@ -20,30 +20,32 @@ import numpy as np
 from smdae.errors import UsageError
 from smdae.files.picture import STANDS_FOR, as_integers
 
-__all__ = ["Given", "given", "is_file"]
+__all__ = ["Pictures", "is_file", "pictures_of"]
 
 KINDS = {"H": "rows", "Y": "rows", "W": "columns", "X": "columns", "C": "channels", "S": "channels"}
 KINDS |= dict.fromkeys("NTZ", "pages")
 ORDER = ("pages", "rows", "columns", "channels")
-MOST_CHANNELS = 4  # that the last of three axes has, where nothing else is said
+MAX_CHANNELS = 4  # length of the last of three axes, up to which it is taken for channels
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
-    """One picture or many, and how they make up what was given.
+class Pictures:
+    """The pictures in an input, and how to put results together in the same form.
 
     Attributes:
-        pictures: Each with shape (H, W) or (H, W, C), all alike.
-        alpha: Of each picture, (H, W); empty where there is none.
-        quality: Of the JPEG that they were read from; None for others.
-        order: Where the axes of what was given stand among pages, rows, columns, channels; None for files.
-        lengths: Of the axes of what was given, in that order.
+        arrays: The pictures, each with shape (H, W) or (H, W, C), all alike.
+        alpha: The alpha of each picture, (H, W); empty if there is none.
+        quality: The quality of the JPEG that they were read from; None for others.
+        order: The permutation that brings the axes of the input to the order pages, rows, columns, channels; None for
+            files.
+        lengths: Lengths of the axes in that order.
         is_many: Whether there is an axis of pages.
-        channels: Of each picture, which channel it is of, and shares its noise with; empty where all are of one.
-        stored: The type of integers that the pictures, which are floats, stand for; None where they have their own.
+        channels: The number of the channel that each picture belongs to; pictures of one channel share their noise.
+            Empty if all are of one.
+        stored: The integer type that the pictures, which are floats, stand for; None for floats that are floats.
     """
 
-    pictures: tuple[np.ndarray, ...]
+    arrays: tuple[np.ndarray, ...]
     alpha: tuple[np.ndarray, ...] = ()
     quality: int | None = None
     order: tuple[int, ...] | None = None
@@ -53,7 +55,7 @@ class Given:
     stored: np.dtype | None = None
 
     def joined(self, results: Sequence[np.ndarray]) -> np.ndarray:
-        """Return results, one for each picture, with axes and type of what was given; alpha is the last channel."""
+        """Return results, one for each picture, as one array with the axes and type of the input; alpha comes last."""
         if self.alpha:
             pairs = zip(results, self.alpha, strict=True)
             results = [np.concatenate([np.atleast_3d(result), alpha[:, :, None]], 2) for result, alpha in pairs]
@@ -67,24 +69,24 @@ class Given:
 
 
 def is_file(image: Any) -> bool:
-    """Return whether an image is given as the path of a file."""
+    """Return whether an image is the path of a file."""
     return isinstance(image, str | Path)
 
 
-def given(image: Any, axes: str | None = None) -> Given:
-    """Return the pictures that an array or a file holds.
+def pictures_of(image: Any, axes: str | None = None) -> Pictures:
+    """Return the pictures in an array or a file.
 
     Args:
-        image: An array, what numpy makes one of, or the path of a file.
-        axes: A letter for each axis of an array; None to tell them by their number and the length of the last.
+        image: An array or anything that numpy converts to one, or the path of a file.
+        axes: A letter for each axis of an array; None to guess them from their number and the length of the last.
 
     Raises:
-        UsageError: The axes do not fit the array, or it is none of images.
+        UsageError: The axes do not fit the array, or it cannot be one of images.
         InputError: The file cannot be read.
     """
     if is_file(image):
         if axes is not None:
-            raise UsageError("axes are those of an array, and a file tells its own", "leave axes out")
+            raise UsageError("axes are for arrays; a file has its own", "leave axes out")
         return _of_file(Path(image))
     array = np.asarray(image)
     stored = array.dtype if array.dtype.name in STANDS_FOR else None
@@ -97,42 +99,41 @@ def given(image: Any, axes: str | None = None) -> Given:
     ordered = array.transpose(order)
     kinds = [KINDS[axes[i].upper()] for i in order]
     pages = kinds.count("pages")
-    one = ordered.shape[pages:]
     if not pages:
-        return Given((ordered,), order=order, lengths=lengths, stored=stored)
-    pictures = ordered.reshape(math.prod(ordered.shape[:pages]), *one)
-    return Given(tuple(pictures), order=order, lengths=lengths, is_many=True, stored=stored)
+        return Pictures((ordered,), order=order, lengths=lengths, stored=stored)
+    arrays = ordered.reshape(math.prod(ordered.shape[:pages]), *ordered.shape[pages:])
+    return Pictures(tuple(arrays), order=order, lengths=lengths, is_many=True, stored=stored)
 
 
 def _usual(array: np.ndarray) -> str:
-    """Return the axes of an array of which nothing is said."""
+    """Return the axes of an array whose caller named none."""
     if 0 in array.shape or array.ndim not in (2, 3, 4):
         raise UsageError(f"an image has shape (H, W), (H, W, C), (N, H, W) or (N, H, W, C), not {array.shape}")
     if array.ndim == 3:
-        return "HWC" if array.shape[2] <= MOST_CHANNELS else "NHW"
-    if array.ndim == 4 and array.shape[3] > MOST_CHANNELS:
+        return "HWC" if array.shape[2] <= MAX_CHANNELS else "NHW"
+    if array.ndim == 4 and array.shape[3] > MAX_CHANNELS:
         raise UsageError(
-            f"an array of four axes has 1 to {MOST_CHANNELS} channels last, and this has shape {array.shape}",
+            f"an array of four axes has 1 to {MAX_CHANNELS} channels last, and this has shape {array.shape}",
             "say which axis is which, such as axes='TCYX'",
         )
     return {2: "HW", 4: "NHWC"}[array.ndim]
 
 
 def _order(array: np.ndarray, axes: str) -> tuple[int, ...]:
-    """Return the axes of an array in the order of pages, rows, columns and channels."""
+    """Return the permutation of the axes of an array to pages, rows, columns and channels."""
     unknown = [letter for letter in axes if letter.upper() not in KINDS]
     if unknown:
         raise UsageError(f"axes {axes!r:.20} has the letter {unknown[0]!r}", f"there are {', '.join(KINDS)}")
     kinds = [KINDS[letter.upper()] for letter in axes]
     if len(axes) != array.ndim or 0 in array.shape:
-        raise UsageError(f"axes {axes!r} are {len(axes)}, and the array has shape {array.shape}")
+        raise UsageError(f"axes {axes!r} name {len(axes)} axes, and the array has shape {array.shape}")
     if kinds.count("rows") != 1 or kinds.count("columns") != 1 or kinds.count("channels") > 1:
-        raise UsageError(f"axes {axes!r} need one of rows and one of columns, and have one of channels at most")
+        raise UsageError(f"axes {axes!r} need one axis of rows and one of columns, and at most one of channels")
     return tuple(sorted(range(len(kinds)), key=lambda i: (ORDER.index(kinds[i]), i)))
 
 
-def _of_file(path: Path) -> Given:
-    """Return the pictures of a file; alpha is that of each, if it has any."""
+def _of_file(path: Path) -> Pictures:
+    """Return the pictures of a file."""
     from smdae.files import images, stack
     from smdae.files.picture import Picture
 
@@ -143,12 +144,12 @@ def _of_file(path: Path) -> Given:
             pairs = [pair for number in range(len(pages)) for pair in pages.chosen(number)]
         keys = sorted({key for key, _ in pairs})
         read, channels = [picture for _, picture in pairs], tuple(keys.index(key) for key, _ in pairs)
-    if not read:  # pages of black and white alone are refused with the reason
+    if not read:  # all pages are black and white only: reading one as an image raises the reason
         read = [images.read(path, str(path))]
     shapes = {(picture.pixels.shape, picture.depth, picture.alpha is None) for picture in read}
     if len(shapes) > 1:
         raise UsageError(f"the pages of '{path}' differ in size or kind, and one array cannot hold them")
     alpha = tuple(picture.alpha for picture in read if picture.alpha is not None)
-    pictures = tuple(picture.pixels for picture in read)
+    arrays = tuple(picture.pixels for picture in read)
     stored = None if read[0].stored is None else np.dtype(read[0].stored)
-    return Given(pictures, alpha, read[0].quality, is_many=len(read) > 1, channels=channels, stored=stored)
+    return Pictures(arrays, alpha, read[0].quality, is_many=len(read) > 1, channels=channels, stored=stored)

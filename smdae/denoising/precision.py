@@ -1,16 +1,16 @@
-"""In which numbers a network takes its products while it denoises.
+"""The precision of matrix products in a network while it denoises.
 
     float32     as it was fitted; on CUDA all of its digits, TF32 being off
     bfloat16    8 of its 24 binary digits
     float16     11 of them, up to 65504
-    auto        for pictures of integers float16 on CUDA, and bfloat16 on CPUs that multiply it faster than float32 does
-                (AMX, AVX512-BF16) up to the level at which it is off by as much as rounding, unless they are so small
-                that to convert the weights takes longer; float32 for all else
+    auto        for integer pictures: float16 on CUDA, and bfloat16 on CPUs that multiply it faster than float32 (AMX,
+                AVX512-BF16), up to the noise level where its error is that of rounding, and unless the picture is so
+                small that converting the weights takes longer; float32 for all else
 
-All layers but the first and the last, whose rounding would be that of the pixels. How far that is from float32 is what
-`benchmarks/accelerator.py` measures: on Set12, from sigma 5 to 50, bfloat16 is off by 0.5 to 0.8 % of sigma (RMS) and
-loses 0.003 dB at most on average, 0.005 on the worst image; float16 is off by 0.05 to 0.08 % and loses 0.0001.
-Judgements and uncertainties are differences of near results, and take float32 whatever is chosen.
+The first and the last layer always take float32, as rounding there is rounding of the pixels. The difference from
+float32 is measured by `benchmarks/accelerator.py`: on Set12, from sigma 5 to 50, bfloat16 is off by 0.5 to 0.8 % of
+sigma (RMS) and loses 0.003 dB at most on average, 0.005 on the worst image; float16 is off by 0.05 to 0.08 % and loses
+0.0001. Judgement and uncertainty take differences of nearly equal results, and always use float32.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from smdae.protocols import HasPrecision, offers
 
 __all__ = ["PRECISIONS", "check_precision", "chosen", "exact", "lowered"]
 
-MAX_BFLOAT16_SIGMA = 50 / 255  # beyond, its root mean square error is over 0.3 gray levels
+MAX_BFLOAT16_SIGMA = 50 / 255  # beyond it the root mean square error is over 0.3 gray levels
 MIN_BFLOAT16_PIXELS = 64 * 64  # at 32 x 32 it takes 1.1 to 1.5 times as long as float32, at 96 x 96 0.6 to 0.75 times
 
 PRECISIONS: dict[str, torch.dtype | None] = {
@@ -36,27 +36,27 @@ PRECISIONS: dict[str, torch.dtype | None] = {
 
 
 def check_precision(name: str, model: Any = None) -> None:
-    """Raise UsageError for an unknown name, or for one that the model cannot take."""
+    """Raise UsageError for an unknown name, or for a precision that the model cannot take."""
     if name not in PRECISIONS:
         raise UsageError(f"unknown precision '{name}'; there are {', '.join(PRECISIONS)}")
     if PRECISIONS[name] and model is not None and not offers(model, HasPrecision):
-        raise UsageError(f"precision {name} is for networks, and this model is none", "leave it out, or say float32")
+        raise UsageError(f"precision {name} is for networks, and this model is not one", "leave it out, or use float32")
 
 
-def chosen(name: str, model: Any, device: torch.device, whole: bool, sigma: float, pixels: int) -> str:
-    """Return the name of the precision that is taken: what `auto` comes to.
+def chosen(name: str, model: Any, device: torch.device, is_integer: bool, sigma: float, pixels: int) -> str:
+    """Return the precision to use: the name itself, or what `auto` stands for.
 
     Args:
         name: A name of PRECISIONS.
         model: A score model of images.
         device: Where it computes.
-        whole: Whether its images are of integers, so that they are bounded and their results rounded.
+        is_integer: Whether its images are of integers, so that they are bounded and their results rounded.
         sigma: The highest level of the noise, white being 1.
-        pixels: Of each image.
+        pixels: Number of pixels of an image.
     """
     if name != "auto":
         return name
-    if not whole or not offers(model, HasPrecision):
+    if not is_integer or not offers(model, HasPrecision):
         return "float32"
     if device.type == "cuda":
         return "float16"
@@ -72,7 +72,7 @@ def lowered(model: Any, name: str) -> Any:
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """Keep all digits of float32 on CUDA within the context, in convolutions as in matrix products."""
+    """Turn TF32 off within the context, so that convolutions on CUDA keep all digits of float32."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

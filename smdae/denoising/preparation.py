@@ -1,8 +1,9 @@
-"""The steps before and after a picture's noise is taken out.
+"""Prepare a picture for denoising, and undo the preparation afterwards.
 
-Before: gray that is stored as colour becomes one channel; pixels that are hidden or are not numbers are filled from
-those around them; pixels that were replaced outright, as by dust, cosmic rays and dead sensors, are repaired. After:
-the pixels that do not count come back as they were, and gray becomes colour again. What the values mean is a `Scale`.
+Before denoising: gray stored as colour becomes one channel; invalid pixels, which are hidden or not finite, are filled
+from those around them; outliers (dust, cosmic rays, dead pixels) are repaired, and offsets of rows and columns taken
+off. Afterwards: the invalid pixels come back as they were, and gray becomes colour again. The meaning of the values is
+a `Scale`.
 """
 
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ from smdae.estimation.scale import Scale, scale_of
 
 __all__ = ["Prepared", "is_gray", "prepare"]
 
-SAMPLE = 1 << 17  # values
-MAX_VALUE = 1e30  # of a pixel, and of the span from black to white, or its inverse: squares stay in single precision
-MAX_UNITS = 1e9  # times that span, that a pixel is from black
+SAMPLE_SIZE = 1 << 17  # values
+MAX_VALUE = 1e30  # of a pixel, of white - black and of its inverse: squares do not overflow single precision
+MAX_UNITS = 1e9  # of a pixel, in units of white - black
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +32,10 @@ class Prepared:
 
     Attributes:
         original: As it was given, with shape (H, W) or (H, W, C).
-        pixels: As it is denoised, of the same dtype; (H, W) where all channels were alike.
-        scale: What its values mean.
-        valid: Which pixels count, with shape (H, W); None for all.
-        outliers: What was repaired; None if nothing was.
+        pixels: As it is denoised, of the same dtype; (H, W) where all channels were equal.
+        scale: The meaning of its values.
+        valid: Which pixels are visible and finite, with shape (H, W); None for all.
+        outliers: The outliers that were repaired; None if there were none.
         is_banded: Whether rows or columns had offsets, which were taken off.
     """
 
@@ -52,17 +53,17 @@ class Prepared:
 
     @property
     def is_shared(self) -> bool:
-        """Return whether all channels were alike and became one."""
+        """Return whether all channels were equal and became one."""
         return self.pixels.ndim < self.original.ndim
 
     def sample(self) -> np.ndarray:
-        """Return some values of pixels that count, evenly chosen, black being 0 and white 1."""
+        """Return values of valid pixels, (n,), evenly spaced over the picture, black being 0 and white 1."""
         planes = self.pixels if self.valid is None else self.pixels[self.valid]
         flat = planes.reshape(-1)
-        return self.scale.to_unit(flat[:: max(1, flat.size // SAMPLE)])
+        return self.scale.to_unit(flat[:: max(1, flat.size // SAMPLE_SIZE)])
 
     def restored(self, result: np.ndarray) -> np.ndarray:
-        """Return a result, of the shape of `pixels`, with the shape of `original`."""
+        """Return a result, with the shape of `pixels`, in the shape of `original`, its invalid pixels as they were."""
         if self.valid is not None:
             inside = self.valid if result.ndim == 2 else self.valid[:, :, None]
             before = self.original[:, :, 0] if self.is_shared else self.original
@@ -77,27 +78,29 @@ def prepare(
     white: float | None = None,
     black: float | None = None,
     visible: np.ndarray | None = None,
+    *,
     keep_scale: bool = False,
     share: bool = True,
     scale: Scale | None = None,
     mend: bool = True,
 ) -> Prepared:
-    """Return a picture as it is denoised.
+    """Prepare a picture for denoising.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
-        white: The value of white, if it is known.
-        black: The value of black, if it is known.
+        white: The value of white; None to find it.
+        black: The value of black; None to find it.
         visible: Which pixels are not hidden, with shape (H, W); None for all.
         keep_scale: Whether floats have white 1 whatever their values.
-        share: Whether gray that is stored as colour becomes one channel.
-        scale: What its values mean, if that is known; None to find out.
-        mend: Whether outliers are repaired and offsets of rows and columns taken off: stars are as small as outliers.
+        share: Whether gray stored as colour becomes one channel.
+        scale: The meaning of its values; None to find it.
+        mend: Whether to repair outliers and take off offsets of rows and columns. False for pictures of stars, which
+            are as small as outliers.
 
     Raises:
-        InputError: No pixel counts, or too many are outliers.
+        InputError: No pixel is valid, too many are outliers, or the values are too large or too close together.
     """
-    known = scale is not None
+    is_scale_given = scale is not None
     finite = np.isfinite(pixels)
     if pixels.dtype.kind == "f":
         _refuse_beyond(pixels, finite, MAX_VALUE, "")
@@ -113,39 +116,38 @@ def prepare(
     if valid is not None and valid.all():
         valid = None
     if valid is not None and not valid.any():
-        raise InputError("none of its pixels counts", "all are hidden or not finite")
+        raise InputError("none of its pixels is valid", "all are hidden or not finite")
     work = pixels
     if share and is_gray(pixels, valid):
         work = pixels if pixels.ndim == 2 else pixels[:, :, 0]
     if valid is not None:
         work = _filled(work, valid)
-    found = find_outliers(work[:, :, None] if work.ndim == 2 else work, scale.white) if mend else None
-    if found is not None:
-        work = found.repaired.reshape(work.shape)
-        if not known and (
-            not scale.standard or pixels.dtype.kind == "f"
-        ):  # a single ray may have been the largest value
+    outliers = find_outliers(work[:, :, None] if work.ndim == 2 else work, scale.white) if mend else None
+    if outliers is not None:
+        work = outliers.repaired.reshape(work.shape)
+        if not is_scale_given and (not scale.standard or pixels.dtype.kind == "f"):
+            # The scale may have been that of an outlier, such as a cosmic ray.
             scale = scale_of(work, white, black, keep_scale)
     planes = work[:, :, None] if work.ndim == 2 else work
     banding = find_banding(planes, scale.white) if mend else None
     if banding is not None and why_drawn(planes, survey(planes, scale, valid)):
-        banding = None  # lines of print are no offsets
+        banding = None  # in drawings and print, rows differ because of what they show
     if banding is not None:
         work = _without(work, *banding)
-    return Prepared(pixels, work, scale, valid, found, banding is not None)
+    return Prepared(pixels, work, scale, valid, outliers, banding is not None)
 
 
-def _refuse_beyond(pixels: np.ndarray, finite: np.ndarray, most: float, and_white: str) -> None:
-    """Raise InputError where the magnitude of a finite value of a picture is larger than `most`."""
+def _refuse_beyond(pixels: np.ndarray, finite: np.ndarray, most: float, remark: str) -> None:
+    """Raise InputError, its message with a remark, if the magnitude of a finite value is larger than `most`."""
     low, high = (float(end(pixels, where=finite, initial=0)) for end in (np.min, np.max))
     if max(-low, high) > most:
         raise InputError(
-            f"its values reach {high if high > -low else low:.3g}{and_white}", "divide them, so that white is about 1"
+            f"its values reach {high if high > -low else low:.3g}{remark}", "divide them, so that white is about 1"
         )
 
 
 def _without(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return a picture, (H, W) or (H, W, C), less the offsets of its rows, (H, C), and of its columns, (W, C)."""
+    """Subtract from a picture, (H, W) or (H, W, C), offsets of its rows, (H, C), and of its columns, (W, C)."""
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
     values = planes - rows[:, None] - columns[None]
     if pixels.dtype.kind == "u":
@@ -154,7 +156,7 @@ def _without(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
 
 
 def is_gray(pixels: np.ndarray, valid: np.ndarray | None = None) -> bool:
-    """Return whether an image, (H, W) or (H, W, C), has one channel, or equal ones in all pixels that count."""
+    """Return whether an image, (H, W) or (H, W, C), has one channel, or equal channels in all valid pixels."""
     if pixels.ndim == 2:
         return True
     shown = pixels if valid is None else pixels[valid]
@@ -162,11 +164,11 @@ def is_gray(pixels: np.ndarray, valid: np.ndarray | None = None) -> bool:
 
 
 def _filled(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return a picture whose pixels that do not count are means of the nearest that do, by halving it again and again.
+    """Fill the invalid pixels of a picture with means of the nearest valid ones, by a pyramid of halved pictures.
 
     Args:
         pixels: With shape (H, W) or (H, W, C).
-        valid: With shape (H, W), not all false.
+        valid: With shape (H, W), not all False.
     """
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
     known = torch.from_numpy(valid.astype(np.float32))[None, None]

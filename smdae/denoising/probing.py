@@ -1,6 +1,10 @@
-"""Probes of the Jacobian of a result, J = dD/dy, for Stein's estimate of its error: see `judgement`.
+"""Estimate traces of the Jacobian of a result, J = dD/dy, for Stein's estimate of its error (see `judgement`).
 
-A small image is probed everywhere, a large one in tiles drawn at random, all of one size so that they go together.
+Hutchinson's estimator with C the covariance of the noise, C = S K K' S, and v = +-1:
+
+    tr(C J) = E w' J w,   w = S K v,   J w = (D(y + e w) - D(y - e w)) / 2e
+
+A small image is probed as a whole, a large one in random tiles, all of one size so that they fit in one batch.
 """
 
 import math
@@ -13,76 +17,83 @@ from torch import Generator
 
 from smdae.denoising import sure
 from smdae.denoising.task import Task
-from smdae.denoising.tiles import MOST_BYTES, Tile
-from smdae.denoising.unclipped import clamped, counting_in, safe_where, totals
+from smdae.denoising.tiles import MAX_TILE_BYTES, Tile
+from smdae.denoising.unclipped import clamped, safe_where, totals, valid_in
 from smdae.divergence import probes
 from smdae.models.borders import rounded_up
 
 __all__ = ["TILE_MARGIN", "TILE_SIDE", "batches", "places", "probe_jacobian"]
 
-ALL_PROBED = 1 << 18  # pixels of an image that is probed everywhere
-PROBED_SHARE = 0.03  # of a larger one that is, in pixels at least and at most
-MIN_PROBED, MAX_PROBED = 1 << 15, 1 << 19
-TILE_SIDE, TILE_MARGIN = 32, 8  # of the tiles that are probed, in pixels; with their margins they are seen
-WIDE_TILE_SIDE, WIDE_TILE_MARGIN = 160, 48  # likewise, where correlated noise is taken out
+MAX_PROBED_WHOLE = 1 << 18  # pixels of an image that is probed as a whole
+PROBED_SHARE = 0.03  # of the pixels of a larger one, within these bounds
+MIN_PROBED, MAX_PROBED = 1 << 15, 1 << 19  # pixels
+TILE_SIDE, TILE_MARGIN = 32, 8  # pixels, of the random tiles
+WIDE_TILE_SIDE, WIDE_TILE_MARGIN = 160, 48  # likewise, for correlated noise, whose denoiser has a wide halo
 SEED = 0
 
 
 def probe_jacobian(task: Task, planes: np.ndarray, margins: np.ndarray, removed: np.ndarray) -> tuple[np.ndarray, ...]:
     """Estimate traces of the Jacobian J of the result by random probes.
 
-    Where more was removed there is less of the trace, and what was removed, r^2, is known of all of the image: by how
-    far the mean of the tiles is off, that of the trace is off in proportion (the regression estimator of surveys).
+    The trace of a tile falls with what was removed there, r^2, whose mean over the whole image is known. So the mean
+    trace of the tiles is corrected in proportion to how far their mean r^2 is off: the regression estimator of survey
+    sampling (Cochran, Sampling Techniques, 1977, chapter 7).
+
+    Args:
+        task: The task that was carried out.
+        planes: Its result, (H, W, C).
+        margins: Those of `margins_of`, (2, C).
+        removed: Mean r^2 of the safe pixels of each channel, (C,).
 
     Returns:
-        In each channel, tr(C J) / d and |J w|^2 / d where it is safe; the standard error of the first, as that of a
-        sample of tiles; and tr(C J) / d elsewhere.
+        Four arrays (C,): over the safe pixels, tr(C J) / d and |J w|^2 / d; the standard error of the first from taking
+        a sample of tiles only; and over the other pixels, tr(C J) / d.
     """
     where = next(task.loaded.parameters()).device
     generator = Generator().manual_seed(SEED)
     chosen, part = places(task, generator)
     sums = []
-    for together in batches(task, chosen):
+    for batch in batches(task, chosen):
         noisy, shown = (
-            task.scaled(np.stack([pixels[tile.seen] for tile in together]), where) for pixels in (task.planes, planes)
+            task.scaled(np.stack([pixels[tile.padded] for tile in batch]), where) for pixels in (task.planes, planes)
         )
         v = probes(torch.empty(noisy.shape), 1, generator)[0].to(where)
         probe = task.noise.sd(clamped(task, shown)) * task.noise.correlate(v)
-        inner = np.zeros((len(together), 1, *noisy.shape[2:]), bool)
-        for k, tile in enumerate(together):
+        inner = np.zeros((len(batch), 1, *noisy.shape[2:]), bool)
+        for k, tile in enumerate(batch):
             inner[k, 0, *tile.inner] = True
-        moved = sure.STEP * probe
-        either = clamped(task, task.estimate(torch.cat([noisy + moved, noisy - moved])))
-        change = (either[: len(noisy)] - either[len(noisy) :]) / (2 * sure.STEP)
-        inside = torch.from_numpy(inner).to(where)
-        counting = torch.cat([counting_in(task, *tile.seen, where) for tile in together])
-        inside = inside & counting
+        step = sure.STEP * probe
+        upper, lower = clamped(task, task.estimate(torch.cat([noisy + step, noisy - step]))).chunk(2)
+        product = (upper - lower) / (2 * sure.STEP)  # J w, (n, C, h, w)
+        valid = torch.cat([valid_in(task, *tile.padded, where) for tile in batch])
+        inside = torch.from_numpy(inner).to(where) & valid
         safe = safe_where(shown, margins)
-        square = (clamped(task, shown) - noisy).square()
-        here, there, along = safe & inside, ~safe & inside, probe * change
-        values = (here, along * here, change.square() * here, there, along * there, square * here)
+        r2 = (clamped(task, shown) - noisy).square()
+        safe, unsafe, quadratic = safe & inside, ~safe & inside, probe * product
+        values = (safe, quadratic * safe, product.square() * safe, unsafe, quadratic * unsafe, r2 * safe)
         sums.append(torch.stack([totals(value) for value in values]))
     tiles = torch.cat(sums, 1).cpu().numpy()  # (6, tiles, C)
-    count, trace, square, others, beyond, seen = tiles.sum(1)
-    count, others = np.maximum(count, 1), np.maximum(others, 1)
-    trace, seen = trace / count, seen / count
-    # Of ratios of sums over tiles, each a chance sample.
-    off, off_seen = tiles[1] - tiles[0] * trace, tiles[5] - tiles[0] * seen
-    slope = (off * off_seen).sum(0) / np.maximum(np.square(off_seen).sum(0), 1e-30)
+    safe_count, trace, square, unsafe_count, unsafe_trace, r2_mean = tiles.sum(1)
+    safe_count, unsafe_count = np.maximum(safe_count, 1), np.maximum(unsafe_count, 1)
+    trace, r2_mean = trace / safe_count, r2_mean / safe_count
+    # The mean trace is a ratio of sums over tiles: its variance is that of the deviations of tiles from the ratio.
+    trace_deviation, r2_deviation = tiles[1] - tiles[0] * trace, tiles[5] - tiles[0] * r2_mean
+    slope = (trace_deviation * r2_deviation).sum(0) / np.maximum(np.square(r2_deviation).sum(0), 1e-30)
     slope = np.where(part < 1, slope, 0.0)
-    off = off - slope * off_seen
-    spread = np.sqrt(np.square(off).sum(0) * (1 - part)) / count
-    return trace + slope * (removed - seen), square / count, spread, np.maximum(beyond / others, 0)
+    left = trace_deviation - slope * r2_deviation
+    spread = np.sqrt(np.square(left).sum(0) * (1 - part)) / safe_count
+    trace = trace + slope * (removed - r2_mean)
+    return trace, square / safe_count, spread, np.maximum(unsafe_trace / unsafe_count, 0)
 
 
 def places(task: Task, generator: Generator) -> tuple[list[Tile], float]:
-    """Return the tiles to probe, all of one size so that they go together, and what part of the image they are.
+    """Return the tiles to probe, all of one padded size, and the share of the image that they cover.
 
-    A tile at the border of the image sees more on its other side, and none sees further than that matters.
+    A tile at the border of the image has a wider margin on its other side; no margin is wider than the halo.
     """
     height, width = task.pixels.shape[:2]
     multiple, halo = task.model.shift_multiple, task.model.halo
-    if height * width <= ALL_PROBED or halo is None:
+    if height * width <= MAX_PROBED_WHOLE or halo is None:
         return [Tile(*[(slice(0, height), slice(0, width))] * 3)], 1.0
     side, most = (WIDE_TILE_SIDE, WIDE_TILE_MARGIN) if task.is_wide else (TILE_SIDE, TILE_MARGIN)
     margin = min(most, rounded_up(halo, multiple))
@@ -102,9 +113,9 @@ def places(task: Task, generator: Generator) -> tuple[list[Tile], float]:
 
 
 def batches(task: Task, tiles: list[Tile]) -> Iterator[list[Tile]]:
-    """Yield the tiles, so many at once as a tile of an image may take memory."""
-    rows, columns = tiles[0].seen
-    takes = 2 * (rows.stop - rows.start) * (columns.stop - columns.start) * task.model.bytes_per_pixel
-    at_once = max(1, MOST_BYTES // takes)
-    for first in range(0, len(tiles), at_once):
-        yield tiles[first : first + at_once]
+    """Yield the tiles in batches that take no more memory than one tile of an image may."""
+    rows, columns = tiles[0].padded
+    tile_bytes = 2 * (rows.stop - rows.start) * (columns.stop - columns.start) * task.model.bytes_per_pixel
+    size = max(1, MAX_TILE_BYTES // tile_bytes)
+    for first in range(0, len(tiles), size):
+        yield tiles[first : first + size]

@@ -1,4 +1,4 @@
-"""The request of a caller: an image's array and its sigma, checked, and the model, loaded."""
+"""Check what a caller asks for: the array, white and sigma; and load the model."""
 
 import math
 from collections.abc import Sequence
@@ -23,14 +23,12 @@ def checked_pixels(image: Any) -> np.ndarray:
     if pixels.ndim not in (2, 3) or 0 in pixels.shape:
         raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
     if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
-        raise UsageError(
-            f"an image is of integers of 8, 16 or 32 bits or of floats, not {pixels.dtype}", "convert it first"
-        )
+        raise UsageError(f"an image has integers of 8, 16 or 32 bits or floats, not {pixels.dtype}", "convert it first")
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
 def checked_white(dtype: np.dtype, white: float | None, black: float | None) -> float:
-    """Return the value of white in an image of a type: that which is given, else the largest integer, or 1 for floats.
+    """Return the value of white: the given one, else the largest of an integer dtype, or 1 for floats.
 
     Raises:
         UsageError: White or black is not finite, or white is not above black, which is 0 unless given.
@@ -39,25 +37,25 @@ def checked_white(dtype: np.dtype, white: float | None, black: float | None) -> 
         if value is not None and not np.isfinite(value):
             raise UsageError(f"{name} is a finite number, not {value}")
     limit = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
-    top, bottom = limit if white is None else white, black or 0.0
-    if top <= bottom:
-        raise UsageError(f"white is above black, and {top:g} is not above {bottom:g}")
-    return top
+    high, low = limit if white is None else white, black or 0.0
+    if high <= low:
+        raise UsageError(f"white must be above black, and {high:g} is not above {low:g}")
+    return high
 
 
 def resolved_model(model: Any, pixels: np.ndarray, visible: np.ndarray | None, device: torch.device | str) -> Any:
-    """Return a loaded model with all that a score model has.
+    """Return a loaded model as an `ImageScoreModel`.
 
     Args:
         model: A loaded model, an object of the caller's own, the path of a file or the name of a bundled one; None for
             the bundled one that fits.
         pixels: The image, with shape (H, W) or (H, W, C).
         visible: Which pixels are not hidden, with shape (H, W); None for all.
-        device: Where a model that is loaded here goes.
+        device: Where to put a model that is loaded here.
 
     Raises:
         ModelError: It is missing or broken.
-        UsageError: It is an object with no score.
+        UsageError: It is an object without a score.
     """
     if model is None:
         model = bundled_for(pixels, visible)
@@ -69,15 +67,24 @@ def resolved_model(model: Any, pixels: np.ndarray, visible: np.ndarray | None, d
 
 
 def bundled_for(pixels: np.ndarray, visible: np.ndarray | None = None) -> str:
-    """Return the name of the bundled model for an image, of which some pixels may be hidden."""
+    """Return the name of the bundled model for an image; hidden pixels are ignored."""
     in_colour = pixels.shape[2:] == (3,) and not is_gray(pixels, visible)
     return "natural-color" if in_colour else "natural-gray"
 
 
-def checked_sigma(sigma: float | Sequence[float], pixels: np.ndarray, white: float, whole: bool) -> tuple[float, ...]:
-    """Return sigma as it was given, one number or one for each channel.
+def checked_sigma(
+    sigma: float | Sequence[float], pixels: np.ndarray, white: float, is_integer: bool
+) -> tuple[float, ...]:
+    """Return sigma as a tuple of one number or one for each channel, in the unit it was given in.
 
-    `white` is that of the image, and `whole` whether it is of integers.
+    Args:
+        sigma: One number, or one for each channel; 0 for some of them.
+        pixels: The image, with shape (H, W) or (H, W, C).
+        white: The value of white in the image.
+        is_integer: Whether its values are integers, so that white is 255 in the unit of sigma.
+
+    Raises:
+        UsageError: Sigma is negative, 0 or not finite, has another number of values, or is larger than white.
     """
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     values = tuple(sigma) if isinstance(sigma, Sequence) else (sigma,)
@@ -85,21 +92,21 @@ def checked_sigma(sigma: float | Sequence[float], pixels: np.ndarray, white: flo
         raise UsageError(f"sigma has {len(values)} values, the image has {channels} channels")
     if not all(0 <= value < math.inf for value in values) or sigma == 0:
         raise UsageError(f"sigma is a positive number, not {sigma}")
-    _refuse_other_unit(max(values), pixels, white, whole)
+    _refuse_other_unit(max(values), pixels, white, is_integer)
     return tuple(float(value) for value in values)
 
 
-def _refuse_other_unit(sigma: float, pixels: np.ndarray, white: float, whole: bool) -> None:
-    """Raise UsageError for a level that no image has: it is told in another unit than its image's."""
-    most = 255.0 if whole else white
-    meant = sigma * 255 / white if whole else sigma * white / 255
+def _refuse_other_unit(sigma: float, pixels: np.ndarray, white: float, is_integer: bool) -> None:
+    """Raise UsageError for a level above white, which must have been given in another unit than the image's."""
+    most = 255.0 if is_integer else white
+    meant = sigma * 255 / white if is_integer else sigma * white / 255
     if sigma <= most:
         return
-    if not whole:
+    if not is_integer:
         finite = pixels[np.isfinite(pixels)]
-        if finite.size and sigma <= float(np.abs(finite).max()):  # of counts, say, with no white told
+        if finite.size and sigma <= float(np.abs(finite).max()):  # such as photon counts, whose white was not given
             return
-    unit = "integers of any depth have white 255" if whole else "that of floats is in their own unit"
+    unit = "for integers of any depth white is 255" if is_integer else "for floats sigma is in their own unit"
     did_you = f": did you mean {meant:.4g}?" if meant < most else ""
     raise UsageError(f"sigma {sigma:.4g} is larger than white, {most:g}{did_you} ({unit})")
 
@@ -107,7 +114,7 @@ def _refuse_other_unit(sigma: float, pixels: np.ndarray, white: float, whole: bo
 def with_stride(model: Any, stride: int) -> Any:
     """Return a model of patches with that many pixels between them; raise UsageError for another model or stride."""
     if not offers(model, HasStride):
-        raise UsageError("--stride is for models of patches, and this model is none")
+        raise UsageError("--stride is for models of patches, and this model is not one")
     try:
         return model.with_stride(stride)
     except ValueError as error:

@@ -8,13 +8,14 @@ With D(x, s) = x + s^2 psi(x, s), which is E[clean | x] where x has noise of lev
     ode             dx/ds = -s psi(x, s) from sigma to 0: the probability flow     (Song et al. 2021)
     coarse-to-fine  x <- x + h (D(x, s) - x) + gamma eps, with s as what then is left  (Kadkhodaie and Simoncelli 2021)
 
-A sampler yields each estimate that it comes to, the last being its answer; whoever drives it shows, saves or stops.
-Every step takes one score and no more.
+A sampler is a generator that yields the estimate after each step, the last being its result; the caller shows or saves
+them, or stops early. Each step evaluates the score once.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,18 +24,18 @@ from torch import Generator, Tensor
 from smdae.errors import DivergedError, SmdaeError, UsageError
 from smdae.protocols import HasEnergy, offers, posterior_mean, single_level
 
-__all__ = ["SAMPLERS", "Sampler", "SamplerSettings", "checked", "refuse_single_level", "sample", "sigma_schedule"]
+__all__ = ["SAMPLERS", "Sampler", "SamplerSettings", "checked_steps", "refuse_single_level", "sample", "sigma_schedule"]
 
 MAX_STEPS = 1000
-LOWEST_SHARE = 1 / 50  # of sigma, where levels end for a model that knows lower ones
-BETA = 0.95  # of coarse-to-fine: of what is removed, how much stays away
+LOWEST_SHARE = 1 / 50  # of sigma: the lowest level of a schedule, unless the model's range ends above it
+BETA = 0.95  # of coarse-to-fine: the share of the removed noise that is not added again
 MAX_HALVINGS = 20  # of a step that would lower the posterior
-DIVERGED_AT = 100.0  # beyond so many times sigma and the picture's own range a path has left for good
+DIVERGED_AT = 100.0  # times (sigma + the largest value of y), beyond which a path has diverged
 
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """The number of steps, their size, and the source of their noise.
+    """The number and size of the steps, and the source of their noise.
 
     Attributes:
         steps: K, at least 1.
@@ -47,12 +48,12 @@ class SamplerSettings:
     generator: Generator | None = None
 
     def noise(self, like: Tensor) -> Tensor:
-        """Draw standard normal noise of that shape."""
+        """Draw standard normal noise with the shape, dtype and device of a tensor."""
         return torch.randn(like.shape, generator=self.generator, dtype=like.dtype).to(like.device)
 
 
 def sigma_schedule(model: Any, sigma: float, count: int) -> list[float]:
-    """Return levels from sigma down to the lowest that the model knows, in equal ratios; all sigma if it knows one."""
+    """Return `count` levels in equal ratios, from sigma to the lowest of the model's range; all sigma if it has one."""
     low = sigma if single_level(model) is not None else max(model.noise_range[0], LOWEST_SHARE * sigma)
     ratio = min(1.0, low / sigma)
     return [sigma * ratio ** (k / max(count - 1, 1)) for k in range(count)]
@@ -66,26 +67,28 @@ def tweedie(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) 
 def ascent(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> Iterator[Tensor]:
     """Climb log p_s(x) - |y - x|^2 / (2 sigma^2) by gradient steps, s falling where the model knows many levels.
 
-    The size is in units of 1 / (1/s^2 + 1/sigma^2), of which less than 2 is stable: the score of a density that was
-    smoothed to the level s falls no faster than x / s^2. With an energy, a step that would lower the posterior is
-    halved until it does not.
+    The size is in units of 1 / (1/s^2 + 1/sigma^2). Sizes below 2 are stable, as the score of a density smoothed to the
+    level s has slope -1/s^2 at most. If the model has an energy, a step that would lower the posterior is halved until
+    it does not.
     """
     x = noisy
     for s in sigma_schedule(model, sigma, settings.steps):
         uphill = model.score(x, sigma=s) + (noisy - x) / sigma**2
-        eta: float | Tensor = settings.size / (1 / s**2 + 1 / sigma**2)
+        eta = settings.size / (1 / s**2 + 1 / sigma**2)
         if offers(model, HasEnergy):
-            eta = _not_lower(model, x, noisy, uphill, eta, s, sigma)
-        x = x + eta * uphill
+            x = x + _not_lower(partial(_cost, model, noisy, sigma, s), x, uphill, eta) * uphill
+        else:
+            x = x + eta * uphill
         yield x
 
 
-def _not_lower(model: Any, x: Tensor, noisy: Tensor, uphill: Tensor, eta: Any, s: float, sigma: float) -> Tensor:
-    """Return the step for each image, halved where the posterior would be lower after it."""
+def _cost(model: HasEnergy, noisy: Tensor, sigma: float, s: float, x: Tensor) -> Tensor:
+    """Return E(x, s) + |y - x|^2 / (2 sigma^2), minus the log posterior up to a constant, with shape (B,)."""
+    return model.energy(x, s) + (noisy - x).square().flatten(1).sum(1) / (2 * sigma**2)
 
-    def cost(x: Tensor) -> Tensor:
-        return model.energy(x, s) + (noisy - x).square().flatten(1).sum(1) / (2 * sigma**2)
 
+def _not_lower(cost: Callable[[Tensor], Tensor], x: Tensor, uphill: Tensor, eta: float) -> Tensor:
+    """Return a step size for each image, (B, 1, ...): eta, halved until the posterior is no lower after the step."""
     before = cost(x)
     sizes = torch.full_like(before, eta).reshape(-1, *(1,) * (x.ndim - 1))
     for _ in range(MAX_HALVINGS):
@@ -104,8 +107,8 @@ def langevin(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings)
         x_s ~ N(m, t (sigma^2 - t) / sigma^2),    m = x + (y - x) t / sigma^2
 
     which is where the drift psi(x, s) + (y - x) / (sigma^2 - s^2) leads to. From one level to the next the bridge keeps
-    a part of its deviation from m; the size, from 0, is how much more of it is forgotten: e^-size is kept. At 0 many
-    steps are exact for an exact score; more of it lets errors of the score be forgotten, and narrows the samples.
+    a part of its deviation from m, and of that part e^-size. With size 0 and many steps the samples are exact for an
+    exact score; a larger size lets errors of the score be forgotten, but narrows the samples.
     """
     levels = sigma_schedule(model, sigma, settings.steps)
     kept = math.exp(-settings.size)
@@ -116,17 +119,22 @@ def langevin(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings)
             yield clean
             return
         t, later = s**2, levels[k + 1] ** 2
-        here, there = (max(u * (sigma**2 - u), 0.0) / sigma**2 for u in (t, later))
-        rho = kept * math.sqrt(later * (sigma**2 - t) / (t * (sigma**2 - later))) if here > 0 else 0.0
-        if here > 0:
-            deviation = (x - clean - (noisy - clean) * (t / sigma**2)) / math.sqrt(here)
+        variance, later_variance = (max(u * (sigma**2 - u), 0.0) / sigma**2 for u in (t, later))
+        rho = 0.0
+        if variance > 0:
+            rho = kept * math.sqrt(later * (sigma**2 - t) / (t * (sigma**2 - later)))
+            deviation = (x - clean - (noisy - clean) * (t / sigma**2)) / math.sqrt(variance)
         deviation = rho * deviation + math.sqrt(1 - rho**2) * settings.noise(x)
-        x = clean + (noisy - clean) * (later / sigma**2) + math.sqrt(there) * deviation
+        x = clean + (noisy - clean) * (later / sigma**2) + math.sqrt(later_variance) * deviation
         yield x
 
 
 def ode(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> Iterator[Tensor]:
-    """Follow the probability flow from y down to s = 0, D a line in log s through the last two (Lu et al. 2022)."""
+    """Follow the probability flow from y down to s = 0.
+
+    A multistep method of second order: D is extrapolated as a line in log s through its last two values (Lu et al.
+    2022).
+    """
     levels = sigma_schedule(model, sigma, settings.steps)
     x, before = noisy, None
     for k, s in enumerate(levels):
@@ -141,11 +149,12 @@ def ode(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> I
 
 
 def coarse_to_fine(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> Iterator[Tensor]:
-    """Climb with noise that falls: of the noise s the share h_t = h t / (1 + h (t - 1)) goes, h the size, at most 1.
+    """Ascend by partial denoising, adding fresh noise that falls from step to step (Kadkhodaie and Simoncelli 2021).
 
-    A part 1 - beta of it comes back as fresh noise, gamma^2 = ((1 - beta h_t)^2 - (1 - h_t)^2) s^2, so s becomes
-    (1 - beta h_t) s; the model is told it, where theirs, which is blind, is not. It ends early at the model's lowest
-    level. Nothing holds the path to y, so with the noise it wanders from there to a likely image nearby.
+    Step t removes the share h_t = h t / (1 + h (t - 1)) of the noise s, with h the size, at most 1. Fresh noise of
+    variance gamma^2 = ((1 - beta h_t)^2 - (1 - h_t)^2) s^2 is added, so that s becomes (1 - beta h_t) s. The paper's
+    network estimates s itself; here the model is given it. The path ends early at the model's lowest level. Nothing
+    ties it to y, so it wanders to a likely image near y.
     """
     lowest = sigma_schedule(model, sigma, 2)[-1]
     x, s = noisy, sigma
@@ -163,17 +172,17 @@ def coarse_to_fine(model: Any, noisy: Tensor, sigma: float, settings: SamplerSet
 
 @dataclass(frozen=True)
 class Sampler:
-    """A row of the table.
+    """A row of the table of samplers.
 
     Attributes:
-        run: The generator above.
-        steps: How many by default.
-        size: Step size by default; None for samplers that take none.
+        run: The generator function.
+        steps: Number of steps by default.
+        size: Step size by default; None for samplers without one.
         min_size: Least step size.
         max_size: Largest step size.
-        needs_range: Whether it needs a model of many levels.
-        is_random: Whether it draws noise, so that each seed has a result of its own.
-        max_steps: Most steps.
+        needs_range: Whether it needs a model made for a range of levels.
+        is_random: Whether it draws noise, so that each seed gives another result.
+        max_steps: Largest number of steps.
     """
 
     run: Callable[[Any, Tensor, float, SamplerSettings], Iterator[Tensor]]
@@ -195,11 +204,11 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
-def checked(name: str, steps: int | None = None, size: float | None = None) -> tuple[int, float]:
-    """Return the number of steps and the step size, those of the table where they are None.
+def checked_steps(name: str, steps: int | None = None, size: float | None = None) -> tuple[int, float]:
+    """Return the number of steps and the step size of a sampler, where None stands for its default.
 
     Raises:
-        UsageError: There is no such sampler, or it cannot take so many steps or that size.
+        UsageError: There is no such sampler, or the number of steps or the size is out of its range.
     """
     if name not in SAMPLERS:
         raise UsageError(f"unknown sampler '{name}'; there are {', '.join(SAMPLERS)}")
@@ -216,28 +225,28 @@ def checked(name: str, steps: int | None = None, size: float | None = None) -> t
 
 
 def refuse_single_level(name: str, model: Any) -> None:
-    """Raise UsageError if a sampler needs more levels than the model knows."""
+    """Raise UsageError if a sampler needs a range of levels and the model was made for one."""
     if SAMPLERS[name].needs_range and single_level(model) is not None:
         able = ", ".join(name for name, other in SAMPLERS.items() if not other.needs_range)
         raise UsageError(
-            f"the sampler '{name}' needs a model of many levels, and this one has one", f"this model takes {able}"
+            f"the sampler '{name}' needs a model of many levels, and this model has one", f"this model takes {able}"
         )
 
 
 def sample(model: Any, noisy: Tensor, sigma: float, name: str, settings: SamplerSettings) -> Iterator[Tensor]:
-    """Yield the estimates of a sampler, the last being its answer.
+    """Yield the estimates of a sampler, the last being its result.
 
     Args:
         model: A score model.
         noisy: y, with shape (B, C, H, W) or (B, d).
         sigma: Level of its noise, in the unit of y.
         name: A name of SAMPLERS.
-        settings: How many steps, how large, and with which noise.
+        settings: The steps and the source of noise.
 
     Raises:
-        UsageError: The model knows too few levels for it.
-        DivergedError: The path left for infinity.
-        SmdaeError: The answer in one step is not finite.
+        UsageError: The sampler needs a range of levels, and the model has one.
+        DivergedError: The path diverged.
+        SmdaeError: The result of one step is not finite.
     """
     refuse_single_level(name, model)
     row = SAMPLERS[name]
@@ -245,8 +254,8 @@ def sample(model: Any, noisy: Tensor, sigma: float, name: str, settings: Sampler
     for k, x in enumerate(row.run(model, noisy, sigma, settings), 1):
         largest = x.abs().amax().item()
         if row.max_steps == 1 and not math.isfinite(largest):
-            raise SmdaeError("the model's answer has values that are not numbers")
-        if row.max_steps > 1 and not largest <= limit:  # nan too
+            raise SmdaeError("the model's result has values that are not finite")
+        if row.max_steps > 1 and not largest <= limit:  # true for NaN too
             raise DivergedError(
                 f"the sampler '{name}' diverged at step {k} of {settings.steps}", "try a lower --step-size"
             )

@@ -1,8 +1,8 @@
-"""A model made indifferent to how an image lies, by the mean over the eight symmetries g of the square.
+"""The geometric self-ensemble: the mean of a model's score over the eight symmetries g of the square.
 
     psi_8(y) = 1/8 sum_g g^-1 psi(g y)
 
-errs a little less than psi and takes eight times as long.
+Its error is a little smaller than that of psi, and it takes eight times as long.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ __all__ = ["SelfEnsemble"]
 
 
 class SelfEnsemble:
-    """The mean psi_8 of a model's score over the eight symmetries of an image; it sees as far as the model."""
+    """The mean psi_8 of a model's score over the eight symmetries of an image; its halo is that of the model."""
 
     def __init__(self, model: ImageScoreModel) -> None:
         self.model = model
@@ -24,18 +24,18 @@ class SelfEnsemble:
         self.halo, self.shift_multiple, self.bytes_per_pixel = model.halo, model.shift_multiple, model.bytes_per_pixel
 
     def with_products_in(self, dtype: torch.dtype) -> "SelfEnsemble":
-        """Return the same of the model with products of that dtype, if it can have such."""
+        """Return the self-ensemble of the model with products of that dtype, if the model can change them."""
         return SelfEnsemble(self.model.with_products_in(dtype)) if offers(self.model, HasPrecision) else self
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return psi_8(x, sigma), with the shape of x, (B, C, H, W)."""
-        # Where sides are no multiples of what the model needs, it mirrors each view at its own ends: to do so once for
-        # all would make the result depend on how the image lies.
+        # Each view is passed as it is, so that the model pads it at its own ends. Padding the image once beforehand
+        # would make the result depend on the orientation of the image.
         total = torch.zeros_like(x)
         for turns, flip in _symmetries():
-            seen = x.rot90(turns, (2, 3))
-            seen = seen.flip(3) if flip else seen
-            psi = self.model.score(seen, sigma=sigma)
+            view = x.rot90(turns, (2, 3))
+            view = view.flip(3) if flip else view
+            psi = self.model.score(view, sigma=sigma)
             psi = psi.flip(3) if flip else psi
             total += psi.rot90(-turns, (2, 3))
         return total / 8

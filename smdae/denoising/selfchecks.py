@@ -1,13 +1,13 @@
-"""Checks that a posterior mean passes, made without a clean image.
+"""Checks that the posterior mean D(y) = E[x | y] must pass, made without a clean image.
 
-With J = dD/dy and r = D(y) - y,
+With J = dD/dy and r = D(y) - y over d pixels,
 
-    trace      sigma^2 tr J / d           is the mean squared error, as the covariance is sigma^2 J
-    residual   sigma^2 - |r|^2 / d        is the same error, as the mean is orthogonal to what it leaves
-    asymmetry  |J v - J'v| / |J v| = 0    as a covariance is symmetric, and psi a gradient
+    trace      sigma^2 tr J / d           is the mean squared error, since the posterior covariance is sigma^2 J
+    residual   sigma^2 - |r|^2 / d        is the same error, since D(y) - x is orthogonal to r
+    asymmetry  |J v - J'v| / |J v| = 0    since a covariance is symmetric, and psi a gradient
 
-The first two agree in the mean over images; their difference is Stein's estimate of the error less that of the trace,
-which tells of a wrong sigma or a poor model. v is normal, so the third is |J - J'| / |J| in the Frobenius norm.
+The first two agree in the mean over images; a difference shows a wrong sigma or a poor model. v is normal, so the third
+is |J - J'| / |J| in the Frobenius norm.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ __all__ = ["SelfChecks", "selfchecks"]
 
 @dataclass(frozen=True)
 class SelfChecks:
-    """The self-checks of a score: trace and residual in units of sigma^2 per number, and the asymmetry, 0 to 2^1/2."""
+    """The checks of a score: trace and residual in units of sigma^2 per pixel value, and the asymmetry, 0 to 2^1/2."""
 
     trace: float
     residual: float
@@ -33,7 +33,7 @@ class SelfChecks:
 
 
 def selfchecks(model: Any, noisy: Tensor, sigma: float, generator: Generator) -> SelfChecks:
-    """Check a score model at a noisy image.
+    """Compute the checks of a score model at noisy images.
 
     Args:
         model: A score model of images.
@@ -48,10 +48,10 @@ def selfchecks(model: Any, noisy: Tensor, sigma: float, generator: Generator) ->
     probe = probes(noisy.cpu(), 1, generator)[0].to(noisy.device)
     with torch.no_grad():
         removed = (denoise(noisy) - noisy).square().mean().item()
-        divergence = (probe * sure.change(denoise, noisy, probe, sigma)).mean().item()
+        divergence = (probe * sure.jacobian_product(denoise, noisy, probe, sigma)).mean().item()
     v = torch.randn(noisy.shape, generator=generator).to(noisy)
     with torch.no_grad():
-        forward = sure.change(denoise, noisy, v, sigma)
+        forward = sure.jacobian_product(denoise, noisy, v, sigma)
     with torch.enable_grad():
         y = noisy.detach().clone().requires_grad_()
         (backward,) = torch.autograd.grad(denoise(y), y, v)

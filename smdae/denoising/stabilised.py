@@ -1,18 +1,18 @@
-"""Noise whose level depends on the pixel, made white by a transform of the pixels.
+"""Variance stabilisation: noise whose level depends on the pixel is made white by a transform of the pixels.
 
     f(y) = integral^y dt / (sd(t)^2 + 3/8 a(t)^2)^1/2,   a = d sd^2/dt     noise of deviation 1 wherever sd is smooth
     x^   = g(D(f(y))),   g the inverse of x -> E[f(y) | x]
 
-which for Poisson-Gaussian noise is the transform of Anscombe (1948), generalised, with its exact unbiased inverse
-(Makitalo and Foi 2013); here both are tables, so any level will do. E[f(y) | x] is taken by quadrature, with y clipped
-where the picture is. Where noise is that of few counts, n = sd^2/a^2, y = x + a (k - n) with k from the distribution of
-Poisson, which black does not cut off as it would a normal one. D sees f times a number, so that the picture fills 0
-to 1.
+For Poisson-Gaussian noise f is the generalised transform of Anscombe (1948), and g its exact unbiased inverse (Makitalo
+and Foi 2013). Here both are tables, so that any sd(t) will do. E[f(y) | x] is computed by quadrature, with y clipped
+where the picture is. At low counts, n = sd^2/a^2, it is summed over y = x + a (k - n) with k from a Poisson
+distribution, which, unlike a normal one, is not cut off by black. f is scaled so that the picture fills 0 to 1.
 
-Of less than a photon a pixel D sees spikes on a constant, and takes less than their mean for the ground. There what it
-left of the mean of a window of y is put back.
+Below about one photon a pixel, D sees spikes on a constant background and returns less than their mean. There the
+difference of the local means of y and of the result is added back.
 
-Where white has cut the noise off, D is told so, and what it finds lies beyond white: g then knows of no upper bound.
+If white has clipped the noise, D is set to clipped pictures, and its results may lie beyond white: then E[f(y) | x] is
+taken without clipping.
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,15 @@ from smdae.protocols import posterior_mean, widened
 __all__ = ["Stabilised", "Transform", "Whitening", "transforms"]
 
 NODES = 4096  # of a table
-QUADRATURE = 21  # nodes of Gauss and Hermite
-ANSCOMBE = 3 / 8  # of the squared gain, that is added to the variance so that few counts become normal
-SLOPE_PARTS = 20  # of the range, over one of which a slope is taken
-LEAST_LEVEL = 1e-2  # of the highest level of a curve: what is less is taken for that
-FEW, MOST_COUNTS = 12.0, 48  # counts, up to which they are not normal, and whose chances are added up
-SPARSE = (1.0, 2.0)  # counts, up to which the mean of a window is put back, and from which on nothing is
-WINDOW = 13  # pixels a side
-BEYOND = 0.35  # of the picture's range, that tables go on on either side
+QUADRATURE_NODES = 21  # of Gauss-Hermite quadrature
+ANSCOMBE = 3 / 8  # times a^2, added to the variance so that f makes low counts nearly normal
+SLOPE_PARTS = 20  # the slope of the variance is averaged over one of so many parts of the range
+MIN_LEVEL = 1e-2  # of the highest level of a curve; lower levels are raised to it
+LOW_COUNTS = 12.0  # mean counts below which the expectation is a sum over Poisson's distribution
+MAX_COUNTS = 48  # terms of that sum
+SPARSE = (1.0, 2.0)  # mean counts: up to the first the local mean is restored fully, from the second on not at all
+WINDOW = 13  # pixels a side of the local mean
+EXTENSION = 0.35  # of the picture's range, by which tables extend beyond it on either side
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +46,12 @@ class Transform:
 
     Attributes:
         low: First argument of f.
-        step: Between arguments of f.
-        forward: f, times what makes the picture fill 0 to 1, with shape (n,).
+        step: Step between arguments of f.
+        forward: Values of f, scaled so that the picture fills 0 to 1, with shape (n,).
         first: First argument of g.
-        stride: Between arguments of g.
-        back: g, with shape (n,).
-        sparse: Values of x with no counts and with those of `SPARSE`; None where there are more everywhere.
+        stride: Step between arguments of g.
+        back: Values of g, with shape (n,).
+        sparse: The values of x at mean counts of 0 and of the two in `SPARSE`; None if counts are higher everywhere.
     """
 
     low: float
@@ -72,11 +73,11 @@ class Transform:
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """The transforms of channels that a model takes together.
+    """The transforms of the channels that a model takes together.
 
     Attributes:
         each: The transform of each channel.
-        level: Deviation of the noise of what is transformed.
+        level: Standard deviation of the transformed noise.
     """
 
     each: tuple[Transform, ...]
@@ -92,7 +93,7 @@ class Whitening:
 
 
 def _looked_up(x: Tensor, low: float, step: float, table: Tensor) -> Tensor:
-    """Return a table at x, linear between its arguments and beyond them."""
+    """Return a table of values at x, interpolated linearly, and extrapolated beyond its ends."""
     table = table.to(x)
     place = (x - low) / step
     index = place.floor().clamp(0, len(table) - 2)
@@ -103,22 +104,22 @@ def _looked_up(x: Tensor, low: float, step: float, table: Tensor) -> Tensor:
 def transforms(
     curves: tuple[Curve, ...], low: float, high: float, clip: tuple[float, float] | None
 ) -> tuple[tuple[Transform, ...], float]:
-    """Return the transform of each channel, and the one deviation that the noise then has.
+    """Return the transform of each channel, and the standard deviation of the noise after them.
 
     Args:
-        curves: The level of each channel as a function of the clean value.
+        curves: The noise level of each channel as a function of the clean value.
         low: Least value of the picture.
         high: Largest value of the picture.
-        clip: Where y is clipped, for E[f(y) | x]; None if it is not; either end may be infinite.
+        clip: The range that y is clipped to, either end possibly infinite; None if it is not clipped.
     """
-    room = BEYOND * (high - low)
-    x = np.linspace(low - room, high + room, NODES)
+    extension = EXTENSION * (high - low)
+    x = np.linspace(low - extension, high + extension, NODES)
     integrals = []
     for curve in curves:
         variance = _level(curve, x) ** 2
         variance = variance + ANSCOMBE * _slope(variance, x) ** 2
-        rate = 1 / np.sqrt(np.maximum(variance, LEAST_LEVEL**2 * variance.max()))
-        rate = np.where(x < low, np.interp(low, x, rate), rate)  # photons have no noise below black, nor values there
+        rate = 1 / np.sqrt(np.maximum(variance, MIN_LEVEL**2 * variance.max()))
+        rate = np.where(x < low, np.interp(low, x, rate), rate)  # below black there are no photons
         f = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2 * np.diff(x))])
         integrals.append(f - np.interp(low, x, f))
     sigma = 1 / max(float(np.interp(high, x, f)) for f in integrals)
@@ -126,7 +127,7 @@ def transforms(
 
 
 def _slope(variance: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return how fast a variance rises, with little of the steps of a table: the gain, for photons; not negative."""
+    """Return the slope of a variance at x, (n,), smoothed and not negative: for photon noise, the gain."""
     width = NODES // SLOPE_PARTS
     smooth = np.convolve(np.pad(variance, width, mode="edge"), np.full(width, 1 / width), "same")[width:-width]
     return np.maximum(np.gradient(smooth, x), 0)
@@ -137,50 +138,51 @@ def _level(curve: Curve, x: np.ndarray) -> np.ndarray:
 
 
 def _table(curve: Curve, x: np.ndarray, f: np.ndarray, clip: tuple[float, float] | None) -> Transform:
-    """Return f and g, f being given at x."""
+    """Return f and g as tables, given the values of f at x."""
     step = float(x[1] - x[0])
     deviation = _level(curve, x)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
-    expected = _along(_cut(x[:, None] + deviation[:, None] * nodes, clip), x, f, step) @ (weights / weights.sum())
+    nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE_NODES)
+    y = _clipped(x[:, None] + deviation[:, None] * nodes, clip)
+    expected = _interpolated(y, x, f, step) @ (weights / weights.sum())
     sparse = None
     gain = np.full_like(x, curve.gain) if isinstance(curve, Affine) else _slope(deviation**2, x)
-    few = np.flatnonzero((deviation**2 < FEW * gain**2) & (deviation > 0))
-    if len(few):
-        counts = (deviation[few] / gain[few]) ** 2
-        k = np.arange(MOST_COUNTS)
-        y = x[few, None] + gain[few, None] * (k - counts[:, None])
-        expected[few] = (_chances(counts, k) * _along(_cut(y, clip), x, f, step)).sum(1)
+    low = np.flatnonzero((deviation**2 < LOW_COUNTS * gain**2) & (deviation > 0))
+    if len(low):
+        counts = (deviation[low] / gain[low]) ** 2
+        k = np.arange(MAX_COUNTS)
+        y = x[low, None] + gain[low, None] * (k - counts[:, None])
+        expected[low] = (_poisson(counts, k) * _interpolated(_clipped(y, clip), x, f, step)).sum(1)
         if counts.min() < SPARSE[0]:
-            full, none = (float(x[few[counts < most]].max()) for most in SPARSE)
-            sparse = float(x[few[0]]), full, none
-    # Clipping makes it flat at the ends, where no one x is to be told from the others: the nearest is as good.
+            full, none = (float(x[low[counts < most]].max()) for most in SPARSE)
+            sparse = float(x[low[0]]), full, none
+    # Clipping makes E[f(y) | x] constant at the ends: a slight slope there gives it an inverse.
     expected = np.maximum.accumulate(expected + np.arange(len(x)) * 1e-12)
     z = np.linspace(expected[0], expected[-1], NODES)
     back = np.interp(z, expected, x)
     return Transform(
-        float(x[0]),
-        step,
-        torch.from_numpy(f.astype(np.float32)),
-        float(z[0]),
-        float(z[1] - z[0]),
-        torch.from_numpy(back.astype(np.float32)),
-        sparse,
+        low=float(x[0]),
+        step=step,
+        forward=torch.from_numpy(f.astype(np.float32)),
+        first=float(z[0]),
+        stride=float(z[1] - z[0]),
+        back=torch.from_numpy(back.astype(np.float32)),
+        sparse=sparse,
     )
 
 
-def _cut(y: np.ndarray, clip: tuple[float, float] | None) -> np.ndarray:
+def _clipped(y: np.ndarray, clip: tuple[float, float] | None) -> np.ndarray:
     return y if clip is None else np.clip(y, *clip)
 
 
-def _chances(means: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """Return the probabilities of counts k, (m,), of Poisson's distribution for each mean, (n,): (n, m), together 1."""
+def _poisson(means: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """Return the Poisson probabilities of counts k, (m,), for means, (n,), with shape (n, m); each row sums to 1."""
     log_factorials = np.concatenate([[0.0], np.cumsum(np.log(k[1:]))])
-    chances = np.exp(k * np.log(means)[:, None] - means[:, None] - log_factorials)
-    return chances / chances.sum(1, keepdims=True)
+    probabilities = np.exp(k * np.log(means)[:, None] - means[:, None] - log_factorials)
+    return probabilities / probabilities.sum(1, keepdims=True)
 
 
-def _along(y: np.ndarray, x: np.ndarray, f: np.ndarray, step: float) -> np.ndarray:
-    """Return f at y, going on straight beyond the ends of x."""
+def _interpolated(y: np.ndarray, x: np.ndarray, f: np.ndarray, step: float) -> np.ndarray:
+    """Return f, given at x with that step, at y: interpolated linearly, and extrapolated beyond the ends of x."""
     inside = np.interp(y, x, f)
     below = np.minimum(y - x[0], 0) * (f[1] - f[0]) / step
     above = np.maximum(y - x[-1], 0) * (f[-1] - f[-2]) / step
@@ -188,33 +190,33 @@ def _along(y: np.ndarray, x: np.ndarray, f: np.ndarray, step: float) -> np.ndarr
 
 
 class Stabilised:
-    """A score model for white noise, made one for noise of these levels: psi(y) = (x^ - y) / sigma^2.
+    """A score model for signal-dependent noise, made of one for white noise: psi(y) = (x^ - y) / sigma^2.
 
     Args:
         model: For white noise.
         each: The transform of each channel.
-        level: Deviation of the noise of what is transformed.
+        level: Standard deviation of the transformed noise.
     """
 
     def __init__(self, model: Any, each: tuple[Transform, ...], level: float) -> None:
-        self.model, self.whitening, self.inner = model, Whitening(each, level), level
+        self.model, self.whitening = model, Whitening(each, level)
         self.channels = model.channels
         self.noise_range = model.noise_range
         self.shift_multiple, self.bytes_per_pixel = model.shift_multiple, model.bytes_per_pixel
         self.halo = model.halo
-        if any(one.sparse for one in each):
+        if any(transform.sparse for transform in each):
             self.halo = widened(model.halo, 1, WINDOW // 2, self.shift_multiple)
 
-    def on(self, model: Any) -> "Stabilised":
+    def with_model(self, model: Any) -> "Stabilised":
         """Return the same for another version of the model."""
-        return Stabilised(model, self.whitening.each, self.inner)
+        return Stabilised(model, self.whitening.each, self.whitening.level)
 
     def reconstruct(self, y: Tensor) -> Tensor:
         """Return x^, with the shape of y, (B, C, H, W)."""
-        clean = self.whitening.invert(posterior_mean(self.model, self.whitening.apply(y), self.inner))
-        for c, one in enumerate(self.whitening.each):
-            if one.sparse is not None:
-                clean[:, c] = _with_mean(clean[:, c], y[:, c], one.sparse)
+        clean = self.whitening.invert(posterior_mean(self.model, self.whitening.apply(y), self.whitening.level))
+        for c, transform in enumerate(self.whitening.each):
+            if transform.sparse is not None:
+                clean[:, c] = _with_local_mean(clean[:, c], y[:, c], transform.sparse)
         return clean
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
@@ -222,8 +224,8 @@ class Stabilised:
         return (self.reconstruct(y) - y) / sigma**2
 
 
-def _with_mean(clean: Tensor, y: Tensor, sparse: tuple[float, float, float]) -> Tensor:
-    """Return a clean image with the mean of the noisy one put back where counts are sparse, with shape (B, H, W)."""
+def _with_local_mean(clean: Tensor, y: Tensor, sparse: tuple[float, float, float]) -> Tensor:
+    """Return clean images, (B, H, W), with the local mean of the noisy ones restored where counts are low."""
     least, full, none = sparse
     clean = clean.clamp(min=least)
     missing = F.avg_pool2d((y - clean)[:, None], WINDOW, 1, WINDOW // 2, count_include_pad=False)[:, 0]

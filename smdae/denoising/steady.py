@@ -1,7 +1,7 @@
-"""The noise of a stream of pictures: found in the first, and looked at again from time to time.
+"""The noise of a stream of frames: estimated in the first, and again from time to time.
 
-An estimate changes a little with what a picture shows, and a result that followed it would flicker. So what was found
-holds until the noise is another: its level by more than a fifth, or its kind.
+An estimate varies a little with what a frame shows, and a result that followed it would flicker. So the estimate is
+kept until a new one differs clearly: in its kind, or in its level by more than a fifth.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from smdae.noise import Noise
 
 __all__ = ["INTERVAL", "Steady"]
 
-INTERVAL = 100  # frames between looks
-QUIET_INTERVAL = 10  # frames, while there is no noise: streams often begin in black
-MAX_LEVEL_RATIO = 1.2  # of the level, to that before or back
+INTERVAL = 100  # frames between estimates
+QUIET_INTERVAL = 10  # likewise while there is no noise: streams often begin in black
+MAX_LEVEL_RATIO = 1.2  # between levels that are taken for the same
 
 Frame = TypeVar("Frame")
 
@@ -25,8 +25,8 @@ class Steady(Generic[Frame]):
 
     Attributes:
         look: Returns the noise of a frame.
-        noise: Of the frames now; None before the first.
-        since: The frame that it was found in, counted from 0.
+        noise: The noise of the current frames; None before the first.
+        since: The number, from 0, of the frame it was estimated in.
     """
 
     look: Callable[[Frame], Noise]
@@ -35,18 +35,18 @@ class Steady(Generic[Frame]):
     _next: int = field(default=0, repr=False)
 
     def at(self, number: int, frame: Frame) -> Noise:
-        """Return the noise of a frame; frames come in their order."""
+        """Return the noise of a frame; to be called for frames in their order."""
         if self.noise is None or number >= self._next:
             found = self.look(frame)
-            if self.noise is None or differ(self.noise, found):
+            if self.noise is None or has_changed(self.noise, found):
                 self.noise, self.since = found, number
             self._next = number + (QUIET_INTERVAL if self.noise.is_none else INTERVAL)
         return self.noise
 
 
-def differ(one: Noise, other: Noise) -> bool:
-    """Return whether noise has changed by more than estimates do."""
-    if one.is_none or other.is_none:
-        return one.is_none != other.is_none
-    ratio = other.sigma / one.sigma
-    return one.kind != other.kind or not 1 / MAX_LEVEL_RATIO <= ratio <= MAX_LEVEL_RATIO
+def has_changed(before: Noise, now: Noise) -> bool:
+    """Return whether two estimates of the noise differ by more than estimates of the same noise do."""
+    if before.is_none or now.is_none:
+        return before.is_none != now.is_none
+    ratio = now.sigma / before.sigma
+    return before.kind != now.kind or not 1 / MAX_LEVEL_RATIO <= ratio <= MAX_LEVEL_RATIO

@@ -1,17 +1,17 @@
-"""The error of denoising without a clean image: Stein's unbiased risk estimate (Stein 1981).
+"""Stein's unbiased risk estimate: the error of denoising without a clean image (Stein 1981).
 
 For y = x + sigma eps and any D with r = D(y) - y, over d pixels
 
     MSE   = (|r|^2 + 2 sigma^2 div D(y)) / d - sigma^2,    E MSE = E |D(y) - x|^2 / d
     error = (4 sigma^2 |r|^2 + 4 sigma^4 tr(J^2) - 2 d sigma^4)^1/2 / d,    J = dD/dy
 
-the second being the standard error of the first, itself without bias (Bellec and Zhang 2021). With D the Tweedie step
-of a score, MSE is sigma^2 + 2 sigma^4/d times Hyvarinen's implicit objective. Both traces are those of Hutchinson along
-one Rademacher probe v, by differences (Ramani, Blu and Unser 2008):
+the second being an unbiased estimate of the standard error of the first (Bellec and Zhang 2021). With D the Tweedie
+step of a score, MSE is sigma^2 + 2 sigma^4/d times Hyvarinen's implicit objective. Both traces are estimated by
+Hutchinson's method with one Rademacher probe v and finite differences (Ramani, Blu and Unser 2008):
 
     div D = v'Jv,   tr(J^2) = |Jv|^2 for J symmetric,   Jv = (D(y + e v) - D(y - e v)) / 2e,
 
-which adds 8 sigma^4 tr(J^2) to the variance. The probe may cover a part of the image only.
+which adds 8 sigma^4 tr(J^2) to the variance. The probe may cover only a part of the image.
 """
 
 import math
@@ -20,15 +20,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["STEP", "Risk", "change", "estimate", "mean", "of_means"]
+__all__ = ["STEP", "Risk", "estimate", "jacobian_product", "mean", "of_means"]
 
 STEP = 0.02  # e, in sigma
-MIN_RISK = 1e-4  # of sigma^2: an estimate below it tells nothing but that the error is small
+MIN_RISK = 1e-4  # of sigma^2: lower estimates are raised to it
 
 
 @dataclass(frozen=True)
 class Risk:
-    """An estimated mean squared error and its standard error, in the unit of the image squared."""
+    """An estimated mean squared error and its standard error, in the unit of the image squared, and the noise level."""
 
     mse: float
     error: float
@@ -44,36 +44,36 @@ class Risk:
         return 10 / math.log(10) * self.error / max(self.mse, MIN_RISK * self.level**2)
 
 
-def change(denoise: Callable[[Tensor], Tensor], noisy: Tensor, probe: Tensor, sigma: float) -> Tensor:
+def jacobian_product(denoise: Callable[[Tensor], Tensor], noisy: Tensor, probe: Tensor, sigma: float) -> Tensor:
     """Return J v, with the shape of noisy and of the probe v."""
     e = STEP * sigma
     return (denoise(noisy + e * probe) - denoise(noisy - e * probe)) / (2 * e)
 
 
-def estimate(residual: Tensor, probe: Tensor, change: Tensor, sigma: float) -> Risk:
+def estimate(residual: Tensor, probe: Tensor, product: Tensor, sigma: float) -> Risk:
     """Return the risk of D(y).
 
     Args:
         residual: D(y) - y, of any shape.
-        probe: v, with the shape of the part of it that is probed.
-        change: J v, with the same shape.
+        probe: v, with the shape of the part that is probed.
+        product: J v, with the shape of v.
         sigma: Level of the noise.
     """
     d = residual.numel()
-    removed, square = (values.double().square().mean().item() for values in (residual, change))
-    return of_means(d, removed, (probe * change).double().mean().item(), square, sigma, d / probe.numel())
+    removed, square = (values.double().square().mean().item() for values in (residual, product))
+    return of_means(d, removed, (probe * product).double().mean().item(), square, sigma, d / probe.numel())
 
 
 def of_means(d: int, removed: float, divergence: float, square: float, sigma: float, sparse: float = 1.0) -> Risk:
     """Return the risk from means over pixels.
 
     Args:
-        d: Pixels.
+        d: Number of pixels.
         removed: |D(y) - y|^2 / d.
         divergence: v'Jv / d.
         square: |Jv|^2 / d.
         sigma: Level of the noise.
-        sparse: How many pixels there are for one that is probed.
+        sparse: Number of pixels for each one that is probed.
     """
     variance = 4 * sigma**2 * removed - 2 * sigma**4 + (4 + 8 * sparse) * sigma**4 * square
     return Risk(removed + 2 * sigma**2 * divergence - sigma**2, math.sqrt(max(variance, 0.0) / d), sigma)
@@ -83,7 +83,7 @@ def mean(risks: Sequence[Risk]) -> Risk:
     """Return the mean of independent estimates."""
     n = len(risks)
     return Risk(
-        sum(one.mse for one in risks) / n,
-        math.sqrt(sum(one.error**2 for one in risks)) / n,
-        math.sqrt(sum(one.level**2 for one in risks) / n),
+        sum(risk.mse for risk in risks) / n,
+        math.sqrt(sum(risk.error**2 for risk in risks)) / n,
+        math.sqrt(sum(risk.level**2 for risk in risks) / n),
     )

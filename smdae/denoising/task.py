@@ -1,4 +1,4 @@
-"""One image with all that is decided about how it is denoised, before the first step."""
+"""A task: one image with its noise, the model and the settings, checked before the first step is taken."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,15 +11,15 @@ from torch import Tensor
 
 from smdae.denoising.conversion import as_pixels, as_tensor
 from smdae.denoising.finish import Strengths
-from smdae.denoising.flat import flat_grounds
+from smdae.denoising.flat import flat_areas
 from smdae.denoising.paths import paths
 from smdae.denoising.precision import check_precision, chosen, lowered
 from smdae.denoising.preparation import Prepared, prepare
 from smdae.denoising.request import checked_pixels, checked_sigma, checked_white, resolved_model, with_stride
-from smdae.denoising.samplers import SAMPLERS, checked, refuse_single_level
+from smdae.denoising.samplers import SAMPLERS, checked_steps, refuse_single_level
 from smdae.denoising.self_ensemble import SelfEnsemble
 from smdae.denoising.stabilised import Whitening
-from smdae.denoising.treatment import Form, form_for, is_cut, noise_for, takes_noise
+from smdae.denoising.treatment import Treatment, is_clipped_at_white, noise_for, takes_noise, treatment_for
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale, scale_of_integers
@@ -31,30 +31,30 @@ __all__ = ["Task"]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """An image with the model, the noise and the settings that it is denoised with.
+    """An image with everything that is needed to denoise it.
 
     Attributes:
-        prepared: The image, as it is denoised.
-        loaded: The model, as it was loaded.
-        base: The model with the stride that was asked for, and given that the noise was clipped.
-        form: Returns the denoiser for the noise of this image, made of the base or of another version of it.
-        model: The denoiser, `form(base)`.
+        prepared: The image after the steps of `preparation`.
+        loaded: The model as it was loaded.
+        base: The loaded model with the stride asked for, and set to clipped pictures where the noise was clipped.
+        treat: Turns the base, or another version of it, into the denoiser for the noise of this image.
+        model: The denoiser, `treat(base)`.
         noise: The noise of the image, white being 1.
-        levels: The sigma that the denoiser is given, white being 1: one level, or one for each channel.
+        levels: Sigma as passed to the denoiser, white being 1: one level, or one for each channel.
         strengths: How much of the noise is taken out.
         sampler: A name of SAMPLERS.
-        steps: Steps of the sampler.
-        step_size: Their size, in the sampler's own unit.
+        steps: Number of steps of the sampler.
+        step_size: Size of a step, in the sampler's own unit.
         seed: Seed of the noise that the sampler draws, if any.
         precision: A name of PRECISIONS.
         ends: The least and the largest value of the image, white being 1.
-        level_error: Relative standard error of the level of its noise; 0 if it was given.
+        level_error: Relative standard error of the estimated noise level; 0 if the level was given.
     """
 
     prepared: Prepared
     loaded: Any
     base: Any
-    form: Form
+    treat: Treatment
     model: Any
     noise: Noise
     levels: tuple[float, ...]
@@ -82,9 +82,9 @@ class Task:
         scale: Scale | None = None,
         jpeg: int | None = None,
         stored: str | None = None,
-        **how: Any,
+        **options: Any,
     ) -> "Task":
-        """Return the task of denoising an image, with all that it needs checked.
+        """Return the task of denoising an image, after checking every argument.
 
         Args:
             image: With shape (H, W) or (H, W, C).
@@ -95,10 +95,10 @@ class Task:
             black: As for `denoise`.
             device: Where to compute.
             visible: Which pixels are not hidden, with shape (H, W); None for all.
-            scale: What its values mean, as of all pages of a stack; None to find out.
-            jpeg: The quality that it was compressed at, if that is known.
-            stored: The type of integers that its floats stand for; None where they have their own.
-            how: Further arguments of `for_noise`.
+            scale: The meaning of its values where all pages of a stack share one; None to find it.
+            jpeg: The JPEG quality it was compressed at, if known.
+            stored: The integer type that its floats stand for, such as uint32; None for floats that are floats.
+            options: Further arguments of `for_noise`.
 
         Raises:
             UsageError, InputError, ModelError: As `denoise`.
@@ -110,7 +110,7 @@ class Task:
         keep = sigma is not None or single_level(model) is not None
         if stored is not None and scale is None and white is None and black is None:
             scale = scale_of_integers(pixels, stored)
-        prepared = prepare(pixels, white, black, visible, keep, model.channels != 3, scale)
+        prepared = prepare(pixels, white, black, visible, keep_scale=keep, share=model.channels != 3, scale=scale)
         unit = top / 255 if whole else 1.0
         given = None
         if sigma is not None:
@@ -118,9 +118,9 @@ class Task:
             if prepared.is_shared:
                 given = given[:1]
         if noise is None:  # other samplers than the first are for white noise
-            noise = "auto" if how.get("sampler", "tweedie") == "tweedie" or sigma is None else "white"
+            noise = "auto" if options.get("sampler", "tweedie") == "tweedie" or sigma is None else "white"
         found = noise_for(prepared, model, noise, given, jpeg)
-        return replace(cls.for_noise(prepared, model, found.noise, **how), level_error=found.error)
+        return replace(cls.for_noise(prepared, model, found.noise, **options), level_error=found.error)
 
     @classmethod
     def for_noise(
@@ -141,52 +141,69 @@ class Task:
         precision: str = "auto",
         whitened: Sequence[Whitening] | None = None,
     ) -> "Task":
-        """Return the task of taking some noise, white being 1, out of a prepared image with a loaded model.
+        """Return the task of taking known noise out of a prepared image with a loaded model.
 
-        `whitened` are the transforms of shot noise, None for those that its levels give.
+        Args:
+            prepared: The image after `prepare`.
+            model: A loaded model.
+            noise: The noise to take out, white being 1.
+            strength: As for `denoise`.
+            luma: As for `denoise`.
+            chroma: As for `denoise`.
+            sampler: As for `denoise`.
+            steps: As for `denoise`.
+            step_size: As for `denoise`.
+            seed: As for `denoise`.
+            stride: As for `denoise`.
+            ensemble: As for `denoise`.
+            precision: As for `denoise`.
+            whitened: Transforms that make shot noise white; None for those that follow from its levels.
+
+        Raises:
+            UsageError: As `denoise`.
         """
         channels = prepared.pixels.shape[2] if prepared.pixels.ndim == 3 else 1
         strengths = Strengths.of(strength, luma, chroma, in_colour=channels == 3)
-        steps, step_size = checked(sampler, steps, step_size)
+        steps, step_size = checked_steps(sampler, steps, step_size)
         refuse_single_level(sampler, model)
         check_precision(precision, model)
         if sampler != "tweedie" and noise.kind != "white":
             raise UsageError(
                 f"the sampler '{sampler}' is for white noise, and this is {noise.kind}",
-                "take the noise for white: --noise white",
+                "treat the noise as white: --noise white",
             )
         base = with_stride(model, stride) if stride is not None else model
         is_clipped = prepared.scale.clip is not None and prepared.scale.standard
-        if offers(base, CanClip) and is_clipped and (noise.kind == "white" or is_cut(prepared)):
-            # Of correlated noise what clipping does is not what models of white noise were fitted to.
+        if offers(base, CanClip) and is_clipped and (noise.kind == "white" or is_clipped_at_white(prepared)):
+            # Models of white noise were not fitted to clipped grain, which looks different from clipped white noise.
             base = base.clipped(1.0) if noise.kind != "grain" or takes_noise(base) else base
-        form, levels = form_for(base, noise, prepared, channels, whitened)
-        finished = (lambda inner: SelfEnsemble(form(inner))) if ensemble else form
+        treat_once, levels = treatment_for(base, noise, prepared, channels, whitened)
+        treat = (lambda version: SelfEnsemble(treat_once(version))) if ensemble else treat_once
         return cls(
-            prepared,
-            model,
-            base,
-            finished,
-            finished(base),
-            noise,
-            levels,
-            strengths,
-            sampler,
-            steps,
-            step_size,
-            seed,
-            precision,
-            _ends(prepared),
+            prepared=prepared,
+            loaded=model,
+            base=base,
+            treat=treat,
+            model=treat(base),
+            noise=noise,
+            levels=levels,
+            strengths=strengths,
+            sampler=sampler,
+            steps=steps,
+            step_size=step_size,
+            seed=seed,
+            precision=precision,
+            ends=_ends(prepared),
         )
 
     @property
     def pixels(self) -> np.ndarray:
-        """Return the image as it is denoised, with shape (H, W) or (H, W, C)."""
+        """Return the pixels of the prepared image, with shape (H, W) or (H, W, C)."""
         return self.prepared.pixels
 
     @property
     def scale(self) -> Scale:
-        """Return the meaning of the image's values: black, white and where they are clipped."""
+        """Return the meaning of the image's values: black, white, and the range that they are clipped to."""
         return self.prepared.scale
 
     @property
@@ -196,12 +213,12 @@ class Task:
 
     @property
     def is_clipped(self) -> bool:
-        """Return whether black and white may have cut the noise off."""
+        """Return whether the noise may have been clipped at black and white."""
         return self.scale.clip is not None and self.scale.standard
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """Return the least and the largest value of a result, black being 0 and white 1; None for floats."""
+        """Return the least and the largest value that a result may have, white being 1; None for floats."""
         if not self.whole:
             return None
         limits = 0.0, float(np.iinfo(self.pixels.dtype).max)
@@ -220,7 +237,7 @@ class Task:
 
     @property
     def whole(self) -> bool:
-        """Return whether pixels are integers."""
+        """Return whether the pixels are integers."""
         return self.pixels.dtype.kind == "u"
 
     @property
@@ -229,24 +246,24 @@ class Task:
         return any(self.levels) and not self.strengths.is_none
 
     def noisy(self, part: tuple[slice, slice], where: torch.device) -> Tensor:
-        """Return a part of the image, white being 1, with shape (1, C, h, w)."""
+        """Return a part of the noisy image, white being 1, with shape (1, C, h, w)."""
         return self.scaled(self.planes[part][None], where)
 
     def scaled(self, planes: np.ndarray, where: torch.device) -> Tensor:
-        """Return pixels in the image's unit, (n, h, w, C), in the unit where white is 1, (n, C, h, w)."""
+        """Convert pixels in the image's unit, (n, h, w, C), to a tensor where white is 1, (n, C, h, w)."""
         return as_tensor(planes, self.scale, where)
 
     def quick(self, where: torch.device) -> Any:
-        """Return the base with its products in the precision that the device gets."""
+        """Return the base, with matrix products in the precision that is chosen for the device."""
         return lowered(self.base, self.precision_on(where))
 
     def precision_on(self, where: torch.device) -> str:
-        """Return the precision that the base's products have on a device, a name of PRECISIONS other than auto."""
+        """Return the precision of the base's products on a device, a name of PRECISIONS other than auto."""
         return chosen(self.precision, self.base, where, self.whole, max(self.levels), math.prod(self.pixels.shape[:2]))
 
     @property
     def is_wide(self) -> bool:
-        """Return whether the denoiser sees too far for small tiles, so that the model inside it is tiled."""
+        """Return whether the denoiser's halo is too wide for small tiles, so that the model inside it is tiled."""
         return self.noise.kind == "grain"
 
     @property
@@ -256,7 +273,7 @@ class Task:
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
         """Yield the clean images after each step, with the shape of noisy, (B, C, h, w), white being 1."""
-        flat = flat_grounds(noisy, self.ends)
+        flat = flat_areas(noisy, self.ends)
         for clean in paths(model, noisy, self):
             combined = self.strengths.combined(noisy, clean, self.bounds)
             yield combined if flat is None else torch.where(flat, noisy, combined)
@@ -266,26 +283,31 @@ class Task:
         *_, last = self.estimates(noisy, self.model if model is None else model)
         return last
 
-    def by_channels(self, noisy: Tensor, of: Callable[[Tensor, float], Tensor]) -> Tensor:
-        """Return `of(images, level)` for all channels at once or one by one, with the shape of noisy, (1, C, h, w)."""
+    def by_channels(self, noisy: Tensor, function: Callable[[Tensor, float], Tensor]) -> Tensor:
+        """Return function(images, level), with the shape of noisy, (1, C, h, w).
+
+        It is called once where all channels share a level, else once for each channel; a channel without noise is 0.
+        """
         if self.model.channels == 1 and noisy.shape[1] > 1:
             planes = zip(noisy.split(1, 1), self.channel_levels, strict=True)
-            return torch.cat([of(plane, level) if level else torch.zeros_like(plane) for plane, level in planes], 1)
+            return torch.cat(
+                [function(plane, level) if level else torch.zeros_like(plane) for plane, level in planes], 1
+            )
         if len(set(self.levels)) == 1:
-            return of(noisy, self.levels[0])
+            return function(noisy, self.levels[0])
         parts = [
-            of(noisy, level)[:, c : c + 1] if level else torch.zeros_like(noisy[:, c : c + 1])
+            function(noisy, level)[:, c : c + 1] if level else torch.zeros_like(noisy[:, c : c + 1])
             for c, level in enumerate(self.levels)
         ]
         return torch.cat(parts, 1)
 
     def mean(self, noisy: Tensor, model: Any = None) -> Tensor:
-        """Return the posterior mean by one step, neither clipped nor blended, with the shape of noisy, (1, C, h, w)."""
+        """Return the posterior mean, neither clipped nor blended, with the shape of noisy, (1, C, h, w)."""
         model = self.model if model is None else model
         return self.by_channels(noisy, lambda x, sigma: posterior_mean(model, x, sigma))
 
     def stored(self, estimate: Tensor) -> np.ndarray:
-        """Return an estimate, (1, C, h, w), in the unit and dtype of the image, with shape (h, w, C)."""
+        """Convert an estimate, (1, C, h, w), to the unit and dtype of the image, (h, w, C)."""
         return as_pixels(estimate, self.scale, self.pixels.dtype)
 
 

@@ -1,7 +1,8 @@
-"""Images of any size in bounded memory: by tiles, with the same result as whole.
+"""Tiles: images of any size in bounded memory, with the same result as for the whole image.
 
-Each tile is shown to the model with a margin, `halo`, so wide that nothing beyond it can matter, and starts at a
-multiple of what the model needs to be shifted by to commute with the shift; only the tile itself is kept.
+Each tile is passed to the model with a margin as wide as the model's `halo`, so that nothing beyond has influence, and
+only the tile itself is kept of the result. Tiles and margins start at multiples of the model's `shift_multiple`, so
+that the model commutes with the shift.
 """
 
 import math
@@ -17,25 +18,25 @@ from smdae.memory import available
 from smdae.models.borders import rounded_up
 from smdae.protocols import HasEnergy, ImageScoreModel, offers
 
-__all__ = ["MOST_BYTES", "SMALLEST", "Tile", "Tiled", "side_for", "tiles", "tiles_for"]
+__all__ = ["MAX_TILE_BYTES", "SMALLEST", "Tile", "Tiled", "side_for", "tiles", "tiles_for"]
 
-SMALLEST = 64  # pixels on a side
-MOST_BYTES = 512 << 20  # that one tile may take: more brings no speed
-MEMORY_SHARE = 0.25  # of the memory available
+SMALLEST = 64  # pixels a side
+MAX_TILE_BYTES = 512 << 20  # memory of one tile: larger tiles are no faster
+MEMORY_SHARE = 0.25  # of the available memory that a tile may take
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile of an image, each attribute a pair of slices, for rows and columns.
+    """A tile of an image; each attribute is a slice of rows and a slice of columns.
 
     Attributes:
-        kept: Where it lies in the image.
-        seen: Where it and its margin lie in the image.
-        inner: Where it lies in what is seen.
+        kept: The tile in the image.
+        padded: The tile with its margin in the image.
+        inner: The tile within the padded tile.
     """
 
     kept: tuple[slice, slice]
-    seen: tuple[slice, slice]
+    padded: tuple[slice, slice]
     inner: tuple[slice, slice]
 
 
@@ -45,9 +46,9 @@ def tiles(height: int, width: int, side: int, halo: int = 0, multiple: int = 1) 
     Args:
         height: Of the image.
         width: Of the image.
-        side: Of a tile, at most, but for rounding up to a multiple.
-        halo: How far beyond itself a tile needs to see.
-        multiple: Where tiles and what they see may start.
+        side: Largest side of a tile, before it is rounded up to a multiple.
+        halo: Width of the margin, before it is rounded up to a multiple.
+        multiple: Tiles and their margins start at multiples of it.
     """
     halo = rounded_up(halo, multiple)
 
@@ -56,23 +57,25 @@ def tiles(height: int, width: int, side: int, halo: int = 0, multiple: int = 1) 
         cut = []
         for start in range(0, length, step):
             stop = min(start + step, length)
-            # As far from the end as a multiple, so that an image turned round begins at one too.
+            # A multiple from the image's end as well, so that a flipped image is cut alike.
             low, high = max(0, start - halo), min(stop + halo + length % multiple, length)
             cut.append((slice(start, stop), slice(low, high), slice(start - low, stop - low)))
         return cut
 
-    for (rows, rows_seen, rows_inner), (columns, columns_seen, columns_inner) in product(parts(height), parts(width)):
-        yield Tile((rows, columns), (rows_seen, columns_seen), (rows_inner, columns_inner))
+    for (rows, rows_padded, rows_inner), (columns, columns_padded, columns_inner) in product(
+        parts(height), parts(width)
+    ):
+        yield Tile((rows, columns), (rows_padded, columns_padded), (rows_inner, columns_inner))
 
 
 def tiles_for(model: ImageScoreModel, height: int, width: int, side: int) -> Iterator[Tile]:
-    """Return the tiles of an image that a model gives the same score by as whole; one if its halo is all of the image.
+    """Return tiles that give the same score as the whole image: a single one if the model's halo is the whole image.
 
     Args:
         model: A score model of images.
         height: Of the image.
         width: Of the image.
-        side: Of a tile, at most, but for rounding up to a multiple.
+        side: Largest side of a tile, before it is rounded up to the model's multiple.
     """
     if model.halo is None:
         return tiles(height, width, max(height, width))
@@ -80,18 +83,18 @@ def tiles_for(model: ImageScoreModel, height: int, width: int, side: int) -> Ite
 
 
 def side_for(model: ImageScoreModel, device: torch.device) -> int:
-    """Return the side of the largest tile that memory allows, by what a pixel takes in the model."""
-    seen = math.isqrt(int(min(MOST_BYTES, MEMORY_SHARE * available(device)) / model.bytes_per_pixel))
-    return max(SMALLEST, seen - 2 * (model.halo or 0))
+    """Return the side in pixels of the largest tile whose padded version fits into the available memory."""
+    padded = math.isqrt(int(min(MAX_TILE_BYTES, MEMORY_SHARE * available(device)) / model.bytes_per_pixel))
+    return max(SMALLEST, padded - 2 * (model.halo or 0))
 
 
 class Tiled:
-    """A model whose score of whole images is computed tile by tile: the same score in bounded memory.
+    """A score model of images whose score is computed tile by tile, in bounded memory.
 
     Args:
         model: A score model of images.
-        side: Of the tiles.
-        where: The device that the model is on; images may be elsewhere.
+        side: Side of the tiles in pixels.
+        where: The device of the model; images may be on another.
     """
 
     def __init__(self, model: ImageScoreModel, side: int, where: torch.device) -> None:
@@ -112,6 +115,6 @@ class Tiled:
         height, width = x.shape[2:]
         psi = torch.empty_like(x)
         for tile in tiles_for(self.model, height, width, self.side):
-            seen = x[:, :, *tile.seen].to(self.where)
-            psi[:, :, *tile.kept] = self.model.score(seen, sigma=sigma)[:, :, *tile.inner]
+            padded = x[:, :, *tile.padded].to(self.where)
+            psi[:, :, *tile.kept] = self.model.score(padded, sigma=sigma)[:, :, *tile.inner]
         return psi

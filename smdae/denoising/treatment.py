@@ -1,13 +1,13 @@
-"""The treatment of each kind of noise: which a picture has, and how a model of white noise becomes one for it.
+"""The treatment of each kind of noise: how a model of white noise becomes a model of the noise of a picture.
 
-    white   the model itself, at the level; of channels that share noise, at that of their widest direction
+    white   the model itself, at the level; if channels share noise, at the level along their principal direction
     shot    the model after a transform that makes the noise white (`stabilised`)
-    grain   two passes of it over sub-pictures (`correlated`)
+    grain   two passes of the model, one of them over sub-pictures (`correlated`)
 
-A network that takes the noise model is told of channels that share noise and of grain instead (`informed`). For shot
-noise the transform is better by 0.1 dB than to tell it of the levels (FMD), and keeps means.
+A network that takes the noise model is conditioned on shared noise and on grain instead (`informed`). For shot noise it
+gets the transform too: that is better by 0.1 dB than conditioning on the levels (FMD), and keeps means.
 
-Channels that a gray model takes one by one have noise, and so a treatment, of their own.
+A gray model takes the channels of a picture one by one; then each channel has its own noise and treatment.
 """
 
 import math
@@ -29,12 +29,12 @@ from smdae.estimation.estimate import KINDS, Estimate, Kind
 from smdae.noise import Noise
 from smdae.protocols import TakesNoise, offers, single_level
 
-__all__ = ["Form", "form_for", "is_cut", "level_in", "noise_for", "takes_noise", "whitenings"]
+__all__ = ["Treatment", "is_clipped_at_white", "noise_for", "rms_level", "takes_noise", "treatment_for", "whitenings"]
 
-LEVEL_SAMPLE = 1 << 17  # pixels that a level is averaged over
-MAX_CUT_SHARE = 0.005  # of the pixels, that white may have cut off before the model is told of it
+LEVEL_SAMPLE = 1 << 17  # pixels over which a level is averaged
+MAX_CLIPPED_SHARE = 0.005  # of pixels at white, up to which a picture is treated as not clipped there
 
-Form = Callable[[Any], Any]
+Treatment = Callable[[Any], Any]  # from a model of white noise, or another version of it, to a model of the noise
 
 
 def noise_for(
@@ -44,10 +44,10 @@ def noise_for(
 
     Args:
         prepared: The picture.
-        model: What takes it out; one that was fitted at a single level takes that for white noise.
-        kind: What kind it is, `auto` to find out, or the noise itself, in the picture's unit.
-        sigma: Its total level, white being 1, for all channels or for each; None for what is found.
-        jpeg: The quality that the picture was compressed at, if that is known.
+        model: The model that will take it out. If it was fitted at a single level, the noise is white at that level.
+        kind: The kind of noise, `auto` to find it, or the noise itself, in the picture's unit.
+        sigma: Its total level, white being 1, for all channels or for each; None to estimate it.
+        jpeg: The JPEG quality that the picture was compressed at, if known.
 
     Raises:
         UsageError: The noise is of another number of channels, or its kind is unknown.
@@ -67,11 +67,11 @@ def noise_for(
         return found
     if found.noise.is_none or found.noise.is_white or len(sigma) > 1:
         return Estimate(_white(sigma), 0.0, jpeg=found.jpeg)
-    return Estimate(found.noise.amplified(sigma[0] / level_in(prepared, found.noise)), 0.0, jpeg=found.jpeg)
+    return Estimate(found.noise.amplified(sigma[0] / rms_level(prepared, found.noise)), 0.0, jpeg=found.jpeg)
 
 
-def level_in(prepared: Prepared, noise: Noise) -> float:
-    """Return the root mean square level of noise over a picture, white being 1; of channels too."""
+def rms_level(prepared: Prepared, noise: Noise) -> float:
+    """Return the root mean square level of noise over all pixels and channels of a picture, white being 1."""
     planes = prepared.pixels[:, :, None] if prepared.pixels.ndim == 2 else prepared.pixels
     some = planes.reshape(-1, planes.shape[2])[:: max(1, planes.shape[0] * planes.shape[1] // LEVEL_SAMPLE)]
     x = torch.from_numpy(prepared.scale.to_unit(some)).double().T[None, :, None]  # (1, C, 1, n)
@@ -83,64 +83,64 @@ def _white(sigma: Sequence[float]) -> Noise:
 
 
 def _of_channels(noise: Noise, prepared: Prepared) -> Noise:
-    """Return noise as of a picture's channels: of gray stored as colour, that of one channel."""
+    """Return noise fitted to a picture's channels: for gray stored as colour, the noise of one channel."""
     count = prepared.pixels.shape[2] if prepared.pixels.ndim == 3 else 1
     if prepared.is_shared and noise.count == prepared.original.shape[2]:
         noise = noise.channel(0)
     if noise.count not in (None, count):
         raise UsageError(
-            f"the noise is of {noise.count} channels, and the picture has {count}", "give noise of as many channels"
+            f"the noise has {noise.count} channels, and the picture has {count}", "give noise with as many channels"
         )
     return noise
 
 
-def form_for(
+def treatment_for(
     base: Any, noise: Noise, prepared: Prepared, channels: int, whitened: Sequence[Whitening] | None = None
-) -> tuple[Form, tuple[float, ...]]:
-    """Return a function that makes a model of white noise one of this noise, and the levels to call the latter with.
+) -> tuple[Treatment, tuple[float, ...]]:
+    """Return the treatment that turns a model of white noise into one of this noise, and the levels to call it with.
 
     Args:
-        base: The model.
-        noise: White being 1.
+        base: The model of white noise.
+        noise: The noise, white being 1.
         prepared: The image.
-        channels: Of the image.
-        whitened: The transforms of shot noise; None for those of `whitenings`.
+        channels: Number of channels of the image.
+        whitened: Transforms that make shot noise white; None for those of `whitenings`.
     """
     if takes_noise(base) and noise.kind != "shot" and all(noise.levels):
         return _informed(base, noise, prepared, channels)
     if noise.kind == "white":
         levels = tuple(white_level(noise, level) for level in noise.levels)
         return _unchanged, levels[:1] if len(set(levels)) == 1 else levels
-    each = _parts(base, noise, channels)
-    count = channels // len(each)
-    made: list[Correlated] | list[Stabilised]
+    parts = _parts(base, noise, channels)
+    count = channels // len(parts)
+    treated: list[Correlated] | list[Stabilised]
     if noise.kind == "grain":
-        coarse = [Correlated.of(base, one, white_level(one, one.sigma), count) for one in each]
-        made, level = coarse, math.sqrt(sum(one.inner**2 for one in coarse) / len(coarse))
+        grain = [Correlated.of(base, part, white_level(part, part.sigma), count) for part in parts]
+        treated, level = grain, math.sqrt(sum(model.level**2 for model in grain) / len(grain))
     else:
         whitened = whitened or whitenings(base, noise, prepared, channels)
-        made = [Stabilised(base, one.each, one.level) for one in whitened]
-        level = level_in(prepared, noise)
-    if len(made) == 1:
-        return made[0].on, (level,)
-    return (lambda inner: Separate([one.on(inner) for one in made])), (level,)
+        treated = [Stabilised(base, whitening.each, whitening.level) for whitening in whitened]
+        level = rms_level(prepared, noise)
+    if len(treated) == 1:
+        return treated[0].with_model, (level,)
+    return (lambda version: Separate([model.with_model(version) for model in treated])), (level,)
 
 
 def takes_noise(model: Any) -> bool:
-    """Return whether a model is a network that was fitted to noise that is not white."""
+    """Return whether a model is a network that was fitted to noise of all kinds, and can be conditioned on it."""
     return offers(model, TakesNoise) and model.takes_noise
 
 
-def _informed(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Form, tuple[float, ...]]:
-    """Return a function that makes a network a model of this noise, and the level to call that with."""
+def _informed(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Treatment, tuple[float, ...]]:
+    """Return the treatment that conditions a network on this noise, and the level to call it with."""
     if noise.is_white and noise.jpeg is None:
         return _unchanged, (noise.levels[0],)
-    level = level_in(prepared, noise)
+    level = rms_level(prepared, noise)
     kind = InformedOfGrain if noise.kind == "grain" else Informed
     if base.channels == channels:
-        return kind(base, noise).on, (level,)
-    each = [kind(base, noise.channel(c)) for c in range(channels)]
-    return (lambda inner: Separate([one.on(inner) for one in each])), (level,)
+        return kind(base, noise).with_model, (level,)
+    treated = [kind(base, noise.channel(c)) for c in range(channels)]
+    return (lambda version: Separate([model.with_model(version) for model in treated])), (level,)
 
 
 def _unchanged(model: Any) -> Any:
@@ -148,43 +148,45 @@ def _unchanged(model: Any) -> Any:
 
 
 def _parts(base: Any, noise: Noise, channels: int) -> list[Noise]:
-    """Return the noise of each part of an image that the model takes by itself."""
+    """Return the noise of each group of channels that the model processes at once: all, or each by itself."""
     return [noise.channel(c) for c in range(channels)] if base.channels == 1 < channels else [noise]
 
 
 def whitenings(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Whitening, ...]:
     """Return the transforms that make shot noise white, one for each group of channels that the model takes.
 
-    Arguments are those of `form_for`.
+    Arguments are those of `treatment_for`.
     """
-    each = _parts(base, noise, channels)
-    count = channels // len(each)
-    return tuple(_whitening(one, prepared, count, c) for c, one in enumerate(each))
+    parts = _parts(base, noise, channels)
+    count = channels // len(parts)
+    return tuple(_whitening(part, prepared, count, c) for c, part in enumerate(parts))
 
 
 def _whitening(noise: Noise, prepared: Prepared, count: int, first: int) -> Whitening:
-    """Return the transforms of shot noise in `count` channels, from the first on."""
+    """Return the transforms of shot noise in `count` channels, starting with channel `first`."""
     planes = np.atleast_3d(prepared.pixels)[:, :, first : first + count]
     ends = prepared.scale.to_unit(np.array([planes.min(), planes.max()]))
     low, high = float(ends[0]), float(ends[1])
     clip = prepared.scale.unit_clip if prepared.scale.clip is not None else None
-    if is_cut(prepared):  # then the model is told of clipping, and finds what lies beyond
+    if is_clipped_at_white(
+        prepared
+    ):  # then the model itself is set to clipped pictures, and its results may lie beyond white
         clip = None
     least = min(low, 0.0) if prepared.scale.standard else low
     return Whitening(*transforms(noise.for_channels(count).curves, least, high, clip))
 
 
-def is_cut(prepared: Prepared) -> bool:
-    """Return whether white has cut the noise off in more than a few pixels."""
+def is_clipped_at_white(prepared: Prepared) -> bool:
+    """Return whether more than a few pixels are clipped at white."""
     clip = prepared.scale.clip
-    return clip is not None and float(np.mean(prepared.pixels >= clip[1])) > MAX_CUT_SHARE
+    return clip is not None and float(np.mean(prepared.pixels >= clip[1])) > MAX_CLIPPED_SHARE
 
 
 class Separate:
-    """A score model of several channels, each of which has a model of its own.
+    """A score model that applies a model of its own to each channel.
 
     Args:
-        models: One for each channel, each of pictures with one channel.
+        models: Models of pictures with one channel, one for each channel.
     """
 
     def __init__(self, models: Sequence[Any]) -> None:

@@ -2,17 +2,17 @@
 
     Cov[x | y] = sigma^2 (I + sigma^2 d psi/dy) = sigma^2 J,   J = dD/dy            (Tweedie, of second order)
 
-and its diagonal is the variance of each pixel. Energies have it in closed form, `posterior_variance`. For networks
-probes v single it out: with +-1 on every eighth pixel of rows and columns and 0 elsewhere, v * (J v) at those pixels
-is J_ii and what reaches them from the next of those pixels, eight away, which is next to nothing; 64 such probes cover
-the image. Dense probes of as many signs would each be off by the whole of a row of J. What is still off differs from
-pixel to pixel, and a light mean over neighbours takes some of it out.
+Its diagonal is the variance of each pixel. Energy models have it in closed form, `posterior_variance`. For networks it
+is found with sparse probes: with v = +-1 on every eighth pixel of rows and columns and 0 elsewhere, v * (J v) at those
+pixels is J_ii, plus the influence of the other probed pixels, which are eight or more away and hardly matter. 64 such
+probes cover the image. As many dense probes would have an error from a whole row of J at each pixel. The remaining
+error is independent between pixels, and is reduced by a light average over neighbours.
 
-No network is quite the posterior mean, and sigma^2 J is then off by a factor that Stein's estimate of the error tells:
-`calibrated` weighs the two, as far as each is to be believed.
+No network is exactly the posterior mean, so sigma^2 J may be off by a factor. `calibrated` moves its mean towards
+Stein's estimate of the error, weighting both by their precision.
 
-The first principal components of the covariance, the ways in which the posterior varies most, come of subspace
-iteration with products J v (Manor and Michaeli 2024). By differences, all of them: D(y + e v) is all that is needed.
+The first principal components of the covariance, along which the posterior varies most, are found by subspace iteration
+with products J v (Manor and Michaeli 2024). All products are finite differences, so only D(y + e v) is needed.
 """
 
 import math
@@ -41,10 +41,10 @@ __all__ = [
     "variance",
 ]
 
-SPACING = 8  # pixels between those that a probe is at
-STEP = 0.3  # of differences, in sigma: J as it is in the noise around y
-CENTRE = 0.8  # weight of a pixel among its neighbours, in rows and in columns
-BELIEF = 0.2  # relative error of the mean variance by the Jacobian
+SPACING = 8  # pixels between the nonzero pixels of a probe
+STEP = 0.3  # of differences, in sigma: J averaged over the noise around y
+CENTRE = 0.8  # weight of a pixel in the average over its neighbours, along rows and along columns
+VARIANCE_ERROR = 0.2  # relative standard error of the mean of sigma^2 J_ii
 ROUNDS = 12  # of subspace iteration
 SEED = 0
 
@@ -53,26 +53,26 @@ def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lamb
     """Return the posterior variance of each pixel, white being 1, float32 with the shape of the task's image.
 
     Args:
-        task: What was denoised; its levels are not all 0.
-        device: Where the model is.
-        watch: Told how many probes are done, and of how many.
+        task: The task that was carried out; its levels are not all 0.
+        device: The device of the model.
+        watch: Called with the number of probes done, and with their total.
     """
     where = torch.device(device)
     height, width = task.pixels.shape[:2]
     model = task.model
-    cut = [*tiles_for(model, height, width, side_for(model, where))]
+    tiles = [*tiles_for(model, height, width, side_for(model, where))]
     signs = 2 * torch.randint(0, 2, (height, width), generator=Generator().manual_seed(SEED), dtype=torch.int8) - 1
     found = np.empty(task.planes.shape, np.float32)
-    for done, tile in enumerate(cut):
-        noisy = task.noisy(tile.seen, where)
+    for done, tile in enumerate(tiles):
+        noisy = task.noisy(tile.padded, where)
         with torch.inference_mode():
             if offers(model, HasPosteriorVariance):
-                watch(done, len(cut))
+                watch(done, len(tiles))
                 of_tile = task.by_channels(noisy, lambda planes, sigma: model.posterior_variance(planes, sigma))
             else:
-                corner = tuple(part.start % SPACING for part in tile.seen)
-                told = _counting(watch, done, len(cut), len(_groups(task)))
-                of_tile = _probed(task, noisy, signs[tile.seen].to(where), corner, told)
+                corner = tuple(part.start % SPACING for part in tile.padded)
+                report = _progress_of_tile(watch, done, len(tiles), len(_groups(task)))
+                of_tile = _probed(task, noisy, signs[tile.padded].to(where), corner, report)
         found[tile.kept] = of_tile[0, :, *tile.inner].permute(1, 2, 0).cpu().numpy()
     if not offers(model, HasPosteriorVariance):
         found = _lightly_averaged(found)
@@ -80,23 +80,26 @@ def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lamb
 
 
 def _lightly_averaged(planes: np.ndarray) -> np.ndarray:
-    """Return planes, (H, W, C), in which each pixel has a little of its eight neighbours."""
+    """Return planes, (H, W, C), lightly averaged over the eight neighbours of each pixel."""
     for axis in (0, 1):
-        grown = np.pad(planes, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
-        before, after = (np.take(grown, range(k, k + planes.shape[axis]), axis) for k in (0, 2))
+        padded = np.pad(planes, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode="edge")
+        before, after = (np.take(padded, range(k, k + planes.shape[axis]), axis) for k in (0, 2))
         planes = CENTRE * planes + (1 - CENTRE) / 2 * (before + after)
     return planes.astype(np.float32)
 
 
 def calibrated(variance: np.ndarray, judgement: Judgement) -> np.ndarray:
-    """Return a variance, white being 1, scaled so that its mean comes nearer to the estimated error of the result."""
-    told = float(variance.mean())
-    seen = 10 ** (-judgement.psnr / 10)
-    error = seen * judgement.error * math.log(10) / 10
-    if judgement.doubts or told <= 0:
+    """Return a variance, white being 1, scaled so that its mean is closer to the estimated error of the result.
+
+    The new mean is the average of both, weighted by their precision. A judgement with doubts changes nothing.
+    """
+    mean = float(variance.mean())
+    if judgement.doubts or mean <= 0:
         return variance
-    trust, weight = 1 / (BELIEF * told) ** 2, 1 / max(error, 1e-12) ** 2
-    return variance * np.float32((trust * told + weight * seen) / (trust + weight) / told)
+    mse = 10 ** (-judgement.psnr / 10)
+    mse_error = mse * judgement.error * math.log(10) / 10
+    precision, mse_precision = 1 / (VARIANCE_ERROR * mean) ** 2, 1 / max(mse_error, 1e-12) ** 2
+    return variance * np.float32((precision * mean + mse_precision * mse) / (precision + mse_precision) / mean)
 
 
 def deviation_of(
@@ -108,26 +111,27 @@ def deviation_of(
     """Return the posterior standard deviation of each pixel in the unit of the picture, float32 with the task's shape.
 
     Args:
-        task: What was denoised; its levels are not all 0.
-        judgement: How good the result is, by which it is calibrated; None if that is not known.
-        device: Where the model is.
-        watch: Told how many probes are done, and of how many.
+        task: The task that was carried out; its levels are not all 0.
+        judgement: The estimated quality of the result, for `calibrated`; None if there is none.
+        device: The device of the model.
+        watch: Called with the number of probes done, and with their total.
     """
     spread = variance(task, device, watch)
-    if judgement and task.strengths.is_all:  # else the error is that of noise left in, too
+    if judgement and task.strengths.is_all:  # otherwise the estimated error includes the noise left in
         spread = calibrated(spread, judgement)
     found: np.ndarray = np.sqrt(spread) * np.float32(task.scale.span)
     return found
 
 
 def _groups(task: Task) -> list[Any]:
-    """Return the channels that are probed together: all for gray models, which keep them apart; else one at a time."""
+    """Return the groups of channels to probe at once: all for gray models, which keep channels apart; else each."""
     return [slice(None)] if task.model.channels in (1, None) else [*range(task.planes.shape[2])]
 
 
-def _counting(watch: Watch, done: int, of: int, groups: int) -> Callable[[int], object]:
+def _progress_of_tile(watch: Watch, done: int, tiles: int, groups: int) -> Callable[[int], object]:
+    """Return what to call with the number of probes done in a tile, after `done` of all tiles."""
     probes = SPACING**2 * groups
-    return lambda k: watch(done * probes + k, of * probes)
+    return lambda k: watch(done * probes + k, tiles * probes)
 
 
 def _probed(
@@ -136,10 +140,10 @@ def _probed(
     """Return sigma^2 J_ii, with the shape of noisy, (1, C, h, w).
 
     Args:
-        task: What was denoised.
+        task: The task that was carried out.
         noisy: A part of its image.
         signs: +-1 for each pixel, with shape (h, w).
-        corner: Row and column of its first pixel in the pattern.
+        corner: Row and column of the part's first pixel, modulo SPACING.
         report: Called with the number of probes done.
     """
     levels = torch.tensor(task.channel_levels, device=noisy.device)
@@ -176,13 +180,13 @@ class PrincipalComponent:
 def principal_components(
     task: Task, count: int, device: torch.device | str = "cpu", watch: Watch = lambda done, of: None
 ) -> list[PrincipalComponent]:
-    """Return the first principal components of the posterior covariance, the widest first.
+    """Return the first principal components of the posterior covariance, that of largest variance first.
 
     Args:
-        task: What was denoised; all of its channels have noise.
-        count: How many, K.
-        device: Where the model is.
-        watch: Told how many products are done, and of how many.
+        task: The task that was carried out; all channels of its image have noise.
+        count: Number of components.
+        device: The device of the model.
+        watch: Called with the number of products done, and with their total.
 
     Raises:
         UsageError: There are fewer pixels than directions.
@@ -199,7 +203,7 @@ def principal_components(
     basis = _orthonormal(torch.randn(count, noisy.numel(), generator=generator))
     done = 0
 
-    def along(v: Tensor) -> Tensor:
+    def covariance_product(v: Tensor) -> Tensor:
         """Return Cov v, by central differences."""
         direction = v.reshape(noisy.shape)
         e = STEP * levels / direction.abs().amax()
@@ -210,14 +214,14 @@ def principal_components(
         for _ in range(ROUNDS):
             products = []
             for v in basis:
-                products.append(along(v))
+                products.append(covariance_product(v))
                 done += 1
                 watch(done, ROUNDS * count)
             image = torch.stack(products)
             small = basis @ image.T
             basis = _orthonormal(image)
         values, turn = torch.linalg.eigh((small + small.T) / 2)
-        # The last products were of the basis before: their span is the new one, their widths are as good.
+        # `small` and `image` are both of the basis before the last orthonormalisation, so they belong together.
         order = values.argsort(descending=True)
         directions = _orthonormal((turn.T @ image)[order])
     return [
@@ -227,13 +231,14 @@ def principal_components(
 
 
 def _orthonormal(rows: Tensor) -> Tensor:
+    """Return an orthonormal basis, (K, n), of the span of rows, (K, n)."""
     return torch.linalg.qr(rows.T)[0].T
 
 
 def ends_of(
     task: Task, mean: np.ndarray, component: PrincipalComponent, deviations: float = 2.0
 ) -> Iterator[np.ndarray]:
-    """Yield the mean moved along a component, to one side and to the other, images like the mean."""
+    """Yield the mean moved along a component by so many deviations to either side, as images like the mean."""
     planes = np.atleast_3d(mean).astype(np.float32)
     for sign in (-1, 1):
         moved = planes + sign * deviations * component.deviation * task.white * component.direction

@@ -1,6 +1,7 @@
-"""Pixels whose noise was not clipped: those whose result is far enough from black and white.
+"""Which pixels to measure on: those that are valid, and safe from clipping.
 
-Pixels that are exactly like all around them, as in pasted bars, and those that do not count, tell nothing either.
+A pixel is safe if its result is far enough from black and white that its noise was not clipped. Pixels exactly equal to
+all around them, as in pasted bars, are not valid here.
 """
 
 import numpy as np
@@ -11,16 +12,16 @@ from torch import Tensor
 from smdae.denoising.task import Task
 from smdae.estimation.scale import Scale
 
-__all__ = ["SAFE_SIGMAS", "clamped", "counting_in", "margins_of", "safe_in", "safe_where", "totals"]
+__all__ = ["SAFE_SIGMAS", "clamped", "margins_of", "safe_in", "safe_where", "totals", "valid_in"]
 
-SAFE_SIGMAS = 2.0  # from black and white, within which noise is hardly ever cut off
-ALIKE_SIDE = 5  # pixels a side around a pixel that noise does not leave alike
+SAFE_SIGMAS = 2.0  # from black and white, beyond which noise is hardly ever clipped
+EQUAL_SIDE = 5  # pixels a side of a square that noise does not leave all equal
 
 
 def margins_of(task: Task) -> np.ndarray:
-    """Return how far from black and from white a result must lie for noise not to have been cut off, (2, C).
+    """Return how far from black and from white a result must be to be safe, (2, C).
 
-    What black cuts off of shot noise is in its levels already.
+    The levels of shot noise near black already include the effect of clipping, so there every result is safe.
     """
     channels = task.planes.shape[2]
     if not task.is_clipped:
@@ -37,32 +38,32 @@ def margins_of(task: Task) -> np.ndarray:
 
 
 def safe_in(planes: np.ndarray, scale: Scale, margins: np.ndarray) -> np.ndarray:
-    """Return where noise cannot have been cut off: results further than the margins from black and white."""
+    """Return where results in the picture's unit are safe: further than the margins from black and white."""
     values = scale.to_unit(planes)
     return (values >= margins) & (values <= 1 - margins)
 
 
 def clamped(task: Task, shown: Tensor) -> Tensor:
-    """Return results as PSNR takes them: between black and white where the picture has a usual white."""
+    """Clamp results to black and white, as for PSNR, if the picture is on the usual scale of its type."""
     return shown.clamp(0, 1) if task.scale.standard else shown
 
 
-def counting_in(task: Task, rows: slice, columns: slice, where: torch.device) -> Tensor:
-    """Return where pixels of a part count, (1, C, h, w): not those with exactly alike neighbours, as in pasted bars."""
+def valid_in(task: Task, rows: slice, columns: slice, where: torch.device) -> Tensor:
+    """Return which pixels of a part are valid, (1, C, h, w): not those in exactly constant areas."""
     part = torch.from_numpy(np.ascontiguousarray(task.planes[rows, columns]).astype(np.float32)).permute(2, 0, 1)[None]
-    spread = F.max_pool2d(part, ALIKE_SIDE, 1, ALIKE_SIDE // 2) + F.max_pool2d(-part, ALIKE_SIDE, 1, ALIKE_SIDE // 2)
-    counts = spread > 0
+    spread = F.max_pool2d(part, EQUAL_SIDE, 1, EQUAL_SIDE // 2) + F.max_pool2d(-part, EQUAL_SIDE, 1, EQUAL_SIDE // 2)
+    valid = spread > 0
     if task.prepared.valid is not None:
-        counts &= torch.from_numpy(np.ascontiguousarray(task.prepared.valid[rows, columns]))
-    return counts.to(where)
+        valid &= torch.from_numpy(np.ascontiguousarray(task.prepared.valid[rows, columns]))
+    return valid.to(where)
 
 
 def safe_where(shown: Tensor, margins: np.ndarray) -> Tensor:
-    """Return where results, (n, C, h, w), white being 1, are further than margins, (2, C), from black and white."""
+    """Return where results, (n, C, h, w), white being 1, are safe: further than margins, (2, C), from either end."""
     low, high = torch.from_numpy(margins.astype(np.float32))[:, :, None, None].to(shown.device)
     return (shown >= low) & (shown <= 1 - high)
 
 
 def totals(values: Tensor) -> Tensor:
-    """Return the sums of images, (n, C, h, w), with shape (n, C)."""
+    """Return the sum over the pixels of images, (n, C, h, w), with shape (n, C)."""
     return values.sum((2, 3), dtype=torch.float64)

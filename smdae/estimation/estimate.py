@@ -124,7 +124,7 @@ def as_planes(
             valid = finite if valid is None else valid & finite
             planes = np.where(np.isfinite(planes), planes, scale.black)
     if valid is not None and not valid.any():
-        raise InputError("none of its pixels counts", "all are hidden, masked or not finite")
+        raise InputError("none of its pixels is valid", "all are hidden, masked or not finite")
     if planes.shape[2] > 1 and (planes == planes[:, :, :1]).all():  # gray that is stored as colour
         planes = planes[:, :, :1]
     return planes, valid

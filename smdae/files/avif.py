@@ -19,7 +19,7 @@ __all__ = ["QUALITY", "encode", "read", "refuse_colours"]
 
 QUALITY = 95
 DEEP, TWELVE = 0x40, 0x20  # flags of a configuration
-SRGB = (1, 2)  # primaries: those of sRGB, none told
+SRGB = (1, 2)  # primaries: those of sRGB, or not given
 CURVES = (1, 2, 6, 13)  # curves that are taken for that of sRGB
 DENSEST = 2**18  # pixels for which a byte can stand
 
@@ -54,7 +54,7 @@ def encode(picture: Picture, quality: int = QUALITY) -> bytes:
 
 
 def refuse_colours(data: bytes) -> None:
-    """Raise InputError for colours that are told by numbers, and are not those of sRGB."""
+    """Raise InputError for colours that are given by numbers other than those of sRGB."""
     place = data.find(b"colrnclx")
     if place < 0 or b"colrprof" in data[:place] or len(data) < place + 12:
         return

@@ -7,7 +7,7 @@ a failure is an exception. A file that is small is kept once it was read.
 Every block of 64 KB has a CRC-32. To check all of a large file at the start would take minutes; blocks are checked as
 they come, each once: nothing is used that was not as it was written, and a run pays for no more than it uses.
 
-Where the disk has to be waited for, it is told of all pieces before the first is read, so that it brings them together.
+If the disk is slow, all reads are announced before the first one, so that it can do them together.
 """
 
 import os
@@ -30,7 +30,7 @@ __all__ = ["BLOCK", "Blocks", "checked_on"]
 
 BLOCK = 1 << 16
 MAX_KEPT = 512 << 20  # bytes: what is no larger stays in memory
-READS_ANNOUNCED = 1000  # reads in a row that the disk is told of once one had to wait for it
+READS_ANNOUNCED = 1000  # further reads that are announced after one had to wait for the disk
 
 
 def checked_on(checks: "array[int]", size: int, data: bytes | memoryview) -> int:
@@ -54,7 +54,7 @@ class Blocks:
         size: How many of its bytes have checks.
         checks: CRC-32 of each block, the last of which may be shorter.
         part: From which byte to which it will be read.
-        repair: Told the number of a block that is not what it was; writes it anew, or raises what the user is told.
+        repair: Called with the number of a damaged block; writes it again, or raises an error for the user.
 
     Raises:
         OSError: The file cannot be opened.

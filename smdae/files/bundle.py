@@ -1,4 +1,4 @@
-"""The models that come with smdae: which there are, in which version, under which licence, and how one is told.
+"""The models that come with smdae: their names, versions and licences, and how a model is identified.
 
 The version of a name goes up by one whenever its weights change, and so do pixels; `models.json` beside the weights
 keeps it with the digest of the file, so that weights that changed under an old version are found out by the tests.
@@ -41,5 +41,5 @@ def entries() -> dict[str, dict[str, Any]]:
 
 
 def version_of(name: str) -> int | None:
-    """Return the version of a bundled model; None for what is none."""
+    """Return the version of a bundled model; None for other names."""
     return entries()[name]["version"] if name in entries() else None

@@ -6,7 +6,7 @@
 
 Images are decoded one by one, each source once, and again when its size or time of change is another. The index is
 written after the pixels have reached the disk, now and then on the way and at the end: whenever a process is killed,
-the index that is there tells of pixels that are there, and the next process goes on behind them. Two processes that
+the existing index lists pixels that exist, and the next process continues behind them. Two processes that
 want the same images wait for each other: the second finds what the first has made. Where nothing is missing, nothing is
 locked or written, and a folder that cannot be written will do.
 
@@ -64,7 +64,7 @@ class Cache:
 
     Raises:
         UsageError: This system has no locks.
-        OutputError: The folder is none, holds other files, or could not be made.
+        OutputError: It is not a folder, holds other files, or cannot be made.
     """
 
     def __init__(self, folder: Path, decode: Decode, *, note: Say, warn: Say) -> None:
@@ -74,7 +74,7 @@ class Cache:
         self._lock = self._file = -1
         self._before: Index | None = None  # what there was
         self._made = self._told = False  # whether the folder was made here, and an index written
-        self._noted = 0  # bytes that the last index told of
+        self._noted = 0  # bytes listed by the last index
 
     def __enter__(self) -> Self:
         return self

@@ -56,7 +56,7 @@ def refuse(folder: Path) -> None:
 
     Raises:
         UsageError: This system has no locks.
-        OutputError: The folder is none, holds other files, or could not be made.
+        OutputError: It is not a folder, holds other files, or cannot be made.
     """
     if fcntl is None:
         raise UsageError("--cache needs locks of files, which this system has not")
@@ -95,9 +95,9 @@ def opened(path: Path, flags: int) -> int:
 
 
 def locked(folder: Path, note: Say) -> int:
-    """Return the lock of a folder, open; tell whoever has to wait for it."""
+    """Return the open lock of a folder; report a wait for it."""
     path = folder / LOCK
-    told = False
+    is_reported = False
     while True:
         with refusals(path):
             lock = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o666)
@@ -105,9 +105,9 @@ def locked(folder: Path, note: Say) -> int:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if not told:
+                if not is_reported:
                     note(f"another process is filling the cache '{folder}': waiting for it")
-                    told = True
+                    is_reported = True
                 fcntl.flock(lock, fcntl.LOCK_EX)
             # Whoever held it may have taken it away when nothing came of his cache.
             with suppress(FileNotFoundError):
@@ -171,7 +171,7 @@ def repair(path: Path, decode: Decode, warn: Say, block: int) -> None:
             for at, run in places:
                 pixels, _ = next(images, (None, ""))
                 if pixels is None or pixels.shape[:2] != (run.height, run.width) or pixels.itemsize != run.itemsize:
-                    raise InputError(f"the cache '{path.parent}' does not hold what it tells of", "remove it")
+                    raise InputError(f"the cache '{path.parent}' does not hold what its index lists", "remove it")
                 for strip in in_strips(pixels):
                     with refusals(path):
                         at += os.pwrite(file, strip.tobytes(), at)

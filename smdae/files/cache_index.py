@@ -10,7 +10,7 @@ A source is as it was if its size and time of change are. The checks are CRC-32 
 which may be a part of one. `white` is null for images as they are, and otherwise the value of white in float images
 that were put on a scale where it is 1 together with others.
 
-A digest tells damage, not intent: names and numbers are checked as well. The file of pixels lies in the folder, and
+A digest detects damage, not forgery: names and numbers are checked as well. The file of pixels lies in the folder, and
 all images lie in the file.
 """
 
@@ -39,7 +39,7 @@ MAX_WHITE = 1e38
 
 
 class ForgedError(ValueError):
-    """An index that is whole, and tells of what no cache holds."""
+    """An undamaged index with entries that no cache can hold."""
 
 
 class Key(NamedTuple):
@@ -158,24 +158,24 @@ class Index:
         """Return the index that a file holds.
 
         Raises:
-            ForgedError: It is whole, and tells of what no cache holds.
-            ValueError: It is none, is not whole, or is of another version.
+            ForgedError: It is undamaged, and has entries that no cache can hold.
+            ValueError: It is not an index, is damaged, or is of another version.
         """
         digest = hashlib.blake2b(digest_size=16)
         index: Index | None = None
-        told, wrong = "", ""
+        stored_digest, wrong = "", ""
         images = 0
         try:
             for line in lines:
                 record = json.loads(line)
-                if told:
+                if stored_digest:
                     raise ValueError("there is more after its end")
                 if "digest" in record:
-                    told = record["digest"]
+                    stored_digest = record["digest"]
                     continue
                 digest.update(line)
                 if wrong:
-                    continue  # whether it is damage or a forgery, the digest will tell
+                    continue  # the digest will show whether it is damage or forgery
                 if index is None:
                     if (record["format"], record["version"], record["strips"]) != (FORMAT, VERSION, LAYOUT):
                         raise ValueError("it is of another version")
@@ -187,7 +187,7 @@ class Index:
                     wrong = wrong or ("too many images" if images > MAX_IMAGES else "")
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError("it is damaged") from error
-        if index is None or told != digest.hexdigest():
+        if index is None or stored_digest != digest.hexdigest():
             raise ValueError("it is damaged")
         if wrong:
             raise ForgedError(f"it tells of {wrong}")

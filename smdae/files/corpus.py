@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ARRAYS", "Corpus", "arrays", "files_below", "gather", "named", "refuse_unit"]
 
 ALIKE = ({"uint8"}, {"float32"})  # depths of images that stay as they are
-LOOKED_AT = 64  # images, evenly chosen, whose values tell the unit of all
+MAX_EXAMINED = 64  # images, evenly chosen, by whose values the unit of all is checked
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -47,7 +47,7 @@ class Corpus:
         skipped: One line for each file that could not be used.
         small: How many images were smaller than a patch.
         names: The names of the files, and how many images each has in turn.
-        has_floats: Whether a file held floats; not told of images in a cache.
+        has_floats: Whether a file held floats; not known for images in a cache.
     """
 
     images: Sequence[np.ndarray]
@@ -82,10 +82,10 @@ class _Found(NamedTuple):
 
 
 def refuse_unit(corpus: Corpus) -> None:
-    """Raise UsageError where floats whose white nobody has told have values far beyond 1."""
+    """Raise UsageError if floats without a given white have values far beyond 1."""
     count = len(corpus.images)
     names = [name for name, images in corpus.names for _ in range(images)]
-    for i in sorted({round(i) for i in np.linspace(0, count - 1, min(LOOKED_AT, count))}):
+    for i in sorted({round(i) for i in np.linspace(0, count - 1, min(MAX_EXAMINED, count))}):
         image = corpus.images[i]
         largest = float(np.abs(image).max()) if image.dtype.kind == "f" else 0.0
         white = likely_white(largest)
@@ -241,7 +241,7 @@ def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if Path(name).suffix.lower() != ome_metadata.ENDING)
         for name in sorted(names):
             file = Path(folder) / name
-            # A pipe or a device may never end; a link that leads nowhere is told of by reading it.
+            # A pipe or a device may never end; a broken link is reported when it is read.
             is_stream = os.path.exists(file) and not os.path.isfile(file)
             if file.suffix.lower() in endings and not name.startswith(".") and not is_stream:
                 yield file

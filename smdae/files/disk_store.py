@@ -61,7 +61,7 @@ class Stored(Sequence[np.ndarray]):
         offsets: Where each image begins in the file, in pixels, with shape (n,).
         tall, wide: Rows and columns of each, with shape (n,).
         channels: C.
-        part: Of a single image the rows and columns that are seen, from and to; None for all.
+        part: The first and last row and column of the part of a single image that is used; None for all.
         device: Where pieces come out.
     """
 

@@ -23,7 +23,7 @@ class Origin:
     """The file that another is made of.
 
     Attributes:
-        status: Its status when it was looked at.
+        status: Its status when the run was planned.
         is_target: Whether it is the very file to be replaced, which then must be as it was.
         lost: Told what of a replaced file could not be kept: its owner, its extended attributes.
     """

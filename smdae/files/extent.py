@@ -45,7 +45,7 @@ HEADERS = {"JXL": "jpegxl.extent", "JP2": "jpeg2000.extent", "HEIC": "heic.exten
 
 
 def needed(pixels: int, nbytes: int, file: int) -> int:
-    """Return the bytes that work takes on so many pixels, whose samples take `nbytes`, from a file of that size."""
+    """Return the bytes of memory for work on a number of pixels, whose samples take `nbytes`, from a file of a size."""
     return file + COPIES * nbytes + WORK * pixels
 
 
@@ -59,9 +59,9 @@ def refuse_huge(pixels: int, nbytes: int, file: int) -> None:
 
 
 def needed_for(path: Path) -> int:
-    """Return the bytes that work takes on one picture, or one page, of a file; 0 where its header tells nothing.
+    """Return the bytes that work takes on one picture, or one page, of a file; 0 if its header does not say.
 
-    A pipe is not looked into, and whatever is wrong with a file is for its reader to tell.
+    A pipe is not read, and errors in a file are left for its reader to report.
     """
     from smdae.files.foreign import RAW
     from smdae.files.images import HEAD, format_of

@@ -1,7 +1,7 @@
 """FITS: the images and cubes of astronomy, whose values are rewritten where they lie; all else stays, byte for byte.
 
 A file is a row of units, each a header of cards and its data (FITS standard 4.0). astropy, an extra (`smdae[fits]`),
-tells what each holds and where. Values are BZERO + BSCALE times what is stored, big-endian; what is stored as BLANK, or
+says what each holds and where. Values are BZERO + BSCALE times what is stored, big-endian; what is stored as BLANK, or
 as NaN, is no value and stays.
 
 The images that are denoised are those named SCI where there are any, else the first: others may be errors, masks or
@@ -128,7 +128,7 @@ def is_fits(source: Path | bytes) -> bool:
     try:
         with regular.opened(source) if isinstance(source, Path) else BytesIO(source) as file:
             return file.read(len(SIGNATURE)) == SIGNATURE
-    except (OSError, ValueError):  # of which its reader tells
+    except (OSError, ValueError):  # its reader reports it
         return False
 
 

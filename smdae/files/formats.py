@@ -50,7 +50,7 @@ class Format:
         extra: The extra of smdae that its library comes with; None where all have it.
         module: The library as Python knows it, where it comes with an extra.
         longest_side: Pixels a side at most.
-        maxval: Whether it tells the value of white, so that 12 bits stay 12 bits.
+        maxval: Whether it stores the value of white, so that 12 bits stay 12 bits.
     """
 
     name: str
@@ -241,7 +241,7 @@ def _line(cells: "tuple[str, ...] | list[str]") -> str:
 PAGE = """# File formats
 
 What `denoise` reads it writes in the same format, with samples of the same type, and with what stands in the column
-"Comes back with the pixels". The type of a file is told from its first bytes, not from its name. Orientation is kept,
+"Comes back with the pixels". The type of a file is found from its first bytes, not from its name. Orientation is kept,
 not applied. An extra is installed with, for example, `pip install "smdae[heic]"`.
 
 Camera raw files, FITS, OME-Zarr and Y4M video have pages of their own: [camera raw](formats-raw.md),

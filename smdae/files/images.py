@@ -1,6 +1,6 @@
 """Reading and writing pictures: the kind and the depth that went in come out.
 
-The type of a file is told from its first bytes, never from its name. Nothing but `SmdaeError` leaves `read`,
+The type of a file is recognised by its first bytes, never from its name. Nothing but `SmdaeError` leaves `read`,
 whatever the bytes are: decoders are written by others, and a damaged file can make them raise anything.
 """
 
@@ -97,7 +97,7 @@ def read(source: Path | bytes, name: str) -> Picture:
 def decoding(what: str) -> Iterator[None]:
     """Turn whatever goes wrong inside into InputError or MemoryLimitError, one line that calls it `what`.
 
-    What the user has told of a file, and that contradicts it, comes out as it is.
+    Errors about options that contradict the file are passed on.
     """
     try:
         with warnings.catch_warnings():
@@ -214,7 +214,7 @@ def opening(name: str) -> Iterator[None]:
 
 
 def format_of(head: bytes, name: str) -> str:
-    """Return the name in `FORMATS` that the first `HEAD` bytes of a file tell; InputError where it is none of them.
+    """Return the format of a file, a name of `FORMATS`, by its first `HEAD` bytes; raise InputError for others.
 
     Of camera raw files, which look like TIFFs, `name` decides.
     """

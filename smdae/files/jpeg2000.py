@@ -22,7 +22,7 @@ SIGNATURE = b"\0\0\0\x0cjP  "
 SIZE, CODING, TILE = 0xFF51, 0xFF52, 0xFF90
 REVERSIBLE = 1
 EXIF, XMP = b"JpgTiffExif->JP2", bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-ENUMERATED, ICC = 1, 2  # how a box tells colours
+ENUMERATED, ICC = 1, 2  # how a box describes colours
 SRGB, GRAY = 16, 17
 QUALITY = 95
 DENSEST = 2**16  # pixels for which a byte can stand: an empty codeblock is a few bits
@@ -61,9 +61,11 @@ def read(data: bytes) -> Picture:
     maxval = 2 ** header.bits[0] - 1
     if samples.max() > maxval:
         raise InputError("the file is damaged")
-    told = None if maxval in (255, 65535) else maxval
+    own_maxval = None if maxval in (255, 65535) else maxval
     metadata = _metadata(boxes, data if not boxes else b"")
-    return from_samples(stretched(samples, maxval), "JP2", metadata=metadata, lossless=header.lossless, maxval=told)
+    return from_samples(
+        stretched(samples, maxval), "JP2", metadata=metadata, lossless=header.lossless, maxval=own_maxval
+    )
 
 
 def encode(picture: Picture, quality: int | None = None) -> bytes:
@@ -133,10 +135,10 @@ def _refuse(header: Codestream, boxes: tuple[Box, ...], size: int) -> None:
     """Raise InputError or MemoryLimitError for what is not supported, before it is decoded."""
     check_size(*header.size, DENSEST * size)
     channels = len(header.bits)
-    told = dict(boxes_of(dict(boxes).get(b"jp2h", b"")))
-    colour = told.get(b"colr", b"")
+    header_boxes = dict(boxes_of(dict(boxes).get(b"jp2h", b"")))
+    colour = header_boxes.get(b"colr", b"")
     kind = int.from_bytes(colour[3:7]) if colour[:1] == bytes([ENUMERATED]) else None
-    if b"pclr" in told:
+    if b"pclr" in header_boxes:
         raise InputError("it has a palette", "convert it to RGB first")
     if kind not in (None, SRGB, GRAY) or channels > 4 or (kind == GRAY and channels > 2):
         raise InputError(

@@ -35,11 +35,17 @@ ENTRIES, ENTRY = 0xB002, 16  # the tag of the index, the bytes of one of its ent
 MAX_ENTRIES = 1000
 KIND = 0xFFFFFF  # of a picture in its entry
 PREVIEWS = (0x010001, 0x010002)
-MAPS = (b"hdrgm:", b"HDRGainMap", b"urn:iso:std:iso:ts:21496", b"DepthMap", b"apdi:")  # words of pictures that are none
+MAPS = (
+    b"hdrgm:",
+    b"HDRGainMap",
+    b"urn:iso:std:iso:ts:21496",
+    b"DepthMap",
+    b"apdi:",
+)  # by which pictures that are only maps are recognised
 
 
 def parts_of_jpeg(data: bytes) -> "Mpo | Inks | None":
-    """Return the parts of a JPEG; None for a single picture. Raises InputError for those that cannot be told."""
+    """Return the parts of a JPEG; None for a single picture. Raises InputError for parts that cannot be separated."""
     segments = segments_of(data)
     index = next((payload for marker, payload in segments if marker == APP2 and payload.startswith(MPF)), None)
     if index is not None:

@@ -1,4 +1,4 @@
-"""The header of a JPEG XL's codestream, bit by bit (ISO/IEC 18181-1, annex D), for what the library does not tell.
+"""The header of a JPEG XL's codestream, bit by bit (ISO/IEC 18181-1, annex D), for what the library does not report.
 
 That is the size, before anything is decoded; the bits of a sample; whether the pixels are as they were or in XYB; and
 the colours, whose bits can be exchanged where the pixels are as they were.
@@ -29,7 +29,7 @@ class Header:
         animated: Whether it has frames.
         standard: Whether its colours are sRGB, or gray with the curve of sRGB.
         odd: Whether it has other extra channels than one for alpha.
-        colours: The bits that tell its colours, the first first; empty where all is as usual.
+        colours: The bits that describe its colours, in order; empty for the default.
         start: Of those bits, in the codestream.
         end: Of all that stands before the pixels.
         profile: Whether it has an ICC profile.
@@ -57,7 +57,7 @@ class _Bits:
         self.read = ""  # all bits so far
 
     def __call__(self, count: int) -> int:
-        """Return the next number of so many bits."""
+        """Return the next number, of that many bits."""
         self._left -= count
         if self._left < 0:
             raise InputError("the file is truncated")
@@ -71,7 +71,7 @@ class _Bits:
         return bool(self(1))
 
     def choice(self, *ways: tuple[int, int]) -> int:
-        """Return a number in one of four ways, each a sum of a constant and so many bits."""
+        """Return a number in one of four ways, each a constant plus a number of bits."""
         constant, count = ways[self(2)]
         return constant + self(count)
 
@@ -112,9 +112,9 @@ def header_of(coded: bytes) -> Header:
 def with_colours(coded: bytes, colours: str) -> bytes:
     """Return a codestream without loss whose header says those bits of its colours."""
     header = header_of(coded)
-    before, told = (header.end + 7) // 8, header.start + len(header.colours)
+    before, end_of_colours = (header.end + 7) // 8, header.start + len(header.colours)
     bits = "".join(f"{byte:08b}"[::-1] for byte in coded[:before])
-    made = bits[: header.start] + colours + bits[told : header.end]
+    made = bits[: header.start] + colours + bits[end_of_colours : header.end]
     made += "0" * (-len(made) % 8)
     head = bytes(int(made[k : k + 8][::-1], 2) for k in range(0, len(made), 8))
     return head + coded[before:]
@@ -156,7 +156,7 @@ def _extra(bits: _Bits) -> int:
 
 
 def _colours(bits: _Bits) -> tuple[bool, int, bool]:
-    """Return whether colours are those of sRGB, their space, and whether a profile tells them."""
+    """Return whether colours are those of sRGB, their space, and whether a profile describes them."""
     if bits.flag():
         return True, RGB, False
     profile = bits.flag()

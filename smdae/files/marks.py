@@ -155,8 +155,8 @@ def _first_directory(file: BinaryIO) -> tuple[str, bool, int, list[bytes], bytes
     """Return the first directory of a TIFF; None for what is no TIFF, or damaged.
 
     Returns:
-        The byte order, whether it is a BigTIFF, where the place of the directory is told, its entries, and what follows
-        them: the place of the next.
+        The byte order, whether it is a BigTIFF, where the offset of the directory is stored, its entries, and what
+        follows them: the place of the next.
     """
     file.seek(0)
     head = file.read(16)

@@ -69,7 +69,7 @@ def card_of(header: Header) -> dict[str, Any]:
 
 
 def _wrong(card: dict[str, Any]) -> str | None:
-    """Return the name of the first entry of a card that no model has; None if there is none."""
+    """Return the name of the first invalid entry of a card; None if all are valid."""
     settings = card["settings"]
     limits = LIMITS | (OF_EXPERTS if card["model"] == "experts" else {})
     if (card["model"] == "energy" or is_named(card["model"])) and settings.get("size") == 1:
@@ -92,8 +92,8 @@ def _wrong(card: dict[str, Any]) -> str | None:
         return "channels"
     if not _is_whole(card["patch_size"], 1, MAX_SIDE):
         return "patch_size"
-    told = card["sigma"] if isinstance(card["sigma"], list) else [card["sigma"]]
-    return None if len(told) in (1, 2) and all(_is_level(level, 255) for level in told) else "sigma"
+    levels = card["sigma"] if isinstance(card["sigma"], list) else [card["sigma"]]
+    return None if len(levels) in (1, 2) and all(_is_level(level, 255) for level in levels) else "sigma"
 
 
 def _is_whole(value: object, least: int, most: int) -> bool:

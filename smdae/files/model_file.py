@@ -67,7 +67,7 @@ def find(path_or_name: str | Path) -> Path:
 
 
 def identity(path_or_name: str | Path, data: bytes) -> Identity:
-    """Return which model a file is, of whose bytes it is told: a bundled one by its name and version."""
+    """Return the identity of a model file, given its bytes: a bundled one by its name and version."""
     path = find(path_or_name)
     if path.parent == BUNDLED and bundle.version_of(path.stem) is not None:
         return Identity(f"{path.stem}@{bundle.version_of(path.stem)}", tensor_file.digest(data))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["rebuilt"]
 
-TRIED = 128  # pixels a side of the parts by which it is told how a level was made
+TRIED = 128  # pixels a side of the parts on which it is found how a level was made
 PLACES = (0.5, 0.3, 0.7)  # where they are along the axes before rows and columns
 
 
@@ -42,7 +42,7 @@ def rebuilt(image: Image, group: Path, name: str) -> str | None:
         return None
     levels = "smaller level is" if len(ways) == 1 else f"{len(ways)} smaller levels are"
     if None in ways:
-        return f"its {levels} made anew by means of blocks: by what else they were made could not be told"
+        return f"its {levels} computed again as means of blocks: how they were made before could not be found"
     one_pixel = all(way is not None and way.offset is not None for way in ways)
     return f"its {levels} made anew as before, by {'one pixel' if one_pixel else 'the mean'} of each block"
 
@@ -76,5 +76,5 @@ def _write(
             continue
         each = zip(part, before.shape, after.shape, strict=True)
         places = [((np.arange(own.start, own.stop) + 0.5) * n / m).astype(int) for own, n, m in each]
-        seen = np.asarray(before[tuple(slice(place[0], place[-1] + 1) for place in places)])
-        after[part] = seen[np.ix_(*(place - place[0] for place in places))]
+        values = np.asarray(before[tuple(slice(place[0], place[-1] + 1) for place in places)])
+        after[part] = values[np.ix_(*(place - place[0] for place in places))]

@@ -22,20 +22,24 @@ __all__ = [
     "kind_of",
     "level_of",
     "may_be_replaced",
-    "told_of",
+    "ome_attributes",
 ]
 
 ENDING = ".zarr"
 OLD_AXES = "tczyx"
 GROUP, ARRAY = "group", "array"
-NODES = (("zarr.json", ""), (".zgroup", GROUP), (".zarray", ARRAY))  # the file that tells of a folder, and of what kind
+NODES = (
+    ("zarr.json", ""),
+    (".zgroup", GROUP),
+    (".zarray", ARRAY),
+)  # the file that makes a folder one of Zarr, and its kind
 METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 MOST_JSON = 64 << 20  # bytes
 DEEPEST = 4  # groups below the root: a plate has rows, columns and fields
 
 
 def is_volume(path: Path | str) -> bool:
-    """Return whether a folder is called as Zarr is, or holds what tells of one."""
+    """Return whether a folder has the name of a Zarr, or a file of Zarr in it."""
     return os.path.isdir(path) and (Path(path).suffix.lower() == ENDING or _tells(Path(path)))
 
 
@@ -45,7 +49,7 @@ def may_be_replaced(folder: Path) -> bool:
 
 
 def _tells(folder: Path) -> bool:
-    """Return whether a folder holds a file that tells of Zarr."""
+    """Return whether a folder holds a file of Zarr."""
     return any(os.path.isfile(folder / name) for name, _ in NODES)
 
 
@@ -54,7 +58,7 @@ def groups(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
     if kind_of(folder) != GROUP:
         return
     yield folder
-    if depth and "multiscales" not in told_of(folder):
+    if depth and "multiscales" not in ome_attributes(folder):
         for entry in sorted(os.scandir(folder), key=lambda entry: (len(entry.name), entry.name)):
             if entry.is_dir() and entry.name != "labels":
                 yield from groups(Path(entry.path), depth - 1)
@@ -78,13 +82,13 @@ def _attributes(folder: Path) -> dict[str, Any]:
     return _json(folder / ".zattrs") if (folder / ".zattrs").is_file() else {}
 
 
-def told_of(group: Path) -> dict[str, Any]:
+def ome_attributes(group: Path) -> dict[str, Any]:
     """Return the OME-Zarr metadata of a group: its attributes, or in 0.5 those under `ome`."""
     attributes = _attributes(group)
-    told = attributes.get("ome", attributes)
-    if not isinstance(told, dict):
+    described = attributes.get("ome", attributes)
+    if not isinstance(described, dict):
         raise InputError(f"the attribute 'ome' in '{group}' is no object")
-    return told
+    return described
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -108,12 +112,16 @@ def level_of(dataset: Any) -> str:
     return path
 
 
-def axes_of(told: Any) -> tuple[str, int | None]:
+def axes_of(described: Any) -> tuple[str, int | None]:
     """Return a letter for each axis, and which of them is that of channels."""
-    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in told] if isinstance(told, list) else []
+    axes = (
+        [axis if isinstance(axis, dict) else {"name": axis} for axis in described]
+        if isinstance(described, list)
+        else []
+    )
     names = [str(axis.get("name", "")) for axis in axes]
     if not axes or not all(names) or len({name[0].upper() for name in names}) < len(names):
-        raise InputError(f"its axes are no list of different names: {told!s:.60}")
+        raise InputError(f"its axes are not a list of different names: {described!s:.60}")
     letters = "".join(name[0].upper() for name in names)
     if not letters.endswith("YX"):
         raise InputError(f"its axes are {letters}, and do not end with Y and X")

@@ -26,7 +26,7 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files import images
-from smdae.files.ome_metadata import ARRAY, METADATA, OLD_AXES, axes_of, groups, kind_of, level_of, told_of
+from smdae.files.ome_metadata import ARRAY, METADATA, OLD_AXES, axes_of, groups, kind_of, level_of, ome_attributes
 from smdae.files.picture import SAMPLES
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Image:
         place: Its group, below the volume's folder.
         axes: A capital letter for each; rows and columns are the last.
         levels: The folders of its arrays below the group, the largest first.
-        channel_axis: Which axis is that of channels; None if there is none.
+        channel_axis: The number of the axis of channels; None if there is none.
         array: The first level.
         root: The volume's folder.
     """
@@ -129,7 +129,7 @@ def is_there() -> bool:
 
 @contextlib.contextmanager
 def opened(folder: Path, name: str) -> Iterator[Volume]:
-    """Open a volume, and check all that is told of it, so that only damaged chunks are left to go wrong.
+    """Open a volume, and check all of its metadata, so that later only damaged chunks can fail.
 
     Raises:
         InputError: The extra is missing, or it is no OME-Zarr that can be read.
@@ -215,11 +215,11 @@ def _images(root: Path) -> tuple[list[Image], list[str]]:
             "name the group with multiscales that it belongs to, or write such metadata",
         )
     for group in groups(root):
-        told = told_of(group)
-        multiscales = told.get("multiscales")
+        described = ome_attributes(group)
+        multiscales = described.get("multiscales")
         if multiscales is None:
             continue
-        if "image-label" in told:
+        if "image-label" in described:
             raise InputError("it holds labels, whose numbers are names of things, not a picture")
         if not isinstance(multiscales, list) or not multiscales or not isinstance(multiscales[0], dict):
             raise InputError("its multiscales are no list of objects")
@@ -231,9 +231,9 @@ def _images(root: Path) -> tuple[list[Image], list[str]]:
     return found, remarks
 
 
-def _image(root: Path, group: Path, told: dict[str, Any]) -> Image:
+def _image(root: Path, group: Path, described: dict[str, Any]) -> Image:
     """Return an image, checked."""
-    datasets = told.get("datasets")
+    datasets = described.get("datasets")
     if not isinstance(datasets, list) or not datasets:
         raise InputError("its multiscales name no datasets")
     levels = tuple(level_of(dataset) for dataset in datasets)
@@ -241,7 +241,7 @@ def _image(root: Path, group: Path, told: dict[str, Any]) -> Image:
         if kind_of(group / level) != ARRAY:
             raise InputError(f"its level '{level}' is missing")
     array = array_of(group / levels[0])
-    axes, channel = axes_of(told.get("axes", list(OLD_AXES)))
+    axes, channel = axes_of(described.get("axes", list(OLD_AXES)))
     if not LEAST_AXES <= len(array.shape) <= MOST_AXES:
         raise InputError(
             f"it has {len(array.shape)} axes, and an OME-Zarr has {LEAST_AXES} to {MOST_AXES}",

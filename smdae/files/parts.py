@@ -105,7 +105,7 @@ class Parts:
 def find(source: Path | bytes, name: str) -> Parts | None:
     """Return the parts of a file; None for one that holds a single picture, a TIFF, and what `images.read` refuses.
 
-    `name` is what messages call it. A pipe is not looked into. Raises InputError for parts that cannot be told.
+    `name` is its name in messages. A pipe is not read. Raises InputError for parts that cannot be separated.
     """
     if isinstance(source, Path) and not os.path.isfile(source):
         return None

@@ -64,7 +64,7 @@ class Metadata:
     gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has; `jpeg` all segments
     (marker, payload) that applications wrote into a JPEG, and `tail` what stood behind its end;
     `gif` is the GIF that the pixels came from; `jp2` and `jxl` are the boxes (kind, payload) of a JPEG 2000, of which
-    `codestream` tells that it had none, and of a JPEG XL, whose colours are told by the bits `jxl_colours`; `heif` is
+    `codestream` tells that it had none, and of a JPEG XL, whose colours are given by the bits `jxl_colours`; `heif` is
     how a HEIC was encoded.
     """
 
@@ -99,7 +99,7 @@ class Picture:
                     it is `white`
     lost            what of its file is not in it: "its depth map"
     stored          the type in `STANDS_FOR` that its floats stand for; None where the pixels have their own
-    quality         of a JPEG, 1 to 100, as its quantisation tables tell; None for other formats
+    quality         of a JPEG, 1 to 100, found from its quantisation tables; None for other formats
     """
 
     pixels: np.ndarray
@@ -226,7 +226,7 @@ def samples_in(image: "Image.Image") -> np.ndarray:
 
 
 def deeper(picture: Picture, depth: str | None) -> bool:
-    """Return whether samples of another depth tell more apart than those of the picture."""
+    """Return whether samples of another depth have more values than those of the picture."""
     return depth is not None and np.dtype(depth).itemsize > picture.pixels.dtype.itemsize
 
 

@@ -62,10 +62,10 @@ def pnm_header(data: bytes) -> tuple[int, int, int, int, int] | None:
     kind, width, height = (int(number) for number in header.groups())
     maxval, end = 1, header.end()
     if kind not in BITS:
-        told = PNM_MAXVAL.match(data, end)
-        if told is None:
+        found = PNM_MAXVAL.match(data, end)
+        if found is None:
             return None
-        maxval, end = int(told[1]), told.end()
+        maxval, end = int(found[1]), found.end()
     space = PNM_END.match(data, end)
     return None if space is None else (kind, width, height, maxval, space.end())
 
@@ -83,14 +83,14 @@ def read_pam(data: bytes) -> Picture:
     if end < 0:
         raise InputError("its header is damaged")
     lines = [line.split(None, 1) for line in data[:end].splitlines()[1:] if line.strip() and not line.startswith(b"#")]
-    told = {line[0]: line[1].strip() if len(line) == 2 else b"" for line in lines}
-    numbers = [told.get(name, b"") for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")]
+    entries = {line[0]: line[1].strip() if len(line) == 2 else b"" for line in lines}
+    numbers = [entries.get(name, b"") for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")]
     if not all(re.fullmatch(rb"\d{1,10}", number) for number in numbers):
         raise InputError("its header is damaged")
     width, height, depth, maxval = map(int, numbers)
     check_size(width, height)
     _refuse_maxval(maxval)
-    kind = told.get(b"TUPLTYPE", b"")
+    kind = entries.get(b"TUPLTYPE", b"")
     if depth not in PAM_TYPES or (kind and kind not in PAM_TYPES[depth]):
         raise InputError(
             f"its {depth} channels are not gray or RGB, with or without alpha", "save it as gray or RGB first"

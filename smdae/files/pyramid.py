@@ -1,7 +1,7 @@
 """The smaller levels of a pyramid: by what they were made of the larger ones, and how they are made anew.
 
 A level is made of the one before by taking one pixel of each block, or the mean of each block, rounded or cut off.
-Which of these it was is told by trying them on a part of both levels. Where none gives the same numbers (a Gaussian
+Which of these was used is found by trying them on a part of both levels. Where none gives the same numbers (a Gaussian
 before every second pixel, say) means of blocks are the nearest to what such levels are for.
 """
 
@@ -58,7 +58,7 @@ MEAN = Reduction()
 
 
 def factors(before: Sequence[int], after: Sequence[int]) -> tuple[int, ...] | None:
-    """Return the lengths of the blocks by which one shape becomes another; None if there are none such."""
+    """Return the sides of the blocks that reduce one shape to another; None if no blocks do."""
     steps = []
     for long, short in zip(before, after, strict=True):
         step = max(1, round(long / short)) if short else 0
@@ -70,7 +70,7 @@ def factors(before: Sequence[int], after: Sequence[int]) -> tuple[int, ...] | No
 
 
 def reduction_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]], steps: Sequence[int]) -> Reduction | None:
-    """Return how a level was made; None if that cannot be told.
+    """Return how a level was made; None if that cannot be found.
 
     Args:
         pairs: Parts of the level before, each with the part of the level that was made of it.

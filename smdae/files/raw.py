@@ -5,8 +5,8 @@ another in its place before it is developed. Of other files (X-Trans, sensors of
 or a converter has demosaiced) there is the developed picture alone.
 
 Facts this relies on:
-- Many raw files are TIFFs whose first picture is a thumbnail. DNG is told by a tag, others by their names.
-- LibRaw's `raw_image` can be written to; black, and how far above it white is, can be told anew then.
+- Many raw files are TIFFs whose first picture is a thumbnail. DNG is recognised by a tag, others by their names.
+- LibRaw's `raw_image` can be written to; black, and how far above it white is, can be set anew then.
 - LibRaw takes the largest value for white where it is over 3/4 of it. It is asked not to, and that is done here, so
   that a picture is as bright with noise as without.
 - The result is sRGB, or linear light with the same primaries; LibRaw turns nothing, so that the EXIF orientation holds.
@@ -47,7 +47,7 @@ INSTALL = "pip install 'smdae[raw]'"
 DNG_VERSION, NOISE_PROFILE = 50706, 51041
 SAFE_TAGS = 4096  # of a directory that makes sense
 COLOURS = b"RGBG"  # of planes, by LibRaw's numbers
-SURE_WHITE = 0.75  # of the white that is told, which the largest value must pass to be taken for white
+SURE_WHITE = 0.75  # of the white in the file, which the largest value must exceed to be taken for white
 BLACK, SPAN = 4096, 60000  # of mosaics that are given back, for which 16 bits are used whatever the camera's
 ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}  # of EXIF, by LibRaw's flip
 SRGB_CURVE, LINEAR_CURVE = (2.4, 12.92), (1.0, 1.0)
@@ -62,7 +62,8 @@ class Shot:
         reason: Why there is no mosaic, in a few words; empty if there is.
         black: Of each place of the pattern, with shape (2, 2).
         white: The value of white, of the sensor.
-        noise: Of each place of the pattern, black being 0 and white 1, row by row; None where the file tells of none.
+        noise: The noise at each site of the pattern, row by row, black being 0 and white 1; None if the file gives
+            none.
         metadata: Of what is developed, without a colour profile.
     """
 
@@ -125,7 +126,7 @@ def is_raw(source: Path | bytes, name: str) -> bool:
             entries = file.read(12 * min(count, SAFE_TAGS))
             tags = (struct.unpack_from(order + "H", entries, at)[0] for at in range(0, len(entries) - 11, 12))
             return DNG_VERSION in tags
-    except (OSError, ValueError, struct.error):  # of which its reader tells
+    except (OSError, ValueError, struct.error):  # its reader reports it
         return False
 
 

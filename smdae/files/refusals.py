@@ -32,7 +32,7 @@ IN_NO_NAME = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]$')
 
 
 def refuse_changed(path: Path, before: os.stat_result) -> None:
-    """Raise OutputError where a file that is to be replaced is not what it was when it was looked at."""
+    """Raise OutputError if a file that is to be replaced has changed since the run was planned."""
     with refusals(path):
         now = status_of(resolved(path))
     if now is None or _identity(now) != _identity(before):

@@ -1,6 +1,6 @@
 """Pictures one behind the other in a stream: PNG, PGM and PPM files as programs such as ffmpeg pipe them.
 
-Where a picture ends is told from its chunks, or from its header; nothing is decoded here.
+The end of a picture is found from its chunks or its header; nothing is decoded here.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ __all__ = ["Ahead", "begins_one", "first_of", "more_of"]
 MAX_HEADER = 4096  # bytes of a PGM or PPM, before its pixels
 MAX_PICTURE = 1 << 30  # bytes
 RAW_KINDS = (b"P5", b"P6")
-BEGINNING = 8  # bytes that tell what follows
+BEGINNING = 8  # bytes by which what follows is recognised
 
 
 class Ahead:
@@ -38,9 +38,9 @@ class Ahead:
 
 
 def first_of(stream: Readable) -> tuple[bytes, bytes]:
-    """Return the first picture of a stream, as far as can be told, and the bytes that come right behind it.
+    """Return the first picture of a stream, if its end can be found, and the bytes after it.
 
-    Where no end of it can be told, what was read is the first part, and nothing the second.
+    If it cannot, the first part is all that was read, and the second empty.
     """
     begun = exactly(stream, BEGINNING)
     picture = _picture(begun, stream)
@@ -71,7 +71,7 @@ def more_of(begun: bytes, stream: Readable) -> Iterator[bytes]:
 
 
 def begins_one(begun: bytes) -> bool:
-    """Return whether bytes are the beginning of a picture whose end can be told."""
+    """Return whether bytes are the beginning of a picture whose end can be found."""
     return begun.startswith(SIGNATURE) or (begun[:2] in RAW_KINDS and begun[2:3].isspace())
 
 

@@ -27,13 +27,13 @@ class Slab:
     Attributes:
         lead: Where it lies along the axes before rows and columns.
         kept: The rows and columns that are its own.
-        seen: Those and their margin.
-        inner: Where its own lie in what is seen.
+        padded: Those with their margin.
+        inner: Its own within the padded ones.
     """
 
     lead: tuple[slice, ...]
     kept: tuple[slice, slice]
-    seen: tuple[slice, slice]
+    padded: tuple[slice, slice]
     inner: tuple[slice, slice]
 
     @property
@@ -58,7 +58,7 @@ def slabs(
         itemsize: Bytes of a sample.
         room: Bytes that one part may take.
         halo: The margin that a region needs; None where only whole planes will do.
-        multiple: Where what is seen may start.
+        multiple: Padded regions start at multiples of it.
     """
     deep = math.prod(min(*pair) for pair in zip(shape[:-2], grid[:-2], strict=True))
     side = _side(shape[-2:], grid[-2:], deep * itemsize + WORK, room, halo)
@@ -70,11 +70,11 @@ def slabs(
 def regions(
     shape: Sequence[int], side: tuple[int, int], halo: int, multiple: int
 ) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], tuple[slice, slice]]]:
-    """Yield where the regions of a plane lie: what is kept, what is seen, and the first in the second."""
+    """Yield the regions of a plane: what is kept, the same with its margin, and the first within the second."""
     for rows, columns in product(_parts(shape[0], side[0]), _parts(shape[1], side[1])):
-        seen = (_wider(rows, shape[0], halo, multiple), _wider(columns, shape[1], halo, multiple))
-        inner = (_shifted(rows, seen[0].start), _shifted(columns, seen[1].start))
-        yield (rows, columns), seen, inner
+        padded = (_wider(rows, shape[0], halo, multiple), _wider(columns, shape[1], halo, multiple))
+        inner = (_shifted(rows, padded[0].start), _shifted(columns, padded[1].start))
+        yield (rows, columns), padded, inner
 
 
 def _side(shape: Sequence[int], grid: Sequence[int], each: int, room: int, halo: int | None) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """TIFF stacks: pages and channels in one file, read and written a page at a time, in the memory of one.
 
-A stack is what `tiff_pages` finds of a file, and what `tiff_survey` tells of its pages before the first is decoded.
+A stack is what `tiff_pages` finds in a file, with what `tiff_survey` says about its pages before any is decoded.
 Each channel of a series is a group, whose pictures share one noise; the result is written as `tiff_writing` does, like
 its source.
 
@@ -130,7 +130,7 @@ class Stack:
         self._stream.close()
 
     def is_big(self, growth: int) -> bool:
-        """Return whether a result whose samples are so many times as large is to be a BigTIFF."""
+        """Return whether a result whose samples are `growth` times as large must be a BigTIFF."""
         if any(run.is_single for run in self._survey.runs) and not self._file.is_bigtiff:
             return False
         return self._file.is_bigtiff or growth * self._survey.nbytes > MAX_BYTES
@@ -166,7 +166,7 @@ def count(source: Path | bytes) -> int:
 
     That includes what cannot be read at all: `images.read` says why. A pipe is not looked into. Of many it is enough
     to know that there are: a page of one bit, which is none, counts as two, and with more directories than one
-    picture can have, those count that are not told to be thumbnails.
+    picture can have, those count that are not marked as thumbnails.
     """
     if isinstance(source, Path) and not os.path.isfile(source):
         return 1
@@ -195,11 +195,11 @@ def opened(source: Path | bytes, name: str, selection: Selection = ALL) -> Itera
     Args:
         source: A file, or its bytes.
         name: What messages call it.
-        selection: What the user tells of it.
+        selection: What the user says of it.
 
     Raises:
         InputError: A page, which is named, is not supported or cut, or the file is no TIFF.
-        UsageError: What the user tells contradicts the file.
+        UsageError: What the user says contradicts the file.
     """
     with contextlib.ExitStack() as whole:
         with images.opening(name):
@@ -271,7 +271,7 @@ def style_for(stack: Stack, before: str, after: str, depth: str | None, strip: b
     growth = 1 if depth in (None, own) else 4
     axes = None
     if len(stack.axes) == 1 and stack.axes[0].leading:
-        axes = stack.axes[0].told, (*stack.axes[0].shape, *page.shape)
+        axes = stack.axes[0].text, (*stack.axes[0].shape, *page.shape)
     return Style(None if depth == own else depth, strip, axes, (before, after), stack.is_big(growth))
 
 

@@ -66,7 +66,7 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
 
 
 def _is_table(file: Path) -> bool:
-    """Return whether a file holds nothing but arrays of two axes; one that cannot be read is told of later."""
+    """Return whether a file holds nothing but arrays of two axes; one that cannot be read is reported later."""
     if file.suffix.lower() in CSV:
         return True
     if file.suffix.lower() not in ARRAYS:

@@ -30,7 +30,7 @@ CHECKSUM = "checksum"
 
 
 class Tensor(NamedTuple):
-    """A tensor as the header tells of it: its dtype by safetensors' name, and its shape."""
+    """A tensor in the header: its dtype by safetensors' name, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -61,7 +61,7 @@ def header(data: bytes) -> Header:
     """Return the header that a file of these first bytes has; all of its header must be among them.
 
     Raises:
-        ValueError: There is none that makes sense.
+        ValueError: There is no valid header.
     """
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= length <= min(MAX_HEADER, len(data) - 8):
@@ -161,7 +161,7 @@ def checked(data: bytes) -> Header:
     """Return the header of a whole file that is as it was written.
 
     Raises:
-        ValueError: It is no such file, has another length than it tells, or other contents than when it was written.
+        ValueError: It is no such file, or its length or its contents are not those it was written with.
     """
     found = header(data)
     if len(data) != found.length:

@@ -5,8 +5,8 @@
     C       channels, each with noise of its own
     T, Z    and every other letter: planes of a stack, which share one noise
 
-The axes are those that the file tells (OME-XML, ImageJ, tifffile's JSON and others, by way of tifffile) or those that
-the user tells: `TCYX`, or `TC3YX` where the pages are counted in one row and every third is of the same channel.
+The axes are those in the file (OME-XML, ImageJ, tifffile's JSON and others, read by tifffile) or those that the user
+gives: `TCYX`, or `TC3YX` where the pages are counted in one row and every third is of the same channel.
 """
 
 import math
@@ -30,13 +30,13 @@ class Axes:
         leading: A letter for each axis along which pages follow each other.
         shape: How many there are along each.
         samples: The letter of the samples of a pixel.
-        told: All letters, as they are shown.
+        text: All letters, as they are shown to the user.
     """
 
     leading: str
     shape: tuple[int, ...]
     samples: str = "S"
-    told: str = "YX"
+    text: str = "YX"
 
     @property
     def channels(self) -> int:
@@ -67,7 +67,7 @@ class Selection:
 
     @property
     def some(self) -> bool:
-        """Return whether anything is told."""
+        """Return whether the user gives anything."""
         return self.axes is not None or self.channels is not None or self.pages is not None
 
 
@@ -94,7 +94,7 @@ def of_series(letters: str, shape: tuple[int, ...], page: str, page_shape: tuple
 
 
 def axes_named(text: str, page: str, page_shape: tuple[int, ...], shapes: tuple[tuple[int, ...], ...]) -> Axes:
-    """Return the axes that a user tells of a series.
+    """Return the axes of a series as the user gives them.
 
     Args:
         text: Letters, each with its number where pages are counted in one row: TZCYX, TC3YX.
@@ -132,7 +132,7 @@ def axes_named(text: str, page: str, page_shape: tuple[int, ...], shapes: tuple[
 
 
 def checked(text: str) -> str:
-    """Return axes in capital letters; raise UsageError for what are none."""
+    """Return axes in capital letters; raise UsageError for other letters."""
     letters = "".join(letter for letter, _ in AXIS.findall(text.upper()))
     if not LETTERS.fullmatch(text.upper()) or len(set(letters)) < len(letters) or not {"Y", "X"} <= set(letters):
         raise UsageError(
@@ -142,7 +142,7 @@ def checked(text: str) -> str:
 
 
 def numbers_in(text: str, option: str) -> frozenset[int]:
-    """Return the numbers of a list such as 1,3-5, counted from 1; raise UsageError for what is none."""
+    """Return the numbers of a list such as 1,3-5, counted from 1; raise UsageError for anything else."""
     found: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*([0-9]{1,8})(?:-([0-9]{1,8}))?\s*", part)

@@ -18,7 +18,7 @@ MAX_TAGS = 4096  # of a directory that makes sense
 def are_reduced(file: "tifffile.TiffFile") -> list[bool]:
     """Return of each directory of the chain whether it says that its picture is one of reduced size.
 
-    Of a directory only two entries are looked at: to understand all takes half a millisecond.
+    Only two entries of a directory are read: parsing all takes half a millisecond.
     """
     handle, layout = file.filehandle, file.tiff
 

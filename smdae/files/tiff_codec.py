@@ -23,11 +23,11 @@ HORIZONTAL, FLOATING = 2, 3
 LERC_PARAMETERS = 50674
 LERC_INNER = {1: "deflate", 2: "zstd"}
 SIDE = 16  # pixels a side of what is tried
-HEAD = 4096  # bytes of a segment that tell whether it is lossless
+HEAD = 4096  # bytes of a segment, which show whether it is lossless
 
 
 def is_lossless(source: BinaryIO, page: "tifffile.TiffPage") -> bool:
-    """Return whether the compression of a page loses nothing, as far as its first bytes tell."""
+    """Return whether the compression of a page is lossless, judging by its first bytes."""
     if page.compression in OF_BYTES or page.compression in (2, 3, 4):
         return True
     source.seek(page.dataoffsets[0])
@@ -45,7 +45,7 @@ def is_lossless(source: BinaryIO, page: "tifffile.TiffPage") -> bool:
 def codec_of(
     source: BinaryIO, page: "tifffile.TiffPage", dtype: np.dtype, samples: int
 ) -> tuple[int, int, dict[str, Any]]:
-    """Return the compression that the pages of a result have, its predictor, and what its encoder is told.
+    """Return the compression that the pages of a result have, its predictor, and the arguments of its encoder.
 
     Args:
         source: The file.
@@ -88,6 +88,6 @@ def _is_encoded(code: int, dtype: np.dtype, samples: int, how: dict[str, Any]) -
     try:
         data = tifffile.TIFF.COMPRESSORS[code](values, **how)
         again = tifffile.TIFF.DECOMPRESSORS[code](data)
-    except Exception:  # codecs tell in many ways what they do not take
+    except Exception:  # codecs raise various errors for input that they do not take
         return False
     return bool(np.array_equal(np.asarray(again).reshape(values.shape), values))

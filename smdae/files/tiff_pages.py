@@ -117,7 +117,7 @@ def opened(stream: BinaryIO) -> "tifffile.TiffFile":
 
 
 def count(file: "tifffile.TiffFile") -> int:
-    """Return the number of directories that are not told to be of reduced size; raise InputError as `places` does."""
+    """Return the number of directories that are not marked as reduced; raise InputError as `places` does."""
     return are_reduced(file).count(False)
 
 
@@ -128,7 +128,7 @@ def places(file: "tifffile.TiffFile", selection: Selection = ALL) -> tuple[list[
 
     Raises:
         InputError: There is none, or the file is damaged.
-        UsageError: The axes that the user tells contradict the file.
+        UsageError: The axes that the user gives contradict the file.
     """
     reduced = are_reduced(file)
     if 0 in (file.pages.first.imagewidth, file.pages.first.imagelength):  # before its other pages are looked at
@@ -210,8 +210,8 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
             _ = tifffile.TIFF.DECOMPRESSORS[page.compression]
     except KeyError as error:
         number, name = str(int(page.compression)), name_of(page.compression)
-        told = number if name == number else f"{number} ({name})"
-        raise InputError(f"its compression, {told}, is not known", "save it with Deflate or LZW first") from error
+        shown = number if name == number else f"{number} ({name})"
+        raise InputError(f"its compression, {shown}, is not known", "save it with Deflate or LZW first") from error
     if page.photometric not in COLOURS or page.samplesperpixel < COLOURS[page.photometric]:
         raise InputError(f"its {page.samplesperpixel} channels are not gray or RGB", "save it as gray or RGB first")
     if page.is_subsampled and (page.compression not in JPEGS or page.planarconfig == PLANAR):

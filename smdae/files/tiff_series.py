@@ -1,6 +1,6 @@
-"""The series of a TIFF: which pages follow each other along which axes, as OME-XML, ImageJ and others tell it.
+"""The series of a TIFF: which pages follow each other along which axes, according to OME-XML, ImageJ and others.
 
-tifffile understands what they tell; what is told need not be true.
+tifffile parses their descriptions, which need not be true.
 """
 
 import math
@@ -29,14 +29,14 @@ def by_series(
     numbers: dict[int, tuple[int, int]],
     behind: dict[int, int],
 ) -> tuple[list[Axes], set[int], list[str]]:
-    """Return the axes of each series, the directories of smaller levels of pyramids, and what there is to say.
+    """Return the axes of each series, the directories of smaller levels of pyramids, and remarks for the user.
 
     Args:
         file: The file.
-        reduced: Which of its directories are thumbnails.
-        selection: What the user tells.
-        numbers: Gets the series of each directory and its position there.
-        behind: Gets how many planes lie behind a directory.
+        reduced: For each directory, whether it is a thumbnail.
+        selection: What the user says.
+        numbers: Filled with the series of each directory and its position in it.
+        behind: Filled with the number of planes whose samples follow those of a directory.
     """
     axes: list[Axes] = []
     lower: set[int] = set()
@@ -63,16 +63,16 @@ def by_series(
         else:
             count = len(own)
             positions = {page.index: k for k, page in enumerate(own) if page is not None and not page.is_subifd}
-        told = of_series(series.axes, series.shape, key.axes, key.shape, count)
+        described = of_series(series.axes, series.shape, key.axes, key.shape, count)
         if selection.axes is not None:
             lead = len(series.shape) - len(key.shape)
-            own_shape = series.shape[:lead] if told is not None else (count,)
-            told = axes_named(selection.axes, key.axes, key.shape, tuple(dict.fromkeys((own_shape, (count,)))))
-        elif told is None:
-            told = Axes("I", (count,), told="I" + key.axes)
+            own_shape = series.shape[:lead] if described is not None else (count,)
+            described = axes_named(selection.axes, key.axes, key.shape, tuple(dict.fromkeys((own_shape, (count,)))))
+        elif described is None:
+            described = Axes("I", (count,), text="I" + key.axes)
         for index, position in positions.items():
             numbers.setdefault(index, (len(axes), position))
-        axes.append(told)
+        axes.append(described)
     if file.is_imagej and len(reduced) == 1 and not behind:
         # tifffile takes no note of planes that lie beyond the end of the file.
         page = file.pages.first
@@ -80,15 +80,15 @@ def by_series(
         if images > 1 and page.is_final:
             held = (file.filehandle.size - page.dataoffsets[0]) // max(page.nbytes, 1)
             behind[0] = max(1, min(images, held + 1))
-    is_told = next((kind for kind in FIRST_OF_SERIES if getattr(file, f"is_{kind}")), None)
-    if is_told and selection.axes is None and not any(series.kind in FIRST_OF_SERIES for series in _series(file)):
-        remarks.append("what it says of its axes contradicts its pages: taken for one stack (--axes tells them)")
+    kind = next((kind for kind in FIRST_OF_SERIES if getattr(file, f"is_{kind}")), None)
+    if kind and selection.axes is None and not any(series.kind in FIRST_OF_SERIES for series in _series(file)):
+        remarks.append("what it says of its axes contradicts its pages: taken for one stack (--axes gives them)")
     _forget_series(file)
     return axes, lower, remarks
 
 
 def _series(file: "tifffile.TiffFile") -> "list[tifffile.TiffPageSeries]":
-    """Return tifffile's series; none where it fails at them."""
+    """Return tifffile's series; an empty list if it fails."""
     if file.is_ome and _is_vast(file.pages.first.description):
         file.is_ome = False
     try:

@@ -39,7 +39,7 @@ class Survey:
 
     Attributes:
         places: Where each page is.
-        selection: What the user tells of them.
+        selection: What the user says of them.
         kinds: The parts of each kind of page.
         kind_of: The number of the kind of each page.
         runs: How the pages are written.
@@ -85,7 +85,7 @@ def surveyed(
         name: What messages call it.
         places: Where its pages are.
         axes: Those of each series.
-        selection: What the user tells of it.
+        selection: What the user says of it.
         page_at: Gives the page of a number, checked.
 
     Raises:

@@ -60,10 +60,10 @@ def tags_of(page: "tifffile.TiffPage") -> list[Tag]:
     handle = page.parent.filehandle
     found = []
     for tag in page.tags.values():
-        if tag.code in LAYOUT or tag.code == MARK:  # of what was done before a result does not tell
+        if tag.code in LAYOUT or tag.code == MARK:  # a result does not claim what was done before
             continue
         size = tag.valuebytecount
-        if tag.code in BELOW:  # of which the value that tifffile tells of is the directory
+        if tag.code in BELOW:  # whose value, as tifffile reports it, is the directory
             found.append(Tag(int(tag.code), int(tag.dtype), _entry(handle, page, tag)))
             continue
         if size > MAX_VALUE:
@@ -200,7 +200,7 @@ def retyped(description: bytes, depth: str) -> bytes:
 
 
 def shaped(letters: str, shape: tuple[int, ...]) -> Tag:
-    """Return the axes of a file as tifffile tells them, for one that is to say nothing else."""
+    """Return a description of the axes of a file in the form of tifffile, for files without another."""
     return Tag(DESCRIPTION, 2, json.dumps({"shape": list(shape), "axes": letters}).encode() + b"\0")
 
 

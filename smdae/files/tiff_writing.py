@@ -159,7 +159,7 @@ def _arguments(
 
 
 def _refuse_unpacked(bits: int) -> None:
-    """Raise OutputError if the installed imagecodecs cannot pack samples of so many bits, as those before 2026.3.6."""
+    """Raise OutputError if the installed imagecodecs cannot pack such samples, as those before 2026.3.6."""
     import imagecodecs
 
     try:

@@ -1,4 +1,4 @@
-"""Pictures made to be looked at: a film or a sheet of what an image goes through, and a map of a quantity over it."""
+"""Visualisations: a film or a sheet of the steps of an image, and a heat map of a quantity over it."""
 
 import io
 import math

@@ -35,7 +35,7 @@ from smdae.files.refusals import WINDOWS, refusals, refuse_changed, refuse_exist
 
 try:
     import fcntl
-except ImportError:  # without locks nothing can be told of the dead, and their files stay
+except ImportError:  # without locks, files of dead processes cannot be recognised, and stay
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["clear", "whole", "whole_file", "write"]

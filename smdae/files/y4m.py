@@ -3,7 +3,7 @@ r"""Y4M (YUV4MPEG2): uncompressed video as programs pass it to each other, read 
     YUV4MPEG2 W1920 H1080 F25:1 Ip A1:1 C420p10 XCOLORRANGE=LIMITED\n      the header, kept as it is
     FRAME\n  Y  Cb  Cr  (alpha)                                            each plane row by row; 16 bits little-endian
 
-The chroma format C tells the depth and how large the planes of colour are; without one it is 4:2:0 of 8 bits.
+The chroma format C gives the depth and the size of the colour planes; without one it is 4:2:0 of 8 bits.
 """
 
 import re
@@ -82,23 +82,23 @@ def is_video(source: Path) -> bool:
     try:
         with source.open("rb") if source.is_file() else BytesIO() as file:
             return file.read(len(MAGIC)) == MAGIC
-    except OSError:  # of which its reader tells
+    except OSError:  # its reader reports it
         return False
 
 
 def read_header(stream: Readable) -> Header:
-    """Read the first line of a stream; InputError with the reason for what is none or makes no sense."""
+    """Read the first line of a stream; raise InputError with the reason if it is not one."""
     line = _line(stream)
     words = line.decode("ascii", "replace").split()
     if not words or words[0] != MAGIC.decode():
         raise InputError("it does not begin as a Y4M stream")
-    told = {word[0]: word[1:] for word in words[1:] if word[0] != "X"}
+    fields = {word[0]: word[1:] for word in words[1:] if word[0] != "X"}
     try:
-        width, height = int(told["W"]), int(told["H"])
+        width, height = int(fields["W"]), int(fields["H"])
     except (KeyError, ValueError):
-        raise InputError("its header does not tell the width and the height") from None
+        raise InputError("its header does not give the width and the height") from None
     check_size(width, height)
-    kind = told.get("C", "420")
+    kind = fields.get("C", "420")
     match = FORMAT.fullmatch(kind)
     if match is None:
         raise InputError(f"its chroma format is {kind!r:.40}", "smdae reads 420, 411, 410, 422, 440, 444 and mono")
@@ -110,7 +110,7 @@ def read_header(stream: Readable) -> Header:
     has_alpha = match[2] == ALPHA
     if has_alpha:
         shapes.append((height, width))
-    interlacing = told.get("I", "p")
+    interlacing = fields.get("I", "p")
     is_interlaced = bool(interlacing) and interlacing in FIELDS
     return Header(line, width, height, int(match[3] or 8), tuple(shapes), has_alpha, is_interlaced)
 
@@ -132,7 +132,7 @@ def frames(stream: Readable, header: Header) -> Iterator[tuple[bytes, list[np.nd
             if number == 1:
                 raise InputError("its header is not followed by a frame")
             size = f"{header.width} x {header.height}"
-            raise InputError(f"no frame begins where frame {number} should: its header, which tells {size}, is wrong")
+            raise InputError(f"no frame begins where frame {number} should: its header, which says {size}, is wrong")
         if line[-1:] != b"\n":
             raise InputError(f"it ends inside frame {number}")
         data = exactly(stream, header.nbytes)
@@ -144,7 +144,7 @@ def frames(stream: Readable, header: Header) -> Iterator[tuple[bytes, list[np.nd
             at += plane.nbytes
             if header.bits > 8 and int(plane.max()) > header.white:
                 raise InputError(
-                    f"frame {number} has values over {header.white}: its header, which tells {header.bits} bits, "
+                    f"frame {number} has values over {header.white}: its header, which says {header.bits} bits, "
                     "is wrong"
                 )
             planes.append(plane.astype(header.dtype.newbyteorder("=")))

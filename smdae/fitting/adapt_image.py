@@ -1,12 +1,12 @@
-"""A network adapted to one noisy array: `smdae.adapt`; how, see `adaptation`."""
+"""Adapt a network to one noisy array: `smdae.adapt`. The method is in `adaptation`."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from smdae.denoising.denoise import carried_out
-from smdae.denoising.denoised import identity_of, one_task, refuse_coloured
+from smdae.denoising.denoise import run_task
+from smdae.denoising.denoised import identity_of, one_task, require_white_noise
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.files.bundle import Identity
@@ -28,40 +28,41 @@ def adapt(
     steps: int = STEPS,
     device: torch.device | str = "cpu",
     watch: Watch | None = None,
-    **how: Any,
+    **options: Any,
 ) -> Any:
-    """Adapt a network to the very image that it is to denoise, which needs no clean one.
+    """Adapt a network to the image that it is to denoise; no clean image is needed.
 
     Args:
         image: With shape (H, W) or (H, W, C); uint8, uint16 or float. White is 255, 65535, or 1 for floats. Or a path.
-        model: As for `denoise`; a network. One that is given loaded stays as it is.
+        model: As for `denoise`; a network. A loaded one is not changed.
         sigma: Level of the noise, white being 255 for integers of any depth, and in the image's own unit for floats; a
-            number, or one for each channel; None for what is found.
-        axes: As for `denoise`; those of pages have one page.
-        noise: As for `denoise`; it has to be white.
-        steps: Of the fit, 1 or more.
+            number, or one for each channel; None to estimate it.
+        axes: As for `denoise`; an axis of pages has length 1.
+        noise: As for `denoise`; it must be white.
+        steps: Number of steps, 1 or more.
         device: Where to compute.
-        watch: Called with the number of steps done and of all.
-        how: Further arguments of `denoise`: white and black.
+        watch: Called with the number of steps done, and with their total.
+        options: Further arguments of `denoise`: white and black.
 
     Returns:
-        A model for `denoise(image, model, sigma)`, whose `card["gain"]` is what it gains in PSNR on a part of the image
-        that was held out, estimated, in dB. Where no gain is sure, or there is no noise, the model as it was.
+        A model for `denoise(image, model, sigma)`, whose `card["gain"]` is the estimated gain in PSNR, in dB, on a part
+        of the image that was held out. If no gain is sure, or there is no noise, the original model.
 
     Raises:
-        UsageError: As `denoise`, or there is more than one image, the noise is not white, or the model is no network.
+        UsageError: As `denoise`, or there is more than one image, the noise is not white, or the model is not a
+        network.
         InputError, ModelError, MemoryLimitError: As `denoise`.
     """
     if steps < 1:
         raise UsageError(f"steps is 1 or more, not {steps}")
-    _, task = one_task("adapt", image, model, sigma, axes, noise, device, how)
+    _, task = one_task("adapt", image, model, sigma, axes=axes, noise=noise, device=device, options=options)
     if not is_adaptable(task.loaded):
-        raise UsageError("networks can be adapted, and this model is none: leave model out, or name 'natural-gray'")
-    refuse_coloured(task, "a network can be adapted")
+        raise UsageError("networks can be adapted, and this model is not one: leave model out, or name 'natural-gray'")
+    require_white_noise(task, "a network can be adapted")
     if not task.changes:
         return task.loaded
-    # Of what was denoised only this is asked, where black and white may have cut noise off.
-    result = carried_out(task, device) if task.is_clipped else task.pixels
+    # The result is needed only to find pixels whose noise may have been clipped.
+    result = run_task(task, device) if task.is_clipped else task.pixels
     better, gain = adapted(task, result, watch or (lambda done, of: None), steps)
     if gain:
         better.identity = Identity(f"{identity_of(task.loaded).name}, adapted")

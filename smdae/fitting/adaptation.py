@@ -1,12 +1,12 @@
-"""A network adapted to the very image that it is to denoise: a few steps of implicit score matching on it.
+"""Adapt a network to the image that it is to denoise, by a few hundred steps of implicit score matching on it.
 
-The image is noisy, y = x + sigma eps, so it is a sample of q_sigma and needs no clean one (see `noisy`). All weights
-move, by crops of the image in its eight symmetries; a fifth of it, in blocks, is held out. There Stein's estimate tells
-what each state of the average of the weights errs by, along the same probe whatever the weights, and the best of them
-is kept, if it beats the weights as they were by two standard errors of the difference.
+The image is noisy, y = x + sigma eps, so it is a sample of q_sigma, and no clean image is needed (see `noisy`). All
+weights are fitted, on crops of the image in its eight symmetries. A fifth of the image, in blocks, is held out. There
+Stein's estimate gives the error of the averaged weights from time to time, always along the same probe. The best are
+kept if they beat the original weights by two standard errors of the difference.
 
-Pixels whose noise black or white may have cut off teach nothing: there the network is held to its first estimate, and
-what it departs from that counts as an error.
+Pixels whose noise may have been clipped at black or white are not fitted to: there the network is held to its first
+estimate, and departing from it counts as an error.
 """
 
 import copy
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from smdae.denoising import sure
@@ -25,7 +24,7 @@ from smdae.denoising.task import Task
 from smdae.denoising.unclipped import SAFE_SIGMAS, safe_in
 from smdae.divergence import normal_probes, probes
 from smdae.errors import UsageError
-from smdae.fitting.held_out import BLOCK, blocks, crops, middle, window
+from smdae.fitting.held_out import block_difference, blocks, crops, middle, window
 from smdae.fitting.optimisers import OPTIMISERS
 from smdae.fitting.precision import products_in
 from smdae.models import UNet
@@ -41,8 +40,8 @@ DECAY = 0.98  # of the average of the weights
 BATCH = 8  # crops a step
 STEP = 0.3  # of differences, in sigma
 HELD_OUT = 0.2  # share of the blocks
-CHECKS = 10  # how often they are looked at
-MIN_GAIN_ERRORS = 2.0  # standard errors that a gain must be beyond
+CHECKS = 10  # evaluations on the held-out blocks
+MIN_GAIN_ERRORS = 2.0  # standard errors that a gain must exceed
 SEED = 0
 
 
@@ -53,7 +52,7 @@ class Adaptation:
     Attributes:
         step: Steps done.
         steps: Steps planned.
-        gain: What the best weights so far gain in PSNR on what is held out, estimated, in dB; 0 for those at the start.
+        gain: Estimated gain in PSNR of the best weights so far on the held-out blocks, in dB; 0 for the original ones.
         model: The network with these weights.
     """
 
@@ -65,7 +64,7 @@ class Adaptation:
 
 @dataclass(frozen=True)
 class _Masked:
-    """A score that is 0 outside a mask of 0 and 1, so that no objective counts what is there."""
+    """A score that is 0 outside a mask of 0 and 1, so that an objective counts only what is inside."""
 
     model: Any
     mask: Tensor
@@ -84,12 +83,12 @@ def adapting(
         model: A network, left as it is.
         noisy: The images, white being 1, with shape (B, C, H, W).
         sigma: The levels of their noise, with shape (B,).
-        safe: Which numbers count, with the shape of noisy.
-        generator: Source of all chance, on the CPU.
-        steps: Steps to take.
+        safe: Which values were not clipped, bool, with the shape of noisy.
+        generator: Source of random numbers, on the CPU.
+        steps: Number of steps.
 
     Yields:
-        Where it stands after every step; the model of the last is the answer.
+        The state after every step; the model of the last is the result.
     """
     network = copy.deepcopy(model).train().requires_grad_(True)
     average = copy.deepcopy(model).eval().requires_grad_(False)
@@ -97,13 +96,13 @@ def adapting(
     held = blocks(noisy, HELD_OUT, generator)
     part = window(noisy, generator)
     probe = probes(noisy[part].cpu(), 1, generator)[0].to(noisy.device)
-    counts = (held & safe)[part]
-    if not counts.any() or not (~held & safe).any():
+    judged = (held & safe)[part]
+    if not judged.any() or not (~held & safe).any():
         yield best
         return
     trained = (~held & safe).to(noisy.dtype)
     guarded = held.expand_as(safe)[part] & ~safe[part]
-    before = _errors(model, noisy[part], sigma, probe, counts)
+    before = _errors(model, noisy[part], sigma, probe, judged)
     with torch.no_grad():
         first_estimate = posterior_mean(model, noisy[part], sigma)
     all_safe = bool(safe.all())
@@ -114,35 +113,35 @@ def adapting(
     for step in range(1, steps + 1):
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1.0, step / WARMUP)
-        (x, mask, cut), chosen = crops((noisy, trained, (~safe).to(noisy.dtype)), BATCH, generator)
+        (x, mask, unsafe), chosen = crops((noisy, trained, (~safe).to(noisy.dtype)), BATCH, generator)
         level = sigma[chosen]
         v = normal_probes(x.cpu(), 1, generator).to(x.device)
         with products_in("auto", x.device):
             losses = row.loss(_Masked(network, mask), x, sigma=level, probes=v, step=STEP * level)
             if not all_safe:
                 with torch.no_grad():
-                    target = model.score(x, level) * cut
-                losses = losses + explicit(_Masked(network, cut), x, target, sigma=level)
+                    target = model.score(x, level) * unsafe
+                losses = losses + explicit(_Masked(network, unsafe), x, target, sigma=level)
         optimiser.zero_grad()
         (losses * row.scale(level, x[0].numel())).mean().backward()
         optimiser.step()
         with torch.no_grad():
             torch._foreach_lerp_(averages, parameters, max(1 - DECAY, 1 / step))
         if step % every == 0 or step == steps:
-            after = _errors(average, noisy[part], sigma, probe, counts)
+            after = _errors(average, noisy[part], sigma, probe, judged)
             with torch.no_grad():
                 after += (posterior_mean(average, noisy[part], sigma) - first_estimate).square() * guarded
-            gain = _gain(before, after, counts, sigma)
+            gain = _gain(before, after, judged, sigma)
             if gain > best.gain:
                 best = Adaptation(step, steps, gain, copy.deepcopy(average))
         yield Adaptation(step, steps, best.gain, best.model)
 
 
 @torch.no_grad()
-def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, counts: Tensor) -> Tensor:
-    """Return r^2 + 2 sigma^2 v (J v), r = D(y) - y, with the shape of noisy, and 0 where `counts` is false.
+def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, judged: Tensor) -> Tensor:
+    """Return r^2 + 2 sigma^2 v (J v), r = D(y) - y, with the shape of noisy, and 0 where `judged` is False.
 
-    Its sum is Stein's estimate of the squared error, but for a constant that no weights change.
+    Its sum is Stein's estimate of the squared error, up to a constant that does not depend on the weights.
     """
     found = torch.zeros_like(noisy)
     for i, level in enumerate(sigma.tolist()):
@@ -151,16 +150,15 @@ def _errors(model: Any, noisy: Tensor, sigma: Tensor, probe: Tensor, counts: Ten
         def denoise(y: Tensor, level: float = level) -> Tensor:
             return posterior_mean(model, y, level)
 
-        change = sure.change(denoise, noisy[part], probe[part], level)
-        found[part] = (denoise(noisy[part]) - noisy[part]).square() + 2 * level**2 * probe[part] * change
-    return found * counts
+        product = sure.jacobian_product(denoise, noisy[part], probe[part], level)
+        found[part] = (denoise(noisy[part]) - noisy[part]).square() + 2 * level**2 * probe[part] * product
+    return found * judged
 
 
-def _gain(before: Tensor, after: Tensor, counts: Tensor, sigma: Tensor) -> float:
+def _gain(before: Tensor, after: Tensor, judged: Tensor, sigma: Tensor) -> float:
     """Return the gain in PSNR in dB; 0 unless it is more than two standard errors of the difference between blocks."""
-    noise = (counts * per_example(sigma**2, counts)).sum().item()
-    off = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1).flatten()
-    difference, error = off.sum().item(), off.square().sum().sqrt().item()
+    noise = (judged * per_example(sigma**2, judged)).sum().item()
+    difference, error = block_difference(before, after)
     first = before.sum().item() - noise
     last = first + difference
     if difference > -MIN_GAIN_ERRORS * error or last <= 0 or not math.isfinite(last):
@@ -174,24 +172,24 @@ def is_adaptable(model: Any) -> bool:
 
 
 def refuse_unadaptable(model: Any) -> None:
-    """Raise UsageError for a model that is no network."""
+    """Raise UsageError for a model that is not a network."""
     if not is_adaptable(model):
-        raise UsageError("--adapt is for networks, and this model is none")
+        raise UsageError("--adapt is for networks, and this model is not one")
 
 
 def adapted(
     task: Task, result: np.ndarray, watch: Watch = lambda done, of: None, steps: int = STEPS
 ) -> tuple[Any, float]:
-    """Return the network of a task adapted to its image, and the estimated gain in dB; if none is sure, the same and 0.
+    """Return the network of a task adapted to its image, and the estimated gain in dB; the original and 0 if unsure.
 
     Args:
-        task: What was to be done.
-        result: What came of it, with the shape of the image.
-        watch: Told how many steps are done, and of how many.
-        steps: Steps to take.
+        task: The task that was carried out.
+        result: Its result, with the shape of the image.
+        watch: Called with the number of steps done, and with their total.
+        steps: Number of steps.
 
     Raises:
-        UsageError: The model is no network.
+        UsageError: The model is not a network.
     """
     model = task.loaded
     refuse_unadaptable(model)
@@ -206,8 +204,8 @@ def adapted(
         safe = torch.from_numpy(np.moveaxis(inside, 2, 0).copy())[None].to(where)
     levels = torch.tensor(task.channel_levels, device=where)
     if model.channels == 1:
-        seen = levels > 0
-        noisy, safe, levels = noisy[0, seen, None], safe[0, seen, None], levels[seen]
+        has_noise = levels > 0
+        noisy, safe, levels = noisy[0, has_noise, None], safe[0, has_noise, None], levels[has_noise]
     else:
         levels = levels.square().mean().sqrt()[None]
     last = Adaptation(0, 0, 0.0, task.loaded)

@@ -1,8 +1,8 @@
-"""Colours that the images fitted on do not have: photographs of nature are less vivid than much of what people denoise.
+"""Augmentation of colours: photographs of nature are less vivid than many pictures that people denoise.
 
     x' = clamp(P (m + s (x - m))),    m = (r + g + b)/3,    s log-uniform in [1/2, 3],    P a random permutation
 
-It is one 3 x 3 matrix an example, P (s I + (1 - s) 1 1'/3), and leaves grays gray.
+So each example is multiplied by one 3 x 3 matrix, P (s I + (1 - s) 1 1'/3), and gray stays gray.
 """
 
 import math
@@ -10,26 +10,26 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from smdae.fitting.draws import Part
+from smdae.fitting.draws import BatchPart
 
 __all__ = ["recoloured"]
 
-DULLEST, MOST_VIVID = 0.5, 3.0  # s
+MIN_SATURATION, MAX_SATURATION = 0.5, 3.0  # s
 
 
-def recoloured(x: Tensor, share: float, generator: Generator | None = None, part: Part | None = None) -> Tensor:
-    """Return patches of which some have other colours, with the shape of x.
+def recoloured(x: Tensor, share: float, generator: Generator | None = None, part: BatchPart | None = None) -> Tensor:
+    """Return patches, a share of them with changed colours, with the shape of x.
 
     Args:
         x: Clean flat patches of three channels, channels first, white being 1, with shape (n, d).
-        share: The part of them to change.
-        generator: Source of chance.
+        share: The share of the patches to change.
+        generator: Source of random numbers.
         part: The part of a batch that x is; None for all of it.
     """
-    part = part or Part(len(x))
+    part = part or BatchPart(len(x))
     n, device = part.n, x.device
     chosen = part.of(torch.rand(n, generator=generator, device=device)) < share
-    low, high = math.log(DULLEST), math.log(MOST_VIVID)
+    low, high = math.log(MIN_SATURATION), math.log(MAX_SATURATION)
     s = (low + (high - low) * part.of(torch.rand(n, generator=generator, device=device))).exp()[:, None, None]
     permutation = part.of(torch.rand(n, 3, generator=generator, device=device)).argsort(1)
     matrix = (s * torch.eye(3, device=device) + (1 - s) / 3).gather(1, permutation[:, :, None].expand(len(x), 3, 3))

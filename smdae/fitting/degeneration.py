@@ -1,34 +1,34 @@
-"""Fits that have ceased to learn: J is no number, or has fallen where no fitted score can be.
+"""Detect fits that no longer learn: J is not finite, or lower than that of any fitted score.
 
-noisy data     J, scaled, is the risk less sigma^2 a number, by Stein's estimate: a true one is never below -1
-clean data     implicit objectives fall for ever as the density shrinks onto the data; a model may have a floor
+noisy data     J, scaled, is risk / sigma^2 - 1 per dimension by Stein's estimate, so its true value is never below -1
+clean data     implicit objectives fall without bound as the density shrinks onto the data, unless the model has a floor
 """
 
 import math
 from typing import Any
 
 from smdae.errors import DegenerateError, DivergedError
-from smdae.fitting.draws import Shown
+from smdae.fitting.draws import BatchSource
 from smdae.protocols import HasImplicitFloor, offers
 
 __all__ = ["refuse_degenerate"]
 
-MAX_NEGATIVE_RISK = 1.0  # how far below zero the estimated risk of a fit may go, in sigma^2 a number
-RUNAWAY = 1e7  # -J sigma^2 beyond which a model without a floor is taken to fall for ever
+MAX_NEGATIVE_RISK = 1.0  # how far below zero the estimated risk may fall, in sigma^2 per dimension
+RUNAWAY = 1e7  # -J sigma^2, beyond which the objective of a model without a floor is taken to fall without bound
 
 
-def refuse_degenerate(examples: Shown, mean: float, weighted: float, model: Any) -> None:
+def refuse_degenerate(examples: BatchSource, mean: float, weighted: float, model: Any) -> None:
     """Raise an error if a fit no longer learns from its data.
 
     Args:
-        examples: What it is shown.
-        mean: J over some recent batches.
-        weighted: The same, each example's J multiplied by its scale.
+        examples: The source of its batches.
+        mean: Mean of J over recent batches.
+        weighted: Mean of J times its scale over recent batches.
         model: The model that is fitted.
 
     Raises:
-        DivergedError: J is not finite, or below what a risk can be.
-        DegenerateError: J has fallen to where it no longer tells of the data.
+        DivergedError: J is not finite, or the estimated risk far below zero.
+        DegenerateError: J is so low that it no longer depends on the data.
     """
     if not math.isfinite(mean):
         raise DivergedError("the fit diverged: its objective is no longer a number", "try a lower --lr")

@@ -4,8 +4,9 @@
     gradient  grad mean_B J = sum_r sum_(rows of r) grad J / B: one all-reduce a step, the figures of the step with it
     figures   held-out images are shared out too, and each process gets all the results
 
-so that all take the same step and decide alike, and the fit is that of one process, but for the rounding of sums. What
-a clock decides is decided by the first process. The backend is gloo, or nccl between GPUs of their own.
+So all processes take the same steps and make the same decisions, and the fit is that of one process up to the rounding
+of sums. Decisions that depend on the clock are made by the first process. The backend is gloo, or nccl if each process
+has its own GPU.
 """
 
 import zlib
@@ -27,16 +28,16 @@ __all__ = ["ALONE", "Group", "joined"]
 
 T = TypeVar("T")
 CPU = torch.device("cpu")
-TIMEOUT = timedelta(minutes=10)  # of a collective operation: the first process validates and writes while others wait
+TIMEOUT = timedelta(minutes=10)  # of a collective operation: others wait while the first process validates and writes
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes that fit one model, as one of them sees them.
+    """The processes that fit one model.
 
     Attributes:
-        rank: The number of this one, from 0.
-        size: How many there are.
+        rank: The number of this process, from 0.
+        size: The number of processes.
         device: Where tensors must be to be sent.
 
     All methods but `rows` are collective: every process calls them, in the same order. They raise LostError if a
@@ -48,7 +49,7 @@ class Group:
     device: torch.device = CPU
 
     def rows(self, n: int) -> slice:
-        """Return the slice of n examples that is this process's; it may be empty if n is less than `size`."""
+        """Return this process's slice of n examples; it may be empty if n is less than `size`."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def all_reduce_(self, tensors: Sequence[Tensor]) -> None:
@@ -61,7 +62,7 @@ class Group:
             tensor.copy_(part.view_as(tensor))
 
     def map(self, function: Callable[[T], Sequence[float]], items: Sequence[T], width: int = 1) -> list[list[float]]:
-        """Return the results of a function for all items, `width` numbers each; processes share the items out."""
+        """Return the results of a function for all items, `width` numbers each; the processes share the work."""
         table = torch.zeros(len(items), width, dtype=torch.float64)
         for i in range(self.rank, len(items), self.size):
             table[i] = torch.tensor(function(items[i]), dtype=torch.float64)
@@ -88,7 +89,7 @@ class Group:
         return sent.numpy().tobytes()
 
     def broadcast_(self, tensors: Iterable[Tensor]) -> None:
-        """Give tensors the values that they have in the first process."""
+        """Replace tensors by those of the first process."""
         if self.size == 1:
             return
         for tensor in tensors:
@@ -105,10 +106,12 @@ class Group:
         """Return whether all processes have the same tensors, to the last bit."""
         if self.size == 1:
             return True
-        code = 0
+        checksum = 0
         for tensor in tensors:
-            code = zlib.crc32(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes(), code)
-        return len({tuple(row) for row in self.map(lambda _: [code], range(self.size))}) == 1
+            checksum = zlib.crc32(
+                tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes(), checksum
+            )
+        return len({tuple(row) for row in self.map(lambda _: [checksum], range(self.size))}) == 1
 
     def _sum(self, tensor: Tensor) -> Tensor:
         """Return the sum over all processes, on the device of the tensor, which may be overwritten."""
@@ -125,7 +128,7 @@ ALONE = Group()
 
 @contextmanager
 def _lost_if_broken() -> Iterator[None]:
-    """Raise LostError where a connection breaks or times out within the context."""
+    """Raise LostError if a connection breaks or times out within the context."""
     try:
         yield
     except RuntimeError as error:
@@ -136,13 +139,13 @@ def _lost_if_broken() -> Iterator[None]:
 
 @contextmanager
 def joined(store: Any, place: Place, device: torch.device, own: bool) -> Iterator[Group]:
-    """Join the group of all processes that come here, and leave it in the end.
+    """Join the group of all processes that call this, and leave it at the end of the context.
 
     Args:
-        store: A store of torch.distributed that they share.
-        place: Which of them this is.
+        store: The store of torch.distributed that they share.
+        place: The rank of this process.
         device: Where it computes.
-        own: Whether no other process computes there.
+        own: Whether no other process computes on that device.
     """
     nccl = device.type == "cuda" and own and dist.is_nccl_available()
     if nccl:
@@ -151,4 +154,4 @@ def joined(store: Any, place: Place, device: torch.device, own: bool) -> Iterato
     with _lost_if_broken():
         dist.init_process_group("nccl" if nccl else "gloo", **where)
     yield Group(place.rank, place.size, device if nccl else CPU)
-    dist.destroy_process_group()  # not after a failure: it would wait for those that are lost
+    dist.destroy_process_group()  # not after a failure: it would wait for lost processes

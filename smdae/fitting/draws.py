@@ -1,7 +1,7 @@
-"""Batches, the sources that they are drawn from, and the part of a batch that one of several processes makes.
+"""Batches, their sources, and the part of a batch that one of several processes makes.
 
-Chance is drawn for all of a batch by every process, from generators that are alike, and each makes its rows only: the
-parts make up the batch that one process would have made, to the last bit.
+Every process draws the random numbers of the whole batch, from generators in the same state, and makes only its own
+rows. So the parts together are the batch that a single process would have made, to the last bit.
 """
 
 from collections.abc import Callable
@@ -16,30 +16,27 @@ from smdae.models.conditioning import Conditioning
 from smdae.objectives import Objective
 from smdae.patch_noise import PatchNoise
 
-__all__ = ["Batch", "Draw", "Part", "Shown", "among", "antithetic_noise", "evenly"]
+__all__ = ["Batch", "BatchPart", "BatchSource", "Draw", "among", "antithetic_noise", "uniform"]
 
 
 class Draw(Protocol):
-    """A source of n flat patches, (n, d), and the levels of their noise, (n,), or None where they are clean.
-
-    Of the n patches some rows may be asked for.
-    """
+    """A source of flat patches and the levels of their noise."""
 
     def __call__(
         self, n: int, generator: Generator | None = None, rows: slice = slice(None)
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the patches and their levels, or those of some rows."""
+        """Return some rows of n random patches, (n, d), and of their noise levels, (n,); None if they are clean."""
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchPart:
     """Some rows of a batch of n examples."""
 
     n: int
     rows: slice = field(default_factory=lambda: slice(None))
 
     def of(self, drawn: Tensor) -> Tensor:
-        """Return this part's rows of what was drawn for all n examples, (n, ...)."""
+        """Return this part's rows of numbers drawn for all n examples, (n, ...)."""
         return drawn[self.rows]
 
     def whole(self, x: Tensor) -> Tensor:
@@ -54,11 +51,11 @@ class Batch:
     Attributes:
         x: Examples, with shape (B, d) or (B, C, P, P).
         needs: The loss's further arguments by name.
-        scale: What J is multiplied by before it is averaged, a float or (B,).
-        white: What each example was clipped to, with shape (B,), 0 for none; None if none was.
-        whole: How many examples the parts of all processes have; None if this is all.
-        conditioning: What the model is told of each example's noise beside its level; None where all noise is white.
-        form: Makes of the model what the loss is taken of; None for itself.
+        scale: The factor of each loss, a float or (B,).
+        white: The white that each example was clipped to, with shape (B,), 0 for none; None if none was clipped.
+        whole: The number of examples in the parts of all processes; None if this is the whole batch.
+        conditioning: The network's further input about the noise of each example; None if all noise is white.
+        treat: Turns the model into the one whose loss is taken; None for the model itself.
     """
 
     x: Tensor
@@ -67,28 +64,28 @@ class Batch:
     white: Tensor | None = None
     whole: int | None = None
     conditioning: Conditioning | None = None
-    form: Callable[[Any], Any] | None = None
+    treat: Callable[[Any], Any] | None = None
 
     @property
     def n(self) -> int:
-        """Return how many examples there are in all processes together."""
+        """Return the number of examples in all processes together."""
         return len(self.x) if self.whole is None else self.whole
 
     def joined(self, other: "Batch") -> "Batch":
-        """Return these examples of white noise and after them others, which the model is told more of."""
+        """Return these examples, which have white noise, followed by others that have a conditioning."""
         assert other.conditioning is not None
         assert other.conditioning.sd is not None
         assert other.white is not None
         m, white = len(self.x), self.x.new_zeros(len(self.x)) if self.white is None else self.white
-        told = other.conditioning
-        one = self.x.new_ones(())
-        sigma = torch.cat([(one * self.needs["sigma"]).expand(m), other.needs["sigma"]])
-        scale = torch.cat([(one * self.scale).expand(m), one * other.scale])
+        theirs = other.conditioning
+        unit = self.x.new_ones(())
+        sigma = torch.cat([(unit * self.needs["sigma"]).expand(m), other.needs["sigma"]])
+        scale = torch.cat([(unit * self.scale).expand(m), unit * other.scale])
         conditioning = Conditioning(
-            torch.cat([one.expand_as(self.x), other.conditioning.sd]),
-            torch.cat([told.grain.new_zeros(m, 2), told.grain]),
-            torch.cat([told.channels.new_zeros(m), told.channels]),
-            torch.cat([told.jpeg.new_zeros(m), told.jpeg]),
+            torch.cat([unit.expand_as(self.x), other.conditioning.sd]),
+            torch.cat([theirs.grain.new_zeros(m, 2), theirs.grain]),
+            torch.cat([theirs.channels.new_zeros(m), theirs.channels]),
+            torch.cat([theirs.jpeg.new_zeros(m), theirs.jpeg]),
         )
         needs = {"clean": torch.cat([self.needs["clean"], other.needs["clean"]]), "sigma": sigma}
         x, white = torch.cat([self.x, other.x]), torch.cat([white, other.white])
@@ -96,13 +93,13 @@ class Batch:
 
     def losses(self, objective: Objective, model: Any) -> Tensor:
         """Return the objective's loss for each example, with shape (B,)."""
-        told = model if self.white is None else model.clipped(self.white)
-        told = told if self.conditioning is None else told.conditioned(self.conditioning)
-        told = told if self.form is None else self.form(told)
-        return objective.loss(told, self.x, **self.needs)
+        model = model if self.white is None else model.clipped(self.white)
+        model = model if self.conditioning is None else model.conditioned(self.conditioning)
+        model = model if self.treat is None else self.treat(model)
+        return objective.loss(model, self.x, **self.needs)
 
 
-class Shown(Protocol):
+class BatchSource(Protocol):
     """A source of the batches of a fit, and facts about it."""
 
     @property
@@ -119,17 +116,17 @@ class Shown(Protocol):
 
     @property
     def implicit(self) -> bool:
-        """Return whether J is taken at clean data themselves."""
+        """Return whether J is taken at the clean data."""
 
     @property
     def kernel(self) -> PatchNoise | None:
-        """Return the noise that is added to patches, where it is not white; else None."""
+        """Return the noise that is added to patches; None if it is white."""
 
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
-        """Return n examples, or fewer if they have grown."""
+        """Return n examples, or fewer once patches have grown."""
 
     def prefetch(self, n: int, generator: Generator, progress: float = 0.0) -> None:
-        """Begin to read what `draw` will be asked for next."""
+        """Begin to read what the next `draw` will need."""
 
 
 def among(patches: Tensor) -> Draw:
@@ -141,17 +138,17 @@ def among(patches: Tensor) -> Draw:
     return draw
 
 
-def evenly(
+def uniform(
     shape: tuple[int, ...], generator: Generator | None, device: torch.device, low: float, high: float
 ) -> Tensor:
-    """Draw numbers with the given shape, evenly from low to high."""
+    """Draw numbers with the given shape, uniformly from low to high."""
     return low + (high - low) * torch.rand(shape, generator=generator, device=device)
 
 
 def antithetic_noise(like: Tensor, generator: Generator | None) -> Tensor:
-    """Return standard normal noise with the shape of `like`, (n, d): the second half is minus the first.
+    """Return antithetic standard normal noise with the shape of `like`, (n, d): the second half is minus the first.
 
-    Each row is as normal as any, at half the price of the draws, and the errors of the two halves tend to cancel.
+    Each row is standard normal, half of the random numbers are saved, and errors of the two halves tend to cancel.
     """
     noise = torch.empty_like(like)
     first, second = noise.tensor_split([-(-len(like) // 2)])

@@ -1,4 +1,4 @@
-"""The making of an objective's examples: the arguments of its loss, the data, and the densities of targets."""
+"""Set up the examples of an objective: the arguments of its loss, the data, and the densities whose score it needs."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,18 +19,22 @@ from smdae.protocols import HasCentre, HasDivergence, HasKinks, offers
 
 __all__ = ["arguments", "examples_for", "known_density"]
 
-TARGET_EXAMPLES = 50_000  # patches that the density for `esm` is fitted to
+TARGET_EXAMPLES = 50_000  # patches to which the density for `esm` is fitted
 
 
 def arguments(objective: Objective, model: Any, noisy: bool = False, probes: int = 1) -> tuple[str, ...]:
-    """Return the names of the arguments that the loss takes for this model.
+    """Return the names of the further arguments of the loss for this model.
 
-    `probes` is how many directions an example has; `noisy` says whether the data are.
+    Args:
+        objective: The objective.
+        model: The model to fit.
+        noisy: Whether the data are noisy.
+        probes: Number of probes for each example; 0 for an exact divergence.
     """
     kinked = offers(model, HasKinks) and model.kinked
     lacks = {"probes": probes > 0 and not offers(model, HasDivergence), "step": kinked, "level": noisy}
     needs = (*objective.needs, *(name for name in objective.options if lacks[name]))
-    # On clean data the implicit objective is that of their own density, of no level; noisy data have one.
+    # On clean data the implicit objective is that of the clean density, which has no level.
     return (*needs, "sigma") if noisy and "sigma" not in needs else needs
 
 
@@ -39,8 +43,8 @@ def _same(x: Tensor) -> Tensor:
 
 
 def known_density(x: Tensor, settings: Settings, sigma: float, generator: Generator) -> Density:
-    """Return the density that `esm` takes for q: fitted to the patches x, (n, d), then smoothed to the level sigma."""
-    # Patches without their mean fill only a part of the space: a little variance everywhere makes the fit regular.
+    """Return the density q of `esm`: fitted to patches x, (n, d), then smoothed to the level sigma."""
+    # Patches without their mean lie in a subspace: a little variance in all directions makes the fit regular.
     floor = (sigma / 10) ** 2
     if settings.target == "gaussian":
         return Gaussian.fit(x, floor=floor).smoothed(sigma)
@@ -59,7 +63,7 @@ def examples_for(
     kernel = None
     if settings.noise is not None:
         kernel = PatchNoise(Noise.from_yaml(settings.noise), patches.channels, patches.size)
-    # Other noise than white mixes the mean with the rest, so that it cannot be taken out beforehand.
+    # Noise that is not white mixes the mean with the rest, so the mean cannot be taken out beforehand.
     centre = model.centre if offers(model, HasCentre) and kernel is None else _same
     wants_target = "target_score" in objective.needs
     density: Density | None = None
@@ -67,39 +71,40 @@ def examples_for(
     sides = (patches.size, *settings.growth)
     cuts = [replace(patches, size=side) for side in sides]
     data: tuple[Draw, ...] = tuple(cut.draw_with_levels for cut in cuts)
-    shares = tuple((patches.size / side) ** 2 for side in sides)  # as many pixels in each
+    shares = tuple((patches.size / side) ** 2 for side in sides)  # for an equal number of pixels
     sigma = settings.levels[1]
     if wants_target and objective.samples == "data":
         x = centre(patches.draw(TARGET_EXAMPLES, generator))
         density = known_density(x, settings, sigma, generator)
     if wants_target and objective.samples == "parzen":
-        drawn = centre(patches.draw(settings.parzen_patches, generator))
-        parzen = Parzen(drawn, sigma) if kernel is None else KernelParzen(drawn, kernel)
+        x = centre(patches.draw(settings.parzen_patches, generator))
+        parzen = Parzen(x, sigma) if kernel is None else KernelParzen(x, kernel)
         data, shares = (among(parzen.patches),), ()
     implicit = objective.samples == "data" and density is None and not settings.noisy
     rounded = implicit and patches.images.rounded
     rounding = 1 / patches.white if rounded else 0.0
     channels = None if takes_patches(model) else patches.channels
+    sources = tuple(replace(patches, size=source_side(side)).draw_with_levels for side in sides)
     return Examples(
-        objective,
-        arguments(objective, model, settings.noisy, settings.probes),
-        data,
-        centre,
-        settings.levels,
-        settings.noisy,
-        settings.extra_noise / 255 if settings.extra_noise else None,
-        settings.reg_lambda,
-        settings.probes,
-        density,
-        parzen,
-        rounding,
-        settings.clipped,
-        settings.recoloured,
-        channels,
-        shares,
-        () if density or parzen else tuple(cut.prefetch for cut in cuts),
-        settings.real,
-        tuple(replace(patches, size=source_side(side)).draw_with_levels for side in sides) if settings.real else (),
-        sides,
-        kernel,
+        objective=objective,
+        needs=arguments(objective, model, settings.noisy, settings.probes),
+        data=data,
+        centre=centre,
+        levels=settings.levels,
+        noisy=settings.noisy,
+        extra_noise=settings.extra_noise / 255 if settings.extra_noise else None,
+        reg_lambda=settings.reg_lambda,
+        probes=settings.probes,
+        density=density,
+        parzen=parzen,
+        rounding=rounding,
+        clipped=settings.clipped,
+        recoloured=settings.recoloured,
+        channels=channels,
+        shares=shares,
+        prefetchers=() if density or parzen else tuple(cut.prefetch for cut in cuts),
+        real=settings.real,
+        sources=sources if settings.real else (),
+        sides=sides,
+        kernel=kernel,
     )

@@ -1,22 +1,23 @@
-"""The examples of each objective: x, and the further arguments that its loss needs.
+"""The examples of each objective: x, and the further arguments of its loss.
 
     data     x, clean patches; for `esm` samples of the density fitted to them, smoothed to the model's level
-    parzen   x~ = x + sigma eps, and for `esm-parzen` the score of q_sigma there
+    parzen   x~ = x + sigma eps, and for `esm-parzen` the score of q_sigma at x~
     pairs    x~ and the x that it came from
 
-Noisy images, y = x + sigma eps with no x, are x~ as they are, each at its own level; those that want pairs get y as
-the x, and x~ = y + e eps, at the level sqrt(sigma^2 + e^2).
+Noisy images, y = x + sigma eps without x, serve as x~, each at its own level. Objectives of pairs get y in place of x,
+and x~ = y + e eps, at the level sqrt(sigma^2 + e^2).
 
-Objectives along probes v get k of them an example, +-1 in each number, and those by differences a step that is a share
-of sigma. Where differences along normal probes are more noise, they are a part of the level, and x~ has the rest of it.
+Objectives with probes v get k of them for each example, +-1 in each dimension; those with finite differences get a step
+that is a share of sigma. A wide step along a normal probe is itself noise: it counts as a part of the level, and x~ has
+the rest.
 
-Networks see images (n, C, P, P) rather than flat patches, each at a level of its own, drawn evenly from a range, and
-those of a part of a batch clipped to [0, 1] after the noise, as stored pictures are. Another part has the noise of real
-pictures (see `corruption`) in place of white noise, and the network is told of it. Over many levels the loss is
-weighted by 2 sigma^3 / d, squared error over sigma, so that no level drowns the others.
+Networks get images (n, C, P, P) instead of flat patches, each at its own level, drawn uniformly from a range. Part of a
+batch is clipped to [0, 1] after the noise is added, like stored pictures. Another part has the noise of real pictures
+(see `corruption`) instead of white noise, and the network is conditioned on it. Over a range of levels the loss is
+weighted by 2 sigma^3 / d, which is squared error over sigma, so that no level dominates.
 
-Where the model has free means, the densities whose score is a target are those of patches without their means: all that
-the model sees, and a better estimate, as patches that differ in brightness alone then count as one.
+If the model does not see means, densities whose score is a target are those of patches without their means. Their
+estimate is better, as patches that differ only in brightness then coincide.
 """
 
 import math
@@ -32,14 +33,14 @@ from smdae.divergence import normal_probes, probes
 from smdae.fitting.colours import recoloured
 from smdae.fitting.corruption import corrupted
 from smdae.fitting.distributed import ALONE, Group
-from smdae.fitting.draws import Batch, Draw, Part, antithetic_noise
+from smdae.fitting.draws import Batch, BatchPart, Draw, antithetic_noise
 from smdae.objectives import Objective
 from smdae.patch_noise import KernelParzen, PatchNoise
 
 __all__ = ["Batch", "Examples"]
 
-NARROW_STEP, WIDE_STEP = 0.1, 0.5  # of differences, in sigma; a wide step varies less
-EXTRA_NOISE = 0.5  # noise added to noisy images to be pairs, in sigma
+NARROW_STEP, WIDE_STEP = 0.1, 0.5  # of differences, in sigma; a wide step has less variance
+EXTRA_NOISE = 0.5  # e, the noise added to noisy images to make pairs, in sigma
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,23 +50,24 @@ class Examples:
     Attributes:
         objective: A row of OBJECTIVES.
         needs: Names of the loss's further arguments.
-        data: Sources of patches, one for each patch size; they follow each other in equal parts of a fit. Where there
-            is a q_sigma, its own patches.
+        data: Sources of patches, one for each patch size, used one after the other in equal parts of a fit; with a
+            q_sigma, the patches that make it up.
         centre: Takes out the means that the model does not see; the identity for other models.
         levels: The lowest and the highest level of the noise, white being 1.
         noisy: Whether the data are noisy themselves.
-        extra_noise: Level of the noise added to noisy data to be pairs, white being 1; None for a share of theirs.
+        extra_noise: Level of the noise added to noisy data to make pairs, white being 1; None for a share of theirs.
         reg_lambda: lambda of `ism-reg`.
-        probes: Directions an example, k.
-        density: What `esm` draws from, or None.
+        probes: Number of probes for each example, k.
+        density: The density that `esm` draws from, or None.
         parzen: q_sigma for `esm-parzen`, or None.
         rounding: Width of the uniform noise added to clean data that was rounded, 0 for none.
-        clipped: The part of the examples that is clipped to [0, 1].
-        recoloured: The part of the examples whose colours are changed.
-        channels: C, if the model wants images; None if it wants flat patches.
-        shares: How many patches each source draws for one that is asked for, fewer the larger they are; empty for 1.
-        real: The part of the examples with the noise of real pictures.
-        kernel: The noise that is added, where it is not white, whose score then is the target; None for white noise.
+        clipped: The share of the examples that is clipped to [0, 1].
+        recoloured: The share of the examples whose colours are changed.
+        channels: C, if the model takes images; None if it takes flat patches.
+        shares: For each source, the number of patches it draws for each one that is asked for: fewer the larger they
+            are. Empty for 1.
+        real: The share of the examples with the noise of real pictures.
+        kernel: The noise that is added, whose score is the target; None if it is white.
         sides: Sides of the patches of each source.
         sources: For each patch size, the source of clean pictures that get the noise of real ones.
         prefetchers: For each source, a function that begins to read its next draw; empty where none is on disk.
@@ -102,14 +104,14 @@ class Examples:
         """Draw n examples, or fewer once the patches have grown.
 
         Args:
-            n: How many.
-            generator: Source of chance, the same for all of the group.
-            progress: The part of the fit that is done, from 0 to 1.
-            group: Processes each of which makes its part of the examples.
+            n: Number of examples.
+            generator: Source of random numbers, in the same state in all processes.
+            progress: The share of the fit that is done, from 0 to 1.
+            group: The processes, each of which makes its part of the examples.
         """
         if self.density is None:
             stage, n = self._wanted(n, progress)
-            part = Part(n, group.rows(n))
+            part = BatchPart(n, group.rows(n))
             data, levels = self.data[stage](n, generator, part.rows)
             if levels is not None:
                 return self.of_noisy(data, levels, generator, part)
@@ -122,46 +124,45 @@ class Examples:
         return Batch(self._shaped(x), needs, self.objective.scale(self.sigma, x.shape[1]), whole=n)
 
     def prefetch(self, n: int, generator: Generator, progress: float = 0.0) -> None:
-        """Begin to read what `draw` will be asked for next with this generator, if it is on disk."""
+        """Begin to read what the next `draw` with this generator will need, if it is on disk."""
         if self.prefetchers:
             stage, n = self._wanted(n, progress)
             self.prefetchers[stage](n, generator)
 
     def _wanted(self, n: int, progress: float) -> tuple[int, int]:
-        """Return which stage of growth this is, and how many examples with white noise it draws."""
+        """Return the stage of growth, and the number of examples with white noise to draw."""
         stage = self.stage(progress)
         n = max(1, round(n * self.shares[stage])) if self.shares else n
         return stage, max(1, n - round(self.real * n))
 
     def _real_count(self, white: int) -> int:
-        """Return how many examples get the noise of real pictures, given how many get white noise."""
+        """Return the number of examples with the noise of real pictures, given the number with white noise."""
         return max(1, round(white * self.real / (1 - self.real)))
 
     def _real(self, stage: int, n: int, generator: Generator | None, group: Group) -> Batch:
-        """Return n examples with the noise of real pictures; every process makes all of them and keeps its part."""
+        """Return n examples with the noise of real pictures; every process makes all of them and keeps its rows."""
         assert self.channels is not None
         flat, _ = self.sources[stage](n, generator)
         if self.recoloured:
             flat = recoloured(flat, self.recoloured, generator)
-        made = corrupted(self._shaped(flat), self.sides[stage], generator)
+        pairs = corrupted(self._shaped(flat), self.sides[stage], generator)
         rows = group.rows(n)
-        needs = {"clean": made.clean[rows], "sigma": made.sigma[rows]}
-        scale = self._scale(made.sigma[rows], made.clean[0].numel())
-        told = made.conditioning.of_part(rows)
-        return Batch(made.noisy[rows], needs, scale, made.white[rows], n, told)
+        needs = {"clean": pairs.clean[rows], "sigma": pairs.sigma[rows]}
+        scale = self._scale(pairs.sigma[rows], pairs.clean[0].numel())
+        return Batch(pairs.noisy[rows], needs, scale, pairs.white[rows], n, pairs.conditioning.of_part(rows))
 
     def stage(self, progress: float) -> int:
-        """Return which of the patch sizes is drawn after a part of the fit, 0 to 1, is done."""
+        """Return the number of the patch size that is drawn after a share of the fit, 0 to 1, is done."""
         return min(int(progress * len(self.data)), len(self.data) - 1)
 
     def _shaped(self, flat: Tensor) -> Tensor:
-        """Return flat patches, (n, d), with the shape that the model takes."""
+        """Return flat patches, (n, d), in the shape that the model takes."""
         if self.channels is None:
             return flat
         side = math.isqrt(flat.shape[1] // self.channels)
         return flat.view(len(flat), self.channels, side, side)
 
-    def _draw_levels(self, like: Tensor, generator: Generator | None, part: Part) -> float | Tensor:
+    def _draw_levels(self, like: Tensor, generator: Generator | None, part: BatchPart) -> float | Tensor:
         """Draw the level of each example of a part, with the dtype of `like`: one number for all, or (m,)."""
         low, high = self.levels
         if low == high:
@@ -172,21 +173,25 @@ class Examples:
 
     @property
     def implicit(self) -> bool:
-        """Return whether J is taken at the clean data themselves, where an implicit objective can overfit."""
+        """Return whether J is taken at the clean data, where an implicit objective can overfit."""
         return self.objective.samples == "data" and self.density is None and not self.noisy
 
     def around(
         self,
         clean: Tensor,
         generator: Generator | None = None,
-        part: Part | None = None,
+        part: BatchPart | None = None,
         noise: Tensor | None = None,
     ) -> Batch:
-        """Return the examples made from given clean patches, (n, d), or from a part of them.
+        """Return the examples made from clean patches.
 
-        The noise, if given, is standard normal, with the shape of clean.
+        Args:
+            clean: Flat patches, (m, d).
+            generator: Source of random numbers.
+            part: The part of a batch that they are; None for all of it.
+            noise: Standard normal noise with the shape of clean; None to draw it.
         """
-        part = part or Part(len(clean))
+        part = part or BatchPart(len(clean))
         if self.density is not None or self.parzen is not None:
             clean = self.centre(clean)
         x, white = clean, None
@@ -201,8 +206,8 @@ class Examples:
                 x = torch.addcmul(clean, noise, sigma[:, None]) if isinstance(sigma, Tensor) else clean + sigma * noise
         elif self.rounding:
             shape = part.whole(clean).shape
-            uniform = part.of(torch.rand(shape, generator=generator, dtype=clean.dtype, device=clean.device))
-            x = torch.add(clean, uniform - 0.5, alpha=self.rounding)
+            offset = part.of(torch.rand(shape, generator=generator, dtype=clean.dtype, device=clean.device)) - 0.5
+            x = torch.add(clean, offset, alpha=self.rounding)
         if self.clipped:
             white = (part.of(torch.rand(part.n, generator=generator, device=x.device)) < self.clipped).to(x.dtype)
             x = torch.where(white[:, None] > 0, x.clamp(0, 1), x)
@@ -214,10 +219,10 @@ class Examples:
         return Batch(self._shaped(x), needs, self._scale(sigma, clean.shape[1]), white, part.n)
 
     def of_noisy(
-        self, noisy: Tensor, levels: Tensor, generator: Generator | None = None, part: Part | None = None
+        self, noisy: Tensor, levels: Tensor, generator: Generator | None = None, part: BatchPart | None = None
     ) -> Batch:
-        """Return the examples made from given noisy patches, (n, d), at their levels, (n,), or from a part of them."""
-        part = part or Part(len(noisy))
+        """Return the examples made from noisy patches, (m, d), and their levels, (m,); arguments as of `around`."""
+        part = part or BatchPart(len(noisy))
         low, high = self.levels
         sigma = high if low == high else levels
         if self.objective.samples != "pairs":
@@ -232,18 +237,19 @@ class Examples:
 
     @property
     def _wide(self) -> bool:
-        """Return whether differences take a wide step, which is then a part of the noise; clean data have none."""
+        """Return whether differences take a wide step, which is then a part of the noise; on clean data they do not."""
         if self.kernel is not None:
             return False
         return self.objective.wide and "step" in self.needs and (self.noisy or self.objective.samples != "data")
 
     def _needs(
-        self, x: Tensor, clean: Tensor, sigma: float | Tensor, generator: Generator | None, part: Part
+        self, x: Tensor, clean: Tensor, sigma: float | Tensor, generator: Generator | None, part: BatchPart
     ) -> dict[str, Any]:
-        """Return the loss's arguments for flat examples x, a part of n, except the target score."""
+        """Return the further arguments of the loss for flat examples x, (m, d), except the target score."""
         step = (WIDE_STEP if self._wide else NARROW_STEP) * sigma
-        told: Any = self.kernel if self.kernel is not None and self.objective.samples == "pairs" else sigma
-        offered = {"clean": self._shaped(clean), "sigma": told, "step": step, "reg_lambda": self.reg_lambda}
+        has_kernel = self.kernel is not None and self.objective.samples == "pairs"
+        noise: Any = self.kernel if has_kernel else sigma
+        offered = {"clean": self._shaped(clean), "sigma": noise, "step": step, "reg_lambda": self.reg_lambda}
         needs = {name: offered[name] for name in self.needs if name in offered}
         if "probes" in self.needs:
             draw = normal_probes if self._wide else probes
@@ -251,6 +257,6 @@ class Examples:
         return needs
 
     def _scale(self, sigma: float | Tensor, dim: int) -> float | Tensor:
-        """Return the factor of J; over many levels it is weighted so that no level dominates."""
+        """Return the factor of the loss, a float or (m,); over a range of levels weighted by sigma."""
         scale = self.objective.scale(sigma, dim)
         return scale * (sigma / self.sigma) if isinstance(scale, Tensor) else scale

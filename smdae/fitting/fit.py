@@ -1,4 +1,4 @@
-"""A fit in one call: what `smdae.fit` does with arrays, paths and modules."""
+"""`smdae.fit`: a fit in one call, to arrays or files."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from torch import nn
 
 from smdae.errors import InputError
 from smdae.fitting import loop
-from smdae.fitting.given import WHOLE, images_of, level_of, rows_of
+from smdae.fitting.given import INTEGERS, images_of, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.prepare import Prepared, prepare
 from smdae.fitting.settings import Settings, check, for_rows
@@ -33,24 +33,23 @@ def fit(
 
     Args:
         patches: Images with shape (H, W) or (H, W, 3) in a list, or one array of them with shape (N, H, W) or
-            (N, H, W, 3); integers of 8, 16 or 32 bits, or floats. Of three axes the last is that of colours if it has
-            1 or 3 numbers.
-            One array with shape (N, d) is N examples of d numbers. Or the path of a file or a folder, or a list of
-            paths, whose images are read in gray unless `color=True` is set.
+            (N, H, W, 3); integers of 8, 16 or 32 bits, or floats. The last of three axes is that of colours if its
+            length is 1 or 3. One array with shape (N, d) is N examples of d numbers. Or the path of a file or a folder,
+            or a list of paths, whose images are read in gray unless `color=True` is set.
         objective: A name of OBJECTIVES.
-        model: A name of MODELS; a module of yours with `score(x, sigma)` or `energy(x)`, which is copied; or
-            module:name of one, or of what makes it.
+        model: A name of MODELS; a module of your own with `score(x, sigma)` or `energy(x)`, which is copied; or
+            module:name of such a module, or of a function that makes it.
         sigma: Level of the noise, or the lowest and the highest: white being 255 for integers of any depth, and in the
             images' own unit for floats.
         axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for colours, and N, T or Z
             for images, as for `denoise`.
         device: Where to compute.
-        settings: Further settings, see `Settings`; `noise` may be a `Noise`, which has its own level.
+        settings: Further settings, see `Settings`; `noise` may be a `Noise`, whose level replaces sigma.
 
     Raises:
         InputError: There is no usable image.
         UsageError: A setting is unknown or out of range, or sigma is larger than white.
-        DivergedError: The fit ran away.
+        DivergedError: The fit diverged.
     """
     module = model if isinstance(model, nn.Module) else None
     name = model if isinstance(model, str) else name_of(model)
@@ -119,7 +118,9 @@ def _fit_rows(
     options: dict[str, Any],
 ) -> Any:
     """Return the model fitted to rows of numbers, (N, d)."""
-    whole = rows.dtype in WHOLE
-    chosen = for_rows(check(options | {key: level if whole else _on_255(level) for key, level in of_level.items()}))
+    is_integer = rows.dtype in INTEGERS
+    chosen = for_rows(
+        check(options | {key: level if is_integer else _on_255(level) for key, level in of_level.items()})
+    )
     found = rows_of(rows, chosen.seed)
     return _run(found.images, found.white, chosen, device, module)

@@ -1,4 +1,4 @@
-"""The images that `smdae.fit` is given: in an array or a list, or as the paths of files and folders."""
+"""The images that `smdae.fit` gets: an array, a list of arrays, or paths of files and folders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from smdae.denoising.pictures import given, is_file
+from smdae.denoising.pictures import is_file, pictures_of
 from smdae.errors import InputError, UsageError
 from smdae.files.picture import SAMPLES, STANDS_FOR
 
-__all__ = ["WHOLE", "Images", "images_of", "level_of", "rows_of"]
+__all__ = ["INTEGERS", "Images", "images_of", "level_of", "rows_of"]
 
-WHOLE = (np.uint8, np.uint16)  # dtypes of integers that have a white, so that sigma is told for white 255
+INTEGERS = (np.uint8, np.uint16)  # dtypes whose white is their largest value, so that sigma is given for white 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +23,12 @@ class Images:
     Attributes:
         images: Arrays of one dtype with shape (H, W) or (H, W, C).
         white: The value of white in them.
-        is_whole: Whether they were integers, so that sigma is told for white 255.
+        is_integer: Whether they were integers, so that sigma is given for white 255.
     """
 
     images: Sequence[np.ndarray]
     white: float
-    is_whole: bool
+    is_integer: bool
 
 
 def images_of(patches: Any, axes: str | None, color: bool) -> Images:
@@ -50,14 +50,14 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
             raise InputError(f"there are no images to fit on in an array with shape {patches.shape}")
         if axes is None and patches.ndim == 3 and patches.shape[2] in (2, 4):
             axes = "NHW"  # for no fit takes two or four channels
-        told = given(patches, axes)
-        patches, axes = [image.astype(patches.dtype, copy=False) for image in told.pictures], None
+        pictures = pictures_of(patches, axes)
+        patches, axes = [image.astype(patches.dtype, copy=False) for image in pictures.arrays], None
     if axes is not None:
         raise UsageError(
             "axes are those of one array", "give the images of a list one order of axes, and leave axes out"
         )
-    if len(patches) and all(is_file(one) for one in patches):
-        return _of_files([Path(one) for one in patches], color)
+    if len(patches) and all(is_file(path) for path in patches):
+        return _of_files([Path(path) for path in patches], color)
     images = [np.asarray(image) for image in patches]
     dtype, white = _unit(images)
     if dtype.name in STANDS_FOR:  # white is the largest value of the type, as in files
@@ -76,7 +76,7 @@ def rows_of(rows: np.ndarray, seed: int) -> Images:
 
     if rows.dtype.kind not in "iuf" or rows.shape[1] == 0:
         raise InputError(f"rows are numbers with shape (N, d), not {rows.dtype} with shape {rows.shape}")
-    whole = rows.dtype in WHOLE
+    whole = rows.dtype in INTEGERS
     white = float(np.iinfo(rows.dtype).max) if whole else 1.0
     return Images([one_table(rows if whole else rows.astype(np.float32), "the rows", seed)], white, whole)
 
@@ -85,17 +85,17 @@ def level_of(sigma: Any, images: Images) -> Any:
     """Return sigma with white being 255; a range of levels as one, and what is no number as it is.
 
     Raises:
-        UsageError: It is larger than white, so it is told in another unit.
+        UsageError: It is larger than white, so it is pictures in another unit.
     """
     if isinstance(sigma, tuple | list):
         return tuple(level_of(one, images) for one in sigma)
     if not isinstance(sigma, int | float):
         return sigma
-    level = sigma if images.is_whole else 255 * sigma / images.white
+    level = sigma if images.is_integer else 255 * sigma / images.white
     if level > 255:
-        white = 255 if images.is_whole else images.white
-        did_you = "" if images.is_whole else f": did you mean {sigma * images.white / 255:.4g}?"
-        unit = "integers of any depth have white 255" if images.is_whole else "that of floats is in their own unit"
+        white = 255 if images.is_integer else images.white
+        did_you = "" if images.is_integer else f": did you mean {sigma * images.white / 255:.4g}?"
+        unit = "integers of any depth have white 255" if images.is_integer else "that of floats is in their own unit"
         raise UsageError(f"sigma {sigma:.4g} is larger than white, {white:g}{did_you} ({unit})")
     return level
 

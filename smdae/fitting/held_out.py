@@ -1,4 +1,4 @@
-"""The parts of an image that are learnt from and held out: blocks, and crops in their eight symmetries."""
+"""Divide one image into a part to learn from and a part to hold out: random blocks, crops, and hidden pixels."""
 
 import math
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-__all__ = ["BLOCK", "GRID", "around", "blocks", "crops", "hidden_places", "middle", "window"]
+__all__ = ["BLOCK", "GRID", "around", "block_difference", "blocks", "crops", "hidden_places", "middle", "window"]
 
 SIDE = 64  # of crops, in pixels
-GRID = 4  # pixels between those that are hidden from a network
+GRID = 4  # pixels between those hidden from a network, in rows and in columns
 BLOCK = 32  # side of the blocks that are held out, in pixels
-MAX_JUDGED = 1 << 18  # pixels
-MAX_SEEN = 2048  # pixels a side, from the middle of the image
+MAX_JUDGED = 1 << 18  # pixels on which figures are computed
+MAX_SIDE = 2048  # pixels, of the middle of an image that is learnt from
 
 
 def middle(height: int, width: int) -> tuple[slice, slice]:
-    """Return the part of an image that is learnt from: the middle of a large one, all of a small one."""
-    rows, columns = (slice(max(0, (side - MAX_SEEN) // 2), (side + MAX_SEEN) // 2) for side in (height, width))
+    """Return the part of an image to learn from: the middle of a large one, all of a small one."""
+    rows, columns = (slice(max(0, (side - MAX_SIDE) // 2), (side + MAX_SIDE) // 2) for side in (height, width))
     return rows, columns
 
 
@@ -32,7 +32,7 @@ def blocks(noisy: Tensor, share: float, generator: Generator) -> Tensor:
 
 
 def window(noisy: Tensor, generator: Generator) -> tuple[slice, slice, slice, slice]:
-    """Return the part of images that figures are computed on: all of small ones, a square of blocks of large ones."""
+    """Return the part of images that figures are computed on: all of a small one, a random square of a large one."""
     images, _, height, width = noisy.shape
     side = max(BLOCK, math.isqrt(MAX_JUDGED // images) // BLOCK * BLOCK)
 
@@ -44,15 +44,15 @@ def window(noisy: Tensor, generator: Generator) -> tuple[slice, slice, slice, sl
 
 
 def crops(planes: Sequence[Tensor], count: int, generator: Generator) -> tuple[tuple[Tensor, ...], list[int]]:
-    """Return crops of several sets of images at the same places, turned alike, and which images they are of.
+    """Return random crops of several sets of images, at the same places and in the same orientation.
 
     Args:
         planes: The sets, each with shape (B, C, H, W), with C of its own.
-        count: How many crops, n.
-        generator: Source of all chance, on the CPU.
+        count: Number of crops, n.
+        generator: Source of random numbers, on the CPU.
 
     Returns:
-        For each set its crops, with shape (n, C, h, w), and the number of the image of each.
+        For each set its crops, with shape (n, C, h, w), and the number of the image that each crop is from.
     """
     images, _, height, width = planes[0].shape
     side = min(SIDE, height, width)
@@ -86,3 +86,9 @@ def hidden_places(like: Tensor, row: int, column: int) -> Tensor:
     hidden = torch.zeros(like.shape[2:], dtype=torch.bool, device=like.device)
     hidden[row::GRID, column::GRID] = True
     return hidden
+
+
+def block_difference(before: Tensor, after: Tensor) -> tuple[float, float]:
+    """Return the sum of after - before, (B, C, H, W), and its standard error, as a sum over independent blocks."""
+    sums = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1)
+    return sums.sum().item(), sums.square().sum().sqrt().item()

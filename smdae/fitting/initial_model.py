@@ -1,4 +1,4 @@
-"""The model that a fit begins with, where it is another one or a network of the user's own."""
+"""The model that a fit starts from, if that is another fitted model or a network of the user's own."""
 
 from typing import Any
 
@@ -13,18 +13,23 @@ from smdae.protocols import HasDivergence, HasKinks, offers
 
 __all__ = ["notes_on_cost", "started_from"]
 
-MAX_EXACT = 4096  # dimensions in which a divergence is taken one by one
+MAX_EXACT = 4096  # dimensions, up to which an exact divergence is computed one derivative at a time
 
 
 def started_from(init: str, channels: int, settings: Settings) -> Any:
-    """Return the model to fit, with the weights of another one, which is a file or the name of a bundled model.
+    """Return a model to fit with the weights of another one.
+
+    Args:
+        init: The other model, a file or the name of a bundled one.
+        channels: Number of channels of the images.
+        settings: The settings of the fit.
 
     Raises:
-        ModelError: The other is missing, broken, or of another kind.
+        ModelError: The other model is missing, broken, or of another kind.
     """
     from smdae.files.model_file import load
 
-    # Who names a module to be fitted has it imported.
+    # The user named this module as the model to fit, so its code may run.
     image_model = load(init, imports=[settings.model] if is_named(settings.model) else ())
     model = image_model.patch if isinstance(image_model, Patchwise) else image_model
     row = family(settings.model)
@@ -53,19 +58,19 @@ def started_from(init: str, channels: int, settings: Settings) -> Any:
 
 
 def notes_on_cost(model: Any, objective: Objective, settings: Settings, patches: Patches) -> list[str]:
-    """Return notes for the user on how a network of their own is called and on exact divergences.
+    """Return notes on how a network of the user's own is called, and on the cost of exact divergences.
 
     Raises:
-        UsageError: They take too many derivatives, or miss what they are of.
+        UsageError: An exact divergence would take too many derivatives, or be wrong at kinks.
     """
     notes = []
     if isinstance(model, OwnModel):
         if model.flat and settings.growth:
             raise UsageError(f"growth is for networks that take images, and '{model.name}' takes flat patches")
-        seen = f"flat patches of {patches.dim:,} numbers" if model.flat else "images"
+        inputs = f"flat patches of {patches.dim:,} numbers" if model.flat else "images"
         if settings.noise is not None and not model.flat:
             raise UsageError(f"noise is for models of patches, and '{model.name}' takes images")
-        notes.append(f"'{model.name}' takes {'rows' if model.flat and patches.size == 1 else seen}")
+        notes.append(f"'{model.name}' takes {'rows' if model.flat and patches.size == 1 else inputs}")
     by_probes = "probes" in objective.options and settings.probes == 0 and not offers(model, HasDivergence)
     by_entries = "reg_lambda" in objective.needs and isinstance(model, OwnModel)
     if not (by_probes or by_entries):
@@ -77,8 +82,8 @@ def notes_on_cost(model: Any, objective: Objective, settings: Settings, patches:
         )
     if patches.dim > MAX_EXACT:
         raise UsageError(
-            f"an exact divergence in {patches.dim:,} dimensions takes {patches.dim:,} derivatives an example, and "
-            f"{MAX_EXACT:,} is most",
+            f"an exact divergence in {patches.dim:,} dimensions takes {patches.dim:,} derivatives an example, and at "
+            f"most {MAX_EXACT:,} are taken",
             "--probes 1 takes one, with some variance",
         )
     return [*notes, f"the exact divergence takes {patches.dim:,} derivatives an example; --probes 1 takes one"]

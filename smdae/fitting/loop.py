@@ -5,17 +5,18 @@
 The learning rate rises over `warmup` steps and falls as a cosine to 0 at the last one. The schedule counts steps: a
 time limit is turned into a number of steps once, after some timed ones, and that number is kept.
 
-`run` is a generator of reports. It shows nothing, writes nothing and asks for nothing: whoever drives it does. Between
-two reports the state is whole, and a driver that stops asking has stopped the fit.
+`run` is a generator of reports. It shows, writes and asks for nothing; the caller does. Between two reports the state
+is consistent, so a caller that stops iterating has stopped the fit.
 
-Several processes take the same steps and report after the same ones: what the clock of the first decides, the others
-hear at the reports. If one is lost, the state of the others is whole too, as it was before the step not taken.
+Several processes take the same steps and report after the same ones: decisions that depend on the clock are made by the
+first, and broadcast at the reports. If a process is lost, the state of the others is that before the failed step.
 """
 
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,9 +25,10 @@ from torch.nn.utils import clip_grad_norm_
 from smdae.errors import DivergedError, LostError
 from smdae.fitting.degeneration import refuse_degenerate
 from smdae.fitting.distributed import ALONE, Group
-from smdae.fitting.draws import Batch, Shown
+from smdae.fitting.draws import Batch, BatchSource
 from smdae.fitting.examples import Examples
 from smdae.fitting.precision import products_in
+from smdae.fitting.settings import Settings
 from smdae.fitting.state import State
 from smdae.fitting.step_graph import StepGraph
 from smdae.fitting.validation import Validate, Validation
@@ -34,9 +36,9 @@ from smdae.models import family
 
 __all__ = ["Report", "ending", "run", "step"]
 
-TIMED_SHARE = 0.04  # of a time limit, for which steps are timed before it becomes a number of steps
-UNTIMED_STEPS = 10  # the first ones are slower than the rest
-REPORT_SECONDS = 0.25
+TIMED_SHARE = 0.04  # of a time limit, during which steps are timed before it becomes a number of steps
+UNTIMED_STEPS = 10  # the first steps, which are slower than the rest
+REPORT_SECONDS = 0.25  # between reports
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,12 @@ class Report:
     """The state of a fit at a report.
 
     Attributes:
-        step: Steps done.
-        steps: Steps planned, None until a time limit has become a number.
+        step: Number of steps done.
+        steps: Number of steps planned; None until a time limit has become a number.
         seconds: Time spent in steps and validations.
-        rate: Examples a second since the last report.
+        rate: Examples per second since the last report.
         lr: Learning rate.
-        objective: J, averaged since the last report; unscaled.
+        objective: J, averaged over the steps since the last report; unscaled.
         validation: Held-out figures, if they were just measured.
     """
 
@@ -70,17 +72,17 @@ def learning_rate(step: int, steps: float, warmup: int, peak: float) -> float:
 
 
 def share(state: State) -> float:
-    """Return the weight of the parameters in their moving average at the next step, 1 - ema once the fit is older."""
-    # Young averages forget fast, so that the start does not linger in them.
+    """Return the weight of the parameters in their moving average at the next step: 1 - ema, and more at first."""
+    # A larger weight at first lets the average forget the start.
     return 1 - min(state.settings.ema, (state.record["step"] + 1) / (state.record["step"] + 10))
 
 
 def step(
     state: State,
     batch: Batch,
-    examples: Shown,
+    examples: BatchSource,
     lr: float | Tensor,
-    taken: float | Tensor | None = None,
+    weight: float | Tensor | None = None,
     group: Group = ALONE,
 ) -> Tensor:
     """Take one step on one batch.
@@ -88,18 +90,18 @@ def step(
     Args:
         state: The fit; changed in place.
         batch: The examples; in a group of processes, this one's part of them.
-        examples: Where the batch is from.
-        lr: Learning rate; a tensor where CUDA graphs record the step.
-        taken: Weight of the parameters in their average, a tensor likewise; None for `share`.
-        group: Processes that take the step together.
+        examples: The source of the batch.
+        lr: Learning rate; a tensor if a CUDA graph records the step.
+        weight: Weight of the parameters in their average, a tensor likewise; None for `share`.
+        group: The processes that take the step together.
 
     Returns:
-        J averaged over the whole batch, and the same of J times its scale, a tensor with shape (2,).
+        J averaged over the whole batch, and J times its scale averaged likewise, a tensor with shape (2,).
     """
     settings, record = state.settings, state.record
     for options in state.optimiser.param_groups:
         options["lr"] = lr
-    # Derivatives of psi in x need all the digits there are; differences with a step that is a share of sigma do not.
+    # Exact derivatives of psi in x need full precision; differences over a share of sigma do not.
     precise = "probes" in batch.needs and "step" not in batch.needs
     with products_in("float32" if precise else settings.precision, batch.x.device):
         losses = batch.losses(examples.objective, state.model)
@@ -112,42 +114,72 @@ def step(
     clip_grad_norm_(state.parameters, settings.clip, foreach=True)
     state.optimiser.step()
     with torch.no_grad():
-        # AveragedModel would wrap the average in a module and count its own steps: other names in the state's file, and
-        # a weight that is no tensor which a CUDA graph could read.
-        if isinstance(taken, Tensor):
+        # Not torch's AveragedModel: it would change the names in the state file, and its weight is not a tensor, which
+        # a CUDA graph needs.
+        if isinstance(weight, Tensor):
             moves = torch._foreach_sub(state.parameters, state.averages)
-            torch._foreach_mul_(moves, taken)
+            torch._foreach_mul_(moves, weight)
             torch._foreach_add_(state.averages, moves)
         else:
-            torch._foreach_lerp_(state.averages, state.parameters, share(state) if taken is None else taken)
+            torch._foreach_lerp_(state.averages, state.parameters, share(state) if weight is None else weight)
     record["step"] += 1
     return figures
 
 
-def run(state: State, examples: Shown, validate: Validate, group: Group = ALONE) -> Iterator[Report]:
+class _Planner:
+    """Turns a time limit into a number of steps, by the pace of some timed steps."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.validations = settings.validations
+        self.most_steps, self.most_seconds = settings.limits
+        self.timed_from: tuple[int, float] | None = None  # a step, and the time when it was done
+
+    def planned(self, record: dict[str, Any], now: float, validation_seconds: float) -> int | None:
+        """Return the number of steps planned; None while the pace is not known yet.
+
+        Args:
+            record: That of the state, with its steps and seconds.
+            now: The time.
+            validation_seconds: The time that a validation takes.
+        """
+        step = record["step"]
+        if record["steps"] is not None or step >= self.most_steps:
+            return record["steps"] or int(self.most_steps)
+        if self.timed_from is None:
+            self.timed_from = (step, now) if step >= UNTIMED_STEPS else None
+            return None
+        first, begun = self.timed_from
+        if now - begun <= TIMED_SHARE * self.most_seconds:
+            return None
+        seconds_per_step = (now - begun) / (step - first)
+        left = self.most_seconds - record["seconds"] - validation_seconds * (self.validations + 1)
+        return int(min(step + max(left, 0) / seconds_per_step + 1, self.most_steps))
+
+
+def run(state: State, examples: BatchSource, validate: Validate, group: Group = ALONE) -> Iterator[Report]:
     """Fit until the steps or the time are used up, or validation has not improved for `patience` times.
 
     Args:
         state: Where to start; changed in place.
-        examples: What to draw batches from.
+        examples: The source of batches.
         validate: Measures a model on held-out images.
-        group: Processes that fit the model together.
+        group: The processes that fit the model together.
 
     Yields:
         A report a few times a second, and at each validation.
 
     Raises:
-        DivergedError: J or the validation is no longer a number, J has fallen where no fitted score can be, or the
-            weights of the processes are no longer the same.
+        DivergedError: J or the validation is not finite, J is lower than that of any fitted score, or the weights of
+            the processes differ.
         LostError: A process of the group is lost.
     """
     settings, record = state.settings, state.record
     graph = None
-    if group.size == 1 and isinstance(examples, Examples):  # what else there is has no fixed shapes
+    if group.size == 1 and isinstance(examples, Examples):  # other sources have no fixed shapes
         graph = StepGraph.of(state, examples, step)
-    most_steps, most_seconds = settings.limits
-    if record["steps"] is None and math.isinf(most_seconds):
-        record["steps"] = int(most_steps)
+    planner = _Planner(settings)
+    if record["steps"] is None and math.isinf(planner.most_seconds):
+        record["steps"] = int(planner.most_steps)
     peak = settings.lr * family(settings.model).pace(state.model)
     begun = time.perf_counter() - record["seconds"]
     validation_seconds = 0.0
@@ -155,11 +187,10 @@ def run(state: State, examples: Shown, validate: Validate, group: Group = ALONE)
         first = validate(state.average, group)
         record["before"], record["best"] = first.value, first.value
         validation_seconds = time.perf_counter() - begun
-    timed_from: tuple[int, float] | None = None
     recent: list[Tensor] = []
     drawn = 0
     reported = time.perf_counter()
-    next_agreement = record["step"] + 1  # the step after which all take over what the first process decides
+    next_agreement = record["step"] + 1  # the step after which all processes take over the decisions of the first
 
     def progress(step: int) -> float:
         return step / record["steps"] if record["steps"] else 0.0
@@ -175,28 +206,13 @@ def run(state: State, examples: Shown, validate: Validate, group: Group = ALONE)
         drawn += count
         now = time.perf_counter()
         record["seconds"] = now - begun
-
-        planned = record["steps"]
-        if planned is None and record["step"] >= most_steps:
-            planned = record["steps"] = int(most_steps)
-        elif planned is None:
-            if timed_from is None and record["step"] >= UNTIMED_STEPS:
-                timed_from = record["step"], now
-            elif timed_from is not None and now - timed_from[1] > TIMED_SHARE * most_seconds:
-                pace = (now - timed_from[1]) / (record["step"] - timed_from[0])
-                left = most_seconds - record["seconds"] - validation_seconds * (settings.validations + 1)
-                planned = int(min(record["step"] + max(left, 0) / pace + 1, most_steps))
+        planned = planner.planned(record, now, validation_seconds)
         agrees = record["step"] >= next_agreement or group.size == 1
         if agrees:
             pause = max(1, round(len(recent) * REPORT_SECONDS / (now - reported)))
             agreed, next_agreement = map(int, group.broadcast([planned or 0, record["step"] + pause]))
             record["steps"] = agreed or None
-
-        validation = None
-        if record["steps"] is not None:
-            every = max(1, -(-record["steps"] // settings.validations))
-            if record["step"] % every == 0 or record["step"] == record["steps"]:
-                validation = _validated(state, validate, group)
+        validation = _validated(state, validate, group) if _is_due(record, settings) else None
         if validation or (agrees and (group.size > 1 or now - reported > REPORT_SECONDS)):
             mean, weighted = torch.stack(recent).mean(0).tolist()
             refuse_degenerate(examples, mean, weighted, state.model)
@@ -205,12 +221,20 @@ def run(state: State, examples: Shown, validate: Validate, group: Group = ALONE)
             recent, drawn, reported = [], 0, time.perf_counter()
 
 
-def _drawn_step(
-    state: State, examples: Shown, lr: float, done: float, next_done: float, group: Group
-) -> tuple[Tensor, int]:
-    """Draw a batch and take a step on it; return what `step` returns and how many examples there were.
+def _is_due(record: dict[str, Any], settings: Settings) -> bool:
+    """Return whether the model is to be validated after this step."""
+    if record["steps"] is None:
+        return False
+    every = max(1, -(-record["steps"] // settings.validations))
+    return record["step"] % every == 0 or record["step"] == record["steps"]
 
-    `done` and `next_done` are the parts of the fit that are done at this step and at the next, from 0 to 1.
+
+def _drawn_step(
+    state: State, examples: BatchSource, lr: float, done: float, next_done: float, group: Group
+) -> tuple[Tensor, int]:
+    """Draw a batch and take a step on it; return the figures of `step` and the number of examples.
+
+    `done` and `next_done` are the shares of the fit that are done at this step and at the next, from 0 to 1.
     """
     batch_size, before = state.settings.batch, state.generator.get_state() if group.size > 1 else None
     batch = examples.draw(batch_size, state.generator, done, group)
@@ -219,13 +243,13 @@ def _drawn_step(
     try:
         return step(state, batch, examples, lr, group=group), batch.n
     except LostError:
-        if before is not None:  # the step was not taken: whoever resumes draws the same batch again
+        if before is not None:  # the step was not taken: a resumed fit draws the same batch again
             state.generator.set_state(before)
         raise
 
 
 def ending(state: State) -> str:
-    """Return what ended a fit that nobody stopped: "steps", "time" or "patience"."""
+    """Return what ended a fit that was not stopped from outside: "steps", "time" or "patience"."""
     settings, record = state.settings, state.record
     most_steps, most_seconds = settings.limits
     if record["steps"] is None or record["step"] < record["steps"]:
@@ -238,11 +262,13 @@ def _validated(state: State, validate: Validate, group: Group) -> Validation:
     try:
         validation = validate(state.average, group)
     except LostError:
-        _remember(state, validate(state.average, ALONE))  # or this would be missing from a fit that goes on
+        _remember(state, validate(state.average, ALONE))  # so that a resumed fit does not lack this validation
         raise
     _remember(state, validation)
     if not group.all_equal(tensor for _, tensor in sorted(state.tensors().items())):
-        raise DivergedError("the weights of the processes have parted", "one of them computes other than the rest")
+        raise DivergedError(
+            "the weights of the processes have parted", "one of them computes something else than the rest"
+        )
     return validation
 
 

@@ -1,10 +1,9 @@
-"""Noisy images in place of clean ones: what level of noise each has, and whether it is noise that a fit can learn from.
+"""Noisy images in place of clean ones: the noise level of each, and whether a fit can learn from such noise.
 
-A score is that of q_sigma only if y = x + sigma eps with the sigma that is told. It is given, or estimated of each
-image; images whose estimates differ by no more than estimates do are taken to have one level, their root mean square.
-Where half of the images or more have noise that is not white there is no such sigma: a fit would take the correlated
-part for structure, or the bright part for more of it than there is. Then a network that takes the noise model is fitted
-on (see `redrawn`), and all else is refused unless the level is given.
+A score is that of q_sigma only if y = x + sigma eps with the sigma used in the fit. That is given, or estimated for
+each image; if the estimates differ by no more than their errors, all images get their root mean square. If half of the
+images or more have noise that is not white, there is no such sigma, and a fit would take correlated noise for
+structure. Then only a network that takes the noise model can be fitted (see `refinement`), unless the level is given.
 """
 
 import math
@@ -21,11 +20,11 @@ from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import chosen
 from smdae.models import family
 
-__all__ = ["Noise", "noise_of", "other_kind", "told_white"]
+__all__ = ["Noise", "given_white", "noise_of", "other_kind"]
 
-MAX_LEVEL_SPREAD = 0.1  # how far levels may be from their root mean square to count as one
-MAX_SIGMA_MISMATCH = 0.2  # how far the level given may be from the one estimated without a word
-MAX_EXAMINED = 8  # images, evenly chosen, that a given level and the whiteness of the noise are checked on
+MAX_LEVEL_SPREAD = 0.1  # relative deviation of levels from their root mean square, up to which they are taken for one
+MAX_SIGMA_MISMATCH = 0.2  # relative difference of the given level and an estimate, beyond which there is a warning
+MAX_EXAMINED = 8  # images, evenly chosen, on which a given level and the whiteness of the noise are checked
 OTHER_KINDS = {"grain": "its pixels are correlated", "shot": "it depends on brightness"}
 
 
@@ -34,8 +33,8 @@ class Noise:
     """The noise of the images of a fit.
 
     Attributes:
-        levels: Of each image, white being 1; 0 where there is none to see.
-        warnings: What speaks against it being white noise of that level.
+        levels: The level of each image, white being 1; 0 if no noise is visible.
+        warnings: Signs that it is not white noise of that level.
     """
 
     levels: tuple[float, ...]
@@ -44,8 +43,8 @@ class Noise:
     @property
     def range(self) -> tuple[float, float]:
         """Return the lowest and the highest level, white being 1, of the images that have noise."""
-        seen = [level for level in self.levels if level]
-        return min(seen), max(seen)
+        visible = [level for level in self.levels if level]
+        return min(visible), max(visible)
 
     @property
     def text(self) -> str:
@@ -59,9 +58,9 @@ class Noise:
         return settings.model_copy(update={"sigma": low if low == high else (low, high)})
 
     def among(self, images: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], list[float]]:
-        """Return those of the images that have noise, and their levels."""
-        seen = [i for i, level in enumerate(self.levels) if level]
-        return chosen(images, seen), [self.levels[i] for i in seen]
+        """Return the images that have noise, and their levels."""
+        noisy = [i for i, level in enumerate(self.levels) if level]
+        return chosen(images, noisy), [self.levels[i] for i in noisy]
 
 
 def noise_of(
@@ -76,38 +75,38 @@ def noise_of(
         images: Arrays of one dtype, with shape (H, W) or (H, W, C).
         white: The value of white in them.
         settings: Those of a fit on noisy images.
-        watch: Told how many images are done, and of how many.
+        watch: Called with the number of images done, and with their total.
 
     Raises:
-        InputError: An image has no noise to see, or the images have different levels and the model wants one.
+        InputError: No image has visible noise, or the images have different levels and the model takes one.
     """
-    some = _some(images)
+    examined = [images[i] for i in _some(images)]
     if settings.sigma == "auto":
-        _refuse_other_kinds([images[i] for i in some], white, settings)
-        levels = _alike(_estimated(images, white, watch))
+        _refuse_other_kinds(examined, white, settings)
+        levels = _merged(_estimated(images, white, watch))
         if len({*levels} - {0.0}) > 1 and family(settings.model).of_patches:
             low, high = (255 * end(level for level in levels if level) for end in (min, max))
             raise InputError(
-                f"the images have noise of {low:.3g} to {high:.3g}, and the model '{settings.model}' wants one level",
+                f"the images have noise of {low:.3g} to {high:.3g}, and the model '{settings.model}' takes one level",
                 "fit a network, --model unet, or images of one level",
             )
         warnings = []
     else:
         levels = (settings.levels[1],) * len(images)
-        warnings = _misjudged(levels[0], _estimated([images[i] for i in some], white))
-    return Noise(levels, (*warnings, *_coarse([images[i] for i in some], white)))
+        warnings = _mismatch(levels[0], _estimated(examined, white))
+    return Noise(levels, (*warnings, *_coarse(examined, white)))
 
 
-def told_white(images: Sequence[np.ndarray], white: float) -> float | None:
-    """Return the value of white where it was told; None where it is the usual one, and the values may say otherwise."""
+def given_white(images: Sequence[np.ndarray], white: float) -> float | None:
+    """Return white if it is not the usual one of the type; None if it is, so that the values may show another."""
     dtype = images[0].dtype
     return None if white == (float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0) else white
 
 
 def other_kind(images: Sequence[np.ndarray], white: float) -> str | None:
-    """Return in words the noise, not white, that half of the images or more have; None where fewer have such."""
-    some, told = [images[i] for i in _some(images)], told_white(images, white)
-    kinds: list[str] = [find_noise(image, scale_of(image, told)).noise.kind for image in some]
+    """Return in words the noise of the images, if half of them or more have noise that is not white; else None."""
+    own = given_white(images, white)
+    kinds: list[str] = [find_noise(images[i], scale_of(images[i], own)).noise.kind for i in _some(images)]
     counts = {kind: kinds.count(kind) for kind in OTHER_KINDS}
     if 2 * sum(counts.values()) < len(kinds) or not any(counts.values()):
         return None
@@ -117,19 +116,19 @@ def other_kind(images: Sequence[np.ndarray], white: float) -> str | None:
 
 
 def _refuse_other_kinds(images: Sequence[np.ndarray], white: float, settings: Settings) -> None:
-    """Raise InputError where half of the images or more have noise that is not white."""
+    """Raise InputError if half of the images or more have noise that is not white."""
     found = other_kind(images, white)
     if found is None:
         return
     known = "--init natural-color --color" if settings.color else "--init natural-gray"
     raise InputError(
-        f"{found}, and to be fitted is a model of white noise",
-        f"start from a network that knows of it, {known}; --sigma S takes it for white noise of that level",
+        f"{found}, and the model is one of white noise",
+        f"start from a network that takes such noise, {known}; --sigma S treats it as white noise of that level",
     )
 
 
 def _some(images: Sequence[np.ndarray]) -> list[int]:
-    """Return the numbers of some images, evenly chosen."""
+    """Return the indices of some images, evenly spaced."""
     return sorted({round(i) for i in np.linspace(0, len(images) - 1, min(MAX_EXAMINED, len(images)))})
 
 
@@ -145,7 +144,7 @@ def _estimated(
     return found
 
 
-def _alike(found: list[float]) -> tuple[float, ...]:
+def _merged(found: list[float]) -> tuple[float, ...]:
     """Return the levels, replaced by their root mean square if all are within MAX_LEVEL_SPREAD of it; 0 stays 0."""
     visible = [level for level in found if level]
     if not visible:
@@ -159,13 +158,15 @@ def _alike(found: list[float]) -> tuple[float, ...]:
     return tuple(mean if level else 0.0 for level in found)
 
 
-def _misjudged(given: float, found: list[float]) -> list[str]:
+def _mismatch(given: float, found: list[float]) -> list[str]:
     """Return a list with a warning if the given level is far from the estimated ones, else an empty list."""
     if all(abs(level - given) <= MAX_SIGMA_MISMATCH * given for level in found):
         return []
     low, high = 255 * min(found), 255 * max(found)
-    seen = f"{low:.3g} to {high:.3g}" if high - low > 0.1 else f"{high:.3g}"
-    return [f"sigma {255 * given:.3g} was given, and the noise looks like {seen}: a wrong level makes a wrong score"]
+    estimated = f"{low:.3g} to {high:.3g}" if high - low > 0.1 else f"{high:.3g}"
+    return [
+        f"sigma {255 * given:.3g} was given, and the noise looks like {estimated}: a wrong level makes a wrong score"
+    ]
 
 
 def _coarse(images: Sequence[np.ndarray], white: float) -> list[str]:
@@ -174,6 +175,6 @@ def _coarse(images: Sequence[np.ndarray], white: float) -> list[str]:
     if excess <= noise_level.COARSE:
         return []
     return [
-        f"the noise is correlated: seen at half the size it is {excess:.1f} times what white noise would be "
+        f"the noise is correlated: at half the size it is {excess:.1f} times what white noise would be "
         "(JPEG, resizing or demosaicing do that); a score fitted to it will take some noise for structure"
     ]

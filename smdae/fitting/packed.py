@@ -1,8 +1,7 @@
-"""Images one after the other in one flat array, and square pieces of them.
+"""Images packed into one flat array, and square pieces cut from it.
 
-A patch at row y and column x of an image is P runs of P neighbouring pixels. The images lie one after the other in one
-flat array, channels as planes, so a batch is one gather of B C P runs, whatever the images' sizes, and no Python runs
-per patch.
+The images follow each other in the array, channels as planes. A patch at row y and column x of an image is P runs of P
+neighbouring pixels, so a batch is one gather of B C P runs, whatever the sizes of the images, without a loop in Python.
 """
 
 from collections.abc import Sequence
@@ -63,7 +62,7 @@ class Packed:
 
     @property
     def slow(self) -> bool:
-        """Return whether pieces are worth reading ahead: never, as these are in memory."""
+        """Return whether pieces are worth reading ahead: no, as these are in memory."""
         return False
 
     def to(self, device: torch.device | str) -> Self:
@@ -100,7 +99,7 @@ class Packed:
             corner = torch.where(upside_down, corner + (side - 1) * width, corner)
             step = torch.where(upside_down, -width, width)
         starts = corner[:, None, None] + self._channel * (height * width)[:, None, None] + row * step[:, None, None]
-        # Far faster here than indexing with the same numbers.
+        # Far faster than indexing with the same numbers.
         runs = self.flat.unfold(0, side, 1).index_select(0, starts.flatten())
         return runs.view(len(image), self.channels, side, side)
 

@@ -1,7 +1,7 @@
-"""Images in memory or in a file, and random square patches of them.
+"""Random square patches of images in memory or in a file.
 
-Every place of every image is a number, and a batch is cut at places drawn at random, whatever the images' sizes.
-Patches are flipped and turned: the eight symmetries of the square.
+The places of all images where a patch can begin are numbered through, and a batch is cut at random numbers, whatever
+the sizes of the images. Patches are flipped and turned by the eight symmetries of the square.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ from smdae.fitting.prefetch import Prefetch, copy_of
 
 __all__ = ["Patches"]
 
-FINGERPRINT_PATCHES = 1024  # patches of images in a file that tell them from others
+FINGERPRINT_PATCHES = 1024  # by which images in a file are compared with others
 
-# With rows in either order these make up the symmetries of the square.
+# With rows in either order these give the eight symmetries of the square.
 TURNS = (None, lambda p: p.flip(3), lambda p: p.mT, lambda p: p.flip(3).mT)
 
 
@@ -79,12 +79,12 @@ class Patches:
 
     @property
     def dim(self) -> int:
-        """Return how many numbers a patch has, d = C P^2."""
+        """Return the dimension of a patch, d = C P^2."""
         return self.channels * self.size**2
 
     @property
     def free_means(self) -> int:
-        """Return how many channels have a mean of no preferred value: all of images, none of rows of numbers."""
+        """Return the number of channels whose mean has no preferred value: all for images, none for rows of numbers."""
         return self.channels if self.size > 1 else 0
 
     @property
@@ -99,17 +99,17 @@ class Patches:
 
     @cached_property
     def _across(self) -> Tensor:
-        """Return how many patches begin in a row of each image, with shape (n,)."""
+        """Return the number of patches that begin in a row of each image, with shape (n,)."""
         return (self.images.widths - self.size + 1).to(self.device)
 
     @cached_property
     def _places(self) -> Tensor:
-        """Return the running count over images of the places where a patch can begin, with shape (n,)."""
+        """Return the cumulative number of places over images, with shape (n,)."""
         return ((self.images.heights - self.size + 1).to(self.device) * self._across).cumsum(0)
 
-    @cached_property  # a number on the CPU: to ask an accelerator for it at each draw would be to wait for it
+    @cached_property  # an int: reading it from a tensor on CUDA at each draw would wait for the device
     def places(self) -> int:
-        """Return how many places patches can be cut at; flips and turns are not counted."""
+        """Return the number of places where a patch can begin, over all images."""
         return int(self._places[-1])
 
     def _image_of(self, place: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class Patches:
     def at(self, place: Tensor, upside_down: Tensor | None = None) -> Tensor:
         """Return the patches at places numbered from 0 to places - 1, with shape (B, C, P, P), as stored.
 
-        Those for which `upside_down`, with shape (B,), is true have their rows in reverse.
+        Those for which `upside_down`, (B,), is True have their rows in reverse order.
         """
         image = self._image_of(place)
         across = self._across[image]
@@ -127,44 +127,48 @@ class Patches:
         return self.images.cut(image, top, left, self.size, upside_down)
 
     def traits(self) -> list[Tensor]:
-        """Return tensors by which processes compare their images: the sizes, and all pixels, or some if on disk."""
+        """Return tensors by which processes compare their images: the sizes, and the pixels, or some if on disk."""
         if isinstance(self.images, Packed):
             return [self.images.heights, self.images.widths, self.images.flat]
-        some = torch.linspace(0, self.places - 1, FINGERPRINT_PATCHES, dtype=torch.float64, device=self.device).long()
-        return [self.images.heights, self.images.widths, self.at(some)]
+        return [self.images.heights, self.images.widths, self._fingerprint()]
+
+    def _fingerprint(self) -> Tensor:
+        """Return some patches, evenly spaced over all places, as stored."""
+        places = torch.linspace(0, self.places - 1, FINGERPRINT_PATCHES, dtype=torch.float64, device=self.device)
+        return self.at(places.long())
 
     def digest(self) -> str:
-        """Return a hash of the images' number and sizes and of some of their pixels, in memory or in a file alike."""
+        """Return a hash of the number and sizes of the images and of some pixels, the same in memory and in a file."""
         # A strip that is held out of a single image may be thinner than a patch.
         side = min(self.size, int(self.images.heights.min()), int(self.images.widths.min()))
-        cut = replace(self, size=side)
-        some = torch.linspace(0, cut.places - 1, FINGERPRINT_PATCHES, dtype=torch.float64, device=self.device).long()
-        pixels = cut.at(some)
-        told = blake2b(digest_size=16)
+        pixels = replace(self, size=side)._fingerprint()
+        digest = blake2b(digest_size=16)
         for tensor in (self.images.heights, self.images.widths, pixels):
-            told.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-            told.update(tensor.cpu().contiguous().numpy().tobytes())
-        return told.hexdigest()
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
-    def _chance(self, n: int, generator: Generator | None, rows: slice = slice(None)) -> tuple[Tensor, Tensor | None]:
-        """Return some rows of n random places, and which of the patches there have their rows in reverse, both (m,)."""
+    def _drawn_places(
+        self, n: int, generator: Generator | None, rows: slice = slice(None)
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return some rows of n random places, and which patches are turned upside down, both with shape (m,)."""
         place = self._places_at_random(n, generator)[rows]
         first, last, _ = rows.indices(n)
         return place, torch.arange(first, last, device=self.device) % 2 == 1 if self.symmetries else None
 
     def _places_at_random(self, n: int, generator: Generator | None) -> Tensor:
-        """Return n places, with shape (n,), int64."""
+        """Draw n places, with shape (n,), int64."""
         if self.weights is None:
             return torch.randint(self.places, (n,), generator=generator, device=self.device)
-        chance = torch.rand(2, n, generator=generator, device=self.device, dtype=torch.float64)
-        image = torch.searchsorted(self._weighted, chance[0] * self._weighted[-1], right=True)
+        u = torch.rand(2, n, generator=generator, device=self.device, dtype=torch.float64)
+        image = torch.searchsorted(self._weighted, u[0] * self._weighted[-1], right=True)
         image = image.clamp(max=len(self) - 1)
         first = torch.where(image > 0, self._places[image - 1], 0)
-        return first + (chance[1] * (self._places[image] - first)).long()
+        return first + (u[1] * (self._places[image] - first)).long()
 
     @cached_property
     def _weighted(self) -> Tensor:
-        """Return the running count of places, each counting as its image's weight, with shape (n,), float64."""
+        """Return the cumulative weight of places over images, with shape (n,), float64."""
         assert self.weights is not None
         count = torch.diff(self._places, prepend=self._places.new_zeros(1))
         return (count * self.weights.double()).cumsum(0)
@@ -174,15 +178,15 @@ class Patches:
         return Prefetch()
 
     def prefetch(self, n: int, generator: Generator) -> None:
-        """Begin to read the n patches that will be drawn next with this generator, if they are on disk."""
+        """Begin to read the n patches that the next draw with this generator will give, if they are on disk."""
         if self.images.slow:
-            place, upside_down = self._chance(n, copy_of(generator))
+            place, upside_down = self._drawn_places(n, copy_of(generator))
             self._prefetch.start(place, lambda: self.at(place, upside_down))
 
     def draw(self, n: int, generator: Generator | None = None) -> Tensor:
         """Draw n random patches, flat, channels first, white being 1, with shape (n, d), float32.
 
-        Every place of every image is equally likely; the eight symmetries take turns through the batch.
+        Every place of every image is equally likely; each of the eight symmetries gets an eighth of the batch.
         """
         return self.draw_with_levels(n, generator)[0]
 
@@ -191,9 +195,9 @@ class Patches:
     ) -> tuple[Tensor, Tensor | None]:
         """Draw patches like `draw`, and return with them the level of the noise in each, (n,); None in clean images.
 
-        Of n patches only the rows asked for are cut, and are what they would be among all.
+        Only the given rows of the n patches are cut; they are the same as if all were.
         """
-        place, upside_down = self._chance(n, generator, rows)
+        place, upside_down = self._drawn_places(n, generator, rows)
         patch = self._prefetch.take(place) if self.images.slow else None
         if patch is None:
             patch = self.at(place, upside_down)

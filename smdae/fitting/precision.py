@@ -1,11 +1,11 @@
-"""In which numbers products are taken: float32, or bfloat16 with float32 for weights, sums and losses.
+"""The precision of matrix products in a fit: float32, or bfloat16 with float32 for weights, sums and losses.
 
-`auto` is bfloat16 wherever the processor multiplies it faster than float32: on accelerators from Ampere on and on CPUs
-with AVX512-BF16 or AMX, where a step of a network takes little more than half the time.
+`auto` is bfloat16 on hardware that multiplies it faster than float32: GPUs from Ampere on, and CPUs with AVX512-BF16 or
+AMX, where a step of a network takes little more than half the time.
 
-The averages of gradients that stay zero, as those of units that are never on, shrink until they are denormal, which a
-CPU adds and multiplies a hundred times more slowly: unless they are flushed a step of a network takes three times as
-long after some thousands.
+Averages of gradients that stay zero, as for units that are never active, shrink until they are denormal numbers, with
+which a CPU computes a hundred times more slowly. Unless these are flushed to zero, a step of a network takes three
+times as long after some thousands of steps.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def denormals_flushed() -> Iterator[None]:
 
 
 def products_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which products are taken in a precision: auto, float32 or bfloat16."""
+    """Return a context with products in a precision: auto, float32 or bfloat16."""
     if precision == "bfloat16" or (precision == "auto" and _is_fast(device)):
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()

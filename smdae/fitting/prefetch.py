@@ -1,7 +1,7 @@
-"""Reading the next batch in a thread, while the gradients of this one are computed.
+"""Read the next batch from disk in a thread, while the gradients of this one are computed.
 
-What will be drawn next is known: a copy of the generator draws it. If something else is asked for after all, what was
-read is forgotten; nothing depends on it but time.
+Which patches come next is known from a copy of the generator. If others are drawn after all, those that were read are
+dropped; only time is lost.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ __all__ = ["Prefetch", "copy_of"]
 
 
 def copy_of(generator: Generator) -> Generator:
-    """Return another generator that will draw the same."""
+    """Return a copy of a generator, which will draw the same numbers."""
     other = Generator(generator.device)
     other.set_state(generator.get_state())
     return other
 
 
 class Prefetch:
-    """One tensor read ahead in a thread, with the key that it will be asked for by."""
+    """One tensor that is read ahead in a thread, and the key of the request for it."""
 
     _key: Tensor | None = None
     _read: Future[Tensor]
@@ -32,11 +32,11 @@ class Prefetch:
         return ThreadPoolExecutor(1, "prefetch")
 
     def start(self, key: Tensor, read: Callable[[], Tensor]) -> None:
-        """Call `read` in the thread, for the next `take` with an equal key."""
+        """Call `read` in the thread; `take` with an equal key returns its result."""
         self._key, self._read = key, self._thread.submit(read)
 
     def take(self, key: Tensor) -> Tensor | None:
-        """Return what was read for this key, once, or None. An error of the thread is raised here."""
+        """Return the tensor read for this key, once; None if another was read. Errors of the thread are raised here."""
         started, self._key = self._key, None
         if started is None or not torch.equal(started, key):
             return None

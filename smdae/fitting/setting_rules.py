@@ -1,4 +1,4 @@
-"""The rules on which settings of a fit go together."""
+"""Rules on settings of a fit that exclude or require each other."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ __all__ = ["level_of", "refuse_clashes"]
 
 
 def refuse_clashes(settings: "Settings") -> None:
-    """Raise ValueError for settings that do not go together; of many, for the first."""
+    """Raise ValueError for the first rule that the settings break."""
     row = OBJECTIVES[settings.objective]
     if isinstance(settings.sigma, tuple):
         low, high = settings.sigma
@@ -32,7 +32,7 @@ def refuse_clashes(settings: "Settings") -> None:
         _refuse_with_noise(settings, Noise.from_yaml(settings.noise))
     if settings.noisy and not row.on_noisy:
         able = ", ".join(name for name, other in OBJECTIVES.items() if other.on_noisy)
-        raise ValueError(f"the objective '{settings.objective}' wants clean images; noisy ones will do for {able}")
+        raise ValueError(f"the objective '{settings.objective}' needs clean images; noisy ones are enough for {able}")
     if settings.noisy and (settings.clipped or settings.recoloured or settings.real):
         raise ValueError("clipped, recoloured and real change clean images, and noisy ones are as they are")
     if settings.real and (settings.model != "unet" or row.samples != "pairs"):
@@ -47,13 +47,13 @@ def refuse_clashes(settings: "Settings") -> None:
             f"the objective '{settings.objective}' is not for '{settings.model}', which has no {lacking[0]}"
         )
     if settings.clipped and row.samples != "pairs":
-        raise ValueError(f"clipped noise has a clean image to aim at, which '{settings.objective}' has not")
+        raise ValueError(f"clipped is for objectives with a clean image as target, not for '{settings.objective}'")
     if settings.clipped and not offers(family(settings.model).fits, CanClip):
-        raise ValueError(f"clipped is for networks that can be told of it, not for the model '{settings.model}'")
+        raise ValueError(f"clipped is for networks that take it as input, not for the model '{settings.model}'")
     if settings.model == "gradient-unet" and settings.activation == "relu":
         raise ValueError("a gradient-unet needs a smooth activation: silu")
     if settings.probes == 0 and "probes" in row.needs:
-        raise ValueError(f"the objective '{settings.objective}' is one along probes; give 1 or more")
+        raise ValueError(f"the objective '{settings.objective}' needs probes; give 1 or more")
     if family(settings.model).of_patches and (settings.growth or settings.optimiser == "muon"):
         raise ValueError(f"growth and muon are for networks, not for the model '{settings.model}'")
 
@@ -67,11 +67,11 @@ def _refuse_with_noise(settings: "Settings", noise: Noise) -> None:
     if OBJECTIVES[settings.objective].samples == "data":
         raise ValueError(f"the objective '{settings.objective}' is taken at the data, which no noise is added to")
     if settings.objective == "dae" and noise.is_signal_dependent:
-        raise ValueError("dae wants noise of a fixed covariance; where it depends on brightness, fit with dsm")
+        raise ValueError("dae needs noise of a fixed covariance; for noise that depends on brightness, fit with dsm")
     if settings.sigma != level_of(noise):
         raise ValueError(f"sigma is that of the noise, {level_of(noise):.4g}; leave sigma out")
 
 
 def level_of(noise: Noise) -> float:
-    """Return the level that says most of noise with white 1, on the 0 to 255 scale."""
+    """Return the level of noise with white 1, on the 0 to 255 scale."""
     return round(255 * noise.sigma, 6)

@@ -44,29 +44,29 @@ class Settings(BaseModel):
     model: str = "energy"  # a name of MODELS, or module:name of a network of the user's own
     sigma: Level | tuple[Level, Level] | Literal["auto"] = 25.0  # level of the noise, or the lowest and the highest
     noisy: bool = False  # the images are noisy themselves, at sigma; auto: as estimated of each
-    extra_noise: Level | None = None  # that `dsm` adds to noisy images; None: a share of sigma
+    extra_noise: Level | None = None  # level of the noise that `dsm` adds to noisy images; None: a share of sigma
     noise: str | None = None  # a profile, as YAML, of noise that is not white; models of patches only
-    clipped: float = Field(0.0, ge=0, le=1)  # part of the examples whose noise black and white cut off; networks only
-    real: float = Field(0.0, ge=0, lt=1)  # part of the examples with the noise of cameras, film, photons; networks only
+    clipped: float = Field(0.0, ge=0, le=1)  # share of the examples that are clipped at black and white; networks only
+    real: float = Field(0.0, ge=0, lt=1)  # share of the examples with noise of cameras, film, photons; networks only
     weights: tuple[str, ...] = ()  # PATTERN=WEIGHT, of file names: how often their images are drawn; others count 1
     patch_size: int = Field(12, ge=2, le=256)  # side of a patch, P
     growth: tuple[Annotated[int, Field(ge=2, le=1024)], ...] = ()  # sides after it, each for an equal part of the fit
     hidden: int = Field(512, ge=1, le=65536)  # units of the energy
-    size: str = "small"  # of the network, a name of SIZES
-    filters: int = Field(96, ge=1, le=4096)  # of the convolutional experts
-    window: int = Field(9, ge=2, le=64)  # side of what an expert sees
-    potential: str = "student"  # of the experts, a name of POTENTIALS
+    size: str = "small"  # size of the network, a name of SIZES
+    filters: int = Field(96, ge=1, le=4096)  # number of convolutional experts
+    window: int = Field(9, ge=2, le=64)  # side of an expert's filter
+    potential: str = "student"  # potential of the experts, a name of POTENTIALS
     init: str | None = None  # a model to start from: a file, or the name of a bundled one
     activation: Literal["relu", "silu"] = "relu"  # of the network
-    color: bool = False  # fit on colours rather than on luma
-    recoloured: float = Field(0.0, ge=0, le=1)  # part of the examples whose colours are changed
+    color: bool = False  # fit on colour images rather than on luma
+    recoloured: float = Field(0.0, ge=0, le=1)  # share of the examples whose colours are changed
     target: Literal["gaussian", "gmm"] = "gmm"  # the density that `esm` fits to the patches
     components: int = Field(10, ge=1, le=1000)  # Gaussians in that mixture
     reg_lambda: float = Field(1e-5, ge=0, allow_inf_nan=False)  # lambda of `ism-reg`, white being 1
-    probes: int = Field(1, ge=0, le=1000)  # directions an example, where an objective needs some; 0: all, exactly
+    probes: int = Field(1, ge=0, le=1000)  # random directions for each example, if needed; 0: the exact divergence
     parzen_patches: int = Field(20_000, ge=1)  # patches that make up q_sigma for `esm-parzen`
 
-    batch: int = Field(512, ge=1, le=1_000_000)  # examples a step; fewer in proportion once they have grown
+    batch: int = Field(512, ge=1, le=1_000_000)  # examples in a step; fewer in proportion once patches have grown
     optimiser: Literal["adamw", "muon"] = "adamw"
     precision: Literal["auto", "float32", "bfloat16"] = "float32"  # of products; auto: bfloat16 where it is faster
     lr: Positive = 0.03  # peak of the learning rate
@@ -74,11 +74,11 @@ class Settings(BaseModel):
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     clip: Positive = 1.0  # largest norm of a gradient
     ema: float = Field(0.99, ge=0, lt=1)  # decay of the averaged weights, those that are kept
-    max_steps: int | None = Field(None, ge=1, le=10**12)  # with max_time: whichever ends first
+    max_steps: int | None = Field(None, ge=1, le=10**12)  # with max_time, whichever is reached first
     max_time: Positive | None = None  # seconds
-    validations: int = Field(20, ge=1, le=10_000)  # how often the held-out images are denoised
+    validations: int = Field(20, ge=1, le=10_000)  # number of validations during the fit
     patience: int = Field(10, ge=1)  # validations without a gain before the fit stops
-    hold_out: float = Field(0.05, gt=0, lt=1)  # part of the images to hold out
+    hold_out: float = Field(0.05, gt=0, lt=1)  # share of the images to hold out
     seed: int = Field(0, ge=0, lt=2**63)
 
     half: bool = False  # write the weights in float16
@@ -144,13 +144,13 @@ class Settings(BaseModel):
 
     @property
     def weights_by_name(self) -> dict[str, float]:
-        """Return how often images are drawn, by patterns of their file names."""
+        """Return how often images are drawn, by pattern of their file names."""
         split = (entry.rpartition("=") for entry in self.weights)
         return {pattern: float(weight) for pattern, _, weight in split}
 
     @property
     def least_side(self) -> int:
-        """Return the least side, in pixels, that an image must have to be fitted to."""
+        """Return the least side, in pixels, of images to fit to."""
         largest = max(self.patch_size, *self.growth, 0)
         if not self.real:
             return largest
@@ -160,13 +160,13 @@ class Settings(BaseModel):
 
     @property
     def least_batch(self) -> int:
-        """Return how many examples a step has once the patches have grown to their largest."""
+        """Return the number of examples in a step once the patches have their largest size."""
         largest = max(self.patch_size, *self.growth, 0)
         return max(1, round(self.batch * (self.patch_size / largest) ** 2))
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Return the most steps and the most seconds; with neither set, the defaults of both."""
+        """Return the largest number of steps and of seconds; with neither set, the defaults of both."""
         if self.max_steps is None and self.max_time is None:
             return DEFAULT_STEPS, DEFAULT_SECONDS
         return self.max_steps or math.inf, self.max_time or math.inf
@@ -176,7 +176,7 @@ USUAL_LEVELS = (15, 25, 50)
 DEFAULT_STEPS = 15_000
 DEFAULT_SECONDS = 110.0
 NOISY = {"objective": "ism", "sigma": "auto"}
-# What is wrong with a value, by the name that the library of settings gives it: its own words are for programmers.
+# Messages for users about a value, by the name of pydantic's error.
 WORDS = {
     "greater_than": "is not more than {gt}",
     "greater_than_equal": "is less than {ge}",
@@ -190,11 +190,21 @@ WORDS = {
     "string_type": "is not a text",
     "tuple_type": "is not a list",
 }
-FITTED_ON = {"lr": 5e-4, "batch": 8, "warmup": 10, "ema": 0.98, "validations": 8}  # a network, to noisy images
+REFINED = {
+    "lr": 5e-4,
+    "batch": 8,
+    "warmup": 10,
+    "ema": 0.98,
+    "validations": 8,
+}  # a bundled network fitted further to noisy images
 
 
 class SettingError(UsageError):
-    """A setting that is refused, by its name; None if several settings clash."""
+    """A setting that is refused.
+
+    Attributes:
+        setting: Its name; None if several settings clash.
+    """
 
     def __init__(self, message: str, hint: str | None = None, setting: str | None = None) -> None:
         super().__init__(message, hint)
@@ -211,11 +221,11 @@ def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     if "model" not in values and name != "energy":
         ours["model"] = name, str(values["init"])
     if isinstance(values.get("noise"), str):
-        with suppress(UsageError):  # told of later
+        with suppress(UsageError):  # reported later
             ours["sigma"] = level_of(Noise.from_yaml(values["noise"]).of_unit()), "noise"
     if values.get("noisy") is not True:
         return ours
-    more = NOISY | (FITTED_ON if name == "unet" and values.get("init") is not None else {})
+    more = NOISY | (REFINED if name == "unet" and values.get("init") is not None else {})
     return ours | {key: (value, "noisy") for key, value in more.items()}
 
 
@@ -223,7 +233,7 @@ def for_rows(settings: Settings) -> Settings:
     """Return the settings of a fit to rows of numbers, which are patches of side 1.
 
     Raises:
-        SettingError: The model or what is asked of it wants images.
+        SettingError: The model or a setting is for images.
     """
     if not family(settings.model).takes_rows:
         raise SettingError(f"rows of numbers are for models of patches, not for '{settings.model}'", setting="model")
@@ -243,7 +253,7 @@ def _kind_of(init: str) -> str:
 
 
 def check(values: dict[str, Any]) -> Settings:
-    """Return the settings that plain values make, defaults filled in.
+    """Return settings from plain values, with defaults filled in.
 
     Raises:
         SettingError: A name is unknown or a value out of range; the message names it.

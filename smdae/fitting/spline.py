@@ -1,4 +1,4 @@
-"""Increasing functions of pixels, one for each channel, linear between knots: applied, inverted, and differentiable."""
+"""Increasing piecewise linear functions of pixels, one for each channel: differentiable, and with an inverse."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Spline:
 
     Attributes:
         low: The first knot, with shape (C,).
-        step: Between knots, with shape (C,).
+        step: Distance between knots, with shape (C,).
         heights: The values at the knots, increasing, with shape (C, n).
     """
 

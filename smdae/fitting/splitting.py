@@ -1,4 +1,4 @@
-"""Images to fit on and images held out: whole ones, or a strip of a single image, that have texture or noise."""
+"""Split images into those to fit on and those held out: whole images, or a strip of a single one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +11,8 @@ from smdae.fitting.texture import choose, roughness
 
 __all__ = ["Part", "chosen", "split"]
 
-MIN_STRIP = 24  # pixels, the least strip that is held out of a single noisy image
-MAX_MEASURED = 512  # pixels of a strip, along it, that its roughness is measured on
+MIN_STRIP = 24  # pixels, the least width of a strip that is held out of a single noisy image
+MAX_MEASURED = 512  # pixels along a strip on which its roughness is measured
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Part:
     weights: list[float] | None = None
 
 
-def chosen(images: Sequence[np.ndarray], some: Sequence[int]) -> Sequence[np.ndarray]:
-    """Return some of the images; of those in a file none is read."""
-    return images.take(some) if isinstance(images, Stored) else [images[i] for i in some]
+def chosen(images: Sequence[np.ndarray], indices: Sequence[int]) -> Sequence[np.ndarray]:
+    """Return the images with the given indices, without reading those on disk."""
+    return images.take(indices) if isinstance(images, Stored) else [images[i] for i in indices]
 
 
 def split(
@@ -39,22 +39,22 @@ def split(
 ) -> tuple[Part, Part]:
     """Return images to fit on and images held out.
 
-    Whole images are held out, as patches of one image are alike; of a single image, a strip: at its end, or elsewhere
-    if the end is flat. That of a noisy one may be thinner than a patch: Stein's estimate wants pixels, and a small
-    image has none to spare. Of several images none is held out that is flat, as long as there are others.
+    Whole images are held out, as patches of one image are alike; flat ones only if there are no others. Of a single
+    image a strip is held out, at its end, or elsewhere if the end is flat. The strip of a noisy image may be narrower
+    than a patch, as Stein's estimate needs only pixels.
 
     Args:
         images: Arrays with shape (H, W) or (H, W, C), sides at least `size`.
         size: Side of a patch.
-        share: The part to hold out, between 0 and 1; at least one image, never all, and nothing of a small single one.
-        seed: Chooses the images.
-        levels: Those of the images' noise, if they are noisy.
-        weights: How often the images are drawn, if some are drawn more often than others.
+        share: The share to hold out, between 0 and 1: at least one image, never all, and nothing of a small single one.
+        seed: Seed of the choice of images.
+        levels: The noise levels of noisy images; None for clean ones.
+        weights: How often the images are drawn; None for equally often.
     """
 
-    def part(some: Sequence[int]) -> Part:
-        rows = (None if row is None else [row[i] for i in some] for row in (levels, weights))
-        return Part(chosen(images, some), *rows)
+    def part(indices: Sequence[int]) -> Part:
+        rows = (None if row is None else [row[i] for i in indices] for row in (levels, weights))
+        return Part(chosen(images, indices), *rows)
 
     if len(images) > 1:
         order = np.random.default_rng(seed).permutation(len(images)).tolist()
@@ -69,14 +69,14 @@ def split(
     if sides[axis] - width < size:
         return whole, Part([], None if levels is None else [])
     fitted, held_out = _parted(whole.images, axis, _begin_of_strip(whole.images, axis, width, size), width, size)
-    alike = (None if row is None else list(row) * len(fitted) for row in (whole.levels, whole.weights))
-    return Part(fitted, *alike), replace(whole, images=held_out)
+    repeated = (None if row is None else list(row) * len(fitted) for row in (whole.levels, whole.weights))
+    return Part(fitted, *repeated), replace(whole, images=held_out)
 
 
 def _first_rough(images: Sequence[np.ndarray], order: Sequence[int], count: int) -> list[int]:
-    """Return the first so many of the images, in that order, that are not flat; flat ones too if there are too few.
+    """Return the first `count` images, in that order, that are not flat; flat ones too if there are too few.
 
-    Those in a file, of which there may be very many, are not looked at.
+    Images in a file are not checked, as there may be very many.
     """
     if isinstance(images, Stored):
         return list(order[:count])
@@ -92,12 +92,12 @@ def _first_rough(images: Sequence[np.ndarray], order: Sequence[int], count: int)
 def _begin_of_strip(images: Sequence[np.ndarray], axis: int, width: int, size: int) -> int:
     """Return where the strip of a single image begins that is held out: at its end, unless that is flat.
 
-    Of an image in a file, which is parted in two, it is at one of the ends.
+    For an image in a file, which can only be cut in two, it is at one of the ends.
     """
     length = _sides(images)[axis]
     begins = [0, length - width]
     if not isinstance(images, Stored):
-        # What is left on either side is worth having: nothing, or no less than a patch.
+        # Leave on either side nothing, or at least a patch.
         inner = range(width, length - 2 * width + 1, width)
         begins = [0, *(begin for begin in inner if size <= begin <= length - width - size), length - width]
     found = [roughness(_strip(images, axis, begin, width)) for begin in begins]
@@ -105,13 +105,15 @@ def _begin_of_strip(images: Sequence[np.ndarray], axis: int, width: int, size: i
 
 
 def _strip(images: Sequence[np.ndarray], axis: int, begin: int, width: int) -> np.ndarray | Tensor:
-    """Return a strip of a single image; of one in a file no more than the middle of it."""
+    """Return a strip of a single image; for one in a file only the middle of the strip."""
     if not isinstance(images, Stored):
         return images[0].take(range(begin, begin + width), axis)
     across = _sides(images)[1 - axis]
-    some = min(across, MAX_MEASURED)
-    middle = (across - some) // 2
-    return images.window(0, begin, middle, width, some) if axis == 0 else images.window(0, middle, begin, some, width)
+    length = min(across, MAX_MEASURED)
+    middle = (across - length) // 2
+    if axis == 0:
+        return images.window(0, begin, middle, width, length)
+    return images.window(0, middle, begin, length, width)
 
 
 def _sides(images: Sequence[np.ndarray]) -> tuple[int, int]:
@@ -122,7 +124,7 @@ def _sides(images: Sequence[np.ndarray]) -> tuple[int, int]:
 def _parted(
     images: Sequence[np.ndarray], axis: int, begin: int, width: int, size: int
 ) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
-    """Return a single image without a strip, in as many pieces as there are that hold a patch, and the strip."""
+    """Cut a strip out of a single image; return the remaining pieces that hold a patch, and the strip."""
     if isinstance(images, Stored):
         first, last = images.parted(axis, begin or width)
         return (first, last) if begin else (last, first)

@@ -1,8 +1,8 @@
-"""Everything that a fit carries from one step to the next, and its one file, so that a broken fit can go on.
+"""The state of a fit: all that it carries from one step to the next, and the file from which it can be resumed.
 
-The file is safetensors: tensors under the names model.*, average.*, best.*, optimiser.*, generator; the numbers and the
-settings as JSON in the metadata; a checksum of all. A file is taken over only if each tensor has the shape and dtype
-that it has in this fit, those of the optimiser too: it works on memory as if they had. Nothing is pickled.
+The file is safetensors: tensors named model.*, average.*, best.*, optimiser.* and generator; numbers and settings as
+JSON in the metadata; a checksum of all. It is accepted only if each tensor has the shape and dtype that it has in this
+fit, those of the optimiser too, whose kernels would read beyond smaller ones. Nothing is pickled.
 """
 
 import copy
@@ -37,15 +37,16 @@ class State:
     """A fit under way.
 
     Attributes:
-        settings: What was asked for.
-        model: The model whose parameters descend.
-        average: Its exponential moving average: the one that is validated and kept.
-        optimiser: What moves the model's parameters.
-        generator: Source of every draw.
+        settings: The settings of the fit.
+        model: The model that is fitted.
+        average: The exponential moving average of its weights, which is validated and kept.
+        optimiser: The optimiser of the model's parameters.
+        generator: Source of all random numbers.
         best: The average's weights at the best validation so far.
-        images: A digest of the images that it is fitted to, empty if it is not known.
-        record: The numbers below, by name.
-        parameters: Those of the model.
+        images: A digest of the images that it is fitted to; empty if not known.
+        record: Numbers by name: `step` and `steps`, done and planned; `seconds`; the validations `before` the fit and
+            `best`; and `stale`, the number of validations since the best.
+        parameters: The parameters of the model.
         averages: Those of the average, in the same order.
     """
 
@@ -71,7 +72,7 @@ class State:
     averages: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        # Walking through the modules for them would take longer than averaging them.
+        # Kept as lists: walking through the modules at each step would take longer than averaging.
         self.parameters, self.averages = [*self.model.parameters()], [*self.average.parameters()]
 
     @classmethod
@@ -107,8 +108,8 @@ class State:
         """Raise an error unless a file of that header is a state of this fit.
 
         Raises:
-            ModelError: It is another file, or of a fit with other settings, the first of which is named, or to other
-                images, if it says to which, or its tensors are not those of this model and optimiser.
+            ModelError: It is not a state, or is of a fit with other settings (the first is named) or other images, or
+                its tensors are not those of this model and optimiser.
         """
         if header.metadata.get("format") != FORMAT or header.metadata.get("version") != VERSION:
             raise ModelError(f"'{name}' is not the state of a fit")
@@ -141,7 +142,7 @@ class State:
             )
 
     def restore(self, data: bytes, name: str) -> None:
-        """Take over from a file made by `to_bytes` of a fit with the same settings.
+        """Restore the state from a file made by `to_bytes` in a fit with the same settings.
 
         Raises:
             ModelError: The file is damaged, or is refused by `accept`.
@@ -172,7 +173,7 @@ class State:
 
 
 def _rehearsed(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """Return the optimiser of a copy of a model after a step, with all that it keeps."""
+    """Return the optimiser of a copy of a model after one step, when it has all of its tensors."""
     model = copy.deepcopy(model)
     optimiser = OPTIMISERS[settings.optimiser](model, settings.lr, settings.weight_decay)
     for parameter in model.parameters():

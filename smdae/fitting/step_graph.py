@@ -1,12 +1,12 @@
-"""Steps of a fit on CUDA, recorded once as a graph and replayed.
+"""Steps of a fit on CUDA, recorded once as a CUDA graph and replayed.
 
-A step of these models is hundreds of small products and sums, each of which takes the processor longer to ask for than
-the accelerator to do. A CUDA graph holds them all, the draw of the batch too, and is asked for at once: a replay draws
-the numbers that the generator would have given next, and goes from there as a step that is asked for one by one.
+A step of these models is hundreds of small kernels, each of which takes longer to launch than to run. A CUDA graph
+holds them all, with the drawing of the batch, and is launched at once. A replay draws the numbers that the generator
+would have given next, so it gives the same result as an ordinary step.
 
-What changes from step to step without being drawn, the learning rate and how much of the parameters the average takes,
-lies in tensors that are written before each replay. The first steps are not recorded, so that all that is made
-only once is there. When patches have grown, steps are recorded anew.
+The learning rate and the weight of the parameters in their average, which change from step to step, are in tensors that
+are written before each replay. The first steps are not recorded, so that everything that is allocated once exists. When
+the patches grow, a new graph is recorded.
 """
 
 from collections import deque
@@ -21,8 +21,8 @@ from smdae.fitting.state import State
 
 __all__ = ["StepGraph"]
 
-WARMUP_STEPS = 3  # before one is recorded
-MAX_PENDING = 4  # replays that may be asked for before the first of them is done, so that times are times
+WARMUP_STEPS = 3  # before a step is recorded
+MAX_PENDING = 4  # replays launched and not yet done, so that measured times are those of the device
 
 Step = Callable[..., Tensor]
 
@@ -49,12 +49,12 @@ class StepGraph:
 
     @classmethod
     def of(cls, state: State, examples: Examples, step: Step) -> "StepGraph | None":
-        """Return the steps of a fit; None where they cannot be recorded: on a CPU, or towards a density's score."""
+        """Return the steps of a fit; None if they cannot be recorded: on a CPU, or towards the score of a density."""
         able = examples.density is None and examples.parzen is None
         return cls(state, examples, step) if able and state.parameters[0].is_cuda else None
 
     def __call__(self, lr: float, share: float, progress: float) -> tuple[Tensor, int]:
-        """Take one step; return what `step` returns, and how many examples it had."""
+        """Take one step; return the figures of `step`, and the number of examples."""
         stage = self.examples.stage(progress)
         if stage != self.stage:
             self.stage, self.taken, self.graph = stage, 0, None
@@ -64,32 +64,32 @@ class StepGraph:
         if self.taken > WARMUP_STEPS and self.graph is None and self.can_record:
             self._record(progress)
         if self.graph is None:
-            return self._one(progress), self.count
+            return self._ordinary(progress), self.count
         self.graph.replay()
         self.state.record["step"] += 1
         self._wait()
         assert self.figures is not None
         return self.figures.clone(), self.count
 
-    def _one(self, progress: float) -> Tensor:
+    def _ordinary(self, progress: float) -> Tensor:
         batch = self.examples.draw(self.state.settings.batch, self.state.generator, progress)
         self.count = len(batch.x)
         return self.step(self.state, batch, self.examples, self.lr, self.share)
 
     def _record(self, progress: float) -> None:
-        """Record a step without taking it; if that fails, steps are taken one by one from then on."""
+        """Record a step without taking it; if that fails, all further steps are ordinary ones."""
         torch.cuda.synchronize()
         generator, before = self.state.generator, self.state.record["step"]
-        chance = generator.get_state()
+        before_recording = generator.get_state()
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(generator)
         try:
             with torch.cuda.graph(graph):
-                self.figures = self._one(progress)
+                self.figures = self._ordinary(progress)
             self.graph = graph
-        except RuntimeError:  # something in it waits for the accelerator
+        except RuntimeError:  # something in the step waits for the device, which a graph cannot
             self.can_record = False
-            generator.set_state(chance)
+            generator.set_state(before_recording)
         self.state.record["step"] = before
 
     def _wait(self) -> None:

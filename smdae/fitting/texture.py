@@ -1,8 +1,8 @@
-"""The texture or noise of a part of an image: what is held out must have some, or the figures on it say nothing.
+"""The roughness of a part of an image: what is held out must have texture or noise.
 
-The roughness of a window is the mean over neighbours in a row of |x_i - x_(i+1)|. It is 0 on a flat bar, where any
-model that is smooth has an error of almost none and a PSNR beyond all reason. Of windows side by side the usual one is
-taken as long as it has half the roughness that is typical of those which have any; else the one nearest to typical.
+The roughness of a window is the mean over neighbours in a row of |x_i - x_(i+1)|. It is 0 on a flat bar, where a smooth
+model has almost no error, and an absurdly high PSNR. Of several windows the usual one is taken if it has at least half
+the typical roughness, that is the median over windows that are not flat; else the one closest to typical.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 
 __all__ = ["choose", "roughness"]
 
-LEAST_SHARE = 0.5  # of the typical roughness
+MIN_SHARE = 0.5  # of the typical roughness
 
 
 def roughness(window: np.ndarray | Tensor) -> float:
@@ -26,16 +26,16 @@ def roughness(window: np.ndarray | Tensor) -> float:
 
 
 def choose(roughnesses: Sequence[float], usual: int) -> int:
-    """Return which of some windows to take: the usual one, unless it is much smoother than is typical.
+    """Return the index of the window to take: the usual one, unless it is much smoother than is typical.
 
     Args:
-        roughnesses: Of each window, 0 or more.
-        usual: The one to take if it will do.
+        roughnesses: The roughness of each window, 0 or more.
+        usual: The index of the usual one.
     """
     rough = [value for value in roughnesses if value > 0]
     if not rough:
         return usual
     typical = float(np.median(rough))
-    if roughnesses[usual] >= LEAST_SHARE * typical:
+    if roughnesses[usual] >= MIN_SHARE * typical:
         return usual
     return min(range(len(roughnesses)), key=lambda k: abs(roughnesses[k] - typical))

@@ -1,27 +1,27 @@
-"""The transform that makes shot noise white, learnt from the very picture, by pixels that are hidden from the network.
+"""Learn the variance-stabilising transform of shot noise from one noisy picture, by pixels hidden from the network.
 
-The levels of the noise give a transform f_0 with an inverse g_0, see `stabilised`. What is learnt is a spline after it
-and a line (Herbreteau and Unser 2025, Noise2VST, who begin with the identity for f_0):
+The estimated noise gives a transform f_0 with an inverse g_0, see `stabilised`. A spline s after it and a line are
+learnt (Herbreteau and Unser 2025, Noise2VST, who start with the identity for f_0):
 
     f(y) = s(f_0(y)),   g(z) = g_0(s^-1(z)) + alpha z + beta,   x^ = g(D(f(y)))
 
-s is increasing and linear between KNOTS knots, evenly spaced over f_0 of the picture, its rises proportional to exp
-theta_j; its ends stay where they were, as D takes any scale. With theta = 0 and alpha = beta = 0 all is as it was. D is
-told
+s is increasing and linear between KNOTS knots, evenly spaced over the range of f_0 on the picture, with rises
+proportional to exp theta_j. Its ends are fixed, as D takes any scale. theta = 0 and alpha = beta = 0 is the start. D is
+called with
 
-    sigma^2 = sigma_0^2 mean_v s'(f_0(y))^2,   sigma_0 being what it was told before,
+    sigma^2 = sigma_0^2 mean_v s'(f_0(y))^2,   sigma_0 the level before,
 
-the mean over pixels weighted by the variance v of their noise, as squared errors are: hidden pixels cannot tell sigma,
-for their neighbours' mean, which the network sees in their place, has less noise than a pixel.
+a mean over pixels weighted by the variance v of their noise. (sigma cannot be learnt from hidden pixels: the mean of
+their neighbours, which replaces them in the input, has less noise than a pixel.)
 
-That is the loss: of every fourth pixel in each direction D(f(y)) sees the mean of the four around it, and g(D(.)) is to
-meet the noisy value. Where noise is independent from pixel to pixel and has mean zero, that is the squared error but
-for a constant. The rises of neighbouring intervals are drawn together, by as much as the picture does not tell them
-apart. D stays as it is.
+The loss: one pixel in every 4 x 4 is replaced in the input of D by the mean of its four neighbours, and g(D(.)) is
+compared with its noisy value. For noise that is independent from pixel to pixel and has mean zero this is the squared
+error up to a constant. A penalty on the differences of neighbouring theta_j makes s smooth where the picture has few
+values. D is not changed.
 
-Half of the picture, in blocks, is held out. What is learnt is kept if the loss there is lower than that of the start by
-two standard errors of the difference. Where white may have cut the noise off, hidden pixels are fitted to
-the first result.
+Half of the picture, in blocks, is held out. The learnt transform is kept if its loss there is lower than that of the
+start by two standard errors of the difference. Where white may have clipped the noise, hidden pixels are compared with
+the first result instead.
 """
 
 import copy
@@ -33,14 +33,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from smdae.denoising.stabilised import Transform, Whitening
 from smdae.denoising.task import Task
 from smdae.denoising.treatment import whitenings
 from smdae.denoising.unclipped import margins_of, safe_where
-from smdae.fitting.held_out import BLOCK, GRID, around, blocks, crops, hidden_places, middle, window
+from smdae.fitting.held_out import GRID, around, block_difference, blocks, crops, hidden_places, middle, window
 from smdae.fitting.spline import Spline, by_channel, each_channel
 from smdae.progress import Watch
 
@@ -48,11 +47,11 @@ __all__ = ["Learning", "View", "learn", "learnt_for"]
 
 KNOTS = 128
 STEPS = 500
-RATE, FALLS = 1e-2, 3  # the rate falls tenfold between parts of the steps
+RATE, FALLS = 1e-2, 3  # learning rate; the steps are in so many equal parts, and it falls tenfold after each
 BATCH = 4  # crops a step
 HELD_OUT = 0.5  # share of the blocks
-SMOOTHNESS = 5e-4  # of theta, beside a loss that is 1 at the start: a step of 0.1 weighs as much as 2e5 pixels tell
-MIN_GAIN_ERRORS = 2.0  # standard errors that a gain must be beyond
+SMOOTHNESS = 5e-4  # factor of the penalty, the loss being 1 at the start
+MIN_GAIN_ERRORS = 2.0  # standard errors that a gain must exceed
 SEED = 0
 
 
@@ -62,10 +61,10 @@ class View:
 
     Attributes:
         noisy: The picture, white being 1, with shape (1, C, H, W).
-        denoised: The picture as denoised with the transform of the start, with the shape of noisy.
-        variance: Of the noise, with the shape of noisy.
-        safe: Where noise has not been cut off, with the shape of noisy.
-        counts: Which pixels count, with shape (1, 1, H, W).
+        denoised: The picture denoised with the transform at the start, with the shape of noisy.
+        variance: The variance of the noise, with the shape of noisy.
+        safe: Where noise was not clipped, with the shape of noisy.
+        valid: Which pixels are valid, with shape (1, 1, H, W).
         bounds: The least and largest value of a result; None for any.
     """
 
@@ -73,7 +72,7 @@ class View:
     denoised: Tensor
     variance: Tensor
     safe: Tensor
-    counts: Tensor
+    valid: Tensor
     bounds: tuple[float, float] | None
 
     def of(self, channels: slice) -> "View":
@@ -81,23 +80,24 @@ class View:
         noisy, denoised, variance, safe = (
             x[:, channels] for x in (self.noisy, self.denoised, self.variance, self.safe)
         )
-        return View(noisy, denoised, variance, safe, self.counts, self.bounds)
+        return View(noisy, denoised, variance, safe, self.valid, self.bounds)
 
     @property
     def target(self) -> Tensor:
-        """Return the values that hidden pixels are fitted to: the noisy ones, or `denoised` where noise was cut off."""
+        """Return the values that hidden pixels are compared with: `noisy`, or `denoised` where noise may be clipped."""
         return torch.where(self.safe, self.noisy, self.denoised)
 
 
 @dataclass(frozen=True, eq=False)
 class _Learner:
-    """A transform with what is learnt of it.
+    """A transform and the parameters that are learnt.
 
     Attributes:
-        start: Where it sets out.
-        low, step: The knots, with shape (C,).
-        weights: How much each interval counts for sigma, with shape (C, n - 1) and sum C.
-        theta: Logarithms of rises, with shape (C, n - 1).
+        start: The transform at the start.
+        low: The first knot, with shape (C,).
+        step: The distance between knots, with shape (C,).
+        weights: The weight of each interval in sigma, with shape (C, n - 1) and sum C.
+        theta: Logarithms of the rises, with shape (C, n - 1).
         line: alpha and beta, with shape (2, C).
     """
 
@@ -114,9 +114,9 @@ class _Learner:
         low, high = u.amin((0, 2, 3)), u.amax((0, 2, 3))
         step = ((high - low) / (KNOTS - 1)).clamp(min=torch.finfo(u.dtype).eps)
         index = ((u - each_channel(low)) / each_channel(step)).floor().clamp(0, KNOTS - 2).long()
-        some = view.variance * view.counts
+        weighted = view.variance * view.valid
         weights = torch.zeros(len(low), KNOTS - 1, dtype=u.dtype, device=u.device)
-        weights.scatter_add_(1, by_channel(index), by_channel(some))
+        weights.scatter_add_(1, by_channel(index), by_channel(weighted))
         weights /= weights.sum(1, keepdim=True).clamp(min=torch.finfo(u.dtype).tiny)
         return cls(start, low, step, weights, torch.zeros_like(weights), torch.zeros_like(torch.stack([low, low])))
 
@@ -178,8 +178,8 @@ class Learning:
     Attributes:
         step: Steps done.
         steps: Steps planned.
-        gain: By what part the error at hidden pixels that were held out fell, its noise included; 0 while it is not
-            known, and where the start is kept.
+        gain: Relative fall of the error at held-out hidden pixels, noise included; 0 while it is not known, and if the
+            transform at the start is kept.
         whitening: The transform to use.
     """
 
@@ -195,23 +195,23 @@ def learn(model: Any, view: View, start: Whitening, generator: Generator, steps:
     Args:
         model: A network for white noise, left as it is.
         view: The picture.
-        start: The transform to set out from, of the channels of the picture.
-        generator: Source of all chance, on the CPU.
-        steps: Steps to take.
+        start: The transform to start from, for the channels of the picture.
+        generator: Source of random numbers, on the CPU.
+        steps: Number of steps.
 
     Yields:
-        Where it stands after every step; the whitening of the last is the answer.
+        The state after every step; the whitening of the last is the result.
     """
     model = copy.deepcopy(model).requires_grad_(False)
     held = blocks(view.noisy, HELD_OUT, generator)
     part = window(view.noisy, generator)
-    judged, trained = held & view.counts, (~held & view.counts).to(view.noisy.dtype)
+    judged, trained = held & view.valid, (~held & view.valid).to(view.noisy.dtype)
     if min(view.noisy.shape[2:]) < GRID or not judged[part].any() or not trained.any():
         yield Learning(0, steps, 0.0, start)
         return
     learner = _Learner.of(start, view)
     before = _errors(learner, model, view, part)
-    scale = (before * view.counts[part]).sum() / (view.counts[part].sum() * before.shape[1]) + torch.finfo().tiny
+    scale = (before * view.valid[part]).sum() / (view.valid[part].sum() * before.shape[1]) + torch.finfo().tiny
     parameters = [learner.theta.requires_grad_(), learner.line.requires_grad_()]
     optimiser = torch.optim.Adam(parameters, RATE)
     for step in range(1, steps + 1):
@@ -220,11 +220,11 @@ def learn(model: Any, view: View, start: Whitening, generator: Generator, steps:
         (x, target, mask), _ = crops((view.noisy, view.target, trained), BATCH, generator)
         row, column = torch.randint(GRID, (2,), generator=generator).tolist()
         hidden = hidden_places(x, row, column)
-        off = (_bounded(learner.predicted(model, x, hidden), view) - target).square() * mask * hidden
-        loss = off.sum() / (hidden.sum() * len(x) * x.shape[1]) / scale
-        rough = learner.theta.diff().square().sum()
+        error = (_bounded(learner.predicted(model, x, hidden), view) - target).square() * mask * hidden
+        loss = error.sum() / (hidden.sum() * len(x) * x.shape[1]) / scale
+        roughness = learner.theta.diff().square().sum()
         optimiser.zero_grad()
-        (loss + SMOOTHNESS * rough).backward()
+        (loss + SMOOTHNESS * roughness).backward()
         optimiser.step()
         if step < steps:
             yield Learning(step, steps, 0.0, start)
@@ -238,20 +238,19 @@ def _bounded(x: Tensor, view: View) -> Tensor:
 
 @torch.no_grad()
 def _errors(learner: _Learner, model: Any, view: View, part: tuple[slice, slice, slice, slice]) -> Tensor:
-    """Return the squared errors of a part of the picture, each pixel being hidden once, (1, C, h, w)."""
+    """Return the squared error of each pixel of a part of the picture while it is hidden, (1, C, h, w)."""
     noisy, target = view.noisy[part], view.target[part]
     found = torch.zeros_like(noisy)
     for row, column in product(range(GRID), range(GRID)):
         hidden = hidden_places(noisy, row, column)
-        off = _bounded(learner.predicted(model, noisy, hidden), view) - target
-        found += off.square() * hidden
+        error = _bounded(learner.predicted(model, noisy, hidden), view) - target
+        found += error.square() * hidden
     return found
 
 
 def _gain(before: Tensor, after: Tensor) -> float:
-    """Return by what part an error fell; 0 unless it is beyond two standard errors, as those of a sum over blocks."""
-    off = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1)
-    difference, error = off.sum().item(), off.square().sum().sqrt().item()
+    """Return the relative fall of an error, (1, C, h, w); 0 unless it exceeds two standard errors."""
+    difference, error = block_difference(before, after)
     if not math.isfinite(difference) or difference >= -MIN_GAIN_ERRORS * error:
         return 0.0
     return -difference / before.sum().item()
@@ -260,16 +259,16 @@ def _gain(before: Tensor, after: Tensor) -> float:
 def learnt_for(
     task: Task, result: np.ndarray, watch: Watch = lambda done, of: None, steps: int = STEPS
 ) -> tuple[tuple[Whitening, ...] | None, float]:
-    """Return the transforms of a task's shot noise, learnt from its image; None where those that it has are kept.
+    """Return the transforms of a task's shot noise, learnt from its image; None if the original ones are kept.
 
     Args:
-        task: What was to be done; its noise is `shot`.
-        result: What came of it, with the shape of the image.
-        watch: Told how many steps are done, and of how many.
-        steps: Steps to take, for each part of the image that the model takes by itself.
+        task: The task that was carried out; its noise is `shot`.
+        result: Its result, with the shape of the image.
+        watch: Called with the number of steps done, and with their total.
+        steps: Number of steps for each group of channels that the model takes.
 
     Returns:
-        The transforms, and by what part the error at hidden pixels that were held out fell, of the best part.
+        The transforms, and the relative fall of the error at held-out hidden pixels, for the best group of channels.
     """
     where = next(task.loaded.parameters()).device
     part = middle(*task.pixels.shape[:2])
@@ -277,8 +276,8 @@ def learnt_for(
     noisy, denoised = task.noisy(part, where), task.scaled(planes[None], where)
     safe = safe_where(denoised, margins_of(task))
     valid = np.ones(planes.shape[:2], bool) if task.prepared.valid is None else task.prepared.valid[part]
-    counts = torch.from_numpy(valid.copy())[None, None].to(where)
-    view = View(noisy, denoised, task.noise.sd(denoised).square(), safe, counts, task.bounds)
+    mask = torch.from_numpy(valid.copy())[None, None].to(where)
+    view = View(noisy, denoised, task.noise.sd(denoised).square(), safe, mask, task.bounds)
     starts = whitenings(task.base, task.noise, task.prepared, noisy.shape[1])
     generator = Generator().manual_seed(SEED)
     found, gains = [], []

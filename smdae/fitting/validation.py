@@ -1,9 +1,9 @@
-"""The figures of a model on held-out images, while it is fitted and after.
+"""Validation: the figure of a model on held-out images, during a fit and after it.
 
-A model that knows the level of the noise denoises crops of the held-out images by one Tweedie step, and its figure is
-their PSNR. Where the images are noisy themselves there is nothing to compare with, and the PSNR is estimated: that of
-the mean of Stein's unbiased estimates of the error, along the same probes whatever the model. A model of the clean
-density, as `ism` on clean data fits, has no noise to remove: its figure is -J.
+A model with a noise level denoises crops of the held-out images by one Tweedie step, and its figure is their PSNR. If
+the images are noisy themselves, the PSNR is estimated from the mean of Stein's unbiased estimates of the error, always
+along the same probes. A model of the clean density, as fitted by `ism` on clean data, has no noise to remove: its
+figure is -J.
 """
 
 import itertools
@@ -31,14 +31,14 @@ from smdae.protocols import posterior_mean
 
 __all__ = ["Crops", "NoisyCrops", "Validate", "Validation", "by_denoising", "by_objective", "middles"]
 
-CROP = 64  # pixels on a side, at most
-NOISY_CROP = 128  # the estimate of an error errs itself, and less on more pixels
-CROPS = 16
-PLACES_PER_AXIS = 4  # places of a crop each way, where the middle of an image is flat
-ROWS = 4096  # held-out rows of numbers, at most
-REAL_CROPS = 64  # with the noise of real pictures
+CROP = 64  # largest side of a crop, in pixels
+NOISY_CROP = 128  # likewise for noisy images: the estimated error is more precise on more pixels
+CROPS = 16  # largest number of crops
+PLACES_PER_AXIS = 4  # places for a crop along each axis, if the middle of an image is flat
+ROWS = 4096  # largest number of held-out rows of numbers
+REAL_CROPS = 64  # crops with the noise of real pictures
 BATCH = 4096  # held-out patches for J
-TINY = 1e-30  # for a squared error of zero
+TINY = 1e-30  # in place of a squared error of zero
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Validation:
 
 
 class Validate(Protocol):
-    """A measure of a model on held-out images, which a group of processes shares out."""
+    """A measure of a model on held-out images; a group of processes shares the work."""
 
     def __call__(self, model: Any, group: Group = ALONE) -> Validation:
         """Return the model's figure."""
@@ -68,7 +68,7 @@ class Crops:
     Attributes:
         pairs: Crops with white noise.
         real: Pictures with the noise of real ones; None if the model is not fitted to such noise.
-        of_images: Whether values lie between black and white, so that what is beyond is clipped; those of rows do not.
+        of_images: Whether values lie between black and white, so that results are clipped; those of rows do not.
     """
 
     pairs: tuple[tuple[Tensor, Tensor, float], ...]
@@ -89,10 +89,10 @@ class Crops:
 
         Args:
             held_out: The images.
-            levels: White being 1.
-            generator: Source of chance.
-            real: Whether there are pictures with the noise of real ones too.
-            kind: The noise, with white 1, if it is not white; its level is the only one.
+            levels: The levels, white being 1.
+            generator: Source of random numbers.
+            real: Whether to make crops with the noise of real pictures too.
+            kind: The noise, with white 1, if it is not white noise; its level is the only one.
         """
         pairs = []
         for _, clean in middles(held_out, CROP if held_out.size > 1 else ROWS):
@@ -119,20 +119,20 @@ class Crops:
         assert self.real is not None
         real = self.real
 
-        def of_one(i: int) -> list[float]:
-            one = slice(i, i + 1)
-            noisy, clean, sigma = real.noisy[one], real.clean[one], float(real.sigma[i])
+        def psnr_of(i: int) -> list[float]:
+            row = slice(i, i + 1)
+            noisy, clean, sigma = real.noisy[row], real.clean[row], float(real.sigma[i])
             if model is None:
                 return [psnr(noisy, clean, white=1.0)]
-            told = model.clipped(1.0) if real.white[i] else model
-            told = told.conditioned(real.conditioning.of_part(one))
-            return [psnr(posterior_mean(told, noisy, sigma), clean, white=1.0)]
+            conditioned = model.clipped(1.0) if real.white[i] else model
+            conditioned = conditioned.conditioned(real.conditioning.of_part(row))
+            return [psnr(posterior_mean(conditioned, noisy, sigma), clean, white=1.0)]
 
-        values = group.map(of_one, range(len(real.noisy)))
+        values = group.map(psnr_of, range(len(real.noisy)))
         return sum(value for (value,) in values) / len(values)
 
     def mean_psnr(self, model: Any | None = None, group: Group = ALONE) -> float:
-        """Return the mean over white noise and, where there is any, the noise of real pictures, each counting half."""
+        """Return the mean PSNR over white noise and, if there is any, the noise of real pictures, with equal weight."""
         white = self.psnr(model, group=group)
         return white if self.real is None else (white + self.real_psnr(model, group)) / 2
 
@@ -140,14 +140,14 @@ class Crops:
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
         """Return the mean PSNR in dB of the crops of one level or of all, after one Tweedie step or as they are."""
 
-        def of_one(pair: tuple[Tensor, Tensor, float]) -> list[float]:
+        def psnr_of(pair: tuple[Tensor, Tensor, float]) -> list[float]:
             clean, noisy, sigma = pair
             estimate = noisy if model is None else posterior_mean(model, noisy, sigma)
             if not self.of_images:
                 return [-10 * math.log10((estimate.double() - clean.double()).square().mean().item() or TINY)]
             return [psnr(estimate, clean, white=1.0)]
 
-        values = group.map(of_one, [pair for pair in self.pairs if level in (None, pair[2])])
+        values = group.map(psnr_of, [pair for pair in self.pairs if level in (None, pair[2])])
         return sum(value for (value,) in values) / len(values)
 
 
@@ -179,28 +179,28 @@ class NoisyCrops:
     def risk(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> Risk:
         """Return the estimated mean squared error of the crops of one level or of all; arguments of `psnr`."""
 
-        def of_one(crop: tuple[Tensor, Tensor, float]) -> tuple[float, ...]:
+        def risk_of(crop: tuple[Tensor, Tensor, float]) -> tuple[float, ...]:
             noisy, probe, sigma = crop
             if model is None:
                 return sigma**2, 0.0, sigma
-            change = sure.change(lambda y: posterior_mean(model, y, sigma), noisy, probe, sigma)
-            return astuple(sure.estimate(posterior_mean(model, noisy, sigma) - noisy, probe, change, sigma))
+            product = sure.jacobian_product(lambda y: posterior_mean(model, y, sigma), noisy, probe, sigma)
+            return astuple(sure.estimate(posterior_mean(model, noisy, sigma) - noisy, probe, product, sigma))
 
-        found = group.map(of_one, [crop for crop in self.probed if level in (None, crop[2])], width=3)
+        found = group.map(risk_of, [crop for crop in self.probed if level in (None, crop[2])], width=3)
         return sure.mean([Risk(*figures) for figures in found])
 
 
 def middles(held_out: Patches, side: int, most: int = CROPS) -> Iterator[tuple[int, Tensor]]:
-    """Yield the middle of up to so many images, evenly chosen: its number, and the crop, with shape (1, C, h, w).
+    """Yield the index and the middle, (1, C, h, w), of up to `most` images, evenly chosen.
 
-    Where the middle is flat, another part of the image is taken.
+    If the middle is flat, another part of the image is taken.
     """
     for i in torch.linspace(0, len(held_out) - 1, min(most, len(held_out))).round().long().tolist():
         yield i, _crop(held_out, i, side)[None]
 
 
 def _crop(held_out: Patches, i: int, side: int) -> Tensor:
-    """Return the middle of an image, or what is not flat of it, of no more than `side` pixels each way, (C, h, w)."""
+    """Return the middle of an image, or another part if that is flat, at most `side` pixels a side, (C, h, w)."""
     height, width = (int(sides[i]) for sides in (held_out.images.heights, held_out.images.widths))
     high, wide = min(side, height), min(side, width)
     middle = ((height - high) // 2, (width - wide) // 2)
@@ -211,7 +211,7 @@ def _crop(held_out: Patches, i: int, side: int) -> Tensor:
 
 
 def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Validate:
-    """Return a validation by the PSNR of one Tweedie step; `lift` makes an image model of the fitted one."""
+    """Return a validation by the PSNR of one Tweedie step; `lift` turns the fitted model into an image model."""
 
     def validate(model: Any, group: Group = ALONE) -> Validation:
         image_model = lift(model)
@@ -222,7 +222,7 @@ def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Valid
 
 
 def by_objective(examples: Examples, batch: Batch) -> Validate:
-    """Return a validation by -J on a fixed batch of held-out examples, all of them the first process's."""
+    """Return a validation by -J on a fixed batch of held-out examples, which the first process computes."""
 
     def mean(batch: Batch, model: Any) -> list[float]:
         return [batch.losses(examples.objective, model).mean().item()]

@@ -1,11 +1,11 @@
-"""Score models psi(x; theta), and the one table of their families.
+"""Score models psi(x; theta), and the table of their families.
 
-A score model has `score(x, sigma=None)`. What else it knows in closed form it offers by these names, and whoever needs
-it looks for them: `energy`, `reconstruct`, `divergence`, `score_and_divergence`, `score_and_diagonal`,
-`posterior_variance`. `level` is the noise that it was made for, or None if `levels` is a range of them; `settings()`
-the arguments that build it again. One with kinks, which derivatives of its divergence miss, says so by `kinked`.
+What a score model must have and may have is in `smdae.protocols`: `score(x, sigma=None)`, `channels` and `noise_range`,
+and in closed form, where it can, `energy`, `divergence`, `posterior_variance` and others. The models here also have
+`level`, the one level that they were made for, or None if `noise_range` holds many, and `settings()`, the arguments
+that build them again.
 
-Beside the families of the table there is that of the user's own modules, named as module:name (see `own`).
+Besides the families of the table there are modules of the user's own, named as module:name (see `own`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -32,18 +32,18 @@ __all__ = ["MODELS", "EnergyModel", "Experts", "Family", "GradientUNet", "OwnMod
 
 @dataclass(frozen=True)
 class Family:
-    """A row of the table.
+    """A row of the table of families.
 
     Attributes:
-        fits: The class of what is fitted.
-        build: Makes the image model from the numbers that its file holds.
-        start: Makes the model to be fitted, as start(seen, channels, settings, generator), seen being flat patches
+        fits: The class of the model that is fitted.
+        build: Makes the image model from the settings in its file.
+        start: Makes the initial model, as start(examples, channels, settings, generator); the examples are flat patches
             with white 1 and shape (n, d), clean or noisy as the settings say.
-        of_patches: Whether what is fitted is a model of flat patches, which `Patchwise` lifts to images.
-        defaults: Settings whose default is another than in `Settings`.
-        others: Other starts, where the one of `start` leads nowhere, each in vain once the one before was better.
-        pace: What the learning rate is multiplied by for a model.
-        takes_rows: Whether rows of numbers can be fitted.
+        of_patches: Whether it is a model of flat patches, which `Patchwise` lifts to images.
+        defaults: Settings with another default than in `Settings`.
+        others: Yields other initial models, to be tried in turn until one is no better than the one before.
+        pace: Returns the factor of the learning rate for a model.
+        takes_rows: Whether it can be fitted to rows of numbers.
     """
 
     fits: type
@@ -59,7 +59,7 @@ class Family:
 def _energy(channels: int, size: int, noise: str | None = None, **settings: Any) -> Patchwise:
     model = EnergyModel(**settings)
     if model.dim != channels * size**2:
-        raise ValueError(f"an energy over {model.dim} numbers is none of {channels} x {size} x {size} patches")
+        raise ValueError(f"an energy over {model.dim} numbers does not fit {channels} x {size} x {size} patches")
     return Patchwise(model, channels, size, noise=_noise(noise, channels, size))
 
 
@@ -67,44 +67,48 @@ def _noise(text: str | None, channels: int, size: int) -> PatchNoise | None:
     return None if text is None else PatchNoise(Noise.from_yaml(text), channels, size)
 
 
-def _start_energy(seen: Tensor, channels: int, settings: Any, generator: Generator) -> EnergyModel:
+def _start_energy(examples: Tensor, channels: int, settings: Any, generator: Generator) -> EnergyModel:
     sigma = settings.levels[1]
-    model = EnergyModel(seen.shape[1], settings.hidden, sigma=1.0, level=sigma, free_means=channels).to(seen.device)
+    model = EnergyModel(examples.shape[1], settings.hidden, sigma=1.0, level=sigma, free_means=channels).to(
+        examples.device
+    )
     if not settings.noisy:
-        seen = seen + sigma * torch.randn(seen.shape, generator=generator, device=seen.device)
-    model.initialise(seen, generator)
+        examples = examples + sigma * torch.randn(examples.shape, generator=generator, device=examples.device)
+    model.initialise(examples, generator)
     return model
 
 
-def _linear_energies(seen: Tensor, channels: int, settings: Any, generator: Generator) -> Iterator[EnergyModel]:
+def _linear_energies(examples: Tensor, channels: int, settings: Any, generator: Generator) -> Iterator[EnergyModel]:
     level, noisy = settings.levels[1], settings.noisy
-    return linear_starts(seen, settings.hidden, level, channels, noisy, generator)
+    return linear_starts(examples, settings.hidden, level, channels, noisy, generator)
 
 
-def _start_unet(seen: Tensor, channels: int, settings: Any, generator: Generator) -> UNet:
+def _start_unet(examples: Tensor, channels: int, settings: Any, generator: Generator) -> UNet:
     shape = vars(SIZES[settings.size])
     kind = {"levels": settings.levels, "activation": settings.activation, "clips": settings.clipped > 0}
     kind["takes_noise"] = settings.real > 0
-    model = UNet(channels, **shape, **kind).to(seen.device)
+    model = UNet(channels, **shape, **kind).to(examples.device)
     model.initialise(generator)
     return model
 
 
-def _start_gradient(seen: Tensor, channels: int, settings: Any, generator: Generator) -> GradientUNet:
+def _start_gradient(examples: Tensor, channels: int, settings: Any, generator: Generator) -> GradientUNet:
     model = GradientUNet(channels, **vars(SIZES[settings.size]), levels=settings.levels, activation=settings.activation)
-    model.to(seen.device).initialise(generator)
+    model.to(examples.device).initialise(generator)
     return model
 
 
-def _start_experts(seen: Tensor, channels: int, settings: Any, generator: Generator) -> Experts:
-    model = Experts(channels, settings.filters, settings.window, settings.levels, settings.potential).to(seen.device)
+def _start_experts(examples: Tensor, channels: int, settings: Any, generator: Generator) -> Experts:
+    model = Experts(channels, settings.filters, settings.window, settings.levels, settings.potential).to(
+        examples.device
+    )
     model.initialise(generator)
     return model
 
 
-def _start_own(seen: Tensor, channels: int, settings: Any, generator: Generator) -> OwnModel:
+def _start_own(examples: Tensor, channels: int, settings: Any, generator: Generator) -> OwnModel:
     seed = int(torch.randint(1 << 31, (), generator=generator, device=generator.device))
-    return made(settings.model, channels, settings.patch_size, settings.levels, seen.device, seed)
+    return made(settings.model, channels, settings.patch_size, settings.levels, examples.device, seed)
 
 
 def _own(model: str, noise: str | None = None, **settings: Any) -> Any:
@@ -114,7 +118,7 @@ def _own(model: str, noise: str | None = None, **settings: Any) -> Any:
     return Patchwise(own, own.channels, own.size, noise=_noise(noise, own.channels, own.size))
 
 
-# What suits a network better than an energy: the rate is that of kernels under Muon, a batch is one of images.
+# Defaults for networks: the learning rate is that of Muon, and the batch is of images.
 _NETWORK = {
     "sigma": (1.0, 60.0),
     "patch_size": 64,
@@ -148,7 +152,7 @@ MODELS: dict[str, Family] = {
     "unet": Family(UNet, UNet, _start_unet, of_patches=False, defaults=_NETWORK),
 }
 
-# Adam's usual rate: nothing is known of what others have made.
+# The usual learning rate of Adam, as nothing is known about the user's module.
 _OWN = Family(OwnModel, _own, _start_own, of_patches=False, defaults={"lr": 0.002, "batch": 128}, takes_rows=True)
 
 
@@ -158,5 +162,5 @@ def family(name: str) -> Family:
 
 
 def takes_patches(model: Any) -> bool:
-    """Return whether what is fitted takes flat patches, which `Patchwise` lifts to images."""
+    """Return whether a model takes flat patches, so that `Patchwise` must lift it to images."""
     return model.flat if isinstance(model, OwnModel) else isinstance(model, EnergyModel)

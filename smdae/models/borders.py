@@ -1,4 +1,4 @@
-"""The borders of images: sides rounded up and mirrored to suit a network, means of what lies inside."""
+"""The borders of images: padding by mirroring to a multiple, and means over the pixels inside."""
 
 import torch
 import torch.nn.functional as F
@@ -8,16 +8,16 @@ __all__ = ["local_mean", "mirrored", "rounded_up"]
 
 
 def rounded_up(length: int, multiple: int) -> int:
-    """Return the least multiple that is no less than a length."""
+    """Return the least multiple of `multiple` that is not less than a length."""
     return -(-length // multiple) * multiple
 
 
 def local_mean(x: Tensor, side: int) -> Tensor:
-    """Return the mean over a square around each pixel, of what lies inside, with the shape of x, (B, C, H, W).
+    """Return the mean over the part inside the image of a square around each pixel, with the shape of x, (B, C, H, W).
 
     Args:
         x: Images.
-        side: Of the square in pixels, odd.
+        side: Side of the square in pixels, odd.
     """
     return F.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)
 
@@ -27,7 +27,7 @@ def mirrored(x: Tensor, multiple: int) -> Tensor:
     for axis in (2, 3):
         while missing := -x.shape[axis] % multiple:
             side = x.shape[axis]
-            # A mirror shows at most side - 1 pixels at a time; of a single pixel there is none to show but itself.
+            # A mirror has at most side - 1 pixels; a single pixel is repeated.
             part = min(missing, max(side - 1, 1))
             mirror = x.narrow(axis, max(side - 1 - part, 0), part).flip(axis)
             x = torch.cat([x, mirror], axis)

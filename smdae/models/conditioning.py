@@ -1,11 +1,11 @@
-"""The inputs that tell a network of the noise, beside its level.
+"""The inputs that condition a network on the noise, besides its level.
 
     noise planes of block (i, j):   sigma m_c,   sigma m g_1,   sigma m g_2,   sigma m q,   and of colours sigma m r
 
-with m_c the standard deviation of channel c there as a share of sigma, m its root mean square over the channels, g_1
-and g_2 the correlation of pixels one and two apart, q = 1 - quality/100 of a JPEG file, 0 for none, and r the mean
-correlation of two channels. Every plane is a multiple of sigma, so that a network without biases stays homogeneous:
-D(a y, a sigma) = a D(y, sigma).
+with m_c the standard deviation of the noise of channel c there, relative to sigma, m its root mean square over the
+channels, g_1 and g_2 the correlation of pixels one and two apart, q = 1 - quality/100 of a JPEG file, 0 for none, and r
+the mean correlation of two channels. Every plane is a multiple of sigma, so that a network without biases stays
+homogeneous: D(a y, a sigma) = a D(y, sigma).
 """
 
 from collections.abc import Sequence
@@ -25,16 +25,16 @@ SMOOTHED = 5  # pixels a side, over which the brightness that noise depends on i
 
 
 def plane_count(channels: int) -> int:
-    """Return how many input planes describe the noise of pictures with that many channels."""
+    """Return the number of input planes that describe the noise of pictures with `channels` channels."""
     return channels + 3 + (channels > 1)
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """The noise of a batch of pictures, all of it as shares of the level sigma.
+    """The noise of a batch of pictures, relative to the level sigma.
 
     Attributes:
-        sd: Standard deviation over sigma, with shape (B, C, H, W); None where it is 1 everywhere.
+        sd: Standard deviation divided by sigma, with shape (B, C, H, W); None if it is 1 everywhere.
         grain: Correlation of pixels one apart and two apart, with shape (B, 2) or (1, 2).
         channels: Mean correlation of two channels, with shape (B,) or (1,).
         jpeg: 1 - quality/100, with shape (B,) or (1,); 0 for pictures that were not compressed.
@@ -49,13 +49,13 @@ class Conditioning:
     def of(cls, noise: Noise, y: Tensor, sigma: float) -> Self:
         """Return the conditioning for pictures y, (B, C, H, W), with noise in their unit.
 
-        Where the level depends on the clean value, that is taken to be the mean of y around each pixel.
+        For signal-dependent noise the clean value is taken to be the mean of y around each pixel.
         """
         sd = noise.sd(smoothed(y)) / sigma if noise.is_signal_dependent or len(set(noise.levels)) > 1 else None
-        one, two = (_lag(noise.grain, d) for d in (1, 2))
+        lags = [_lag(noise.grain, d) for d in (1, 2)]
         return cls(
             sd,
-            y.new_tensor([[one, two]]),
+            y.new_tensor([lags]),
             y.new_tensor([0.0 if noise.channels is None else _off_diagonal(noise.channels)]),
             y.new_tensor([0.0 if noise.jpeg is None else 1 - noise.jpeg / 100]),
         )
@@ -65,8 +65,8 @@ class Conditioning:
 
         Args:
             sigma: The level, with shape (B, 1, H/2, W/2).
-            like: The pictures, mirrored at their ends until H and W are multiples.
-            multiple: Of what; an even number.
+            like: The pictures, padded by mirroring until H and W are multiples of `multiple`.
+            multiple: An even number.
         """
         count = like.shape[1]
         if self.sd is None:
@@ -91,7 +91,7 @@ def _rows(t: Tensor, part: slice) -> Tensor:
 
 
 def smoothed(y: Tensor) -> Tensor:
-    """Return the brightness that noise depends on: the mean of y around each pixel, with the shape of y."""
+    """Return the estimated clean value on which noise depends, the local mean of y, with the shape of y."""
     return local_mean(y, SMOOTHED)
 
 

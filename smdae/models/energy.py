@@ -2,7 +2,7 @@
 
     E(x; W, b, c) = -(<c, x> - 1/2 |x|^2 + sum_j softplus(<W_j, x> + b_j)) / sigma^2
 
-With h = sigmoid(W x + b) everything that one could want of it is closed:
+With h = sigmoid(W x + b), in closed form:
 
     psi(x) = -grad E  = (c - x + W'h) / sigma^2
     r(x)              = x + sigma^2 psi(x) = c + W'h            the tied-weight denoising autoencoder
@@ -39,9 +39,9 @@ from torch import Generator, Tensor, nn
 
 __all__ = ["EnergyModel", "without_means"]
 
-ON = 0.05  # part of the patches that a unit is on for at the start
-MOST_SEEN = 4096  # examples that thresholds are placed by
-STEEP, LOWERED = 1.02, 8  # tr(dr/dx)/d beyond which steps are lowered at the start, and how often at most
+ON = 0.05  # share of the patches for which a unit is on at the start
+MAX_EXAMPLES = 4096  # by which the thresholds b are set
+MAX_SLOPE, MAX_REDUCTIONS = 1.02, 8  # tr(dr/dx)/d, above which W is reduced at the start, and how often at most
 
 
 def without_means(x: Tensor, groups: int) -> Tensor:
@@ -108,7 +108,7 @@ class EnergyModel(nn.Module):
     def _encode(self, x: Tensor, gain: float | Tensor) -> tuple[Tensor, Tensor]:
         """Return W P, (hidden, d), and the codes h = sigmoid(W u + b), u = gain x, with shape (B, hidden)."""
         W = self.centre(self.W)
-        # One gain for all rows is cheaper on W than on x; the codes overwrite W u + b, which nothing else needs.
+        # A gain common to all rows is cheaper on W than on x; sigmoid_ reuses the memory of W u + b.
         u, encoder = (x * gain, W) if isinstance(gain, Tensor) else (x, W * gain)
         return W, torch.addmm(self.b, u, encoder.T).sigmoid_()
 
@@ -127,7 +127,7 @@ class EnergyModel(nn.Module):
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return E(x) = -log p(x) + const, with shape (B,), for x with shape (B, d)."""
         u = self.centre(x * self._gain(sigma))
-        # The default threshold, 20, replaces softplus by a line too early for float64: its slope is off by 2e-9 there.
+        # torch's default threshold, 20, replaces softplus by a line too early for float64: the slope is off by 2e-9.
         softplus = F.softplus(torch.addmm(self.b, u, self.centre(self.W).T), threshold=50).sum(1)
         return -(u @ self.centre(self.c) - 0.5 * u.square().sum(1) + softplus) / self.sigma**2
 
@@ -182,7 +182,7 @@ class EnergyModel(nn.Module):
 
     @torch.no_grad()
     def initialise(self, noisy: Tensor, generator: Generator | None = None) -> None:
-        """Set W, b and c from examples, as the head of this file explains.
+        """Set W, b and c from examples, as the docstring of the module explains.
 
         Args:
             noisy: Examples with noise at the model's level, with shape (n, d), n >= 2.
@@ -191,28 +191,28 @@ class EnergyModel(nn.Module):
         y = self.centre(noisy * self._gain(None))
         centred = y - y.mean(0)
         variance, axes = torch.linalg.eigh((centred.T @ centred / len(y)).double())
-        # No more than noise alone comes to in so many examples (Marchenko and Pastur 1967) is nothing to keep.
-        told = variance > self.sigma**2 * (1 + math.sqrt(self.dim / len(y))) ** 2
-        keep = torch.where(told, 1 - self.sigma**2 / variance, 0.0).to(y.dtype)  # (d,), the linear filter's gains
+        # Variances up to the largest of pure noise with so many examples (Marchenko and Pastur 1967) are dropped.
+        is_signal = variance > self.sigma**2 * (1 + math.sqrt(self.dim / len(y))) ** 2
+        keep = torch.where(is_signal, 1 - self.sigma**2 / variance, 0.0).to(y.dtype)  # (d,), the linear filter's gains
         draw: dict[str, Any] = {"generator": generator, "dtype": y.dtype, "device": y.device}
         W = (torch.randn(self.hidden, self.dim, **draw) * keep) @ axes.to(y.dtype).T
         W = self.centre(W * self._windows(draw))
         self.W.copy_(self.sigma * W / W.norm(dim=1, keepdim=True).clamp(min=1e-12))
-        seen, free = y[:MOST_SEEN], self.dim - self.free_means
+        examples, free = y[:MAX_EXAMPLES], self.dim - self.free_means
         places = torch.rand(1, self.hidden, **draw) if free == 1 else None
-        for lowered in range(LOWERED + 1):
-            self.b.copy_(-_on_beyond(seen @ self.W.T, places))
-            codes = torch.sigmoid(torch.addmm(self.b, seen, self.W.T))
+        for reductions in range(MAX_REDUCTIONS + 1):
+            self.b.copy_(-_thresholds(examples @ self.W.T, places))
+            codes = torch.sigmoid(torch.addmm(self.b, examples, self.W.T))
             slope = ((codes - codes.square()).mean(0) @ self.W.square().sum(1)).item() / max(free, 1)
-            if slope <= STEEP or lowered == LOWERED:
+            if slope <= MAX_SLOPE or reductions == MAX_REDUCTIONS:
                 break
             self.W.mul_(slope**-0.5)
-        self.c.copy_((seen - codes @ self.W).mean(0))
+        self.c.copy_((examples - codes @ self.W).mean(0))
 
     def _windows(self, draw: dict[str, Any]) -> Tensor:
-        """Return a Gaussian window at a random place and of a random size for each unit, with shape (hidden, d).
+        """Return a Gaussian window with a random centre and width for each unit, with shape (hidden, d).
 
-        Coordinates of square patches only; all ones for others.
+        If the coordinates are not those of square patches, all are 1.
         """
         groups = max(self.free_means, 1)
         side = math.isqrt(self.dim // groups)
@@ -225,10 +225,10 @@ class EnergyModel(nn.Module):
         return (rows[:, :, None] * columns[:, None, :]).flatten(1).repeat(1, groups)
 
 
-def _on_beyond(inputs: Tensor, places: Tensor | None) -> Tensor:
-    """Return the input beyond which each unit is on, (hidden,), given its inputs, (n, hidden).
+def _thresholds(inputs: Tensor, places: Tensor | None) -> Tensor:
+    """Return the input above which each unit is on, (hidden,), given its inputs, (n, hidden).
 
-    It is the same quantile for all, or the quantile that `places`, in [0, 1), says of each.
+    It is the quantile 1 - ON of the inputs, or for each unit the quantile in `places`, from [0, 1).
     """
     if places is None:
         return inputs.kthvalue(math.ceil((1 - ON) * len(inputs)), dim=0).values

@@ -4,15 +4,15 @@
 
 over all windows r of P x P pixels and K experts j, whose potentials are weighed sums of the shapes in `potentials`; the
 weights are polynomials of log s where levels are many. The bare paper is the potential "softplus"; shared by windows
-that overlap, the experts of one hidden layer answer for an image as a whole. Everything is closed: with a_rj the
-responses and A the map from u to them
+that overlap, the experts of one hidden layer answer for an image as a whole. In closed form, with a_rj the responses
+and A the map from u to them,
 
     psi(x, s)       = -1/s    A' phi'(a)
     d psi_i / dx_i  = -1/s^2  sum_rj A_rj,i^2 phi_j''(a_rj)
     tr(d psi/dx)    = -1/s^2  sum_rj |A_rj|^2 phi_j''(a_rj)
     Var[clean | x]  = s^2 (1 + s^2 d psi_i/dx_i)
 
-**Noise units.** u has noise of width one at every level, so potentials need not follow the level to stay in step.
+**Noise units.** u has noise of width one at every level, so one potential serves all levels.
 
 **Free means, and the border.** Each expert's mean is taken out, so brightness has a flat prior. A window that overhangs
 the border sees beyond it the mean of what it sees inside, which for the inner part is w less its own mean there:
@@ -38,20 +38,20 @@ from smdae.protocols import posterior_mean
 __all__ = ["Experts"]
 
 DEGREE = 2  # of the polynomials of log s
-SHRUNK = 0.9  # slope of the denoiser's shrinkage at the start
+START_SLOPE = 0.9  # slope of the denoiser's shrinkage at the start
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
+class _Responses:
     """The responses of the experts to some images.
 
     Attributes:
         s: The level of each image, with shape (B,) or (1,).
         w: The kernels, with shape (K, C P^2).
         a: Their responses to n windows of each image, with shape (K, B, n).
-        weights: Of the shapes of their potentials, with shape (K, M, len(s), 1).
-        count: How many pixels a window sees, with shape (n,).
-        beta: The mean of w over these, with shape (K, C, n).
+        weights: The weights of the shapes of their potentials, with shape (K, M, len(s), 1).
+        count: The number of pixels of a window that lie inside the image, with shape (n,).
+        beta: The mean of w over these pixels, with shape (K, C, n).
     """
 
     s: Tensor
@@ -108,7 +108,7 @@ class Experts(nn.Module):
             first += len(part)
         self.b.zero_()
         self.weights.zero_()
-        share = SHRUNK / max(1.0, self.filters / count)  # several bases share what one would shrink
+        share = START_SLOPE / max(1.0, self.filters / count)  # several bases share what one would shrink
         start = torch.tensor([shape.start for shape in self.shapes], **draw)
         bend = sum(
             weight * shape.of(torch.zeros(1, 1, 1, **draw), 2).item()
@@ -171,13 +171,13 @@ class Experts(nn.Module):
         # All windows further in than the border are alike: those of a small image stand for all.
         small = (min(height, P), min(width, P))
         inside = windows(torch.ones(1, 1, *small, dtype=w.dtype, device=w.device), P)  # (P^2, n)
-        seen = inside.sum(0)
-        beta = w.unflatten(1, (self.channels, -1)) @ inside / seen  # (K, C, n)
+        responses = inside.sum(0)
+        beta = w.unflatten(1, (self.channels, -1)) @ inside / responses  # (K, C, n)
         rows, columns = (_spread(n, P, w.device) for n in (height, width))
         which = (rows[:, None] * (small[1] + P - 1) + columns).flatten()
-        return seen[which], beta[:, :, which]
+        return responses[which], beta[:, :, which]
 
-    def _seen(self, x: Tensor, sigma: float | Tensor | None) -> _Seen:
+    def _seen(self, x: Tensor, sigma: float | Tensor | None) -> _Responses:
         P, (images, channels, height, width) = self.size, x.shape
         if channels != self.channels:
             raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
@@ -188,14 +188,16 @@ class Experts(nn.Module):
         sums = _boxes(u, P)  # (B, C, n)
         for c in range(channels):
             a.addcmul_(beta[:, c, None].to(a.dtype), sums[:, c].to(a.dtype), value=-1)
-        return _Seen(s, w, a, self._weights(s), count, beta)
+        return _Responses(s, w, a, self._weights(s), count, beta)
 
-    def _phi(self, seen: _Seen, order: int) -> Tensor:
+    def _phi(self, responses: _Responses, order: int) -> Tensor:
         """Return phi or a derivative of it at all responses, with shape (K, B, n)."""
-        return potential(seen.a, seen.weights, self.shapes, order)
+        return potential(responses.a, responses.weights, self.shapes, order)
 
-    def _psi(self, seen: _Seen, shape: torch.Size) -> Tensor:
-        return self._lay(seen.w, seen.beta, self._phi(seen, 1), shape) / -seen.s[:, None, None, None]
+    def _psi(self, responses: _Responses, shape: torch.Size) -> Tensor:
+        return (
+            self._lay(responses.w, responses.beta, self._phi(responses, 1), shape) / -responses.s[:, None, None, None]
+        )
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return E(x, s) = -log p(x) + const, with shape (B,), for x with shape (B, C, H, W); sigma a float or (B,)."""
@@ -212,12 +214,12 @@ class Experts(nn.Module):
 
     def score_and_divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return psi(x, s) and tr(d psi/dx), with shape (B,), at little more than the cost of the score."""
-        seen = self._seen(x, sigma)
+        responses = self._seen(x, sigma)
         inside = windows(torch.ones_like(x[:1, :1]), self.size)  # (P^2, n)
-        square = seen.w.square().unflatten(1, (self.channels, -1)).sum(1) @ inside
-        norms = square - seen.count * seen.beta.square().sum(1)  # |A_rj|^2, with shape (K, n)
-        trace = torch.einsum("kbn,kn->b", self._phi(seen, 2), norms) / -seen.s.square()
-        return self._psi(seen, x.shape), trace
+        square = responses.w.square().unflatten(1, (self.channels, -1)).sum(1) @ inside
+        norms = square - responses.count * responses.beta.square().sum(1)  # |A_rj|^2, with shape (K, n)
+        trace = torch.einsum("kbn,kn->b", self._phi(responses, 2), norms) / -responses.s.square()
+        return self._psi(responses, x.shape), trace
 
     def divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return tr(d psi/dx), with shape (B,)."""
@@ -225,17 +227,17 @@ class Experts(nn.Module):
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return psi(x, s) and all d psi_i/dx_i, both with the shape of x."""
-        seen = self._seen(x, sigma)
-        bend = self._phi(seen, 2)
-        columns = seen.w.square().T @ bend.flatten(1)
+        responses = self._seen(x, sigma)
+        bend = self._phi(responses, 2)
+        columns = responses.w.square().T @ bend.flatten(1)
         for c in range(self.channels):
             taps = slice(c * self.size**2, (c + 1) * self.size**2)
-            beta = seen.beta[:, c, None]
+            beta = responses.beta[:, c, None]
             columns[taps] += (beta.square() * bend).sum(0).flatten() - 2 * (
-                seen.w[:, taps].T @ (beta * bend).flatten(1)
+                responses.w[:, taps].T @ (beta * bend).flatten(1)
             )
-        entries = overlap_add(columns, x.shape, self.size) / -seen.s.square()[:, None, None, None]
-        return self._psi(seen, x.shape), entries
+        entries = overlap_add(columns, x.shape, self.size) / -responses.s.square()[:, None, None, None]
+        return self._psi(responses, x.shape), entries
 
     def _lay(self, w: Tensor, beta: Tensor, slopes: Tensor, shape: torch.Size) -> Tensor:
         """Return A' slopes, images with that shape, for slopes with shape (K, B, n)."""

@@ -1,10 +1,10 @@
-"""A network whose score is a gradient, so that its Jacobian is symmetric, as that of a density is.
+"""A network whose score is a gradient, so that its Jacobian is symmetric, like that of the score of a density.
 
     E(x, s) = |x - N(x, s)|^2 / (2 s^2),    psi = -grad E,    D = x + s^2 psi = N + J_N' (x - N)
 
 with N a U-Net of smooth activations (Hurault, Leclaire and Papadakis 2022). D is close to N where N is close to a
-projection. Scores cost a pass through N and one back, and fits a derivative of both. With N jointly homogeneous so is
-D, and E does not change under (x, s) -> (a x, a s).
+projection. A score costs a pass through N and one back, and a fit a derivative of both. If N is jointly homogeneous, so
+is D, and E does not change under (x, s) -> (a x, a s).
 """
 
 import copy
@@ -28,12 +28,12 @@ class GradientUNet(nn.Module):
         if activation == "relu":
             raise ValueError("a gradient needs a smooth activation: silu")
         if clips:
-            raise ValueError("clipped pictures have no score, and this network is one")
+            raise ValueError("a gradient-unet is a score, and for clipped pictures there is none: leave clips out")
         self.inner = UNet(channels, activation=activation, **shape)
 
     @torch.no_grad()
     def initialise(self, generator: Generator | None = None) -> None:
-        """Draw all kernels afresh, the head's too: where N(x) = x, E and all its gradients are stuck at 0."""
+        """Draw all kernels, the head's too: with N(x) = x, E and all its gradients would be 0."""
         self.inner.initialise(generator)
         head = self.inner.head.weight
         bound = head[0].numel() ** -0.5
@@ -78,9 +78,9 @@ class GradientUNet(nn.Module):
 
     def with_products_in(self, dtype: torch.dtype) -> "GradientUNet":
         """Return the same network with products of that dtype in all layers of N but the first and the last."""
-        told = copy.copy(self)
-        told._modules = {"inner": self.inner.with_products_in(dtype)}
-        return told
+        network = copy.copy(self)
+        network._modules = {"inner": self.inner.with_products_in(dtype)}
+        return network
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return E(x, s), with shape (B,), for x with shape (B, C, H, W)."""

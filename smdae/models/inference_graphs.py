@@ -1,8 +1,7 @@
-"""Passes of a network on CUDA, recorded once for each size of its images and replayed.
+"""Passes of a network on CUDA, recorded as a CUDA graph for each image size and replayed.
 
-A pass over a megapixel is sixty small products and sums, and to ask for them takes the processor longer than the
-accelerator takes to do them; in a folder it has to decode and encode meanwhile, and each of the sixty waits for its
-turn in Python. A CUDA graph is asked for at once.
+A pass over a megapixel is sixty small kernels, and launching them takes longer than running them. For a folder the CPU
+has to decode and encode meanwhile, and each launch waits for its turn in Python. A CUDA graph is launched at once.
 """
 
 from collections import Counter
@@ -15,9 +14,9 @@ from torch import Tensor
 
 __all__ = ["InferenceGraphs"]
 
-OFTEN = 3  # passes over images of a size before one is recorded
-MAX_GRAPHS = 4  # sizes that are: each keeps the memory that it takes
-WARM = 2  # passes on the side that a recording wants before it
+MIN_PASSES = 3  # over images of a size, before one is recorded
+MAX_GRAPHS = 4  # sizes that are recorded, as each keeps its memory
+WARMUP_PASSES = 2  # on another stream, before a recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class _Recording:
 
 
 class InferenceGraphs:
-    """The graphs of one network; it may be called from many threads. A copy of it, as of another network, has none."""
+    """The graphs of one network; safe to use from many threads. A deep copy, for another network, starts empty."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -42,11 +41,11 @@ class InferenceGraphs:
         return InferenceGraphs()
 
     def score(self, model: Any, x: Tensor, sigma: float) -> Tensor | None:
-        """Return `model.score(x, sigma)` by a CUDA graph; None for images of a size that has not occurred before."""
+        """Return `model.score(x, sigma)` by a CUDA graph; None if none is recorded for images of this size."""
         key = (x.shape, x.dtype, model.products, model.white)
         with self.lock:
             self.times[key] += 1
-            if key not in self.recordings and self.times[key] > OFTEN and len(self.recordings) < MAX_GRAPHS:
+            if key not in self.recordings and self.times[key] > MIN_PASSES and len(self.recordings) < MAX_GRAPHS:
                 self.recordings[key] = _recorded(model, x, sigma)
             if recording := self.recordings.get(key):
                 recording.x.copy_(x)
@@ -57,17 +56,17 @@ class InferenceGraphs:
 
 
 def _recorded(model: Any, x: Tensor, sigma: float) -> _Recording | None:
-    """Return a recording of a pass; None where there can be none, for want of memory, say."""
+    """Record a pass; return None if that fails, for example for lack of memory."""
     x, level = x.clone(), x.new_full((1,), sigma)
     graph = torch.cuda.CUDAGraph()
     try:
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            for _ in range(WARM):
-                model.score(x, level)  # of a tensor of levels, so that every layer is asked for by itself
+            for _ in range(WARMUP_PASSES):
+                model.score(x, level)  # with a tensor of levels, so that no graph is used
         torch.cuda.current_stream().wait_stream(aside)
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on meanwhile
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # so that other threads may go on
             score = model.score(x, level)
     except RuntimeError:
         return None

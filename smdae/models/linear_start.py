@@ -1,9 +1,8 @@
-"""A start of the energy for noise far below the contrast of the patches: a linear filter.
+"""An initial energy that is a linear filter, for noise far below the contrast of the patches.
 
-In noise units a unit of the energy is a step about as high and as wide as the noise, and the units together have to
-reach across all that patches differ by. With lambda_i the variances of the clean patches in noise units, that takes
-about 4.5 sum_i sqrt(lambda_i) units. Where there are fewer, no choice of W makes r(x) of the patches, and every picture
-comes out worse than it was.
+In noise units a hidden unit of the energy is a step about as high and as wide as the noise, and the units together have
+to span the range of the patches. With lambda_i the variances of the clean patches in noise units, that takes about
+4.5 sum_i sqrt(lambda_i) units. With fewer, no W can reproduce the patches, and every picture gets worse.
 
 The linear filter of a Gaussian with these variances, at a caution a > 0,
 
@@ -13,9 +12,9 @@ is the energy with W = 2 Q R^(1/2), Q'Q = I, b = -W m and c = m - W' 1/2, as far
 for small z = Q R^(1/2) 2 (u - m), so in a unit of x in which the noise is tau << 1 wide: the energy's sigma. Its error
 falls as tau^2; tau is halved until it is a small share of what the filter takes out.
 
-Caution 1 is the Wiener filter of the patches. Where the images to come are rougher than those that the patches are
-from, it takes out more of them than of the noise; some caution above 0 takes out more noise, whatever the images are,
-as the derivative of E |r(x~) - x|^2 in a is -2 sigma^2 tr(dR/da) at a = 0, without a term of x.
+Caution 1 is the Wiener filter of the patches. On images rougher than those that the patches are from, it removes more
+of the image than of the noise. Some caution above 0 reduces the error whatever the images are, as the derivative of E
+|r(x~) - x|^2 in a is -2 sigma^2 tr(dR/da) at a = 0, without a term of x.
 """
 
 import math
@@ -30,13 +29,13 @@ from smdae.models.energy import EnergyModel, without_means
 
 __all__ = ["Moments", "linear_energy", "linear_starts"]
 
-UNIT_SPAN = 4.5  # standard deviations that units have to reach across, from end to end
-LEAST_CONTRAST = 1.25  # in sigma, root mean square over the directions, below which units always do
+UNIT_SPAN = 4.5  # standard deviations that units have to span, from end to end
+MIN_CONTRAST = 1.25  # in sigma, root mean square over the directions, below which the units are always enough
 CAUTIONS = tuple(2.0**-k for k in range(9))  # the first is the Wiener filter
-TEST_PATCHES = 1024  # patches that the error of the linear approximation is measured on
-MAX_ERROR = 0.01  # of it, as a share of what the filter takes out, mean squares
-LEAST_ERROR = 1e-6  # of it, in sigma^2 a number, below which it is not seen
-LEAST_TAU = 2.0**-16  # below, float32 has no digits left
+TEST_PATCHES = 1024  # patches on which the error of the linear approximation is measured
+MAX_ERROR = 0.01  # mean square of that error, relative to that of what the filter takes out
+NEGLIGIBLE_ERROR = 1e-6  # likewise, in sigma^2
+MIN_TAU = 2.0**-16  # below, float32 has no digits left
 
 
 @dataclass(frozen=True)
@@ -47,49 +46,56 @@ class Moments:
         mean: m, with shape (d,), float64.
         variance: lambda_i, with shape (d,), float64.
         axes: The directions e_i as columns, with shape (d, d), float64.
-        seen: Some of the patches with noise, with shape (n, d), float64.
+        noisy: Some of the patches with noise, with shape (n, d), float64.
     """
 
     mean: Tensor
     variance: Tensor
     axes: Tensor
-    seen: Tensor
+    noisy: Tensor
 
     @classmethod
     def of(cls, patches: Tensor, level: float, groups: int, noisy: bool, generator: Generator) -> Self:
-        """Return the moments of patches with shape (n, d), clean or, where `noisy`, with noise of that level."""
+        """Return the moments of patches, (n, d), which are clean or, if `noisy`, have noise of that level."""
         u = patches.double() / level
         u = without_means(u, groups) if groups else u
         mean = u.mean(0)
         residual = u - mean
         variance, axes = torch.linalg.eigh(residual.T @ residual / len(u))
-        seen = u[:TEST_PATCHES]
+        examples = u[:TEST_PATCHES]
         if not noisy:
-            noise = torch.randn(seen.shape, generator=generator, device=u.device, dtype=u.dtype)
-            seen = seen + (without_means(noise, groups) if groups else noise)
-        return cls(mean, (variance - float(noisy)).clamp(min=0), axes, seen)
+            noise = torch.randn(examples.shape, generator=generator, device=u.device, dtype=u.dtype)
+            examples = examples + (without_means(noise, groups) if groups else noise)
+        return cls(mean, (variance - float(noisy)).clamp(min=0), axes, examples)
 
     def exceed(self, hidden: int, free: int) -> bool:
-        """Return whether so many units cannot follow patches of so many free directions, and a filter can be made."""
+        """Return whether `hidden` units are too few for these patches, but enough for a filter of `free` dimensions."""
         span = UNIT_SPAN * self.variance.sqrt().sum().item()
         contrast = math.sqrt(self.variance.sum().item() / max(free, 1))
-        return hidden >= free and span > hidden and contrast > LEAST_CONTRAST
+        return hidden >= free and span > hidden and contrast > MIN_CONTRAST
 
 
 @torch.no_grad()
 def linear_energy(
-    moments: Moments, hidden: int, level: float, groups: int, caution: float, generator: Generator, tau: float = 1.0
+    moments: Moments,
+    hidden: int,
+    level: float,
+    groups: int,
+    *,
+    caution: float,
+    generator: Generator,
+    tau: float = 1.0,
 ) -> EnergyModel:
-    """Return the energy that is the linear filter.
+    """Return the energy that approximates the linear filter.
 
     Args:
-        moments: Of the patches.
-        hidden: Units, at least as many as free directions.
-        level: Of the noise, in the unit of x.
-        groups: Free means.
-        caution: a, 1 for the Wiener filter, less to take out less.
-        generator: Chooses Q.
-        tau: The widest that the noise may be in the energy's own unit.
+        moments: The moments of the patches.
+        hidden: Number of units, at least that of free directions.
+        level: Level of the noise, in the unit of x.
+        groups: Number of free means.
+        caution: a, 1 for the Wiener filter, smaller to take out less.
+        generator: Source of the random Q.
+        tau: Largest width of the noise in the energy's own unit.
     """
     m, axes = moments.mean, moments.axes
     gain = moments.variance / (moments.variance + caution)
@@ -97,12 +103,12 @@ def linear_energy(
     most = min(hidden, len(m))  # the directions of least gain come first, the free means among them
     Q = torch.linalg.qr(torch.randn(hidden, most, **draw)).Q
     W = 2 * (Q * gain[-most:].sqrt()) @ axes[:, -most:].T
-    wanted = (moments.seen - m) @ (axes * gain) @ axes.T
-    out = (wanted + m - moments.seen).square().mean().item()
-    while tau > LEAST_TAU:
-        codes = torch.sigmoid(tau * (moments.seen - m) @ W.T) - 0.5
-        error = (codes @ W / tau - wanted).square().mean().item()
-        if error <= max(MAX_ERROR * out, LEAST_ERROR):
+    target = (moments.noisy - m) @ (axes * gain) @ axes.T
+    removed = (target + m - moments.noisy).square().mean().item()
+    while tau > MIN_TAU:
+        codes = torch.sigmoid(tau * (moments.noisy - m) @ W.T) - 0.5
+        error = (codes @ W / tau - target).square().mean().item()
+        if error <= max(MAX_ERROR * removed, NEGLIGIBLE_ERROR):
             break
         tau /= 2
     model = EnergyModel(len(m), hidden, sigma=tau, level=level, free_means=groups).to(m.device)
@@ -115,22 +121,20 @@ def linear_energy(
 def linear_starts(
     patches: Tensor, hidden: int, level: float, groups: int, noisy: bool, generator: Generator
 ) -> Iterator[EnergyModel]:
-    """Yield the filters as energies, the Wiener filter first, each more cautious than the last.
-
-    None, if the energy can follow the patches without.
+    """Yield the filters as energies, the Wiener filter first, with falling caution; none if units are enough without.
 
     Args:
-        patches: With shape (n, d), clean or, where `noisy`, with noise of that level.
-        hidden: Units.
-        level: Of the noise, in the unit of the patches.
-        groups: Free means.
+        patches: With shape (n, d), clean or, if `noisy`, with noise of that level.
+        hidden: Number of units.
+        level: Level of the noise, in the unit of the patches.
+        groups: Number of free means.
         noisy: Whether the patches have noise.
-        generator: Source of chance.
+        generator: Source of random numbers.
     """
     moments = Moments.of(patches, level, groups, noisy, generator)
     if moments.exceed(hidden, patches.shape[1] - groups):
         tau = 1.0
         for caution in CAUTIONS:  # the less a filter takes out, the less its error may be
-            model = linear_energy(moments, hidden, level, groups, caution, generator, tau)
+            model = linear_energy(moments, hidden, level, groups, caution=caution, generator=generator, tau=tau)
             tau = model.sigma
             yield model

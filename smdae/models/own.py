@@ -1,16 +1,17 @@
 """A network of the user's own: any torch module with `score(x, sigma)` or `energy(x)`.
 
-It may take images, (B, C, H, W), or flat patches and rows, (B, d), and is fitted as it takes them; which, is tried. In
-both white is 1, and sigma is a float or, where a fit has many levels, (B,). Of an energy the score is
+It may take images, (B, C, H, W), or flat patches and rows, (B, d); both are tried, and it is fitted with what works.
+White is 1, and sigma is a float or, in a fit with many levels, (B,). The score of an energy is
 
-    psi(x) = -grad E(x),    and away from the level s of its fit    psi(x, t) = psi(x s/t) s/t
+    psi(x) = -grad E(x),    and, if `energy` takes no sigma, at another level t than that of its fit, s,
+    psi(x, t) = psi(x s/t) s/t
 
-if `energy` is not told of sigma. What a score alone makes possible follows from it: r(x) = x + sigma^2 psi(x), and the
-diagonal of its Jacobian by d derivatives. So every objective can be fitted.
+The rest follows from the score: r(x) = x + sigma^2 psi(x), and the diagonal of its Jacobian by d derivatives. So every
+objective can be fitted.
 
-The code of others may do anything, so what it does is looked at before a fit: shapes, numbers, whether it leaves its
-input alone, gives one answer to one question, and whether an example's score is its own. Whatever it raises is told in
-one line that names it.
+The module is checked before a fit: shapes, finite values, whether it leaves its input unchanged, is deterministic, and
+whether the score of an example is independent of the others in its batch. An error in its code is reported in one line
+that names it.
 """
 
 import copy
@@ -31,8 +32,8 @@ from smdae.protocols import per_example
 
 __all__ = ["OwnModel", "made", "name_of"]
 
-EXAMPLES = 4  # that a module is tried on
-MAX_BATCH_DIFFERENCE = 1e-3  # of the size of a score, by which it may differ in a batch of one
+EXAMPLES = 4  # on which a module is checked
+MAX_BATCH_DIFFERENCE = 1e-3  # relative difference of a score in a batch and alone
 KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Threshold)
 CHANGING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
@@ -42,15 +43,15 @@ class OwnModel(nn.Module):
 
     Args:
         module: The module, with `score(x, sigma)` or `energy(x)`.
-        name: What it is called, module:name.
-        channels: C, of an image; of rows of numbers, d.
+        name: Its name, module:name.
+        channels: C of an image; for rows of numbers, d.
         size: Side of the patches that it is fitted to, P; 1 for rows.
         flat: Whether it takes (B, C P^2) rather than (B, C, H, W).
         levels: The lowest and the highest level of its fit, white being 1.
     """
 
     module: Any
-    halo: int | None = None  # what influences a pixel of an image may lie anywhere
+    halo: int | None = None  # a pixel may be influenced from anywhere
     shift_multiple = 1
     bytes_per_pixel = 1024
 
@@ -62,9 +63,9 @@ class OwnModel(nn.Module):
         low, high = levels
         self.noise_range = (low, high)
         self.by_energy = not _has(module, "score")
-        self.is_told = _takes_two(self.module.energy if self.by_energy else self.module.score)
-        if low < high and not self.is_told:
-            raise UsageError(f"the model '{name}' is not told of sigma, and is fitted at one", "give one --sigma")
+        self.takes_sigma = _takes_two(self.module.energy if self.by_energy else self.module.score)
+        if low < high and not self.takes_sigma:
+            raise UsageError(f"the model '{name}' takes no sigma, so it is fitted at one level", "give one --sigma")
 
     def _repr_html_(self) -> str:
         return as_html(type(self).__name__, vars(self).get("card"))
@@ -84,8 +85,8 @@ class OwnModel(nn.Module):
     @property
     def kinked(self) -> bool:
         """Return whether derivatives of its divergence miss kinks: if it says so, or has layers with kinks."""
-        said = inspect.getattr_static(self.module, "kinked", False)
-        return bool(said) or any(isinstance(part, KINKED) for part in self.module.modules())
+        declared = inspect.getattr_static(self.module, "kinked", False)
+        return bool(declared) or any(isinstance(part, KINKED) for part in self.module.modules())
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return psi(x), with the shape of x: images, (B, C, H, W), or flat patches, (B, d).
@@ -98,28 +99,28 @@ class OwnModel(nn.Module):
                 return self.score(x.clone(), sigma.clone() if isinstance(sigma, Tensor) else sigma)
         level = self.level if sigma is None else sigma
         if level is None:
-            raise ValueError("a model of many levels must be told which")
-        asked = x.flatten(1) if self.flat else x
+            raise ValueError("a model of many levels needs a level")
+        shaped = x.flatten(1) if self.flat else x
         with _named(self.name):
-            psi = self._score(asked, level)
-        if not isinstance(psi, Tensor) or psi.shape != asked.shape:
+            psi = self._score(shaped, level)
+        if not isinstance(psi, Tensor) or psi.shape != shaped.shape:
             got = tuple(psi.shape) if isinstance(psi, Tensor) else type(psi).__name__
-            raise UsageError(f"the model '{self.name}': the score of x with shape {tuple(asked.shape)} is {got}")
+            raise UsageError(f"the model '{self.name}': the score of x with shape {tuple(shaped.shape)} is {got}")
         return psi.reshape(x.shape)
 
     def _score(self, x: Tensor, level: float | Tensor) -> Tensor:
-        if self.is_told:
+        if self.takes_sigma:
             return self._gradient(x, level) if self.by_energy else self.module.score(x, level)
-        # What is not told of the level sees x in the unit in which the noise is that of its fit.
+        # Without sigma the module gets x scaled so that its noise has the level of the fit.
         gain: Any = self.noise_range[1] / per_example(level, x)
         psi = self._gradient(x * gain) if self.by_energy else self.module.score(x * gain)
         return psi * gain if isinstance(psi, Tensor) else psi
 
-    def _gradient(self, x: Tensor, *told: float | Tensor) -> Tensor:
+    def _gradient(self, x: Tensor, *level: float | Tensor) -> Tensor:
         """Return -grad E, with the shape of x."""
 
         def total(u: Tensor) -> Tensor:
-            energy = self.module.energy(u, *told)
+            energy = self.module.energy(u, *level)
             if not isinstance(energy, Tensor) or energy.shape != u.shape[:1]:
                 got = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__
                 raise UsageError(f"the model '{self.name}': the energy of {len(u)} examples is {got}, not ({len(u)},)")
@@ -150,18 +151,18 @@ def made(
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> OwnModel:
-    """Return the model of a module of the user's own, tried out.
+    """Return the model of a module of the user's own, after checking it.
 
     Args:
         named: The module, which is copied, or module:name of it, of its class, or of a function that makes it.
-        channels: C, of an image; of rows of numbers, d.
+        channels: C of an image; for rows of numbers, d.
         size: Side of a patch; 1 for rows.
         levels: The lowest and the highest level of the noise, white being 1.
-        device: Where it will be.
-        seed: Of the weights that it draws, and of what it is tried on.
+        device: Where to put it.
+        seed: Seed of its initial weights and of the examples on which it is checked.
 
     Raises:
-        UsageError: It cannot be made, or is no score model.
+        UsageError: It cannot be made, or is not a score model.
     """
     name = named if isinstance(named, str) else name_of(named)
     with torch.random.fork_rng(devices=[]):
@@ -199,7 +200,7 @@ def _module(found: Any, name: str, arguments: dict[str, Any]) -> nn.Module:
     if isinstance(found, nn.Module):
         return copy.deepcopy(found)
     if not callable(found):
-        raise UsageError(f"--model: '{name}' is no torch module, and makes none")
+        raise UsageError(f"--model: '{name}' is not a torch module, nor makes one")
     try:
         module = found(**arguments)
     except Exception as error:
@@ -212,7 +213,7 @@ def _module(found: Any, name: str, arguments: dict[str, Any]) -> nn.Module:
 
 
 def _refuse(module: nn.Module, name: str) -> None:
-    """Refuse a module that cannot be fitted, whatever it does."""
+    """Raise UsageError for a module that cannot be fitted, before it is called."""
     if not (_has(module, "score") or _has(module, "energy")):
         raise UsageError(f"the model '{name}' has no score and no energy", "it takes score(x, sigma) or energy(x)")
     if not any(True for _ in module.parameters()):
@@ -221,11 +222,11 @@ def _refuse(module: nn.Module, name: str) -> None:
         if isinstance(part, CHANGING) and not (isinstance(part, nn.modules.dropout._DropoutNd) and part.p == 0):
             raise UsageError(
                 f"the model '{name}' has {type(part).__name__}: it is another function at each pass",
-                "GroupNorm or LayerNorm norm each example by itself",
+                "GroupNorm and LayerNorm normalise each example by itself",
             )
-    whole = [key for key, tensor in module.state_dict().items() if not tensor.is_floating_point()]
-    if whole:
-        raise UsageError(f"the model '{name}': '{whole[0]}' is not of floats", "register it with persistent=False")
+    integers = [key for key, tensor in module.state_dict().items() if not tensor.is_floating_point()]
+    if integers:
+        raise UsageError(f"the model '{name}': '{integers[0]}' is not of floats", "register it with persistent=False")
 
 
 def _fault(model: OwnModel, x: Tensor) -> str | None:
@@ -247,7 +248,7 @@ def _fault(model: OwnModel, x: Tensor) -> str | None:
         return "its score does not depend on its parameters"
     tolerance = MAX_BATCH_DIFFERENCE * (psi.abs().max().item() or 1.0)
     if (again - psi).abs().max() > tolerance:
-        return "it answers the same question in two ways"
+        return "it gives two scores for the same input"
     if (few - psi[:1]).abs().max() > tolerance:
         return "the score of an example depends on the others in its batch"
     return None
@@ -266,7 +267,7 @@ def _takes_two(method: Callable[..., Any]) -> bool:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Name the module in whatever it raises, but for want of memory."""
+    """Raise UsageError with the name of the module for errors within the context, except those of memory."""
     try:
         yield
     except SmdaeError:

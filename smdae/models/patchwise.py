@@ -1,13 +1,13 @@
-"""Any patch model, lifted to whole images by all their overlapping patches.
+"""A model of patches lifted to whole images, as the mean over all overlapping patches.
 
     D(y)   = mean over the patches that cover a pixel of r(patch),  r(p) = p + sigma^2 psi(p)
     psi(y) = (D(y) - y) / sigma^2
 
-and where the noise has another covariance C than sigma^2 I, with r(p) = p + C psi(p). sigma^2 dD_i/dy_i is the mean of
-the patches' posterior variances, where the patch model has them.
+For noise of another covariance C than sigma^2 I, r(p) = p + C psi(p). If the patch model has posterior variances, their
+mean over the patches is sigma^2 dD_i/dy_i.
 
-Each pixel of an image lies in up to P^2 patches; each patch denoises it, and the mean of their answers is the image's.
-Patches are cut, denoised and laid back a band of rows at a time, so memory does not grow with the image.
+A pixel lies in up to P^2 patches. Patches are cut, denoised and added up a band of rows at a time, so memory does not
+grow with the image.
 """
 
 from collections.abc import Callable
@@ -32,8 +32,8 @@ class Patchwise(nn.Module):
         channels: Channels of a patch, C.
         size: Side of a patch in pixels, P.
         stride: Pixels between neighbouring patches, 1 to P: more is faster and a little worse.
-        tile: Patches held at once.
-        noise: Of patches with white 1, for which the model was made, if that is not white.
+        tile: Number of patches held in memory at once.
+        noise: The noise that the model was made for, white being 1, if it is not white noise.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Patchwise(nn.Module):
         return as_html(type(self).__name__, vars(self).get("card"))
 
     def settings(self) -> dict[str, Any]:
-        """Return the numbers that build this model again."""
-        told = {} if self.noise is None else {"noise": self.noise.noise.to_yaml()}
-        return {"channels": self.channels, "size": self.size, **told, **self.patch.settings()}
+        """Return the settings that build this model again."""
+        noise = {} if self.noise is None else {"noise": self.noise.noise.to_yaml()}
+        return {"channels": self.channels, "size": self.size, **noise, **self.patch.settings()}
 
     @property
     def shift_multiple(self) -> int:
@@ -115,13 +115,13 @@ class Patchwise(nn.Module):
         s = self.level if sigma is None else sigma
         return torch.stack([self._lift(image, lambda p: self.patch.posterior_variance(p, sigma=s)) for image in x])
 
-    def _lift(self, image: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the mean of what `of` makes of the patches that cover a pixel, for an image with shape (C, H, W)."""
+    def _lift(self, image: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply a function to all patches of an image, (C, H, W), and return its mean over those that cover a pixel."""
         height, width = image.shape[1:]
         P, step = self.size, self.stride
         # The last patches must reach the border: repeat it until the strides come out even.
-        grow = [max(P - side, -(side - P) % step if side > P else 0) for side in (height, width)]
-        padded = F.pad(image[None], (0, grow[1], 0, grow[0]), mode="replicate")[0]
+        padding = [max(P - side, -(side - P) % step if side > P else 0) for side in (height, width)]
+        padded = F.pad(image[None], (0, padding[1], 0, padding[0]), mode="replicate")[0]
         rows, columns = ((side - P) // step + 1 for side in padded.shape[1:])
         total = torch.zeros_like(padded)
         band = max(1, self.tile // columns)
@@ -130,7 +130,7 @@ class Patchwise(nn.Module):
             lines = slice(first * step, (last - 1) * step + P)
             strip = padded[None, :, lines]
             noisy = F.unfold(strip, P, stride=step)[0].T  # (B, C P^2)
-            total[:, lines] += F.fold(of(noisy).T[None], strip.shape[2:], P, stride=step)[0]
+            total[:, lines] += F.fold(function(noisy).T[None], strip.shape[2:], P, stride=step)[0]
         cover = [_cover(n, P, step, image) for n in (rows, columns)]
         return (total / (cover[0][:, None] * cover[1]))[:, :height, :width]
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 __all__ = ["POTENTIALS", "Shape", "potential"]
 
-CHUNK = 1 << 16  # numbers worked on at once: what is between two operations stays near the processor
+CHUNK = 1 << 16  # numbers processed at once: intermediate results stay in the cache
 
 
 def quadratic(a: Tensor, order: int) -> Tensor:
@@ -59,7 +59,7 @@ def student(a: Tensor, order: int, width: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Shape:
-    """A fixed shape: a function of (a, order), and the weight that a fit starts from."""
+    """A fixed shape: a function of (a, order), and its weight at the start of a fit."""
 
     of: Callable[[Tensor, int], Tensor]
     start: float
@@ -72,7 +72,7 @@ POTENTIALS: dict[str, tuple[Shape, ...]] = {
 }
 
 
-class _Weighed(torch.autograd.Function):
+class _WeightedSum(torch.autograd.Function):
     """The sum over m of weights_m shape_m^(order)(a), whose derivative in a is that of the next order."""
 
     generate_vmap_rule = True
@@ -96,12 +96,12 @@ class _Weighed(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        change, moved, *_ = tangents
+        a_tangent, weights_tangent, *_ = tangents
         a, weights = ctx.saved_tensors
-        along = torch.zeros_like(a)
-        if change is not None:
-            along = along + change * potential(a, weights, ctx.shapes, ctx.order + 1)
-        return along if moved is None else along + potential(a, moved, ctx.shapes, ctx.order)
+        tangent = torch.zeros_like(a)
+        if a_tangent is not None:
+            tangent = tangent + a_tangent * potential(a, weights, ctx.shapes, ctx.order + 1)
+        return tangent if weights_tangent is None else tangent + potential(a, weights_tangent, ctx.shapes, ctx.order)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -135,6 +135,6 @@ def potential(a: Tensor, weights: Tensor, shapes: tuple[Shape, ...], order: int 
         shapes: A row of POTENTIALS.
         order: 0 to 3.
     """
-    result = _Weighed.apply(a, weights, shapes, order)
+    result = _WeightedSum.apply(a, weights, shapes, order)
     assert isinstance(result, Tensor)
     return result

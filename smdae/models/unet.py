@@ -4,18 +4,18 @@
 
 R is a U-Net over blocks of 2 x 2 pixels: at each scale residual blocks x + A relu(B x) of 3 x 3 convolutions, strided
 2 x 2 convolutions on the way down, 1 x 1 convolutions and a shuffle of channels into pixels on the way up, sums for
-skips. Beside the pixels it sees a plane of sigma, or those of all that is known of the noise (see `conditioning`), and,
-if it was fitted on clipped pictures too, one of the white that the noisy picture was clipped to, 0 for one that was
-not. No layer has a bias, so D is jointly homogeneous: D(a y, a sigma) = a D(y, sigma) for a > 0, and a level that was
+skips. Its input has, besides the pixels, a plane of sigma, or planes that describe the noise (see `conditioning`), and,
+if it was fitted on clipped pictures too, a plane of the white that the noisy picture was clipped to, 0 for none. No
+layer has a bias, so D is jointly homogeneous: D(a y, a sigma) = a D(y, sigma) for a > 0, and a level that was
 not fitted scales to one that was (Mohan et al. 2020; Zhang et al. 2021). The last convolution starts at zero: D(y) = y
 before the first step.
 
-Black and white cut the tails off the noise of nearly every stored picture, and the mean of what is left is no longer
-the clean value. `clipped(white)` is the same model told of it. What it estimates, E[x | y], is then no longer y plus
-sigma^2 times the score of a Gaussian-smoothed density, but what one wants.
+In nearly every stored picture noise is clipped at black and white, and the mean of clipped noise is not zero.
+`clipped(white)` returns the same model set to that. It still estimates E[x | y], which then is no longer y plus sigma^2
+times the score of a Gaussian-smoothed density.
 
-With ReLUs psi is linear between kinks and its divergence piecewise constant; `kinked` says so, and objectives that
-differentiate the divergence take differences instead.
+With ReLUs psi is piecewise linear and its divergence piecewise constant; then `kinked` is True, and objectives that
+differentiate the divergence use finite differences instead.
 """
 
 import copy
@@ -37,21 +37,21 @@ from smdae.protocols import per_example
 
 __all__ = ["SIZES", "Shape", "UNet"]
 
-# In place, as sums are: what a convolution gives is needed by nothing else, and memory is what small ones wait for.
+# In place, like the sums: nothing else needs a convolution's output, and small ones are limited by memory access.
 ACTIVATIONS = {"relu": partial(F.relu, inplace=True), "silu": partial(F.silu, inplace=True)}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a network: for each scale, finest first, its channels and its residual blocks down and up."""
+    """The size of a network: at each scale, finest first, its channels and its residual blocks down and up."""
 
     widths: tuple[int, ...]
     down: tuple[int, ...]
     up: tuple[int, ...]
 
 
-# kMAC a pixel, gray and colour, told of all noise: small 17.3 and 18.6, medium 92.5 and 94.6. Channels are multiples of
-# 16, which is what vectors and tiles of common processors hold.
+# kMAC per pixel with conditioning, gray and colour: small 17.3 and 18.6, medium 92.5 and 94.6. Numbers of channels are
+# multiples of 16, the width of vectors and tiles in common processors.
 SIZES: dict[str, Shape] = {
     "small": Shape((32, 48, 96), (0, 1, 2), (1, 1, 0)),
     "medium": Shape((48, 96, 176), (1, 1, 4), (1, 2, 0)),
@@ -83,15 +83,15 @@ class UNet(nn.Module):
         down: Residual blocks at each scale on the way down; the last counts those at the coarsest.
         up: Residual blocks at each scale on the way up; the last, of the coarsest scale, is 0.
         levels: The lowest and highest level of the noise that it is fitted at, white being 1.
-        activation: relu or silu. With silu the network sees noise units, y/sigma, to stay homogeneous.
-        clips: Whether it can be told that pictures were clipped.
-        takes_noise: Whether it can be told of noise that is not white.
+        activation: relu or silu. With silu the input is in noise units, y/sigma, to stay homogeneous.
+        clips: Whether it takes the white of clipped pictures as input.
+        takes_noise: Whether it is conditioned on noise that is not white.
     """
 
-    white: float | Tensor = 0.0  # what the noisy pictures were clipped to; 0 for those that were not
-    conditioning: Conditioning = WHITE_NOISE  # what it is told of the noise beside its level
-    products: torch.dtype | None = None  # in which the inner layers take theirs; None for that of the image
-    graphs: InferenceGraphs | None = None  # of passes on CUDA; None where each is asked for layer by layer
+    white: float | Tensor = 0.0  # the value that the noisy pictures were clipped to; 0 for none
+    conditioning: Conditioning = WHITE_NOISE  # the further input about the noise
+    products: torch.dtype | None = None  # the dtype of products in the inner layers; None for that of the image
+    graphs: InferenceGraphs | None = None  # CUDA graphs of passes; None to launch layer by layer
 
     def __init__(
         self,
@@ -101,6 +101,7 @@ class UNet(nn.Module):
         up: Sequence[int],
         levels: Sequence[float],
         activation: str = "relu",
+        *,
         clips: bool = False,
         takes_noise: bool = False,
     ) -> None:
@@ -132,7 +133,7 @@ class UNet(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: Generator | None = None) -> None:
-        """Draw all kernels afresh, uniform with variance 1 / (3 fan-in), but for the head's, which become zero."""
+        """Draw all kernels, uniform with variance 1 / (3 fan-in), except the head's, which are zero."""
         for kernel in self.parameters():
             bound = kernel[0].numel() ** -0.5
             kernel.uniform_(-bound, bound, generator=generator)
@@ -145,7 +146,7 @@ class UNet(nn.Module):
         """Return the arguments that build this model again."""
         shape = {name: list(getattr(self.shape, name)) for name in ("widths", "down", "up")}
         kind = {"levels": list(self.noise_range), "activation": self.activation, "clips": self.clips}
-        if self.takes_noise:  # files of networks that do not are those of earlier versions
+        if self.takes_noise:  # left out otherwise, so that files stay readable by earlier versions
             kind["takes_noise"] = True
         return {"channels": self.channels, **shape, **kind}
 
@@ -182,30 +183,30 @@ class UNet(nn.Module):
     def clipped(self, white: float | Tensor) -> "UNet":
         """Return the same network for noisy pictures clipped to [0, white], a number or (B,); 0 for no clipping.
 
-        A network that was fitted without any stays as it is.
+        A network that was fitted without clipping is returned unchanged.
         """
         if not self.clips:
             return self
-        told = copy.copy(self)
-        told.white = white
-        return told
+        network = copy.copy(self)
+        network.white = white
+        return network
 
     def conditioned(self, conditioning: Conditioning) -> "UNet":
-        """Return the same network, told of the noise; one that takes none but white noise stays as it is."""
+        """Return the same network, conditioned on the noise; one for white noise only is returned unchanged."""
         if not self.takes_noise:
             return self
-        told = copy.copy(self)
-        told.conditioning = conditioning
-        return told
+        network = copy.copy(self)
+        network.conditioning = conditioning
+        return network
 
     def with_products_in(self, dtype: torch.dtype) -> "UNet":
         """Return the same network with products of that dtype in all layers but the first and the last.
 
-        What the first rounds off is pixels, and the last the answer; on the way between it averages out.
+        Rounding in the first layer would round the pixels, and in the last the result; in between it averages out.
         """
-        told = copy.copy(self)
-        told.products = dtype
-        return told
+        network = copy.copy(self)
+        network.products = dtype
+        return network
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return D(x, sigma), with the shape of x.
@@ -219,9 +220,9 @@ class UNet(nn.Module):
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return psi(x, sigma) = (D(x, sigma) - x) / sigma^2, with the shape of x; arguments as in `reconstruct`."""
         level = self.known_level(sigma)
-        numbers = not isinstance(level, Tensor) and not isinstance(self.white, Tensor)
-        numbers = numbers and self.conditioning is WHITE_NOISE
-        if self.graphs and numbers and x.is_cuda and torch.is_inference_mode_enabled():
+        is_uniform = not isinstance(level, Tensor) and not isinstance(self.white, Tensor)
+        is_uniform = is_uniform and self.conditioning is WHITE_NOISE
+        if self.graphs and is_uniform and x.is_cuda and torch.is_inference_mode_enabled():
             replayed = self.graphs.score(self, x, float(level))
             if replayed is not None:
                 return replayed
@@ -238,12 +239,12 @@ class UNet(nn.Module):
         if self.clips:
             planes.append(_plane(self.white, y))
         # Channels last: convolutions of few channels are three times as fast in that order.
-        seen = torch.cat([F.pixel_unshuffle(y, 2), *planes], 1).contiguous(memory_format=torch.channels_last)
-        noise = self._pass(seen) if self.kinked else s * self._pass(seen / s)
+        blocks = torch.cat([F.pixel_unshuffle(y, 2), *planes], 1).contiguous(memory_format=torch.channels_last)
+        noise = self._pass(blocks) if self.kinked else s * self._pass(blocks / s)
         return F.pixel_shuffle(noise, 2)[:, :, :height, :width]
 
     def known_level(self, sigma: float | Tensor | None) -> float | Tensor:
-        """Return sigma, or the model's one level where it is None.
+        """Return sigma, or the model's one level if it is None.
 
         Raises:
             ValueError: The model has many levels.
@@ -251,11 +252,11 @@ class UNet(nn.Module):
         if sigma is not None:
             return sigma
         if self.level is None:
-            raise ValueError("a model of many levels must be told the level")
+            raise ValueError("a model of many levels needs a level")
         return self.level
 
     def _pass(self, x: Tensor) -> Tensor:
-        """Return R, (B, 4 C, H/2, W/2), given blocks, (B, 4 C + 1, H/2, W/2), or 4 C + 2 with clipping told."""
+        """Return R, (B, 4 C, H/2, W/2), for an input of blocks and planes, (B, 4 C + planes, H/2, W/2)."""
         x = self.stem(x)
         if self.products is None:
             return self.head(self._inner(x))

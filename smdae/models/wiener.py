@@ -1,4 +1,4 @@
-"""The linear Wiener filter as a score model: what any fitted model has to beat.
+"""The linear Wiener filter as a score model: the baseline that any fitted model has to beat.
 
     psi(x) = (C + sigma^2 I)^-1 (m - P x),    r(x) = x + sigma^2 psi(x)
 

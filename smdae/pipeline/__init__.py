@@ -1,20 +1,27 @@
-"""The pipeline: one picture from file to file, and many of them; what is kept of a fit or a comparison.
+"""The pipeline: pictures from file to file, one or many; and the files of a fit or a comparison.
 
-It knows no terminal: what there is to say it says to the `Messages` that it is given.
+It knows no terminal: messages go to the `Messages` object in its `Options`.
 
-options, extras    what is asked for of each picture
-selection, places  which pictures there are, and where their results go
-one_picture        the work on a file: `worker` returns a function that does one job
+options, extras        the settings for each picture, and the files to write beside its result
+selection, places      which pictures there are, and where their results go
+picture_names          what names of files say
+rehearsal              the plan that --dry-run prints
+one_picture            the work on one file: `worker` returns a function that does one job
 one_raw, one_fits, one_volume, one_stream, several, stacked
-                   the same for files that are no single picture
-reading, found, outcome, placing
-                   its stages: read, look for the noise, denoise, write
-batch              many files, some at once
-peers, sharing     many files, in several processes
-summary, records   what is said of a result: in words, and as JSON
-report             what is shown of results, as a page; report_view, report_page, report_style
-seen               the description of pictures for `info`; seen_elsewhere, model_description, profile_description and
-                   noise_chart that of other files, models and noise
-card, fit_files    what is kept of a fit
-compared           what is kept of a comparison
+                       the same for files that are not a single picture
+reading, picture_noise, outcome, placing
+                       its stages: read, find the noise, denoise, write
+model_choice           which model denoises a picture
+noise_choice           the meaning of --noise
+batch                  many files, several at once
+peers, sharing         many files, in several processes
+messages               receivers of messages
+summary, records       the report on a result: in words, and as JSON
+self_checks, measured  checks of a result without a clean picture, and its distance from one
+report                 the report as a page, with report_view, report_page and report_style
+picture_description    the description of pictures for `info`, with special_files, model_description,
+                       profile_description and noise_chart for other files, models and noise
+card, fit_files        the model file, log and state of a fit
+compare                `smdae.compare`
+compared               the folder of a comparison
 """

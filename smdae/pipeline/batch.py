@@ -1,11 +1,11 @@
-"""Many pictures, one after the other or some at once: what fails stops nothing else, and the end tells all.
+"""Denoise many pictures, one after the other or several at once; a failure does not stop the others.
 
-The work on a picture is a function that returns what --json says of it, or raises. Results are told in the order of the
-inputs, whatever order they are done in and by whichever of several processes, and so is what is said while they are.
+The work on a picture is a function that returns its JSON record, or raises. Records and messages are reported in the
+order of the inputs, in whatever order and by whichever of several processes the pictures are done.
 
-A folder is worked on by as many threads as there are cores, each of which takes a picture from file to file: while one
-decodes or encodes, others compute, no core waits for another as it would within a product, and nothing has to be handed
-on. Each then computes with one core; with fewer pictures at once, as memory may demand, each has its share of them.
+A folder is worked on by as many threads as there are cores. Each takes a picture from file to file, so that some
+compute while others decode or encode, and no core waits for another as it would within a matrix product. Each thread
+computes with one core; if memory allows only fewer pictures at once, each has its share of the cores.
 """
 
 import os
@@ -24,21 +24,21 @@ from smdae.pipeline.peers import Peers
 from smdae.pipeline.places import Job
 from smdae.pipeline.sharing import shared
 
-__all__ = ["Stopped", "at_once", "run"]
+__all__ = ["Stopped", "parallel_jobs", "run"]
 
 ALONE = Peers()
 Work = Callable[[Job], dict[str, Any]]
-MEMORY_SHARE = 0.5  # of memory, that pictures may take together
-EACH = 512 << 20  # bytes that the work on one takes, besides
-GIVEN_BACK_AFTER = 10  # results: what several threads free lies in pieces, of which ever more would be kept
+MEMORY_SHARE = 0.5  # of the available memory that pictures may take together
+WORK_BYTES = 512 << 20  # memory that the work on one picture takes, besides its pixels
+GIVE_BACK_EVERY = 10  # results: memory that several threads free is fragmented, and would pile up
 
 
 class Stopped(BaseException):
-    """The signal that a batch has ended, so that work still under way may be given up."""
+    """Raised by work still under way when its batch has ended."""
 
 
-def at_once(jobs: Sequence[Job], device: str, wanted: int | None = None) -> int:
-    """Return how many pictures to denoise at once, at least 1: fewer than wanted where memory is short.
+def parallel_jobs(jobs: Sequence[Job], device: str, wanted: int | None = None) -> int:
+    """Return how many pictures to denoise at once, at least 1: fewer than wanted if memory is short.
 
     Args:
         jobs: The pictures, of which only the headers are read.
@@ -51,24 +51,25 @@ def at_once(jobs: Sequence[Job], device: str, wanted: int | None = None) -> int:
     from smdae.files.extent import needed_for
     from smdae.memory import available
 
-    here = torch.device("cpu")
+    cpu = torch.device("cpu")
     try:
         where = find(device)
-    except DeviceError:  # of which each picture will tell
+    except DeviceError:  # each picture will report it
         return 1
     largest = max((needed_for(job.source) for job in jobs if not job.skipped), default=0)
-    room = MEMORY_SHARE * available(here) / (EACH + largest)
+    room = MEMORY_SHARE * available(cpu) / (WORK_BYTES + largest)
     cores = torch.get_num_threads()
-    if where.type != "cpu":  # what they do is decode, encode and wait
+    if where.type != "cpu":  # the threads only decode, encode and wait
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        room = min(room, MEMORY_SHARE * available(where) / (2 * EACH))
+        room = min(room, MEMORY_SHARE * available(where) / (2 * WORK_BYTES))
     return max(1, min(wanted or cores, int(room), len(jobs)))
 
 
 def run(
     jobs: Sequence[Job],
     work: Work,
-    tell: Callable[[dict[str, Any]], object],
+    report: Callable[[dict[str, Any]], object],
+    *,
     parallel: int = 1,
     fail_fast: bool = False,
     peers: Peers = ALONE,
@@ -80,17 +81,17 @@ def run(
     """Do all jobs, report each, and end with the numbers of pictures written, skipped and failed.
 
     Args:
-        jobs: The pictures; those that are to be skipped are only reported.
+        jobs: The pictures; those to be skipped are only reported.
         work: Does one job, and returns its record.
-        tell: Called with each record, in the order of the jobs.
+        report: Called with each record, in the order of the jobs.
         parallel: How many jobs are done at once.
         fail_fast: Whether to end at the first failure.
         peers: The processes that share the jobs; only the first of them reports.
-        stop: Set when work still under way may be given up; work that looks at it raises Stopped.
+        stop: Set when work still under way may be given up; work that checks it raises Stopped.
         remark: One more line to say at the end; None for none.
-        single: Whether there is only one picture in all, whose failure is raised as it is; None where that is so if
-            there is one job.
-        messages: Who hears what is said.
+        single: Whether there is only one picture in all, whose failure is raised as it is; None to take it for single
+            if there is one job.
+        messages: The receiver of messages.
 
     Raises:
         SmdaeError: The only picture failed.
@@ -99,19 +100,21 @@ def run(
     single = len(jobs) == 1 if single is None else single
     if single and not jobs[0].may_skip:
         if peers.first:
-            tell(work(jobs[0]))
+            report(work(jobs[0]))
             _remark(remark, messages)
         return
     written = skipped = 0
     failures: list[str] = []
-    is_there = False
-    for job, outcome in _outcomes(jobs, work, parallel, fail_fast, peers, stop or Event(), messages):
+    results_exist = False
+    for job, outcome in _outcomes(
+        jobs, work, parallel=parallel, fail_fast=fail_fast, peers=peers, stop=stop or Event(), messages=messages
+    ):
         record: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
         if isinstance(outcome, SmdaeError):
             if single:
                 raise outcome
             failures.append(_named(job, outcome))
-            is_there |= outcome.code == OutputError.code and job.is_done
+            results_exist |= outcome.code == OutputError.code and job.is_done
             messages.failure(outcome)
             record |= {"error": outcome.message, "code": outcome.code}
         elif outcome is None:
@@ -120,7 +123,7 @@ def run(
         else:
             written += 1
             record = outcome
-        tell(record)
+        report(record)
         if failures and fail_fast:
             break
     if not peers.first:
@@ -130,7 +133,7 @@ def run(
     _remark(remark, messages)
     messages.note(", ".join(f"{count} {what}" for what, count in counts.items() if count))
     if failures:
-        hint = "--skip-existing leaves results that are there, -y replaces them" if is_there else None
+        hint = "--skip-existing leaves results that are there, -y replaces them" if results_exist else None
         raise BatchError(f"{len(failures)} of {len(jobs)} pictures could not be denoised:", hint, failures)
 
 
@@ -146,7 +149,7 @@ def _named(job: Job, error: SmdaeError) -> str:
 
 
 def _outcomes(
-    jobs: Sequence[Job], work: Work, parallel: int, fail_fast: bool, peers: Peers, stop: Event, messages: Messages
+    jobs: Sequence[Job], work: Work, *, parallel: int, fail_fast: bool, peers: Peers, stop: Event, messages: Messages
 ) -> Iterator[tuple[Job, Any]]:
     """Do the jobs, and yield each in its order with its record, its error, or None if it was skipped."""
 
@@ -156,7 +159,7 @@ def _outcomes(
         try:
             return work(job)
         except SmdaeError as error:
-            # Another run was faster.
+            # Another run may have written the result in the meantime.
             return None if job.may_skip and job.is_done else error
 
     def quietly(job: Job) -> tuple[Any, list[Line]]:
@@ -164,7 +167,7 @@ def _outcomes(
             return done(job), lines
 
     if peers.place.size > 1:
-        yield from shared(jobs, done, peers, messages, parallel, fail_fast)
+        yield from shared(jobs, done, peers, messages, parallel=parallel, fail_fast=fail_fast)
         return
     if parallel == 1:
         yield from ((job, done(job)) for job in jobs)
@@ -172,7 +175,7 @@ def _outcomes(
     keep_freed_memory(parallel)
     pool = ThreadPoolExecutor(parallel)
     with _shared_cores(parallel):
-        # What a picture leaves is let go once it is told: of thousands it would add up.
+        # Results are dropped once reported: those of thousands of pictures would fill the memory.
         waiting: deque[tuple[Job, Future[Any]]] = deque(
             (job, pool.submit(copy_context().run, quietly, job)) for job in jobs
         )
@@ -181,7 +184,7 @@ def _outcomes(
                 job, future = waiting.popleft()
                 outcome, lines = future.result()
                 del future
-                if len(waiting) % GIVEN_BACK_AFTER == 0:
+                if len(waiting) % GIVE_BACK_EVERY == 0:
                     give_back()
                 messages.say(lines)
                 yield job, outcome

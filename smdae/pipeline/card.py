@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 __all__ = ["CLEAN", "VARYING", "card_of", "is_too_uncertain", "line_of", "shortfalls"]
 
 MAX_BELOW_WIENER = 0.05  # dB
-MAX_PSNR_ERROR = 1.0  # dB, of an estimated PSNR that is told
-CLEAN, VARYING = "the clean density", "the density with noise that depends on brightness"  # that a score may be of
+MAX_PSNR_ERROR = 1.0  # dB, standard error of an estimated PSNR that is shown
+CLEAN, VARYING = "the clean density", "the density with noise that depends on brightness"  # values of `score_of`
 
 
 def card_of(prepared: "Prepared", wiener: float | None, stopped_by: str) -> dict[str, Any]:
@@ -74,19 +74,19 @@ def _of_noise(prepared: "Prepared") -> dict[str, Any]:
     """
     if not prepared.noise:
         return {}
-    from smdae.fitting.redrawn_examples import SHARE_KEPT
+    from smdae.fitting.refinement_batches import WEIGHT_SHARE
 
     record = prepared.state.record
     return {
         "noise": prepared.noise,
-        "kept_of_the_fit": SHARE_KEPT,
+        "kept_of_the_fit": WEIGHT_SHARE,
         "held_out_psnr_of": prepared.crops.kind,
         "held_out_risk": {"before": -record["before"] / 100, "after": -record["best"] / 100},
     }
 
 
 def is_too_uncertain(card: Mapping[str, Any]) -> bool:
-    """Return whether the PSNR of a card is an estimate that few pixels made too uncertain to be told."""
+    """Return whether the PSNR of a card is an estimate from so few pixels that it is not shown."""
     error = card.get("held_out_psnr_error", 0.0)
     return not isinstance(error, int | float) or not error <= MAX_PSNR_ERROR
 

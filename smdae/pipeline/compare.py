@@ -17,7 +17,7 @@ from smdae.comparing.record import Record
 from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, check_numbers
 from smdae.comparing.text import printable
 from smdae.errors import InputError, UsageError
-from smdae.fitting.given import WHOLE, Images, images_of, level_of, rows_of
+from smdae.fitting.given import INTEGERS, Images, images_of, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import Settings, check, for_rows
 from smdae.noise import Noise
@@ -135,7 +135,7 @@ def compare(
 def _examples(images: Any, axes: str | None, sigma: float, plain: dict[str, Any]) -> tuple[Settings, Images]:
     """Return the settings of the fits, adapted to the data, and the images or rows themselves."""
     if isinstance(images, np.ndarray) and images.ndim == 2 and axes is None:
-        level = sigma if images.dtype in WHOLE else 255 * sigma
+        level = sigma if images.dtype in INTEGERS else 255 * sigma
         settings = for_rows(check({"sigma": level, **plain}))
         return settings, rows_of(images, settings.seed)
     found = images_of(images, axes, color=False)

@@ -1,4 +1,4 @@
-"""The saving of a comparison: each piece as it is found, in the folder of its report, so that a later run goes on."""
+"""Save a comparison piece by piece in the folder of its report, so that a later run can resume it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from smdae.errors import OutputError
 
 __all__ = ["Comparison", "begun"]
 
-# What must be as it was for a run to go on; what else there is adds to a report.
+# Settings that a run must share with an earlier one to resume it; other settings only add to the report.
 FIXED = ("sigma", "target", "patches", "patch_size", "hidden", "batch", "max_steps", "lr", "seed", "contest")
 
 

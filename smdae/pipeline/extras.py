@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
     from smdae.denoising.judgement import Judgement
     from smdae.denoising.task import Task
-    from smdae.files.picture import Picture
 
-
-__all__ = ["Extras", "made_of", "refuse", "refuse_for", "sampling", "targets"]
+__all__ = ["Extras", "encoded_extras", "refuse", "refuse_for", "sampling", "targets"]
 
 MAX_SAMPLES, MAX_COMPONENTS = 1000, 100
 MAPS = (".png", ".tif", ".tiff", ".npy")
@@ -46,7 +44,7 @@ class Extras:
 
     @property
     def some(self) -> bool:
-        """Return whether any such file is to be written."""
+        """Return whether any such file is asked for."""
         return bool(self.samples or self.steps or self.uncertainty or self.components)
 
 
@@ -64,7 +62,9 @@ def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -
             folder = ", or a folder: NAME/" if name == "save-steps" else ""
             raise UsageError(f"--{name} '{path}' has an unknown extension; it is one of {', '.join(endings)}{folder}")
     if (extras.samples or extras.components) and any(job.target == STREAM for job in jobs):
-        raise UsageError("--samples and --components are files beside the result, which is none", "name a file with -o")
+        raise UsageError(
+            "--samples and --components are written beside the result, which goes to stdout", "name a file with -o"
+        )
     if extras.some:
         taken = {os.path.realpath(path) for path in (jobs[0].source, jobs[0].target, reference) if path}
         for path in targets(extras, jobs[0]):
@@ -74,7 +74,7 @@ def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -
 
 
 def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
-    """Refuse extras that this model cannot make for this picture, before any work.
+    """Refuse extras that cannot be made with this model for this picture, before any work.
 
     Raises:
         UsageError: The kind of noise does not allow them, the model cannot draw samples, the sampler gives a sample
@@ -96,7 +96,7 @@ def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
         kinds = "white and shot" if asked[0] == "--adapt" else "white"
         raise UsageError(
             f"{asked[0]} is for {kinds} noise, and that of this picture is {kind}",
-            "take it for white with --noise white, or leave the option out",
+            "treat it as white with --noise white, or leave the option out",
         )
     if blend and SAMPLERS[task.sampler].is_random:
         raise UsageError(f"--blend goes from a mean to a sample, and '{task.sampler}' gives samples", "leave one out")
@@ -109,7 +109,7 @@ def refuse_for(extras: Extras, blend: float, adapt: bool, task: "Task") -> None:
 
 
 def targets(extras: Extras, job: Job) -> list[Path]:
-    """Return the files that will be written beside the result; of steps in a folder, the folder."""
+    """Return the files that will be written beside the result; for steps in a folder, the folder."""
     beside = [*_numbered(job.target, "sample", extras.samples, job.target.suffix)]
     beside += _numbered(job.target, "component", extras.components, ".png")
     return beside + [path for path in (extras.steps, extras.uncertainty) if path is not None]
@@ -126,27 +126,26 @@ def sampling(task: "Task") -> "Task":
     Raises:
         UsageError: The model was fitted for a single level of noise, and `langevin` needs many.
     """
-    from smdae.denoising.samplers import SAMPLERS, checked, refuse_single_level
+    from smdae.denoising.samplers import SAMPLERS, checked_steps, refuse_single_level
 
     if SAMPLERS[task.sampler].is_random:
         return task
     refuse_single_level("langevin", task.loaded)
-    steps, size = checked("langevin")
+    steps, size = checked_steps("langevin")
     return replace(task, sampler="langevin", steps=steps, step_size=size)
 
 
-def made_of(
+def encoded_extras(
     extras: Extras,
     job: Job,
     task: "Task",
+    *,
     mean: "np.ndarray",
     judgement: "Judgement | None",
     frames: "Sequence[np.ndarray]",
-    picture: Callable[["np.ndarray"], "Picture"],
-    kind: str,
+    encode: Callable[["np.ndarray"], bytes],
     device: Any,
     watch: Watch,
-    quality: int | None = None,
 ) -> Iterator[tuple[Path, bytes]]:
     """Compute the extras, and yield the path and the bytes of each file; nothing is written.
 
@@ -157,48 +156,72 @@ def made_of(
         mean: The pixels that the task gave.
         judgement: The estimate of their quality; None if there is none.
         frames: The pixels before the first step and after each.
-        picture: Makes a picture like the result of pixels like the task's.
-        kind: The format of the result.
+        encode: Encodes pixels like the task's as a file like the result.
         device: The device that the model is on.
-        watch: Called with the number of steps done and of all steps.
-        quality: The quality of samples in formats that have one, 1 to 100; None for the usual one.
+        watch: Called with the number of steps done, and with their total.
     """
+    if extras.samples:
+        yield from _samples(extras, job, task, encode, device, watch)
+    if extras.components:
+        yield from _components(extras, job, task, mean, device, watch)
+    if extras.uncertainty:
+        yield extras.uncertainty, _uncertainty(extras.uncertainty, task, judgement, device, watch)
+    if extras.steps:
+        yield from _steps(extras.steps, extras.folder, frames, task.white)
+
+
+def _samples(
+    extras: Extras, job: Job, task: "Task", encode: Callable[["np.ndarray"], bytes], device: Any, watch: Watch
+) -> Iterator[tuple[Path, bytes]]:
+    """Yield samples of the posterior, each with its own seed."""
+    from smdae.denoising.denoise import run_task
+
+    sampler = sampling(task)
+    first = 1 if sampler is task else 0  # then the result is the sample of the task's own seed
+    for k, path in enumerate(_numbered(job.target, "sample", extras.samples, job.target.suffix), first):
+        yield path, encode(run_task(replace(sampler, seed=task.seed + k), device, watch=watch))
+
+
+def _components(
+    extras: Extras, job: Job, task: "Task", mean: "np.ndarray", device: Any, watch: Watch
+) -> Iterator[tuple[Path, bytes]]:
+    """Yield a sheet for each principal component: the mean moved along it, to either side, and the component alone."""
     import numpy as np
 
-    from smdae.denoising.denoise import carried_out
-    from smdae.denoising.uncertainty import deviation_of, ends_of, principal_components
+    from smdae.denoising.uncertainty import ends_of, principal_components
+    from smdae.files.views import sheet
+
+    components = principal_components(task, extras.components, device, watch)
+    paths = _numbered(job.target, "component", extras.components, ".png")
+    for component, path in zip(components, paths, strict=True):
+        low, high = ends_of(task, mean, component)
+        shown = 0.5 + 0.5 * component.direction / np.abs(component.direction).max()
+        yield path, sheet([low, mean, high, task.white * shown.reshape(mean.shape)], task.white, columns=4)
+
+
+def _uncertainty(path: Path, task: "Task", judgement: "Judgement | None", device: Any, watch: Watch) -> bytes:
+    """Return the posterior standard deviation of each pixel, as a heat map for PNG and as values for NPY and TIFF."""
+    import numpy as np
+
+    from smdae.denoising.uncertainty import deviation_of
     from smdae.files.images import encode
     from smdae.files.picture import from_samples
-    from smdae.files.views import film, heat_map, sheet, still
+    from smdae.files.views import heat_map
 
-    if extras.samples:
-        one = sampling(task)
-        # Where the result is a sample itself, that of the seed, the others follow.
-        for k, path in enumerate(_numbered(job.target, "sample", extras.samples, job.target.suffix), one is task):
-            sample = carried_out(replace(one, seed=task.seed + k), device, watch=watch)
-            yield path, encode(picture(sample), kind, quality)
-    if extras.components:
-        directions = principal_components(task, extras.components, device, watch)
-        for component, path in zip(
-            directions, _numbered(job.target, "component", extras.components, ".png"), strict=True
-        ):
-            low, high = ends_of(task, mean, component)
-            alone = task.white * (0.5 + 0.5 * component.direction / np.abs(component.direction).max()).reshape(
-                mean.shape
-            )
-            yield path, sheet([low, mean, high, alone], task.white, columns=4)
-    if extras.uncertainty:
-        deviation = deviation_of(task, judgement, device, watch)
-        if extras.uncertainty.suffix.lower() == ".png":
-            flat = deviation if deviation.ndim == 2 else np.sqrt(np.square(deviation).mean(2))
-            yield extras.uncertainty, heat_map(flat, f"posterior standard deviation, white being {task.white:g}")
-        else:
-            format = "NPY" if extras.uncertainty.suffix.lower() == ".npy" else "TIFF"
-            yield extras.uncertainty, encode(from_samples(deviation, format), format)
-    if extras.steps:
-        if extras.folder:
-            for k, frame in enumerate(frames):
-                yield extras.steps / f"{k:0{len(str(len(frames)))}}.png", still(frame, task.white)
-        else:
-            shown = film if extras.steps.suffix.lower() == ".gif" else sheet
-            yield extras.steps, shown(frames, task.white)
+    deviation = deviation_of(task, judgement, device, watch)
+    if path.suffix.lower() == ".png":
+        flat = deviation if deviation.ndim == 2 else np.sqrt(np.square(deviation).mean(2))
+        return heat_map(flat, f"posterior standard deviation, white being {task.white:g}")
+    format = "NPY" if path.suffix.lower() == ".npy" else "TIFF"
+    return encode(from_samples(deviation, format), format)
+
+
+def _steps(path: Path, is_folder: bool, frames: "Sequence[np.ndarray]", white: float) -> Iterator[tuple[Path, bytes]]:
+    """Yield the path from noise to image: a PNG for each step in a folder, or one film or sheet of all."""
+    from smdae.files.views import film, sheet, still
+
+    if is_folder:
+        for k, frame in enumerate(frames):
+            yield path / f"{k:0{len(str(len(frames)))}}.png", still(frame, white)
+    else:
+        yield path, (film if path.suffix.lower() == ".gif" else sheet)(frames, white)

@@ -1,8 +1,8 @@
-"""The files of a fit: the model, beside it the log and, until it is done, the state that a fit goes on from.
+"""The files of a fit: the model, beside it the log and, until the fit is done, the state to resume from.
 
-The log is open, and locked, from before the work until its end: of two fits that would write one model the second is
-refused, and the system takes the lock back from one that was killed. A model that has come to be under the name
-meanwhile is not of this fit, and stays.
+The log is open and locked during the whole fit. So of two fits that would write the same model the second is refused,
+and the system releases the lock of a fit that was killed. A model file that appears under the name during the fit is of
+another fit, and is not overwritten.
 """
 
 import json
@@ -68,9 +68,11 @@ class Files:
     """The files of a fit, claimed so that no other process writes them.
 
     Attributes:
-        model, state, log: Their paths.
+        model: The path of the model.
+        state: The path of the state.
+        log: The path of the log.
         overwrite: Whether existing files may be overwritten.
-        found: Numbers that identify the model file that was there at the start; None if there was none.
+        found: Numbers that identify the model file that existed at the start; None if there was none.
         descriptor: The descriptor of the open log.
     """
 
@@ -82,7 +84,7 @@ class Files:
     descriptor: int
 
     def begin(self) -> None:
-        """Remove the log and the state of an older fit, which the user has allowed to overwrite."""
+        """Empty the log and remove the state of an older fit, which the user has allowed to overwrite."""
         self._cut(0)
         self.state.unlink(missing_ok=True)
 
@@ -99,7 +101,7 @@ class Files:
                 good += len(line)
         self._cut(good)
 
-    def tell(self, figures: dict[str, Any]) -> None:
+    def log_line(self, figures: dict[str, Any]) -> None:
         """Append one line to the log, whole or not at all.
 
         Raises:
@@ -136,7 +138,7 @@ class Files:
             if self.state.exists():
                 foreign = not (self.overwrite or unchanged) and os.path.lexists(self.model)
                 how = "the same command with --resume"
-                error.hint = f"{how} -y replaces it" if foreign else f"{how} writes it once that is put right"
+                error.hint = f"{how} -y replaces it" if foreign else f"{how} writes it once the cause is removed"
             raise
 
     def refuse_foreign(self, state: "State") -> None:
@@ -152,7 +154,7 @@ class Files:
         with suppress(ModelError):
             if read(self.model)[0].get("fit") == state.settings.model_dump(mode="json"):
                 return
-        raise OutputError(f"cannot write '{self.model}': what is there is not of this fit", "-y replaces it")
+        raise OutputError(f"cannot write '{self.model}': there is a model of another fit", "-y replaces it")
 
     def _cut(self, length: int) -> None:
         """Cut the log to a length in bytes; a log that is a device is left alone."""
@@ -177,12 +179,12 @@ def claimed(output: Path, overwrite: bool, resume: bool) -> Iterator[Files]:
     found, is_new = _identity(output), not os.path.lexists(log)
     descriptor = _locked(log, output)
     try:
-        told = os.fstat(descriptor).st_size
-        if told and not leave:  # by a fit that has ended since
+        length = os.fstat(descriptor).st_size
+        if length and not leave:  # written by a fit that has ended since
             refuse_existing(log, overwrite=False)
         yield Files(output, state, log, overwrite, found, descriptor)
     finally:
-        if (is_new or told) and not os.fstat(descriptor).st_size:
+        if (is_new or length) and not os.fstat(descriptor).st_size:
             _remove(log, descriptor)
         os.close(descriptor)
 
@@ -197,7 +199,7 @@ def _locked(log: Path, output: Path) -> int:
 
     while True:
         with refusals(log):
-            # Without the last flag to open a pipe would wait for one who reads from it.
+            # Without the last flag, opening a pipe would wait for its reader.
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
             descriptor = os.open(log, flags, 0o666)
         try:
@@ -209,7 +211,7 @@ def _locked(log: Path, output: Path) -> int:
             raise OutputError(f"cannot write '{output}': another fit is writing it", hint) from None
         except OSError:  # a file system without locks
             return descriptor
-        # Whoever had it may have taken it away when nothing came of his fit.
+        # Another fit may have removed the log, as nothing came of it, between the opening and the lock.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(log)):
                 return descriptor

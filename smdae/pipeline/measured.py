@@ -29,7 +29,7 @@ def measured(
     Raises:
         InputError: The reference cannot be read, or floats hold NaN or infinity.
     """
-    from smdae.denoising.metrics import likeness
+    from smdae.denoising.metrics import psnr_and_ssim
 
     clean = read_picture(reference)
     for file in files:
@@ -39,7 +39,7 @@ def measured(
         except SmdaeError as error:
             yield file, error
             continue
-        yield file, likeness((picture.pixels, _white(picture, white)), (clean.pixels, _white(clean, white)))
+        yield file, psnr_and_ssim((picture.pixels, _white(picture, white)), (clean.pixels, _white(clean, white)))
 
 
 def _white(picture: "Picture", white: float | None) -> float:

@@ -1,7 +1,7 @@
 """Messages about pictures while they are denoised, and receivers of them.
 
-The pipeline knows no terminal: whoever calls it gives it something with these methods, or `SILENT`. Of many pictures
-that are under way at once, or in several processes, lines are kept until it is the turn of theirs.
+The pipeline knows no terminal: its caller passes an object with these methods, or `SILENT`. While many pictures are
+denoised at once, or in several processes, the messages about each are held until it is its turn.
 """
 
 import sys
@@ -80,7 +80,7 @@ SILENT: Messages = _Silent()
 
 
 def to_stdout(data: bytes | memoryview) -> None:
-    """Write all of the bytes to stdout, again and again where a single write takes only a part."""
+    """Write all of the bytes to stdout, even if a single write takes only a part."""
     rest = memoryview(data)
     while rest:
         rest = rest[sys.stdout.buffer.write(rest) :]

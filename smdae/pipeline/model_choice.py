@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from smdae.files.picture import Picture
 
-__all__ = ["choose", "load_denoiser", "placed", "tell_left"]
+__all__ = ["choose", "load_denoiser", "mention_fitted", "placed"]
 
 FITTED = "model.safetensors"  # what `fit` writes unless told otherwise
 
@@ -21,8 +21,8 @@ FITTED = "model.safetensors"  # what `fit` writes unless told otherwise
 def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:
     """Return the file or name of the model: the one given, else $SMDAE_MODEL, else the bundled one for the picture.
 
-    With `fast` it is the small bundled one. A model that `fit` has left in the working folder is not chosen unless it
-    is named, or results would depend on where a command is run.
+    With `fast` it is the small bundled one. A model that `fit` wrote to the working folder is not chosen unless it is
+    named; otherwise results would depend on where a command is run.
     """
     if fast:
         return f"{_bundled(picture)}-small"
@@ -31,7 +31,7 @@ def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:
     return _bundled(picture)
 
 
-def tell_left(model: str | None, fast: bool, messages: Messages) -> None:
+def mention_fitted(model: str | None, fast: bool, messages: Messages) -> None:
     """Say that there is a model in the working folder, and how to use it, if no model was named."""
     if not (model or fast or os.environ.get("SMDAE_MODEL")) and os.path.isfile(FITTED):
         messages.note(f"./{FITTED} is there: -m {FITTED} takes it", now=True)
@@ -87,7 +87,9 @@ def placed(model: Any, where: "torch.device", many: bool) -> Any:
     from smdae.models.inference_graphs import InferenceGraphs
     from smdae.protocols import HasGraphs, offers
 
-    torch.backends.cudnn.allow_tf32 = False  # for all threads: each would else put back what it found
+    torch.backends.cudnn.allow_tf32 = (
+        False  # here, for all threads: `exact` restores what it finds, and threads would restore different values
+    )
     model.to(where, memory_format=torch.channels_last)
     if many and offers(model, HasGraphs):
         model.graphs = InferenceGraphs()

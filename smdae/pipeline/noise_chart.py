@@ -14,24 +14,24 @@ __all__ = ["COLUMNS", "chart", "correlation", "curve", "number"]
 
 COLUMNS, ROWS = 48, 9  # of a chart, in characters
 AXIS_ENDS = (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10)  # times a power of ten
-MOST_LAGS = 3  # pixels, whose correlation is told
+MAX_LAGS = 3  # pixels, up to which the correlation is shown
 
 
 def curve(noise: "Noise", low: float, high: float) -> tuple[list[float], list[float]]:
     """Return COLUMNS brightnesses from low to high, and the standard deviation of the noise at each.
 
-    That of several channels is the root of the mean variance.
+    For several channels it is the root of the mean variance.
     """
     import torch
 
     x = torch.linspace(low, high, COLUMNS, dtype=torch.float64)
-    squares = torch.stack([one.sd(x).square() for one in noise.curves])  # (curves, COLUMNS)
+    squares = torch.stack([curve.sd(x).square() for curve in noise.curves])  # (curves, COLUMNS)
     return x.tolist(), squares.mean(0).sqrt().tolist()
 
 
 def correlation(grain: Sequence[Sequence[float]]) -> str:
-    """Return in words how the noise of neighbouring pixels, and of some farther apart, is correlated."""
-    lags = range(1, min(MOST_LAGS + 1, len(grain)))
+    """Return in words the correlation of the noise of pixels one, two and three apart."""
+    lags = range(1, min(MAX_LAGS + 1, len(grain)))
     across = " ".join(f"{grain[0][lag]:.2f}" for lag in lags)
     down = " ".join(f"{grain[lag][0]:.2f}" for lag in lags)
     return f"correlation of pixels {', '.join(map(str, lags))} apart: {across} across, {down} down"

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from smdae.errors import OutputError
-from smdae.pipeline.found import Found, is_found, is_shared, refuse_unit
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
+from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, refuse_misnamed
 from smdae.pipeline.records import estimates, record_of
 from smdae.pipeline.stacked import for_all_pages
-from smdae.pipeline.summary import tell
+from smdae.pipeline.summary import summarise
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def one_fits(
     name = called(job)
     origin = origin_of(job, options.messages)
     options = replace(options, mend=False)
-    found: list[Found] = []
+    found: list[PictureNoise] = []
     judged: list[Judgement | None] = []
     with fits.opened(job.source if data is None else data, name) as file:
         refuse_misnamed(job, options, "a FITS file", fits.ENDINGS)
@@ -77,12 +77,13 @@ def one_fits(
 
         def results(image: "Image") -> Iterator[np.ndarray]:
             planes = FitsPlanes(image, file.file)
-            shared = image.count > 1
-            alike = for_all_pages(planes, model, options, name) if shared and is_shared(model, options) else options
+            is_cube = image.count > 1
+            shares = is_cube and is_noise_shared(model, options)
+            shared = for_all_pages(planes, model, options, name) if shares else options
             for k in range(image.count):
                 if watch:
                     watch(k, image.count)
-                outcome = denoised(planes.page(k), model, alike, None, name, judging=not shared)
+                outcome = denoised(planes.page(k), model, shared, None, name, judging=not is_cube)
                 found.append(outcome.found)
                 judged.append(outcome.judgement)
                 yield outcome.picture.pixels
@@ -95,7 +96,7 @@ def one_fits(
         put_result(job, put, lambda: fits.written(file, results), options.stdout)
         if file.left:
             options.messages.note(f"'{name}': left as they are: units {', '.join(file.left)}")
-    tell({"": found}, judged, model, is_found(model, options), job.source if options.many else None, options.messages)
+    summarise({"": found}, judged, model, job, options)
     return record_of(job, model, found, []) | estimates(judged) | {"planes": len(found)}
 
 

@@ -1,4 +1,4 @@
-"""The work on one picture: read it, refuse what cannot be, find model and level, denoise, write."""
+"""The work on one file: read it, refuse what is impossible, choose the model, denoise, write."""
 
 import os
 import time
@@ -10,19 +10,19 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, UsageError
-from smdae.pipeline.extras import made_of, targets
-from smdae.pipeline.found import Found, is_found, refuse_unit, white_of
-from smdae.pipeline.model_choice import choose, load_denoiser, placed, tell_left
+from smdae.pipeline.extras import encoded_extras, targets
+from smdae.pipeline.model_choice import choose, load_denoiser, mention_fitted, placed
 from smdae.pipeline.one_volume import one_volume
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import Outcome, denoised
+from smdae.pipeline.picture_noise import PictureNoise, refuse_unit, white_of
 from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_file, put_result
 from smdae.pipeline.reading import bare, called, kind_of, like, read_picture
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.self_checks import self_checked
 from smdae.pipeline.stacked import denoise_stack, remark
-from smdae.pipeline.summary import tell
+from smdae.pipeline.summary import summarise
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
         with lock:
             if name not in loaded:
                 if not loaded:
-                    tell_left(options.model, options.fast, options.messages)
+                    mention_fitted(options.model, options.fast, options.messages)
                 loaded[name] = placed(load_denoiser(name, options.imports, options.messages.warn), where, options.many)
                 if not options.model:
                     options.messages.note(f"model '{name}'", now=True)
@@ -69,10 +69,10 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
             data = images.content(job.source, str(job.source))  # a pipe can be read only once
         do = one_volume if is_folder else _work_on(job, options, data)
         with options.messages.overheard() as lines:
-            told = do(job, options, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
+            record = do(job, options, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
         if options.report is not None:
-            options.report.said(str(job.source), [text for kind, text in lines if kind == "warning"])
-        return told
+            options.report.warn(str(job.source), [text for kind, text in lines if kind == "warning"])
+        return record
 
     return work
 
@@ -99,10 +99,6 @@ def _work_on(job: Job, options: Options, data: bytes | None) -> Work:
 
 def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
     """Denoise a file with a single picture, write the result and the extras, and return its JSON record."""
-    from smdae.files.images import encode
-    from smdae.files.marks import marked
-    from smdae.files.stack import rewritten
-
     origin = origin_of(job, options.messages)
     picture = bare(read_picture(job.source, data), options)
     if picture.lost:
@@ -112,50 +108,66 @@ def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None,
     refuse_unit(picture, options, called(job))
     aside = [] if job.target == STREAM and not options.extras.some else targets(options.extras, job)
     for path in [*aside, *([] if options.profile is None else [options.profile])]:
-        # In a folder that is to be made for the result there is nothing yet.
+        # A folder that will be made for the results is empty: nothing there to refuse.
         if not (options.made and path.parent == job.target.parent and not path.parent.exists()):
             refuse_place(path, options.beside, path == options.extras.steps and options.extras.folder)
     model = model_for(picture)
     outcome = denoised(picture, model, options, watch, called(job))
-    result, found, judged = outcome.picture, outcome.found, outcome.judgement
+    result, found = outcome.picture, outcome.found
     if options.report is not None:
         options.report.show(str(job.source), picture, result, found)
     profile = [] if options.profile is None else [(options.profile, _profile(found, job))]
     extra = _extra(job, outcome, options, kind, watch) if options.extras.some else []
-    as_it_is = options.quality is None and not options.strip
-    if result.pixels is picture.pixels and kind == picture.format and as_it_is:
-        whole = data if data is not None else job.source.read_bytes()  # not a bit of it changes
+    whole = _encoded(job, picture, outcome, kind, model, options, data)
+    with beside([*extra, *profile], options.beside, origin and replace(origin, is_target=False)):
+        put_result(
+            job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout
+        )
+    summarise({"": [found]}, [outcome.judgement], model, job, options)
+    record = record_of(job, model, [found], precisions(outcome, model)) | estimates([outcome.judgement])
+    if extra:
+        record["beside"] = [str(path) for path, _ in extra]
+    if options.checks:
+        checks = outcome.task and self_checked(outcome.task)  # None if memory does not suffice
+        record["selfchecks"] = checks and asdict(checks)
+    return record if clean is None else record | _measured(clean, picture, result, options)
+
+
+def _encoded(
+    job: Job, picture: "Picture", outcome: Outcome, kind: str, model: Any, options: Options, data: bytes | None
+) -> bytes:
+    """Return the bytes of the result; those of the input itself if nothing changed."""
+    from smdae.files.images import encode
+    from smdae.files.marks import marked
+    from smdae.files.stack import rewritten
+
+    result = outcome.picture
+    is_unchanged = result.pixels is picture.pixels and kind == picture.format
+    if is_unchanged and options.quality is None and not options.strip:
+        whole = data if data is not None else job.source.read_bytes()
     elif kind == picture.format == "TIFF":
         source = job.source if data is None else data
         whole, remarks = rewritten(source, called(job), result, job.target.name, options.strip)
         remark(remarks, job, options)
     else:
         whole = encode(result, kind, options.quality)
-    if outcome.task is not None and not options.strip:
-        whole = marked(whole, kind, words_of(model))
-    with beside([*extra, *profile], options.beside, origin and replace(origin, is_target=False)):
-        put_result(
-            job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout
+    return whole if outcome.task is None or options.strip else marked(whole, kind, words_of(model))
+
+
+def _measured(clean: "Picture", noisy: "Picture", result: "Picture", options: Options) -> dict[str, float]:
+    """Return the entries of the record about PSNR and SSIM, measured against a clean picture."""
+    from smdae.denoising.metrics import psnr_and_ssim
+
+    figures: dict[str, float] = {}
+    for name, picture in (("", result), ("_noisy", noisy)):
+        psnr, ssim = psnr_and_ssim(
+            (picture.pixels, white_of(picture, options)), (clean.pixels, white_of(clean, options))
         )
-    tell(
-        {"": [found]}, [judged], model, is_found(model, options), job.source if options.many else None, options.messages
-    )
-    record = record_of(job, model, [found], precisions(outcome, model)) | estimates([judged])
-    if extra:
-        record["beside"] = [str(path) for path, _ in extra]
-    if options.checks:
-        checks = outcome.task and self_checked(outcome.task)  # None where memory does not suffice
-        record["selfchecks"] = checks and asdict(checks)
-    if clean is not None:
-        from smdae.denoising.metrics import likeness
-
-        for name, shown in (("", result), ("_noisy", picture)):
-            values = likeness((shown.pixels, white_of(shown, options)), (clean.pixels, white_of(clean, options)))
-            record |= {f"psnr{name}": values[0], f"ssim{name}": values[1]}
-    return record
+        figures |= {f"psnr{name}": psnr, f"ssim{name}": ssim}
+    return figures
 
 
-def _profile(found: Found, job: Job) -> bytes:
+def _profile(found: PictureNoise, job: Job) -> bytes:
     """Return the noise of a picture as a YAML profile, in the picture's unit; raise InputError if it has none."""
     scale = found.prepared.scale
     noise = found.estimate.noise
@@ -169,12 +181,23 @@ def _profile(found: Found, job: Job) -> bytes:
 
 def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch | None) -> list[tuple[Path, bytes]]:
     """Return the path and the bytes of each file to write beside the result; raise InputError if nothing was done."""
+    from smdae.files.images import encode
+
     if outcome.task is None or outcome.finished is None:
         raise InputError(
-            f"nothing was taken out of '{job.source}', so there is nothing to be unsure of",
+            f"nothing was taken out of '{job.source}', so there are no extras",
             "give the level of its noise: --sigma 10",
         )
-    device = next(outcome.task.loaded.parameters()).device
-    mean = outcome.task.pixels if outcome.mean is None else outcome.mean
-    arguments = outcome.task, mean, outcome.judgement, outcome.frames, outcome.finished, kind, device
-    return list(made_of(options.extras, job, *arguments, watch or (lambda done, of: None), options.quality))
+    finished = outcome.finished
+    extras = encoded_extras(
+        options.extras,
+        job,
+        outcome.task,
+        mean=outcome.task.pixels if outcome.mean is None else outcome.mean,
+        judgement=outcome.judgement,
+        frames=outcome.frames,
+        encode=lambda pixels: encode(finished(pixels), kind, options.quality),
+        device=next(outcome.task.loaded.parameters()).device,
+        watch=watch or (lambda done, of: None),
+    )
+    return list(extras)

@@ -1,4 +1,4 @@
-"""The work on one camera raw file: its mosaic is denoised and then developed, or what LibRaw develops is denoised."""
+"""Denoise a camera raw file: its mosaic is denoised and then developed, or, for other sensors, the developed one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import InputError, OutputError, UsageError
-from smdae.pipeline.found import Found, is_found
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import is_raw_name
+from smdae.pipeline.picture_noise import PictureNoise
 from smdae.pipeline.places import STREAM, Job, check_target, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_file, put_result
 from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, record_of
-from smdae.pipeline.summary import tell
+from smdae.pipeline.summary import summarise
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["noise_of", "one_raw", "stand_in"]
 
-ERROR = 0.08  # standard error of the level of a sensor's noise, relative
-SAMPLE = 1 << 17  # values of a mosaic that its noise is described for
+LEVEL_ERROR = 0.08  # relative standard error of the estimated level of a sensor's noise
+SAMPLE_SIZE = 1 << 17  # values of a mosaic over which the noise is described
 
 
 def one_raw(
@@ -54,13 +54,13 @@ def one_raw(
         if options.profile is not None:
             refuse_place(options.profile, options.beside)
         options = replace(options, depth=depth)
-        judged: Judgement | None = None
+        judgement: Judgement | None = None
         if shot.mosaic is None:
             options.messages.note(f"'{name}' {shot.reason}: developed first, and denoised then")
             picture = shot.developed(linear=options.linear)
             model = model_for(picture)
             outcome = denoised(picture, model, options, watch, name)
-            result, found, judged = outcome.picture, outcome.found, outcome.judgement
+            result, found, judgement = outcome.picture, outcome.found, outcome.judgement
         else:
             model = model_for(stand_in((1, 1), "uint16"))
             found = noise_of(shot, shot.mosaic, options)
@@ -74,10 +74,8 @@ def one_raw(
         put_result(
             job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout
         )
-    tell(
-        {"": [found]}, [judged], model, is_found(model, options), job.source if options.many else None, options.messages
-    )
-    return record_of(job, model, [found], []) | estimates([judged])
+    summarise({"": [found]}, [judgement], model, job, options)
+    return record_of(job, model, [found], []) | estimates([judgement])
 
 
 def _refuse(options: Options) -> None:
@@ -99,7 +97,7 @@ def _refuse(options: Options) -> None:
 
 
 def stand_in(size: tuple[int, int], depth: str) -> "Picture":
-    """Return a colour picture of a size, (width, height), that takes almost no memory, to check formats and models."""
+    """Return a colour picture of a size, (width, height), to check formats and models; it takes almost no memory."""
     from smdae.files.picture import WHITES, Picture
 
     pixels = np.broadcast_to(np.arange(3).astype(depth), (size[1], size[0], 3))
@@ -122,12 +120,12 @@ def _target(job: Job, options: Options, size: tuple[int, int]) -> tuple[str, str
     return depth, check_target(job, stand_in(size, depth), options.ending, options.overwrite, options.made)
 
 
-def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> Found:
+def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> PictureNoise:
     """Return the noise of the four planes of a mosaic: the one given, else that in the file, else an estimate."""
     from smdae.curves import Affine
     from smdae.denoising.preparation import Prepared
     from smdae.denoising.sensor import sensor_curves
-    from smdae.denoising.treatment import level_in
+    from smdae.denoising.treatment import rms_level
     from smdae.estimation.estimate import Estimate
     from smdae.estimation.scale import Scale
     from smdae.noise import Noise
@@ -145,16 +143,16 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> Found:
         curves = shot.noise or sensor_curves(planes, mosaic.floor)
         noise = Noise.gaussian(0.0) if curves is None else Noise(curves)
     if level is not None and not noise.is_none:
-        noise = noise.amplified(level / level_in(prepared, noise))
+        noise = noise.amplified(level / rms_level(prepared, noise))
     if options.noise == "white" and level is None and not noise.is_none:
-        noise = Noise((Affine(read=level_in(prepared, noise)),))
+        noise = Noise((Affine(read=rms_level(prepared, noise)),))
     if noise.is_none:
-        return Found(prepared, Estimate(noise, 0.0), "none", (0.0,))
-    some = planes.reshape(-1)[:: max(1, planes.size // SAMPLE)]
-    described = noise.scaled(255.0).describe(some * 255, unit=1.0)
+        return PictureNoise(prepared, Estimate(noise, 0.0), "none", (0.0,))
+    sample = planes.reshape(-1)[:: max(1, planes.size // SAMPLE_SIZE)]
+    described = noise.scaled(255.0).describe(sample * 255, unit=1.0)
     if shot.noise is not None and options.noise == "auto" and level is None:
-        described += ", as the file tells"
-    return Found(prepared, Estimate(noise, ERROR), described, (255 * level_in(prepared, noise),))
+        described += ", as the file says"
+    return PictureNoise(prepared, Estimate(noise, LEVEL_ERROR), described, (255 * rms_level(prepared, noise),))
 
 
 def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":
@@ -168,13 +166,13 @@ def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":
     colours = mosaic.colours.reshape(-1).tolist()
     places = {1: [0] * 4, 3: colours, 4: [0, 1, 2, 3]}.get(len(noise.curves))
     if places is None:
-        raise UsageError(f"the noise is of {len(noise.curves)} channels, and a mosaic has 4 planes")
+        raise UsageError(f"the noise has {len(noise.curves)} channels, and a mosaic has 4 planes")
     black = shot.black.reshape(-1).tolist()
     curves = [noise.curves[i].shifted(-b).scaled(1 / (shot.white - b)) for i, b in zip(places, black, strict=True)]
     return type(noise)(tuple(curves))
 
 
-def _profile(found: Found, shot: "Shot", name: str) -> bytes:
+def _profile(found: PictureNoise, shot: "Shot", name: str) -> bytes:
     """Return the noise of a mosaic as a YAML profile, in the sensor's unit; raise InputError if it has none."""
     from smdae.noise import Noise
 
@@ -189,7 +187,9 @@ def _profile(found: Found, shot: "Shot", name: str) -> bytes:
     return Noise(tuple(own), white=shot.white, zero=float(min(black))).to_yaml().encode()
 
 
-def _clean(mosaic: "Mosaic", found: Found, model: Any, options: Options, watch: Watch | None) -> np.ndarray | None:
+def _clean(
+    mosaic: "Mosaic", found: PictureNoise, model: Any, options: Options, watch: Watch | None
+) -> np.ndarray | None:
     """Return the denoised pixels of a mosaic; None if it has no noise.
 
     White pixels stay as they are: if one colour alone fell a little below white, the picture would have a tint.

@@ -1,4 +1,4 @@
-"""The work on a stream: video as Y4M, or pictures one behind the other, denoised frame by frame as they come."""
+"""Denoise a stream frame by frame as it arrives: video as Y4M, or pictures that follow each other."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from smdae.errors import InputError, OutputError
-from smdae.pipeline.found import look
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
+from smdae.pipeline.picture_noise import find_noise
 from smdae.pipeline.places import STREAM, Job, check_target
 from smdae.pipeline.reading import refuse_misnamed
 
@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 def streamed(job: Job, options: Options, model_for: Chooser) -> tuple[bytes | None, dict[str, Any] | None]:
     """Denoise a video or several pictures from stdin, write them, and return (None, the JSON record).
 
-    Where stdin holds a single picture nothing is denoised, and (its bytes, None) is returned.
+    If stdin holds a single picture, nothing is denoised and (its bytes, None) is returned.
     """
     from smdae.files.images import opening
     from smdae.files.sequence import Ahead, begins_one, first_of
@@ -81,20 +81,20 @@ def video(job: Job, options: Options, model_for: Chooser, stream: "Readable", na
         header = y4m.read_header(stream)
     model = model_for(_gray())
     planes = _Planes(header, model, options)
-    told = 0
+    done = 0
 
     def frames() -> Iterator[bytes | memoryview]:
-        nonlocal told
+        nonlocal done
         yield header.line
-        for line, seen in _each(y4m.frames(stream, header), name):
-            yield from y4m.encoded(line, planes.denoised(told, seen), header)
-            told += 1
+        for line, frame in _each(y4m.frames(stream, header), name):
+            yield from y4m.encoded(line, planes.denoised(done, frame), header)
+            done += 1
 
-    _copy(job, options, frames(), lambda: told)
-    if not told:
+    _copy(job, options, frames(), lambda: done)
+    if not done:
         raise InputError(f"cannot read '{name}': it has no frames")
     device = str(next(model.parameters()).device)
-    return {"input": str(job.source), "output": str(job.target), "frames": told, "device": device}
+    return {"input": str(job.source), "output": str(job.target), "frames": done, "device": device}
 
 
 def pictures(
@@ -120,37 +120,37 @@ def pictures(
     _refuse(options, depth=False)
     if job.target != STREAM:
         raise OutputError(f"stdin holds many pictures, and '{job.target}' takes one", "write them to stdout: -o -")
-    told = 0
+    done = 0
     scale: Scale | None = None
 
-    def found(frame: "tuple[Picture, Any]") -> "Noise":
+    def noise_of(frame: "tuple[Picture, Any]") -> "Noise":
         nonlocal scale
-        seen = look(*frame, options, "stdin")
-        scale = seen.prepared.scale
-        options.messages.note(f"{'' if not told else f'frame {told + 1}: '}noise: {seen.described}")
-        noise = seen.estimate.noise.scaled(scale.span)
+        found = find_noise(*frame, options, "stdin")
+        scale = found.prepared.scale
+        options.messages.note(f"{f'frame {done + 1}: ' if done else ''}noise: {found.described}")
+        noise = found.noise.scaled(scale.span)
         return noise.shifted(scale.black) if scale.black else noise
 
-    steady: Steady[tuple[Picture, Any]] = Steady(found)
+    steady: Steady[tuple[Picture, Any]] = Steady(noise_of)
 
     def clean(picture: "Picture") -> "Picture":
         model = model_for(picture)
-        noise = steady.at(told, (picture, model)) if options.strength else None
+        noise = steady.at(done, (picture, model)) if options.strength else None
         if noise is None or noise.is_none:
             return picture
-        alike = replace(options, noise=noise, scale=scale, levels=None)
-        return denoised(picture, model, alike, None, "stdin", judging=False).picture
+        shared = replace(options, noise=noise, scale=scale, levels=None)
+        return denoised(picture, model, shared, None, "stdin", judging=False).picture
 
     def frames() -> Iterator[bytes | memoryview]:
-        nonlocal told
+        nonlocal done
         for data in chain([first], _each(sequence.more_of(begun, stream), "stdin")):
-            picture = images.read(data, f"frame {told + 1} of stdin")
+            picture = images.read(data, f"frame {done + 1} of stdin")
             kind = check_target(job, picture, options.ending, options.overwrite, options.made)
             yield images.encode(clean(picture), kind, options.quality)
-            told += 1
+            done += 1
 
-    _copy(job, options, frames(), lambda: told)
-    return {"input": str(job.source), "output": str(job.target), "frames": told}
+    _copy(job, options, frames(), lambda: done)
+    return {"input": str(job.source), "output": str(job.target), "frames": done}
 
 
 def _each(items: Iterator[Item], name: str) -> Iterator[Item]:
@@ -165,7 +165,7 @@ def _each(items: Iterator[Item], name: str) -> Iterator[Item]:
         yield item
 
 
-def _copy(job: Job, options: Options, pieces: Iterator[bytes | memoryview], told: Callable[[], int]) -> None:
+def _copy(job: Job, options: Options, pieces: Iterator[bytes | memoryview], done: Callable[[], int]) -> None:
     """Write pieces as they come, to stdout or a file.
 
     Raises:
@@ -185,11 +185,11 @@ def _copy(job: Job, options: Options, pieces: Iterator[bytes | memoryview], told
             for piece in pieces:
                 put(piece)
         except InputError as error:
-            if not told():
+            if not done():
                 raise
             failed = error
     if failed is not None:
-        count = told()
+        count = done()
         frames = "frame before it is" if count == 1 else f"{count:,} frames before it are"
         raise InputError(f"{failed.message}; the {frames} written", failed.hint)
 
@@ -241,12 +241,12 @@ class _Planes:
         self.scale: Scale = Scale(0.0, float(header.white), (0.0, float(header.white)))
         count = len(header.shapes) - header.has_alpha
         self.steady: list[Steady[np.ndarray]] = [Steady(self._noise) for _ in range(count)]
-        self.told: dict[str, str] = {}
+        self.described: dict[str, str] = {}
 
     def denoised(self, number: int, planes: list[np.ndarray]) -> list[np.ndarray]:
         """Return the planes of a frame, denoised; alpha stays as it is."""
         results = [self._plane(number, k, planes[k]) for k in range(len(self.steady))]
-        self._tell(number)
+        self._say_noise(number)
         return results + planes[len(results) :]
 
     def _plane(self, number: int, k: int, plane: np.ndarray) -> np.ndarray:
@@ -265,32 +265,32 @@ class _Planes:
         return result
 
     def _field(self, plane: np.ndarray, noise: "Noise", share: float) -> np.ndarray:
-        from smdae.denoising.denoise import carried_out
+        from smdae.denoising.denoise import run_task
         from smdae.denoising.preparation import Prepared
         from smdae.denoising.task import Task
 
         prepared = Prepared(plane, plane, self.scale)
         task: Task = Task.for_noise(prepared, self.model, noise, strength=share, **self.options.how)
         device = next(self.model.parameters()).device
-        result = carried_out(task, device, tile=self.options.tile, or_cpu=self.options.device == "auto")
+        result = run_task(task, device, tile=self.options.tile, or_cpu=self.options.device == "auto")
         return np.minimum(result, self.header.white).astype(plane.dtype, copy=False)
 
     def _noise(self, plane: np.ndarray) -> "Noise":
         from smdae.denoising.preparation import Prepared
         from smdae.denoising.treatment import noise_for
 
-        seen = np.ascontiguousarray(plane[::2]) if self.header.is_interlaced and len(plane) > 1 else plane
+        field = np.ascontiguousarray(plane[::2]) if self.header.is_interlaced and len(plane) > 1 else plane
         given = None if self.options.levels is None else (self.options.levels[0] / 255,)
-        return noise_for(Prepared(seen, seen, self.scale), self.model, self.options.noise, given).noise
+        return noise_for(Prepared(field, field, self.scale), self.model, self.options.noise, given).noise
 
-    def _tell(self, number: int) -> None:
-        """Say what the noise of the first frame is, and from which frame on it is another."""
+    def _say_noise(self, number: int) -> None:
+        """Say what the noise of the first frame is, and from which frame on it differs."""
         now = {
-            name: one.noise.scaled(255.0).describe()
-            for name, one in zip(PLANES, self.steady, strict=False)
-            if one.noise is not None and (name == "luma" or name not in self.told or one.since == number)
+            name: steady.noise.scaled(255.0).describe()
+            for name, steady in zip(PLANES, self.steady, strict=False)
+            if steady.noise is not None and (name == "luma" or name not in self.described or steady.since == number)
         }
-        if now and {**self.told, **now} != self.told:
-            self.told.update(now)
+        if now and {**self.described, **now} != self.described:
+            self.described.update(now)
             since = "" if number == 0 else f"from frame {number + 1} on "
             self.options.messages.note(f"{since}noise: " + "; ".join(f"{name} {text}" for name, text in now.items()))

@@ -1,8 +1,8 @@
-"""The work on one OME-Zarr volume: its first level is denoised part by part, and the smaller ones are made anew.
+"""Denoise an OME-Zarr volume: its full resolution part by part, and the smaller levels computed again from it.
 
-Planes that fit into memory are denoised whole, as those of other stacks are. Larger ones are cut into regions, each
-seen with the margin that the model needs; of them outliers are not repaired, nor rows and columns levelled, which takes
-all of a plane.
+Planes that fit into memory are denoised whole, like those of other stacks. Larger ones are cut into regions, each read
+with the margin that the model needs. In regions outliers are not repaired and offsets of rows and columns not taken
+off, as that takes the whole plane.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import OutputError, UsageError
-from smdae.pipeline.found import Noted, is_found, refuse_unit
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import Outcome, denoised
+from smdae.pipeline.picture_noise import NoiseFacts, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, precisions, record_of
-from smdae.pipeline.summary import tell
+from smdae.pipeline.summary import summarise
 from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, is_chosen, refuse_beyond
 from smdae.progress import Watch
 
@@ -41,9 +41,13 @@ class _Run:
     """The work on a volume, and what came of it.
 
     Attributes:
-        volume, job, options, model, watch: As they are given.
-        noted: What is told of each channel, by its label.
-        judged: How good the result is, of a single plane.
+        volume: The volume.
+        job: Its path, and where its result goes.
+        options: The settings.
+        model: The model to denoise with.
+        watch: Called with the number of parts done, and with their total.
+        noted: The facts about the noise of each channel, by its label.
+        judged: The estimated quality, if there is only one plane.
         products: The precision of the products.
     """
 
@@ -52,7 +56,7 @@ class _Run:
     options: Options
     model: Any
     watch: Watch | None
-    noted: dict[str, Noted] = field(default_factory=dict)
+    noted: dict[str, NoiseFacts] = field(default_factory=dict)
     judged: "list[Judgement | None]" = field(default_factory=list)
     products: list[str] = field(default_factory=list)
 
@@ -76,22 +80,22 @@ class _Run:
         with _writing(self.job):
             anew = [image.place / level for image, *_ in plans for level in image.levels]
             ome_zarr.copied(self.volume, folder, anew)
-        total, begun = sum(len(parts) for *_, parts in plans), 0
-        ways: list[str | None] = []
+        total, done = sum(len(parts) for *_, parts in plans), 0
+        remarks: list[str | None] = []
         for image, channels, parts in plans:
             target = ome_zarr.array_of(folder / image.place / image.levels[0], "r+")
             changed = False
             for k, slab in enumerate(parts):
                 if self.watch:
-                    self.watch(begun + k, total)
+                    self.watch(done + k, total)
                 with ome_zarr.reading(self.name):
-                    values = np.array(image.array[(*slab.lead, *slab.seen)])
+                    values = np.array(image.array[(*slab.lead, *slab.padded)])
                 changed |= self._denoise(image, channels, slab, values)
                 with _writing(self.job):
                     target[(*slab.lead, *slab.kept)] = values[(..., *slab.inner)]
-            begun += len(parts)
-            ways.append(self._levels(image, folder, changed))
-        for words in dict.fromkeys((*self.volume.remarks, *filter(None, ways))):
+            done += len(parts)
+            remarks.append(self._levels(image, folder, changed))
+        for words in dict.fromkeys((*self.volume.remarks, *filter(None, remarks))):
             self.options.messages.note(f"'{self.name}': {words}" if self.options.many else words)
 
     def _parts(self, image: "Image", channels: dict[int, Channel]) -> "list[Slab]":
@@ -101,16 +105,16 @@ class _Run:
         from smdae.files.slabs import ROOM, slabs
         from smdae.memory import left
 
-        halos = [one.halo for one in channels.values()]
+        halos = [channel.halo for channel in channels.values()]
         widest = None if None in halos else max((SIDE, *(halo for halo in halos if halo)))
         room = min(ROOM, int(MEMORY_SHARE * left()))
-        multiple = max((one.multiple for one in channels.values()), default=1)
+        multiple = max((channel.multiple for channel in channels.values()), default=1)
         return slabs(image.shape, grid_of(image.array), image.array.dtype.itemsize, room, widest, multiple)
 
     def _denoise(self, image: "Image", channels: dict[int, Channel], slab: "Slab", values: np.ndarray) -> bool:
-        """Take the noise out of the planes of a part, in place, and return whether anything changed.
+        """Denoise the planes of a part in place, and return whether anything changed.
 
-        `values` are what is seen of it; what is right of them afterwards is what the part keeps.
+        `values` are those of the part with its margin; only the part itself is right afterwards.
         """
         from smdae.denoising.pages import is_blank
         from smdae.files.images import refuse_infinite
@@ -118,7 +122,7 @@ class _Run:
 
         kept = values[(..., *slab.inner)]
         before = kept.copy()
-        is_whole = slab.kept == slab.seen
+        is_whole = slab.kept == slab.padded
         alone = is_whole and len(image.planes) == 1
         for index in np.ndindex(values.shape[:-2]):
             place = tuple(axis.start + k for axis, k in zip(slab.lead, index, strict=True))
@@ -142,24 +146,24 @@ class _Run:
         return not np.array_equal(before, kept, equal_nan=kept.dtype.kind == "f")
 
     def _show(self, channel: Channel, picture: "Picture", outcome: Outcome) -> None:
-        """Let the report show the first plane, or region, of a channel."""
+        """Show the first plane or region of a channel in the report."""
         if self.options.report is not None and channel.label not in self.noted:
             part = channel.label.removesuffix(": ")
             self.options.report.show(str(self.job.source), picture, outcome.picture, outcome.found, part)
 
     def _note(self, channel: Channel, before: np.ndarray, outcome: Outcome | None = None) -> None:
-        """Keep what there is to tell of a plane, or a region of one, and of what became of it if anything did."""
+        """Add the facts about a plane, or a region of one, to those of its channel; no outcome if it was skipped."""
         lost = int((~np.isfinite(before)).sum()) if before.dtype.kind == "f" else 0
         repaired, banded = (outcome.found.repaired, outcome.found.is_banded) if outcome else (0, False)
         if outcome is not None:
             self.products = self.products or precisions(outcome, self.model)
-        last = self.noted.get(channel.label) or replace(channel.found.noted(), lost=0, repaired=0, is_banded=False)
+        last = self.noted.get(channel.label) or replace(channel.found.facts(), lost=0, repaired=0, is_banded=False)
         self.noted[channel.label] = replace(
             last, lost=last.lost + lost, repaired=last.repaired + repaired, is_banded=last.is_banded or banded
         )
 
     def _levels(self, image: "Image", folder: Path, changed: bool) -> str | None:
-        """Write the smaller levels of an image: made anew where the first changed, else as they were."""
+        """Write the smaller levels of an image, computed again if the first changed; return a remark if any."""
         from smdae.files import ome_levels, ome_zarr
 
         with _writing(self.job):
@@ -176,7 +180,7 @@ def one_volume(
     """Denoise an OME-Zarr volume; return its JSON record.
 
     Raises:
-        UsageError: Something is asked for that goes with single pictures, or with files.
+        UsageError: An option goes only with single pictures, or with files.
         InputError: The volume is damaged, not supported, or the extra is missing.
         OutputError: The result cannot be written.
     """
@@ -189,8 +193,8 @@ def one_volume(
     with ome_zarr.opened(job.source, name) as volume:
         refuse_beyond(volume, options, name)
         if options.ending or job.target.suffix.lower() not in (ome_metadata.ENDING, job.source.suffix.lower()):
-            told = options.ending or job.target
-            raise OutputError(f"an OME-Zarr stays one, and is not written as '{told}'", "name it .ome.zarr")
+            target = options.ending or job.target
+            raise OutputError(f"an OME-Zarr stays one, and is not written as '{target}'", "name it .ome.zarr")
         if not (options.made and not job.target.parent.exists()):
             refuse_folder(job.target, **how)
         first = VolumePlanes(volume.images[0], volume.images[0].planes, name).page(0)
@@ -202,10 +206,9 @@ def one_volume(
                 run.write(folder)
 
         put_result(job, put, lambda: (), options.stdout)
-    found = is_found(run.model, options)
     if run.noted:
         parts = {label: [noted] for label, noted in run.noted.items()}
-        tell(parts, run.judged, run.model, found, job.source if options.many else None, options.messages)
+        summarise(parts, run.judged, run.model, job, options)
     axes = [image.axes for image in volume.images]
     return (
         record_of(job, run.model, [*run.noted.values()], run.products)
@@ -220,7 +223,7 @@ def one_volume(
 
 @contextmanager
 def _writing(job: Job) -> Iterator[None]:
-    """Turn whatever stops the writing of a result into OutputError, for as long as the context lasts."""
+    """Raise OutputError within the context for whatever stops the writing of a result."""
     from smdae.files.refusals import refusals
 
     with refusals(job.target):
@@ -228,7 +231,7 @@ def _writing(job: Job) -> Iterator[None]:
 
 
 def _refuse(job: Job, options: Options) -> None:
-    """Raise UsageError for what goes with single pictures, or with files."""
+    """Raise UsageError for options that go only with single pictures, or with files."""
     asked = {
         "--reference": options.reference,
         "--mask": options.mask,

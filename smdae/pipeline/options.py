@@ -42,7 +42,7 @@ class Options:
         ending: The ending of the results; None for that of the input.
         overwrite: Whether results may replace existing files.
         beside: Whether the files written beside results may replace existing ones.
-        made: The folder that will be made for the results; None for none.
+        made: A folder that will be created for the results; None if there is none to create.
         adapt: Whether the model is adapted to each picture.
         reference: The clean picture to measure the result by; None for none.
         blend: How far to go from the posterior mean to a sample of the posterior, 0 to 1.
@@ -58,8 +58,8 @@ class Options:
         imports: The modules of the user's own that a model file may name, as module:name.
         report: The report that pictures are collected for; None for none.
         selection: The pages and channels of TIFF stacks to denoise, and their axes.
-        messages: Who hears what is said of pictures.
-        stdout: Takes the bytes of results that go to stdout.
+        messages: The receiver of messages.
+        stdout: Writes the bytes of results that go to stdout.
     """
 
     model: str | None = None
@@ -101,7 +101,7 @@ class Options:
 
 
 def refuse_options(asked: Mapping[str, object], files: str, hint: str = "leave it out") -> None:
-    """Raise UsageError for the first option, by name, that has a true value: it does not go with files of this kind."""
+    """Raise UsageError for the first option with a true value, by name: it does not go with files of this kind."""
     for name, is_asked in asked.items():
         if is_asked:
             raise UsageError(f"{name} does not go with {files}", hint)

@@ -1,4 +1,4 @@
-"""The work on the pixels of one picture: find the noise, adapt the model if asked to, denoise, finish, judge."""
+"""Denoise the pixels of one picture: find its noise, denoise, judge the result, and adapt or blend if asked to."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,8 +8,8 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.pipeline.extras import refuse_for, sampling
-from smdae.pipeline.found import Found, is_found, look, white_of
 from smdae.pipeline.options import Options
+from smdae.pipeline.picture_noise import PictureNoise, find_noise, is_noise_estimated, white_of
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ class Outcome:
     Attributes:
         picture: The result.
         found: The noise that was removed.
-        judgement: The estimate of its quality; None where nothing was done or a sample was drawn.
-        task: The task by which its pixels were denoised; None where nothing was done.
+        judgement: The estimated quality; None if nothing was done or a sample was drawn.
+        task: The task that was carried out; None if nothing was done.
         mean: The task's own result, before it was finished or blended.
-        frames: The pixels before the first step and after each, if they are wanted; else the last alone.
-        finished: Makes a picture like the result of pixels like the task's.
+        frames: The pixels before the first step and after each if they are wanted, else the last alone.
+        finished: Turns pixels like the task's into a picture like the result.
     """
 
     picture: "Picture"
-    found: Found
+    found: PictureNoise
     judgement: "Judgement | None"
     task: "Task | None" = None
     mean: np.ndarray | None = None
@@ -44,19 +44,126 @@ class Outcome:
     finished: "Callable[[np.ndarray], Picture] | None" = None
 
 
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """The denoising of one picture, whose noise is known.
+
+    Attributes:
+        found: The noise of the picture.
+        model: The model to denoise with.
+        options: The settings.
+        watch: Called with the number of tiles or steps done, and with their total.
+        judging: Whether to estimate the quality of results.
+    """
+
+    found: PictureNoise
+    model: Any
+    options: Options
+    watch: Watch | None
+    judging: bool
+
+    def task(self, model: Any, whitened: "Sequence[Whitening] | None" = None) -> "Task":
+        """Return the task of denoising the picture with a model, and with learnt transforms if there are any."""
+        from smdae.denoising.task import Task
+
+        options = self.options
+        return Task.for_noise(
+            self.found.prepared,
+            model,
+            self.found.noise,
+            strength=options.strength,
+            luma=options.luma,
+            chroma=options.chroma,
+            whitened=whitened,
+            **options.how,
+        )
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """Return the arguments of `run_task`; the device is that of the model, which may have moved to the CPU."""
+        return {
+            "device": next(self.model.parameters()).device,
+            "tile": self.options.tile,
+            "or_cpu": self.options.device == "auto",
+            "watch": self.watch,
+        }
+
+    def frames(self, task: "Task") -> list[np.ndarray]:
+        """Carry out a task; return the pixels before the first step and after each if wanted, else the last alone."""
+        from smdae.denoising.denoise import path, run_task
+
+        if not self.options.extras.steps:
+            return [run_task(task, **self._how)]
+        return [task.pixels, *(frame.copy() for frame in path(task, **self._how))]
+
+    def judgement(self, task: "Task", pixels: np.ndarray) -> "Judgement | None":
+        """Estimate the quality of a result; return None for a sample or a mode, or if memory does not suffice."""
+        from smdae.denoising.judgement import judge
+        from smdae.memory import is_out_of_memory
+
+        if not task.single or not self.judging:
+            return None
+        error = self.found.estimate.error if is_noise_estimated(self.model, self.options) else 0.0
+        try:
+            return judge(task, pixels, error)
+        except Exception as failure:  # the result is there, and is better written without an estimate than lost
+            if not is_out_of_memory(failure):
+                raise
+            return None
+
+    def adapted(
+        self, task: "Task", frames: list[np.ndarray], judgement: "Judgement | None"
+    ) -> "tuple[Task, list[np.ndarray], Judgement | None]":
+        """Adapt to the picture, and return the better task with its frames and judgement, or those given.
+
+        For shot noise the transform that makes it white is learnt, for other noise the network is fitted further.
+        """
+        from smdae.fitting.adaptation import adapted
+        from smdae.fitting.transform_spline import learnt_for
+
+        watch = self.watch or (lambda done, of: None)
+        if task.noise.kind == "shot":
+            whitened, share = learnt_for(task, frames[-1], watch)
+            if whitened:
+                task = self.task(self.model, whitened)
+                frames = self.frames(task)
+                judgement = self.judgement(task, frames[-1])  # a few hundred numbers cannot overfit to the noise
+            return task, frames, judgement and replace(judgement, transform=share)
+        better, gain = adapted(task, frames[-1], watch)
+        if gain:
+            task = self.task(better)
+            frames = self.frames(task)
+        # Judging weights that were fitted to this very noise would be too optimistic; the gain was held out of the fit.
+        return task, frames, judgement and judgement.better_by(gain)
+
+    def blended(self, task: "Task", mean: np.ndarray) -> np.ndarray:
+        """Return the posterior mean moved towards a sample of the posterior, as far as `blend` says."""
+        from smdae.denoising.denoise import run_task
+
+        sample = run_task(sampling(task), **self._how)
+        return _between(mean, sample, self.options.blend)
+
+
 def denoised(
     picture: "Picture", model: Any, options: Options, watch: Watch | None, name: str = "the image", judging: bool = True
 ) -> Outcome:
-    """Denoise a picture and return the outcome, with an estimate of its quality if `judging`; nothing is written."""
-    from smdae.denoising.denoise import carried_out, path
-    from smdae.denoising.judgement import judge
-    from smdae.denoising.task import Task
+    """Denoise a picture, without writing anything.
+
+    Args:
+        picture: The picture as it was read.
+        model: The model to denoise it with.
+        options: The settings.
+        watch: Called with the number of tiles or steps done, and with their total.
+        name: What messages call the picture.
+        judging: Whether to estimate the quality of the result.
+
+    Raises:
+        UsageError, InputError, DivergedError, MemoryLimitError: As `find_noise`, `refuse_for` and `denoise`.
+    """
     from smdae.files.picture import deeper, with_depth
-    from smdae.memory import is_out_of_memory
 
     if options.adapt:
-        from smdae.fitting.adaptation import adapted, refuse_unadaptable
-        from smdae.fitting.transform_spline import learnt_for
+        from smdae.fitting.adaptation import refuse_unadaptable
 
         refuse_unadaptable(model)
     white = white_of(picture, options)
@@ -65,8 +172,8 @@ def denoised(
         options = _in_unit_of(noisy, picture, model, options)
     white = white_of(noisy, options)
     if not options.strength or not (options.luma or options.chroma):
-        return Outcome(with_depth(noisy, options.depth, white), _not_looked_at(noisy), None)
-    found = look(noisy, model, options, name)
+        return Outcome(with_depth(noisy, options.depth, white), _no_noise(noisy), None)
+    found = find_noise(noisy, model, options, name)
     weights = None if options.mask is None else _weights(options, noisy)
 
     def finished(pixels: np.ndarray) -> "Picture":
@@ -75,62 +182,21 @@ def denoised(
             whole = _between(noisy.pixels, whole, weights if whole.ndim == 2 else weights[:, :, None])
         return with_depth(replace(noisy, pixels=whole), options.depth, white)
 
-    if found.estimate.noise.is_none:
+    if found.noise.is_none:
         mended = found.prepared.is_mended
-        return Outcome(
-            finished(found.prepared.pixels) if mended else with_depth(noisy, options.depth, white), found, None
-        )
-    how: dict[str, Any] = {"tile": options.tile, "or_cpu": options.device == "auto", "watch": watch}
-    how_much: dict[str, Any] = {"strength": options.strength, "luma": options.luma, "chroma": options.chroma}
-
-    def task_of(model: Any, whitened: "Sequence[Whitening] | None" = None) -> Task:
-        noise = found.estimate.noise
-        return Task.for_noise(found.prepared, model, noise, **how_much, **options.how, whitened=whitened)
-
-    def carry_out(task: Task) -> list[np.ndarray]:
-        """Return the pixels before the first step and after each if the path is wanted, else the last alone."""
-        # Where memory ran out before, the model may be elsewhere now.
-        device = next(model.parameters()).device
-        if not options.extras.steps:
-            return [carried_out(task, device, **how)]
-        return [task.pixels, *(frame.copy() for frame in path(task, device, **how))]
-
-    def judgement(task: Task, pixels: np.ndarray) -> "Judgement | None":
-        if not task.single or not judging:  # of a sample, or of a mode, the error is another
-            return None
-        try:
-            return judge(task, pixels, found.estimate.error if is_found(model, options) else 0.0)
-        except Exception as error:  # the result is there, and the better for being written
-            if not is_out_of_memory(error):
-                raise
-            return None
-
-    task = task_of(model)
+        result = finished(found.prepared.pixels) if mended else with_depth(noisy, options.depth, white)
+        return Outcome(result, found, None)
+    run = _Run(found, model, options, watch, judging)
+    task = run.task(model)
     refuse_for(options.extras, options.blend, options.adapt, task)
-    frames = carry_out(task)
-    pixels = frames[-1]
-    judged = judgement(task, pixels)
-    if options.adapt and task.noise.kind == "shot":
-        whitened, share = learnt_for(task, pixels, watch or (lambda done, of: None))
-        if whitened:
-            task = task_of(model, whitened)
-            frames = carry_out(task)
-            pixels = frames[-1]
-            judged = judgement(task, pixels)  # hundreds of numbers cannot learn a picture's noise by heart
-        judged = judged and replace(judged, transform=share)
-    elif options.adapt:
-        better, gain = adapted(task, pixels, watch or (lambda done, of: None))
-        if gain:
-            task = task_of(better)
-            frames = carry_out(task)
-            pixels = frames[-1]
-        # Of weights that were fitted to this very noise the estimate is too good; the gain is of what was held out.
-        judged = judged and judged.better_by(gain)
-    mean = pixels
+    frames = run.frames(task)
+    judgement = run.judgement(task, frames[-1])
+    if options.adapt:
+        task, frames, judgement = run.adapted(task, frames, judgement)
+    mean = pixels = frames[-1]
     if options.blend:
-        sample = carried_out(sampling(task), next(model.parameters()).device, **how)
-        pixels, judged = _between(pixels, sample, options.blend), None
-    return Outcome(finished(pixels), found, judged, task, mean, frames, finished)
+        pixels, judgement = run.blended(task, mean), None
+    return Outcome(finished(pixels), found, judgement, task, mean, frames, finished)
 
 
 def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, options: Options) -> Options:
@@ -150,15 +216,15 @@ def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, options: Option
     )
 
 
-def _not_looked_at(picture: "Picture") -> Found:
-    """Return noise of level 0, for a picture that is to stay as it is."""
+def _no_noise(picture: "Picture") -> PictureNoise:
+    """Return noise of level 0, for a picture that is to stay as it is and was not examined."""
     from smdae.denoising.preparation import Prepared
     from smdae.estimation.estimate import Estimate
     from smdae.estimation.scale import Scale
     from smdae.noise import Noise
 
     nothing = Estimate(Noise.gaussian(0.0), 0.0)
-    return Found(Prepared(picture.pixels, picture.pixels, Scale()), nothing, "none", (0.0,))
+    return PictureNoise(Prepared(picture.pixels, picture.pixels, Scale()), nothing, "none", (0.0,))
 
 
 def _weights(options: Options, picture: "Picture") -> np.ndarray:
@@ -187,5 +253,5 @@ def _between(before: np.ndarray, after: np.ndarray, share: "float | np.ndarray")
     """Return the image a share of the way from `before`, 0, to `after`, 1, with the dtype of `before`."""
     values = before + share * (after.astype(np.float64) - before)
     result = (np.rint(values) if before.dtype.kind == "u" else values).astype(before.dtype)
-    # Where nothing is to change not even a number that is none does.
+    # 0 times NaN is NaN: pixels that are to stay as they are must not be computed.
     return np.where(np.broadcast_to(np.asarray(share) == 0, result.shape), before, result)

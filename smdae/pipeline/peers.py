@@ -1,6 +1,7 @@
-"""The processes of one command, as one of them sees the others: by a store of torch.distributed that they share.
+"""The processes that torchrun started for one command, connected by a key-value store of torch.distributed.
 
-Each counts in the store, twice a second. A count that stands still is a process that died, or hangs, wherever it runs.
+Each process has a heartbeat: it increases a count in the store twice a second. A process whose count stands still has
+died or hangs, on whatever machine it runs.
 """
 
 import json
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 
     from smdae.fitting.distributed import Group
 
-__all__ = ["LOOK", "QUIET", "VERDICT", "Peers", "arrived", "counting", "met"]
+__all__ = ["HEARTBEAT", "MAX_MISSED", "VERDICT", "Peers", "connect", "heartbeat", "wait_for_all"]
 
-LOOK = 0.5  # seconds between two counts
-QUIET = 8  # looks without a new count from a process that is dead, if something is wrong already
-VERDICT = "verdict"  # by this name it is told how all ended
-COMING = timedelta(seconds=90)  # until all have begun
-TOLD = 5.0  # seconds of waiting for others before it is told of
+HEARTBEAT = 0.5  # seconds between two counts
+MAX_MISSED = 8  # heartbeats without a new count, after which a process is taken for dead if something is wrong already
+VERDICT = "verdict"  # the name under which it is stored how all ended
+START_TIMEOUT = timedelta(seconds=90)  # until all have begun
+REPORT_AFTER = 5.0  # seconds of waiting for other processes before that is reported
 ALONE = "to start one process alone, unset RANK and WORLD_SIZE"
 
 Note = Callable[[str], object]
@@ -41,13 +42,13 @@ class Peers:
         place: The rank of this process, and the number of all.
         store: The store of torch.distributed that they share; None if this is the only process.
         hosted: Whether the first process holds the store, rather than the launcher.
-        looks: For each other process, the number of looks since its count last changed.
+        missed: For each other process, the number of heartbeats since its count last changed.
     """
 
     place: Place = field(default_factory=Place)
     store: Any = None
     hosted: bool = False
-    looks: dict[int, int] = field(default_factory=dict)
+    missed: dict[int, int] = field(default_factory=dict)
 
     @property
     def first(self) -> bool:
@@ -64,31 +65,31 @@ class Peers:
         """Return the ranks of the other processes."""
         return [rank for rank in range(self.place.size) if rank != self.place.rank]
 
-    def quiet(self, rank: int, looks: int = QUIET) -> bool:
-        """Return whether the count of a process has not changed for that many looks."""
-        return self.looks.get(rank, 0) >= looks
+    def is_silent(self, rank: int, beats: int = MAX_MISSED) -> bool:
+        """Return whether the count of a process has not changed for that many heartbeats."""
+        return self.missed.get(rank, 0) >= beats
 
-    def tell(self, name: str, value: Any) -> None:
-        """Store a value, which is written as JSON, under a name where all processes can read it."""
+    def write(self, name: str, value: Any) -> None:
+        """Store a value as JSON under a name, where all processes can read it."""
         with _reaching():
             self.store.set(name, json.dumps(value))
 
-    def told(self, name: str) -> Any:
+    def read(self, name: str) -> Any:
         """Return the value stored under a name, None if there is none."""
         with _reaching():
             return json.loads(self.store.get(name)) if self.store.check([name]) else None
 
-    def tell_first(self, name: str, value: Any) -> None:
+    def write_first(self, name: str, value: Any) -> None:
         """Store a value under a name, unless there is one already."""
         with _reaching():
             self.store.compare_set(name, "", json.dumps(value))
 
-    def told_by_all(self, name: str, value: Any) -> list[Any]:
+    def all_gather(self, name: str, value: Any) -> list[Any]:
         """Store this process's value under a name, wait for those of all others, and return all in order of rank."""
-        self.tell(f"{name}/{self.place.rank}", value)
-        return [self.awaited(f"{name}/{rank}") for rank in range(self.place.size)]
+        self.write(f"{name}/{self.place.rank}", value)
+        return [self.wait_for(f"{name}/{rank}") for rank in range(self.place.size)]
 
-    def awaited(self, name: str, meanwhile: Callable[[], bool] = lambda: False) -> Any:
+    def wait_for(self, name: str, meanwhile: Callable[[], bool] = lambda: False) -> Any:
         """Wait until there is a value under a name, and return it.
 
         Args:
@@ -98,15 +99,15 @@ class Peers:
         Raises:
             LostError: The other processes have ended, or cannot be reached.
         """
-        while (found := self.told(name)) is None:
-            if self.told(VERDICT) is not None:
+        while (found := self.read(name)) is None:
+            if self.read(VERDICT) is not None:
                 raise LostError("the other processes have ended")
             if not meanwhile():
-                time.sleep(LOOK / 10)
+                time.sleep(HEARTBEAT / 10)
         return found
 
-    def count(self, name: str) -> int:
-        """Return 0 to the first process that calls with this name, 1 to the next, and so on."""
+    def next_number(self, name: str) -> int:
+        """Return 0 for the first call with this name by any process, 1 for the next, and so on."""
         with _reaching():
             return int(self.store.add(name, 1)) - 1
 
@@ -117,7 +118,7 @@ class Peers:
 
     def agree_on(self, plan: Any) -> None:
         """Wait for the plans of all processes; raise InputError if they are not the same."""
-        if self.place.size > 1 and len(set(self.told_by_all("plan", zlib.crc32(repr(plan).encode())))) > 1:
+        if self.place.size > 1 and len(set(self.all_gather("plan", zlib.crc32(repr(plan).encode())))) > 1:
             raise InputError("the processes do not see the same files", "give all of them the same folders")
 
     def group(self, device: "torch.device", own: bool) -> "AbstractContextManager[Group]":
@@ -126,23 +127,20 @@ class Peers:
 
         if self.place.size == 1:
             return nullcontext(ALONE)
-        self.told_by_all("joining", True)  # what follows cannot be interrupted
+        self.all_gather("joining", True)  # what follows cannot be interrupted
         return joined(self.store, self.place, device, own)
 
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """Raise LostError, for as long as the context lasts, where the store cannot be reached.
-
-    Then the process that holds it is gone: the first one or the launcher.
-    """
+    """Raise LostError if the store cannot be reached within the context: the process that holds it is gone."""
     try:
         yield
     except RuntimeError as error:
         raise LostError("the other processes cannot be reached any more") from error
 
 
-def met(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
+def connect(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
     """Connect to the processes that were started together, at the address in the environment; report a long wait.
 
     Raises:
@@ -163,11 +161,11 @@ def met(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
     if place.rank or not hosted:
         _await_host(place, host, port, note)
     with _reaching():
-        if hosted:  # nothing here waits, so that what is waited for can be told, and interrupted
-            store: Any = dist.TCPStore(host, port, place.size, place.rank == 0, COMING, wait_for_workers=False)
+        if hosted:  # without waiting here: `wait_for_all` reports what it waits for, and can be interrupted
+            store: Any = dist.TCPStore(host, port, place.size, place.rank == 0, START_TIMEOUT, wait_for_workers=False)
             store = dist.PrefixStore("default_pg", store)
         else:
-            store, *_ = next(iter(dist.rendezvous("env://", place.rank, place.size, timeout=COMING)))
+            store, *_ = next(iter(dist.rendezvous("env://", place.rank, place.size, timeout=START_TIMEOUT)))
     return Peers(place, store, hosted)
 
 
@@ -182,37 +180,37 @@ def _await_host(place: Place, host: str, port: int, note: Note) -> None:
     wait = _Wait(place, f"nobody answers yet at {host!s:.60}, port {port}", note)
     while True:
         try:
-            socket.create_connection((host, port), LOOK).close()
+            socket.create_connection((host, port), HEARTBEAT).close()
             return
         except (OSError, OverflowError):
             wait.more(f"the first of {place.size} processes did not come")
 
 
 @contextmanager
-def counting(peers: Peers, watch: Callable[[], object]) -> Iterator[None]:
-    """Count up in a thread, to show the others that this process lives, and watch their counts.
+def heartbeat(peers: Peers, watch: Callable[[], object]) -> Iterator[None]:
+    """Count up in a thread while the context lasts, and watch the counts of the other processes.
 
-    This goes on for as long as the context lasts; `watch` is called after each look at the counts.
+    `watch` is called after each heartbeat.
     """
     over = Event()
     counts: dict[int, bytes] = {}
 
-    def look() -> None:
+    def beat() -> None:
         own = 0
-        while not over.wait(LOOK if own else 0):
+        while not over.wait(HEARTBEAT if own else 0):
             own += 1
             try:
-                peers.tell(f"count/{peers.place.rank}", own)
+                peers.write(f"count/{peers.place.rank}", own)
                 for rank in peers.others:
-                    now = peers.told(f"count/{rank}")
-                    peers.looks[rank] = 0 if now != counts.get(rank) else peers.looks.get(rank, 0) + 1
+                    now = peers.read(f"count/{rank}")
+                    peers.missed[rank] = 0 if now != counts.get(rank) else peers.missed.get(rank, 0) + 1
                     counts[rank] = now
             except LostError:
                 for rank in peers.others:
-                    peers.looks[rank] = peers.looks.get(rank, 0) + 1
+                    peers.missed[rank] = peers.missed.get(rank, 0) + 1
             watch()
 
-    thread = Thread(target=look, daemon=True)
+    thread = Thread(target=beat, daemon=True)
     thread.start()
     try:
         yield
@@ -221,7 +219,7 @@ def counting(peers: Peers, watch: Callable[[], object]) -> Iterator[None]:
         thread.join()
 
 
-def arrived(peers: Peers, note: Note) -> None:
+def wait_for_all(peers: Peers, note: Note) -> None:
     """Wait until all processes have begun; report a long wait.
 
     Raises:
@@ -229,20 +227,20 @@ def arrived(peers: Peers, note: Note) -> None:
     """
     size = peers.place.size
     wait = _Wait(peers.place, f"waiting for the other processes, {size} in all", note)
-    while missing := [rank for rank in peers.others if peers.told(f"count/{rank}") is None]:
+    while missing := [rank for rank in peers.others if peers.read(f"count/{rank}") is None]:
         wait.more(f"process {missing[0]} of {size} did not come")
 
 
 class _Wait:
-    """A wait for other processes that is reported when it gets long, and is given up in the end.
+    """A wait for other processes that is reported if it gets long, and given up in the end.
 
-    The environment may still hold the variables of an earlier launch, so that a command that is started alone waits
-    for processes that never come.
+    The environment may still hold the variables of an earlier launch; then a command started alone waits for processes
+    that never come.
     """
 
     def __init__(self, place: Place, what: str, note: Note) -> None:
         self.what = f"{what}, as RANK={place.rank} and WORLD_SIZE={place.size} in the environment say; {ALONE}"
-        self.note, self.begun, self.told = note, time.monotonic(), False
+        self.note, self.begun, self.is_reported = note, time.monotonic(), False
 
     def more(self, failure: str) -> None:
         """Wait a moment longer.
@@ -251,9 +249,9 @@ class _Wait:
             LostError: The wait has been too long; `failure` is the message.
         """
         waited = time.monotonic() - self.begun
-        if waited > COMING.total_seconds():
+        if waited > START_TIMEOUT.total_seconds():
             raise LostError(failure, ALONE)
-        if waited > TOLD and not self.told:
+        if waited > REPORT_AFTER and not self.is_reported:
             self.note(self.what)
-            self.told = True
-        time.sleep(LOOK / 10)
+            self.is_reported = True
+        time.sleep(HEARTBEAT / 10)

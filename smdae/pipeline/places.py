@@ -1,7 +1,7 @@
 """The plan of a run: where each picture comes from and its result goes, refused before any work if it cannot be.
 
-A result lies beside its input under another name, in its place, or under the folder given, where the tree below an
-input folder is kept. Results of many pictures need a folder, so there -o NAME is one even without a slash at its end.
+A result goes beside its input under another name, replaces the input, or goes into a given folder, where the tree below
+an input folder is kept. Results of many pictures need a folder, so for them -o NAME is a folder even without a slash.
 """
 
 import os
@@ -126,9 +126,9 @@ def plan(
     selection = selected(inputs, search) + selected(of_list or (), search, literal=True)
     found = selection.pictures
     if len(found) > 1 and naming.output is not None and not folder:
-        one = "stdout takes" if naming.output == str(STREAM) else f"--output '{naming.output}' is"
+        place = "stdout takes" if naming.output == str(STREAM) else f"--output '{naming.output}' is"
         hint = "name a folder with -o" if naming.output == str(STREAM) else f"name a folder: -o {naming.output}{os.sep}"
-        raise UsageError(f"{one} one picture, and there are {len(found)}", hint)
+        raise UsageError(f"{place} one picture, and there are {len(found)}", hint)
     jobs = [Job(source, _target(source, below, naming, folder)) for source, below in found]
     _refuse_collisions(jobs, naming, folder)
     first, step = share or (1, 1)
@@ -217,9 +217,9 @@ def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
 
 
 def refuse_raced(jobs: list[Job]) -> None:
-    """Raise OutputError where a picture that is to be replaced has changed since this run was planned.
+    """Raise OutputError if a picture that is to be replaced has changed since this run was planned.
 
-    Another run may have replaced it in the meantime, and it would be denoised twice.
+    Another run may have replaced it, and it would be denoised twice.
     """
     from smdae.files.refusals import refuse_changed
 

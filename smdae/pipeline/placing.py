@@ -1,4 +1,4 @@
-"""The writing of results: all files of a picture or none, and no folder left behind where it fails."""
+"""Write results: all files of a picture or none, and no folder left behind after a failure."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["beside", "forget", "origin_of", "put_file", "put_result"]
 
-MAX_ATTEMPTS = 5  # at writing into a folder that others take away
+MAX_ATTEMPTS = 5  # at writing into a folder that another run may remove
 
 
 def put_result(
@@ -73,7 +73,7 @@ def beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin
 
 
 def put_file(target: Path, data: bytes, overwrite: bool, origin: "Origin | None") -> None:
-    """Write a file whole or not at all, with what can be kept of the file that it is made of.
+    """Write a file whole or not at all, keeping the attributes of the file `origin` that it was made from.
 
     Raises:
         OutputError: It cannot be written, or exists and may not be overwritten.
@@ -84,7 +84,7 @@ def put_file(target: Path, data: bytes, overwrite: bool, origin: "Origin | None"
 
 
 def origin_of(job: Job, messages: Messages) -> "Origin | None":
-    """Return the facts about the input that its result is to keep; None for a stream. Warn of those that are lost.
+    """Return the attributes of the input that its result is to keep; None for a stream. Warn of those that are lost.
 
     Raises:
         OutputError: The input is to be replaced, and has changed since the run began.
@@ -94,7 +94,7 @@ def origin_of(job: Job, messages: Messages) -> "Origin | None":
 
     if job.replaced is not None:
         refuse_changed(job.source, job.replaced)
-    with suppress(OSError, ValueError):  # of which reading it tells
+    with suppress(OSError, ValueError):  # reading it will report them
         status = job.replaced or job.source.stat()
         if job.source != STREAM and stat.S_ISREG(status.st_mode):
 
@@ -106,7 +106,7 @@ def origin_of(job: Job, messages: Messages) -> "Origin | None":
 
 
 def forget(folder: Path) -> None:
-    """Remove a folder that was made for results, and the folders in it, as far as they are empty."""
+    """Remove a folder that was made for results, and the folders in it, if they are empty."""
     for place, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):
             os.rmdir(place)

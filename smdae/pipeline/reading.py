@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smdae.errors import InputError
-from smdae.pipeline.found import white_of
 from smdae.pipeline.options import Options
+from smdae.pipeline.picture_noise import white_of
 from smdae.pipeline.places import STREAM, Job, check_target
 
 if TYPE_CHECKING:

@@ -10,24 +10,26 @@ from smdae.pipeline.places import Job
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.pipeline.found import Found, Noted
     from smdae.pipeline.outcome import Outcome
+    from smdae.pipeline.picture_noise import NoiseFacts, PictureNoise
 
 __all__ = ["estimates", "figures", "is_number", "precisions", "record_of", "words_of"]
 
 
 def words_of(model: Any) -> str:
-    """Return the words that are written into a result, by which later runs know it as one."""
+    """Return the words that are written into a result, by which later runs recognise it."""
     return f"denoised by smdae {__version__} with {model.identity}"
 
 
-def record_of(job: Job, model: Any, found: "Sequence[Found | Noted]", precisions: Sequence[str]) -> dict[str, Any]:
+def record_of(
+    job: Job, model: Any, found: "Sequence[PictureNoise | NoiseFacts]", precisions: Sequence[str]
+) -> dict[str, Any]:
     """Return the JSON record of a denoised file; noise and sigma are lists where it has several pages or channels."""
-    sigmas = [_plain(one.levels) for one in found]
-    kinds = ["none" if one.estimate.noise.is_none else one.estimate.noise.kind for one in found]
+    sigmas = [_plain(page.levels) for page in found]
+    kinds = ["none" if page.estimate.noise.is_none else page.estimate.noise.kind for page in found]
     noise = [
-        {"kind": kind, "described": one.described, "reason": one.estimate.reason, "outliers": one.repaired}
-        for kind, one in zip(kinds, found, strict=True)
+        {"kind": kind, "described": page.described, "reason": page.estimate.reason, "outliers": page.repaired}
+        for kind, page in zip(kinds, found, strict=True)
     ]
     return {
         "input": str(job.source),

@@ -1,4 +1,4 @@
-"""The plan that --dry-run prints: each picture, its result, and what would become of a file that is there."""
+"""The plan that --dry-run prints: each picture, its result, and what would happen to a file that exists."""
 
 import os
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""`denoise --report`: collects what is shown of each picture while they are done, and writes the page at the end."""
+"""`denoise --report`: collect views of pictures while they are denoised, and write the page at the end."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
-    from smdae.pipeline.found import Found
+    from smdae.pipeline.picture_noise import PictureNoise
     from smdae.pipeline.report_view import View
 
 __all__ = ["Report"]
 
-MOST_VIEWS = 24  # pictures that are shown; the table has all
+MAX_VIEWS = 24  # pictures that are shown; the table lists all
 
 
 class Report:
@@ -30,7 +30,7 @@ class Report:
         self.lock = Lock()
         self.taken = 0
 
-    def show(self, name: str, before: "Picture", after: "Picture", found: "Found", part: str = "") -> None:
+    def show(self, name: str, before: "Picture", after: "Picture", found: "PictureNoise", part: str = "") -> None:
         """Keep the views of a picture for the page, unless it already has as many pictures as it shows.
 
         Args:
@@ -43,7 +43,7 @@ class Report:
         from smdae.pipeline.report_view import view_of
 
         with self.lock:
-            if self.taken >= MOST_VIEWS:
+            if self.taken >= MAX_VIEWS:
                 return
             self.taken += 1
         white = after.white / before.white if after.depth != before.depth else 1.0
@@ -51,14 +51,14 @@ class Report:
         with self.lock:
             self.views.setdefault(name, []).append(view)
 
-    def said(self, name: str, warnings: list[str]) -> None:
+    def warn(self, name: str, warnings: list[str]) -> None:
         """Keep the warnings that were given about a picture, if it is shown."""
         with self.lock:
             if name in self.views:
                 plain = tuple(text.removeprefix("smdae: warning: ") for text in warnings)
                 self.views[name][0] = replace(self.views[name][0], warnings=plain)
 
-    def tell(self, record: dict[str, Any]) -> None:
+    def add(self, record: dict[str, Any]) -> None:
         """Keep the JSON record of a picture as a row of the table."""
         self.records.append(record)
 

@@ -1,7 +1,7 @@
 """The page of `denoise --report`: one HTML file that needs no network, with all pictures and figures in it.
 
-Texts that come from outside, names of files above all, are escaped; a policy in the page lets nothing be loaded, and no
-script run but its own. Without scripts pictures stand one below the other.
+Texts from outside, such as names of files, are escaped; a policy in the page forbids loading anything and running any
+script but its own. Without scripts the pictures stand one below the other.
 """
 
 import base64
@@ -73,29 +73,34 @@ def _row(record: Mapping[str, Any], link: str | None) -> str:
     if "skipped" in record:
         return f"<tr><td>{first}</td><td colspan='4'>skipped: {escape(str(record['output']))} is there</td></tr>"
     noise = record["noise"]
-    kinds = {one["kind"] for one in (noise if isinstance(noise, list) else [noise])}
+    kinds = {page["kind"] for page in (noise if isinstance(noise, list) else [noise])}
     cells = [str(record["output"]), ", ".join(sorted(kinds)), _plain(record["sigma"]), _quality(record)]
     return f"<tr><td>{first}</td>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        numbers = [one for part in value for one in (part if isinstance(part, list) else [part])]
+        numbers = _flat(value)
         return f"{min(numbers):.3g} to {max(numbers):.3g}" if numbers else ""
     return f"{value:.3g}"
+
+
+def _flat(values: list[Any]) -> list[Any]:
+    """Return the values of a list, some of which may be lists."""
+    return [value for part in values for value in (part if isinstance(part, list) else [part])]
 
 
 def _quality(record: Mapping[str, Any]) -> str:
     """Return the estimated PSNR of a result in words, and the measured one if there was a reference."""
     psnr, error = record.get("psnr_estimated"), record.get("psnr_estimated_error")
     if isinstance(psnr, list):
-        known = [one for one in psnr if one is not None]
-        told = f"{min(known):.1f} to {max(known):.1f} dB" if known else "not estimated"
+        known = [value for value in psnr if value is not None]
+        text = f"{min(known):.1f} to {max(known):.1f} dB" if known else "not estimated"
     else:
-        told = "not estimated" if psnr is None or error is None else f"{psnr:.1f} +- {max(error, 0.1):.1f} dB"
+        text = "not estimated" if psnr is None or error is None else f"{psnr:.1f} +- {max(error, 0.1):.1f} dB"
     if isinstance(record.get("psnr"), float) and math.isfinite(record["psnr"]):
-        told += f"; measured {record['psnr']:.2f} dB, noisy {record['psnr_noisy']:.2f}"
-    return told
+        text += f"; measured {record['psnr']:.2f} dB, noisy {record['psnr_noisy']:.2f}"
+    return text
 
 
 def _section(number: int, view: View, record: Mapping[str, Any]) -> str:
@@ -109,8 +114,7 @@ def _section(number: int, view: View, record: Mapping[str, Any]) -> str:
     }
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
     doubts = record.get("doubts") or []
-    flat = [one for part in doubts for one in (part if isinstance(part, list) else [part])]
-    warned = [*view.warnings, *(f"the PSNR is not estimated: {doubt}" for doubt in dict.fromkeys(flat))]
+    warned = [*view.warnings, *(f"the PSNR is not estimated: {doubt}" for doubt in dict.fromkeys(_flat(doubts)))]
     warnings = "".join(f"<li>{escape(text)}</li>" for text in warned)
     pairs = "\n".join(_pair(f"{number}-{k}", pair) for k, pair in enumerate(view.pairs))
     return (
@@ -157,11 +161,11 @@ def _chart(view: View) -> str:
     width, height = CHART
     top = 1.15 * max(y) or 1.0
 
-    def at(one: float, other: float) -> str:
-        across = LEFT + (width - LEFT - RIGHT) * (one - x[0]) / ((x[-1] - x[0]) or 1.0)
-        return f"{across:.1f},{TOP + (height - TOP - BOTTOM) * (1 - other / top):.1f}"
+    def at(brightness: float, level: float) -> str:
+        across = LEFT + (width - LEFT - RIGHT) * (brightness - x[0]) / ((x[-1] - x[0]) or 1.0)
+        return f"{across:.1f},{TOP + (height - TOP - BOTTOM) * (1 - level / top):.1f}"
 
-    points = " ".join(at(one, other) for one, other in zip(x, y, strict=True))
+    points = " ".join(at(brightness, level) for brightness, level in zip(x, y, strict=True))
     marks = ""
     for share in (0.0, 0.5, 1.0):
         across, down = at(x[0], share * top).split(",")

@@ -1,9 +1,9 @@
 """The views of one picture in the report: before, after and what was taken out, as PNG, and the noise as numbers.
 
-A picture of up to a megapixel is shown whole. Of a larger one a part is, pixel by pixel, where it has most detail, and
-all of it reduced. Values are shown from black to white as the picture has them, those of scientific pictures from the
-darkest to the brightest. What was taken out is amplified, so that its spread of three standard deviations fills half of
-the range, gray being none.
+A picture of up to a megapixel is shown whole. Of a larger one the part with the most detail is shown pixel by pixel,
+and the whole reduced. Black and white are those of the picture, or for scientific pictures its darkest and brightest
+values. What was taken out is amplified until three standard deviations fill a quarter of the range to either side of
+gray.
 """
 
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ from smdae.pipeline.noise_chart import curve
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
-    from smdae.pipeline.found import Found
+    from smdae.pipeline.picture_noise import PictureNoise
 
 __all__ = ["Pair", "View", "view_of"]
 
-WHOLE = 1 << 20  # pixels of a picture that is shown whole
+MAX_WHOLE = 1 << 20  # pixels of a picture that is shown whole
 PART = 768  # pixels a side, of the part of a larger one
-MOST_GAIN = 64
-DARKEST, BRIGHTEST = 0.001, 0.999  # quantiles, between which the level of noise is drawn
+MAX_GAIN = 64  # factor on what was taken out
+DARKEST, BRIGHTEST = 0.001, 0.999  # quantiles of the values, the ends of the chart
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class View:
 
 
 def view_of(
-    name: str, before: np.ndarray, after: np.ndarray, found: "Found", part: str = "", white: float = 1.0
+    name: str, before: np.ndarray, after: np.ndarray, found: "PictureNoise", part: str = "", white: float = 1.0
 ) -> View:
     """Return the view of a picture for the report: PNGs before and after, and the noise as numbers.
 
@@ -86,7 +86,7 @@ def view_of(
     height, width = before.shape[:2]
     scale = found.prepared.scale
     pairs = []
-    if height * width <= WHOLE:
+    if height * width <= MAX_WHOLE:
         pairs.append(_pair("the whole picture", before, after, scale, white))
     else:
         top, left = _most_detail(after)
@@ -113,7 +113,7 @@ def _pair(title: str, before: np.ndarray, after: np.ndarray, scale: "Scale", fac
     x, y = (scale.to_unit(np.nan_to_num(pixels.astype(np.float32))) for pixels in (before, after / np.float32(factor)))
     residual = x - y
     spread = float(np.sqrt(np.square(residual).mean()))
-    gain = int(np.clip(0.25 / (3 * spread), 1, MOST_GAIN)) if spread else 1
+    gain = int(np.clip(0.25 / (3 * spread), 1, MAX_GAIN)) if spread else 1
     height, width = before.shape[:2]
     return Pair(title, width, height, _png(x), _png(y), _png(0.5 + gain * residual), gain)
 

@@ -1,8 +1,8 @@
-"""The pictures that a command is to work on: files, folders, patterns that no shell has expanded, shares of them.
+"""Find the pictures that a command is to work on: files, folders, unexpanded patterns, and shares of them.
 
-A file that is named is an input, whatever it is called. Of the files in a folder those are left out, and counted, that
-are no pictures, and those that an earlier run has left: NAME_denoised beside NAME, and to denoise also what says that
-smdae has made it.
+A file that is named is an input, whatever its name. Files in a folder are left out, and counted, if they are no
+pictures or results of an earlier run: NAME_denoised beside NAME, and, for denoising, files whose metadata say that
+smdae made them.
 """
 
 import glob
@@ -19,10 +19,10 @@ from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, mi
 
 __all__ = ["Search", "Selection", "is_many", "listed", "selected", "share_of"]
 
-RESULT, UNNAMED = "result of an earlier run", "without an ending"  # kinds of files beside those that endings tell
+RESULT, UNNAMED = "result of an earlier run", "without an ending"  # kinds of files that are left out, besides endings
 JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders of pictures
-MAX_LOOKED = 10_000  # files in subfolders that are looked at only to tell how many there are
-MAX_KINDS = 6  # of what was left out, told one by one
+MAX_COUNTED = 10_000  # files in subfolders that are read only to say how many pictures there are
+MAX_KINDS = 6  # of files left out, named one by one
 MAX_SHOWN = 12  # characters of an ending
 MAX_LIST = 1 << 28  # bytes of a list of files
 
@@ -32,12 +32,12 @@ class Search:
     """The rules by which folders are searched.
 
     Attributes:
-        recursive: Whether to their depth.
-        into: The folder of the results, whose files are no inputs; None where they lie beside them.
-        suffixes: What follows the name of a result that lies beside its input.
-        marked: Whether results are also known by what they say of themselves.
+        recursive: Whether folders in folders are searched too.
+        into: The folder of the results, whose files are not inputs; None if results go beside their inputs.
+        suffixes: The endings of names, before the extension, by which results beside their inputs are recognised.
+        marked: Whether results are also recognised by their metadata.
         more: Whether camera raw files, FITS, Y4M and OME-Zarr are pictures too, if they can be read.
-        may_be_done: Whether a folder may hold nothing but results: there is nothing left to do in it, and no error.
+        may_be_done: Whether a folder that holds nothing but results is no error: there is nothing left to do in it.
     """
 
     recursive: bool = False
@@ -57,9 +57,9 @@ class Selection:
     """The pictures that were found.
 
     Attributes:
-        pictures: Each with its path below the folder that was named.
-        left_out: How many files of each kind were left out in folders.
-        deeper: How many pictures lie in folders that were not searched.
+        pictures: The path of each picture, and its path relative to the folder that was named.
+        left_out: The number of files of each kind that were left out in folders.
+        deeper: The number of pictures in folders that were not searched.
     """
 
     pictures: list[tuple[Path, Path]] = field(default_factory=list)
@@ -86,9 +86,9 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
     """Return the pictures that inputs stand for, in a fixed order.
 
     Args:
-        inputs: Files, folders and patterns; a file need not be there.
+        inputs: Files, folders and patterns; a file need not exist.
         search: How folders are searched.
-        literal: Whether inputs are what they are called, never patterns.
+        literal: Whether inputs are never patterns.
 
     Raises:
         InputError: A folder has no pictures, or a pattern no matches.
@@ -100,7 +100,9 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
         if str(path) != "-" and _is_folder(path):
             found = _in_folder(path, search)
             is_done = search.may_be_done and found.left_out[RESULT] > 0
-            if not found.pictures and literal and not is_done:  # the others of the list are denoised all the same
+            if (
+                not found.pictures and literal and not is_done
+            ):  # fails by itself, so that the others of the list are denoised
                 pictures.append((path, Path(path.name)))
             elif not found.pictures and not is_done:
                 raise _none_in(path, found, search)
@@ -115,11 +117,11 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
 
 
 def listed(source: str) -> list[Path]:
-    """Return the paths in a list: a line each, or parted by NUL as `find -print0` does; - is a list on stdin.
+    """Return the paths in a list: one a line, or separated by NUL as by `find -print0`; - reads the list from stdin.
 
     Raises:
         UsageError: Nothing is piped into stdin, or the list names stdin.
-        InputError: The list cannot be read, is empty, or goes on and on.
+        InputError: The list cannot be read, is empty, or is too long.
     """
     from smdae.files.images import opening
 
@@ -138,12 +140,12 @@ def listed(source: str) -> list[Path]:
     if not paths:
         raise InputError(f"--files-from '{source}' names no files")
     if Path("-") in paths:
-        raise UsageError(f"--files-from '{source}' names -, which is no file in a list", "pipe a picture in alone")
+        raise UsageError(f"--files-from '{source}' names -, which is not a file", "pipe a picture in alone")
     return paths
 
 
 def share_of(text: str) -> tuple[int, int]:
-    """Return I and N of a share I/N, 1 <= I <= N; raise UsageError for what is none."""
+    """Return I and N of a share I/N, 1 <= I <= N; raise UsageError if the text is not one."""
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageError(f"--shard '{text:.40}' is not from 1/N to N/N", "write 1/4 for the first of four parts")
@@ -151,7 +153,7 @@ def share_of(text: str) -> tuple[int, int]:
 
 
 def _is_folder(path: Path) -> bool:
-    """Return whether a folder is there that is to be searched: a volume of Zarr is a picture."""
+    """Return whether a path is a folder to search; a Zarr volume is a picture, not a folder."""
     from smdae.files.ome_metadata import is_volume
 
     return os.path.isdir(path) and not is_volume(path)
@@ -199,7 +201,7 @@ def _places(folder: Path, search: Search) -> Iterator[tuple[Path, list[str]]]:
     """Yield each folder that is searched, with the sorted names of its files and of volumes, which are folders."""
     into = "" if search.into is None else os.path.realpath(search.into)
     for place, folders, names in os.walk(folder):
-        # What earlier calls have left in the folder of the results is none, nor is the result of this one.
+        # Files in the folder of the results, of this run or an earlier one, are not inputs.
         folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(place, name)) != into)
         volumes = [name for name in folders if Path(name).suffix.lower() == VOLUME]
         folders[:] = [name for name in folders if name not in volumes]
@@ -209,28 +211,28 @@ def _places(folder: Path, search: Search) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _deeper(folder: Path, search: Search) -> int:
-    """Return how many pictures the folders below hold, as far as that is soon told."""
-    count = looked = 0
+    """Return how many pictures the folders below hold, at least; the count stops after MAX_COUNTED files."""
+    count = counted = 0
     below = _places(folder, Search(True, search.into))
     next(below, None)
     for _, names in below:
         results = results_among(names, search.suffixes)
         count += sum(search.takes(name) and not name.startswith(".") and name not in results for name in names)
-        looked += len(names)
-        if looked > MAX_LOOKED:
+        counted += len(names)
+        if counted > MAX_COUNTED:
             break
     return count
 
 
 def _is_marked(file: Path) -> bool:
-    """Return whether a file says that smdae has made it."""
+    """Return whether the metadata of a file say that smdae made it."""
     from smdae.files.marks import words_in
 
     return words_in(file) is not None
 
 
 def _is_stream(file: Path) -> bool:
-    """Return whether a file is a pipe, a socket or a device, which a folder is not searched for: it may never end."""
+    """Return whether a file is a pipe, a socket or a device: reading it might never end."""
     return os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file)
 
 
@@ -253,12 +255,12 @@ def _none_in(folder: Path, found: Selection, search: Search) -> InputError:
 
 
 def _counted(left_out: Counter[str]) -> str:
-    """Return in words how many files were left out, the most frequent kinds one by one; empty if none were."""
+    """Return in words how many files were left out, naming the most frequent kinds; empty if none were."""
     kinds = sorted(left_out.items(), key=lambda kind: (-kind[1], kind[0]))
-    told = [f"{count:,} {_plural(kind, count)}" for kind, count in kinds[:MAX_KINDS]]
+    named = [f"{count:,} {_plural(kind, count)}" for kind, count in kinds[:MAX_KINDS]]
     if rest := sum(count for _, count in kinds[MAX_KINDS:]):
-        told.append(f"{rest:,} of other kinds")
-    return f"{left_out.total():,} skipped: {', '.join(told)}" if told else ""
+        named.append(f"{rest:,} of other kinds")
+    return f"{left_out.total():,} skipped: {', '.join(named)}" if named else ""
 
 
 def _plural(kind: str, count: int) -> str:

@@ -1,19 +1,19 @@
-"""A file of several pictures that is no TIFF, such as an animation: all are held in memory, and written at the end."""
+"""Denoise a file of several pictures that is not a TIFF, such as an animation: all are held in memory until the end."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
-from smdae.pipeline.found import Found, is_found, is_shared
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import denoised
+from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
 from smdae.pipeline.places import Job
 from smdae.pipeline.placing import origin_of, put_file, put_result
 from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of
 from smdae.pipeline.stacked import for_all_pages
-from smdae.pipeline.summary import tell
+from smdae.pipeline.summary import summarise
 from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
@@ -55,25 +55,23 @@ def denoise_parts(
     model = model_for(first)
     if options.depth is not None and options.depth != first.pixels.dtype:
         raise OutputError(f"{parts.container.called} keeps its bit depth", "leave --bit-depth out")
-    share = parts.container.alike and is_shared(model, options)
-    alike = for_all_pages(parts, model, options, called(job)) if share else options
-    found: list[Found] = []
+    share = parts.container.alike and is_noise_shared(model, options)
+    shared = for_all_pages(parts, model, options, called(job)) if share else options
+    found: list[PictureNoise] = []
     judgements: list[Judgement | None] = []
     products: list[str] = []
     results: list[Picture | None] = []
     for number, part in enumerate(parts):
-        seen = part_of(watch, number, len(parts))
-        outcome = denoised(part, model, alike, seen, called(job))
+        progress = part_of(watch, number, len(parts))
+        outcome = denoised(part, model, shared, progress, called(job))
         if options.report is not None and not number:
-            of = f"page 1 of {len(parts)}" if len(parts) > 1 else ""
-            options.report.show(str(job.source), part, outcome.picture, outcome.found, of)
+            page = f"page 1 of {len(parts)}" if len(parts) > 1 else ""
+            options.report.show(str(job.source), part, outcome.picture, outcome.found, page)
         found.append(outcome.found)
         judgements.append(outcome.judgement)
         products.extend(precisions(outcome, model))
         results.append(None if outcome.picture.pixels is part.pixels else outcome.picture)
     whole = parts.encoded(results, options.quality, options.strip)
     put_result(job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout)
-    tell(
-        {"": found}, judgements, model, is_found(model, options), job.source if options.many else None, options.messages
-    )
+    summarise({"": found}, judgements, model, job, options)
     return record_of(job, model, found, products) | estimates(judgements) | {"pages": len(found)}

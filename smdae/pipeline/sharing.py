@@ -1,6 +1,6 @@
-"""Many pictures shared out among several processes: each takes the next that nobody has, the first tells of all.
+"""Share many pictures among several processes: each takes the next one that is free, and the first reports all.
 
-What a process comes to, a record or a failure and the lines that go with it, it leaves in the store that all share.
+Each process puts the outcome of a picture, its record or its error, and its messages in the store that all share.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +25,7 @@ def shared(
     done: Callable[[Job], Outcome],
     peers: Peers,
     messages: Messages,
+    *,
     parallel: int = 1,
     fail_fast: bool = False,
 ) -> Iterator[tuple[Job, Outcome]]:
@@ -34,21 +35,21 @@ def shared(
         jobs: The jobs, the same in all processes.
         done: Does one job; returns its record, its error, or None if it was skipped.
         peers: The processes that share the jobs.
-        messages: Who hears what is said.
+        messages: The receiver of messages.
         parallel: How many jobs each process does at once.
         fail_fast: Whether to begin no more jobs after a failure.
     """
 
     def take() -> bool:
         """Do the next job that no process has taken; return False if there is none."""
-        # Whoever has taken a job does it, or the first would wait for it.
-        if peers.told("enough") or (number := peers.count("taken")) >= len(jobs):
+        # A job that is taken must be done, as the first process waits for its outcome.
+        if peers.read("enough") or (number := peers.next_number("taken")) >= len(jobs):
             return False
         with messages.held() as lines:
             outcome = done(jobs[number])
         if fail_fast and isinstance(outcome, SmdaeError):
-            peers.tell("enough", True)
-        peers.tell(f"outcome/{number}", _packed(outcome) | {"lines": lines})
+            peers.write("enough", True)
+        peers.write(f"outcome/{number}", _packed(outcome) | {"lines": lines})
         return True
 
     def take_all() -> None:
@@ -59,16 +60,16 @@ def shared(
         take_all()
         return
     with nullcontext() if parallel == 1 else ThreadPoolExecutor(parallel) as pool:
-        # Each thread hears what this one does, so that only the first process says what cannot wait.
+        # The context is copied so that urgent messages come from the first process only.
         threads = [pool.submit(copy_context().run, take_all) for _ in range(parallel)] if pool else []
         seen: set[Line] = set()
         for number, job in enumerate(jobs if peers.first else ()):
-            told = peers.awaited(f"outcome/{number}", take if pool is None else partial(_checked, threads))
-            # That the model was loaded, as happens in each process, is said once.
-            lines = [(kind, text) for kind, text in told["lines"]]
+            stored = peers.wait_for(f"outcome/{number}", take if pool is None else partial(_checked, threads))
+            # Each process says that it has loaded the model: such lines are shown once.
+            lines = [(kind, text) for kind, text in stored["lines"]]
             messages.say([line for line in lines if line not in seen])
             seen.update(lines)
-            yield job, _unpacked(told)
+            yield job, _unpacked(stored)
     _checked(threads)
 
 
@@ -86,10 +87,10 @@ def _packed(outcome: Outcome) -> dict[str, Any]:
     return {"record": outcome}
 
 
-def _unpacked(told: dict[str, Any]) -> Outcome:
-    if "failure" not in told:
-        return told["record"]
-    message, hint, code = told["failure"]
+def _unpacked(stored: dict[str, Any]) -> Outcome:
+    if "failure" not in stored:
+        return stored["record"]
+    message, hint, code = stored["failure"]
     failure = SmdaeError(message, hint)
     failure.code = code
     return failure

@@ -1,29 +1,36 @@
-"""A TIFF of many pages or channels, each page read, denoised and written before the next.
+"""Denoise a TIFF of many pages or channels: each page is read, denoised and written before the next.
 
 All pages of a channel share one noise and one scale.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
-from smdae.pipeline.found import Found, Noted, is_found, is_shared, look, refuse_unit, white_of
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import denoised
+from smdae.pipeline.picture_noise import (
+    NoiseFacts,
+    PictureNoise,
+    find_noise,
+    is_noise_shared,
+    refuse_unit,
+    white_of,
+)
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
-from smdae.pipeline.summary import tell
+from smdae.pipeline.summary import summarise
 from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.estimation.scale import Scale
     from smdae.files.picture import Picture
-    from smdae.files.stack import Group, Key, Stack
+    from smdae.files.stack import Group, Key, Stack, Style
 
 __all__ = ["Pages", "denoise_stack", "for_all_pages", "remark", "typical"]
 
@@ -39,6 +46,85 @@ class Pages(Protocol):
         ...
 
 
+@dataclass(eq=False)
+class _Run:
+    """The work on a stack, and what it found.
+
+    Attributes:
+        job: The stack, and where its result goes.
+        options: The settings for all of it.
+        model: The model that denoises its first page.
+        model_for: Returns the model for a page.
+        pages: The stack.
+        shared: The settings for the pages of each channel, which share their noise and scale.
+        watch: Called with the number of pages done, and with their total.
+        noise: The noise of the pages of each channel.
+        judgements: The estimated quality of each page.
+        products: The precision of the products for each page.
+    """
+
+    job: Job
+    options: Options
+    model: Any
+    model_for: Chooser
+    pages: "Stack"
+    shared: "dict[Key, Options]"
+    watch: Watch | None
+    noise: "dict[Key, list[NoiseFacts]]" = field(default_factory=dict)
+    judgements: "list[Judgement | None]" = field(default_factory=list)
+    products: list[str] = field(default_factory=list)
+
+    def results(self) -> Iterator[list["Picture"]]:
+        """Yield the results of one page after the other, a picture for each of its channels."""
+        pages = self.pages
+        for number in range(len(pages)):
+            channels = zip(pages.pictures(number), pages.keys(number), pages.is_selected(number), strict=True)
+            yield [
+                self._denoised(picture, key, number) if chosen else _converted(picture, self.options)
+                for picture, key, chosen in channels
+            ]
+
+    def _denoised(self, picture: "Picture", key: "Key", number: int) -> "Picture":
+        """Return a channel of a page denoised, and keep what there is to report of it."""
+        from smdae.denoising.pages import is_blank
+
+        if is_blank(picture.pixels):
+            return _converted(picture, self.options)
+        watch = part_of(self.watch, number, len(self.pages))
+        outcome = denoised(picture, self.model_for(picture), self.shared[key], watch, called(self.job))
+        report = self.options.report
+        if report is not None and key not in self.noise:
+            part = _part(self.pages, key, number)
+            report.show(str(self.job.source), picture, outcome.picture, outcome.found, part)
+        self.noise.setdefault(key, []).append(outcome.found.facts())
+        self.judgements.append(outcome.judgement)
+        self.products.extend(precisions(outcome, self.model))
+        return outcome.picture
+
+    def style(self) -> "Style":
+        """Return how the result is written."""
+        from smdae.files import stack
+
+        job, options = self.job, self.options
+        target = job.target.name if job.target != STREAM else job.source.name
+        style = stack.style_for(self.pages, job.source.name, target, options.depth, options.strip)
+        return replace(style, words=lambda: words_of(self.model) if self.products and not options.strip else None)
+
+    def record(self) -> dict[str, Any]:
+        """Return the JSON record of the result."""
+        facts = [page for _, noise in sorted(self.noise.items()) for page in noise]
+        axes = [series.text for series in self.pages.axes]
+        return (
+            record_of(self.job, self.model, facts, self.products)
+            | estimates(self.judgements)
+            | {
+                "pages": len(self.pages),
+                "axes": axes[0] if len(axes) == 1 else axes,
+                "channels": len(self.pages.groups),
+            }
+        )
+
+
 def denoise_stack(
     job: Job, options: Options, model_for: Chooser, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
@@ -50,20 +136,11 @@ def denoise_stack(
         InputError: The file is damaged, or an option goes only with a single picture.
         OutputError: The format of the result cannot hold several pages, or it cannot be written.
     """
-    from smdae.denoising.pages import is_blank
     from smdae.files import stack
 
-    for option, wanted in (
-        ("--reference", options.reference is not None),
-        ("--samples and the like", options.extras.some),
-    ):
-        if wanted:
-            raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")
+    _refuse(job, options)
     origin = origin_of(job, options.messages)
     name = called(job)
-    found: dict[Key, list[Noted]] = {}
-    judgements: list[Judgement | None] = []
-    products: list[str] = []
     with stack.opened(job.source if data is None else data, name, options.selection) as pages:
         first = pages.pictures(0)[0]
         refuse_misnamed(job, options, f"a TIFF of {len(pages)} pages", FORMATS["TIFF"].suffixes)
@@ -73,50 +150,28 @@ def denoise_stack(
         refuse_unit(first, options, name)
         model = model_for(first)
         del first
-        alike = {key: _for_group(group, pages, model, options, name) for key, group in pages.groups.items()}
-
-        def results() -> Iterator[list["Picture"]]:
-            for number in range(len(pages)):
-                seen = part_of(watch, number, len(pages))
-                yield [
-                    outcome(picture, key, number, seen) if chosen else _left(picture, options)
-                    for picture, key, chosen in zip(
-                        pages.pictures(number), pages.keys(number), pages.is_selected(number), strict=True
-                    )
-                ]
-
-        def outcome(picture: "Picture", key: "Key", number: int, seen: Watch | None) -> "Picture":
-            if is_blank(picture.pixels):
-                return _left(picture, options)
-            done = denoised(picture, model_for(picture), alike[key], seen, name)
-            if options.report is not None and key not in found:
-                options.report.show(str(job.source), picture, done.picture, done.found, _part(pages, key, number))
-            found.setdefault(key, []).append(done.found.noted())
-            judgements.append(done.judgement)
-            products.extend(precisions(done, model))
-            return done.picture
-
-        target = job.target.name if job.target != STREAM else job.source.name
-        style = stack.style_for(pages, job.source.name, target, options.depth, options.strip)
-        style = replace(style, words=lambda: words_of(model) if products and not options.strip else None)
+        shared = {key: _for_group(group, pages, model, options, name) for key, group in pages.groups.items()}
+        run = _Run(job, options, model, model_for, pages, shared, watch)
+        style = run.style()
         put_result(
             job,
-            lambda path: stack.write(path, pages, results(), style, overwrite=options.overwrite, origin=origin),
-            lambda: stack.encoded(pages, results(), style),
+            lambda path: stack.write(path, pages, run.results(), style, overwrite=options.overwrite, origin=origin),
+            lambda: stack.encoded(pages, run.results(), style),
             options.stdout,
         )
         remark(pages.remarks, job, options)
-    some = sorted(found.items())
     several = len(pages.groups) > 1
-    channels = {_called(pages, key) + ": " if several else "": noted for key, noted in some}
-    tell(channels, judgements, model, is_found(model, options), job.source if options.many else None, options.messages)
-    record = record_of(job, model, [one for _, noted in some for one in noted], products) | estimates(judgements)
-    axes = [one.told for one in pages.axes]
-    return record | {
-        "pages": len(pages),
-        "axes": axes[0] if len(axes) == 1 else axes,
-        "channels": len(pages.groups),
-    }
+    channels = {_called(pages, key) + ": " if several else "": noise for key, noise in sorted(run.noise.items())}
+    summarise(channels, run.judgements, model, job, options)
+    return run.record()
+
+
+def _refuse(job: Job, options: Options) -> None:
+    """Raise InputError for options that go only with a single picture."""
+    asked = {"--reference": options.reference is not None, "--samples and the like": options.extras.some}
+    for option, is_asked in asked.items():
+        if is_asked:
+            raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")
 
 
 def remark(remarks: Sequence[str], job: Job, options: Options) -> None:
@@ -138,8 +193,8 @@ def _part(pages: "Stack", key: "Key", number: int) -> str:
     return ", ".join(words for words in (page, channel) if words)
 
 
-def _left(picture: "Picture", options: Options) -> "Picture":
-    """Return a picture undenoised, converted to the sample type of the result."""
+def _converted(picture: "Picture", options: Options) -> "Picture":
+    """Convert a picture that is not denoised to the sample type of the result."""
     from smdae.files.picture import with_depth
 
     return with_depth(picture, options.depth, white_of(picture, options))
@@ -161,24 +216,24 @@ def _for_group(group: "Group", pages: "Stack", model: Any, options: Options, nam
     channels = len({key.channel for key in pages.groups})
     if options.levels is not None and len(options.levels) == channels > 1:
         options = replace(options, levels=(options.levels[group.key.channel],))
-    if not is_shared(model, options) or not len(group):
+    if not is_noise_shared(model, options) or not len(group):
         return options
     return for_all_pages(group, model, options, name)
 
 
-def typical(pages: "Pages", model: Any, options: Options, name: str) -> tuple[Found, Options]:
+def typical(pages: "Pages", model: Any, options: Options, name: str) -> tuple[PictureNoise, Options]:
     """Estimate the noise of some pages; return that of the median level, and the settings with a scale for all pages.
 
-    Arguments and errors are those of `found.look`.
+    Arguments and errors are those of `find_noise`.
     """
-    from smdae.denoising.pages import is_blank, some_of
+    from smdae.denoising.pages import examined_pages, is_blank
     from smdae.denoising.pages import typical as typical_of
 
-    looked = {number: pages.page(number) for number in some_of(len(pages))}
-    some = [number for number, picture in looked.items() if not is_blank(picture.pixels)] or list(looked)[:1]
+    examined = {number: pages.page(number) for number in examined_pages(len(pages))}
+    numbers = [number for number, picture in examined.items() if not is_blank(picture.pixels)] or list(examined)[:1]
 
-    def look_at(number: int, scale: "Scale | None") -> Found:
-        return look(looked[number], model, replace(options, scale=scale or options.scale), name)
+    def examine(number: int, scale: "Scale | None") -> PictureNoise:
+        return find_noise(examined[number], model, replace(options, scale=scale or options.scale), name)
 
-    median, scale = typical_of(some, look_at)
+    median, scale = typical_of(numbers, examine)
     return median, replace(options, scale=scale or options.scale)

@@ -1,50 +1,53 @@
-"""The report on a denoised picture in words: its noise, how good the result is, and warnings.
+"""Say in words how a picture was denoised: its noise, the estimated quality, and warnings.
 
-A picture alone has a line for each of these; of many pictures each has one line of at most 80 columns, and `-v` adds
+A single picture has a line for each of these. Each of many pictures has one line of at most 80 columns, and `-v` adds
 the rest.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.pipeline.messages import Messages
+from smdae.pipeline.options import Options
+from smdae.pipeline.picture_noise import is_noise_estimated
+from smdae.pipeline.places import Job
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.pipeline.found import Found, Noted
+    from smdae.pipeline.picture_noise import NoiseFacts, PictureNoise
 
-__all__ = ["tell"]
+__all__ = ["summarise"]
 
-MAX_DOUBTS = 3  # that are told; each page of a stack may have its own
-MAX_SIGMA_MISMATCH = 0.2  # how far sigma may be from the model's level without a word
+MAX_DOUBTS = 3  # that are shown; each page of a stack may have its own
+MAX_SIGMA_MISMATCH = 0.2  # relative difference of sigma and the model's level, beyond which there is a warning
 COLUMNS = 80
-LEAST_NAME = 12  # columns of a name that is cut
+MIN_NAME = 12  # columns of a shortened name
 
 
-def tell(
-    channels: "Mapping[str, Sequence[Found | Noted]]",
+def summarise(
+    channels: "Mapping[str, Sequence[PictureNoise | NoiseFacts]]",
     judgements: "Sequence[Judgement | None]",
     model: Any,
-    is_found: bool,
-    source: Path | None,
-    messages: Messages,
+    job: Job,
+    options: Options,
 ) -> None:
     """Say how a picture was denoised: its noise, the estimated quality, and warnings.
 
     Args:
-        channels: The noise of each page, at least one, by the name of the channel; "" where all share theirs.
+        channels: The noise of each page, at least one, by the name of the channel; "" if there are no channels.
         judgements: The estimated quality of each page; None for one that was left as it is.
         model: The model that denoised it.
-        is_found: Whether the noise was estimated.
-        source: The path of the picture if it is one of many; None for one alone.
-        messages: Who hears what is said.
+        job: The picture; if it is one of many, its path is in front of every line.
+        options: The settings, with the receiver of messages.
     """
+    messages = options.messages
+    source = job.source if options.many else None
+    is_estimated = is_noise_estimated(model, options)
     name = f"'{source}': " if source else ""
     judged = [judgement for judgement in judgements if judgement is not None]
     quality = _quality(judged)
     for part, pages in channels.items():
-        none, noise = _none(pages, is_found), _noise(pages, is_found)
+        none, noise = _none(pages, is_estimated), _noise(pages, is_estimated)
         if source is None and (none or noise):
             messages.note(part + (none or f"noise: {noise}, estimated"))
         elif source is not None:
@@ -66,27 +69,27 @@ def tell(
         for level in noise_of.levels if noise_of.kind == "white" else ():
             if level:
                 _warn_of_level(model, 255 * level, name + part, messages)
-    _tell_doubts(judged, name, messages)
+    _say_doubts(judged, name, messages)
 
 
-def _first(pages: "Sequence[Found | Noted]") -> "Found | Noted":
+def _first(pages: "Sequence[PictureNoise | NoiseFacts]") -> "PictureNoise | NoiseFacts":
     """Return the first page that has noise, or the first of all if none has."""
     return next((page for page in pages if not page.estimate.noise.is_none), pages[0])
 
 
-def _none(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
+def _none(pages: "Sequence[PictureNoise | NoiseFacts]", is_estimated: bool) -> str:
     """Return the words for a picture without noise, with the reason; empty if it has noise, or if that was given."""
     first = _first(pages)
-    if not is_found or not first.estimate.noise.is_none:
+    if not is_estimated or not first.estimate.noise.is_none:
         return ""
     reason = first.estimate.reason
     return "no noise found: left as it is" + (f" ({reason})" if reason else "")
 
 
-def _noise(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
+def _noise(pages: "Sequence[PictureNoise | NoiseFacts]", is_estimated: bool) -> str:
     """Return the estimated noise in words; empty if there is none, or if it was given."""
     first = _first(pages)
-    if not is_found or first.estimate.noise.is_none:
+    if not is_estimated or first.estimate.noise.is_none:
         return ""
     return first.described + (f" on {len(pages)} pages" if len(pages) > 1 else "")
 
@@ -97,13 +100,13 @@ def _quality(judged: "Sequence[Judgement]") -> str:
     if len(trusted) == 1:
         return f"PSNR {trusted[0].text}"
     if trusted:
-        low, high = (end(one.psnr for one in trusted) for end in (min, max))
+        low, high = (end(judgement.psnr for judgement in trusted) for end in (min, max))
         return f"PSNR {low:.1f} to {high:.1f} dB on {len(trusted)} pages"
     return ""
 
 
-def _remarks(pages: "Sequence[Found | Noted]") -> list[str]:
-    """Return lines about what else was done to the pages: outliers, pixels that are no numbers, offsets of rows."""
+def _remarks(pages: "Sequence[PictureNoise | NoiseFacts]") -> list[str]:
+    """Return lines about outliers, NaN or infinite pixels, and offsets of rows and columns."""
     said = []
     repaired = sum(page.repaired for page in pages)
     if repaired:
@@ -120,37 +123,37 @@ def _remarks(pages: "Sequence[Found | Noted]") -> list[str]:
 def _gains(judged: "Sequence[Judgement]") -> list[str]:
     """Return lines about what adapting the model gained; an empty list if nothing was adapted."""
     said = []
-    gains = [one.gain for one in judged if one.gain is not None]
+    gains = [judgement.gain for judgement in judged if judgement.gain is not None]
     if gains:
         best = max(gains)
         said.append(f"adapted: +{best:.2f} dB, estimated" if best else "adapting gains nothing here")
-    shares = [one.transform for one in judged if one.transform is not None]
+    shares = [judgement.transform for judgement in judged if judgement.transform is not None]
     if shares:
         best = 100 * max(shares)
-        better = f"adapted: the transform of the noise alone, which foretells hidden pixels {best:.2g} % better"
+        better = f"adapted: the transform of the noise alone, which predicts hidden pixels {best:.2g} % better"
         said.append(better if best else "adapting gains nothing here: the transform stays that of the noise")
     return said
 
 
-def _tell_doubts(judged: "Sequence[Judgement]", name: str, messages: Messages) -> None:
-    """Say that the quality is not estimated, and why as a detail; of one among many pictures only the detail."""
-    doubts = [*dict.fromkeys(doubt for one in judged for doubt in one.doubts)]
+def _say_doubts(judged: "Sequence[Judgement]", name: str, messages: Messages) -> None:
+    """Say that the quality is not estimated, and why as a detail; for one of many pictures only the detail."""
+    doubts = [*dict.fromkeys(doubt for judgement in judged for doubt in judgement.doubts)]
     if not doubts:
         return
-    doubtful = sum(not one.is_trusted for one in judged)
+    doubtful = sum(not judgement.is_trusted for judgement in judged)
     of_pages = "" if len(judged) == 1 else " of one page" if doubtful == 1 else f" of {doubtful} pages"
     more = [f"{len(doubts) - MAX_DOUBTS:,} more reasons"] if len(doubts) > MAX_DOUBTS + 1 else []
-    told = doubts[:MAX_DOUBTS] if more else doubts
+    shown = doubts[:MAX_DOUBTS] if more else doubts
     if not name:
         messages.note(f"PSNR{of_pages} not estimated" + ("" if messages.is_verbose() else " (-v says why)"))
     messages.detail(
-        f"{name}why it is not: {'; '.join([*told, *more])}" if not name else f"{name}no PSNR: {'; '.join(told)}"
+        f"{name}why it is not: {'; '.join([*shown, *more])}" if not name else f"{name}no PSNR: {'; '.join(shown)}"
     )
 
 
 def _in_a_line(name: str, words: str) -> str:
-    """Return a name and words in a line of at most 80 columns, where of a long name only the end is shown."""
-    room = max(LEAST_NAME, COLUMNS - len("smdae: '': ") - len(words))
+    """Return a name and words as a line of at most 80 columns; a long name is cut to its end."""
+    room = max(MIN_NAME, COLUMNS - len("smdae: '': ") - len(words))
     shown = name if len(name) <= room else f"...{name[3 - room :]}"
     return f"'{shown}': {words}"
 

@@ -1,7 +1,7 @@
-"""The planes of an OME-Zarr volume to denoise, each channel of an image by the noise of its typical plane.
+"""The channels of an OME-Zarr volume, and how the planes of each are denoised.
 
-Planes are told by their place, an index of all axes but the last two. The planes of a channel share their noise and
-their scale; channels share neither.
+A plane is named by its place, an index into all axes but the last two. The planes of a channel share their noise, that
+of the plane with the median level, and their scale; channels share neither.
 """
 
 from dataclasses import dataclass, replace
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import UsageError
-from smdae.pipeline.found import Found, is_shared
 from smdae.pipeline.options import Options
+from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
 from smdae.pipeline.stacked import typical
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "VolumePlanes", "channels_of", "is_chosen", "refuse_beyond"]
 
-WINDOW, WINDOWS = 512, 4  # pixels a side of what is looked at of a large plane, and how many along each side
+WINDOW, WINDOWS = 512, 4  # of a large plane, so many windows along each side are examined, of so many pixels a side
 
 
 @dataclass(frozen=True, eq=False)
 class VolumePlanes:
-    """The planes of a channel as pictures; of large ones parts from all over them."""
+    """The planes of a channel as pictures; of large planes only windows spread over them."""
 
     image: "Image"
     places: list[tuple[int, ...]]
@@ -36,7 +36,7 @@ class VolumePlanes:
         return len(self.places)
 
     def page(self, number: int, /) -> "Picture":
-        """Return a plane, counted from 0."""
+        """Return the plane of a number, counted from 0."""
         from smdae.files import ome_zarr
         from smdae.files.picture import from_samples
 
@@ -49,16 +49,16 @@ class Channel:
     """A channel, and how its planes are denoised.
 
     Attributes:
-        label: What the channel is called in what is said of it.
+        label: The name of the channel in messages.
         options: The settings.
-        found: The noise of the typical plane.
-        halo: How far around a pixel its clean value looks; None for over all of the plane.
-        multiple: Where what is seen of a plane may start.
+        found: The noise of the plane with the median level.
+        halo: The width in pixels of the margin that a region needs; None if it needs the whole plane.
+        multiple: Regions with their margins start at multiples of it.
     """
 
     label: str
     options: Options
-    found: Found
+    found: PictureNoise
     halo: int | None
     multiple: int
 
@@ -94,7 +94,7 @@ def channels_of(image: "Image", volume: "Volume", model: Any, options: Options, 
 
 
 def refuse_beyond(volume: "Volume", options: Options, name: str) -> None:
-    """Raise UsageError for pages or channels that are named and that the volume has not."""
+    """Raise UsageError for pages or channels that the volume does not have."""
     chosen = options.selection
     channels = max(image.channels for image in volume.images)
     pages = max(len(image.planes) for image in volume.images)
@@ -107,18 +107,18 @@ def refuse_beyond(volume: "Volume", options: Options, name: str) -> None:
 
 
 def _channel(label: str, planes: VolumePlanes, c: int, model: Any, options: Options) -> Channel:
-    """Return the channel of these planes, number `c`, with the noise of its typical plane."""
+    """Return the channel of these planes, number `c` of its image, with the noise that they share."""
     from smdae.denoising.pages import unscaled
     from smdae.denoising.task import Task
 
     if options.levels is not None and len(options.levels) > 1:
         options = replace(options, levels=(options.levels[c],))
-    found, alike = typical(planes, model, options, planes.name)
-    if is_shared(model, options):
-        alike = replace(alike, noise=unscaled(found.noise, found.prepared.scale))
-    alike = replace(alike, scale=alike.scale or found.prepared.scale)
+    found, shared = typical(planes, model, options, planes.name)
+    if is_noise_shared(model, options):
+        shared = replace(shared, noise=unscaled(found.noise, found.prepared.scale))
+    shared = replace(shared, scale=shared.scale or found.prepared.scale)
     if found.noise.is_none:
-        return Channel(label, alike, found, 0, 1)
+        return Channel(label, shared, found, 0, 1)
     task = Task.for_noise(found.prepared, model, found.noise, **options.how)
     halo = task.model.halo if task.single and not options.blend else None
-    return Channel(label, alike, found, halo, task.model.shift_multiple)
+    return Channel(label, shared, found, halo, task.model.shift_multiple)

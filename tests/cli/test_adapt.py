@@ -67,12 +67,12 @@ def test_of_shot_noise_the_transform_is_learnt_and_that_is_said(here, capsys):
         runs.append(json.loads(out))
     assert runs[0]["gain"] is None
     assert runs[0]["transform"] == runs[1]["transform"] > 0
-    assert "adapted: the transform of the noise alone, which foretells hidden pixels" in err
+    assert "adapted: the transform of the noise alone, which predicts hidden pixels" in err
     assert np.array_equal(*(read(here / f"{name}.npy", name).pixels for name in ("one", "two")))
 
 
 def test_an_energy_cannot_be_adapted(here, capsys):
     before = everything_below(here)
     assert main(["denoise", "brick.npy", "-m", "energy.safetensors", "--adapt", "-o", "d.npy"]) == 2
-    assert "--adapt is for networks, and this model is none" in complaint(capsys.readouterr().err)
+    assert "--adapt is for networks, and this model is not one" in complaint(capsys.readouterr().err)
     assert everything_below(here) == before

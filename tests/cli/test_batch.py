@@ -293,7 +293,7 @@ def test_a_stop_ends_what_is_under_way_and_leaves_nothing_half_done(here, number
     for k in range(6):
         (here / "in" / f"z{k}.png").write_bytes(encoded(gray(seed=k)))
     entered, released = threading.Barrier(3), threading.Event()
-    judge = outcome.is_found
+    judge = outcome.is_noise_estimated
 
     def slow(*arguments):
         entered.wait(10)
@@ -306,7 +306,7 @@ def test_a_stop_ends_what_is_under_way_and_leaves_nothing_half_done(here, number
         os.kill(os.getpid(), number)
         released.set()
 
-    monkeypatch.setattr(outcome, "is_found", slow)
+    monkeypatch.setattr(outcome, "is_noise_estimated", slow)
     killer = threading.Thread(target=stop)
     killer.start()
     assert denoise("in", "-r", "-o", "out/", "-j", "2", "-s", "20") == 128 + number
@@ -382,12 +382,12 @@ POLLUTER = """
 import os, sys
 from importlib import import_module
 d = import_module("smdae.denoising.denoise")
-plain = d.carried_out
+plain = d.run_task
 def loud(*a, **k):
     print("printed by a library")
     os.write(1, b"written past Python\\n")
     return plain(*a, **k)
-d.carried_out = loud
+d.run_task = loud
 from smdae.cli.app import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -447,7 +447,7 @@ def unusable(here):
         (["text.png"], 3, ["'text.png'"]),
         (["void.png"], 3, ["'void.png'", "empty"]),
         (["cut.png"], 3, ["'cut.png'", "truncated"]),
-        (["nan.npy"], 3, ["'nan.npy'", "none of its pixels counts"]),
+        (["nan.npy"], 3, ["'nan.npy'", "none of its pixels is valid"]),
         (["five.npy"], 3, ["'five.npy'"]),
         (["a.png", "--reference", "missing.png"], 3, ["'missing.png'"]),
         (["a.png", "--reference", "text.png"], 3, ["'text.png'"]),

@@ -152,5 +152,5 @@ def test_what_may_not_be_read_is_a_matter_of_the_input(here, arguments, code):
 def test_a_level_that_is_nothing_beside_the_range_is_refused(here, capsys):
     np.save(here / "x.npy", np.zeros((24, 28), np.float16))
     assert main(["denoise", "x.npy", "-o", "y.npy", "-s", "0.001", "--black", "-7e13"]) == 2
-    assert "error: --sigma 0.001 is nothing beside the range of 'x.npy'" in capsys.readouterr().err
+    assert "error: --sigma 0.001 is too small for the range of 'x.npy'" in capsys.readouterr().err
     assert not (here / "y.npy").exists()

@@ -62,7 +62,7 @@ def test_a_model_that_came_meanwhile_stays_and_the_fit_is_not_lost(here, monkeyp
     capsys.readouterr()
     assert MODEL.read_bytes() == b"newer"
     assert fit("--resume") == 4
-    assert "not of this fit" in complaint(capsys.readouterr().err)
+    assert "a model of another fit" in complaint(capsys.readouterr().err)
     assert MODEL.read_bytes() == b"newer"
     assert fit("--resume", "-y") == 0
     assert weights() == weights("whole.safetensors")

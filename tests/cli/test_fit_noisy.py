@@ -91,9 +91,9 @@ def test_extra_noise_is_for_dsm(capsys):
     ("arguments", "code", "said"),
     [
         (("clean", "--noisy"), 3, "the images show no noise, and --noisy is for noisy images"),
-        (("noisy", "--noisy", "--objective", "dae"), 2, "wants clean images; noisy ones will do for"),
+        (("noisy", "--noisy", "--objective", "dae"), 2, "needs clean images; noisy ones are enough for"),
         (("noisy", "-s", "auto"), 2, "sigma auto is the level of noisy images; add noisy"),
-        (("mixed", "--noisy"), 3, "and the model 'energy' wants one level"),
+        (("mixed", "--noisy"), 3, "and the model 'energy' takes one level"),
     ],
 )
 def test_what_will_not_do_is_refused_and_leaves_nothing(here, arguments, code, said, capsys):
@@ -114,7 +114,7 @@ def test_a_wrong_level_and_correlated_noise_are_warned_of(here, capsys):
     Image.fromarray(noisy).resize((700, 700), Image.Resampling.BICUBIC).save("a.png")
     for name in ("a.jpg", "a.png"):
         assert fit(name, "--noisy", "-s", SIGMA, "-o", f"{name}.safetensors") == 0
-        assert "the noise is correlated: seen at half the size" in capsys.readouterr().err
+        assert "the noise is correlated: at half the size" in capsys.readouterr().err
 
 
 def test_a_divergence_that_runs_away_ends_the_fit_with_its_reason(monkeypatch, capsys):
@@ -162,7 +162,7 @@ def test_a_fit_to_grain_that_gains_nothing_says_so_and_keeps_the_weights(grainy,
     arguments = ("--init", "start.safetensors", "--patch-size", "32", "--max-steps", "1", "-b", "1", "--lr", "100")
     assert main(["fit", "grainy", "--noisy", *arguments]) == 0
     err = capsys.readouterr().err
-    assert "nothing was gained on what is held out: the weights are still those of 'start.safetensors'" in err
+    assert "nothing was gained on held-out images: the weights are still those of 'start.safetensors'" in err
     same, first = (read(name)[1] for name in ("model.safetensors", "start.safetensors"))
     assert load_tensors(same)["head.weight"].tolist() == load_tensors(first)["head.weight"].float().tolist()
 
@@ -170,7 +170,7 @@ def test_a_fit_to_grain_that_gains_nothing_says_so_and_keeps_the_weights(grainy,
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((), 3, "the noise is grain in 2 of 2 images: its pixels are correlated, and to be fitted is a model of white"),
+        ((), 3, "the noise is grain in 2 of 2 images: its pixels are correlated, and the model is one of white"),
         (("--init", "white.safetensors"), 5, "'white.safetensors' was fitted to white noise alone"),
         (("--init", "start.safetensors", "--objective", "ssm"), 2, "and the objective 'ssm' is for white noise"),
     ],

@@ -76,7 +76,7 @@ def test_through_pipes():
 
 def test_what_is_told_of_pages_holds_none_of_their_pixels(monkeypatch):
     told = []
-    monkeypatch.setattr("smdae.pipeline.stacked.tell", lambda channels, *rest: told.extend(channels[""]))
+    monkeypatch.setattr("smdae.pipeline.stacked.summarise", lambda channels, *rest: told.extend(channels[""]))
     assert clean("s.tif") == 0
     assert len(told) == PAGES
     for one in told:

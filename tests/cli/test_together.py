@@ -202,7 +202,7 @@ def test_refusals_are_told_once(here, tmp_path, arguments, code, message):
 
 def leftover(environ, folder):
     """A command alone, to which the environment says that there are others; it has less patience than it has."""
-    peers.TOLD, peers.COMING = 0.3, timedelta(seconds=3)
+    peers.REPORT_AFTER, peers.START_TIMEOUT = 0.3, timedelta(seconds=3)
     command(environ, ["denoise", "photos/0.png"], folder, None)
 
 

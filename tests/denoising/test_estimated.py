@@ -97,7 +97,7 @@ def test_other_noise_and_samplers_are_refused(model):
     shot = smdae.Noise.poisson_gaussian(1.0, 2.0)
     with pytest.raises(UsageError, match="for white noise, and that of this image is shot"):
         smdae.posterior_variance(NOISY, model, noise=shot)
-    with pytest.raises(UsageError, match="'langevin' takes many"):
+    with pytest.raises(UsageError, match="'langevin' takes several"):
         smdae.estimate_psnr(NOISY, model, 20, sampler="langevin")
     with pytest.raises(UsageError, match="larger than white"):
         smdae.estimate_psnr(FLOATS, model, 20)

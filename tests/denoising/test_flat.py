@@ -6,7 +6,7 @@ import torch
 from torch import Generator
 
 from smdae import denoise
-from smdae.denoising.flat import SIDE, flat_grounds
+from smdae.denoising.flat import SIDE, flat_areas
 from tests.estimation.pictures import scene
 
 ENDS = (0.0, 1.0)
@@ -21,24 +21,24 @@ def test_squares_of_alike_pixels_are_found_to_their_borders():
     y[:, :, 10:40, 20:50] = torch.tensor([0.2, 0.5, 0.7])[None, :, None, None]
     expected = torch.zeros(1, 1, 60, 70, dtype=torch.bool)
     expected[:, :, 10:40, 20:50] = True
-    assert torch.equal(flat_grounds(y, ENDS), expected)
+    assert torch.equal(flat_areas(y, ENDS), expected)
 
 
 @pytest.mark.parametrize("side", [SIDE - 1, SIDE])
 def test_smaller_ones_are_left_to_chance(side):
     y = noise(1, 1, 50, 50)
     y[:, :, 7 : 7 + side, 9 : 9 + side] = 0.5
-    found = flat_grounds(y, ENDS)
+    found = flat_areas(y, ENDS)
     assert (found is None) == (side < SIDE)
 
 
 def test_one_channel_that_differs_and_the_ends_of_the_range_are_no_flat_grounds():
     y = noise(1, 3, 40, 40)
     y[:, :2, :30] = 0.5
-    assert flat_grounds(y, ENDS) is None
+    assert flat_areas(y, ENDS) is None
     for end in ENDS:
-        assert flat_grounds(torch.full((1, 1, 40, 40), end), ENDS) is None
-    assert flat_grounds(noise(1, 1, 9, 90), ENDS) is None
+        assert flat_areas(torch.full((1, 1, 40, 40), end), ENDS) is None
+    assert flat_areas(noise(1, 1, 9, 90), ENDS) is None
 
 
 @pytest.mark.parametrize("tile", [64, 1000])

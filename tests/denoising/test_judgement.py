@@ -85,7 +85,7 @@ def test_strength_and_ensemble_count(model):
 
 def test_a_large_image_is_probed_in_part(model, monkeypatch):
     whole, _ = judged(noise(LARGE, 25), model, 25, clean=LARGE)
-    monkeypatch.setattr(probing, "ALL_PROBED", 1 << 16)
+    monkeypatch.setattr(probing, "MAX_PROBED_WHOLE", 1 << 16)
     part, truth = judged(noise(LARGE, 25), model, 25, clean=LARGE)
     assert part.error > whole.error
     assert abs(part.psnr - truth) < 3 * part.error
@@ -97,11 +97,11 @@ def test_what_was_removed_elsewhere_tells_of_what_was_not_probed(model, monkeypa
     clean = np.hstack([np.full((512, 512), 0.5, np.float32), texture])
     image = noise(clean, 25)
     task, result = Task.of(image, model, 25 / 255), denoise(image, model, 25 / 255)
-    monkeypatch.setattr(probing, "ALL_PROBED", 1 << 30)
+    monkeypatch.setattr(probing, "MAX_PROBED_WHOLE", 1 << 30)
     nowhere = np.full((2, 1), -np.inf)
     removed = judgement._residual(task, result[..., None], nowhere)[2]
     whole = probing.probe_jacobian(task, result[..., None], nowhere, removed)[0]
-    monkeypatch.setattr(probing, "ALL_PROBED", 1 << 18)
+    monkeypatch.setattr(probing, "MAX_PROBED_WHOLE", 1 << 18)
     apart, alone = [], []
     for seed in range(8):
         monkeypatch.setattr(probing, "SEED", seed)
@@ -120,16 +120,16 @@ def test_all_tiles_are_seen_alike_and_lie_in_the_image(model):
     assert part == pytest.approx(len(places) * probing.TILE_SIDE**2 / (515 * 700), rel=0.1)
     place = np.arange(515 * 700).reshape(515, 700)
     for tile in places:
-        assert place[tile.seen].shape == (48, 48)
-        assert all(part.start % model.shift_multiple == 0 for part in tile.seen)
-        assert np.array_equal(place[tile.seen][tile.inner], place[tile.kept])
+        assert place[tile.padded].shape == (48, 48)
+        assert all(part.start % model.shift_multiple == 0 for part in tile.padded)
+        assert np.array_equal(place[tile.padded][tile.inner], place[tile.kept])
 
 
 def test_batches_are_as_large_as_memory_for_a_tile(model, monkeypatch):
     image = np.hstack([noise(LARGE, 25)] * 2)
     task, result = Task.of(image, model, 25 / 255), denoise(image, model, 25 / 255)
     together = judge(task, result)
-    monkeypatch.setattr(probing, "MOST_BYTES", 3 * 2 * 48 * 48 * model.bytes_per_pixel)
+    monkeypatch.setattr(probing, "MAX_TILE_BYTES", 3 * 2 * 48 * 48 * model.bytes_per_pixel)
     places, _ = probing.places(task, probing.Generator().manual_seed(0))
     assert {len(batch) for batch in probing.batches(task, places)} <= {1, 2, 3}
     one_by_one = judge(task, result)

@@ -8,7 +8,7 @@ import torch
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from smdae.denoising.metrics import likeness, psnr, ssim
+from smdae.denoising.metrics import psnr, psnr_and_ssim, ssim
 
 GRAY = data.camera()[100:160, 200:247]
 COLOUR = data.astronaut()[40:83, 180:237]
@@ -29,7 +29,7 @@ def pair(image, dtype):
 @pytest.mark.parametrize("dtype", WHITES)
 def test_figures_are_those_of_scikit_image(image, dtype):
     clean, noisy, white = pair(image, dtype)
-    found = likeness((noisy, white), (clean, white))
+    found = psnr_and_ssim((noisy, white), (clean, white))
     wide = clean.astype(np.float64), noisy.astype(np.float64)
     expected = (
         peak_signal_noise_ratio(*wide, data_range=white),
@@ -46,7 +46,7 @@ def test_figures_are_those_of_scikit_image(image, dtype):
 
 
 def test_two_depths_of_one_picture_are_the_same_picture():
-    found = likeness((GRAY.astype(np.uint16) * 257, 65535.0), (GRAY, 255.0))
+    found = psnr_and_ssim((GRAY.astype(np.uint16) * 257, 65535.0), (GRAY, 255.0))
     assert found[1] == pytest.approx(1, abs=1e-12)
     assert found[0] > 200
 
@@ -59,12 +59,12 @@ def test_what_is_beyond_white_or_black_counts_as_white_or_black():
 
 
 def test_equal_pictures_are_infinitely_close():
-    assert likeness((GRAY, 255.0), (GRAY, 255.0)) == (math.inf, pytest.approx(1, abs=1e-12))
+    assert psnr_and_ssim((GRAY, 255.0), (GRAY, 255.0)) == (math.inf, pytest.approx(1, abs=1e-12))
 
 
 @pytest.mark.parametrize(("shape", "defined"), [((11, 11), True), ((10, 50), False), ((50, 10), False)])
 def test_there_is_no_ssim_of_a_picture_smaller_than_the_window(shape, defined):
     image = np.zeros(shape, np.uint8)
     image[::2] = 200
-    value = likeness((image, 255.0), (image[::-1], 255.0))[1]
+    value = psnr_and_ssim((image, 255.0), (image[::-1], 255.0))[1]
     assert math.isnan(value) != defined

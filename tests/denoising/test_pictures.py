@@ -9,7 +9,7 @@ from PIL import Image
 
 import smdae
 from smdae.denoising.pages import tasks_of
-from smdae.denoising.pictures import given
+from smdae.denoising.pictures import pictures_of
 from smdae.errors import InputError, UsageError
 from smdae.files.model_file import load
 from tests.tiny import colour, encoded, gray, model_bytes
@@ -41,16 +41,16 @@ def model(tmp_path_factory):
 )
 def test_axes_are_told_by_their_number_or_by_letters(shape, axes, pictures, one):
     image = np.arange(np.prod(shape)).reshape(shape).astype(np.uint16)
-    found = given(image, axes)
-    assert len(found.pictures) == pictures
-    assert found.pictures[0].shape == one
-    np.testing.assert_array_equal(found.joined(found.pictures), image)
+    found = pictures_of(image, axes)
+    assert len(found.arrays) == pictures
+    assert found.arrays[0].shape == one
+    np.testing.assert_array_equal(found.joined(found.arrays), image)
 
 
 @pytest.mark.parametrize(
     ("shape", "axes", "word"),
     [
-        ((8, 9), "HWC", "are 3"),
+        ((8, 9), "HWC", "name 3 axes"),
         ((8, 9, 3), "HHC", "one of columns"),
         ((8, 9, 3), "HWQ", "'Q'"),
         ((2, 8, 9, 7), None, "four axes"),
@@ -61,7 +61,7 @@ def test_axes_are_told_by_their_number_or_by_letters(shape, axes, pictures, one)
 )
 def test_axes_that_do_not_fit_are_refused(shape, axes, word):
     with pytest.raises(UsageError, match=word):
-        given(np.zeros(shape, np.uint8), axes)
+        pictures_of(np.zeros(shape, np.uint8), axes)
 
 
 def test_a_stack_is_denoised_page_by_page(model):
@@ -168,7 +168,7 @@ def test_each_channel_of_a_file_has_a_noise_of_its_own(tmp_path):
     noise = np.random.default_rng(5).normal(0, 1, (2, 2, 64, 64))
     pixels = 120 + noise * np.array([3.0, 40.0])[None, :, None, None]
     tifffile.imwrite(tmp_path / "c.tif", pixels.clip(0, 255).astype(np.uint8), imagej=True, metadata={"axes": "TCYX"})
-    told = given(tmp_path / "c.tif")
+    told = pictures_of(tmp_path / "c.tif")
     assert told.channels == (0, 1, 0, 1)
     tasks = [*tasks_of(told, "natural-gray-small", None, None, "cpu", {})]
     low, high, *again = [task.noise.levels[0] for task in tasks]

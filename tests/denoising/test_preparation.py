@@ -47,7 +47,7 @@ def test_numbers_that_are_none_are_hidden():
 
 
 def test_a_picture_of_which_nothing_counts_is_refused():
-    with pytest.raises(InputError, match="none of its pixels counts"):
+    with pytest.raises(InputError, match="none of its pixels is valid"):
         prepare(noisy(), visible=np.zeros((160, 180), bool))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Generator
 
 from smdae.denoising import SAMPLERS, SamplerSettings, denoise, sample
-from smdae.denoising.samplers import checked, sigma_schedule
+from smdae.denoising.samplers import checked_steps, sigma_schedule
 from smdae.denoising.task import Task
 from smdae.errors import DivergedError, UsageError
 from tests.conftest import random_network
@@ -45,7 +45,7 @@ def noisy(*shape, seed=0):
 
 
 def walked(model, y, name, count=None, size=None, seed=0):
-    count, size = checked(name, count, size)
+    count, size = checked_steps(name, count, size)
     return [*sample(model, y, SIGMA, name, SamplerSettings(count, size, Generator().manual_seed(seed)))]
 
 
@@ -196,7 +196,7 @@ def test_a_path_that_leaves_for_infinity_is_stopped():
 )
 def test_steps_and_sizes_that_cannot_be_are_refused(name, count, size, said):
     with pytest.raises(UsageError, match=said):
-        checked(name, count, size)
+        checked_steps(name, count, size)
 
 
 def test_a_model_of_one_level_takes_what_it_can():

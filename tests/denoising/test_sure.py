@@ -32,7 +32,7 @@ def estimates(n):
     v = probes(noisy, 1, Generator().manual_seed(3))[0]
     found = []
     for y, probe in zip(noisy, v, strict=True):
-        change = sure.change(lambda z: matrix @ z, y, probe, SIGMA)
+        change = sure.jacobian_product(lambda z: matrix @ z, y, probe, SIGMA)
         found.append(sure.estimate(matrix @ y - y, probe, change, SIGMA))
     return found, (noisy @ matrix - clean).square().mean(1)
 
@@ -54,7 +54,7 @@ def test_the_change_is_the_derivative():
         return z + SIGMA**2 * model.score(z, SIGMA)
 
     expected = torch.func.jvp(denoise, (y,), (v,))[1]
-    found = sure.change(denoise, y, v, SIGMA)
+    found = sure.jacobian_product(denoise, y, v, SIGMA)
     assert (found - expected).norm() < 0.05 * expected.norm()  # kinks within the step
 
 
@@ -67,7 +67,7 @@ def test_of_a_score_it_is_the_implicit_objective():
     def denoise(z):
         return z + SIGMA**2 * model.score(z, SIGMA)
 
-    found = sure.estimate(denoise(y) - y, v[0], sure.change(denoise, y, v[0], SIGMA), SIGMA)
+    found = sure.estimate(denoise(y) - y, v[0], sure.jacobian_product(denoise, y, v[0], SIGMA), SIGMA)
     expected = SIGMA**2 + 2 * SIGMA**4 / d * objectives.implicit(model, y, SIGMA, probes=v).item()
     assert found.mse == pytest.approx(expected, abs=1e-5)
 

@@ -30,8 +30,8 @@ def test_tiles_cover_each_pixel_once_and_see_their_margin(height, width, halo, m
     place = np.arange(height * width).reshape(height, width)
     for tile in tiles(height, width, 64, halo, multiple):
         covered[tile.kept] += 1
-        assert np.array_equal(place[tile.seen][tile.inner], place[tile.kept])
-        for kept, seen, side in zip(tile.kept, tile.seen, (height, width), strict=True):
+        assert np.array_equal(place[tile.padded][tile.inner], place[tile.kept])
+        for kept, seen, side in zip(tile.kept, tile.padded, (height, width), strict=True):
             assert kept.stop - kept.start <= 64 + multiple
             assert seen.start % multiple == 0
             assert kept.start - seen.start >= min(halo, kept.start)

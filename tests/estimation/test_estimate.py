@@ -183,7 +183,7 @@ def test_pixels_that_do_not_count_do_not_speak():
     floats = (y / 255).astype(np.float32)
     floats[:, :150] = np.nan
     assert estimate_noise(floats).sigma * 255 == pytest.approx(10, rel=0.08)
-    with pytest.raises(InputError, match="none of its pixels counts"):
+    with pytest.raises(InputError, match="none of its pixels is valid"):
         estimate_noise(np.full((40, 40), np.nan, np.float32))
 
 

@@ -47,7 +47,7 @@ def test_what_cannot_be_adapted_to_is_refused(model):
     with pytest.raises(UsageError, match="that of this image is shot"):
         smdae.adapt(image, model, noise=smdae.Noise.poisson_gaussian(1.0, 2.0))
     energy = smdae.fit([image], patch_size=4, hidden=8, max_steps=3, batch=16)
-    with pytest.raises(UsageError, match="networks can be adapted, and this model is none"):
+    with pytest.raises(UsageError, match="networks can be adapted, and this model is not one"):
         smdae.adapt(image, energy)
     with pytest.raises(UsageError, match="adapt takes one image, and here are 8"):
         smdae.adapt(np.stack([image] * 8), model)

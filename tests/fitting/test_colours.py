@@ -3,7 +3,7 @@
 import torch
 from torch import Generator
 
-from smdae.fitting.colours import DULLEST, MOST_VIVID, recoloured
+from smdae.fitting.colours import MAX_SATURATION, MIN_SATURATION, recoloured
 
 
 def patches(n: int = 500) -> torch.Tensor:
@@ -28,8 +28,8 @@ def test_the_mean_of_the_channels_stays_and_saturation_changes_by_one_factor():
     spread = [(y - y.mean(1, keepdim=True)).square().sum(1).sqrt() for y in (changed, before)]
     factor = spread[0][inside] / spread[1][inside]  # (n, 4)
     torch.testing.assert_close(factor, factor[:, :1].expand_as(factor), rtol=1e-3, atol=1e-4)
-    assert factor.min() >= DULLEST * 0.999
-    assert 2 < factor.max() <= MOST_VIVID * 1.001
+    assert factor.min() >= MIN_SATURATION * 0.999
+    assert 2 < factor.max() <= MAX_SATURATION * 1.001
 
 
 def test_channels_trade_places_evenly():

@@ -41,8 +41,8 @@ def test_defaults_are_implicit_score_matching_at_the_level_found():
     [
         ({"noisy": True, "sigma": (5, 50)}, "one level of noise each"),
         ({"sigma": "auto"}, "add noisy"),
-        ({"noisy": True, "objective": "dae"}, "wants clean images; noisy ones will do for ism"),
-        ({"noisy": True, "objective": "esm-parzen"}, "wants clean images"),
+        ({"noisy": True, "objective": "dae"}, "needs clean images; noisy ones are enough for ism"),
+        ({"noisy": True, "objective": "esm-parzen"}, "needs clean images"),
         ({"noisy": True, "model": "unet", "objective": "dsm", "clipped": 0.5}, "change clean images"),
         ({"extra_noise": 5}, "add noisy"),
         ({"noisy": True, "extra_noise": 5}, "with dsm"),
@@ -64,7 +64,7 @@ def test_levels_that_differ_stay_apart_and_are_too_many_for_an_energy():
     images = noisy(10, 20, 30, 40)
     found = noise_of(images, 1.0, settings(model="unet"))
     assert [255 * level for level in found.levels] == pytest.approx([10, 20, 30, 40], rel=0.08)
-    with pytest.raises(InputError, match="wants one level"):
+    with pytest.raises(InputError, match="takes one level"):
         noise_of(images, 1.0, settings(model="energy"))
     assert noise_of(images, 1.0, settings(model="energy", sigma=25)).levels == (25 / 255,) * 4
 

@@ -143,8 +143,8 @@ def test_a_model_to_start_from_brings_its_kind_and_the_defaults_of_that():
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"model": "experts", "clipped": 0.5}, "clipped is for networks that can be told of it"),
-        ({"model": "gradient-unet", "clipped": 0.5}, "clipped is for networks that can be told of it"),
+        ({"model": "experts", "clipped": 0.5}, "clipped is for networks that take it as input"),
+        ({"model": "gradient-unet", "clipped": 0.5}, "clipped is for networks that take it as input"),
         ({"model": "gradient-unet", "activation": "relu"}, "needs a smooth activation"),
         ({"model": "experts", "potential": "none"}, "unknown potential 'none'; there are softplus, pairs, student"),
     ],

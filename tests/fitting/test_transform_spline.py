@@ -8,7 +8,7 @@ import torch
 from torch import Generator
 
 from smdae import load
-from smdae.denoising.denoise import carried_out
+from smdae.denoising.denoise import run_task
 from smdae.denoising.stabilised import Whitening, transforms
 from smdae.denoising.task import Task
 from smdae.fitting.spline import Spline
@@ -44,7 +44,7 @@ def psnr(result, x):
 
 
 def denoised(task, whitened=None):
-    return carried_out(Task.for_noise(task.prepared, task.loaded, task.noise, whitened=whitened))
+    return run_task(Task.for_noise(task.prepared, task.loaded, task.noise, whitened=whitened))
 
 
 def test_a_spline_increases_and_its_inverse_undoes_it_inside_and_beyond(generator):
@@ -65,7 +65,7 @@ def test_a_spline_of_equal_rises_is_a_line(generator):
 def test_a_wrong_start_is_mended():
     x = clean()
     task = Task.of(shot(x), load("natural-gray-small"), noise=FAINT)
-    start = carried_out(task)
+    start = run_task(task)
     seen = []
     whitened, share = learnt_for(task, start, lambda *told: seen.append(told), steps=120)
     assert seen == [(step, 120) for step in range(1, 121)]
@@ -76,7 +76,7 @@ def test_a_wrong_start_is_mended():
 def test_from_the_oracle_nothing_is_lost():
     x = clean()
     task = Task.of(shot(x), load("natural-gray-small"), noise=TRUE)
-    start = carried_out(task)
+    start = run_task(task)
     whitened, _ = learnt_for(task, start, steps=60)
     assert psnr(denoised(task, whitened), x) > psnr(start, x) - 0.02
 

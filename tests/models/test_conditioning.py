@@ -88,7 +88,7 @@ def test_grain_works_by_tiles_of_the_network() -> None:
     model = network(1)
     y = torch.rand(1, 1, 150, 133, generator=Generator().manual_seed(2))
     told = InformedOfGrain(model, Noise((Affine(read=0.1),), grain=GRAIN))
-    tiled = told.on(Tiled(model, 64, torch.device("cpu")))
+    tiled = told.with_model(Tiled(model, 64, torch.device("cpu")))
     torch.testing.assert_close(tiled.score(y, 0.1), told.score(y, 0.1), rtol=1e-4, atol=1e-4)
 
 

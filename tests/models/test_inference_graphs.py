@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from smdae.models import inference_graphs
-from smdae.models.inference_graphs import MAX_GRAPHS, OFTEN, InferenceGraphs
+from smdae.models.inference_graphs import MAX_GRAPHS, MIN_PASSES, InferenceGraphs
 from tests.conftest import random_network
 
 
@@ -41,9 +41,9 @@ def images(side=8, seed=0):
 
 def test_a_size_that_comes_again_is_played_to_the_same_end(model):
     both = InferenceGraphs()
-    for seed in range(OFTEN):
+    for seed in range(MIN_PASSES):
         assert both.score(model, images(seed=seed), 0.1) is None
-    for seed in range(OFTEN, OFTEN + 4):
+    for seed in range(MIN_PASSES, MIN_PASSES + 4):
         x, sigma = images(seed=seed), 0.1 + 0.01 * seed
         assert torch.allclose(both.score(model, x, sigma), model.score(x, sigma), rtol=1e-12)
     (play,) = both.recordings.values()
@@ -52,20 +52,20 @@ def test_a_size_that_comes_again_is_played_to_the_same_end(model):
 
 def test_results_are_not_overwritten_by_the_next(model):
     both = InferenceGraphs()
-    results = [both.score(model, images(seed=seed), 0.1) for seed in range(OFTEN + 3)]
-    assert results[:OFTEN] == [None] * OFTEN
-    for seed, result in enumerate(results[OFTEN:], OFTEN):
+    results = [both.score(model, images(seed=seed), 0.1) for seed in range(MIN_PASSES + 3)]
+    assert results[:MIN_PASSES] == [None] * MIN_PASSES
+    for seed, result in enumerate(results[MIN_PASSES:], MIN_PASSES):
         assert torch.allclose(result, model.score(images(seed=seed), 0.1))
 
 
 def test_each_size_and_white_has_a_recording_of_its_own_and_few_have_one(model):
     both = InferenceGraphs()
-    for _ in range(OFTEN + 1):
+    for _ in range(MIN_PASSES + 1):
         for side in range(8, 8 + 8 * (MAX_GRAPHS + 2), 8):
             both.score(model, images(side), 0.1)
     assert [key[0][2] for key in both.recordings] == [*range(8, 8 + 8 * MAX_GRAPHS, 8)]
     told, both = random_network(clips=True), InferenceGraphs()
-    for _ in range(OFTEN + 1):
+    for _ in range(MIN_PASSES + 1):
         for white in (0.0, 1.0):
             x = images()
             score = both.score(told.clipped(white), x, 0.1)
@@ -76,7 +76,7 @@ def test_each_size_and_white_has_a_recording_of_its_own_and_few_have_one(model):
 def test_what_cannot_be_recorded_is_asked_for(model, monkeypatch):
     monkeypatch.setattr(inference_graphs, "_recorded", lambda *_: None)
     both = InferenceGraphs()
-    for _ in range(OFTEN + 2):
+    for _ in range(MIN_PASSES + 2):
         assert both.score(model, images(), 0.1) is None
 
 
@@ -93,7 +93,7 @@ def test_threads_share_it_and_copies_do_not(model):
     for thread in threads:
         thread.join()
     played = {seed: result for seed, result in results.items() if result is not None}
-    assert len(played) == 8 - OFTEN
+    assert len(played) == 8 - MIN_PASSES
     for seed, result in played.items():
         assert torch.allclose(result, model.score(images(seed=seed), 0.1))
     model.graphs = both
@@ -104,6 +104,6 @@ def test_threads_share_it_and_copies_do_not(model):
 def test_on_a_cpu_it_has_no_part(model):
     model.graphs = InferenceGraphs()
     with torch.inference_mode():
-        for _ in range(OFTEN + 2):
+        for _ in range(MIN_PASSES + 2):
             model.score(images(), 0.1)
     assert model.graphs.recordings == {}

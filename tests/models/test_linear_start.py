@@ -25,7 +25,7 @@ def rough(n, generator, noise=0.0):
 def test_with_caution_1_the_energy_is_the_wiener_filter(groups, hidden, generator):
     x = rough(4000, generator)
     moments = Moments.of(x, LEVEL, groups, False, generator)
-    model = linear_energy(moments, hidden, LEVEL, groups, 1.0, generator)
+    model = linear_energy(moments, hidden, LEVEL, groups, caution=1.0, generator=generator)
 
     def centre(x):
         return without_means(x, groups) if groups else x

@@ -50,7 +50,7 @@ def test_the_score_of_an_energy_is_its_gradient_and_follows_the_noise_units():
         torch.testing.assert_close(model.score(x), -slope.detach())
     told = OwnModel(Told().double(), "mine:T", 2, 1, True, (0.1, 0.3))
     assert told.score(x, 0.2).shape == x.shape
-    with pytest.raises(UsageError, match="not told of sigma"):
+    with pytest.raises(UsageError, match="takes no sigma"):
         OwnModel(module, "mine:E", 2, 1, True, (0.1, 0.2))
 
 
@@ -77,7 +77,7 @@ def test_layers_of_relus_are_recognised():
         ("Summed", "the score of x with shape (4, 1, 4, 4) is (4,)"),
         ("Undefined", "has NaN"),
         ("Meddling", "changes its input"),
-        ("Random", "in two ways"),
+        ("Random", "two scores for the same input"),
         ("Mixing", "depends on the others in its batch"),
         ("Fixed", "does not depend on its parameters"),
         ("Failing", "RuntimeError: no such layer"),
@@ -86,7 +86,7 @@ def test_layers_of_relus_are_recognised():
         ("Empty", "no parameters"),
         ("Idle", "no score and no energy"),
         ("Needy", "missing 1 required positional argument"),
-        ("number", "no torch module"),
+        ("number", "not a torch module"),
         ("nothing", "there is no 'nothing'"),
     ],
 )
@@ -119,7 +119,7 @@ def test_many_levels_rows_and_exact_divergences(capsys):
         for objective in ("dsm", "ism-parzen", "ism"):
             fitted = smdae.fit(rows, objective, module, 0.5, max_steps=3, probes=0)
             assert fitted.score(torch.zeros(5, 2)).shape == (5, 2)
-    with pytest.raises(UsageError, match="4,096 is most"):
+    with pytest.raises(UsageError, match="at most 4,096 are taken"):
         smdae.fit([gray(80, 80)], "ism-parzen", Convolutional(), patch_size=65, max_steps=1, probes=0)
     with pytest.raises(UsageError, match="one along probes"):
         smdae.fit([gray()], "ssm", Convolutional(), probes=0, **FEW)

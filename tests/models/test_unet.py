@@ -107,7 +107,7 @@ def test_one_fitted_without_clipping_is_not_told_of_it():
 
 
 def test_a_model_of_many_levels_wants_to_know_which():
-    with pytest.raises(ValueError, match="must be told the level"):
+    with pytest.raises(ValueError, match="needs a level"):
         random_network().score(image(1, 1, 8, 8))
     one = random_network(levels=(0.1, 0.1))
     assert one.level == 0.1

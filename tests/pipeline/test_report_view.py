@@ -12,11 +12,11 @@ from smdae.estimation.estimate import Estimate
 from smdae.estimation.scale import UNIT
 from smdae.files.picture import from_samples, with_depth
 from smdae.noise import Noise
-from smdae.pipeline.found import Found, look
 from smdae.pipeline.options import Options
+from smdae.pipeline.picture_description import _Unloaded
+from smdae.pipeline.picture_noise import PictureNoise, find_noise
 from smdae.pipeline.report import Report
-from smdae.pipeline.report_view import PART, WHOLE, view_of
-from smdae.pipeline.seen import _Unloaded
+from smdae.pipeline.report_view import MAX_WHOLE, PART, view_of
 
 RNG = np.random.default_rng(3)
 WAVES = (3276 * (np.sin(np.arange(64 * 64).reshape(64, 64) / 7) + RNG.normal(0, 0.2, (64, 64)))).astype(np.int16)
@@ -25,8 +25,8 @@ WAVES = (3276 * (np.sin(np.arange(64 * 64).reshape(64, 64) / 7) + RNG.normal(0, 
 def test_a_large_picture_is_shown_in_part_pixel_by_pixel_and_whole():
     large = np.zeros((1500, 2000), np.float32)
     large[1000:1400, 1500:1900] = np.random.default_rng(0).random((400, 400))
-    assert large.size > WHOLE
-    found = Found(Prepared(large, large, UNIT), Estimate(Noise.gaussian(0.1), 0.0), "white, sigma 25", (25.0,))
+    assert large.size > MAX_WHOLE
+    found = PictureNoise(Prepared(large, large, UNIT), Estimate(Noise.gaussian(0.1), 0.0), "white, sigma 25", (25.0,))
     part, whole = view_of("x", large, large * 0.5, found).pairs
     assert (part.width, part.height) == (PART, PART)
     left, top = (int(number) for number in re.findall(r"(\d+)", part.title)[2:4])
@@ -39,7 +39,7 @@ def test_a_large_picture_is_shown_in_part_pixel_by_pixel_and_whole():
 
 def test_the_report_shows_integers_in_8_bits_as_bright_as_they_were():
     before = from_samples(WAVES, "TIFF")
-    found = look(before, _Unloaded(), Options(), "x")
+    found = find_noise(before, _Unloaded(), Options(), "x")
     shown = {}
     for name, after in (("same", before), ("flat", with_depth(before, "uint8", before.white))):
         report = Report(Path("r.html"), False)

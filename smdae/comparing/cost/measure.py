@@ -205,7 +205,7 @@ def _power(sizes: Sequence[float], values: Sequence[float]) -> float | None:
     return sum((a - middle) * (b - level) for a, b in zip(x, y, strict=True)) / sum((a - middle) ** 2 for a in x)
 
 
-def tell(tables: Tables) -> list[str]:
+def summarise(tables: Tables) -> list[str]:
     """Return lines on the slopes and the largest step of each objective."""
     steps, slopes = tables["steps"], tables["slopes"]
     if not steps:
@@ -269,5 +269,5 @@ COST = Part(
         "density; dashed lines have the slope that is expected.",
     },
     draw=pictures.draw,
-    tell=tell,
+    summarise=summarise,
 )

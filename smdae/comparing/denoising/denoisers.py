@@ -49,12 +49,12 @@ class Example:
 def examples(context: Context) -> list[Example]:
     """Return the images that all denoisers are given; none where the contest is on a density."""
     contest = context.contest
-    if contest.judges is None:
+    if contest.held_out_images is None:
         return []
     most, side = QUICK if context.quick else FULL
     generator = Generator().manual_seed((contest.settings.seed + SEED_OFFSET) % 2**63)
     shown = []
-    for _, clean in middles(contest.judges, side, most):
+    for _, clean in middles(contest.held_out_images, side, most):
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         shown.append(Example(clean, noise, probes(clean.cpu(), 1, generator)[0].to(clean.device)))
     return shown

@@ -143,7 +143,7 @@ def _risk(who: Denoiser, example: Example, level: float, estimate: Tensor) -> Ri
         return who.denoise(noisy, level).clamp(0, 1)
 
     noisy = example.noisy(level)
-    change = sure.change(denoise, noisy, example.probe, level)
+    change = sure.jacobian_product(denoise, noisy, example.probe, level)
     return sure.estimate(estimate.to(noisy).clamp(0, 1) - noisy, example.probe, change, level)
 
 
@@ -158,7 +158,7 @@ def _with_best(rows: Sequence[Quality]) -> list[Quality]:
     return [replace(row, best=best[row.contestant, row.sigma] is row) for row in rows]
 
 
-def tell(tables: Tables) -> list[str]:
+def summarise(tables: Tables) -> list[str]:
     """Return lines on all denoisers, the samplers, and what was left out."""
     rows: Sequence[Quality] = tables["quality"]
     lines = [*_overview(rows), *_by_sampler(rows)] if rows else []
@@ -184,8 +184,8 @@ def _overview(rows: Sequence[Quality]) -> Iterator[str]:
         at = first.get(middle)
         estimate = "-" if at is None or at.estimated_psnr is None else _with_error(at)
         best = [row.sampler for row in here if row.best and row.sigma == middle and row.sampler]
-        likeness, speed = (number(at.ssim, 3), number(at.seconds_per_megapixel)) if at else ("-", "-")
-        table.append((_short(name), *cells, likeness, estimate, speed, *(best or ["-"])))
+        psnr_and_ssim, speed = (number(at.ssim, 3), number(at.seconds_per_megapixel)) if at else ("-", "-")
+        table.append((_short(name), *cells, psnr_and_ssim, estimate, speed, *(best or ["-"])))
     tops = [f"sigma\n{s:.3g} " for s in sigmas]
     yield from grid(("PSNR, dB", *tops, "SSIM", "estimated\nPSNR", "s/MP", "best\nsampler"), table)
     yield ""
@@ -236,5 +236,5 @@ DENOISING = Part(
         "crops": "What is made of two held-out images, and below each its difference from the clean one, magnified.",
     },
     draw=pictures.draw,
-    tell=tell,
+    summarise=summarise,
 )

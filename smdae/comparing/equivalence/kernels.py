@@ -29,9 +29,9 @@ MOST_CHANNELS = 256  # numbers in a row, whose correlation a noise can tell
 
 def kernels_of(contest: Contest) -> Mapping[str, PatchNoise]:
     """Return the kernels by name: the user's own, or else those of this file that such examples can have."""
-    channels, size = (1, contest.settings.patch_size) if contest.judges is not None else (contest.dim, 1)
+    channels, size = (1, contest.settings.patch_size) if contest.held_out_images is not None else (contest.dim, 1)
     if contest.noise is not None:
-        noise = contest.noise if contest.judges is None else contest.noise.shifted(-MIDDLE)
+        noise = contest.noise if contest.held_out_images is None else contest.noise.shifted(-MIDDLE)
         return {noise.kind: PatchNoise(noise, channels, size)}
     made = {SHOT: _shot(contest.patches, contest.sigma)}
     level = (Affine(read=contest.sigma),)

@@ -163,7 +163,7 @@ def _shrinking(batches: Gradients, pairs: list[Pairing], count: int) -> Iterator
             groups *= 2
 
 
-def tell(tables: Tables) -> list[str]:
+def summarise(tables: Tables) -> list[str]:
     """Return lines on the verdicts and their evidence."""
     rows = [
         (f"{v.first}, {v.second}", v.theory, v.verdict, _percent(v.low), _percent(v.high), number(v.cosine, 4))
@@ -223,5 +223,5 @@ EQUIVALENCE = Part(
         "over the root where nothing but chance is left, and levels off where there is more.",
     },
     draw=pictures.draw,
-    tell=tell,
+    summarise=summarise,
 )

@@ -142,7 +142,7 @@ def _rows(theta: str, sigma: float, found: Mapping[Kind, Spread], taken: Mapping
         )
 
 
-def tell(tables: Tables) -> list[str]:
+def summarise(tables: Tables) -> list[str]:
     """Return lines on the variances by level."""
     rows: Sequence[Variance] = tables["variances"]
     if not rows:
@@ -253,5 +253,5 @@ ESTIMATOR = Part(
         "(right), with theta fixed (above) and with the start of each level (below).",
     },
     draw=pictures.draw,
-    tell=tell,
+    summarise=summarise,
 )

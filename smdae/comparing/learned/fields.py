@@ -158,7 +158,7 @@ class View:
 def view(contest: Contest) -> View:
     """Return the plane of two held-out patches and the flat one; for a density, that of its first two coordinates."""
     held = contest.held_out
-    if contest.judges is None:
+    if contest.held_out_images is None:
         directions = torch.eye(contest.dim, device=contest.device)[:2]
         low, high = (end[:2] for end in held.aminmax(dim=0))
         origin = contest.patches.mean(0) * (directions.sum(0) == 0)

@@ -74,7 +74,7 @@ def filters(contest: Contest, models: Mapping[str, Any]) -> bytes:
         models: Energies by what to call them.
     """
     weights = {caption: model.centre(model.W).cpu() / model.sigma for caption, model in models.items()}
-    if contest.judges is None:
+    if contest.held_out_images is None:
         return _columns(weights)
     tiles = {caption: mosaic(W, contest.settings.patch_size) for caption, W in weights.items()}
     width = 13 / max(len(tiles), 3)
@@ -113,7 +113,7 @@ def responses(contest: Contest, name: str, models: Mapping[str, Any]) -> bytes:
         models: Energies by objective.
     """
     noisy = contest.held_out_batch("dsm").x
-    patches = contest.judges is not None
+    patches = contest.held_out_images is not None
     drawn = figure(13 if patches else 9, 5.2 if patches else 4.2)
     if patches:
         grid = drawn.add_gridspec(2, 2, width_ratios=(1.6, 1))

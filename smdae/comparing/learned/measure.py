@@ -138,7 +138,7 @@ def _alike(context: Context) -> Iterator[Alike]:
         yield Alike(first, second, cosine_similarity(a, b).mean().item(), difference.item())
 
 
-def tell(tables: Tables) -> list[str]:
+def summarise(tables: Tables) -> list[str]:
     """Return lines on the units, on how alike the scores are, and on the toys."""
     return [*_tell_units(tables["units"]), *_tell_alike(tables["alike"]), *_tell_toys(tables["toys"])]
 
@@ -224,5 +224,5 @@ LEARNED = Part(
         "the units that they are made of.",
     },
     draw=pictures.draw,
-    tell=tell,
+    summarise=summarise,
 )

@@ -57,7 +57,7 @@ def samples(contest: Contest, models: Mapping[str, Any], quick: bool = False) ->
         models: Energies by what to call them.
         quick: Whether to take fewer steps.
     """
-    steps, patches = QUICK_STEPS if quick else STEPS, contest.judges is not None
+    steps, patches = QUICK_STEPS if quick else STEPS, contest.held_out_images is not None
     count, sigma = ACROSS**2 if patches else DOTS, contest.sigma
     pairs = {("Held out, noisy", "Held out"): (contest.held_out_batch("dsm").x[:count], contest.held_out[:count])}
     for name, model in models.items():

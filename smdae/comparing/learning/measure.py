@@ -137,7 +137,7 @@ def _ends(courses: Sequence[Course]) -> Iterator[End]:
         )
 
 
-def tell(tables: Tables) -> list[str]:
+def summarise(tables: Tables) -> list[str]:
     """Return lines on how the fits ended, and on each model under each objective."""
     ends, values = tables["ends"], tables["values"]
     lines = _qualities(ends, tables["baselines"]) if tables["baselines"] else _times(ends)
@@ -197,5 +197,5 @@ LEARNING = Part(
         "columns rank the models alike.",
     },
     draw=pictures.draw,
-    tell=tell,
+    summarise=summarise,
 )

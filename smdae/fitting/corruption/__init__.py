@@ -1,13 +1,13 @@
-"""Noise that pictures really have, made for a fit: see `camera`, `grain` and `jpeg`.
+"""The noise of real pictures, simulated for a fit: see `camera`, `grain` and `jpeg`.
 
-A batch has parts of fixed size, so that a step is the same for every batch and no Python runs for an example:
+The shares of a batch are fixed, so that all steps have the same shapes, and no Python loop runs over examples:
 
-    colours   camera 0.45, the same and then at half the size 0.15, grain 0.4
-    gray      camera 0.25, the same and then at half the size 0.1,  grain 0.3, photons 0.35
+    colour    camera 0.45, camera reduced to half the size 0.15, grain 0.4
+    gray      camera 0.25, camera reduced to half the size 0.1,  grain 0.3, photons 0.35
 
-Clean pictures are made at twice the side and averaged over 2 x 2 pixels first, by which their own noise and traces of
-compression all but vanish. Then they are rounded to 8 bits and cut off at black and white, most of them; and most of
-those compressed.
+Clean pictures are taken at twice the side and averaged over 2 x 2 pixels, which removes nearly all of their own noise
+and traces of compression. After the noise is added, most are rounded to 8 bits and clipped, and of these most are
+compressed.
 """
 
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ from smdae.models.conditioning import Conditioning
 __all__ = ["Corrupted", "corrupted", "source_side"]
 
 SHARES = {1: (0.25, 0.1, 0.3, 0.35), 3: (0.45, 0.15, 0.4, 0.0)}  # of camera, camera at half the size, grain, photons
-MARGIN = jpeg.MULTIPLE  # pixels more than a picture's side, so that blocks may begin anywhere
+MARGIN = jpeg.MULTIPLE  # pixels beyond a picture's side, so that JPEG blocks may begin anywhere
 COMPRESSED_CAMERAS, COMPRESSED_OTHERS = 0.7, 0.25  # shares
-QUALITIES = (50, 99)
-HALVED = 0.5  # share of compressed pictures whose colours have half the pixels each way
-UNROUNDED = 0.3  # share of pictures not from cameras that are neither rounded nor cut off
-CAMERA_BLUR = (0.3, 1.4)  # pixels, of clean pictures: what cameras show at full size is soft
-MAX_BLUR = 1.2  # pixels, of two thirds of the others
-RADIUS = 4  # pixels, of that blur
+QUALITIES = (50, 99)  # of JPEG
+HALVED = 0.5  # share of compressed pictures with colours at half the size (4:2:0)
+UNROUNDED = 0.3  # share of pictures not from cameras that are neither rounded nor clipped
+CAMERA_BLUR = (0.3, 1.4)  # pixels, of clean pictures: photographs at full size are soft
+MAX_BLUR = 1.2  # pixels, of two thirds of the other clean pictures
+RADIUS = 4  # pixels, after which the blur is cut off
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Corrupted:
         clean: With shape (n, C, P, P), white being 1.
         noisy: With the same shape.
         sigma: The level of the noise, with shape (n,).
-        conditioning: What else is told of it.
-        white: 1 where a picture was cut off at black and white, else 0, with shape (n,).
+        conditioning: The further input of a network about it.
+        white: 1 for pictures that were clipped at black and white, else 0, with shape (n,).
     """
 
     clean: Tensor
@@ -58,32 +58,32 @@ class Corrupted:
 
 
 def source_side(side: int) -> int:
-    """Return the side of the pictures that those of a side are made from."""
+    """Return the side of the clean pictures from which corrupted ones of a given side are made."""
     return 2 * rounded_up(side + MARGIN, MARGIN)
 
 
 def corrupted(source: Tensor, side: int, generator: Generator | None) -> Corrupted:
-    """Return pictures with noise.
+    """Return pictures with the noise of real ones.
 
     Args:
         source: Clean pictures with shape (n, 1 or 3, S, S), S = source_side(side), white being 1.
         side: P.
-        generator: Source of chance.
+        generator: Source of random numbers.
     """
     n, channels = source.shape[:2]
     device = source.device
 
-    def chance(*shape: int) -> Tensor:
+    def random(*shape: int) -> Tensor:
         return torch.rand(n, *shape, generator=generator, device=device)
 
     cameras, halves, grains, photons = parts(n, channels)
     first, second, third, fourth = source.split([cameras, halves, grains, photons])
     small = F.avg_pool2d(torch.cat([first, third, fourth]), 2)
-    chances = torch.rand(len(small), generator=generator, device=device)
-    blur = MAX_BLUR * (1.5 * chances - 0.5).clamp(min=0)
-    blur[:cameras] = CAMERA_BLUR[0] + (CAMERA_BLUR[1] - CAMERA_BLUR[0]) * chances[:cameras]
+    u = torch.rand(len(small), generator=generator, device=device)
+    blur = MAX_BLUR * (1.5 * u - 0.5).clamp(min=0)
+    blur[:cameras] = CAMERA_BLUR[0] + (CAMERA_BLUR[1] - CAMERA_BLUR[0]) * u[:cameras]
     first, third, fourth = blurred(small, blur, RADIUS).split([cameras, grains, photons])
-    pairs = [(small[:0], small[:0])]  # whatever there is none of
+    pairs = [(small[:0], small[:0])]  # so that there is something to concatenate in an empty batch
     if cameras:
         pairs.append(_photographs(first, generator))
     if halves:
@@ -96,17 +96,17 @@ def corrupted(source: Tensor, side: int, generator: Generator | None) -> Corrupt
     clean, noisy = (torch.cat([pair[k] for pair in pairs]) for k in range(2))
 
     is_camera = torch.arange(n, device=device) < cameras + halves
-    rounded = is_camera | (chance() >= UNROUNDED)
+    rounded = is_camera | (random() >= UNROUNDED)
     stored = (255 * noisy).round().clamp(0, 255) / 255
     low, high = QUALITIES
-    quality = torch.floor(low + (high - low) * chance())
-    is_compressed = rounded & (chance() < torch.where(is_camera, COMPRESSED_CAMERAS, COMPRESSED_OTHERS))
+    quality = torch.floor(low + (high - low) * random())
+    is_compressed = rounded & (random() < torch.where(is_camera, COMPRESSED_CAMERAS, COMPRESSED_OTHERS))
     noisy = torch.where(rounded[:, None, None, None], stored, noisy)
-    through = jpeg.compressed(stored, quality, chance() < HALVED)
+    through = jpeg.compressed(stored, quality, random() < HALVED)
     noisy = torch.where(is_compressed[:, None, None, None], through, noisy)
 
     room = clean.shape[2] - side
-    top, left = (torch.floor((room + 1) * chance()).long().clamp(max=room) for _ in range(2))
+    top, left = (torch.floor((room + 1) * random()).long().clamp(max=room) for _ in range(2))
     clean = torch.where(rounded[:, None, None, None], clean.clamp(0, 1), clean)
     clean, noisy = crops(clean, top, left, side), crops(noisy, top, left, side)
     sigma, conditioning = measured(clean, noisy, torch.where(is_compressed, 1 - quality / 100, 0.0), generator)
@@ -114,14 +114,14 @@ def corrupted(source: Tensor, side: int, generator: Generator | None) -> Corrupt
 
 
 def parts(n: int, channels: int) -> tuple[int, int, int, int]:
-    """Return how many of n pictures are from cameras, from cameras at half the size, with grain, and with photons."""
+    """Return the numbers of pictures, of n, from cameras, from cameras at half the size, with grain, with photons."""
     ends = [0, *(round(n * end) for end in accumulate(SHARES[channels]))]
     cameras, halves, grains, photons = (last - first for first, last in pairwise(ends))
     return cameras, halves, grains, photons + n - ends[-1]
 
 
 def _photographs(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-    """Return photographs without and with noise, of gray pictures their luma."""
+    """Return photographs without and with noise; for gray pictures, their luma."""
     if x.shape[1] == 3:
         return photographs(x, generator)
     clean, noisy = photographs(x.expand(-1, 3, -1, -1), generator)

@@ -1,12 +1,12 @@
-"""A camera: from a photograph back to light, through a sensor with noise, and to a photograph again.
+"""Simulate a camera: from a photograph back to light, through a sensor with noise, and to a photograph again.
 
     raw = white balance^-1 (M^-1 exposure x^gamma),   mosaic y = raw + sqrt(a raw + b) e,   e ~ N(0, 1)
     photograph = sharpen(denoise(tone(M white balance demosaic(y))))
 
-which is done to the picture with noise and to the one without, so that the two differ in nothing but the noise. What
-demosaicing, tone curve, denoising and sharpening make of white noise is what real photographs have: grains of some
-pixels, a level that depends on brightness, channels that share it. After Brooks et al. (2019, "Unprocessing images for
-learned raw denoising") for the first half and the range of a and b, and Zamir et al. (2020, CycleISP) for dim phones.
+The same is done to the picture with noise and to the one without, so that the two differ only in the noise.
+Demosaicing, tone curve, denoising and sharpening turn white noise into that of real photographs: correlated over some
+pixels, dependent on brightness, and shared by the channels. The first half and the ranges of a and b follow Brooks et
+al. (2019, "Unprocessing images for learned raw denoising"), and Zamir et al. (2020, CycleISP) for phones in dim light.
 
     M = s I + (1 - s)/3 1 1'    saturation s, whose inverse is that of 1/s
 
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from smdae.fitting.corruption.filters import blurred
-from smdae.fitting.draws import evenly
+from smdae.fitting.draws import uniform
 from smdae.jpeg import LUMA
 from smdae.models.borders import local_mean
 
@@ -32,7 +32,7 @@ __all__ = ["directional", "linear", "luma", "mosaic_of", "photographs"]
 GAINS = (3e-5, 3e-2)  # a, of raw values whose white is 1
 RED_BLUE_GAINS = (1.2, 2.4)  # of white balance
 SHARPENING_WIDTH = 1.0  # pixels
-AROUND = 5  # pixels a side, of which a camera tells noise from texture
+WINDOW = 5  # pixels a side, in which a camera compares the variance with that of the noise
 
 
 @dataclass(frozen=True)
@@ -57,25 +57,25 @@ class Camera:
     @classmethod
     def draw(cls, n: int, generator: Generator | None, device: torch.device) -> "Camera":
         """Return n cameras at random."""
-        even = partial(evenly, (n, 1, 1, 1), generator, device)
-        red_blue = evenly((n, 2, 1, 1), generator, device, *RED_BLUE_GAINS)
-        log_gain = even(math.log(GAINS[0]), math.log(GAINS[1]))
+        uniformly = partial(uniform, (n, 1, 1, 1), generator, device)
+        red_blue = uniform((n, 2, 1, 1), generator, device, *RED_BLUE_GAINS)
+        log_gain = uniformly(math.log(GAINS[0]), math.log(GAINS[1]))
         spread = torch.randn(n, 1, 1, 1, generator=generator, device=device)
         return cls(
-            gamma=even(1.9, 2.6),
-            exposure=even(0.25, 1.0),
-            saturation=even(1.0, 2.0),
+            gamma=uniformly(1.9, 2.6),
+            exposure=uniformly(0.25, 1.0),
+            saturation=uniformly(1.0, 2.0),
             balance=torch.cat([red_blue[:, :1], torch.ones_like(red_blue[:, :1]), red_blue[:, 1:]], 1),
             gain=log_gain.exp(),
             read=(2.0 * log_gain + 0.6 + 0.4 * spread).exp(),
-            malvar=even(-0.5, 1.5).clamp(0, 1),
-            contrast=even(0.0, 0.6),
-            chroma_denoising=even(0.0, 2.0).clamp(0, 1),
-            chroma_width=even(0.3, 2.5),
-            luma_denoising=even(0.1, 1.6).clamp(0, 1),
-            everywhere=even(0.0, 0.9),
-            width=even(0.6, 2.2),
-            sharpening=even(-0.8, 0.8).clamp(min=0),
+            malvar=uniformly(-0.5, 1.5).clamp(0, 1),
+            contrast=uniformly(0.0, 0.6),
+            chroma_denoising=uniformly(0.0, 2.0).clamp(0, 1),
+            chroma_width=uniformly(0.3, 2.5),
+            luma_denoising=uniformly(0.1, 1.6).clamp(0, 1),
+            everywhere=uniformly(0.0, 0.9),
+            width=uniformly(0.6, 2.2),
+            sharpening=uniformly(-0.8, 0.8).clamp(min=0),
         )
 
     def doubled(self) -> "Camera":
@@ -84,11 +84,11 @@ class Camera:
 
 
 def photographs(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-    """Return photographs without and with noise, each with the shape of x; sharpening may lead below 0 and above 1.
+    """Return photographs without and with noise, each with the shape of x; sharpening may exceed 0 to 1.
 
     Args:
-        x: Clean pictures with shape (n, 3, h, w), h and w even, white being 1.
-        generator: Source of chance.
+        x: Clean pictures with shape (n, 3, h, w), h and w uniformly, white being 1.
+        generator: Source of random numbers.
     """
     camera = Camera.draw(len(x), generator, x.device)
     light = camera.exposure * x.clamp(0, 1) ** camera.gamma
@@ -101,7 +101,7 @@ def photographs(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]
 
 
 def _developed(mosaic: Tensor, camera: Camera) -> Tensor:
-    """Return the photographs that mosaics, (n, 1, h, w), become, (n, 3, h, w)."""
+    """Develop mosaics, (n, 1, h, w), into photographs, (n, 3, h, w)."""
     half = len(mosaic) // 4  # of either kind, clean or noisy, the first part is demosaiced directionally
     parts = mosaic.split([half, len(mosaic) // 2 - half, half, len(mosaic) - len(mosaic) // 2 - half])
     shares = camera.malvar.split([len(part) for part in parts])
@@ -123,20 +123,20 @@ def _developed(mosaic: Tensor, camera: Camera) -> Tensor:
     return brightness + torch.lerp(colour, soft, camera.chroma_denoising)
 
 
-def _smoothed_luma(seen: Tensor, camera: Camera) -> Tensor:
-    """Return luma, clean and then noisy, (2 n, 1, h, w), blurred where a camera would see noise alone, then sharpened.
+def _smoothed_luma(y: Tensor, camera: Camera) -> Tensor:
+    """Blur luma, clean and then noisy, (2 n, 1, h, w), where the noisy one shows only noise; then sharpen it.
 
-    The clean one is blurred where the noisy one is: it is what many shots would have for a mean.
+    The clean one is blurred in the same places, as the mean of many shots would be.
     """
-    clean, noisy = seen.chunk(2)
+    clean, noisy = y.chunk(2)
     power = (noisy - clean).square().mean((2, 3), keepdim=True)
-    variance = (local_mean(noisy.square(), AROUND) - local_mean(noisy, AROUND).square()).clamp(min=1e-9)
-    trust = (3 * power / variance).clamp(max=1)  # 1 where there is no more than noise
-    trust = torch.cat([trust, trust])
-    share = camera.luma_denoising * (camera.everywhere + (1 - camera.everywhere) * trust)
-    seen = torch.lerp(seen, blurred(seen, camera.width[:, 0, 0, 0], 5), share)
-    width = torch.full((len(seen),), SHARPENING_WIDTH, dtype=seen.dtype, device=seen.device)
-    return seen + camera.sharpening * (seen - blurred(seen, width, 2))
+    variance = (local_mean(noisy.square(), WINDOW) - local_mean(noisy, WINDOW).square()).clamp(min=1e-9)
+    flatness = (3 * power / variance).clamp(max=1)  # 1 where there is only noise
+    flatness = torch.cat([flatness, flatness])
+    share = camera.luma_denoising * (camera.everywhere + (1 - camera.everywhere) * flatness)
+    y = torch.lerp(y, blurred(y, camera.width[:, 0, 0, 0], 5), share)
+    width = torch.full((len(y),), SHARPENING_WIDTH, dtype=y.dtype, device=y.device)
+    return y + camera.sharpening * (y - blurred(y, width, 2))
 
 
 def _mixed(x: Tensor, saturation: Tensor) -> Tensor:
@@ -151,15 +151,15 @@ def luma(x: Tensor) -> Tensor:
 
 
 def mosaic_of(x: Tensor) -> Tensor:
-    """Return one channel of each pixel, red and green in even rows, green and blue in odd ones, (n, 1, h, w)."""
+    """Return one channel of each pixel, red and green in uniformly rows, green and blue in odd ones, (n, 1, h, w)."""
     y = x[:, 1:2].clone()
     y[:, :, 0::2, 0::2] = x[:, 0:1, 0::2, 0::2]
     y[:, :, 1::2, 1::2] = x[:, 2:3, 1::2, 1::2]
     return y
 
 
-# What a pixel's missing channels are made of, in 5 x 5 pixels: green where there is red or blue; a channel whose pixels
-# are to the left and right; one whose pixels are above and below; one whose pixels are at the corners.
+# Kernels, times 8, that interpolate a missing channel of a pixel from 5 x 5 pixels: green at red or blue; a channel
+# with neighbours left and right (transposed: above and below); and one with neighbours at the corners.
 _CROSS = ((0, 0, 0, 0, 0), (0, 0, 2, 0, 0), (0, 2, 0, 2, 0), (0, 0, 2, 0, 0), (0, 0, 0, 0, 0))
 _SIDES = ((0, 0, 0, 0, 0), (0, 0, 0, 0, 0), (0, 4, 0, 4, 0), (0, 0, 0, 0, 0), (0, 0, 0, 0, 0))
 _CORNERS = ((0, 0, 0, 0, 0), (0, 2, 0, 2, 0), (0, 0, 0, 0, 0), (0, 2, 0, 2, 0), (0, 0, 0, 0, 0))

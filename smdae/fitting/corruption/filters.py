@@ -1,4 +1,4 @@
-"""Gaussian blurs and crops, a width or a place for each picture of a batch."""
+"""Gaussian blurs and crops, with a width or a place of its own for each picture of a batch."""
 
 import torch
 import torch.nn.functional as F

@@ -1,11 +1,11 @@
-"""Grain of film and of resized pictures, and the noise of counted photons.
+"""The grain of film and of resized pictures, and the noise of counted photons.
 
     grain     y = x + sd(x) K e,   sd(x)^2 = sigma^2 (1 - t + 2 t x) (1 + 4 u x (1 - x)),   sigma log-uniform
     photons   y = B (g Poisson(P x / g) + r e)                                               g log-uniform
 
-K e is a mixture of white and of blurred normal noise, some of it shared by the channels; B, of half the pictures, a
-narrow blur that the clean picture has too, as where a camera's pixels are mixed after it has counted. P is the blur of
-a microscope, of three quarters of the pictures: its finest detail covers several pixels, so that none of it is missed.
+K e is a mixture of white and of blurred normal noise, partly shared by the channels. B is a narrow blur, applied to the
+clean picture too, in half of the pictures: cameras may mix pixels after counting. P is the blur of a microscope, in
+three quarters of the pictures, whose finest detail covers several pixels.
 """
 
 import math
@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.fitting.corruption.filters import blurred, gaussian
-from smdae.fitting.draws import evenly
+from smdae.fitting.draws import uniform
 
 __all__ = ["counted", "grained"]
 
@@ -30,37 +30,39 @@ MAX_OPTICAL_BLUR, OPTICAL_RADIUS = 3.0, 8  # of P, in pixels
 def grained(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
     """Return clean pictures, (n, C, h, w) with white 1, and the same with grain.
 
-    In the first third pixels are independent, and only the level depends on brightness.
+    In the first third of them the noise of pixels is independent, and only its level depends on brightness.
     """
     n, channels = x.shape[:2]
-    even = partial(evenly, (n,), generator, x.device)
-    width, share = even(*WIDTHS), even(0.0, 1.0) ** 0.5
+    uniformly = partial(uniform, (n,), generator, x.device)
+    width, share = uniformly(*WIDTHS), uniformly(0.0, 1.0) ** 0.5
     share[: n // 3] = 0.0
     white, soft = (torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device) for _ in range(2))
-    weights = gaussian(width, RADIUS).square().sum(1)  # of a line; of the plane its square is left of the variance
+    weights = (
+        gaussian(width, RADIUS).square().sum(1)
+    )  # the variance that a blur along one axis leaves; along both, its square
     mix = _column(share / weights), _column((1 - share**2).clamp(min=0).sqrt())
     e = mix[0] * blurred(soft, width, RADIUS) + mix[1] * white
     if channels > 1:
-        shared = even(-0.5, 1.5).clamp(0, 1)
+        shared = uniformly(-0.5, 1.5).clamp(0, 1)
         common = e.sum(1, keepdim=True) / channels**0.5
         e = _column((1 - shared).sqrt()) * e + _column(shared.sqrt()) * common
-    tilt, bump = even(-0.9, 0.9), even(-0.5, 1.5).clamp(min=0)
-    sigma = even(math.log(LEVELS[0]), math.log(LEVELS[1])).exp()
+    tilt, bump = uniformly(-0.9, 0.9), uniformly(-0.5, 1.5).clamp(min=0)
+    sigma = uniformly(math.log(LEVELS[0]), math.log(LEVELS[1])).exp()
     variance = (1 - _column(tilt) + 2 * _column(tilt) * x).clamp(min=0.02) * (1 + 4 * _column(bump) * x * (1 - x))
     return x, torch.addcmul(x, _column(sigma) * variance.sqrt(), e)
 
 
 def counted(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-    """Return clean pictures, (n, C, h, w) with white 1, and what is counted of them, some darker than they were."""
-    even = partial(evenly, (len(x), 1, 1, 1), generator, x.device)
-    light = even(0.2, 1.0) * x.clamp(0, 1) ** even(1.0, 2.5) + even(-0.05, 0.1).clamp(min=0)
-    optical = even(-MAX_OPTICAL_BLUR / 3, MAX_OPTICAL_BLUR).clamp(min=0)[:, 0, 0, 0]
+    """Return clean pictures, (n, C, h, w) with white 1, darkened and blurred at random, and photon counts of them."""
+    uniformly = partial(uniform, (len(x), 1, 1, 1), generator, x.device)
+    light = uniformly(0.2, 1.0) * x.clamp(0, 1) ** uniformly(1.0, 2.5) + uniformly(-0.05, 0.1).clamp(min=0)
+    optical = uniformly(-MAX_OPTICAL_BLUR / 3, MAX_OPTICAL_BLUR).clamp(min=0)[:, 0, 0, 0]
     light = blurred(light, optical, OPTICAL_RADIUS)
-    gain = even(math.log(GAINS[0]), math.log(GAINS[1])).exp()
-    read = even(-MAX_READ, MAX_READ).clamp(min=0)
+    gain = uniformly(math.log(GAINS[0]), math.log(GAINS[1])).exp()
+    read = uniformly(-MAX_READ, MAX_READ).clamp(min=0)
     y = gain * torch.poisson(light / gain, generator=generator)
     y = torch.addcmul(y, read, torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device))
-    width = even(-1.0, 1.0).clamp(min=0)[:, 0, 0, 0]
+    width = uniformly(-1.0, 1.0).clamp(min=0)[:, 0, 0, 0]
     return blurred(light, width, RADIUS), blurred(y, width, RADIUS)
 
 

@@ -1,7 +1,7 @@
-"""The noise of a picture as a network is told it: measured against the clean picture, with errors like an estimate's.
+"""The conditioning of a network in a fit: the noise measured against the clean picture, with errors like an estimate's.
 
-`estimate_noise` finds the level in bins of brightness, the correlation of neighbours and of channels. So the same is
-measured of y - x, in bins of the mean of y around each pixel, and changed by the errors that such estimates have.
+`estimate_noise` finds the level in bins of brightness and the correlations of neighbours and of channels. Here the same
+is measured on y - x, in bins of the local mean of y, and perturbed by errors like those of such estimates.
 """
 
 import torch
@@ -13,21 +13,21 @@ from smdae.models.conditioning import Conditioning, smoothed
 __all__ = ["measured"]
 
 BINS = 12  # of brightness, from 0 to 1
-PRIOR_PIXELS = 64.0  # that count as having the mean level, in each bin
+PRIOR_PIXELS = 64.0  # pixels of the mean level that are added to each bin
 LEVEL_ERROR, TILT_ERROR = 0.1, 0.1  # standard deviations of the logarithm of a level, for all and from dark to bright
 GRAIN_ERROR = 0.04  # of correlations
-LEAST_LEVEL = 0.1 / 255  # of what is told
-FLAT_SHARE = 0.15  # of the pictures, whose noise is told to be of one level
+MIN_LEVEL = 0.1 / 255
+FLAT_SHARE = 0.15  # of the pictures, whose noise is given one level for all brightnesses
 
 
 def measured(x: Tensor, y: Tensor, jpeg: Tensor, generator: Generator | None) -> tuple[Tensor, Conditioning]:
-    """Return the level of the noise, (n,), and what else a network is told of it, with errors like those of estimates.
+    """Return the level of the noise, (n,), and the conditioning, with errors like those of estimates.
 
     Args:
         x: Clean pictures with shape (n, C, h, w), white being 1.
-        y: The same with noise.
+        y: The pictures with noise, with the shape of x.
         jpeg: 1 - quality/100, with shape (n,); 0 for none.
-        generator: Source of chance.
+        generator: Source of random numbers.
     """
     n, channels = x.shape[:2]
 
@@ -44,12 +44,12 @@ def measured(x: Tensor, y: Tensor, jpeg: Tensor, generator: Generator | None) ->
     counts = torch.zeros_like(sums).scatter_add_(2, nearest, torch.ones_like(squares))
     levels = ((sums + PRIOR_PIXELS * mean) / (counts + PRIOR_PIXELS)).sqrt()  # (n, C, bins)
     sd = torch.lerp(levels.gather(2, low), levels.gather(2, low + 1), position - low).view_as(x)
-    true_sd = sd.clamp(min=LEAST_LEVEL)
+    true_sd = sd.clamp(min=MIN_LEVEL)
     flat = torch.rand(n, 1, 1, 1, generator=generator, device=x.device) < FLAT_SHARE
     sd = torch.where(flat, mean.sqrt()[..., None].expand_as(sd), sd)
     tilt = torch.linspace(-1, 1, BINS, dtype=x.dtype, device=x.device)[low].view_as(x)
     sd = sd * (LEVEL_ERROR * normal(1, 1, 1) + TILT_ERROR * normal(1, 1, 1) * tilt).exp()
-    sd = sd.clamp(min=LEAST_LEVEL)
+    sd = sd.clamp(min=MIN_LEVEL)
     sigma = sd.square().mean((1, 2, 3)).sqrt()
     e = difference / true_sd
     grain = torch.stack([_lag(e, 1), _lag(e, 2)], 1)

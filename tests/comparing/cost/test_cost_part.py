@@ -144,7 +144,7 @@ def test_what_would_take_too_long_is_left_out(monkeypatch):
     _, tables = measured(part.COST, Context(contest(), ("dsm",), quick=True))
     assert [step.size for step in tables["steps"]] == [16]
     assert tables["slopes"][0].seconds_slope is None
-    assert all(len(line) <= 80 for line in part.tell(tables))
+    assert all(len(line) <= 80 for line in part.summarise(tables))
     assert part.COST.draw(tables, Context(contest(), ("dsm",)))["cost"].startswith(b"\x89PNG")
 
 
@@ -179,7 +179,7 @@ def test_pictures_and_lines(context, found):
     drawn = shown.draw(found[1], context)
     assert set(drawn) == set(shown.pictures)
     assert drawn["cost"].startswith(b"\x89PNG")
-    lines = shown.tell(found[1])
+    lines = shown.summarise(found[1])
     assert max(map(len, lines)) <= 80
     assert "At d = 576 an example whose divergence goes through all directions" in " ".join(lines)
 
@@ -202,7 +202,7 @@ def test_only_what_is_asked_for(monkeypatch, names, objectives):
     assert {step.objective for step in tables["steps"]} == objectives
     varied = {"d", "n"} if "esm-parzen" in names else {"d"} if names else set()
     assert {step.against for step in tables["steps"]} == varied
-    assert all(len(line) <= 80 for line in part.tell(tables))
+    assert all(len(line) <= 80 for line in part.summarise(tables))
     assert bool(part.COST.draw(tables, asked)) == bool(objectives)
 
 

@@ -216,7 +216,7 @@ def test_without_images_there_is_nothing_to_denoise():
     tables, _ = results(context)
     assert tables["quality"] == []
     assert DENOISING.draw(tables, context) == {}
-    (line,) = DENOISING.tell(tables)
+    (line,) = DENOISING.summarise(tables)
     assert "no images" in line
 
 
@@ -224,7 +224,7 @@ def test_it_is_told_in_80_columns(context, tables):
     name = "a-model-file-with-a-name-that-is-far-too-long"
     more, _ = results(replace(context, files={name: context.files["network"]}, quick=True))
     for shown in (tables, more):
-        lines = DENOISING.tell(shown)
+        lines = DENOISING.summarise(shown)
         assert max(map(len, lines)) <= 80
         (first, *_) = (line for line in lines if line.startswith("dsm "))
         for sigma in (18.0, 30.0, 60.0):

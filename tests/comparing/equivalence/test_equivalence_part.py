@@ -118,13 +118,13 @@ def test_without_a_fit_there_is_the_start_alone():
 def test_one_objective_alone_has_nothing_to_compare_with():
     _, tables = measured(EQUIVALENCE, context(("ism",), fitted=False))
     assert not tables["verdicts"]
-    assert "no two objectives" in EQUIVALENCE.tell(tables)[0]
+    assert "no two objectives" in EQUIVALENCE.summarise(tables)[0]
     assert EQUIVALENCE.draw(tables, None) == {}
 
 
 def test_pictures_and_page(tables):
     for data in EQUIVALENCE.draw(tables, None).values():
         assert data.startswith(b"\x89PNG")
-    lines = EQUIVALENCE.tell(tables)
+    lines = EQUIVALENCE.summarise(tables)
     assert max(map(len, lines)) <= 80
     assert sum("equivalent" in line for line in lines) >= 10

@@ -227,7 +227,7 @@ def test_pictures_and_lines(context, found):
     drawn = shown.draw(found[1], context)
     assert set(drawn) == set(shown.pictures)
     assert drawn["variance"].startswith(b"\x89PNG")
-    lines = shown.tell(found[1])
+    lines = shown.summarise(found[1])
     assert max(map(len, lines)) <= 80
     text = " ".join(lines)
     rows = by_kind(found[1]["variances"])
@@ -248,7 +248,7 @@ def test_only_what_is_asked_for(monkeypatch, names, objectives):
     assert {row.objective for row in rows} == objectives
     plain = [row for row in rows if row.design == "independent"]
     assert all(row.cost == pytest.approx(1) for row in plain)
-    assert all(len(line) <= 80 for line in part.tell(tables))
+    assert all(len(line) <= 80 for line in part.summarise(tables))
     assert bool(part.ESTIMATOR.draw(tables, asked)) == bool(objectives)
 
 

@@ -107,11 +107,11 @@ def test_units_are_told_by_their_definitions(found):
 def test_a_single_pair_is_neither_the_least_nor_the_most_different():
     pair = Alike("dsm", "dae", 0.99, 0.1234)
     empty = {"units": [], "toys": [], "thetas": []}
-    text = " ".join(LEARNED.tell({**empty, "alike": [pair]}))
+    text = " ".join(LEARNED.summarise({**empty, "alike": [pair]}))
     assert "The scores of dsm and dae differ there by 0.123." in text
     assert "least" not in text
     other = Alike("dsm", "ism", 0.5, 0.9)
-    text = " ".join(LEARNED.tell({**empty, "alike": [pair, other]}))
+    text = " ".join(LEARNED.summarise({**empty, "alike": [pair, other]}))
     assert "least of dsm and dae by 0.123, most of dsm and ism by 0.900" in text
 
 
@@ -165,7 +165,7 @@ def test_thetas_are_the_models(found):
 
 def test_lines_fit_the_terminal_and_tell_the_figures(found):
     _, _, tables = found
-    lines = LEARNED.tell(tables)
+    lines = LEARNED.summarise(tables)
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     for row in tables["units"]:
@@ -176,7 +176,7 @@ def test_lines_fit_the_terminal_and_tell_the_figures(found):
         assert (row.distance < 1e-5) or f"{row.objective} ends {row.distance:.1e} from {row.like}" in " ".join(lines)
     worse = [dataclasses.replace(row, outcome="degenerated") for row in tables["toys"]]
     wide = [dataclasses.replace(row, difference=12345.678) for row in tables["alike"]]
-    lines = LEARNED.tell({**tables, "toys": worse, "alike": wide})
+    lines = LEARNED.summarise({**tables, "toys": worse, "alike": wide})
     assert max(map(len, lines)) <= 80
     assert " ".join(lines).count("dsm degenerates") == len(TOYS)
 
@@ -221,7 +221,7 @@ def test_without_a_fit_the_toys_remain():
         _, tables = measured(LEARNED, made)
         assert (tables["units"], tables["alike"]) == ([], [])
         assert {row.density for row in tables["toys"]} == set(TOYS)
-        assert not LEARNED.tell(tables)  # of one fit there is nothing to say, and nothing goes wrong
+        assert not LEARNED.summarise(tables)  # of one fit there is nothing to say, and nothing goes wrong
     assert decoded(LEARNED.draw(tables, made)) == ALWAYS
 
 

@@ -78,7 +78,7 @@ def test_ends_and_when_each_came_near_the_best(context):
     assert dsm.psnr_deviation == pytest.approx(0.5**0.5)
     assert (ssm.near_best_step, ism.near_best_step) == (None, None)
     assert (ism.psnr, dae.psnr, dae.outcome) == (None, None, "diverged")
-    text = "\n".join(LEARNING.tell(tables))
+    text = "\n".join(LEARNING.summarise(tables))
     assert "25.50 +- 0.71" in text
     assert "diverged" in text
     assert all(len(line) <= 80 for line in text.splitlines())
@@ -96,7 +96,7 @@ def test_a_slow_fit_is_told_apart_from_a_score_of_clean_patches(context):
     def told(*courses):
         names = tuple(course.objective for course in courses)
         tables = measured(LEARNING, Context(context.contest, names, courses, quick=True))[1]
-        return " ".join("\n".join(LEARNING.tell(tables)).partition("\n\nEach model")[0].split())
+        return " ".join("\n".join(LEARNING.summarise(tables)).partition("\n\nEach model")[0].split())
 
     both = told(fast, slow)
     assert "ssm 21.00 not yet not yet" in both
@@ -112,7 +112,7 @@ def test_of_a_density_there_is_no_quality_to_tell():
     course = [*fit(common, "dsm", ("dsm",))][-1]
     tables = measured(LEARNING, Context(common, ("dsm",), (course,), quick=True))[1]
     assert tables["baselines"] == []
-    text = "\n".join(LEARNING.tell(tables))
+    text = "\n".join(LEARNING.summarise(tables))
     assert "PSNR" not in text
     assert "done" in text
     assert set(LEARNING.draw(tables, Context(common, ("dsm",), (course,)))) == {"curves", "matrix"}

@@ -1,4 +1,4 @@
-"""The noise of a picture, as it is told or found."""
+"""The noise of a picture: given by the user or the model, or else estimated."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
     from smdae.noise import Noise
 
-__all__ = ["Found", "Noted", "is_found", "is_shared", "look", "refuse_unit", "white_of"]
+__all__ = [
+    "NoiseFacts",
+    "PictureNoise",
+    "find_noise",
+    "is_noise_estimated",
+    "is_noise_shared",
+    "refuse_unit",
+    "white_of",
+]
 
-LEAST_LEVEL = 1e-12  # of a given sigma, white being 1; squares of less have no place in float32
+MIN_LEVEL = 1e-12  # of a given sigma, white being 1: squares of smaller ones underflow in float32
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class PictureNoise:
     """The noise of a picture.
 
     Attributes:
@@ -58,14 +66,14 @@ class Found:
         """Return whether rows or columns had offsets, which were subtracted."""
         return self.prepared.is_banded
 
-    def noted(self) -> "Noted":
+    def facts(self) -> "NoiseFacts":
         """Return the facts about the noise without the picture, which take little memory."""
-        return Noted(self.estimate, self.described, self.levels, self.lost, self.repaired, self.is_banded)
+        return NoiseFacts(self.estimate, self.described, self.levels, self.lost, self.repaired, self.is_banded)
 
 
 @dataclass(frozen=True, eq=False)
-class Noted:
-    """The facts about the noise of a picture, without the picture; the attributes are those of `Found`."""
+class NoiseFacts:
+    """The facts about the noise of a picture, without the picture; the attributes are those of `PictureNoise`."""
 
     estimate: "Estimate"
     described: str
@@ -76,22 +84,22 @@ class Noted:
 
 
 def white_of(picture: "Picture", options: Options) -> float:
-    """Return the value of white in a picture: that which the user gave, else that of its sample type."""
+    """Return the value of white in a picture: the one the user gave, else that of its sample type."""
     return options.white or picture.white
 
 
-def is_found(model: Any, options: Options) -> bool:
+def is_noise_estimated(model: Any, options: Options) -> bool:
     """Return whether the noise is estimated from the picture, rather than given by the user or by the model."""
     return options.levels is None and isinstance(options.noise, str) and model.level is None and options.strength > 0
 
 
-def is_shared(model: Any, options: Options) -> bool:
-    """Return whether pages share what is estimated of their noise: all of it, or its kind where a level is given."""
+def is_noise_shared(model: Any, options: Options) -> bool:
+    """Return whether pages share an estimate of their noise: all of it, or only its kind if a level is given."""
     is_open = isinstance(options.noise, str) and model.level is None and options.strength > 0
     return is_open and (options.levels is None or (len(options.levels) == 1 and options.noise != "white"))
 
 
-def look(picture: "Picture", model: Any, options: Options, name: str) -> Found:
+def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> PictureNoise:
     """Return the noise of a picture: the given one, or an estimate from its pixels.
 
     Args:
@@ -105,7 +113,7 @@ def look(picture: "Picture", model: Any, options: Options, name: str) -> Found:
         InputError: There is no usable pixel, or nearly all are outliers.
     """
     from smdae.denoising.preparation import prepare
-    from smdae.denoising.treatment import level_in, noise_for
+    from smdae.denoising.treatment import noise_for, rms_level
     from smdae.estimation.scale import scale_of_integers
 
     if options.black is not None and options.black >= white_of(picture, options):
@@ -117,15 +125,24 @@ def look(picture: "Picture", model: Any, options: Options, name: str) -> Found:
         scale = scale_of_integers(picture.pixels, picture.stored)
     try:
         keep, share = options.levels is not None or model.level is not None, model.channels != 3
-        prepared = prepare(picture.pixels, options.white, options.black, visible, keep, share, scale, options.mend)
+        prepared = prepare(
+            picture.pixels,
+            options.white,
+            options.black,
+            visible,
+            keep_scale=keep,
+            share=share,
+            scale=scale,
+            mend=options.mend,
+        )
     except InputError as error:
         raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
     unit = white_of(picture, options) / 255 / prepared.scale.span
     given = None if options.levels is None else tuple(level * unit for level in options.levels)
-    if given is not None and any(0 < level < LEAST_LEVEL for level in given):
+    if given is not None and any(0 < level < MIN_LEVEL for level in given):
         least, scale = min(level for level in options.levels or () if level), prepared.scale
         raise UsageError(
-            f"--sigma {least:g} is nothing beside the range of '{name}', {scale.black:g} to {scale.white:g}",
+            f"--sigma {least:g} is too small for the range of '{name}', {scale.black:g} to {scale.white:g}",
             "look at --black and --white",
         )
     if given is not None and len(given) > 1:
@@ -135,12 +152,12 @@ def look(picture: "Picture", model: Any, options: Options, name: str) -> Found:
         given = given[:1] if prepared.is_shared else given
     kind = options.noise
     if kind == "auto" and given is not None and options.how.get("sampler", "tweedie") != "tweedie":
-        kind = "white"  # which other samplers than the first are for
+        kind = "white"  # the only kind that the other samplers take
     found = noise_for(prepared, model, kind, given, picture.quality)
     noise = found.noise
     if noise.is_none:
-        return Found(prepared, found, "none", (0.0,))
-    # On the scale of 8 bits where the picture has a usual white, in its own unit elsewhere.
+        return PictureNoise(prepared, found, "none", (0.0,))
+    # On the scale where white is 255 if the picture has the usual white of its type, else in its own unit.
     shown = noise.scaled(255.0) if prepared.scale.standard or options.white else noise.scaled(prepared.scale.span)
     described = shown.describe(prepared.sample() * shown.white, unit=1.0)
     if picture.quality is not None:
@@ -148,8 +165,8 @@ def look(picture: "Picture", model: Any, options: Options, name: str) -> Found:
     elif found.jpeg is not None:
         described += f", once a JPEG of quality {found.jpeg}"
     if noise.kind == "white":
-        return Found(prepared, found, described, tuple(level / unit for level in noise.levels))
-    return Found(prepared, found, described, (level_in(prepared, noise) / unit,))
+        return PictureNoise(prepared, found, described, tuple(level / unit for level in noise.levels))
+    return PictureNoise(prepared, found, described, (rms_level(prepared, noise) / unit,))
 
 
 def refuse_unit(picture: "Picture", options: Options, name: str) -> None:
@@ -163,6 +180,6 @@ def refuse_unit(picture: "Picture", options: Options, name: str) -> None:
     white = likely_white(largest)
     if white is not None:
         raise UsageError(
-            f"the values of '{name}' reach {largest:.4g}, and --sigma is told for white 1",
+            f"the values of '{name}' reach {largest:.4g}, and --sigma is given for white 1",
             f"did you mean --white {white:g}? or leave --sigma out",
         )

@@ -1,7 +1,7 @@
-"""The batches, the validation and the result of a fit with noise drawn anew: see `redrawn`.
+"""The batches, the validation and the result of a fit by iterative data refinement: see `refinement`.
 
-What is judged and kept lies between the weights of the start and those of the fit (Wortsman et al. 2022, "Robust
-fine-tuning of zero-shot models"): of the way to what is fitted the first part gains most, and the rest costs what the
+The weights that are validated and kept are an average of those at the start and those of the fit (Wortsman et al. 2022,
+"Robust fine-tuning of zero-shot models"): the first part of the way gains most, and the rest forgets what the few
 pictures do not show.
 """
 
@@ -19,24 +19,24 @@ from smdae.denoising.metrics import psnr
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.draws import Batch
 from smdae.fitting.precision import products_in
-from smdae.fitting.redrawn import Part, Reconstructor, View, drawn, held_out_in, risk
+from smdae.fitting.refinement import Part, Reconstructor, View, held_out_in, noise_like, risk
 from smdae.fitting.validation import Validate, Validation
 from smdae.objectives import OBJECTIVES, Objective
 from smdae.protocols import posterior_mean
 
-__all__ = ["SHARE_KEPT", "Redrawn", "RedrawnCrops", "between", "by_risk", "summary"]
+__all__ = ["WEIGHT_SHARE", "RefinementBatches", "RefinementCrops", "between", "by_risk", "summary"]
 
-SHARE_KEPT = 0.4  # of the way from the weights of the start
+WEIGHT_SHARE = 0.4  # of the fitted weights in the average; the rest is that of the weights at the start
 
 
 @dataclass(frozen=True, eq=False)
-class Redrawn:
-    """A source of batches of denoised pictures with noise drawn anew, each batch from one picture.
+class RefinementBatches:
+    """A source of batches of denoised pictures with new noise, each batch from one picture.
 
     Attributes:
         views: The pictures.
         size: Side of the crops, P.
-        device: Where they come out.
+        device: The device of the batches.
         sigma: The highest level of the noise, white being 1.
     """
 
@@ -50,35 +50,35 @@ class Redrawn:
     kernel: None = None
 
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
-        """Return n examples, of which each process of a group makes its rows; arguments as those of `Examples`."""
+        """Return n examples, each process of a group making its rows; arguments are those of `Examples.draw`."""
 
-        def chance(most: int, count: int = 1) -> list[int]:
+        def integers(most: int, count: int = 1) -> list[int]:
             device = self.device if generator is None else generator.device
             return torch.randint(most, (count,), generator=generator, device=device).tolist()
 
-        view = self.views[chance(len(self.views))[0]]
+        view = self.views[integers(len(self.views))[0]]
         height, width = view.training.denoised.shape[1:]
-        tops, lefts = chance(height - self.size + 1, n), chance(width - self.size + 1, n)
-        (turns,) = chance(8)
+        tops, lefts = integers(height - self.size + 1, n), integers(width - self.size + 1, n)
+        (turns,) = integers(8)
         places = zip(tops, lefts, strict=True)
         denoised = torch.stack([view.training.denoised[:, i : i + self.size, j : j + self.size] for i, j in places])
         denoised = denoised.to(self.device).rot90(turns % 4, (2, 3))
         clean = (denoised.flip(3) if turns > 3 else denoised).contiguous()  # (n, C, P, P)
         e = torch.randn(clean.shape, generator=generator, device=self.device)
-        noisy = view.cut(clean + drawn(clean, view.noise, e))
-        rows = group.rows(n)  # noise for all is little beside the network for some
+        noisy = view.clip(clean + noise_like(clean, view.noise, e))
+        rows = group.rows(n)  # making the noise of all examples costs little beside the network
         clean, noisy = clean[rows], noisy[rows]
         scale = 1 / (clean[0].numel() * view.level**2)
         needs = {"clean": clean, "sigma": view.sigma}
-        return Batch(noisy, needs, scale, whole=n, form=lambda model: Reconstructor(view.form(model)))
+        return Batch(noisy, needs, scale, whole=n, treat=lambda model: Reconstructor(view.treat(model)))
 
     def prefetch(self, n: int, generator: Generator, progress: float = 0.0) -> None:
         """Read nothing: all is in memory."""
 
 
 @dataclass(frozen=True, eq=False)
-class RedrawnCrops:
-    """Parts of pictures that are held out, and noise drawn anew for each, (1, C, h, w)."""
+class RefinementCrops:
+    """Held-out parts of pictures, and new noise for each, (1, C, h, w)."""
 
     parts: tuple[tuple[View, Part, Tensor], ...]
     device: torch.device
@@ -86,58 +86,58 @@ class RedrawnCrops:
     levels: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, views: Sequence[View], generator: Generator, device: torch.device) -> "RedrawnCrops":
-        """Return those of some views."""
+    def of(cls, views: Sequence[View], generator: Generator, device: torch.device) -> "RefinementCrops":
+        """Return the held-out parts of some views."""
         return cls(tuple(held_out_in(views, generator, device)), device)
 
     @torch.no_grad()
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
-        """Return the mean PSNR in dB of what pictures were denoised to, with noise drawn anew, against what that was.
+        """Return the mean PSNR in dB of denoised pictures with new noise, against the denoised pictures.
 
-        Of shot noise it is that of what is transformed.
+        For shot noise it is the PSNR of the transformed pictures. `model` None stands for no denoising.
         """
 
-        def of_one(item: tuple[View, Part, Tensor]) -> list[float]:
+        def psnr_of(item: tuple[View, Part, Tensor]) -> list[float]:
             view, part, b = item
             denoised = part.denoised[None].to(self.device)
-            noisy = view.cut(denoised + b)
+            noisy = view.clip(denoised + b)
             with products_in("auto", self.device):
-                found = noisy if model is None else posterior_mean(view.form(model), noisy, view.sigma).float()
+                found = noisy if model is None else posterior_mean(view.treat(model), noisy, view.sigma).float()
             return [psnr(found, denoised, white=1.0)]
 
-        values = group.map(of_one, self.parts)
+        values = group.map(psnr_of, self.parts)
         return sum(value for (value,) in values) / len(values)
 
     @torch.no_grad()
     def risk(self, model: Any, group: Group = ALONE) -> float:
-        """Return the mean of the estimated errors of the parts, each as a share of the variance of its noise."""
+        """Return the mean estimated error of the parts, in units of the variance of their noise."""
 
-        def of_one(item: tuple[View, Part, Tensor]) -> list[float]:
+        def risk_of(item: tuple[View, Part, Tensor]) -> list[float]:
             view, part, b = item
-            form, sigma = view.stronger
+            treat, sigma = view.stronger
             y, denoised = part.noisy[None].to(self.device), part.denoised[None].to(self.device)
             with products_in("auto", self.device):
-                found = risk(partial(_denoised, form(model), sigma), y, b, view.noise.sd(denoised).square())
+                found = risk(partial(_denoised, treat(model), sigma), y, b, view.noise.sd(denoised).square())
             return [found.item() / (y.numel() * view.level**2)]
 
-        values = group.map(of_one, self.parts)
+        values = group.map(risk_of, self.parts)
         return sum(value for (value,) in values) / len(values)
 
 
-def _denoised(model: Any, told: float, y: Tensor) -> Tensor:
-    return posterior_mean(model, y, told).float()
+def _denoised(model: Any, sigma: float, y: Tensor) -> Tensor:
+    return posterior_mean(model, y, sigma).float()
 
 
 def between(start: Mapping[str, Tensor], model: Any) -> Any:
-    """Return a model like this one, with weights a part of the way from those of the start to its own."""
+    """Return a copy of a model with the average of its own weights and those at the start."""
     kept = copy.deepcopy(model)
     own = model.state_dict()
-    kept.load_state_dict({name: torch.lerp(first, own[name], SHARE_KEPT) for name, first in start.items()})
+    kept.load_state_dict({name: torch.lerp(first, own[name], WEIGHT_SHARE) for name, first in start.items()})
     return kept
 
 
-def by_risk(crops: RedrawnCrops, start: Mapping[str, Tensor]) -> Validate:
-    """Return a validation of what is kept by the risk, in per cent of the noise: minus that, so that more is better."""
+def by_risk(crops: RefinementCrops, start: Mapping[str, Tensor]) -> Validate:
+    """Return a validation by minus the risk of the averaged weights, in per cent of the noise variance."""
 
     def validate(model: Any, group: Group = ALONE) -> Validation:
         return Validation(-100 * crops.risk(between(start, model), group), "-risk")
@@ -146,10 +146,10 @@ def by_risk(crops: RedrawnCrops, start: Mapping[str, Tensor]) -> Validate:
 
 
 def summary(views: Sequence[View], words: Sequence[str]) -> str:
-    """Return the noise of pictures, in one line."""
+    """Return the noise of several pictures, in words."""
     if len(views) == 1:
         return words[0]
     kinds = Counter(text.split(",")[0] for text in words)
     levels = sorted(255 * view.error**0.5 for view in views)
-    told = " and ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
-    return f"{told}, sigma {levels[0]:.2g} to {levels[-1]:.3g}"
+    words_of_kinds = " and ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+    return f"{words_of_kinds}, sigma {levels[0]:.2g} to {levels[-1]:.3g}"

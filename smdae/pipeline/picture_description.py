@@ -14,13 +14,13 @@ from smdae.pipeline.places import STREAM
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
-    from smdae.pipeline.found import Found
     from smdae.pipeline.options import Options
-    from smdae.pipeline.seen_elsewhere import Told
+    from smdae.pipeline.picture_noise import PictureNoise
+    from smdae.pipeline.special_files import FilePart
 
-__all__ = ["Seen", "lines_of", "look_at", "record_of"]
+__all__ = ["Description", "describe", "lines_of", "record_of"]
 
-DARKEST, BRIGHTEST = 0.001, 0.999  # of the values, as quantiles, between which levels are drawn
+DARKEST, BRIGHTEST = 0.001, 0.999  # quantiles of the values, the ends of the chart
 INDENT = "  "
 
 
@@ -28,7 +28,7 @@ INDENT = "  "
 class _Unloaded:
     """A stand-in for a model while noise is estimated, which needs no weights.
 
-    It is of any level, and of gray, so that gray that is stored as colour is taken for gray.
+    It takes any level. It is a gray model, so that gray stored as colour is treated as gray.
     """
 
     level: float | None = None
@@ -37,24 +37,24 @@ class _Unloaded:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class Description:
     """A picture file, or a channel of one, and its noise, as `info` describes it.
 
     Attributes:
         name: The name of the file in messages.
         picture: The picture, or the first of its pages.
         pages: The number of pages.
-        found: The noise; of many pages that of the typical one.
-        on_255: Whether values are given on the 0 to 255 scale, rather than in the picture's unit.
+        found: The noise; for many pages that of the page with the median level.
+        on_255: Whether values are shown on the 0 to 255 scale, rather than in the picture's unit.
         model: The file or name of the model that `denoise` would use.
         channel: The number of the channel, counted from 1, and the number of all.
-        what: The kind of file in words; empty where the picture itself tells.
+        what: The kind of file in words; empty to derive it from the picture.
     """
 
     name: str
     picture: "Picture"
     pages: int
-    found: "Found"
+    found: "PictureNoise"
     on_255: bool
     model: str
     channel: tuple[int, int] = (1, 1)
@@ -67,77 +67,78 @@ class Seen:
         return 0.0 if valid is None else 1 - float(valid.mean())
 
 
-def look_at(source: Path, options: "Options") -> list[Seen]:
-    """Read a file, estimate its noise, and return an entry for each channel.
+def describe(source: Path, options: "Options") -> list[Description]:
+    """Read a file, estimate its noise, and return a description of each channel.
 
-    Errors are those of reading the file and of `found.look`.
+    Errors are those of reading the file and of `find_noise`.
     """
     from smdae.files import fits, images, ome_metadata, parts, raw, stack, y4m
-    from smdae.pipeline import seen_elsewhere
-    from smdae.pipeline.found import look
+    from smdae.pipeline import special_files
+    from smdae.pipeline.picture_noise import find_noise
     from smdae.pipeline.reading import piped
     from smdae.pipeline.stacked import typical
 
     name = "stdin" if source == STREAM else str(source)
     begun = y4m.exactly(sys.stdin.buffer, len(y4m.MAGIC)) if source == STREAM else None
     if begun == y4m.MAGIC or (begun is None and y4m.is_video(source)):
-        return [_told(name, one) for one in seen_elsewhere.of_video(source, begun, name, options, _Unloaded())]
+        return [_of_part(name, part) for part in special_files.of_video(source, begun, name, options, _Unloaded())]
     if ome_metadata.is_volume(source):
-        return [_told(name, one) for one in seen_elsewhere.of_volume(source, name, options, _Unloaded())]
+        return [_of_part(name, part) for part in special_files.of_volume(source, name, options, _Unloaded())]
     content = source if begun is None else piped(begun)
     if raw.is_raw(content, name):
-        return [_told(name, one) for one in seen_elsewhere.of_raw(content, name, options, _Unloaded())]
+        return [_of_part(name, part) for part in special_files.of_raw(content, name, options, _Unloaded())]
     if fits.is_fits(content):
-        return [_told(name, one) for one in seen_elsewhere.of_fits(content, name, options, _Unloaded())]
+        return [_of_part(name, part) for part in special_files.of_fits(content, name, options, _Unloaded())]
     several = parts.find(content, name)
     if several is not None:
         return [_of(name, several.page(0), len(several), *typical(several, _Unloaded(), options, name))]
     if stack.count(content) > 1:
         with stack.opened(content, name) as pages:
-            seen = [
-                _of(name, group.page(0), len(group), *typical(group, _Unloaded(), options, name), channel)
+            descriptions = [
+                _of(name, group.page(0), len(group), *typical(group, _Unloaded(), options, name), channel=channel)
                 for group in pages.groups.values()
                 for channel in [(group.key.channel + 1, len(pages.groups))]
             ]
-        if seen:  # pages of black and white alone are refused below with the reason
-            return seen
+        if descriptions:  # if all pages are black and white only, reading one as an image raises the reason
+            return descriptions
     picture = images.read(content, name)
-    return [_of(name, picture, 1, look(picture, _Unloaded(), options, name), options)]
+    return [_of(name, picture, 1, find_noise(picture, _Unloaded(), options, name), options)]
 
 
-def _told(name: str, told: "Told") -> Seen:
-    return _of(name, told.picture, told.pages, told.found, told.options, told.channel, told.what)
+def _of_part(name: str, part: "FilePart") -> Description:
+    return _of(name, part.picture, part.pages, part.found, part.options, channel=part.channel, what=part.what)
 
 
 def _of(
     name: str,
     picture: "Picture",
     pages: int,
-    found: "Found",
+    found: "PictureNoise",
     options: "Options",
+    *,
     channel: tuple[int, int] = (1, 1),
     what: str = "",
-) -> Seen:
+) -> Description:
     from smdae.pipeline.model_choice import choose
 
-    # As `found.look` describes it.
+    # The same rule as in `find_noise`, so that words and chart agree.
     on_255 = found.prepared.scale.standard or options.white is not None
-    return Seen(name, picture, pages, found, on_255, choose(None, picture), channel, what)
+    return Description(name, picture, pages, found, on_255, choose(None, picture), channel, what)
 
 
-def record_of(seen: Seen) -> dict[str, Any]:
+def record_of(description: Description) -> dict[str, Any]:
     """Return the JSON record of a file; values are in the picture's unit, sigma in that of `denoise -s`."""
-    found, noise, scale = seen.found, seen.found.estimate.noise, seen.found.prepared.scale
-    height, width = seen.picture.pixels.shape[:2]
+    found, noise, scale = description.found, description.found.estimate.noise, description.found.prepared.scale
+    height, width = description.picture.pixels.shape[:2]
     curve = list(zip(*_curve(found, scale.span, scale.black), strict=True))
     return {
         "size": [width, height],
-        "pages": seen.pages,
-        "channel": seen.channel[0],
-        "color": seen.picture.pixels.ndim == 3,
-        "samples": seen.picture.depth,
-        "format": seen.picture.format,
-        "jpeg": found.estimate.jpeg if seen.picture.quality is None else seen.picture.quality,
+        "pages": description.pages,
+        "channel": description.channel[0],
+        "color": description.picture.pixels.ndim == 3,
+        "samples": description.picture.depth,
+        "format": description.picture.format,
+        "jpeg": found.estimate.jpeg if description.picture.quality is None else description.picture.quality,
         "kind": "none" if noise.is_none else noise.kind,
         "described": found.described,
         "reason": found.estimate.reason,
@@ -149,12 +150,12 @@ def record_of(seen: Seen) -> dict[str, Any]:
         "black": scale.black,
         "clip": scale.clip,
         "outliers": found.repaired,
-        "hidden": seen.hidden,
-        "model": seen.model,
+        "hidden": description.hidden,
+        "model": description.model,
     }
 
 
-def _curve(found: "Found", factor: float, offset: float) -> tuple[list[float], list[float]]:
+def _curve(found: "PictureNoise", factor: float, offset: float) -> tuple[list[float], list[float]]:
     """Return brightnesses of a picture, and the standard deviation of its noise at each, in the unit of display.
 
     Args:
@@ -169,48 +170,52 @@ def _curve(found: "Found", factor: float, offset: float) -> tuple[list[float], l
     return [value * factor + offset for value in x], [level * factor for level in levels]
 
 
-def lines_of(seen: Seen) -> list[str]:
+def lines_of(description: Description) -> list[str]:
     """Return the description of a file as lines of text."""
-    found, noise, scale = seen.found, seen.found.estimate.noise, seen.found.prepared.scale
-    quality = f", JPEG quality {seen.picture.quality}"  # which the first line tells
-    told = [f"noise: {found.described.removesuffix(quality)}"]
+    found, noise, scale = description.found, description.found.estimate.noise, description.found.prepared.scale
+    quality = f", JPEG quality {description.picture.quality}"  # is in the first line already
+    text = [f"noise: {found.described.removesuffix(quality)}"]
     if noise.is_none:
-        told = [f"no noise found ({found.estimate.reason})" if found.estimate.reason else "no noise found"]
-    told.append(_range(seen))
+        text = [f"no noise found ({found.estimate.reason})" if found.estimate.reason else "no noise found"]
+    text.append(_range(description))
     if not noise.is_none:
-        factor, offset = (255.0, 0.0) if seen.on_255 else (scale.span, scale.black)
-        told.append(f"sigma by brightness, {'white being 255' if seen.on_255 else 'in the unit of the picture'}")
-        told += [f"{INDENT}{line}" for line in chart(*_curve(found, factor, offset))]
+        factor, offset = (255.0, 0.0) if description.on_255 else (scale.span, scale.black)
+        text.append(f"sigma by brightness, {'white being 255' if description.on_255 else 'in the unit of the picture'}")
+        text += [f"{INDENT}{line}" for line in chart(*_curve(found, factor, offset))]
     if noise.kind == "grain":
-        told.append(correlation(noise.grain))
-    told.append(f"model: {seen.model}")
-    return [f"{seen.name}: {_kind(seen)}", *(f"{INDENT}{line}" for line in told)]
+        text.append(correlation(noise.grain))
+    text.append(f"model: {description.model}")
+    return [f"{description.name}: {_kind(description)}", *(f"{INDENT}{line}" for line in text)]
 
 
-def _kind(seen: Seen) -> str:
+def _kind(description: Description) -> str:
     """Return the size and the kind of a picture in words."""
     import numpy as np
 
-    if seen.what:
-        return seen.what
-    pixels = seen.picture.pixels
+    if description.what:
+        return description.what
+    pixels = description.picture.pixels
     height, width = pixels.shape[:2]
-    size = f"{width} x {height}" if seen.pages == 1 else f"{seen.pages} pages of {width} x {height}"
+    size = f"{width} x {height}" if description.pages == 1 else f"{description.pages} pages of {width} x {height}"
     if pixels.ndim == 2:
         colours = "gray"
     else:
-        colours = "gray, stored as colour" if seen.found.prepared.is_shared else "colour"
-    bits = 8 * np.dtype(seen.picture.depth).itemsize
-    depth = f"{bits}-bit floats" if seen.picture.depth.startswith("float") else f"{bits} bits"
-    if seen.channel[1] > 1:
-        size = f"channel {seen.channel[0]} of {seen.channel[1]}, {size}"
-    format = seen.picture.format if seen.picture.quality is None else f"JPEG quality {seen.picture.quality}"
+        colours = "gray, stored as colour" if description.found.prepared.is_shared else "colour"
+    bits = 8 * np.dtype(description.picture.depth).itemsize
+    depth = f"{bits}-bit floats" if description.picture.depth.startswith("float") else f"{bits} bits"
+    if description.channel[1] > 1:
+        size = f"channel {description.channel[0]} of {description.channel[1]}, {size}"
+    format = (
+        description.picture.format
+        if description.picture.quality is None
+        else f"JPEG quality {description.picture.quality}"
+    )
     return f"{size} in {colours}, {depth}, {format}"
 
 
-def _range(seen: Seen) -> str:
+def _range(description: Description) -> str:
     """Return in words which values are black and white, and how many pixels are left out."""
-    scale, repaired = seen.found.prepared.scale, seen.found.repaired
+    scale, repaired = description.found.prepared.scale, description.found.repaired
     ends = f"white {number(scale.white)}, black {number(scale.black)}"
     if scale.clip is None:
         clipped = "not clipped"
@@ -221,7 +226,7 @@ def _range(seen: Seen) -> str:
     words = [f"{ends}, {clipped}"]
     if repaired:
         words.append(f"{repaired:,} {'outlier' if repaired == 1 else 'outliers'}")
-    if seen.hidden:
-        share = f"{100 * seen.hidden:.{0 if seen.hidden >= 0.1 else 1}f} %"
-        words.append(f"{share} of its pixels {'not finite' if seen.picture.alpha is None else 'hidden'}")
+    if description.hidden:
+        share = f"{100 * description.hidden:.{0 if description.hidden >= 0.1 else 1}f} %"
+        words.append(f"{share} of its pixels {'not finite' if description.picture.alpha is None else 'hidden'}")
     return "; ".join(words)

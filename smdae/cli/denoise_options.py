@@ -1,4 +1,4 @@
-"""The options of `denoise` as they were given, checked before any work."""
+"""The options of `denoise` as given on the command line, and their check before any work."""
 
 import math
 import os
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
     from smdae.noise import Noise
 
-__all__ = ["Asked"]
+__all__ = ["DenoiseOptions"]
 
 PAGES = (".html", ".htm")
 MIN_SIGMA, MAX_SIGMA = 1e-3, 1e5  # sigma
-MOST_SEED = 2**63
-BEST_QUALITY = 100  # of a JPEG or a WebP
-SMALLEST_TILE = 64  # pixels; as in denoising.tiles, which would load torch
+MAX_SEED = 2**63 - 1
+MAX_QUALITY = 100  # of a JPEG or a WebP
+SMALLEST_TILE = 64  # pixels a side; as in denoising.tiles, which would load torch
 CONTRADICTIONS = (
     ("quiet", "verbose"),
     ("skip_existing", "overwrite"),
@@ -36,8 +36,8 @@ CONTRADICTIONS = (
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The options of `denoise` as they were given; the help of the command explains each."""
+class DenoiseOptions:
+    """The options of `denoise` as given on the command line; the help of the command explains each."""
 
     inputs: list[Path] | None
     files_from: str | None
@@ -52,7 +52,7 @@ class Asked:
     luma: float
     chroma: float
     mask: Path | None
-    stepper: str
+    sampler: str
     steps: int | None
     step_size: float | None
     seed: int
@@ -150,18 +150,32 @@ class Asked:
             UsageError: An option has an impossible value, or two exclude each other.
             InputError: A noise profile cannot be read.
         """
-        for one, other in CONTRADICTIONS:
-            if getattr(self, one) and getattr(self, other):
-                both = " and ".join(f"--{name.replace('_', '-')}" for name in (one, other))
+        for pair in CONTRADICTIONS:
+            if all(getattr(self, name) for name in pair):
+                both = " and ".join(f"--{name.replace('_', '-')}" for name in pair)
                 raise UsageError(f"{both} exclude each other", "leave one of them out")
         if not self.paths and self.files_from is None:
             raise UsageError(
                 "missing argument 'INPUT': the images to denoise",
                 "such as smdae denoise noisy.png; 'smdae denoise --help'",
             )
-        if self.quality is not None and not 1 <= self.quality <= BEST_QUALITY:
-            raise UsageError(f"--quality {self.quality} is not from 1 to {BEST_QUALITY}")
-        _ = self.part, self.levels, self.selection  # which are checked as they are read
+        self._check_ranges()
+        self._check_sampler_and_precision()
+        if self.fast and self.model is not None:
+            raise UsageError("--fast chooses a bundled network, and --model names one", "leave one of them out")
+        if self.report is not None and self.report.suffix.lower() not in PAGES:
+            raise UsageError(f"--report '{self.report}' does not end in .html")
+        _ = self.kind
+        if self.files_from == "-" and STREAM in self.paths:
+            raise UsageError("stdin can be read only once")
+        if self.save_noise is not None and self.levels is not None:
+            raise UsageError("--save-noise saves what is estimated, and --sigma gives it", "leave one of them out")
+
+    def _check_ranges(self) -> None:
+        """Raise UsageError for an option with a value that is out of its range, or unknown."""
+        if self.quality is not None and not 1 <= self.quality <= MAX_QUALITY:
+            raise UsageError(f"--quality {self.quality} is not from 1 to {MAX_QUALITY}")
+        _ = self.part, self.levels, self.selection  # reading them checks them
         least = {"stride": 1, "tile": SMALLEST_TILE, "jobs": 1}
         for name, value in (("stride", self.stride), ("tile", self.tile), ("jobs", self.jobs)):
             if value is not None and value < least[name]:
@@ -177,25 +191,15 @@ class Asked:
         for name, asked, (known, shown) in (("format", self.format, formats), ("bit-depth", self.bit_depth, depths)):
             if asked is not None and asked.lower() not in known:
                 raise UsageError(f"unknown --{name} '{asked}'; there are {', '.join(shown)}")
-        if not 0 <= self.seed < MOST_SEED:
-            raise UsageError(f"--seed {self.seed} is not from 0 to {MOST_SEED - 1}")
-        self._check_how()
-        if self.fast and self.model is not None:
-            raise UsageError("--fast chooses a bundled network, and --model names one", "leave one of them out")
-        if self.report is not None and self.report.suffix.lower() not in PAGES:
-            raise UsageError(f"--report '{self.report}' does not end in .html")
-        _ = self.kind
-        if self.files_from == "-" and STREAM in self.paths:
-            raise UsageError("stdin can be read only once")
-        if self.save_noise is not None and self.levels is not None:
-            raise UsageError("--save-noise saves what is found, and --sigma tells it", "leave one of them out")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise UsageError(f"--seed {self.seed} is not from 0 to {MAX_SEED}")
 
-    def _check_how(self) -> None:
+    def _check_sampler_and_precision(self) -> None:
         """Raise UsageError for an unknown sampler or precision, or for steps that the sampler does not take."""
-        if self.stepper != "tweedie" or self.steps is not None or self.step_size is not None:
-            from smdae.denoising.samplers import checked
+        if self.sampler != "tweedie" or self.steps is not None or self.step_size is not None:
+            from smdae.denoising.samplers import checked_steps
 
-            checked(self.stepper, self.steps, self.step_size)
+            checked_steps(self.sampler, self.steps, self.step_size)
         if self.precision != "auto":
             from smdae.denoising.precision import check_precision
 
@@ -205,7 +209,7 @@ class Asked:
         """Raise UsageError if the log is named like a picture: lines would be appended to it."""
         if self.log is not None and is_picture(self.log):
             raise UsageError(
-                f"--log '{self.log}' is named as a picture is", "lines are appended to it: name another file"
+                f"--log '{self.log}' has the name of a picture", "lines are appended to it: name another file"
             )
 
 
@@ -213,7 +217,7 @@ def _levels(text: str) -> tuple[float, ...] | None:
     """Return the levels in a text such as 25 or 20,10,15; None for auto.
 
     Raises:
-        UsageError: A level is no number, or out of range, or all are 0.
+        UsageError: A level is not a number, or out of range, or all are 0.
     """
     if text == "auto":
         return None

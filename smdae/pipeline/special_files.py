@@ -1,7 +1,7 @@
-"""The noise of files that have readers of their own, for `info`: camera raw, FITS, video and volumes.
+"""The noise of files with their own readers, for `info`: camera raw, FITS, video and OME-Zarr volumes.
 
-Of a raw file it is the noise of the mosaic, which is what `denoise` takes out; of FITS and of volumes that of the
-typical plane of each image or channel; of video that of luma and of each chroma, in the first frames.
+For a raw file it is the noise of the mosaic, which is what `denoise` takes out; for FITS and volumes that of the plane
+with the median level of each image or channel; for video that of luma and of each chroma in the first frames.
 """
 
 import sys
@@ -18,31 +18,31 @@ from smdae.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
-    from smdae.pipeline.found import Found
     from smdae.pipeline.options import Options
+    from smdae.pipeline.picture_noise import PictureNoise
 
-__all__ = ["Told", "of_fits", "of_raw", "of_video", "of_volume"]
+__all__ = ["FilePart", "of_fits", "of_raw", "of_video", "of_volume"]
 
-FRAMES = 5  # that are looked at
+FRAMES = 5  # of a video, that are examined
 PLANES = ("luma", "blue chroma", "red chroma")
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class FilePart:
     """A part of a file, and its noise.
 
     Attributes:
         picture: The part as a picture, or a picture of the same kind.
         pages: The number of its pages.
-        found: The noise; of many pages that of the typical one.
+        found: The noise; for many pages that of the page with the median level.
         options: The settings, with the scale that the noise was found on.
         channel: The number of the channel, counted from 1, and the number of all.
-        what: The kind of part in words; empty where the picture itself tells.
+        what: The kind of part in words; empty to derive it from the picture.
     """
 
     picture: "Picture"
     pages: int
-    found: "Found"
+    found: "PictureNoise"
     options: "Options"
     channel: tuple[int, int] = (1, 1)
     what: str = ""
@@ -50,7 +50,7 @@ class Told:
 
 @dataclass(frozen=True, eq=False)
 class _Several:
-    """Pictures at hand, by their numbers."""
+    """Pictures in memory, by their numbers."""
 
     pictures: "list[Picture]"
 
@@ -62,13 +62,13 @@ class _Several:
         return self.pictures[number]
 
 
-def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> list[Told]:
+def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> list[FilePart]:
     """Read a camera raw file, estimate its noise, and return both.
 
     Args:
         content: The bytes of the file, or its path.
         name: The name of the file in messages.
-        options: How its noise is looked for.
+        options: How its noise is found.
         model: The model that is to denoise it.
 
     Raises:
@@ -76,44 +76,46 @@ def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> 
         InputError: The file is damaged or of an unknown kind, or the extra that reads it is not installed.
     """
     from smdae.files import raw
-    from smdae.pipeline.found import look
     from smdae.pipeline.one_raw import noise_of, stand_in
+    from smdae.pipeline.picture_noise import find_noise
 
     if options.white is not None or options.black is not None or options.noise == "grain":
         raise UsageError("--white, --black and --noise grain do not go with camera raw files", "leave them out")
     with raw.opened(content.read_bytes() if isinstance(content, Path) else content, name, quiet=True) as shot:
         if shot.mosaic is None:
             picture = replace(shot.developed(), format="RAW")
-            return [Told(picture, 1, look(picture, model, options, name), options)]
+            return [FilePart(picture, 1, find_noise(picture, model, options, name), options)]
         width, height = shot.size
         what = f"{width} x {height}, a mosaic of red, green and blue, camera raw"
         found = noise_of(shot, shot.mosaic, options)
-        return [Told(replace(stand_in(shot.size, "uint16"), format="RAW"), 1, found, options, what=what)]
+        return [FilePart(replace(stand_in(shot.size, "uint16"), format="RAW"), 1, found, options, what=what)]
 
 
-def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) -> list[Told]:
+def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) -> list[FilePart]:
     """Read a FITS file, and return each of its images with its noise; arguments and errors are those of `of_raw`."""
     from smdae.files import fits
     from smdae.pipeline.one_fits import FitsPlanes
     from smdae.pipeline.stacked import typical
 
     options = replace(options, mend=False)  # stars are as small as outliers
-    told = []
+    parts = []
     with fits.opened(content, name) as file:
         for k, image in enumerate(file.images):
             planes = FitsPlanes(image, file.file)
             picture = replace(planes.page(0), format="FITS")
-            told.append(Told(picture, len(planes), *typical(planes, model, options, name), (k + 1, len(file.images))))
-    return told
+            parts.append(
+                FilePart(picture, len(planes), *typical(planes, model, options, name), (k + 1, len(file.images)))
+            )
+    return parts
 
 
-def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[Told]:
+def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[FilePart]:
     """Read an OME-Zarr, and return each of its channels with its noise; arguments and errors are those of `of_raw`."""
     from smdae.files import ome_zarr
     from smdae.pipeline.stacked import typical
     from smdae.pipeline.volume_channels import VolumePlanes
 
-    told = []
+    parts = []
     with ome_zarr.opened(folder, name) as volume:
         for image in volume.images:
             height, width = image.shape[-2:]
@@ -123,15 +125,15 @@ def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[T
                 of = f"channel {c + 1} of {image.channels}, " if image.channels > 1 else ""
                 size = f"{len(planes)} planes of {width} x {height}" if len(planes) > 1 else f"{width} x {height}"
                 what = f"{of}{size} in gray, {image.array.dtype.name}, OME-Zarr {image.axes}"
-                seen = typical(planes, model, options, name)
-                told.append(Told(picture, len(planes), *seen, (c + 1, image.channels), what))
-    return told
+                noise = typical(planes, model, options, name)
+                parts.append(FilePart(picture, len(planes), *noise, (c + 1, image.channels), what))
+    return parts
 
 
-def of_video(source: Path, begun: bytes | None, name: str, options: "Options", model: Any) -> list[Told]:
+def of_video(source: Path, begun: bytes | None, name: str, options: "Options", model: Any) -> list[FilePart]:
     """Read the first frames of a Y4M video, and return each of their planes with its noise.
 
-    `begun` is what was read of stdin before; the other arguments are those of `of_raw`.
+    `begun` are the bytes already read from stdin; the other arguments are those of `of_raw`.
     """
     from smdae.estimation.scale import Scale
     from smdae.files import y4m
@@ -149,21 +151,21 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options", m
     white = float(header.white)
     options = replace(options, mend=False, scale=Scale(0.0, white, (0.0, white)))
     count = len(header.shapes) - header.has_alpha
-    step = 2 if header.is_interlaced else 1  # rows of one time
-    told = []
+    step = 2 if header.is_interlaced else 1  # the rows of one field
+    parts = []
     for k in range(count):
         pictures = [Picture(np.ascontiguousarray(planes[k][::step]), white, "Y4M") for planes in frames]
         height, width = header.shapes[k]
         frame = f"{len(frames)} frames" if len(frames) > 1 else "frame"
         what = f"the first {frame}, {PLANES[k]} of {width} x {height}, {header.bits} bits, Y4M"
-        seen = typical(_Several(pictures), model, options, name)
-        told.append(Told(pictures[0], len(frames), *seen, (k + 1, count), what))
-    return told
+        noise = typical(_Several(pictures), model, options, name)
+        parts.append(FilePart(pictures[0], len(frames), *noise, (k + 1, count), what))
+    return parts
 
 
 @contextmanager
 def _stream(source: Path, begun: bytes | None) -> Iterator[Any]:
-    """Open a file, or put the bytes that were read of stdin before in front of the rest, and yield the stream."""
+    """Yield a stream of a file, or of stdin with the bytes already read in front."""
     from smdae.files.images import opening
     from smdae.files.sequence import Ahead
 

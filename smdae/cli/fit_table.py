@@ -10,17 +10,17 @@ from smdae.pipeline.card import is_too_uncertain
 if TYPE_CHECKING:
     from smdae.fitting import Prepared
 
-__all__ = ["tell"]
+__all__ = ["print_table"]
 
 
-def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float | None) -> None:
+def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before: float | None) -> None:
     """Print the table at the end of a fit.
 
     Args:
         prepared: The fit.
         card: The card of its model.
         output: The model file.
-        before: The PSNR of held-out images at the start, in dB; None where it is not known.
+        before: The PSNR of held-out images at the start, in dB; None if it is not known.
     """
     figures = card["held_out_psnr"]
     record = prepared.state.record
@@ -35,31 +35,31 @@ def tell(prepared: "Prepared", card: dict[str, Any], output: Path, before: float
     else:
         start = f", {before:.2f} at the start" if before is not None else ""
         kind = "estimated PSNR" if card["noisy"] else "held-out PSNR"
-        told = f"{figures['model']:.2f} dB (noisy {figures['noisy']:.2f}{start})"
+        psnr = f"{figures['model']:.2f} dB (noisy {figures['noisy']:.2f}{start})"
         if prepared.noise:
-            kind, told = "held-out PSNR", f"{told}, with noise drawn anew"
+            kind, psnr = "held-out PSNR", f"{psnr}, with noise drawn anew"
             before, after = -record["before"], -record["best"]
             risk = f"{before:.2f} before, {after:.2f} after, % of the noise, but for a constant"
             rows.append(("held-out risk", risk))
         elif is_too_uncertain(card):
-            told = "not known: too few pixels are held out to tell it"
-        rows.append((kind, told))
+            psnr = "not known: too few pixels are held out to tell it"
+        rows.append((kind, psnr))
         if figures["wiener"] is not None:
             rows.append(("Wiener filter", f"{figures['wiener']:.2f} dB on the same patches"))
     rows += [
         ("time", f"{card['seconds']:.0f} s, {card['steps']} steps"),
-        ("stopped by", _of_the_end(prepared.state, card["stopped_by"])),
+        ("stopped by", _reason(prepared.state, card["stopped_by"])),
         ("model", str(output)),
     ]
     if "rows" in card:
         rows.append(("next", f"smdae.load('{output}').score(x), in Python"))
     elif not card["shortfalls"] and prepared.denoises:
-        told = "" if prepared.examples.kernel is None else f" --noise white -s {255 * high:.4g}"
-        rows.append(("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}{told}{_imports(card)}"))
+        sigma = "" if prepared.examples.kernel is None else f" --noise white -s {255 * high:.4g}"
+        rows.append(("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}{sigma}{_imports(card)}"))
     console.table(rows)
 
 
-def _of_the_end(state: Any, stopped_by: str) -> str:
+def _reason(state: Any, stopped_by: str) -> str:
     """Return the reason why a fit ended, in words."""
     record, settings = state.record, state.settings
     step = f"step {record['step']:,}" + (f" of {record['steps']:,}" if record["steps"] else "")

@@ -10,8 +10,8 @@ from smdae.denoising.denoise import denoise
 from smdae.errors import InputError, ModelError, UsageError
 from smdae.files.model_file import encode, load
 from smdae.fitting.prepare import prepare
-from smdae.fitting.redrawn import WIDTH, drawn, risk, views_of
-from smdae.fitting.redrawn_examples import SHARE_KEPT
+from smdae.fitting.refinement import WIDTH, noise_like, risk, views_of
+from smdae.fitting.refinement_batches import WEIGHT_SHARE
 from smdae.fitting.settings import check
 from smdae.models.unet import UNet
 from smdae.noise import Affine
@@ -39,7 +39,7 @@ def test_the_risk_is_that_of_clean_pictures(noise):
     def normal():
         return torch.randn(x.shape, generator=generator, dtype=torch.float64)
 
-    y, b = x + drawn(x, noise, normal()), drawn(x, noise, normal())
+    y, b = x + noise_like(x, noise, normal()), noise_like(x, noise, normal())
     found = risk(blurred, y, b, noise.sd(x).square())
     truth = [(blurred(y + sign * WIDTH * b) - x).square().flatten(1).sum(1) for sign in (1, -1)]
     off = found - sum(truth) / 2
@@ -52,7 +52,7 @@ def test_the_risk_is_that_of_clean_pictures(noise):
 def test_noise_drawn_anew_has_twice_the_variance_on_a_noisy_picture():
     x = torch.full((4000, 1, SIDE, SIDE), 0.5, dtype=torch.float64)
     generator = Generator().manual_seed(1)
-    b = drawn(x, BOTH, torch.randn(x.shape, generator=generator, dtype=torch.float64))
+    b = noise_like(x, BOTH, torch.randn(x.shape, generator=generator, dtype=torch.float64))
     assert b.var().item() == pytest.approx(BOTH.sd(x)[0, 0, 0, 0].item() ** 2, rel=0.02)
     assert (b[..., 1:] * b[..., :-1]).mean().item() / b.var().item() == pytest.approx(0.5, abs=0.05)
 
@@ -104,7 +104,7 @@ def test_what_is_kept_lies_between_the_start_and_the_fit(start):
             weight += 1.0
     prepared.state.keep()
     for name, weight in prepared.fitted().state_dict().items():
-        torch.testing.assert_close(weight, prepared.start[name] + SHARE_KEPT)
+        torch.testing.assert_close(weight, prepared.start[name] + WEIGHT_SHARE)
 
 
 def test_where_nothing_is_gained_the_weights_stay_as_they_were(start):
