@@ -2,11 +2,11 @@
 
     grain   correlated, of one level: pixels j rows and k columns apart by 2^-(j + k), up to 7 of each, and so are
             numbers of a row that are not pixels
-    shot    sd(x)^2 = gain (x - black) + read^2, black the least value that the patches have
+    shot    sd(x)^2 = gain max(x - black, 0) + read^2, black the mean of the patches
 
 Both have the level sigma: of `shot` it is the root mean square over the patches. Patches lie around 0, as their means
-are taken out; noise of the user's own, which depends on brightness, takes them to lie around the middle between black
-and white.
+are taken out, and most of them are flat: with a black below all of them, `shot` would hardly differ from white noise.
+Noise of the user's own, which depends on brightness, takes them to lie around the middle between black and white.
 """
 
 from collections.abc import Mapping
@@ -44,6 +44,6 @@ def kernels_of(contest: Contest) -> Mapping[str, PatchNoise]:
 
 
 def _shot(patches: Tensor, sigma: float) -> Noise:
-    black = patches.min().item()
-    gain = (1 - READ) * sigma**2 / max(patches.mean().item() - black, 1e-12)
+    black = patches.mean().item()
+    gain = (1 - READ) * sigma**2 / max((patches - black).clamp(min=0).mean().item(), 1e-12)
     return Noise((Affine(gain, black, READ**0.5 * sigma),))
