@@ -22,7 +22,7 @@ __all__ = ["GRAIN", "SHOT", "kernels_of"]
 GRAIN, SHOT = "grain", "shot"
 RHO = 0.5  # correlation of neighbours
 LAGS = 8  # pixels whose correlation is told; cut off after one, it has hardly an inverse, and C^-1 makes all uncertain
-READ = 0.3  # part of the variance of `shot` that does not depend on x
+READ = 0.5  # part of the variance of `shot` that does not depend on x
 MIDDLE = 0.5  # brightness that a patch without its mean is taken to have
 MOST_CHANNELS = 256  # numbers in a row, whose correlation a noise can tell
 

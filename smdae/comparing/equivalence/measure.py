@@ -31,7 +31,7 @@ from smdae.comparing.text import grid, number, paragraph
 
 __all__ = ["EQUIVALENCE"]
 
-DRAWS = 2048  # examples in a batch, m
+DRAWS, FEW, DRAWS_OF_FEW = 2048, 16, 8192  # examples in a batch, m, and of few numbers each, which cost less
 LOOKS = (32, 64, 128)  # batches after which pairs are looked at, while any is undecided
 PLACES = {"start": 0.0, "middle": 0.5, "end": 1.0}
 
@@ -104,11 +104,12 @@ def measure(context: Context) -> Generator[float, None, Tables]:
     places = {at: path(t) for at, t in wanted.items()} if path.leads else {"start": path(0.0)}
     most = max_batches(context.contest, len(places), max(1, len(estimators)))
     looks = [min(look, most) for look in LOOKS]
+    draws = DRAWS_OF_FEW if context.contest.dim <= FEW else DRAWS
     batches: Gradients = {}
     found: dict[Pairing, Found] = {}
     count = 0
     # What is drawn after a look is drawn only if the look left something undecided.
-    for batches in gather(context.contest, estimators, places, looks[-1], DRAWS) if pairs else ():
+    for batches in gather(context.contest, estimators, places, looks[-1], draws) if pairs else ():
         count += 1
         yield 0.8 * min(1.0, count / looks[0])
         if count in looks:
@@ -119,9 +120,9 @@ def measure(context: Context) -> Generator[float, None, Tables]:
     on_path = [*gaps(context, path, pairs, estimators)] if path.leads else []
     yield 0.95
     return {
-        "verdicts": [_verdict(pair, figures, count) for pair, figures in found.items()],
+        "verdicts": [_verdict(pair, figures, count, draws) for pair, figures in found.items()],
         "gradients": [*_gradients(found, [*places], count)],
-        "shrinking": [*_shrinking(batches, pairs, count)],
+        "shrinking": [*_shrinking(batches, pairs, count, draws)],
         "on_path": on_path,
         "exact": [*averaged(context, path(0.0), path(1.0))],
     }
@@ -144,11 +145,11 @@ def _found(batches: Gradients, places: Sequence[str], pair: Pairing) -> Found:
     return Found(together, dict(zip(places, single, strict=True)))
 
 
-def _verdict(pair: Pairing, found: Found, count: int) -> Verdict:
+def _verdict(pair: Pairing, found: Found, count: int, draws: int) -> Verdict:
     at, known = found.judged(count)
     figures = found.together if at == ALL else found.single[at]
     return Verdict(pair.first, pair.second, pair.theory, pair.why, known.verdict, at, known.low, known.high,
-                   figures.cosine, figures.cosine_error, count * DRAWS)  # fmt: skip
+                   figures.cosine, figures.cosine_error, count * draws)  # fmt: skip
 
 
 def _pair(batches: Gradients, at: str, pair: Pairing) -> tuple[Tensor, Tensor]:
@@ -164,7 +165,7 @@ def _gradients(found: Mapping[Pairing, Found], places: Sequence[str], count: int
                            p.difference_error, p.noise, p.excess, p.excess_error, known.low, known.high)  # fmt: skip
 
 
-def _shrinking(batches: Gradients, pairs: list[Pairing], count: int) -> Iterator[Shrinking]:
+def _shrinking(batches: Gradients, pairs: list[Pairing], count: int, draws: int) -> Iterator[Shrinking]:
     """Yield, at the start, the root mean square difference of means over 1, 2, 4, ... batches."""
     for pair in pairs:
         a, b = (side.double() for side in _pair(batches, "start", pair))
@@ -175,26 +176,28 @@ def _shrinking(batches: Gradients, pairs: list[Pairing], count: int) -> Iterator
             means = (a - b)[: count - count % groups].view(-1, groups, a.shape[1]).mean(1)  # (count / groups, params)
             difference = means.square().sum(1).mean().sqrt() / size
             chance = (spread / groups).sqrt() / size
-            yield Shrinking(pair.first, pair.second, pair.theory, groups * DRAWS, difference.item(), chance.item())
+            yield Shrinking(pair.first, pair.second, pair.theory, groups * draws, difference.item(), chance.item())
             groups *= 2
 
 
 def tell(tables: Tables) -> list[str]:
     """Return lines on the verdicts and their evidence."""
     rows = [
-        (f"{v.first}, {v.second}", v.theory, v.verdict, v.at, _percent(v.low), _percent(v.high), number(v.cosine, 4))
+        (f"{v.first}, {v.second}", v.theory, v.verdict, _percent(v.low), _percent(v.high), number(v.cosine, 4))
         for v in tables["verdicts"]
     ]
     if not rows:
         return ["There are no two objectives that theory says anything of."]
-    lines = grid(("pair", "theory", "verdict", "at", "from", "to", "cosine"), rows)
+    lines = grid(("pair", "theory", "verdict", "from", "to", "cosine"), rows)
     most = max(v.draws for v in tables["verdicts"])
     text = (
         f"From, to: {100 * CONFIDENCE:g} % interval of the relative difference of the expected gradients, of {most:,} "
-        f"draws, all places of the fit as one or, where that alone tells a pair apart, one; equivalent below "
-        f"{100 * LIMIT:g} %, different above, else undecided."
+        f"draws; equivalent below {100 * LIMIT:g} %, different above, else undecided."
     )
     lines += ["", *paragraph(text)]
+    alone = [f"{v.first}, {v.second} ({v.at})" for v in tables["verdicts"] if v.at != ALL]
+    if alone:
+        lines += paragraph(f"Told apart by the start, middle or end of the fit alone: {'; '.join(alone)}.")
     flat = _largest(tables, "equal")
     control = _largest(tables, "unequal")
     if flat:
