@@ -1,5 +1,6 @@
 """What chance does to files: to their bytes, and to the values of a JSON text. A seed brings the same damage back."""
 
+import copy
 import json
 import math
 from collections.abc import Callable
@@ -107,7 +108,7 @@ def _change(root: list[Any], chance: Random) -> None:
     while isinstance(node[key], list | dict) and node[key] and chance.random() < 0.9:
         node = node[key]
         key = chance.choice([*node]) if isinstance(node, dict) else chance.randrange(len(node))
-    value = node[key]
+    value = copy.deepcopy(node[key])  # two that are one would be changed together
     what = chance.choice(["replace", "replace", "delete", "double", "nudge"])
     if what == "delete" and node is not root:
         del node[key]
@@ -118,7 +119,7 @@ def _change(root: list[Any], chance: Random) -> None:
     elif what == "nudge" and type(value) in (int, float):
         node[key] = chance.choice([value + 1, value - 1, -value, value * 2, value / 2, str(value), [value]])
     else:
-        node[key] = chance.choice(VALUES)
+        node[key] = copy.deepcopy(chance.choice(VALUES))
 
 
 # Judgement

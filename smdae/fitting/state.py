@@ -122,8 +122,9 @@ class State:
         for key, now in self.settings.model_dump(mode="json").items():
             then = settings.get(key)
             if then != now:
+                told = str(then) if str(then).isprintable() else repr(then)
                 raise ModelError(
-                    f"cannot resume from '{name}': {key.replace('_', '-')} was {then!s:.60}, now it is {now}",
+                    f"cannot resume from '{name}': {key.replace('_', '-')} was {told:.60}, now it is {now}",
                     "give the same settings, or start afresh with -y and without --resume",
                 )
         if wrong := _wrong(record):
@@ -198,6 +199,8 @@ def _wrong(record: dict[str, Any]) -> str | None:
             return name
         if name in NUMBERS and not (type(value) in (int, float) and -MAX_NUMBER <= value <= MAX_NUMBER):
             return name
+    if (record["best"] is None) != (record["before"] is None):  # the first validation gives both
+        return "best" if record["best"] is None else "before"
     return "seconds" if record["seconds"] < 0 else None
 
 

@@ -1,10 +1,12 @@
 """Damaged and crafted files of every kind: a result or one line of refusal, soon, and nothing else."""
 
 import time
+from random import Random
 
 import pytest
 
 from benchmarks.fuzz import KINDS, SLOW, fuzzer
+from benchmarks.fuzzing.damage import VALUES, json_damaged
 from benchmarks.fuzzing.pictures import example, outcome, seeds
 from smdae.files.images import FORMATS, read
 from smdae.files.parts import find
@@ -29,6 +31,14 @@ def test_undamaged_all_are_read(kind):
 def test_a_number_is_an_example(kind):
     tried = fuzzer(kind)
     assert [tried.example(number) for number in range(20)] == [tried.example(number) for number in range(20)]
+
+
+def test_values_to_damage_by_are_not_damaged_themselves():
+    """Else an example would depend on those before it, and hold itself at last."""
+    before = repr(VALUES)
+    for number in range(3000):
+        json_damaged('{"a": [1]}', Random(number))
+    assert repr(VALUES) == before
 
 
 def test_most_pictures_are_damaged():

@@ -185,6 +185,8 @@ def test_slots_of_a_network_have_their_shapes_too(optimiser):
         {"seconds": -1.0},
         {"best": [1]},
         {"best": math.inf},
+        {"best": None},
+        {"before": None},
         {"before": {}},
         {"stale": 1.5},
         {"stale": None},
@@ -193,6 +195,12 @@ def test_slots_of_a_network_have_their_shapes_too(optimiser):
 )
 def test_a_record_of_other_types_is_refused_by_the_name_of_the_entry(data, changes):
     refused(with_record(data, **changes), "the file is damaged", *changes)
+
+
+def test_a_setting_of_two_lines_is_refused_in_one(data):
+    settled = json.dumps({**json.loads(SETTLED), "objective": "dsm\n\x1b[31mand more"})
+    crafted = changed(data, state=f'{{"settings": {settled}, "record": {{}}}}')
+    refused(crafted, "objective was 'dsm\\n\\x1b[31mand more'")
 
 
 def test_each_bit_that_flips_is_noticed(data):

@@ -89,16 +89,22 @@ def parallel(first: Tensor, second: Tensor) -> Parallel:
         first: The mean gradient of each batch under one objective, with shape (K, parameters), K >= 3.
         second: The same of another, at the same draws.
     """
-    return pooled([(first, second)])
+    return pooled([(first, second)])[0]
 
 
-def pooled(pairs: Sequence[tuple[Tensor, Tensor]]) -> Parallel:
-    """Compare the gradients at several thetas as one long vector each.
+def pooled(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Parallel, list[Parallel]]:
+    """Return the comparison of the gradients at several thetas as one long vector each, and that at each theta.
 
     Args:
         pairs: For each theta what `parallel` takes, of the same batches.
     """
-    grams = torch.stack([_grams(first.double(), second.double()) for first, second in pairs]).sum(0)
+    grams = [_grams(first.double(), second.double()) for first, second in pairs]
+    epsilon = torch.finfo(pairs[0][0].dtype).eps
+    return _compared(torch.stack(grams).sum(0), epsilon), [_compared(each, epsilon) for each in grams]
+
+
+def _compared(grams: Tensor, epsilon: float) -> Parallel:
+    """Return the comparison that inner products hold, with shape (4, K, K), of gradients rounded to epsilon."""
     K = grams.shape[1]
     value = _statistics(*(_with_all(g) for g in grams))[:, 0]
     others = _statistics(*(_without_each(g) for g in grams))  # (3, K)
@@ -106,7 +112,6 @@ def pooled(pairs: Sequence[tuple[Tensor, Tensor]]) -> Parallel:
     mean, between = _with_all(grams[3])
     size = _with_all(grams[0])[0]
     spread = ((mean - between).clamp(min=0) / size).sqrt().item()
-    epsilon = torch.finfo(pairs[0][0].dtype).eps
     rounding = 16 * epsilon * (grams[0].diagonal().mean() / size).sqrt().item()
     (cosine, difference, excess), errors = value.tolist(), error.tolist()
     return Parallel(cosine, errors[0], difference, errors[1], spread, excess, errors[2], rounding)

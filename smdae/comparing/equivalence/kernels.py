@@ -2,11 +2,11 @@
 
     grain   correlated, of one level: pixels j rows and k columns apart by 2^-(j + k), up to 7 of each, and so are
             numbers of a row that are not pixels
-    shot    sd(x)^2 = gain (x - black) + read^2, black the least value that the patches have
+    shot    sd(x)^2 = gain max(x - black, 0) + read^2, black the mean of the patches
 
 Both have the level sigma: of `shot` it is the root mean square over the patches. Patches lie around 0, as their means
-are taken out; noise of the user's own, which depends on brightness, takes them to lie around the middle between black
-and white.
+are taken out, and most of them are flat: with a black below all of them, `shot` would hardly differ from white noise.
+Noise of the user's own, which depends on brightness, takes them to lie around the middle between black and white.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ __all__ = ["GRAIN", "SHOT", "kernels_of"]
 GRAIN, SHOT = "grain", "shot"
 RHO = 0.5  # correlation of neighbours
 LAGS = 8  # pixels whose correlation is told; cut off after one, it has hardly an inverse, and C^-1 makes all uncertain
-READ = 0.3  # part of the variance of `shot` that does not depend on x
+READ = 0.5  # part of the variance of `shot` that does not depend on x
 MIDDLE = 0.5  # brightness that a patch without its mean is taken to have
 MOST_CHANNELS = 256  # numbers in a row, whose correlation a noise can tell
 
@@ -44,6 +44,6 @@ def kernels_of(contest: Contest) -> Mapping[str, PatchNoise]:
 
 
 def _shot(patches: Tensor, sigma: float) -> Noise:
-    black = patches.min().item()
-    gain = (1 - READ) * sigma**2 / max(patches.mean().item() - black, 1e-12)
+    black = patches.mean().item()
+    gain = (1 - READ) * sigma**2 / max((patches - black).clamp(min=0).mean().item(), 1e-12)
     return Noise((Affine(gain, black, READ**0.5 * sigma),))

@@ -3,7 +3,8 @@
     J_a(theta) - J_b(theta)     along the path from the start to the end of a fit: flat for equivalent pairs (path.py)
     grad J_a - grad J_b         at its start, its end and, unless in a hurry, its middle: zero in expectation, so that
                                 of n draws what is left falls as 1/sqrt(n); the verdict is on the relative difference
-                                |E grad J_a - E grad J_b| / |E grad J_a| of all places as one vector (verdict.py)
+                                |E grad J_a - E grad J_b| / |E grad J_a| of all places as one vector, or of the
+                                one that tells the pair apart (verdict.py)
     noise that is not white     the same under a correlated kernel and one that depends on x (kernels.py), and what
                                 comes of assuming white noise there
     E[J_dsm | x~] - J_esm       free of theta at every x~, to the last digit (rao_blackwell.py)
@@ -11,9 +12,8 @@
 Scaled as in a fit: squared error per dimension over sigma^2.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,17 +21,17 @@ from torch import Tensor
 from smdae.comparing.equivalence import pictures
 from smdae.comparing.equivalence.estimators import Pairing, pairings
 from smdae.comparing.equivalence.estimators import estimators as estimators_for
-from smdae.comparing.equivalence.gradients import Gradients, Parallel, gather, max_batches, parallel, pooled
+from smdae.comparing.equivalence.gradients import Gradients, Parallel, gather, max_batches, pooled
 from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.comparing.equivalence.path import OnPath, gaps, path_of
 from smdae.comparing.equivalence.rao_blackwell import Exact, averaged
-from smdae.comparing.equivalence.verdict import CONFIDENCE, LIMIT, Evidence, evidence
+from smdae.comparing.equivalence.verdict import ALL, CONFIDENCE, LIMIT, Evidence, evidence, judged
 from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 
 __all__ = ["EQUIVALENCE"]
 
-DRAWS = 2048  # examples in a batch, m
+DRAWS, FEW, DRAWS_OF_FEW = 2048, 16, 8192  # examples in a batch, m, and of few numbers each, which cost less
 LOOKS = (32, 64, 128)  # batches after which pairs are looked at, while any is undecided
 PLACES = {"start": 0.0, "middle": 0.5, "end": 1.0}
 
@@ -45,7 +45,8 @@ class Verdict:
         theory: equal or unequal.
         why: Who says so.
         verdict: equivalent, different or undecided.
-        low, high: 99.9 % interval of the relative difference of the expected gradients, all places as one.
+        at: Where the following figures are from: all places as one, or the one that shows the pair to be different.
+        low, high: 99.9 % interval of the relative difference of the expected gradients.
         cosine: Between them.
         cosine_error: Its standard error.
         draws: Examples that this was found with.
@@ -56,6 +57,7 @@ class Verdict:
     theory: str
     why: str
     verdict: str
+    at: str
     low: float
     high: float | None
     cosine: float | None
@@ -102,53 +104,68 @@ def measure(context: Context) -> Generator[float, None, Tables]:
     places = {at: path(t) for at, t in wanted.items()} if path.leads else {"start": path(0.0)}
     most = max_batches(context.contest, len(places), max(1, len(estimators)))
     looks = [min(look, most) for look in LOOKS]
+    draws = DRAWS_OF_FEW if context.contest.dim <= FEW else DRAWS
     batches: Gradients = {}
-    found: dict[Pairing, Parallel] = {}
+    found: dict[Pairing, Found] = {}
     count = 0
     # What is drawn after a look is drawn only if the look left something undecided.
-    for batches in gather(context.contest, estimators, places, looks[-1], DRAWS) if pairs else ():
+    for batches in gather(context.contest, estimators, places, looks[-1], draws) if pairs else ():
         count += 1
         yield 0.8 * min(1.0, count / looks[0])
         if count in looks:
-            found = {pair: pooled([_pair(batches, at, pair) for at in places]) for pair in pairs}
-            if all(_evidence(figures, count).verdict != "undecided" for figures in found.values()):
+            found = {pair: _found(batches, [*places], pair) for pair in pairs}
+            if all(figures.judged(count)[1].verdict != "undecided" for figures in found.values()):
                 break
     yield 0.85
     on_path = [*gaps(context, path, pairs, estimators)] if path.leads else []
     yield 0.95
     return {
-        "verdicts": [_verdict(pair, figures, count) for pair, figures in found.items()],
-        "gradients": [*_gradients(batches, pairs, places, count)],
-        "shrinking": [*_shrinking(batches, pairs, count)],
+        "verdicts": [_verdict(pair, figures, count, draws) for pair, figures in found.items()],
+        "gradients": [*_gradients(found, [*places], count)],
+        "shrinking": [*_shrinking(batches, pairs, count, draws)],
         "on_path": on_path,
         "exact": [*averaged(context, path(0.0), path(1.0))],
     }
 
 
-def _evidence(figures: Parallel, count: int) -> Evidence:
-    return evidence(figures, count, len(LOOKS))
+@dataclass(frozen=True)
+class Found:
+    """How parallel the gradients of a pair are: all places as one vector, and at each."""
+
+    together: Parallel
+    single: Mapping[str, Parallel]
+
+    def judged(self, count: int) -> tuple[str, Evidence]:
+        """Return where the evidence of that many batches is, and what it is."""
+        return judged(self.together, self.single, count, len(LOOKS))
 
 
-def _verdict(pair: Pairing, figures: Parallel, count: int) -> Verdict:
-    known = _evidence(figures, count)
-    return Verdict(pair.first, pair.second, pair.theory, pair.why, known.verdict, known.low, known.high,
-                   figures.cosine, figures.cosine_error, count * DRAWS)  # fmt: skip
+def _found(batches: Gradients, places: Sequence[str], pair: Pairing) -> Found:
+    together, single = pooled([_pair(batches, at, pair) for at in places])
+    return Found(together, dict(zip(places, single, strict=True)))
+
+
+def _verdict(pair: Pairing, found: Found, count: int, draws: int) -> Verdict:
+    at, known = found.judged(count)
+    figures = found.together if at == ALL else found.single[at]
+    return Verdict(pair.first, pair.second, pair.theory, pair.why, known.verdict, at, known.low, known.high,
+                   figures.cosine, figures.cosine_error, count * draws)  # fmt: skip
 
 
 def _pair(batches: Gradients, at: str, pair: Pairing) -> tuple[Tensor, Tensor]:
     return torch.stack([*batches[at, pair.first]]), torch.stack([*batches[at, pair.second]])
 
 
-def _gradients(batches: Gradients, pairs: list[Pairing], places: Mapping[str, Any], count: int) -> Iterator[Gradient]:
+def _gradients(found: Mapping[Pairing, Found], places: Sequence[str], count: int) -> Iterator[Gradient]:
     for at in places:
-        for pair in pairs:
-            p = parallel(*_pair(batches, at, pair))
-            known = _evidence(p, count)
+        for pair, figures in found.items():
+            p = figures.single[at]
+            known = evidence(p, count, len(LOOKS))
             yield Gradient(at, pair.first, pair.second, pair.theory, p.cosine, p.cosine_error, p.difference,
                            p.difference_error, p.noise, p.excess, p.excess_error, known.low, known.high)  # fmt: skip
 
 
-def _shrinking(batches: Gradients, pairs: list[Pairing], count: int) -> Iterator[Shrinking]:
+def _shrinking(batches: Gradients, pairs: list[Pairing], count: int, draws: int) -> Iterator[Shrinking]:
     """Yield, at the start, the root mean square difference of means over 1, 2, 4, ... batches."""
     for pair in pairs:
         a, b = (side.double() for side in _pair(batches, "start", pair))
@@ -159,7 +176,7 @@ def _shrinking(batches: Gradients, pairs: list[Pairing], count: int) -> Iterator
             means = (a - b)[: count - count % groups].view(-1, groups, a.shape[1]).mean(1)  # (count / groups, params)
             difference = means.square().sum(1).mean().sqrt() / size
             chance = (spread / groups).sqrt() / size
-            yield Shrinking(pair.first, pair.second, pair.theory, groups * DRAWS, difference.item(), chance.item())
+            yield Shrinking(pair.first, pair.second, pair.theory, groups * draws, difference.item(), chance.item())
             groups *= 2
 
 
@@ -178,6 +195,9 @@ def summarise(tables: Tables) -> list[str]:
         f"draws; equivalent below {100 * LIMIT:g} %, different above, else undecided."
     )
     lines += ["", *paragraph(text)]
+    alone = [f"{v.first}, {v.second} ({v.at})" for v in tables["verdicts"] if v.at != ALL]
+    if alone:
+        lines += paragraph(f"Told apart by the start, middle or end of the fit alone: {'; '.join(alone)}.")
     flat = _largest(tables, "equal")
     control = _largest(tables, "unequal")
     if flat:

@@ -3,25 +3,30 @@
 The relative difference |E a - E b| / |E a| is the root of `excess` (see gradients.py), whose interval is that of
 Student's t over the batches: excess +- t error. A pair is
 
-    equivalent   if the interval lies below 5 %
-    different    if it lies above
+    equivalent   if the interval of all thetas together lies below 5 %
+    different    if it lies above, or if that of a single theta does
     undecided    else, which is not a pass
 
-The interval holds with a confidence of 99.9 % for all looks together: data may be looked at a few times, and more drawn
-while a pair is undecided, for which each look gets its part of the 0.1 % (Bonferroni).
+Gradients that are equal are so at every theta, so one is enough to tell a pair apart: where a fit begins far away from
+its end, the gradients of its start, and what they have in common, are almost all of a sum over thetas.
+
+Intervals hold with a confidence of 99.9 % for all thetas and looks together: data may be looked at a few times, and
+more drawn while a pair is undecided, for which each look at each theta gets its part of the 0.1 % (Bonferroni).
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
 from smdae.comparing.equivalence.gradients import Parallel
 
-__all__ = ["CONFIDENCE", "LIMIT", "Evidence", "evidence", "student"]
+__all__ = ["ALL", "CONFIDENCE", "LIMIT", "Evidence", "evidence", "judged", "student"]
 
 LIMIT = 0.05
 CONFIDENCE = 0.999
+ALL = "all"  # thetas together
 
 Verdict = Literal["equivalent", "different", "undecided"]
 
@@ -67,4 +72,24 @@ def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
         return Evidence(0.0, math.inf, "undecided")
     low, high = (math.sqrt(max(0.0, found.excess + side * half_width)) for side in (-1, 1))
     high = max(high, found.rounding)  # fewer digits are no evidence
-    return Evidence(low, high, "equivalent" if high < LIMIT else "different" if low > LIMIT else "undecided")
+    different = low > max(LIMIT, found.rounding)
+    return Evidence(low, high, "equivalent" if high < LIMIT else "different" if different else "undecided")
+
+
+def judged(together: Parallel, single: Mapping[str, Parallel], batches: int, looks: int = 1) -> tuple[str, Evidence]:
+    """Return the name of the theta that tells most of a pair, or "all", and the evidence there.
+
+    Args:
+        together: How parallel two gradients are, all thetas as one vector.
+        single: The same at each theta, by its name.
+        batches: Of how many batches, K.
+        looks: How many times one may look.
+    """
+    if len(single) > 1:
+        looks *= 1 + len(single)
+    whole = evidence(together, batches, looks)
+    apart = [(at, evidence(found, batches, looks)) for at, found in single.items()]
+    apart = [(at, known) for at, known in apart if known.verdict == "different"]
+    if whole.verdict == "different" or not apart:
+        return ALL, whole
+    return max(apart, key=lambda one: one[1].low)

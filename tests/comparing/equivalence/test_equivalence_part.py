@@ -40,6 +40,16 @@ def test_every_pair_gets_the_verdict_of_theory(tables):
     for row in tables["verdicts"]:
         assert row.verdict == expected[row.theory], row
         assert (row.high < 0.05) == (row.theory == "equal")
+        assert row.at in ("all", "start", "end")
+
+
+def test_a_difference_that_one_place_alone_shows_is_seen():
+    """That of all places together is not known to be more than 5 %."""
+    common = contest([gray(48, 48, seed=seed) for seed in range(3)], max_steps=60, lr=0.02, sigma=8.0)
+    here = Context(common, ("dsm", "ism"), ([*fit(common, "dsm")][-1],), quick=True)
+    control = next(row for row in measured(EQUIVALENCE, here)[1]["verdicts"] if row.second == "ism")
+    assert (control.at, control.verdict) == ("start", "different")
+    assert control.low > 0.05
 
 
 def beyond_chance(rows, pair) -> float:

@@ -94,7 +94,10 @@ def test_stated_errors_are_the_spread_over_repetitions(turn):
 def test_several_thetas_are_compared_as_one_long_vector():
     a, b, c, d = (normal(12, 7, seed=seed) + seed for seed in range(4))
     joined = parallel(torch.cat([a, c], 1), torch.cat([b, d], 1))
-    assert dataclasses.astuple(pooled([(a, b), (c, d)])) == pytest.approx(dataclasses.astuple(joined), rel=1e-9)
+    together, single = pooled([(a, b), (c, d)])
+    assert dataclasses.astuple(together) == pytest.approx(dataclasses.astuple(joined), rel=1e-9)
+    for found, alone in zip(single, (parallel(a, b), parallel(c, d)), strict=True):
+        assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(alone), nan_ok=True)
 
 
 def test_equivalent_gradients_agree_within_their_errors_and_controls_do_not(contest, gathered):
@@ -195,6 +198,16 @@ def test_shot_noise_has_the_level_of_the_contest_on_average(contest):
     sd = shot.sd(contest.patches)
     assert sd.square().mean().sqrt().item() == pytest.approx(contest.sigma, rel=1e-5)
     assert sd.max() > 1.5 * sd.min() > 0
+
+
+def test_shot_noise_differs_from_white_where_patches_are_flat_and_one_pixel_is_dark():
+    """With the least of all values for its black, the noise of nearly all pixels would be of one level."""
+    dark = gray(64, 64)
+    dark[:4] = 0
+    made = Contest.of([0.5 + 0.02 * (dark - 0.5)], 255.0, check(SETTINGS), 50)
+    made.patches[0, 0] = -0.9
+    sd = kernels_of(made)["shot"].sd(made.patches)
+    assert sd.std() > 0.2 * sd.mean()
 
 
 def test_rows_of_numbers_have_the_grain_of_their_columns():

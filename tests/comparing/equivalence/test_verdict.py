@@ -8,7 +8,7 @@ from scipy.stats import t as student_t
 from torch import Generator
 
 from smdae.comparing.equivalence.gradients import Parallel, parallel
-from smdae.comparing.equivalence.verdict import LIMIT, evidence, student
+from smdae.comparing.equivalence.verdict import ALL, LIMIT, evidence, judged, student
 
 
 @pytest.mark.parametrize("freedom", [7, 15, 31, 127])
@@ -19,6 +19,9 @@ def test_quantiles_are_those_of_student(freedom, probability):
 
 def found(excess: float, error: float, rounding: float = 1e-6) -> Parallel:
     return Parallel(1.0, 0.0, 0.0, 0.0, 0.0, excess, error, rounding)
+
+
+EQUAL, APART, VAGUE = found(0.0, 1e-5), found(0.1, 1e-3), found(0.0, math.inf)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,34 @@ def test_a_verdict_wants_the_whole_interval_on_one_side(excess, error, verdict):
 
 def test_few_digits_are_no_evidence():
     assert evidence(found(0.0, 0.0, rounding=0.1), 32).verdict == "undecided"
+
+
+def test_few_digits_tell_no_pair_apart():
+    assert evidence(found(0.1, 1e-3, rounding=0.5), 32).verdict == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("together", "start", "end", "at", "verdict"),
+    [
+        (EQUAL, EQUAL, EQUAL, ALL, "equivalent"),
+        (EQUAL, EQUAL, APART, "end", "different"),  # the start's gradients are far larger
+        (EQUAL, APART, EQUAL, "start", "different"),
+        (EQUAL, found(0.01, 1e-4), APART, "end", "different"),  # where they differ most
+        (EQUAL, EQUAL, VAGUE, ALL, "equivalent"),  # what is not known speaks for neither
+        (VAGUE, EQUAL, APART, "end", "different"),
+        (VAGUE, EQUAL, EQUAL, ALL, "undecided"),
+        (APART, APART, EQUAL, ALL, "different"),
+    ],
+)
+def test_a_pair_that_is_different_at_one_theta_is_different(together, start, end, at, verdict):
+    where, known = judged(together, {"start": start, "end": end}, 32)
+    assert (where, known.verdict) == (at, verdict)
+
+
+def test_each_theta_asks_for_more():
+    few, many = (judged(found(1e-4, 1e-4), dict.fromkeys(range(n), EQUAL), 32)[1] for n in (2, 3))
+    assert many.high > few.high > evidence(found(1e-4, 1e-4), 32).high
+    assert judged(found(1e-4, 1e-4), {"start": EQUAL}, 32)[1].high == evidence(found(1e-4, 1e-4), 32).high
 
 
 def test_more_looks_ask_for_more():
