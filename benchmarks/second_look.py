@@ -11,12 +11,14 @@ taken out by the small networks.
 
 `fit` prints what it comes to if pictures are denoised that the numbers fitted to the other four fifths of the originals
 take for grain, and if those are that blocks alone do: how many, the decibels gained or lost, and the worst. Clean
-pictures count as having an error of 50 dB. A picture counts by the decibels that are at stake, and pairs of real
-pictures REAL_WEIGHT times; `--write` puts the numbers that all of it gives into smdae/denoising/second_look.json.
+pictures count as having an error of 50 dB. A second table tells how far levels are off. A picture counts by the
+decibels that are at stake, and pairs of real pictures REAL_WEIGHT times; `--write` puts the numbers that all of it
+gives into smdae/denoising/second_look.json.
 """
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -38,7 +40,9 @@ REAL, REAL_WEIGHT = ("polyu", "fmd"), 12.0
 CLEAN_ERROR = 255**2 / 10**5  # 50 dB
 MOST_AT_STAKE, LEAST_AT_STAKE = 10.0, 0.05  # dB
 FOLDS = 5
-SHRINKAGE = 0.0003
+SHRINKAGE, RIDGE = 0.0003, 3.0
+HUBER = 0.25  # of the logarithm of a level
+LEAST_ERROR = 1.0  # mean squared, of pictures whose level counts
 FAINT, LEAST_ODDS_OF_FAINT = 6.0, -1.0  # gray levels; what blocks alone asked of faint grain in JPEGs
 
 
@@ -128,11 +132,12 @@ def samples(data: Path, seed: int, minutes: float) -> Iterator[Sample]:
 
 @dataclass(frozen=True)
 class Table:
-    """Samples as arrays of n: kinds, features, decibels gained if they are denoised, and folds."""
+    """Samples as arrays of n: kinds, features, decibels gained if denoised, log(level / level told), and folds."""
 
     kinds: np.ndarray
     features: np.ndarray
     gain: np.ndarray
+    factor: np.ndarray
     folds: np.ndarray
 
     @property
@@ -143,7 +148,12 @@ class Table:
 
     def part(self, chosen: np.ndarray) -> "Table":
         """Return some of the samples."""
-        return Table(self.kinds[chosen], self.features[chosen], self.gain[chosen], self.folds[chosen])
+        return Table(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    @property
+    def is_grain(self) -> np.ndarray:
+        """Return which have noise that is grain, (n,)."""
+        return np.isfinite(self.factor)
 
 
 def table_of(found: list[Sample]) -> Table:
@@ -151,11 +161,13 @@ def table_of(found: list[Sample]) -> Table:
     names = np.unique([one.original for one in found], return_inverse=True)[1]
     before, after = (np.array([getattr(one, name) for one in found]) + CLEAN_ERROR for name in ("before", "after"))
     kinds, features = np.array([one.kind for one in found]), np.array([one.features for one in found])
-    return Table(kinds, features, 10 * np.log10(before / after), names % FOLDS)
+    level = np.log(np.maximum(before - CLEAN_ERROR, 1e-9)) / 2 - features[:, FEATURES.index("log level")]
+    is_grain = ~np.isin(kinds, ("clean", "white")) & (before > LEAST_ERROR)
+    return Table(kinds, features, 10 * np.log10(before / after), np.where(is_grain, level, np.nan), names % FOLDS)
 
 
 def fitted(table: Table) -> SecondLook:
-    """Return the numbers that samples give, by logistic regression on the sign of the gain."""
+    """Return the numbers that samples give: the odds of a gain, and the level."""
     lowest, highest = np.quantile(table.features, (0.005, 0.995), 0)
     inside = np.clip(table.features, lowest, highest)
     mean, deviation = inside.mean(0), inside.std(0) + 1e-9
@@ -175,7 +187,24 @@ def fitted(table: Table) -> SecondLook:
 
     optimiser.step(loss)
     found = odds.detach().numpy()
-    return SecondLook(mean, deviation, lowest, highest, found[2:].reshape(2, -1), found[:2])
+    grain = table.is_grain
+    counts_of_grain = np.where(np.isin(table.kinds[grain], REAL), 2.0, 1.0)
+    level = ridge(rows.numpy()[grain], table.factor[grain], counts_of_grain)
+    weights, factor = found[2:].reshape(2, -1), level[2:].reshape(2, -1)
+    return SecondLook(mean, deviation, lowest, highest, weights, found[:2], factor, level[:2])
+
+
+def ridge(rows: np.ndarray, target: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the weights of rows, (n, k), that tell a target: (k,), with Huber's loss; the first two are not shrunk."""
+    penalty = RIDGE * np.eye(rows.shape[1])
+    penalty[:2] = 0
+    penalty[0, 0] = penalty[1, 1] = 1e-6
+    near = np.ones(len(rows))
+    for _ in range(10):
+        weighed = rows * (counts * near)[:, None]
+        found = np.linalg.solve(weighed.T @ rows + penalty, weighed.T @ target)
+        near = np.minimum(1, HUBER / np.maximum(np.abs(target - rows @ found), 1e-9))
+    return found
 
 
 def by_blocks_alone(table: Table) -> np.ndarray:
@@ -188,12 +217,13 @@ def by_blocks_alone(table: Table) -> np.ndarray:
 
 
 def report(table: Table) -> str:
-    """Return the table of what it comes to."""
-    second = np.zeros(len(table.gain), bool)
+    """Return the tables of what it comes to, and of the levels of grain."""
+    second, told = np.zeros(len(table.gain), bool), np.zeros(len(table.gain))
     for fold in range(FOLDS):
         numbers = fitted(table.part(table.folds != fold))
         for k in np.flatnonzero(table.folds == fold):
             second[k] = numbers.log_odds(table.features[k]) > 0
+            told[k] = math.log(numbers.level_factor(table.features[k]))
     head = ("kind", "pictures", "blocks alone: denoised", "dB in all", "worst", "second look: denoised", "dB", "worst")
     lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
     compressed = table.features[:, FEATURES.index("compressed")] > 0
@@ -205,6 +235,12 @@ def report(table: Table) -> str:
             gains = table.gain[these & taken]
             row += [str(len(gains)), f"{gains.sum():+.0f}", f"{gains.min():+.1f}" if len(gains) else ""]
         lines.append(f"| {' | '.join(row)} |")
+    lines += ["", "| kind | pictures | level off by (rms of log) | with a second look |", "| --- | --- | --- | --- |"]
+    for kind in [*dict.fromkeys(table.kinds[table.is_grain].tolist()), "all"]:
+        these = table.is_grain & ((table.kinds == kind) | (kind == "all"))
+        off = table.factor[these]
+        both = (f"{np.sqrt(np.mean(error**2)):.2f}" for error in (off, off - told[these]))
+        lines.append(f"| {kind} | {these.sum()} | {' | '.join(both)} |")
     return "\n".join(lines)
 
 

@@ -1,8 +1,8 @@
 """The noise of a picture, looked for twice: in its blocks and, where these tell of grain, in what would be taken out.
 
 Blocks tell the kind of the noise, its level and its correlation (`smdae.estimation`). Texture can pretend to be grain;
-so where there may be grain a small network takes it out of a part of the picture, and what it takes decides
-(`second_look`).
+so where there may be grain a small network takes it out of a part of the picture, and what it takes decides, and
+corrects the level (`second_look`).
 """
 
 import math
@@ -70,8 +70,12 @@ def find_noise(
         return found
     planes, valid = as_planes(pixels, scale, valid)
     features = features_of(planes, scale, valid, found.noise, found.odds, found.jpeg, _network())
-    odds = found.odds if features is None else second_look().log_odds(features)
-    return replace(found, odds=odds, instead=None) if odds > 0 else found.instead
+    if features is None:
+        return replace(found, instead=None) if found.odds > 0 else found.instead
+    odds, factor = second_look().log_odds(features), second_look().level_factor(features)
+    if odds <= 0:
+        return found.instead
+    return replace(found, noise=found.noise.amplified(factor), odds=odds, instead=None)
 
 
 @cache

@@ -6,11 +6,11 @@ C is the noise that blocks of the picture tell (`estimation.grain`), which textu
 strong everywhere, nearly normal, and its neighbours are correlated as C says. Texture is in part spared, as the network
 knows it for structure: z is weaker, uneven from cell to cell, has long tails, and is finer than C.
 
-    log odds of grain = a + b . (f - m)/s
+    log odds of grain = a + b . (f - m)/s,   log(level of the noise / level told) = c + d . (f - m)/s
 
-with f the features below, the odds that blocks gave among them, and a and b of their own for what was compressed. The
-numbers were fitted to pictures that blocks may take for grain, each counting by the decibels that are at stake
-(`benchmarks/second_look.py`, which writes them to second_look.json).
+with f the features below, the odds that blocks gave among them, and a to d of their own for what was compressed. The
+numbers were fitted to pictures that blocks may take for grain, by logistic regression in which each counts by the
+decibels at stake, and by ridge regression (`benchmarks/second_look.py`, which writes them to second_look.json).
 """
 
 import json
@@ -41,6 +41,8 @@ MIN_CELLS = 60
 MAX_SATURATED = 0.1  # of the pixels of a cell
 MAX_ODDS = 6.0  # of the first look, as a logarithm
 LOW, HIGH = 0.1, 0.95  # quantiles of the energies of cells
+MAX_FACTORS = (0.5, 2.0)  # of the level
+DOWNWARD = 0.5  # share of a correction to less noise that is made: to take out too little costs more than too much
 LEAST_ENERGY, LEAST_STRUCTURE = 1e-4, 0.25  # of cells, as shares of the variance of the noise, in logarithms
 
 FEATURES = (
@@ -70,8 +72,10 @@ class SecondLook:
     Attributes:
         mean, deviation: Of the features in the fit, each with shape (len(FEATURES),).
         lowest, highest: Of the features in the fit; beyond, they count no more.
-        weights: With shape (2, len(FEATURES)).
+        weights: For the log odds, with shape (2, len(FEATURES)).
         at_mean: The log odds at the mean, with shape (2,).
+        factor: For the logarithm of the level over that told, with shape (2, len(FEATURES)).
+        factor_at_mean: That logarithm at the mean, with shape (2,).
     """
 
     mean: np.ndarray
@@ -80,6 +84,8 @@ class SecondLook:
     highest: np.ndarray
     weights: np.ndarray
     at_mean: np.ndarray
+    factor: np.ndarray
+    factor_at_mean: np.ndarray
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -95,9 +101,19 @@ class SecondLook:
 
     def log_odds(self, f: np.ndarray) -> float:
         """Return the logarithm of the odds that features are those of grain, and not of texture."""
-        compressed = int(f[FEATURES.index("compressed")])
-        z = (np.clip(f, self.lowest, self.highest) - self.mean) / self.deviation
+        compressed, z = self._standard(f)
         return float(self.at_mean[compressed] + self.weights[compressed] @ z)
+
+    def level_factor(self, f: np.ndarray) -> float:
+        """Return the level of the noise over that which blocks told, if features are those of grain."""
+        compressed, z = self._standard(f)
+        told = float(self.factor_at_mean[compressed] + self.factor[compressed] @ z)
+        return float(np.clip(math.exp(told if told > 0 else DOWNWARD * told), *MAX_FACTORS))
+
+    def _standard(self, f: np.ndarray) -> tuple[int, np.ndarray]:
+        """Return whether a picture was compressed, 0 or 1, and its features in units of their deviations."""
+        z = (np.clip(f, self.lowest, self.highest) - self.mean) / self.deviation
+        return int(f[FEATURES.index("compressed")]), z
 
 
 @cache

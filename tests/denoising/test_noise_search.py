@@ -1,6 +1,7 @@
 """The noise of a picture: what blocks take for grain is taken out only if it does not look like texture."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,9 @@ def test_grain_that_is_known_to_be_is_not_doubted():
     assert math.isinf(found.odds)
 
 
-def test_grain_has_the_level_that_blocks_tell():
+def test_grain_is_as_blocks_tell_but_for_its_level():
     y = sampled(Noise((Affine(read=12.0),), 255.0, grain=GRAIN), in_colour())
     scale = scale_of(y, None)
-    assert find_noise(y, scale).noise == estimate(y, scale).noise
+    found, blocks = find_noise(y, scale).noise, estimate(y, scale).noise
+    assert found.sigma * 255 == pytest.approx(12, rel=0.1)
+    assert replace(found, curves=blocks.curves) == blocks

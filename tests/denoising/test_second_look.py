@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from smdae.denoising.second_look import FEATURES, NETWORK, NUMBERS, SecondLook, features_of, second_look
+from smdae.denoising.second_look import (
+    DOWNWARD,
+    FEATURES,
+    MAX_FACTORS,
+    NETWORK,
+    NUMBERS,
+    SecondLook,
+    features_of,
+    second_look,
+)
 from smdae.estimation.scale import Scale, scale_of
 from smdae.files.model_file import load
 from smdae.noise import Affine, Noise
@@ -30,6 +39,8 @@ def numbers(**changed: object) -> SecondLook:
         "highest": np.full(n, 2.0),
         "weights": np.zeros((2, n)),
         "at_mean": np.zeros(2),
+        "factor": np.zeros((2, n)),
+        "factor_at_mean": np.zeros(2),
     }
     return SecondLook(**(plain | changed))
 
@@ -111,6 +122,19 @@ def test_odds_are_linear_within_what_was_met_and_of_what_was_compressed_have_wei
     assert found.log_odds(far) == pytest.approx(-1.0 + weights[1] @ np.clip(far, -2, 2) / 2)
 
 
+def test_the_level_is_corrected_within_bounds():
+    f = np.linspace(-1, 1, len(FEATURES))
+    f[FEATURES.index("compressed")] = 1
+    factor = np.stack([np.zeros(len(FEATURES)), np.full(len(FEATURES), 0.01)])
+    found = numbers(factor=factor, factor_at_mean=np.array([9.0, 0.2]))
+    assert found.level_factor(f) == pytest.approx(np.exp(0.2 + 0.01 * f.sum()))
+    less = numbers(factor=factor, factor_at_mean=np.array([0.0, -0.2]))
+    assert less.level_factor(f) == pytest.approx(np.exp(DOWNWARD * (-0.2 + 0.01 * f.sum())))
+    f[FEATURES.index("compressed")] = 0
+    assert found.level_factor(f) == MAX_FACTORS[1]
+    assert numbers(factor_at_mean=np.array([-9.0, 0.0])).level_factor(f) == MAX_FACTORS[0]
+
+
 def test_numbers_of_other_features_are_refused(tmp_path):
     said = json.loads(NUMBERS.read_text())
     said["features"][0] = "another"
@@ -123,6 +147,7 @@ def test_the_numbers_that_come_with_smdae_are_whole():
     found = second_look()
     for name in ("mean", "deviation", "lowest", "highest"):
         assert getattr(found, name).shape == (len(FEATURES),)
-    assert (found.weights.shape, found.at_mean.shape) == ((2, len(FEATURES)), (2,))
+    assert found.weights.shape == found.factor.shape == (2, len(FEATURES))
+    assert found.at_mean.shape == found.factor_at_mean.shape == (2,)
     assert all(np.isfinite(values).all() for values in vars(found).values())
     assert (found.lowest <= found.highest).all()
