@@ -201,7 +201,7 @@ def prepare(
     if examples.implicit:
         notes.append("clean data hold no noise to remove: the model is a score of the clean density")
     elif is_signal_dependent:
-        notes.append("the noise depends on brightness: the model is a score, which does not tell the clean picture")
+        notes.append("the noise depends on brightness: the clean picture does not follow from this score")
     if examples.implicit or is_signal_dependent:
         validate = by_objective(examples, examples.around(held_out.draw(BATCH, generator), generator))
     else:

@@ -63,7 +63,7 @@ def load_denoiser(name: str, imports: Sequence[str], warn: Callable[[str], objec
         )
     if loaded.card.get("score_of") == VARYING:
         raise ModelError(
-            f"the model '{name}' is a score of noise that depends on brightness, which does not tell the clean picture",
+            f"the model '{name}' is a score of noise that depends on brightness: the clean picture does not follow",
             "denoise with a bundled network, which takes such noise",
         )
     figures = loaded.card.get("held_out_psnr")

@@ -120,8 +120,8 @@ def _figures(job: Job, shown: Sequence[Example], done: float, share: float) -> G
         _finite(statistics.fmean(by_fit)),
         _finite(statistics.stdev(by_fit)) if job.fits > 1 else None,
         _finite(statistics.fmean(alike)),
-        statistics.fmean(one.psnr() for one in risks) if risks else None,
-        math.hypot(*(one.psnr_error for one in risks)) / len(risks) if risks else None,
+        statistics.fmean(risk.psnr() for risk in risks) if risks else None,
+        math.hypot(*(risk.psnr_error for risk in risks)) / len(risks) if risks else None,
         statistics.median(seconds) if who.kind != "noisy" else None,
     )
 
