@@ -8,9 +8,8 @@ the covariance C(x) = S(x) R S(x),
 
     grad_y log q(y|x) = -C(x)^-1 (y - x)
 
-is the target of denoising score matching, for which a kernel needs no more than a known score (Vincent 2011, section
-4.2). Where C
-is the same for all x, E[x|y] = y + C grad log q(y), and SURE = |D - y|^2 + 2 tr(C dD/dy) - tr C (Stein 1981). White
+is the target of denoising score matching: a kernel needs no more than a known score (Vincent 2011, section 4.2). Where
+C is the same for all x, E[x|y] = y + C grad log q(y), and SURE = |D - y|^2 + 2 tr(C dD/dy) - tr C (Stein 1981). White
 noise of one level, C = sigma^2 I, is the special case in which nothing changes.
 """
 
