@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose", "load_denoiser", "mention_fitted", "placed"]
 
-FITTED = "model.safetensors"  # what `fit` writes unless told otherwise
+FITTED = "model.safetensors"  # what `fit` writes by default
 
 
 def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:

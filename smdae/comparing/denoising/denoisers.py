@@ -101,7 +101,7 @@ class Denoiser:
 
     @torch.no_grad()
     def denoise(self, noisy: Tensor, sigma: float, sampler: str | None = None, fit: int = 0, seed: int = 0) -> Tensor:
-        """Return the estimate, not clipped, with the shape of noisy, (1, 1, h, w); by one step unless told otherwise.
+        """Return the estimate, not clipped, with the shape of noisy, (1, 1, h, w); by one step by default.
 
         Raises:
             SmdaeError: The steps diverged.
