@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from figures import KINDS
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"{', '.join(KINDS)}; all unless told otherwise")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"{', '.join(KINDS)}; all by default")
     parser.add_argument("--data", type=Path, help="a folder with val/Set12 and val/McMaster")
     parser.add_argument("-o", "--output", type=Path, help="where to write the figures")
     parser.add_argument("--against", type=Path, help="figures of an earlier run")

@@ -146,13 +146,13 @@ def network(device: torch.device, rates: dict[str, float], side: int, with_compi
     if with_compile:
         lower = last.with_products_in(PRECISIONS["float16" if device.type == "cuda" else "bfloat16"])
         compiled = torch.compile(lower._pass)
-        seen = torch.rand(1, 6, side // 2, side // 2, device=device).contiguous(memory_format=torch.channels_last)
+        probe = torch.rand(1, 6, side // 2, side // 2, device=device).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             begun = time.perf_counter()
-            compiled(seen)
+            compiled(probe)
             print(f"to compile takes {time.perf_counter() - begun:.1f} s")
         for name, layers in (("layers alone", lower._pass), ("layers alone, compiled", compiled)):
-            row(name, "bfloat16", partial(layers, seen))
+            row(name, "bfloat16", partial(layers, probe))
 
 
 def graph_of(run: Callable[[], object]) -> Callable[[], object]:
@@ -170,13 +170,13 @@ def graph_of(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def error(device: torch.device, folders: list[Path]) -> None:
-    """The table of errors: over all pictures, on 8-bit noise and told of it."""
+    """The table of errors: over all pictures, on 8-bit noise, by a network with an input for it."""
     names = [name for name, dtype in PRECISIONS.items() if dtype]
     model = smdae.load("natural-gray").to(device)
     images = [np.asarray(Image.open(p).convert("L")) for f in folders for p in ([f] if f.is_file() else f.iterdir())]
     print(f"\n{len(images)} images, gray levels    " + "".join(f"{name + ': RMS, max, dB':>36}" for name in names))
     for sigma in (5, 15, 25, 50):
-        told: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
+        errors: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
         for seed, clean in enumerate(images):
             noise = np.random.default_rng(seed).standard_normal(clean.shape, np.float32)
             y = torch.from_numpy(np.clip(np.rint(clean + sigma * noise), 0, 255).astype(np.float32) / 255)
@@ -187,11 +187,11 @@ def error(device: torch.device, folders: list[Path]) -> None:
                     after = model.clipped(1.0).with_products_in(PRECISIONS[name]).reconstruct(y, sigma / 255)
                     apart = 255 * (after - before)
                     loss = [(z.clamp(0, 1) - x).square().mean().item() for z in (after, before)]
-                    told[name].append(
+                    errors[name].append(
                         (apart.square().mean().item(), apart.abs().max().item(), -10 * np.log10(loss[0] / loss[1]))
                     )
         row = ""
-        for values in told.values():
+        for values in errors.values():
             square, largest, gain = np.array(values).T
             row += f"{square.mean() ** 0.5:14.3f}{largest.max():7.2f}{gain.mean():8.4f}{gain.min():8.4f}"
         print(f"sigma {sigma:<10}{row}", flush=True)

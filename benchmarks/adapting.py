@@ -61,20 +61,20 @@ def main() -> None:
     parser.add_argument("val", type=Path, nargs="?")
     parser.add_argument("--sigma", type=float, default=25)
     parser.add_argument("--weights", choices=KEPT, default="all")
-    told = parser.parse_args()
-    some(told.weights)
+    options = parser.parse_args()
+    some(options.weights)
     model = smdae.load("natural-gray")
-    print(f"sigma {told.sigma:g}, {told.weights} weights")
+    print(f"sigma {options.sigma:g}, {options.weights} weights")
     print(f"{'image':12}{'before':>8}{'after':>8}{'gain':>7}{'estimated':>11}{'seconds':>9}", flush=True)
     gains = []
-    for name, clean, noisy in pictures(told.val, told.sigma):
+    for name, clean, noisy in pictures(options.val, options.sigma):
         image = noisy / np.float32(255)
-        task = Task.of(image, model, told.sigma / 255)
+        task = Task.of(image, model, options.sigma / 255)
         first = run_task(task)
         begun = time.perf_counter()
         network, estimated = adaptation.adapted(task, first)
         seconds = time.perf_counter() - begun
-        results = first, run_task(Task.of(image, network, told.sigma / 255))
+        results = first, run_task(Task.of(image, network, options.sigma / 255))
         before, after = (psnr(torch.from_numpy(r.clip(0, 1)), torch.from_numpy(clean / 255), 1.0) for r in results)
         gains.append(after - before)
         print(f"{name:12}{before:8.2f}{after:8.2f}{gains[-1]:7.2f}{estimated:11.2f}{seconds:9.0f}", flush=True)

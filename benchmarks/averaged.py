@@ -1,4 +1,4 @@
-"""Is the mean of the weights of a network and of one that was fitted on from it better than either?
+"""Is the mean of the weights of a network and of one that was trained further from it better than either?
 
     python -m benchmarks.averaged BEFORE AFTER OUT [--share 0.6] [--pictures FOLDER]
 
@@ -39,13 +39,13 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--share", type=float, default=0.6)
     parser.add_argument("--pictures", type=Path)
-    told = parser.parse_args()
-    told.out.write_bytes(averaged(told.before, told.after, told.share))
-    if told.pictures is None:
+    options = parser.parse_args()
+    options.out.write_bytes(averaged(options.before, options.after, options.share))
+    if options.pictures is None:
         return
     print(head("", *(f"sigma {sigma}" for sigma in SIGMAS)))
-    pairs = {sigma: noisy_pairs(told.pictures, sigma) for sigma in SIGMAS}
-    for name in (told.before, told.after, str(told.out)):
+    pairs = {sigma: noisy_pairs(options.pictures, sigma) for sigma in SIGMAS}
+    for name in (options.before, options.after, str(options.out)):
         model = smdae.load(name)
         figures = (
             psnr_on(some, lambda noisy, sigma=sigma, model=model: smdae.denoise(noisy, model, sigma, white=255))

@@ -186,5 +186,5 @@ if __name__ == "__main__":
         parser.add_argument("folder", type=Path)
         parser.add_argument("sizes", type=float, nargs="*", default=[0.1, 1.0])
         parser.add_argument("--compare", type=float)
-        told = parser.parse_args()
-        table(told.folder, told.sizes, told.compare)
+        options = parser.parse_args()
+        table(options.folder, options.sizes, options.compare)

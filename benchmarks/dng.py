@@ -32,10 +32,10 @@ def scene(height: int = 96, width: int = 128) -> np.ndarray:
 def mosaic(picture: np.ndarray, pattern: str = "RGGB") -> np.ndarray:
     """Return what a sensor sees of an sRGB picture, from 0 to 1, with shape (H, W)."""
     light = np.where(picture <= 0.04045, picture / 12.92, ((picture + 0.055) / 1.055) ** 2.4)
-    seen = light @ SENSOR.T / BALANCE
+    measured = light @ SENSOR.T / BALANCE
     result = np.empty(picture.shape[:2])
     for place, colour in enumerate(PATTERNS[pattern]):
-        result[place // 2 :: 2, place % 2 :: 2] = seen[place // 2 :: 2, place % 2 :: 2, colour]
+        result[place // 2 :: 2, place % 2 :: 2] = measured[place // 2 :: 2, place % 2 :: 2, colour]
     return result
 
 
@@ -58,7 +58,7 @@ def dng(
     Args:
         values: A mosaic, (H, W), or a demosaiced picture, (H, W, 3), uint16.
         pattern: Of the mosaic.
-        noise: What the file tells of its noise, pairs of slope and offset; empty for nothing.
+        noise: What the file says of its noise, pairs of slope and offset; empty for nothing.
         orientation: Of EXIF.
         thumbnail: A picture that comes before the mosaic, as in files of cameras, (h, w, 3), uint8.
     """

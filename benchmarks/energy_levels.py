@@ -2,7 +2,7 @@
 
     python benchmarks/energy_levels.py [FOLDER] [seconds=120] [sigma=0.5,1,2,5,10,25,50,100]
 
-Fits the paper's energy to the pictures of FOLDER, sample_data/patches unless told otherwise, at one level after the
+Fits the paper's energy to the pictures of FOLDER, sample_data/patches by default, at one level after the
 other, and prints as a table the PSNR of held-out pictures: noisy, by the Wiener filter of the same patches, and by the
 energy. The exit code is 1 if the energy is anywhere not above noisy, or more than 0.05 dB below the filter.
 """

@@ -1,7 +1,9 @@
-"""What the suite measures: one function a kind, each a generator of figures; small enough to be run after each change.
+"""How good and fast is smdae now, how much memory does it take, how does it scale? Figures for `python -m benchmarks`.
+
+Each kind of figure has a generator, small enough to be run after each change.
 
 Speeds are ratios of two things timed in turn in one run, as medians, so that figures of two runs on a noisy machine can
-be compared; seconds are told beside them for the curious and not compared.
+be compared; seconds stand beside them and are not compared.
 """
 
 import subprocess

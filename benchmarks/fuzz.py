@@ -1,9 +1,9 @@
-"""Does anything but a result or one line of refusal ever come of a damaged or crafted file?
+"""Does anything but a result or one line of refusal ever come from a damaged or crafted file?
 
     python -m benchmarks.fuzz readers|models|states|cache|configuration [--seconds 60] [--seed N]
 
-Examples number N, N + 1, ... are tried in processes of bounded address space, so that a crash is seen and memory that
-runs away is too. Printed are the outcomes, the slowest in CPU seconds, and every violation with the number that brings
+Examples number N, N + 1, ... are tried in processes of bounded address space, so that crashes and memory that runs away
+are noticed. It prints the outcomes, the slowest in CPU seconds, and every violation with its number, which brings
 it back: another exception, anything printed, more than 2 CPU seconds, a crash, a hang. A short run of each is a test.
 """
 
@@ -108,7 +108,7 @@ def again(kind: str, number: int) -> str:
 def _lines(descriptor: int, patience: Callable[[], float]) -> Iterator[str | None]:
     """Yield each line of a pipe; None where none comes in time, and an empty one at its end.
 
-    A file object would keep lines that have come, of which no one is then told that they can be read.
+    A file object would keep lines that have come, and nothing then says that they can be read.
     """
     data = b""
     with selectors.DefaultSelector() as ready:

@@ -1,4 +1,4 @@
-"""Can grain be told from texture, and how strong is it?
+"""Can grain be distinguished from texture, and how strong is it?
 
     python -m benchmarks.grain_evidence samples DATA OUT [--seed N] [--minutes M]
     python -m benchmarks.grain_evidence fit OUT... [--write]
@@ -97,12 +97,12 @@ def made(picture: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, n
         yield camera, clean, noisy
     larger = (int(1.3 * picture.shape[1]), int(1.3 * picture.shape[0]))
     for number in range(2):
-        seen = picture
+        shown = picture
         if rng.random() < 0.3:
-            seen = np.asarray(Image.fromarray(picture).resize(larger, Image.Resampling.BICUBIC))
-        seen = as_jpeg(seen, rng, (55, 98)) if number else seen
-        seen = gray(seen) if rng.random() < 0.25 else seen
-        yield "clean", seen, seen
+            shown = np.asarray(Image.fromarray(picture).resize(larger, Image.Resampling.BICUBIC))
+        shown = as_jpeg(shown, rng, (55, 98)) if number else shown
+        shown = gray(shown) if rng.random() < 0.25 else shown
+        yield "clean", shown, shown
     shown = gray(picture) if rng.random() < 0.4 else picture
     noise = rng.normal(0, np.exp(rng.uniform(0, np.log(50))), shown.shape)
     yield "white", shown, np.clip(np.rint(shown + noise), 0, 255).astype(np.uint8)
@@ -150,7 +150,7 @@ def samples(data: Path, seed: int, minutes: float) -> Iterator[Sample]:
 
 @dataclass(frozen=True)
 class Table:
-    """Samples as arrays of n: kinds, whether they are grain, sigma, what blocks tell of it, features, and folds."""
+    """Samples as arrays of n: kinds, whether they are grain, sigma, the level by blocks, features, and folds."""
 
     kinds: np.ndarray
     is_grain: np.ndarray
@@ -176,10 +176,10 @@ def table_of(found: list[Sample]) -> Table:
 
 def level_of(features: np.ndarray) -> float:
     """Return the level in gray levels, with what blocks do not see, if all channels have the same."""
-    told = dict(zip(FEATURES, features, strict=True))
-    level, shared = np.exp(told["log level"]), told["correlation of channels"]
+    features_by_name = dict(zip(FEATURES, features, strict=True))
+    level, shared = np.exp(features_by_name["log level"]), features_by_name["correlation of channels"]
     covariance = level**2 * ((1 - shared) * np.eye(3) + shared)
-    return float(np.sqrt(np.trace(with_unseen(covariance)) / 3) if told["colour"] else level)
+    return float(np.sqrt(np.trace(with_unseen(covariance)) / 3) if features_by_name["colour"] else level)
 
 
 def weights_of(samples: Table) -> np.ndarray:
@@ -210,7 +210,7 @@ def logistic(z: np.ndarray, is_grain: np.ndarray, weights: np.ndarray) -> np.nda
 
 
 def ridge(rows: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the weights of rows, (n, k), that tell a target: (k,), with Huber's loss; the first is not shrunk."""
+    """Return the weights of rows, (n, k), that predict a target: (k,), with Huber's loss; the first is not shrunk."""
     penalty = RIDGE * np.eye(rows.shape[1])
     penalty[0, 0] = 0
     counts = np.ones(len(rows))
@@ -241,8 +241,8 @@ def report(samples: Table) -> str:
         numbers = fitted(samples.part(samples.folds != fold))
         for k in np.flatnonzero(samples.folds == fold):
             taken[k] = numbers.log_odds(samples.features[k]) > 0
-            told = numbers.level_factor(samples.features[k]) * samples.level[k]
-            error[k] = np.log(told / max(samples.sigma[k], 1e-9))
+            level = numbers.level_factor(samples.features[k]) * samples.level[k]
+            error[k] = np.log(level / max(samples.sigma[k], 1e-9))
     head = ("kind", "pictures", "taken for grain", "their mean level", "off by (rms of log)")
     lines = [f"| {' | '.join(head)} |", "| --- | --- | --- | --- | --- |"]
     compressed = samples.features[:, FEATURES.index("compressed")] > 0

@@ -1,4 +1,4 @@
-"""What do the bundled networks make of real noise, the small ones and the others, nothing told?
+"""How well do the bundled networks denoise real noise, small ones and others, where no option is given?
 
     python -m benchmarks.network_sizes [FOLDER[:S]...] [--cameras PICTURES] [--count N] [--side S]
 

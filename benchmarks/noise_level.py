@@ -41,8 +41,8 @@ def measured(folder: Path, sigma: float) -> Errors:
         details = [mad_level(plane) for _, noisy in pairs for plane in np.moveaxis(np.atleast_3d(noisy), 2, 0)]
         found.ours.append(np.array(ours) - sigma)
         found.details.append(np.array(details) - sigma)
-        told, blind = (psnr_on(pairs, partial(smdae.denoise, sigma=s, white=255)) for s in (sigma, None))
-        found.lost.append(told - blind)
+        given, blind = (psnr_on(pairs, partial(smdae.denoise, sigma=s, white=255)) for s in (sigma, None))
+        found.lost.append(given - blind)
     return found
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/noisy_fits.py TRAIN VAL [--model unet] [--sigma 25] [--seeds 3] [--device cpu] [SETTING=VALUE...]
 
-The noise on the images of TRAIN is drawn once and stays, and no clean image is seen: implicit score matching on those,
+The noise on the images of TRAIN is drawn once and stays, and no clean image is used: implicit score matching on those,
 denoising score matching on the clean ones, everything else alike. For each seed the PSNR on VAL of both;
 and how much longer a step takes, timed in turn.
 """
@@ -66,26 +66,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("settings", nargs="*")
-    told = parser.parse_intermixed_args()
-    clean = gather([told.train], 64, color=False).images
-    noisy = with_noise(clean, told.sigma)
-    pairs = noisy_pairs(told.val, told.sigma)
-    given = {name: yaml.safe_load(value) for name, value in (setting.split("=") for setting in told.settings)}
+    options = parser.parse_intermixed_args()
+    clean = gather([options.train], 64, color=False).images
+    noisy = with_noise(clean, options.sigma)
+    pairs = noisy_pairs(options.val, options.sigma)
+    given = {name: yaml.safe_load(value) for name, value in (setting.split("=") for setting in options.settings)}
 
     def quality(model: object) -> float:
-        return psnr_on(pairs, lambda image: denoise(image / np.float32(255), model, told.sigma / 255) * 255)
+        return psnr_on(pairs, lambda image: denoise(image / np.float32(255), model, options.sigma / 255) * 255)
 
-    print(f"{told.model}, sigma {told.sigma:g}, {SETTINGS | given}")
-    alike = {"model": told.model, "sigma": told.sigma, **SETTINGS, **given}
+    print(f"{options.model}, sigma {options.sigma:g}, {SETTINGS | given}")
+    alike = {"model": options.model, "sigma": options.sigma, **SETTINGS, **given}
     alone = noisy, 1.0, alike | {"objective": "ism", "noisy": True}
     informed = clean, 255.0, alike | {"objective": "dsm"}
-    times = in_turn({name: steps(*fit, told.device) for name, fit in (("ism", alone), ("dsm", informed))}, ROUNDS)
+    times = in_turn({name: steps(*fit, options.device) for name, fit in (("ism", alone), ("dsm", informed))}, ROUNDS)
     print(f"a step of ism takes {ratio(times['ism'], times['dsm']):.2f} times as long as one of dsm")
     print(f"{'seed':>4}{'noisy alone':>13}{'clean':>8}{'behind':>8}", flush=True)
     behind = []
-    for seed in range(told.seeds):
+    for seed in range(options.seeds):
         ours, theirs = (
-            quality(fitted(images, white, settings | {"seed": seed}, told.device))
+            quality(fitted(images, white, settings | {"seed": seed}, options.device))
             for images, white, settings in (alone, informed)
         )
         behind.append(theirs - ours)

@@ -2,7 +2,7 @@
 
     python benchmarks/one_image.py VAL [--sigma 25] [--max-time 300] [SETTING=VALUE...]
 
-No other image is seen, clean or noisy. For each image of VAL the PSNR of non-local means, of BM3D where it is
+No other image is used, clean or noisy. For each image of VAL the PSNR of non-local means, of BM3D where it is
 installed, and of a small network fitted by implicit score matching to this image and stopped by Stein's estimate on a
 strip that is held out; when it was stopped, and after how many seconds.
 """
@@ -49,15 +49,15 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, default=25)
     parser.add_argument("--max-time", type=float, default=300)
     parser.add_argument("settings", nargs="*")
-    told = parser.parse_intermixed_args()
-    given = {name: yaml.safe_load(value) for name, value in (setting.split("=") for setting in told.settings)}
-    fixed = {"model": "unet", "noisy": True, "sigma": told.sigma, "max_time": told.max_time}
+    options = parser.parse_intermixed_args()
+    given = {name: yaml.safe_load(value) for name, value in (setting.split("=") for setting in options.settings)}
+    fixed = {"model": "unet", "noisy": True, "sigma": options.sigma, "max_time": options.max_time}
     settings = check(fixed | given)
-    print(f"sigma {told.sigma:g}, {told.max_time:g} s, {given}")
+    print(f"sigma {options.sigma:g}, {options.max_time:g} s, {given}")
     print(f"{'image':8}{'NLM':>8}{'BM3D':>8}{'fit':>8}{'best step':>11}{'seconds':>9}", flush=True)
     rows = []
-    for number, (clean, noisy) in enumerate(noisy_pairs(told.val, told.sigma), 1):
-        image, level = noisy / np.float32(255), told.sigma / 255
+    for number, (clean, noisy) in enumerate(noisy_pairs(options.val, options.sigma), 1):
+        image, level = noisy / np.float32(255), options.sigma / 255
         begun, best, step = time.perf_counter(), -np.inf, 0
         with denormals_flushed():
             prepared = prepare([image], 1.0, settings)

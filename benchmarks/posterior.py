@@ -28,7 +28,7 @@ from smdae.denoising.samplers import checked_steps
 from smdae.denoising.task import Task
 from smdae.denoising.uncertainty import calibrated, variance
 
-SEEN = 1.96
+QUANTILE = 1.96
 FIFTHS = 5
 
 
@@ -42,9 +42,9 @@ def rank(a: np.ndarray, b: np.ndarray) -> float:
     return float(spearmanr(boxed(a), boxed(b))[0])
 
 
-def told(found: np.ndarray, error: np.ndarray) -> str:
+def calibration(found: np.ndarray, error: np.ndarray) -> str:
     """Coverage in per cent, and mean variance over mean squared error."""
-    covered = 100 * np.mean(np.abs(error) <= SEEN * np.sqrt(found))
+    covered = 100 * np.mean(np.abs(error) <= QUANTILE * np.sqrt(found))
     return f"{covered:.1f}, {found.mean() / np.square(error).mean():.2f}"
 
 
@@ -67,8 +67,8 @@ def main() -> None:
             ranks.append(rank(np.sqrt(spreads[-1]), np.abs(errors[-1])))
         spread, error = (np.concatenate([one.ravel() for one in part]) for part in (spreads, errors))
         fifths = np.array_split(np.argsort(spread), FIFTHS)
-        parts = (told(spread[part], error[part]) for part in fifths)
-        print(row(f"{sigma:g}", told(spread, error), *parts, f"{min(ranks):.2f}"), flush=True)
+        parts = (calibration(spread[part], error[part]) for part in fifths)
+        print(row(f"{sigma:g}", calibration(spread, error), *parts, f"{min(ranks):.2f}"), flush=True)
     if not options.samples:
         return
     steps, size = checked_steps("langevin")

@@ -1,8 +1,8 @@
-"""Is it better to denoise what a sensor saw, or the picture that is developed of it?
+"""Is it better to denoise the values of a sensor, or the picture that is developed from them?
 
     python -m benchmarks.raw PICTURES [--count N] [--side N] [--seed N] [--fast]
 
-Photographs are laid out in squares of N x N, blurred as lenses do (0.5 pixels), and seen through the mosaic of a
+Photographs are laid out in squares of N x N, blurred as lenses do (0.5 pixels), and recorded through the mosaic of a
 synthetic camera of 14 bits, with photon and read noise of three strengths. Each exposure is a DNG file, which LibRaw
 develops (AHD, sRGB, no change of brightness) three times:
 

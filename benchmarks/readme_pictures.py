@@ -3,7 +3,7 @@
     python benchmarks/readme_pictures.py REAL [-o docs/pictures]
 
 REAL is a folder with PolyU26/ and FMD6/, each with noisy/ and clean/. Both files go through `smdae denoise` as anybody
-would run it, with nothing told. `photograph.png` and `micrograph.png` show a part of each, enlarged without smoothing,
+would run it, without options. `photograph.png` and `micrograph.png` show a part of each, enlarged without smoothing,
 the file as it is on the left and the result on the right. The PSNR of the whole picture in dB, before and after, is
 printed.
 

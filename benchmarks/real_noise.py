@@ -1,4 +1,4 @@
-"""How much of real noise is taken out blind, of what the same weights take out where the true noise is told?
+"""How much of real noise is taken out blind, of what the same weights take out where the true noise is given?
 
     python benchmarks/real_noise.py FOLDER... [--cameras PICTURES [--count N] [--scale K]] [--limit N]
                                     [--bm3d] [--format NAME] [--verbose] [--json FILE]
@@ -7,12 +7,12 @@ A FOLDER has `noisy/` and `clean/`, with files of equal names, or has such folde
 cameras of `cameras.py`, each with N of the PICTURES, shrunk by K (1: they are small already). For every picture:
 
     noisy    the file as it is
-    blind    what `smdae denoise` writes, told nothing
-    oracle   the same weights told the true noise, found in the residual noisy - clean
+    blind    what `smdae denoise` writes without options
+    oracle   the same weights given the true noise, found in the residual noisy - clean
     BM3D     at the estimated level, with `--bm3d` and where the package `bm3d` is installed (its licence is for
              non-commercial use); it takes a minute for 512 x 512 pixels in colour, and all else a few seconds
 
-All are judged as they are written, in the format of the noisy file unless told otherwise: rounded, clipped and, where
+All are judged as they are written, in the format of the noisy file by default: rounded, clipped and, where
 that is a JPEG, compressed again.
 
 PSNR in dB is 10 log10(peak^2 / mean (result - clean)^2). Of 8 bits, peak = 255. Pictures of 16 bits and floats may show
@@ -20,7 +20,7 @@ the scene at another exposure than the clean one, so there the result r becomes 
 by least squares, and peak = max c - min c. Figures of many pictures are means; the share of the oracle's gain is mean
 (blind - noisy) over mean (oracle - noisy).
 
-The true noise is told in three ways, and the oracle is the one with the best mean over the set:
+The true noise is described in three ways, and the oracle is the one with the best mean over the set:
 
     curve    a standard deviation for each brightness (at most 32 bins of 500 pixels or more) and channel; with the
              correlation of pixels and channels if that of neighbours is over 0.25, or else, if the deviations of the
@@ -100,7 +100,7 @@ def judged(noisy: Picture, clean: np.ndarray, record: dict[str, Any], with_bm3d:
     told = {
         noise: quality(as_written(denoise(pixels, noise=noise), noisy, kind), clean) for noise in set(ways.values())
     }
-    # The command tells levels as of white 255, whatever the white of the file's type is.
+    # The command gives levels as of white 255, whatever the white of the file's type is.
     found = float(np.sqrt(np.mean(np.square(record["sigma"])))) * noisy.white / 255
     doubts = tuple(record["doubts"])
     printed = record["psnr_estimated"] is not None and not doubts
@@ -125,7 +125,7 @@ def judged(noisy: Picture, clean: np.ndarray, record: dict[str, Any], with_bm3d:
 
 
 def sets_in(folder: Path) -> list[Path]:
-    """Return the folders with `noisy/` and `clean/`: this one, or those in it; tells of those without `clean/`."""
+    """Return the folders with `noisy/` and `clean/`: this one, or those in it; warns of those without `clean/`."""
     if not folder.is_dir():
         raise SystemExit(f"there is no folder '{folder}'")
     found = [folder] if (folder / "noisy").is_dir() else [p for p in sorted(folder.iterdir()) if (p / "noisy").is_dir()]
@@ -155,7 +155,7 @@ def photographed(camera: str, pictures: Sequence[np.ndarray], folder: Path) -> P
 
 
 def results_of(folder: Path, limit: int | None, format_: str | None, with_bm3d: bool) -> Iterator[Result]:
-    """Yield the figures of the pictures of a set; tells of those that failed."""
+    """Yield the figures of the pictures of a set; prints those that failed."""
     paths = [path for path in sorted((folder / "noisy").iterdir()) if (folder / "clean" / path.name).is_file()]
     if not paths:
         raise SystemExit(f"'{folder}' has no clean picture of the same name as a noisy one")
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=1, help="by which the PICTURES are shrunk")
     parser.add_argument("--limit", type=int, metavar="N", help="pictures of a FOLDER, evenly spaced")
     parser.add_argument("--bm3d", action="store_true", help="BM3D too, where it is installed: a minute a picture")
-    parser.add_argument("--format", help="that results are written in, such as png; the noisy file's unless told")
+    parser.add_argument("--format", help="that results are written in, such as png; the noisy file's by default")
     parser.add_argument("--verbose", action="store_true", help="a line for every picture")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all figures")
     given = parser.parse_args()

@@ -139,17 +139,17 @@ def watched(command: list[str], out: Path, space: int | None, group: Path | None
         if space is not None:
             resource.setrlimit(resource.RLIMIT_AS, (space, space))
 
-    seen: list[tuple[int, int]] = []
+    samples: list[tuple[int, int]] = []
     with subprocess.Popen(command, preexec_fn=begin) as process:
         while process.poll() is None:
             try:
                 status = Path(f"/proc/{process.pid}/status").read_text()
                 kilobytes = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-                seen.append((_count(out), 1024 * int(kilobytes.split()[1])))
+                samples.append((_count(out), 1024 * int(kilobytes.split()[1])))
             except (OSError, StopIteration):
                 pass
             time.sleep(LOOK)
-    return process.returncode, seen
+    return process.returncode, samples
 
 
 def _count(folder: Path) -> int:
@@ -177,9 +177,9 @@ def different(files: list[Path], out: Path, alone: Path, options: list[str]) -> 
     return odd
 
 
-def table(seen: list[tuple[int, int]], count: int) -> tuple[str, float]:
+def table(samples: list[tuple[int, int]], count: int) -> tuple[str, float]:
     """Return the memory by the number of results, and the most after the first over that of then."""
-    after = [(results, taken) for results, taken in seen if results >= min(FIRST, count)]
+    after = [(results, taken) for results, taken in samples if results >= min(FIRST, count)]
     if not after:
         return "no result in time to look at the memory", 0.0
     then, most = after[0][1], max(taken for _, taken in after)
@@ -200,35 +200,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--address-space", type=float, help="of the process, in GB")
     parser.add_argument("--group", type=float, help="memory of its control group, in GB")
     parser.add_argument("--seed", type=int, default=0)
-    told = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
     options = ["--fast", "-d", "cpu"]
     with tempfile.TemporaryDirectory() as room:
         place, out = Path(room), Path(room) / "out"
-        files = fill(place / "in", told.count, told.seed)
+        files = fill(place / "in", given.count, given.seed)
         command = [sys.executable, "-m", "smdae", "denoise", str(place / "in"), "-o", f"{out}/", "-q", *options]
-        command += ["-j", str(told.jobs)]
-        limit = None if told.group is None else int(told.group * GB)
-        space = None if told.address_space is None else int(told.address_space * GB)
+        command += ["-j", str(given.jobs)]
+        limit = None if given.group is None else int(given.group * GB)
+        space = None if given.address_space is None else int(given.address_space * GB)
         begun = time.perf_counter()
         if limit is None:
-            code, seen = watched(command, out, space, None)
+            code, samples = watched(command, out, space, None)
         else:
             with group_of(limit) as group:
                 print("a real control group" if group else "no control group can be made: --max-memory for it")
-                code, seen = watched(command + ([] if group else ["--max-memory", str(limit)]), out, space, group)
+                code, samples = watched(command + ([] if group else ["--max-memory", str(limit)]), out, space, group)
         seconds = time.perf_counter() - begun
-        text, ratio = table(seen, told.count)
+        text, ratio = table(samples, given.count)
         there = _count(out)
-        print(f"{told.count:,} pictures, -j {told.jobs}: exit code {code}, {there:,} results in {seconds:.0f} s\n")
+        print(f"{given.count:,} pictures, -j {given.jobs}: exit code {code}, {there:,} results in {seconds:.0f} s\n")
         print(text)
-        some = Random(told.seed).sample(files, min(told.alone, told.count))
+        some = Random(given.seed).sample(files, min(given.alone, given.count))
         odd = different(some, out, place / "alone", options)
         print(f"\n{len(some) - len(odd)} of {len(some)} results are those of a call alone")
         for name in odd:
             print(f"    {name} differs")
     flat = 0 < ratio <= FLAT
     print(f"memory is {'flat' if flat else 'NOT flat'}: {ratio:.3f} of that after {FIRST} results, at most")
-    return int(bool(code or odd or not flat or there != told.count))
+    return int(bool(code or odd or not flat or there != given.count))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What does `smdae denoise` cost beyond loading torch and the network's own time?
 
-python benchmarks/startup.py
+    python benchmarks/startup.py
 
 Whole processes in turn, on a 481 x 321 PNG: one that loads torch alone, one that denoises with the bundled gray
 network; and the network's time in a process that is warm.

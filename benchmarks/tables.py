@@ -132,7 +132,7 @@ def refresh(blocks: Sequence[Block], make: Callable[[str], str], output: Path | 
         output: A file for all of them; None for the pages.
     """
     failed = 0
-    told: list[str] = []
+    sections: list[str] = []
     for block in blocks:
         print(f"{block.name}: {block.command}", flush=True)
         begun = time.monotonic()
@@ -145,8 +145,8 @@ def refresh(blocks: Sequence[Block], make: Callable[[str], str], output: Path | 
         if output is None:
             put(block, table)
         else:
-            told.append(f"## {block.name}\n\n{table}\n`{block.command}`\n")
-            output.write_text("\n".join(told), "utf-8")
+            sections.append(f"## {block.name}\n\n{table}\n`{block.command}`\n")
+            output.write_text("\n".join(sections), "utf-8")
         print(f"  {changes(block.table, table)}, {time.monotonic() - begun:.0f} s", flush=True)
     if failed:
         print(f"{failed} of {len(blocks)} tables could not be made")
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the tables that are asked for, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data", type=Path, nargs="?", help="a folder with train/, val/ and real/")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of tables; all unless told otherwise")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of tables; all by default")
     parser.add_argument("-o", "--output", type=Path, help="a file for the tables, instead of the pages")
     parser.add_argument("--list", action="store_true", help="name the tables and their commands")
     asked = parser.parse_args(arguments)

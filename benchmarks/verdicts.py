@@ -2,7 +2,7 @@
 
     python benchmarks/verdicts.py [FOLDER] [seeds=20] [sigma=25]
 
-Fits the energy of `compare --quick` by `dsm` to patches of FOLDER, sample_data/patches unless told otherwise, with one
+Fits the energy of `compare --quick` by `dsm` to patches of FOLDER, sample_data/patches by default, with one
 seed after the other, and asks for the verdicts on all pairs, those under a coloured and a shot-noise kernel among them.
 Counts, pair by pair: right, undecided, false.
 """

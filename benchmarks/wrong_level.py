@@ -2,8 +2,8 @@
 
     python benchmarks/wrong_level.py TRAIN VAL [--model energy] [--sigma 25] [SETTING=VALUE...]
 
-The images of TRAIN have noise of one level, and implicit score matching is told another. The PSNR on VAL, whose noise
-is of the true level, of models that take it for what they were told.
+The images of TRAIN have noise of one level, and implicit score matching is given another. The PSNR on VAL, whose noise
+has the true level, of models that are used at the level that they were given.
 """
 
 import argparse
@@ -29,16 +29,16 @@ def main() -> None:
     parser.add_argument("--model", default="energy")
     parser.add_argument("--sigma", type=float, default=25)
     parser.add_argument("settings", nargs="*")
-    told = parser.parse_intermixed_args()
-    given = {name: yaml.safe_load(value) for name, value in (setting.split("=") for setting in told.settings)}
-    noisy = with_noise(gather([told.train], 64, color=False).images, told.sigma)
-    pairs = noisy_pairs(told.val, told.sigma)
-    print(f"{told.model}, true sigma {told.sigma:g}, {SETTINGS | given}")
-    print(f"{'told':>6}{'PSNR':>8}{'lost':>7}", flush=True)
+    options = parser.parse_intermixed_args()
+    given = {name: yaml.safe_load(value) for name, value in (setting.split("=") for setting in options.settings)}
+    noisy = with_noise(gather([options.train], 64, color=False).images, options.sigma)
+    pairs = noisy_pairs(options.val, options.sigma)
+    print(f"{options.model}, true sigma {options.sigma:g}, {SETTINGS | given}")
+    print(f"{'given':>6}{'PSNR':>8}{'lost':>7}", flush=True)
     found = {}
     for share in sorted(SHARES, key=lambda share: abs(share - 1)):
-        sigma = share * told.sigma
-        alike = {"model": told.model, "objective": "ism", "noisy": True, "sigma": sigma}
+        sigma = share * options.sigma
+        alike = {"model": options.model, "objective": "ism", "noisy": True, "sigma": sigma}
         model = fitted(noisy, 1.0, {**SETTINGS, **alike, **given}, "cpu")
         found[share] = psnr_on(
             pairs, lambda image, model=model, sigma=sigma: denoise(image / np.float32(255), model, sigma / 255) * 255

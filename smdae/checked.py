@@ -40,15 +40,15 @@ def whole(value: object, name: str, least: int, most: int) -> int:
 
 def row(value: object, name: str) -> Row:
     """Return a list of at least one number as a tuple."""
-    return tuple(number(one, f"an entry of {name}") for one in _list(value, name))
+    return tuple(number(entry, f"an entry of {name}") for entry in _list(value, name))
 
 
 def square(value: object, name: str, most: int) -> Matrix:
     """Return a square matrix as tuples of floats; refuse one that is not square or has more than `most` rows."""
-    rows = [_list(one, f"a row of {name}") for one in _list(value, name)]
-    if len(rows) > most or any(len(one) != len(rows) for one in rows):
+    rows = [_list(line, f"a row of {name}") for line in _list(value, name)]
+    if len(rows) > most or any(len(line) != len(rows) for line in rows):
         raise UsageError(f"{name} must have as many rows as columns, {most} at most")
-    return tuple(row(one, name) for one in rows)
+    return tuple(row(line, name) for line in rows)
 
 
 def keys(entries: dict[Any, Any], known: Collection[str]) -> None:

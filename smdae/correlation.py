@@ -66,7 +66,7 @@ def is_diagonal(channels: Matrix) -> bool:
 def grain_size(grain: Matrix) -> float:
     """Return the side of a grain in pixels, at least 1: its square holds sum rho pixels, which average like one."""
     rho = np.array(grain)
-    signs = np.where(np.arange(len(rho)) > 0, 2, 1)  # that a lag has
+    signs = np.where(np.arange(len(rho)) > 0, 2, 1)  # how many signs a lag has: 0 has one
     return math.sqrt(max(1.0, float(signs @ rho @ signs)))
 
 

@@ -1,4 +1,4 @@
-"""The device that was asked for, or a clear word that it is not there."""
+"""The device of a name, such as cuda:1, or an error that says that it is not there."""
 
 from typing import TYPE_CHECKING
 
@@ -12,19 +12,19 @@ __all__ = ["check_name", "find"]
 KINDS = ("auto", "cpu", "cuda", "mps")
 
 
-def check_name(name: str, told_by: str = "--device") -> None:
+def check_name(name: str, option: str = "--device") -> None:
     """Refuse what can be no device, without loading torch.
 
     Args:
         name: What should be one.
-        told_by: The option or the variable that says so.
+        option: The option or the variable that says so.
 
     Raises:
         UsageError: The name is not auto, cpu, mps, cuda or cuda:N.
     """
     kind, colon, index = name.partition(":")
     if kind not in KINDS or (colon and not (kind == "cuda" and index.isdecimal() and len(index) < 5)):
-        raise UsageError(f"{told_by} '{name}' is not a device", "devices are auto, cpu, cuda, cuda:N and mps")
+        raise UsageError(f"{option} '{name}' is not a device", "devices are auto, cpu, cuda, cuda:N and mps")
 
 
 def find(name: str, local: int | None = None) -> "torch.device":

@@ -35,7 +35,7 @@ class SmdaeError(Exception):
 
     Attributes:
         message: What is wrong, in one line.
-        hint: What to do, if that can be told.
+        hint: What to do, if there is something.
         parts: What it is made of, a line each, where it is made of many.
     """
 
@@ -101,7 +101,7 @@ class BatchError(SmdaeError):
 
 
 class LostError(SmdaeError):
-    """One of several processes that work together died or fell silent."""
+    """One of several processes that work together died or no longer answers."""
 
     code = 10
 

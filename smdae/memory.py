@@ -2,7 +2,7 @@
 
 A step of a fit frees and asks for the same few megabytes over and over. The C library hands blocks of that size back to
 the kernel at once, and each return is a page fault for every 4 KB: a tenth of a step of the energy model. One call
-before the work tells it to keep them. Threads would get heaps of their own, which give back all the same: eight that
+before the work makes it keep them. Threads would get heaps of their own, which give back all the same: eight that
 denoise pictures of a megapixel take 23,000 page faults for each, and 7 from one heap for all. Elsewhere than on Linux
 with glibc nothing happens.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory", "left", "limit_memory"]
 
-TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # glibc's names for them, from malloc.h
+TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # parameters of mallopt, from glibc's malloc.h
 MAX_KEPT_BLOCK = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
 MOST_KEPT = (1 << 31) - 1  # bytes
 UNKNOWN = 4 << 30  # bytes; where the system does not say
@@ -139,7 +139,7 @@ def _left_in_groups(root: Path) -> Iterator[int]:
 
 
 def _left_in_group(group: Path, limit: str, use: str, cached: str) -> int | None:
-    """Return the bytes that a control group still has; None where it has no limit, or is not seen."""
+    """Return the bytes that a control group still has; None where it has no limit, or cannot be read."""
     try:
         most = int((group / limit).read_text())
         taken = int((group / use).read_text())

@@ -1,8 +1,8 @@
-"""The mosaic of a camera's sensor, which sees one colour in each pixel, and pictures made of it linearly.
+"""The mosaic of a camera's sensor, which measures one colour in each pixel, and pictures made of it linearly.
 
 The pattern is one of 2 x 2 with green twice, on a diagonal (Bayer). Both ways to fill in what is missing, bilinear and
-gradient-corrected (Malvar, He and Cutler, ICASSP 2004), keep what the sensor saw and are linear, so that the covariance
-of the noise in the picture is known exactly.
+gradient-corrected (Malvar, He and Cutler, ICASSP 2004), keep what the sensor measured and are linear, so that the
+covariance of the noise in the picture is known exactly.
 """
 
 import functools
@@ -17,7 +17,7 @@ from torch import Tensor
 __all__ = ["DEMOSAICINGS", "Mosaic", "at_sites", "covariance", "demosaiced", "places"]
 
 LAGS, TORUS = 9, 32  # pixels: of the correlation, and of the mosaics that it is computed on
-BALANCE = (0.4, 2.5)  # the least and the largest weight of a colour, of that of green
+BALANCE = (0.4, 2.5)  # the least and the largest weight of a colour, as a share of that of green
 RED = 0
 
 Demosaicing = Callable[[Tensor], Tensor]
@@ -29,7 +29,7 @@ class Mosaic:
 
     Attributes:
         pixels: Black being 0 and white 1, with shape (H, W), float32.
-        colours: Which of red, green and blue (0, 1, 2) each pixel of the pattern sees, with shape (2, 2).
+        colours: Which of red, green and blue (0, 1, 2) each pixel of the pattern measures, with shape (2, 2).
         balance: Factors of red, green and blue that make gray gray.
         floor: The least value that a pixel could have, at most 0.
     """
@@ -59,7 +59,7 @@ def places() -> Iterator[tuple[slice, slice]]:
 
 
 def at_sites(colours: Tensor, mosaic: Mosaic) -> Tensor:
-    """Return the one that the sensor has in each pixel, (H, W), of colours of each, (H, W, 3), or of all, (3,)."""
+    """Return, for each pixel, the colour that the sensor has there, (H, W), from colours (H, W, 3), or (3,) for all."""
     result = torch.empty(mosaic.pixels.shape)
     for place, colour in zip(places(), mosaic.colours.reshape(-1).tolist(), strict=True):
         result[place] = colours[colour] if colours.ndim == 1 else colours[place][..., colour]
@@ -94,7 +94,7 @@ def bilinear(mosaic: Tensor) -> Tensor:
 
 
 def gradient_corrected(mosaic: Tensor) -> Tensor:
-    """Return the picture (3, H, W) of an RGGB mosaic (H, W): bilinear, corrected by the Laplacian of what is seen."""
+    """Return the picture (3, H, W) of an RGGB mosaic (H, W): bilinear, plus a Laplacian of the measured colour."""
     cross, across, diagonal = (_filtered(mosaic, kernel) for kernel in (CROSS, ALONG, DIAGONAL))
     down = _filtered(mosaic, ALONG, transposed=True)
     picture = mosaic.expand(3, -1, -1).clone()
@@ -120,8 +120,8 @@ def demosaiced(mosaic: Tensor, colours: np.ndarray, name: str) -> Tensor:
 def covariance(name: str, levels: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the covariance that demosaicing gives to white noise in an RGGB mosaic.
 
-    A picture is the sum of what single pixels of the mosaic make of it, so its covariance, averaged over the pattern,
-    is the mean of their autocorrelations.
+    A picture is the sum of the responses to the single pixels of the mosaic, whose noise is independent. So its
+    covariance, averaged over the pattern, is the mean of their autocorrelations.
 
     Args:
         name: Of `DEMOSAICINGS`.
@@ -131,19 +131,19 @@ def covariance(name: str, levels: tuple[float, float, float]) -> tuple[np.ndarra
         The level of each channel, (3,); the correlation of pixels, (LAGS, LAGS), of all channels and both directions
         alike; that of the channels, (3, 3).
     """
-    together = np.zeros((3, 3))
-    each = np.zeros((3, TORUS, TORUS))
+    between = np.zeros((3, 3))  # covariance of the channels in one pixel
+    within = np.zeros((3, TORUS, TORUS))  # covariance of two pixels of a channel, by their distance
     for place, colour in enumerate((0, 1, 1, 2)):
         mosaic = torch.zeros(TORUS, TORUS, dtype=torch.float64)
         mosaic[TORUS // 2 + place // 2, TORUS // 2 + place % 2] = levels[colour]
-        seen = DEMOSAICINGS[name](mosaic).numpy()
-        together += np.einsum("chw,dhw->cd", seen, seen) / 4
-        each += np.fft.ifft2(np.abs(np.fft.fft2(seen)) ** 2).real / 4
-    sd = np.sqrt(together.diagonal())
-    channels = together / np.outer(sd, sd)
+        response = DEMOSAICINGS[name](mosaic).numpy()  # (3, TORUS, TORUS)
+        between += np.einsum("chw,dhw->cd", response, response) / 4
+        within += np.fft.ifft2(np.abs(np.fft.fft2(response)) ** 2).real / 4
+    sd = np.sqrt(between.diagonal())
+    channels = between / np.outer(sd, sd)
     channels = (channels + channels.T) / 2
     np.fill_diagonal(channels, 1.0)
-    rho = (each / each[:, :1, :1]).mean(0)
+    rho = (within / within[:, :1, :1]).mean(0)
     rho = (rho + np.roll(rho[::-1], 1, 0)) / 2
     rho = ((rho + rho.T) / 2)[:LAGS, :LAGS]
     return sd, rho / rho[0, 0], channels

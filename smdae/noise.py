@@ -8,8 +8,8 @@ the covariance C(x) = S(x) R S(x),
 
     grad_y log q(y|x) = -C(x)^-1 (y - x)
 
-is what `denoising` fits: Vincent (2011), section 4.2, needs of a kernel no more than that its score is known. Where C
-is the same for all x, E[x|y] = y + C grad log q(y), and SURE = |D - y|^2 + 2 tr(C dD/dy) - tr C (Stein 1981). White
+is the target of denoising score matching: a kernel needs no more than a known score (Vincent 2011, section 4.2). Where
+C is the same for all x, E[x|y] = y + C grad log q(y), and SURE = |D - y|^2 + 2 tr(C dD/dy) - tr C (Stein 1981). White
 noise of one level, C = sigma^2 I, is the special case in which nothing changes.
 """
 
@@ -271,8 +271,8 @@ class Noise:
     def to_yaml(self) -> str:
         """Return the noise as YAML, of which `from_yaml` makes the same noise to the last digit."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        told = {f.name: values[f.name] for f in fields(self) if f.name == "white" or values[f.name] != f.default}
-        return noise_profile.dump(told, self.describe())
+        kept = {f.name: values[f.name] for f in fields(self) if f.name == "white" or values[f.name] != f.default}
+        return noise_profile.dump(kept, self.describe())
 
     @classmethod
     def from_yaml(cls, text: str, name: str = "the noise profile") -> Self:
@@ -295,6 +295,6 @@ class Noise:
 
         Args:
             values: Some values of the picture that it is described for; None for all from zero to white alike.
-            unit: What levels are multiplied by; None for what makes white 255.
+            unit: What levels are multiplied by; None for the factor that makes white 255.
         """
         return described(self, values, unit)

@@ -1,4 +1,4 @@
-"""Noise profiles: a `Noise` as YAML, to be kept for all pictures of a camera or microscope.
+"""Noise profiles: a `Noise` as YAML, for all pictures of a camera or microscope.
 
     smdae: noise profile
     version: 1
@@ -42,7 +42,7 @@ def dump(entries: Mapping[str, Any], comment: str) -> str:
 
 
 def parse(text: str, fields: Sequence[str]) -> dict[str, Any]:
-    """Return the entries of a YAML text by their names: the curves made, the other values as they stand there.
+    """Return the entries of a YAML text by their names: curves as `Affine` or `Table`, the other values as they are.
 
     Args:
         text: The YAML.
@@ -53,7 +53,7 @@ def parse(text: str, fields: Sequence[str]) -> dict[str, Any]:
     """
     try:
         entries = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):  # PyYAML itself slips on some dates and numbers
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):  # PyYAML's own errors on some dates and numbers
         raise UsageError("this is not YAML") from None
     if not isinstance(entries, dict) or entries.pop("smdae", None) != KIND:
         raise UsageError("this is not a noise profile", "`smdae denoise --save-noise FILE` writes one")
@@ -84,5 +84,5 @@ def _curve(entries: object) -> Affine | Table:
 def _plain(value: Any) -> Any:
     """Return a value with lists for tuples, each a new one: YAML would write a repeated one as an alias."""
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, tuple) else value

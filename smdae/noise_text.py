@@ -1,4 +1,4 @@
-"""Noise in one line of words, for a user: its kind, its level, and what else there is of it."""
+"""Noise in one line of words, for a user: its kind, its level, and whatever else it has."""
 
 from typing import TYPE_CHECKING
 

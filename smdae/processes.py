@@ -14,7 +14,7 @@ class Place:
     """A process among several.
 
     Attributes:
-        rank: Its number, from 0; the first one speaks and writes for all.
+        rank: Its number, from 0; the first one prints and writes for all.
         size: How many there are.
         local: Its number among those of this machine.
     """
@@ -25,7 +25,7 @@ class Place:
 
     @classmethod
     def among(cls, environ: Mapping[str, str]) -> Self:
-        """Return the place that RANK, WORLD_SIZE and LOCAL_RANK tell; without them that of a single process.
+        """Return the place that RANK, WORLD_SIZE and LOCAL_RANK give; without them that of a single process.
 
         Raises:
             UsageError: They make no sense.

@@ -43,7 +43,7 @@ __all__ = [
 
 C = TypeVar("C")
 ANY_LEVEL = (0.0, float("inf"))
-UNKNOWN_BYTES = 256  # a pixel, for a model that does not tell
+UNKNOWN_BYTES = 256  # a pixel, for a model that does not say
 IMAGE_MEMBERS = ("halo", "shift_multiple", "bytes_per_pixel")
 
 
@@ -114,7 +114,7 @@ class HasPosteriorVariance(Protocol):
 
 
 class HasKinks(Protocol):
-    """A network that can tell whether its score is piecewise linear, so that derivatives of its divergence are off."""
+    """A network that knows whether its score is piecewise linear, so that derivatives of its divergence are wrong."""
 
     @property
     def kinked(self) -> bool:
@@ -122,10 +122,10 @@ class HasKinks(Protocol):
 
 
 class HasCentre(Protocol):
-    """A model that does not see means."""
+    """A model whose score does not depend on the means of x, such as those of patches."""
 
     def centre(self, x: Tensor) -> Tensor:
-        """Return x without the means that the model does not see, with the shape of x."""
+        """Return x without the means on which the score does not depend, with the shape of x."""
 
 
 class HasImplicitFloor(Protocol):
@@ -137,7 +137,7 @@ class HasImplicitFloor(Protocol):
 
 
 class CanClip(Protocol):
-    """A network that can be told that the noisy pictures were clipped."""
+    """A network with an input for noisy pictures that were clipped."""
 
     def clipped(self, white: Any) -> Any:
         """Return the same network for pictures clipped to [0, white]; a number, or (B,), 0 for none."""
@@ -149,7 +149,7 @@ class TakesNoise(Protocol):
     takes_noise: bool
 
     def conditioned(self, conditioning: Any) -> Any:
-        """Return the same network, told of the noise by a `Conditioning`."""
+        """Return the same network with its inputs for the noise set by a `Conditioning`."""
 
 
 class HasStride(Protocol):
@@ -226,18 +226,18 @@ class _Completed:
 def completed(model: Any) -> Any:
     """Return a model as an `ImageScoreModel`: itself if it is one, else it with what is safe to assume.
 
-    An object that does not tell its halo sees the whole image; one that does not tell its channels takes any number;
-    one without a range was made for its `level`, or for any.
+    Without `halo` a pixel may have influence on the whole image; without `channels` any number is taken; without
+    `noise_range` the model was made for its `level` or, if it has none, for any.
 
     Raises:
-        UsageError: It has no score, or tells a part only of what tiles take: it would be wrong at their seams.
+        UsageError: It has no score, or a halo without a shift_multiple: the result would be wrong at seams of tiles.
     """
     if not hasattr(model, "score"):
         raise UsageError(f"a score model has score(x, sigma), and this {type(model).__name__} has none")
     missing = [name for name in IMAGE_MEMBERS if not hasattr(model, name)]
     if "shift_multiple" in missing and "halo" not in missing:
         raise UsageError(
-            f"the model {type(model).__name__} tells its halo and not its shift_multiple",
+            f"the model {type(model).__name__} has a halo and no shift_multiple",
             "shift_multiple is 1 for a model that commutes with every shift",
         )
     safe = {"halo": None, "shift_multiple": 1, "bytes_per_pixel": UNKNOWN_BYTES}

@@ -1,4 +1,4 @@
-"""Calls into classes that others wrote: with the arguments that they declare, and with failures told as theirs.
+"""Calls into classes that users wrote: with the arguments that they declare, and with errors that name their code.
 
 A target may be `sample(n)` or `sample(n, generator)`, a score model `score(x)`, `score(x, sigma)` or
 `score(x, *, sigma)`: what is offered and not declared is left out. Whatever their code raises is a `UsageError` that
@@ -20,6 +20,8 @@ from smdae.memory import is_out_of_memory
 
 __all__ = ["TheirModel", "called", "is_theirs"]
 
+POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
 
 def called(function: Callable[..., Any], name: str, offered: Mapping[str, Any], needed: int = 1) -> Any:
     """Call a function that someone else wrote, and return its result.
@@ -36,7 +38,7 @@ def called(function: Callable[..., Any], name: str, offered: Mapping[str, Any], 
     values = list(offered.values())
     try:
         positional, named = _declared(function, list(offered), needed)
-    except ValueError:  # a function of C tells nothing of itself
+    except ValueError:  # a function in C has no signature
         positional, named = len(values), []
     if positional < needed:
         raise UsageError(f"{name} takes {positional} arguments, and is called with {needed}")
@@ -53,19 +55,19 @@ def called(function: Callable[..., Any], name: str, offered: Mapping[str, Any], 
 
 
 def _declared(function: Callable[..., Any], names: list[str], needed: int) -> tuple[int, list[str]]:
-    """Return how many arguments a function takes by place, and the names of others that it takes by name."""
+    """Return how many of the arguments a function takes by position, and the names of others that it takes by name."""
     parameters = list(signature(function).parameters.values())
-    if any(one.kind is Parameter.VAR_POSITIONAL for one in parameters):
+    kinds = {parameter.kind for parameter in parameters}
+    if Parameter.VAR_POSITIONAL in kinds:
         return len(names), []
-    places = [one for one in parameters if one.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+    places = [parameter for parameter in parameters if parameter.kind in POSITIONAL]
     taken = min(len(places), len(names))
     # Beyond the needed ones a parameter of another name, such as `steps=10`, is not for what is offered there.
     while taken > needed and places[taken - 1].name != names[taken - 1] and _is_optional_of_another(places[taken - 1]):
         taken -= 1
-    everything = any(one.kind is Parameter.VAR_KEYWORD for one in parameters)
-    known = {one.name for one in parameters if one.kind is not Parameter.POSITIONAL_ONLY}
-    known -= {one.name for one in places[:taken]}
-    return taken, [name for name in names[taken:] if everything or name in known]
+    known = {parameter.name for parameter in parameters if parameter.kind is not Parameter.POSITIONAL_ONLY}
+    known -= {place.name for place in places[:taken]}
+    return taken, [name for name in names[taken:] if Parameter.VAR_KEYWORD in kinds or name in known]
 
 
 def _is_optional_of_another(parameter: Parameter) -> bool:
@@ -97,7 +99,7 @@ class TheirModel:
         self.model = model
 
     def parameters(self) -> Iterator[Tensor]:
-        """Return the model's parameters, which tell where it computes; one on the CPU for a model that has none."""
+        """Return the model's parameters, whose device is the model's; if it has none, one on the CPU."""
         if isinstance(self.model, torch.nn.Module):
             return iter(self.model.parameters())
         return iter((torch.zeros(()),))
@@ -112,7 +114,7 @@ class TheirModel:
         found = called(self.model.score, name, {"x": x, "sigma": sigma})
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         if shape != tuple(x.shape):
-            raise UsageError(f"{name} of x with shape {tuple(x.shape)} gives {shape}, and is to have the shape of x")
+            raise UsageError(f"{name} of x with shape {tuple(x.shape)} gives {shape}, and must have the shape of x")
         return found
 
     @property

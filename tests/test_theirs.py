@@ -134,7 +134,7 @@ class Small(Plain):
 
 
 @pytest.mark.parametrize(
-    ("model", "words"), [(Wrong(), r"'Wrong\.score' failed: AttributeError"), (Small(), r"gives \(\), and is to have")]
+    ("model", "words"), [(Wrong(), r"'Wrong\.score' failed: AttributeError"), (Small(), r"gives \(\), and must have")]
 )
 def test_a_model_that_fails_is_told_as_theirs(model, words):
     with pytest.raises(UsageError, match=words) as caught:

@@ -20,7 +20,7 @@ class Result:
         name: Of the file.
         noisy: PSNR of the noisy picture.
         blind: PSNR of what the command wrote.
-        told: PSNR with the true noise, by the way in which it is told.
+        told: PSNR with the true noise, by the way in which it is described.
         bm3d: PSNR of BM3D; None without it.
         kind: Of the true noise.
         level: Root mean square of the true noise, in the unit of the picture.

@@ -40,7 +40,7 @@ def best_way(results: Sequence[Result]) -> str:
 
 
 def line_of(name: str, results: Sequence[Result], way: str) -> Line:
-    """Return the figures of some results, the true noise being told in one way."""
+    """Return the figures of some results, the true noise being described in one way."""
     noisy, blind, oracle = (
         float(np.mean(values)) for values in zip(*((r.noisy, r.blind, r.told[way]) for r in results), strict=True)
     )
@@ -109,11 +109,11 @@ def printed_row(line: Line) -> str:
 
 def picture_row(result: Result) -> str:
     """Return a line about one picture."""
-    told = " ".join(f"{way} {value:.2f}" for way, value in result.told.items())
+    values = " ".join(f"{way} {value:.2f}" for way, value in result.told.items())
     estimate = f"{result.estimate:.2f} +- {result.error:.2f}" if result.estimate and result.error else "not printed"
     doubts = f" ({'; '.join(result.doubts)})" if result.doubts else ""
     return (
-        f"    {result.name}: noisy {result.noisy:.2f}, blind {result.blind:.2f}, {told}, "
+        f"    {result.name}: noisy {result.noisy:.2f}, blind {result.blind:.2f}, {values}, "
         f"BM3D {cell(result.bm3d, '.2f', 0)}; true {result.kind} {result.level:.3g}, found {result.described}, "
         f"level {result.found:.3g}; estimate {estimate}{doubts}, truth {result.truth:.2f}"
     )

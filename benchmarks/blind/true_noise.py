@@ -1,4 +1,4 @@
-"""The noise of a pair of pictures, measured in the residual noisy - clean and told in three ways (see `real_noise`)."""
+"""The noise of a pair of pictures, measured in the residual noisy - clean, in three descriptions (see `real_noise`)."""
 
 from dataclasses import dataclass, replace
 
@@ -87,7 +87,7 @@ def possible(rho: np.ndarray) -> np.ndarray:
 
 
 def true_noise(clean: np.ndarray, noisy: np.ndarray) -> tuple[dict[str, Noise], float]:
-    """Return the noise of a pair, (H, W) or (H, W, C), by the way in which it is told, and its root mean square."""
+    """Return the noise of a pair, (H, W) or (H, W, C), by the way it is described, and its root mean square."""
     x, y = (np.atleast_3d(picture).astype(np.float64) for picture in (clean, noisy))
     zero, white = 0.0, 255.0
     if is_affine(clean, noisy):

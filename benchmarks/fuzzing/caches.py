@@ -29,7 +29,7 @@ class Crafted:
         files: Its files by name; the index gets the digest that belongs to it.
         damage: What seeds the damage that is then done to the bytes of the index, None for none.
         is_changed: Whether a picture has changed since, so that the cache is added to.
-        is_forged: Whether the index tells of other things than it did.
+        is_forged: Whether the index says other things than it did.
     """
 
     files: dict[str, bytes]
@@ -111,9 +111,9 @@ def outcome(crafted: Crafted) -> str:
         if crafted.is_changed:
             os.utime(top / "in" / "a.npy")
         before = _below(top)
-        told: list[str] = []
+        notes: list[str] = []
         try:
-            corpus = gather([top / "in"], 4, cache=top / "cache", note=told.append, warn=told.append)
+            corpus = gather([top / "in"], 4, cache=top / "cache", note=notes.append, warn=notes.append)
             images = [np.asarray(image) for image in corpus.images]
         except (InputError, OutputError) as error:
             refusal = refused(error, "'")
@@ -123,8 +123,8 @@ def outcome(crafted: Crafted) -> str:
             same = len(images) == len(truth) and all(map(np.array_equal, images, truth))
             assert same or crafted.is_forged, "other images"
         assert _below(top) == before, "a file outside the cache was changed"
-        assert all(text.isprintable() for text in told)
-        return refusal or ("mended" if told else "read")
+        assert all(text.isprintable() for text in notes)
+        return refusal or ("mended" if notes else "read")
 
 
 def _below(top: Path) -> dict[str, bytes]:

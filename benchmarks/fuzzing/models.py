@@ -34,8 +34,10 @@ def seeds() -> dict[str, bytes]:
         "unet": UNet(1, **SHAPE, clips=True),
         "gradient-unet": GradientUNet(1, **SHAPE),
     }
-    told = {"objective": "dsm", "sigma": 25.0, "channels": 1, "patch_size": 4}
-    return {name: encode(model, {"model": name, "settings": model.settings()} | told) for name, model in models.items()}
+    facts = {"objective": "dsm", "sigma": 25.0, "channels": 1, "patch_size": 4}
+    return {
+        name: encode(model, {"model": name, "settings": model.settings()} | facts) for name, model in models.items()
+    }
 
 
 def rewritten(data: bytes, chance: Random, entry: str) -> bytes:

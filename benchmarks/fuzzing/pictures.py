@@ -197,7 +197,7 @@ def _chunks(png: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _with_checksums(file: bytes) -> bytes:
-    """The chunks of a damaged PNG as far as they can be told, with checksums that are right."""
+    """The chunks of a damaged PNG as far as they can be found, with checksums that are right."""
     made, position = bytearray(file), len(PNG)
     while position + 12 <= len(made):
         end = position + 8 + int.from_bytes(made[position : position + 4])
@@ -261,7 +261,7 @@ def _check(picture: Picture) -> None:
     assert picture.format in FORMATS
     if picture.stored is None:
         assert picture.white == WHITES[pixels.dtype.name]
-    else:  # as many bits as the file tells, of those that its samples have
+    else:  # as many bits as the file says, of those that its samples have
         assert STANDS_FOR[picture.stored] == pixels.dtype.name
         assert 0 < picture.white <= np.iinfo(picture.stored).max
     assert pixels.size

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from smdae import __version__
-from smdae.cli import compare, completion, console, denoise, fit, info, models
+from smdae.cli import compare, completion, console, denoise, fit, info, models, stdout
 from smdae.cli.failures import as_smdae_error, is_full
 from smdae.cli.interrupts import Terminated, terminable
 from smdae.cli.together import together
@@ -91,7 +91,7 @@ def _root(
     """Fit the score of image patches, and denoise along it."""
     if version:
         if json_:
-            console.result(_versions())
+            stdout.result(_versions())
         else:
             print(f"smdae {__version__}")
         raise typer.Exit

@@ -2,7 +2,7 @@
 
 from rich.progress import TimeRemainingColumn
 
-from smdae.cli import console
+from smdae.cli import console, stdout
 from smdae.cli.interrupts import Terminated
 from smdae.comparing import report_folder
 from smdae.comparing.page import page
@@ -38,7 +38,7 @@ def drive(comparison: Comparison, resume: bool, json_: bool) -> int:
         raise
     record = comparison.finished()
     if json_:
-        console.stream(encode(record))
+        stdout.stream(encode(record))
     else:
         print(printable(page(record)), flush=True)
     console.note(f"the report is '{folder / report_folder.REPORT}'")

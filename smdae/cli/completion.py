@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from smdae.cli import console
+from smdae.cli import stdout
 from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
@@ -54,7 +54,7 @@ def command(
         near = nearest(shell, SHELLS)
         hint = f"did you mean {near}?" if near else None
         raise UsageError(f"there is no completion for '{shell}'; shells are {', '.join(SHELLS)}", hint)
-    console.stream(SHELLS[shell](_commands(context.find_root().command)).encode())
+    stdout.stream(SHELLS[shell](_commands(context.find_root().command)).encode())
     return 0
 
 

@@ -1,12 +1,10 @@
-"""What a user sees: messages, tables and progress bars on stderr. Stdout is for results.
+"""What a user sees: messages, tables and progress bars on stderr. Stdout is for results (`stdout`).
 
 Text from outside, such as file names, is never interpreted as markup. Progress is drawn only on a terminal that takes
 escape codes. Of several processes only one prints. How much is printed, and whether a log file gets all messages with
 the time, is set once by `speak`.
 """
 
-import io
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from smdae.cli.stdout import escaped
 from smdae.errors import SmdaeError
 
 if TYPE_CHECKING:
@@ -30,32 +29,24 @@ __all__ = [
     "console",
     "detail",
     "failure",
-    "guarded",
     "held",
     "is_verbose",
     "note",
     "number",
     "overheard",
     "progress",
-    "result",
     "say",
     "speak",
-    "stream",
     "table",
     "takes_codes",
-    "text",
     "warn",
     "warn_of_skipped",
 ]
 
 # Whether to write no escape codes, of colours and progress bars, whatever the environment says.
 PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
-RESULTS: ContextVar[io.RawIOBase | None] = ContextVar(
-    "results", default=None
-)  # where results go while stdout is guarded
-IS_PRINTING: ContextVar[bool] = ContextVar(
-    "heard", default=True
-)  # whether this process is the one of several that prints
+# Whether this process is the one of several that prints.
+IS_PRINTING: ContextVar[bool] = ContextVar("is_printing", default=True)
 Line = tuple[str, str]  # its kind (error, warning, note or detail) and its text
 HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # messages that wait for their turn
 
@@ -101,11 +92,7 @@ def console() -> "Console":
 def _printable(text: str) -> str:
     """Return a text with escapes for control characters, as in file names, and for those stderr cannot encode."""
     encoding = sys.stderr.encoding or "ascii"
-    return _escaped(text).encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _escaped(text: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return escaped(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextmanager
@@ -166,7 +153,7 @@ def _print(line: Line) -> None:
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
         # Opened for each line, so that runs that share a log do not write into each other's lines.
         with suppress(OSError), voice.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{stamp} {_escaped(text)}\n")
+            file.write(f"{stamp} {escaped(text)}\n")
 
 
 def note(text: str, now: bool = False) -> None:
@@ -203,54 +190,6 @@ def failure(error: SmdaeError) -> None:
         _line("error", f"  {part}")
     if error.hint:
         _line("error", f"hint: {error.hint}")
-
-
-def text(line: str) -> None:
-    """Print one line of text on stdout."""
-    stream(_escaped(line).encode(errors="backslashreplace") + b"\n")
-
-
-def result(value: Any) -> None:
-    """Print a value as JSON on one line of stdout."""
-    stream(json.dumps(value).encode() + b"\n")
-
-
-def stream(data: bytes | memoryview) -> None:
-    """Write all of the bytes to stdout, even if a single write takes only a part."""
-    out = RESULTS.get() or sys.stdout.buffer
-    rest = memoryview(data)
-    while rest:
-        rest = rest[out.write(rest) :]
-    out.flush()
-
-
-@contextmanager
-def guarded() -> Iterator[None]:
-    """Let only `result` and `stream` reach stdout for as long as the context lasts; all other output goes to stderr.
-
-    A line that some library prints would spoil the image or the JSON that another program reads.
-    """
-    try:
-        mine = sys.stdout.fileno() == 1
-    except (AttributeError, OSError, ValueError):
-        mine = False
-    if not mine:
-        yield
-        return
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    token = RESULTS.set(os.fdopen(kept, "wb", buffering=0))
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            sys.stdout.flush()
-        os.dup2(kept, 1)
-        out = RESULTS.get()
-        RESULTS.reset(token)
-        if out:
-            out.close()
 
 
 def number(value: float, unit: str = "") -> str:

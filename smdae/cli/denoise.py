@@ -78,7 +78,7 @@ def command(
     sampler: Annotated[
         str, typer.Option("--sampler", help=f"How to step along the score: {', '.join(SAMPLER_NAMES)}.")
     ] = "tweedie",
-    old_stepper: Annotated[str | None, typer.Option("--sampler", hidden=True)] = None,
+    old_stepper: Annotated[str | None, typer.Option("--stepper", hidden=True)] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Steps of the sampler. [default: the sampler's]")] = None,
     step_size: Annotated[float | None, typer.Option("--step-size", help="Their size. [default: the sampler's]")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the noise that langevin and coarse-to-fine draw.")] = 0,

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from smdae.cli import console
+from smdae.cli import console, stdout
 from smdae.cli.batch_progress import BAR, BatchProgress
 from smdae.cli.denoise_options import DenoiseOptions
 from smdae.cli.options import DEPTHS, bytes_of, threads_of
@@ -84,9 +84,9 @@ def _rehearse(asked: DenoiseOptions, chosen: Plan) -> None:
     beside += [path for path in (asked.save_noise, asked.report) if path is not None]
     for record, line in rehearsed(chosen.jobs, asked.overwrite or asked.in_place, beside):
         if asked.json_:
-            console.result(record)
+            stdout.result(record)
         else:
-            console.text(line)
+            stdout.text(line)
     if chosen.remark:
         console.note(chosen.remark)
 
@@ -172,7 +172,7 @@ def _options(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report |
         report=report,
         selection=asked.selection,
         messages=console,
-        stdout=console.stream,
+        stdout=stdout.stream,
     )
 
 
@@ -184,7 +184,7 @@ def _work(asked: DenoiseOptions, chosen: Plan, peers: Peers, options: Options, r
     with (
         claimed(claim),
         on_loss(lambda: None if asked.in_place else REST),
-        console.guarded(),
+        stdout.guarded(),
         console.progress(width=BAR, left=True) as bar,
     ):
         if any(claim.values()):
@@ -237,7 +237,7 @@ def _write(report: Report | None) -> None:
 def _print(record: dict[str, Any], as_json: bool) -> None:
     """Print the outcome for a picture: the JSON record on stdout or figures on stderr, and the time as a detail."""
     if as_json:
-        console.result({name: value if is_number(value) else None for name, value in record.items()})
+        stdout.result({name: value if is_number(value) else None for name, value in record.items()})
     elif "psnr" in record:
         console.note(figures(record))
     if "seconds" in record:

@@ -6,7 +6,7 @@ from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Any
 
-from smdae.cli import console
+from smdae.cli import console, stdout
 from smdae.cli.fit_table import print_table
 from smdae.cli.interrupts import stoppable
 from smdae.cli.together import on_loss
@@ -92,7 +92,7 @@ def run(request: Request, files: Files | None, group: "Group") -> int:
     if request.picture is not None:
         _draw(request.picture, prepared, request.corpus)
     if request.as_json:
-        console.result({"output": str(request.output), **card})
+        stdout.result({"output": str(request.output), **card})
     else:
         print_table(prepared, card, request.output, before)
     for text in card["shortfalls"]:

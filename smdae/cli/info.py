@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smdae.cli import console
+from smdae.cli import console, stdout
 from smdae.cli.options import Json, check_range
 from smdae.errors import BatchError, SmdaeError, UsageError
 from smdae.pipeline.places import STREAM, sources
@@ -73,12 +73,12 @@ def command(
     options = Options(white=white, black=black, noise=kind)
     in_colour = console.takes_codes(sys.stdout)
     failed = printed = 0
-    with console.guarded():
+    with stdout.guarded():
         for source in files:
             try:
                 for described in _descriptions(source, options, json_):
                     if isinstance(described, dict):
-                        console.result({"input": str(source)} | described)
+                        stdout.result({"input": str(source)} | described)
                     else:
                         _print(["", *described] if printed else described, in_colour)
                     printed += 1
@@ -88,7 +88,7 @@ def command(
                 failed += 1
                 console.failure(error)
                 if json_:
-                    console.result({"input": str(source), "error": error.message, "code": error.code})
+                    stdout.result({"input": str(source), "error": error.message, "code": error.code})
     if failed:
         raise BatchError(f"{failed} of {len(files)} inputs failed")
     return 0
@@ -137,4 +137,4 @@ def _print(lines: Sequence[str], in_colour: bool) -> None:
             shown.highlight_regex(r"(?<=\|)[ *]+$", "cyan")
             terminal.print(shown)
         text = drawn.getvalue()
-    console.stream(text.encode(sys.stdout.encoding or "ascii", "backslashreplace"))
+    stdout.stream(text.encode(sys.stdout.encoding or "ascii", "backslashreplace"))

@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from smdae.cli import console
+from smdae.cli import console, stdout
 from smdae.errors import BatchError, GateError, SmdaeError, UsageError
 from smdae.pipeline.places import STREAM, sources
 
@@ -35,7 +35,7 @@ def measure(inputs: list[Path], reference: Path, least: float | None, white: flo
     files = sources(inputs)
     failures: list[str] = []
     below: list[str] = []
-    with console.guarded():
+    with stdout.guarded():
         for file, outcome in measured(files, reference, white):
             if isinstance(outcome, SmdaeError):
                 if len(files) == 1:
@@ -43,16 +43,16 @@ def measure(inputs: list[Path], reference: Path, least: float | None, white: flo
                 failures.append(outcome.message)
                 console.failure(outcome)
                 if as_json:
-                    console.result({"input": str(file), "error": outcome.message, "code": outcome.code})
+                    stdout.result({"input": str(file), "error": outcome.message, "code": outcome.code})
                 continue
             psnr, ssim = outcome
             if least is not None and psnr < least:
                 below.append(f"'{file}' has {psnr:.2f} dB")
             if as_json:
                 numbers = {"psnr": psnr if math.isfinite(psnr) else None, "ssim": None if math.isnan(ssim) else ssim}
-                console.result({"input": str(file), **numbers, "identical": psnr == math.inf})
+                stdout.result({"input": str(file), **numbers, "identical": psnr == math.inf})
             else:
-                console.text(f"PSNR {psnr:6.2f} dB   SSIM {ssim:.4f}   {file}")
+                stdout.text(f"PSNR {psnr:6.2f} dB   SSIM {ssim:.4f}   {file}")
     if failures:
         raise BatchError(f"{len(failures)} of {len(files)} pictures could not be measured:", None, failures)
     if below:

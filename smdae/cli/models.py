@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from smdae.cli import console
+from smdae.cli import stdout
 from smdae.cli.options import Json
 from smdae.pipeline import model_description
 
@@ -31,8 +31,8 @@ def command(
     for number, name in enumerate(dict.fromkeys([*entries(), *given, *(files or [])])):
         found = model_description.record(name)
         if json_:
-            console.result(found)
+            stdout.result(found)
         else:
             for line in ["", *model_description.short(found)] if number else model_description.short(found):
-                console.text(line)
+                stdout.text(line)
     return 0

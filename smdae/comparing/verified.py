@@ -119,11 +119,11 @@ class _Moments:
         own = -self.product.diagonal()
         if ((self.product + eye).abs() > MAX_DEVIATIONS * self.product_error + torch.finfo(torch.float32).eps).any():
             c, tolerance = self.factor, MAX_FACTOR_SPREAD * abs(self.factor)
-            told = f"E[(x - m) s'] is {-c:.4g} I to {self.factor_error:.2g}, and of a score -I"
+            claim = f"E[(x - m) s'] is {-c:.4g} I to {self.factor_error:.2g}, and of a score -I"
             apart = (self.product + c * eye).abs() - MAX_DEVIATIONS * self.product_error
             mixed = (apart - apart.diagonal().diag()).max().item() > tolerance
             if not mixed and apart.diagonal().max() <= tolerance:
-                yield f"{told}: {_said(c)}"
+                yield f"{claim}: {_said(c)}"
             elif not mixed:
                 least, most = own.aminmax()
                 yield (
@@ -171,9 +171,11 @@ def _of_log_prob(name: str, density: Any, x: Tensor, s: Tensor) -> float | None:
         c = (ratios * weights).sum().item()
         error = ((weights * (ratios - c)).square().sum()).sqrt().item()
         same = (s - c * slope).norm() < MAX_FACTOR_SPREAD * s.norm()
-        told = f"{c:.4g} \u00b1 {error:.2g} times the gradient of its log_prob" if same else "not along that gradient"
+        relation = (
+            f"{c:.4g} \u00b1 {error:.2g} times the gradient of its log_prob" if same else "not along that gradient"
+        )
         raise InputError(
-            f"'{name}' has a score that is not the gradient of its log_prob: {told}, {apart:.2g} of it away",
+            f"'{name}' has a score that is not the gradient of its log_prob: {relation}, {apart:.2g} of it away",
             "score(x) is grad log_prob(x)",
         )
     return apart

@@ -1,6 +1,6 @@
-"""Run a sampler on an image whose channels may each have their own level of noise."""
+"""Run a sampler, or call a function, on an image whose channels may each have their own level of noise."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +12,7 @@ from smdae.errors import ModelError
 if TYPE_CHECKING:
     from smdae.denoising.task import Task
 
-__all__ = ["paths"]
+__all__ = ["by_channels", "paths"]
 
 SEED_STRIDE = 2**40  # between the seeds of channels
 
@@ -51,6 +51,23 @@ def paths(model: Any, noisy: Tensor, task: "Task") -> Iterator[Tensor]:
                 planes[c] = whole if whole.shape == planes[c].shape else whole[:, c : c + 1]
         if moved:
             yield planes[0] if len(planes) == 1 else torch.cat(planes, 1)
+
+
+def by_channels(task: "Task", noisy: Tensor, function: Callable[[Tensor, float], Tensor]) -> Tensor:
+    """Return function(images, level), with the shape of noisy, (1, C, h, w).
+
+    It is called once where all channels share a level, else once for each channel; a channel without noise is 0.
+    """
+    if task.model.channels == 1 and noisy.shape[1] > 1:
+        planes = zip(noisy.split(1, 1), task.channel_levels, strict=True)
+        return torch.cat([function(plane, level) if level else torch.zeros_like(plane) for plane, level in planes], 1)
+    if len(set(task.levels)) == 1:
+        return function(noisy, task.levels[0])
+    parts = [
+        function(noisy, level)[:, c : c + 1] if level else torch.zeros_like(noisy[:, c : c + 1])
+        for c, level in enumerate(task.levels)
+    ]
+    return torch.cat(parts, 1)
 
 
 def _walk(model: Any, noisy: Tensor, sigma: float, task: "Task", seed: int) -> Iterator[Tensor]:

@@ -56,6 +56,12 @@ class Prepared:
         """Return whether all channels were equal and became one."""
         return self.pixels.ndim < self.original.ndim
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Return the least and the largest value of `pixels`, black being 0 and white 1."""
+        low, high = self.scale.to_unit(np.array([self.pixels.min(), self.pixels.max()]))
+        return float(low), float(high)
+
     def sample(self) -> np.ndarray:
         """Return values of valid pixels, (n,), evenly spaced over the picture, black being 0 and white 1."""
         planes = self.pixels if self.valid is None else self.pixels[self.valid]

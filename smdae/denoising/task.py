@@ -1,7 +1,7 @@
 """A task: one image with its noise, the model and the settings, checked before the first step is taken."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from smdae.denoising.conversion import as_pixels, as_tensor
 from smdae.denoising.finish import Strengths
 from smdae.denoising.flat import flat_areas
-from smdae.denoising.paths import paths
+from smdae.denoising.paths import by_channels, paths
 from smdae.denoising.precision import check_precision, chosen, lowered
 from smdae.denoising.preparation import Prepared, prepare
 from smdae.denoising.request import checked_pixels, checked_sigma, checked_white, resolved_model, with_stride
@@ -193,7 +193,7 @@ class Task:
             step_size=step_size,
             seed=seed,
             precision=precision,
-            ends=_ends(prepared),
+            ends=prepared.ends,
         )
 
     @property
@@ -283,35 +283,11 @@ class Task:
         *_, last = self.estimates(noisy, self.model if model is None else model)
         return last
 
-    def by_channels(self, noisy: Tensor, function: Callable[[Tensor, float], Tensor]) -> Tensor:
-        """Return function(images, level), with the shape of noisy, (1, C, h, w).
-
-        It is called once where all channels share a level, else once for each channel; a channel without noise is 0.
-        """
-        if self.model.channels == 1 and noisy.shape[1] > 1:
-            planes = zip(noisy.split(1, 1), self.channel_levels, strict=True)
-            return torch.cat(
-                [function(plane, level) if level else torch.zeros_like(plane) for plane, level in planes], 1
-            )
-        if len(set(self.levels)) == 1:
-            return function(noisy, self.levels[0])
-        parts = [
-            function(noisy, level)[:, c : c + 1] if level else torch.zeros_like(noisy[:, c : c + 1])
-            for c, level in enumerate(self.levels)
-        ]
-        return torch.cat(parts, 1)
-
     def mean(self, noisy: Tensor, model: Any = None) -> Tensor:
         """Return the posterior mean, neither clipped nor blended, with the shape of noisy, (1, C, h, w)."""
         model = self.model if model is None else model
-        return self.by_channels(noisy, lambda x, sigma: posterior_mean(model, x, sigma))
+        return by_channels(self, noisy, lambda x, sigma: posterior_mean(model, x, sigma))
 
     def stored(self, estimate: Tensor) -> np.ndarray:
         """Convert an estimate, (1, C, h, w), to the unit and dtype of the image, (h, w, C)."""
         return as_pixels(estimate, self.scale, self.pixels.dtype)
-
-
-def _ends(prepared: Prepared) -> tuple[float, float]:
-    """Return the least and the largest value of an image, white being 1."""
-    low, high = prepared.scale.to_unit(np.array([prepared.pixels.min(), prepared.pixels.max()]))
-    return float(low), float(high)

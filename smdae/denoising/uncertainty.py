@@ -25,6 +25,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.denoising.judgement import Judgement
+from smdae.denoising.paths import by_channels
 from smdae.denoising.task import Task
 from smdae.denoising.tiles import Tiled, side_for, tiles_for
 from smdae.errors import UsageError
@@ -68,7 +69,7 @@ def variance(task: Task, device: torch.device | str = "cpu", watch: Watch = lamb
         with torch.inference_mode():
             if offers(model, HasPosteriorVariance):
                 watch(done, len(tiles))
-                of_tile = task.by_channels(noisy, lambda planes, sigma: model.posterior_variance(planes, sigma))
+                of_tile = by_channels(task, noisy, lambda planes, sigma: model.posterior_variance(planes, sigma))
             else:
                 corner = tuple(part.start % SPACING for part in tile.padded)
                 report = _progress_of_tile(watch, done, len(tiles), len(_groups(task)))

@@ -59,8 +59,8 @@ class Cache:
     Args:
         folder: It is made when there is something to keep.
         decode: Reads a source.
-        note: Told what the user may want to know.
-        warn: Told what is wrong with the cache.
+        note: Called with what the user may want to know.
+        warn: Called with what is wrong with the cache.
 
     Raises:
         UsageError: This system has no locks.

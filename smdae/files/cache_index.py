@@ -190,7 +190,7 @@ class Index:
         if index is None or stored_digest != digest.hexdigest():
             raise ValueError("it is damaged")
         if wrong:
-            raise ForgedError(f"it tells of {wrong}")
+            raise ForgedError(f"it names {wrong}")
         return index
 
     @classmethod

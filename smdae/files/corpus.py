@@ -114,11 +114,11 @@ def gather(
         size: The least side of an image that is of use.
         color: Keep colours, and turn gray images into gray colours.
         white: The value of white in float images; integers have their own.
-        watch: Told how many files are done, and of how many.
+        watch: Called with how many files are done, and of how many.
         cache: A folder where images are kept, each file decoded once; they stay there, and what is wanted is read.
             None to have them in memory.
-        note: Told what the user may want to know of the cache.
-        warn: Told what is wrong with it.
+        note: Called with what the user may want to know of the cache.
+        warn: Called with what is wrong with it.
 
     Raises:
         InputError: A path does not exist, or nothing usable is left.

@@ -25,7 +25,7 @@ class Origin:
     Attributes:
         status: Its status when the run was planned.
         is_target: Whether it is the very file to be replaced, which then must be as it was.
-        lost: Told what of a replaced file could not be kept: its owner, its extended attributes.
+        lost: Called with what of a replaced file could not be kept: its owner, its extended attributes.
     """
 
     status: os.stat_result

@@ -64,7 +64,7 @@ class Metadata:
     gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has; `jpeg` all segments
     (marker, payload) that applications wrote into a JPEG, and `tail` what stood behind its end;
     `gif` is the GIF that the pixels came from; `jp2` and `jxl` are the boxes (kind, payload) of a JPEG 2000, of which
-    `codestream` tells that it had none, and of a JPEG XL, whose colours are given by the bits `jxl_colours`; `heif` is
+    `codestream` says that it had none, and of a JPEG XL, whose colours are given by the bits `jxl_colours`; `heif` is
     how a HEIC was encoded.
     """
 

@@ -54,8 +54,8 @@ def more_of(begun: bytes, stream: Readable) -> Iterator[bytes]:
     """Return the pictures of a stream that begins with some bytes.
 
     Raises:
-        InputError: The stream ends inside a picture, or something else follows one; the picture's number is told,
-            counted from 2.
+        InputError: The stream ends inside a picture, or something else follows one; the message has the picture's
+            number, counted from 2.
     """
     number = 1
     while begun:

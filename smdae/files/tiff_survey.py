@@ -1,6 +1,6 @@
 """A survey of all pages of a TIFF stack by its directories, before the first page is decoded.
 
-A survey tells which parts each page has and which channel each part belongs to, which of them are to be denoised, how
+A survey says which parts each page has and which channel each part belongs to, which of them are to be denoised, how
 the pages lie in the file, and how large a file like it can become. A page that is cut or not supported stops it: it is
 cheap, and no one wants to hear of page 90 after an hour.
 """

@@ -37,7 +37,7 @@ class Style:
     Attributes:
         depth: The type of its samples; None for that of the source.
         strip: Whether words, dates and places are left out.
-        axes: Which are then told.
+        axes: The axes that the file is then given.
         names: The name of the source and that of the result.
         is_big: Whether it is a BigTIFF.
         words: Gives what it says of itself, once all pages are written; None for nothing.

@@ -79,7 +79,7 @@ def _is_lossless(frame: bytes) -> bool:
 
 def _decoded(size: tuple[int, int], frame: bytes) -> np.ndarray:
     """Return the pixels of a frame, (h, w, 4)."""
-    pixels = [one for one in _chunks(frame, HEAD) if one[0] in PIXELS]
+    pixels = [chunk for chunk in _chunks(frame, HEAD) if chunk[0] in PIXELS]
     extents = b"".join((side - 1).to_bytes(3, "little") for side in size)
     image = WebPImageFile(BytesIO(_file([(b"VP8X", bytes([HAS_ALPHA, 0, 0, 0]) + extents), *pixels])))
     if image.size != size:
@@ -119,6 +119,6 @@ def _frame(frame: bytes, pixels: np.ndarray, quality: int | None) -> bytes:
         image.save(buffer, "WEBP", lossless=True, exact=True)
     else:
         image.save(buffer, "WEBP", quality=QUALITY if quality is None else quality, exact=True)
-    coded = [one for one in _chunks(buffer.getvalue(), 12) if one[0] in PIXELS]
-    kept = [one for one in _chunks(frame, HEAD) if one[0] not in PIXELS]
+    coded = [chunk for chunk in _chunks(buffer.getvalue(), 12) if chunk[0] in PIXELS]
+    kept = [chunk for chunk in _chunks(frame, HEAD) if chunk[0] not in PIXELS]
     return frame[:HEAD] + b"".join(_chunk(*one) for one in [*coded, *kept])

@@ -36,7 +36,7 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
 
     Args:
         patches: As for `fit`.
-        axes: A letter for each axis of an array, as for `denoise`; None to tell them by their number.
+        axes: A letter for each axis of an array, as for `denoise`; None to find them by their number.
         color: Whether files are read in colour.
 
     Raises:

@@ -1,8 +1,7 @@
 """Prepare a fit: split and pack the images, make the model, and put together what it is fitted to and judged by."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,108 +11,24 @@ from torch import Generator, nn
 
 from smdae.denoising.treatment import takes_noise
 from smdae.errors import InputError, ModelError, UsageError
-from smdae.fitting import loop
 from smdae.fitting.distributed import ALONE, Group
-from smdae.fitting.draws import BatchSource
 from smdae.fitting.example_setup import examples_for
 from smdae.fitting.initial_model import notes_on_cost, started_from
 from smdae.fitting.noisy import given_white, noise_of, other_kind
 from smdae.fitting.patches import Patches
+from smdae.fitting.prepared import INITIAL_EXAMPLES, Prepared, lift
 from smdae.fitting.refinement import views_of
-from smdae.fitting.refinement_batches import RefinementBatches, RefinementCrops, between, by_risk, summary
+from smdae.fitting.refinement_batches import RefinementBatches, RefinementCrops, by_risk, summary
 from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import split
 from smdae.fitting.state import State
 from smdae.fitting.validation import BATCH, Crops, NoisyCrops, Validate, by_denoising, by_objective
-from smdae.models import Patchwise, family, takes_patches
-from smdae.models.energy import without_means
+from smdae.models import family
 from smdae.models.own import made
-from smdae.models.wiener import Wiener
 from smdae.noise import Noise
 from smdae.objectives import OBJECTIVES
-from smdae.patch_noise import PatchNoise
 
-__all__ = ["Prepared", "lift", "prepare"]
-
-INITIAL_EXAMPLES = 20_000  # patches from which the initial model and the Wiener filter are made
-WIENER_SIZE = 12  # largest side of the Wiener filter's patches
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A fit ready to run.
-
-    Attributes:
-        state: Model, average, optimiser and generator at the start.
-        examples: The source of batches.
-        validate: Measures a model on held-out images.
-        patches: The images to fit on.
-        held_out: The images held out; those to fit on if there is only one small image.
-        crops: Clean and noisy crops of the held-out images, or noisy crops alone.
-        notes: What the user should know about this fit.
-        warnings: What may be wrong with it.
-        group: The processes that fit together.
-        noise: In a fit to images whose noise is not white, that noise in words; else empty.
-        start: In such a fit, the weights at the start, which are averaged with the fitted ones; else None.
-    """
-
-    state: State
-    examples: BatchSource
-    validate: Validate
-    patches: Patches
-    held_out: Patches
-    crops: Crops | NoisyCrops | RefinementCrops
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-    group: Group = ALONE
-    noise: str = ""
-    start: Mapping[str, torch.Tensor] | None = None
-
-    def run(self) -> Any:
-        """Return the generator of the reports of the fit, see `loop.run`."""
-        return loop.run(self.state, self.examples, self.validate, self.group)
-
-    def lift(self, model: Any) -> Any:
-        """Return the image model of the fitted model."""
-        return lift(model, self.patches, self.examples.kernel)
-
-    @property
-    def gained(self) -> bool:
-        """Return whether some validation was better than that of the weights at the start."""
-        record = self.state.record
-        return record["best"] is not None and record["best"] > record["before"]
-
-    @property
-    def denoises(self) -> bool:
-        """Return whether Tweedie's formula with the fitted score gives the clean mean.
-
-        It does not for a score of clean data, nor for signal-dependent noise.
-        """
-        kernel = self.examples.kernel
-        return not self.examples.implicit and not (kernel is not None and kernel.is_signal_dependent)
-
-    def fitted(self) -> Any:
-        """Return the image model with the best weights so far, in eval mode."""
-        state = self.state
-        state.average.load_state_dict(state.best)
-        if self.start is not None:
-            return between(self.start, state.average).eval()
-        return self.lift(state.average).eval()
-
-    def wiener(self) -> Patchwise | None:
-        """Return the Wiener filter for the images to fit on, as an image model; None if these are noisy."""
-        if self.state.settings.noisy:
-            return None
-        generator = Generator(self.patches.device).manual_seed(self.state.settings.seed)
-        patches = replace(self.patches, size=min(WIENER_SIZE, self.patches.size))
-        centre = partial(without_means, groups=patches.free_means) if patches.free_means else lambda x: x
-        filter_ = Wiener(centre(patches.draw(INITIAL_EXAMPLES, generator)), self.examples.sigma, centre)
-        return Patchwise(filter_, patches.channels, patches.size)
-
-
-def lift(model: Any, patches: Patches, noise: PatchNoise | None = None) -> Any:
-    """Return a model of patches as an image model; a network is one already."""
-    return Patchwise(model, patches.channels, patches.size, noise=noise) if takes_patches(model) else model
+__all__ = ["prepare"]
 
 
 def _best(models: Iterator[Any], validate: Validate, group: Group) -> Any | None:
@@ -201,7 +116,7 @@ def prepare(
     if examples.implicit:
         notes.append("clean data hold no noise to remove: the model is a score of the clean density")
     elif is_signal_dependent:
-        notes.append("the noise depends on brightness: the model is a score, which does not tell the clean picture")
+        notes.append("the noise depends on brightness: the clean picture does not follow from this score")
     if examples.implicit or is_signal_dependent:
         validate = by_objective(examples, examples.around(held_out.draw(BATCH, generator), generator))
     else:

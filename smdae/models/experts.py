@@ -149,7 +149,7 @@ class Experts(nn.Module):
         """Return the level of each image, with shape (B,) or (1,)."""
         if sigma is None:
             if self.level is None:
-                raise ValueError("a model of many levels must be told the level")
+                raise ValueError("a model of many levels needs the level")
             sigma = self.level
         return sigma.to(x).reshape(-1) if isinstance(sigma, Tensor) else x.new_full((1,), sigma)
 

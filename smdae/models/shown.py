@@ -31,8 +31,8 @@ def as_html(kind: str, card: Mapping[str, Any] | None) -> str:
         card: Of the model; None of one that has none.
     """
     said = card or {}
-    told = {SHOWN[key]: said[key] for key in SHOWN if key in said}
-    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(_plain(value))}</td></tr>" for name, value in told.items())
+    facts = {SHOWN[key]: said[key] for key in SHOWN if key in said}
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(_plain(value))}</td></tr>" for name, value in facts.items())
     return f"<table><caption>{escape(kind)}</caption>{rows}</table>"
 
 

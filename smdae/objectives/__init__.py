@@ -13,8 +13,8 @@ With psi(x) = grad log p(x; theta), a clean example x and a noisy one x~ = x + s
 Any kernel q(x~|x) whose score is known may stand for the Gaussian one of level sigma, such as a `Noise`: `denoising`
 then fits the score of the data smoothed by it (section 4.2). With a fixed covariance C and r(x~) = x~ + C psi(x~),
 `autoencoding` is |C (psi - grad log q(x~|x))|^2, another weighting of the errors than `denoising` unless C = sigma^2 I.
-If C depends on x, a fitted score does not tell the clean mean. The implicit and the sliced objectives know of the noise
-by their samples alone, and serve any.
+If C depends on x, the clean mean does not follow from a fitted score. The implicit and the sliced objectives depend on
+the noise through their samples alone, and hold for any.
 
 Every function returns one value an example, with shape (B,), draws no noise, keeps no state and changes no argument;
 examples have shape (B, ...) and sums run over all that follows B. In expectation over q_sigma, `denoising` is

@@ -1,4 +1,8 @@
-"""The one table of the objectives: what each needs, and what it is divided by in a fit."""
+"""The table of the objectives: what each needs, and the factor that makes it comparable with the others in a fit.
+
+That factor turns each into squared error per dimension over sigma^2: 2 sigma^2 / d for 1/2 |error of the score|^2, and
+1/d for `dae`, a squared error over pixels that the row marks by `squares`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

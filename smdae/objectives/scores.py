@@ -1,7 +1,7 @@
 """The error of the whole score: explicit, implicit and denoising score matching, and what follows from them.
 
-`explicit` is given the target score, `implicit` and `regularised` do without; `denoising`, `autoencoding` and Stein's
-unbiased estimate know the noise.
+`explicit` takes the score of the density as its target; `implicit` and `regularised` need none; `denoising`,
+`autoencoding` and Stein's unbiased estimate take that of the noise.
 """
 
 from functools import partial
@@ -66,8 +66,8 @@ def implicit(
 
         mean over v of 1/4 |psi(x + e v)|^2 + 1/4 |psi(x - e v)|^2 + v'(psi(x + e v) - psi(x - e v)) / 2e
 
-    and the score that it fits is that of the level sqrt(sigma^2 + e^2), where a model that is told sigma is taken.
-    Along Rademacher probes, which vary less, so it is but for O(e^2).
+    and it fits the score at the level sqrt(sigma^2 + e^2), at which a model that takes sigma is therefore evaluated.
+    Along Rademacher probes, which have less variance, the same holds up to O(e^2).
 
     Args:
         model: A score model.
@@ -169,7 +169,7 @@ def autoencoding(
 def _refuse_varying(noise: Noise | PatchNoise) -> None:
     if noise.is_signal_dependent or (isinstance(noise, Noise) and not noise.is_gaussian):
         raise UsageError(
-            "without Gaussian noise of a fixed covariance a score does not tell the clean picture",
+            "without Gaussian noise of a fixed covariance the clean picture does not follow from a score",
             "make the noise so by a transform, or give no noise and fit the model's own reconstruction",
         )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose", "load_denoiser", "mention_fitted", "placed"]
 
-FITTED = "model.safetensors"  # what `fit` writes unless told otherwise
+FITTED = "model.safetensors"  # what `fit` writes by default
 
 
 def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:
@@ -63,7 +63,7 @@ def load_denoiser(name: str, imports: Sequence[str], warn: Callable[[str], objec
         )
     if loaded.card.get("score_of") == VARYING:
         raise ModelError(
-            f"the model '{name}' is a score of noise that depends on brightness, which does not tell the clean picture",
+            f"the model '{name}' is a score of noise that depends on brightness: the clean picture does not follow",
             "denoise with a bundled network, which takes such noise",
         )
     figures = loaded.card.get("held_out_psnr")

@@ -49,24 +49,24 @@ def lines(name: str) -> list[str]:
     """Return the description of a model as lines of text."""
     found = record(name)
     card = found["card"]
-    told = [f"{words}: {card[entry]}" for entry, words in MORE.items() if card.get(entry)]
-    told += [f"it falls short: {text}" for text in found["shortfalls"]]
+    entries = [f"{words}: {card[entry]}" for entry, words in MORE.items() if card.get(entry)]
+    entries += [f"it falls short: {text}" for text in found["shortfalls"]]
     if found["score_of"] == "the clean density":
-        told.append("a score of the clean density: it knows no noise to remove")
-    return [*short(found), *(f"{INDENT}{line}" for line in told)]
+        entries.append("a score of the clean density: it knows no noise to remove")
+    return [*short(found), *(f"{INDENT}{line}" for line in entries)]
 
 
 def short(found: Mapping[str, Any]) -> list[str]:
     """Return the short description of a model for a list of several, as lines of text."""
     channels = CHANNELS.get(found["channels"], f"{found['channels']} channels")
     size = f"{found['bytes'] / 1e6:.1f} MB" if found["bytes"] >= 1e5 else f"{found['bytes'] / 1e3:.0f} kB"
-    told = [f"{found['model']} by {found['objective']}, {channels}, sigma {_levels(found['sigma'])}, {size}"]
+    entries = [f"{found['model']} by {found['objective']}, {channels}, sigma {_levels(found['sigma'])}, {size}"]
     figures = _figures(found)
     if figures:
-        told.append(f"held-out PSNR {figures}")
+        entries.append(f"held-out PSNR {figures}")
     if found["licence"]:
-        told.append(f"licence: {found['licence']}")
-    return [f"{found['name']} ({found['digest'][:8]})", *(f"{INDENT}{line}" for line in told)]
+        entries.append(f"licence: {found['licence']}")
+    return [f"{found['name']} ({found['digest'][:8]})", *(f"{INDENT}{line}" for line in entries)]
 
 
 def _levels(sigma: Any) -> str:

@@ -205,7 +205,7 @@ def _replaced(job: Job) -> os.stat_result | None:
         return None
     try:
         return job.source.stat()
-    except OSError:  # reading it will tell
+    except OSError:  # reading it will fail with the reason
         return None
 
 

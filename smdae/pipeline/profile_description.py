@@ -35,16 +35,16 @@ def record(file: Path) -> dict[str, Any]:
 def lines(file: Path) -> list[str]:
     """Return the description of a profile as lines of text."""
     noise = _read(file)
-    told = [
+    entries = [
         f"noise: {noise.describe(unit=1.0)}",
         f"white {number(noise.white)}, black {number(noise.zero)}",
         "sigma by brightness, in the unit of the pictures",
     ]
-    told += [f"{INDENT}{line}" for line in chart(*curve(noise, noise.zero, noise.white))]
+    entries += [f"{INDENT}{line}" for line in chart(*curve(noise, noise.zero, noise.white))]
     if noise.kind == "grain":
-        told.append(correlation(noise.grain))
-    told.append(f"use: smdae denoise noisy.png --noise {file}")
-    return [f"{file}: a noise profile", *(f"{INDENT}{line}" for line in told)]
+        entries.append(correlation(noise.grain))
+    entries.append(f"use: smdae denoise noisy.png --noise {file}")
+    return [f"{file}: a noise profile", *(f"{INDENT}{line}" for line in entries)]
 
 
 def _read(file: Path) -> "Noise":

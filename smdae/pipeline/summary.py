@@ -171,4 +171,4 @@ def _warn_of_level(model: Any, sigma: float, name: str, messages: Messages) -> N
     low, high = (255 * level for level in model.noise_range)
     if not low <= round(sigma, 6) <= high:
         messages.warn(f"{name}the result may be poor: sigma {sigma:.3g} is not from {low:g} to {high:g}")
-        messages.detail(f"{name}the model was fitted for these levels, white being 255; --white tells a smaller white")
+        messages.detail(f"{name}the model was fitted for these levels, white being 255; --white gives a smaller white")

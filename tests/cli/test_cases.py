@@ -300,7 +300,7 @@ def test_a_model_that_fails_in_a_single_tile_writes_no_file(here, refused, monke
         return answer * float("nan") if len(calls) == 3 else answer
 
     monkeypatch.setattr(type(model), "score", failing)
-    assert "not numbers" in refused(1, *DENOISE, "large.png", "-t", "64")
+    assert "not finite" in refused(1, *DENOISE, "large.png", "-t", "64")
     assert len(calls) == 3
 
 

@@ -397,7 +397,7 @@ def test_an_answer_that_is_not_a_number_is_never_written(here, monkeypatch, caps
     monkeypatch.setattr(Patchwise, "score", lambda self, x, sigma=None: x * math.inf)
     before = everything_below(here)
     assert clean("a.png") == 1
-    assert "not numbers" in complaint(capsys.readouterr().err)
+    assert "not finite" in complaint(capsys.readouterr().err)
     assert everything_below(here) == before
 
 

@@ -179,7 +179,7 @@ def test_a_network_that_answers_nan_writes_no_file(here, capsys, monkeypatch):
     monkeypatch.setattr("smdae.models.unet.UNet.score", lambda self, x, sigma=None: x * float("nan"))
     before = everything_below(here)
     assert main(["denoise", "a.png", "-s", "25"]) == 1
-    assert "not numbers" in capsys.readouterr().err
+    assert "not finite" in capsys.readouterr().err
     assert everything_below(here) == before
 
 

@@ -126,7 +126,7 @@ def test_selfchecks_stand_in_the_json(capsys):
         (("--sampler", "ode", "--steps", 10_000), 2, "from 1 to 1000 steps, not 10000"),
         (("--steps", 5), 2, "'tweedie' takes one step, not 5"),
         (("--sampler", "ascent", "--steps", 200, "--step-size", 90), 6, "'ascent' diverged at step"),
-        (("--samples", 2, "-o", "-"), 2, "--samples and --components are files"),
+        (("--samples", 2, "-o", "-"), 2, "--samples and --components are written beside"),
         (("--samples", -1), 2, "--samples -1 is not from 0"),
         (("--blend", 2), 2, "--blend 2.0 is not between 0 and 1"),
         (("--seed", -1), 2, "--seed -1 is not from 0"),

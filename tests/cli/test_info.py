@@ -308,7 +308,7 @@ def test_on_a_terminal_it_says_the_same_in_colour(white, monkeypatch, capsys):
         (["g.png", "--white", "100", "--black", "100"], 2, ["--white", "--black"]),
         (["g.png", "--black", "255"], 2, ["--black 255", "'g.png'"]),
         (["-", "-"], 2, ["stdin", "once"]),
-        (["g.png", "--noise", "rgb.yaml"], 2, ["of 3 channels", "has 1"]),
+        (["g.png", "--noise", "rgb.yaml"], 2, ["has 3 channels", "has 1"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

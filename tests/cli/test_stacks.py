@@ -217,7 +217,7 @@ def test_a_page_of_a_few_pixels_takes_a_few_milliseconds(arguments, capsys):
 @pytest.mark.parametrize("arguments", [[], ["-s", "25"]])
 def test_pages_share_what_is_found_of_their_noise(arguments, monkeypatch):
     looked = []
-    monkeypatch.setattr("smdae.denoising.treatment.estimate", lambda *given: looked.append(1) or estimate(*given))
+    monkeypatch.setattr("smdae.denoising.noise_search.estimate", lambda *given: looked.append(1) or estimate(*given))
     noisy = np.random.default_rng(0).normal(120, 25, (20, 64, 64)).clip(0, 255).astype(np.uint8)
     tifffile.imwrite("n.tif", noisy, photometric="minisblack")
     assert main(["denoise", "n.tif", "-m", "natural-gray-small", *arguments]) == 0

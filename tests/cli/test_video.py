@@ -193,7 +193,7 @@ def test_a_closed_pipe_is_no_error_of_ours(here, monkeypatch):
     def closed(data: bytes) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr("smdae.cli.console.stream", closed)
+    monkeypatch.setattr("smdae.cli.stdout.stream", closed)
     monkeypatch.setattr(sys, "stdin", Pipe(video("mono", 3)))
     assert main(["denoise", "-", "-o", "-", "-s", "12"]) == 141
 

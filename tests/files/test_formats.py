@@ -43,7 +43,7 @@ def test_help_names_the_formats_of_results(capsys, monkeypatch):
     said = capsys.readouterr().out
     said = " ".join(said.split())
     assert ", ".join(formats.NAMES) in said
-    assert f"Of {formats.in_words(formats.WITH_QUALITY)} results" in said
+    assert f"Quality of {formats.in_words(formats.WITH_QUALITY)} results" in said
 
 
 def test_an_unknown_format_is_told_which_there_are(capsys):

@@ -42,7 +42,7 @@ def test_model_with_a_halo_and_no_shift_multiple_is_refused():
     """Tiles that began at odd pixels would show other blocks at their seams."""
     model = Blocks()
     model.halo = 1
-    with pytest.raises(UsageError, match="tells its halo and not its shift_multiple"):
+    with pytest.raises(UsageError, match="has a halo and no shift_multiple"):
         completed(model)
     model.shift_multiple = 2
     assert completed(model).shift_multiple == 2

@@ -121,7 +121,7 @@ def test_many_levels_rows_and_exact_divergences(capsys):
             assert fitted.score(torch.zeros(5, 2)).shape == (5, 2)
     with pytest.raises(UsageError, match="at most 4,096 are taken"):
         smdae.fit([gray(80, 80)], "ism-parzen", Convolutional(), patch_size=65, max_steps=1, probes=0)
-    with pytest.raises(UsageError, match="one along probes"):
+    with pytest.raises(UsageError, match="needs probes"):
         smdae.fit([gray()], "ssm", Convolutional(), probes=0, **FEW)
     with pytest.raises(UsageError, match="kinks"):
         smdae.fit([gray()], "ism-parzen", Kinked(), probes=0, **FEW)

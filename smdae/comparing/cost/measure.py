@@ -133,11 +133,11 @@ def _step(contest: Contest, name: str, batch: int) -> Callable[[], object]:
     """Return a function that takes one step of an objective."""
     examples = contest.examples("ism-parzen" if name == EXACT else name)
     model, chance = contest.model(), contest.generator(SEED_OFFSET)
-    told: Any = _Bare(model) if name == EXACT else model
+    shown: Any = _Bare(model) if name == EXACT else model
     parameters = list(model.parameters())
 
     def run() -> None:
-        losses = examples.draw(_batch(name, batch), chance).losses(examples.objective, told)
+        losses = examples.draw(_batch(name, batch), chance).losses(examples.objective, shown)
         torch.autograd.grad(losses.mean(), parameters)
 
     return run

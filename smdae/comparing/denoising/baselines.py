@@ -50,7 +50,7 @@ def wavelet(image: np.ndarray, sigma: float) -> np.ndarray:
     import pywt
     from skimage.restoration import denoise_wavelet
 
-    # Unless told so, fewer scales are shrunk, and noise stays in the coarse ones.
+    # By default fewer scales are shrunk, and noise stays in the coarse ones.
     scales = min(4, max(1, pywt.dwtn_max_level(image.shape, "db2")))
     how = {"wavelet": "db2", "wavelet_levels": scales, "mode": "soft", "method": "BayesShrink", "rescale_sigma": True}
     total = np.zeros_like(image)

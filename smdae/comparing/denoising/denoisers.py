@@ -101,7 +101,7 @@ class Denoiser:
 
     @torch.no_grad()
     def denoise(self, noisy: Tensor, sigma: float, sampler: str | None = None, fit: int = 0, seed: int = 0) -> Tensor:
-        """Return the estimate, not clipped, with the shape of noisy, (1, 1, h, w); by one step unless told otherwise.
+        """Return the estimate, not clipped, with the shape of noisy, (1, 1, h, w); by one step by default.
 
         Raises:
             SmdaeError: The steps diverged.
@@ -194,7 +194,7 @@ def plan(context: Context) -> tuple[list[Job], list[LeftOut]]:
     able, sigma, jobs = denoisers(context), context.contest.sigma, []
     left_out = [LeftOut(name, None, None, reason) for name, reason in _refused(context)]
     models = [one for one in able if one.kind in ("fit", "file")]
-    reference = next((one for one in models if one.name == REFERENCE), models[0] if models else None)
+    reference = next((model for model in models if model.name == REFERENCE), models[0] if models else None)
     for one in able:
         tried = one is reference or (one.kind == "file" and not context.quick)
         samplers = [name for name in one.samplers if tried or name in (None, "tweedie")]

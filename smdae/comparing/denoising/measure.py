@@ -28,7 +28,7 @@ from smdae.errors import SmdaeError
 
 __all__ = ["DENOISING"]
 
-TIMED_SIDE = 64  # pixels on a side of what tells how long a step takes
+TIMED_SIDE = 64  # pixels on a side of the picture on which a step is timed
 MAX_NAME = 18  # of a name in the terminal
 MAX_ERROR = 2.0  # dB, a standard error that leaves nothing of an estimate
 
@@ -120,8 +120,8 @@ def _figures(job: Job, shown: Sequence[Example], done: float, share: float) -> G
         _finite(statistics.fmean(by_fit)),
         _finite(statistics.stdev(by_fit)) if job.fits > 1 else None,
         _finite(statistics.fmean(alike)),
-        statistics.fmean(one.psnr() for one in risks) if risks else None,
-        math.hypot(*(one.psnr_error for one in risks)) / len(risks) if risks else None,
+        statistics.fmean(risk.psnr() for risk in risks) if risks else None,
+        math.hypot(*(risk.psnr_error for risk in risks)) / len(risks) if risks else None,
         statistics.median(seconds) if who.kind != "noisy" else None,
     )
 
@@ -131,7 +131,7 @@ def _pace(who: Denoiser, example: Example, level: float) -> float:
     noisy = example.noisy(level)[..., :TIMED_SIDE, :TIMED_SIDE]
     for _ in range(2):
         begun = time.perf_counter()
-        with suppress(SmdaeError):  # which is told of where it is measured
+        with suppress(SmdaeError):  # which is reported where it is measured
             who.denoise(noisy, level)
     return time.perf_counter() - begun
 

@@ -105,7 +105,7 @@ def _chosen(rows: Sequence[Any]) -> list[str]:
 
 
 def _crops(rows: Sequence[Any], context: Context) -> bytes:
-    sigma, able = context.contest.sigma, {one.name: one for one in denoisers(context)}
+    sigma, able = context.contest.sigma, {denoiser.name: denoiser for denoiser in denoisers(context)}
     shown = examples(context)
     shown = [shown[i] for i in sorted({*np.linspace(0, len(shown) - 1, IMAGES).round().astype(int).tolist()})]
     names = ["noisy", *_chosen(rows)]

@@ -120,7 +120,7 @@ def _pairs_under(name: str, kernel: PatchNoise, names: Sequence[str]) -> list[Pa
     if "esm-parzen" in names and (kernel.is_pointwise or not kernel.is_signal_dependent):
         pairs.append(Pairing(_at("dsm", name), _at("esm-parzen", name), True, by_vincent))
     if "dae" in names and kernel.is_signal_dependent:
-        why = "control: C depends on x, so that no score tells the clean mean; dae takes the noise for white"
+        why = "control: C depends on x, so that the clean mean follows from no score; dae takes the noise for white"
         pairs.append(Pairing(_at("dsm", name), _at("dae", name), False, why))
     elif "dae" in names:
         pairs.append(Pairing(_at("dsm", name), _at(METRIC, name), True, "|C^-1 (r - x)|^2 = 2 J_DSM, r = x~ + C psi"))

@@ -36,7 +36,7 @@ FRAME = 4  # directions of a frame, r
 
 # Of m clean patches, (m, d): as many examples, clean patches and noise, each with shape (m, d).
 Design = Callable[[Tensor, Generator], tuple[Tensor, Tensor]]
-# Of a model, the level that it is told, clean patches, noise, and its level: a number an example, with shape (m,).
+# Of a model, the level that it takes, clean patches, noise and its level: a number for each example, with shape (m,).
 Control = Callable[[Any, float, Tensor, Tensor, float], Tensor]
 
 
@@ -73,14 +73,14 @@ def frames(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     return first.repeat_interleave(2 * r, 0)[:m], noise[:m]
 
 
-def control(model: Any, told: float, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
+def control(model: Any, level: float, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
     """Return <eps, psi(x)> / sigma, with shape (m,)."""
-    return (noise * model.score(clean, sigma=told)).sum(1) / sigma
+    return (noise * model.score(clean, sigma=level)).sum(1) / sigma
 
 
-def stein(model: Any, told: float, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
+def stein(model: Any, level: float, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
     """Return <eps, psi(x~)> / sigma - tr(d psi/dx)(x~), with shape (m,)."""
-    psi, divergence = score_and_divergence(model, clean + sigma * noise, told)
+    psi, divergence = score_and_divergence(model, clean + sigma * noise, level)
     return (noise * psi).sum(1) / sigma - divergence
 
 

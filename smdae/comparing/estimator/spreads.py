@@ -64,9 +64,9 @@ def losses(examples: Examples, model: Any, design: str, clean: Tensor, chance: G
     else:
         patches, noise = DESIGNS[design](clean, chance)
         shown = examples.around(patches, chance, noise=noise)
-    # The model is told its own level, so that it stays as it is; sigma is that of the kernel.
-    told = {"level": model.level} if "clean" in shown.needs else {"sigma": model.level}
-    return examples.objective.loss(model, shown.x, **shown.needs | told)
+    # The model takes its own level, as it was fitted; sigma is that of the kernel.
+    own_level = {"level": model.level} if "clean" in shown.needs else {"sigma": model.level}
+    return examples.objective.loss(model, shown.x, **shown.needs | own_level)
 
 
 def controlled(row: Control, examples: Examples, model: Any, clean: Tensor, chance: Generator) -> Tensor:

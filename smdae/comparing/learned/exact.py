@@ -22,7 +22,7 @@ from smdae.objectives import OBJECTIVES
 
 __all__ = ["Ending", "applies", "expected", "fisher", "fit", "slopes", "start"]
 
-ROUNDING = 1e-13  # of J, within which it cannot tell a better theta
+ROUNDING = 1e-13  # of J, within which no theta is known to be better
 MIN_GRADIENT = 1e-13  # norm of a gradient
 MIN_DAMPING, MAX_DAMPING = 1e-12, 1e8  # mu, between which it stays
 HEIGHT = 1.5  # of the units at the start, in sigma
