@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from PIL import Image
 
 from smdae.cli.app import app, main
+from smdae.denoising.second_look import NETWORK
 from smdae.errors import UsageError
 from smdae.files import model_file
 from smdae.noise import Affine, Noise
@@ -26,8 +28,9 @@ BUNDLED = model_file.BUNDLED
 
 @pytest.fixture(autouse=True)
 def here(bare, monkeypatch):
-    """An empty folder, and no models: none may be loaded."""
+    """An empty folder, and no models but the small network of the second look: no other may be loaded."""
     (bare / "weights").mkdir()
+    shutil.copy(BUNDLED / f"{NETWORK}.safetensors", bare / "weights")
     monkeypatch.setattr(model_file, "BUNDLED", bare / "weights")
     return bare
 

@@ -99,7 +99,7 @@ def test_what_was_removed_elsewhere_tells_of_what_was_not_probed(model, monkeypa
     task, result = Task.of(image, model, 25 / 255), denoise(image, model, 25 / 255)
     monkeypatch.setattr(probing, "MAX_PROBED_WHOLE", 1 << 30)
     nowhere = np.full((2, 1), -np.inf)
-    removed = judgement._residual(task, result[..., None], nowhere)[2]
+    removed = judgement._residual(task, result[..., None], nowhere).power
     whole = probing.probe_jacobian(task, result[..., None], nowhere, removed)[0]
     monkeypatch.setattr(probing, "MAX_PROBED_WHOLE", 1 << 18)
     apart, alone = [], []
