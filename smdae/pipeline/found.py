@@ -101,7 +101,7 @@ def look(picture: "Picture", model: Any, options: Options, name: str) -> Found:
         name: What messages call the picture.
 
     Raises:
-        UsageError: The given level is in another unit, or the given noise has another number of channels.
+        UsageError: The given level or noise is in another unit, or the noise has another number of channels.
         InputError: There is no usable pixel, or nearly all are outliers.
     """
     from smdae.denoising.preparation import prepare
@@ -136,7 +136,10 @@ def look(picture: "Picture", model: Any, options: Options, name: str) -> Found:
     kind = options.noise
     if kind == "auto" and given is not None and options.how.get("sampler", "tweedie") != "tweedie":
         kind = "white"  # which other samplers than the first are for
-    found = noise_for(prepared, model, kind, given, picture.quality)
+    try:
+        found = noise_for(prepared, model, kind, given, picture.quality)
+    except UsageError as error:
+        raise UsageError(f"cannot denoise '{name}': {error.message}", error.hint) from None
     noise = found.noise
     if noise.is_none:
         return Found(prepared, found, "none", (0.0,))

@@ -13,6 +13,7 @@ from smdae.errors import InputError, UsageError
 from smdae.pipeline.extras import made_of, targets
 from smdae.pipeline.found import Found, is_found, refuse_unit, white_of
 from smdae.pipeline.model_choice import choose, load_denoiser, placed, tell_left
+from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.one_volume import one_volume
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import Outcome, denoised
@@ -99,6 +100,7 @@ def _work_on(job: Job, options: Options, data: bytes | None) -> Work:
 
 def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
     """Denoise a file with a single picture, write the result and the extras, and return its JSON record."""
+    from smdae.denoising.pages import unscaled
     from smdae.files.images import encode
     from smdae.files.marks import marked
     from smdae.files.stack import rewritten
@@ -120,7 +122,8 @@ def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None,
     result, found, judged = outcome.picture, outcome.found, outcome.judgement
     if options.report is not None:
         options.report.show(str(job.source), picture, result, found)
-    profile = [] if options.profile is None else [(options.profile, _profile(found, job))]
+    own = unscaled(found.noise, found.prepared.scale)
+    profile = [] if options.profile is None else [(options.profile, saved(own, called(job)))]
     extra = _extra(job, outcome, options, kind, watch) if options.extras.some else []
     as_it_is = options.quality is None and not options.strip
     if result.pixels is picture.pixels and kind == picture.format and as_it_is:
@@ -153,18 +156,6 @@ def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None,
             values = likeness((shown.pixels, white_of(shown, options)), (clean.pixels, white_of(clean, options)))
             record |= {f"psnr{name}": values[0], f"ssim{name}": values[1]}
     return record
-
-
-def _profile(found: Found, job: Job) -> bytes:
-    """Return the noise of a picture as a YAML profile, in the picture's unit; raise InputError if it has none."""
-    scale = found.prepared.scale
-    noise = found.estimate.noise
-    if noise.is_none:
-        raise InputError(
-            f"no noise was found in '{called(job)}', so there is no profile of it to save", "leave --save-noise out"
-        )
-    noise = noise.scaled(scale.span)
-    return (noise.shifted(scale.black) if scale.black else noise).to_yaml().encode()
 
 
 def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch | None) -> list[tuple[Path, bytes]]:

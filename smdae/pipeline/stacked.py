@@ -3,17 +3,18 @@
 All pages of a channel share one noise and one scale.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
 from smdae.pipeline.found import Found, Noted, is_found, is_shared, look, refuse_unit, white_of
+from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import denoised
-from smdae.pipeline.places import STREAM, Job
-from smdae.pipeline.placing import origin_of, put_result
+from smdae.pipeline.places import STREAM, Job, refuse_place
+from smdae.pipeline.placing import beside, origin_of, put_result
 from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.summary import tell
@@ -59,6 +60,8 @@ def denoise_stack(
     ):
         if wanted:
             raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")
+    if options.profile is not None:
+        refuse_place(options.profile, options.beside)
     origin = origin_of(job, options.messages)
     name = called(job)
     found: dict[Key, list[Noted]] = {}
@@ -74,6 +77,7 @@ def denoise_stack(
         model = model_for(first)
         del first
         alike = {key: _for_group(group, pages, model, options, name) for key, group in pages.groups.items()}
+        aside = [] if options.profile is None else [(options.profile, _profile(pages, alike, model, name))]
 
         def results() -> Iterator[list["Picture"]]:
             for number in range(len(pages)):
@@ -99,12 +103,13 @@ def denoise_stack(
         target = job.target.name if job.target != STREAM else job.source.name
         style = stack.style_for(pages, job.source.name, target, options.depth, options.strip)
         style = replace(style, words=lambda: words_of(model) if products and not options.strip else None)
-        put_result(
-            job,
-            lambda path: stack.write(path, pages, results(), style, overwrite=options.overwrite, origin=origin),
-            lambda: stack.encoded(pages, results(), style),
-            options.stdout,
-        )
+        with beside(aside, options.beside, origin and replace(origin, is_target=False)):
+            put_result(
+                job,
+                lambda path: stack.write(path, pages, results(), style, overwrite=options.overwrite, origin=origin),
+                lambda: stack.encoded(pages, results(), style),
+                options.stdout,
+            )
         remark(pages.remarks, job, options)
     some = sorted(found.items())
     several = len(pages.groups) > 1
@@ -164,6 +169,29 @@ def _for_group(group: "Group", pages: "Stack", model: Any, options: Options, nam
     if not is_shared(model, options) or not len(group):
         return options
     return for_all_pages(group, model, options, name)
+
+
+def _profile(pages: "Stack", alike: "Mapping[Key, Options]", model: Any, name: str) -> bytes:
+    """Return the profile of the noise that the pages share, in their own unit.
+
+    Raises:
+        InputError: There is none, or there are several channels, each with its own.
+    """
+    from smdae.denoising.pages import unscaled
+    from smdae.noise import Noise
+
+    chosen = [group for group in pages.groups.values() if len(group)]
+    if len(chosen) != 1:
+        raise InputError(
+            f"'{name}' has {len(chosen)} channels with noise of their own, and a profile is of one",
+            "choose one for --save-noise with --channel, such as --channel 1",
+        )
+    (group,) = chosen
+    options = alike[group.key]
+    if isinstance(options.noise, Noise):
+        return saved(options.noise, name)
+    median, _ = typical(group, model, options, name)
+    return saved(unscaled(median.noise, median.prepared.scale), name)
 
 
 def typical(pages: "Pages", model: Any, options: Options, name: str) -> tuple[Found, Options]:
