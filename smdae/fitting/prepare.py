@@ -21,6 +21,7 @@ from smdae.fitting.noisy import noise_of, other_kind, told_white
 from smdae.fitting.patches import Patches
 from smdae.fitting.redrawn import views_of
 from smdae.fitting.redrawn_examples import Redrawn, RedrawnCrops, between, by_risk, summary
+from smdae.fitting.setting_rules import MOST_NUMBERS
 from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import split
 from smdae.fitting.state import State
@@ -179,6 +180,10 @@ def prepare(
     generator = Generator(device).manual_seed(settings.seed)
     objective = OBJECTIVES[settings.objective]
     row = family(settings.model)
+    if row.of_patches and patches.dim > MOST_NUMBERS:  # of arrays in colour, of which the settings know nothing
+        raise UsageError(
+            f"patches of {patches.dim:,} numbers are too large: {MOST_NUMBERS:,} is most", "give a smaller patch_size"
+        )
 
     kind = None if settings.noise is None else Noise.from_yaml(settings.noise)
     # Where the noise depends on brightness, no brightness is like another.
