@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, UsageError
 from smdae.pipeline.extras import made_of, targets
-from smdae.pipeline.found import Found, is_found, refuse_unit, white_of
+from smdae.pipeline.found import is_found, refuse_unit, white_of
 from smdae.pipeline.model_choice import choose, load_denoiser, placed, tell_left
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.one_volume import one_volume

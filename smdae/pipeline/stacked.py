@@ -53,6 +53,7 @@ def denoise_stack(
     """
     from smdae.denoising.pages import is_blank
     from smdae.files import stack
+    from smdae.files.tiff_survey import BITS_STAY
 
     for option, wanted in (
         ("--reference", options.reference is not None),
@@ -64,6 +65,7 @@ def denoise_stack(
         refuse_place(options.profile, options.beside)
     origin = origin_of(job, options.messages)
     name = called(job)
+    changed = False
     found: dict[Key, list[Noted]] = {}
     judgements: list[Judgement | None] = []
     products: list[str] = []
@@ -80,14 +82,18 @@ def denoise_stack(
         aside = [] if options.profile is None else [(options.profile, _profile(pages, alike, model, name))]
 
         def results() -> Iterator[list["Picture"]]:
+            nonlocal changed
             for number in range(len(pages)):
                 seen = part_of(watch, number, len(pages))
-                yield [
+                before = pages.pictures(number)
+                after = [
                     outcome(picture, key, number, seen) if chosen else _left(picture, options)
-                    for picture, key, chosen in zip(
-                        pages.pictures(number), pages.keys(number), pages.is_selected(number), strict=True
-                    )
+                    for picture, key, chosen in zip(before, pages.keys(number), pages.is_selected(number), strict=True)
                 ]
+                changed |= any(one.pixels is not other.pixels for one, other in zip(before, after, strict=True))
+                del before
+                yield after
+                del after  # the next page is made while nothing of this one is held
 
         def outcome(picture: "Picture", key: "Key", number: int, seen: Watch | None) -> "Picture":
             if is_blank(picture.pixels):
@@ -102,7 +108,13 @@ def denoise_stack(
 
         target = job.target.name if job.target != STREAM else job.source.name
         style = stack.style_for(pages, job.source.name, target, options.depth, options.strip)
-        style = replace(style, words=lambda: words_of(model) if products and not options.strip else None)
+        # --strength 0 goes the whole way through writing, which shows that nothing is lost there.
+        may_stay = options.strength > 0 and not options.strip and not pages.is_renamed(*style.names)
+        style = replace(
+            style,
+            words=lambda: words_of(model) if products and not options.strip else None,
+            is_unchanged=lambda: may_stay and not changed,
+        )
         with beside(aside, options.beside, origin and replace(origin, is_target=False)):
             put_result(
                 job,
@@ -110,7 +122,8 @@ def denoise_stack(
                 lambda: stack.encoded(pages, results(), style),
                 options.stdout,
             )
-        remark(pages.remarks, job, options)
+        is_copy = style.is_unchanged()
+        remark([words for words in pages.remarks if words == BITS_STAY or not is_copy], job, options)
     some = sorted(found.items())
     several = len(pages.groups) > 1
     channels = {_called(pages, key) + ": " if several else "": noted for key, noted in some}
