@@ -88,7 +88,7 @@ def _refuse(options: Options) -> None:
         "--mask": options.mask,
         "--adapt": options.adapt,
         "--blend": options.blend,
-        "--samples and the like": options.extras.some,
+        options.extras.option: options.extras.some,
         "--white": options.white,
         "--axes, --channel and --pages": options.selection.some,
         "--black": options.black is not None,

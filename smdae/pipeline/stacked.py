@@ -57,7 +57,7 @@ def denoise_stack(
 
     for option, wanted in (
         ("--reference", options.reference is not None),
-        ("--samples and the like", options.extras.some),
+        (options.extras.option, options.extras.some),
     ):
         if wanted:
             raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")

@@ -29,6 +29,7 @@ def tell(
     is_found: bool,
     source: Path | None,
     messages: Messages,
+    piece: str = "page",
 ) -> None:
     """Say how a picture was denoised: its noise, the estimated quality, and warnings.
 
@@ -39,12 +40,13 @@ def tell(
         is_found: Whether the noise was estimated.
         source: The path of the picture if it is one of many; None for one alone.
         messages: Who hears what is said.
+        piece: What a page of this file is called.
     """
     name = f"'{source}': " if source else ""
     judged = [judgement for judgement in judgements if judgement is not None]
-    quality = _quality(judged)
+    quality = _quality(judged, piece)
     for part, pages in channels.items():
-        none, noise = _none(pages, is_found), _noise(pages, is_found)
+        none, noise = _none(pages, is_found), _noise(pages, is_found, piece)
         if source is None and (none or noise):
             messages.note(part + (none or f"noise: {noise}, estimated"))
         elif source is not None:
@@ -66,7 +68,7 @@ def tell(
         for level in noise_of.levels if noise_of.kind == "white" else ():
             if level:
                 _warn_of_level(model, 255 * level, name + part, messages)
-    _tell_doubts(judged, name, messages)
+    _tell_doubts(judged, name, messages, piece)
 
 
 def _first(pages: "Sequence[Found | Noted]") -> "Found | Noted":
@@ -83,22 +85,22 @@ def _none(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
     return "no noise found: left as it is" + (f" ({reason})" if reason else "")
 
 
-def _noise(pages: "Sequence[Found | Noted]", is_found: bool) -> str:
+def _noise(pages: "Sequence[Found | Noted]", is_found: bool, piece: str) -> str:
     """Return the estimated noise in words; empty if there is none, or if it was given."""
     first = _first(pages)
     if not is_found or first.estimate.noise.is_none:
         return ""
-    return first.described + (f" on {len(pages)} pages" if len(pages) > 1 else "")
+    return first.described + (f" on {len(pages)} {piece}s" if len(pages) > 1 else "")
 
 
-def _quality(judged: "Sequence[Judgement]") -> str:
+def _quality(judged: "Sequence[Judgement]", piece: str) -> str:
     """Return the estimated PSNR of the results in words; empty if none can be trusted."""
     trusted = [judgement for judgement in judged if judgement.is_trusted]
     if len(trusted) == 1:
         return f"PSNR {trusted[0].text}"
     if trusted:
         low, high = (end(one.psnr for one in trusted) for end in (min, max))
-        return f"PSNR {low:.1f} to {high:.1f} dB on {len(trusted)} pages"
+        return f"PSNR {low:.1f} to {high:.1f} dB on {len(trusted)} {piece}s"
     return ""
 
 
@@ -132,13 +134,13 @@ def _gains(judged: "Sequence[Judgement]") -> list[str]:
     return said
 
 
-def _tell_doubts(judged: "Sequence[Judgement]", name: str, messages: Messages) -> None:
+def _tell_doubts(judged: "Sequence[Judgement]", name: str, messages: Messages, piece: str) -> None:
     """Say that the quality is not estimated, and why as a detail; of one among many pictures only the detail."""
     doubts = [*dict.fromkeys(doubt for one in judged for doubt in one.doubts)]
     if not doubts:
         return
     doubtful = sum(not one.is_trusted for one in judged)
-    of_pages = "" if len(judged) == 1 else " of one page" if doubtful == 1 else f" of {doubtful} pages"
+    of_pages = "" if len(judged) == 1 else f" of one {piece}" if doubtful == 1 else f" of {doubtful} {piece}s"
     more = [f"{len(doubts) - MAX_DOUBTS:,} more reasons"] if len(doubts) > MAX_DOUBTS + 1 else []
     told = doubts[:MAX_DOUBTS] if more else doubts
     if not name:
