@@ -13,6 +13,7 @@ import torch
 from smdae.denoising.denoise import carried_out
 from smdae.denoising.denoised import UNJUDGED, deviations, one_task, refuse_coloured
 from smdae.denoising.judgement import Judgement, judge
+from smdae.device import named
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.noise import Noise
@@ -54,6 +55,7 @@ def estimate_psnr(
         UsageError: As `denoise`, or there is more than one image, or a sampler of many steps is asked for.
         InputError, ModelError, MemoryLimitError: As `denoise`.
     """
+    device = named(device)
     _, task = one_task("estimate_psnr", image, model, sigma, axes, noise, device, how)
     if not task.single:
         raise UsageError(f"the PSNR is estimated of one step, and '{task.sampler}' takes many: leave sampler out")
@@ -97,6 +99,7 @@ def posterior_variance(
         UsageError: As `denoise`, or there is more than one image, or the noise is not white.
         InputError, ModelError, MemoryLimitError: As `denoise`.
     """
+    device = named(device)
     told, task = one_task("posterior_variance", image, model, sigma, axes, noise, device, how)
     refuse_coloured(task, "the posterior variance is known")
     is_judged = calibrate and task.changes and task.single and task.strengths.is_all

@@ -87,6 +87,8 @@ def given(image: Any, axes: str | None = None) -> Given:
             raise UsageError("axes are those of an array, and a file tells its own", "leave axes out")
         return _of_file(Path(image))
     array = np.asarray(image)
+    if array.ndim == 0:
+        raise UsageError(f"an image is an array or the path of a file, not of type {type(image).__name__}")
     stored = array.dtype if array.dtype.name in STANDS_FOR else None
     if stored is not None:
         array = array.astype(STANDS_FOR[stored.name])
