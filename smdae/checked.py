@@ -4,14 +4,14 @@ Numbers are finite, of any type that Python or numpy has for them, and come back
 `UsageError`, whose one line calls the value by a name.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from smdae.errors import UsageError
 
-__all__ = ["Matrix", "Row", "keys", "number", "row", "shown", "square", "whole"]
+__all__ = ["Matrix", "Row", "keys", "number", "refuse_other_types", "row", "shown", "square", "whole"]
 
 Row = tuple[float, ...]
 Matrix = tuple[Row, ...]
@@ -21,14 +21,25 @@ MAX_SHOWN = 40  # characters
 WORDS = {int: "a number of very many digits", list: "a list", tuple: "a list", dict: "a mapping"}
 
 
-def number(value: object, name: str) -> float:
+def number(value: Any, name: str) -> float:
     """Return a finite number as a float."""
-    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+    if _is_number(value):
         if -MAX_NUMBER <= value <= MAX_NUMBER:
             return float(value)
         raise UsageError(f"{name} must be finite and no larger than {MAX_NUMBER:g}, not {shown(value)}")
     hint = "YAML takes 1e-5 for text: write 1.0e-5" if isinstance(value, str) and value[:1].isdigit() else None
     raise UsageError(f"{name} must be a number, not {shown(value)}", hint)
+
+
+def refuse_other_types(values: Mapping[str, object]) -> None:
+    """Raise an error for the first value, by its name, that is no number and not None; NaN and infinity pass."""
+    for name, value in values.items():
+        if value is not None and not _is_number(value):
+            raise UsageError(f"{name} must be a number, not {shown(value)}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def whole(value: object, name: str, least: int, most: int) -> int:

@@ -7,7 +7,7 @@ from smdae.errors import DeviceError, UsageError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_name", "find"]
+__all__ = ["check_name", "find", "named"]
 
 KINDS = ("auto", "cpu", "cuda", "mps")
 
@@ -24,7 +24,24 @@ def check_name(name: str, option: str = "--device") -> None:
     """
     kind, colon, index = name.partition(":")
     if kind not in KINDS or (colon and not (kind == "cuda" and index.isdecimal() and len(index) < 5)):
-        raise UsageError(f"{option} '{name}' is not a device", "devices are auto, cpu, cuda, cuda:N and mps")
+        raise UsageError(f"{option} '{name:.40}' is not a device", "devices are auto, cpu, cuda, cuda:N and mps")
+
+
+def named(device: "torch.device | str") -> "torch.device":
+    """Return the device that a caller of Python gives: one of torch's, or that of a name.
+
+    Raises:
+        UsageError: The name is not auto, cpu, mps, cuda or cuda:N.
+        DeviceError: There is no such device here.
+    """
+    import torch
+
+    if isinstance(device, torch.device):
+        return find(str(device)) if device.type in KINDS else device
+    if not isinstance(device, str):
+        raise UsageError(f"a device is the name of one, not of type {type(device).__name__}", "such as 'cpu'")
+    check_name(device, "device")
+    return find(device)
 
 
 def find(name: str, local: int | None = None) -> "torch.device":

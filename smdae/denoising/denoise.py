@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from smdae.checked import refuse_other_types
 from smdae.denoising.pages import tasks_of
 from smdae.denoising.pictures import pictures_of
 from smdae.denoising.precision import exact
 from smdae.denoising.task import Task
 from smdae.denoising.tiles import SMALLEST, Tiled, side_for, tiles_for
+from smdae.device import named
 from smdae.errors import MemoryLimitError, UsageError
 from smdae.estimation.estimate import Kind
 from smdae.memory import give_back, is_out_of_memory
@@ -86,7 +88,7 @@ def denoise(
         black: The value of black; None for 0.
         precision: Precision of the products in networks: float32, bfloat16 or float16. auto is float32 for floats; for
             integers it is float16 on CUDA, and bfloat16 on CPUs that multiply it faster, if the noise is not strong.
-        device: Where to compute.
+        device: Where to compute: cpu, cuda, cuda:N, mps, or auto for what there is.
         or_cpu: Whether the CPU may take over if the device has too little memory.
         watch: Called with the number of tiles or steps done, and with their total.
         stepper: The name that `sampler` had in version 0.1; None for `sampler`.
@@ -100,9 +102,11 @@ def denoise(
             white, or a model of your own failed.
         InputError: The file cannot be read, or no pixel is valid.
         ModelError: The model is missing, broken, or made for other channels.
+        DeviceError: There is no such device.
         DivergedError: The step size was too large.
         MemoryLimitError: There is not enough memory even for small tiles.
     """
+    device = named(device)
     pictures = pictures_of(image, axes)
     options = {
         "strength": strength,
@@ -154,6 +158,7 @@ def path(
 
     All steps take the same memory: if it runs out at the first, that step is tried again with smaller tiles.
     """
+    refuse_other_types({"tile": tile})
     if tile is not None and tile < SMALLEST:
         raise UsageError(f"a tile is at least {SMALLEST} pixels on a side, not {tile}")
     if not task.changes:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from smdae.denoising.pages import tasks_of, unscaled
 from smdae.denoising.pictures import Pictures, pictures_of
 from smdae.denoising.task import Task
 from smdae.denoising.uncertainty import deviation_of
+from smdae.device import named
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.files.bundle import Identity
@@ -38,11 +39,11 @@ class Denoised:
             the image without alpha; 0 where nothing was taken out, NaN for invalid pixels. None unless asked for.
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray = field(repr=False)
     model: Identity
     noise: Noise
     quality: Judgement
-    uncertainty: np.ndarray | None = None
+    uncertainty: np.ndarray | None = field(default=None, repr=False)
 
 
 def denoise_image(
@@ -84,6 +85,7 @@ def denoise_image(
         raise UsageError(
             "denoise_image does not adapt the model to the image", "denoise with the model that smdae.adapt returns"
         )
+    device = named(device)
     pictures, task = one_task(
         "denoise_image", image, model, sigma, axes=axes, noise=noise, device=device, options=options
     )

@@ -13,6 +13,7 @@ import torch
 from smdae.denoising.denoise import run_task
 from smdae.denoising.denoised import NOT_JUDGED, deviations, one_task, require_white_noise
 from smdae.denoising.judgement import Judgement, judge
+from smdae.device import named
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.noise import Noise
@@ -54,6 +55,7 @@ def estimate_psnr(
         UsageError: As `denoise`, or there is more than one image, or a sampler of many steps is asked for.
         InputError, ModelError, MemoryLimitError: As `denoise`.
     """
+    device = named(device)
     _, task = one_task("estimate_psnr", image, model, sigma, axes=axes, noise=noise, device=device, options=options)
     if not task.single:
         raise UsageError(
@@ -99,6 +101,7 @@ def posterior_variance(
         UsageError: As `denoise`, or there is more than one image, or the noise is not white.
         InputError, ModelError, MemoryLimitError: As `denoise`.
     """
+    device = named(device)
     pictures, task = one_task(
         "posterior_variance", image, model, sigma, axes=axes, noise=noise, device=device, options=options
     )

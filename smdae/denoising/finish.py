@@ -14,6 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from smdae.checked import refuse_other_types
 from smdae.errors import UsageError
 from smdae.jpeg import LUMA
 
@@ -39,7 +40,9 @@ class Strengths:
         Raises:
             UsageError: One is not between 0 and 1.
         """
-        for name, value in (("strength", strength), ("luma", luma), ("chroma", chroma)):
+        shares = {"strength": strength, "luma": luma, "chroma": chroma}
+        refuse_other_types(shares)
+        for name, value in shares.items():
             if not 0 <= value <= 1:
                 raise UsageError(f"{name} is between 0 and 1, not {value}")
         return cls(strength * luma, strength * chroma if in_colour else strength * luma)

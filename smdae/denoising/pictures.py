@@ -89,6 +89,8 @@ def pictures_of(image: Any, axes: str | None = None) -> Pictures:
             raise UsageError("axes are for arrays; a file has its own", "leave axes out")
         return _of_file(Path(image))
     array = np.asarray(image)
+    if array.ndim == 0:
+        raise UsageError(f"an image is an array or the path of a file, not of type {type(image).__name__}")
     stored = array.dtype if array.dtype.name in STANDS_FOR else None
     if stored is not None:
         array = array.astype(STANDS_FOR[stored.name])

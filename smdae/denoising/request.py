@@ -3,15 +3,16 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
+from smdae.checked import refuse_other_types
 from smdae.denoising.preparation import is_gray
 from smdae.errors import UsageError
 from smdae.files.model_file import load
-from smdae.protocols import HasStride, completed, offers
+from smdae.protocols import HasStride, completed, has, offers
 from smdae.theirs import TheirModel, is_theirs
 
 __all__ = ["bundled_for", "checked_pixels", "checked_sigma", "checked_white", "resolved_model", "with_stride"]
@@ -33,6 +34,7 @@ def checked_white(dtype: np.dtype, white: float | None, black: float | None) -> 
     Raises:
         UsageError: White or black is not finite, or white is not above black, which is 0 unless given.
     """
+    refuse_other_types({"white": white, "black": black})
     for name, value in (("white", white), ("black", black)):
         if value is not None and not np.isfinite(value):
             raise UsageError(f"{name} is a finite number, not {value}")
@@ -61,7 +63,7 @@ def resolved_model(model: Any, pixels: np.ndarray, visible: np.ndarray | None, d
         model = bundled_for(pixels, visible)
     if isinstance(model, str | Path):
         model = load(model).to(device)
-    elif is_theirs(model):
+    elif is_theirs(model) and has(model, "score"):
         model = TheirModel(model)
     return completed(model)
 
@@ -87,10 +89,16 @@ def checked_sigma(
         UsageError: Sigma is negative, 0 or not finite, has another number of values, or is larger than white.
     """
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    values = tuple(sigma) if isinstance(sigma, Sequence) else (sigma,)
+    if isinstance(sigma, str) and sigma == "auto":
+        raise UsageError("sigma is a number, or None to find it, not 'auto'", "leave sigma out")
+    is_row = isinstance(sigma, Sequence | np.ndarray) and not isinstance(sigma, str) and np.ndim(sigma) == 1
+    values: tuple[Any, ...] = tuple(cast(Sequence[float], sigma)) if is_row else (sigma,)
+    for value in values:
+        refuse_other_types({"sigma": value})
     if len(values) not in (1, channels):
-        raise UsageError(f"sigma has {len(values)} values, the image has {channels} channels")
-    if not all(0 <= value < math.inf for value in values) or sigma == 0:
+        many = "1 channel" if channels == 1 else f"{channels} channels"
+        raise UsageError(f"sigma has {len(values)} values, and the image has {many}")
+    if not all(0 <= value < math.inf for value in values) or values == (0,):
         raise UsageError(f"sigma is a positive number, not {sigma}")
     _refuse_other_unit(max(values), pixels, white, is_integer)
     return tuple(float(value) for value in values)

@@ -50,11 +50,13 @@ def noise_for(
         jpeg: The JPEG quality that the picture was compressed at, if known.
 
     Raises:
-        UsageError: The noise is of another number of channels, or its kind is unknown.
+        UsageError: The noise is of another number of channels or in another unit, or its kind is unknown.
     """
     if isinstance(kind, Noise):
         own = kind.shifted(-prepared.scale.black) if prepared.scale.black else kind
         found = Estimate(_of_channels(own.scaled(1 / prepared.scale.span), prepared), 0.0)
+        if sigma is None:
+            _refuse_other_unit(found.noise, prepared)
     elif kind not in KINDS:
         raise UsageError(f"unknown noise '{kind}'; there are {', '.join(KINDS)}, or a Noise")
     elif (level := single_level(model)) is not None:
@@ -92,6 +94,17 @@ def _of_channels(noise: Noise, prepared: Prepared) -> Noise:
             f"the noise has {noise.count} channels, and the picture has {count}", "give noise with as many channels"
         )
     return noise
+
+
+def _refuse_other_unit(noise: Noise, prepared: Prepared) -> None:
+    """Raise UsageError for noise, white being 1, that is larger than all that its picture spans."""
+    scale = prepared.scale
+    if (level := rms_level(prepared, noise)) >= 1:
+        raise UsageError(
+            f"noise of level {level * scale.span:.4g} is larger than the range of the picture, "
+            f"{scale.black:.4g} to {scale.white:.4g}",
+            "is it in the unit of other pictures? 'smdae info' tells the range of a noise profile",
+        )
 
 
 def treatment_for(

@@ -94,6 +94,11 @@ class Animation:
         """Return the name of the parts in messages: an animation of 7 frames."""
         return f"an animation of {len(self.frames)} frames"
 
+    @property
+    def piece(self) -> str:
+        """Return what one of the parts is."""
+        return "frame"
+
     def __len__(self) -> int:
         return len(self.frames)
 

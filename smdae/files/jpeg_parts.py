@@ -84,6 +84,11 @@ class Mpo:
         """Return the name of the parts in messages: 2 pictures in one file."""
         return f"an MPO of {len(self.places)} pictures"
 
+    @property
+    def piece(self) -> str:
+        """Return what one of the parts is."""
+        return "picture"
+
     def __len__(self) -> int:
         return len(self.shown)
 
@@ -196,6 +201,7 @@ class Inks:
     data: bytes
     format = "JPEG"
     called = "a picture in four inks (CMYK)"
+    piece = "ink"
     alike = False
 
     def __len__(self) -> int:

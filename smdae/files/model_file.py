@@ -105,8 +105,10 @@ def load(path_or_name: str | Path, imports: Collection[str] = ()) -> Any:
             it is of a module that is not among the imports.
         UsageError: A module that is cannot be imported, or makes no network.
     """
+    if not isinstance(path_or_name, str | Path):
+        raise UsageError(f"a model is the path of a file or a name, not of type {type(path_or_name).__name__}")
     card, data = read(path_or_name)
-    model = build(card, data, str(path_or_name), imports)
+    model = build(card, data, str(path_or_name), (imports,) if isinstance(imports, str) else imports)
     model.identity = identity(path_or_name, data)
     return model
 

@@ -44,6 +44,11 @@ class Container(Protocol):
         ...
 
     @property
+    def piece(self) -> str:
+        """Return what one of the parts is, in a word: frame."""
+        ...
+
+    @property
     def alike(self) -> bool:
         """Return whether there is one noise in all of them."""
         ...

@@ -9,6 +9,7 @@ tifffile's writer goes back in what it has written. What goes into a pipe is wri
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from smdae.files.tiff_axes import ALL, Axes, Selection
 from smdae.files.tiff_pages import Pages
 from smdae.files.tiff_parts import Part, is_looked_up, joined, looked_up, parted, parts_of
 from smdae.files.tiff_survey import Key, Survey, page_called, surveyed
+from smdae.files.tiff_tags import DESCRIPTION, renamed, tags_of
 from smdae.files.tiff_writing import MAX_BYTES, Style
 
 if TYPE_CHECKING:
@@ -135,6 +137,11 @@ class Stack:
             return False
         return self._file.is_bigtiff or growth * self._survey.nbytes > MAX_BYTES
 
+    def is_renamed(self, before: str, after: str) -> bool:
+        """Return whether the file says its own name, and a copy of another name would have to say that."""
+        own = (tag.value for tag in tags_of(self.page(0)) if tag.code == DESCRIPTION)
+        return any(renamed(value, before, after) != value for value in own)
+
     def write_to(self, target: BinaryIO, pages: Iterable[Sequence[Picture]], style: Style) -> None:
         """Write a TIFF like this one.
 
@@ -153,6 +160,12 @@ class Stack:
                 del pictures, picture
 
         tiff_writing.written(target, self._stream, self._survey.runs, self.page, samples(), style)
+        if style.is_unchanged():
+            target.seek(0)
+            target.truncate()
+            self._stream.seek(0)
+            shutil.copyfileobj(self._stream, target, PIECE)
+            return
         if (words := style.words()) is not None:
             mark_tiff(target, words)
 

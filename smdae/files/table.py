@@ -21,7 +21,7 @@ __all__ = ["CSV", "Kind", "gather_rows", "kind_of", "one_table"]
 
 Kind = Literal["rows", "images"]
 CSV = (".csv", ".tsv")
-MAX_NUMBERS = 65_536  # in a row
+MAX_NUMBERS = 4096  # in a row: fits take its covariance apart
 SEPARATORS = ",;\t"
 NAMED = 3  # constant columns that are named
 
@@ -99,6 +99,11 @@ def gather_rows(paths: Sequence[Path], white: float | None, seed: int) -> Corpus
         raise InputError(f"no tables found in {named(paths)}")
     first, table = found[0]
     for file, other in found:
+        if other.shape[1] != table.shape[1] and file == first:
+            raise InputError(
+                f"cannot use '{file}': its arrays have {table.shape[1]} and {other.shape[1]} columns",
+                "save the one to fit on in a file of its own",
+            )
         if other.shape[1] != table.shape[1]:
             raise InputError(
                 f"cannot use '{file}': it has {other.shape[1]} columns, and '{first}' has {table.shape[1]}"
@@ -114,8 +119,13 @@ def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
     """Return rows, (N, d), in an order of chance, with shape (1, N, d).
 
     Raises:
-        InputError: There is but one row, a value is no number, or a column is constant.
+        InputError: There is but one row, a row is too long, a value is no number, or a column is constant.
     """
+    if rows.shape[1] > MAX_NUMBERS:
+        raise InputError(
+            f"cannot fit to {name}: a row has {rows.shape[1]:,} numbers, and {MAX_NUMBERS:,} is most",
+            "leave columns out, or give their principal components",
+        )
     if len(rows) < 2:
         raise InputError(f"cannot fit to {name}: it has {len(rows)} row, and a density takes several")
     if not np.isfinite(rows).all():
@@ -124,8 +134,8 @@ def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
     constant = np.flatnonzero((rows == rows[0]).all(0))
     if len(constant):
         which = ", ".join(str(column + 1) for column in constant[:NAMED]) + (", ..." if len(constant) > NAMED else "")
-        are = f"column {which} is" if len(constant) == 1 else f"columns {which} are"
-        raise InputError(f"cannot fit to {name}: {are} constant, and has no density", "leave constant columns out")
+        are, has = (f"column {which} is", "has") if len(constant) == 1 else (f"columns {which} are", "have")
+        raise InputError(f"cannot fit to {name}: {are} constant, and {has} no density", "leave constant columns out")
     return rows[np.random.default_rng(seed).permutation(len(rows))][None]
 
 
@@ -139,8 +149,6 @@ def _tables(file: Path) -> Iterator[np.ndarray]:
             raise InputError(f"cannot use '{file}': its values are {array.dtype}, not numbers")
         if array.ndim != 2 or 0 in array.shape:
             raise InputError(f"cannot use '{file}' as rows: its shape is {array.shape}", "rows are (N, d)")
-        if array.shape[1] > MAX_NUMBERS:
-            raise InputError(f"cannot use '{file}': a row has {array.shape[1]:,} numbers, and {MAX_NUMBERS:,} is most")
         kept = array.dtype.name in ("uint8", "uint16")
         with np.errstate(over="ignore"):
             yield np.array(array) if kept else np.asarray(array, np.float32)

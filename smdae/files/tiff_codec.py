@@ -12,9 +12,10 @@ from smdae.files.tiff_pages import JPEGS, YCBCR
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["NONE", "codec_of", "is_lossless"]
+__all__ = ["FAX", "NONE", "codec_of", "is_lossless"]
 
 NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
+FAX = (2, 3, 4)  # of bits, by CCITT; no library that is used here writes them
 # Those that compress bytes, of whatever samples.
 OF_BYTES = frozenset((NONE, LZW, DEFLATE, 32946, PACKBITS, 34925, 34926, 50000, 50013))
 JPEG_2000, WEBP, JPEG_XR, LERC = 34712, (50001, 34927), 34934, 34887
@@ -28,7 +29,7 @@ HEAD = 4096  # bytes of a segment, which show whether it is lossless
 
 def is_lossless(source: BinaryIO, page: "tifffile.TiffPage") -> bool:
     """Return whether the compression of a page is lossless, judging by its first bytes."""
-    if page.compression in OF_BYTES or page.compression in (2, 3, 4):
+    if page.compression in OF_BYTES or page.compression in FAX:
         return True
     source.seek(page.dataoffsets[0])
     head = source.read(min(HEAD, page.databytecounts[0]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from smdae.errors import UsageError
 from smdae.files import images, tiff_pages
 from smdae.files.tiff_axes import Axes, Selection
-from smdae.files.tiff_codec import NONE, is_lossless
+from smdae.files.tiff_codec import FAX, NONE, is_lossless
 from smdae.files.tiff_pages import Place
 from smdae.files.tiff_parts import Part, is_looked_up, parts_of
 from smdae.files.tiff_runs import Run, Runs
@@ -21,8 +21,9 @@ from smdae.files.tiff_tags import LSM, STK
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["Key", "Survey", "page_called", "surveyed"]
+__all__ = ["BITS_STAY", "Key", "Survey", "page_called", "surveyed"]
 
+BITS_STAY = "pages of black and white alone are left as they are"
 GROWTH = 1.3  # of what is compressed, where noise is not gone from all of it
 
 
@@ -97,6 +98,7 @@ def surveyed(
     kind_of: list[int] = []
     channels: dict[Key, list[tuple[int, int]]] = {}
     lossy: set[str] = set()
+    unwritten: set[str] = set()
     left_out: set[str] = set()
     total = 0
     is_bits = is_coloured = False
@@ -110,6 +112,8 @@ def surveyed(
                 kinds.append(_parts(page, axes[place.series].samples != "S" or selection.channels is not None))
                 if not is_lossless(stream, page):
                     lossy.add(tiff_pages.name_of(page.compression))
+                elif page.compression in FAX:
+                    unwritten.add(tiff_pages.name_of(page.compression))
             kind_of.append(number_of[kind])
             codes = runs.take(number, place, page)
             if LSM in codes:
@@ -128,10 +132,12 @@ def surveyed(
     remarks = []
     if lossy:
         remarks.append(f"its compression, {', '.join(sorted(lossy))}, loses detail: the result has Deflate")
+    if unwritten:
+        remarks.append(f"its compression, {', '.join(sorted(unwritten))}, is only read: the result has Deflate")
     if left_out:
         remarks.append(f"what only {' and '.join(sorted(left_out))} files say is left out of the result")
     if is_bits:
-        remarks.append("pages of black and white alone are left as they are")
+        remarks.append(BITS_STAY)
     if is_coloured:
         remarks.append("its colours are looked up in a table: the result has the colours themselves")
     _refuse_beyond(name, len(places), channels, selection)

@@ -41,6 +41,7 @@ class Style:
         names: The name of the source and that of the result.
         is_big: Whether it is a BigTIFF.
         words: Gives what it says of itself, once all pages are written; None for nothing.
+        is_unchanged: Tells, once all pages are written, whether it is to be the very file that it was made of.
     """
 
     depth: str | None = None
@@ -49,6 +50,7 @@ class Style:
     names: tuple[str, str] = ("", "")
     is_big: bool = False
     words: Callable[[], str | None] = lambda: None
+    is_unchanged: Callable[[], bool] = lambda: False
 
 
 def written(

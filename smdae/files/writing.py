@@ -233,6 +233,11 @@ class _File(io.RawIOBase):
     def tell(self) -> int:
         return os.lseek(self._number, 0, os.SEEK_CUR)
 
+    def truncate(self, size: int | None = None) -> int:
+        length = self.tell() if size is None else size
+        os.ftruncate(self._number, length)
+        return length
+
 
 def _take_name(temporary: Path, target: Path) -> None:
     try:

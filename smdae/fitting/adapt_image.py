@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 
+from smdae.checked import refuse_other_types
 from smdae.denoising.denoise import run_task
 from smdae.denoising.denoised import identity_of, one_task, require_white_noise
+from smdae.device import named
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.files.bundle import Identity
@@ -53,6 +55,8 @@ def adapt(
         network.
         InputError, ModelError, MemoryLimitError: As `denoise`.
     """
+    device = named(device)
+    refuse_other_types({"steps": steps})
     if steps < 1:
         raise UsageError(f"steps is 1 or more, not {steps}")
     _, task = one_task("adapt", image, model, sigma, axes=axes, noise=noise, device=device, options=options)

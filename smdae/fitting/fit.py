@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from smdae.errors import InputError
+from smdae.device import named
+from smdae.errors import InputError, UsageError
 from smdae.fitting import loop
 from smdae.fitting.given import INTEGERS, images_of, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
@@ -43,14 +44,18 @@ def fit(
             images' own unit for floats.
         axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for colours, and N, T or Z
             for images, as for `denoise`.
-        device: Where to compute.
+        device: Where to compute: cpu, cuda, cuda:N, mps, or auto for what there is.
         settings: Further settings, see `Settings`; `noise` may be a `Noise`, whose level replaces sigma.
 
     Raises:
         InputError: There is no usable image.
         UsageError: A setting is unknown or out of range, or sigma is larger than white.
+        DeviceError: There is no such device.
         DivergedError: The fit diverged.
     """
+    device = named(device)
+    if not isinstance(model, str | nn.Module) and not callable(model):
+        raise UsageError(f"a model is a name, a module of yours or its class, not of type {type(model).__name__}")
     module = model if isinstance(model, nn.Module) else None
     name = model if isinstance(model, str) else name_of(model)
     if isinstance(settings.get("noise"), Noise):

@@ -1,6 +1,6 @@
 """The images that `smdae.fit` gets: an array, a list of arrays, or paths of files and folders."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
     """
     if is_file(patches):
         patches = [patches]
+    elif not isinstance(patches, np.ndarray | Sized):
+        raise UsageError(f"patches are arrays or paths, not of type {type(patches).__name__}")
     elif isinstance(patches, np.ndarray):
         if 0 in patches.shape:
             raise InputError(f"there are no images to fit on in an array with shape {patches.shape}")

@@ -19,6 +19,7 @@ from smdae.fitting.patches import Patches
 from smdae.fitting.prepared import INITIAL_EXAMPLES, Prepared, lift
 from smdae.fitting.refinement import views_of
 from smdae.fitting.refinement_batches import RefinementBatches, RefinementCrops, by_risk, summary
+from smdae.fitting.setting_rules import MOST_NUMBERS
 from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import split
 from smdae.fitting.state import State
@@ -91,11 +92,15 @@ def prepare(
     if not group.all_equal([*patches.traits(), *held_out.traits()]):
         raise InputError("the processes do not see the same images", "give each the same files")
     generator = Generator(device).manual_seed(settings.seed)
+    row = family(settings.model)
+    if row.of_patches and patches.dim > MOST_NUMBERS:  # of arrays in colour, of which the settings know nothing
+        raise UsageError(
+            f"patches of {patches.dim:,} numbers are too large: {MOST_NUMBERS:,} is most", "give a smaller patch_size"
+        )
 
     profile = None if settings.noise is None else Noise.from_yaml(settings.noise)
     # With signal-dependent noise the mean of a patch matters, so the model may not be invariant to it.
     is_signal_dependent = profile is not None and profile.is_signal_dependent
-    row = family(settings.model)
     free = 0 if is_signal_dependent else patches.free_means
     means = free if row.of_patches else patches.channels
     start = patches.draw(INITIAL_EXAMPLES if row.of_patches else 1, generator)

@@ -10,7 +10,9 @@ from smdae.protocols import CanClip, offers
 if TYPE_CHECKING:
     from smdae.fitting.settings import Settings
 
-__all__ = ["level_of", "refuse_clashes"]
+__all__ = ["MOST_NUMBERS", "level_of", "refuse_clashes"]
+
+MOST_NUMBERS = 4096  # in a flat patch: the start of a fit and the Wiener filter take the covariance apart
 
 
 def refuse_clashes(settings: "Settings") -> None:
@@ -56,6 +58,12 @@ def refuse_clashes(settings: "Settings") -> None:
         raise ValueError(f"the objective '{settings.objective}' needs probes; give 1 or more")
     if family(settings.model).of_patches and (settings.growth or settings.optimiser == "muon"):
         raise ValueError(f"growth and muon are for networks, not for the model '{settings.model}'")
+    numbers = settings.patch_size**2 * (3 if settings.color else 1)
+    if family(settings.model).of_patches and numbers > MOST_NUMBERS:
+        raise ValueError(
+            f"patch-size {settings.patch_size} makes patches of {numbers:,} numbers, and {MOST_NUMBERS:,} is most for "
+            f"the model '{settings.model}'"
+        )
 
 
 def _refuse_with_noise(settings: "Settings", noise: Noise) -> None:

@@ -16,6 +16,7 @@ from smdae.comparing.planning import planned, with_models
 from smdae.comparing.record import Record
 from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, check_numbers
 from smdae.comparing.text import printable
+from smdae.device import named
 from smdae.errors import InputError, UsageError
 from smdae.fitting.given import INTEGERS, Images, images_of, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
@@ -103,6 +104,7 @@ def compare(
         InputError: There is no usable image.
         ModelError: A model is missing, broken, or takes no gray images.
     """
+    device = named(device)
     defaults = QUICK if quick else FULL
     asked = {"patches": patches, "max_steps": max_steps, "patch_size": patch_size, "hidden": hidden}
     numbers = {name: defaults[name] if value is None else value for name, value in asked.items()}

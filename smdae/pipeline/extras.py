@@ -45,7 +45,18 @@ class Extras:
     @property
     def some(self) -> bool:
         """Return whether any such file is asked for."""
-        return bool(self.samples or self.steps or self.uncertainty or self.components)
+        return bool(self.option)
+
+    @property
+    def option(self) -> str:
+        """Return the first option that asks for such a file; empty if none does."""
+        asked = {
+            "--samples": self.samples,
+            "--save-steps": self.steps,
+            "--uncertainty": self.uncertainty,
+            "--components": self.components,
+        }
+        return next((name for name, wanted in asked.items() if wanted), "")
 
 
 def refuse(extras: Extras, jobs: Sequence[Job], reference: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The meaning of `--noise`: a kind, or the file of a profile that `--save-noise` wrote."""
+"""Noise profiles on the command line: what `--noise` means, and the file that `--save-noise` writes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
     from smdae.noise import Noise
 
-__all__ = ["noise_named", "profile"]
+__all__ = ["noise_named", "profile", "saved"]
 
 MAX_BYTES = 1 << 20  # of a profile
 
@@ -51,6 +51,15 @@ def profile(text: str, label: str) -> str:
     if not text or not path.is_file():
         raise UsageError(f"{label} '{text:.80}': there is no such file", "denoise --save-noise writes one")
     return _text(path, f"{label} '{text}'")
+
+
+def saved(noise: "Noise", name: str) -> bytes:
+    """Return the profile of the noise of a picture, which messages call by `name`; raise InputError if it has none."""
+    if noise.is_none:
+        raise InputError(
+            f"no noise was found in '{name}', so there is no profile of it to save", "leave --save-noise out"
+        )
+    return noise.to_yaml().encode()
 
 
 def _text(path: Path, label: str) -> str:

@@ -106,7 +106,7 @@ def _refuse(options: Options) -> None:
         "--reference": options.reference,
         "--mask": options.mask,
         "--save-noise": options.profile,
-        "--samples and the like": options.extras.some,
+        options.extras.option: options.extras.some,
         "--bit-depth": options.depth,
         "--linear": options.linear,
         "--axes, --channel and --pages": options.selection.some,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smdae.errors import InputError, OutputError, UsageError
+from smdae.errors import OutputError, UsageError
+from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import is_raw_name
@@ -85,7 +86,7 @@ def _refuse(options: Options) -> None:
         "--mask": options.mask,
         "--adapt": options.adapt,
         "--blend": options.blend,
-        "--samples and the like": options.extras.some,
+        options.extras.option: options.extras.some,
         "--white": options.white,
         "--axes, --channel and --pages": options.selection.some,
         "--black": options.black is not None,
@@ -173,18 +174,22 @@ def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":
 
 
 def _profile(found: PictureNoise, shot: "Shot", name: str) -> bytes:
-    """Return the noise of a mosaic as a YAML profile, in the sensor's unit; raise InputError if it has none."""
+    """Return the noise of a mosaic as a YAML profile, in the sensor's unit; raise InputError if it has none.
+
+    Without a mosaic that of the developed picture.
+    """
+    from smdae.denoising.pages import unscaled
     from smdae.noise import Noise
 
+    if shot.mosaic is None:
+        return saved(unscaled(found.noise, found.prepared.scale), name)
     noise = found.estimate.noise
     if noise.is_none:
-        raise InputError(
-            f"no noise was found in '{name}', so there is no profile of it to save", "leave --save-noise out"
-        )
+        return saved(noise, name)
     curves = noise.curves * (4 // len(noise.curves))
     black = shot.black.reshape(-1).tolist()
     own = [curve.scaled(shot.white - b).shifted(b) for curve, b in zip(curves, black, strict=True)]
-    return Noise(tuple(own), white=shot.white, zero=float(min(black))).to_yaml().encode()
+    return saved(Noise(tuple(own), white=shot.white, zero=float(min(black))), name)
 
 
 def _clean(

@@ -204,7 +204,7 @@ def _refuse(options: Options, depth: bool) -> None:
         "--adapt": options.adapt,
         "--blend": options.blend,
         "--save-noise": options.profile,
-        "--samples and the like": options.extras.some,
+        options.extras.option: options.extras.some,
         "--linear": options.linear,
         "--axes, --channel and --pages": options.selection.some,
         "--sigma of several channels": options.levels is not None and len(options.levels) > 1,

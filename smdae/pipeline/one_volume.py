@@ -237,7 +237,7 @@ def _refuse(job: Job, options: Options) -> None:
         "--mask": options.mask,
         "--adapt": options.adapt,
         "--save-noise": options.profile,
-        "--samples and the like": options.extras.some,
+        options.extras.option: options.extras.some,
         "--bit-depth": options.depth,
         "--linear": options.linear and not options.many,
         "--quality": options.quality and not options.many,

@@ -109,7 +109,7 @@ def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> P
         name: What messages call the picture.
 
     Raises:
-        UsageError: The given level is in another unit, or the given noise has another number of channels.
+        UsageError: The given level or noise is in another unit, or the noise has another number of channels.
         InputError: There is no usable pixel, or nearly all are outliers.
     """
     from smdae.denoising.preparation import prepare
@@ -153,7 +153,10 @@ def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> P
     kind = options.noise
     if kind == "auto" and given is not None and options.how.get("sampler", "tweedie") != "tweedie":
         kind = "white"  # the only kind that the other samplers take
-    found = noise_for(prepared, model, kind, given, picture.quality)
+    try:
+        found = noise_for(prepared, model, kind, given, picture.quality)
+    except UsageError as error:
+        raise UsageError(f"cannot denoise '{name}': {error.message}", error.hint) from None
     noise = found.noise
     if noise.is_none:
         return PictureNoise(prepared, found, "none", (0.0,))

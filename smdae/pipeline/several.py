@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["denoise_parts"]
 
+ANIMATED = ("GIF", "PNG", "WEBP")
+
 Chooser = Callable[["Picture"], Any]
 
 
@@ -37,7 +39,7 @@ def denoise_parts(
     """
     alone = {
         "--reference": options.reference is not None,
-        "--samples and the like": options.extras.some,
+        options.extras.option: options.extras.some,
         "--save-noise": options.profile is not None,
     }
     for name, wanted in alone.items():
@@ -49,9 +51,10 @@ def denoise_parts(
     refuse_misnamed(job, options, f"{parts.container.called} in {parts.container.format}", endings)
     kind = kind_of(job, first, options)
     if kind != parts.container.format:
-        raise OutputError(
-            f"'{called(job)}': {kind} cannot hold {parts.container.called}", f"write {parts.container.format}"
-        )
+        words = f"{kind} cannot hold {parts.container.called}"
+        if kind in ANIMATED and parts.container.piece == "frame":
+            words = f"{parts.container.called} in {parts.container.format} is not made into one in {kind}"
+        raise OutputError(f"'{called(job)}': {words}", f"write {parts.container.format}")
     model = model_for(first)
     if options.depth is not None and options.depth != first.pixels.dtype:
         raise OutputError(f"{parts.container.called} keeps its bit depth", "leave --bit-depth out")
@@ -65,7 +68,7 @@ def denoise_parts(
         progress = part_of(watch, number, len(parts))
         outcome = denoised(part, model, shared, progress, called(job))
         if options.report is not None and not number:
-            page = f"page 1 of {len(parts)}" if len(parts) > 1 else ""
+            page = f"{parts.container.piece} 1 of {len(parts)}" if len(parts) > 1 else ""
             options.report.show(str(job.source), part, outcome.picture, outcome.found, page)
         found.append(outcome.found)
         judgements.append(outcome.judgement)
@@ -73,5 +76,5 @@ def denoise_parts(
         results.append(None if outcome.picture.pixels is part.pixels else outcome.picture)
     whole = parts.encoded(results, options.quality, options.strip)
     put_result(job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout)
-    summarise({"": found}, judgements, model, job, options)
+    summarise({"": found}, judgements, model, job, options, parts.container.piece)
     return record_of(job, model, found, products) | estimates(judgements) | {"pages": len(found)}

@@ -3,12 +3,13 @@
 All pages of a channel share one noise and one scale.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
+from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import (
@@ -19,8 +20,8 @@ from smdae.pipeline.picture_noise import (
     refuse_unit,
     white_of,
 )
-from smdae.pipeline.places import STREAM, Job
-from smdae.pipeline.placing import origin_of, put_result
+from smdae.pipeline.places import STREAM, Job, refuse_place
+from smdae.pipeline.placing import beside, origin_of, put_result
 from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.summary import summarise
@@ -61,6 +62,7 @@ class _Run:
         noise: The noise of the pages of each channel.
         judgements: The estimated quality of each page.
         products: The precision of the products for each page.
+        has_changed: Whether the pixels of any page so far are others than before.
     """
 
     job: Job
@@ -73,16 +75,23 @@ class _Run:
     noise: "dict[Key, list[NoiseFacts]]" = field(default_factory=dict)
     judgements: "list[Judgement | None]" = field(default_factory=list)
     products: list[str] = field(default_factory=list)
+    has_changed: bool = False
 
     def results(self) -> Iterator[list["Picture"]]:
         """Yield the results of one page after the other, a picture for each of its channels."""
         pages = self.pages
         for number in range(len(pages)):
-            channels = zip(pages.pictures(number), pages.keys(number), pages.is_selected(number), strict=True)
-            yield [
+            before = pages.pictures(number)
+            channels = zip(before, pages.keys(number), pages.is_selected(number), strict=True)
+            after = [
                 self._denoised(picture, key, number) if chosen else _converted(picture, self.options)
                 for picture, key, chosen in channels
             ]
+            pairs = zip(before, after, strict=True)
+            self.has_changed |= any(result.pixels is not picture.pixels for picture, result in pairs)
+            del before, pairs, channels
+            yield after
+            del after  # the next page is made while nothing of this one is held
 
     def _denoised(self, picture: "Picture", key: "Key", number: int) -> "Picture":
         """Return a channel of a page denoised, and keep what there is to report of it."""
@@ -108,7 +117,13 @@ class _Run:
         job, options = self.job, self.options
         target = job.target.name if job.target != STREAM else job.source.name
         style = stack.style_for(self.pages, job.source.name, target, options.depth, options.strip)
-        return replace(style, words=lambda: words_of(self.model) if self.products and not options.strip else None)
+        # --strength 0 goes the whole way through writing, which shows that nothing is lost there.
+        may_stay = options.strength > 0 and not options.strip and not self.pages.is_renamed(*style.names)
+        return replace(
+            style,
+            words=lambda: words_of(self.model) if self.products and not options.strip else None,
+            is_unchanged=lambda: may_stay and not self.has_changed,
+        )
 
     def record(self) -> dict[str, Any]:
         """Return the JSON record of the result."""
@@ -137,8 +152,11 @@ def denoise_stack(
         OutputError: The format of the result cannot hold several pages, or it cannot be written.
     """
     from smdae.files import stack
+    from smdae.files.tiff_survey import BITS_STAY
 
     _refuse(job, options)
+    if options.profile is not None:
+        refuse_place(options.profile, options.beside)
     origin = origin_of(job, options.messages)
     name = called(job)
     with stack.opened(job.source if data is None else data, name, options.selection) as pages:
@@ -151,15 +169,18 @@ def denoise_stack(
         model = model_for(first)
         del first
         shared = {key: _for_group(group, pages, model, options, name) for key, group in pages.groups.items()}
+        profile = [] if options.profile is None else [(options.profile, _profile(pages, shared, model, name))]
         run = _Run(job, options, model, model_for, pages, shared, watch)
         style = run.style()
-        put_result(
-            job,
-            lambda path: stack.write(path, pages, run.results(), style, overwrite=options.overwrite, origin=origin),
-            lambda: stack.encoded(pages, run.results(), style),
-            options.stdout,
-        )
-        remark(pages.remarks, job, options)
+        with beside(profile, options.beside, origin and replace(origin, is_target=False)):
+            put_result(
+                job,
+                lambda path: stack.write(path, pages, run.results(), style, overwrite=options.overwrite, origin=origin),
+                lambda: stack.encoded(pages, run.results(), style),
+                options.stdout,
+            )
+        is_copy = style.is_unchanged()
+        remark([words for words in pages.remarks if words == BITS_STAY or not is_copy], job, options)
     several = len(pages.groups) > 1
     channels = {_called(pages, key) + ": " if several else "": noise for key, noise in sorted(run.noise.items())}
     summarise(channels, run.judgements, model, job, options)
@@ -168,7 +189,7 @@ def denoise_stack(
 
 def _refuse(job: Job, options: Options) -> None:
     """Raise InputError for options that go only with a single picture."""
-    asked = {"--reference": options.reference is not None, "--samples and the like": options.extras.some}
+    asked = {"--reference": options.reference is not None, options.extras.option: options.extras.some}
     for option, is_asked in asked.items():
         if is_asked:
             raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")
@@ -219,6 +240,29 @@ def _for_group(group: "Group", pages: "Stack", model: Any, options: Options, nam
     if not is_noise_shared(model, options) or not len(group):
         return options
     return for_all_pages(group, model, options, name)
+
+
+def _profile(pages: "Stack", shared: "Mapping[Key, Options]", model: Any, name: str) -> bytes:
+    """Return the profile of the noise that the pages share, in their own unit.
+
+    Raises:
+        InputError: There is none, or there are several channels, each with its own.
+    """
+    from smdae.denoising.pages import unscaled
+    from smdae.noise import Noise
+
+    chosen = [group for group in pages.groups.values() if len(group)]
+    if len(chosen) != 1:
+        raise InputError(
+            f"'{name}' has {len(chosen)} channels with noise of their own, and a profile is of one",
+            "choose one for --save-noise with --channel, such as --channel 1",
+        )
+    (group,) = chosen
+    options = shared[group.key]
+    if isinstance(options.noise, Noise):
+        return saved(options.noise, name)
+    median, _ = typical(group, model, options, name)
+    return saved(unscaled(median.noise, median.prepared.scale), name)
 
 
 def typical(pages: "Pages", model: Any, options: Options, name: str) -> tuple[PictureNoise, Options]:

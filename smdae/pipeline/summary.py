@@ -30,6 +30,7 @@ def summarise(
     model: Any,
     job: Job,
     options: Options,
+    piece: str = "page",
 ) -> None:
     """Say how a picture was denoised: its noise, the estimated quality, and warnings.
 
@@ -39,15 +40,16 @@ def summarise(
         model: The model that denoised it.
         job: The picture; if it is one of many, its path is in front of every line.
         options: The settings, with the receiver of messages.
+        piece: What a page of this file is called.
     """
     messages = options.messages
     source = job.source if options.many else None
     is_estimated = is_noise_estimated(model, options)
     name = f"'{source}': " if source else ""
     judged = [judgement for judgement in judgements if judgement is not None]
-    quality = _quality(judged)
+    quality = _quality(judged, piece)
     for part, pages in channels.items():
-        none, noise = _none(pages, is_estimated), _noise(pages, is_estimated)
+        none, noise = _none(pages, is_estimated), _noise(pages, is_estimated, piece)
         if source is None and (none or noise):
             messages.note(part + (none or f"noise: {noise}, estimated"))
         elif source is not None:
@@ -69,7 +71,7 @@ def summarise(
         for level in noise_of.levels if noise_of.kind == "white" else ():
             if level:
                 _warn_of_level(model, 255 * level, name + part, messages)
-    _say_doubts(judged, name, messages)
+    _say_doubts(judged, name, messages, piece)
 
 
 def _first(pages: "Sequence[PictureNoise | NoiseFacts]") -> "PictureNoise | NoiseFacts":
@@ -86,22 +88,22 @@ def _none(pages: "Sequence[PictureNoise | NoiseFacts]", is_estimated: bool) -> s
     return "no noise found: left as it is" + (f" ({reason})" if reason else "")
 
 
-def _noise(pages: "Sequence[PictureNoise | NoiseFacts]", is_estimated: bool) -> str:
+def _noise(pages: "Sequence[PictureNoise | NoiseFacts]", is_estimated: bool, piece: str) -> str:
     """Return the estimated noise in words; empty if there is none, or if it was given."""
     first = _first(pages)
     if not is_estimated or first.estimate.noise.is_none:
         return ""
-    return first.described + (f" on {len(pages)} pages" if len(pages) > 1 else "")
+    return first.described + (f" on {len(pages)} {piece}s" if len(pages) > 1 else "")
 
 
-def _quality(judged: "Sequence[Judgement]") -> str:
+def _quality(judged: "Sequence[Judgement]", piece: str) -> str:
     """Return the estimated PSNR of the results in words; empty if none can be trusted."""
     trusted = [judgement for judgement in judged if judgement.is_trusted]
     if len(trusted) == 1:
         return f"PSNR {trusted[0].text}"
     if trusted:
         low, high = (end(judgement.psnr for judgement in trusted) for end in (min, max))
-        return f"PSNR {low:.1f} to {high:.1f} dB on {len(trusted)} pages"
+        return f"PSNR {low:.1f} to {high:.1f} dB on {len(trusted)} {piece}s"
     return ""
 
 
@@ -135,13 +137,13 @@ def _gains(judged: "Sequence[Judgement]") -> list[str]:
     return said
 
 
-def _say_doubts(judged: "Sequence[Judgement]", name: str, messages: Messages) -> None:
+def _say_doubts(judged: "Sequence[Judgement]", name: str, messages: Messages, piece: str) -> None:
     """Say that the quality is not estimated, and why as a detail; for one of many pictures only the detail."""
     doubts = [*dict.fromkeys(doubt for judgement in judged for doubt in judgement.doubts)]
     if not doubts:
         return
     doubtful = sum(not judgement.is_trusted for judgement in judged)
-    of_pages = "" if len(judged) == 1 else " of one page" if doubtful == 1 else f" of {doubtful} pages"
+    of_pages = "" if len(judged) == 1 else f" of one {piece}" if doubtful == 1 else f" of {doubtful} {piece}s"
     more = [f"{len(doubts) - MAX_DOUBTS:,} more reasons"] if len(doubts) > MAX_DOUBTS + 1 else []
     shown = doubts[:MAX_DOUBTS] if more else doubts
     if not name:

@@ -252,6 +252,8 @@ def unusable(here):
         (["photos", "--lr", "0"], 2, ["lr"]),
         (["photos", "--patch-size", "1"], 2, ["patch-size"]),
         (["photos", "--patch-size", "1000000"], 2, ["patch-size"]),
+        (["photos", "--patch-size", "65"], 2, ["patch-size 65", "4,225", "4,096"]),
+        (["photos", "--patch-size", "40", "--color"], 2, ["patch-size 40", "4,800", "4,096"]),
         (["photos", "--hidden", "0"], 2, ["hidden"]),
         (["photos", "--hidden", "9" * 30], 2, ["hidden"]),
         (["photos", "--batch", "0"], 2, ["batch"]),

@@ -172,6 +172,35 @@ def test_a_profile_is_saved_and_taken_again(capsys):
     assert not Path("third.png").exists()
 
 
+def test_the_profile_of_a_stack_is_that_of_the_channel_that_is_denoised(capsys):
+    pages = np.stack([noisy(15), noisy(15)])
+    tifffile.imwrite("stack.tif", pages, photometric="minisblack")
+    tifffile.imwrite("two.tif", np.stack([pages, pages // 2], 1), imagej=True, metadata={"axes": "TCYX"})
+    assert main(["denoise", "stack.tif", "--fast", "--save-noise", "camera.yaml"]) == 0
+    assert Noise.from_yaml(Path("camera.yaml").read_text()).sigma == pytest.approx(15, rel=0.1)
+    before = everything_below(Path())
+    capsys.readouterr()
+    assert main(["denoise", "stack.tif", "--fast", "--save-noise", "camera.yaml", "-o", "again.tif"]) == 4
+    assert "camera.yaml" in complaint(capsys.readouterr().err)
+    assert main(["denoise", "two.tif", "--fast", "--save-noise", "second.yaml"]) == 3
+    assert "--channel 1" in complaint(capsys.readouterr().err.replace("smdae: model 'natural-gray-small'\n", ""))
+    assert everything_below(Path()) == before
+    assert main(["denoise", "two.tif", "--fast", "--save-noise", "second.yaml", "--channel", "2"]) == 0
+    assert Noise.from_yaml(Path("second.yaml").read_text()).sigma == pytest.approx(7.5, rel=0.1)
+
+
+def test_a_profile_in_the_unit_of_other_pictures_is_refused_by_name(capsys):
+    save("a.png", noisy(15))
+    np.save("a.npy", (noisy(15) / 255).astype(np.float32))
+    assert main(["denoise", "a.png", "--fast", "--save-noise", "camera.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["denoise", "a.npy", "--fast", "--noise", "camera.yaml"]) == 2
+    said = complaint(capsys.readouterr().err.replace("smdae: model 'natural-gray-small'\n", ""))
+    assert "'a.npy'" in said
+    assert "larger than the range" in said
+    assert not Path("a_denoised.npy").exists()
+
+
 def test_the_level_that_is_given_is_the_total_one_and_the_kind_is_found():
     save("a.png", noisy(15, grain=GRAIN))
     assert main(["denoise", "a.png", "-s", "15"]) == 0

@@ -10,6 +10,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from smdae.cli.app import main
 from smdae.files import marks
@@ -501,3 +502,40 @@ def test_pages_of_black_and_white_are_refused_with_the_reason(capsys):
     assert "cannot read 'b.tif'" in complaint(capsys.readouterr().err)
     with pytest.raises(InputError, match="cannot read"):
         smdae.denoise("b.tif")
+
+
+def test_a_stack_in_which_there_is_no_noise_comes_back_as_it_was(capsys):
+    page = np.full((90, 120), 255, np.uint8)
+    page[20:30, 10:110] = page[50:60, 30:90] = 0
+    tifffile.imwrite("text.tif", np.stack([page, page.T[:90, :].repeat(2, 1)[:, :120]]), compression="lzw")
+    scans = [Image.fromarray(page > 128), Image.fromarray(page.T > 128)]
+    scans[0].save("fax.tif", compression="group4", save_all=True, append_images=scans[1:])
+    for name in ("text.tif", "fax.tif"):
+        assert main(["denoise", name, "--fast"]) == 0
+        assert Path(name.replace(".", "_denoised.")).read_bytes() == Path(name).read_bytes()
+    assert "pages of black and white alone are left as they are" in capsys.readouterr().err
+
+
+def test_what_changes_beside_fax_pages_makes_them_deflate_and_that_is_told(capsys):
+    scan = Image.fromarray(np.eye(64, dtype=bool))
+    scan.save("mixed.tif", compression="group4")
+    tifffile.imwrite("mixed.tif", values("uint8", 64, 64), append=True, metadata=None)
+    assert clean("mixed.tif", "-s", "25") == 0
+    assert "its compression, CCITTFAX4, is only read: the result has Deflate" in capsys.readouterr().err
+    with tifffile.TiffFile("mixed.tif") as before, tifffile.TiffFile("mixed_denoised.tif") as after:
+        assert np.array_equal(before.pages[0].asarray(), after.pages[0].asarray())
+        assert not np.array_equal(before.pages[1].asarray(), after.pages[1].asarray())
+
+
+def test_an_ome_tiff_without_noise_says_its_new_name():
+    flat = np.repeat(np.arange(2, dtype=np.uint8)[:, None, None] * 99, 64, 1).repeat(64, 2)
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+        'DimensionOrder="XYZTC" Type="uint8" SizeX="64" SizeY="64" SizeC="1" SizeZ="2" SizeT="1"><TiffData IFD="0" '
+        'PlaneCount="2"><UUID FileName="a.ome.tif">urn:uuid:0</UUID></TiffData></Pixels></Image></OME>'
+    )
+    tifffile.imwrite("a.ome.tif", flat, photometric="minisblack", description=xml, metadata=None)
+    assert main(["denoise", "a.ome.tif", "--fast"]) == 0
+    with tifffile.TiffFile("a_denoised.ome.tif") as file:
+        assert 'FileName="a_denoised.ome.tif"' in file.pages.first.description
+    assert np.array_equal(tifffile.imread("a_denoised.ome.tif"), flat)

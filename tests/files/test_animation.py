@@ -173,6 +173,16 @@ def test_what_a_gif_cannot_hold_is_refused(place, capsys):
     (place / "a.gif").write_bytes(animated("GIF"))
     assert main(["denoise", "a.gif", "-o", "b.tif", "-m", "m.safetensors"]) == 4
     assert "TIFF cannot hold an animation of 4 frames" in capsys.readouterr().err
+    assert main(["denoise", "a.gif", "-o", "b.png", "-m", "m.safetensors"]) == 4
+    assert "an animation of 4 frames in GIF is not made into one in PNG" in capsys.readouterr().err
+
+
+def test_frames_are_called_frames(place, capsys):
+    (place / "a.gif").write_bytes(animated("GIF"))
+    assert main(["denoise", "a.gif", "-m", "m.safetensors", "-s", "20"]) == 0
+    said = capsys.readouterr().err
+    assert "frames" in said
+    assert "page" not in said
 
 
 def test_options_of_single_pictures_are_refused(place, capsys):
@@ -183,6 +193,7 @@ def test_options_of_single_pictures_are_refused(place, capsys):
     said = capsys.readouterr().err
     assert "an animation of 4 frames keeps its bit depth" in said
     assert said.count("'a.png' is an animation of 4 frames") == 2
+    assert "hint: --samples goes with a single picture" in said
     assert not (place / "a_denoised.png").exists()
 
 

@@ -83,9 +83,10 @@ def test_what_can_be_no_rows_is_refused(here):
         ("1,2\n3,nan\n", ["line 2 holds 'nan'"]),
         ("1,2\n", ["it has 1 row"]),
         ("", ["no numbers"]),
-        ("1,2,7\n1,3,7\n1,4,7\n", ["columns 1, 3 are constant"]),
-        ("1,2\n1,3\n", ["column 1 is constant"]),
+        ("1,2,7\n1,3,7\n1,4,7\n", ["columns 1, 3 are constant, and have no density"]),
+        ("1,2\n1,3\n", ["column 1 is constant, and has no density"]),
         ("1,2\n3,1e99\n", ["row 2", "not numbers"]),
+        (f"{'1,' * 4096}2\n" * 2, ["4,097 numbers", "4,096 is most"]),
     ],
 )
 def test_a_bad_table_is_refused_in_one_line_that_says_where(here, text, words):
@@ -97,6 +98,12 @@ def test_a_bad_table_is_refused_in_one_line_that_says_where(here, text, words):
     assert "\n" not in said
     for word in words:
         assert word in said
+
+
+def test_two_arrays_of_one_file_with_other_columns_are_told_as_such(here):
+    np.savez(here / "two.npz", x=ROWS, y=ROWS[:, :2])
+    with pytest.raises(InputError, match="its arrays have 3 and 2 columns"):
+        gather_rows([here / "two.npz"], None, 0)
 
 
 def test_tables_of_other_columns_do_not_go_together(here):

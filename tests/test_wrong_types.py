@@ -1,0 +1,79 @@
+"""Calls of the Python interface with values of the wrong type: one of our own errors, in words of the caller."""
+
+import numpy as np
+import pytest
+import torch
+
+import smdae
+from smdae.errors import DeviceError, UsageError
+
+IMAGE = np.random.default_rng(0).integers(60, 190, (32, 32)).astype(np.uint8)
+MODEL = "natural-gray-small"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"sigma": "15"}, "sigma must be a number, not '15'"),
+        ({"sigma": "auto"}, "None to find it"),
+        ({"sigma": True}, "sigma must be a number"),
+        ({"sigma": np.full(IMAGE.shape, 15.0)}, "sigma must be a number"),
+        ({"sigma": [1, 2, 3]}, "sigma has 3 values, and the image has 1 channel"),
+        ({"strength": "1"}, "strength must be a number"),
+        ({"white": "255"}, "white must be a number"),
+        ({"tile": "auto", "sigma": 15}, "tile must be a number"),
+        ({"device": "gpu"}, "device 'gpu' is not a device"),
+        ({"device": 0}, "a device is the name of one"),
+        ({"model": 3}, "a score model has score"),
+        ({"model": torch.nn.Conv2d(1, 1, 3)}, "a score model has score"),
+    ],
+    ids=str,
+)
+def test_denoise_says_what_an_argument_should_be(given, words):
+    with pytest.raises(UsageError, match=words):
+        smdae.denoise(IMAGE, **({"model": MODEL} | given))
+
+
+@pytest.mark.parametrize("image", [None, 3, b"PNG"], ids=str)
+def test_an_image_of_another_type_is_told_by_its_type(image):
+    with pytest.raises(UsageError, match=f"not of type {type(image).__name__}"):
+        smdae.denoise(image, MODEL)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: smdae.fit(None), "patches are arrays or paths, not of type NoneType"),
+        (lambda: smdae.fit(IMAGE, model=3), "not of type int"),
+        (lambda: smdae.fit(IMAGE, device="gpu"), "'gpu' is not a device"),
+        (lambda: smdae.adapt(IMAGE, MODEL, 15, steps="9"), "steps must be a number"),
+        (lambda: smdae.load(3), "not of type int"),
+    ],
+)
+def test_other_calls_say_what_an_argument_should_be(call, words):
+    with pytest.raises(UsageError, match=words):
+        call()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+@pytest.mark.parametrize("device", ["cuda", torch.device("cuda")], ids=str)
+def test_a_device_that_is_not_there_is_told(device):
+    for call in (smdae.denoise, smdae.denoise_image, smdae.estimate_psnr, smdae.posterior_variance, smdae.adapt):
+        with pytest.raises(DeviceError, match="no device 'cuda'"):
+            call(IMAGE, MODEL, 15, device=device)
+    with pytest.raises(DeviceError, match="no device 'cuda'"):
+        smdae.fit(IMAGE, device=device)
+    with pytest.raises(DeviceError, match="no device 'cuda'"):
+        smdae.compare([IMAGE], device=device)
+
+
+def test_one_level_for_each_channel_may_be_an_array():
+    colours = np.dstack([IMAGE, IMAGE[::-1], IMAGE.T])
+    listed = smdae.denoise(colours, MODEL, sigma=[10, 20, 30], noise="white")
+    assert np.array_equal(smdae.denoise(colours, MODEL, sigma=np.array([10, 20, 30]), noise="white"), listed)
+
+
+def test_what_is_printed_of_a_result_leaves_its_pixels_out():
+    result = smdae.denoise_image(IMAGE, MODEL, 15)
+    assert "natural-gray-small" in repr(result)
+    assert len(repr(result)) < 1000
