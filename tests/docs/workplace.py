@@ -32,8 +32,13 @@ def fill(folder: Path) -> None:
     for k, name in enumerate(("cat", "rocket_left", "grass_1", "gravel_1")):
         part(f"patches/{name}.png", 60, 80, FITTED).save(folder / "photos" / f"{k}.png")
         part("noisy.png", 40 * k, 300, FITTED).save(folder / "noisy_scans" / f"{k}.png")
-    for place in ("holiday/a.jpg", "holiday/day/b.jpg", "iso6400/a.jpg", "iso6400/b.jpg"):
-        part("noisy_color.png", 160, 200).save(folder / place, quality=95)
+    for place, side in (
+        ("holiday/a.jpg", SIDE),
+        ("holiday/day/b.jpg", SIDE),
+        ("iso6400/a.jpg", FITTED),
+        ("iso6400/b.jpg", FITTED),
+    ):
+        part("noisy_color.png", 160, 200, side).save(folder / place, quality=95)
     for place in ("scans/page.png", "scans/box/map.png"):
         part("noisy.png", 260, 100).save(folder / place)
     Image.fromarray(np.full((SIDE, SIDE), 255, np.uint8)).save(folder / "sky.png")
