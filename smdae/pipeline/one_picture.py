@@ -16,7 +16,7 @@ from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.one_volume import one_volume
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import Outcome, denoised
-from smdae.pipeline.picture_noise import refuse_unit, white_of
+from smdae.pipeline.picture_noise import PictureNoise, refuse_unit, white_of
 from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_file, put_result
 from smdae.pipeline.reading import bare, called, kind_of, like, read_picture
@@ -100,8 +100,6 @@ def _work_on(job: Job, options: Options, data: bytes | None) -> Work:
 
 def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
     """Denoise a file with a single picture, write the result and the extras, and return its JSON record."""
-    from smdae.denoising.pages import unscaled
-
     origin = origin_of(job, options.messages)
     picture = bare(read_picture(job.source, data), options)
     if picture.lost:
@@ -119,8 +117,7 @@ def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None,
     result, found = outcome.picture, outcome.found
     if options.report is not None:
         options.report.show(str(job.source), picture, result, found)
-    own = unscaled(found.noise, found.prepared.scale)
-    profile = [] if options.profile is None else [(options.profile, saved(own, called(job)))]
+    profile = [] if options.profile is None else [(options.profile, _profile(found, job))]
     extra = _extra(job, outcome, options, kind, watch) if options.extras.some else []
     whole = _encoded(job, picture, outcome, kind, model, options, data)
     with beside([*extra, *profile], options.beside, origin and replace(origin, is_target=False)):
@@ -169,6 +166,13 @@ def _measured(clean: "Picture", noisy: "Picture", result: "Picture", options: Op
         )
         figures |= {f"psnr{name}": psnr, f"ssim{name}": ssim}
     return figures
+
+
+def _profile(found: PictureNoise, job: Job) -> bytes:
+    """Return the profile of the noise of a picture, in the picture's unit."""
+    from smdae.denoising.pages import unscaled
+
+    return saved(unscaled(found.noise, found.prepared.scale), called(job))
 
 
 def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch | None) -> list[tuple[Path, bytes]]:
