@@ -18,21 +18,21 @@ Grain counts by its level, as it is worth more to be found the stronger it is, a
 seem to have, which is what would be taken out of them.
 """
 
-import argparse
 import io
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from benchmarks.cameras import photograph
+from benchmarks.feature_fits import bounds_of, logistic, main, ridge
 from smdae.estimation.estimate import grain_features_of
 from smdae.estimation.evidence import FEATURES, NUMBERS, Evidence, roughness
+from smdae.estimation.feature_numbers import standardised
 from smdae.estimation.grain import with_unseen
 from smdae.estimation.scale import scale_of
 
@@ -47,8 +47,7 @@ HARM, LEAST_HARM = (
 )  # gray levels at which a clean picture counts fully, and what those of less count at least
 GRAIN_WEIGHT = 0.6  # of all grain, of all that is none
 FOLDS = 5
-SHRINKAGE, RIDGE = 3e-3, 3.0
-HUBER = 0.25  # of the logarithm of a level
+SHRINKAGE = 3e-3
 SIDES = (192, 512)  # pixels of parts of pictures
 
 
@@ -164,9 +163,9 @@ class Table:
         return Table(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
-def table_of(found: list[Sample]) -> Table:
-    """Return samples as arrays, without grain too faint to count."""
-    found = [one for one in found if one.kind not in GRAIN or one.sigma >= FAINTEST]
+def table_of(kept: list[dict[str, Any]]) -> Table:
+    """Return samples, as files hold them, as arrays, without grain too faint to count."""
+    found = [one for one in (Sample(**values) for values in kept) if one.kind not in GRAIN or one.sigma >= FAINTEST]
     kinds, features = np.array([one.kind for one in found]), np.array([one.features for one in found])
     names = np.unique([one.original for one in found], return_inverse=True)[1]
     sigma = np.array([one.sigma for one in found])
@@ -191,46 +190,16 @@ def weights_of(samples: Table) -> np.ndarray:
     return weights / weights.sum()
 
 
-def logistic(z: np.ndarray, is_grain: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the constant and the weights of features z, (n, k), in the log odds: (k + 1,)."""
-    rows = torch.from_numpy(np.hstack([np.ones((len(z), 1)), z]))
-    target, counts = torch.from_numpy(is_grain.astype(float)), torch.from_numpy(weights)
-    odds = torch.zeros(rows.shape[1], dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([odds], max_iter=500, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        each = torch.nn.functional.binary_cross_entropy_with_logits(rows @ odds, target, reduction="none")
-        total = (counts * each).sum() + SHRINKAGE * odds[1:].square().sum()
-        total.backward()
-        return total
-
-    optimiser.step(loss)
-    return odds.detach().numpy()
-
-
-def ridge(rows: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the weights of rows, (n, k), that predict a target: (k,), with Huber's loss; the first is not shrunk."""
-    penalty = RIDGE * np.eye(rows.shape[1])
-    penalty[0, 0] = 0
-    counts = np.ones(len(rows))
-    for _ in range(10):
-        found = np.linalg.solve((rows * counts[:, None]).T @ rows + penalty, (rows * counts[:, None]).T @ target)
-        counts = np.minimum(1, HUBER / np.maximum(np.abs(target - rows @ found), 1e-9))
-    return found
-
-
 def fitted(samples: Table) -> Evidence:
     """Return the numbers that samples give."""
-    lowest, highest = np.quantile(samples.features, (0.005, 0.995), 0)
-    inside = np.clip(samples.features, lowest, highest)
-    mean, deviation = inside.mean(0), inside.std(0) + 1e-9
-    z = (inside - mean) / deviation
-    odds = logistic(z, samples.is_grain, weights_of(samples))
+    lowest, highest, mean, deviation = bounds_of(samples.features)
+    z = standardised(samples.features, lowest, highest, mean, deviation)
+    rows = np.hstack([np.ones((len(z), 1)), z])
+    odds = logistic(rows, samples.is_grain, weights_of(samples), SHRINKAGE, free=1)
     grain = samples.is_grain
     rough = np.array([roughness(f) for f in samples.features[grain]])
-    rows = rough[:, None] * np.hstack([np.ones((grain.sum(), 1)), z[grain]])
-    factor = ridge(rows, np.log(samples.sigma[grain] / samples.level[grain]))
+    level = np.log(samples.sigma[grain] / samples.level[grain])
+    factor = ridge(rough[:, None] * rows[grain], level, np.ones(grain.sum()), free=1)
     return Evidence(mean, deviation, lowest, highest, odds[1:], float(odds[0]), factor[1:], float(factor[0]))
 
 
@@ -256,38 +225,5 @@ def report(samples: Table) -> str:
     return "\n".join(lines)
 
 
-def encoded(numbers: Evidence) -> str:
-    """Return numbers as the file that comes with smdae has them."""
-
-    def short(value: float | np.ndarray) -> float | list[float]:
-        return [short(one) for one in value] if isinstance(value, np.ndarray) else float(f"{value:.4g}")
-
-    return json.dumps({"features": FEATURES, **{k: short(v) for k, v in asdict(numbers).items()}}, indent=1) + "\n"
-
-
-def main() -> None:
-    """Make samples, or fit to them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    making = commands.add_parser("samples")
-    making.add_argument("data", type=Path)
-    making.add_argument("out", type=Path)
-    making.add_argument("--seed", type=int, default=0)
-    making.add_argument("--minutes", type=float, default=10)
-    fitting = commands.add_parser("fit")
-    fitting.add_argument("samples", type=Path, nargs="+")
-    fitting.add_argument("--write", action="store_true")
-    given = parser.parse_args()
-    if given.command == "samples":
-        found = [asdict(one) for one in samples(given.data, given.seed, given.minutes)]
-        given.out.write_text(json.dumps(found))
-        print(f"{len(found)} samples")
-        return
-    found = table_of([Sample(**one) for path in given.samples for one in json.loads(path.read_text())])
-    print(report(found))
-    if given.write:
-        NUMBERS.write_text(encoded(fitted(found)))
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, samples, table_of, report, fitted, (NUMBERS, FEATURES))

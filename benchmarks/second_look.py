@@ -16,23 +16,23 @@ decibels that are at stake, and pairs of real pictures REAL_WEIGHT times; `--wri
 gives into smdae/denoising/second_look.json.
 """
 
-import argparse
-import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
+from benchmarks.feature_fits import bounds_of, logistic, main, ridge
 from benchmarks.grain_evidence import RARE, SIDES, as_jpeg, gray, made, of_polyu, original
 from benchmarks.synthetic.retouching import blurred, resized_or_turned, rounded, scanned_print, sharpened
 from smdae.denoising.denoise import denoise
 from smdae.denoising.second_look import FEATURES, NETWORK, NUMBERS, SecondLook, features_of
 from smdae.estimation.estimate import as_planes, estimate
+from smdae.estimation.feature_numbers import standardised
 from smdae.estimation.scale import scale_of
 from smdae.files.model_file import load
 
@@ -40,8 +40,7 @@ REAL, REAL_WEIGHT = ("polyu", "fmd"), 12.0
 CLEAN_ERROR = 255**2 / 10**5  # 50 dB
 MOST_AT_STAKE, LEAST_AT_STAKE = 10.0, 0.05  # dB
 FOLDS = 5
-SHRINKAGE, RIDGE = 0.0003, 3.0
-HUBER = 0.25  # of the logarithm of a level
+SHRINKAGE = 0.00015
 LEAST_ERROR = 1.0  # mean squared, of pictures whose level counts
 FAINT, LEAST_ODDS_OF_FAINT = 6.0, -1.0  # gray levels; what blocks alone asked of faint grain in JPEGs
 
@@ -156,8 +155,9 @@ class Table:
         return np.isfinite(self.factor)
 
 
-def table_of(found: list[Sample]) -> Table:
-    """Return samples as arrays."""
+def table_of(kept: list[dict[str, Any]]) -> Table:
+    """Return samples, as files hold them, as arrays."""
+    found = [Sample(**one) for one in kept]
     names = np.unique([one.original for one in found], return_inverse=True)[1]
     before, after = (np.array([getattr(one, name) for one in found]) + CLEAN_ERROR for name in ("before", "after"))
     kinds, features = np.array([one.kind for one in found]), np.array([one.features for one in found])
@@ -168,43 +168,16 @@ def table_of(found: list[Sample]) -> Table:
 
 def fitted(table: Table) -> SecondLook:
     """Return the numbers that samples give: the odds of a gain, and the level."""
-    lowest, highest = np.quantile(table.features, (0.005, 0.995), 0)
-    inside = np.clip(table.features, lowest, highest)
-    mean, deviation = inside.mean(0), inside.std(0) + 1e-9
-    z = (inside - mean) / deviation
+    lowest, highest, mean, deviation = bounds_of(table.features)
+    z = standardised(table.features, lowest, highest, mean, deviation)
     compressed = table.features[:, [FEATURES.index("compressed")]]
-    rows = torch.from_numpy(np.hstack([1 - compressed, compressed, z * (1 - compressed), z * compressed]))
-    better, counts = torch.from_numpy((table.gain > 0).astype(float)), torch.from_numpy(table.weights)
-    odds = torch.zeros(rows.shape[1], dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([odds], max_iter=500, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        each = torch.nn.functional.binary_cross_entropy_with_logits(rows @ odds, better, reduction="none")
-        total = (counts * each).sum() / counts.sum() + SHRINKAGE * odds[2:].square().sum() / 2
-        total.backward()
-        return total
-
-    optimiser.step(loss)
-    found = odds.detach().numpy()
+    rows = np.hstack([1 - compressed, compressed, z * (1 - compressed), z * compressed])
+    odds = logistic(rows, table.gain > 0, table.weights, SHRINKAGE, free=2)
     grain = table.is_grain
-    counts_of_grain = np.where(np.isin(table.kinds[grain], REAL), 2.0, 1.0)
-    level = ridge(rows.numpy()[grain], table.factor[grain], counts_of_grain)
-    weights, factor = found[2:].reshape(2, -1), level[2:].reshape(2, -1)
-    return SecondLook(mean, deviation, lowest, highest, weights, found[:2], factor, level[:2])
-
-
-def ridge(rows: np.ndarray, target: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the weights of rows, (n, k), that tell a target: (k,), with Huber's loss; the first two are not shrunk."""
-    penalty = RIDGE * np.eye(rows.shape[1])
-    penalty[:2] = 0
-    penalty[0, 0] = penalty[1, 1] = 1e-6
-    near = np.ones(len(rows))
-    for _ in range(10):
-        weighed = rows * (counts * near)[:, None]
-        found = np.linalg.solve(weighed.T @ rows + penalty, weighed.T @ target)
-        near = np.minimum(1, HUBER / np.maximum(np.abs(target - rows @ found), 1e-9))
-    return found
+    counts = np.where(np.isin(table.kinds[grain], REAL), 2.0, 1.0)
+    level = ridge(rows[grain], table.factor[grain], counts, free=2)
+    weights, factor = odds[2:].reshape(2, -1), level[2:].reshape(2, -1)
+    return SecondLook(mean, deviation, lowest, highest, weights, odds[:2], factor, level[:2])
 
 
 def by_blocks_alone(table: Table) -> np.ndarray:
@@ -244,38 +217,5 @@ def report(table: Table) -> str:
     return "\n".join(lines)
 
 
-def encoded(numbers: SecondLook) -> str:
-    """Return numbers as the file that comes with smdae has them."""
-    rounded_ = {
-        name: np.vectorize(lambda value: float(f"{value:.4g}"))(values).tolist()
-        for name, values in asdict(numbers).items()
-    }
-    return json.dumps({"features": FEATURES, **rounded_}, indent=1) + "\n"
-
-
-def main() -> None:
-    """Make samples, or fit to them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    making = commands.add_parser("samples")
-    making.add_argument("data", type=Path)
-    making.add_argument("out", type=Path)
-    making.add_argument("--seed", type=int, default=0)
-    making.add_argument("--minutes", type=float, default=20)
-    fitting = commands.add_parser("fit")
-    fitting.add_argument("samples", type=Path, nargs="+")
-    fitting.add_argument("--write", action="store_true")
-    given = parser.parse_args()
-    if given.command == "samples":
-        found = [asdict(one) for one in samples(given.data, given.seed, given.minutes)]
-        given.out.write_text(json.dumps(found))
-        print(f"{len(found)} samples")
-        return
-    table = table_of([Sample(**one) for path in given.samples for one in json.loads(path.read_text())])
-    print(report(table))
-    if given.write:
-        NUMBERS.write_text(encoded(fitted(table)))
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, samples, table_of, report, fitted, (NUMBERS, FEATURES))

@@ -26,6 +26,15 @@ def bare(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def four_cores():
+    """Torch with four threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def generator() -> Generator:
     return Generator().manual_seed(0)
 

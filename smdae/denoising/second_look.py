@@ -13,7 +13,6 @@ numbers were fitted to pictures that blocks may take for grain, by logistic regr
 decibels at stake, and by ridge regression (`benchmarks/second_look.py`, which writes them to second_look.json).
 """
 
-import json
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from smdae.estimation.blocks import tiles_of
 from smdae.estimation.compression import is_lossy
+from smdae.estimation.feature_numbers import read_numbers, standardised
 from smdae.estimation.scale import Scale
 from smdae.models.conditioning import Conditioning
 from smdae.noise import Noise
@@ -94,10 +94,7 @@ class SecondLook:
         Raises:
             ValueError: It is of other features.
         """
-        said = json.loads(path.read_text())
-        if tuple(said.pop("features")) != FEATURES:
-            raise ValueError(f"{path.name} is of other features")
-        return cls(**{name: np.array(value) for name, value in said.items()})
+        return cls(**read_numbers(path, FEATURES))
 
     def log_odds(self, f: np.ndarray) -> float:
         """Return the logarithm of the odds that features are those of grain, and not of texture."""
@@ -112,7 +109,7 @@ class SecondLook:
 
     def _standard(self, f: np.ndarray) -> tuple[int, np.ndarray]:
         """Return whether a picture was compressed, 0 or 1, and its features in units of their deviations."""
-        z = (np.clip(f, self.lowest, self.highest) - self.mean) / self.deviation
+        z = standardised(f, self.lowest, self.highest, self.mean, self.deviation)
         return int(f[FEATURES.index("compressed")]), z
 
 

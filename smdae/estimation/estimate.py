@@ -132,17 +132,15 @@ def as_planes(
 
 def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: int | None, kind: Kind) -> Estimate:
     """Return the noise that is found in planes, (H, W, C), which are finite and not all alike."""
-    clipped = scale.standard and scale.clip is not None
-    levels = _white_levels(planes, scale, valid, clipped)
-    faintest = FAINTEST * _range(planes, scale)
+    levels = _white_levels(planes, scale, valid)
     if min(planes.shape[:2]) < SMALLEST:
-        return _white(levels, clipped, max(faintest, FAINTEST_OF_SMALL))
+        return _white(levels, scale.may_clip, max(FAINTEST * _range(planes, scale), FAINTEST_OF_SMALL))
     blocks = survey(planes, scale, valid)
     drawn = why_drawn(planes, blocks, is_lossy(jpeg))
     if drawn:
         return _none(drawn)
     if kind == "white":
-        return _white(levels, clipped, faintest=0.0, known=True)
+        return _white(levels, scale.may_clip, faintest=0.0, known=True)
     photons = few_counts(planes, blocks, scale) if kind in ("auto", "shot") else None
     if photons is not None:
         return Estimate(Noise(photons), ERROR_OF_SHOT)
@@ -167,16 +165,15 @@ def _independent(
     kind: Kind,
 ) -> Estimate:
     """Return the noise of a picture if its neighbouring pixels are independent: shot or white, or none."""
-    clipped = scale.standard and scale.clip is not None
     near_white = seen is None or sum(one.grain.nearest for one in seen) <= NEAR_WHITE * len(seen)
     if kind == "shot" or (kind == "auto" and near_white):
-        curves = shot_curves(blocks, [level.sigma for level in levels], clipped, forced=kind == "shot")
+        curves = shot_curves(blocks, [level.sigma for level in levels], scale.may_clip, forced=kind == "shot")
         if curves is not None:
             return Estimate(Noise(curves), ERROR_OF_SHOT)
-    found = _white(levels, clipped, FAINTEST * _range(planes, scale))
+    found = _white(levels, scale.may_clip, FAINTEST * _range(planes, scale))
     if found.noise.is_none or kind != "auto":
         return found
-    shared = correlation_of_channels(planes, levels, scale, valid, clipped)
+    shared = correlation_of_channels(planes, levels, scale, valid, scale.may_clip)
     if shared is None:
         return found
     curves = found.noise.curves
@@ -196,7 +193,7 @@ def grain_features_of(pixels: np.ndarray, scale: Scale) -> np.ndarray | None:
     jpeg, blocks = jpeg_quality(planes), survey(planes, scale, None)
     if why_drawn(planes, blocks, is_lossy(jpeg)):
         return None
-    levels = _white_levels(planes, scale, None, scale.standard and scale.clip is not None)
+    levels = _white_levels(planes, scale, None)
     return grain_features(blocks, levels, jpeg)
 
 
@@ -209,16 +206,14 @@ def _range(planes: np.ndarray, scale: Scale) -> float:
     return float(np.clip(high - low, 1e-6, 1.0))
 
 
-def _white_levels(
-    planes: np.ndarray, scale: Scale, valid: np.ndarray | None, clipped: bool
-) -> tuple[noise_level.Level, ...]:
+def _white_levels(planes: np.ndarray, scale: Scale, valid: np.ndarray | None) -> tuple[noise_level.Level, ...]:
     """Return the level that the smallest eigenvalues tell of each channel."""
     pixels = planes.shape[0] * planes.shape[1]
     most = MAX_PATCHES if planes.shape[2] == 1 or pixels <= SMALL else MAX_PATCHES_OF_COLOUR
     rounding = 1 / scale.span / math.sqrt(12) if planes.dtype.kind == "u" else 0.0
     if scale.black:
-        return noise_level.levels(scale.to_unit(planes), 1.0, most, valid, clipped, rounding)
-    return noise_level.levels(planes, scale.span, most, valid, clipped, rounding)
+        return noise_level.levels(scale.to_unit(planes), 1.0, most, valid, scale.may_clip, rounding)
+    return noise_level.levels(planes, scale.span, most, valid, scale.may_clip, rounding)
 
 
 def _none(reason: str) -> Estimate:

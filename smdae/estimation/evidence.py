@@ -10,15 +10,15 @@ pictures, JPEGs of them, white noise and shot noise on the other (`benchmarks/gr
 grain_evidence.json).
 """
 
-import json
 import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
+from smdae.estimation.feature_numbers import read_numbers, standardised
 from smdae.estimation.grain import QUANTILES
 
 __all__ = ["FEATURES", "Evidence", "evidence", "features", "roughness"]
@@ -121,16 +121,10 @@ class Evidence:
         Raises:
             ValueError: It is of other features.
         """
-        said = json.loads(path.read_text())
-        if tuple(said.pop("features")) != FEATURES:
-            raise ValueError(f"{path.name} is of other features")
-        rows: dict[str, Any] = {
-            name: np.array(value) if isinstance(value, list) else value for name, value in said.items()
-        }
-        return cls(**rows)
+        return cls(**read_numbers(path, FEATURES))
 
     def _standard(self, f: np.ndarray) -> np.ndarray:
-        return (np.clip(f, self.lowest, self.highest) - self.mean) / self.deviation
+        return standardised(f, self.lowest, self.highest, self.mean, self.deviation)
 
     def log_odds(self, f: np.ndarray) -> float:
         """Return the logarithm of the odds that features are those of grain."""

@@ -42,6 +42,11 @@ class Scale:
         return self.white - self.black
 
     @property
+    def may_clip(self) -> bool:
+        """Return whether black and white, as of a file's type, may have cut the noise off."""
+        return self.standard and self.clip is not None
+
+    @property
     def unit_clip(self) -> tuple[float, float]:
         """Return the ends of clipping, black being 0 and white 1; infinite where there is none."""
         if self.clip is None:

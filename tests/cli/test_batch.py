@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -257,15 +256,6 @@ def test_many_at_once_are_what_they_are_one_by_one():
     assert denoise("in", "-r", "-o", "one/") == 0
     assert denoise("in", "-r", "-o", "four/", "-j", "4") == 0
     assert everything_below(Path("one")) == everything_below(Path("four"))
-
-
-@pytest.fixture
-def four_cores():
-    """Torch with four threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_by_default_there_is_one_for_each_core_and_the_files_are_the_same(four_cores, monkeypatch, capsys):

@@ -1,7 +1,5 @@
 """What a network takes out of a picture for noise tells whether that is grain or texture."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from smdae.denoising.second_look import (
     FEATURES,
     MAX_FACTORS,
     NETWORK,
-    NUMBERS,
     SecondLook,
     features_of,
     second_look,
@@ -133,14 +130,6 @@ def test_the_level_is_corrected_within_bounds():
     f[FEATURES.index("compressed")] = 0
     assert found.level_factor(f) == MAX_FACTORS[1]
     assert numbers(factor_at_mean=np.array([-9.0, 0.0])).level_factor(f) == MAX_FACTORS[0]
-
-
-def test_numbers_of_other_features_are_refused(tmp_path):
-    said = json.loads(NUMBERS.read_text())
-    said["features"][0] = "another"
-    (tmp_path / "other.json").write_text(json.dumps(said))
-    with pytest.raises(ValueError, match="other features"):
-        SecondLook.read(tmp_path / "other.json")
 
 
 def test_the_numbers_that_come_with_smdae_are_whole():

@@ -1,13 +1,12 @@
 """Whether what the flattest blocks of a picture hold is grain or texture."""
 
-import json
 import math
 
 import numpy as np
 import pytest
 
 from smdae import Noise, estimate_noise
-from smdae.estimation.evidence import FEATURES, MAX_FACTORS, NUMBERS, Evidence, evidence, features
+from smdae.estimation.evidence import FEATURES, MAX_FACTORS, Evidence, evidence, features
 from smdae.estimation.grain import QUANTILES
 from smdae.noise import Affine
 from tests.estimation.pictures import GRAIN, sampled
@@ -82,14 +81,6 @@ def test_where_even_the_weakest_blocks_are_as_noise_is_the_level_is_that_of_the_
     for weakest, share in ((0.71, 0), (0.5, 1), (math.sqrt(0.70 * 0.55), 0.5)):
         f[FEATURES.index("log spread at 0.02")] = math.log(weakest)
         assert found.level_factor(f) == pytest.approx(math.exp(-0.4 * share))
-
-
-def test_numbers_of_other_features_are_refused(tmp_path):
-    said = json.loads(NUMBERS.read_text())
-    said["features"][0] = "another"
-    (tmp_path / "other.json").write_text(json.dumps(said))
-    with pytest.raises(ValueError, match="other features"):
-        Evidence.read(tmp_path / "other.json")
 
 
 def test_the_numbers_that_come_with_smdae_are_whole():

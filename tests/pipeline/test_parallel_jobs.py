@@ -18,14 +18,6 @@ def pictures(bare):
     (bare / "in" / "a.png").write_bytes(encoded(gray()))
 
 
-@pytest.fixture
-def four_cores():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_so_many_at_once_as_cores_pictures_and_memory_allow(bare, monkeypatch):
     jobs = [Job(bare / "in" / "a.png", bare / f"{k}.png") for k in range(20)]
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
