@@ -33,6 +33,9 @@ LAGS = 4  # lags 0 to 3, in rows and in columns
 MAX_PIXELS = 400_000  # looked at in one picture; of a larger one, tiles
 TILE = 160  # pixels a side
 FLAT_PATCH = 3  # pixels a side of a patch that noise does not leave constant
+FLAT_AREA = 5  # places a side of constant blocks, 24 pixels, that no noise makes
+RINGING = 5  # places that the edge of such an area reaches in a JPEG, whose units have 16 pixels a side
+MAX_SATURATED = 0.1  # the part of a block's pixels that may be black or white
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,7 @@ class Blocks:
         saturated: The part of its pixels that are black or white, with shape (n, C).
         constant: Whether all of its pixels are equal in a channel, with shape (n, C).
         mixed: Whether it holds a constant patch of 3 x 3 pixels, but is not constant, with shape (n, C).
+        beside: Whether it lies at the edge of a constant area, as of a frame, with shape (n,).
         valid: Whether all of its pixels count, with shape (n,).
     """
 
@@ -61,10 +65,16 @@ class Blocks:
     saturated: np.ndarray
     constant: np.ndarray
     mixed: np.ndarray
+    beside: np.ndarray
     valid: np.ndarray
 
     def __len__(self) -> int:
         return len(self.valid)
+
+    def usable(self, channel: int, saturated: float = MAX_SATURATED) -> np.ndarray:
+        """Return which blocks tell of the noise of a channel, with shape (n,), if less saturated than that."""
+        inside = self.valid & ~self.beside & ~self.constant[:, channel]
+        return inside & (self.saturated[:, channel] < saturated)
 
     def pixels(self, index: np.ndarray, channels: slice = slice(None)) -> np.ndarray:
         """Return the blocks of an index, or some channels of them, float32, with shape (m, C, 8, 8)."""
@@ -165,6 +175,7 @@ def _of_tile(y: Tensor, clip: tuple[float, float], valid: Tensor | None) -> dict
         "saturated": flatten(saturated),
         "constant": flatten(constant),
         "mixed": flatten(mixed),
+        "beside": _beside(constant.all(0)).flatten().numpy(),
         "valid": counts.flatten().numpy(),
     }
 
@@ -174,6 +185,14 @@ def _constant_patches(y: Tensor) -> Tensor:
     across, down = y[..., 1:] == y[..., :-1], y[:, 1:] == y[:, :-1]
     rows = across[..., 1:] & across[..., :-1]
     return rows[:, 2:] & rows[:, 1:-1] & rows[:, :-2] & down[:, 1:, :-2] & down[:, :-1, :-2]
+
+
+def _beside(constant: Tensor) -> Tensor:
+    """Return which blocks are near a constant area, for whether each is constant, both with shape (h, w)."""
+    grown = 1 - constant.float()[None]
+    inner = F.max_pool2d(grown, FLAT_AREA, 1, FLAT_AREA // 2) == 0
+    areas = F.max_pool2d(inner.float(), FLAT_AREA, 1, FLAT_AREA // 2)
+    return (F.max_pool2d(areas, 2 * RINGING + 1, 1, RINGING) > 0)[0] & ~constant
 
 
 def _around(variance: Tensor, mean: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ __all__ = ["is_lossy", "jpeg_quality"]
 
 SIDE = 8  # pixels of a block
 MIN_SIDE = 64  # pixels of a picture
-MAX_WINDOWS = 144  # places that all grids are looked at
+MAX_WINDOWS = 144  # places that all grids are looked at,
+MAX_SILENT = 4  # of so many times as many, as some may tell nothing
 NEAR_ZERO = 1.0  # gray levels
 MAX_LOSSY = 92  # beyond it hardly anything is lost
 QUALITIES = tuple(range(10, MAX_LOSSY + 1))
@@ -37,31 +38,41 @@ def is_lossy(quality: int | None) -> bool:
     return quality is not None and quality <= MAX_LOSSY
 
 
-def jpeg_quality(planes: np.ndarray) -> int | None:
+def jpeg_quality(planes: np.ndarray, valid: np.ndarray | None = None) -> int | None:
     """Return the quality at which a picture was compressed before it was stored as it is; None if it was not.
 
     Args:
         planes: With shape (H, W, 1) or (H, W, 3), uint8.
+        valid: Which pixels count, with shape (H, W); None for all.
     """
     height, width, channels = planes.shape
     if planes.dtype != np.uint8 or channels not in (1, 3) or min(height, width) < MIN_SIDE:
         return None
-    windows = _windows(planes)
+    windows = _windows(planes, valid)
+    if not len(windows):
+        return None
     right = _grid(windows)
     scores = [_score(windows, place) for place in dict.fromkeys(((0, 0), right))]
     score, quality = max(scores)
     return quality if score > MIN_SCORE else None
 
 
-def _windows(planes: np.ndarray) -> np.ndarray:
-    """Return luma at places that all blocks of some grid begin at, (n, 15, 15), in gray levels."""
+def _windows(planes: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """Return luma at places that all blocks of some grid begin at, (n, 15, 15), in gray levels.
+
+    Places that are constant, as in a frame, or not valid are left out.
+    """
     height, width, channels = planes.shape
     span = 2 * SIDE - 1
     rows, columns = (np.arange(0, side - span + 1, SIDE) for side in (height, width))
-    every = max(1, math.ceil(math.sqrt(len(rows) * len(columns) / MAX_WINDOWS)))
-    rows, columns = rows[every // 2 :: every], columns[every // 2 :: every]
-    seen = np.lib.stride_tricks.sliding_window_view(planes, (span, span), (0, 1))  # (H', W', C, 15, 15), a view
-    windows = seen[rows[:, None], columns].reshape(-1, channels, span, span).astype(np.float32)
+    every = max(1, math.ceil(math.sqrt(len(rows) * len(columns) / (MAX_SILENT * MAX_WINDOWS))))
+    places = rows[every // 2 :: every, None], columns[every // 2 :: every]
+    windows = np.lib.stride_tricks.sliding_window_view(planes, (span, span), (0, 1))[places]  # (n', n", C, 15, 15)
+    tells = windows.max((2, 3, 4)) > windows.min((2, 3, 4))
+    if valid is not None:
+        tells &= np.lib.stride_tricks.sliding_window_view(valid, (span, span))[places].all((2, 3))
+    windows = windows[tells]
+    windows = windows[:: max(1, math.ceil(len(windows) / MAX_WINDOWS))].astype(np.float32)
     return windows[:, 0] if channels == 1 else np.tensordot(windows, np.array(jpeg.LUMA, np.float32), (1, 0))
 
 

@@ -17,7 +17,6 @@ from smdae.estimation.curve import Bins, bins_of, overall
 from smdae.estimation.evidence import evidence, features
 from smdae.estimation.grain import Grain, among_channels, measured, non_normality, spread, with_unseen
 from smdae.estimation.noise_level import Level
-from smdae.estimation.shot import usable
 from smdae.noise import Noise
 
 __all__ = [
@@ -79,7 +78,7 @@ def channel_blocks(blocks: Blocks) -> list[ChannelBlocks] | None:
 
 
 def _channel(blocks: Blocks, c: int) -> ChannelBlocks | None:
-    telling = usable(blocks, c)
+    telling = blocks.usable(c)
     bins = bins_of(blocks, c, blocks.variance[:, c], telling)
     if bins is None:
         return None

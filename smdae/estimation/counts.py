@@ -5,6 +5,8 @@
 Where n is small zeros are frequent, and are no noise that black has cut off: all blocks tell, dark ones too.
 """
 
+import math
+
 import numpy as np
 
 from smdae.curves import Affine
@@ -42,7 +44,7 @@ def _of_channel(plane: np.ndarray, blocks: Blocks, c: int, scale: Scale) -> Affi
     if not 3 <= len(values) <= MOST_VALUES:
         return None
     step = _step(values)
-    bins = bins_of(blocks, c, blocks.detail[:, c], blocks.valid & ~blocks.constant[:, c]) if step else None
+    bins = bins_of(blocks, c, blocks.detail[:, c], blocks.usable(c, math.inf)) if step else None
     if bins is None:
         return None
     gain = step / scale.span

@@ -21,7 +21,6 @@ MAX_BINS = 48
 MIN_BLOCKS = 80  # in a bin
 FLATTEST, MIN_CHOSEN = 0.12, 40  # of a bin's blocks: their share, and how many at least
 OUTLIER = 3.0  # energies beyond so many medians are texture
-MAX_SATURATED = 0.1  # the part of a block's pixels that may be black or white
 SCATTER_OF_NOISE = 0.25  # standard deviation over mean of the energies of noise in flat blocks
 DISTRUST = 8  # power of the scatter by which a bin counts less
 MAX_OVER_MEAN = 4.0  # variance of a bin over the mean of all, beyond which it is texture
@@ -54,17 +53,15 @@ class Bins:
         return self.share * np.minimum(1, SCATTER_OF_NOISE / np.maximum(self.scatter, 1e-9)) ** DISTRUST
 
 
-def bins_of(blocks: Blocks, channel: int, energy: np.ndarray, usable: np.ndarray | None = None) -> Bins | None:
+def bins_of(blocks: Blocks, channel: int, energy: np.ndarray, usable: np.ndarray) -> Bins | None:
     """Return the bins of one channel; None where there are too few blocks.
 
     Args:
         blocks: Of the picture.
         channel: Which one.
         energy: What tells the noise of a block, its variance or its detail, with shape (n,).
-        usable: Which blocks may be used, with shape (n,); None for those that are valid, not constant, not saturated.
+        usable: Which blocks may be used, with shape (n,).
     """
-    if usable is None:
-        usable = blocks.valid & ~blocks.constant[:, channel] & (blocks.saturated[:, channel] < MAX_SATURATED)
     index = np.flatnonzero(usable)
     if len(index) < MIN_BLOCKS:
         return None

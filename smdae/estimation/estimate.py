@@ -34,7 +34,8 @@ from smdae.estimation.correlated import (
     rms,
 )
 from smdae.estimation.counts import few_counts
-from smdae.estimation.scale import Scale
+from smdae.estimation.filling import filled
+from smdae.estimation.scale import Scale, in_bytes
 from smdae.estimation.shared import correlation_of_channels
 from smdae.estimation.shot import shot_curves
 from smdae.noise import Noise
@@ -96,9 +97,9 @@ def estimate(
     Raises:
         InputError: No pixel counts.
     """
-    planes, valid = as_planes(pixels, scale, valid)
+    planes, valid, scale = as_planes(pixels, scale, valid)
     if jpeg is None:
-        jpeg = jpeg_quality(planes)
+        jpeg = jpeg_quality(planes, valid)
     found = _estimate(planes, scale, valid, jpeg, kind)
     instead = None if found.instead is None else replace(found.instead, jpeg=jpeg)
     return replace(found, jpeg=jpeg, instead=instead)
@@ -106,8 +107,10 @@ def estimate(
 
 def as_planes(
     pixels: np.ndarray, scale: Scale, valid: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return a picture as it is looked at, (H, W, C), finite and gray where it is, and which of its pixels count.
+) -> tuple[np.ndarray, np.ndarray | None, Scale]:
+    """Return a picture as it is looked at, which of its pixels count, and its scale.
+
+    It has shape (H, W, C), with one channel where all are equal; is finite; and is uint8 if it was of 8 bits once.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
@@ -122,12 +125,14 @@ def as_planes(
         finite = np.isfinite(planes).all(2)
         if not finite.all():
             valid = finite if valid is None else valid & finite
-            planes = np.where(np.isfinite(planes), planes, scale.black)
+            if valid.any():
+                planes = filled(planes, valid)
     if valid is not None and not valid.any():
         raise InputError("none of its pixels is valid", "all are hidden, masked or not finite")
     if planes.shape[2] > 1 and (planes == planes[:, :, :1]).all():  # gray that is stored as colour
         planes = planes[:, :, :1]
-    return planes, valid
+    planes, scale = in_bytes(planes, scale, valid)
+    return planes, valid, scale
 
 
 def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: int | None, kind: Kind) -> Estimate:

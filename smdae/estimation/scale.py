@@ -11,10 +11,12 @@ import numpy as np
 
 from smdae.estimation.noise_level import is_clipped
 
-__all__ = ["UNIT", "Scale", "scale_of", "scale_of_integers"]
+__all__ = ["UNIT", "Scale", "in_bytes", "scale_of", "scale_of_integers"]
 
 LOW, HIGH = 0.001, 0.999  # quantiles that become 0 and 1
 SAMPLE = 1 << 20  # pixels of which quantiles are taken
+MAX_OFF_STEP = 1e-3  # of a gray level, of 8 bits that floats hold: what single precision leaves of them
+PROBE = 4096  # values that are looked at before all are
 FULL_RANGE = 0.5  # of the range of 16 bits, that one of their pictures reaches
 FLOATS = (-0.5, 1.5)  # floats with white 1 lie between these, noise and all,
 MIN_BRIGHTEST = 0.2  # and some of them reach this
@@ -102,6 +104,32 @@ def scale_of(pixels: np.ndarray, white: float | None = None, black: float | None
     elif keep or (FLOATS[0] <= some.min() and MIN_BRIGHTEST <= some.max() <= FLOATS[1]):
         return Scale(0.0, 1.0, (0.0, 1.0) if _is_clipped(pixels) else None)
     return _between(some, (0.0, limit) if whole else None, limit)
+
+
+def in_bytes(planes: np.ndarray, scale: Scale, valid: np.ndarray | None = None) -> tuple[np.ndarray, Scale]:
+    """Return a picture of 8 bits that is stored in another type, as floats say, as uint8, with its scale.
+
+    Every other picture is returned as it is.
+
+    Args:
+        planes: With shape (H, W, C), finite.
+        scale: What its values mean.
+        valid: Which pixels count, with shape (H, W); None for all.
+    """
+    if planes.dtype == np.uint8 or scale.black or not scale.standard:
+        return planes, scale
+    told = planes if valid is None else planes[valid]
+    if not all(_are_bytes(some, scale.white) for some in (told.reshape(-1)[:: max(1, told.size // PROBE)], told)):
+        return planes, scale
+    levels = np.rint(planes.astype(np.float64) * (255 / scale.white)).clip(0, 255)
+    return levels.astype(np.uint8), Scale(0.0, 255.0, (0.0, 255.0))
+
+
+def _are_bytes(values: np.ndarray, white: float) -> bool:
+    """Return whether values are whole multiples of a 255th of white, from black to white."""
+    levels = values.astype(np.float64) * (255 / white)
+    whole = np.rint(levels)
+    return bool(np.abs(levels - whole).max() < MAX_OFF_STEP and whole.min() >= 0 and whole.max() <= 255)
 
 
 def scale_of_integers(pixels: np.ndarray, name: str) -> Scale:

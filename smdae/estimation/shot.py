@@ -11,9 +11,9 @@ import numpy as np
 from smdae.curves import Affine, Curve, Table
 from smdae.estimation import clipped_normal
 from smdae.estimation.blocks import Blocks
-from smdae.estimation.curve import MAX_SATURATED, Bins, affine_fit, bins_of
+from smdae.estimation.curve import Bins, affine_fit, bins_of
 
-__all__ = ["shot_curves", "usable"]
+__all__ = ["shot_curves"]
 
 MAX_SATURATED_SHOT = 0.5  # of a block, where the level is asked for by brightness
 # Deviation of levels over brightness, as a logarithm, beyond which it is no chance; the least that holds for a sigma.
@@ -24,11 +24,6 @@ SHOT_FLOOR = 0.5  # of the mean level of all blocks, that the smallest eigenvalu
 MIN_RISE = 0.85  # of the variance with brightness, as a correlation
 MAX_SCATTER = 0.6  # of bins that are asked whether noise is shot
 CLIPPING_SIGMAS = 2.5  # from white, within which a level is what clipping leaves
-
-
-def usable(blocks: Blocks, channel: int, saturated: float = MAX_SATURATED) -> np.ndarray:
-    """Return which blocks of a channel tell of noise, (n,): valid, not constant, and less saturated than that."""
-    return blocks.valid & ~blocks.constant[:, channel] & (blocks.saturated[:, channel] < saturated)
 
 
 def shot_curves(blocks: Blocks, sigmas: Sequence[float], clipped: bool, forced: bool) -> tuple[Curve, ...] | None:
@@ -42,7 +37,7 @@ def shot_curves(blocks: Blocks, sigmas: Sequence[float], clipped: bool, forced: 
     """
     curves: list[Curve] = []
     for c, sigma in enumerate(sigmas):
-        bins = bins_of(blocks, c, blocks.detail[:, c], usable(blocks, c, MAX_SATURATED_SHOT))
+        bins = bins_of(blocks, c, blocks.detail[:, c], blocks.usable(c, MAX_SATURATED_SHOT))
         if bins is None:
             return None
         mean = float(np.average(np.sqrt(bins.variance), weights=bins.share))
