@@ -237,5 +237,5 @@ def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float
     strong = math.inf if known else MAX_DECAY_OF_STRONG
     if decay > (MAX_DECAY if mean < DECAY_COUNTS else strong):
         return _none("what there is looks like texture")
-    error = noise_level.uncertainty(mean, clipped) / mean
+    error = noise_level.standard_error(mean, clipped) / mean
     return Estimate(Noise(curves_of([level.sigma for level in levels])), error)
