@@ -53,8 +53,7 @@ def sensor_curves(planes: np.ndarray, floor: float = 0.0) -> tuple[Affine, ...] 
 
 def _bins(blocks: Blocks, c: int) -> Bins | None:
     """Return the binned variances of the usable blocks of plane c; None if there are too few."""
-    usable = blocks.valid & ~blocks.constant[:, c] & (blocks.saturated[:, c] < MAX_SATURATED)
-    return bins_of(blocks, c, blocks.detail[:, c], usable)
+    return bins_of(blocks, c, blocks.detail[:, c], blocks.usable(c, MAX_SATURATED))
 
 
 def _pooled(bins: list[Bins]) -> Bins:

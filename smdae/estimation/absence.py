@@ -57,8 +57,8 @@ def why_drawn(planes: np.ndarray, blocks: Blocks, compressed: bool = False) -> s
         return None
     excess = _excess(blocks, changing)
     inner = changing & (blocks.saturated < MAX_SATURATED)
-    of_all = float(blocks.mixed[changing].mean())
-    of_inner = float(blocks.mixed[inner].mean()) if inner.sum() >= MIN_ASKED * changing.sum() else 0.0
+    of_all = float(blocks.partly_constant[changing].mean())
+    of_inner = float(blocks.partly_constant[inner].mean()) if inner.sum() >= MIN_ASKED * changing.sum() else 0.0
     patchy = any(excess > least and of_all > share for least, share in PATCHY)
     looks_drawn = patchy or excess > DRAWN_EXCESS or of_inner > DRAWN_INNER_SHARE
     if looks_drawn and not _lie_by_chance(blocks, changing):

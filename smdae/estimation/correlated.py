@@ -13,11 +13,10 @@ import numpy as np
 from smdae.curves import Affine, Curve
 from smdae.estimation.blocks import Blocks
 from smdae.estimation.compression import is_lossy
-from smdae.estimation.curve import Bins, bins_of, overall
+from smdae.estimation.curve import MAX_SATURATED, Bins, bins_of, overall
 from smdae.estimation.evidence import evidence, features
-from smdae.estimation.grain import Grain, among_channels, measured, non_normality, spread, with_unseen
+from smdae.estimation.grain import Grain, correlation_of_channels, measured, non_normality, spread, with_unseen
 from smdae.estimation.noise_level import Level
-from smdae.estimation.shot import usable
 from smdae.noise import Noise
 
 __all__ = [
@@ -79,7 +78,7 @@ def channel_blocks(blocks: Blocks) -> list[ChannelBlocks] | None:
 
 
 def _channel(blocks: Blocks, c: int) -> ChannelBlocks | None:
-    telling = usable(blocks, c)
+    telling = blocks.usable(c, MAX_SATURATED)
     bins = bins_of(blocks, c, blocks.variance[:, c], telling)
     if bins is None:
         return None
@@ -207,7 +206,7 @@ def _grain(seen: list[ChannelBlocks], channels: np.ndarray, factor: float) -> No
 def _correlation(blocks: Blocks, seen: list[ChannelBlocks]) -> np.ndarray:
     """Return the correlation of the channels, (C, C)."""
     middle = seen[len(seen) // 2]
-    return among_channels(blocks, middle.bins, middle.weights) if len(seen) > 1 else np.eye(1)
+    return correlation_of_channels(blocks, middle.bins, middle.weights) if len(seen) > 1 else np.eye(1)
 
 
 def _shared(channels: np.ndarray) -> float:
