@@ -1,9 +1,9 @@
 """Noise curves: the standard deviation of the noise as a function of the clean value x.
 
-    Affine   sd(x)^2 = gain max(x - black, 0) + read^2     photons and read noise (Foi et al. 2008); no gain: one level
-    Table    sd(x) linear between given values             what a camera's tone curve and processing leave of it
+    Affine   sd(x)^2 = gain max(x - black, 0) + read^2     photon and read noise (Foi et al. 2008)
+    Table    sd(x) linear between given values             noise after a camera's processing
 
-In other units x' = k x + o the same noise has the standard deviation k sd((x' - o)/k).
+In another unit x' = k x + o, k > 0, the same noise has the standard deviation k sd((x' - o)/k).
 """
 
 from dataclasses import dataclass, replace
@@ -30,10 +30,10 @@ class Curve(Protocol):
         """Return the standard deviation at clean values x, with the shape of x."""
 
     def scaled(self, factor: float) -> "Curve":
-        """Return the curve in units in which every value is `factor` times as large."""
+        """Return the curve of the same noise in units in which every value is `factor` times as large."""
 
     def shifted(self, offset: float) -> "Curve":
-        """Return the curve in units in which every value is larger by `offset`."""
+        """Return the curve of the same noise in units in which every value is larger by `offset`."""
 
     def amplified(self, factor: float) -> "Curve":
         """Return the curve of noise that is `factor` times as strong."""
@@ -73,14 +73,14 @@ class Affine:
             return torch.full_like(x, self.read)
         variance = self.gain * (x - self.black).clamp(min=0) + self.read * self.read
         some = variance > 0
-        return torch.where(some, torch.where(some, variance, 1.0).sqrt(), 0.0)  # at 0 the root has no finite slope
+        return torch.where(some, torch.where(some, variance, 1.0).sqrt(), 0.0)  # the slope of the root is infinite at 0
 
     def scaled(self, factor: float) -> "Affine":
-        """Return the curve in units in which every value is `factor` times as large."""
+        """Return the curve of the same noise in units in which every value is `factor` times as large."""
         return Affine(self.gain * factor, self.black * factor, self.read * factor)
 
     def shifted(self, offset: float) -> "Affine":
-        """Return the curve in units in which every value is larger by `offset`."""
+        """Return the curve of the same noise in units in which every value is larger by `offset`."""
         return replace(self, black=self.black + offset)
 
     def amplified(self, factor: float) -> "Affine":
@@ -122,15 +122,15 @@ class Table:
         at, levels = x.new_tensor(self.at), x.new_tensor(self.levels)
         x = x.clamp(self.at[0], self.at[-1])
         upper = torch.bucketize(x.detach().contiguous(), at).clamp(1, len(at) - 1)
-        width = (at[upper] - at[upper - 1]).clamp(min=torch.finfo(x.dtype).tiny)  # in float32 two values may be one
+        width = (at[upper] - at[upper - 1]).clamp(min=torch.finfo(x.dtype).tiny)  # two values may be equal in float32
         return torch.lerp(levels[upper - 1], levels[upper], (x - at[upper - 1]) / width)
 
     def scaled(self, factor: float) -> "Table":
-        """Return the curve in units in which every value is `factor` times as large."""
+        """Return the curve of the same noise in units in which every value is `factor` times as large."""
         return Table(tuple(value * factor for value in self.at), tuple(level * factor for level in self.levels))
 
     def shifted(self, offset: float) -> "Table":
-        """Return the curve in units in which every value is larger by `offset`."""
+        """Return the curve of the same noise in units in which every value is larger by `offset`."""
         return replace(self, at=tuple(value + offset for value in self.at))
 
     def amplified(self, factor: float) -> "Table":

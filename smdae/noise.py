@@ -1,16 +1,16 @@
-"""Noise q(y|x): how a clean picture x is corrupted.
+"""Noise q(y|x): how a clean picture x is corrupted to a noisy picture y.
 
     y = x + S(x) K e,   e ~ N(0, I),   S(x) = diag sd_c(x) (see `curves`),   K K' = R (see `correlation`)
 
-and then, where there are any and in this order: impulses, clipping, rounding, JPEG. K is the symmetric square root of
-R, which is the same at every place and has ones on its diagonal, so that sd_c(x) is the standard deviation of y. With
-the covariance C(x) = S(x) R S(x),
+Impulses, clipping, rounding and JPEG may follow, in this order. K is the symmetric square root of the correlation R,
+which is the same at every place and has ones on its diagonal, so that sd_c(x) is the standard deviation of y in channel
+c. With the covariance C(x) = S(x) R S(x),
 
     grad_y log q(y|x) = -C(x)^-1 (y - x)
 
-is the target of denoising score matching: a kernel needs no more than a known score (Vincent 2011, section 4.2). Where
-C is the same for all x, E[x|y] = y + C grad log q(y), and SURE = |D - y|^2 + 2 tr(C dD/dy) - tr C (Stein 1981). White
-noise of one level, C = sigma^2 I, is the special case in which nothing changes.
+is the target of denoising score matching, which holds for any kernel whose score is known (Vincent 2011, section 4.2).
+If C is the same for all x, E[x|y] = y + C grad log q(y), and a denoiser D(y) has Stein's unbiased risk estimate
+|D - y|^2 + 2 tr(C dD/dy) - tr C (Stein 1981). White noise of one level is the special case C = sigma^2 I.
 """
 
 import math
@@ -43,13 +43,13 @@ class Noise:
         curves: One `Affine` or `Table` for all channels, or one for each.
         white: Value of white in the picture.
         zero: Value of zero in the picture, below white.
-        grain: Correlation `rho[dy][dx]` of pixels dy rows and dx columns apart, square, 1 where both are 0, 0 beyond.
+        grain: Correlation `rho[dy][dx]` of pixels dy rows and dx columns apart: square, 1 at (0, 0), 0 beyond its end.
         channels: Correlation of the channels, C x C, with ones on the diagonal; None if they are independent.
-        clip: The least and the largest value that can be; None if there is no bound.
-        rounding: Step from `zero` on to whose multiples values are rounded; None if they are not.
-        jpeg: Quality, 1 to 100, at which the picture was compressed, all channels at full size; None if it was not.
-        impulses: Share of the pixels, 0 <= share < 1, set to one end of `clip`, or to zero or white, in all channels;
-            either end equally often.
+        clip: The smallest and the largest value that can be stored; None if all can.
+        rounding: Values are rounded to `zero` plus a multiple of this step; None if they are not.
+        jpeg: Quality, 1 to 100, of a JPEG with all channels at full size; None if the picture is not compressed.
+        impulses: Share of the pixels, 0 <= share < 1, that are replaced in all channels by one end of `clip`, each end
+            equally often; by `zero` and `white` if there is no `clip`.
 
     Raises:
         UsageError: A value makes no sense.
@@ -81,7 +81,7 @@ class Noise:
 
     @property
     def count(self) -> int | None:
-        """Return the number of channels that the noise is for, or None if it fits any."""
+        """Return the number of channels that the noise has, or None if it fits any number."""
         if self.channels is not None:
             return len(self.channels)
         return len(self.curves) if len(self.curves) > 1 else None
@@ -93,24 +93,24 @@ class Noise:
 
     @property
     def kind(self) -> Literal["white", "shot", "grain"]:
-        """Return `grain` if neighbouring pixels are correlated, else `shot` if the level depends on x, else `white`."""
+        """Return "grain" if neighbouring pixels are correlated, else "shot" if the level depends on x, else "white"."""
         if not correlation.is_point(self.grain):
             return "grain"
         return "shot" if self.is_signal_dependent else "white"
 
     @property
     def is_white(self) -> bool:
-        """Return whether C = sigma^2 I: one level for all values and channels, no correlation, no shared channels."""
+        """Return whether C = sigma^2 I: one level for all values and channels, and no correlation."""
         return self._level is not None
 
     @property
     def is_none(self) -> bool:
-        """Return whether there is no noise at all: the level is 0 for all values."""
+        """Return whether there is no noise at all: no impulses, and level 0 for all values."""
         return self.impulses == 0 and all(curve.level == 0 for curve in self.curves)
 
     @property
     def is_gaussian(self) -> bool:
-        """Return whether the noise is Gaussian, with no impulses, clipping, rounding or JPEG after it."""
+        """Return whether the noise is Gaussian: no impulses, clipping, rounding or JPEG follow."""
         return not additions(self)
 
     @property
@@ -124,7 +124,7 @@ class Noise:
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """Return, for each curve, the root mean square of sd over all values from zero to white, in their unit."""
+        """Return the level of each curve: the root mean square of sd over all values from zero to white."""
         known = tuple(curve.level for curve in self.curves if curve.level is not None)
         if len(known) == len(self.curves):
             return known
@@ -133,7 +133,7 @@ class Noise:
 
     @property
     def sigma(self) -> float:
-        """Return the level that describes the noise best: the root mean square of `levels`, in the picture's unit."""
+        """Return one level for all channels: the root mean square of `levels`, in the picture's unit."""
         levels = self.levels
         if min(levels) == max(levels):
             return levels[0]
@@ -141,7 +141,7 @@ class Noise:
 
     @property
     def grain_size(self) -> float:
-        """Return the side of a grain in pixels, at least 1: an area averages noise as if each grain were a pixel."""
+        """Return the side of a grain in pixels, at least 1, see `correlation.grain_size`."""
         return correlation.grain_size(self.grain)
 
     def _check(self, x: Tensor) -> None:
@@ -161,12 +161,12 @@ class Noise:
         return torch.stack([curve.sd(x[:, c]) for c, curve in enumerate(self.curves)], dim=1)
 
     def sd_of(self, image: np.ndarray) -> np.ndarray:
-        """Return the standard deviation at the values of an image, (H, W) or (H, W, C), of any type, in float64."""
+        """Return the standard deviation at each value of a clean image, with its shape (H, W) or (H, W, C), float64."""
         x = torch.from_numpy(image.astype(np.float64))
         return self.sd(torch.atleast_3d(x).permute(2, 0, 1)[None])[0].permute(1, 2, 0).reshape(x.shape).numpy()
 
     def correlate(self, e: Tensor) -> Tensor:
-        """Return K e, with the shape of e: e to the last bit if nothing is correlated."""
+        """Return K e, with the shape of e; e itself, bit for bit, if nothing is correlated."""
         self._check(e)
         return self._correlated(e, 0.5)
 
@@ -179,10 +179,10 @@ class Noise:
 
         Args:
             x: Clean pictures.
-            generator: On the CPU, so that every device gets the same noise.
+            generator: A generator on the CPU, so that every device gets the same noise.
 
         Returns:
-            Noisy pictures, with the shape, precision and device of x. No gradient passes rounding and JPEG.
+            Noisy pictures, with the shape, dtype and device of x. Rounding and JPEG let no gradient pass.
         """
         self._check(x)
         e = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
@@ -191,11 +191,11 @@ class Noise:
         return recorded(self, y, generator)
 
     def covariance(self, v: Tensor, x: Tensor) -> Tensor:
-        """Return C(x) v = S R S v, with the shape of v, of the noise before impulses, clipping, rounding and JPEG.
+        """Return C(x) v = S R S v, with the shape of v, where C is without impulses, clipping, rounding and JPEG.
 
         Args:
             v: A direction, with the shape of x.
-            x: Clean pictures, or what is known of them: denoised ones, not y.
+            x: Clean pictures, or denoised ones in their place, but not noisy ones.
         """
         self._check(x)
         level = self._level
@@ -212,7 +212,7 @@ class Noise:
             clean: x, with the shape of y.
 
         Raises:
-            UsageError: There is none: something follows the Gaussian noise, or C is singular.
+            UsageError: It does not exist: the noise is not Gaussian, or C is singular.
         """
         if later := additions(self):
             raise UsageError(
@@ -245,7 +245,7 @@ class Noise:
         return replace(self, curves=curves, **self._ends(lambda value: value + offset))
 
     def _ends(self, changed: Callable[[float], float]) -> dict[str, Any]:
-        """Return white, zero and the ends of clipping by the names of their fields, each changed by a function."""
+        """Return the fields `white`, `zero` and `clip` by name, with a function applied to each value."""
         clip = None if self.clip is None else (changed(self.clip[0]), changed(self.clip[1]))
         return {"white": changed(self.white), "zero": changed(self.zero), "clip": clip}
 
@@ -258,7 +258,7 @@ class Noise:
         return replace(self, curves=tuple(curve.amplified(factor) for curve in self.curves))
 
     def for_channels(self, count: int) -> Self:
-        """Return the same noise with a curve for each of `count` channels; refuse if it is of another number."""
+        """Return the same noise with a curve for each of `count` channels; refuse if it has another number."""
         self._check_count(count)
         return replace(self, curves=self.curves if len(self.curves) == count else self.curves * count)
 
@@ -269,21 +269,21 @@ class Noise:
         return replace(self, curves=(self.curves[c if len(self.curves) > 1 else 0],), channels=None)
 
     def to_yaml(self) -> str:
-        """Return the noise as YAML, of which `from_yaml` makes the same noise to the last digit."""
+        """Return the noise as YAML, from which `from_yaml` makes exactly the same noise."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         kept = {f.name: values[f.name] for f in fields(self) if f.name == "white" or values[f.name] != f.default}
         return noise_profile.dump(kept, self.describe())
 
     @classmethod
     def from_yaml(cls, text: str, name: str = "the noise profile") -> Self:
-        """Return the noise that `to_yaml` wrote.
+        """Return the noise that YAML of `to_yaml` describes.
 
         Args:
             text: The YAML.
-            name: What an error calls it, such as the name of its file.
+            name: What errors call it, such as the name of its file.
 
         Raises:
-            UsageError: It is not YAML, of another kind or a later version, or says something that makes no sense.
+            UsageError: It is not YAML, not a noise profile, of a later version, or has a value that makes no sense.
         """
         try:
             return cls(**noise_profile.parse(text, [field.name for field in fields(cls)]))
@@ -291,10 +291,10 @@ class Noise:
             raise UsageError(f"{name}: {error.message}", error.hint) from None
 
     def describe(self, values: np.ndarray | None = None, unit: float | None = None) -> str:
-        """Return the noise in one line.
+        """Return a description of the noise in one line, such as "shot, sigma 12 (8 in shadows, 17 in highlights)".
 
         Args:
-            values: Some values of the picture that it is described for; None for all from zero to white alike.
-            unit: What levels are multiplied by; None for the factor that makes white 255.
+            values: Some values of a picture, at which the level is told; None for all from zero to white equally.
+            unit: Factor for the levels that are told; None for the one that makes white 255.
         """
         return described(self, values, unit)

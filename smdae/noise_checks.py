@@ -1,4 +1,4 @@
-"""Checks of the parameters of a `Noise`, which bring them into one form."""
+"""Checks of the parameters of a `Noise`, which also convert them to floats, integers and tuples of these."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ __all__ = ["checked_fields"]
 
 
 def checked_fields(noise: "Noise") -> dict[str, Any]:
-    """Return the parameters of a noise by name, as floats, integers and tuples of them; those of None are left out.
+    """Return the parameters of a noise that are not None, by name, as floats, integers and tuples of these.
 
     Raises:
         UsageError: A value makes no sense.
@@ -45,7 +45,7 @@ def checked_fields(noise: "Noise") -> dict[str, Any]:
 
 
 def _checked_curves(curves: object) -> tuple[Curve, ...]:
-    """Return curves as a tuple; refuse what is no list of curves, or an empty one."""
+    """Return curves as a tuple; refuse anything but a list of one or more curves."""
     if not isinstance(curves, list | tuple) or not curves:
         raise UsageError("the noise needs a list of curves, one for all channels or one for each")
     for curve in curves:

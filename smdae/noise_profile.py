@@ -1,4 +1,4 @@
-"""Noise profiles: a `Noise` as YAML, for all pictures of a camera or microscope.
+"""Noise profiles: the `Noise` of a camera or microscope as YAML, for all of its pictures.
 
     smdae: noise profile
     version: 1
@@ -9,7 +9,7 @@
     - [1.0, 0.5]
     - [0.5, 0.25]
 
-Numbers are written with all their digits, so that what is read is what was written.
+Numbers are written with all their digits, so that reading gives exactly the noise that was written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,11 +30,11 @@ AFFINE, TABLE = ("gain", "black", "read"), ("at", "levels")
 
 
 def dump(entries: Mapping[str, Any], comment: str) -> str:
-    """Return the YAML of a noise.
+    """Return a noise profile as YAML.
 
     Args:
-        entries: The values by the names of their fields, the curves among them.
-        comment: One line to begin with.
+        entries: The values of the fields of a `Noise` by name, the curves among them.
+        comment: A line to begin with, as a comment.
     """
     curves = {"curves": tuple(asdict(curve) for curve in entries["curves"])}
     content = {"smdae": KIND, "version": VERSION} | _plain({**entries, **curves})
@@ -42,14 +42,14 @@ def dump(entries: Mapping[str, Any], comment: str) -> str:
 
 
 def parse(text: str, fields: Sequence[str]) -> dict[str, Any]:
-    """Return the entries of a YAML text by their names: curves as `Affine` or `Table`, the other values as they are.
+    """Return the entries of a noise profile by name: curves as `Affine` or `Table`, the other values as they are.
 
     Args:
         text: The YAML.
-        fields: Names that entries may have.
+        fields: The names that entries may have.
 
     Raises:
-        UsageError: It is not YAML, of another kind or of a later version, or an entry or a curve makes no sense.
+        UsageError: It is not YAML, not a noise profile, of a later version, or an entry or a curve makes no sense.
     """
     try:
         entries = yaml.safe_load(text)
@@ -70,6 +70,7 @@ def parse(text: str, fields: Sequence[str]) -> dict[str, Any]:
 
 
 def _curve(entries: object) -> Affine | Table:
+    """Return the curve that a mapping of a noise profile describes."""
     if not isinstance(entries, dict):
         raise UsageError(f"each of the curves must be a mapping, not {checked.shown(entries)}")
     if not entries.keys() & TABLE:
@@ -82,7 +83,7 @@ def _curve(entries: object) -> Affine | Table:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with lists for tuples, each a new one: YAML would write a repeated one as an alias."""
+    """Return a value with a new list for each tuple; YAML would write one list used twice as an alias."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     return [_plain(entry) for entry in value] if isinstance(value, tuple) else value

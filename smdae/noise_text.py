@@ -1,4 +1,4 @@
-"""Noise in one line of words, for a user: its kind, its level, and whatever else it has."""
+"""A description of noise in one line, for a user: its kind, its level, and what else there is to say."""
 
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 __all__ = ["described"]
 
-SHADOWS, HIGHLIGHTS = 0.1, 0.9  # of the values, as quantiles
-MAX_CHANNEL_DIFFERENCE = 0.1  # of the level, beyond which channels are described one by one
-LEAST_CORRELATION = 0.05  # of channels, to be mentioned
+SHADOWS, HIGHLIGHTS = 0.1, 0.9  # quantiles of the values
+MAX_CHANNEL_DIFFERENCE = 0.1  # relative, of the levels of channels that are told as one
+MIN_CORRELATION = 0.05  # of channels: smaller ones are not told
 
 
 def described(noise: "Noise", values: np.ndarray | None = None, unit: float | None = None) -> str:
-    """Return noise in one line; arguments as those of `Noise.describe`."""
+    """Return a description of noise in one line; the arguments are those of `Noise.describe`."""
     if noise.is_none:
         return "none"
     if unit is None:
@@ -41,7 +41,7 @@ def described(noise: "Noise", values: np.ndarray | None = None, unit: float | No
         words.append(f"grain size {noise.grain_size:.1f} px")
     if noise.channels is not None and len(noise.channels) > 1:
         rho = np.array(noise.channels)[np.triu_indices(len(noise.channels), 1)].mean()
-        if abs(rho) >= LEAST_CORRELATION:
+        if abs(rho) >= MIN_CORRELATION:
             words.append(f"channels correlated by {rho:.2f}")
     if noise.impulses:
         words.append(f"{_short(100 * noise.impulses)} % impulses")
@@ -51,7 +51,7 @@ def described(noise: "Noise", values: np.ndarray | None = None, unit: float | No
 
 
 def _short(value: float) -> str:
-    """Return a number with two digits, three from 10 on."""
+    """Return a number with two significant digits, three from 10 on, and all before the point."""
     if value >= 999.5:
         return f"{value:.0f}"
     return f"{value:.3g}" if value >= 9.95 else f"{value:.2g}"

@@ -1,15 +1,15 @@
-"""Noise as patches have it: a kernel q(x~|x) = N(x~; x, C(x)) on vectors of d numbers, C(x) = S(x) R S(x).
+"""Noise of patches: a kernel q(x~|x) = N(x~; x, C(x)) on vectors of d numbers, with C(x) = S(x) R S(x).
 
-A patch is cut out of a picture that goes on, so the correlation R of its noise is that of any d pixels of an endless
-picture, a matrix, and not that of a torus of the patch's own size, which `Noise` takes pictures for. Its powers come
-from one decomposition R = V diag(r) V'. For the few hundred numbers of a patch that costs nothing.
+`Noise` treats a picture as a torus. A patch is cut out of a larger picture, so the correlation R of its noise is that
+between d pixels of an endless picture, as a d x d matrix. Its powers come from one decomposition R = V diag(r) V',
+which takes little time for the few hundred numbers of a patch.
 
 The Parzen density of such a kernel, q_C(x~) = 1/n sum_i q(x~|x_i), has the score
 
     grad log q_C(x~) = sum_i p(i|x~) C(x_i)^-1 (x_i - x~),    p(i|x~) = softmax_i log q(x~|x_i)
 
-With a fixed C it is the white one in the coordinates R^-1/2 S^-1 x; where S alone depends on x, products of matrices
-give it, since the exponent is linear in x~, x~^2 and 1.
+If C is the same for all x, it is the score under white noise in the coordinates R^-1/2 S^-1 x. If S depends on x and
+R = I, it takes a few matrix products, since log q(x~|x_i) is linear in x~, x~^2 and 1.
 """
 
 import math
@@ -25,21 +25,20 @@ from smdae.noise import Noise
 
 __all__ = ["MAX_CORRELATED", "KernelParzen", "PatchNoise"]
 
-MAX_CORRELATED = 4096  # numbers of a patch whose correlation is held as a matrix
-SINGULAR = 1e-6  # an eigenvalue, 1 in white noise, that has no inverse
-TORUS = 64  # pixels a side, at least, on which the correlation is read off
+MAX_CORRELATED = 4096  # numbers of a patch with correlated noise: R has the square of that
+MIN_TORUS = 64  # pixels a side of the torus on which the correlation is computed
 
 
 class PatchNoise:
     """Gaussian noise of flat patches.
 
     Args:
-        noise: In the unit of the patches.
-        channels: C of a patch; of rows of numbers, d.
-        size: Side of a patch, P; 1 for rows.
+        noise: The noise, in the unit of the patches.
+        channels: Number of channels of a patch; d for rows of numbers.
+        size: Side P of a patch in pixels; 1 for rows of numbers.
 
     Raises:
-        UsageError: The noise is no Gaussian, or is for other channels, or the patches are too large for a matrix.
+        UsageError: The noise is not Gaussian, has another number of channels, or is correlated in too large patches.
     """
 
     def __init__(self, noise: Noise, channels: int, size: int) -> None:
@@ -64,20 +63,20 @@ class PatchNoise:
 
     @cached_property
     def is_pointwise(self) -> bool:
-        """Return whether pixels are independent, R = I."""
+        """Return whether pixels and channels are independent, R = I."""
         channels = self.noise.channels
         return correlation.is_point(self.noise.grain) and (channels is None or correlation.is_diagonal(channels))
 
     @property
     def sigma(self) -> float:
-        """Return the one level that describes the noise best, in the unit of the patches."""
+        """Return one level for all values and channels, see `Noise.sigma`, in the unit of the patches."""
         return self.noise.sigma
 
     @cached_property
     def correlation(self) -> Tensor:
-        """Return R, with shape (d, d), float64: that of a patch's pixels in an endless picture."""
+        """Return R, the correlation of the pixels of a patch in an endless picture, with shape (d, d), float64."""
         P, C = self.size, self.channels
-        side = max(TORUS, 2 * P, 4 * len(self.noise.grain))
+        side = max(MIN_TORUS, 2 * P, 4 * len(self.noise.grain))
         spot = torch.zeros(1, 1, side, side, dtype=torch.float64)
         spot[0, 0, 0, 0] = 1
         lags = correlation.apply(spot, self.noise.grain, None, 1.0)[0, 0]  # rho at (dy, dx)
@@ -89,6 +88,7 @@ class PatchNoise:
 
     @cached_property
     def _decomposed(self) -> tuple[Tensor, Tensor]:
+        """Return r, (d,), not negative, and V, (d, d)."""
         values, vectors = torch.linalg.eigh(self.correlation)
         return values.clamp(min=0), vectors
 
@@ -97,8 +97,9 @@ class PatchNoise:
         return v if self.is_pointwise else v @ self._power(power).to(v)
 
     def _power(self, power: float) -> Tensor:
+        """Return R^power, with shape (d, d); refuse a negative power of a singular R."""
         values, vectors = self._decomposed
-        if power < 0 and values.min() < SINGULAR:
+        if power < 0 and values.min() < correlation.SINGULAR:
             raise UsageError("the covariance of the noise is singular, so the noise has no score")
         return (vectors * values**power) @ vectors.T
 
@@ -112,11 +113,11 @@ class PatchNoise:
         return self.noise.sd(x.view(len(x), self.channels, self.size, self.size)).reshape(x.shape)
 
     def added(self, x: Tensor, e: Tensor) -> Tensor:
-        """Return x + S(x) R^1/2 e, with the shape of x: a noisy patch for e standard normal."""
+        """Return the noisy patches x + S(x) R^1/2 e, with the shape of x, for e standard normal."""
         return x + self.sd(x) * self._correlated(e, 0.5)
 
     def sample(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Draw from q(x~|x), with the shape of x, (B, d)."""
+        """Draw noisy patches from q(x~|x), with the shape of x, (B, d)."""
         return self.added(x, torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device))
 
     def covariance(self, v: Tensor, x: Tensor) -> Tensor:
@@ -130,7 +131,7 @@ class PatchNoise:
         return self._correlated((clean - noisy) / sd, -1.0) / sd
 
     def whitened(self, x: Tensor) -> Tensor:
-        """Return R^-1/2 S^-1 x of noise with a fixed covariance: coordinates in which it is white, of level 1."""
+        """Return R^-1/2 S^-1 x, coordinates in which noise with the same S for all x is white with sigma 1."""
         return self._correlated(x / self.sd(x), -0.5)
 
     def log_prob(self, noisy: Tensor, clean: Tensor) -> Tensor:
@@ -141,14 +142,14 @@ class PatchNoise:
 
 
 class KernelParzen:
-    """The Parzen density of patches with noise for its kernel.
+    """The Parzen density of patches whose kernel is their noise.
 
     Args:
-        patches: With shape (n, d).
-        noise: Of the patches.
+        patches: The clean patches x_i, with shape (n, d).
+        noise: The kernel.
 
     Raises:
-        UsageError: The noise is correlated and depends on brightness at once.
+        UsageError: The noise is correlated and also depends on brightness.
     """
 
     def __init__(self, patches: Tensor, noise: PatchNoise) -> None:
@@ -159,14 +160,14 @@ class KernelParzen:
         elif not noise.is_pointwise:
             raise UsageError("noise that is correlated and depends on brightness has no Parzen score here")
         else:
-            self._middle = patches.mean(0)  # squares of what is near zero lose no digits
+            self._middle = patches.mean(0)  # subtracted, so that squares keep their digits
             x, sd = patches - self._middle, noise.sd(patches)
             self._inverse = 1 / sd.square()  # (n, d)
             self._pulled = x * self._inverse
             self._constant = -0.5 * (self._pulled * x).sum(1) - sd.log().sum(1)  # (n,)
 
     def _log_joint(self, y: Tensor) -> Tensor:
-        """Return log q(y|x_i) + d/2 log 2 pi, with shape (B, n), y less the middle."""
+        """Return log q(y|x_i) + d/2 log 2 pi, with shape (B, n), for y measured from the middle."""
         return torch.addmm(self._constant, y, self._pulled.T) - 0.5 * y.square() @ self._inverse.T
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -187,7 +188,7 @@ class KernelParzen:
         return weights @ self._pulled - y * (weights @ self._inverse)
 
     def pairs(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Return n clean patches and their noisy copies, each with shape (n, d)."""
+        """Draw n pairs of a clean patch and a noisy copy of it, each with shape (n, d)."""
         device = self.patches.device
         clean = self.patches[torch.randint(len(self.patches), (n,), generator=generator, device=device)]
         return clean, self.noise.sample(clean, generator)

@@ -43,6 +43,7 @@ from smdae.denoising.sure import Risk
 from smdae.denoising.task import Task
 from smdae.denoising.unclipped import clamped, margins_of, safe_where, totals, valid_in
 from smdae.estimation import noise_level
+from smdae.estimation.coarseness import MAX_COARSENESS_OF_WHITE, coarseness
 
 __all__ = ["Judgement", "judge"]
 
@@ -230,7 +231,7 @@ def _doubts_of_white(task: Task, correlation: float, is_estimated: bool, imbalan
     pixels = task.pixels
     if is_estimated and max(imbalances) > MAX_IMBALANCE:
         yield "more was taken out than noise of the level that was found: in a part of the picture there is other noise"
-    coarseness = 1.0
+    half_size = 1.0
     is_unbalanced = max(map(abs, imbalances)) > MAX_IMBALANCE
     if is_unbalanced and not is_estimated and not task.scale.black:
         estimates = noise_level.estimate(pixels, task.scale.span)
@@ -238,8 +239,8 @@ def _doubts_of_white(task: Task, correlation: float, is_estimated: bool, imbalan
             if abs(level - given) > MAX_SIGMA_MISMATCH * given > 0:
                 yield f"the noise looks like sigma {255 * level:.3g}, not {255 * given:.3g}"
                 break
-        coarseness = noise_level.coarseness(pixels, task.scale.span)
-    if coarseness > noise_level.COARSE:
-        yield f"the noise is correlated: at half the size it is {coarseness:.1f} times what white noise would be"
+        half_size = coarseness(pixels, task.scale.span)
+    if half_size > MAX_COARSENESS_OF_WHITE:
+        yield f"the noise is correlated: at half the size it is {half_size:.1f} times what white noise would be"
     elif correlation > MAX_NEIGHBOUR_CORRELATION:
         yield f"the noise is correlated: neighbours in the residual by {correlation:.2f}"

@@ -1,14 +1,14 @@
-"""Noise that was cut off at black and white: a normal clipped to [0, 1].
+"""A normal distribution clipped to [0, 1]: what black and white leave of noise.
 
-For y = min(max(mu + sigma z, 0), 1), z standard normal with density phi and distribution Phi, a = -mu/sigma and
-b = (1 - mu)/sigma,
+For y = min(max(mu + sigma z, 0), 1), z standard normal with density phi and distribution function Phi, a = -mu/sigma
+and b = (1 - mu)/sigma,
 
-    w      = Phi(b) - Phi(a)                                what is not cut off
+    w      = Phi(b) - Phi(a)                                the probability that y is not clipped
     m      = mu w + sigma (phi(a) - phi(b)) + Phi(-b)       the mean of y
     dm/dmu = w,   dm/dsigma = phi(a) - phi(b)
 
-and its variance s^2 and the derivatives of that likewise (Tobin 1958; Foi 2009 for images). m and s are what is seen of
-clipped noise, and `before` finds the mu and sigma that they come from by Newton's method.
+and likewise its variance s^2 with its derivatives (Tobin 1958; Foi 2009 for images). Pictures show m and s;
+`unclipped_std` solves for mu and sigma by Newton's method.
 """
 
 import math
@@ -19,11 +19,14 @@ import torch
 
 __all__ = ["Moments", "clipped_std", "moments", "unclipped_std"]
 
-FURTHEST = 6.0  # sigmas beyond black and white of which anything is to be seen
-NEAR = np.linspace(-FURTHEST, FURTHEST, 121)
-MOST_STEPS = 30
-CLOSE = 1e-6  # of sigma, to which it is found
-GREATEST, GREATEST_OF = 8.0, 0.02  # sigma as far as it is looked for: so many times what is left of it, and so much
+# mu for which `clipped_std` computes moments: up to 6 sigma beyond black and white, where nearly all of y is clipped.
+GRID = np.linspace(-6.0, 6.0, 121)
+MAX_STEPS = 30  # of Newton's method
+TOLERANCE = 1e-6  # of sigma, relative
+MIN_SLOPE = 1e-12  # of what Newton's method divides by
+MAX_LOG_CHANGE = 0.5  # of sigma in one step
+# Newton's method diverges where no sigma leaves as large a deviation s: then sigma is MAX_RATIO s + MAX_OFFSET.
+MAX_RATIO, MAX_OFFSET = 8.0, 0.02
 
 
 class Moments(NamedTuple):
@@ -38,51 +41,56 @@ class Moments(NamedTuple):
 
 
 def moments(mu: np.ndarray, sigma: np.ndarray | float) -> Moments:
-    """Return the moments of normals clipped to [0, 1], and their derivatives in mu and sigma > 0, float64."""
+    """Return the moments of N(mu, sigma^2), sigma > 0, clipped to [0, 1], with their derivatives, in float64."""
     a, b = -mu / sigma, (1 - mu) / sigma
     below, above = (torch.special.ndtr(torch.from_numpy(z)).numpy() for z in (a, -b))
     at_a, at_b = (np.exp(-z * z / 2) / math.sqrt(2 * math.pi) for z in (a, b))
     within, slope = 1 - below - above, at_a - at_b
-    inner = mu * within + sigma * slope  # E y over what is not cut off
-    tilted = mu * slope + sigma * (within + a * at_a - b * at_b)  # E y z over that
+    inner = mu * within + sigma * slope  # E[y; not clipped]
+    inner_z = mu * slope + sigma * (within + a * at_a - b * at_b)  # E[y z; not clipped]
     mean = inner + above
-    variance = np.maximum(mu * inner + sigma * tilted + above - mean**2, 1e-12)
-    return Moments(mean, variance, within, slope, 2 * (inner - mean * within), 2 * (tilted - mean * slope))
+    variance = np.maximum(mu * inner + sigma * inner_z + above - mean**2, 1e-12)
+    return Moments(mean, variance, within, slope, 2 * (inner - mean * within), 2 * (inner_z - mean * slope))
 
 
 def clipped_std(mean: np.ndarray, sigma: float) -> np.ndarray:
-    """Return the deviation that clipping leaves of sigma, where the mean after it is `mean`; between grid points."""
-    mu = np.sort(np.concatenate([sigma * NEAR, 1 - sigma * NEAR]))
+    """Return the standard deviation of clipped normals with given means after clipping, interpolated on a grid.
+
+    Args:
+        mean: The means m, in [0, 1], of any shape, which the result has too.
+        sigma: Standard deviation before clipping.
+    """
+    mu = np.sort(np.concatenate([sigma * GRID, 1 - sigma * GRID]))
     grid = moments(mu, sigma)
     return np.interp(mean, grid.mean, np.sqrt(grid.variance))
 
 
 def unclipped_std(mean: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sigmas of which clipping leaves deviations s > 0 at means m, and how much s tells of them.
+    """Return the sigmas before clipping for given means and standard deviations after it, and how sure they are.
 
     Args:
         mean: m, in [0, 1], with shape (n,).
-        deviation: s, with shape (n,).
+        deviation: s > 0, with shape (n,).
 
     Returns:
-        sigma, no more than is looked for where s is larger than any noise leaves; and d log s / d log sigma at fixed m,
-        from 1 where nothing is cut off down to 0; each with shape (n,).
+        sigma, and the sensitivity d log s / d log sigma at fixed m, which falls from 1 where nothing is clipped to 0,
+        each with shape (n,). Where s is larger than any sigma leaves, sigma is MAX_RATIO s + MAX_OFFSET.
     """
     mu, sigma = mean.astype(np.float64), deviation.astype(np.float64)
-    told = np.ones_like(sigma)
-    for _ in range(MOST_STEPS):
+    sensitivity = np.ones_like(sigma)
+    for _ in range(MAX_STEPS):
         now = moments(mu, sigma)
         off, off_log = now.mean - mean, 0.5 * np.log(now.variance) - np.log(deviation)
         log_by_mu, log_by_sigma = (v / (2 * now.variance) for v in (now.variance_by_mu, now.variance_by_sigma))
-        w = np.maximum(now.mean_by_mu, 1e-12)
-        along = np.maximum(log_by_sigma - log_by_mu * now.mean_by_sigma / w, 1e-12)
-        told = np.minimum(sigma * along, 1.0)
-        by_sigma = -(off_log - log_by_mu * off / w) / along
+        w = np.maximum(now.mean_by_mu, MIN_SLOPE)
+        at_fixed_mean = np.maximum(log_by_sigma - log_by_mu * now.mean_by_sigma / w, MIN_SLOPE)
+        sensitivity = np.minimum(sigma * at_fixed_mean, 1.0)
+        by_sigma = -(off_log - log_by_mu * off / w) / at_fixed_mean
         by_mu = -(off + now.mean_by_sigma * by_sigma) / w
-        # Far from the end a step that is bounded by sigma does not leave the region where the moments are smooth.
+        # Steps bounded by sigma stay where the moments are smooth, however far the solution is.
         mu = mu + np.clip(by_mu, -sigma, sigma)
-        change = np.exp(np.clip(by_sigma / sigma, -0.5, 0.5))
+        change = np.exp(np.clip(by_sigma / sigma, -MAX_LOG_CHANGE, MAX_LOG_CHANGE))
         sigma = sigma * change
-        if (np.abs(change - 1) < CLOSE).all():
+        if (np.abs(change - 1) < TOLERANCE).all():
             break
-    return np.minimum(sigma, GREATEST * deviation + GREATEST_OF), told
+    return np.minimum(sigma, MAX_RATIO * deviation + MAX_OFFSET), sensitivity

@@ -1,7 +1,7 @@
-"""Noise that neighbouring pixels or the channels of a pixel share, if that is what a picture holds.
+"""Whether a picture holds grain, and which: noise correlated between neighbouring pixels.
 
-The flattest blocks of each brightness tell the level, the correlation of pixels (`grain`) and that of channels. All of
-it may be texture, which `evidence` weighs.
+The flattest blocks of each brightness give its level, its correlation between pixels (`grain`) and that between
+channels. All of this might be texture; `evidence` gives the odds.
 """
 
 import math
@@ -13,9 +13,9 @@ import numpy as np
 from smdae.curves import Affine, Curve
 from smdae.estimation.blocks import Blocks
 from smdae.estimation.compression import is_lossy
-from smdae.estimation.curve import Bins, bins_of, overall
+from smdae.estimation.curve import MAX_SATURATED, Bins, bins_of, overall
 from smdae.estimation.evidence import evidence, features
-from smdae.estimation.grain import Grain, among_channels, measured, non_normality, spread, with_unseen
+from smdae.estimation.grain import Grain, correlation_of_channels, measured, non_normality, spread, with_unseen
 from smdae.estimation.noise_level import Level
 from smdae.noise import Noise
 
@@ -30,35 +30,38 @@ __all__ = [
     "rms",
 ]
 
-FAINTEST = 1.3 / 255  # sigma, of the range that the picture fills: less is left alone,
-FAINTEST_OF_JPEG = 0.6 / 255  # and of what was compressed, which hides noise, less than this
-MAX_CHANNEL_SPREAD = 0.1  # how far the levels of channels may be apart to count as one
-WEIGHT_THAT_COUNTS = 0.01  # of the largest weight of a bin
-MIN_LOG_ODDS = -2.5  # of grain, against texture, that a second look is worth
-# What JPEG leaves of faint grain is much like texture, and to take out a little of that does little harm.
+# Chosen with `benchmarks/cameras.py` and `benchmarks/grain_evidence.py`, as those of `estimate`:
+FAINTEST = 1.3 / 255  # sigma below which noise is left alone, white being the range that the picture fills
+FAINTEST_OF_JPEG = 0.6 / 255  # the same for JPEGs, which hide a part of the noise
+MAX_CHANNEL_DIFFERENCE = 0.1  # of the levels of channels from their mean, relative, if one level stands for all
+MIN_WEIGHT = 0.01  # of a bin, over the largest: smaller ones do not count in `ChannelBlocks.share`
+MIN_LOG_ODDS = -2.5  # of grain against texture: below it there is no grain; above, a second look decides
+# JPEG leaves of faint grain much the same as of texture, and removing a little of that does little harm.
 FAINT, MIN_LOG_ODDS_OF_FAINT = 6 / 255, -3.0
-MIN_DECAY, MAX_EXCESS_OF_WHITE = 0.20, 10.0  # of the smallest eigenvalues; of the level over theirs
-# Where there is hardly any texture, as what resizing and turning leave of white noise: the same two, the deviation of
-# the weakest blocks, and the scatter and the correlation of the flattest.
+# White noise has small eigenvalues that are alike and near the level of the blocks: if neither limit is exceeded, there
+# is no grain. Decay is that of `noise_level`; excess is the level of the blocks over that of the smallest eigenvalues.
+MAX_DECAY_OF_WHITE, MAX_EXCESS_OF_WHITE = 0.20, 10.0
+# Where there is hardly any texture, as in white noise that was resized or rotated, these show grain without a second
+# look: decay, excess, weakest block, scatter, and correlation of neighbours.
 ALONE_DECAY, ALONE_EXCESS, ALONE_WEAKEST, ALONE_SCATTER, ALONE_NEAREST = 0.12, 1.3, 0.72, 0.28, 0.1
-# Where compression has left independent pixels, and a level above that of the smallest eigenvalues.
+# Where these hold in a JPEG, its blocks hold white noise alone: weakest block, scatter, correlation, excess.
 LOSSY_WEAKEST, LOSSY_SCATTER, LOSSY_NEAREST, LOSSY_EXCESS = 0.55, 0.30, 0.25, 1.25
-# How far from normal blocks of grain are, and the level from which on they are asked: of print it is 0.08 and more.
+# Blocks that are farther from normal are not grain but print, which has 0.08 and more; asked only above a level.
 MAX_NON_NORMALITY, STRONG = 0.06, 3 / 255
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelBlocks:
-    """The statistics of the blocks of one channel.
+    """What the blocks of one channel say of its noise.
 
     Attributes:
-        bins: By brightness, of the variance.
-        weights: Of the bins, with shape (m,).
-        level: Of the noise, white being 1.
-        scatter: Standard deviation over mean of the energies of the flattest blocks.
+        bins: Their variances by brightness.
+        weights: Weight of each bin, with shape (m,).
+        level: Standard deviation of the noise, white being 1.
+        scatter: Standard deviation over mean of the variances of the flattest blocks.
         grain: Correlation of the pixels.
-        spread: Deviations of all blocks over the usual one of their brightness, at `grain.QUANTILES`.
-        share: Of all blocks that tell the level.
+        spread: Quantiles of the standard deviations of the blocks over the usual one, see `grain.spread`.
+        share: Share of the blocks that are in bins with a weight that counts.
     """
 
     bins: Bins
@@ -71,43 +74,46 @@ class ChannelBlocks:
 
 
 def channel_blocks(blocks: Blocks) -> list[ChannelBlocks] | None:
-    """Return the statistics of the blocks of each channel; None where one has too few."""
+    """Return what the blocks of each channel say; None if a channel has too few."""
     found = [_channel(blocks, c) for c in range(blocks.mean.shape[1])]
     known = [one for one in found if one is not None]
     return known if len(known) == len(found) else None
 
 
 def _channel(blocks: Blocks, c: int) -> ChannelBlocks | None:
-    telling = blocks.usable(c)
-    bins = bins_of(blocks, c, blocks.variance[:, c], telling)
+    usable = blocks.usable(c, MAX_SATURATED)
+    bins = bins_of(blocks, c, blocks.variance[:, c], usable)
     if bins is None:
         return None
     variance, weights, scatter = overall(bins)
     grain = measured(blocks, c, bins, weights)
     level = math.sqrt(variance * grain.factor)
-    share = float(bins.share[weights > WEIGHT_THAT_COUNTS * weights.max()].sum())
-    return ChannelBlocks(bins, weights, level, scatter, grain, spread(blocks, c, bins, telling), share)
+    share = float(bins.share[weights > MIN_WEIGHT * weights.max()].sum())
+    return ChannelBlocks(bins, weights, level, scatter, grain, spread(blocks, c, bins, usable), share)
 
 
 def levels_of_compressed(seen: list[ChannelBlocks], levels: tuple[Level, ...]) -> list[float]:
-    """Return the level of white noise in each channel of a JPEG, which took out the finest of it.
+    """Return the level of white noise in each channel of a JPEG, white being 1.
 
-    The smallest eigenvalues see no more than that. Blocks see the rest, where it is noise alone that they hold.
+    JPEG removes the finest noise, so the smallest eigenvalues are too small. Blocks are used if they hold noise alone.
+
+    Args:
+        seen: What the blocks of each channel say.
+        levels: The levels from the smallest eigenvalues, of each channel.
     """
-    told = [level.sigma for level in levels]
+    of_eigenvalues, of_blocks = [level.sigma for level in levels], [one.level for one in seen]
     weakest, scatter, nearest = _evenness(seen)
     are_noise = weakest > LOSSY_WEAKEST and scatter < LOSSY_SCATTER and nearest <= LOSSY_NEAREST
-    of_blocks = [one.level for one in seen]
-    return of_blocks if are_noise and rms(of_blocks) > LOSSY_EXCESS * rms(told) else told
+    return of_blocks if are_noise and rms(of_blocks) > LOSSY_EXCESS * rms(of_eigenvalues) else of_eigenvalues
 
 
 def grain_features(blocks: Blocks, levels: tuple[Level, ...], jpeg: int | None) -> np.ndarray | None:
-    """Return the features that tell grain from texture, (len(evidence.FEATURES),); None where blocks are too few.
+    """Return the features that tell grain from texture, (len(evidence.FEATURES),); None if there are too few blocks.
 
     Args:
-        blocks: Of the picture.
-        levels: That the smallest eigenvalues tell, of each channel.
-        jpeg: The quality that it was compressed at; None if it was not.
+        blocks: The blocks of the picture.
+        levels: The levels from the smallest eigenvalues, of each channel.
+        jpeg: Quality at which the picture was compressed; None if it was not.
     """
     seen = channel_blocks(blocks)
     return None if seen is None else _features(seen, _correlation(blocks, seen), levels, jpeg)
@@ -116,31 +122,30 @@ def grain_features(blocks: Blocks, levels: tuple[Level, ...], jpeg: int | None) 
 def correlated_noise(
     blocks: Blocks, seen: list[ChannelBlocks], levels: tuple[Level, ...], jpeg: int | None, forced: bool
 ) -> tuple[Noise, float] | None:
-    """Return noise whose pixels are correlated, and the log odds of it; None if there is none, or it may be texture.
+    """Return grain and the logarithm of its odds against texture; None if there is none, or it is rather texture.
 
-    The odds are infinite where there is no question of texture.
+    The odds are infinite if it cannot be texture.
 
     Args:
-        blocks: Of the picture.
-        seen: Of each channel.
-        levels: That the smallest eigenvalues tell, of each channel.
-        jpeg: The quality that the picture was compressed at; None if it was not.
-        forced: Whether it is known to be grain.
+        blocks: The blocks of the picture.
+        seen: What the blocks of each channel say.
+        levels: The levels from the smallest eigenvalues, of each channel.
+        jpeg: Quality at which the picture was compressed; None if it was not.
+        forced: Whether the noise is known to be grain.
     """
+    if forced:
+        return _grain(seen, _correlation(blocks, seen), 1.0), math.inf
     level = rms([one.level for one in seen])
-    if level < (FAINTEST_OF_JPEG if is_lossy(jpeg) else FAINTEST) and not forced:
+    if level < (FAINTEST_OF_JPEG if is_lossy(jpeg) else FAINTEST):
         return None
     channels = _correlation(blocks, seen)
     found = _features(seen, channels, levels, jpeg)
     excess = level / max(rms([one.sigma for one in levels]), 1e-9)
-    if forced:
-        return _grain(seen, channels, 1.0), math.inf
-    # White noise has a floor that all small eigenvalues share, and grain has none, whatever the texture.
     decay = sum(one.decay for one in levels) / len(levels)
-    has_floor = decay <= MIN_DECAY and excess <= MAX_EXCESS_OF_WHITE
-    least = MIN_LOG_ODDS_OF_FAINT if is_lossy(jpeg) and level < FAINT else MIN_LOG_ODDS
+    is_white = decay <= MAX_DECAY_OF_WHITE and excess <= MAX_EXCESS_OF_WHITE
+    min_odds = MIN_LOG_ODDS_OF_FAINT if is_lossy(jpeg) and level < FAINT else MIN_LOG_ODDS
     odds = evidence().log_odds(found)
-    if not has_floor and odds > least:
+    if not is_white and odds > min_odds:
         factor = evidence().level_factor(found)
     elif level > STRONG and decay > ALONE_DECAY and excess > ALONE_EXCESS and _are_noise_alone(seen):
         factor, odds = 1.0, math.inf
@@ -152,17 +157,17 @@ def correlated_noise(
 
 
 def _non_normality(blocks: Blocks, seen: list[ChannelBlocks]) -> float:
-    """Return how far from normal the blocks of the middle one of the channels are."""
+    """Return the median over the channels of how far from normal their blocks are."""
     return float(np.median([non_normality(blocks, c, one.bins, one.weights) for c, one in enumerate(seen)]))
 
 
 def _evenness(seen: list[ChannelBlocks]) -> np.ndarray:
-    """Return the deviation of the weakest blocks, and the scatter and the correlation of the flattest: (3,), means."""
+    """Return the lowest of `spread`, the scatter and the correlation of neighbours, means over channels, (3,)."""
     return np.mean([(one.spread[0], one.scatter, one.grain.nearest) for one in seen], 0)
 
 
 def _are_noise_alone(seen: list[ChannelBlocks]) -> bool:
-    """Return whether blocks are everywhere as strong as those of noise, whose pixels are correlated."""
+    """Return whether all blocks are as strong as those of noise without texture, and neighbours correlated."""
     weakest, scatter, nearest = _evenness(seen)
     return bool(weakest > ALONE_WEAKEST and scatter < ALONE_SCATTER and nearest > ALONE_NEAREST)
 
@@ -170,7 +175,7 @@ def _are_noise_alone(seen: list[ChannelBlocks]) -> bool:
 def _features(
     seen: list[ChannelBlocks], channels: np.ndarray, levels: tuple[Level, ...], jpeg: int | None
 ) -> np.ndarray:
-    """Return the features that tell grain from texture: means over the channels."""
+    """Return the features that tell grain from texture, most of them means over the channels."""
 
     def mean(values: list) -> Any:
         return sum(values) / len(values)
@@ -183,7 +188,7 @@ def _features(
         share=mean([one.share for one in seen]),
         factor=mean([one.grain.factor for one in seen]),
         decay=mean([one.decay for one in levels]),
-        shared=_shared(channels),
+        channel_correlation=_mean_correlation(channels),
         spread=mean([one.spread for one in seen]),
         jpeg=jpeg,
         channels=len(seen),
@@ -191,7 +196,7 @@ def _features(
 
 
 def _grain(seen: list[ChannelBlocks], channels: np.ndarray, factor: float) -> Noise:
-    """Return grain whose level is `factor` times that of the blocks and of what they do not see."""
+    """Return grain with `factor` times the level of the blocks, corrected in colour for what these do not see."""
     sigmas = np.array([one.level for one in seen])
     if len(seen) == 3:
         covariance = with_unseen(np.outer(sigmas, sigmas) * channels)
@@ -199,31 +204,31 @@ def _grain(seen: list[ChannelBlocks], channels: np.ndarray, factor: float) -> No
         channels = covariance / np.outer(sigmas, sigmas)
         np.fill_diagonal(channels, 1.0)
     rho = sum((one.grain.rho for one in seen), np.zeros(())) / len(seen)
-    among = _as_tuples(channels) if len(seen) > 1 else None
-    return Noise(curves_of((factor * sigmas).tolist()), grain=_as_tuples(rho), channels=among)
+    shared = _as_tuples(channels) if len(seen) > 1 else None
+    return Noise(curves_of((factor * sigmas).tolist()), grain=_as_tuples(rho), channels=shared)
 
 
 def _correlation(blocks: Blocks, seen: list[ChannelBlocks]) -> np.ndarray:
-    """Return the correlation of the channels, (C, C)."""
+    """Return the correlation of the channels, (C, C), on the flattest blocks of the middle one."""
     middle = seen[len(seen) // 2]
-    return among_channels(blocks, middle.bins, middle.weights) if len(seen) > 1 else np.eye(1)
+    return correlation_of_channels(blocks, middle.bins, middle.weights) if len(seen) > 1 else np.eye(1)
 
 
-def _shared(channels: np.ndarray) -> float:
-    """Return the mean correlation of two channels; 0 for one."""
+def _mean_correlation(channels: np.ndarray) -> float:
+    """Return the mean correlation between two channels; 0 if there is one channel."""
     return float(channels[~np.eye(len(channels), dtype=bool)].mean()) if len(channels) > 1 else 0.0
 
 
 def curves_of(sigmas: list[float]) -> tuple[Curve, ...]:
-    """Return one level for all channels if theirs are alike, else one for each."""
+    """Return the mean level as one curve for all channels if their levels are alike, else a curve for each."""
     mean = rms(sigmas)
-    if all(abs(sigma - mean) <= MAX_CHANNEL_SPREAD * mean for sigma in sigmas):
+    if all(abs(sigma - mean) <= MAX_CHANNEL_DIFFERENCE * mean for sigma in sigmas):
         return (Affine(read=mean),)
     return tuple(Affine(read=sigma) for sigma in sigmas)
 
 
 def rms(values: list[float]) -> float:
-    """Return the root mean square of numbers."""
+    """Return the root of the mean square of numbers."""
     return math.sqrt(sum(value**2 for value in values) / len(values))
 
 

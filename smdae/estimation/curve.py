@@ -1,12 +1,12 @@
 """The level of the noise as a function of brightness, from the flattest blocks of each brightness.
 
-Blocks are sorted by their mean into bins. In a bin those with the least texture around them are chosen, and their mean
-energy is the variance of the noise there, if they are flat: then energies scatter as those of noise do. Where texture
-is left they scatter more and are too large, so bins count by how many blocks they have and by how little they scatter.
+Blocks are binned by their mean. Of each bin those with the least texture around them are chosen, and their mean energy
+(variance or detail, see `blocks`) is the variance of the noise at that brightness. Where the chosen blocks are flat,
+their energies scatter no more than chance makes those of noise scatter; where texture is left, they scatter more and
+are too large. So a bin counts by its number of blocks and by how little they scatter.
 
-Shot noise is looked for in two ways. Its variance is affine in the mean of what is seen, v = a m + b (Foi et al. 2008),
-fitted by reweighting, with outliers above the line, which texture makes, counting least. Where no line fits, the bins
-themselves are the table, smoothed.
+The variance of shot noise is affine in the mean of the picture, v = a m + b (Foi et al. 2008). `affine_fit` fits this
+line by iteratively reweighted least squares, in which bins above the line count least, as texture puts them there.
 """
 
 from dataclasses import dataclass
@@ -18,27 +18,30 @@ from smdae.estimation.blocks import Blocks
 __all__ = ["Bins", "affine_fit", "bins_of", "overall"]
 
 MAX_BINS = 48
-MIN_BLOCKS = 80  # in a bin
-FLATTEST, MIN_CHOSEN = 0.12, 40  # of a bin's blocks: their share, and how many at least
-OUTLIER = 3.0  # energies beyond so many medians are texture
-SCATTER_OF_NOISE = 0.25  # standard deviation over mean of the energies of noise in flat blocks
-DISTRUST = 8  # power of the scatter by which a bin counts less
-MAX_OVER_MEAN = 4.0  # variance of a bin over the mean of all, beyond which it is texture
-WEIGHT_OF_TEXTURE = 1e-3
-LOWEST_SHARE = 0.10  # of the blocks, in bins of the least variance, from which the mean sets out
-ROUNDS = 12
+MIN_BLOCKS = 80  # of a bin
+FLAT_SHARE, MIN_FLAT = 0.12, 40  # of the blocks of a bin that are chosen: their share, and their least number
+MAX_ENERGY = 3.0  # over the median of the bin: blocks with more hold texture
+MAX_SATURATED = 0.1  # share of a block's pixels that may be black or white
+SCATTER_OF_NOISE = 0.25  # standard deviation over mean of the energies of flat blocks, by chance
+SCATTER_POWER = 8  # a bin's trust falls with this power of its scatter
+MAX_VARIANCE = 4.0  # of a bin, over the mean of all: bins with more hold texture
+WEIGHT_OF_TEXTURE = 1e-3  # of such a bin, over that of another
+INITIAL_SHARE = 0.10  # the mean is first that of the bin at this quantile of the variance
+ROUNDS = 12  # of reweighting
+MIN_FITTED = 1e-3  # of the largest variance: a fitted line is bounded below by it
+FAR_ABOVE = 0.2  # relative distance above the line at which the weight of a bin is halved
 
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """The noise of one channel by brightness, white being 1.
+    """The noise of one channel in m bins of brightness, white being 1.
 
     Attributes:
         at: Mean brightness of the chosen blocks, increasing, with shape (m,).
-        variance: Of what their planes leave, with shape (m,).
-        scatter: Standard deviation over mean of their variances, with shape (m,).
-        share: The part of all blocks that the bin holds, with shape (m,).
-        chosen: Which blocks were chosen in each bin.
+        variance: Their mean energy, the variance of the noise, with shape (m,).
+        scatter: Standard deviation over mean of their energies, with shape (m,).
+        share: Share of all usable blocks that are in the bin, with shape (m,).
+        chosen: The numbers of the chosen blocks, one array for each bin.
     """
 
     at: np.ndarray
@@ -49,18 +52,18 @@ class Bins:
 
     @property
     def trust(self) -> np.ndarray:
-        """Return how much each bin counts, with shape (m,)."""
-        return self.share * np.minimum(1, SCATTER_OF_NOISE / np.maximum(self.scatter, 1e-9)) ** DISTRUST
+        """Return the weight of each bin, (m,): its share, or less if its energies scatter more than noise."""
+        return self.share * np.minimum(1, SCATTER_OF_NOISE / np.maximum(self.scatter, 1e-9)) ** SCATTER_POWER
 
 
 def bins_of(blocks: Blocks, channel: int, energy: np.ndarray, usable: np.ndarray) -> Bins | None:
-    """Return the bins of one channel; None where there are too few blocks.
+    """Return the bins of one channel; None if there are too few usable blocks.
 
     Args:
-        blocks: Of the picture.
-        channel: Which one.
-        energy: What tells the noise of a block, its variance or its detail, with shape (n,).
-        usable: Which blocks may be used, with shape (n,).
+        blocks: The blocks of the picture.
+        channel: Number of the channel.
+        energy: The energy of each block, its variance or its detail, with shape (n,).
+        usable: Which blocks to use, with shape (n,).
     """
     index = np.flatnonzero(usable)
     if len(index) < MIN_BLOCKS:
@@ -69,10 +72,10 @@ def bins_of(blocks: Blocks, channel: int, energy: np.ndarray, usable: np.ndarray
     rows: list[tuple[float, float, float, float]] = []
     chosen = []
     for members in _by_brightness(mean, index):
-        count = max(MIN_CHOSEN, int(FLATTEST * len(members)))
+        count = max(MIN_FLAT, int(FLAT_SHARE * len(members)))
         flat = members[np.argpartition(texture[members], count - 1)[:count]] if count < len(members) else members
         found = energy[flat]
-        kept = flat[found <= OUTLIER * np.median(found)]
+        kept = flat[found <= MAX_ENERGY * np.median(found)]
         values = energy[kept]
         average = float(values.mean())
         if average <= 0:
@@ -86,7 +89,7 @@ def bins_of(blocks: Blocks, channel: int, energy: np.ndarray, usable: np.ndarray
 
 
 def _by_brightness(mean: np.ndarray, index: np.ndarray) -> list[np.ndarray]:
-    """Return the blocks of an index in groups of increasing brightness, each wide enough and of enough blocks."""
+    """Return the blocks at an index in groups of increasing mean, each of a least width and number of blocks."""
     order = index[np.argsort(mean[index], kind="stable")]
     values = mean[order]
     width = max((values[-1] - values[0]) / MAX_BINS, 1e-9)
@@ -99,33 +102,33 @@ def _by_brightness(mean: np.ndarray, index: np.ndarray) -> list[np.ndarray]:
 
 
 def overall(bins: Bins) -> tuple[float, np.ndarray, float]:
-    """Return the mean variance over the picture, the weights of the bins in it, and their mean scatter."""
+    """Return the mean variance of all bins, the weights of the bins in this mean, (m,), and their mean scatter."""
     trust = bins.trust if bins.trust.sum() > 0 else bins.share
     order = np.argsort(bins.variance)
     reached = np.cumsum(bins.share[order]) / bins.share.sum()
-    mean = float(bins.variance[order[np.searchsorted(reached, LOWEST_SHARE)]])
+    mean = float(bins.variance[order[np.searchsorted(reached, INITIAL_SHARE)]])
     for _ in range(ROUNDS):
-        # A bin that texture fills may have many blocks: it is not allowed to speak.
-        weights = trust * np.where(bins.variance > MAX_OVER_MEAN * mean, WEIGHT_OF_TEXTURE, 1.0)
+        # A bin full of texture may have very many blocks: it must hardly count.
+        weights = trust * np.where(bins.variance > MAX_VARIANCE * mean, WEIGHT_OF_TEXTURE, 1.0)
         mean = float(np.average(bins.variance, weights=weights))
     return mean, weights, float(np.average(bins.scatter, weights=weights))
 
 
 def affine_fit(bins: Bins) -> tuple[float, float, float]:
-    """Return a, b of variance = a m + b, and the root mean square of the relative misfit, weighed as the fit is."""
+    """Return a and b of variance = a m + b, and the root mean square of the relative misfit, weighted as in the fit."""
     x, v = bins.at, bins.variance
-    trust = np.sqrt(bins.trust) + 1e-12  # bins of few blocks are what tells the slope
+    trust = np.sqrt(bins.trust) + 1e-12  # the root, as the slope depends on the few blocks at the ends
     fitted = np.full_like(v, np.average(v, weights=trust))
     a, b = 0.0, float(fitted[0])
     weights = trust
     for _ in range(ROUNDS):
-        relative = weights / np.maximum(fitted, 1e-3 * v.max()) ** 2
+        relative = weights / np.maximum(fitted, MIN_FITTED * v.max()) ** 2
         mx, mv = np.average(x, weights=relative), np.average(v, weights=relative)
         spread = np.average((x - mx) ** 2, weights=relative)
         a = float(np.average((x - mx) * (v - mv), weights=relative) / spread) if spread > 1e-12 else 0.0
         b = float(mv - a * mx)
-        fitted = np.maximum(a * x + b, 1e-3 * v.max())
+        fitted = np.maximum(a * x + b, MIN_FITTED * v.max())
         above = np.maximum(v / fitted - 1, 0)
-        weights = trust / (1 + (above / 0.2) ** 2)
+        weights = trust / (1 + (above / FAR_ABOVE) ** 2)
     misfit = np.sqrt(np.average((v / fitted - 1) ** 2, weights=weights))
     return a, b, float(misfit)

@@ -1,18 +1,21 @@
-"""The noise of a picture, from the picture alone: white, shot or grain, or none.
+"""The noise of a picture, estimated from the picture alone: white, shot or grain, or none.
 
-    white   one level: the smallest eigenvalues of patches of weak texture (`noise_level`), of each channel and, for
-            what channels share, of their mean (`shared`)
-    shot    a level for each brightness, from the diagonal details of the flattest blocks (`curve`)
-    grain   neighbouring pixels correlated: level and correlation of the flattest blocks (`grain`)
+    white   one level for each channel, from the smallest eigenvalues of patches of weak texture (`noise_level`), and
+            the correlation between channels, from the level of their mean (`shared`)
+    shot    a level for each brightness, from the diagonal details of the flattest blocks (`curve`, `shot`)
+    grain   correlated neighbours: level and correlation of the flattest blocks (`grain`, `correlated`)
 
-A kind is taken where the picture shows it beyond what texture could pretend; else the simpler one is. What is too faint
-to be told from texture is left alone. Of grain an estimate says how likely it is, and what there is if it is texture:
-`denoising.noise_search` decides, by a second look. The constants were chosen on synthetic cameras
-(`benchmarks/cameras.py`), on 26 real pairs of two cameras, and on white noise added to photographs.
+Shot noise and grain are taken only if the picture shows them beyond what texture could pretend, and noise too faint to
+be told from texture is none. Grain comes with its odds against texture, and with the estimate that holds if it is
+texture: `denoising.noise_search` decides between the two by a second look.
+
+The constants were chosen on synthetic cameras (`benchmarks/cameras.py`), on 26 real pairs of two cameras, and on white
+noise added to photographs.
 """
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -45,15 +48,17 @@ __all__ = ["KINDS", "Estimate", "Kind", "as_planes", "estimate", "grain_features
 Kind = Literal["auto", "white", "shot", "grain"]
 KINDS: tuple[Kind, ...] = ("auto", "white", "shot", "grain")
 
-# Of eigenvalues, beyond which there is texture: up to a sigma, and from there on, where texture is rarer.
-MAX_DECAY, DECAY_COUNTS, MAX_DECAY_OF_STRONG = 0.14, 8 / 255, 0.40
-RANGE_SAMPLE = 1 << 18  # values
-SMALLEST = 2 * SIDE  # pixels a side; of smaller pictures only a level is told,
-FAINTEST_OF_SMALL = 8 / 255  # and none that is no more than texture has
-MAX_PATCHES = 120_000  # of a gray picture
-MAX_PATCHES_OF_COLOUR, SMALL = 20_000, 45_000  # of a channel; pixels of pictures all of whose patches are looked at
-
-NEAR_WHITE = 0.25  # correlation of neighbours up to which noise may be shot noise
+# Decay of the eigenvalues (`noise_level.Level`) above which there is texture and no noise, for weak and strong noise:
+# texture seldom looks as strong as STRONG.
+MAX_DECAY, MAX_DECAY_OF_STRONG, STRONG = 0.14, 0.40, 8 / 255
+MIN_SIDE = 2 * SIDE  # pixels: in smaller pictures only white noise is looked for,
+FAINTEST_OF_SMALL = 8 / 255  # and what has no larger sigma may be texture
+MAX_SAMPLE = 1 << 18  # values from which the range of a picture is taken
+LOW_QUANTILE, HIGH_QUANTILE = 0.001, 0.999  # of the values, between which it lies
+MIN_RANGE = 1e-6  # white being 1
+MAX_PATCHES, MAX_PATCHES_OF_COLOUR = 120_000, 20_000  # of a gray picture, and of a channel of a colour picture
+SMALL = 45_000  # pixels of a colour picture that is used as a gray one
+MAX_CORRELATION_OF_SHOT = 0.25  # of neighbours: with more, noise is not shot noise
 ERROR_OF_SHOT, ERROR_OF_GRAIN = 0.08, 0.15  # standard error of the level, relative
 
 
@@ -62,12 +67,12 @@ class Estimate:
     """The noise that was found in a picture.
 
     Attributes:
-        noise: Of it, white being 1.
+        noise: The noise, white being 1.
         error: Standard error of its level, relative.
-        reason: Why there is none, in a few words; empty if there is.
-        jpeg: The quality that the picture was compressed at, told or found; None if it was not, or if that is unknown.
-        odds: Logarithm of the odds that it is grain, and not texture; infinite where that is no question.
-        instead: What is found if it is texture; None where that is no question.
+        reason: Why there is none, in a few words; empty if there is noise.
+        jpeg: Quality at which the picture was compressed, given or found; None if it was not, or if none was found.
+        odds: Natural logarithm of the odds that it is grain and not texture; infinite if it is not in question.
+        instead: The estimate that holds if it is texture; None if it is not in question.
     """
 
     noise: Noise
@@ -89,10 +94,10 @@ def estimate(
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
-        scale: What its values mean.
+        scale: The scale of its values.
         valid: Which pixels count, with shape (H, W); None for those that are finite.
-        jpeg: The quality that it was compressed at; None to find out.
-        kind: What kind of noise it is, if that is known.
+        jpeg: Quality at which it was compressed; None to find out.
+        kind: The kind of its noise, if that is known.
 
     Raises:
         InputError: No pixel counts.
@@ -100,7 +105,7 @@ def estimate(
     planes, valid, scale = as_planes(pixels, scale, valid)
     if jpeg is None:
         jpeg = jpeg_quality(planes, valid)
-    found = _estimate(planes, scale, valid, jpeg, kind)
+    found = _estimate(_Picture(planes, scale, valid, jpeg), kind)
     instead = None if found.instead is None else replace(found.instead, jpeg=jpeg)
     return replace(found, jpeg=jpeg, instead=instead)
 
@@ -108,13 +113,14 @@ def estimate(
 def as_planes(
     pixels: np.ndarray, scale: Scale, valid: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None, Scale]:
-    """Return a picture as it is looked at, which of its pixels count, and its scale.
+    """Return a picture as noise is estimated from it, which of its pixels count, (H, W), None for all, and its scale.
 
-    It has shape (H, W, C), with one channel where all are equal; is finite; and is uint8 if it was of 8 bits once.
+    It has shape (H, W, C), with C = 1 if all channels are equal; NaN and infinity are filled from around them; and it
+    is uint8 if it holds the values of 8 bits.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
-        scale: What its values mean.
+        scale: The scale of its values.
         valid: Which pixels count, with shape (H, W); None for those that are finite.
 
     Raises:
@@ -135,13 +141,48 @@ def as_planes(
     return planes, valid, scale
 
 
-def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: int | None, kind: Kind) -> Estimate:
-    """Return the noise that is found in planes, (H, W, C), which are finite and not all alike."""
-    levels = _white_levels(planes, scale, valid)
-    if min(planes.shape[:2]) < SMALLEST:
-        return _white(levels, scale.may_clip, max(FAINTEST * _range(planes, scale), FAINTEST_OF_SMALL))
-    blocks = survey(planes, scale, valid)
-    drawn = why_drawn(planes, blocks, is_lossy(jpeg))
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """A picture and what is known of it.
+
+    Attributes:
+        planes: With shape (H, W, C), finite.
+        scale: The scale of its values.
+        valid: Which pixels count, with shape (H, W); None for all.
+        jpeg: Quality at which it was compressed; None if it was not.
+    """
+
+    planes: np.ndarray
+    scale: Scale
+    valid: np.ndarray | None = None
+    jpeg: int | None = None
+
+    @cached_property
+    def levels(self) -> tuple[noise_level.Level, ...]:
+        """Return the level of each channel from the smallest eigenvalues."""
+        height, width, channels = self.planes.shape
+        most = MAX_PATCHES if channels == 1 or height * width <= SMALL else MAX_PATCHES_OF_COLOUR
+        rounding = 1 / self.scale.span / math.sqrt(12) if self.planes.dtype.kind == "u" else 0.0
+        values, white = (self.scale.to_unit(self.planes), 1.0) if self.scale.black else (self.planes, self.scale.span)
+        return noise_level.levels(values, white, most, self.valid, self.scale.may_clip, rounding)
+
+    @property
+    def range(self) -> float:
+        """Return how much of the scale the values fill, from 0 to 1: with more than 8 bits it may be little."""
+        if self.planes.dtype == np.uint8:
+            return 1.0
+        some = self.planes.reshape(-1)[:: max(1, self.planes.size // MAX_SAMPLE)]
+        low, high = np.quantile(self.scale.to_unit(some), (LOW_QUANTILE, HIGH_QUANTILE))
+        return float(np.clip(high - low, MIN_RANGE, 1.0))
+
+
+def _estimate(picture: _Picture, kind: Kind) -> Estimate:
+    """Return the noise of a picture, without the quality of its compression."""
+    planes, scale, levels = picture.planes, picture.scale, picture.levels
+    if min(planes.shape[:2]) < MIN_SIDE:
+        return _white(levels, scale.may_clip, max(FAINTEST * picture.range, FAINTEST_OF_SMALL))
+    blocks = survey(planes, scale, picture.valid)
+    drawn = why_drawn(planes, blocks, is_lossy(picture.jpeg))
     if drawn:
         return _none(drawn)
     if kind == "white":
@@ -151,96 +192,69 @@ def _estimate(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: 
         return Estimate(Noise(photons), ERROR_OF_SHOT)
     seen = channel_blocks(blocks)
     if seen is not None and kind in ("auto", "grain"):
-        correlated = correlated_noise(blocks, seen, levels, jpeg, forced=kind == "grain")
+        correlated = correlated_noise(blocks, seen, levels, picture.jpeg, forced=kind == "grain")
         if correlated is not None:
             grain, odds = correlated
-            instead = None if math.isinf(odds) else _independent(planes, blocks, seen, levels, scale, valid, jpeg, kind)
+            instead = None if math.isinf(odds) else _independent(picture, blocks, seen, kind)
             return Estimate(grain, ERROR_OF_GRAIN, odds=odds, instead=instead)
-    return _independent(planes, blocks, seen, levels, scale, valid, jpeg, kind)
+    return _independent(picture, blocks, seen, kind)
 
 
-def _independent(
-    planes: np.ndarray,
-    blocks: Blocks,
-    seen: list[ChannelBlocks] | None,
-    levels: tuple[noise_level.Level, ...],
-    scale: Scale,
-    valid: np.ndarray | None,
-    jpeg: int | None,
-    kind: Kind,
-) -> Estimate:
-    """Return the noise of a picture if its neighbouring pixels are independent: shot or white, or none."""
-    near_white = seen is None or sum(one.grain.nearest for one in seen) <= NEAR_WHITE * len(seen)
-    if kind == "shot" or (kind == "auto" and near_white):
-        curves = shot_curves(blocks, [level.sigma for level in levels], scale.may_clip, forced=kind == "shot")
+def _independent(picture: _Picture, blocks: Blocks, seen: list[ChannelBlocks] | None, kind: Kind) -> Estimate:
+    """Return the noise of a picture whose neighbouring pixels are independent: shot or white, or none."""
+    levels, clipped = picture.levels, picture.scale.may_clip
+    may_be_shot = seen is None or sum(one.grain.nearest for one in seen) <= MAX_CORRELATION_OF_SHOT * len(seen)
+    if kind == "shot" or (kind == "auto" and may_be_shot):
+        curves = shot_curves(blocks, [level.sigma for level in levels], clipped, forced=kind == "shot")
         if curves is not None:
             return Estimate(Noise(curves), ERROR_OF_SHOT)
-    found = _white(levels, scale.may_clip, FAINTEST * _range(planes, scale))
+    found = _white(levels, clipped, FAINTEST * picture.range)
     if found.noise.is_none or kind != "auto":
         return found
-    shared = correlation_of_channels(planes, levels, scale, valid, scale.may_clip)
+    shared = correlation_of_channels(picture.planes, levels, picture.scale, picture.valid, clipped)
     if shared is None:
         return found
     curves = found.noise.curves
-    if is_lossy(jpeg) and seen is not None:
+    if is_lossy(picture.jpeg) and seen is not None:
         curves = curves_of(levels_of_compressed(seen, levels))
     return replace(found, noise=Noise(curves, channels=shared))
 
 
 def grain_features_of(pixels: np.ndarray, scale: Scale) -> np.ndarray | None:
-    """Return the features that tell grain from texture, with shape (len(FEATURES),); None where there are none.
+    """Return the features that tell grain from texture, with shape (len(FEATURES),); None for drawn or tiny pictures.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8 or uint16.
-        scale: What its values mean.
+        scale: The scale of its values.
     """
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
     jpeg, blocks = jpeg_quality(planes), survey(planes, scale, None)
     if why_drawn(planes, blocks, is_lossy(jpeg)):
         return None
-    levels = _white_levels(planes, scale, None)
-    return grain_features(blocks, levels, jpeg)
-
-
-def _range(planes: np.ndarray, scale: Scale) -> float:
-    """Return how much of the scale a picture of more than 8 bits fills: noise is faint beside what is there."""
-    if planes.dtype == np.uint8:
-        return 1.0
-    some = planes.reshape(-1)[:: max(1, planes.size // RANGE_SAMPLE)]
-    low, high = np.quantile(scale.to_unit(some), (0.001, 0.999))
-    return float(np.clip(high - low, 1e-6, 1.0))
-
-
-def _white_levels(planes: np.ndarray, scale: Scale, valid: np.ndarray | None) -> tuple[noise_level.Level, ...]:
-    """Return the level that the smallest eigenvalues tell of each channel."""
-    pixels = planes.shape[0] * planes.shape[1]
-    most = MAX_PATCHES if planes.shape[2] == 1 or pixels <= SMALL else MAX_PATCHES_OF_COLOUR
-    rounding = 1 / scale.span / math.sqrt(12) if planes.dtype.kind == "u" else 0.0
-    if scale.black:
-        return noise_level.levels(scale.to_unit(planes), 1.0, most, valid, scale.may_clip, rounding)
-    return noise_level.levels(planes, scale.span, most, valid, scale.may_clip, rounding)
+    return grain_features(blocks, _Picture(planes, scale).levels, jpeg)
 
 
 def _none(reason: str) -> Estimate:
+    """Return an estimate that there is no noise."""
     return Estimate(Noise((Affine(),)), 0.0, reason)
 
 
 def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float, known: bool = False) -> Estimate:
-    """Return white noise, if there is enough of it to be told from texture.
+    """Return white noise of given levels, or none if it may be texture.
 
     Args:
-        levels: Of each channel.
-        clipped: Whether black and white may have cut the noise off.
-        faintest: The level up to which there is none to speak of.
-        known: Whether the noise is known to be white, so that strong texture does not speak against it.
+        levels: The level of each channel.
+        clipped: Whether the noise may be clipped at black and white.
+        faintest: The level up to which it may be texture.
+        known: Whether the noise is known to be white, so that the decay of strong noise says nothing against it.
     """
     mean = rms([level.sigma for level in levels])
     if mean <= faintest:
         faint = f"no more than sigma {255 * mean:.1f}" if mean else "none is to be seen"
         return _none(faint)
     decay = sum(level.decay for level in levels) / len(levels)
-    strong = math.inf if known else MAX_DECAY_OF_STRONG
-    if decay > (MAX_DECAY if mean < DECAY_COUNTS else strong):
+    max_of_strong = math.inf if known else MAX_DECAY_OF_STRONG
+    if decay > (MAX_DECAY if mean < STRONG else max_of_strong):
         return _none("what there is looks like texture")
-    error = noise_level.uncertainty(mean, clipped) / mean
+    error = noise_level.standard_error(mean, clipped) / mean
     return Estimate(Noise(curves_of([level.sigma for level in levels])), error)

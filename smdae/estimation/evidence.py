@@ -1,13 +1,15 @@
-"""Grain or texture: the odds of each in the flattest blocks of a picture, and how strong the grain is.
+"""Grain or texture: the odds, and the level of the grain, from features of the blocks of a picture.
 
-    log odds of grain = a + b . (f - m)/s
-    log(level of the noise / level of the blocks) = r (c + d . (f - m)/s)
+With the standardised features z = (f - m)/s,
 
-f being the features below, and r how rough the picture is: 0 where the weakest of its blocks are as strong as those of
-noise alone, so that strong grain on flat ground is as strong as it seems. The numbers were fitted, by logistic and by
-ridge regression, to synthetic cameras, film and scanners and parts of 26 pairs of two cameras on one side, and to clean
-pictures, JPEGs of them, white noise and shot noise on the other (`benchmarks/grain_evidence.py`, which writes them to
-grain_evidence.json).
+    log odds of grain = a + b . z
+    log(level of the noise / level of the blocks) = r (c + d . z)
+
+The roughness r of the picture is 0 if its weakest blocks are as strong as those of noise alone, so that strong grain on
+flat ground keeps the level of the blocks, and 1 if they are as weak as those of texture. a, b, c and d were fitted by
+logistic and by ridge regression: to synthetic cameras, film, scanners and crops of 26 real pairs of two cameras as
+grain, and to clean pictures, JPEGs of them, white and shot noise as none. `benchmarks/grain_evidence.py` makes the fit
+and writes grain_evidence.json.
 """
 
 import math
@@ -24,21 +26,20 @@ from smdae.estimation.grain import QUANTILES
 __all__ = ["FEATURES", "Evidence", "evidence", "features", "roughness"]
 
 NUMBERS = Path(__file__).with_name("grain_evidence.json")
-MIN_LEVEL = 0.05  # of a level, in gray levels, and
-LEAST_SPREAD = 0.02  # of a deviation, where its logarithm is taken
-NOISE_ALONE, TEXTURE = math.log(0.70), math.log(0.55)  # log spread at the lowest quantile
-MAX_FACTORS = (0.5, 1.1)  # between the level of the blocks and that of the noise: most of what is more is texture
+MIN_LEVEL, MIN_SPREAD = 0.05, 0.02  # of levels, in gray levels, and of spreads, where logarithms are taken
+NOISE_ALONE, TEXTURE = math.log(0.70), math.log(0.55)  # log spread of the weakest blocks at roughness 0 and 1
+MIN_FACTOR, MAX_FACTOR = 0.5, 1.1  # of the level of the noise over that of the blocks
 
 FEATURES = (
     "log level",  # of the blocks, in gray levels
-    "log excess",  # over the level that the smallest eigenvalues tell
-    "correlation at 1",  # of pixels so far apart
+    "log excess",  # level of the blocks over that of the smallest eigenvalues
+    "correlation at 1",  # of pixels at a distance of 1, mean over rows and columns
     "correlation at 2",
-    "correlation across",
-    "scatter",  # standard deviation over mean of the energies of the flattest blocks
-    "share",  # of all blocks that are in bins that count
-    "log factor",  # of variance, for what planes took of it
-    "decay",  # of the smallest eigenvalues
+    "correlation across",  # of diagonal neighbours
+    "scatter",  # standard deviation over mean of the variances of the flattest blocks
+    "share",  # of the blocks that are in bins with a weight that counts
+    "log factor",  # of `Grain.factor`
+    "decay",  # of the smallest eigenvalues, see `noise_level.Level`
     "correlation of channels",
     *(f"log spread at {quantile:g}" for quantile in QUANTILES),
     "compressed",
@@ -55,7 +56,7 @@ def features(
     share: float,
     factor: float,
     decay: float,
-    shared: float,
+    channel_correlation: float,
     spread: np.ndarray,
     jpeg: int | None,
     channels: int,
@@ -63,25 +64,25 @@ def features(
     """Return the features that tell grain from texture, with shape (len(FEATURES),).
 
     Args:
-        level: Of the blocks, white being 1.
-        white: The level that the smallest eigenvalues tell.
-        rho: Correlation of pixels, with shape (4, 4).
-        scatter: Of the energies of the flattest blocks.
-        share: Of the blocks that tell the level.
-        factor: Variance over what planes leave of it.
-        decay: Of the smallest eigenvalues.
-        shared: Mean correlation of two channels.
-        spread: Of the deviations of all blocks, at `QUANTILES`.
-        jpeg: Quality of the compression; None if there was none.
-        channels: Their number.
+        level: Level of the blocks, white being 1.
+        white: Level from the smallest eigenvalues, white being 1.
+        rho: Correlation of the pixels at the lags 0 to 3, with shape (4, 4).
+        scatter: Standard deviation over mean of the variances of the flattest blocks.
+        share: Share of the blocks that are in bins with a weight that counts.
+        factor: Variance of the noise over that of the blocks without their planes.
+        decay: Decay of the smallest eigenvalues.
+        channel_correlation: Mean correlation between two channels.
+        spread: Standard deviations of blocks over the usual one, at `QUANTILES`.
+        jpeg: Quality at which the picture was compressed; None if it was not.
+        channels: Number of channels.
     """
     gray = max(255 * level, MIN_LEVEL)
     return np.array(
         [
             *(math.log(gray), math.log(gray / max(255 * white, MIN_LEVEL))),
             *((rho[0, 1] + rho[1, 0]) / 2, (rho[0, 2] + rho[2, 0]) / 2, rho[1, 1]),
-            *(scatter, share, math.log(factor), decay, shared),
-            *np.log(np.maximum(spread, LEAST_SPREAD)),
+            *(scatter, share, math.log(factor), decay, channel_correlation),
+            *np.log(np.maximum(spread, MIN_SPREAD)),
             *(jpeg is not None, (jpeg or 0) / 100, channels > 1),
         ],
         float,
@@ -89,20 +90,24 @@ def features(
 
 
 def roughness(f: np.ndarray) -> float:
-    """Return how far the weakest blocks are from those of noise alone: 0, to 1 where they are those of texture."""
+    """Return the roughness r of a picture with the features f: 0 for noise alone, 1 for texture."""
     weakest = f[FEATURES.index(f"log spread at {QUANTILES[0]:g}")]
     return float(np.clip((NOISE_ALONE - weakest) / (NOISE_ALONE - TEXTURE), 0, 1))
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The weights of the features, each with shape (len(FEATURES),), and the two constants.
+    """The fitted numbers; all but two are arrays with shape (len(FEATURES),).
 
     Attributes:
-        mean, deviation: Of the features in the fit.
-        lowest, highest: Of the features in the fit; beyond, they count no more.
-        odds, odds_at_mean: For the logarithm of the odds of grain.
-        factor, factor_at_mean: For the logarithm of the noise over the level of the blocks, and of what they miss.
+        mean: m, the mean of each feature over the pictures of the fit.
+        deviation: s, its standard deviation.
+        lowest: Its least value; features are clipped to it.
+        highest: Its largest value; likewise.
+        odds: b.
+        odds_at_mean: a.
+        factor: d.
+        factor_at_mean: c.
     """
 
     mean: np.ndarray
@@ -116,10 +121,10 @@ class Evidence:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return the weights in a JSON file.
+        """Return the numbers in a JSON file.
 
         Raises:
-            ValueError: It is of other features.
+            ValueError: They are for other features than `FEATURES`.
         """
         return cls(**read_numbers(path, FEATURES))
 
@@ -127,13 +132,13 @@ class Evidence:
         return standardised(f, self.lowest, self.highest, self.mean, self.deviation)
 
     def log_odds(self, f: np.ndarray) -> float:
-        """Return the logarithm of the odds that features are those of grain."""
+        """Return the natural logarithm of the odds that a picture with the features f holds grain, and not texture."""
         return float(self.odds_at_mean + self._standard(f) @ self.odds)
 
     def level_factor(self, f: np.ndarray) -> float:
-        """Return the level of the noise over that of the blocks, if it is grain."""
-        told = self.factor_at_mean + self._standard(f) @ self.factor
-        return float(np.clip(math.exp(roughness(f) * told), *MAX_FACTORS))
+        """Return the level of the noise over that of the blocks in a picture of grain with the features f."""
+        log_factor = roughness(f) * (self.factor_at_mean + self._standard(f) @ self.factor)
+        return float(np.clip(math.exp(log_factor), MIN_FACTOR, MAX_FACTOR))
 
 
 @cache

@@ -1,30 +1,33 @@
-"""Grain: how the noise of neighbouring pixels, and of the channels of a pixel, goes together.
+"""Grain: the correlation of noise between neighbouring pixels and between the channels of a pixel.
 
-The covariance at the lags 0 to 3 is measured on the flattest blocks of each brightness, where planes are taken out of
-them, and solved for what that took (`blocks.unbiased`). As noise of a picture is the same everywhere but for its level,
-blocks are divided by the level of their brightness and averaged.
+The covariance at the lags 0 to 3 is measured on the flattest blocks of each brightness (`lagged_covariance`). Noise is
+taken to be the same everywhere but for its level, so the covariances of the blocks are divided by the variance at their
+brightness and averaged.
 
-Texture that fills a picture has correlated pixels too. It gives itself away by not being everywhere alike: of grain
-even the weakest block in fifty has more than half of the usual deviation. Print is everywhere alike, but not normal:
-ink and paper make it skewed or flat.
+A texture that fills the picture has correlated pixels too, but is not equally strong everywhere: even the weakest
+fiftieth of the blocks of grain has more than half of the usual standard deviation (`spread`). Print is equally strong
+everywhere, but not normal: ink and paper make it skewed or flat (`non_normality`).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from smdae.estimation.blocks import LAGS, SIDE, Blocks, covariances, unbiased, without_planes
+from smdae.estimation.blocks import SIDE, Blocks
 from smdae.estimation.curve import Bins
+from smdae.estimation.lagged_covariance import LAGS, covariances, unbiased, without_planes
 
-__all__ = ["QUANTILES", "Grain", "among_channels", "measured", "non_normality", "spread", "with_unseen"]
+__all__ = ["QUANTILES", "Grain", "correlation_of_channels", "measured", "non_normality", "spread", "with_unseen"]
 
-QUANTILES = (0.02, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90)  # of all blocks, the weakest first
-TORUS = 64  # pixels a side on which a correlation is made possible
-MAX_OF_BIN = 200  # blocks that correlations are taken of
-ROUNDS = 20
-UNSEEN_AT = (0.75, 0.85, 0.95)  # correlation of channels as seen, and the factors there
-UNSEEN_COLOUR, UNSEEN_BRIGHTNESS = (1.0, 1.4, 3.0), (1.0, 1.05, 1.15)
-BOUND = 1e-4  # of a power spectrum, below which it must not go
+QUANTILES = (0.02, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90)  # of the standard deviations of blocks
+MAX_BLOCKS_OF_BIN = 200  # of each brightness, from which correlations are measured
+MIN_FACTOR, MAX_FACTOR = 0.8, 2.5  # of `Grain.factor`
+TORUS = 64  # pixels a side on which a correlation is made positive semidefinite,
+ROUNDS = 20  # of projections by which that is done
+MIN_POWER = 1e-4  # of a power spectrum with mean 1
+# Factors by which the standard deviation of colour and of brightness exceeds what blocks see of it, at three mean
+# correlations of the channels, and linear between them; chosen on Canon cameras and on synthetic ones.
+SEEN_CORRELATIONS, COLOUR_FACTORS, BRIGHTNESS_FACTORS = (0.75, 0.85, 0.95), (1.0, 1.4, 3.0), (1.0, 1.05, 1.15)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +35,8 @@ class Grain:
     """The correlation of the noise of one channel.
 
     Attributes:
-        rho: At the lags 0 to 3, with shape (4, 4), 1 at (0, 0); that of some noise.
-        factor: Variance of the noise over what planes leave of it.
+        rho: Correlation at the lags 0 to 3 in rows and columns, with shape (4, 4), positive semidefinite, 1 at (0, 0).
+        factor: Variance of the noise over that of the blocks without their planes.
     """
 
     rho: np.ndarray
@@ -41,7 +44,7 @@ class Grain:
 
     @property
     def nearest(self) -> float:
-        """Return the mean correlation of pixels side by side."""
+        """Return the mean correlation of pixels side by side and of pixels above each other."""
         return float(self.rho[0, 1] + self.rho[1, 0]) / 2
 
 
@@ -49,47 +52,50 @@ def measured(blocks: Blocks, channel: int, bins: Bins, weights: np.ndarray) -> G
     """Return the grain of one channel.
 
     Args:
-        blocks: Of the picture.
-        channel: Which one.
-        bins: Of that channel, of its variance.
-        weights: Of the bins, with shape (m,).
+        blocks: The blocks of the picture.
+        channel: Number of the channel.
+        bins: The variances of that channel by brightness.
+        weights: Weight of each bin, with shape (m,).
     """
-    index, shares = _some(bins, weights)
+    index, shares = _sample(bins, weights)
     found = unbiased(covariances(blocks.pixels(index, slice(channel, channel + 1))[:, 0], shares))
-    factor = float(np.clip(found[0, 0], 0.8, 2.5))
-    return Grain(_possible(found / max(found[0, 0], 1e-9)), factor)
+    factor = float(np.clip(found[0, 0], MIN_FACTOR, MAX_FACTOR))
+    return Grain(_semidefinite(found / max(found[0, 0], 1e-9)), factor)
 
 
-def _some(bins: Bins, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return some of the blocks that were chosen, and how much each counts: the less, the more noise it has."""
+def _sample(bins: Bins, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return some of the chosen blocks of each bin, (n,), and their weights over the variance of the bin, (n,)."""
     members, shares = [], []
     for chosen, variance, weight in zip(bins.chosen, bins.variance, weights / weights.sum(), strict=True):
-        some = chosen[:: max(1, len(chosen) // MAX_OF_BIN)]
+        some = chosen[:: max(1, len(chosen) // MAX_BLOCKS_OF_BIN)]
         members.append(some)
         shares.append(np.full(len(some), weight / variance / len(some)))
     return np.concatenate(members), np.concatenate(shares)
 
 
-def _possible(rho: np.ndarray) -> np.ndarray:
-    """Return the correlation nearest to rho, (4, 4), that some noise has: its power spectrum is not negative."""
-    inside = np.minimum(np.arange(TORUS), TORUS - np.arange(TORUS)) < LAGS
-    kept = np.outer(inside, inside)
-    lag = np.minimum(np.minimum(np.arange(TORUS), TORUS - np.arange(TORUS)), LAGS - 1)
+def _semidefinite(rho: np.ndarray) -> np.ndarray:
+    """Return a correlation near rho, (4, 4), whose power spectrum is not negative, as that of any noise.
+
+    It alternates projections on such spectra and on correlations that are 0 beyond lag 3.
+    """
+    distance = np.minimum(np.arange(TORUS), TORUS - np.arange(TORUS))
+    kept = np.outer(distance < LAGS, distance < LAGS)
+    lag = np.minimum(distance, LAGS - 1)
     table = np.where(kept, rho[np.ix_(lag, lag)], 0.0)
     for _ in range(ROUNDS):
-        power = np.maximum(np.fft.fft2(table).real, BOUND)
+        power = np.maximum(np.fft.fft2(table).real, MIN_POWER)
         table = np.where(kept, np.fft.ifft2(power).real, 0.0)
         table /= table[0, 0]
     lowest = float(np.fft.fft2(table).real.min())
-    if lowest < 0:  # what the rounds leave is taken out by adding white noise
+    if lowest < 0:  # a little white noise makes up for what the projections leave
         table = table / (1 - lowest)
         table[0, 0] = 1.0
     return table[:LAGS, :LAGS]
 
 
-def among_channels(blocks: Blocks, bins: Bins, weights: np.ndarray) -> np.ndarray:
-    """Return the correlation of the channels, (C, C), on the blocks chosen for one of them."""
-    index, shares = _some(bins, weights)
+def correlation_of_channels(blocks: Blocks, bins: Bins, weights: np.ndarray) -> np.ndarray:
+    """Return the correlation of the channels of a pixel, (C, C), on the blocks chosen in the bins of one of them."""
+    index, shares = _sample(bins, weights)
     pixels = blocks.pixels(index)
     pixels = pixels.reshape(*pixels.shape[:2], SIDE**2)  # (n, C, 64)
     centred = pixels - pixels.mean(2, keepdims=True)
@@ -102,22 +108,29 @@ def among_channels(blocks: Blocks, bins: Bins, weights: np.ndarray) -> np.ndarra
 
 
 def non_normality(blocks: Blocks, channel: int, bins: Bins, weights: np.ndarray) -> float:
-    """Return how far from normal what planes leave of the flattest blocks is; arguments of `measured`.
+    """Return how far from normal the flattest blocks are without their planes: 0 if they are normal.
 
-    It is the statistic of Jarque and Bera (1980) for one value, skewness^2/6 + (kurtosis - 3)^2/24.
+    It is the statistic of Jarque and Bera (1980) over the number of values, skewness^2/6 + (kurtosis - 3)^2/24. The
+    arguments are those of `measured`.
     """
-    index, shares = _some(bins, weights)
+    index, shares = _sample(bins, weights)
     r = without_planes(blocks.pixels(index, slice(channel, channel + 1))[:, 0])
     r /= np.sqrt(np.square(r).mean(1, keepdims=True)) + 1e-12
-    shares = shares * blocks.variance[index, channel]  # all brightnesses by their weight
+    shares = shares * blocks.variance[index, channel]  # here the noise of each brightness counts by its weight alone
     skewness, kurtosis = (float(np.average((r**power).mean(1), weights=shares)) for power in (3, 4))
     return skewness**2 / 6 + (kurtosis - 3) ** 2 / 24
 
 
 def spread(blocks: Blocks, channel: int, bins: Bins, usable: np.ndarray) -> np.ndarray:
-    """Return the deviations of blocks, as shares of the usual one of their brightness, at `QUANTILES`.
+    """Return quantiles of the standard deviations of blocks over the usual one at their brightness, at `QUANTILES`.
 
-    Even the weakest blocks of noise have 0.6 or more; those of texture have less, and the strongest much more.
+    The lowest is 0.6 or more for noise. For texture it is lower, and the highest is much higher.
+
+    Args:
+        blocks: The blocks of the picture.
+        channel: Number of the channel.
+        bins: The variances of that channel by brightness.
+        usable: Which blocks to use, with shape (n,).
     """
     index = np.flatnonzero(usable)
     usual = np.interp(blocks.mean[index, channel], bins.at, bins.variance)
@@ -125,17 +138,18 @@ def spread(blocks: Blocks, channel: int, bins: Bins, usable: np.ndarray) -> np.n
 
 
 def with_unseen(covariance: np.ndarray) -> np.ndarray:
-    """Return the covariance of the channels of grain, with what blocks of 8 pixels do not see of it, (3, 3).
+    """Return the covariance of the channels of grain, (3, 3), corrected for what blocks of 8 x 8 pixels do not see.
 
-    Cameras blur the noise of colours more widely than a block, and JPEG leaves one value of it in a block: the more it
-    is missing beside that of brightness, the more of it there is that no block shows. Both are taken to be larger by a
-    factor, as the noise of Canon cameras and of synthetic ones is.
+    Cameras blur colour noise more widely than a block, and JPEG leaves one value of it in a block. So the less colour
+    noise is seen beside that of brightness, the more of it is not seen. Both are multiplied by factors that depend on
+    the mean correlation of the channels.
     """
     mean = np.full((3, 3), 1 / 3)
     colour = np.eye(3) - mean
     brightness_seen, all_seen = float((mean * covariance).sum()), float(np.trace(covariance))
     shared = (3 * brightness_seen / max(all_seen, 1e-30) - 1) / 2  # mean correlation of channels
-    of_colour, of_brightness = (np.interp(shared, UNSEEN_AT, row) for row in (UNSEEN_COLOUR, UNSEEN_BRIGHTNESS))
-    grown = of_brightness * mean + of_colour * colour
-    made = grown @ covariance @ grown
-    return (made + made.T) / 2
+    factor_of_colour = np.interp(shared, SEEN_CORRELATIONS, COLOUR_FACTORS)
+    factor_of_brightness = np.interp(shared, SEEN_CORRELATIONS, BRIGHTNESS_FACTORS)
+    stretch = factor_of_brightness * mean + factor_of_colour * colour
+    corrected = stretch @ covariance @ stretch
+    return (corrected + corrected.T) / 2

@@ -1,36 +1,28 @@
-"""The level of the noise in an image, from its patches of weak texture.
+"""The level of white noise in an image, from its patches of weak texture.
 
-Patches of P x P pixels that hold nothing but noise have the covariance sigma^2 I; texture adds to some directions and
-leaves others alone, so the smallest eigenvalues tell the noise (Liu, Tanaka and Okutomi 2013). With the means of
-patches taken out,
+A patch of P x P pixels that holds only noise has the covariance sigma^2 I. Texture adds variance in some directions and
+none in others, so the smallest eigenvalues are those of the noise (Liu, Tanaka and Okutomi, IEEE Transactions on Image
+Processing 22(12), 2013). With the mean of each patch subtracted,
 
-    sigma^2 = mean of the K smallest eigenvalues of the covariance of the patches whose gradient energy is no more than
-              what noise alone exceeds once in a million times
+    sigma^2 = mean of the K smallest eigenvalues of the covariance of the weakly textured patches,
 
-starting with all patches and choosing again a few times. What is left of the texture makes the estimate a little too
-large, and the smallest of many eigenvalues of a sample are too small: both are calibrated on photographs,
+those whose gradient energy noise of this sigma would exceed only once in a million times. As sigma is needed to select
+them, the estimate begins with all patches and selects again a few times.
 
-    sigma^ / sigma = 1 + (A busy - B) / (1 + (sigma/S)^2) - C / sqrt(number of patches)
+Two biases are left. Weak texture makes the estimate too large, and the smallest of many sample eigenvalues are too
+small. Both were calibrated on photographs:
 
-with `busy` the part of all patches whose gradient energy is more than 5/4 of the noise's mean. Where the middle one of
-the eigenvalues is no further from the smallest than chance has it, there is hardly any texture; then sigma^2 is the
-mean of all eigenvalues but the largest, as many of these being left out as makes mean and median equal (Chen, Zhu and
-Heng 2015).
+    estimate / sigma = 1 + (A busy - B) / (1 + (sigma/S)^2) - C / sqrt(number of patches)
 
-Black and white cut off the tails of the noise: of clean values near them less than sigma is left, and by how much is
-known (`clipped_normal`). Patches are sorted by their mean into bins; mean and deviation of each give its sigma; bins
-are averaged, each by its number of patches and by how much the deviation tells of sigma there; what is still missing
-was measured on photographs.
+`busy` is the share of the patches whose gradient energy is above 5/4 of the mean energy of noise. If the median
+eigenvalue is no further above the smallest than chance puts it, there is hardly any texture. Then sigma^2 is the mean
+of all eigenvalues but the largest, where as many are left out as it takes for mean and median to agree (Chen, Zhu and
+Heng, ICCV 2015).
 
-Of noise the smallest eigenvalues are nearly alike, of texture they go on falling: `decay` is how far the ninth to the
-sixteenth lie above the smallest, as deviations, less what a sample of noise of that size has.
-
-Exactly constant patches, as of bars and of what is overexposed, tell neither of noise nor of its absence and are left
-out.
-
-Noise that is correlated, by resizing, demosaicing or strong compression, shrinks less than white noise when pixels are
-averaged by four: `coarseness` is the level found then over the half that white noise has, in the part of the image
-where it is least, as there texture is least.
+Black and white cut off the tails of the noise, which lowers its standard deviation near them by a known amount
+(`clipped_normal`). Patches of such an image are binned by their mean, sigma is solved for in each bin, and the bins are
+averaged, weighted by their number of patches and by how much the standard deviation there still depends on sigma. What
+this misses was measured on photographs too.
 """
 
 import math
@@ -38,63 +30,72 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from smdae.estimation import clipped_normal
+from smdae.estimation.patches import MEAN_ENERGY, SIDE, Patches
 
-__all__ = ["COARSE", "Level", "coarseness", "estimate", "is_clipped", "levels", "mad_level", "uncertainty"]
+__all__ = ["MIN_PATCHES", "Level", "estimate", "is_clipped", "levels", "mad_level", "standard_error"]
 
-P, D = 7, 49  # side of a patch, and its pixels
-K = 3
-MOST_PATCHES = 120_000
-FINE, COARSER = 30_000, 4_000  # of them to tell how coarse the grain is
-ROUNDS = 3
-THIN, SOME = 4, 6_000  # all but the last round look at every fourth patch, and at no fewer than so many
-BINS = 16
-MIN_PATCHES = 12 * D  # patches that a covariance is taken of
-UNLIKELY = 2.516  # the energy that noise exceeds once in a million times, over its mean
-BUSY = 1.25  # the energy over the noise's mean beyond which a patch is busy
-A, B, S, C = 0.066, 0.0074, 61 / 255, 4.64
-LEAST_TOLD = 0.02  # of sigma, by a deviation
-CUT, CUT_FROM, CUT_POWER = 0.0435, 58 / 255, 2.5  # what the bins of a clipped image miss at most, whence, and how fast
-MISSED_BY_FEWER = 0.0138  # of sigma, that bins of a clipped image miss where a quarter of its patches is looked at
+MAX_PATCHES = 120_000
+MIN_PATCHES = 12 * SIDE**2  # for a covariance
+ROUNDS = 3  # of selecting patches. All but the last use every fourth patch, or more of them if these would be too few.
+EARLY_STEP, MIN_EARLY_PATCHES = 4, 6_000
+MAX_ENERGY = 2.516  # of weakly textured patches, over that of noise: the quantile 1 - 10^-6 of the energy of noise
+BUSY_ENERGY = 1.25  # over the mean energy of noise: patches above it are busy
+INITIAL_BUSY = 0.5  # the share of busy patches that the first round assumes
+K = 3  # smallest eigenvalues that are averaged
+A, B, S, C = 0.066, 0.0074, 61 / 255, 4.64  # of the calibration above, fitted to photographs with white noise
+# Of (median / smallest - 1) sqrt(n), as standard deviations: up to the first there is noise alone, from the second on
+# texture, and between them a mean of both estimates.
+NOISE_ALONE, TEXTURE = 8.0, 12.0
+DECAY_OF_NOISE = 3.0  # times 1 / sqrt(n): the decay of noise alone, by the spread of sample eigenvalues
+
+# Of images clipped at black and white, fitted to photographs with white noise:
+BINS = 16  # of brightness
+MIN_SENSITIVITY = 0.02  # of the standard deviation to sigma, in weights
+# Share of sigma that is missed at most, the sigma from which on, and how steeply it grows.
+MISSED, MISSED_FROM, MISSED_POWER = 0.0435, 58 / 255, 2.5
+MISSED_BY_FEWER = 0.0138  # share of sigma missed where a quarter of the patches is used
+
+ERROR, CLIPPED_ERROR = 0.18 / 255, 0.012  # standard error, and what a clipped image adds as a share of sigma
+MIN_OVER_ROUNDING = 1.5  # sigma over the standard deviation of rounding, below which there is no noise beside it
 NORMAL_MEDIAN = 0.6744897501960817  # of |z|, z standard normal
-ERROR, CLIPPED_ERROR = 0.18 / 255, 0.012
-COARSE = 1.45  # the coarseness beyond which noise is not white
-GAPS = 8.0, 12.0  # of the middle eigenvalue over the smallest, times the root of the number: of noise, and of texture
-DECAY_OF_NOISE = 3.0  # over the root of the number of patches
-PARTS = 3  # parts a side that coarseness is looked for in
-MOST_SEEN = 768  # pixels a side, from the middle, that it is looked for in
 
 
 def is_clipped(pixels: np.ndarray, white: float) -> bool:
-    """Return whether values were cut off at 0 and white: integers always; floats if they touch one and pass none."""
+    """Return whether values were cut off at 0 and white: integers always; floats if some are at them and none beyond.
+
+    Args:
+        pixels: Of any shape, uint8, uint16 or float.
+        white: The value of white.
+    """
     if pixels.dtype.kind == "u":
         return True
-    low, high = float(pixels.min()), float(pixels.max())  # of which float16 could not be compared with a large white
+    low, high = float(pixels.min()), float(pixels.max())  # float16 could not be compared with a large white
     return bool(low >= 0 and high <= white and (low == 0 or high == white))
 
 
 @dataclass(frozen=True)
 class Level:
-    """The level of one channel.
+    """The level of the noise in one channel.
 
     Attributes:
-        sigma: Standard deviation of the noise, white being 1; 0 where there is none to see.
-        decay: How far the eigenvalues beside the smallest rise above what those of white noise do.
+        sigma: Standard deviation, white being 1; 0 if no noise was found.
+        decay: How steeply the eigenvalues rise: the root of the mean of the 8th to the 15th smallest over that of the
+            K smallest, less 1 and less what white noise has. About 0 for white noise, more for texture and grain.
     """
 
     sigma: float
     decay: float = 0.0
 
 
-def estimate(pixels: np.ndarray, white: float, most: int = MOST_PATCHES) -> tuple[float, ...]:
-    """Return the standard deviation of the noise in each channel, white being 1; 0 where there is none to see.
+def estimate(pixels: np.ndarray, white: float, most: int = MAX_PATCHES) -> tuple[float, ...]:
+    """Return the standard deviation of the noise in each channel, white being 1; 0 if none was found.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
         white: The value of white in it.
-        most: Patches of a channel to look at; fewer are faster and tell less well.
+        most: Patches of a channel to use at most; fewer are faster and less accurate.
     """
     return tuple(level.sigma for level in levels(pixels, white, most))
 
@@ -102,7 +103,7 @@ def estimate(pixels: np.ndarray, white: float, most: int = MOST_PATCHES) -> tupl
 def levels(
     pixels: np.ndarray,
     white: float,
-    most: int = MOST_PATCHES,
+    most: int = MAX_PATCHES,
     valid: np.ndarray | None = None,
     clipped: bool | None = None,
     rounding: float | None = None,
@@ -112,15 +113,14 @@ def levels(
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
         white: The value of white in it.
-        most: Patches of a channel to look at.
+        most: Patches of a channel to use at most.
         valid: Which pixels count, with shape (H, W); None for all.
-        clipped: Whether black and white have cut the noise off; None to see from the values.
-        rounding: Deviation of what rounding added, white being 1; None for that of integers.
+        clipped: Whether black and white have cut off the noise; None to decide by the values.
+        rounding: Standard deviation of the rounding error, white being 1; it is subtracted. None for that of integers.
     """
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if clipped is None:
         clipped = is_clipped(pixels, white)
-    # Rounding to whole numbers is noise too, and none that anybody wants to be told of.
     if rounding is None:
         rounding = 1 / white / 12**0.5 if pixels.dtype.kind == "u" else 0.0
     found = (_of_plane(planes[:, :, c], white, clipped, most, valid) for c in range(planes.shape[2]))
@@ -128,42 +128,21 @@ def levels(
 
 
 def _without(sigma: float, rounding: float) -> float:
-    return math.sqrt(sigma**2 - rounding**2) if sigma > 1.5 * rounding else 0.0
+    return math.sqrt(sigma**2 - rounding**2) if sigma > MIN_OVER_ROUNDING * rounding else 0.0
 
 
-def uncertainty(sigma: float, clipped: bool) -> float:
-    """Return the standard error of an estimate, white being 1, measured on photographs up to half a megapixel."""
+def standard_error(sigma: float, clipped: bool) -> float:
+    """Return the standard error of an estimate, white being 1, as measured on photographs up to half a megapixel."""
     return math.hypot(ERROR, CLIPPED_ERROR * sigma) if clipped else ERROR
 
 
-def coarseness(pixels: np.ndarray, white: float) -> float:
-    """Return the sd of the noise at half the size over that of white noise: 1 if it is white, more if correlated.
+def mad_level(plane: np.ndarray) -> float:
+    """Return the median of |d| / 0.6745 over blocks of 2 x 2 pixels, d = (a - b - c + e)/2 (Donoho and Johnstone 1994).
+
+    It serves images too small for eigenvalues, and is 0 if there is no block.
 
     Args:
-        pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
-        white: The value of white in it.
-    """
-    planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    rows, columns = (
-        slice(max(0, (side - MOST_SEEN) // 2), max(0, (side - MOST_SEEN) // 2) + MOST_SEEN) for side in planes.shape[:2]
-    )
-    planes = planes[rows, columns]
-    height, width = (side - side % (2 * PARTS) for side in planes.shape[:2])
-    if min(height, width) < PARTS * 2 * (P + math.isqrt(MIN_PATCHES) + 1):
-        return 1.0
-    found = []
-    for plane in np.moveaxis(planes[:height, :width].astype(np.float32) / white, 2, 0):
-        fine = estimate(plane, 1.0, FINE)[0]
-        coarse = plane.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
-        parts = (part for band in np.split(coarse, PARTS) for part in np.split(band, PARTS, 1))
-        found.append(2 * min(estimate(part, 1.0, COARSER)[0] for part in parts) / fine if fine else 1.0)
-    return sum(found) / len(found)
-
-
-def mad_level(plane: np.ndarray) -> float:
-    """Return median |c| / 0.6745, c = (a - b - c + d)/2 over blocks of 2 x 2 pixels (Donoho and Johnstone 1994).
-
-    For images too small for anything better; 0 where there is no block.
+        plane: With shape (H, W); the result is in its unit.
     """
     height, width = (side - side % 2 for side in plane.shape)
     if not height or not width:
@@ -173,73 +152,71 @@ def mad_level(plane: np.ndarray) -> float:
     return float(np.median(np.abs(detail)) / 2 / NORMAL_MEDIAN)
 
 
-@dataclass(frozen=True)
-class _Patches:
-    """Patches with their mean taken out, (n, D); their means, (n,); and their mean squared gradient, (n,)."""
-
-    x: torch.Tensor
-    mean: np.ndarray
-    energy: np.ndarray
-
-    @classmethod
-    def of(cls, plane: np.ndarray, white: float, most: int, valid: np.ndarray | None = None) -> "_Patches":
-        rows, columns = (side - P + 1 for side in plane.shape)
-        every = max(1, math.ceil(math.sqrt(rows * columns / most)))
-        if every > P:  # of a large image only the patches are turned into floats
-            plane = _tiled(plane, every)
-            valid = None if valid is None else _tiled(valid, every)
-            every = P
-        y = torch.from_numpy(plane.astype(np.float32)) / white
-        x = y.unfold(0, P, every).unfold(1, P, every).reshape(-1, D)
-        mean = F.avg_pool2d(y[None], P, every).flatten()
-        across, down = (y.diff(dim=axis).square()[None] for axis in (1, 0))
-        energy = F.avg_pool2d(across, (P, P - 1), every) + F.avg_pool2d(down, (P - 1, P), every)
-        patches = cls(x.sub_(mean[:, None]), mean.numpy(), energy.flatten().numpy())
-        counts = patches.energy > 0
-        if valid is not None:
-            hidden = torch.from_numpy(~valid)[None].float()
-            counts &= (F.max_pool2d(hidden, P, every) == 0).flatten().numpy()
-        return patches if counts.all() else patches.among(np.flatnonzero(counts))
-
-    def among(self, index: np.ndarray) -> "_Patches":
-        """Return those of an index."""
-        return _Patches(self.chosen(index), self.mean[index], self.energy[index])
-
-    def thinned(self, by: int) -> "_Patches":
-        """Return every `by`-th patch."""
-        return _Patches(self.x[::by], self.mean[::by], self.energy[::by])
-
-    def chosen(self, index: np.ndarray) -> torch.Tensor:
-        """Return the patches at an index, with shape (n, D)."""
-        return self.x.index_select(0, torch.from_numpy(index))
+def _of_plane(plane: np.ndarray, white: float, clipped: bool, most: int, valid: np.ndarray | None) -> Level:
+    """Return the level of one channel, rounding included."""
+    available = math.prod(max(length - SIDE + 1, 0) for length in plane.shape)
+    if available < MIN_PATCHES:
+        return Level(mad_level(plane) / white)
+    patches = Patches.of(plane, white, most, valid)
+    if len(patches) < MIN_PATCHES:
+        return Level(0.0)
+    some = patches.every(max(1, min(EARLY_STEP, len(patches) // MIN_EARLY_PATCHES)))
+    level = _of_vectors(some.x, INITIAL_BUSY)
+    for used in (*[some] * (ROUNDS - 1), patches):
+        if level.sigma == 0:
+            return Level(0.0)
+        selected = _of_weakly_textured(used, level.sigma, clipped)
+        if selected is None:
+            break
+        level = selected
+    if not clipped:
+        return level
+    return Level(_with_missed(level.sigma, available, most), level.decay)
 
 
-def _tiled(plane: np.ndarray, every: int) -> np.ndarray:
-    """Return the patches that lie `every` pixels apart side by side, with shape (P h, P w)."""
-    windows = np.lib.stride_tricks.sliding_window_view(plane, (P, P))[::every, ::every]
-    rows, columns = windows.shape[:2]
-    return windows.swapaxes(1, 2).reshape(rows * P, columns * P)
+def _of_weakly_textured(patches: Patches, sigma: float, clipped: bool) -> Level | None:
+    """Return the level of the patches that noise of standard deviation sigma may explain; None if they are too few."""
+    left = clipped_normal.clipped_std(patches.mean, sigma) if clipped else sigma
+    energy = patches.energy / (MEAN_ENERGY * left**2)
+    weak, busy = np.flatnonzero(energy < MAX_ENERGY), float((energy > BUSY_ENERGY).mean())
+    if clipped:
+        return _of_bins(patches, weak, busy)
+    return _of_vectors(patches.vectors(weak), busy) if len(weak) >= MIN_PATCHES else None
 
 
-def _level(x: torch.Tensor, busy: float) -> Level:
-    """Return the `Level` of patches, (n, D), calibrated, where the part `busy` of all have texture."""
+def _with_missed(sigma: float, available: int, most: int) -> float:
+    """Return sigma corrected for what is missed in a clipped image, given how many patches there are and are used."""
+    missed = MISSED * (1 - math.exp(-((sigma / MISSED_FROM) ** MISSED_POWER)))
+    available = min(MAX_PATCHES, available)
+    fewer = math.sqrt(available / min(most, available)) - 1
+    return sigma * (1 + missed) * (1 + MISSED_BY_FEWER * fewer)
+
+
+def _of_vectors(x: torch.Tensor, busy: float) -> Level:
+    """Return the calibrated level of patches, (n, DIM), where the share `busy` of all patches is busy."""
     n, mean = len(x), x.mean(0).double()
     covariance = (x.T @ x).double() / n - torch.outer(mean, mean)
-    values = torch.linalg.eigvalsh(covariance)  # the first is that of the means
-    raw = math.sqrt(max(values[1 : K + 1].mean().item(), 0.0))
-    beside = math.sqrt(max(values[8:16].mean().item(), 0.0))
-    decay = beside / raw - 1 - DECAY_OF_NOISE / math.sqrt(n) if raw else 0.0
-    level = raw / (1 + (A * busy - B) / (1 + (raw / S) ** 2) - C / math.sqrt(n))
-    middle = math.sqrt(max(values[1:].median().item(), 0.0))
-    gap = (middle / raw - 1) * math.sqrt(n) if raw else math.inf
-    if gap < GAPS[1]:
-        plain = min((GAPS[1] - gap) / (GAPS[1] - GAPS[0]), 1.0)
-        level += plain * (_of_noise_alone(values[1:].numpy()) - level)
-    return Level(level, decay)
+    values = torch.linalg.eigvalsh(covariance)[1:]  # increasing; the first is 0, as each patch has mean 0
+    smallest, next_ones, median = (
+        math.sqrt(max(value.item(), 0.0)) for value in (values[:K].mean(), values[7:15].mean(), values.median())
+    )
+    if not smallest:
+        return Level(0.0)
+    decay = next_ones / smallest - 1 - DECAY_OF_NOISE / math.sqrt(n)
+    sigma = smallest / (1 + (A * busy - B) / (1 + (smallest / S) ** 2) - C / math.sqrt(n))
+    gap = (median / smallest - 1) * math.sqrt(n)
+    if gap < TEXTURE:
+        share = min((TEXTURE - gap) / (TEXTURE - NOISE_ALONE), 1.0)
+        sigma += share * (_of_noise_alone(values.numpy()) - sigma)
+    return Level(sigma, decay)
 
 
 def _of_noise_alone(values: np.ndarray) -> float:
-    """Return the sd of the noise from increasing eigenvalues, (n,): the smallest ones whose mean is their median."""
+    """Return the root of the mean of as many smallest eigenvalues as have a mean no larger than their median.
+
+    Args:
+        values: The eigenvalues, increasing, with shape (n,).
+    """
     counts = np.arange(1, len(values) + 1)
     means = values.cumsum() / counts
     medians = (values[(counts - 1) // 2] + values[counts // 2]) / 2
@@ -247,54 +224,19 @@ def _of_noise_alone(values: np.ndarray) -> float:
     return math.sqrt(max(float(means[agree[-1] if len(agree) else K - 1]), 0.0))
 
 
-MEAN_ENERGY = 2 * 2  # of noise with sigma 1: two directions
-
-
-def _of_plane(plane: np.ndarray, white: float, clipped: bool, most: int, valid: np.ndarray | None) -> Level:
-    """Return the level of one channel."""
-    if min(plane.shape) < P or (plane.shape[0] - P + 1) * (plane.shape[1] - P + 1) < MIN_PATCHES:
-        return Level(mad_level(plane) / white)
-    every = _Patches.of(plane, white, most, valid)
-    if len(every.x) < MIN_PATCHES:
-        return Level(0.0)
-    some = every.thinned(max(1, min(THIN, len(every.x) // SOME)))
-    level = _level(some.x, 0.5)
-    for patches in (*[some] * (ROUNDS - 1), every):
-        sigma = level.sigma
-        if sigma == 0:
-            return Level(0.0)
-        left = clipped_normal.clipped_std(patches.mean, sigma) if clipped else sigma
-        energy = patches.energy / (MEAN_ENERGY * left**2)
-        weak, busy = np.flatnonzero(energy < UNLIKELY), float((energy > BUSY).mean())
-        if clipped:
-            found = _by_bins(patches, weak, busy)
-        else:
-            found = _level(patches.chosen(weak), busy) if len(weak) >= MIN_PATCHES else None
-        if found is None:
-            break
-        level = found
-    sigma = level.sigma
-    if not clipped:
-        return level
-    missing = CUT * (1 - math.exp(-((sigma / CUT_FROM) ** CUT_POWER)))
-    available = min(MOST_PATCHES, (plane.shape[0] - P + 1) * (plane.shape[1] - P + 1))
-    thinned = math.sqrt(available / min(most, available)) - 1
-    return Level(sigma * (1 + missing) * (1 + MISSED_BY_FEWER * thinned), level.decay)
-
-
-def _by_bins(patches: _Patches, weak: np.ndarray, busy: float) -> Level | None:
-    """Return the level of a clipped image; None if no bin has enough patches."""
+def _of_bins(patches: Patches, weak: np.ndarray, busy: float) -> Level | None:
+    """Return the level of a clipped image from its patches at the index `weak`; None if no bin has enough of them."""
     bins = (patches.mean[weak] * BINS).clip(0, BINS - 1).astype(np.uint8)
     order = np.argsort(bins, kind="stable")
     counts = np.bincount(bins, minlength=BINS)
     sums = np.bincount(bins, patches.mean[weak], BINS)
-    parts = patches.chosen(weak[order]).split(counts.tolist())
-    of_bins = [_level(x, busy) if len(x) >= MIN_PATCHES else Level(0.0) for x in parts]
+    parts = patches.vectors(weak[order]).split(counts.tolist())
+    of_bins = [_of_vectors(x, busy) if len(x) >= MIN_PATCHES else Level(0.0) for x in parts]
     deviations, decays = np.array([(level.sigma, level.decay) for level in of_bins]).T
     seen = deviations > 0
     if not seen.any():
         return None
     counts = counts[seen]
-    sigmas, told = clipped_normal.unclipped_std(sums[seen] / counts, deviations[seen])
-    weights = counts * np.maximum(told, LEAST_TOLD) ** 2
+    sigmas, sensitivity = clipped_normal.unclipped_std(sums[seen] / counts, deviations[seen])
+    weights = counts * np.maximum(sensitivity, MIN_SENSITIVITY) ** 2
     return Level(float(np.average(sigmas, weights=weights)), float(np.average(decays[seen], weights=weights)))

@@ -1,38 +1,37 @@
-"""Pixels that were replaced outright, found and repaired.
+"""Outliers: pixels whose values were replaced outright, found and repaired.
 
-`salt_and_pepper` finds pixels that have one of two values, `stray_pixels` what is far beyond its surroundings: hot and
-dead pixels, cosmic rays. Neither touches noise, textures, stars, text or dithers; the modules say how these are told
-apart. `find_banding` finds the offsets of rows and columns.
+`salt_and_pepper` finds pixels replaced by one of two values, `stray_pixels` those far beyond their surroundings, such
+as hot and dead pixels and cosmic rays. Neither takes noise, textures, stars, text or dithers for outliers; the two
+modules say how they tell these apart.
 
-Repaired pixels are first the median of those next to them that are not marked, then, twice, what the four directions
-through them say (`surroundings.along`).
+A marked pixel first gets the median of the unmarked ones in the smallest window that has enough of them. Then, twice,
+it gets the value that the pixels in four directions predict (`surroundings.predicted`).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from smdae.estimation.banding import find_banding
 from smdae.estimation.salt_and_pepper import salt_and_pepper
 from smdae.estimation.stray_pixels import stray_pixels
-from smdae.estimation.surroundings import NEAR, Channel, along, medians, parts
+from smdae.estimation.surroundings import AROUND_5X5, Channel, medians, parts, predicted
 
-__all__ = ["Outliers", "find_banding", "find_outliers"]
+__all__ = ["Outliers", "find_outliers"]
 
-MIN_SIDE = 16  # pixels
-RADII = (1, 2, 4, 8)  # pixels in which unmarked ones are looked for
-MIN_UNMARKED = 3  # pixels
-ROUNDS = 2
+MIN_SIDE = 16  # pixels of a picture
+RADII = (1, 2, 4, 8)  # pixels: windows of 3 x 3 to 17 x 17
+MIN_UNMARKED = 3  # pixels of a window, for a median
+ROUNDS = 2  # of prediction
 
 
 @dataclass(frozen=True, eq=False)
 class Outliers:
-    """Pixels that were replaced.
+    """The outliers of a picture.
 
     Attributes:
-        mask: Where, bool, with shape (H, W, C).
-        repaired: The planes with those pixels repaired and no other changed, of the same dtype.
-        share: The part of all values that were replaced.
+        mask: Which values are outliers, bool, with shape (H, W, C).
+        repaired: The planes with these repaired and all others unchanged, of the same dtype.
+        share: The share of all values that are outliers.
     """
 
     mask: np.ndarray
@@ -41,16 +40,13 @@ class Outliers:
 
 
 def find_outliers(planes: np.ndarray, white: float) -> Outliers | None:
-    """Return the pixels that were replaced outright, and the planes without them.
+    """Return the outliers of a picture; None if it has none, or fewer than 16 pixels a side.
 
-    Channels are looked at one by one, but for what a demosaicer has spread in one of them.
+    Each channel is searched by itself, but hot pixels spread by a demosaicer must be in one channel only.
 
     Args:
         planes: With shape (H, W, C), uint8, uint16 or float; finite.
         white: The value of white.
-
-    Returns:
-        None where there are none to speak of, or the picture has fewer than 16 pixels a side.
 
     Raises:
         InputError: More than a quarter of the pixels of a channel were replaced.
@@ -58,23 +54,23 @@ def find_outliers(planes: np.ndarray, white: float) -> Outliers | None:
     height, width, channels = planes.shape
     if min(height, width) < MIN_SIDE:
         return None
-    repaired = np.ascontiguousarray(planes)
-    first = [salt_and_pepper(Channel(repaired, number), white) for number in range(channels)]
-    repaired = _repaired(planes, first)
-    second = stray_pixels(repaired)
-    marked = [np.union1d(*both) for both in zip(first, second, strict=True)]
+    whole = np.ascontiguousarray(planes)
+    pepper = [salt_and_pepper(Channel(whole, number), white) for number in range(channels)]
+    repaired = _repaired(planes, pepper)
+    stray = stray_pixels(repaired)
+    marked = [np.union1d(*both) for both in zip(pepper, stray, strict=True)]
     if not any(len(index) for index in marked):
         return None
     mask = np.zeros((height * width, channels), bool)
     for number, index in enumerate(marked):
         mask[index, number] = True
-    if any(len(index) for index in second):
+    if any(len(index) for index in stray):
         repaired = _repaired(planes, marked)
     return Outliers(mask.reshape(planes.shape), repaired, float(mask.mean()))
 
 
 def _repaired(planes: np.ndarray, marked: list[np.ndarray]) -> np.ndarray:
-    """Return planes with the marked pixels of each channel repaired; the planes themselves if there are none."""
+    """Return planes with the marked pixels of each channel repaired, as a copy if any are marked."""
     if not any(len(index) for index in marked):
         return np.ascontiguousarray(planes)
     repaired = planes.copy(order="C")
@@ -84,16 +80,16 @@ def _repaired(planes: np.ndarray, marked: list[np.ndarray]) -> np.ndarray:
 
 
 def _repair(channel: Channel, index: np.ndarray) -> None:
-    """Repair pixels in place."""
-    flags = np.zeros(channel.size, bool)
-    flags[index] = True
+    """Repair the pixels of a channel at an index in place."""
+    is_marked = np.zeros(channel.size, bool)
+    is_marked[index] = True
     left = index
     for radius in RADII:
         offsets = tuple((i, j) for i in range(-radius, radius + 1) for j in range(-radius, radius + 1) if i or j)
         still = []
         for part in parts(left):
             windows = channel.around(part, offsets)
-            windows[flags[channel.near(part, offsets)]] = np.nan
+            windows[is_marked[channel.neighbours(part, offsets)]] = np.nan
             values = medians(windows, MIN_UNMARKED)
             known = ~np.isnan(values)
             channel.put(part[known], values[known])
@@ -102,6 +98,6 @@ def _repair(channel: Channel, index: np.ndarray) -> None:
         if not len(left):
             break
     if len(left):
-        channel.put(left, np.median(channel.at(np.flatnonzero(~flags))))
+        channel.put(left, np.median(channel.at(np.flatnonzero(~is_marked))))
     for _ in range(ROUNDS if len(index) else 0):
-        channel.put(index, np.concatenate([along(channel.around(part, NEAR)) for part in parts(index)]))
+        channel.put(index, np.concatenate([predicted(channel.around(part, AROUND_5X5)) for part in parts(index)]))

@@ -1,17 +1,22 @@
-"""Salt and pepper: pixels replaced at random by one of two values v.
+"""Salt and pepper: pixels replaced at random by one value v, or by one of two.
 
-A pixel sees v from afar, z = |middle - v| / sigma >= 3.5, with middle and sigma those of the 24 pixels around it that
-have neither value. There noise and texture reach v less often than the values before it, while pixels replaced at
-random, each with probability p, have v
+Noise and texture may have the value v too, but rarely far from it. A pixel is far from v if
 
-    as often in every part, row, column and brightness:     sum (n_i - e_i)^2 / e_i ~ degrees of freedom
-    with the neighbours that chance gives:                   P(none of 24 has v) = (1 - p)^24 ~ exp(-24 p)
+    z = |median - v| / sigma >= 3.5
 
-Text, dithers, glints, sparks and noise that black and white cut off fail one of these. Of a tail that falls by the
-factor f from one interval to the next, f/(1 - f) times as many pixels as are in the last one before v are cut off at v.
+with the median and sigma of the 24 pixels around it that have no suspected value. Among the pixels far from v, natural
+ones have v less often than the values just before it, while pixels replaced with probability p, independently of each
+other, have v
 
-Once p is known, pixels with v are sorted by c = sqrt(z times the second smallest distance of the next pixels from v); a
-pixel counts as replaced unless more than twice as many as chance gives have about its c.
+    equally often in every block, row, column and brightness (`evenness`)
+    with no more neighbours of value v than chance gives, P(none of 24) = (1 - p)^24 ~ exp(-24 p)
+
+Text, dithers, glints, sparks and clipped noise fail one of these tests. Clipped noise piles up at v: if the number of
+its values falls by the factor f from one interval to the next, f/(1 - f) times those of the last interval are at v.
+
+Once p is known, the pixels with value v are binned by c = (z d)^1/2, d being the distance from v of the second nearest
+in value of the eight pixels around, in standard deviations. In bins with many more of them than p explains they are
+natural; in all others they were replaced.
 """
 
 import math
@@ -22,37 +27,48 @@ from functools import partial
 import numpy as np
 
 from smdae.errors import InputError
-from smdae.estimation.surroundings import NEAR, RING, SAMPLES, SPREAD, Channel, Scales, ordered, parts, thinned
+from smdae.estimation.evenness import are_evenly_placed, fits
+from smdae.estimation.surroundings import (
+    AROUND_5X5,
+    MAX_SAMPLE,
+    RING,
+    SIGMAS_OF_SPREAD,
+    Channel,
+    Spreads,
+    order_statistics,
+    parts,
+    thinned,
+)
 
 __all__ = ["salt_and_pepper"]
 
-MAX_SHARE = 0.25  # of the pixels: beyond it there is too little to repair them from
-MIN_PIXELS, MIN_PROBABILITY = 20, 3e-4  # that have a value and are alone
-MAX_OF_A_VALUE = 0.45  # of the pixels: beyond it, it is the ground
-MAX_LOOKED_AT = 20_000  # pixels
-FAR = (3.5, 5.0, 7.0)  # local standard deviations
-FAR_CONTRAST = 0.04  # of the channel's range, that the first of them are at least
-MIN_SEEN = 0.1  # of all places, that see the value from afar
-MIN_LEVELS, MIN_OTHERS = 8, 0.25  # values of the other pixels, and their part
-PILE = 4.0  # how many times as often a value is there as the values before it
-SURE_TAIL, SLOWEST_FALL = 30, 0.9  # pixels that tell how a tail falls, and the factor
-MAX_UNEVEN, MIN_UNEVEN = 1.7, 0.4  # chi^2 over degrees of freedom
-UNEVEN_GROUND = 0.1  # by which the ground itself may be uneven
-MAX_ALONE_ERROR = 0.1
-MAX_NATURAL = 2.5  # times what chance gives
-STEPS = np.geomspace(0.3, 12, 20)  # of c
+MAX_SHARE = 0.25  # of the pixels that were replaced: with more, too little is left to repair them from
+MAX_SHARE_OF_VALUE = 0.45  # of the pixels that have a value: with more, it is the ground
+MIN_PIXELS, MIN_PROBABILITY = 20, 3e-4  # of replaced pixels that are not in clumps
+MAX_EXAMINED = 20_000  # pixels of a value that are tested
+FAR_LIMITS = (3.5, 5.0, 7.0)  # values of z; the first makes a pixel far
+MIN_CONTRAST = 0.04  # of the channel's range, that the least z of a far pixel stands for
+MIN_FAR = 0.1  # share of the sampled pixels that are far from the value
+MIN_LEVELS, MIN_OTHERS = 8, 0.25  # number of values of the other pixels, and their share
+MIN_PILE = 4.0  # how many times as often pixels have the value as the interval before it
+MIN_TAIL, MAX_FALL = 30, 0.9  # pixels of an interval from which f is measured, and an upper bound of it
+MAX_ALONE_ERROR = 0.1  # of the share of pixels without equal neighbours, from that by chance
+ROUNDS = 8  # of leaving out clumps
+MAX_NATURAL = 2.5  # times what p explains: in bins with more the pixels are natural
+C_EDGES = np.geomspace(0.3, 12, 20)  # of the bins of c
 
 
 @dataclass(frozen=True, eq=False)
-class _Places:
-    """Pixels as they see a value.
+class _Pixels:
+    """Pixels, and how far their surroundings are from a suspected value v.
 
     Attributes:
         index: The pixels, (n,).
-        middle, sigma: The ground around each, and its standard deviation.
-        z: How far the ground is from the value.
-        c: The same, and how far the next pixels are.
-        same: How many of the 24 pixels around have the value.
+        middle: Median of the 24 pixels around each without those of suspected values, (n,).
+        sigma: Their standard deviation, (n,).
+        z: Distance of the median from v in standard deviations, (n,).
+        c: (z d)^1/2, see above, (n,).
+        equal: How many of the 24 pixels around have the value v, (n,).
     """
 
     index: np.ndarray
@@ -60,86 +76,81 @@ class _Places:
     sigma: np.ndarray
     z: np.ndarray
     c: np.ndarray
-    same: np.ndarray
+    equal: np.ndarray
 
-    def chosen(self, which: np.ndarray) -> "_Places":
-        return _Places(*(values[which] for values in vars(self).values()))
+    def chosen(self, which: np.ndarray) -> "_Pixels":
+        return _Pixels(*(values[which] for values in vars(self).values()))
 
     @property
-    def far(self) -> "_Places":
-        return self.chosen(self.z >= FAR[0])
+    def far(self) -> "_Pixels":
+        """Return the pixels that are far from v."""
+        return self.chosen(self.z >= FAR_LIMITS[0])
 
 
 @dataclass(frozen=True, eq=False)
 class _Suspect:
-    """A value that pixels may have been replaced by, in a channel where others are suspected too."""
+    """A value v that pixels of a channel may have been replaced by.
+
+    Attributes:
+        channel: The channel.
+        value: v.
+        index: The pixels that have this value.
+        all_values: All suspected values of the channel.
+        levels: Values of pixels with no suspected value, increasing.
+        spreads: Its spreads without these values.
+        min_sigma: Lower bound of the standard deviations of surroundings.
+    """
 
     channel: Channel
     value: float
+    index: np.ndarray
     all_values: tuple[float, ...]
-    scales: Scales
-    least: float  # standard deviation
+    levels: np.ndarray
+    spreads: Spreads
+    min_sigma: float
 
-    def places(self, index: np.ndarray) -> _Places:
-        """Return pixels, each with the ground around it and how far that is from the value."""
-        statistics, near, same = [], [], []
+    def pixels(self, index: np.ndarray) -> _Pixels:
+        """Return the pixels at an index with their surroundings measured."""
+        statistics, near, equal = [], [], []
         for part in parts(index):
-            windows = self.channel.around(part, NEAR)
-            same.append((windows == np.float32(self.value)).sum(1))
+            windows = self.channel.around(part, AROUND_5X5)
+            equal.append((windows == np.float32(self.value)).sum(1))
             for value in self.all_values:
                 windows[windows == np.float32(value)] = np.nan
-            statistics.append(ordered(windows))
+            statistics.append(order_statistics(windows))
             distances = np.nan_to_num(np.abs(windows[:, RING] - self.value), nan=np.inf)
             near.append(np.partition(distances, 1, 1)[:, 1])
         low, middle, high = np.concatenate(statistics).T
-        usual = self.scales.least[self.scales.bin_of(middle)]
-        sigma = np.maximum(np.maximum(high - low, usual) / SPREAD, self.least)
+        spread = self.spreads.quartile[self.spreads.bin_of(middle)]
+        sigma = np.maximum(np.maximum(high - low, spread) / SIGMAS_OF_SPREAD, self.min_sigma)
         z = np.abs(middle - self.value) / sigma
-        c = np.sqrt(z * np.concatenate(near) / np.maximum(usual / SPREAD, 2 * self.least))
-        return _Places(index, middle, sigma, z, c, np.concatenate(same))
+        c = np.sqrt(z * np.concatenate(near) / np.maximum(spread / SIGMAS_OF_SPREAD, 2 * self.min_sigma))
+        return _Pixels(index, middle, sigma, z, c, np.concatenate(equal))
 
 
 def salt_and_pepper(channel: Channel, white: float) -> np.ndarray:
-    """Return the pixels of a channel that salt and pepper replaced, (n,).
+    """Return the index of the pixels of a channel that salt and pepper replaced, (n,).
+
+    Suspected are black, white, and the smallest and largest value of the channel.
 
     Args:
-        channel: What to look at.
-        white: The value of white, one of those suspected.
+        channel: The channel.
+        white: The value of white.
 
     Raises:
         InputError: More than a quarter of the pixels were replaced.
     """
-    nothing = np.zeros(0, int)
-    plane = channel.planes[:, :, channel.number]
-    lowest, highest = float(plane.min()), float(plane.max())
-    if lowest == highest:
-        return nothing
-    values = {value for value in (lowest, highest, 0.0, float(white)) if lowest <= value <= highest}
-    pixels = {value: channel.where(partial(np.equal, value)) for value in sorted(values)}
-    ground = {value: index for value, index in pixels.items() if len(index) > MAX_OF_A_VALUE * channel.size}
-    if any(_is_mixed(channel, value, index) for value, index in ground.items()):
-        return nothing
-    pixels = {v: index for v, index in pixels.items() if MIN_PIXELS <= len(index) <= MAX_OF_A_VALUE * channel.size}
-    scales = Scales.of(channel, tuple(pixels)) if pixels else None
-    if scales is None:
-        return nothing
-    levels = channel.at(scales.index)
-    others = levels[~np.isin(levels, np.array(list(pixels), np.float32))]
-    if len(np.unique(others)) < MIN_LEVELS or len(others) < MIN_OTHERS * len(levels):
-        return nothing
-    least = FAR_CONTRAST / FAR[0] * (highest - lowest)
-    share, replaced = 0.0, [nothing]
-    for value, index in pixels.items():
-        suspect = _Suspect(channel, value, tuple(pixels), scales, least)
-        some, part = thinned(index, MAX_LOOKED_AT)
-        far = suspect.places(some).far
-        if len(far.index) < MIN_PIXELS:  # as in most pictures: then nothing else need be looked at
+    share, replaced = 0.0, [np.zeros(0, int)]
+    for suspect in _suspects(channel, white):
+        some, part = thinned(suspect.index, MAX_EXAMINED)
+        far = suspect.pixels(some).far
+        if len(far.index) < MIN_PIXELS:  # as in most pictures: save the time for the rest
             continue
-        everywhere = suspect.places(scales.index)
-        p = _probability(suspect, far, part, everywhere, np.unique(others))
+        everywhere = suspect.pixels(suspect.spreads.index)
+        p = _probability(suspect, far, part, everywhere)
         if p:
             share += p
-            replaced.append(_replaced(suspect.places(index), everywhere, p, channel.size))
+            replaced.append(_replaced(suspect.pixels(suspect.index), everywhere, p, channel.size))
     if share > MAX_SHARE:
         raise InputError(
             f"more than a quarter of the pixels are outliers, {100 * share:.0f} %",
@@ -148,126 +159,120 @@ def salt_and_pepper(channel: Channel, white: float) -> np.ndarray:
     return np.concatenate(replaced)
 
 
-def _is_mixed(channel: Channel, value: float, index: np.ndarray) -> bool:
-    """Return whether pixels of a value are mixed with others, as noise that is cut off, and not parts of their own."""
-    some = thinned(index, SAMPLES)[0]
-    alike = float(
-        np.concatenate([(channel.around(part, NEAR) == np.float32(value)).mean(1) for part in parts(some)]).mean()
+def _suspects(channel: Channel, white: float) -> list[_Suspect]:
+    """Return the values that pixels of a channel may have been replaced by; none if nearly all pixels have them."""
+    plane = channel.planes[:, :, channel.number]
+    lowest, highest = float(plane.min()), float(plane.max())
+    if lowest == highest:
+        return []
+    values = {value for value in (lowest, highest, 0.0, float(white)) if lowest <= value <= highest}
+    pixels = {value: channel.where(partial(np.equal, value)) for value in sorted(values)}
+    ground = {value: index for value, index in pixels.items() if len(index) > MAX_SHARE_OF_VALUE * channel.size}
+    if any(_is_scattered(channel, value, index) for value, index in ground.items()):  # as noise clipped at black
+        return []
+    pixels = {v: index for v, index in pixels.items() if MIN_PIXELS <= len(index) <= MAX_SHARE_OF_VALUE * channel.size}
+    spreads = Spreads.of(channel, tuple(pixels)) if pixels else None
+    if spreads is None:
+        return []
+    sample = channel.at(spreads.index)
+    others = sample[~np.isin(sample, np.array(list(pixels), np.float32))]
+    levels = np.unique(others)
+    if len(levels) < MIN_LEVELS or len(others) < MIN_OTHERS * len(sample):
+        return []
+    min_sigma = MIN_CONTRAST / FAR_LIMITS[0] * (highest - lowest)
+    return [_Suspect(channel, v, index, tuple(pixels), levels, spreads, min_sigma) for v, index in pixels.items()]
+
+
+def _is_scattered(channel: Channel, value: float, index: np.ndarray) -> bool:
+    """Return whether the pixels of a value are scattered among others, as clipped noise is, and do not form areas."""
+    some = thinned(index, MAX_SAMPLE)[0]
+    share_equal = float(
+        np.concatenate([(channel.around(part, AROUND_5X5) == np.float32(value)).mean(1) for part in parts(some)]).mean()
     )
-    return alike < (1 + len(index) / channel.size) / 2
+    return share_equal < (1 + len(index) / channel.size) / 2
 
 
 def _max_neighbours(p: float, deviations: float) -> float:
-    """Return how many pixels around one that was replaced may be replaced too."""
-    mean = len(NEAR) * p
+    """Return how many of 24 pixels are replaced at most, by so many standard deviations of chance, and one more."""
+    mean = len(AROUND_5X5) * p
     return mean + deviations * math.sqrt(mean) + 1
 
 
-def _probability(suspect: _Suspect, far: _Places, part: float, everywhere: _Places, levels: np.ndarray) -> float:
-    """Return the probability that a pixel was replaced by a value; 0 if those who have it come by it in another way.
+def _probability(suspect: _Suspect, far: _Pixels, part: float, everywhere: _Pixels) -> float:
+    """Return the probability p that a pixel was replaced by a value; 0 if pixels have it for other reasons.
 
     Args:
         suspect: The value.
-        far: Those of the pixels looked at that have it and see it from afar.
-        part: The share of the pixels with the value that is looked at, 0 to 1.
-        everywhere: Places all over the channel.
-        levels: The values of the other ones.
+        far: The examined pixels with this value whose surroundings are far from it.
+        part: The examined share of all pixels with the value, 0 to 1.
+        everywhere: A sample of pixels all over the channel.
     """
-    seen = everywhere.far
-    if len(seen.index) < MIN_SEEN * len(everywhere.index):
+    ground = everywhere.far
+    if len(ground.index) < MIN_FAR * len(everywhere.index):
         return 0.0
-    area = len(seen.index) / len(everywhere.index) * suspect.channel.size * part
+    area = len(ground.index) / len(everywhere.index) * suspect.channel.size * part
     alone, p = far, len(far.index) / area
-    for _ in range(8):  # clumps are parts of the picture
-        alone = far.chosen(far.same <= _max_neighbours(p, 3))
+    for _ in range(ROUNDS):  # clumps are parts of the picture
+        alone = far.chosen(far.equal <= _max_neighbours(p, 3))
         p = len(alone.index) / area
     if len(alone.index) < MIN_PIXELS or p < MIN_PROBABILITY:
         return 0.0
-    random = _is_alone(alone, p) and _is_even(alone, seen, suspect.channel.shape, suspect.scales.edges)
-    return p if random and _is_piled_up(suspect, alone, seen, levels, part) else 0.0
+    bright, expected = (suspect.spreads.bin_of(pixels.middle) for pixels in (alone, ground))
+    is_random = (
+        _is_alone(alone, p)
+        and are_evenly_placed(alone.index, ground.index, suspect.channel.shape)
+        and fits(bright, np.bincount(expected))
+    )
+    return p if is_random and _is_piled_up(suspect, alone, ground, part) else 0.0
 
 
-def _is_alone(alone: _Places, p: float) -> bool:
-    """Return whether as many pixels have none like them around as chance gives, of those that have few."""
-    mean, most = len(NEAR) * p, int(_max_neighbours(p, 3))
+def _is_alone(alone: _Pixels, p: float) -> bool:
+    """Return whether as many pixels as chance gives have no equal neighbour, among those that have few."""
+    mean, most = len(AROUND_5X5) * p, int(_max_neighbours(p, 3))
     chances = np.array([math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) for k in range(most + 1)])
     expected, n = chances[0] / chances.sum(), len(alone.index)
     error = math.sqrt(expected * (1 - expected) / n + 1 / n**2)
-    return bool(abs((alone.same == 0).mean() - expected) < MAX_ALONE_ERROR + 3 * error)
+    return bool(abs((alone.equal == 0).mean() - expected) < MAX_ALONE_ERROR + 3 * error)
 
 
-def _is_even(hits: _Places, ground: _Places, shape: tuple[int, int], edges: np.ndarray) -> bool:
-    """Return whether pixels are as frequent in every block, row, column and brightness of the ground."""
-    height, width = shape
-    side = int(np.clip(math.sqrt(len(hits.index) / 6), 2, 12))
-
-    def rows(index: np.ndarray) -> np.ndarray:
-        return index // width
-
-    def columns(index: np.ndarray) -> np.ndarray:
-        return index % width
-
-    def block(index: np.ndarray) -> np.ndarray:
-        return rows(index) * side // height * side + columns(index) * side // width
-
-    groups = [(block(hits.index), np.bincount(block(ground.index)))]
-    for line, length in ((rows, height), (columns, width)):
-        bands = np.bincount(line(ground.index) * side // length, minlength=side)
-        groups.append((line(hits.index), bands[np.arange(length) * side // length]))
-    groups.append((np.searchsorted(edges, hits.middle), np.bincount(np.searchsorted(edges, ground.middle))))
-    return all(_fits(group, expected.astype(float)) for group, expected in groups)
-
-
-def _fits(group: np.ndarray, expected: np.ndarray) -> bool:
-    length = max(len(expected), int(group.max()) + 1)
-    hits, expected = np.bincount(group, minlength=length), np.pad(expected, (0, length - len(expected)))
-    kept = expected > 0
-    hits, expected = hits[kept], expected[kept] * (len(group) / expected.sum())
-    freedom = max(1, len(hits) - 1)
-    uneven = float(((hits - expected) ** 2 / expected).sum()) / freedom
-    most = 1 + max(MAX_UNEVEN - 1, 4 * math.sqrt(2 / freedom)) + UNEVEN_GROUND**2 * expected.mean()
-    regular = uneven < MIN_UNEVEN and freedom >= 30 and expected.mean() > 1
-    return bool(uneven < most and not regular)
-
-
-def _is_piled_up(suspect: _Suspect, alone: _Places, seen: _Places, levels: np.ndarray, part: float) -> bool:
-    """Return whether many more pixels have a value than those before it, or than a tail that was cut off there."""
-    value = suspect.value
-    inward = 1 if np.median(seen.middle) > value else -1
+def _is_piled_up(suspect: _Suspect, alone: _Pixels, ground: _Pixels, part: float) -> bool:
+    """Return whether many more pixels have a value than the values before it and noise clipped there explain."""
+    value, levels = suspect.value, suspect.levels
+    inward = 1 if np.median(ground.middle) > value else -1
     before = np.abs(levels[inward * (levels - value) > 0] - value)
-    reach = float(np.median(seen.sigma)) / 2
-    if len(before) < (levels != value).sum():  # values go on beyond: nothing has been cut off here
-        reach /= 20
-    reach = max(reach, float(before.min(initial=np.inf)), suspect.channel.step)
+    width = float(np.median(ground.sigma)) / 2
+    if len(before) < (levels != value).sum():  # there are values beyond v: it is no end of clipping
+        width /= 20
+    width = max(width, float(before.min(initial=np.inf)), suspect.channel.step)
     counts = []
-    for first, last in ((0.0, reach), (reach, 2 * reach)):
-        index, kept = thinned(suspect.channel.where(_between(value, inward, first, last)), MAX_LOOKED_AT // 2)
-        places = suspect.places(index)
-        counts.append([(places.z >= z).sum() / kept for z in FAR])
-    for z, last_before, earlier in zip(FAR, *counts, strict=True):
+    for first, last in ((0.0, width), (width, 2 * width)):
+        index, kept = thinned(suspect.channel.where(_between(value, inward, first, last)), MAX_EXAMINED // 2)
+        pixels = suspect.pixels(index)
+        counts.append([(pixels.z >= z).sum() / kept for z in FAR_LIMITS])
+    for z, last_before, earlier in zip(FAR_LIMITS, *counts, strict=True):
         hits = int((alone.z >= z).sum())
-        if earlier > SURE_TAIL:
-            fall = min(last_before / earlier, SLOWEST_FALL)
+        if earlier > MIN_TAIL:
+            fall = min(last_before / earlier, MAX_FALL)
             last_before *= max(1.0, fall / (1 - fall))
-        if hits >= MIN_PIXELS and hits / part > PILE * last_before:
+        if hits >= MIN_PIXELS and hits / part > MIN_PILE * last_before:
             return True
     return False
 
 
 def _between(value: float, sign: int, first: float, last: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a test for values more than `first` and up to `last` above a value, or below it."""
+    """Return a test for values more than `first` and up to `last` above a value, or below it if sign < 0."""
     if sign > 0:
         return lambda band: (band > value + first) & (band <= value + last)
     return lambda band: (band < value - first) & (band >= value - last)
 
 
-def _replaced(places: _Places, everywhere: _Places, p: float, size: int) -> np.ndarray:
-    """Return the pixels that have a value because they were replaced, rather than for any other reason."""
-    places = places.chosen((places.same <= _max_neighbours(p, 4) + 1) & np.isfinite(places.z))
+def _replaced(pixels: _Pixels, everywhere: _Pixels, p: float, size: int) -> np.ndarray:
+    """Return the index of those of all pixels with a value that were replaced with probability p."""
+    pixels = pixels.chosen((pixels.equal <= _max_neighbours(p, 4) + 1) & np.isfinite(pixels.z))
     hits, ground = (
-        np.convolve(np.bincount(np.searchsorted(STEPS, c), minlength=len(STEPS) + 1), np.ones(3), "same")
-        for c in (places.c, everywhere.c)
+        np.convolve(np.bincount(np.searchsorted(C_EDGES, c), minlength=len(C_EDGES) + 1), np.ones(3), "same")
+        for c in (pixels.c, everywhere.c)
     )
     chance = p * size * (ground + 1) / len(everywhere.c)
     natural = hits > MAX_NATURAL * chance + 2 * np.sqrt(chance)
-    return places.index[~natural[np.searchsorted(STEPS, places.c)]]
+    return pixels.index[~natural[np.searchsorted(C_EDGES, pixels.c)]]

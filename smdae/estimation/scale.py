@@ -1,7 +1,8 @@
-"""The scale of a picture's values: where black and white are, and where noise has been cut off.
+"""The scale of a picture's values: which are black and white, and at which the noise was clipped.
 
-Networks were fitted on pictures that fill 0 to 1. An 8-bit picture does; a 12-bit micrograph in 16 bits, or floats of
-any unit, are brought there by the values between which nearly all of theirs lie, and are not clipped there.
+Networks were fitted on pictures whose values fill 0 to 1. An 8-bit picture fills its range. A 12-bit micrograph stored
+in 16 bits, or floats in any unit, are scaled so that nearly all of their values lie between 0 and 1. Such a picture is
+not clipped at these ends.
 """
 
 import math
@@ -13,13 +14,13 @@ from smdae.estimation.noise_level import is_clipped
 
 __all__ = ["UNIT", "Scale", "in_bytes", "scale_of", "scale_of_integers"]
 
-LOW, HIGH = 0.001, 0.999  # quantiles that become 0 and 1
-SAMPLE = 1 << 20  # pixels of which quantiles are taken
-MAX_OFF_STEP = 1e-3  # of a gray level, of 8 bits that floats hold: what single precision leaves of them
-PROBE = 4096  # values that are looked at before all are
-FULL_RANGE = 0.5  # of the range of 16 bits, that one of their pictures reaches
-FLOATS = (-0.5, 1.5)  # floats with white 1 lie between these, noise and all,
-MIN_BRIGHTEST = 0.2  # and some of them reach this
+LOW_QUANTILE, HIGH_QUANTILE = 0.001, 0.999  # of the values, that become 0 and 1
+MAX_SAMPLE = 1 << 20  # values of which quantiles are taken
+MAX_ROUNDING = 1e-3  # gray levels that values are off those of 8 bits: what single precision leaves
+PROBE = 4096  # values that are compared before all are
+MIN_OF_FULL_RANGE = 0.5  # of 65535: a 16-bit picture with a larger value uses the full range
+# Floats have white 1 if all of them lie between the first two, noise included, and the largest reaches the third.
+MIN_OF_UNIT, MAX_OF_UNIT, MIN_BRIGHTEST_OF_UNIT = -0.5, 1.5, 0.2
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Scale:
     Attributes:
         black: The value that becomes 0.
         white: The value that becomes 1.
-        clip: The least and largest value that the picture could hold, if noise has been cut off there; else None.
-        standard: Whether black and white are the usual ones of the picture's type.
+        clip: The smallest and the largest value that can be stored, if noise was clipped there; else None.
+        standard: Whether black is 0 and white is that of the picture's type: 255, 65535, or 1 for floats.
     """
 
     black: float = 0.0
@@ -40,29 +41,29 @@ class Scale:
 
     @property
     def span(self) -> float:
-        """Return how much brighter white is than black, in the picture's unit."""
+        """Return white - black, in the picture's unit."""
         return self.white - self.black
 
     @property
     def may_clip(self) -> bool:
-        """Return whether black and white, as of a file's type, may have cut the noise off."""
+        """Return whether noise may be clipped at black and at white themselves."""
         return self.standard and self.clip is not None
 
     @property
     def unit_clip(self) -> tuple[float, float]:
-        """Return the ends of clipping, black being 0 and white 1; infinite where there is none."""
+        """Return the values of `clip` in units in which black is 0 and white 1; infinite if there is no clipping."""
         if self.clip is None:
             return -math.inf, math.inf
         return (self.clip[0] - self.black) / self.span, (self.clip[1] - self.black) / self.span
 
     def times(self, factor: float) -> "Scale":
-        """Return the scale of a picture whose values are so many times as large."""
+        """Return the scale of the same picture with every value multiplied by a factor."""
         clip = None if self.clip is None else (self.clip[0] * factor, self.clip[1] * factor)
         return replace(self, black=self.black * factor, white=self.white * factor, clip=clip)
 
     def to_unit(self, planes: np.ndarray) -> np.ndarray:
         """Return pixels as float32, black being 0 and white 1."""
-        if planes.dtype.itemsize > 4:  # whose values may differ by less than single precision tells apart
+        if planes.dtype.itemsize > 4:  # values may differ by less than single precision resolves: subtract first
             return ((planes - self.black) / self.span).astype(np.float32)
         values = planes.astype(np.float32)
         if self.black:
@@ -79,31 +80,29 @@ def scale_of(pixels: np.ndarray, white: float | None = None, black: float | None
 
     Args:
         pixels: uint8, uint16 or float, of any shape; NaN and infinity do not count.
-        white: The value of white, if it is known.
-        black: The value of black, if it is known.
-        keep: Whether floats have white 1 whatever their values, as where a level is given in their unit.
+        white: The value of white, if it is given.
+        black: The value of black, if it is given.
+        keep: Whether white is 1 for floats whatever their values are, as where a noise level is given in their unit.
     """
-    whole = pixels.dtype.kind == "u"
-    limit = float(np.iinfo(pixels.dtype).max) if whole else 1.0
+    is_integer = pixels.dtype.kind == "u"
+    usual_white = float(np.iinfo(pixels.dtype).max) if is_integer else 1.0
     if white is not None or black is not None:
-        white, black = limit if white is None else white, 0.0 if black is None else black
-        bounds = (0.0, white) if whole else None
-        if not whole and black == 0 and is_clipped(pixels, white):
-            bounds = (0.0, white)
-        return Scale(black, white, bounds, black == 0 and white == limit)
+        white, black = usual_white if white is None else white, 0.0 if black is None else black
+        clips = is_integer or (black == 0 and is_clipped(pixels, white))
+        return Scale(black, white, (0.0, white) if clips else None, black == 0 and white == usual_white)
     if pixels.dtype == np.uint8:
-        return Scale(0.0, limit, (0.0, limit))
-    some = pixels.reshape(-1)[:: max(1, pixels.size // SAMPLE)]
-    if not whole:
+        return Scale(0.0, usual_white, (0.0, usual_white))
+    some = pixels.reshape(-1)[:: max(1, pixels.size // MAX_SAMPLE)]
+    if not is_integer:
         some = some[np.isfinite(some)]
     if not some.size:
-        return Scale(0.0, limit)
-    if whole:
-        if pixels.max() > FULL_RANGE * limit:
-            return Scale(0.0, limit, (0.0, limit))
-    elif keep or (FLOATS[0] <= some.min() and MIN_BRIGHTEST <= some.max() <= FLOATS[1]):
-        return Scale(0.0, 1.0, (0.0, 1.0) if _is_clipped(pixels) else None)
-    return _between(some, (0.0, limit) if whole else None, limit)
+        return Scale(0.0, usual_white)
+    if is_integer:
+        if pixels.max() > MIN_OF_FULL_RANGE * usual_white:
+            return Scale(0.0, usual_white, (0.0, usual_white))
+    elif keep or (some.min() >= MIN_OF_UNIT and MIN_BRIGHTEST_OF_UNIT <= some.max() <= MAX_OF_UNIT):
+        return Scale(0.0, 1.0, (0.0, 1.0) if _is_clipped_at_1(pixels) else None)
+    return _between(some, (0.0, usual_white) if is_integer else None, usual_white)
 
 
 def in_bytes(planes: np.ndarray, scale: Scale, valid: np.ndarray | None = None) -> tuple[np.ndarray, Scale]:
@@ -129,31 +128,31 @@ def _are_bytes(values: np.ndarray, white: float) -> bool:
     """Return whether values are whole multiples of a 255th of white, from black to white."""
     levels = values.astype(np.float64) * (255 / white)
     whole = np.rint(levels)
-    return bool(np.abs(levels - whole).max() < MAX_OFF_STEP and whole.min() >= 0 and whole.max() <= 255)
+    return bool(np.abs(levels - whole).max() < MAX_ROUNDING and whole.min() >= 0 and whole.max() <= 255)
 
 
 def scale_of_integers(pixels: np.ndarray, name: str) -> Scale:
-    """Return the scale of a picture whose integers, of a type with no usual white, floats stand for.
+    """Return the scale of a picture of integers of a type without a usual white, such as int16, held as floats.
 
     Args:
         pixels: Of any shape.
-        name: The type, such as int16.
+        name: The name of the integer type.
     """
     ends = np.iinfo(name)
-    some = pixels.reshape(-1)[:: max(1, pixels.size // SAMPLE)]
+    some = pixels.reshape(-1)[:: max(1, pixels.size // MAX_SAMPLE)]
     return _between(some, (float(ends.min), float(ends.max)), float(ends.max))
 
 
-def _between(some: np.ndarray, clip: tuple[float, float] | None, limit: float) -> Scale:
-    """Return the scale on which nearly all of some values lie between 0 and 1; from 0 to a limit if they are one."""
-    low, high = (float(value) for value in np.quantile(some.astype(np.float64), (LOW, HIGH)))
+def _between(some: np.ndarray, clip: tuple[float, float] | None, white: float) -> Scale:
+    """Return the scale that puts nearly all of some values between 0 and 1; from 0 to `white` if all are equal."""
+    low, high = (float(value) for value in np.quantile(some.astype(np.float64), (LOW_QUANTILE, HIGH_QUANTILE)))
     if high <= low:
         low, high = float(some.min()), float(some.max())
     if high <= low:
-        return Scale(0.0, limit)
+        return Scale(0.0, white)
     return Scale(low, high, clip, standard=False)
 
 
-def _is_clipped(pixels: np.ndarray) -> bool:
+def _is_clipped_at_1(pixels: np.ndarray) -> bool:
     finite = pixels if np.isfinite(pixels).all() else pixels[np.isfinite(pixels)]
     return is_clipped(finite, 1.0)

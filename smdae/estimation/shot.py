@@ -1,6 +1,8 @@
-"""Noise that depends on brightness: told from white noise by the levels of blocks of each brightness.
+"""Shot noise: noise whose level depends on brightness, and how it is told from white noise.
 
-The constants were chosen as those of `estimate`.
+The levels of the bins of brightness (`curve`) are compared with those that white noise of one sigma leaves after
+clipping. It is shot noise if they differ over brightness by more than chance and texture explain, and if the variance
+rises with brightness. The constants were chosen as those of `estimate`.
 """
 
 import math
@@ -15,33 +17,40 @@ from smdae.estimation.curve import Bins, affine_fit, bins_of
 
 __all__ = ["shot_curves"]
 
-MAX_SATURATED_SHOT = 0.5  # of a block, where the level is asked for by brightness
-# Deviation of levels over brightness, as a logarithm, beyond which it is no chance; the least that holds for a sigma.
-SHOT_SPREAD, SHOT_SPREAD_FAINT = (0.10, 0.04), (1.1 / 255, 1.6 / 255)
-# Of the level in the brightest third to that in the darkest, or back, as a logarithm; likewise.
-SHOT_RATIO, SHOT_RATIO_FAINT = (0.14, 0.03), (0.0, 2.8 / 255)
-SHOT_FLOOR = 0.5  # of the mean level of all blocks, that the smallest eigenvalues tell: of texture they tell less
-MIN_RISE = 0.85  # of the variance with brightness, as a correlation
-MAX_SCATTER = 0.6  # of bins that are asked whether noise is shot
-CLIPPING_SIGMAS = 2.5  # from white, within which a level is what clipping leaves
+MAX_SATURATED = 0.5  # share of a block's pixels that may be black or white
+MAX_SCATTER = 0.6  # of the bins that are compared: in others there is too much texture
+MIN_BINS = 3  # to compare
+# Levels differ over brightness if two statistics of log(level / level of clipped white noise) are large: its standard
+# deviation, and its mean in the brightest third less that in the darkest, without sign. The limits are the least of
+# limit + faint / sigma over these pairs: the weaker the noise is, the more texture may pretend.
+SPREAD_LIMITS = ((0.10, 1.1 / 255), (0.04, 1.6 / 255))
+RATIO_LIMITS = ((0.14, 0.0), (0.03, 2.8 / 255))
+DARK_THIRD, BRIGHT_THIRD = 0.34, 0.66  # of the weight of the bins, by increasing brightness
+MIN_CORRELATION = 0.85  # of variance and brightness
+# Sigma of the smallest eigenvalues over the mean level of the bins: texture has large bins and small eigenvalues.
+MIN_SIGMA = 0.5
+CLIPPING_SIGMAS = 2.5  # within so many standard deviations of white, clipping makes levels too small
+SIGMAS_TRIED = 60  # from MIN_TRIED times the smallest to MAX_TRIED times the largest level of the bins
+MIN_TRIED, MAX_TRIED = 0.3, 1.5
+MAX_LOG_RATIO = 0.5  # beyond it a bin adds no more to the misfit of a sigma
 
 
 def shot_curves(blocks: Blocks, sigmas: Sequence[float], clipped: bool, forced: bool) -> tuple[Curve, ...] | None:
-    """Return the level of each channel by brightness; None if it may be one level.
+    """Return the level of each channel by brightness; None if no channel's level has to depend on it.
 
     Args:
-        blocks: Of the picture.
-        sigmas: The level of each channel that the smallest eigenvalues tell, white being 1.
-        clipped: Whether black and white may have cut the noise off.
+        blocks: The blocks of the picture.
+        sigmas: The level of each channel from the smallest eigenvalues, white being 1.
+        clipped: Whether the noise may be clipped at black and white.
         forced: Whether the noise is known to depend on brightness.
     """
     curves: list[Curve] = []
     for c, sigma in enumerate(sigmas):
-        bins = bins_of(blocks, c, blocks.detail[:, c], blocks.usable(c, MAX_SATURATED_SHOT))
+        bins = bins_of(blocks, c, blocks.detail[:, c], blocks.usable(c, MAX_SATURATED))
         if bins is None:
             return None
         mean = float(np.average(np.sqrt(bins.variance), weights=bins.share))
-        depends = sigma > SHOT_FLOOR * mean and _depends(bins, clipped)
+        depends = sigma > MIN_SIGMA * mean and _depends(bins, clipped)
         curves.append(_table(bins) if forced or depends else Affine(read=sigma))
     if not all(isinstance(curve, Table) for curve in curves):
         return None
@@ -49,55 +58,66 @@ def shot_curves(blocks: Blocks, sigmas: Sequence[float], clipped: bool, forced: 
 
 
 def _depends(bins: Bins, clipped: bool) -> bool:
-    """Return whether levels differ over brightness more than those of clipped white noise do by chance and texture."""
-    asked = bins.scatter < MAX_SCATTER
-    if asked.sum() < 3:
+    """Return whether levels differ over brightness by more than chance, clipping and texture explain."""
+    compared = bins.scatter < MAX_SCATTER
+    if compared.sum() < MIN_BINS:
         return False
-    at, variance = bins.at[asked], bins.variance[asked]
-    weights = np.sqrt(bins.share[asked] * bins.trust[asked])  # bins of few blocks are what tells
+    at, variance = bins.at[compared], bins.variance[compared]
+    weights = np.sqrt(bins.share[compared] * bins.trust[compared])  # the root, as few blocks are very dark or bright
     weights = weights / weights.sum()
-    best, off, sigma = math.inf, np.zeros_like(at), 0.0
-    for tried in np.geomspace(0.3 * math.sqrt(variance.min()), 1.5 * math.sqrt(variance.max()), 60):
+    sigma, log_ratio = _nearest_white(at, variance, weights, clipped)
+    spread = math.sqrt(float((weights * log_ratio**2).sum()))
+    reached = np.cumsum(weights)
+    dark, bright = reached <= max(DARK_THIRD, weights[0]), reached >= min(BRIGHT_THIRD, 1 - 1e-9)
+    of_dark, of_bright = (float(np.average(log_ratio[part], weights=weights[part])) for part in (dark, bright))
+    if spread <= _limit(SPREAD_LIMITS, sigma) or abs(of_bright - of_dark) <= _limit(RATIO_LIMITS, sigma):
+        return False
+    return _correlation(at, variance, weights) > MIN_CORRELATION
+
+
+def _nearest_white(
+    at: np.ndarray, variance: np.ndarray, weights: np.ndarray, clipped: bool
+) -> tuple[float, np.ndarray]:
+    """Return the sigma of white noise nearest to the bins, and log(level / what clipping leaves of it), (m,)."""
+    best, log_ratio, sigma = math.inf, np.zeros_like(at), 0.0
+    lowest, highest = MIN_TRIED * math.sqrt(variance.min()), MAX_TRIED * math.sqrt(variance.max())
+    for tried in np.geomspace(lowest, highest, SIGMAS_TRIED):
         left = clipped_normal.clipped_std(at, tried) if clipped else np.full_like(at, tried)
         ratio = np.log(variance / left**2) / 2
-        cost = float((weights * np.minimum(np.abs(ratio), 0.5)).sum())
-        if cost < best:
-            best, off, sigma = cost, ratio, float(tried)
-    spread = math.sqrt(float((weights * off**2).sum()))
-    reached = np.cumsum(weights)
-    dark, bright = reached <= max(0.34, weights[0]), reached >= min(0.66, 1 - 1e-9)
-    ratio = abs(float(np.average(off[bright], weights=weights[bright]) - np.average(off[dark], weights=weights[dark])))
-    varies = spread > _least(SHOT_SPREAD, SHOT_SPREAD_FAINT, sigma) and ratio > _least(
-        SHOT_RATIO, SHOT_RATIO_FAINT, sigma
-    )
-    return varies and _rise(at, variance, weights) > MIN_RISE
+        misfit = float((weights * np.minimum(np.abs(ratio), MAX_LOG_RATIO)).sum())
+        if misfit < best:
+            best, log_ratio, sigma = misfit, ratio, float(tried)
+    return sigma, log_ratio
 
 
-def _least(limits: tuple[float, ...], faint: tuple[float, ...], sigma: float) -> float:
-    """Return the least of limit + faint / sigma: strong noise hides the texture that would pretend something."""
-    return min(limit + more / max(sigma, 1e-9) for limit, more in zip(limits, faint, strict=True))
+def _limit(limits: tuple[tuple[float, float], ...], sigma: float) -> float:
+    """Return the least of limit + faint / sigma."""
+    return min(limit + faint / max(sigma, 1e-9) for limit, faint in limits)
 
 
-def _rise(at: np.ndarray, variance: np.ndarray, weights: np.ndarray) -> float:
-    """Return the correlation of variance with brightness: 1 for photons, near 0 for texture; not near white."""
+def _correlation(at: np.ndarray, variance: np.ndarray, weights: np.ndarray) -> float:
+    """Return the correlation of variance and brightness away from white; 0 if there are too few bins.
+
+    It is 1 for photons and near 0 for texture.
+    """
     free = at < 1 - CLIPPING_SIGMAS * np.sqrt(variance)
-    if free.sum() < 3:
+    if free.sum() < MIN_BINS:
         return 0.0
     covariance = np.cov(at[free], variance[free], aweights=weights[free] + 1e-12)
     return float(covariance[0, 1] / math.sqrt(max(covariance[0, 0] * covariance[1, 1], 1e-30)))
 
 
 def _table(bins: Bins) -> Table:
-    """Return the levels of bins as a table; near white, where clipping hides noise, as a line goes on from the rest."""
+    """Return the levels of bins as a table, near white by a line fitted to the rest, as clipping hides noise there."""
     deviation = np.sqrt(bins.variance)
     free = bins.at < 1 - CLIPPING_SIGMAS * deviation
-    if not free.all() and free.sum() >= 3:
-        gain, offset, _ = affine_fit(_only(bins, free))
+    if not free.all() and free.sum() >= MIN_BINS:
+        gain, offset, _ = affine_fit(_selected(bins, free))
         fitted = np.sqrt(np.maximum(gain * bins.at + offset, 0))
         deviation = np.where(free, deviation, np.maximum(deviation, fitted))
     return Table(tuple(bins.at.tolist()), tuple(deviation.tolist()))
 
 
-def _only(bins: Bins, kept: np.ndarray) -> Bins:
+def _selected(bins: Bins, kept: np.ndarray) -> Bins:
     chosen = tuple(one for one, keep in zip(bins.chosen, kept, strict=True) if keep)
     return Bins(bins.at[kept], bins.variance[kept], bins.scatter[kept], bins.share[kept], chosen)

@@ -1,11 +1,15 @@
-"""Pixels and what lies around them.
+"""The neighbours of a pixel: how bright they are, how much they spread, and which value they predict for it.
 
-Of the neighbours of a pixel, in windows of 5 x 5 or 11 x 11 pixels, the order statistics low, middle and high, a
-twelfth being cut off either end, tell the ground and how much it spreads: of Gaussian noise high - low is 2.6 sigma. A
-few replaced pixels among the neighbours change neither.
+Of the neighbours in a window of 5 x 5 or 11 x 11 pixels, `order_statistics` gives three: the median, and low and high,
+beyond which a twelfth of the values lie at either end. Of Gaussian noise high - low, the spread, is 2.6 sigma. A few
+replaced pixels among the neighbours change none of the three.
 
-What a pixel would be is the mean of the two opposite each other in four directions, sharpened by the two beyond,
-(7 (a + b) - (a' + b')) / 12, and weighted by 1/change^2, the change being that along the direction.
+A pixel is predicted from the 5 x 5 pixels around it, by interpolation in four directions. In each, with a and b the
+pixels next to it on either side and a' and b' the two beyond them, the value is
+
+    (7 (a + b) - (a' + b')) / 12
+
+and the weight 1/change^2, the change being the absolute differences of pixels along this direction.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,48 +18,51 @@ from dataclasses import dataclass
 import numpy as np
 
 __all__ = [
-    "NEAR",
-    "NEXT",
-    "SAMPLES",
-    "SPREAD",
-    "WIDE",
+    "AROUND_3X3",
+    "AROUND_5X5",
+    "AROUND_11X11",
+    "MAX_SAMPLE",
+    "SIGMAS_OF_SPREAD",
     "Channel",
-    "Scales",
-    "along",
+    "Spreads",
     "extremes",
     "medians",
-    "ordered",
+    "order_statistics",
     "parts",
+    "predicted",
     "thinned",
 ]
 
 Offsets = tuple[tuple[int, int], ...]
 
-BAND_PIXELS = 1 << 19  # of a band of rows
+BAND_PIXELS = 1 << 19  # of a band of rows, and
+PART_PIXELS = 1 << 14  # pixels whose windows are held at once, to bound the memory
 MAX_VALUE = {"uint8": 255, "uint16": 65535}
-PART_PIXELS = 1 << 14  # whose windows are looked at together
-SAMPLES = 10_000  # places that a channel's scales are taken from
-ACROSS, DOWN = 0.5698402910980532, 0.7548776662466927  # of the sequence of lowest discrepancy in two dimensions
-BRIGHTNESSES = 16
-FEWEST_KNOWN = 7  # neighbours
-TRIM = 12  # one of so many neighbours is cut off either end
-SPREAD = 2.6  # standard deviations of Gaussian noise between what is left
-LEAST_STEPS = 2  # spreads of fewer gray levels are of rounding
-FINEST = 1e-6  # of the range, that takes the place of gray levels in floats
-SHARPNESS = 1e-3  # of the value: changes below it are alike
+MAX_SAMPLE = 10_000  # pixels of a channel from which its spreads are measured
+ACROSS, DOWN = 0.5698402910980532, 0.7548776662466927  # 1/g^2 and 1/g of the R2 sequence (Roberts 2018), g^3 = g + 1
+BRIGHTNESS_BINS = 16
+MIN_SHARE_KNOWN = 1 / 20  # of the sampled pixels, that have order statistics
+MIN_KNOWN = 7  # neighbours without NaN, for order statistics
+TRIM = 12  # low and high have a 1/TRIM of the values beyond them
+SIGMAS_OF_SPREAD = 2.6  # high - low of Gaussian noise, in standard deviations
+MIN_SPREAD = 2  # gray levels: smaller spreads are due to rounding
+STEP_OF_FLOATS = 1e-6  # of the range of a channel of floats, in place of a gray level
+MIN_CHANGE = 1e-3  # of the value, added to the change along a direction: smaller changes are due to noise
 
-NEXT: Offsets = ((-1, 0), (0, 1), (1, 0), (0, -1), (-1, -1), (-1, 1), (1, 1), (1, -1))  # sides, then corners
-NEAR: Offsets = tuple((i, j) for i in range(-2, 3) for j in range(-2, 3) if i or j)
-WIDE: Offsets = tuple((i, j) for i in range(-5, 6) for j in range(-5, 6) if max(abs(i), abs(j)) > 1)
+# Offsets (rows, columns) of neighbours. Of 3 x 3 the four sides come first, then the corners; 11 x 11 is without the
+# inner 3 x 3.
+AROUND_3X3: Offsets = ((-1, 0), (0, 1), (1, 0), (0, -1), (-1, -1), (-1, 1), (1, 1), (1, -1))
+AROUND_5X5: Offsets = tuple((i, j) for i in range(-2, 3) for j in range(-2, 3) if i or j)
+AROUND_11X11: Offsets = tuple((i, j) for i in range(-5, 6) for j in range(-5, 6) if max(abs(i), abs(j)) > 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """One channel of planes (H, W, C) in memory order; a pixel is named by row * W + column.
+    """One channel of planes in memory; the index of a pixel is row * W + column.
 
     Attributes:
         planes: With shape (H, W, C), C-contiguous.
-        number: Of the channel.
+        number: Number of the channel, from 0.
     """
 
     planes: np.ndarray
@@ -73,20 +80,20 @@ class Channel:
 
     @property
     def step(self) -> float:
-        """Return the step between gray levels; 0 for floats."""
+        """Return the difference between gray levels: 1, or 0 for floats."""
         return 1.0 if self.planes.dtype.kind == "u" else 0.0
 
     def at(self, index: np.ndarray) -> np.ndarray:
-        """Return the values of pixels as float32, with the shape of the index."""
+        """Return the values of the pixels at an index as float32, with its shape."""
         return self.planes.reshape(-1)[index * self.planes.shape[2] + self.number].astype(np.float32)
 
     def put(self, index: np.ndarray, values: np.ndarray) -> None:
-        """Set pixels in place, rounded where the planes are integers."""
+        """Set the pixels at an index in place; values are rounded if the planes are integers."""
         rounded = np.rint(values) if self.planes.dtype.kind == "u" else values
         self.planes.reshape(-1)[index * self.planes.shape[2] + self.number] = rounded
 
-    def near(self, index: np.ndarray, offsets: Offsets) -> np.ndarray:
-        """Return the pixels at offsets from pixels, (n, offsets), mirrored at the borders."""
+    def neighbours(self, index: np.ndarray, offsets: Offsets) -> np.ndarray:
+        """Return the indices of the neighbours of pixels, (n, offsets), mirrored at the borders."""
         height, width = self.shape
         down, across = np.array(offsets).T
         near = index[:, None] + (down * width + across)
@@ -100,14 +107,14 @@ class Channel:
         return near
 
     def around(self, index: np.ndarray, offsets: Offsets, without: tuple[float, ...] = ()) -> np.ndarray:
-        """Return the values at offsets from pixels, (n, offsets), NaN where they are one of some values."""
-        windows = self.at(self.near(index, offsets))
+        """Return the values of the neighbours of pixels, (n, offsets), NaN in place of the values in `without`."""
+        windows = self.at(self.neighbours(index, offsets))
         for value in without:
             windows[windows == np.float32(value)] = np.nan
         return windows
 
     def where(self, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return the pixels that pass a test of bands of rows."""
+        """Return the index of the pixels that pass a test, which is given bands of rows and returns booleans."""
         height, width = self.shape
         rows = max(1, BAND_PIXELS // width)
         bands = ((top, self.planes[top : top + rows, :, self.number]) for top in range(0, height, rows))
@@ -115,26 +122,26 @@ class Channel:
 
 
 def parts(index: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield pixels in parts whose windows fit into little memory; one empty part if there are none."""
+    """Yield an index in parts whose windows fit into little memory; one empty part if it is empty."""
     for start in range(0, max(1, len(index)), PART_PIXELS):
         yield index[start : start + PART_PIXELS]
 
 
 def thinned(index: np.ndarray, most: int) -> tuple[np.ndarray, float]:
-    """Return about `most` of the pixels, or all if there are fewer, and their share of all; places play no part."""
+    """Return about `most` of an index, chosen by a hash, or all if there are fewer, and their share of all, 0 to 1."""
     part = most / max(1, len(index))
     if part >= 1:
         return index, 1.0
     return index[index * 2654435761 % (1 << 32) < part * (1 << 32)], part  # multiplicative hashing
 
 
-def ordered(windows: np.ndarray) -> np.ndarray:
-    """Return low, middle and high of each window without its NaN, (n, 3); NaN where too little is left."""
+def order_statistics(windows: np.ndarray) -> np.ndarray:
+    """Return low, median and high of each window, (n, 3), NaN left out; NaN if fewer than MIN_KNOWN are left."""
     windows = np.sort(windows, 1)  # NaN last
     known = np.isfinite(windows).sum(1)
     picks = np.stack([known // TRIM, known // 2, known - 1 - known // TRIM], 1)
     found = np.take_along_axis(windows, np.maximum(picks, 0), 1)
-    found[known < FEWEST_KNOWN] = np.nan
+    found[known < MIN_KNOWN] = np.nan
     return found
 
 
@@ -148,14 +155,17 @@ def medians(windows: np.ndarray, fewest: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Scales:
-    """The spread of the surroundings of a pixel, typical and least, by their brightness.
+class Spreads:
+    """How much the neighbours of a pixel spread in a channel, by their brightness.
 
     Attributes:
-        index: Pixels all over the channel, (n,).
-        low, middle, high: Of 5 x 5 around each.
-        edges: The brightness at which each bin but the last ends.
-        usual, least: The median and the lower quartile of high - low in each bin.
+        index: A sample of pixels all over the channel, (n,).
+        low: The low order statistic of the 5 x 5 pixels around each, (n,).
+        middle: Their median, (n,).
+        high: Their high order statistic, (n,).
+        edges: The brightness at which each of m bins of the median ends, without the last, (m - 1,).
+        median: The median of the spread high - low in each bin, (m,).
+        quartile: Its lower quartile, (m,).
     """
 
     index: np.ndarray
@@ -163,44 +173,48 @@ class Scales:
     middle: np.ndarray
     high: np.ndarray
     edges: np.ndarray
-    usual: np.ndarray
-    least: np.ndarray
+    median: np.ndarray
+    quartile: np.ndarray
 
     @classmethod
-    def of(cls, channel: Channel, without: tuple[float, ...] = ()) -> "Scales | None":
-        """Return the scales of a channel but for pixels of some values; None if hardly anything else is there."""
+    def of(cls, channel: Channel, without: tuple[float, ...] = ()) -> "Spreads | None":
+        """Return the spreads of a channel, the values in `without` left out; None if they leave too few pixels."""
         height, width = channel.shape
-        n = np.arange(1, min(SAMPLES, channel.size) + 1)
+        n = np.arange(1, min(MAX_SAMPLE, channel.size) + 1)
         index = (n * DOWN % 1 * height).astype(int) * width + (n * ACROSS % 1 * width).astype(int)
-        statistics = np.concatenate([ordered(channel.around(part, NEAR, without)) for part in parts(index)])
+        statistics = np.concatenate(
+            [order_statistics(channel.around(part, AROUND_5X5, without)) for part in parts(index)]
+        )
         known = ~np.isnan(statistics[:, 1])
-        if known.sum() < len(index) / 20:
+        if known.sum() < MIN_SHARE_KNOWN * len(index):
             return None
         index, (low, middle, high) = index[known], statistics[known].T
         spread = high - low
-        bins = [part for part in np.array_split(np.argsort(middle, kind="stable"), BRIGHTNESSES) if len(part)]
-        usual, least = np.array([_quantiles(spread[part], (0.5, 0.25)) for part in bins]).T
-        smallest = LEAST_STEPS * (channel.step or FINEST * float(high.max() - low.min()) or 1.0)
+        bins = [part for part in np.array_split(np.argsort(middle, kind="stable"), BRIGHTNESS_BINS) if len(part)]
+        median, quartile = np.array([_quantiles(spread[part], (0.5, 0.25)) for part in bins]).T
+        smallest = MIN_SPREAD * (channel.step or STEP_OF_FLOATS * float(high.max() - low.min()) or 1.0)
         edges = np.array([middle[part[-1]] for part in bins[:-1]])
-        return cls(index, low, middle, high, edges, np.maximum(usual, smallest), np.maximum(least, smallest))
+        return cls(index, low, middle, high, edges, np.maximum(median, smallest), np.maximum(quartile, smallest))
 
     def bin_of(self, middle: np.ndarray) -> np.ndarray:
-        """Return the bin of each brightness."""
+        """Return the number of the bin of each brightness."""
         return np.searchsorted(self.edges, middle)
 
 
 def _quantiles(values: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
-    """Return quantiles as `np.quantile` does, in a tenth of its time for few values."""
+    """Return the quantiles that `np.quantile` returns, in a tenth of its time for few values."""
     ordered_values = np.sort(values)
     return np.interp(np.array(shares) * (len(values) - 1), np.arange(len(values)), ordered_values)
 
 
 def _columns(*offsets: tuple[int, int]) -> list[int]:
-    return [NEAR.index(offset) for offset in offsets]
+    """Return which columns of a window of 5 x 5 are at some offsets."""
+    return [AROUND_5X5.index(offset) for offset in offsets]
 
 
-RING = _columns(*NEXT)
-# Of each direction: the pair next to the pixel; then pairs of neighbours along it, on the line and on both sides of it.
+RING = _columns(*AROUND_3X3)
+# For each direction: the pixels a, b, a', b'; and the first and second of all pairs along it whose differences are its
+# change, on the line through the pixel and on both sides of it.
 LINES = [
     (
         _columns((-i, -j), (i, j), (-2 * i, -2 * j), (2 * i, 2 * j)),
@@ -211,16 +225,17 @@ LINES = [
 ]
 
 
-def along(windows: np.ndarray) -> np.ndarray:
-    """Return the value predicted for each pixel from the 5 x 5 around it, (n, 24), with shape (n,).
+def predicted(windows: np.ndarray) -> np.ndarray:
+    """Return the value predicted for each pixel, (n,), clipped to the range of its eight neighbours.
 
-    It is clipped to the range of the eight neighbours.
+    Args:
+        windows: The values of the 5 x 5 pixels around each, with shape (n, 24).
     """
     total, weights = np.zeros(len(windows), np.float32), np.zeros(len(windows), np.float32)
     for line, first, second in LINES:
         a, b, a2, b2 = windows[:, line].T
         change = np.abs(a - b) + np.abs(windows[:, first] - windows[:, second]).sum(1) / 2
-        weight = 1 / (change + SHARPNESS * np.abs(a) + np.finfo(np.float32).eps) ** 2
+        weight = 1 / (change + MIN_CHANGE * np.abs(a) + np.finfo(np.float32).eps) ** 2
         total += weight * (7 * (a + b) - (a2 + b2)) / 12
         weights += weight
     ring = windows[:, RING]
@@ -228,14 +243,14 @@ def along(windows: np.ndarray) -> np.ndarray:
 
 
 def extremes(planes: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where values are the largest or the smallest of 3 x 3, and over `least` from the other end.
+    """Return the pixels that are the largest, and those that are the smallest, of the 3 x 3 pixels around them.
 
     Args:
         planes: With shape (H, W, C), C-contiguous.
-        least: For each channel, (C,).
+        least: For each channel, (C,), how much the largest and the smallest of the 3 x 3 have to differ.
 
     Returns:
-        Places in the flat planes, of maxima and of minima. Equal neighbours are extremes both.
+        Indices of the maxima and of the minima in the flattened planes. Of equal neighbours both are extremes.
     """
     height, width, channels = planes.shape
     dtype = np.dtype(np.float32) if planes.dtype.kind == "f" else planes.dtype
@@ -244,19 +259,19 @@ def extremes(planes: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndar
     rows = max(1, BAND_PIXELS // (width * channels))
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
-        inside = height - 1 - np.abs(height - 1 - np.abs(np.arange(top - 1, bottom + 1)))  # mirrored at the borders
+        inside = height - 1 - np.abs(height - 1 - np.abs(np.arange(top - 1, bottom + 1)))  # mirrors at the borders
         band = planes[inside].astype(dtype, copy=False)
         band = np.concatenate([band[:, 1:2], band, band[:, -2:-1]], 1).reshape(len(inside), -1)
         left, middle, right = band[:, : -2 * channels], band[:, channels:-channels], band[:, 2 * channels :]
-        high, low = (_of_the_next(extreme, left, middle, right) for extreme in (np.maximum, np.minimum))
+        high, low = (_of_neighbours(extreme, left, middle, right) for extreme in (np.maximum, np.minimum))
         y, start = middle[1:-1], top * width * channels
         maxima.append(np.flatnonzero((y >= high) & (y > low) & (y - low > limit)) + start)
         minima.append(np.flatnonzero((y <= low) & (y < high) & (high - y > limit)) + start)
     return np.concatenate(maxima), np.concatenate(minima)
 
 
-def _of_the_next(extreme: np.ufunc, left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the largest or the smallest of the eight next pixels, without the first and last row."""
+def _of_neighbours(extreme: np.ufunc, left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the largest or the smallest of the eight neighbours, for all rows but the first and the last."""
     sides = extreme(left, right)
     rows = extreme(sides, middle)
     return extreme(extreme(rows[:-2], rows[2:]), sides[1:-1])

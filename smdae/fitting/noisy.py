@@ -15,6 +15,7 @@ import numpy as np
 from smdae.denoising.noise_search import find_noise
 from smdae.errors import InputError
 from smdae.estimation import noise_level
+from smdae.estimation.coarseness import MAX_COARSENESS_OF_WHITE, coarseness
 from smdae.estimation.scale import scale_of
 from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import chosen
@@ -171,8 +172,8 @@ def _mismatch(given: float, found: list[float]) -> list[str]:
 
 def _coarse(images: Sequence[np.ndarray], white: float) -> list[str]:
     """Return a list with a warning if the noise is correlated between neighbours, else an empty list."""
-    excess = float(np.median([noise_level.coarseness(image, white) for image in images]))
-    if excess <= noise_level.COARSE:
+    excess = float(np.median([coarseness(image, white) for image in images]))
+    if excess <= MAX_COARSENESS_OF_WHITE:
         return []
     return [
         f"the noise is correlated: at half the size it is {excess:.1f} times what white noise would be "

@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from smdae.estimation.clipped_normal import GREATEST, GREATEST_OF, clipped_std, moments, unclipped_std
+from smdae.estimation.clipped_normal import MAX_OFFSET, MAX_RATIO, clipped_std, moments, unclipped_std
 
 SIGMAS = (0.004, 0.02, 0.1, 0.3, 1.0)
 
@@ -52,14 +52,14 @@ def test_derivatives_are_those_of_differences(sigma):
 def test_what_was_before_is_found(sigma):
     mu = np.linspace(-1.5 * sigma, 1 + 1.5 * sigma, 101)
     seen = moments(mu, sigma)
-    found, told = unclipped_std(seen.mean, np.sqrt(seen.variance))
+    found, sensitivity = unclipped_std(seen.mean, np.sqrt(seen.variance))
     np.testing.assert_allclose(found, sigma, rtol=1e-7)
     more = 1e-4
-    for k in range(0, 101, 10):  # how much is told is how much more is left of more, at one mean
+    for k in range(0, 101, 10):  # the sensitivity is the change of log s over that of log sigma, at one mean
         there, _ = unclipped_std(seen.mean[k : k + 1], np.sqrt(seen.variance[k : k + 1]) * (1 + more))
-        assert more / np.log(there[0] / sigma) == pytest.approx(told[k], rel=1e-2)
+        assert more / np.log(there[0] / sigma) == pytest.approx(sensitivity[k], rel=1e-2)
     inside = np.abs(mu - 0.5) < 0.5 - 5 * sigma
-    np.testing.assert_allclose(told[inside], 1, atol=1e-3)
+    np.testing.assert_allclose(sensitivity[inside], 1, atol=1e-3)
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
@@ -71,8 +71,8 @@ def test_what_is_left_at_a_mean(sigma):
 
 def test_more_than_any_noise_leaves_has_a_bound():
     mean, deviation = np.array([0.01, 0.1, 0.5, 0.97, 0.5]), np.array([0.3, 0.49, 0.6, 0.6, 0.1])
-    found, told = unclipped_std(mean, deviation)
-    np.testing.assert_allclose(found[:4], GREATEST * deviation[:4] + GREATEST_OF)
+    found, sensitivity = unclipped_std(mean, deviation)
+    np.testing.assert_allclose(found[:4], MAX_RATIO * deviation[:4] + MAX_OFFSET)
     assert found[4] == pytest.approx(0.1, rel=1e-4)
-    assert (told[:4] < 0.1).all()
-    assert told[4] > 0.99
+    assert (sensitivity[:4] < 0.1).all()
+    assert sensitivity[4] > 0.99

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smdae import Noise, estimate_noise
-from smdae.estimation.evidence import FEATURES, MAX_FACTORS, Evidence, evidence, features
+from smdae.estimation.evidence import FEATURES, MAX_FACTOR, MIN_FACTOR, Evidence, evidence, features
 from smdae.estimation.grain import QUANTILES
 from smdae.noise import Affine
 from tests.estimation.pictures import GRAIN, sampled
@@ -71,8 +71,8 @@ def test_odds_and_factor_are_linear_within_what_was_met_and_constant_beyond():
     assert found.log_odds(f) == pytest.approx(0.5 + odds @ f / 2)
     assert found.level_factor(f) == pytest.approx(math.exp(-0.1 + factor @ f / 2))
     assert found.log_odds(100 * f) == found.log_odds(np.clip(100 * f, -2, 2))
-    assert numbers(factor_at_mean=9.0).level_factor(f) == MAX_FACTORS[1]
-    assert numbers(factor_at_mean=-9.0).level_factor(f) == MAX_FACTORS[0]
+    assert numbers(factor_at_mean=9.0).level_factor(f) == MAX_FACTOR
+    assert numbers(factor_at_mean=-9.0).level_factor(f) == MIN_FACTOR
 
 
 def test_where_even_the_weakest_blocks_are_as_noise_is_the_level_is_that_of_the_blocks():

@@ -14,7 +14,7 @@ def test_numbers_are_read_by_name_and_those_of_other_features_are_refused(tmp_pa
     found = read_numbers(path, ("a", "b"))
     assert found.pop("weights").tolist() == [[1, 2], [3, 4]]
     assert found == {"constant": 0.5}
-    with pytest.raises(ValueError, match=r"numbers\.json is of other features"):
+    with pytest.raises(ValueError, match=r"numbers\.json is for other features"):
         read_numbers(path, ("b", "a"))
 
 

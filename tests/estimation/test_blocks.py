@@ -5,7 +5,8 @@ import pytest
 
 from smdae import Noise
 from smdae.curves import Affine
-from smdae.estimation.blocks import LAGS, SIDE, covariances, survey, unbiased
+from smdae.estimation.blocks import SIDE, survey
+from smdae.estimation.lagged_covariance import LAGS, covariances, unbiased
 from smdae.estimation.scale import UNIT, Scale
 from tests.estimation.pictures import GRAIN, sampled, scene
 
@@ -49,7 +50,7 @@ def test_constant_and_mixed_blocks_and_those_that_do_not_count():
     valid[:, 390:] = False
     blocks = survey(y, UNIT, valid)
     assert blocks.constant.mean() == pytest.approx(0.24, abs=0.02)
-    assert 1 <= (blocks.mixed & ~blocks.constant).sum() <= 110
+    assert 1 <= (blocks.partly_constant & ~blocks.constant).sum() <= 110
     assert blocks.valid.mean() == pytest.approx(0.97, abs=0.02)
 
 
