@@ -254,3 +254,16 @@ def test_many_pictures_are_no_file(here, monkeypatch, capsys):
     assert main(["denoise", "-", "-o", "a.png", "-s", "20"]) == 4
     assert "many pictures" in complaint(capsys.readouterr().err)
     assert os.listdir(here) == []
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PPM"])
+def test_a_file_of_several_pictures_is_refused_rather_than_cut_to_the_first(kind, here, capsys):
+    name = f"a.{kind.lower()}"
+    (here / name).write_bytes(encoded(gray(), kind) + encoded(gray(seed=1), kind))
+    assert main(["denoise", name, "-s", "20"]) == 3
+    said = complaint(capsys.readouterr().err)
+    assert f"cannot read '{name}': it holds several pictures" in said
+    assert "denoise - -o -" in said
+    assert os.listdir(here) == [name]
+    (here / name).write_bytes(encoded(gray(), kind) + b"P5 are some words")
+    assert main(["denoise", name, "-s", "20"]) == 0
