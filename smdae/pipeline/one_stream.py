@@ -15,6 +15,7 @@ from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import find_noise
 from smdae.pipeline.places import STREAM, Job, check_target
 from smdae.pipeline.reading import refuse_misnamed
+from smdae.pipeline.records import frames_record
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
@@ -93,8 +94,7 @@ def video(job: Job, options: Options, model_for: Chooser, stream: "Readable", na
     _copy(job, options, frames(), lambda: done)
     if not done:
         raise InputError(f"cannot read '{name}': it has no frames")
-    device = str(next(model.parameters()).device)
-    return {"input": str(job.source), "output": str(job.target), "frames": done, "device": device}
+    return frames_record(job, model, done)
 
 
 def pictures(
