@@ -91,7 +91,8 @@ def console() -> "Console":
 
 def _printable(text: str) -> str:
     """Return a text with escapes for control characters, as in file names, and for those stderr cannot encode."""
-    encoding = sys.stderr.encoding or "ascii"
+    streams = (sys.stderr, sys.__stderr__)  # while a progress bar is drawn, the first is a stand-in without encoding
+    encoding = next((stream.encoding for stream in streams if stream is not None and stream.encoding), "ascii")
     return escaped(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
