@@ -47,7 +47,8 @@ __all__ = [
 PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
 # Whether this process is the one of several that prints.
 IS_PRINTING: ContextVar[bool] = ContextVar("is_printing", default=True)
-Line = tuple[str, str]  # its kind (error, warning, note or detail) and its text
+# Its kind and its text. A note in two forms is two lines: the short one is for a terminal, the long one for all else.
+Line = tuple[str, str]  # error, warning, note, detail, short or long
 HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # messages that wait for their turn
 
 
@@ -148,22 +149,32 @@ def _print(line: Line) -> None:
     voice = VOICE.get()
     # The reader of stderr may be gone; the work goes on, and the exit code reports the outcome.
     with suppress(OSError):
-        if kind in voice.kinds:
+        if kind in voice.kinds or ("note" in voice.kinds and kind == _form()):
             print(_printable(text), file=sys.stderr, flush=True)
-    if voice.log is not None:
+    if voice.log is not None and kind != "short":
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
         # Opened for each line, so that runs that share a log do not write into each other's lines.
         with suppress(OSError), voice.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{stamp} {escaped(text)}\n")
 
 
-def note(text: str, now: bool = False) -> None:
-    """Say something worth knowing; with `now` at once, even where messages are held."""
-    line = ("note", f"smdae: {text}")
-    if now:
-        _print(line)
-    else:
-        _line(*line)
+def _form() -> str:
+    """Return the kind of the lines to show of notes that have two forms."""
+    return "short" if sys.stderr is not None and sys.stderr.isatty() and not is_verbose() else "long"
+
+
+def note(text: str, now: bool = False, short: str | None = None) -> None:
+    """Say something worth knowing; with `now` at once, even where messages are held.
+
+    On a terminal its short form, if there is one, is said instead, unless details were asked for.
+    """
+    forms = [("note", text)] if short is None else [("short", short), ("long", text)]
+    for kind, words in forms:
+        line = (kind, f"smdae: {words}")
+        if now:
+            _print(line)
+        else:
+            _line(*line)
 
 
 def detail(text: str) -> None:
