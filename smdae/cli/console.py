@@ -235,18 +235,21 @@ class _HiddenBar:
 
 
 @contextmanager
-def progress(*columns: Any, width: int = 40, left: bool = False) -> Iterator["Progress | _HiddenBar"]:
+def progress(
+    *columns: Any, width: int = 40, left: bool = False, beside: bool = False
+) -> Iterator["Progress | _HiddenBar"]:
     """Show a progress bar on stderr for as long as the context lasts, and yield it.
 
     Nothing is drawn unless stderr is a terminal.
 
     Args:
         columns: The columns that follow the bar.
+        beside: Whether results go to stdout meanwhile; if that is a terminal, nothing is drawn.
         width: The width of the bar, in characters.
         left: Whether tasks give the time that is left in their field `left`.
     """
     is_wanted = IS_PRINTING.get() and "note" in VOICE.get().kinds
-    if not (is_wanted and takes_codes(sys.stderr)):
+    if not (is_wanted and takes_codes(sys.stderr)) or (beside and sys.stdout is not None and sys.stdout.isatty()):
         yield _HiddenBar()
         return
     from rich.progress import BarColumn, Progress, TextColumn

@@ -159,6 +159,12 @@ def test_names_with_umlauts_are_shown_as_they_are_beside_the_progress(here, monk
     assert "xfc" not in drawn
 
 
+def test_no_progress_is_drawn_into_json_on_a_terminal(here):
+    drawn = on_a_terminal("in", "-o", "out", "--json")
+    assert " left" not in drawn
+    assert all(json.loads(line)["output"] for line in drawn.splitlines() if "input" in line)
+
+
 def test_in_a_pipe_there_is_no_progress(here):
     done = python("-m", "smdae", "denoise", "in", "-o", "out", *LEVEL)
     assert done.returncode == 0
