@@ -185,7 +185,7 @@ def _work(asked: DenoiseOptions, chosen: Plan, peers: Peers, options: Options, r
         claimed(claim),
         on_loss(lambda: None if asked.in_place else REST),
         stdout.guarded(),
-        console.progress(width=BAR, left=True) as bar,
+        console.progress(width=BAR, left=True, beside=asked.json_) as bar,
     ):
         if any(claim.values()):
             refuse_raced(jobs)
