@@ -19,6 +19,7 @@ from smdae.estimation.lagged_covariance import LAGS, covariances, unbiased, with
 
 __all__ = ["QUANTILES", "Grain", "correlation_of_channels", "measured", "non_normality", "spread", "with_unseen"]
 
+MIN_WHOLE = 40  # blocks without saturated pixels, of which normality is asked
 QUANTILES = (0.02, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90)  # of the standard deviations of blocks
 MAX_BLOCKS_OF_BIN = 200  # of each brightness, from which correlations are measured
 MIN_FACTOR, MAX_FACTOR = 0.8, 2.5  # of `Grain.factor`
@@ -110,10 +111,14 @@ def correlation_of_channels(blocks: Blocks, bins: Bins, weights: np.ndarray) -> 
 def non_normality(blocks: Blocks, channel: int, bins: Bins, weights: np.ndarray) -> float:
     """Return how far from normal the flattest blocks are without their planes: 0 if they are normal.
 
-    It is the statistic of Jarque and Bera (1980) over the number of values, skewness^2/6 + (kurtosis - 3)^2/24. The
+    It is the statistic of Jarque and Bera (1980) over the number of values, skewness^2/6 + (kurtosis - 3)^2/24. Noise
+    that black or white cuts off is not normal, so blocks without such pixels are asked, if there are enough. The
     arguments are those of `measured`.
     """
     index, shares = _sample(bins, weights)
+    whole = blocks.saturated[index, channel] == 0
+    if whole.sum() >= MIN_WHOLE:
+        index, shares = index[whole], shares[whole]
     r = without_planes(blocks.pixels(index, slice(channel, channel + 1))[:, 0])
     r /= np.sqrt(np.square(r).mean(1, keepdims=True)) + 1e-12
     shares = shares * blocks.variance[index, channel]  # here the noise of each brightness counts by its weight alone
