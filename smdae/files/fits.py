@@ -222,6 +222,8 @@ def _header(file: BinaryIO, image: Image, data: BinaryIO) -> bytes:
 def _is_image(unit: Any) -> bool:
     from astropy.io import fits
 
+    if isinstance(unit, fits.CompImageHDU):  # an image to astropy, but a table in the file
+        return False
     return isinstance(unit, fits.PrimaryHDU | fits.ImageHDU) and unit.header.get("NAXIS", 0) >= 2 and unit.size > 0
 
 

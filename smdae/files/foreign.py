@@ -53,8 +53,12 @@ FOREIGN = (
     Foreign("an MRC file", EXPORT, (".mrc", ".mrcs")),
     Foreign("an HDF5 file", "save its arrays as .npy or TIFF first", (".h5", ".hdf5", ".ims"), (b"\x89HDF\r\n\x1a\n",)),
     Foreign("an archive of arrays", "save each of its arrays with numpy.save first", (".npz",)),
+    Foreign("an archive", "unpack it first", (".zip", ".7z", ".tar", ".rar"), (b"7z\xbc\xaf", b"Rar!")),
     Foreign("a DICOM file", "save its pixels as .npy or TIFF first, for example with pydicom", (".dcm", ".dicom")),
     Foreign("a NIfTI file", "save its planes as .npy or TIFF first, for example with nibabel", (".nii",)),
+    Foreign("a gzip file", "unpack it first, for example with gunzip -k", (".gz",), (b"\x1f\x8b",)),
+    Foreign("an xz file", "unpack it first, for example with unxz -k", (".xz",), (b"\xfd7zXZ\0",)),
+    Foreign("a bzip2 file", "unpack it first, for example with bunzip2 -k", (".bz2",), (b"BZh",)),
     Foreign("a PDF", "save its pages as PNG first, for example with pdftoppm", (".pdf",), (b"%PDF",)),
     Foreign("a PFM", AS_PNG, (".pfm",), (b"Pf\n", b"PF\n")),
     Foreign("a Photoshop file", AS_PNG, (".psd",), (b"8BPS",)),
@@ -75,6 +79,8 @@ FOREIGN = (
 RAW, *_ = FOREIGN
 LIF = next(kind for kind in FOREIGN if ".lif" in kind.endings)
 VIDEO = Foreign("a video or another file of that family", FRAMES)
+ARCHIVE = next(kind for kind in FOREIGN if ".zip" in kind.endings)
+ZIP = b"PK\3\4"  # also of arrays in .npz
 BRANDS = {b"crx ": RAW}
 
 
@@ -92,6 +98,8 @@ def foreign(head: bytes, name: str, known: bool) -> Foreign | None:
         return RAW if is_raw and head.startswith(TIFFS) else None
     if head[4:8] == b"ftyp":
         return BRANDS.get(head[8:12], named or VIDEO)
+    if head.startswith(ZIP):
+        return named or ARCHIVE
     if head[:4] == b"\x70\0\0\0" and head[8:9] == b"\x2a":
         return LIF
     return next((kind for kind in FOREIGN if head.startswith(kind.signatures)), named)

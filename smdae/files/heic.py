@@ -12,6 +12,7 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files.extent import refuse_huge
+from smdae.files.orientation import turned_back
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
 
 __all__ = ["encode", "extent", "read"]
@@ -21,8 +22,6 @@ QUALITY = 95
 CHROMA = 420  # of pictures from other formats
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 DENSEST = 2**18  # pixels for which a byte can stand
-TURNS = {6: 1, 3: 2, 8: 3}  # quarters to the left that turn an upright picture back
-MIRRORED = {2: 0, 7: 1, 4: 2, 5: 3}  # and, behind that, a change of left and right
 
 
 def read(data: bytes) -> Picture:
@@ -50,7 +49,7 @@ def read(data: bytes) -> Picture:
     )
     lost = [name for name, there in (("its depth map", "depth_images"), ("its gain map", "aux")) if info.get(there)]
     return from_samples(
-        _turned_back(stretched(samples, maxval), orientation),
+        turned_back(stretched(samples, maxval), orientation),
         "HEIC",
         metadata=metadata,
         lossless=False,
@@ -97,10 +96,3 @@ def _library() -> Any:
 def _orientation(info: dict[str, Any]) -> int:
     """Return how EXIF or XMP say that a picture is turned, 1 to 8."""
     return _library().set_orientation(dict(info)) or 1
-
-
-def _turned_back(samples: np.ndarray, orientation: int) -> np.ndarray:
-    """Return an upright picture as it is stored under an orientation."""
-    quarters = TURNS.get(orientation, MIRRORED.get(orientation, 0))
-    turned = np.rot90(samples, quarters)
-    return turned[:, ::-1] if orientation in MIRRORED else turned

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smdae.errors import InputError
+from smdae.errors import InputError, OutputError
 from smdae.jpeg import LUMA
 
 if TYPE_CHECKING:
@@ -240,9 +240,14 @@ def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: 
         depth: A dtype, uint8, uint16 or float32; None for that of the picture.
         white: The value of white in it if it has floats.
         pixels: Whether to convert the samples; if not, they stand for none and take no memory.
+
+    Raises:
+        OutputError: Integers were to hold NaN or infinity.
     """
     if depth is None or picture.depth == depth:
         return picture
+    if not picture.is_finite and depth != "float32":
+        raise OutputError(f"it holds NaN or infinity, which {depth} cannot hold", "write floats: --bit-depth 32f")
     if depth == "float32":
         target = float(picture.maxval or picture.white)
         factor = np.float32(target / picture.white)

@@ -80,7 +80,7 @@ def video(job: Job, options: Options, model_for: Chooser, stream: "Readable", na
     with decoding(f"'{name}'"):
         header = y4m.read_header(stream)
     model = model_for(_gray())
-    planes = _Planes(header, model, options)
+    planes = _Planes(header, model, options, name)
     done = 0
 
     def frames() -> Iterator[bytes | memoryview]:
@@ -235,13 +235,15 @@ class _Planes:
         header: The header of the stream.
         model: A model of gray pictures.
         options: How to denoise them.
+        name: What messages call the video.
     """
 
-    def __init__(self, header: "Header", model: Any, options: Options) -> None:
+    def __init__(self, header: "Header", model: Any, options: Options, name: str) -> None:
         from smdae.denoising.steady import Steady
         from smdae.estimation.scale import Scale
 
         self.header, self.model, self.options = header, model, options
+        self.name = f"'{name}': " if options.many else ""
         self.scale: Scale = Scale(0.0, float(header.white), (0.0, float(header.white)))
         count = len(header.shapes) - header.has_alpha
         self.steady: list[Steady[np.ndarray]] = [Steady(self._noise) for _ in range(count)]
@@ -297,4 +299,5 @@ class _Planes:
         if now and {**self.described, **now} != self.described:
             self.described.update(now)
             since = "" if number == 0 else f"from frame {number + 1} on "
-            self.options.messages.note(f"{since}noise: " + "; ".join(f"{name} {text}" for name, text in now.items()))
+            words = "; ".join(f"{name} {text}" for name, text in now.items())
+            self.options.messages.note(f"{self.name}{since}noise: {words}")

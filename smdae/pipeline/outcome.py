@@ -234,19 +234,21 @@ def _weights(options: Options, picture: "Picture") -> np.ndarray:
         InputError: The mask cannot be read, holds NaN or infinity, or has another size than the picture.
     """
     from smdae.files.images import luma, read
+    from smdae.files.orientation import lying_over
 
     assert options.mask is not None
     mask = read(options.mask, str(options.mask))
     if not mask.is_finite:
         raise InputError(f"--mask '{options.mask}' holds NaN or infinity", "it is to be from black to white")
-    if mask.pixels.shape[:2] != picture.pixels.shape[:2]:
+    tall, wide = picture.pixels.shape[:2]
+    pixels = lying_over(mask.pixels, mask.metadata, picture.metadata, (tall, wide))
+    if pixels.shape[:2] != (tall, wide):
         height, width = mask.pixels.shape[:2]
-        tall, wide = picture.pixels.shape[:2]
         raise InputError(
             f"--mask '{options.mask}' is {width} x {height}, the picture {wide} x {tall}",
             "they must show the same picture",
         )
-    return np.clip(luma(mask.pixels).astype(np.float64) / mask.white, 0, 1)
+    return np.clip(luma(pixels).astype(np.float64) / mask.white, 0, 1)
 
 
 def _between(before: np.ndarray, after: np.ndarray, share: "float | np.ndarray") -> np.ndarray:

@@ -78,17 +78,22 @@ def kind_of(job: Job, picture: "Picture", options: Options) -> str:
 def like(reference: "Picture", picture: "Picture", path: Path, name: str = "the input") -> "Picture":
     """Return the clean picture `reference`, once it is clear that it fits a picture, which messages call by `name`.
 
+    It is turned as that picture is stored, if their orientations differ.
+
     Raises:
         InputError: It holds NaN or infinity, or has another size or number of channels.
     """
+    from smdae.files.orientation import lying_over
+
     if not reference.is_finite:
         raise InputError(f"--reference '{path}' holds NaN or infinity", "it is to be the clean picture")
-    if reference.pixels.shape != picture.pixels.shape:
+    pixels = lying_over(reference.pixels, reference.metadata, picture.metadata, picture.pixels.shape[:2])
+    if pixels.shape != picture.pixels.shape:
         raise InputError(
             f"--reference '{path}' is {_size(reference)}, {name} is {_size(picture)}",
             "they must show the same picture",
         )
-    return reference
+    return replace(reference, pixels=pixels)
 
 
 def _size(picture: "Picture") -> str:

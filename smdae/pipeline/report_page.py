@@ -7,6 +7,7 @@ script but its own. Without scripts the pictures stand one below the other.
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -18,6 +19,7 @@ from smdae.pipeline.report_view import Pair, View
 __all__ = ["page"]
 
 CHART = 560, 240  # pixels
+SIGMA = re.compile(r"\bsigma ([\d.e+-]*\d)")  # in the words on a noise
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 40  # of these, around the curve
 
 
@@ -35,7 +37,7 @@ def page(records: Sequence[Mapping[str, Any]], views: Sequence[View]) -> bytes:
     failed = sum("error" in record for record in records)
     counts = {"denoised": done, "failed": failed, "skipped": len(records) - done - failed}
     opening = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    if len(first) < done:
+    if len(first) < sum("noise" in record for record in records):  # of videos none is shown
         opening += f"; the first {len(first)} are shown"
     links = {name: f"#p{number}" for name, number in first.items()}
     policy = (
@@ -75,17 +77,17 @@ def _row(record: Mapping[str, Any], link: str | None) -> str:
     if "frames" in record:
         told = f"video of {record['frames']:,} frames, of which none is shown here"
         return f"<tr><td>{first}</td><td>{escape(str(record['output']))}</td><td colspan='3'>{told}</td></tr>"
-    noise = record["noise"]
-    kinds = {page["kind"] for page in (noise if isinstance(noise, list) else [noise])}
-    cells = [str(record["output"]), ", ".join(sorted(kinds)), _plain(record["sigma"]), _quality(record)]
+    noise = record["noise"] if isinstance(record["noise"], list) else [record["noise"]]
+    kinds = {page["kind"] for page in noise}
+    cells = [str(record["output"]), ", ".join(sorted(kinds)), _levels(noise), _quality(record)]
     return f"<tr><td>{first}</td>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        numbers = _flat(value)
-        return f"{min(numbers):.3g} to {max(numbers):.3g}" if numbers else ""
-    return f"{value:.3g}"
+def _levels(noise: Sequence[Mapping[str, Any]]) -> str:
+    """Return the levels of noise in the unit in which they are described, that of the picture if it is no usual one."""
+    found = [SIGMA.search(page["described"]) for page in noise]
+    levels = sorted({one[1] if one else "0" for one in found}, key=float)
+    return " to ".join([*levels[:1], *levels[1:][-1:]])
 
 
 def _flat(values: list[Any]) -> list[Any]:

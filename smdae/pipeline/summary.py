@@ -119,7 +119,8 @@ def _remarks(pages: "Sequence[PictureNoise | NoiseFacts]") -> list[str]:
         said.append(f"{repaired:,} {were}, and repaired")
     lost = sum(page.lost for page in pages)
     if lost:
-        said.append(f"{lost:,} {'pixel is' if lost == 1 else 'pixels are'} NaN or infinite, and left as it was")
+        how = "pixel is NaN or infinite, and left as it was"
+        said.append(f"1 {how}" if lost == 1 else f"{lost:,} pixels are NaN or infinite, and left as they were")
     if any(page.is_banded for page in pages):
         said.append("rows or columns had offsets, and are levelled")
     return said

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from smdae.cli.app import main
@@ -173,6 +174,18 @@ def test_nan_in_a_float_picture_stays_where_it_is_and_is_told(capsys):
     result = np.load("n_denoised.npy")
     assert np.array_equal(np.isnan(result), np.isnan(image))
     assert (result != image).mean() > 0.5
+
+
+def test_nan_is_not_written_to_integers(here, capsys):
+    image = np.stack([gray().astype(np.float32) / 255] * 2)
+    image[1, 3, 4] = np.nan
+    tifffile.imwrite("n.tif", image, photometric="minisblack")
+    before = everything_below(here)
+    for pages in ([], ["--pages", "2"], ["--strength", "0"]):
+        assert main(["denoise", "n.tif", "--bit-depth", "16", "--white", "1", "-o", "i.tif", *pages]) == 4
+        assert "it holds NaN or infinity, which uint16 cannot hold" in capsys.readouterr().err
+    assert everything_below(here) == before
+    assert main(["denoise", "n.tif", "--bit-depth", "32f", "-o", "f.tif"]) == 0
 
 
 def test_a_network_that_answers_nan_writes_no_file(here, capsys, monkeypatch):

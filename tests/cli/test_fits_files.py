@@ -129,6 +129,16 @@ def test_strength_0_changes_no_byte(here):
         assert one.read() == two.read()
 
 
+def test_compressed_images_are_refused_and_never_written_over(here, capsys):
+    packed = fits.CompImageHDU(sky(0).astype(np.int16), compression_type="RICE_1")
+    fits.HDUList([fits.PrimaryHDU(), packed, fits.BinTableHDU(np.zeros(4000, [("x", "f8")]))]).writeto("c.fits")
+    assert main(["denoise", "c.fits", "--noise", "shot"]) == 3
+    said = complaint(capsys.readouterr().err)
+    assert "its images are compressed" in said
+    assert "funpack" in said
+    assert os.listdir(here) == ["c.fits"]
+
+
 def test_what_is_no_image_is_refused(here, capsys, monkeypatch):
     table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.arange(5.0))])
     fits.HDUList([fits.PrimaryHDU(), table]).writeto("t.fits")

@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from smdae.cli.app import main
+from smdae.pipeline import report_page
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
 from tests.webdriver import browser, needs_browser
 
@@ -107,6 +108,25 @@ def test_a_stack_is_shown_by_its_first_page():
     assert denoise("s.tif", "--report", "r.html") == 0
     text = "\n".join(Page("r.html").texts)
     assert "32 x 24, page 1 of 3" in text
+
+
+def test_the_table_has_levels_in_the_unit_of_the_words_beside_the_picture():
+    record = {"output": "o.tif", "psnr_estimated": None, "psnr_estimated_error": None, "doubts": []}
+    words = ("shot, sigma 8.4 (3.9 in shadows, 12.5 in highlights)", "white, sigma 28.1", "none")
+    noise = [{"kind": text.split(",")[0], "described": text} for text in words]
+    one = record | {"input": "one.tif", "sigma": 0.0315, "noise": noise[0]}
+    many = record | {"input": "many.tif", "sigma": [0.0315, 0.2, 0.0], "noise": noise}
+    Path("r.html").write_bytes(report_page.page([one, many], []))
+    texts = Page("r.html").texts
+    assert "8.4" in texts
+    assert "0 to 28.1" in texts
+    assert not any("0.0315" in text for text in texts)
+
+
+def test_of_videos_none_is_promised():
+    video = {"input": "a.y4m", "output": "b.y4m", "frames": 3, "model": {}, "device": "cpu"}
+    Path("r.html").write_bytes(report_page.page([video], []))
+    assert "shown" not in "".join(text for text in Page("r.html").texts if "denoised" in text)
 
 
 def test_warnings_and_doubts_are_in_the_page():

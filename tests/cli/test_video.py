@@ -256,12 +256,13 @@ def test_many_pictures_are_no_file(here, monkeypatch, capsys):
     assert os.listdir(here) == []
 
 
-def test_folders_are_made_for_videos_as_for_pictures(here):
+def test_folders_are_made_for_videos_as_for_pictures(here, capsys):
     (here / "in" / "deep").mkdir(parents=True)
     for name in ("in/a.y4m", "in/deep/b.y4m"):
         (here / name).write_bytes(video("420"))
     assert main(["denoise", "in", "-r", "-o", "out", "-s", "12"]) == 0
     assert [len(parsed((here / name).read_bytes())[1]) for name in ("out/a.y4m", "out/deep/b.y4m")] == [2, 2]
+    assert "smdae: 'in/a.y4m': noise: luma" in capsys.readouterr().err
 
 
 def test_a_video_without_frames_leaves_nothing_behind(here, capsys):

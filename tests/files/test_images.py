@@ -470,6 +470,8 @@ def test_what_is_not_an_image_is_named_as_such():
         (b"Pf\n1 1\n-1.0\n\0\0\0\0", "PFM"),
         (b"%PDF-1.7", "PDF"),
         (b"8BPS\0\1", "Photoshop"),
+        (b"\x1f\x8b\x08\0" + bytes(30), "gzip"),
+        (b"PK\3\4" + bytes(30), "archive"),
     ],
 )
 def test_known_formats_that_are_not_read_are_named(data, what):
@@ -481,7 +483,8 @@ def test_known_formats_that_are_not_read_are_named(data, what):
     [("a.dcm", "DICOM"), ("a.NPZ", "archive of arrays"), ("a.mrc", "MRC"), ("a.nii", "NIfTI"), ("a.vsi", "Olympus")],
 )
 def test_so_are_those_known_by_their_names_alone(name, what):
-    hint = assert_unreadable(bytes(200), what, name=name).hint
+    content = b"PK\3\4" + bytes(200) if name.endswith("NPZ") else bytes(200)
+    hint = assert_unreadable(content, what, name=name).hint
     assert ".npy" in hint or "numpy.save" in hint or "OME-TIFF" in hint
 
 
