@@ -119,7 +119,7 @@ def samples(data: Path, seed: int, minutes: float) -> Iterator[Sample]:
         found = estimate(noisy, scale)
         if found.instead is None:
             continue
-        planes, valid = as_planes(noisy, scale)
+        planes, valid, scale = as_planes(noisy, scale)
         features = features_of(planes, scale, valid, found.noise, found.odds, found.jpeg, network)
         if features is None:
             continue

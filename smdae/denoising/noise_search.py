@@ -68,7 +68,7 @@ def find_noise(
     found = estimate(pixels, scale, valid, jpeg, kind)
     if found.instead is None:
         return found
-    planes, valid = as_planes(pixels, scale, valid)
+    planes, valid, scale = as_planes(pixels, scale, valid)
     features = features_of(planes, scale, valid, found.noise, found.odds, found.jpeg, _network())
     if features is None:
         return replace(found, instead=None) if found.odds > 0 else found.instead

@@ -9,13 +9,12 @@ a `Scale`.
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from smdae.errors import InputError
 from smdae.estimation.absence import why_drawn
 from smdae.estimation.banding import find_banding
 from smdae.estimation.blocks import survey
+from smdae.estimation.filling import filled
 from smdae.estimation.outliers import Outliers, find_outliers
 from smdae.estimation.scale import Scale, scale_of
 
@@ -127,7 +126,7 @@ def prepare(
     if share and is_gray(pixels, valid):
         work = pixels if pixels.ndim == 2 else pixels[:, :, 0]
     if valid is not None:
-        work = _filled(work, valid)
+        work = filled(work, valid)
     outliers = find_outliers(work[:, :, None] if work.ndim == 2 else work, scale.white) if mend else None
     if outliers is not None:
         work = outliers.repaired.reshape(work.shape)
@@ -167,30 +166,3 @@ def is_gray(pixels: np.ndarray, valid: np.ndarray | None = None) -> bool:
         return True
     shown = pixels if valid is None else pixels[valid]
     return bool((shown == shown[..., :1]).all())
-
-
-def _filled(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Fill the invalid pixels of a picture with means of the nearest valid ones, by a pyramid of halved pictures.
-
-    Args:
-        pixels: With shape (H, W) or (H, W, C).
-        valid: With shape (H, W), not all False.
-    """
-    planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    known = torch.from_numpy(valid.astype(np.float32))[None, None]
-    values = torch.from_numpy(np.where(valid[:, :, None], planes, 0).astype(np.float32)).permute(2, 0, 1)[None]
-    pyramid = [(values, known)]
-    while pyramid[-1][1].min() == 0 and min(pyramid[-1][1].shape[2:]) > 1:
-        v, k = pyramid[-1]
-        weight = F.avg_pool2d(k, 2, ceil_mode=True, count_include_pad=False)
-        mean = F.avg_pool2d(v * k, 2, ceil_mode=True, count_include_pad=False) / weight.clamp(min=1e-9)
-        pyramid.append((mean, (weight > 0).float()))
-    v, k = pyramid[-1]
-    below = torch.where(k > 0, v, (v * k).sum((2, 3), keepdim=True) / k.sum().clamp(min=1))
-    for v, k in reversed(pyramid[:-1]):
-        grown = F.interpolate(below, v.shape[2:], mode="bilinear", align_corners=False)
-        below = torch.where(k > 0, v, grown)
-    filled = below[0].permute(1, 2, 0).numpy()
-    if pixels.dtype.kind == "u":
-        filled = np.rint(filled).clip(0, np.iinfo(pixels.dtype).max)
-    return np.where(valid[:, :, None], planes, filled.astype(pixels.dtype)).reshape(pixels.shape)

@@ -38,7 +38,8 @@ NUMBERS = Path(__file__).with_name("second_look.json")
 CELL, COARSE = 8, 4  # pixels a side of cells, and of means that show how coarse z is
 MAX_PIXELS = 100_000  # looked at in one picture
 MIN_CELLS = 60
-MAX_SATURATED = 0.1  # of the pixels of a cell
+MAX_SATURATED = 0.1  # of the pixels of a cell,
+MAX_INVALID = 0.1  # likewise
 MAX_ODDS = 6.0  # of the first look, as a logarithm
 LOW, HIGH = 0.1, 0.95  # quantiles of the energies of cells
 MAX_FACTORS = (0.5, 2.0)  # of the level
@@ -142,11 +143,10 @@ def features_of(
     parts = []
     for rows, columns in tiles_of(planes.shape[0], planes.shape[1], MAX_PIXELS):
         y = torch.from_numpy(np.ascontiguousarray(scale.to_unit(planes[rows, columns]).transpose(2, 0, 1)))[None]
-        counts = (y > scale.unit_clip[0]) & (y < scale.unit_clip[1])
-        if valid is not None:
-            counts = counts & torch.from_numpy(np.ascontiguousarray(valid[rows, columns]))
+        shown = None if valid is None else torch.from_numpy(np.ascontiguousarray(valid[rows, columns]))
         if min(y.shape[2:]) >= CELL:
-            parts.append(_taken_out(y, counts.float().mean(1, keepdim=True), noise, network))
+            taken = _taken_out(y, shown, scale.unit_clip, noise, network)
+            parts += [] if taken is None else [taken]
     energy = np.concatenate([part.energy for part in parts]) if parts else np.zeros(0)
     if len(energy) < MIN_CELLS or np.median(energy) <= 0:
         return None
@@ -196,30 +196,57 @@ class _TakenOut:
     moments: tuple[float, float, float, float, float]
 
 
-def _taken_out(y: Tensor, counts: Tensor, noise: Noise, network: Any) -> _TakenOut:
-    """Return what is taken out of a part of a picture, (1, C, H, W), given which pixels count, (1, 1, H, W)."""
+def _taken_out(
+    y: Tensor, valid: Tensor | None, clip: tuple[float, float], noise: Noise, network: Any
+) -> _TakenOut | None:
+    """Return what is taken out of a part of a picture, (1, C, H, W); None where nothing of it tells.
+
+    Cells that are constant or invalid, as of bars and of what is transparent, and those around them tell nothing. Those
+    that are saturated have moments, but no energy.
+
+    Args:
+        y: The part, black being 0 and white 1.
+        valid: Which pixels count, with shape (H, W); None for all.
+        clip: What pixels that are saturated are at or beyond.
+        noise: That which was found.
+        network: `NETWORK`, loaded.
+    """
     height, width = (side // CELL * CELL for side in y.shape[2:])
     clean = _posterior_mean(network, y, noise)[..., :height, :width]
+    y = y[..., :height, :width]
+    silent = (F.max_pool2d(y, CELL) + F.max_pool2d(-y, CELL) == 0).all(1)  # (1, H/8, W/8)
+    if valid is not None:
+        silent = silent | (_cells(1 - valid[None, :height, :width].float()) > MAX_INVALID)
+    tells = F.max_pool2d(silent.float(), 3, 1, 1) == 0
+    if not tells.any():
+        return None
     sd = noise.sd(clean)
-    z = (y[..., :height, :width] - clean) / sd
-    counting = _cells(counts[..., :height, :width])[:, 0] > 1 - MAX_SATURATED
+    z = (y - clean) / sd
+    saturated = _cells(((y <= clip[0]) | (y >= clip[1])).float()).mean(1)
+    counting = tells & (saturated < MAX_SATURATED)
     structure = (_cells(clean.square()) - _cells(clean).square()).clamp(min=0) / _cells(sd.square())
     square = z.square()
-    beside = (z[..., 1:] * z[..., :-1]).mean() + (z[:, :, 1:] * z[:, :, :-1]).mean()
-    coarse = COARSE**2 * F.avg_pool2d(z, COARSE).square().mean()
-    unit = F.normalize(z[0].flatten(1), dim=1)  # (C, H W)
+    parts = _parts(z)[:, tells[0]]  # (C, n, 8, 8)
+    beside = (parts[..., 1:] * parts[..., :-1]).mean() + (parts[..., 1:, :] * parts[..., :-1, :]).mean()
+    coarse = COARSE**2 * F.avg_pool2d(parts, COARSE).square().mean()
+    unit = F.normalize(parts.flatten(1), dim=1)  # (C, n 64)
     return _TakenOut(
         _cells(square).mean(1)[counting].double().numpy(),
         structure.mean(1)[counting].double().numpy(),
-        z[0, 0].numel(),
+        parts[0].numel(),
         (
-            square.mean().item(),
-            square.square().mean().item(),
+            parts.square().mean().item(),
+            parts.square().square().mean().item(),
             beside.item() / 2,
             coarse.item(),
             _mean_of_pairs((unit @ unit.T).numpy()) if len(unit) > 1 else 0.0,
         ),
     )
+
+
+def _parts(x: Tensor) -> Tensor:
+    """Return the cells of x, (1, C, H, W), with shape (C, H/8, W/8, 8, 8)."""
+    return x[0].unfold(1, CELL, CELL).unfold(2, CELL, CELL)
 
 
 def _cells(x: Tensor) -> Tensor:

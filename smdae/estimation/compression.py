@@ -24,6 +24,7 @@ __all__ = ["is_lossy", "jpeg_quality"]
 SIDE = 8  # pixels of a block
 MIN_SIDE = 64  # pixels of a picture
 MAX_WINDOWS = 144  # about, spread over the picture; each holds one block of every grid
+MAX_SILENT = 4  # times as many places are looked at, of which those that are constant or invalid are left out
 NEAR_ZERO = 1.0  # gray levels
 MAX_LOSSY = 92  # quality above which hardly anything is lost
 QUALITIES = tuple(range(10, MAX_LOSSY + 1))
@@ -37,31 +38,41 @@ def is_lossy(quality: int | None) -> bool:
     return quality is not None and quality <= MAX_LOSSY
 
 
-def jpeg_quality(planes: np.ndarray) -> int | None:
+def jpeg_quality(planes: np.ndarray, valid: np.ndarray | None = None) -> int | None:
     """Return the quality of the JPEG that a picture comes from, up to MAX_LOSSY; None if it comes from none.
 
     Args:
         planes: With shape (H, W, 1) or (H, W, 3), uint8.
+        valid: Which pixels count, with shape (H, W); None for all.
     """
     height, width, channels = planes.shape
     if planes.dtype != np.uint8 or channels not in (1, 3) or min(height, width) < MIN_SIDE:
         return None
-    windows = _windows(planes)
+    windows = _windows(planes, valid)
+    if not len(windows):
+        return None
     grids = dict.fromkeys(((0, 0), _grid(windows)))  # the first unless the picture was cropped
     scores = [_score(windows, grid) for grid in grids]
     score, quality = max(scores)
     return quality if score > MIN_SCORE else None
 
 
-def _windows(planes: np.ndarray) -> np.ndarray:
-    """Return luma in windows that hold one block of each grid, (n, 15, 15), in gray levels."""
+def _windows(planes: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """Return luma in windows that hold one block of each grid, (n, 15, 15), in gray levels.
+
+    Windows that are constant, such as those of a frame, or hold invalid pixels are left out.
+    """
     height, width, channels = planes.shape
     span = 2 * SIDE - 1
     rows, columns = (np.arange(0, side - span + 1, SIDE) for side in (height, width))
-    every = max(1, math.ceil(math.sqrt(len(rows) * len(columns) / MAX_WINDOWS)))
-    rows, columns = rows[every // 2 :: every], columns[every // 2 :: every]
-    seen = np.lib.stride_tricks.sliding_window_view(planes, (span, span), (0, 1))  # (H', W', C, 15, 15), a view
-    windows = seen[rows[:, None], columns].reshape(-1, channels, span, span).astype(np.float32)
+    every = max(1, math.ceil(math.sqrt(len(rows) * len(columns) / (MAX_SILENT * MAX_WINDOWS))))
+    places = rows[every // 2 :: every, None], columns[every // 2 :: every]
+    windows = np.lib.stride_tricks.sliding_window_view(planes, (span, span), (0, 1))[places]  # (n', n", C, 15, 15)
+    kept = windows.max((2, 3, 4)) > windows.min((2, 3, 4))
+    if valid is not None:
+        kept &= np.lib.stride_tricks.sliding_window_view(valid, (span, span))[places].all((2, 3))
+    windows = windows[kept]
+    windows = windows[:: max(1, math.ceil(len(windows) / MAX_WINDOWS))].astype(np.float32)
     return windows[:, 0] if channels == 1 else np.tensordot(windows, np.array(jpeg.LUMA, np.float32), (1, 0))
 
 

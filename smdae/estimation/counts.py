@@ -6,6 +6,8 @@ Where the counts are few, values of black are frequent. They are not noise clipp
 like all others.
 """
 
+import math
+
 import numpy as np
 
 from smdae.curves import Affine
@@ -45,7 +47,7 @@ def _of_channel(plane: np.ndarray, blocks: Blocks, c: int, scale: Scale) -> Affi
     if not MIN_VALUES <= len(values) <= MAX_VALUES:
         return None
     step = _step(values)
-    bins = bins_of(blocks, c, blocks.detail[:, c], blocks.valid & ~blocks.constant[:, c]) if step else None
+    bins = bins_of(blocks, c, blocks.detail[:, c], blocks.usable(c, math.inf)) if step else None
     if bins is None:
         return None
     gain = step / scale.span

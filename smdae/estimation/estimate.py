@@ -37,7 +37,8 @@ from smdae.estimation.correlated import (
     rms,
 )
 from smdae.estimation.counts import few_counts
-from smdae.estimation.scale import Scale
+from smdae.estimation.filling import filled
+from smdae.estimation.scale import Scale, in_bytes
 from smdae.estimation.shared import correlation_of_channels
 from smdae.estimation.shot import shot_curves
 from smdae.noise import Noise
@@ -101,9 +102,9 @@ def estimate(
     Raises:
         InputError: No pixel counts.
     """
-    planes, valid = as_planes(pixels, scale, valid)
+    planes, valid, scale = as_planes(pixels, scale, valid)
     if jpeg is None:
-        jpeg = jpeg_quality(planes)
+        jpeg = jpeg_quality(planes, valid)
     found = _estimate(_Picture(planes, scale, valid, jpeg), kind)
     instead = None if found.instead is None else replace(found.instead, jpeg=jpeg)
     return replace(found, jpeg=jpeg, instead=instead)
@@ -111,10 +112,11 @@ def estimate(
 
 def as_planes(
     pixels: np.ndarray, scale: Scale, valid: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return a picture as noise is estimated from it, and which of its pixels count, (H, W), None for all.
+) -> tuple[np.ndarray, np.ndarray | None, Scale]:
+    """Return a picture as noise is estimated from it, which of its pixels count, (H, W), None for all, and its scale.
 
-    It has shape (H, W, C), with C = 1 if all channels are equal, and black in place of NaN and infinity.
+    It has shape (H, W, C), with C = 1 if all channels are equal. NaN and infinity are filled from around them, and it
+    is uint8 if its values are those of 8 bits.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
@@ -129,12 +131,14 @@ def as_planes(
         finite = np.isfinite(planes).all(2)
         if not finite.all():
             valid = finite if valid is None else valid & finite
-            planes = np.where(np.isfinite(planes), planes, scale.black)
+            if valid.any():
+                planes = filled(planes, valid)
     if valid is not None and not valid.any():
         raise InputError("none of its pixels is valid", "all are hidden, masked or not finite")
     if planes.shape[2] > 1 and (planes == planes[:, :, :1]).all():  # gray that is stored as colour
         planes = planes[:, :, :1]
-    return planes, valid
+    planes, scale = in_bytes(planes, scale, valid)
+    return planes, valid, scale
 
 
 @dataclass(frozen=True, eq=False)

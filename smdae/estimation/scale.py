@@ -12,10 +12,12 @@ import numpy as np
 
 from smdae.estimation.noise_level import is_clipped
 
-__all__ = ["UNIT", "Scale", "scale_of", "scale_of_integers"]
+__all__ = ["UNIT", "Scale", "in_bytes", "scale_of", "scale_of_integers"]
 
 LOW_QUANTILE, HIGH_QUANTILE = 0.001, 0.999  # of the values, that become 0 and 1
 MAX_SAMPLE = 1 << 20  # values of which quantiles are taken
+MAX_OFF_STEP = 1e-3  # gray levels by which single precision may be off the 8 bits that floats hold
+PROBE = 4096  # values that are tested for that before all are
 MIN_OF_FULL_RANGE = 0.5  # of 65535: a 16-bit picture with a larger value uses the full range
 # Floats have white 1 if all of them lie between the first two, noise included, and the largest reaches the third.
 MIN_OF_UNIT, MAX_OF_UNIT, MIN_BRIGHTEST_OF_UNIT = -0.5, 1.5, 0.2
@@ -101,6 +103,33 @@ def scale_of(pixels: np.ndarray, white: float | None = None, black: float | None
     elif keep or (some.min() >= MIN_OF_UNIT and MIN_BRIGHTEST_OF_UNIT <= some.max() <= MAX_OF_UNIT):
         return Scale(0.0, 1.0, (0.0, 1.0) if _is_clipped_at_1(pixels) else None)
     return _between(some, (0.0, usual_white) if is_integer else None, usual_white)
+
+
+def in_bytes(planes: np.ndarray, scale: Scale, valid: np.ndarray | None = None) -> tuple[np.ndarray, Scale]:
+    """Return a picture of 8 bits that is stored in another type, such as floats, as uint8, with its scale.
+
+    Every other picture is returned unchanged, with the scale that was given.
+
+    Args:
+        planes: With shape (H, W, C), finite.
+        scale: The scale of its values.
+        valid: Which pixels count, with shape (H, W); None for all.
+    """
+    if planes.dtype == np.uint8 or scale.black or not scale.standard:
+        return planes, scale
+    counting = planes if valid is None else planes[valid]
+    some = counting.reshape(-1)[:: max(1, counting.size // PROBE)]
+    if not (_are_bytes(some, scale.white) and _are_bytes(counting, scale.white)):
+        return planes, scale
+    levels = np.rint(planes.astype(np.float64) * (255 / scale.white)).clip(0, 255)
+    return levels.astype(np.uint8), Scale(0.0, 255.0, (0.0, 255.0))
+
+
+def _are_bytes(values: np.ndarray, white: float) -> bool:
+    """Return whether values are whole multiples of a 255th of white, from black to white."""
+    levels = values.astype(np.float64) * (255 / white)
+    whole = np.rint(levels)
+    return bool(np.abs(levels - whole).max() < MAX_OFF_STEP and whole.min() >= 0 and whole.max() <= 255)
 
 
 def scale_of_integers(pixels: np.ndarray, name: str) -> Scale:

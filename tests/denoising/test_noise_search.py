@@ -51,3 +51,66 @@ def test_grain_is_as_blocks_tell_but_for_its_level():
     found, blocks = find_noise(y, scale).noise, estimate(y, scale).noise
     assert found.sigma * 255 == pytest.approx(12, rel=0.1)
     assert replace(found, curves=blocks.curves) == blocks
+
+
+def _framed(y: np.ndarray, colour: int) -> np.ndarray:
+    framed = np.full((y.shape[0] + 150, y.shape[1] + 90, 3), colour, np.uint8)
+    framed[77:-73, 43:-47] = y
+    return framed
+
+
+def _barred(y: np.ndarray) -> np.ndarray:
+    barred = y.copy()
+    barred[:60] = barred[-60:] = 16
+    return barred
+
+
+def _with_nan(y: np.ndarray) -> np.ndarray:
+    floats = y.astype(np.float32) / 255
+    floats[::97] = np.nan
+    return floats
+
+
+def _with_lost_pixels(y: np.ndarray) -> np.ndarray:
+    floats = y.astype(np.float32) / 255
+    floats[np.random.default_rng(0).random(y.shape[:2]) < 0.01] = np.nan
+    return floats
+
+
+@pytest.mark.parametrize(
+    "as_stored",
+    [
+        lambda y: _framed(y, 250),
+        lambda y: _framed(y, 0),
+        _barred,
+        lambda y: y.astype(np.float64) / 255,
+        lambda y: y.astype(np.uint16) * 257,
+        _with_nan,
+        _with_lost_pixels,
+    ],
+    ids=["white frame", "black frame", "bars", "floats", "16 bits", "NaN in rows", "NaN here and there"],
+)
+@pytest.mark.parametrize("quality", [None, 80], ids=["grain", "grain, then JPEG"])
+def test_grain_is_found_beside_what_has_none_and_in_other_types(quality, as_stored):
+    y = sampled(Noise((Affine(read=12.0),), 255.0, grain=GRAIN), in_colour())
+    if quality is not None:
+        y = through_jpeg(y, quality)
+    stored = as_stored(y)
+    scale = scale_of(stored, None)
+    found, plain = find_noise(stored, scale).noise, find_noise(y, scale_of(y, None)).noise
+    assert found.kind == "grain"
+    assert found.sigma == pytest.approx(plain.sigma, rel=0.15)
+
+
+@pytest.mark.parametrize("quality", [75, 92])
+def test_a_jpeg_with_bars_has_the_noise_of_one_without(quality):
+    y = sampled(Noise((Affine(read=12.0),), 255.0, grain=GRAIN), in_colour())
+    plain, barred = through_jpeg(y, quality), through_jpeg(_barred(y), quality)
+    found = [find_noise(stored, scale_of(stored, None)).noise.sigma for stored in (plain, barred)]
+    assert found[1] == pytest.approx(found[0], rel=0.1)
+
+
+def test_floats_of_a_jpeg_have_the_noise_of_the_jpeg():
+    y = through_jpeg(sampled(Noise((Affine(read=5.0),), 255.0, grain=GRAIN), in_colour()), 75)
+    floats = y.astype(np.float32) / 255
+    assert find_noise(floats, scale_of(floats, None)).noise == find_noise(y, scale_of(y, None)).noise

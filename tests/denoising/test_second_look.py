@@ -74,12 +74,27 @@ def test_channels_that_share_noise_share_what_is_taken_out():
 def test_pixels_that_do_not_count_are_in_no_cell_and_few_cells_tell_nothing():
     y = sampled(GRAINY, scene())
     valid = np.zeros(y.shape, bool)
-    valid[:64, :64] = True
+    valid[:80, :80] = True
     assert looked_at(y, valid=valid) is not None
     valid[:, 40:] = False
     assert looked_at(y, valid=valid) is None
     assert looked_at(y[:40, :40]) is None
     assert looked_at(y[:7]) is None
+
+
+@pytest.mark.parametrize("around", ["hidden", "bars"])
+def test_what_is_hidden_and_bars_change_nothing(around):
+    y = sampled(GRAINY, in_colour())
+    framed = np.full((480, 520, 3), 30, np.uint8)
+    framed[80:400, 80:440] = y
+    valid = np.zeros(framed.shape[:2], bool)
+    valid[80:400, 80:440] = True
+    alone, found = looked_at(y), looked_at(framed, valid=valid if around == "hidden" else None)
+    assert alone is not None
+    assert found is not None
+    for name in ("balance", "unevenness", "strongest", "excess correlation", "tails", "coarseness"):
+        assert found[name] == pytest.approx(alone[name], abs=0.1), name
+    assert second_look().log_odds(np.array([*found.values()])) > 0
 
 
 def test_two_or_more_channels_that_are_no_colours_are_looked_at_by_the_middle_one():

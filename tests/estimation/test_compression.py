@@ -19,6 +19,18 @@ def test_the_quality_is_found_wherever_the_grid_begins(quality, sigma, clean):
     assert jpeg_quality(stored[3:, 6:]) == quality
 
 
+def test_the_quality_is_found_beside_a_frame_and_what_does_not_count():
+    stored = through_jpeg(sampled(Noise.gaussian(4.0, 255.0), in_colour()), 75)
+    framed = np.full((900, 900, 3), 200, np.uint8)
+    framed[101:421, 99:459] = stored
+    assert jpeg_quality(framed) == 75
+    seen = np.zeros((900, 900), bool)
+    seen[101:421, 99:459] = True
+    noise = np.random.default_rng(0).integers(0, 256, framed.shape, np.uint8)
+    assert jpeg_quality(np.where(seen[:, :, None], framed, noise), seen) == 75
+    assert jpeg_quality(framed, ~seen) is None
+
+
 @pytest.mark.parametrize("sigma", [0.0, 0.5, 2.0, 10.0, 40.0, 100.0])
 def test_noise_was_no_jpeg(sigma):
     for seed in range(3):

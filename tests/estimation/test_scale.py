@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smdae.estimation.scale import scale_of
+from smdae.estimation.scale import Scale, in_bytes, scale_of
 
 
 def test_eight_bits_and_full_sixteen_are_as_usual():
@@ -48,3 +48,27 @@ def test_numbers_that_are_none_do_not_count():
     assert scale_of(y).white == 1
     y[:20] = np.linspace(0, 5000, 50)
     assert scale_of(y).white == pytest.approx(5000, rel=0.01)
+
+
+@pytest.mark.parametrize("stored", [np.float16, np.float32, np.float64, np.uint16])
+def test_eight_bits_in_another_type_are_eight_bits(stored):
+    levels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    planes = levels.astype(stored) * 257 if stored is np.uint16 else (levels / 255).astype(stored)
+    if stored is np.float16:  # which is too coarse to tell
+        assert in_bytes(planes, Scale())[0] is planes
+        return
+    found, scale = in_bytes(planes, scale_of(planes, None))
+    assert np.array_equal(found, levels)
+    assert scale == scale_of(levels, None)
+
+
+def test_others_stay_what_they_are():
+    levels = np.random.default_rng(0).integers(0, 256, (200, 200, 1)) / 255.0
+    one = levels.copy()
+    one[77, 3] += 0.3 / 255
+    for other in (one, levels + 0.5, -levels, levels * 0.9):
+        assert in_bytes(other, Scale())[0] is other
+    assert in_bytes(levels, Scale(0.1, 1.0))[0] is levels
+    valid = np.ones((200, 200), bool)
+    valid[77, 3] = False
+    assert in_bytes(one, Scale(), valid)[0].dtype == np.uint8
