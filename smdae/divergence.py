@@ -4,12 +4,15 @@
     hutchinson         mean_k v_k' J v_k by forward mode, unbiased for E v v' = I       (Hutchinson 1989)
     finite_difference  mean_k v_k' (psi(x + eps v_k) - psi(x - eps v_k)) / (2 eps), bias O(eps^2)
 
-Forward mode gives psi and J v in one pass and keeps no graph of the other directions. Where a model has its divergence
-in closed form, `score_and_divergence` uses that and calls none of these.
+Forward mode gives psi and J v in one pass and keeps no graph of the other directions. It takes code that torch.func can
+transform; scores that call autograd themselves or functions with a backward pass alone are differentiated in reverse
+mode, v' J v = (J' v)' v, one direction at a time (`reverse`). Where a model has its divergence in closed form,
+`score_and_divergence` uses that and calls none of these. Inference mode, in which autograd takes no derivatives, is
+left for them.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,13 +20,14 @@ import torch
 from torch import Generator, Tensor
 from torch.func import jvp, vmap
 
-from smdae.protocols import HasDivergence, HasJointDivergence, offers, per_example
+from smdae.protocols import HasDivergence, HasJointDivergence, HasReverse, offers, per_example
 
 __all__ = [
     "diagonal",
     "exact",
     "finite_difference",
     "hutchinson",
+    "needs_reverse",
     "normal_probes",
     "probes",
     "score_and_divergence",
@@ -32,22 +36,32 @@ __all__ = [
 Score = Callable[[Tensor], Tensor]
 
 
-def diagonal(score: Score, x: Tensor, chunk: int = 32) -> tuple[Tensor, Tensor]:
+def diagonal(score: Score, x: Tensor, chunk: int = 32, reverse: bool = False) -> tuple[Tensor, Tensor]:
     """Return psi(x) and the diagonal of its Jacobian, both with the shape of x, (B, ...).
 
     Args:
         score: The field psi, mapping (B, ...) to (B, ...), each row by itself.
         x: Points, with shape (B, ...).
         chunk: Basis vectors pushed forward at once; memory grows with it, time hardly shrinks beyond a few dozen.
+        reverse: Whether to differentiate in reverse mode.
     """
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False), torch.no_grad():
+            return diagonal(score, x.clone(), chunk, reverse)
     shape = x.shape
     d = math.prod(shape[1:])
 
+    def basis(i: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot(i, d).to(x.dtype).reshape(shape[1:]).expand(shape)
+
     def along(i: Tensor) -> tuple[Tensor, Tensor]:
-        direction = torch.nn.functional.one_hot(i, d).to(x.dtype).reshape(shape[1:]).expand(shape)
+        direction = basis(i)
         value, change = jvp(score, (x,), (direction,))  # type: ignore[misc]
         return value, (change * direction).flatten(1).sum(1)  # (B, ...), (B,)
 
+    if reverse:
+        psi, slopes = _backwards(score, x, (basis(i) for i in torch.arange(d, device=x.device)))
+        return psi, torch.stack([*slopes], 1).reshape(shape)
     entries = []
     value = None
     for indices in torch.arange(d, device=x.device).split(chunk):
@@ -57,9 +71,9 @@ def diagonal(score: Score, x: Tensor, chunk: int = 32) -> tuple[Tensor, Tensor]:
     return value, torch.cat(entries, dim=1).reshape(shape)
 
 
-def exact(score: Score, x: Tensor, chunk: int = 32) -> tuple[Tensor, Tensor]:
+def exact(score: Score, x: Tensor, chunk: int = 32, reverse: bool = False) -> tuple[Tensor, Tensor]:
     """Return psi(x), with the shape of x, and tr(d psi/dx), with shape (B,). Arguments as in `diagonal`."""
-    value, entries = diagonal(score, x, chunk)
+    value, entries = diagonal(score, x, chunk, reverse)
     return value, entries.flatten(1).sum(1)
 
 
@@ -80,19 +94,41 @@ def normal_probes(x: Tensor, k: int, generator: Generator | None = None) -> Tens
     return torch.randn((k, *x.shape), generator=generator, dtype=x.dtype, device=x.device)
 
 
-def hutchinson(score: Score, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
+def hutchinson(score: Score, x: Tensor, probes: Tensor, reverse: bool = False) -> tuple[Tensor, Tensor]:
     """Return psi(x), with the shape of x, and the mean over probes of v' J v, with shape (B,).
 
     Args:
         score: The field psi, mapping (B, ...) to (B, ...).
         x: Points, with shape (B, ...).
         probes: Directions v, with shape (k, *x.shape).
+        reverse: Whether to differentiate in reverse mode.
     """
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False), torch.no_grad():
+            return hutchinson(score, x.clone(), probes.clone(), reverse)
+    if reverse:
+        psi, slopes = _backwards(score, x, probes)
+        return psi, torch.stack([*slopes]).mean(0)
     estimates = []
     for v in probes:  # one by one: under vmap convolutions lose the order of their channels
         value, change = jvp(score, (x,), (v,))  # type: ignore[misc]
         estimates.append((v * change).flatten(1).sum(1))
     return value, torch.stack(estimates).mean(0)
+
+
+def _backwards(score: Score, x: Tensor, directions: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
+    """Return psi(x), and for each direction v, of the shape of x, v' J v with shape (B,), by reverse mode."""
+    learning = torch.is_grad_enabled()
+    with torch.enable_grad():
+        y = x.detach().requires_grad_()
+        value = score(y)
+
+    def slopes() -> Iterator[Tensor]:
+        for v in directions:
+            (change,) = torch.autograd.grad(value, y, v, retain_graph=True, create_graph=learning)
+            yield (change * v).flatten(1).sum(1)
+
+    return value if learning else value.detach(), slopes()
 
 
 def finite_difference(score: Score, x: Tensor, probes: Tensor, step: float | Tensor) -> Tensor:
@@ -109,6 +145,11 @@ def finite_difference(score: Score, x: Tensor, probes: Tensor, step: float | Ten
     return torch.stack(estimates).mean(0) / (2 * step)
 
 
+def needs_reverse(model: Any) -> bool:
+    """Return whether the score of a model says that it can be differentiated in reverse mode alone."""
+    return offers(model, HasReverse) and model.reverse
+
+
 def score_and_divergence(
     model: Any, x: Tensor, sigma: float | Tensor | None = None, probes: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -123,9 +164,9 @@ def score_and_divergence(
     level = {} if sigma is None else {"sigma": sigma}
     score = partial(model.score, **level)
     if probes is not None:
-        return hutchinson(score, x, probes)
+        return hutchinson(score, x, probes, needs_reverse(model))
     if offers(model, HasJointDivergence):
         return model.score_and_divergence(x, **level)
     if offers(model, HasDivergence):
         return score(x), model.divergence(x, **level)
-    return exact(score, x)
+    return exact(score, x, reverse=needs_reverse(model))

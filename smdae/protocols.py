@@ -28,6 +28,7 @@ __all__ = [
     "HasKinks",
     "HasPosteriorVariance",
     "HasPrecision",
+    "HasReverse",
     "HasStride",
     "ImageScoreModel",
     "ScoreModel",
@@ -119,6 +120,14 @@ class HasKinks(Protocol):
     @property
     def kinked(self) -> bool:
         """Return whether psi has kinks."""
+
+
+class HasReverse(Protocol):
+    """A model that knows whether its score can be differentiated in reverse mode alone."""
+
+    @property
+    def reverse(self) -> bool:
+        """Return whether forward mode and vmap fail on psi."""
 
 
 class HasCentre(Protocol):

@@ -133,4 +133,70 @@ class Needy(Convolutional):
         super().__init__(1, width)
 
 
+class Rows(nn.Module):
+    """A perceptron on rows of two numbers, whose code torch.func can transform."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(2, 16), nn.Linear(16, 2)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return nn.functional.silu(self.inner(x))
+
+    def score(self, x: Tensor, sigma: float) -> Tensor:
+        return self.outer(self.hidden(x / sigma)) / sigma
+
+
+class Branching(Rows):
+    """Code that looks at its values."""
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return super().hidden(x) if x.abs().max() > 0 else super().hidden(x.abs())
+
+
+class Squared(torch.autograd.Function):
+    """x^2, with a backward pass alone."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, slope: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] * slope
+
+
+class Backward(Rows):
+    def hidden(self, x: Tensor) -> Tensor:
+        return Squared.apply(super().hidden(x))
+
+
+class Differentiating(Rows):
+    """The gradient of an energy, taken as one does by hand."""
+
+    def score(self, x: Tensor, sigma: float) -> Tensor:
+        with torch.enable_grad():
+            y = x if x.requires_grad else x.detach().requires_grad_()
+            energy = self.outer(self.hidden(y / sigma)).sum()
+            return -torch.autograd.grad(energy, y, create_graph=True)[0]
+
+
+class BackwardEnergy(Rows):
+    score = None  # type: ignore[assignment]
+
+    def energy(self, x: Tensor) -> Tensor:
+        return Squared.apply(self.outer(self.hidden(x))).sum(1)
+
+
+class Detached(Rows):
+    def hidden(self, x: Tensor) -> Tensor:
+        return super().hidden(x.detach())
+
+
+class DetachedGradient(Differentiating):
+    def score(self, x: Tensor, sigma: float) -> Tensor:
+        return super().score(x.detach(), sigma)
+
+
 number = 3

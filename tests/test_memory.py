@@ -1,10 +1,12 @@
-"""How much memory there is: that of the machine, and of the control groups that this process is in."""
+"""How much memory there is, by the machine and its control groups, and what threads keep of it."""
 
+import ctypes
 from pathlib import Path
 
 import pytest
 
 from smdae import memory
+from tests.tiny import python
 
 GB = 1 << 30
 
@@ -54,3 +56,43 @@ def test_groups_of_the_first_version(tmp_path):
 def test_where_nothing_is_said_there_is_a_guess(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "without_proc", lambda: memory.UNKNOWN)
     assert memory.left(tmp_path) == memory.UNKNOWN
+
+
+KEPT = """
+import ctypes
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from smdae.cli.app import main
+main(["--version"])
+import torch
+from smdae.memory import keep_freed_memory
+
+class Info(ctypes.Structure):
+    _fields_ = [(str(k), ctypes.c_size_t) for k in range(7)] + [("used", ctypes.c_size_t), ("free", ctypes.c_size_t)]
+    _fields_ += [("top", ctypes.c_size_t)]
+
+def work():
+    for n in range(200, 800, 100):
+        torch.ones(n, n) @ torch.ones(n, n)
+    together.wait()  # all have worked
+    together.wait()  # and their memory is looked at
+
+info = ctypes.CDLL(None).mallinfo2
+info.restype = Info
+torch.set_num_threads(1)
+keep_freed_memory(8)
+together = Barrier(9)
+before = info().used
+with ThreadPoolExecutor(8) as pool:
+    waiting = [pool.submit(work) for _ in range(8)]
+    together.wait()
+    print((info().used - before) / 2**20)
+    together.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only glibc from 2.33 on tells it")
+def test_threads_that_wait_keep_nothing_of_what_they_worked_in():
+    done = python("-c", KEPT)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.splitlines()[-1]) < 20  # MB; 199 if MKL keeps it

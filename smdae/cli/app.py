@@ -117,6 +117,8 @@ def _main(arguments: list[str]) -> int:
     # a folder of pictures of many sizes that fills the memory; a pass of a network needs about 30.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     os.environ.setdefault("LRU_CACHE_CAPACITY", "1")
+    # MKL keeps what each thread has worked in, up to the largest product so far: with eight threads 80 MB and more.
+    os.environ.setdefault("MKL_DISABLE_FAST_MM", "1")
     debug = "--debug" in arguments
     console.PLAIN.set("--no-color" in arguments)
     try:

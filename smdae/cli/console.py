@@ -47,7 +47,8 @@ __all__ = [
 PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
 # Whether this process is the one of several that prints.
 IS_PRINTING: ContextVar[bool] = ContextVar("is_printing", default=True)
-Line = tuple[str, str]  # its kind (error, warning, note or detail) and its text
+# Its kind and its text. A note in two forms is two lines: the short one is for a terminal, the long one for all else.
+Line = tuple[str, str]  # error, warning, note, detail, short or long
 HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # messages that wait for their turn
 
 
@@ -91,7 +92,8 @@ def console() -> "Console":
 
 def _printable(text: str) -> str:
     """Return a text with escapes for control characters, as in file names, and for those stderr cannot encode."""
-    encoding = sys.stderr.encoding or "ascii"
+    streams = (sys.stderr, sys.__stderr__)  # while a progress bar is drawn, the first is a stand-in without encoding
+    encoding = next((stream.encoding for stream in streams if stream is not None and stream.encoding), "ascii")
     return escaped(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -147,22 +149,32 @@ def _print(line: Line) -> None:
     voice = VOICE.get()
     # The reader of stderr may be gone; the work goes on, and the exit code reports the outcome.
     with suppress(OSError):
-        if kind in voice.kinds:
+        if kind in voice.kinds or ("note" in voice.kinds and kind == _form()):
             print(_printable(text), file=sys.stderr, flush=True)
-    if voice.log is not None:
+    if voice.log is not None and kind != "short":
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
         # Opened for each line, so that runs that share a log do not write into each other's lines.
         with suppress(OSError), voice.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{stamp} {escaped(text)}\n")
 
 
-def note(text: str, now: bool = False) -> None:
-    """Say something worth knowing; with `now` at once, even where messages are held."""
-    line = ("note", f"smdae: {text}")
-    if now:
-        _print(line)
-    else:
-        _line(*line)
+def _form() -> str:
+    """Return the kind of the lines to show of notes that have two forms."""
+    return "short" if sys.stderr is not None and sys.stderr.isatty() and not is_verbose() else "long"
+
+
+def note(text: str, now: bool = False, short: str | None = None) -> None:
+    """Say something worth knowing; with `now` at once, even where messages are held.
+
+    On a terminal its short form, if there is one, is said instead, unless details were asked for.
+    """
+    forms = [("note", text)] if short is None else [("short", short), ("long", text)]
+    for kind, words in forms:
+        line = (kind, f"smdae: {words}")
+        if now:
+            _print(line)
+        else:
+            _line(*line)
 
 
 def detail(text: str) -> None:
@@ -223,18 +235,21 @@ class _HiddenBar:
 
 
 @contextmanager
-def progress(*columns: Any, width: int = 40, left: bool = False) -> Iterator["Progress | _HiddenBar"]:
+def progress(
+    *columns: Any, width: int = 40, left: bool = False, beside: bool = False
+) -> Iterator["Progress | _HiddenBar"]:
     """Show a progress bar on stderr for as long as the context lasts, and yield it.
 
     Nothing is drawn unless stderr is a terminal.
 
     Args:
         columns: The columns that follow the bar.
+        beside: Whether results go to stdout meanwhile; if that is a terminal, nothing is drawn.
         width: The width of the bar, in characters.
         left: Whether tasks give the time that is left in their field `left`.
     """
     is_wanted = IS_PRINTING.get() and "note" in VOICE.get().kinds
-    if not (is_wanted and takes_codes(sys.stderr)):
+    if not (is_wanted and takes_codes(sys.stderr)) or (beside and sys.stdout is not None and sys.stdout.isatty()):
         yield _HiddenBar()
         return
     from rich.progress import BarColumn, Progress, TextColumn

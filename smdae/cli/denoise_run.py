@@ -62,7 +62,7 @@ def run(asked: DenoiseOptions, peers: Peers) -> int:
         claimed(claim),
         on_loss(lambda: None if asked.in_place else REST),
         stdout.guarded(),
-        console.progress(width=BAR, left=True) as bar,
+        console.progress(width=BAR, left=True, beside=asked.json_) as bar,
         _written(report),
     ):
         if any(claim.values()):

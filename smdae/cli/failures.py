@@ -27,6 +27,8 @@ PLAIN: dict[str, str | Callable[["re.Match[str]"], str]] = {
     r"'[^']*' is not a valid integer.*": "it takes a whole number",
     r"Input should be greater than or equal to (\S+)": r"it is less than \1",
     r"Input should be less than or equal to (\S+)": r"it is more than \1",
+    r"Input should be a valid boolean.*": "it is true or false",
+    r"'[^']*' is not a valid boolean.*": "it is true or false",
     r"(\S+) is not in the range ([^<]+)<=x<=(\S+)": _beyond,
 }
 VARIABLE = re.compile(r" \(env var: '\w+'\)")

@@ -28,7 +28,7 @@ def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before
     level = f"{255 * high:.4g}" if low == high else f"{255 * low:.4g} to {255 * high:.4g}"
     images = f"{card['images']} images" if card["images"] > 1 else "one image"
     if "rows" in card:
-        images = f"{card['rows']:,} rows of {card['channels']} numbers"
+        images = f"{card['rows']:,} rows of {card['channels']} number{'s' * (card['channels'] > 1)}"
     rows = [("objective", f"{card['objective']}, sigma {level}, {images}")]
     if not prepared.denoises:
         rows.append(("held-out J", f"{-record['before']:.5g} before, {-record['best']:.5g} after"))

@@ -54,6 +54,7 @@ MAX_SIGMA_MISMATCH = 0.2  # relative difference between the given level and the 
 MAX_IMBALANCE = 0.06  # relative difference of the two sides of the balance above, beyond which the level is checked
 MAX_NEIGHBOUR_CORRELATION = 0.08  # correlation of neighbours in the residual, beyond which it holds more than noise
 MAX_ERROR = 1.0  # dB, standard error of an estimate that is shown
+MAX_TOLD_ERROR = 10.0  # dB; larger ones, of errors that may be none at all, say no more than that
 TOO_FEW = "too few pixels can be used"
 BAND_PIXELS = 1 << 20  # pixels of the image processed at once
 
@@ -218,12 +219,14 @@ def _doubts(task: Task, risk: Risk, residual: _Residual, is_estimated: bool, imb
     """
     if residual.safe_share < MIN_SAFE_SHARE:
         yield f"in {100 * (1 - residual.safe_share):.0f} % of the picture black or white may have cut the noise off"
-    if risk.mse < -2 * risk.error:
+    is_negative = risk.mse < -2 * risk.error
+    if is_negative:
         yield "the error comes out negative: sigma is too high"
     if task.noise.kind == "white":
         yield from _doubts_of_white(task, residual.correlation, is_estimated, imbalances)
-    if risk.psnr_error > MAX_ERROR:
-        yield f"its standard error would be {risk.psnr_error:.1f} dB"
+    if risk.psnr_error > MAX_ERROR and not is_negative:  # of which there is no PSNR to have an error
+        told = f"{risk.psnr_error:.1f}" if risk.psnr_error < MAX_TOLD_ERROR else f"over {MAX_TOLD_ERROR:.0f}"
+        yield f"its standard error would be {told} dB"
 
 
 def _doubts_of_white(task: Task, correlation: float, is_estimated: bool, imbalances: list[float]) -> Iterator[str]:

@@ -31,9 +31,8 @@ NEIGHBOUR = SIDE // STRIDE  # strides from a block to the next that shares no pi
 MAX_PIXELS = 400_000  # of a picture that is used whole; of a larger one tiles are used
 TILE = 160  # pixels a side
 CONSTANT_PATCH = 3  # pixels a side of a patch that noise leaves constant hardly ever
-CONSTANT_AREA = 5  # strides a side of an area of constant blocks, 24 pixels, which noise never makes
-RINGING = 5  # strides that the edge of such an area reaches in a JPEG, whose units have 16 pixels a side
-MAX_SATURATED = 0.1  # share of a block's pixels that may be black or white
+CONSTANT_AREA = 5  # strides a side of constant blocks, 24 pixels, that make an area
+MARGIN = 5  # strides that the edge of such an area reaches in a JPEG, whose units have 16 pixels a side
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ class Blocks:
         saturated: Share of its pixels that are black or white, with shape (n, C).
         constant: Whether all of its pixels have one value, with shape (n, C).
         partly_constant: Whether it is not constant but holds a constant patch of 3 x 3 pixels, with shape (n, C).
-        beside_constant: Whether it lies at the edge of a constant area, such as a frame, with shape (n,).
+        marginal: Whether it lies in the margin of a constant area, such as a frame, with shape (n,).
         valid: Whether all of its pixels count, with shape (n,).
     """
 
@@ -63,7 +62,7 @@ class Blocks:
     saturated: np.ndarray
     constant: np.ndarray
     partly_constant: np.ndarray
-    beside_constant: np.ndarray
+    marginal: np.ndarray
     valid: np.ndarray
 
     def __len__(self) -> int:
@@ -80,13 +79,10 @@ class Blocks:
             found[members] = windows[:, torch.from_numpy(rows), torch.from_numpy(columns)].transpose(0, 1).numpy()
         return found
 
-    def usable(self, channel: int, max_saturated: float = MAX_SATURATED) -> np.ndarray:
-        """Return which blocks show the noise of a channel, with shape (n,).
-
-        They are valid, not beside a constant area, and in this channel not constant and less saturated than a share.
-        """
-        inside = self.valid & ~self.beside_constant & ~self.constant[:, channel]
-        return inside & (self.saturated[:, channel] < max_saturated)
+    def usable(self, channel: int, max_saturated: float) -> np.ndarray:
+        """Return which blocks show the noise of a channel, (n,): changing ones, less saturated than a share."""
+        changing = self.valid & ~self.marginal & ~self.constant[:, channel]
+        return changing & (self.saturated[:, channel] < max_saturated)
 
 
 def survey(planes: np.ndarray, scale: Scale = UNIT, valid: np.ndarray | None = None) -> Blocks:
@@ -177,8 +173,8 @@ def _of_tile(y: Tensor, clip: tuple[float, float], valid: Tensor | None) -> dict
         "partly_constant": (patches > 0) & ~constant,
     }
     flat = {name: values.flatten(1).T.contiguous().numpy() for name, values in of_channels.items()}  # each (n, C)
-    beside = _beside_constant(constant.all(0))
-    return flat | {"beside_constant": beside.flatten().numpy(), "valid": counts.flatten().numpy()}
+    marginal = _in_margin(constant.all(0))
+    return flat | {"marginal": marginal.flatten().numpy(), "valid": counts.flatten().numpy()}
 
 
 def _constant_patches(y: Tensor) -> Tensor:
@@ -188,12 +184,11 @@ def _constant_patches(y: Tensor) -> Tensor:
     return rows[:, 2:] & rows[:, 1:-1] & rows[:, :-2] & down[:, 1:, :-2] & down[:, :-1, :-2]
 
 
-def _beside_constant(constant: Tensor) -> Tensor:
-    """Return which blocks are near a constant area, from which blocks are constant, both with shape (h, w)."""
-    changing = 1 - constant.float()[None]
-    centres = F.max_pool2d(changing, CONSTANT_AREA, 1, CONSTANT_AREA // 2) == 0
-    areas = F.max_pool2d(centres.float(), CONSTANT_AREA, 1, CONSTANT_AREA // 2)
-    return (F.max_pool2d(areas, 2 * RINGING + 1, 1, RINGING) > 0)[0] & ~constant
+def _in_margin(constant: Tensor) -> Tensor:
+    """Return which blocks are in the margin of a constant area, given which are constant, both with shape (h, w)."""
+    inner = F.max_pool2d(1 - constant.float()[None], CONSTANT_AREA, 1, CONSTANT_AREA // 2) == 0
+    areas = F.max_pool2d(inner.float(), CONSTANT_AREA, 1, CONSTANT_AREA // 2)
+    return (F.max_pool2d(areas, 2 * MARGIN + 1, 1, MARGIN) > 0)[0] & ~constant
 
 
 def _texture(variance: Tensor, mean: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ __all__ = ["is_lossy", "jpeg_quality"]
 SIDE = 8  # pixels of a block
 MIN_SIDE = 64  # pixels of a picture
 MAX_WINDOWS = 144  # about, spread over the picture; each holds one block of every grid
-MAX_SILENT = 4  # times as many places are looked at, of which those that are constant or invalid are left out
+MAX_CANDIDATES = 576  # windows that are looked at, about; those that are constant or not valid are left out
 NEAR_ZERO = 1.0  # gray levels
 MAX_LOSSY = 92  # quality above which hardly anything is lost
 QUALITIES = tuple(range(10, MAX_LOSSY + 1))
@@ -65,7 +65,7 @@ def _windows(planes: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
     height, width, channels = planes.shape
     span = 2 * SIDE - 1
     rows, columns = (np.arange(0, side - span + 1, SIDE) for side in (height, width))
-    every = max(1, math.ceil(math.sqrt(len(rows) * len(columns) / (MAX_SILENT * MAX_WINDOWS))))
+    every = max(1, math.ceil(math.sqrt(len(rows) * len(columns) / MAX_CANDIDATES)))
     places = rows[every // 2 :: every, None], columns[every // 2 :: every]
     windows = np.lib.stride_tricks.sliding_window_view(planes, (span, span), (0, 1))[places]  # (n', n", C, 15, 15)
     kept = windows.max((2, 3, 4)) > windows.min((2, 3, 4))

@@ -13,7 +13,7 @@ import numpy as np
 from smdae.curves import Affine, Curve
 from smdae.estimation.blocks import Blocks
 from smdae.estimation.compression import is_lossy
-from smdae.estimation.curve import Bins, bins_of, overall
+from smdae.estimation.curve import MAX_SATURATED, Bins, bins_of, overall
 from smdae.estimation.evidence import evidence, features
 from smdae.estimation.grain import Grain, correlation_of_channels, measured, non_normality, spread, with_unseen
 from smdae.estimation.noise_level import Level
@@ -81,7 +81,7 @@ def channel_blocks(blocks: Blocks) -> list[ChannelBlocks] | None:
 
 
 def _channel(blocks: Blocks, c: int) -> ChannelBlocks | None:
-    usable = blocks.usable(c)
+    usable = blocks.usable(c, MAX_SATURATED)
     bins = bins_of(blocks, c, blocks.variance[:, c], usable)
     if bins is None:
         return None

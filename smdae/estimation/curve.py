@@ -21,6 +21,7 @@ MAX_BINS = 48
 MIN_BLOCKS = 80  # of a bin
 FLAT_SHARE, MIN_FLAT = 0.12, 40  # of the blocks of a bin that are chosen: their share, and their least number
 MAX_ENERGY = 3.0  # over the median of the bin: blocks with more hold texture
+MAX_SATURATED = 0.1  # share of a block's pixels that may be black or white
 SCATTER_OF_NOISE = 0.25  # standard deviation over mean of the energies of flat blocks, by chance
 SCATTER_POWER = 8  # a bin's trust falls with this power of its scatter
 MAX_VARIANCE = 4.0  # of a bin, over the mean of all: bins with more hold texture

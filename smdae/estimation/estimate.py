@@ -115,8 +115,8 @@ def as_planes(
 ) -> tuple[np.ndarray, np.ndarray | None, Scale]:
     """Return a picture as noise is estimated from it, which of its pixels count, (H, W), None for all, and its scale.
 
-    It has shape (H, W, C), with C = 1 if all channels are equal. NaN and infinity are filled from around them, and it
-    is uint8 if its values are those of 8 bits.
+    It has shape (H, W, C), with C = 1 if all channels are equal; NaN and infinity are filled from around them; and it
+    is uint8 if it holds the values of 8 bits.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.

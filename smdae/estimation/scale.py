@@ -16,7 +16,7 @@ __all__ = ["UNIT", "Scale", "in_bytes", "scale_of", "scale_of_integers"]
 
 LOW_QUANTILE, HIGH_QUANTILE = 0.001, 0.999  # of the values, that become 0 and 1
 MAX_SAMPLE = 1 << 20  # values of which quantiles are taken
-MAX_OFF_STEP = 1e-3  # gray levels by which single precision may be off the 8 bits that floats hold
+MAX_ROUNDING = 1e-3  # gray levels by which single precision may be off the 8 bits that floats hold
 PROBE = 4096  # values that are tested for that before all are
 MIN_OF_FULL_RANGE = 0.5  # of 65535: a 16-bit picture with a larger value uses the full range
 # Floats have white 1 if all of them lie between the first two, noise included, and the largest reaches the third.
@@ -129,7 +129,7 @@ def _are_bytes(values: np.ndarray, white: float) -> bool:
     """Return whether values are whole multiples of a 255th of white, from black to white."""
     levels = values.astype(np.float64) * (255 / white)
     whole = np.rint(levels)
-    return bool(np.abs(levels - whole).max() < MAX_OFF_STEP and whole.min() >= 0 and whole.max() <= 255)
+    return bool(np.abs(levels - whole).max() < MAX_ROUNDING and whole.min() >= 0 and whole.max() <= 255)
 
 
 def scale_of_integers(pixels: np.ndarray, name: str) -> Scale:

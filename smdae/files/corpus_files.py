@@ -51,10 +51,7 @@ def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float, boo
             array = array[..., 0]
         colour = array.ndim >= 3 and array.shape[-1] == 3
         if array.ndim - colour not in (2, 3) or 0 in array.shape:
-            raise InputError(
-                f"cannot use '{file}': its shape is {array.shape}",
-                "arrays are (H, W), (n, H, W), or those with 3 colours",
-            )
+            raise InputError(f"cannot use '{file}': its shape is {array.shape}", _advice(array.shape))
         shape = array.shape if array.ndim - colour == 3 else (1, *array.shape)
         for several in _pieces(array, shape, file):
             for image in several:
@@ -62,6 +59,15 @@ def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float, boo
                     yield _float32(image, file), white, True
                 else:
                     yield image, WHITES[image.dtype.name], False
+
+
+def _advice(shape: tuple[int, ...]) -> str:
+    """Return what images are, or what makes them of an array of that shape."""
+    if len(shape) == 4 and shape[1] in (1, 3):
+        return "channels come last, (n, H, W, 3): numpy.moveaxis(images, 1, 3)"
+    if len(shape) == 4:
+        return f"images have 1 or 3 channels: save those of each of the {shape[3]} as images of its own, (n, H, W)"
+    return "arrays are (H, W), (n, H, W), or those with 3 colours"
 
 
 def _pictures(file: Path) -> Iterator[Picture]:

@@ -184,7 +184,16 @@ ROWS = (
         maxval=True,
     ),
     Format("PAM", (".pam",), INTEGERS, "the maximum", "smdae", "plain.read_pam", "plain.encode_pam", maxval=True),
-    Format("NPY", (".npy",), ANY, "nothing else is in it", "NumPy", "plain.read_npy", "plain.encode_npy", alpha=False),
+    Format(
+        "NPY",
+        (".npy",),
+        ANY,
+        "stacks of shape (N, H, W) and (N, H, W, 3), byte order; nothing else is in it",
+        "NumPy",
+        "plain.read_npy",
+        "plain.encode_npy",
+        alpha=False,
+    ),
 )
 FORMATS = {row.name: row for row in ROWS}
 SUFFIXES = {suffix: row.name for row in ROWS for suffix in row.suffixes}

@@ -21,6 +21,7 @@ from smdae.files.foreign import AS_PNG, foreign
 from smdae.files.formats import FORMATS, SUFFIXES, function, in_words, missing
 from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
 from smdae.files.regular import opened
+from smdae.files.sequence import refuse_several
 
 # Without a handler, logging would print to stderr what these say of damaged files.
 for library in ("PIL", "imagecodecs"):
@@ -90,6 +91,7 @@ def read(source: Path | bytes, name: str) -> Picture:
         if absent := missing(format):
             raise InputError(*absent)
         picture: Picture = function(format.read)(data)
+        refuse_several(data)
         return picture
 
 

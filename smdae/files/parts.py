@@ -1,7 +1,7 @@
 """Files that hold more than one picture, other than TIFF: which they are, and what all of them can do.
 
 The parts of a file are what is denoised one by one: the frames of an animation, the pictures of an MPO, the inks of a
-picture in CMYK. What is not denoised stays in the file as it is, to the bit.
+picture in CMYK, the pages of an array. What is not denoised stays in the file as it is, to the bit.
 """
 
 import os
@@ -22,6 +22,7 @@ FINDERS = {
     "GIF": "gif.parts_of_gif",
     "PNG": "apng.parts_of_png",
     "WEBP": "webp_animation.parts_of_webp",
+    "NPY": "npy_stack.parts_of_npy",
 }
 
 

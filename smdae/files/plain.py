@@ -6,6 +6,7 @@ are stretched to the full range of their type, which loses nothing, and written 
 PBM has one bit a pixel, and 1 is black; denoised it is a PGM. An .npy file is never unpickled.
 """
 
+import math
 import re
 from io import BytesIO
 from typing import Any
@@ -16,7 +17,17 @@ from smdae.errors import InputError
 from smdae.files.extent import refuse_huge
 from smdae.files.picture import SAMPLES, Picture, check_size, from_samples, samples_of, stretched, unstretched
 
-__all__ = ["encode_npy", "encode_pam", "encode_pnm", "pnm_header", "read_npy", "read_pam", "read_pnm"]
+__all__ = [
+    "encode_npy",
+    "encode_pam",
+    "encode_pnm",
+    "npy_array",
+    "npy_header",
+    "pnm_header",
+    "read_npy",
+    "read_pam",
+    "read_pnm",
+]
 
 SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
 PNM_HEADER = re.compile(rb"P([1-6])" + (SPACE + rb"(\d{1,10})") * 2)
@@ -170,6 +181,20 @@ def _up_to(values: np.ndarray, maxval: int) -> np.ndarray:
 
 def read_npy(data: bytes) -> Picture:
     """Read an .npy array of shape (H, W) or (H, W, 3); raises InputError with the reason."""
+    shape, *_ = npy_header(data)
+    if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
+        raise InputError(
+            f"its shape is {shape}", "smdae reads arrays of shape (H, W), (H, W, 3), (N, H, W), (N, H, W, 3)"
+        )
+    values = npy_array(data)
+    return from_samples(values.astype(values.dtype.newbyteorder("=")), "NPY")
+
+
+def npy_header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return shape, whether columns come first in memory, sample type and length of the header of an .npy file.
+
+    Raises InputError for a version that smdae does not know.
+    """
     stream = BytesIO(data)
     version = np.lib.format.read_magic(stream)
     header: dict[tuple[int, int], Any] = {
@@ -178,19 +203,26 @@ def read_npy(data: bytes) -> Picture:
     }
     if version not in header:
         raise InputError(f"it is .npy version {version[0]}.{version[1]}", "save it with numpy.save")
-    shape, fortran, dtype = header[version](stream)
-    if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
-        raise InputError(f"its shape is {shape}", "smdae reads arrays of shape (H, W) and (H, W, 3)")
-    check_size(shape[1], shape[0])
+    shape, is_fortran, dtype = header[version](stream)
+    return shape, is_fortran, dtype, stream.tell()
+
+
+def npy_array(data: bytes) -> np.ndarray:
+    """Return the array of an .npy file as a view of its bytes, of pictures that lie along its first axes.
+
+    Raises InputError for sample types that smdae does not process, sizes that are none of a picture, and cut files.
+    """
+    shape, is_fortran, dtype, start = npy_header(data)
+    height, width = shape[-3:-1] if len(shape) > 2 and shape[-1] in (1, 2, 3, 4) else shape[-2:]
+    check_size(width, height)
     if dtype.name not in SAMPLES:
         raise InputError(
             f"its samples are {dtype.name}", f"smdae reads {', '.join(SAMPLES)}: convert it to one of these"
         )
-    count = int(np.prod(shape))
-    if len(data) - stream.tell() < count * dtype.itemsize:
+    count = math.prod(shape)
+    if len(data) - start < count * dtype.itemsize:
         raise InputError("the file is truncated")
-    values = np.frombuffer(data, dtype, count, stream.tell()).reshape(shape, order="F" if fortran else "C")
-    return from_samples(values.astype(dtype.newbyteorder("=")), "NPY")
+    return np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if is_fortran else "C")
 
 
 def encode_npy(picture: Picture) -> bytes:

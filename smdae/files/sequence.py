@@ -10,7 +10,7 @@ from smdae.files.plain import pnm_header
 from smdae.files.png_chunks import SIGNATURE
 from smdae.files.y4m import Readable, exactly
 
-__all__ = ["Ahead", "begins_one", "first_of", "more_of"]
+__all__ = ["Ahead", "begins_one", "first_of", "more_of", "refuse_several"]
 
 MAX_HEADER = 4096  # bytes of a PGM or PPM, before its pixels
 MAX_PICTURE = 1 << 30  # bytes
@@ -75,6 +75,35 @@ def begins_one(begun: bytes) -> bool:
     return begun.startswith(SIGNATURE) or (begun[:2] in RAW_KINDS and begun[2:3].isspace())
 
 
+def refuse_several(data: bytes) -> None:
+    """Raise InputError if another picture begins where the first of a file ends, for it would be lost."""
+    end = len(data)
+    if data.startswith(SIGNATURE):
+        end = _end_of_png(data)
+    elif begins_one(data) and (header := pnm_header(data[:MAX_HEADER])) is not None:
+        end = _size(header)
+    behind = data[end : end + MAX_HEADER]
+    if behind.startswith(SIGNATURE) or (begins_one(behind) and pnm_header(behind) is not None):
+        raise InputError("it holds several pictures", "a stream may hold many: smdae denoise - -o - < FILE > RESULT")
+
+
+def _end_of_png(data: bytes) -> int:
+    """Return where the chunks of a PNG end; the length of the file where they do not."""
+    at = len(SIGNATURE)
+    while at < len(data):
+        kind = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if kind == b"IEND":
+            return at
+    return len(data)
+
+
+def _size(header: tuple[int, int, int, int, int]) -> int:
+    """Return the bytes of a raw PGM or PPM with that header."""
+    kind, width, height, largest, end = header
+    return end + width * height * (3 if kind == 6 else 1) * (1 if largest < 256 else 2)
+
+
 def _picture(begun: bytes, stream: Readable) -> tuple[bytes, bool] | None:
     """Return the rest of a picture with its beginning, and whether it is whole; None if it is of another kind."""
     if not begins_one(begun):
@@ -104,8 +133,7 @@ def _pnm(begun: bytes, stream: Readable) -> tuple[bytes, bool]:
         if not more or len(data) >= MAX_HEADER:
             return bytes(data), False
         data += more
-    kind, width, height, largest, end = header
-    size = end + width * height * (3 if kind == 6 else 1) * (1 if largest < 256 else 2)
+    size = _size(header)
     if size > MAX_PICTURE:
         return bytes(data), False
     rest = exactly(stream, size - len(data))

@@ -1,4 +1,4 @@
-"""Tables of examples: N rows of d numbers each, from .npy and .npz arrays and from CSV.
+"""Tables of examples: N rows of d numbers each, from .npy and .npz arrays and from CSV. (N,) is N rows of one number.
 
 A table is held as one image with shape (1, N, d): a row is a pixel of d channels, a patch of side 1, and what fits do
 with patches of images they do with rows. Rows are put in an order of chance, so that the end of a table that is held
@@ -22,7 +22,7 @@ __all__ = ["CSV", "Kind", "gather_rows", "kind_of", "one_table"]
 Kind = Literal["rows", "images"]
 CSV = (".csv", ".tsv")
 MAX_NUMBERS = 4096  # in a row: fits take its covariance apart
-SEPARATORS = ",;\t"
+SEPARATORS = ";\t,"  # beside the first two, a comma stands for a decimal point
 NAMED = 3  # constant columns that are named
 
 
@@ -61,18 +61,18 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
     if not tables or asked == "images":
         return "images", ""
     if can_be_rows:
-        return "rows", "arrays of two axes are rows, one example each (--as images takes each for one image)"
+        return "rows", "arrays of one or two axes are rows, one example each (--as images takes each for one image)"
     return "images", "arrays of two axes are images, as others here are" if of_patches and not noisy else ""
 
 
 def _is_table(file: Path) -> bool:
-    """Return whether a file holds nothing but arrays of two axes; one that cannot be read is reported later."""
+    """Return whether a file holds nothing but arrays of one or two axes; one that cannot be read is reported later."""
     if file.suffix.lower() in CSV:
         return True
     if file.suffix.lower() not in ARRAYS:
         return False
     try:
-        return all(array.ndim == 2 for array in arrays(file))
+        return all(array.ndim in (1, 2) for array in arrays(file))
     except InputError:
         return False
 
@@ -147,15 +147,18 @@ def _tables(file: Path) -> Iterator[np.ndarray]:
     for array in arrays(file):
         if array.dtype.kind not in "iuf":
             raise InputError(f"cannot use '{file}': its values are {array.dtype}, not numbers")
-        if array.ndim != 2 or 0 in array.shape:
+        if array.ndim not in (1, 2) or 0 in array.shape:
             raise InputError(f"cannot use '{file}' as rows: its shape is {array.shape}", "rows are (N, d)")
+        array = array[:, None] if array.ndim == 1 else array
         kept = array.dtype.name in ("uint8", "uint16")
         with np.errstate(over="ignore"):
             yield np.array(array) if kept else np.asarray(array, np.float32)
 
 
 def _parsed(file: Path) -> np.ndarray:
-    """Return the numbers of a CSV, split at commas, semicolons, tabs or blanks, with shape (N, d), float32.
+    """Return the numbers of a CSV, split at semicolons, tabs, commas or blanks, with shape (N, d), float32.
+
+    Lines that begin with # are comments.
 
     Raises:
         InputError: It cannot be read, a line holds text, or lines have different lengths; the line is named.
@@ -168,13 +171,13 @@ def _parsed(file: Path) -> np.ndarray:
     rows: list[list[float]] = []
     first = 0
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
         separator = next((s for s in SEPARATORS if s in line), None)
         values: list[float] = []
         for cell in line.split(separator):
             try:
-                values.append(float(cell))
+                values.append(float(cell.replace(",", ".")))
             except ValueError:
                 hint = "a table has numbers only" + (", and no line of headings" if not rows else "")
                 raise InputError(f"cannot use '{file}': line {number} holds {cell.strip()!r:.40}", hint) from None

@@ -70,6 +70,12 @@ class Selection:
         """Return whether the user gives anything."""
         return self.axes is not None or self.channels is not None or self.pages is not None
 
+    @property
+    def option(self) -> str:
+        """Return the first option that gives any of it; empty if none does."""
+        asked = {"--axes": self.axes, "--channel": self.channels, "--pages": self.pages}
+        return next((name for name, given in asked.items() if given is not None), "")
+
 
 ALL = Selection()
 

@@ -6,8 +6,8 @@ White is 1, and sigma is a float or, in a fit with many levels, (B,). The score 
     psi(x) = -grad E(x),    and, if `energy` takes no sigma, at another level t than that of its fit, s,
     psi(x, t) = psi(x s/t) s/t
 
-The rest follows from the score: r(x) = x + sigma^2 psi(x), and the diagonal of its Jacobian by d derivatives. So every
-objective can be fitted.
+The rest follows from the score: r(x) = x + sigma^2 psi(x), and the diagonal of its Jacobian by d derivatives, in the
+mode that `own_derivatives` finds out. So every objective can be fitted.
 
 The module is checked before a fit: shapes, finite values, whether it leaves its input unchanged, is deterministic, and
 whether the score of an example is independent of the others in its batch. An error in its code is reported in one line
@@ -18,6 +18,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from torch import Generator, Tensor, nn
 from smdae import divergence
 from smdae.errors import SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
+from smdae.models.own_derivatives import reverse_alone
 from smdae.models.shown import as_html
 from smdae.named import imported, reason_of
 from smdae.protocols import per_example
@@ -88,36 +90,50 @@ class OwnModel(nn.Module):
         declared = inspect.getattr_static(self.module, "kinked", False)
         return bool(declared) or any(isinstance(part, KINKED) for part in self.module.modules())
 
+    @cached_property
+    def reverse(self) -> bool:
+        """Return whether its score can be differentiated in reverse mode alone, which is tried on two examples."""
+        weights = next(self.module.parameters())
+        x = torch.rand(2, self.channels, self.size, self.size, generator=Generator().manual_seed(0))
+        x = x.to(weights.device, weights.dtype).flatten(1 if self.flat else 3)
+        forwards, backwards = (partial(self._score, level=self.noise_range[1], reverse=way) for way in (False, True))
+        with _named(self.name):
+            return reverse_alone(forwards, backwards, x, self.name)
+
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return psi(x), with the shape of x: images, (B, C, H, W), or flat patches, (B, d).
 
         Raises:
             UsageError: The module fails, or its answer has another shape.
         """
-        if self.by_energy and torch.is_inference_mode_enabled():
+        if torch.is_inference_mode_enabled():  # which forbids the derivatives that the module may take
             with torch.inference_mode(False), torch.no_grad():
-                return self.score(x.clone(), sigma.clone() if isinstance(sigma, Tensor) else sigma)
+                return self.score(x.clone(), sigma)
         level = self.level if sigma is None else sigma
+        if isinstance(level, Tensor) and level.is_inference():
+            level = level.clone()
         if level is None:
             raise ValueError("a model of many levels needs a level")
         shaped = x.flatten(1) if self.flat else x
         with _named(self.name):
-            psi = self._score(shaped, level)
+            psi = self._score(shaped, level, self.by_energy and self.reverse)
         if not isinstance(psi, Tensor) or psi.shape != shaped.shape:
             got = tuple(psi.shape) if isinstance(psi, Tensor) else type(psi).__name__
             raise UsageError(f"the model '{self.name}': the score of x with shape {tuple(shaped.shape)} is {got}")
+        if psi.requires_grad and not torch.is_grad_enabled():  # the module enabled it
+            psi = psi.detach()
         return psi.reshape(x.shape)
 
-    def _score(self, x: Tensor, level: float | Tensor) -> Tensor:
+    def _score(self, x: Tensor, level: float | Tensor, reverse: bool) -> Tensor:
         if self.takes_sigma:
-            return self._gradient(x, level) if self.by_energy else self.module.score(x, level)
+            return self._gradient(x, reverse, level) if self.by_energy else self.module.score(x, level)
         # Without sigma the module gets x scaled so that its noise has the level of the fit.
         gain: Any = self.noise_range[1] / per_example(level, x)
-        psi = self._gradient(x * gain) if self.by_energy else self.module.score(x * gain)
+        psi = self._gradient(x * gain, reverse) if self.by_energy else self.module.score(x * gain)
         return psi * gain if isinstance(psi, Tensor) else psi
 
-    def _gradient(self, x: Tensor, *level: float | Tensor) -> Tensor:
-        """Return -grad E, with the shape of x."""
+    def _gradient(self, x: Tensor, reverse: bool, *level: float | Tensor) -> Tensor:
+        """Return -grad E, with the shape of x, by torch.func or, in reverse mode alone, by torch.autograd."""
 
         def total(u: Tensor) -> Tensor:
             energy = self.module.energy(u, *level)
@@ -126,7 +142,12 @@ class OwnModel(nn.Module):
                 raise UsageError(f"the model '{self.name}': the energy of {len(u)} examples is {got}, not ({len(u)},)")
             return energy.sum()
 
-        return -torch.func.grad(total)(x)
+        if not reverse:
+            return -torch.func.grad(total)(x)
+        learning = torch.is_grad_enabled()
+        with torch.enable_grad():
+            y = x if x.requires_grad else x.detach().requires_grad_()
+            return -torch.autograd.grad(total(y), y, create_graph=learning)[0]
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return r(x) = x + sigma^2 psi(x), with the shape of x."""
@@ -135,7 +156,7 @@ class OwnModel(nn.Module):
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return psi(x) and the diagonal of its Jacobian, both with the shape of x: d derivatives."""
-        return divergence.diagonal(lambda y: self.score(y, sigma), x)
+        return divergence.diagonal(lambda y: self.score(y, sigma), x, reverse=self.reverse)
 
 
 def name_of(module: nn.Module) -> str:

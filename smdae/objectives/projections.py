@@ -35,7 +35,7 @@ def sliced(
         return score_at(model, point, sigma)
 
     if step is None:
-        psi, bend = divergence.hutchinson(score, x, probes)
+        psi, bend = divergence.hutchinson(score, x, probes, divergence.needs_reverse(model))
     else:
         psi, bend = score(x), divergence.finite_difference(score, x, probes, step)
     square = sum_each(psi.square()) if reduced else (probes * psi).flatten(2).sum(2).square().mean(0)

@@ -103,7 +103,7 @@ def regularised(model: Any, x: Tensor, reg_lambda: float, sigma: float | Tensor 
     if offers(model, HasDiagonal):
         psi, entries = model.score_and_diagonal(x, **level)
     else:
-        psi, entries = divergence.diagonal(partial(model.score, **level), x)
+        psi, entries = divergence.diagonal(partial(model.score, **level), x, reverse=divergence.needs_reverse(model))
     return 0.5 * sum_each(psi.square()) + sum_each(entries) + reg_lambda * sum_each(entries.square())
 
 
@@ -209,5 +209,7 @@ def stein(
         probes = d**0.5 * basis.reshape(d, 1, *shape[1:]).expand(d, *shape)
     white = torch.ones_like(noisy[:1])
     spread = noise.sd(white).square().sum()  # tr C, as R has ones on its diagonal
-    psi, trace = divergence.hutchinson(lambda y: score_at(model, y, sigma), noisy, torch.stack([*map(through, probes)]))
+    directions = torch.stack([*map(through, probes)])
+    reverse = divergence.needs_reverse(model)
+    psi, trace = divergence.hutchinson(lambda y: score_at(model, y, sigma), noisy, directions, reverse)
     return sum_each(through(psi).square()) + 2 * trace + spread

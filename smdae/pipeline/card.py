@@ -53,7 +53,7 @@ def card_of(prepared: "Prepared", wiener: float | None, stopped_by: str) -> dict
         "steps": state.record["step"],
         "seconds": round(state.record["seconds"], 1),
         "stopped_by": stopped_by,
-        "shortfalls": shortfalls(figures) if prepared.denoises else [],
+        "shortfalls": shortfalls(figures, "rows" if patches.size == 1 else "images") if prepared.denoises else [],
         **_of_noise(prepared),
         **({} if risk is None else {"held_out_psnr_error": risk.psnr_error}),
         "seed": state.settings.seed,
@@ -98,19 +98,20 @@ def _density(prepared: "Prepared") -> str:
     return "the density at level sigma" if prepared.denoises else VARYING
 
 
-def shortfalls(figures: dict[str, float | None]) -> list[str]:
+def shortfalls(figures: dict[str, float | None], examples: str = "images") -> list[str]:
     """Return a sentence for each way in which a model falls short on held-out images; an empty list if there is none.
 
     Args:
         figures: The PSNR in dB of the images when `noisy`, and as denoised by the `model` and by the linear `wiener`
             filter, which may be None.
+        examples: What they are called: images or rows.
     """
     noisy, wiener, model = (figures[name] for name in ("noisy", "wiener", "model"))
     assert noisy is not None
     assert model is not None
     found = []
-    if model < noisy:
-        found.append(f"it makes held-out images worse: {model:.2f} dB, and the noisy ones have {noisy:.2f}")
+    if round(model, 2) < round(noisy, 2):
+        found.append(f"it makes held-out {examples} worse: {model:.2f} dB, and the noisy ones have {noisy:.2f}")
     if wiener is not None and model < wiener - MAX_BELOW_WIENER:
         found.append(f"the linear Wiener filter is better: {wiener:.2f} dB, and the model has {model:.2f}")
     return found

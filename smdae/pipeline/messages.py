@@ -13,15 +13,18 @@ from smdae.errors import SmdaeError
 
 __all__ = ["SILENT", "Line", "Messages", "Put", "to_stdout"]
 
-Line = tuple[str, str]  # its kind (error, warning, note or detail) and its text
+Line = tuple[str, str]  # its kind (error, warning, note, detail, short or long) and its text
 Put = Callable[[bytes | memoryview], object]
 
 
 class Messages(Protocol):
     """A receiver of messages; a module with these functions is one too."""
 
-    def note(self, text: str, now: bool = False) -> None:
-        """Say something worth knowing; with `now` at once, even where messages are being kept."""
+    def note(self, text: str, now: bool = False, short: str | None = None) -> None:
+        """Say something worth knowing; with `now` at once, even where messages are being kept.
+
+        A short form is said instead where there is only room for that.
+        """
 
     def detail(self, text: str) -> None:
         """Say a detail, which only those hear who asked for details."""
@@ -48,7 +51,7 @@ class Messages(Protocol):
 class _Silent:
     """A receiver that drops all messages."""
 
-    def note(self, text: str, now: bool = False) -> None:
+    def note(self, text: str, now: bool = False, short: str | None = None) -> None:
         """Say nothing."""
 
     def detail(self, text: str) -> None:

@@ -68,7 +68,7 @@ def load_denoiser(name: str, imports: Sequence[str], warn: Callable[[str], objec
         )
     figures = loaded.card.get("held_out_psnr")
     before, after = (figures.get(name) if isinstance(figures, dict) else None for name in ("noisy", "model"))
-    if isinstance(before, int | float) and isinstance(after, int | float) and after < before:
+    if isinstance(before, int | float) and isinstance(after, int | float) and round(after, 2) < round(before, 2):
         became = f"{before:.2f} dB became {after:.2f}"
         warn(f"the model '{name}' made the images held out of its fit worse: {became}")
     return loaded

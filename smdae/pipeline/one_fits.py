@@ -109,6 +109,6 @@ def _refuse(options: Options) -> None:
         options.extras.option: options.extras.some,
         "--bit-depth": options.depth,
         "--linear": options.linear,
-        "--axes, --channel and --pages": options.selection.some,
+        options.selection.option: options.selection.some,
     }
     refuse_options(asked, "FITS files")

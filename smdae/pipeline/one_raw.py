@@ -88,7 +88,7 @@ def _refuse(options: Options) -> None:
         "--blend": options.blend,
         options.extras.option: options.extras.some,
         "--white": options.white,
-        "--axes, --channel and --pages": options.selection.some,
+        options.selection.option: options.selection.some,
         "--black": options.black is not None,
         "--sigma of several channels": options.levels is not None and len(options.levels) > 1,
         "--noise grain": options.noise == "grain",

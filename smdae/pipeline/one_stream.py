@@ -2,9 +2,9 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -14,7 +14,8 @@ from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import find_noise
 from smdae.pipeline.places import STREAM, Job, check_target
-from smdae.pipeline.reading import refuse_misnamed
+from smdae.pipeline.reading import called, refuse_misnamed
+from smdae.pipeline.records import frames_record
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
@@ -26,7 +27,6 @@ __all__ = ["streamed"]
 
 PLANES = ("luma", "chroma", "chroma")
 Chooser = Callable[["Picture"], Any]
-Put = Callable[[bytes | memoryview], object]
 Item = TypeVar("Item")
 
 
@@ -75,7 +75,7 @@ def video(job: Job, options: Options, model_for: Chooser, stream: "Readable", na
     if options.ending or (job.target != STREAM and job.target.suffix.lower() != y4m.ENDING):
         target = options.ending or job.target
         raise OutputError(f"a Y4M stream stays one, and is not written as '{target}'", f"name it {y4m.ENDING}, or -o -")
-    if job.target != STREAM:
+    if job.target != STREAM and not (options.made and not job.target.parent.exists()):
         refuse_existing(job.target, overwrite=options.overwrite)
     with decoding(f"'{name}'"):
         header = y4m.read_header(stream)
@@ -91,10 +91,7 @@ def video(job: Job, options: Options, model_for: Chooser, stream: "Readable", na
             done += 1
 
     _copy(job, options, frames(), lambda: done)
-    if not done:
-        raise InputError(f"cannot read '{name}': it has no frames")
-    device = str(next(model.parameters()).device)
-    return {"input": str(job.source), "output": str(job.target), "frames": done, "device": device}
+    return frames_record(job, model, done)
 
 
 def pictures(
@@ -172,22 +169,29 @@ def _copy(job: Job, options: Options, pieces: Iterator[bytes | memoryview], done
         InputError: The stream is damaged. If whole frames came before, they stay written, and the message says so.
     """
     from smdae.files.writing import whole
-    from smdae.pipeline.placing import origin_of
+    from smdae.pipeline.placing import origin_of, put_result
 
     failed: InputError | None = None
-    with ExitStack() as stack:
-        put: Put = options.stdout
-        if job.target != STREAM:
-            put = stack.enter_context(
-                whole(job.target, overwrite=options.overwrite, origin=origin_of(job, options.messages))
-            )
+
+    def readable() -> Iterator[bytes | memoryview]:
+        nonlocal failed
         try:
-            for piece in pieces:
-                put(piece)
+            yield from pieces
         except InputError as error:
-            if not done():
+            if not done() or job.replaced is not None:  # in place, what cannot be read would be lost
                 raise
             failed = error
+        if not done():
+            raise InputError(f"cannot read '{called(job)}': it has no frames")
+
+    def write(target: Path) -> None:
+        if done():  # the stream cannot be read again
+            raise OutputError(f"cannot write '{target}': its folder is gone")
+        with whole(target, overwrite=options.overwrite, origin=origin_of(job, options.messages)) as put:
+            for piece in readable():
+                put(piece)
+
+    put_result(job, write, readable, options.stdout)
     if failed is not None:
         count = done()
         frames = "frame before it is" if count == 1 else f"{count:,} frames before it are"
@@ -206,7 +210,7 @@ def _refuse(options: Options, depth: bool) -> None:
         "--save-noise": options.profile,
         options.extras.option: options.extras.some,
         "--linear": options.linear,
-        "--axes, --channel and --pages": options.selection.some,
+        options.selection.option: options.selection.some,
         "--sigma of several channels": options.levels is not None and len(options.levels) > 1,
         "--bit-depth": depth and options.depth,
         "--white": depth and options.white,

@@ -49,6 +49,7 @@ class Description:
         model: The file or name of the model that `denoise` would use.
         channel: The number of the channel, counted from 1, and the number of all.
         what: The kind of file in words; empty to derive it from the picture.
+        piece: What a page of this file is called.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Description:
     model: str
     channel: tuple[int, int] = (1, 1)
     what: str = ""
+    piece: str = "page"
 
     @property
     def hidden(self) -> float:
@@ -91,7 +93,8 @@ def describe(source: Path, options: "Options") -> list[Description]:
         return [_of_part(name, part) for part in special_files.of_fits(content, name, options, _Unloaded())]
     several = parts.find(content, name)
     if several is not None:
-        return [_of(name, several.page(0), len(several), *typical(several, _Unloaded(), options, name))]
+        noise, how = typical(several, _Unloaded(), options, name)
+        return [_of(name, several.page(0), len(several), noise, how, piece=several.container.piece)]
     if stack.count(content) > 1:
         with stack.opened(content, name) as pages:
             descriptions = [
@@ -118,12 +121,13 @@ def _of(
     *,
     channel: tuple[int, int] = (1, 1),
     what: str = "",
+    piece: str = "page",
 ) -> Description:
     from smdae.pipeline.model_choice import choose
 
     # The same rule as in `find_noise`, so that words and chart agree.
     on_255 = found.prepared.scale.standard or options.white is not None
-    return Description(name, picture, pages, found, on_255, choose(None, picture), channel, what)
+    return Description(name, picture, pages, found, on_255, choose(None, picture), channel, what, piece)
 
 
 def record_of(description: Description) -> dict[str, Any]:
@@ -196,7 +200,9 @@ def _kind(description: Description) -> str:
         return description.what
     pixels = description.picture.pixels
     height, width = pixels.shape[:2]
-    size = f"{width} x {height}" if description.pages == 1 else f"{description.pages} pages of {width} x {height}"
+    size = f"{width} x {height}"
+    if description.pages > 1:
+        size = f"{description.pages} {description.piece}s of {size}"
     if pixels.ndim == 2:
         colours = "gray"
     else:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from smdae.pipeline.outcome import Outcome
     from smdae.pipeline.picture_noise import NoiseFacts, PictureNoise
 
-__all__ = ["estimates", "figures", "is_number", "precisions", "record_of", "words_of"]
+__all__ = ["estimates", "figures", "frames_record", "is_number", "precisions", "record_of", "words_of"]
 
 
 def words_of(model: Any) -> str:
@@ -40,6 +40,13 @@ def record_of(
         "device": str(next(model.parameters()).device),
         "precision": precisions[0] if precisions else None,
     }
+
+
+def frames_record(job: Job, model: Any, frames: int) -> dict[str, Any]:
+    """Return the JSON record of a denoised video."""
+    device = str(next(model.parameters()).device)
+    places = {"input": str(job.source), "output": str(job.target)}
+    return places | {"frames": frames, "model": _of_model(model), "device": device}
 
 
 def estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:

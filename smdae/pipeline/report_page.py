@@ -72,6 +72,9 @@ def _row(record: Mapping[str, Any], link: str | None) -> str:
         return f"<tr class='bad'><td>{first}</td><td colspan='4'>failed: {escape(str(record['error']))}</td></tr>"
     if "skipped" in record:
         return f"<tr><td>{first}</td><td colspan='4'>skipped: {escape(str(record['output']))} is there</td></tr>"
+    if "frames" in record:
+        told = f"video of {record['frames']:,} frames, of which none is shown here"
+        return f"<tr><td>{first}</td><td>{escape(str(record['output']))}</td><td colspan='3'>{told}</td></tr>"
     noise = record["noise"]
     kinds = {page["kind"] for page in (noise if isinstance(noise, list) else [noise])}
     cells = [str(record["output"]), ", ".join(sorted(kinds)), _plain(record["sigma"]), _quality(record)]

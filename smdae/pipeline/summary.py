@@ -1,10 +1,11 @@
 """Say in words how a picture was denoised: its noise, the estimated quality, and warnings.
 
-A single picture has a line for each of these. Each of many pictures has one line of at most 80 columns, and `-v` adds
-the rest.
+A single picture has a line for each of these. Each of many pictures has one line, and `-v` adds the rest. On a terminal
+that line has 80 columns: details are left out first, and then the beginning of a long name.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smdae.pipeline.messages import Messages
@@ -22,6 +23,8 @@ MAX_DOUBTS = 3  # that are shown; each page of a stack may have its own
 MAX_SIGMA_MISMATCH = 0.2  # relative difference of sigma and the model's level, beyond which there is a warning
 COLUMNS = 80
 MIN_NAME = 12  # columns of a shortened name
+NONE = "no noise found: left as it is"
+DETAIL = re.compile(r"( \([^()]*\)|, [^,()]*)$")  # the last one of a description
 
 
 def summarise(
@@ -53,13 +56,13 @@ def summarise(
         if source is None and (none or noise):
             messages.note(part + (none or f"noise: {noise}, estimated"))
         elif source is not None:
-            found = [words for words in (noise, quality if len(channels) == 1 else "") if words]
-            if none or found:
-                messages.note(_in_a_line(str(source), part + (none or f"{'; '.join(found)}, estimated")))
+            told = quality if len(channels) == 1 else ""
+            if none or noise or told:
+                _note_in_a_line(str(source), part, none or noise, told, messages)
     if quality and source is None:
         messages.note(f"{quality}, estimated")
     elif quality and source is not None and len(channels) != 1:
-        messages.note(_in_a_line(str(source), f"{quality}, estimated"))
+        _note_in_a_line(str(source), "", "", quality, messages)
     remark = messages.note if source is None else messages.detail
     for part, pages in channels.items():
         for words in _remarks(pages):
@@ -85,7 +88,7 @@ def _none(pages: "Sequence[PictureNoise | NoiseFacts]", is_estimated: bool) -> s
     if not is_estimated or not first.estimate.noise.is_none:
         return ""
     reason = first.estimate.reason
-    return "no noise found: left as it is" + (f" ({reason})" if reason else "")
+    return NONE + (f" ({reason})" if reason else "")
 
 
 def _noise(pages: "Sequence[PictureNoise | NoiseFacts]", is_estimated: bool, piece: str) -> str:
@@ -153,11 +156,28 @@ def _say_doubts(judged: "Sequence[Judgement]", name: str, messages: Messages, pi
     )
 
 
-def _in_a_line(name: str, words: str) -> str:
-    """Return a name and words as a line of at most 80 columns; a long name is cut to its end."""
-    room = max(MIN_NAME, COLUMNS - len("smdae: '': ") - len(words))
-    shown = name if len(name) <= room else f"...{name[3 - room :]}"
-    return f"'{shown}': {words}"
+def _note_in_a_line(name: str, part: str, noise: str, quality: str, messages: Messages) -> None:
+    """Say of one picture among many what its noise is and how good it is, with a short form of 80 columns."""
+
+    def line(shown: str, noise: str) -> str:
+        estimated = "" if noise.startswith(NONE) else ", estimated"
+        return f"'{shown}': {part}{'; '.join(filter(None, (noise, quality)))}{estimated}"
+
+    short = ""
+    for noise_in_short in _shortened(noise):
+        room = COLUMNS - len("smdae: ") - len(line("", noise_in_short))
+        short = line(name if len(name) <= room else f"...{name[3 - max(MIN_NAME, room) :]}", noise_in_short)
+        if len(name) <= room:
+            break
+    messages.note(line(name, noise), short=short)
+
+
+def _shortened(noise: str) -> Iterator[str]:
+    """Yield a description of noise, and then with one detail less at its end each time, but never without sigma."""
+    yield noise
+    while (shorter := DETAIL.sub("", noise)) != noise and ("sigma" in shorter or "sigma" not in noise):
+        noise = shorter
+        yield noise
 
 
 def _warn_of_level(model: Any, sigma: float, name: str, messages: Messages) -> None:

@@ -127,12 +127,12 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 """
 
 
-def on_a_terminal(*arguments: str) -> str:
+def on_a_terminal(*arguments: str, code: int = 0) -> str:
     """All that a command draws on a terminal of 80 columns."""
     call = ("-c", TERMINAL, "-m", "smdae", "denoise", *arguments, *LEVEL)
     environment = ENVIRONMENT | {"TERM": "xterm", "COLUMNS": "80"}
     done = python(*call, env={name: value for name, value in environment.items() if name != "NO_COLOR"})
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == code, done.stdout
     return done.stdout
 
 
@@ -149,6 +149,20 @@ def test_progress_tells_name_number_share_and_time_in_a_line_of_80_columns(here)
     assert any(line.startswith("a.png ") for line in lines)
     assert "long long" in bare
     assert "left" not in on_a_terminal("in", "-o", "quiet", "-q")
+
+
+def test_names_with_umlauts_are_shown_as_they_are_beside_the_progress(here, monkeypatch):
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONIOENCODING", "utf-8")
+    (here / "in" / "Zürich.png").write_bytes(b"nonsense")
+    drawn = on_a_terminal("in", "-o", "out", code=9)
+    assert "smdae: error: 'in/Zürich.png'" in drawn
+    assert "xfc" not in drawn
+
+
+def test_no_progress_is_drawn_into_json_on_a_terminal(here):
+    drawn = on_a_terminal("in", "-o", "out", "--json")
+    assert " left" not in drawn
+    assert all(json.loads(line)["output"] for line in drawn.splitlines() if "input" in line)
 
 
 def test_in_a_pipe_there_is_no_progress(here):

@@ -245,6 +245,14 @@ def test_of_a_stack_it_is_the_page_with_the_median_level(capsys):
     assert told(capsys, "s.tif")[0] == "s.tif: 3 pages of 192 x 192 in gray, 8 bits, TIFF"
 
 
+def test_frames_and_inks_are_called_so(capsys):
+    frames = [Image.fromarray(eight_bits(hill() + 0.05 * draws(seed=seed))) for seed in range(3)]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:])
+    frames[0].convert("CMYK").save("c.jpg")
+    assert told(capsys, "a.gif")[0].startswith("a.gif: 3 frames of 192 x 192 in ")
+    assert told(capsys, "c.jpg")[0].startswith("c.jpg: 4 inks of 192 x 192 in gray")
+
+
 # Files
 
 

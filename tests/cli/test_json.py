@@ -1,5 +1,6 @@
 """What --json prints keeps to the schemas in the package, and docs/json.md tells of every field."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -58,6 +59,23 @@ def test_what_is_printed_keeps_to_its_schema(name, arguments, code, capsys):
     assert lines
     for line in lines:
         check.validate(json.loads(line))
+
+
+def test_video_and_planes_keep_to_the_schema_too(capsys):
+    head, frame = b"YUV4MPEG2 W16 H16 F25:1 Cmono\n", b"FRAME\n" + bytes(range(256))
+    Path("v.y4m").write_bytes(head + 2 * frame)
+    files = ["v.y4m"]
+    if importlib.util.find_spec("astropy"):
+        from astropy.io import fits
+
+        fits.PrimaryHDU(np.stack([gray(), gray(seed=1)])).writeto("a.fits")
+        files.append("a.fits")
+    assert main(["denoise", *files, "--json", "--report", "r.html"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(files)
+    for line in lines:
+        jsonschema.Draft202012Validator(schema("denoise")).validate(json.loads(line))
+    assert "video of 2 frames" in Path("r.html").read_text()
 
 
 def test_results_that_are_skipped_keep_to_the_schema_too(capsys):

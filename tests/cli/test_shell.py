@@ -215,6 +215,9 @@ def test_a_bad_value_is_told_with_the_place_that_it_is_from(monkeypatch, capsys)
     assert said("--threads", "9999") == "smdae: error: invalid value for '--threads': it is more than 4096"
     monkeypatch.setenv("SMDAE_DENOISE_SEED", "x")
     assert said().endswith("'--seed' (env var: 'SMDAE_DENOISE_SEED'): it takes a whole number")
+    monkeypatch.setenv("SMDAE_DENOISE_FAST", "perhaps")
+    monkeypatch.delenv("SMDAE_DENOISE_SEED")
+    assert said().endswith("'--fast' (env var: 'SMDAE_DENOISE_FAST'): it is true or false")
 
 
 @pytest.mark.parametrize("command", ["denoise", "compare"])

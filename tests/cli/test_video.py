@@ -254,3 +254,49 @@ def test_many_pictures_are_no_file(here, monkeypatch, capsys):
     assert main(["denoise", "-", "-o", "a.png", "-s", "20"]) == 4
     assert "many pictures" in complaint(capsys.readouterr().err)
     assert os.listdir(here) == []
+
+
+def test_folders_are_made_for_videos_as_for_pictures(here):
+    (here / "in" / "deep").mkdir(parents=True)
+    for name in ("in/a.y4m", "in/deep/b.y4m"):
+        (here / name).write_bytes(video("420"))
+    assert main(["denoise", "in", "-r", "-o", "out", "-s", "12"]) == 0
+    assert [len(parsed((here / name).read_bytes())[1]) for name in ("out/a.y4m", "out/deep/b.y4m")] == [2, 2]
+
+
+def test_a_video_without_frames_leaves_nothing_behind(here, capsys):
+    (here / "a.y4m").write_bytes(video("420", 0))
+    for target in ("b.y4m", "new/"):
+        assert main(["denoise", "a.y4m", "-o", target, "-s", "12"]) == 3
+        assert "cannot read 'a.y4m': it has no frames" in capsys.readouterr().err
+    assert os.listdir(here) == ["a.y4m"]
+
+
+def test_a_video_that_ends_inside_a_frame_is_not_cut_in_place(here, capsys):
+    cut = video("420")[:-100]
+    (here / "a.y4m").write_bytes(cut)
+    assert main(["denoise", "a.y4m", "--in-place", "-s", "12"]) == 3
+    assert (here / "a.y4m").read_bytes() == cut
+    assert main(["denoise", "a.y4m", "-o", "b.y4m", "-s", "12"]) == 3
+    assert "the frame before it is written" in capsys.readouterr().err
+    assert len(parsed((here / "b.y4m").read_bytes())[1]) == 1
+
+
+@pytest.mark.parametrize("option", [("--pages", "1"), ("--channel", "2"), ("--axes", "TYX")])
+def test_the_option_that_was_given_is_the_one_that_is_refused(option, here, capsys):
+    (here / "a.y4m").write_bytes(video("420"))
+    assert main(["denoise", "a.y4m", *option]) == 2
+    assert f"error: {option[0]} does not go with a stream" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PPM"])
+def test_a_file_of_several_pictures_is_refused_rather_than_cut_to_the_first(kind, here, capsys):
+    name = f"a.{kind.lower()}"
+    (here / name).write_bytes(encoded(gray(), kind) + encoded(gray(seed=1), kind))
+    assert main(["denoise", name, "-s", "20"]) == 3
+    said = complaint(capsys.readouterr().err)
+    assert f"cannot read '{name}': it holds several pictures" in said
+    assert "denoise - -o -" in said
+    assert os.listdir(here) == [name]
+    (here / name).write_bytes(encoded(gray(), kind) + b"P5 are some words")
+    assert main(["denoise", name, "-s", "20"]) == 0

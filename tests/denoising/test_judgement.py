@@ -185,6 +185,12 @@ def test_a_figure_is_told_with_its_error_and_only_where_nothing_is_doubted(model
     assert "its standard error would be" in unsure.doubts[0]
 
 
+def test_a_negative_error_has_no_standard_error_in_decibels(model):
+    found, _ = judged(CLEAN[:96, :96], model, 15, clean=0, noise="white")
+    assert "the error comes out negative: sigma is too high" in found.doubts
+    assert not any("standard error" in doubt for doubt in found.doubts)
+
+
 def test_two_pictures_of_different_noise_in_one_have_no_figure(model):
     image = noise(LARGE[:256, :256], 5)
     image[:, 128:] = noise(LARGE[:256, :256], 25)[:, 128:]

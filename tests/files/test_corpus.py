@@ -273,3 +273,19 @@ def test_images_smaller_than_a_patch_are_left_out_and_counted(here, shape):
     error = refused(here)
     assert f"smaller than the patch size {P}" in error.message
     assert f"--patch-size {P - 1}" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((5, 3, 8, 8), "moveaxis"),
+        ((5, 8, 8, 2), "of each of the 2"),
+        ((5, 8, 8, 5), "of each of the 5"),
+        ((9,), "are (H"),
+    ],
+)
+def test_arrays_of_other_shapes_are_refused_with_what_makes_images_of_them(here, shape, words):
+    np.save(here / "a.npy", np.zeros(shape, np.float32))
+    error = refused(here / "a.npy")
+    assert f"its shape is {shape}" in error.message
+    assert words in error.hint

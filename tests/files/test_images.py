@@ -477,6 +477,15 @@ def test_known_formats_that_are_not_read_are_named(data, what):
 
 
 @pytest.mark.parametrize(
+    ("name", "what"),
+    [("a.dcm", "DICOM"), ("a.NPZ", "archive of arrays"), ("a.mrc", "MRC"), ("a.nii", "NIfTI"), ("a.vsi", "Olympus")],
+)
+def test_so_are_those_known_by_their_names_alone(name, what):
+    hint = assert_unreadable(bytes(200), what, name=name).hint
+    assert ".npy" in hint or "numpy.save" in hint or "OME-TIFF" in hint
+
+
+@pytest.mark.parametrize(
     ("data", "reason"),
     [
         (pillow(Image.fromarray(GRAY > 100), "TIFF"), "1-bit"),

@@ -39,6 +39,31 @@ def test_every_row_is_read_once(here, name):
     np.testing.assert_array_equal(in_order(table[0]), in_order(ROWS))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,5;-2\n3;4e-1\n",
+        "1,5\t-2,0\n3\t0,4\n",
+        "# x,y\n1.5,-2\n#\n 3 , 0.4\n",
+        "1.5;-2.0\n3.0;0.4\n",
+    ],
+)
+def test_decimal_commas_and_lines_of_comment_are_read_as_meant(here, text):
+    (here / "a.csv").write_text(text)
+    (table,) = gather_rows([here / "a.csv"], None, 0).images
+    np.testing.assert_allclose(in_order(table[0]), in_order(np.array([[1.5, -2], [3, 0.4]], np.float32)))
+
+
+def test_an_array_of_one_axis_is_rows_of_one_number(here):
+    np.save(here / "a.npy", ROWS[:, 0])
+    assert kind(here / "a.npy") == "rows"
+    (table,) = gather_rows([here / "a.npy"], None, 0).images
+    np.testing.assert_array_equal(np.sort(table[0, :, 0]), np.sort(ROWS[:, 0]))
+    np.savez(here / "labelled.npz", x=ROWS, y=ROWS[:, 0])
+    with pytest.raises(InputError, match="its arrays have 3 and 1 columns"):
+        gather_rows([here / "labelled.npz"], None, 0)
+
+
 def test_rows_of_bytes_keep_their_white_and_others_have_the_one_given(here):
     np.save(here / "a.npy", (255 * ROWS).astype(np.uint8))
     np.save(here / "b.npy", (255 * ROWS).astype(np.int64))

@@ -12,12 +12,26 @@ import torch
 from torch import Generator
 
 import smdae
+from smdae import objectives
 from smdae.cli.app import main
 from smdae.errors import ModelError, UsageError
 from smdae.files.model_file import encode, load
 from smdae.models.own import OwnModel, made
 from smdae.objectives import OBJECTIVES
-from tests.own_modules import Convolutional, Dense, Energetic, Kinked, Told
+from tests.own_modules import (
+    Backward,
+    BackwardEnergy,
+    Branching,
+    Convolutional,
+    Dense,
+    Detached,
+    DetachedGradient,
+    Differentiating,
+    Energetic,
+    Kinked,
+    Rows,
+    Told,
+)
 from tests.tiny import complaint, everything_below, gray, photos
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-models.md"
@@ -61,6 +75,40 @@ def test_the_diagonal_and_the_reconstruction_are_those_of_the_score():
     jacobian = torch.func.vmap(torch.func.jacrev(lambda y: model.score(y[None], 0.1)[0]))(x)
     torch.testing.assert_close(entries, jacobian.diagonal(dim1=1, dim2=2))
     torch.testing.assert_close(model.reconstruct(x), x + 0.01 * psi)
+
+
+@pytest.mark.parametrize("module", [Rows, Branching, Backward, Differentiating, BackwardEnergy])
+def test_derivatives_are_taken_of_code_that_torch_func_cannot_transform(module):
+    torch.manual_seed(0)
+    model = OwnModel(module().double(), "mine:M", 2, 1, True, (0.5, 0.5))
+    x = torch.randn(7, 2, generator=Generator().manual_seed(1), dtype=torch.float64)
+    h = 1e-5
+    moved = [(model.score(x + h * e) - model.score(x - h * e)).detach() / (2 * h) for e in torch.eye(2, dtype=x.dtype)]
+    jacobian = torch.stack(moved, 2)  # (B, i, j)
+    assert model.reverse == (module not in (Rows, Branching))
+    psi, entries = model.score_and_diagonal(x)
+    torch.testing.assert_close(entries.detach(), jacobian.diagonal(dim1=1, dim2=2), atol=1e-7, rtol=1e-7)
+    torch.testing.assert_close(psi, model.score(x))
+    v = torch.randn(1, 7, 2, generator=Generator().manual_seed(2), dtype=torch.float64)
+    bend = torch.einsum("bi,bij,bj->b", v[0], jacobian, v[0])
+    slices = bend + 0.5 * (v[0] * psi).sum(1).square()
+    torch.testing.assert_close(objectives.sliced(model, x, v).detach(), slices.detach(), atol=1e-6, rtol=1e-6)
+    loss = objectives.implicit(model, x, probes=v)
+    assert torch.autograd.grad(loss.sum(), model.module.inner.weight)[0].abs().sum() > 0
+    with torch.inference_mode():
+        again = objectives.implicit(model, x, probes=v)
+    torch.testing.assert_close(again.clone(), loss.detach())
+    assert not again.requires_grad
+
+
+@pytest.mark.parametrize("module", [Detached, DetachedGradient])
+def test_a_score_without_a_derivative_in_x_is_refused_where_one_is_needed(module):
+    rows = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
+    assert smdae.fit(rows, "dsm", module(), 0.5, max_steps=2).channels == 2
+    for objective in ("ism-parzen", "ssm"):
+        with pytest.raises(UsageError, match=r"derivative .*in x") as refused:
+            smdae.fit(rows, objective, module(), 0.5, max_steps=2)
+        assert "detach" in str(refused.value.hint)
 
 
 def test_layers_of_relus_are_recognised():

@@ -11,6 +11,8 @@ from smdae.pipeline.card import shortfalls
         (20.0, 24.0, 25.0, []),
         (20.0, 24.0, 23.96, []),
         (20.0, None, 21.0, []),
+        (19.712, None, 19.708, []),  # both are told as 19.71
+        (19.718, None, 19.708, ["held-out images worse"]),
         (20.0, 24.0, 23.0, ["Wiener"]),
         (30.0, 29.0, 29.5, ["held-out images worse"]),
         (30.0, 29.0, 22.0, ["held-out images worse", "Wiener"]),
@@ -21,3 +23,8 @@ def test_a_model_falls_short_of_the_noisy_images_and_of_the_linear_filter(noisy,
     assert len(found) == len(words)
     for text, word in zip(found, words, strict=True):
         assert word in text
+
+
+def test_rows_are_called_rows():
+    (text,) = shortfalls({"noisy": 20.0, "wiener": None, "model": 19.0}, "rows")
+    assert text.startswith("it makes held-out rows worse: 19.00 dB")

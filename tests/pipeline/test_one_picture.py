@@ -27,7 +27,7 @@ class Heard:
     def __init__(self):
         self.lines = []
 
-    def note(self, text, now=False):
+    def note(self, text, now=False, short=None):
         self.lines.append(("note", text))
 
     def detail(self, text):
