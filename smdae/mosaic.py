@@ -54,7 +54,7 @@ class Mosaic:
 
 
 def places() -> Iterator[tuple[slice, slice]]:
-    """Return the pixels of each place of the pattern, row by row."""
+    """Return an iterator over the four places of the pattern: the rows and the columns of its pixels, as slices."""
     return ((slice(i, None, 2), slice(j, None, 2)) for i in range(2) for j in range(2))
 
 

@@ -16,7 +16,7 @@ __all__ = ["additions", "as_images", "recorded"]
 
 
 def additions(noise: "Noise") -> list[str]:
-    """Return in words what happens to a picture after its Gaussian noise, in this order."""
+    """Return the names of what happens to a picture after its Gaussian noise, in order, such as ["clipping"]."""
     there = (noise.impulses > 0, noise.clip is not None, noise.rounding is not None, noise.jpeg is not None)
     words = ("impulses", "clipping", "rounding", "JPEG compression")
     return [word for word, is_there in zip(words, there, strict=True) if is_there]

@@ -99,7 +99,7 @@ class TheirModel:
         self.model = model
 
     def parameters(self) -> Iterator[Tensor]:
-        """Return the model's parameters, whose device is the model's; if it has none, one on the CPU."""
+        """Return an iterator over the model's parameters; over one number on the CPU if it has none."""
         if isinstance(self.model, torch.nn.Module):
             return iter(self.model.parameters())
         return iter((torch.zeros(()),))

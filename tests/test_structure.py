@@ -4,14 +4,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 import smdae
+from smdae.cli.app import main
 from smdae.fitting import loop
 from smdae.fitting.draws import Batch
 from smdae.fitting.prepare import prepare
 from smdae.fitting.settings import check
 from tests.conftest import random_network
+from tests.tiny import encoded, gray
 
 PACKAGE = Path(smdae.__file__).parent
 
@@ -28,8 +31,10 @@ def test_no_file_is_longer_than_300_lines():
     assert {path: count for path, count in lengths.items() if count > 300} == {}
 
 
-def test_the_first_convolution_is_few_calls_below_denoise(monkeypatch):
-    stacks = []
+@pytest.fixture
+def stacks(monkeypatch):
+    """Return a list that gets, for each convolution of a network, the files of smdae whose functions are under way."""
+    found = []
     convolution = torch.nn.functional.conv2d
 
     def watched(*arguments, **more):
@@ -37,14 +42,25 @@ def test_the_first_convolution_is_few_calls_below_denoise(monkeypatch):
         while frame:
             files += [file] if (file := file_of(frame)) else []
             frame = frame.f_back
-        stacks.append(files)
+        if Path("models/unet.py") in files:
+            found.append(files)
         return convolution(*arguments, **more)
 
     monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
+    return found
+
+
+def test_the_first_convolution_is_few_calls_below_denoise(stacks):
     smdae.denoise(np.zeros((16, 16), np.float32), random_network().float(), 0.1)
-    of_the_network = next(files for files in stacks if Path("models/unet.py") in files)
-    assert len(of_the_network) <= 12
-    assert len(set(of_the_network)) <= 10
+    assert len(stacks[0]) <= 9
+    assert len(set(stacks[0])) <= 5
+
+
+def test_the_first_convolution_is_few_calls_below_the_command_line(stacks, bare):
+    (bare / "noisy.png").write_bytes(encoded(gray()))
+    assert main(["denoise", "noisy.png", "--sigma", "20", "--fast"]) == 0
+    assert len(stacks[0]) <= 17
+    assert len(set(stacks[0])) <= 11
 
 
 def test_a_patch_passes_few_files_from_the_store_to_its_loss():

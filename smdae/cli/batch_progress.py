@@ -8,7 +8,8 @@ All columns but the bar have a fixed width, so that the line does not move and f
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock, get_ident
 from typing import Any
 
@@ -30,28 +31,25 @@ class BatchProgress:
         self.begun = time.monotonic()
         self.lock = Lock()
         self.shares: dict[int, float] = {}  # by thread, of the pictures under way
-        self.done = 0
+        self.done = self.reports = 0
         self.share = 0.0
         self.name = ""
         self.task = bar.add_task(self._text(), total=1.0, left=_clock(None))
 
-    def watched(self, work: Callable[[Job], dict[str, Any]]) -> Callable[[Job], dict[str, Any]]:
-        """Return a function that does the work on a picture, and shows on the bar when it begins and ends."""
-
-        def counted(job: Job) -> dict[str, Any]:
+    @contextmanager
+    def shown(self, job: Job) -> Iterator[None]:
+        """Show on the bar that the work on a picture begins, and when the context ends, that it is done."""
+        with self.lock:
+            self.name = "stdin" if str(job.source) == "-" else job.source.name
+            self.shares[get_ident()] = 0.0
+            self._draw()
+        try:
+            yield
+        finally:
             with self.lock:
-                self.name = "stdin" if str(job.source) == "-" else job.source.name
-                self.shares[get_ident()] = 0.0
+                self.shares.pop(get_ident(), None)
+                self.done += 1
                 self._draw()
-            try:
-                return work(job)
-            finally:
-                with self.lock:
-                    self.shares.pop(get_ident(), None)
-                    self.done += 1
-                    self._draw()
-
-        return counted
 
     def step(self, done: int, of: int) -> None:
         """Show how many of its steps the picture of this thread has done."""
@@ -60,10 +58,11 @@ class BatchProgress:
             self.shares[thread] = max(self.shares.get(thread, 0.0), min(1.0, done / max(1, of)))
             self._draw()
 
-    def at_least(self, count: int) -> None:
-        """Show that at least `count` pictures are finished or skipped, by any of the processes."""
+    def reported(self) -> None:
+        """Count one more picture as reported, by whichever process it was done, and show at least that many as done."""
         with self.lock:
-            self.done = max(self.done, count)
+            self.reports += 1
+            self.done = max(self.done, self.reports)
             self._draw()
 
     def _draw(self) -> None:

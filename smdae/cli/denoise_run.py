@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -43,6 +44,61 @@ def run(asked: DenoiseOptions, peers: Peers) -> int:
         SmdaeError: The options make no sense, or the only picture failed.
         BatchError: Some of many pictures failed.
     """
+    chosen = _planned(asked, peers)
+    if chosen is None:
+        return 0
+    jobs = chosen.jobs
+    made = chosen.folder if peers.first and chosen.folder and not chosen.folder.exists() else None
+    peers.agree_on(jobs)  # so that no process begins before all have planned
+    if peers.first:
+        _clear(asked, jobs)
+    report = None if asked.report is None else Report(asked.report, asked.overwrite)
+    options = _options(asked, chosen, peers, report)
+    claim = claims(jobs, asked.paths if asked.part is None else []) if peers.first else {}
+    stop = Event()
+    with (
+        _forgetting(made),
+        threads_of(asked.threads),
+        claimed(claim),
+        on_loss(lambda: None if asked.in_place else REST),
+        stdout.guarded(),
+        console.progress(width=BAR, left=True, beside=asked.json_) as bar,
+        _written(report),
+    ):
+        if any(claim.values()):
+            refuse_raced(jobs)
+        progress = BatchProgress(bar, len(jobs))
+
+        def watch(done: int, of: int) -> None:
+            if stop.is_set():
+                raise Stopped
+            progress.step(done, of)
+
+        def report_record(record: dict[str, Any]) -> None:
+            _print(record, asked.json_)
+            if report is not None:
+                report.add(record)
+            progress.reported()
+
+        alone = len(jobs) == 1 or (not asked.jobs and (asked.fail_fast or peers.place.size > 1))
+        run_batch(
+            jobs,
+            worker(options, watch),
+            report_record,
+            shown=progress.shown,
+            parallel=1 if alone else parallel_jobs(jobs, asked.device, asked.jobs),
+            fail_fast=asked.fail_fast,
+            peers=peers,
+            stop=stop,
+            remark=chosen.remark,
+            single=chosen.is_single,
+            messages=console,
+        )
+    return 0
+
+
+def _planned(asked: DenoiseOptions, peers: Peers) -> Plan | None:
+    """Refuse what is impossible, and prepare to denoise; return None if there is nothing to do but to say so."""
     asked.check_log()
     console.speak(asked.quiet, asked.verbose, asked.log)
     asked.check()
@@ -52,30 +108,46 @@ def run(asked: DenoiseOptions, peers: Peers) -> int:
     if asked.dry_run:
         if peers.first:
             _rehearse(asked, chosen)
-        return 0
+        return None
     _refuse_streams(asked, jobs)
     if asked.log is not None:
         with refusals(asked.log), asked.log.open("ab"):
             pass
     if not jobs:
         console.note(f"no picture is in part {asked.shard}" if asked.part else f"nothing to do, {chosen.remark}")
-        return 0
+        return None
     keep_freed_memory()
     limit_memory(None if asked.max_memory is None else bytes_of(asked.max_memory, "--max-memory"))
-    made = chosen.folder if chosen.folder and not chosen.folder.exists() else None
-    peers.agree_on(jobs)  # so that no process begins before all have planned
+    return chosen
+
+
+def _clear(asked: DenoiseOptions, jobs: Sequence[Job]) -> None:
+    """Remove what killed runs have left in the folders that files will be written to."""
     written = [job.target for job in jobs if job.target != STREAM and not job.skipped]
     written += [path for path in (asked.save_noise, asked.extras.steps, asked.uncertainty, asked.report) if path]
-    for place in {os.path.dirname(os.path.realpath(path)) for path in written} if peers.first else ():
+    for place in {os.path.dirname(os.path.realpath(path)) for path in written}:
         clear(Path(place))
-    report = None if asked.report is None else Report(asked.report, asked.overwrite)
+
+
+@contextmanager
+def _forgetting(folder: Path | None) -> Iterator[None]:
+    """Remove a folder that was made for results, if there are none in it when the context ends."""
     try:
-        with threads_of(asked.threads):
-            _work(asked, chosen, peers, _options(asked, chosen, peers, report), report)
+        yield
     finally:
-        if made and peers.first:
-            forget(made)
-    return 0
+        if folder:
+            forget(folder)
+
+
+@contextmanager
+def _written(report: Report | None) -> Iterator[None]:
+    """Write the report when the context ends, even if pictures failed, but not if the run was interrupted."""
+    try:
+        yield
+    except BatchError:
+        _write(report)
+        raise
+    _write(report)
 
 
 def _rehearse(asked: DenoiseOptions, chosen: Plan) -> None:
@@ -174,57 +246,6 @@ def _options(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report |
         messages=console,
         stdout=stdout.stream,
     )
-
-
-def _work(asked: DenoiseOptions, chosen: Plan, peers: Peers, options: Options, report: Report | None) -> None:
-    """Denoise all pictures with a progress bar, and write the report at the end."""
-    jobs = chosen.jobs
-    stop = Event()
-    claim = claims(jobs, asked.paths if asked.part is None else []) if peers.first else {}
-    with (
-        claimed(claim),
-        on_loss(lambda: None if asked.in_place else REST),
-        stdout.guarded(),
-        console.progress(width=BAR, left=True, beside=asked.json_) as bar,
-    ):
-        if any(claim.values()):
-            refuse_raced(jobs)
-        progress = BatchProgress(bar, len(jobs))
-        alone = len(jobs) == 1 or (not asked.jobs and (asked.fail_fast or peers.place.size > 1))
-        parallel = 1 if alone else parallel_jobs(jobs, asked.device, asked.jobs)
-        reported = 0
-
-        def watch(done: int, of: int) -> None:
-            if stop.is_set():
-                raise Stopped
-            progress.step(done, of)
-
-        def report_record(record: dict[str, Any]) -> None:
-            nonlocal reported
-            _print(record, asked.json_)
-            if report is not None:
-                report.add(record)
-            reported += 1
-            progress.at_least(reported)
-
-        work: Callable[[Job], dict[str, Any]] = progress.watched(worker(options, watch))
-        try:
-            run_batch(
-                jobs,
-                work,
-                report_record,
-                parallel=parallel,
-                fail_fast=asked.fail_fast,
-                peers=peers,
-                stop=stop,
-                remark=chosen.remark,
-                single=chosen.is_single,
-                messages=console,
-            )
-        except BatchError:  # the report lists failures too; a run that is interrupted has no report
-            _write(report)
-            raise
-        _write(report)
 
 
 def _write(report: Report | None) -> None:

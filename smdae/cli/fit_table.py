@@ -60,7 +60,7 @@ def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before
 
 
 def _reason(state: Any, stopped_by: str) -> str:
-    """Return the reason why a fit ended, in words."""
+    """Return why a fit ended, as in "time, after 1,200 steps"."""
     record, settings = state.record, state.settings
     step = f"step {record['step']:,}" + (f" of {record['steps']:,}" if record["steps"] else "")
     return {

@@ -52,7 +52,7 @@ class Plan:
         return {"all": every, "one": [(reference, 0)], "none": []}[PARTS[part].fits]
 
     def of(self, part: str) -> dict[str, Any]:
-        """Return the settings that the figures of a part depend on, besides the contest."""
+        """Return the settings by name that the figures of a part depend on, besides the contest."""
         row, fits = PARTS[part], self._wanted(part)
         return {
             "objectives": list(self.names),

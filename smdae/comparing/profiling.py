@@ -46,11 +46,11 @@ def seconds(
 
 
 def peak_bytes(run: Callable[[], object], device: torch.device | str = "cpu") -> int:
-    """Return the most bytes that a call holds at once, not counting those allocated before it.
+    """Return the largest number of bytes that a call holds at once, beyond those allocated before it.
 
-    On CUDA as the allocator counts them. Elsewhere those of every tensor that an operation makes, forward or backward,
-    until its storage goes: what torch's profiler comes to, but for what operations use inside and free before they end,
-    and a few per cent too many in forward mode, whose rules are run in other steps while they are watched.
+    On CUDA the allocator counts them. Elsewhere every tensor that an operation makes, forward or backward, is counted
+    until its storage is freed. This leaves out what operations allocate and free inside themselves. In forward-mode
+    derivatives it is a few per cent too much, as torch runs them in other steps while they are watched.
     """
     if torch.device(device).type == "cuda":
         _wait(device)

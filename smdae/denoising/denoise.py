@@ -6,6 +6,7 @@ tile; one of several steps moves the whole image, and only its score is computed
 tiles are halved; if even the smallest do not fit, the CPU takes over where that is allowed.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -139,11 +140,9 @@ def run_task(
     watch: Watch | None = None,
 ) -> np.ndarray:
     """Return the result of a task, an array like its image; arguments and errors are those of `denoise`."""
-    result: np.ndarray | None = None
     with exact():
-        for result in path(task, device, tile=tile, or_cpu=or_cpu, watch=watch):  # noqa: B007  the last is the answer
-            pass
-    return task.pixels.copy() if result is None else result
+        last = deque(path(task, device, tile=tile, or_cpu=or_cpu, watch=watch), maxlen=1)
+    return last[0] if last else task.pixels.copy()
 
 
 def path(

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
@@ -52,11 +53,11 @@ class SamplerSettings:
         return torch.randn(like.shape, generator=self.generator, dtype=like.dtype).to(like.device)
 
 
-def sigma_schedule(model: Any, sigma: float, count: int) -> list[float]:
-    """Return `count` levels in equal ratios, from sigma to the lowest of the model's range; all sigma if it has one."""
+def sigma_schedule(model: Any, sigma: float, number: int) -> list[float]:
+    """Return `number` levels in equal ratios from sigma to the lowest of the model; all sigma if it takes only one."""
     low = sigma if single_level(model) is not None else max(model.noise_range[0], LOWEST_SHARE * sigma)
     ratio = min(1.0, low / sigma)
-    return [sigma * ratio ** (k / max(count - 1, 1)) for k in range(count)]
+    return [sigma * ratio ** (k / max(number - 1, 1)) for k in range(number)]
 
 
 def tweedie(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> Iterator[Tensor]:
@@ -234,7 +235,7 @@ def refuse_single_level(name: str, model: Any) -> None:
 
 
 def sample(model: Any, noisy: Tensor, sigma: float, name: str, settings: SamplerSettings) -> Iterator[Tensor]:
-    """Yield the estimates of a sampler, the last being its result.
+    """Return an iterator over the estimates of a sampler, the last being its result.
 
     Args:
         model: A score model.
@@ -245,13 +246,14 @@ def sample(model: Any, noisy: Tensor, sigma: float, name: str, settings: Sampler
 
     Raises:
         UsageError: The sampler needs a range of levels, and the model has one.
-        DivergedError: The path diverged.
-        SmdaeError: The result of one step is not finite.
+        DivergedError: The path diverged; raised by the iterator.
+        SmdaeError: The result of one step is not finite; raised by the iterator.
     """
     refuse_single_level(name, model)
     row = SAMPLERS[name]
     limit = DIVERGED_AT * (sigma + noisy.abs().amax().item())
-    for k, x in enumerate(row.run(model, noisy, sigma, settings), 1):
+
+    def checked(k: int, x: Tensor) -> Tensor:
         largest = x.abs().amax().item()
         if row.max_steps == 1 and not math.isfinite(largest):
             raise SmdaeError("the model's result has values that are not finite")
@@ -259,4 +261,6 @@ def sample(model: Any, noisy: Tensor, sigma: float, name: str, settings: Sampler
             raise DivergedError(
                 f"the sampler '{name}' diverged at step {k} of {settings.steps}", "try a lower --step-size"
             )
-        yield x
+        return x
+
+    return map(checked, count(1), row.run(model, noisy, sigma, settings))

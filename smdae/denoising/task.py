@@ -272,11 +272,14 @@ class Task:
         return SAMPLERS[self.sampler].max_steps == 1
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
-        """Yield the clean images after each step, with the shape of noisy, (B, C, h, w), white being 1."""
+        """Return an iterator over the clean images after each step, with the shape of noisy, (B, C, h, w), white 1."""
         flat = flat_areas(noisy, self.ends)
-        for clean in paths(model, noisy, self):
-            combined = self.strengths.combined(noisy, clean, self.bounds)
-            yield combined if flat is None else torch.where(flat, noisy, combined)
+
+        def combined(clean: Tensor) -> Tensor:
+            mixed = self.strengths.combined(noisy, clean, self.bounds)
+            return mixed if flat is None else torch.where(flat, noisy, mixed)
+
+        return map(combined, paths(model, noisy, self))
 
     def estimate(self, noisy: Tensor, model: Any = None) -> Tensor:
         """Return the clean images after the last step, by the task's model or by another."""

@@ -69,7 +69,7 @@ def tiles(height: int, width: int, side: int, halo: int = 0, multiple: int = 1) 
 
 
 def tiles_for(model: ImageScoreModel, height: int, width: int, side: int) -> Iterator[Tile]:
-    """Return tiles that give the same score as the whole image: a single one if the model's halo is the whole image.
+    """Return an iterator over tiles with the score of the whole image; one tile if the model's halo is the whole image.
 
     Args:
         model: A score model of images.

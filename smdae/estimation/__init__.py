@@ -24,6 +24,7 @@ feature_numbers     numbers fitted to features, in files
 Of other things in a picture:
 absence             whether it was drawn, and holds no noise
 compression         whether it was a JPEG, and of which quality
+filling             invalid pixels, filled from those around them
 outliers            pixels that were replaced, and their repair
 salt_and_pepper     many of them, with one or two values
 stray_pixels        few of them, far from all around

@@ -49,7 +49,7 @@ class Blocks:
         saturated: Share of its pixels that are black or white, with shape (n, C).
         constant: Whether all of its pixels have one value, with shape (n, C).
         partly_constant: Whether it is not constant but holds a constant patch of 3 x 3 pixels, with shape (n, C).
-        marginal: Whether it lies in the margin of a constant area, as of a frame, with shape (n,).
+        marginal: Whether it lies in the margin of a constant area, such as a frame, with shape (n,).
         valid: Whether all of its pixels count, with shape (n,).
     """
 
@@ -80,7 +80,7 @@ class Blocks:
         return found
 
     def usable(self, channel: int, max_saturated: float) -> np.ndarray:
-        """Return which blocks tell of the noise of a channel, (n,): changing ones, less saturated than a share."""
+        """Return which blocks show the noise of a channel, (n,): changing ones, less saturated than a share."""
         changing = self.valid & ~self.marginal & ~self.constant[:, channel]
         return changing & (self.saturated[:, channel] < max_saturated)
 

@@ -24,7 +24,7 @@ __all__ = ["is_lossy", "jpeg_quality"]
 SIDE = 8  # pixels of a block
 MIN_SIDE = 64  # pixels of a picture
 MAX_WINDOWS = 144  # about, spread over the picture; each holds one block of every grid
-MAX_CANDIDATES = 576  # about, of which those that are constant or not valid are left out
+MAX_CANDIDATES = 576  # windows that are looked at, about; those that are constant or not valid are left out
 NEAR_ZERO = 1.0  # gray levels
 MAX_LOSSY = 92  # quality above which hardly anything is lost
 QUALITIES = tuple(range(10, MAX_LOSSY + 1))
@@ -44,7 +44,6 @@ def jpeg_quality(planes: np.ndarray, valid: np.ndarray | None = None) -> int | N
     Args:
         planes: With shape (H, W, 1) or (H, W, 3), uint8.
         valid: Which pixels count, with shape (H, W); None for all.
-        valid: Which pixels count, with shape (H, W); None for all.
     """
     height, width, channels = planes.shape
     if planes.dtype != np.uint8 or channels not in (1, 3) or min(height, width) < MIN_SIDE:
@@ -61,7 +60,7 @@ def jpeg_quality(planes: np.ndarray, valid: np.ndarray | None = None) -> int | N
 def _windows(planes: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
     """Return luma in windows that hold one block of each grid, (n, 15, 15), in gray levels.
 
-    Windows that are constant, as in a frame, or hold invalid pixels are left out.
+    Windows that are constant, such as those of a frame, or hold invalid pixels are left out.
     """
     height, width, channels = planes.shape
     span = 2 * SIDE - 1
@@ -69,10 +68,10 @@ def _windows(planes: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
     every = max(1, math.ceil(math.sqrt(len(rows) * len(columns) / MAX_CANDIDATES)))
     places = rows[every // 2 :: every, None], columns[every // 2 :: every]
     windows = np.lib.stride_tricks.sliding_window_view(planes, (span, span), (0, 1))[places]  # (n', n", C, 15, 15)
-    tells = windows.max((2, 3, 4)) > windows.min((2, 3, 4))
+    kept = windows.max((2, 3, 4)) > windows.min((2, 3, 4))
     if valid is not None:
-        tells &= np.lib.stride_tricks.sliding_window_view(valid, (span, span))[places].all((2, 3))
-    windows = windows[tells]
+        kept &= np.lib.stride_tricks.sliding_window_view(valid, (span, span))[places].all((2, 3))
+    windows = windows[kept]
     windows = windows[:: max(1, math.ceil(len(windows) / MAX_WINDOWS))].astype(np.float32)
     return windows[:, 0] if channels == 1 else np.tensordot(windows, np.array(jpeg.LUMA, np.float32), (1, 0))
 

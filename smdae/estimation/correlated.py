@@ -30,7 +30,7 @@ __all__ = [
     "rms",
 ]
 
-# Chosen with `benchmarks/cameras.py` and `benchmarks/grain_evidence.py`, as those of `estimate`:
+# These were chosen as those of `estimate`.
 FAINTEST = 1.3 / 255  # sigma below which noise is left alone, white being the range that the picture fills
 FAINTEST_OF_JPEG = 0.6 / 255  # the same for JPEGs, which hide a part of the noise
 MAX_CHANNEL_DIFFERENCE = 0.1  # of the levels of channels from their mean, relative, if one level stands for all

@@ -1,7 +1,7 @@
 """Invalid pixels, which are hidden or not finite, filled from the valid ones around them.
 
-A pyramid of pictures, each half as large as the one before and of means of its valid pixels, is gone down until every
-place is known; going up again, what is not known is interpolated from the smaller picture.
+The picture is halved again and again, each pixel being the mean of the valid ones that it stands for, until every pixel
+is known. On the way back up, unknown pixels are interpolated from the smaller picture.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ def filled(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
     Args:
         pixels: With shape (H, W) or (H, W, C).
-        valid: With shape (H, W), not all False.
+        valid: Which pixels are valid, at least one, with shape (H, W).
     """
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
     known = torch.from_numpy(valid.astype(np.float32))[None, None]

@@ -16,8 +16,8 @@ __all__ = ["UNIT", "Scale", "in_bytes", "scale_of", "scale_of_integers"]
 
 LOW_QUANTILE, HIGH_QUANTILE = 0.001, 0.999  # of the values, that become 0 and 1
 MAX_SAMPLE = 1 << 20  # values of which quantiles are taken
-MAX_ROUNDING = 1e-3  # gray levels that values are off those of 8 bits: what single precision leaves
-PROBE = 4096  # values that are compared before all are
+MAX_ROUNDING = 1e-3  # gray levels by which single precision may be off the 8 bits that floats hold
+PROBE = 4096  # values that are tested for that before all are
 MIN_OF_FULL_RANGE = 0.5  # of 65535: a 16-bit picture with a larger value uses the full range
 # Floats have white 1 if all of them lie between the first two, noise included, and the largest reaches the third.
 MIN_OF_UNIT, MAX_OF_UNIT, MIN_BRIGHTEST_OF_UNIT = -0.5, 1.5, 0.2
@@ -106,19 +106,20 @@ def scale_of(pixels: np.ndarray, white: float | None = None, black: float | None
 
 
 def in_bytes(planes: np.ndarray, scale: Scale, valid: np.ndarray | None = None) -> tuple[np.ndarray, Scale]:
-    """Return a picture of 8 bits that is stored in another type, as floats say, as uint8, with its scale.
+    """Return a picture of 8 bits that is stored in another type, such as floats, as uint8, with its scale.
 
-    Every other picture is returned as it is.
+    Every other picture is returned unchanged, with the scale that was given.
 
     Args:
         planes: With shape (H, W, C), finite.
-        scale: What its values mean.
+        scale: The scale of its values.
         valid: Which pixels count, with shape (H, W); None for all.
     """
     if planes.dtype == np.uint8 or scale.black or not scale.standard:
         return planes, scale
-    told = planes if valid is None else planes[valid]
-    if not all(_are_bytes(some, scale.white) for some in (told.reshape(-1)[:: max(1, told.size // PROBE)], told)):
+    counting = planes if valid is None else planes[valid]
+    some = counting.reshape(-1)[:: max(1, counting.size // PROBE)]
+    if not (_are_bytes(some, scale.white) and _are_bytes(counting, scale.white)):
         return planes, scale
     levels = np.rint(planes.astype(np.float64) * (255 / scale.white)).clip(0, 255)
     return levels.astype(np.uint8), Scale(0.0, 255.0, (0.0, 255.0))

@@ -91,12 +91,12 @@ class Animation:
 
     @property
     def called(self) -> str:
-        """Return the name of the parts in messages: an animation of 7 frames."""
+        """Return what messages call the whole file, such as "an animation of 7 frames"."""
         return f"an animation of {len(self.frames)} frames"
 
     @property
     def piece(self) -> str:
-        """Return what one of the parts is."""
+        """Return what messages call a part of it: "frame"."""
         return "frame"
 
     def __len__(self) -> int:

@@ -173,7 +173,7 @@ def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
 
 
 def written(file: Opened, results: Callable[[Image], Iterator[np.ndarray]]) -> Iterator[bytes]:
-    """Return the bytes of a file in which the images have other values, piece by piece.
+    """Yield the bytes of a file in which the images have other values, piece by piece.
 
     Args:
         file: The open file.

@@ -81,12 +81,12 @@ class Mpo:
 
     @property
     def called(self) -> str:
-        """Return the name of the parts in messages: 2 pictures in one file."""
+        """Return what messages call the whole file, such as "an MPO of 2 pictures"."""
         return f"an MPO of {len(self.places)} pictures"
 
     @property
     def piece(self) -> str:
-        """Return what one of the parts is."""
+        """Return what messages call a part of it: "picture"."""
         return "picture"
 
     def __len__(self) -> int:

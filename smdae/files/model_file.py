@@ -97,13 +97,13 @@ def load(path_or_name: str | Path, imports: Collection[str] = ()) -> Any:
 
     Args:
         path_or_name: The file, or the name.
-        imports: Modules of the user's own that may be imported, as module:name. Of a network that is one of these the
-            file holds but weights: code is run only where it is named here.
+        imports: Networks of the user's own that may be imported, as module:name. Their code is not in model files, and
+            is run only if it is named here.
 
     Raises:
-        ModelError: The file is missing, not a model file, damaged, of another version, or its weights do not fit, or
-            it is of a module that is not among the imports.
-        UsageError: A module that is cannot be imported, or makes no network.
+        ModelError: The file is missing, not a model file, damaged or of another version, its weights do not fit, or
+            its network is not among the imports.
+        UsageError: A network among the imports cannot be imported or built.
     """
     if not isinstance(path_or_name, str | Path):
         raise UsageError(f"a model is the path of a file or a name, not of type {type(path_or_name).__name__}")

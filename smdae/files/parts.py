@@ -41,12 +41,12 @@ class Container(Protocol):
 
     @property
     def called(self) -> str:
-        """Return the name of the parts in messages: an animation of 7 frames."""
+        """Return what messages call the whole file, such as "an animation of 7 frames"."""
         ...
 
     @property
     def piece(self) -> str:
-        """Return what one of the parts is, in a word: frame."""
+        """Return what messages call a part of it, such as "frame"."""
         ...
 
     @property
@@ -97,7 +97,7 @@ class Parts:
             yield picture
 
     def page(self, number: int) -> Picture:
-        """Decode one, counted from 0, and all before it; errors are those of decoding them all."""
+        """Return the picture of a number, counted from 0; all before it are decoded too, and may raise their errors."""
         return next(picture for k, picture in enumerate(self) if k == number)
 
     def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:

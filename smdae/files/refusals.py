@@ -110,7 +110,7 @@ def resolved(path: Path) -> Path:
 
 
 def status_of(target: Path) -> os.stat_result | None:
-    """Return what is at a path; None for nothing."""
+    """Return the status of the file that a path or a link leads to; None if there is none."""
     try:
         return target.stat()
     except FileNotFoundError:

@@ -51,7 +51,7 @@ def first_of(stream: Readable) -> tuple[bytes, bytes]:
 
 
 def more_of(begun: bytes, stream: Readable) -> Iterator[bytes]:
-    """Return the pictures of a stream that begins with some bytes.
+    """Yield the files of the pictures of a stream whose first bytes have been read.
 
     Raises:
         InputError: The stream ends inside a picture, or something else follows one; the message has the picture's

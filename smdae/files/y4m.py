@@ -152,7 +152,7 @@ def frames(stream: Readable, header: Header) -> Iterator[tuple[bytes, list[np.nd
 
 
 def encoded(line: bytes, planes: Sequence[np.ndarray], header: Header) -> Iterator[bytes | memoryview]:
-    """Return a frame of a stream, piece by piece."""
+    """Yield the bytes of a frame of a stream, piece by piece."""
     yield line
     for plane in planes:
         yield np.ascontiguousarray(plane, header.dtype).reshape(-1).view(np.uint8).data

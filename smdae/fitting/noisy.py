@@ -49,7 +49,7 @@ class Noise:
 
     @property
     def text(self) -> str:
-        """Return the level or the range of levels in words, on the 0 to 255 scale."""
+        """Return the level or the range of levels on the 0 to 255 scale, such as "25" or "10 to 25"."""
         low, high = (f"{255 * level:.3g}" for level in self.range)
         return low if low == high else f"{low} to {high}"
 

@@ -88,7 +88,7 @@ class EnergyModel(nn.Module):
 
     @property
     def noise_range(self) -> tuple[float, float]:
-        """Return the lowest and the highest level, which are the one that it is made for."""
+        """Return the lowest and the highest level that it is made for, which are the same."""
         return self.level, self.level
 
     @property

@@ -240,7 +240,14 @@ class UNet(nn.Module):
             planes.append(_plane(self.white, y))
         # Channels last: convolutions of few channels are three times as fast in that order.
         blocks = torch.cat([F.pixel_unshuffle(y, 2), *planes], 1).contiguous(memory_format=torch.channels_last)
-        noise = self._pass(blocks) if self.kinked else s * self._pass(blocks / s)
+        first = self.stem(blocks if self.kinked else blocks / s)
+        if self.products is None:
+            noise = self.head(self._inner(first))
+        else:
+            with torch.autocast(first.device.type, self.products):
+                inner = self._inner(first.to(self.products))
+            noise = self.head(inner.to(first.dtype))
+        noise = noise if self.kinked else s * noise
         return F.pixel_shuffle(noise, 2)[:, :, :height, :width]
 
     def known_level(self, sigma: float | Tensor | None) -> float | Tensor:
@@ -254,15 +261,6 @@ class UNet(nn.Module):
         if self.level is None:
             raise ValueError("a model of many levels needs a level")
         return self.level
-
-    def _pass(self, x: Tensor) -> Tensor:
-        """Return R, (B, 4 C, H/2, W/2), for an input of blocks and planes, (B, 4 C + planes, H/2, W/2)."""
-        x = self.stem(x)
-        if self.products is None:
-            return self.head(self._inner(x))
-        with torch.autocast(x.device.type, self.products):
-            inner = self._inner(x.to(self.products))
-        return self.head(inner.to(x.dtype))
 
     def _inner(self, x: Tensor) -> Tensor:
         """Apply all layers between the first and the last."""

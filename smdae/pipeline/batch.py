@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from threading import Event
 from typing import Any
@@ -70,6 +70,7 @@ def run(
     work: Work,
     report: Callable[[dict[str, Any]], object],
     *,
+    shown: Callable[[Job], AbstractContextManager[object]] = nullcontext,
     parallel: int = 1,
     fail_fast: bool = False,
     peers: Peers = ALONE,
@@ -84,6 +85,7 @@ def run(
         jobs: The pictures; those to be skipped are only reported.
         work: Does one job, and returns its record.
         report: Called with each record, in the order of the jobs.
+        shown: Returns the context in which a job is done, which shows that it is under way.
         parallel: How many jobs are done at once.
         fail_fast: Whether to end at the first failure.
         peers: The processes that share the jobs; only the first of them reports.
@@ -100,16 +102,25 @@ def run(
     single = len(jobs) == 1 if single is None else single
     if single and not jobs[0].may_skip:
         if peers.first:
-            report(work(jobs[0]))
+            with shown(jobs[0]):
+                record = work(jobs[0])
+            report(record)
             _remark(remark, messages)
         return
     written = skipped = 0
     failures: list[str] = []
     results_exist = False
     for job, outcome in _outcomes(
-        jobs, work, parallel=parallel, fail_fast=fail_fast, peers=peers, stop=stop or Event(), messages=messages
+        jobs,
+        work,
+        shown=shown,
+        parallel=parallel,
+        fail_fast=fail_fast,
+        peers=peers,
+        stop=stop or Event(),
+        messages=messages,
     ):
-        record: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
+        record = {"input": str(job.source), "output": str(job.target)}
         if isinstance(outcome, SmdaeError):
             if single:
                 raise outcome
@@ -149,7 +160,15 @@ def _named(job: Job, error: SmdaeError) -> str:
 
 
 def _outcomes(
-    jobs: Sequence[Job], work: Work, *, parallel: int, fail_fast: bool, peers: Peers, stop: Event, messages: Messages
+    jobs: Sequence[Job],
+    work: Work,
+    *,
+    shown: Callable[[Job], AbstractContextManager[object]],
+    parallel: int,
+    fail_fast: bool,
+    peers: Peers,
+    stop: Event,
+    messages: Messages,
 ) -> Iterator[tuple[Job, Any]]:
     """Do the jobs, and yield each in its order with its record, its error, or None if it was skipped."""
 
@@ -157,7 +176,8 @@ def _outcomes(
         if job.skipped or (job.may_skip and job.is_done):
             return None
         try:
-            return work(job)
+            with shown(job):
+                return work(job)
         except SmdaeError as error:
             # Another run may have written the result in the meantime.
             return None if job.may_skip and job.is_done else error

@@ -1,5 +1,6 @@
 """Denoise the pixels of one picture: find its noise, denoise, judge the result, and adapt or blend if asked to."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,7 @@ class _Run:
 
     @property
     def _how(self) -> dict[str, Any]:
-        """Return the arguments of `run_task`; the device is that of the model, which may have moved to the CPU."""
+        """Return the arguments of `path` and `run_task`; the device is the model's, which may have moved to the CPU."""
         return {
             "device": next(self.model.parameters()).device,
             "tile": self.options.tile,
@@ -90,11 +91,14 @@ class _Run:
 
     def frames(self, task: "Task") -> list[np.ndarray]:
         """Carry out a task; return the pixels before the first step and after each if wanted, else the last alone."""
-        from smdae.denoising.denoise import path, run_task
+        from smdae.denoising.denoise import path
+        from smdae.denoising.precision import exact
 
-        if not self.options.extras.steps:
-            return [run_task(task, **self._how)]
-        return [task.pixels, *(frame.copy() for frame in path(task, **self._how))]
+        with exact():
+            steps = path(task, **self._how)
+            if self.options.extras.steps:
+                return [task.pixels, *(frame.copy() for frame in steps)]
+            return [*deque(steps, maxlen=1)] or [task.pixels.copy()]
 
     def judgement(self, task: "Task", pixels: np.ndarray) -> "Judgement | None":
         """Estimate the quality of a result; return None for a sample or a mode, or if memory does not suffice."""

@@ -16,7 +16,7 @@ OME, OF_OME = ".ome", (".tif", ".tiff", ".tf2", ".tf8", ".btf", VOLUME)
 
 
 def parted_name(name: str) -> tuple[str, str]:
-    """Return the name of a picture without its ending, and that: of cells.ome.tif it is .ome.tif."""
+    """Return the stem and the ending of a picture's name: of cells.ome.tif they are cells and .ome.tif."""
     path = Path(name)
     inner = Path(path.stem)
     if inner.suffix.lower() == OME and path.suffix.lower() in OF_OME and inner.stem:

@@ -75,7 +75,7 @@ def precisions(outcome: "Outcome", model: Any) -> list[str]:
 
 
 def figures(record: dict[str, Any]) -> str:
-    """Return the measured PSNR and SSIM of a record in words."""
+    """Return the measured figures of a record, as in "PSNR 31.20 dB (noisy 20.17), SSIM 0.9021 (noisy 0.4312)"."""
     return (
         f"PSNR {record['psnr']:.2f} dB (noisy {record['psnr_noisy']:.2f}), "
         f"SSIM {record['ssim']:.4f} (noisy {record['ssim_noisy']:.4f})"

@@ -96,7 +96,7 @@ def _flat(values: list[Any]) -> list[Any]:
 
 
 def _quality(record: Mapping[str, Any]) -> str:
-    """Return the estimated PSNR of a result in words, and the measured one if there was a reference."""
+    """Return the PSNR of a result: "31.2 +- 0.7 dB" if estimated, and "; measured 31.4 dB, ..." with a reference."""
     psnr, error = record.get("psnr_estimated"), record.get("psnr_estimated_error")
     if isinstance(psnr, list):
         known = [value for value in psnr if value is not None]

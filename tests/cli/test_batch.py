@@ -372,12 +372,12 @@ POLLUTER = """
 import os, sys
 from importlib import import_module
 d = import_module("smdae.denoising.denoise")
-plain = d.run_task
+plain = d.path
 def loud(*a, **k):
     print("printed by a library")
     os.write(1, b"written past Python\\n")
     return plain(*a, **k)
-d.run_task = loud
+d.path = loud
 from smdae.cli.app import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -1,12 +1,23 @@
 """Whether the documentation site is built, with every link leading somewhere."""
 
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
+from pkgutil import resolve_name
+from types import ModuleType
 
 import pytest
 
 from tests.docs.blocks import ROOT
+
+REFERENCE = (ROOT / "docs" / "reference" / "api.md").read_text()
+
+
+@pytest.mark.parametrize("name", re.findall("^::: (.+)$", REFERENCE, re.MULTILINE))
+def test_the_python_reference_is_of_what_there_is_where_it_is(name):
+    found = resolve_name(name)
+    assert isinstance(found, ModuleType) or f"{found.__module__}.{found.__qualname__}" == name
 
 
 @pytest.mark.slow

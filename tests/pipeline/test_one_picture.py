@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from smdae.errors import BatchError, InputError
 from smdae.files.images import read
+from smdae.models.energy import EnergyModel
 from smdae.pipeline.batch import run
+from smdae.pipeline.extras import Extras
 from smdae.pipeline.messages import SILENT
 from smdae.pipeline.one_picture import worker
 from smdae.pipeline.options import Options
@@ -93,3 +96,17 @@ def test_a_failure_leaves_nothing(here):
     with pytest.raises(InputError, match=r"bad\.png"):
         worker(Options(model="m.safetensors", how=HOW, messages=SILENT))(Job(Path("bad.png"), Path("new/b.png")))
     assert everything_below(here) == before
+
+
+@pytest.mark.parametrize("steps", [None, Path("steps.gif")])
+def test_convolutions_on_cuda_keep_all_digits_whether_or_not_steps_are_saved(here, monkeypatch, steps):
+    allowed = []
+    score = EnergyModel.score
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(
+        EnergyModel, "score", lambda *a, **k: (allowed.append(torch.backends.cudnn.allow_tf32), score(*a, **k))[1]
+    )
+    options = Options(model="m.safetensors", levels=(25.0,), how=HOW, extras=Extras(steps=steps))
+    worker(options)(Job(Path("a.png"), Path("b.png")))
+    assert allowed
+    assert not any(allowed)

@@ -118,7 +118,7 @@ def _units(context: Context) -> Iterator[Units]:
 
 
 def _models(context: Context) -> dict[str, Any]:
-    """Return the models in the order of the objectives."""
+    """Return the fitted models by objective, in the order of the objectives."""
     return {name: context.fitted[name] for name in context.names if name in context.fitted}
 
 

@@ -146,16 +146,17 @@ def _pairs(toy: Toy, smooth: GaussianMixture, noisy: Tensor) -> Nodes:
 
 
 def _constants(toy: Toy, x: Tensor) -> dict[str, Any]:
-    """Return the losses' arguments that are the same at all nodes; of probes v and -v, which are alike, one."""
+    """Return the arguments of losses that are the same at all nodes x, by name; of the probes v and -v it takes one."""
     signs = _signs(toy.dim)
     probes = signs[: len(signs) // 2, None].expand(-1, len(x), -1)
     return {"probes": probes, "sigma": toy.sigma, "step": STEP * toy.sigma, "reg_lambda": STRENGTH * toy.sigma**2}
 
 
 def sums(start: Sequence[float], edges: Sequence[Sequence[float]], tilts: Sequence[float]) -> Mapping[str, Any]:
-    """Return the arguments of a `Toy` whose q_sigma is an energy: units `edges`, c = `start` and b = `tilts`.
+    """Return arguments of a `Toy` by name, its means and weights among them, for which q_sigma is an energy exactly.
 
-    Its means are c + the sum of each subset S of the edges, with weights exp(|m_S|^2/2 + b_S).
+    The energy has c = `start`, W = `edges` and b = `tilts`. The toy has a mean m_S = c + the sum of the edges in S for
+    each subset S of them, with the weight exp(|m_S|^2/2 + the sum of the tilts in S).
     """
     means, weights = [], []
     for chosen in itertools.product((0, 1), repeat=len(edges)):
@@ -166,7 +167,7 @@ def sums(start: Sequence[float], edges: Sequence[Sequence[float]], tilts: Sequen
 
 
 def ring(sides: int, radius: float) -> Mapping[str, Any]:
-    """Return the arguments of a `Toy` on a polygon of an even number of sides, half of which are the units."""
+    """Return the arguments of a `Toy` by name, see `sums`: its edges are half of the sides of a regular polygon."""
     angles = [2 * math.pi * k / sides for k in range(sides // 2)]
     length = 2 * radius * math.sin(math.pi / sides)
     edges = [(length * math.cos(a), length * math.sin(a)) for a in angles]
