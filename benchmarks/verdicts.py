@@ -1,10 +1,11 @@
 """Is a verdict of `compare` ever false, and how often is there none?
 
-    python benchmarks/verdicts.py [FOLDER] [seeds=20] [sigma=25]
+    python -m benchmarks.verdicts [FOLDER | TABLE] [seeds=20] [first=0] [sigma=25]
 
-Fits the energy of `compare --quick` by `dsm` to patches of FOLDER, sample_data/patches by default, with one
-seed after the other, and asks for the verdicts on all pairs, those under a coloured and a shot-noise kernel among them.
-Counts, pair by pair: right, undecided, false.
+Fits the energy of `compare --quick` by `dsm` to patches of FOLDER, sample_data/patches by default, or to the rows of a
+table, CSV or .npy, with one seed after the other, and asks for the verdicts on all pairs, those under a coloured and a
+shot-noise kernel among them. Counts, pair by pair: right, undecided, false. On stderr is what each seed gave, so that a
+run that was broken off goes on with `first`.
 """
 
 import sys
@@ -17,17 +18,20 @@ from smdae.comparing.contestants import fit
 from smdae.comparing.equivalence.measure import EQUIVALENCE
 from smdae.comparing.part import Context
 from smdae.comparing.sizes import HOLD_OUT, QUICK
-from smdae.files.corpus import gather
+from smdae.files.corpus import Corpus, gather
+from smdae.files.table import gather_rows, kind_of
 from smdae.fitting.precision import denormals_flushed
-from smdae.fitting.settings import check
+from smdae.fitting.settings import check, for_rows
 
 SAMPLES = Path(__file__).parent.parent / "sample_data" / "patches"
 RIGHT = {"equal": "equivalent", "unequal": "different"}
 
 
-def verdicts(corpus, seed: int, sigma: float) -> list:
+def verdicts(corpus: Corpus, seed: int, sigma: float, are_rows: bool = False) -> list:
+    """Return the verdicts of one comparison."""
     numbers = {name: value for name, value in QUICK.items() if name != "patches"}
     settings = check({**numbers, "sigma": sigma, "batch": 256, "lr": 0.02, "seed": seed, "hold_out": HOLD_OUT})
+    settings = for_rows(settings) if are_rows else settings
     contest = Contest.of(corpus.images, corpus.white, settings, QUICK["patches"])
     *_, course = fit(contest, "dsm")
     measuring = EQUIVALENCE.measure(Context(contest, applicable(), (course,), quick=True))
@@ -39,16 +43,22 @@ def verdicts(corpus, seed: int, sigma: float) -> list:
 
 
 def main() -> None:
+    """Print the table."""
     given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
     folders = [Path(word) for word in sys.argv[1:] if "=" not in word] or [SAMPLES]
-    seeds, sigma = int(given.get("seeds", 20)), float(given.get("sigma", 25))
-    corpus = gather(folders, QUICK["patch_size"])
+    seeds, first, sigma = int(given.get("seeds", 20)), int(given.get("first", 0)), float(given.get("sigma", 25))
+    are_rows = kind_of(folders, None, of_patches=True, noisy=False)[0] == "rows"
+    images = None if are_rows else gather(folders, QUICK["patch_size"])
     counts: dict[tuple[str, str, str], Counter] = {}
     widest: dict[tuple[str, str, str], float] = {}
     begun = time.perf_counter()
     with denormals_flushed():
-        for seed in range(seeds):
-            for row in verdicts(corpus, seed, sigma):
+        for seed in range(first, first + seeds):
+            corpus = gather_rows(folders, None, seed) if images is None else images
+            rows = verdicts(corpus, seed, sigma, are_rows)
+            wrong = [f"{row.first}, {row.second}: {row.verdict}" for row in rows if row.verdict != RIGHT[row.theory]]
+            print(f"seed {seed}: {len(rows) - len(wrong)} of {len(rows)} right", *wrong, sep="; ", file=sys.stderr)
+            for row in rows:
                 pair = (row.first, row.second, row.theory)
                 kind = "right" if row.verdict == RIGHT[row.theory] else row.verdict
                 counts.setdefault(pair, Counter())[kind if kind in ("right", "undecided") else "false"] += 1

@@ -1,7 +1,7 @@
-"""The mosaic of a camera's sensor, which measures one colour in each pixel, and pictures made of it linearly.
+"""The mosaic of a camera's sensor, which measures one colour in each pixel, and pictures made of it.
 
-The pattern is one of 2 x 2 with green twice, on a diagonal (Bayer). Both ways to fill in what is missing, bilinear and
-gradient-corrected (Malvar, He and Cutler, ICASSP 2004), keep what the sensor measured and are linear, so that the
+The pattern is one of 2 x 2 with green twice, on a diagonal (Bayer). All ways to fill in what is missing
+(`smdae.demosaicing`) keep what the sensor measured. Two are linear, bilinear and gradient-corrected, so that the
 covariance of the noise in the picture is known exactly.
 """
 
@@ -14,7 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["DEMOSAICINGS", "Mosaic", "at_sites", "covariance", "demosaiced", "places"]
+from smdae.demosaicing import directional, linear
+
+__all__ = [
+    "LINEAR",
+    "Mosaic",
+    "at_sites",
+    "bilinear",
+    "covariance",
+    "demosaiced",
+    "edge_directed",
+    "gradient_corrected",
+    "places",
+]
 
 LAGS, TORUS = 9, 32  # pixels: of the correlation, and of the mosaics that it is computed on
 BALANCE = (0.4, 2.5)  # the least and the largest weight of a colour, as a share of that of green
@@ -66,54 +78,32 @@ def at_sites(colours: Tensor, mosaic: Mosaic) -> Tensor:
     return result
 
 
-# ---- linear demosaicing ---------------------------------------------------------------------------------------------
-
-GREEN_MEAN = ((0, 1, 0), (1, 4, 1), (0, 1, 0)), 4
-OTHER_MEAN = ((1, 2, 1), (2, 4, 2), (1, 2, 1)), 4
-CROSS = ((0, 0, -2, 0, 0), (0, 0, 4, 0, 0), (-2, 4, 8, 4, -2), (0, 0, 4, 0, 0), (0, 0, -2, 0, 0)), 16
-ALONG = ((0, 0, 1, 0, 0), (0, -2, 0, -2, 0), (-2, 8, 10, 8, -2), (0, -2, 0, -2, 0), (0, 0, 1, 0, 0)), 16
-DIAGONAL = ((0, 0, -3, 0, 0), (0, 4, 0, 4, 0), (-3, 0, 12, 0, -3), (0, 4, 0, 4, 0), (0, 0, -3, 0, 0)), 16
-
-
-def _filtered(planes: Tensor, kernel: tuple[tuple[tuple[int, ...], ...], int], transposed: bool = False) -> Tensor:
-    """Return planes, (H, W), under a kernel; they are mirrored at their ends about the last pixel."""
-    weights = planes.new_tensor(kernel[0]) / kernel[1]
-    weights = weights.T if transposed else weights
-    room = len(weights) // 2
-    padded = F.pad(planes[None, None], (room,) * 4, mode="reflect")
-    return F.conv2d(padded, weights[None, None])[0, 0]
+# ---- demosaicing ----------------------------------------------------------------------------------------------------
 
 
 def bilinear(mosaic: Tensor) -> Tensor:
     """Return the picture (3, H, W) of an RGGB mosaic (H, W): each missing value is the mean of its neighbours."""
-    planes = torch.zeros(3, *mosaic.shape, dtype=mosaic.dtype)
-    for place, colour in zip(places(), (0, 1, 1, 2), strict=True):
-        planes[colour][place] = mosaic[place]
-    kernels = (OTHER_MEAN, GREEN_MEAN, OTHER_MEAN)
-    return torch.stack([_filtered(plane, kernel) for plane, kernel in zip(planes, kernels, strict=True)])
+    return linear(mosaic[None, None], mosaic.new_zeros(1, 1, 1, 1))[0]
 
 
 def gradient_corrected(mosaic: Tensor) -> Tensor:
     """Return the picture (3, H, W) of an RGGB mosaic (H, W): bilinear, plus a Laplacian of the measured colour."""
-    cross, across, diagonal = (_filtered(mosaic, kernel) for kernel in (CROSS, ALONG, DIAGONAL))
-    down = _filtered(mosaic, ALONG, transposed=True)
-    picture = mosaic.expand(3, -1, -1).clone()
-    red, green, blue = picture
-    at_red, beside_red, beside_blue, at_blue = places()
-    green[at_red], green[at_blue] = cross[at_red], cross[at_blue]
-    red[beside_red], red[beside_blue], red[at_blue] = across[beside_red], down[beside_blue], diagonal[at_blue]
-    blue[beside_red], blue[beside_blue], blue[at_red] = down[beside_red], across[beside_blue], diagonal[at_red]
-    return picture
+    return linear(mosaic[None, None], mosaic.new_ones(1, 1, 1, 1))[0]
 
 
-DEMOSAICINGS: dict[str, Demosaicing] = {"bilinear": bilinear, "gradient-corrected": gradient_corrected}
+def edge_directed(mosaic: Tensor) -> Tensor:
+    """Return the picture (3, H, W) of an RGGB mosaic (H, W): green along edges, then the differences to green."""
+    return directional(mosaic[None, None])[0]
 
 
-def demosaiced(mosaic: Tensor, colours: np.ndarray, name: str) -> Tensor:
+LINEAR: dict[str, Demosaicing] = {"bilinear": bilinear, "gradient-corrected": gradient_corrected}
+
+
+def demosaiced(mosaic: Tensor, colours: np.ndarray, demosaicing: Demosaicing) -> Tensor:
     """Return the picture (3, H, W) of a mosaic (H, W) of any of the four patterns."""
     (row, column), *_ = np.argwhere(colours == RED).tolist()
     padded = F.pad(mosaic[None, None], (column, 0, row, 0), mode="reflect")[0, 0] if row or column else mosaic
-    return DEMOSAICINGS[name](padded)[:, row:, column:]
+    return demosaicing(padded)[:, row:, column:]
 
 
 @functools.cache
@@ -124,7 +114,7 @@ def covariance(name: str, levels: tuple[float, float, float]) -> tuple[np.ndarra
     covariance, averaged over the pattern, is the mean of their autocorrelations.
 
     Args:
-        name: Of `DEMOSAICINGS`.
+        name: Of `LINEAR`.
         levels: Of the noise in red, green and blue.
 
     Returns:
@@ -136,7 +126,7 @@ def covariance(name: str, levels: tuple[float, float, float]) -> tuple[np.ndarra
     for place, colour in enumerate((0, 1, 1, 2)):
         mosaic = torch.zeros(TORUS, TORUS, dtype=torch.float64)
         mosaic[TORUS // 2 + place // 2, TORUS // 2 + place % 2] = levels[colour]
-        response = DEMOSAICINGS[name](mosaic).numpy()  # (3, TORUS, TORUS)
+        response = LINEAR[name](mosaic).numpy()  # (3, TORUS, TORUS)
         between += np.einsum("chw,dhw->cd", response, response) / 4
         within += np.fft.ifft2(np.abs(np.fft.fft2(response)) ** 2).real / 4
     sd = np.sqrt(between.diagonal())

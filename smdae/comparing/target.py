@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.errors import InputError, UsageError
+from smdae.files.table import MAX_NUMBERS
 from smdae.named import imported
 from smdae.theirs import called
 
@@ -35,11 +36,14 @@ class Target:
         """Draw n samples, with shape (n, d), and return all or some rows of them.
 
         Raises:
-            InputError: They are not a finite tensor of that shape.
+            InputError: They are not a finite tensor of that shape, or too long.
             UsageError: Their code failed.
         """
         found = called(self.density.sample, f"'{self.name}.sample'", {"n": n, "generator": generator})
-        return self._checked("sample", found, n)[rows]
+        drawn = self._checked("sample", found, n)
+        if drawn.shape[1] > MAX_NUMBERS:
+            raise InputError(f"'{self.name}': a sample has {drawn.shape[1]:,} numbers, and {MAX_NUMBERS:,} is most")
+        return drawn[rows]
 
     def score(self, x: Tensor) -> Tensor:
         """Return grad log q(x), with shape (B, d).

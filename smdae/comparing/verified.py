@@ -105,7 +105,7 @@ class _Moments:
     @property
     def factor(self) -> float:
         """Return c, where the product is -c I."""
-        return -self.product.diagonal().mean().item()
+        return 0.0 - self.product.diagonal().mean().item()  # never -0
 
     @property
     def factor_error(self) -> float:

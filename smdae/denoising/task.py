@@ -49,6 +49,7 @@ class Task:
         precision: A name of PRECISIONS.
         ends: The least and the largest value of the image, white being 1.
         level_error: Relative standard error of the estimated noise level; 0 if the level was given.
+        one_pass: Whether a network that takes the noise takes grain in one pass instead of two.
     """
 
     prepared: Prepared
@@ -66,6 +67,7 @@ class Task:
     precision: str = "auto"
     ends: tuple[float, float] = (-math.inf, math.inf)
     level_error: float = 0.0
+    one_pass: bool = False
 
     @classmethod
     def of(
@@ -140,6 +142,7 @@ class Task:
         ensemble: bool = False,
         precision: str = "auto",
         whitened: Sequence[Whitening] | None = None,
+        one_pass: bool = False,
     ) -> "Task":
         """Return the task of taking known noise out of a prepared image with a loaded model.
 
@@ -158,6 +161,7 @@ class Task:
             ensemble: As for `denoise`.
             precision: As for `denoise`.
             whitened: Transforms that make shot noise white; None for those that follow from its levels.
+            one_pass: Whether a network that takes the noise takes grain in one pass, where more passes follow.
 
         Raises:
             UsageError: As `denoise`.
@@ -177,7 +181,7 @@ class Task:
         if offers(base, CanClip) and is_clipped and (noise.kind == "white" or is_clipped_at_white(prepared)):
             # Models of white noise were not fitted to clipped grain, which looks different from clipped white noise.
             base = base.clipped(1.0) if noise.kind != "grain" or takes_noise(base) else base
-        treat_once, levels = treatment_for(base, noise, prepared, channels, whitened)
+        treat_once, levels = treatment_for(base, noise, prepared, channels, whitened, one_pass)
         treat = (lambda version: SelfEnsemble(treat_once(version))) if ensemble else treat_once
         return cls(
             prepared=prepared,
@@ -194,6 +198,7 @@ class Task:
             seed=seed,
             precision=precision,
             ends=prepared.ends,
+            one_pass=one_pass,
         )
 
     @property
@@ -264,7 +269,7 @@ class Task:
     @property
     def is_wide(self) -> bool:
         """Return whether the denoiser's halo is too wide for small tiles, so that the model inside it is tiled."""
-        return self.noise.kind == "grain"
+        return self.noise.kind == "grain" and not (self.one_pass and takes_noise(self.base))
 
     @property
     def single(self) -> bool:

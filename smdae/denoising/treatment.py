@@ -108,7 +108,12 @@ def _refuse_other_unit(noise: Noise, prepared: Prepared) -> None:
 
 
 def treatment_for(
-    base: Any, noise: Noise, prepared: Prepared, channels: int, whitened: Sequence[Whitening] | None = None
+    base: Any,
+    noise: Noise,
+    prepared: Prepared,
+    channels: int,
+    whitened: Sequence[Whitening] | None = None,
+    one_pass: bool = False,
 ) -> tuple[Treatment, tuple[float, ...]]:
     """Return the treatment that turns a model of white noise into one of this noise, and the levels to call it with.
 
@@ -118,9 +123,10 @@ def treatment_for(
         prepared: The image.
         channels: Number of channels of the image.
         whitened: Transforms that make shot noise white; None for those of `whitenings`.
+        one_pass: Whether a network that takes the noise takes grain in one pass instead of two.
     """
     if takes_noise(base) and noise.kind != "shot" and all(noise.levels):
-        return _informed(base, noise, prepared, channels)
+        return _informed(base, noise, prepared, channels, one_pass)
     if noise.kind == "white":
         levels = tuple(white_level(noise, level) for level in noise.levels)
         return _unchanged, levels[:1] if len(set(levels)) == 1 else levels
@@ -144,12 +150,14 @@ def takes_noise(model: Any) -> bool:
     return offers(model, TakesNoise) and model.takes_noise
 
 
-def _informed(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Treatment, tuple[float, ...]]:
+def _informed(
+    base: Any, noise: Noise, prepared: Prepared, channels: int, one_pass: bool
+) -> tuple[Treatment, tuple[float, ...]]:
     """Return the treatment that conditions a network on this noise, and the level to call it with."""
     if noise.is_white and noise.jpeg is None:
         return _unchanged, (noise.levels[0],)
     level = rms_level(prepared, noise)
-    kind = InformedOfGrain if noise.kind == "grain" else Informed
+    kind = InformedOfGrain if noise.kind == "grain" and not one_pass else Informed
     if base.channels == channels:
         return kind(base, noise).with_model, (level,)
     treated = [kind(base, noise.channel(c)) for c in range(channels)]

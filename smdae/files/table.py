@@ -17,7 +17,7 @@ from smdae.errors import InputError, UsageError
 from smdae.files.corpus import ARRAYS, Corpus, arrays, files_below, named
 from smdae.files.picture import WHITES
 
-__all__ = ["CSV", "Kind", "gather_rows", "kind_of", "one_table"]
+__all__ = ["CSV", "MAX_NUMBERS", "Kind", "gather_rows", "kind_of", "one_table"]
 
 Kind = Literal["rows", "images"]
 CSV = (".csv", ".tsv")

@@ -27,7 +27,11 @@ class Wild(Half):
     def sample(self, n, generator=None):
         return torch.full((n, 2), float("nan"))
 
-density, flat, wild, lame = Half(), Flat(), Wild(), object()
+class Long(Half):
+    def sample(self, n, generator=None):
+        return torch.zeros(n, 4097)
+
+density, flat, wild, long, lame = Half(), Flat(), Wild(), Long(), object()
 """
 
 
@@ -74,3 +78,8 @@ def test_wrong_shapes_and_numbers_are_refused():
         load("mine:flat").score(torch.zeros(3, 2))
     with pytest.raises(InputError, match="not finite"):
         load("mine:wild").sample(3, None)
+
+
+def test_samples_of_more_numbers_than_memory_is_for_are_refused():
+    with pytest.raises(InputError, match="4,097 numbers, and 4,096 is most"):
+        load("mine:long").sample(2)
