@@ -182,7 +182,7 @@ def _bound(stream: BinaryIO, page: "tifffile.TiffPage") -> int:
 def _refuse_beyond(name: str, pages: int, found: dict[Key, list[tuple[int, int]]], selection: Selection) -> None:
     """Raise UsageError for pages or channels that the user names and the file has not."""
     if selection.pages is not None and max(selection.pages) > pages:
-        raise UsageError(f"--pages {max(selection.pages)}: '{name}' has {pages}")
+        raise UsageError(f"--pages {max(selection.pages)}: '{name}' has {pages} page{'s' * (pages != 1)}")
     channels = 1 + max((key.channel for key in found), default=0)
     if selection.channels is not None and max(selection.channels) > channels:
-        raise UsageError(f"--channel {max(selection.channels)}: '{name}' has {channels}")
+        raise UsageError(f"--channel {max(selection.channels)}: '{name}' has {channels} channel{'s' * (channels != 1)}")

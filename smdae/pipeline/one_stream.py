@@ -68,6 +68,7 @@ def video(job: Job, options: Options, model_for: Chooser, stream: "Readable", na
     """
     from smdae.files import y4m
     from smdae.files.images import decoding
+    from smdae.files.picture import Picture
     from smdae.files.refusals import refuse_existing
 
     _refuse(options, depth=True)
@@ -79,7 +80,7 @@ def video(job: Job, options: Options, model_for: Chooser, stream: "Readable", na
         refuse_existing(job.target, overwrite=options.overwrite)
     with decoding(f"'{name}'"):
         header = y4m.read_header(stream)
-    model = model_for(_gray())
+    model = model_for(Picture(np.zeros((1, 1), np.uint8), 255.0, "PNG"))  # luma is gray
     planes = _Planes(header, model, options, name)
     done = 0
 
@@ -193,8 +194,7 @@ def _copy(job: Job, options: Options, pieces: Iterator[bytes | memoryview], done
 
     put_result(job, write, readable, options.stdout)
     if failed is not None:
-        count = done()
-        frames = "frame before it is" if count == 1 else f"{count:,} frames before it are"
+        frames = "frame before it is" if done() == 1 else f"{done():,} frames before it are"
         raise InputError(f"{failed.message}; the {frames} written", failed.hint)
 
 
@@ -219,13 +219,6 @@ def _refuse(options: Options, depth: bool) -> None:
         f"--sampler {options.how['sampler']}": depth and options.how["sampler"] != "tweedie",
     }
     refuse_options(asked, "a stream")
-
-
-def _gray() -> "Picture":
-    """Return a tiny gray picture that stands for luma in the choice of a model."""
-    from smdae.files.picture import Picture
-
-    return Picture(np.zeros((1, 1), np.uint8), 255.0, "PNG")
 
 
 class _Planes:

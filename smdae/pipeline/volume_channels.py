@@ -99,9 +99,9 @@ def refuse_beyond(volume: "Volume", options: Options, name: str) -> None:
     channels = max(image.channels for image in volume.images)
     pages = max(len(image.planes) for image in volume.images)
     if chosen.channels is not None and max(chosen.channels) > channels:
-        raise UsageError(f"--channel {max(chosen.channels)}: '{name}' has {channels}")
+        raise UsageError(f"--channel {max(chosen.channels)}: '{name}' has {channels} channel{'s' * (channels != 1)}")
     if chosen.pages is not None and max(chosen.pages) > pages:
-        raise UsageError(f"--pages {max(chosen.pages)}: '{name}' has {pages}")
+        raise UsageError(f"--pages {max(chosen.pages)}: '{name}' has {pages} page{'s' * (pages != 1)}")
     if options.levels is not None and len(options.levels) not in (1, channels):
         raise UsageError(f"--sigma has {len(options.levels)} values, and '{name}' has {channels} channels")
 
