@@ -1,13 +1,13 @@
 """Is it better to denoise the values of a sensor, or the picture that is developed from them?
 
-    python -m benchmarks.raw PICTURES [--count N] [--side N] [--seed N] [--fast]
+    python -m benchmarks.raw PICTURES [--count N] [--side N] [--seed N] [--fast] [--noise auto|grain]
 
 Photographs are laid out in squares of N x N, blurred as lenses do (0.5 pixels), and recorded through the mosaic of a
 synthetic camera of 14 bits, with photon and read noise of three strengths. Each exposure is a DNG file, which LibRaw
 develops (AHD, sRGB, no change of brightness) three times:
 
     noisy           as it is
-    after           as it is, and then denoised, as `smdae denoise` does with a 16-bit TIFF: --noise auto
+    after           as it is, and then denoised, as `smdae denoise` does with a 16-bit TIFF: --noise auto, or as given
     before          denoised, as `smdae denoise` does with a DNG without NoiseProfile, and then developed
 
 PSNR is that to the picture developed of the same mosaic without noise.
@@ -73,8 +73,8 @@ def psnr(picture: np.ndarray, truth: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean(((picture.astype(np.float64) - truth) / 65535) ** 2)))
 
 
-def row(picture: np.ndarray, gain: float, read: float, seed: int, name: str) -> Row:
-    """Return the figures of one exposure of a picture, with a bundled model."""
+def row(picture: np.ndarray, gain: float, read: float, seed: int, name: str, kind: str) -> Row:
+    """Return the figures of one exposure of a picture, with a bundled model and the kind of noise when developed."""
     clean, model = mosaic(picture), load(name)
     with raw.opened(dng(exposed(clean, 0, 0)), "clean") as shot:
         truth = shot.developed(brighter=False).pixels
@@ -85,7 +85,7 @@ def row(picture: np.ndarray, gain: float, read: float, seed: int, name: str) -> 
         assert curves is not None
         result = np.where(shot.mosaic.pixels >= 1, shot.mosaic.pixels, denoised(shot.mosaic, curves, model))
         before = shot.developed(result, brighter=False).pixels
-    return Row(*(psnr(one, truth) for one in (noisy, denoise(noisy, model), before)))
+    return Row(*(psnr(one, truth) for one in (noisy, denoise(noisy, model, noise=kind), before)))
 
 
 def main() -> None:
@@ -96,13 +96,14 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--noise", choices=("auto", "grain"), default="auto")
     asked = parser.parse_args()
     name = "natural-color-small" if asked.fast else "natural-color"
     pictures = layouts(asked.pictures, asked.count, asked.side)
     print(head("gain, read noise", "noisy", "after", "before", "gained"), flush=True)
     rows = []
     for gain, read in EXPOSURES:
-        found = [row(picture, gain, read, asked.seed + n, name) for n, picture in enumerate(pictures)]
+        found = [row(picture, gain, read, asked.seed + n, name, asked.noise) for n, picture in enumerate(pictures)]
         rows += found
         _print(f"{gain:g}, {read:g}", found)
     _print("mean", rows)

@@ -147,6 +147,28 @@ class Rows(nn.Module):
         return self.outer(self.hidden(x / sigma)) / sigma
 
 
+class Lazy(nn.Module):
+    """Layers that get their shapes, and draw their weights, when they are first called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.LazyLinear(16), nn.LazyLinear(2)
+
+    def score(self, x: Tensor, sigma: float) -> Tensor:
+        return self.outer(nn.functional.silu(self.inner(x / sigma))) / sigma
+
+
+class Double(Rows):
+    """Weights of float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.double()
+
+    def score(self, x: Tensor, sigma: float) -> Tensor:
+        return super().score(x.double(), sigma).to(x.dtype)
+
+
 class Branching(Rows):
     """Code that looks at its values."""
 

@@ -14,7 +14,7 @@ added to the guess, so that there is white noise everywhere, of which the networ
     v <- mean of D(z where the sensor sees the colour, elsewhere v + e) and of the same with - e,    twice
     x^ = g(M v / w)     g the unbiased inverse of f
 
-The guess becomes better by it, as it no longer has the false colours of L. Measured (`benchmarks.raw`): this is 0.4 dB
+The guess becomes better by it, as it no longer has the false colours of L. Measured (`benchmarks.raw`): this is 0.3 dB
 better than M u^. Denoising each of the four colour planes by itself, at half the size, is 1 dB worse than that:
 structure finer than two pixels is lost to each.
 """

@@ -6,7 +6,8 @@ planes, with a and b the same in each, as in sensors. Cameras that scale red and
 gain in each plane; then each plane has its own line.
 
 In a picture without flat blocks texture is mistaken for noise. So the planes are made white by the fitted line, and if
-the smallest eigenvalues of their patches then show a level below 1, the line is scaled down to it.
+the smallest eigenvalues of their patches then show a level below 1, the line is scaled down to it. Where white cuts the
+noise off, it is smaller than elsewhere, so such places are left out.
 """
 
 import math
@@ -25,7 +26,9 @@ __all__ = ["sensor_curves"]
 
 OWN_GAIN = 1.35  # ratio of the variances of a plane's own line and the common one that is not due to chance
 SURE_MISFIT = 0.15  # largest misfit at which a plane's own line is preferred to the common one
-MAX_SATURATED = 0.5  # of a block's pixels
+# Of a block's pixels, at white: more than the first share makes the variance too small, but is better than no block.
+SATURATED = (0.02, 0.5)
+LEAST_BELOW_WHITE = 0.1  # of pixels: where there are fewer, those at white are looked at too
 MAX_PATCHES = 20_000  # of a plane, for the eigenvalues
 SURE_WHITE = 0.95  # level of the whitened planes: below it, texture was mistaken for noise
 
@@ -38,7 +41,9 @@ def sensor_curves(planes: np.ndarray, floor: float = 0.0) -> tuple[Affine, ...] 
         floor: The least value that a pixel could have, at most 0.
     """
     blocks = survey(planes, Scale(0.0, 1.0, (floor, 1.0)), None)
-    bins = [found for c in range(planes.shape[2]) if (found := _bins(blocks, c)) is not None]
+    bins: list[Bins] = []
+    for most in SATURATED:
+        bins = bins or [found for c in range(planes.shape[2]) if (found := _bins(blocks, c, most)) is not None]
     if not bins:
         return None
     common = _line(_pooled(bins))
@@ -51,9 +56,9 @@ def sensor_curves(planes: np.ndarray, floor: float = 0.0) -> tuple[Affine, ...] 
     return tuple(curve.amplified(share) for curve in curves)
 
 
-def _bins(blocks: Blocks, c: int) -> Bins | None:
-    """Return the binned variances of the usable blocks of plane c; None if there are too few."""
-    return bins_of(blocks, c, blocks.detail[:, c], blocks.usable(c, MAX_SATURATED))
+def _bins(blocks: Blocks, c: int, most: float) -> Bins | None:
+    """Return the binned variances of the blocks of plane c of which less is saturated; None if there are too few."""
+    return bins_of(blocks, c, blocks.detail[:, c], blocks.usable(c, most))
 
 
 def _pooled(bins: list[Bins]) -> Bins:
@@ -89,6 +94,8 @@ def _share(planes: np.ndarray, curves: tuple[Affine, ...]) -> float:
     white = np.stack(
         [f.apply(torch.from_numpy(np.ascontiguousarray(planes[:, :, c]))).numpy() for c, f in enumerate(each)], 2
     )
-    found = noise_level.levels(white, 1.0, MAX_PATCHES, None, False, 0.0)
+    below_white: np.ndarray = np.all(planes < 1, axis=2)
+    valid = below_white if below_white.mean() > LEAST_BELOW_WHITE else None
+    found = noise_level.levels(white, 1.0, MAX_PATCHES, valid, False, 0.0)
     share = float(np.median([plane.sigma for plane in found])) / level
     return share if share < SURE_WHITE else 1.0

@@ -177,8 +177,7 @@ class Task:
                 "treat the noise as white: --noise white",
             )
         base = with_stride(model, stride) if stride is not None else model
-        is_clipped = prepared.scale.clip is not None and prepared.scale.standard
-        if offers(base, CanClip) and is_clipped and (noise.kind == "white" or is_clipped_at_white(prepared)):
+        if offers(base, CanClip) and prepared.scale.may_clip and (noise.kind == "white" or is_clipped_at_white(prepared)):
             # Models of white noise were not fitted to clipped grain, which looks different from clipped white noise.
             base = base.clipped(1.0) if noise.kind != "grain" or takes_noise(base) else base
         treat_once, levels = treatment_for(base, noise, prepared, channels, whitened, one_pass)
@@ -219,7 +218,7 @@ class Task:
     @property
     def is_clipped(self) -> bool:
         """Return whether the noise may have been clipped at black and white."""
-        return self.scale.clip is not None and self.scale.standard
+        return self.scale.may_clip
 
     @property
     def bounds(self) -> tuple[float, float] | None:

@@ -145,7 +145,8 @@ def build(card: dict[str, Any], data: bytes, name: str, imports: Collection[str]
         with nullcontext() if is_own else torch.device("meta"):
             named = {"model": card["model"]} if is_own else {}
             model = family(card["model"]).build(**named, **card["settings"])
-        shapes = {key: tuple(t.shape) for key, t in model.state_dict().items()}
+        made = model.state_dict()
+        shapes = {key: tuple(t.shape) for key, t in made.items()}
     except (TypeError, ValueError, OverflowError, RuntimeError, ZeroDivisionError, UsageError) as error:
         if is_own and isinstance(error, UsageError):
             raise
@@ -155,7 +156,8 @@ def build(card: dict[str, Any], data: bytes, name: str, imports: Collection[str]
     if any(tensor.dtype not in WEIGHTS for tensor in header.tensors.values()):
         raise bad("its weights are not all numbers")
     try:
-        tensors = {key: t.to(torch.float32) for key, t in load_tensors(data).items()}
+        kinds = {key: t.dtype if is_own else torch.float32 for key, t in made.items()}
+        tensors = {key: t.to(kinds[key]) for key, t in load_tensors(data).items()}
     except (SafetensorError, ValueError) as error:
         raise bad("its weights are damaged or cut off") from error
     if not all(((t >= -MAX_WEIGHT) & (t <= MAX_WEIGHT)).all() for t in tensors.values()):

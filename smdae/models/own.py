@@ -27,7 +27,7 @@ from torch import Generator, Tensor, nn
 from smdae import divergence
 from smdae.errors import SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
-from smdae.models.own_derivatives import reverse_alone
+from smdae.models.own_derivatives import gradient, reverse_alone
 from smdae.models.shown import as_html
 from smdae.named import imported, reason_of
 from smdae.protocols import per_example
@@ -142,12 +142,7 @@ class OwnModel(nn.Module):
                 raise UsageError(f"the model '{self.name}': the energy of {len(u)} examples is {got}, not ({len(u)},)")
             return energy.sum()
 
-        if not reverse:
-            return -torch.func.grad(total)(x)
-        learning = torch.is_grad_enabled()
-        with torch.enable_grad():
-            y = x if x.requires_grad else x.detach().requires_grad_()
-            return -torch.autograd.grad(total(y), y, create_graph=learning)[0]
+        return -gradient(total, x) if reverse else -torch.func.grad(total)(x)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return r(x) = x + sigma^2 psi(x), with the shape of x."""
@@ -197,7 +192,9 @@ def made(
     reasons = []
     for flat in (False, True) if size > 1 else (True,):
         model = OwnModel(module, name, channels, size, flat, levels)
-        reason = _fault(model, images)
+        with torch.random.fork_rng(devices=[]):  # lazy layers draw their weights when they are first called
+            torch.manual_seed(seed)
+            reason = _fault(model, images)
         if reason is None:
             return model
         shape = tuple(images.flatten(1).shape if flat else images.shape)
@@ -213,7 +210,10 @@ def rebuilt(named: str, channels: int, size: int, flat: bool, levels: Any, argum
     """
     module = _module(imported(named, "--import"), named, arguments)
     low, high = levels
-    return OwnModel(module, named, channels, size, flat, (low, high))
+    model = OwnModel(module, named, channels, size, flat, (low, high))
+    if any(nn.parameter.is_lazy(weights) for weights in module.parameters()):
+        _fault(model, torch.zeros(EXAMPLES, channels, size, size))  # the first call gives them their shapes
+    return model
 
 
 def _module(found: Any, name: str, arguments: dict[str, Any]) -> nn.Module:

@@ -6,6 +6,8 @@ Reverse mode takes all of these. Neither can see through a `detach` of x: a deri
 refused, as implicit objectives would go wrong without a word.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor
 from torch.func import jvp, vmap
@@ -14,7 +16,7 @@ from smdae import divergence
 from smdae.errors import UsageError
 from smdae.named import reason_of
 
-__all__ = ["reverse_alone"]
+__all__ = ["gradient", "reverse_alone"]
 
 STEP = 0.1  # by which x is moved
 HINT = "does it detach x? Of energy(x) the score is taken for you"
@@ -44,6 +46,14 @@ def reverse_alone(forwards: divergence.Score, backwards: divergence.Score, x: Te
         if moves:
             raise UsageError(f"the model '{name}': the derivative of its score in x is 0", HINT)
     return reverse
+
+
+def gradient(total: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the gradient of a number in x, with the shape of x, by torch.autograd; it can be differentiated again."""
+    learning = torch.is_grad_enabled()
+    with torch.enable_grad():
+        y = x if x.requires_grad else x.detach().requires_grad_()
+        return torch.autograd.grad(total(y), y, create_graph=learning)[0]
 
 
 def _backwards(score: divergence.Score, x: Tensor, v: Tensor, name: str) -> Tensor:

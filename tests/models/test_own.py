@@ -27,8 +27,10 @@ from tests.own_modules import (
     Detached,
     DetachedGradient,
     Differentiating,
+    Double,
     Energetic,
     Kinked,
+    Lazy,
     Rows,
     Told,
 )
@@ -173,6 +175,22 @@ def test_many_levels_rows_and_exact_divergences(capsys):
         smdae.fit([gray()], "ssm", Convolutional(), probes=0, **FEW)
     with pytest.raises(UsageError, match="kinks"):
         smdae.fit([gray()], "ism-parzen", Kinked(), probes=0, **FEW)
+
+
+@pytest.mark.parametrize("module", [Lazy, Double])
+def test_lazy_layers_and_weights_of_float64_come_back_from_their_file(bare, module):
+    rows = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
+    models = []
+    for seed in (1, 2):  # of torch, which must have no influence
+        torch.manual_seed(seed)
+        np.save("rows.npy", rows)
+        name = f"{OWN}:{module.__name__}"
+        assert main(["fit", "rows.npy", "--model", name, "-s", "100", "--max-steps", "3", "-y"]) == 0
+        models.append(smdae.load("model.safetensors", imports=[name]))
+    x = torch.from_numpy(rows[:5])
+    assert models[0].score(x, 0.4).shape == x.shape
+    torch.testing.assert_close(models[0].score(x, 0.4), models[1].score(x, 0.4))
+    assert {t.dtype for t in models[0].parameters()} == {torch.float64 if module is Double else torch.float32}
 
 
 def test_a_file_has_no_code_and_is_loaded_only_where_its_module_is_named(bare):
