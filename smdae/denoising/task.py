@@ -177,7 +177,8 @@ class Task:
                 "treat the noise as white: --noise white",
             )
         base = with_stride(model, stride) if stride is not None else model
-        if offers(base, CanClip) and prepared.scale.may_clip and (noise.kind == "white" or is_clipped_at_white(prepared)):
+        may_clip = offers(base, CanClip) and prepared.scale.may_clip
+        if may_clip and (noise.kind == "white" or is_clipped_at_white(prepared)):
             # Models of white noise were not fitted to clipped grain, which looks different from clipped white noise.
             base = base.clipped(1.0) if noise.kind != "grain" or takes_noise(base) else base
         treat_once, levels = treatment_for(base, noise, prepared, channels, whitened, one_pass)
@@ -214,11 +215,6 @@ class Task:
     def white(self) -> float:
         """Return the value of white in the image."""
         return self.scale.white
-
-    @property
-    def is_clipped(self) -> bool:
-        """Return whether the noise may have been clipped at black and white."""
-        return self.scale.may_clip
 
     @property
     def bounds(self) -> tuple[float, float] | None:
@@ -258,7 +254,7 @@ class Task:
         return as_tensor(planes, self.scale, where)
 
     def quick(self, where: torch.device) -> Any:
-        """Return the base, with matrix products in the precision that is chosen for the device."""
+        """Return the base with matrix products in the precision that is chosen for a device."""
         return lowered(self.base, self.precision_on(where))
 
     def precision_on(self, where: torch.device) -> str:

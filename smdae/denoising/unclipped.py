@@ -24,7 +24,7 @@ def margins_of(task: Task) -> np.ndarray:
     The levels of shot noise near black already include the effect of clipping, so there every result is safe.
     """
     channels = task.planes.shape[2]
-    if not task.is_clipped:
+    if not task.scale.may_clip:
         return np.full((2, channels), -np.inf)
     if task.noise.kind == "white":
         sigmas = np.array(task.noise.levels) * np.ones(channels)

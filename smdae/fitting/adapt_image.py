@@ -66,7 +66,7 @@ def adapt(
     if not task.changes:
         return task.loaded
     # The result is needed only to find pixels whose noise may have been clipped.
-    result = run_task(task, device) if task.is_clipped else task.pixels
+    result = run_task(task, device) if task.scale.may_clip else task.pixels
     better, gain = adapted(task, result, watch or (lambda done, of: None), steps)
     if gain:
         better.identity = Identity(f"{identity_of(task.loaded).name}, adapted")

@@ -197,7 +197,7 @@ def adapted(
     rows, columns = middle(*task.pixels.shape[:2])
     noisy = task.noisy((rows, columns), where)
     safe = torch.ones_like(noisy, dtype=torch.bool)
-    if task.is_clipped:
+    if task.scale.may_clip:
         model = model.clipped(1.0)
         margins = SAFE_SIGMAS * np.array(task.channel_levels)
         inside = safe_in(np.atleast_3d(result)[rows, columns], task.scale, margins)

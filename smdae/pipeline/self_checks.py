@@ -24,7 +24,7 @@ def self_checked(task: "Task", seed: int = 0) -> "SelfChecks | None":
     from smdae.denoising.selfchecks import selfchecks
     from smdae.memory import is_out_of_memory
 
-    if task.is_clipped or task.noise.kind != "white" or (len(set(task.levels)) > 1 and task.loaded.channels != 1):
+    if task.scale.may_clip or task.noise.kind != "white" or (len(set(task.levels)) > 1 and task.loaded.channels != 1):
         return None
     height, width = task.pixels.shape[:2]
     middle = tuple(slice(max(0, (side - CHECKED) // 2), (side + CHECKED) // 2) for side in (height, width))
