@@ -177,7 +177,8 @@ class Task:
                 "treat the noise as white: --noise white",
             )
         base = with_stride(model, stride) if stride is not None else model
-        if offers(base, CanClip) and prepared.scale.may_clip and (noise.kind == "white" or is_clipped_at_white(prepared)):
+        may_clip = prepared.scale.may_clip and (noise.kind == "white" or is_clipped_at_white(prepared))
+        if offers(base, CanClip) and may_clip:
             # Models of white noise were not fitted to clipped grain, which looks different from clipped white noise.
             base = base.clipped(1.0) if noise.kind != "grain" or takes_noise(base) else base
         treat_once, levels = treatment_for(base, noise, prepared, channels, whitened, one_pass)
@@ -225,9 +226,8 @@ class Task:
         """Return the least and the largest value that a result may have, white being 1; None for floats."""
         if not self.whole:
             return None
-        limits = 0.0, float(np.iinfo(self.pixels.dtype).max)
-        low, high = ((value - self.scale.black) / self.scale.span for value in limits)
-        return low, high
+        black, span = self.scale.black, self.scale.span
+        return -black / span, (float(np.iinfo(self.pixels.dtype).max) - black) / span
 
     @property
     def planes(self) -> np.ndarray:
