@@ -37,7 +37,7 @@ SEED_OFFSET = 2  # added to the seed for these draws
 MAX_BYTES = 2**31  # bytes of gradients to hold; models that need more have fewer batches
 MIN_BATCHES = 8  # batches
 
-Gradients = Mapping[tuple[str, str], Sequence[Tensor]]
+Gradients = Mapping[tuple[str, str], Tensor]
 
 
 @dataclass(frozen=True)
@@ -142,17 +142,18 @@ def gather(
         draws: Examples in a batch, m.
 
     Yields:
-        After each batch: by name of model and estimator, one vector for each batch so far.
+        After each batch: by name of model and estimator, one vector for each batch so far, (k, parameters).
     """
     thetas = {at: copy.deepcopy(model).requires_grad_(True) for at, model in models.items()}
-    found: dict[tuple[str, str], list[Tensor]] = {}
+    # Room for all is taken at once: many small vectors, each kept, leave holes of the size of the activations.
+    found: dict[tuple[str, str], Tensor] = {}
     for k in range(batches):
         clean, _ = among(contest.patches)(draws, contest.generator(SEED_OFFSET + 2 * k))
         for estimator in estimators:
             # Equal seeds make equal noise, whatever the objective does with it.
             shown = estimator.show(clean, contest.generator(SEED_OFFSET + 2 * k + 1))
             for at, model in thetas.items():
-                found.setdefault((at, estimator.name), []).append(
-                    gradient(model, estimator.losses(model, shown).mean()).cpu()
-                )
-        yield found
+                vector = gradient(model, estimator.losses(model, shown).mean()).cpu()
+                rows = found.setdefault((at, estimator.name), vector.new_empty(batches, len(vector)))
+                rows[k] = vector
+        yield {key: rows[: k + 1] for key, rows in found.items()}

@@ -15,7 +15,6 @@ Scaled as in a fit: squared error per dimension over sigma^2.
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from smdae.comparing.equivalence import pictures
@@ -153,7 +152,7 @@ def _verdict(pair: Pairing, found: Found, count: int, draws: int) -> Verdict:
 
 
 def _pair(batches: Gradients, at: str, pair: Pairing) -> tuple[Tensor, Tensor]:
-    return torch.stack([*batches[at, pair.first]]), torch.stack([*batches[at, pair.second]])
+    return batches[at, pair.first], batches[at, pair.second]
 
 
 def _gradients(found: Mapping[Pairing, Found], places: Sequence[str], count: int) -> Iterator[Gradient]:
