@@ -413,7 +413,7 @@ def unusable(here):
     (here / "folder.png").mkdir()
     (here / "plain").write_bytes(encoded(gray()))
     np.save(here / "nan.npy", np.full((8, 8), math.nan))
-    np.save(here / "five.npy", np.zeros((8, 8, 5)))
+    np.save(here / "five.npy", np.zeros((2, 8, 8, 5)))
     put("alpha.png", gray(), gray(seed=1))
     put("deep.png", gray().astype(np.uint16))
 
