@@ -13,7 +13,7 @@ __all__ = ["directional", "linear", "mosaic_of"]
 
 
 def mosaic_of(x: Tensor) -> Tensor:
-    """Return one channel of each pixel, red and green in uniformly rows, green and blue in odd ones, (n, 1, h, w)."""
+    """Return one channel of each pixel, red and green in even rows, green and blue in odd ones, (n, 1, h, w)."""
     y = x[:, 1:2].clone()
     y[:, :, 0::2, 0::2] = x[:, 0:1, 0::2, 0::2]
     y[:, :, 1::2, 1::2] = x[:, 2:3, 1::2, 1::2]

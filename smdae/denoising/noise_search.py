@@ -65,10 +65,10 @@ def find_noise(
     Raises:
         InputError: No pixel counts.
     """
-    found = estimate(pixels, scale, valid, jpeg, kind)
+    planes, valid, scale = as_planes(pixels, scale, valid)
+    found = estimate(planes, scale, valid, jpeg, kind)
     if found.instead is None:
         return found
-    planes, valid, scale = as_planes(pixels, scale, valid)
     features = features_of(planes, scale, valid, found.noise, found.odds, found.jpeg, _network())
     if features is None:
         return replace(found, instead=None) if found.odds > 0 else found.instead

@@ -199,34 +199,34 @@ class _TakenOut:
 def _taken_out(
     y: Tensor, valid: Tensor | None, clip: tuple[float, float], noise: Noise, network: Any
 ) -> _TakenOut | None:
-    """Return what is taken out of a part of a picture, (1, C, H, W); None where nothing of it tells.
+    """Return what is taken out of a part of a picture, (1, C, H, W); None if all of its cells are left out.
 
-    Cells that are constant or invalid, as of bars and of what is transparent, and those around them tell nothing. Those
-    that are saturated have moments, but no energy.
+    Cells that are constant or invalid, as in bars and transparent parts, are left out, and so are those around them.
+    Saturated cells count in the moments, but have no energy.
 
     Args:
         y: The part, black being 0 and white 1.
         valid: Which pixels count, with shape (H, W); None for all.
-        clip: What pixels that are saturated are at or beyond.
-        noise: That which was found.
+        clip: The values of black and white; pixels at or beyond these are saturated.
+        noise: The noise that was found.
         network: `NETWORK`, loaded.
     """
     height, width = (side // CELL * CELL for side in y.shape[2:])
     clean = _posterior_mean(network, y, noise)[..., :height, :width]
     y = y[..., :height, :width]
-    silent = (F.max_pool2d(y, CELL) + F.max_pool2d(-y, CELL) == 0).all(1)  # (1, H/8, W/8)
+    empty = (F.max_pool2d(y, CELL) + F.max_pool2d(-y, CELL) == 0).all(1)  # (1, H/8, W/8)
     if valid is not None:
-        silent = silent | (_cells(1 - valid[None, :height, :width].float()) > MAX_INVALID)
-    tells = F.max_pool2d(silent.float(), 3, 1, 1) == 0
-    if not tells.any():
+        empty = empty | (_cells(1 - valid[None, :height, :width].float()) > MAX_INVALID)
+    kept = F.max_pool2d(empty.float(), 3, 1, 1) == 0
+    if not kept.any():
         return None
     sd = noise.sd(clean)
     z = (y - clean) / sd
     saturated = _cells(((y <= clip[0]) | (y >= clip[1])).float()).mean(1)
-    counting = tells & (saturated < MAX_SATURATED)
+    counting = kept & (saturated < MAX_SATURATED)
     structure = (_cells(clean.square()) - _cells(clean).square()).clamp(min=0) / _cells(sd.square())
     square = z.square()
-    inside = tells[:, None].repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)  # (1, 1, H, W)
+    inside = kept[:, None].repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)  # (1, 1, H, W)
     pairs = (inside[..., 1:] & inside[..., :-1], inside[..., 1:, :] & inside[..., :-1, :])
     products = (z[..., 1:] * z[..., :-1], z[..., 1:, :] * z[..., :-1, :])
     beside = sum(_mean(product, pair) for product, pair in zip(products, pairs, strict=True)) / 2
