@@ -82,7 +82,7 @@ def benchmark(count: int, parts: int, room: Path) -> None:
     def network(path: Path) -> None:
         task = Task.of(pictures[path].pixels, model, SIGMA)
         with torch.inference_mode():
-            task.quick(cpu).score(task.noisy((slice(None), slice(None)), cpu), task.levels[0])
+            task.base_on(cpu).score(task.noisy((slice(None), slice(None)), cpu), task.levels[0])
 
     def alone(part: list[Path], threads: int) -> None:
         torch.set_num_threads(threads)

@@ -11,7 +11,7 @@ request        checks of an image, its white and sigma; loading of its model
 preparation    the steps before and after: invalid pixels, outliers, gray stored as colour
 task           an image with its noise, the model and the settings
 conversion     pixels to tensors and back
-finish         the strength of denoising, for brightness and for colour
+strengths      the strength of denoising, for brightness and for colour
 flat           flat areas without noise, which are left as they are
 steady         the noise of a stream of frames
 
@@ -39,7 +39,8 @@ sure           the error without a clean image: Stein's estimate
 unclipped      the pixels to measure on
 probing        traces of the Jacobian of a result
 judgement      the estimated quality of a result, and reasons to doubt it
-uncertainty    the posterior variance of each pixel, and the principal components
+uncertainty    the posterior variance of each pixel
+components     the principal components of the posterior
 selfchecks     checks that a posterior mean must pass
 """
 

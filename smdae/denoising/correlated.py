@@ -60,7 +60,7 @@ class Correlated:
     """A score model for grain, made of one for white noise: psi(y) = (x^ - y) / sigma^2.
 
     Args:
-        model: For white noise.
+        model: A score model of white noise.
         level: L, white being 1.
         noise_energy: e_0, white being 1.
     """
@@ -75,7 +75,7 @@ class Correlated:
 
     @classmethod
     def of(cls, model: Any, noise: Noise, level: float, channels: int) -> "Correlated":
-        """Return the model for a given noise, with e_0 measured on samples of that noise.
+        """Return the model for a given noise, with e_0 measured on a sample of that noise.
 
         Args:
             model: For white noise, on the device where it computes.

@@ -165,7 +165,7 @@ def path(
     where = torch.device(device)
     is_small = max(task.pixels.shape[:2]) <= SMALLEST  # asking for the free memory would take longer than the work
     side = tile or (SMALLEST if is_small else side_for(task.base, where))
-    run = _by_tiles if task.single else _as_a_whole
+    run = _by_tiles if task.is_one_step else _as_a_whole
     begun = False
     while True:
         try:
@@ -189,9 +189,9 @@ def path(
 def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
     """Yield the image, (H, W, C), after its one step, computed tile by tile."""
     height, width = task.pixels.shape[:2]
-    model = task.treat(task.quick(where))
+    model = task.treat(task.base_on(where))
     if task.is_wide:
-        model, side = task.treat(Tiled(task.quick(where), side, where)), LARGE_TILE
+        model, side = task.treat(Tiled(task.base_on(where), side, where)), LARGE_TILE
     tiles = [*tiles_for(model, height, width, side)]
     result = np.empty_like(task.planes)
     for done, tile in enumerate(tiles):
@@ -206,7 +206,7 @@ def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -
 def _as_a_whole(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:
     """Yield the image, (H, W, C), after each of its steps."""
     noisy: Tensor = task.noisy((slice(None), slice(None)), torch.device("cpu"))
-    tiled = Tiled(task.treat(task.quick(where)), side, where)
+    tiled = Tiled(task.treat(task.base_on(where)), side, where)
     if watch:
         watch(0, task.steps)
     for done, estimate in enumerate(task.estimates(noisy, tiled), 1):

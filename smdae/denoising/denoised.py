@@ -92,7 +92,7 @@ def denoise_image(
     if uncertainty:
         require_white_noise(task, "the uncertainty is known")
     pixels = run_task(task, device, tile=tile)
-    judgement = judge(task, pixels, task.level_error) if task.changes and task.single else NOT_JUDGED
+    judgement = judge(task, pixels, task.level_error) if task.changes and task.is_one_step else NOT_JUDGED
     result = task.prepared.restored(pixels).astype(pictures.arrays[0].dtype, copy=False)
     return Denoised(
         pixels=pictures.joined([result]),

@@ -57,7 +57,7 @@ def estimate_psnr(
     """
     device = named(device)
     _, task = one_task("estimate_psnr", image, model, sigma, axes=axes, noise=noise, device=device, options=options)
-    if not task.single:
+    if not task.is_one_step:
         raise UsageError(
             f"the PSNR can be estimated for one step only, and '{task.sampler}' takes several: leave sampler out"
         )
@@ -106,6 +106,6 @@ def posterior_variance(
         "posterior_variance", image, model, sigma, axes=axes, noise=noise, device=device, options=options
     )
     require_white_noise(task, "the posterior variance is known")
-    is_judged = calibrate and task.changes and task.single and task.strengths.is_all
+    is_judged = calibrate and task.changes and task.is_one_step and task.strengths.is_all
     judgement = judge(task, run_task(task, device), task.level_error) if is_judged else None
     return np.square(deviations(pictures, task, judgement, device))

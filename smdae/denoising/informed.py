@@ -30,8 +30,8 @@ class Informed:
     """A score model for one noise: a network conditioned on it.
 
     Args:
-        model: A network that takes noise.
-        noise: White being 1.
+        model: A network that can be conditioned on noise.
+        noise: The noise, white being 1.
     """
 
     def __init__(self, model: Any, noise: Noise) -> None:
@@ -53,8 +53,8 @@ class InformedOfGrain:
     """A score model for grain, in two passes.
 
     Args:
-        model: A network that takes noise.
-        noise: White being 1.
+        model: A network that can be conditioned on noise.
+        noise: The noise, white being 1.
     """
 
     def __init__(self, model: Any, noise: Noise) -> None:

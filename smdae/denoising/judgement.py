@@ -49,12 +49,12 @@ __all__ = ["Judgement", "judge"]
 
 MIN_NUMBERS = 100  # values: the mean square of fewer has a relative error above 14 %, and the PSNR one above MAX_ERROR
 MIN_SAFE_SHARE = 0.3  # of the pixels
-BELIEF_ERROR = 0.3  # relative standard error of the posterior variance as an estimate of the squared error
+VARIANCE_ERROR = 0.3  # relative standard error of the posterior variance as an estimate of the squared error
 MAX_SIGMA_MISMATCH = 0.2  # relative difference between the given level and the estimated one
 MAX_IMBALANCE = 0.06  # relative difference of the two sides of the balance above, beyond which the level is checked
 MAX_NEIGHBOUR_CORRELATION = 0.08  # correlation of neighbours in the residual, beyond which it holds more than noise
 MAX_ERROR = 1.0  # dB, standard error of an estimate that is shown
-MAX_TOLD_ERROR = 10.0  # dB; larger ones, of errors that may be none at all, say no more than that
+MAX_SHOWN_ERROR = 10.0  # dB; a larger one is only said to be over that
 TOO_FEW = "too few pixels can be used"
 BAND_PIXELS = 1 << 20  # pixels of the image processed at once
 
@@ -113,7 +113,7 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
     if not safe.any() or not variance.any():
         return Judgement(math.nan, math.inf, (TOO_FEW,))
     with exact():
-        probed = probe_jacobian(task, planes, margins, removed)
+        traces = probe_jacobian(task, planes, margins, removed)
     risks, level_errors, imbalances = [], [], []
     per_independent = float(np.square(_signed(task.noise.grain)).sum())  # pixels for each independent one
     for c, power in enumerate(variance.tolist()):
@@ -122,14 +122,14 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
             level_errors.append(0.0)
             continue
         sigma = math.sqrt(power)
-        trace, square, spread, believed = (float(values[c]) for values in probed)
+        trace = float(traces.trace[c])
         divergence = trace / power
         imbalances.append(float(removed[c]) / power + divergence - 1)
         pixels = max(int(safe[c] / per_independent), 1)
-        risk = sure.of_means(pixels, float(removed[c]), divergence, square / power, sigma)
-        risk = replace(risk, error=math.hypot(risk.error, 2 * spread))
+        risk = sure.of_means(pixels, float(removed[c]), divergence, float(traces.square[c]) / power, sigma)
+        risk = replace(risk, error=math.hypot(risk.error, 2 * float(traces.error[c])))
         share = float(safe[c]) / max(residual.valid / len(variance), 1.0)
-        risks.append(_joined(risk, believed, share))
+        risks.append(_over_all(risk, float(traces.unsafe_trace[c]), share))
         level_errors.append(share * (2 * power - 4 * trace) * level_error)
     risk = sure.mean(risks)
     # An error of the level is the same in all channels, so these add up instead of averaging out.
@@ -145,10 +145,10 @@ def _signed(grain: tuple[tuple[float, ...], ...]) -> np.ndarray:
     return np.concatenate([rho[:, :0:-1], rho], 1)
 
 
-def _joined(safe: Risk, believed: float, share: float) -> Risk:
-    """Return the risk over all pixels: a share of them is safe, the others have the mean squared error `believed`."""
-    rest = (1 - share) * believed
-    return Risk(share * safe.mse + rest, math.hypot(share * safe.error, BELIEF_ERROR * rest), safe.level)
+def _over_all(safe: Risk, unsafe_mse: float, share: float) -> Risk:
+    """Return the risk over all pixels, of which a share is safe; the others have the mean squared error given."""
+    rest = (1 - share) * unsafe_mse
+    return Risk(share * safe.mse + rest, math.hypot(share * safe.error, VARIANCE_ERROR * rest), safe.level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,9 +224,9 @@ def _doubts(task: Task, risk: Risk, residual: _Residual, is_estimated: bool, imb
         yield "the error comes out negative: sigma is too high"
     if task.noise.kind == "white":
         yield from _doubts_of_white(task, residual.correlation, is_estimated, imbalances)
-    if risk.psnr_error > MAX_ERROR and not is_negative:  # of which there is no PSNR to have an error
-        told = f"{risk.psnr_error:.1f}" if risk.psnr_error < MAX_TOLD_ERROR else f"over {MAX_TOLD_ERROR:.0f}"
-        yield f"its standard error would be {told} dB"
+    if risk.psnr_error > MAX_ERROR and not is_negative:  # a negative error has no PSNR
+        shown = f"{risk.psnr_error:.1f}" if risk.psnr_error < MAX_SHOWN_ERROR else f"over {MAX_SHOWN_ERROR:.0f}"
+        yield f"its standard error would be {shown} dB"
 
 
 def _doubts_of_white(task: Task, correlation: float, is_estimated: bool, imbalances: list[float]) -> Iterator[str]:

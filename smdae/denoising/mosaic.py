@@ -29,9 +29,9 @@ from torch import Generator, Tensor
 
 from smdae.curves import Affine, Curve
 from smdae.denoising.denoise import run_task
-from smdae.denoising.finish import Strengths
 from smdae.denoising.preparation import Prepared
 from smdae.denoising.stabilised import Transform, Whitening, transforms
+from smdae.denoising.strengths import Strengths
 from smdae.denoising.task import Task
 from smdae.denoising.tiles import tiles
 from smdae.estimation.scale import Scale

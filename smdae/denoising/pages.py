@@ -24,7 +24,7 @@ from smdae.estimation.scale import Scale
 from smdae.noise import Noise
 from smdae.protocols import single_level
 
-__all__ = ["ExaminedPage", "examined_pages", "is_blank", "tasks_of", "typical", "unscaled"]
+__all__ = ["ExaminedPage", "examined_pages", "is_blank", "tasks_of", "typical_page", "unscaled"]
 
 MAX_EXAMINED = 5  # pages
 
@@ -55,7 +55,7 @@ def is_blank(pixels: np.ndarray) -> bool:
     return not finite.size or bool((finite == finite[0]).all())
 
 
-def typical(numbers: Sequence[int], examine: Callable[[int, Scale | None], Page]) -> tuple[Page, Scale | None]:
+def typical_page(numbers: Sequence[int], examine: Callable[[int, Scale | None], Page]) -> tuple[Page, Scale | None]:
     """Return the page with the median noise level, and the scale for all pages; None if each keeps its own.
 
     Args:
@@ -135,7 +135,7 @@ def tasks_of(
         own = [number for number, its_channel in enumerate(channels) if its_channel == channel]
         examined = [own[k] for k in examined_pages(len(own))]
         examined = [number for number in examined if not is_blank(pictures.arrays[number])] or examined[:1]
-        median, scale = typical(examined, lambda number, scale: task_of(number, scale, noise))
+        median, scale = typical_page(examined, lambda number, scale: task_of(number, scale, noise))
         shared[channel] = unscaled(median.noise, median.prepared.scale), scale
     for number, channel in enumerate(channels):
         of_channel, scale = shared[channel]

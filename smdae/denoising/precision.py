@@ -22,7 +22,7 @@ import torch
 from smdae.errors import UsageError
 from smdae.protocols import HasPrecision, offers
 
-__all__ = ["PRECISIONS", "check_precision", "chosen", "exact", "lowered"]
+__all__ = ["PRECISIONS", "check_precision", "chosen_precision", "exact", "with_precision"]
 
 MAX_BFLOAT16_SIGMA = 50 / 255  # beyond it the root mean square error is over 0.3 gray levels
 MIN_BFLOAT16_PIXELS = 64 * 64  # at 32 x 32 it takes 1.1 to 1.5 times as long as float32, at 96 x 96 0.6 to 0.75 times
@@ -43,14 +43,14 @@ def check_precision(name: str, model: Any = None) -> None:
         raise UsageError(f"precision {name} is for networks, and this model is not one", "leave it out, or use float32")
 
 
-def chosen(name: str, model: Any, device: torch.device, is_integer: bool, sigma: float, pixels: int) -> str:
+def chosen_precision(name: str, model: Any, device: torch.device, is_integer: bool, sigma: float, pixels: int) -> str:
     """Return the precision to use: the name itself, or what `auto` stands for.
 
     Args:
         name: A name of PRECISIONS.
         model: A score model of images.
         device: Where it computes.
-        is_integer: Whether its images are of integers, so that they are bounded and their results rounded.
+        is_integer: Whether its images are of integers, whose results are rounded anyway.
         sigma: The highest level of the noise, white being 1.
         pixels: Number of pixels of an image.
     """
@@ -64,7 +64,7 @@ def chosen(name: str, model: Any, device: torch.device, is_integer: bool, sigma:
     return "bfloat16" if is_faster and sigma <= MAX_BFLOAT16_SIGMA else "float32"
 
 
-def lowered(model: Any, name: str) -> Any:
+def with_precision(model: Any, name: str) -> Any:
     """Return the model with products of a precision, a name of PRECISIONS other than auto."""
     dtype = PRECISIONS[name]
     return model.with_products_in(dtype) if dtype else model

@@ -9,6 +9,7 @@ A small image is probed as a whole, a large one in random tiles, all of one size
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -22,7 +23,7 @@ from smdae.denoising.unclipped import clamped, safe_where, totals, valid_in
 from smdae.divergence import probes
 from smdae.models.borders import rounded_up
 
-__all__ = ["TILE_MARGIN", "TILE_SIDE", "batches", "places", "probe_jacobian"]
+__all__ = ["TILE_MARGIN", "TILE_SIDE", "Traces", "batches", "places", "probe_jacobian"]
 
 MAX_PROBED_WHOLE = 1 << 18  # pixels of an image that is probed as a whole
 PROBED_SHARE = 0.03  # of the pixels of a larger one, within these bounds
@@ -32,7 +33,24 @@ WIDE_TILE_SIDE, WIDE_TILE_MARGIN = 160, 48  # likewise, for correlated noise, wh
 SEED = 0
 
 
-def probe_jacobian(task: Task, planes: np.ndarray, margins: np.ndarray, removed: np.ndarray) -> tuple[np.ndarray, ...]:
+@dataclass(frozen=True, eq=False)
+class Traces:
+    """Traces of the Jacobian J of a result in each channel, (C,), over d pixels, white being 1.
+
+    Attributes:
+        trace: tr(C J) / d over the safe pixels.
+        error: Its standard error from probing only a sample of the tiles.
+        square: |J w|^2 / d over the safe pixels.
+        unsafe_trace: tr(C J) / d over the other pixels, not negative.
+    """
+
+    trace: np.ndarray
+    error: np.ndarray
+    square: np.ndarray
+    unsafe_trace: np.ndarray
+
+
+def probe_jacobian(task: Task, planes: np.ndarray, margins: np.ndarray, removed: np.ndarray) -> Traces:
     """Estimate traces of the Jacobian J of the result by random probes.
 
     The trace of a tile falls with what was removed there, r^2, whose mean over the whole image is known. So the mean
@@ -44,10 +62,6 @@ def probe_jacobian(task: Task, planes: np.ndarray, margins: np.ndarray, removed:
         planes: Its result, (H, W, C).
         margins: Those of `margins_of`, (2, C).
         removed: Mean r^2 of the safe pixels of each channel, (C,).
-
-    Returns:
-        Four arrays (C,): over the safe pixels, tr(C J) / d and |J w|^2 / d; the standard error of the first from taking
-        a sample of tiles only; and over the other pixels, tr(C J) / d.
     """
     where = next(task.loaded.parameters()).device
     generator = Generator().manual_seed(SEED)
@@ -81,9 +95,12 @@ def probe_jacobian(task: Task, planes: np.ndarray, margins: np.ndarray, removed:
     slope = (trace_deviation * r2_deviation).sum(0) / np.maximum(np.square(r2_deviation).sum(0), 1e-30)
     slope = np.where(part < 1, slope, 0.0)
     left = trace_deviation - slope * r2_deviation
-    spread = np.sqrt(np.square(left).sum(0) * (1 - part)) / safe_count
-    trace = trace + slope * (removed - r2_mean)
-    return trace, square / safe_count, spread, np.maximum(unsafe_trace / unsafe_count, 0)
+    return Traces(
+        trace=trace + slope * (removed - r2_mean),
+        error=np.sqrt(np.square(left).sum(0) * (1 - part)) / safe_count,
+        square=square / safe_count,
+        unsafe_trace=np.maximum(unsafe_trace / unsafe_count, 0),
+    )
 
 
 def places(task: Task, generator: Generator) -> tuple[list[Tile], float]:

@@ -193,7 +193,7 @@ class Stabilised:
     """A score model for signal-dependent noise, made of one for white noise: psi(y) = (x^ - y) / sigma^2.
 
     Args:
-        model: For white noise.
+        model: A score model of white noise.
         each: The transform of each channel.
         level: Standard deviation of the transformed noise.
     """

@@ -21,15 +21,15 @@ Frame = TypeVar("Frame")
 
 @dataclass
 class Steady(Generic[Frame]):
-    """The estimate of the noise from all frames so far.
+    """An estimate of the noise that is kept from frame to frame.
 
     Attributes:
-        look: Returns the noise of a frame.
+        estimate: Returns the noise of a frame.
         noise: The noise of the current frames; None before the first.
-        since: The number, from 0, of the frame it was estimated in.
+        since: The number, from 0, of the frame that `noise` was estimated in.
     """
 
-    look: Callable[[Frame], Noise]
+    estimate: Callable[[Frame], Noise]
     noise: Noise | None = None
     since: int = 0
     _next: int = field(default=0, repr=False)
@@ -37,7 +37,7 @@ class Steady(Generic[Frame]):
     def at(self, number: int, frame: Frame) -> Noise:
         """Return the noise of a frame; to be called for frames in their order."""
         if self.noise is None or number >= self._next:
-            found = self.look(frame)
+            found = self.estimate(frame)
             if self.noise is None or has_changed(self.noise, found):
                 self.noise, self.since = found, number
             self._next = number + (QUIET_INTERVAL if self.noise.is_none else INTERVAL)

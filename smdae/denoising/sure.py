@@ -51,7 +51,7 @@ def jacobian_product(denoise: Callable[[Tensor], Tensor], noisy: Tensor, probe: 
 
 
 def estimate(residual: Tensor, probe: Tensor, product: Tensor, sigma: float) -> Risk:
-    """Return the risk of D(y).
+    """Return the estimated risk of D(y).
 
     Args:
         residual: D(y) - y, of any shape.
@@ -64,7 +64,9 @@ def estimate(residual: Tensor, probe: Tensor, product: Tensor, sigma: float) -> 
     return of_means(d, removed, (probe * product).double().mean().item(), square, sigma, d / probe.numel())
 
 
-def of_means(d: int, removed: float, divergence: float, square: float, sigma: float, sparse: float = 1.0) -> Risk:
+def of_means(
+    d: int, removed: float, divergence: float, square: float, sigma: float, pixels_per_probe: float = 1.0
+) -> Risk:
     """Return the risk from means over pixels.
 
     Args:
@@ -73,9 +75,9 @@ def of_means(d: int, removed: float, divergence: float, square: float, sigma: fl
         divergence: v'Jv / d.
         square: |Jv|^2 / d.
         sigma: Level of the noise.
-        sparse: Number of pixels for each one that is probed.
+        pixels_per_probe: Number of pixels for each one that is probed.
     """
-    variance = 4 * sigma**2 * removed - 2 * sigma**4 + (4 + 8 * sparse) * sigma**4 * square
+    variance = 4 * sigma**2 * removed - 2 * sigma**4 + (4 + 8 * pixels_per_probe) * sigma**4 * square
     return Risk(removed + 2 * sigma**2 * divergence - sigma**2, math.sqrt(max(variance, 0.0) / d), sigma)
 
 

@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 
 from smdae.denoising.conversion import as_pixels, as_tensor
-from smdae.denoising.finish import Strengths
 from smdae.denoising.flat import flat_areas
 from smdae.denoising.paths import by_channels, paths
-from smdae.denoising.precision import check_precision, chosen, lowered
+from smdae.denoising.precision import check_precision, chosen_precision, with_precision
 from smdae.denoising.preparation import Prepared, prepare
 from smdae.denoising.request import checked_pixels, checked_sigma, checked_white, resolved_model, with_stride
 from smdae.denoising.samplers import SAMPLERS, checked_steps, refuse_single_level
 from smdae.denoising.self_ensemble import SelfEnsemble
 from smdae.denoising.stabilised import Whitening
-from smdae.denoising.treatment import Treatment, is_clipped_at_white, noise_for, takes_noise, treatment_for
+from smdae.denoising.strengths import Strengths
+from smdae.denoising.treatment import Treatment, noise_for, set_to_clipping, takes_noise, treatment_for
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale, scale_of_integers
 from smdae.noise import Noise
-from smdae.protocols import CanClip, offers, posterior_mean, single_level
+from smdae.protocols import posterior_mean, single_level
 
 __all__ = ["Task"]
 
@@ -106,17 +106,18 @@ class Task:
             UsageError, InputError, ModelError: As `denoise`.
         """
         pixels = checked_pixels(image)
-        whole = pixels.dtype.kind == "u" or stored is not None
+        is_integer = pixels.dtype.kind == "u" or stored is not None
         top = checked_white(np.dtype(stored or pixels.dtype), white, black)
         model = resolved_model(model, pixels, visible, device)
         keep = sigma is not None or single_level(model) is not None
         if stored is not None and scale is None and white is None and black is None:
             scale = scale_of_integers(pixels, stored)
         prepared = prepare(pixels, white, black, visible, keep_scale=keep, share=model.channels != 3, scale=scale)
-        unit = top / 255 if whole else 1.0
+        unit = top / 255 if is_integer else 1.0
         given = None
         if sigma is not None:
-            given = tuple(level * unit / prepared.scale.span for level in checked_sigma(sigma, pixels, top, whole))
+            levels = checked_sigma(sigma, pixels, top, is_integer)
+            given = tuple(level * unit / prepared.scale.span for level in levels)
             if prepared.is_shared:
                 given = given[:1]
         if noise is None:  # other samplers than the first are for white noise
@@ -177,10 +178,7 @@ class Task:
                 "treat the noise as white: --noise white",
             )
         base = with_stride(model, stride) if stride is not None else model
-        may_clip = offers(base, CanClip) and prepared.scale.may_clip
-        if may_clip and (noise.kind == "white" or is_clipped_at_white(prepared)):
-            # Models of white noise were not fitted to clipped grain, which looks different from clipped white noise.
-            base = base.clipped(1.0) if noise.kind != "grain" or takes_noise(base) else base
+        base = set_to_clipping(base, noise, prepared)
         treat_once, levels = treatment_for(base, noise, prepared, channels, whitened, one_pass)
         treat = (lambda version: SelfEnsemble(treat_once(version))) if ensemble else treat_once
         return cls(
@@ -219,7 +217,7 @@ class Task:
     @property
     def bounds(self) -> tuple[float, float] | None:
         """Return the least and the largest value that a result may have, white being 1; None for floats."""
-        if not self.whole:
+        if not self.is_integer:
             return None
         limits = 0.0, float(np.iinfo(self.pixels.dtype).max)
         low, high = ((value - self.scale.black) / self.scale.span for value in limits)
@@ -236,7 +234,7 @@ class Task:
         return self.levels * (self.planes.shape[2] if len(self.levels) == 1 else 1)
 
     @property
-    def whole(self) -> bool:
+    def is_integer(self) -> bool:
         """Return whether the pixels are integers."""
         return self.pixels.dtype.kind == "u"
 
@@ -253,13 +251,14 @@ class Task:
         """Convert pixels in the image's unit, (n, h, w, C), to a tensor where white is 1, (n, C, h, w)."""
         return as_tensor(planes, self.scale, where)
 
-    def quick(self, where: torch.device) -> Any:
-        """Return the base with matrix products in the precision that is chosen for a device."""
-        return lowered(self.base, self.precision_on(where))
+    def base_on(self, where: torch.device) -> Any:
+        """Return the base with products in the precision chosen for a device."""
+        return with_precision(self.base, self.precision_on(where))
 
     def precision_on(self, where: torch.device) -> str:
         """Return the precision of the base's products on a device, a name of PRECISIONS other than auto."""
-        return chosen(self.precision, self.base, where, self.whole, max(self.levels), math.prod(self.pixels.shape[:2]))
+        pixels = math.prod(self.pixels.shape[:2])
+        return chosen_precision(self.precision, self.base, where, self.is_integer, max(self.levels), pixels)
 
     @property
     def is_wide(self) -> bool:
@@ -267,7 +266,7 @@ class Task:
         return self.noise.kind == "grain" and not (self.one_pass and takes_noise(self.base))
 
     @property
-    def single(self) -> bool:
+    def is_one_step(self) -> bool:
         """Return whether the sampler takes one step, so that each tile can be denoised alone."""
         return SAMPLERS[self.sampler].max_steps == 1
 

@@ -44,8 +44,8 @@ def tiles(height: int, width: int, side: int, halo: int = 0, multiple: int = 1) 
     """Yield the tiles of an image, of about equal size.
 
     Args:
-        height: Of the image.
-        width: Of the image.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
         side: Largest side of a tile, before it is rounded up to a multiple.
         halo: Width of the margin, before it is rounded up to a multiple.
         multiple: Tiles and their margins start at multiples of it.
@@ -69,12 +69,14 @@ def tiles(height: int, width: int, side: int, halo: int = 0, multiple: int = 1) 
 
 
 def tiles_for(model: ImageScoreModel, height: int, width: int, side: int) -> Iterator[Tile]:
-    """Return an iterator over tiles with the score of the whole image; one tile if the model's halo is the whole image.
+    """Return an iterator over tiles with margins as wide as the model needs.
+
+    There is one tile, the whole image, if the model's halo is the whole image.
 
     Args:
         model: A score model of images.
-        height: Of the image.
-        width: Of the image.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
         side: Largest side of a tile, before it is rounded up to the model's multiple.
     """
     if model.halo is None:

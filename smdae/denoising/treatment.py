@@ -27,9 +27,9 @@ from smdae.denoising.stabilised import Stabilised, Whitening, transforms
 from smdae.errors import UsageError
 from smdae.estimation.estimate import KINDS, Estimate, Kind
 from smdae.noise import Noise
-from smdae.protocols import TakesNoise, offers, single_level
+from smdae.protocols import CanClip, TakesNoise, offers, single_level
 
-__all__ = ["Treatment", "is_clipped_at_white", "noise_for", "rms_level", "takes_noise", "treatment_for", "whitenings"]
+__all__ = ["Treatment", "noise_for", "rms_level", "set_to_clipping", "takes_noise", "treatment_for", "whitenings"]
 
 LEVEL_SAMPLE = 1 << 17  # pixels over which a level is averaged
 MAX_CLIPPED_SHARE = 0.005  # of pixels at white, up to which a picture is treated as not clipped there
@@ -44,7 +44,8 @@ def noise_for(
 
     Args:
         prepared: The picture.
-        model: The model that will take it out. If it was fitted at a single level, the noise is white at that level.
+        model: The model that is to take it out. For one that was fitted at a single level, the noise is white and has
+            that level.
         kind: The kind of noise, `auto` to find it, or the noise itself, in the picture's unit.
         sigma: Its total level, white being 1, for all channels or for each; None to estimate it.
         jpeg: The JPEG quality that the picture was compressed at, if known.
@@ -117,6 +118,8 @@ def treatment_for(
 ) -> tuple[Treatment, tuple[float, ...]]:
     """Return the treatment that turns a model of white noise into one of this noise, and the levels to call it with.
 
+    The levels have white being 1; there is one, or one for each channel if they differ.
+
     Args:
         base: The model of white noise.
         noise: The noise, white being 1.
@@ -143,6 +146,16 @@ def treatment_for(
     if len(treated) == 1:
         return treated[0].with_model, (level,)
     return (lambda version: Separate([model.with_model(version) for model in treated])), (level,)
+
+
+def set_to_clipping(model: Any, noise: Noise, prepared: Prepared) -> Any:
+    """Return a model of white noise, set to clipped pictures if the noise of this one was clipped and it can be set."""
+    if not (offers(model, CanClip) and prepared.scale.may_clip):
+        return model
+    if noise.kind == "grain" and not takes_noise(model):
+        return model  # it was fitted to clipped white noise, and clipped grain looks different
+    is_clipped = noise.kind == "white" or is_clipped_at_white(prepared)
+    return model.clipped(1.0) if is_clipped else model
 
 
 def takes_noise(model: Any) -> bool:
@@ -189,16 +202,14 @@ def _whitening(noise: Noise, prepared: Prepared, count: int, first: int) -> Whit
     ends = prepared.scale.to_unit(np.array([planes.min(), planes.max()]))
     low, high = float(ends[0]), float(ends[1])
     clip = prepared.scale.unit_clip if prepared.scale.clip is not None else None
-    if is_clipped_at_white(
-        prepared
-    ):  # then the model itself is set to clipped pictures, and its results may lie beyond white
+    if is_clipped_at_white(prepared):  # then the model is set to clipped pictures, and results may lie beyond white
         clip = None
     least = min(low, 0.0) if prepared.scale.standard else low
     return Whitening(*transforms(noise.for_channels(count).curves, least, high, clip))
 
 
 def is_clipped_at_white(prepared: Prepared) -> bool:
-    """Return whether more than a few pixels are clipped at white."""
+    """Return whether more than MAX_CLIPPED_SHARE of the pixels are clipped at white."""
     clip = prepared.scale.clip
     return clip is not None and float(np.mean(prepared.pixels >= clip[1])) > MAX_CLIPPED_SHARE
 
@@ -207,7 +218,7 @@ class Separate:
     """A score model that applies a model of its own to each channel.
 
     Args:
-        models: Models of pictures with one channel, one for each channel.
+        models: The model of each channel, each of pictures with one channel.
     """
 
     def __init__(self, models: Sequence[Any]) -> None:

@@ -6,18 +6,15 @@ Its diagonal is the variance of each pixel. Energy models have it in closed form
 is found with sparse probes: with v = +-1 on every eighth pixel of rows and columns and 0 elsewhere, v * (J v) at those
 pixels is J_ii, plus the influence of the other probed pixels, which are eight or more away and hardly matter. 64 such
 probes cover the image. As many dense probes would have an error from a whole row of J at each pixel. The remaining
-error is independent between pixels, and is reduced by a light average over neighbours.
+error is independent between pixels, and is reduced by a light average over neighbours. The products J v are finite
+differences, which take no derivatives of the model.
 
 No network is exactly the posterior mean, so sigma^2 J may be off by a factor. `calibrated` moves its mean towards
 Stein's estimate of the error, weighting both by their precision.
-
-The first principal components of the covariance, along which the posterior varies most, are found by subspace iteration
-with products J v (Manor and Michaeli 2024). All products are finite differences, so only D(y + e v) is needed.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,26 +24,16 @@ from torch import Generator, Tensor
 from smdae.denoising.judgement import Judgement
 from smdae.denoising.paths import by_channels
 from smdae.denoising.task import Task
-from smdae.denoising.tiles import Tiled, side_for, tiles_for
-from smdae.errors import UsageError
+from smdae.denoising.tiles import side_for, tiles_for
 from smdae.progress import Watch
 from smdae.protocols import HasPosteriorVariance, offers
 
-__all__ = [
-    "SPACING",
-    "PrincipalComponent",
-    "calibrated",
-    "deviation_of",
-    "ends_of",
-    "principal_components",
-    "variance",
-]
+__all__ = ["SPACING", "STEP", "calibrated", "deviation_of", "variance"]
 
 SPACING = 8  # pixels between the nonzero pixels of a probe
 STEP = 0.3  # of differences, in sigma: J averaged over the noise around y
 CENTRE = 0.8  # weight of a pixel in the average over its neighbours, along rows and along columns
 VARIANCE_ERROR = 0.2  # relative standard error of the mean of sigma^2 J_ii
-ROUNDS = 12  # of subspace iteration
 SEED = 0
 
 
@@ -163,86 +150,3 @@ def _probed(
                 count += 1
                 report(count)
     return result * levels.square()[None, :, None, None]
-
-
-@dataclass(frozen=True, eq=False)
-class PrincipalComponent:
-    """A principal component of the posterior covariance.
-
-    Attributes:
-        direction: Of norm 1, white being 1, with shape (H, W, C).
-        deviation: The posterior standard deviation along it.
-    """
-
-    direction: np.ndarray
-    deviation: float
-
-
-def principal_components(
-    task: Task, count: int, device: torch.device | str = "cpu", watch: Watch = lambda done, of: None
-) -> list[PrincipalComponent]:
-    """Return the first principal components of the posterior covariance, that of largest variance first.
-
-    Args:
-        task: The task that was carried out; all channels of its image have noise.
-        count: Number of components.
-        device: The device of the model.
-        watch: Called with the number of products done, and with their total.
-
-    Raises:
-        UsageError: There are fewer pixels than directions.
-    """
-    if not 1 <= count <= task.pixels.size:
-        raise UsageError(
-            f"an image of {task.pixels.size} numbers has at most as many principal components, not {count}"
-        )
-    where = torch.device(device)
-    noisy = task.noisy((slice(None), slice(None)), torch.device("cpu"))
-    model = Tiled(task.model, side_for(task.model, where), where)
-    levels = torch.tensor(task.channel_levels)[None, :, None, None]
-    generator = Generator().manual_seed(SEED)
-    basis = _orthonormal(torch.randn(count, noisy.numel(), generator=generator))
-    done = 0
-
-    def covariance_product(v: Tensor) -> Tensor:
-        """Return Cov v, by central differences."""
-        direction = v.reshape(noisy.shape)
-        e = STEP * levels / direction.abs().amax()
-        upper, lower = (task.mean(noisy + sign * e * direction, model) for sign in (1, -1))
-        return ((upper - lower) / (2 * e) * levels.square()).flatten()
-
-    with torch.inference_mode():
-        for _ in range(ROUNDS):
-            products = []
-            for v in basis:
-                products.append(covariance_product(v))
-                done += 1
-                watch(done, ROUNDS * count)
-            image = torch.stack(products)
-            small = basis @ image.T
-            basis = _orthonormal(image)
-        values, turn = torch.linalg.eigh((small + small.T) / 2)
-        # `small` and `image` are both of the basis before the last orthonormalisation, so they belong together.
-        order = values.argsort(descending=True)
-        directions = _orthonormal((turn.T @ image)[order])
-    return [
-        PrincipalComponent(v.reshape(noisy.shape)[0].permute(1, 2, 0).numpy(), float(max(value, 0.0)) ** 0.5)
-        for v, value in zip(directions, values[order].tolist(), strict=True)
-    ]
-
-
-def _orthonormal(rows: Tensor) -> Tensor:
-    """Return an orthonormal basis, (K, n), of the span of rows, (K, n)."""
-    return torch.linalg.qr(rows.T)[0].T
-
-
-def ends_of(
-    task: Task, mean: np.ndarray, component: PrincipalComponent, deviations: float = 2.0
-) -> Iterator[np.ndarray]:
-    """Yield the mean moved along a component by so many deviations to either side, as images like the mean."""
-    planes = np.atleast_3d(mean).astype(np.float32)
-    for sign in (-1, 1):
-        moved = planes + sign * deviations * component.deviation * task.white * component.direction
-        if task.whole:
-            moved = np.rint(moved.clip(0, task.white))
-        yield moved.astype(task.pixels.dtype).reshape(mean.shape)

@@ -38,7 +38,7 @@ def margins_of(task: Task) -> np.ndarray:
 
 
 def safe_in(planes: np.ndarray, scale: Scale, margins: np.ndarray) -> np.ndarray:
-    """Return where results in the picture's unit are safe: further than the margins from black and white."""
+    """Return where results, (..., C), in the picture's unit are further than margins, (C,), from black and white."""
     values = scale.to_unit(planes)
     return (values >= margins) & (values <= 1 - margins)
 
@@ -49,7 +49,7 @@ def clamped(task: Task, shown: Tensor) -> Tensor:
 
 
 def valid_in(task: Task, rows: slice, columns: slice, where: torch.device) -> Tensor:
-    """Return which pixels of a part are valid, (1, C, h, w): not those in exactly constant areas."""
+    """Return which pixels of a part are visible, finite and in no exactly constant area, bool, (1, C, h, w)."""
     part = torch.from_numpy(np.ascontiguousarray(task.planes[rows, columns]).astype(np.float32)).permute(2, 0, 1)[None]
     spread = F.max_pool2d(part, EQUAL_SIDE, 1, EQUAL_SIDE // 2) + F.max_pool2d(-part, EQUAL_SIDE, 1, EQUAL_SIDE // 2)
     valid = spread > 0

@@ -199,7 +199,7 @@ def _components(
     """Yield a sheet for each principal component: the mean moved along it, to either side, and the component alone."""
     import numpy as np
 
-    from smdae.denoising.uncertainty import ends_of, principal_components
+    from smdae.denoising.components import ends_of, principal_components
     from smdae.files.views import sheet
 
     components = principal_components(task, extras.components, device, watch)

@@ -105,7 +105,7 @@ class _Run:
         from smdae.denoising.judgement import judge
         from smdae.memory import is_out_of_memory
 
-        if not task.single or not self.judging:
+        if not task.is_one_step or not self.judging:
             return None
         error = self.found.estimate.error if is_noise_estimated(self.model, self.options) else 0.0
         try:

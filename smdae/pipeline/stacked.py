@@ -270,8 +270,7 @@ def typical(pages: "Pages", model: Any, options: Options, name: str) -> tuple[Pi
 
     Arguments and errors are those of `find_noise`.
     """
-    from smdae.denoising.pages import examined_pages, is_blank
-    from smdae.denoising.pages import typical as typical_of
+    from smdae.denoising.pages import examined_pages, is_blank, typical_page
 
     examined = {number: pages.page(number) for number in examined_pages(len(pages))}
     numbers = [number for number, picture in examined.items() if not is_blank(picture.pixels)] or list(examined)[:1]
@@ -279,5 +278,5 @@ def typical(pages: "Pages", model: Any, options: Options, name: str) -> tuple[Pi
     def examine(number: int, scale: "Scale | None") -> PictureNoise:
         return find_noise(examined[number], model, replace(options, scale=scale or options.scale), name)
 
-    median, scale = typical_of(numbers, examine)
+    median, scale = typical_page(numbers, examine)
     return median, replace(options, scale=scale or options.scale)

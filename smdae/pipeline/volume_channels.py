@@ -120,5 +120,5 @@ def _channel(label: str, planes: VolumePlanes, c: int, model: Any, options: Opti
     if found.noise.is_none:
         return Channel(label, shared, found, 0, 1)
     task = Task.for_noise(found.prepared, model, found.noise, **options.how)
-    halo = task.model.halo if task.single and not options.blend else None
+    halo = task.model.halo if task.is_one_step and not options.blend else None
     return Channel(label, shared, found, halo, task.model.shift_multiple)

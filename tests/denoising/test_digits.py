@@ -9,7 +9,7 @@ from PIL import Image
 
 from smdae import denoise, load
 from smdae.denoising import judgement
-from smdae.denoising.precision import PRECISIONS, check_precision, chosen, exact, lowered
+from smdae.denoising.precision import PRECISIONS, check_precision, chosen_precision, exact, with_precision
 from smdae.denoising.self_ensemble import SelfEnsemble
 from smdae.denoising.task import Task
 from smdae.errors import UsageError
@@ -99,9 +99,9 @@ def test_auto_is_float32_to_the_bit_on_a_cpu_that_multiplies_nothing_else_faster
 )
 def test_auto_is_what_costs_less_than_rounding(model, monkeypatch, device, whole, sigma, fast, side, expected):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: fast)
-    assert chosen("auto", model, torch.device(device), whole, sigma / 255, side * side) == expected
-    assert chosen("float32", model, torch.device(device), whole, sigma / 255, side * side) == "float32"
-    assert lowered(model, "float32") is model
+    assert chosen_precision("auto", model, torch.device(device), whole, sigma / 255, side * side) == expected
+    assert chosen_precision("float32", model, torch.device(device), whole, sigma / 255, side * side) == "float32"
+    assert with_precision(model, "float32") is model
 
 
 def test_what_stands_on_differences_is_exact_whatever_the_precision(model):

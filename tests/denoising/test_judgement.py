@@ -100,14 +100,14 @@ def test_what_was_removed_elsewhere_tells_of_what_was_not_probed(model, monkeypa
     monkeypatch.setattr(probing, "MAX_PROBED_WHOLE", 1 << 30)
     nowhere = np.full((2, 1), -np.inf)
     removed = judgement._residual(task, result[..., None], nowhere).power
-    whole = probing.probe_jacobian(task, result[..., None], nowhere, removed)[0]
+    whole = probing.probe_jacobian(task, result[..., None], nowhere, removed).trace
     monkeypatch.setattr(probing, "MAX_PROBED_WHOLE", 1 << 18)
     apart, alone = [], []
     for seed in range(8):
         monkeypatch.setattr(probing, "SEED", seed)
-        divergence, _, spread, _ = probing.probe_jacobian(task, result[..., None], nowhere, removed)
-        apart.append((divergence - whole)[0] / spread[0])
-        alone.append(spread[0])
+        traces = probing.probe_jacobian(task, result[..., None], nowhere, removed)
+        apart.append((traces.trace - whole)[0] / traces.error[0])
+        alone.append(traces.error[0])
     assert np.abs(apart).max() < 4
     assert np.sqrt(np.mean(np.square(apart))) < 2
     # The mean over 32 tiles, of which half have nearly none and half twice as much, errs by a sixth of it.

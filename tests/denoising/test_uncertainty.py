@@ -1,14 +1,11 @@
 """The posterior covariance: against closed forms, dense Jacobians, and its independence of tiling."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 
 from smdae.denoising.task import Task
-from smdae.denoising.uncertainty import ends_of, principal_components, variance
-from smdae.errors import UsageError
+from smdae.denoising.uncertainty import variance
 from smdae.models import Patchwise
 from tests.conftest import random_energy, random_network
 from tests.denoising.test_samplers import Normal
@@ -84,21 +81,3 @@ def test_channels_have_their_own_levels():
     assert found[..., 1].max() == 0
     alone = variance(task(image[..., 2], random_network(levels=(0.01, 0.2)).float(), 30))
     np.testing.assert_allclose(found[..., 2], alone, atol=1e-7)
-
-
-def test_principal_components_are_the_eigenvectors_of_the_covariance():
-    variances = torch.full((6, 6), 1e-4)
-    variances[2, 3], variances[4, 1] = 0.05, 0.02
-    image = picture(6, 6)
-    first, second = principal_components(task(image, Normal(variances)), 2)
-    for component, (row, column) in ((first, (2, 3)), (second, (4, 1))):
-        v = variances[row, column].item()
-        assert component.deviation == pytest.approx(math.sqrt(v * SIGMA**2 / (v + SIGMA**2)), rel=1e-3)
-        assert abs(component.direction[row, column, 0]) == pytest.approx(1, abs=1e-3)
-    low, high = ends_of(task(image, Normal(variances)), image, first)
-    assert abs(high[2, 3] - low[2, 3]) == pytest.approx(4 * first.deviation, rel=1e-3)
-
-
-def test_there_are_no_more_components_than_pixels():
-    with pytest.raises(UsageError, match="an image of 4 numbers has at most as many"):
-        principal_components(task(picture(2, 2), Normal()), 5)

@@ -26,8 +26,8 @@ class Strengths:
     """The strength of denoising for brightness and for colour, each 0 to 1: 0 is the image, 1 the estimate.
 
     Attributes:
-        luma: Of brightness; in pictures without colour, of everything.
-        chroma: Of colour.
+        luma: The strength for brightness; in pictures without colour, for everything.
+        chroma: The strength for colour.
     """
 
     luma: float = 1.0

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator
 
-from smdae.denoising.finish import LUMA, Strengths
+from smdae.denoising.strengths import LUMA, Strengths
 
 
 def pair():
