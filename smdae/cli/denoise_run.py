@@ -19,8 +19,7 @@ from smdae.files.formats import SUFFIXES, WITH_QUALITY, in_words
 from smdae.files.refusals import refusals
 from smdae.files.writing import clear
 from smdae.memory import keep_freed_memory, limit_memory
-from smdae.pipeline.batch import Stopped, parallel_jobs
-from smdae.pipeline.batch import run as run_batch
+from smdae.pipeline.batch import Batch, Stopped, parallel_jobs
 from smdae.pipeline.extras import refuse, targets
 from smdae.pipeline.one_picture import worker
 from smdae.pipeline.options import Options
@@ -48,25 +47,9 @@ def run(asked: DenoiseOptions, peers: Peers) -> int:
     if chosen is None:
         return 0
     jobs = chosen.jobs
-    made = chosen.folder if peers.first and chosen.folder and not chosen.folder.exists() else None
-    peers.agree_on(jobs)  # so that no process begins before all have planned
-    if peers.first:
-        _clear(asked, jobs)
     report = None if asked.report is None else Report(asked.report, asked.overwrite)
-    options = _options(asked, chosen, peers, report)
-    claim = claims(jobs, asked.paths if asked.part is None else []) if peers.first else {}
     stop = Event()
-    with (
-        _forgetting(made),
-        threads_of(asked.threads),
-        claimed(claim),
-        on_loss(lambda: None if asked.in_place else REST),
-        stdout.guarded(),
-        console.progress(width=BAR, left=True, beside=asked.json_) as bar,
-        _written(report),
-    ):
-        if any(claim.values()):
-            refuse_raced(jobs)
+    with _under_way(asked, chosen, peers, report) as bar:
         progress = BatchProgress(bar, len(jobs))
 
         def watch(done: int, of: int) -> None:
@@ -80,21 +63,57 @@ def run(asked: DenoiseOptions, peers: Peers) -> int:
                 report.add(record)
             progress.reported()
 
-        alone = len(jobs) == 1 or (not asked.jobs and (asked.fail_fast or peers.place.size > 1))
-        run_batch(
-            jobs,
-            worker(options, watch),
-            report_record,
-            shown=progress.shown,
-            parallel=1 if alone else parallel_jobs(jobs, asked.device, asked.jobs),
-            fail_fast=asked.fail_fast,
-            peers=peers,
-            stop=stop,
-            remark=chosen.remark,
-            single=chosen.is_single,
-            messages=console,
-        )
+        work = worker(_options(asked, chosen, peers, report), watch)
+        if not chosen.is_single or jobs[0].may_skip:
+            Batch(
+                jobs,
+                work,
+                report_record,
+                shown=progress.shown,
+                parallel=_parallel(asked, jobs, peers),
+                fail_fast=asked.fail_fast,
+                peers=peers,
+                stop=stop,
+                remark=chosen.remark,
+                is_single=chosen.is_single,
+                messages=console,
+            ).run()
+        elif peers.first:
+            with progress.shown(jobs[0]):
+                record = work(jobs[0])
+            report_record(record)
+            if chosen.remark is not None:
+                console.note(chosen.remark)
     return 0
+
+
+@contextmanager
+def _under_way(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report | None) -> Iterator[Any]:
+    """Yield the progress bar of a run, all whose files are claimed; at the end write the report, and tidy up."""
+    jobs = chosen.jobs
+    made = chosen.folder if peers.first and chosen.folder and not chosen.folder.exists() else None
+    peers.agree_on(jobs)  # so that no process begins before all have planned
+    if peers.first:
+        _clear(asked, jobs)
+    claim = claims(jobs, asked.paths if asked.part is None else []) if peers.first else {}
+    with (
+        _forgetting(made),
+        threads_of(asked.threads),
+        claimed(claim),
+        on_loss(lambda: None if asked.in_place else REST),
+        stdout.guarded(),
+        console.progress(width=BAR, left=True, beside=asked.json_) as bar,
+        _written(report),
+    ):
+        if any(claim.values()):
+            refuse_raced(jobs)
+        yield bar
+
+
+def _parallel(asked: DenoiseOptions, jobs: Sequence[Job], peers: Peers) -> int:
+    """Return the number of pictures to denoise at once."""
+    is_alone = len(jobs) == 1 or (not asked.jobs and (asked.fail_fast or peers.place.size > 1))
+    return 1 if is_alone else parallel_jobs(jobs, asked.device, asked.jobs)
 
 
 def _planned(asked: DenoiseOptions, peers: Peers) -> Plan | None:

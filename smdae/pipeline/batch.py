@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
@@ -22,12 +23,11 @@ from smdae.memory import give_back, keep_freed_memory
 from smdae.pipeline.messages import SILENT, Line, Messages
 from smdae.pipeline.peers import Peers
 from smdae.pipeline.places import Job
-from smdae.pipeline.sharing import shared
+from smdae.pipeline.sharing import Outcome, shared
 
-__all__ = ["Stopped", "parallel_jobs", "run"]
+__all__ = ["Batch", "Stopped", "parallel_jobs"]
 
 ALONE = Peers()
-Work = Callable[[Job], dict[str, Any]]
 MEMORY_SHARE = 0.5  # of the available memory that pictures may take together
 WORK_BYTES = 512 << 20  # memory that the work on one picture takes, besides its pixels
 GIVE_BACK_EVERY = 10  # results: memory that several threads free is fragmented, and would pile up
@@ -65,152 +65,126 @@ def parallel_jobs(jobs: Sequence[Job], device: str, wanted: int | None = None) -
     return max(1, min(wanted or cores, int(room), len(jobs)))
 
 
-def run(
-    jobs: Sequence[Job],
-    work: Work,
-    report: Callable[[dict[str, Any]], object],
-    *,
-    shown: Callable[[Job], AbstractContextManager[object]] = nullcontext,
-    parallel: int = 1,
-    fail_fast: bool = False,
-    peers: Peers = ALONE,
-    stop: Event | None = None,
-    remark: str | None = None,
-    single: bool | None = None,
-    messages: Messages = SILENT,
-) -> None:
-    """Do all jobs, report each, and end with the numbers of pictures written, skipped and failed.
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Many pictures to denoise, and how they are worked on.
 
-    Args:
+    Attributes:
         jobs: The pictures; those to be skipped are only reported.
         work: Does one job, and returns its record.
         report: Called with each record, in the order of the jobs.
         shown: Returns the context in which a job is done, which shows that it is under way.
-        parallel: How many jobs are done at once.
+        parallel: The number of jobs done at once.
         fail_fast: Whether to end at the first failure.
         peers: The processes that share the jobs; only the first of them reports.
         stop: Set when work still under way may be given up; work that checks it raises Stopped.
         remark: One more line to say at the end; None for none.
-        single: Whether there is only one picture in all, whose failure is raised as it is; None to take it for single
-            if there is one job.
+        is_single: Whether there is only one picture in all, whose failure is raised as it is.
         messages: The receiver of messages.
-
-    Raises:
-        SmdaeError: The only picture failed.
-        BatchError: Some of many failed. The message names each again, as its own line may be far above.
     """
-    single = len(jobs) == 1 if single is None else single
-    if single and not jobs[0].may_skip:
-        if peers.first:
-            with shown(jobs[0]):
-                record = work(jobs[0])
-            report(record)
-            _remark(remark, messages)
-        return
-    written = skipped = 0
-    failures: list[str] = []
-    results_exist = False
-    for job, outcome in _outcomes(
-        jobs,
-        work,
-        shown=shown,
-        parallel=parallel,
-        fail_fast=fail_fast,
-        peers=peers,
-        stop=stop or Event(),
-        messages=messages,
-    ):
-        record = {"input": str(job.source), "output": str(job.target)}
-        if isinstance(outcome, SmdaeError):
-            if single:
-                raise outcome
-            failures.append(_named(job, outcome))
-            results_exist |= outcome.code == OutputError.code and job.is_done
-            messages.failure(outcome)
-            record |= {"error": outcome.message, "code": outcome.code}
-        elif outcome is None:
-            skipped += 1
-            record |= {"skipped": True}
-        else:
-            written += 1
-            record = outcome
-        report(record)
-        if failures and fail_fast:
-            break
-    if not peers.first:
-        return
-    left = len(jobs) - written - len(failures) - skipped
-    counts = {"written": written, "skipped": skipped, "failed": len(failures), "not begun": left}
-    _remark(remark, messages)
-    messages.note(", ".join(f"{count} {what}" for what, count in counts.items() if count))
-    if failures:
-        hint = "--skip-existing leaves results that are there, -y replaces them" if results_exist else None
-        raise BatchError(f"{len(failures)} of {len(jobs)} pictures could not be denoised:", hint, failures)
 
+    jobs: Sequence[Job]
+    work: Callable[[Job], dict[str, Any]]
+    report: Callable[[dict[str, Any]], object]
+    shown: Callable[[Job], AbstractContextManager[object]] = nullcontext
+    parallel: int = 1
+    fail_fast: bool = False
+    peers: Peers = ALONE
+    stop: Event = field(default_factory=Event)
+    remark: str | None = None
+    is_single: bool = False
+    messages: Messages = SILENT
 
-def _remark(text: str | None, messages: Messages) -> None:
-    if text is not None:
-        messages.note(text)
+    def run(self) -> None:
+        """Do all jobs, report each, and end with the numbers of pictures written, skipped and failed.
+
+        Raises:
+            SmdaeError: The only picture failed.
+            BatchError: Some of many failed. The message names each again, as its own line may be far above.
+        """
+        written = skipped = 0
+        failures: list[str] = []
+        results_exist = False
+        for job, outcome in self._outcomes():
+            record: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
+            if isinstance(outcome, SmdaeError):
+                if self.is_single:
+                    raise outcome
+                failures.append(_named(job, outcome))
+                results_exist |= outcome.code == OutputError.code and job.is_done
+                self.messages.failure(outcome)
+                record |= {"error": outcome.message, "code": outcome.code}
+            elif outcome is None:
+                skipped += 1
+                record |= {"skipped": True}
+            else:
+                written += 1
+                record = outcome
+            self.report(record)
+            if failures and self.fail_fast:
+                break
+        if not self.peers.first:
+            return
+        left = len(self.jobs) - written - len(failures) - skipped
+        counts = {"written": written, "skipped": skipped, "failed": len(failures), "not begun": left}
+        if self.remark is not None:
+            self.messages.note(self.remark)
+        self.messages.note(", ".join(f"{count} {what}" for what, count in counts.items() if count))
+        if failures:
+            hint = "--skip-existing leaves results that are there, -y replaces them" if results_exist else None
+            raise BatchError(f"{len(failures)} of {len(self.jobs)} pictures could not be denoised:", hint, failures)
+
+    def _outcomes(self) -> Iterator[tuple[Job, Outcome]]:
+        """Do the jobs, and yield each in its order with its record, its error, or None if it was skipped."""
+        if self.peers.place.size > 1:
+            yield from shared(
+                self.jobs, self._done, self.peers, self.messages, parallel=self.parallel, fail_fast=self.fail_fast
+            )
+            return
+        if self.parallel == 1:
+            yield from ((job, self._done(job)) for job in self.jobs)
+            return
+        keep_freed_memory(self.parallel)
+        pool = ThreadPoolExecutor(self.parallel)
+        with _shared_cores(self.parallel):
+            # Results are dropped once reported: those of thousands of pictures would fill the memory.
+            waiting: deque[tuple[Job, Future[tuple[Outcome, list[Line]]]]] = deque(
+                (job, pool.submit(copy_context().run, self._done_in_silence, job)) for job in self.jobs
+            )
+            try:
+                while waiting:
+                    job, future = waiting.popleft()
+                    outcome, lines = future.result()
+                    del future
+                    if len(waiting) % GIVE_BACK_EVERY == 0:
+                        give_back()
+                    self.messages.say(lines)
+                    yield job, outcome
+            finally:
+                self.stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _done(self, job: Job) -> Outcome:
+        """Do a job, and return its record, its error, or None if it was skipped."""
+        if job.skipped or (job.may_skip and job.is_done):
+            return None
+        try:
+            with self.shown(job):
+                return self.work(job)
+        except SmdaeError as error:
+            # Another run may have written the result in the meantime.
+            return None if job.may_skip and job.is_done else error
+
+    def _done_in_silence(self, job: Job) -> tuple[Outcome, list[Line]]:
+        """Do a job, and return its outcome with the messages about it, which are not said yet."""
+        with self.messages.held() as lines:
+            return self._done(job), lines
 
 
 def _named(job: Job, error: SmdaeError) -> str:
     """Return the message of an error, with the picture's name in front unless it names the picture or its result."""
     is_named = str(job.source) in error.message or str(job.target) in error.message
     return error.message if is_named else f"'{job.source}': {error.message}"
-
-
-def _outcomes(
-    jobs: Sequence[Job],
-    work: Work,
-    *,
-    shown: Callable[[Job], AbstractContextManager[object]],
-    parallel: int,
-    fail_fast: bool,
-    peers: Peers,
-    stop: Event,
-    messages: Messages,
-) -> Iterator[tuple[Job, Any]]:
-    """Do the jobs, and yield each in its order with its record, its error, or None if it was skipped."""
-
-    def done(job: Job) -> dict[str, Any] | SmdaeError | None:
-        if job.skipped or (job.may_skip and job.is_done):
-            return None
-        try:
-            with shown(job):
-                return work(job)
-        except SmdaeError as error:
-            # Another run may have written the result in the meantime.
-            return None if job.may_skip and job.is_done else error
-
-    def quietly(job: Job) -> tuple[Any, list[Line]]:
-        with messages.held() as lines:
-            return done(job), lines
-
-    if peers.place.size > 1:
-        yield from shared(jobs, done, peers, messages, parallel=parallel, fail_fast=fail_fast)
-        return
-    if parallel == 1:
-        yield from ((job, done(job)) for job in jobs)
-        return
-    keep_freed_memory(parallel)
-    pool = ThreadPoolExecutor(parallel)
-    with _shared_cores(parallel):
-        # Results are dropped once reported: those of thousands of pictures would fill the memory.
-        waiting: deque[tuple[Job, Future[Any]]] = deque(
-            (job, pool.submit(copy_context().run, quietly, job)) for job in jobs
-        )
-        try:
-            while waiting:
-                job, future = waiting.popleft()
-                outcome, lines = future.result()
-                del future
-                if len(waiting) % GIVE_BACK_EVERY == 0:
-                    give_back()
-                messages.say(lines)
-                yield job, outcome
-        finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager

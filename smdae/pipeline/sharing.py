@@ -15,9 +15,9 @@ from smdae.pipeline.messages import Line, Messages
 from smdae.pipeline.peers import Peers
 from smdae.pipeline.places import Job
 
-__all__ = ["shared"]
+__all__ = ["Outcome", "shared"]
 
-Outcome = dict[str, Any] | SmdaeError | None
+Outcome = dict[str, Any] | SmdaeError | None  # of a job: its record, its error, or None if it was skipped
 
 
 def shared(
@@ -33,7 +33,7 @@ def shared(
 
     Args:
         jobs: The jobs, the same in all processes.
-        done: Does one job; returns its record, its error, or None if it was skipped.
+        done: Does one job, and returns its outcome.
         peers: The processes that share the jobs.
         messages: The receiver of messages.
         parallel: How many jobs each process does at once.

@@ -10,7 +10,7 @@ import torch
 from smdae.errors import BatchError, InputError
 from smdae.files.images import read
 from smdae.models.energy import EnergyModel
-from smdae.pipeline.batch import run
+from smdae.pipeline.batch import Batch
 from smdae.pipeline.extras import Extras
 from smdae.pipeline.messages import SILENT
 from smdae.pipeline.one_picture import worker
@@ -83,7 +83,7 @@ def test_of_many_the_failures_are_heard_and_raised_at_the_end(here):
     jobs = [Job(Path(name), Path(f"{name}.out.png")) for name in ("bad.png", "a.png")]
     heard, told = Heard(), []
     with pytest.raises(BatchError, match="1 of 2 pictures"):
-        run(jobs, worker(Options(model="m.safetensors", levels=(25.0,), how=HOW)), told.append, messages=heard)
+        Batch(jobs, worker(Options(model="m.safetensors", levels=(25.0,), how=HOW)), told.append, messages=heard).run()
     assert [kind for kind, _ in heard.lines] == ["error", "note"]
     assert heard.lines[1] == ("note", "1 written, 1 failed")
     assert "error" in told[0]

@@ -39,6 +39,11 @@ def test_so_many_at_once_as_cores_pictures_and_memory_allow(bare, monkeypatch):
 def test_cores_are_shared_out_and_given_back(bare, four_cores):
     seen = []
     jobs = [Job(bare / "in" / "a.png", bare / f"{k}.png") for k in range(6)]
-    batch.run(jobs, lambda job: (seen.append(torch.get_num_threads()), {})[1], lambda record: None, parallel=2)
+
+    def work(job):
+        seen.append(torch.get_num_threads())
+        return {}
+
+    batch.Batch(jobs, work, lambda record: None, parallel=2).run()
     assert seen == [2] * 6
     assert torch.get_num_threads() == 4
