@@ -192,8 +192,11 @@ def _command() -> Any:
 
     Typer would name a variable after the parameter of the function instead, which has no choice but to be `json_`.
     """
+    from smdae.cli.option_files import located
+
     command: Any = typer.main.get_command(app)
     for name in WITH_VARIABLES:
+        command.commands[name].invoke = located(command.commands[name].invoke)
         for option in command.commands[name].params:
             long = next((opt for opt in option.opts if opt.startswith("--")), None)
             if long is not None and option.envvar is None:

@@ -1,20 +1,24 @@
-"""Options of `denoise` and `compare` in a YAML file: `-c FILE`, and what --print-config prints.
+"""Options of `denoise` and `compare` in a YAML file: `-c FILE`, what --print-config prints, and where a value is from.
 
 A file has a line for each option, by its long name: `tile: 256`, `recursive: true`, `sigma: [20, 10, 15]`. The order of
 precedence is: the command line, the environment (SMDAE_DENOISE_TILE, SMDAE_COMPARE_SEEDS), the file, the default.
 """
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
-__all__ = ["configured", "printed"]
+__all__ = ["configured", "located", "printed"]
 
 OWN = ("config", "print_config", "help")  # options that say where others are from
 TRUTH = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
 LISTS = ("sigma",)  # options of one text that may be a list of numbers
+PLACES = "smdae.places"  # key in what a context carries: the line of the file that each value is from
+NAMED = re.compile(r"--[a-z][a-z-]*")  # an option in a message
 ORIGINS = {"COMMANDLINE": "option", "ENVIRONMENT": "variable", "DEFAULT_MAP": "file", "DEFAULT": "default"}
 
 
@@ -30,6 +34,7 @@ def configured(context: Any, file: Path | None) -> Path | None:
 
     options = _options(context)
     values: dict[str, Any] = {}
+    places = context.meta.setdefault(PLACES, {})
     for entry in read_entries(file):
         place = f"--config '{file}': line {entry.line}: "
         option = options.get(entry.name)
@@ -42,6 +47,7 @@ def configured(context: Any, file: Path | None) -> Path | None:
             )
         if entry.value is not None:
             values[option.name] = _checked(context, option, entry.value, place)
+            places[option.name] = place
     context.default_map = values
     return file
 
@@ -61,6 +67,30 @@ def printed(context: Any) -> str:
         origin = ORIGINS[source.name] if source is not None and source.name in ORIGINS else "default"
         lines.append(f"{name.replace('_', '-')}: {dump(plain)}  # {origin}\n")
     return "".join(lines)
+
+
+def located(invoke: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a command's `invoke` whose errors about options tell of which variable or line of a file they are."""
+
+    def invoked(context: Any) -> Any:
+        try:
+            return invoke(context)
+        except UsageError as error:
+            options = _options(context)
+            named = dict.fromkeys(name[2:].replace("-", "_") for name in NAMED.findall(error.message))
+            places = [_place(context, options[name]) for name in named if name in options]
+            raise UsageError("".join(places) + error.message, error.hint, error.parts) from error
+
+    return invoked
+
+
+def _place(context: Any, option: Any) -> str:
+    """Return where the value of an option is from, as the beginning of a message; empty for the command line."""
+    source = context.get_parameter_source(option.name)
+    origin = ORIGINS.get(source.name) if source is not None else None
+    if origin == "variable":
+        return f"{option.envvar}: "
+    return str(context.meta[PLACES].get(option.name, "")) if origin == "file" else ""
 
 
 def _options(context: Any) -> dict[str, Any]:

@@ -220,6 +220,28 @@ def test_a_bad_value_is_told_with_the_place_that_it_is_from(monkeypatch, capsys)
     assert said().endswith("'--fast' (env var: 'SMDAE_DENOISE_FAST'): it is true or false")
 
 
+def test_a_value_that_the_command_itself_refuses_is_told_with_the_place_that_it_is_from(monkeypatch, capsys):
+    def said(command, *arguments):
+        assert main([command, "a.png", *arguments]) == 2
+        return capsys.readouterr().err.splitlines()[0].removeprefix("smdae: error: ")
+
+    plain = said("denoise", "--sigma", "abc")
+    assert plain.startswith("--sigma 'abc' is neither")
+    Path("c.yaml").write_text("luma: 0.5\nsigma: abc\n")
+    assert said("denoise", "-c", "c.yaml") == f"--config 'c.yaml': line 2: {plain}"
+    monkeypatch.setenv("SMDAE_DENOISE_SIGMA", "abc")
+    assert said("denoise", "-c", "c.yaml") == f"SMDAE_DENOISE_SIGMA: {plain}"
+    assert said("denoise", "--sigma", "abc") == plain
+    monkeypatch.setenv("SMDAE_DENOISE_SIGMA", "")
+    monkeypatch.setenv("SMDAE_DENOISE_QUIET", "1")
+    both = "--quiet and --verbose exclude each other"
+    assert said("denoise", "-v") == f"SMDAE_DENOISE_QUIET: {both}"
+    monkeypatch.setenv("SMDAE_DENOISE_VERBOSE", "1")
+    assert said("denoise") == f"SMDAE_DENOISE_QUIET: SMDAE_DENOISE_VERBOSE: {both}"
+    monkeypatch.setenv("SMDAE_COMPARE_PATCHES", "0")
+    assert said("compare").startswith("SMDAE_COMPARE_PATCHES: --patches 0")
+
+
 @pytest.mark.parametrize("command", ["denoise", "compare"])
 def test_what_is_printed_gives_the_same(command, capsys):
     Path("c.yaml").write_text("threads: 1\ndevice: cpu\n")
