@@ -8,7 +8,7 @@ import torch
 if TYPE_CHECKING:
     from smdae.noise import Noise
 
-__all__ = ["described"]
+__all__ = ["described", "short"]
 
 SHADOWS, HIGHLIGHTS = 0.1, 0.9  # quantiles of the values
 MAX_CHANNEL_DIFFERENCE = 0.1  # relative, of the levels of channels that are told as one
@@ -29,14 +29,14 @@ def described(noise: "Noise", values: np.ndarray | None = None, unit: float | No
         x = torch.linspace(noise.zero, noise.white, 257, dtype=torch.float64, device="cpu")
     squares = torch.stack([curve.sd(x).square() for curve in noise.curves])  # (curves, n)
     levels = [level * unit for level in squares.mean(1).sqrt().tolist()]
-    words: list[str] = [noise.kind, f"sigma {_short(squares.mean().sqrt().item() * unit)}"]
+    words: list[str] = [noise.kind, f"sigma {short(squares.mean().sqrt().item() * unit)}"]
     if noise.is_signal_dependent:
         ends = x.quantile(x.new_tensor([SHADOWS, HIGHLIGHTS]))
         at_ends = torch.stack([curve.sd(ends).square() for curve in noise.curves])  # (curves, 2)
-        dark, bright = (_short(level * unit) for level in at_ends.mean(0).sqrt().tolist())
+        dark, bright = (short(level * unit) for level in at_ends.mean(0).sqrt().tolist())
         words[1] += f" ({dark} in shadows, {bright} in highlights)"
     if max(levels) > (1 + MAX_CHANNEL_DIFFERENCE) * min(levels):
-        words.append(f"{' / '.join(map(_short, levels))} by channel")
+        words.append(f"{' / '.join(map(short, levels))} by channel")
     if noise.kind == "grain":
         words.append(f"grain size {noise.grain_size:.1f} px")
     if noise.channels is not None and len(noise.channels) > 1:
@@ -44,13 +44,13 @@ def described(noise: "Noise", values: np.ndarray | None = None, unit: float | No
         if abs(rho) >= MIN_CORRELATION:
             words.append(f"channels correlated by {rho:.2f}")
     if noise.impulses:
-        words.append(f"{_short(100 * noise.impulses)} % impulses")
+        words.append(f"{short(100 * noise.impulses)} % impulses")
     if noise.jpeg is not None:
         words.append(f"JPEG quality {noise.jpeg}")
     return ", ".join(words)
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Return a number with two significant digits, three from 10 on, and all before the point."""
     if value >= 999.5:
         return f"{value:.0f}"

@@ -133,27 +133,28 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> PictureNoise:
 
     planes = mosaic.planes
     prepared = Prepared(planes, planes, Scale(0.0, 1.0, (mosaic.floor, 1.0)))
-    level = None if options.levels is None else options.levels[0] / 255
+    given = None if options.levels is None else options.levels[0] / 255
     if not options.strength or not (options.luma or options.chroma):
         noise = Noise.gaussian(0.0)
     elif isinstance(options.noise, Noise):
         noise = _as_planes(options.noise, shot, mosaic)
-    elif level is not None and options.noise == "white":
-        noise = Noise.gaussian(level)
+    elif given is not None and options.noise == "white":
+        noise = Noise.gaussian(given)
     else:
         curves = shot.noise or sensor_curves(planes, mosaic.floor)
         noise = Noise.gaussian(0.0) if curves is None else Noise(curves)
-    if level is not None and not noise.is_none:
-        noise = noise.amplified(level / rms_level(prepared, noise))
-    if options.noise == "white" and level is None and not noise.is_none:
+    if given is not None and not noise.is_none:
+        noise = noise.amplified(given / rms_level(prepared, noise))
+    if options.noise == "white" and given is None and not noise.is_none:
         noise = Noise((Affine(read=rms_level(prepared, noise)),))
     if noise.is_none:
-        return PictureNoise(prepared, Estimate(noise, 0.0), "none", (0.0,))
+        return PictureNoise(prepared, Estimate(noise, 0.0), "none", (0.0,), 0.0)
     sample = planes.reshape(-1)[:: max(1, planes.size // SAMPLE_SIZE)]
     described = noise.scaled(255.0).describe(sample * 255, unit=1.0)
-    if shot.noise is not None and options.noise == "auto" and level is None:
+    if shot.noise is not None and options.noise == "auto" and given is None:
         described += ", as the file says"
-    return PictureNoise(prepared, Estimate(noise, LEVEL_ERROR), described, (255 * rms_level(prepared, noise),))
+    level = 255 * rms_level(prepared, noise)
+    return PictureNoise(prepared, Estimate(noise, LEVEL_ERROR), described, (level,), level)
 
 
 def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":

@@ -5,7 +5,7 @@ The chart goes from the darkest to the brightest values of the picture, but for 
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from smdae.pipeline.places import STREAM
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
+    from smdae.files.stack import Stack
     from smdae.pipeline.options import Options
     from smdae.pipeline.picture_noise import PictureNoise
     from smdae.pipeline.special_files import FilePart
@@ -102,10 +103,21 @@ def describe(source: Path, options: "Options") -> list[Description]:
                 for group in pages.groups.values()
                 for channel in [(group.key.channel + 1, len(pages.groups))]
             ]
-        if descriptions:  # if all pages are black and white only, reading one as an image raises the reason
-            return descriptions
+            return descriptions or [_of_bits(name, pages, options)]
     picture = images.read(content, name)
     return [_of(name, picture, 1, find_noise(picture, _Unloaded(), options, name), options)]
+
+
+def _of_bits(name: str, pages: "Stack", options: "Options") -> Description:
+    """Describe a TIFF whose pages are all of one bit a sample, which `denoise` leaves as they are."""
+    from smdae.pipeline.picture_noise import find_noise
+
+    bits = pages.pictures(0)[0]
+    picture = replace(bits, pixels=255 * bits.pixels)
+    height, width = picture.pixels.shape[:2]
+    size = f"{len(pages)} pages of {width} x {height}" if len(pages) > 1 else f"{width} x {height}"
+    what = f"{size} in black and white, 1 bit, TIFF"
+    return _of(name, picture, len(pages), find_noise(picture, _Unloaded(), options, name), options, what=what)
 
 
 def _of_part(name: str, part: "FilePart") -> Description:

@@ -36,12 +36,14 @@ class PictureNoise:
         estimate: Its noise, white being 1.
         described: The noise in words.
         levels: On the 0 to 255 scale, of the whole picture or of each channel; 0 where there is none.
+        sigma: Their root mean square in the unit of the words; 0 where there is none.
     """
 
     prepared: "Prepared"
     estimate: "Estimate"
     described: str
     levels: tuple[float, ...]
+    sigma: float
 
     @property
     def noise(self) -> "Noise":
@@ -68,7 +70,9 @@ class PictureNoise:
 
     def facts(self) -> "NoiseFacts":
         """Return the facts about the noise without the picture, which take little memory."""
-        return NoiseFacts(self.estimate, self.described, self.levels, self.lost, self.repaired, self.is_banded)
+        return NoiseFacts(
+            self.estimate, self.described, self.levels, self.sigma, self.lost, self.repaired, self.is_banded
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +82,7 @@ class NoiseFacts:
     estimate: "Estimate"
     described: str
     levels: tuple[float, ...]
+    sigma: float
     lost: int
     repaired: int
     is_banded: bool
@@ -159,17 +164,18 @@ def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> P
         raise UsageError(f"cannot denoise '{name}': {error.message}", error.hint) from None
     noise = found.noise
     if noise.is_none:
-        return PictureNoise(prepared, found, "none", (0.0,))
+        return PictureNoise(prepared, found, "none", (0.0,), 0.0)
     # On the scale where white is 255 if the picture has the usual white of its type, else in its own unit.
-    shown = noise.scaled(255.0) if prepared.scale.standard or options.white else noise.scaled(prepared.scale.span)
+    factor = 255.0 if prepared.scale.standard or options.white else prepared.scale.span
+    shown, level = noise.scaled(factor), rms_level(prepared, noise)
     described = shown.describe(prepared.sample() * shown.white, unit=1.0)
     if picture.quality is not None:
         described += f", JPEG quality {picture.quality}"
     elif found.jpeg is not None:
         described += f", once a JPEG of quality {found.jpeg}"
     if noise.kind == "white":
-        return PictureNoise(prepared, found, described, tuple(level / unit for level in noise.levels))
-    return PictureNoise(prepared, found, described, (rms_level(prepared, noise) / unit,))
+        return PictureNoise(prepared, found, described, tuple(one / unit for one in noise.levels), level * factor)
+    return PictureNoise(prepared, found, described, (level / unit,), level * factor)
 
 
 def refuse_unit(picture: "Picture", options: Options, name: str) -> None:

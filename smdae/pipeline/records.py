@@ -28,7 +28,13 @@ def record_of(
     sigmas = [_plain(page.levels) for page in found]
     kinds = ["none" if page.estimate.noise.is_none else page.estimate.noise.kind for page in found]
     noise = [
-        {"kind": kind, "described": page.described, "reason": page.estimate.reason, "outliers": page.repaired}
+        {
+            "kind": kind,
+            "described": page.described,
+            "sigma": page.sigma,
+            "reason": page.estimate.reason,
+            "outliers": page.repaired,
+        }
         for kind, page in zip(kinds, found, strict=True)
     ]
     return {

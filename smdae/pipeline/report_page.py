@@ -7,7 +7,6 @@ script but its own. Without scripts the pictures stand one below the other.
 import base64
 import hashlib
 import math
-import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -19,7 +18,6 @@ from smdae.pipeline.report_view import Pair, View
 __all__ = ["page"]
 
 CHART = 560, 240  # pixels
-SIGMA = re.compile(r"\bsigma ([\d.e+-]*\d)")  # in the words on a noise
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 40  # of these, around the curve
 
 
@@ -85,9 +83,10 @@ def _row(record: Mapping[str, Any], link: str | None) -> str:
 
 def _levels(noise: Sequence[Mapping[str, Any]]) -> str:
     """Return the levels of noise in the unit in which they are described, that of the picture if it is no usual one."""
-    found = [SIGMA.search(page["described"]) for page in noise]
-    levels = sorted({one[1] if one else "0" for one in found}, key=float)
-    return " to ".join([*levels[:1], *levels[1:][-1:]])
+    from smdae.noise_text import short
+
+    levels = [page["sigma"] for page in noise]
+    return " to ".join(dict.fromkeys(short(level) for level in (min(levels), max(levels))))
 
 
 def _flat(values: list[Any]) -> list[Any]:

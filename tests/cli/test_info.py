@@ -245,6 +245,18 @@ def test_of_a_stack_it_is_the_page_with_the_median_level(capsys):
     assert told(capsys, "s.tif")[0] == "s.tif: 3 pages of 192 x 192 in gray, 8 bits, TIFF"
 
 
+def test_pages_of_one_bit_are_described(capsys):
+    bits = np.indices((40, 48)).sum(0) // 9 % 2 > 0
+    Image.fromarray(bits).save("bits.tif", compression="group4")
+    assert told(capsys, "bits.tif")[:2] == [
+        "bits.tif: 48 x 40 in black and white, 1 bit, TIFF",
+        "  no noise found (it has only two values)",
+    ]
+    Image.fromarray(bits).save("many.tif", save_all=True, append_images=[Image.fromarray(~bits)])
+    assert told(capsys, "many.tif")[0] == "many.tif: 2 pages of 48 x 40 in black and white, 1 bit, TIFF"
+    assert record(capsys, "many.tif")["kind"] == "none"
+
+
 def test_frames_and_inks_are_called_so(capsys):
     frames = [Image.fromarray(eight_bits(hill() + 0.05 * draws(seed=seed))) for seed in range(3)]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:])

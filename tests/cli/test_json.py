@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -93,3 +94,15 @@ def test_the_docs_tell_of_every_field(name):
     for one in found.get("oneOf", [found]):
         for field, entry in one["properties"].items():
             assert f"| `{field}` | {entry['description']} |" in text
+
+
+@pytest.mark.parametrize("factor", [1.0, 12.5])
+def test_noise_has_its_level_in_the_unit_of_the_words(factor, capsys):
+    """16-bit counts of another white than 65535 are told in their own unit."""
+    counts = np.random.default_rng(0).normal(2000, 30 * factor, (96, 96)) + 5 * np.arange(96)
+    tifffile.imwrite("n.tif", counts.astype(np.uint16))
+    assert main(["denoise", "n.tif", "-m", "natural-gray-small", "--json"]) == 0
+    noise = json.loads(capsys.readouterr().out)["noise"]
+    told = float(re.search(r"sigma ([0-9.]+)", noise["described"])[1])
+    assert noise["sigma"] == pytest.approx(told, rel=0.06)
+    assert noise["sigma"] == pytest.approx(30 * factor, rel=0.3)

@@ -113,7 +113,8 @@ def test_a_stack_is_shown_by_its_first_page():
 def test_the_table_has_levels_in_the_unit_of_the_words_beside_the_picture():
     record = {"output": "o.tif", "psnr_estimated": None, "psnr_estimated_error": None, "doubts": []}
     words = ("shot, sigma 8.4 (3.9 in shadows, 12.5 in highlights)", "white, sigma 28.1", "none")
-    noise = [{"kind": text.split(",")[0], "described": text} for text in words]
+    levels = (8.41, 28.13, 0.0)
+    noise = [{"kind": text.split(",")[0], "described": text, "sigma": levels[k]} for k, text in enumerate(words)]
     one = record | {"input": "one.tif", "sigma": 0.0315, "noise": noise[0]}
     many = record | {"input": "many.tif", "sigma": [0.0315, 0.2, 0.0], "noise": noise}
     Path("r.html").write_bytes(report_page.page([one, many], []))

@@ -23,7 +23,7 @@ def told(monkeypatch):
     """Return what is said of a picture with that name and noise, on a terminal and else."""
 
     def say(name: str, words: str, noise: Noise, reason: str | None = None) -> tuple[str, str]:
-        facts = NoiseFacts(Estimate(noise, 0.0, reason=reason), words, (5.9,), 0, 0, False)
+        facts = NoiseFacts(Estimate(noise, 0.0, reason=reason), words, (5.9,), 5.9, 0, 0, False)
         options = Options(many=True, messages=console)
         with console.held() as lines:
             summarise(
