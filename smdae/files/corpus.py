@@ -236,14 +236,15 @@ def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
     if not path.is_dir() or ome_metadata.is_volume(path):
         yield path
         return
-    endings = (*SUFFIXES, *ARRAYS, *(fits.ENDINGS if fits.is_there() else ()), y4m.ENDING, *more)
+    endings = (*SUFFIXES, *ARRAYS, y4m.ENDING, *more)
     for folder, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if Path(name).suffix.lower() != ome_metadata.ENDING)
         for name in sorted(names):
             file = Path(folder) / name
             # A pipe or a device may never end; a broken link is reported when it is read.
             is_stream = os.path.exists(file) and not os.path.isfile(file)
-            if file.suffix.lower() in endings and not name.startswith(".") and not is_stream:
+            is_taken = file.suffix.lower() in endings or (fits.is_named(name) and fits.is_there())
+            if is_taken and not name.startswith(".") and not is_stream:
                 yield file
 
 

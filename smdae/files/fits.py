@@ -6,12 +6,17 @@ as NaN, is no value and stays.
 
 The images that are denoised are those named SCI where there are any, else the first: others may be errors, masks or
 weights, which are data about it.
+
+Files are often packed by gzip, as image.fits.gz. They are unpacked to a temporary file, and results are packed again.
 """
 
 import contextlib
 import functools
+import gzip
 import importlib.util
+import os
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,10 +29,28 @@ from smdae.errors import InputError
 from smdae.files import images, regular
 from smdae.files.picture import check_size
 
-__all__ = ["ENDINGS", "SIGNATURE", "Image", "Opened", "is_fits", "is_there", "opened", "written"]
+__all__ = [
+    "ENDINGS",
+    "HEAD",
+    "PACKED",
+    "SIGNATURE",
+    "Image",
+    "Opened",
+    "is_fits",
+    "is_named",
+    "is_packed",
+    "is_there",
+    "opened",
+    "packed",
+    "written",
+]
 
 ENDINGS = (".fits", ".fit", ".fts")
+PACKED = ".gz"  # after these, where the file is packed
 SIGNATURE = b"SIMPLE  ="
+GZIP = b"\x1f\x8b"
+HEAD = 4096  # bytes of a packed file, from which its first bytes can be unpacked
+WINDOW = 31  # for zlib: the largest window, in the format of gzip
 INSTALL = "pip install 'smdae[fits]'"
 SCIENCE = "SCI"
 BLOCK = 2880  # bytes, of which units are multiples
@@ -109,12 +132,14 @@ class Opened:
         left: What the other images are called, which stay as they are.
         file: The file, open for reading.
         size: In bytes.
+        was_packed: Whether it was packed by gzip, and is unpacked here.
     """
 
     images: tuple[Image, ...]
     left: tuple[str, ...]
     file: BinaryIO
     size: int
+    was_packed: bool
 
 
 @functools.cache
@@ -124,12 +149,35 @@ def is_there() -> bool:
 
 
 def is_fits(source: Path | bytes) -> bool:
-    """Return whether a file begins as FITS does."""
+    """Return whether a file begins as FITS does, perhaps after it is unpacked."""
     try:
         with regular.opened(source) if isinstance(source, Path) else BytesIO(source) as file:
-            return file.read(len(SIGNATURE)) == SIGNATURE
+            head = file.read(HEAD)
     except (OSError, ValueError):  # its reader reports it
         return False
+    if is_packed(head):
+        with contextlib.suppress(zlib.error):
+            head = zlib.decompressobj(WINDOW).decompress(head, len(SIGNATURE))
+    return head.startswith(SIGNATURE)
+
+
+def is_packed(head: bytes) -> bool:
+    """Return whether a file with these first bytes is packed by gzip."""
+    return head.startswith(GZIP)
+
+
+def is_named(name: str | Path) -> bool:
+    """Return whether a file is called as FITS files are, packed or not."""
+    return str(name).lower().removesuffix(PACKED).endswith(ENDINGS)
+
+
+def packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a file packed by gzip, which tell neither its name nor the time."""
+    packer = zlib.compressobj(wbits=WINDOW)
+    for piece in pieces:
+        if some := packer.compress(piece):
+            yield some
+    yield packer.flush()
 
 
 @contextlib.contextmanager
@@ -151,9 +199,13 @@ def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
         with images.opening(name):
             file: BinaryIO = source.open("rb") if isinstance(source, Path) else BytesIO(source)
             whole.enter_context(file)
-            size = file.seek(0, 2)
+            was_packed = is_packed(file.read(len(GZIP)))
             file.seek(0)
         with images.decoding(f"'{name}'"):
+            if was_packed:
+                file = whole.enter_context(_unpacked(file))
+            size = file.seek(0, 2)
+            file.seek(0)
             units = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=False, do_not_scale_image_data=True)
             found = [(number, unit) for number, unit in enumerate(units) if _is_image(unit)]
             if not found:
@@ -169,7 +221,7 @@ def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
                 for number, unit in found
                 if all(number != one.number for one in chosen)
             )
-        yield Opened(chosen, left, file, size)
+        yield Opened(chosen, left, file, size, was_packed)
 
 
 def written(file: Opened, results: Callable[[Image], Iterator[np.ndarray]]) -> Iterator[bytes]:
@@ -190,6 +242,20 @@ def written(file: Opened, results: Callable[[Image], Iterator[np.ndarray]]) -> I
             yield from _piece(data, 0, image.count * image.nbytes)
         position = image.start + image.count * image.nbytes
     yield from _piece(file.file, position, file.size)
+
+
+def _unpacked(file: BinaryIO) -> BinaryIO:
+    """Return a temporary file with what a file packed by gzip holds; InputError if there is no room for it."""
+    with tempfile.TemporaryFile() as whole:
+        with gzip.open(file) as source:
+            while piece := source.read(PIECE):
+                try:
+                    whole.write(piece)
+                    whole.flush()
+                except OSError as error:
+                    place = tempfile.gettempdir()
+                    raise InputError(f"there is no room to unpack it in '{place}'", "TMPDIR names another") from error
+        return os.fdopen(os.dup(whole.fileno()), "rb")  # astropy takes no file that may be written
 
 
 def _piece(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:

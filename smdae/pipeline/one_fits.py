@@ -10,6 +10,7 @@ import numpy as np
 from smdae.errors import OutputError
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
+from smdae.pipeline.picture_names import parted_name
 from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
@@ -66,8 +67,8 @@ def one_fits(
     found: list[PictureNoise] = []
     judged: list[Judgement | None] = []
     with fits.opened(job.source if data is None else data, name) as file:
-        refuse_misnamed(job, options, "a FITS file", fits.ENDINGS)
-        if options.ending or (job.target != STREAM and job.target.suffix.lower() not in fits.ENDINGS):
+        refuse_misnamed(job, options, "a FITS file", (*fits.ENDINGS, *([fits.PACKED] if file.was_packed else [])))
+        if options.ending or not (job.target == STREAM or fits.is_named(job.target) or _is_alike(job)):
             target = options.ending or job.target
             raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")
         if job.target != STREAM and not (options.made and not job.target.parent.exists()):
@@ -88,16 +89,29 @@ def one_fits(
                 judged.append(outcome.judgement)
                 yield outcome.picture.pixels
 
+        is_kept = job.target == STREAM or job.replaced is not None
+        packs = file.was_packed if is_kept else job.target.suffix.lower() == fits.PACKED
+
+        def pieces() -> Iterator[bytes]:
+            written = fits.written(file, results)
+            return fits.packed(written) if packs else written
+
         def put(target: Path) -> None:
             with whole(target, overwrite=options.overwrite, origin=origin) as to:
-                for piece in fits.written(file, results):
+                for piece in pieces():
                     to(piece)
 
-        put_result(job, put, lambda: fits.written(file, results), options.stdout)
+        put_result(job, put, pieces, options.stdout)
         if file.left:
             options.messages.note(f"'{name}': left as they are: units {', '.join(file.left)}")
     summarise({"": found}, judged, model, job, options)
     return record_of(job, model, found, []) | estimates(judged) | {"planes": len(found)}
+
+
+def _is_alike(job: Job) -> bool:
+    """Return whether a result has the ending of its input."""
+    source, target = (parted_name(path.name)[1].lower() for path in (job.source, job.target))
+    return source == target
 
 
 def _refuse(options: Options) -> None:

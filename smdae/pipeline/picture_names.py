@@ -1,6 +1,6 @@
 """The names of files: which are pictures and of what kind, and which are results of others.
 
-No file is opened. An ending of two parts, as .ome.tif, is one.
+No file is opened. An ending of two parts, as .ome.tif or .fits.gz, is one.
 """
 
 import re
@@ -17,8 +17,12 @@ OME, OF_OME = ".ome", (".tif", ".tiff", ".tf2", ".tf8", ".btf", VOLUME)
 
 def parted_name(name: str) -> tuple[str, str]:
     """Return the stem and the ending of a picture's name: of cells.ome.tif they are cells and .ome.tif."""
+    from smdae.files import fits
+
     path = Path(name)
     inner = Path(path.stem)
+    if path.suffix.lower() == fits.PACKED and fits.is_named(name) and inner.suffix:
+        return inner.stem, inner.suffix + path.suffix
     if inner.suffix.lower() == OME and path.suffix.lower() in OF_OME and inner.stem:
         return inner.stem, inner.suffix + path.suffix
     return path.stem, path.suffix
@@ -42,7 +46,7 @@ def is_more(name: str | Path) -> bool:
     """Return whether a file is called as one that `denoise` alone reads: camera raw, FITS, Y4M or OME-Zarr."""
     from smdae.files import fits, y4m
 
-    return is_raw_name(name) or Path(name).suffix.lower() in (*fits.ENDINGS, y4m.ENDING, VOLUME)
+    return is_raw_name(name) or fits.is_named(name) or Path(name).suffix.lower() in (y4m.ENDING, VOLUME)
 
 
 def missing_reader(name: str) -> str | None:
@@ -58,7 +62,7 @@ def missing_reader(name: str) -> str | None:
         return None if raw.is_there() else raw.INSTALL
     if ending == VOLUME:
         return None if ome_zarr.is_there() else ome_zarr.INSTALL
-    return None if ending not in fits.ENDINGS or fits.is_there() else fits.INSTALL
+    return None if not fits.is_named(name) or fits.is_there() else fits.INSTALL
 
 
 def results_among(names: Sequence[str], suffixes: Sequence[str]) -> set[str]:

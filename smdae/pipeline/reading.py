@@ -31,6 +31,8 @@ def piped(begun: bytes = b"") -> bytes:
     from smdae.files.images import HEAD, bounded, format_of
 
     head = begun + sys.stdin.buffer.read(max(0, HEAD - len(begun)))
+    if fits.is_packed(head):
+        head += sys.stdin.buffer.read(fits.HEAD - len(head))
     if not raw.is_raw(head, "stdin") and not fits.is_fits(head):
         format_of(head[:HEAD], "stdin")
     return bounded(sys.stdin.buffer, head, "stdin")

@@ -103,9 +103,14 @@ def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) ->
         for k, image in enumerate(file.images):
             planes = FitsPlanes(image, file.file)
             picture = replace(planes.page(0), format="FITS")
-            parts.append(
-                FilePart(picture, len(planes), *typical(planes, model, options, name), (k + 1, len(file.images)))
-            )
+            height, width = image.shape
+            of = f"image {k + 1} of {len(file.images)}, " if len(file.images) > 1 else ""
+            size = f"{len(planes)} planes of {width} x {height}" if len(planes) > 1 else f"{width} x {height}"
+            bits = 8 * image.dtype.itemsize
+            depth = f"{bits}-bit floats" if image.dtype.kind == "f" else f"{bits} bits"
+            what = f"{of}{size} in gray, {depth}, FITS"
+            noise = typical(planes, model, options, name)
+            parts.append(FilePart(picture, len(planes), *noise, (k + 1, len(file.images)), what))
     return parts
 
 

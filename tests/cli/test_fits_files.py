@@ -1,6 +1,11 @@
 """`smdae denoise` of FITS: images and cubes lose their noise, and nothing else of the file changes."""
 
+import gzip
+import io
 import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,3 +166,63 @@ def test_what_is_no_image_is_refused(here, capsys, monkeypatch):
     assert main(["denoise", "a.fits"]) == 3
     assert "hint: pip install 'smdae[fits]'" in capsys.readouterr().err
     assert sorted(os.listdir()) == names
+
+
+def packed(name: str, values: np.ndarray) -> bytes:
+    """Write a FITS file packed by gzip, and return what is in it."""
+    whole = io.BytesIO()
+    fits.PrimaryHDU(values.astype("i2")).writeto(whole)
+    Path(name).write_bytes(gzip.compress(whole.getvalue()))
+    return whole.getvalue()
+
+
+def test_files_packed_by_gzip_stay_packed(here, capsys):
+    values, clean = sky(3).round(), sky(3, 0.0)
+    inner = packed("a.fits.gz", values)
+    assert main(["denoise", "a.fits.gz", "--strength", "0", "-o", "same.fits.gz"]) == 0
+    assert gzip.decompress(Path("same.fits.gz").read_bytes()) == inner
+    assert main(["denoise", "a.fits.gz"]) == 0
+    result = gzip.decompress(Path("a_denoised.fits.gz").read_bytes())
+    assert len(result) == len(inner)
+    assert better(fits.open(io.BytesIO(result))[0].data, values, clean)
+    assert main(["denoise", "a.fits.gz", "-o", "plain.fits"]) == 0
+    assert Path("plain.fits").read_bytes() == result
+    assert main(["denoise", "plain.fits", "-o", "again.fit.gz", "--strength", "0"]) == 0
+    assert gzip.decompress(Path("again.fit.gz").read_bytes()) == result
+    assert main(["denoise", "a.fits.gz", "--in-place"]) == 0
+    assert gzip.decompress(Path("a.fits.gz").read_bytes()) == result
+    capsys.readouterr()
+    assert main(["info", "again.fit.gz"]) == 0
+    assert "64 x 64 in gray, 16 bits, FITS" in capsys.readouterr().out
+
+
+def test_packed_files_are_found_in_folders_and_taken_from_stdin(here, capsys, monkeypatch):
+    Path("in").mkdir()
+    packed("in/a.fits.gz", sky(4).round())
+    Path("in/b.txt.gz").write_bytes(gzip.compress(b"words"))
+    assert main(["denoise", "in", "-o", "out/"]) == 0
+    assert [path.name for path in Path("out").iterdir()] == ["a.fits.gz"]
+    assert "1 skipped: 1 GZ" in capsys.readouterr().err
+    assert main(["denoise", "in"]) == 0
+    assert main(["denoise", "in", "--dry-run"]) == 0
+    assert "1 result of an earlier run" in capsys.readouterr().err
+    whole = Path("in/a.fits.gz").read_bytes()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(whole), isatty=lambda: False))
+    assert main(["denoise", "-", "-o", "s.fits.gz"]) == 0
+    assert Path("s.fits.gz").read_bytes() == Path("out/a.fits.gz").read_bytes()
+
+
+def test_packed_files_that_are_cut_or_misnamed_are_refused(here, capsys):
+    inner = packed("a.fits.gz", sky(5).round())
+    whole = Path("a.fits.gz").read_bytes()
+    Path("cut.fits.gz").write_bytes(whole[: len(whole) // 2])
+    assert main(["denoise", "cut.fits.gz"]) == 3
+    assert complaint(capsys.readouterr().err) == "smdae: error: cannot read 'cut.fits.gz': the file is truncated"
+    Path("text.fits.gz").write_bytes(gzip.compress(b"words"))
+    assert main(["denoise", "text.fits.gz"]) == 3
+    assert "is a gzip file" in complaint(capsys.readouterr().err)
+    Path("plain.gz").write_bytes(inner)
+    assert main(["denoise", "plain.gz"]) == 3
+    assert "is a FITS file, and is named .gz" in complaint(capsys.readouterr().err)
+    assert main(["denoise", "a.fits.gz", "-o", "a.tif.gz"]) == 4
+    assert sorted(path.name for path in Path().iterdir() if "denoised" in path.name or "tif" in path.name) == []

@@ -26,7 +26,8 @@ def test_a_large_picture_is_shown_in_part_pixel_by_pixel_and_whole():
     large = np.zeros((1500, 2000), np.float32)
     large[1000:1400, 1500:1900] = np.random.default_rng(0).random((400, 400))
     assert large.size > MAX_WHOLE
-    found = PictureNoise(Prepared(large, large, UNIT), Estimate(Noise.gaussian(0.1), 0.0), "white, sigma 25", (25.0,), 25.0)
+    estimate = Estimate(Noise.gaussian(0.1), 0.0)
+    found = PictureNoise(Prepared(large, large, UNIT), estimate, "white, sigma 25", (25.0,), 25.0)
     part, whole = view_of("x", large, large * 0.5, found).pairs
     assert (part.width, part.height) == (PART, PART)
     left, top = (int(number) for number in re.findall(r"(\d+)", part.title)[2:4])
