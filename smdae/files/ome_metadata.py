@@ -18,6 +18,7 @@ __all__ = [
     "OLD_AXES",
     "axes_of",
     "groups",
+    "has_multiscales",
     "is_volume",
     "kind_of",
     "level_of",
@@ -89,6 +90,11 @@ def ome_attributes(group: Path) -> dict[str, Any]:
     if not isinstance(described, dict):
         raise InputError(f"the attribute 'ome' in '{group}' is no object")
     return described
+
+
+def has_multiscales(folder: Path) -> bool:
+    """Return whether a folder is a group that is an OME-Zarr image."""
+    return kind_of(folder) == GROUP and "multiscales" in ome_attributes(folder)
 
 
 def _json(path: Path) -> dict[str, Any]:

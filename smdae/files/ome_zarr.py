@@ -6,6 +6,9 @@ units, codecs, labels, tables. So a result differs from its source in the chunks
 An image is a group with `multiscales`, the first of which counts; the root may be one, or hold several, as those of
 bioformats2raw and plates do. What is in a group `labels` are numbers of things, and no picture.
 
+An array that belongs to no such group is an image of one level, with the axes that its dimensions are called, else the
+last of TCZYX.
+
 Facts this relies on:
 - A chunk that is not there stands for the fill value everywhere (Zarr 2 and 3). Writers leave out what is empty.
 - The axes are at most five: time, channel, then space, rows and columns last (NGFF 0.4). Before 0.3 they were TCZYX.
@@ -26,7 +29,17 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files import images
-from smdae.files.ome_metadata import ARRAY, METADATA, OLD_AXES, axes_of, groups, kind_of, level_of, ome_attributes
+from smdae.files.ome_metadata import (
+    ARRAY,
+    METADATA,
+    OLD_AXES,
+    axes_of,
+    groups,
+    has_multiscales,
+    kind_of,
+    level_of,
+    ome_attributes,
+)
 from smdae.files.picture import SAMPLES
 
 if TYPE_CHECKING:
@@ -48,6 +61,9 @@ __all__ = [
 
 INSTALL = "pip install 'smdae[zarr]'"
 LEAST_AXES, MOST_AXES = 2, 5
+ALONE = ("",)  # levels of an array that is an image by itself, which is that folder
+MOST_COLOURS = 4  # along a last axis that is not one of columns
+MOST_NAMED = 3  # arrays, in a message
 AT_ONCE = 2  # chunks that are decoded at the same time
 
 
@@ -75,6 +91,11 @@ class Image:
     def group(self) -> Path:
         """Return the folder of its group."""
         return self.root / self.place
+
+    @property
+    def is_ome(self) -> bool:
+        """Return whether OME metadata say what it is."""
+        return self.levels != ALONE
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -209,11 +230,7 @@ def _images(root: Path) -> tuple[list[Image], list[str]]:
     if kind_of(root) is None:
         raise InputError("it is a folder without Zarr metadata", "name the folder that has .zgroup or zarr.json in it")
     if kind_of(root) == ARRAY:
-        count = len(array_of(root).shape)
-        raise InputError(
-            f"it is a Zarr array of {count} {'axis' if count == 1 else 'axes'}, not an OME-Zarr image",
-            "name the group with multiscales that it belongs to, or write such metadata",
-        )
+        return [_plain(root)], remarks
     for group in groups(root):
         described = ome_attributes(group)
         multiscales = described.get("multiscales")
@@ -227,8 +244,41 @@ def _images(root: Path) -> tuple[list[Image], list[str]]:
             remarks.append("it has several multiscales: only the first is denoised")
         found.append(_image(root, group, multiscales[0]))
     if not found:
-        raise InputError("it is Zarr without OME metadata: no group of it has multiscales", "smdae reads OME-Zarr")
+        arrays = [str(root / name) for name in sorted(os.listdir(root)) if kind_of(root / name) == ARRAY]
+        raise InputError(
+            "it is Zarr without OME metadata: no group of it has multiscales",
+            f"name an array in it: {', '.join(arrays[:MOST_NAMED])}" if arrays else "smdae reads OME-Zarr",
+        )
     return found, remarks
+
+
+def _plain(root: Path) -> Image:
+    """Return the image that an array without OME metadata is, checked."""
+    place = Path(os.path.realpath(root))
+    owner = next((group for group in place.parents if has_multiscales(group)), None)
+    if owner is not None:
+        raise InputError("it is a part of an OME-Zarr", f"name the whole: {owner}")
+    array = array_of(root)
+    count = len(array.shape)
+    if not LEAST_AXES <= count <= MOST_AXES:
+        raise InputError(f"it is a Zarr array of {count} {'axis' if count == 1 else 'axes'}", "smdae reads 2 to 5")
+    if count > LEAST_AXES and array.shape[-1] <= MOST_COLOURS:
+        raise InputError(
+            f"its last axis has {array.shape[-1]} values, and its columns are to be there",
+            "write it with the axes C, Y, X, or as .npy",
+        )
+    letters = "".join(str(name)[:1].upper() for name in _dimensions(array))
+    usual = OLD_AXES.upper()
+    is_known = len(letters) == len(set(letters)) == count and set(letters) <= set(usual) and letters.endswith("YX")
+    axes = letters if is_known else usual[-count:]
+    _check(array, root, "")
+    return Image(Path(), axes, ALONE, axes.index("C") if "C" in axes else None, array, root)
+
+
+def _dimensions(array: "zarr.Array[Any]") -> list[Any]:
+    """Return what the axes of an array are called: in Zarr 3 by its own metadata, in Zarr 2 by xarray's."""
+    names = array.metadata.dimension_names if array.metadata.zarr_format == 3 else array.attrs.get("_ARRAY_DIMENSIONS")
+    return [*names] if isinstance(names, list | tuple) else []
 
 
 def _image(root: Path, group: Path, described: dict[str, Any]) -> Image:
@@ -250,13 +300,18 @@ def _image(root: Path, group: Path, described: dict[str, Any]) -> Image:
     size = " x ".join(map(str, array.shape))
     if len(axes) != len(array.shape):
         raise InputError(f"its axes are {axes}, and level '{levels[0]}' is {size}")
+    _check(array, group / levels[0], f" of level '{levels[0]}'")
+    return Image(group.relative_to(root), axes, levels, channel, array, root)
+
+
+def _check(array: "zarr.Array[Any]", folder: Path, of: str) -> None:
+    """Raise InputError for an array that holds no picture; `of` says in messages which it is."""
     if 0 in array.shape:
-        raise InputError(f"it has no pixels: level '{levels[0]}' is {size}")
+        raise InputError(f"it has no pixels: the shape{of} is {' x '.join(map(str, array.shape))}")
     if array.dtype.name not in SAMPLES:
         raise InputError(f"its samples are {array.dtype.name}", f"smdae reads {', '.join(SAMPLES)}")
-    if not _has_chunks(group / levels[0]):
-        raise InputError(f"none of the chunks of level '{levels[0]}' is there")
-    return Image(group.relative_to(root), axes, levels, channel, array, root)
+    if not _has_chunks(folder):
+        raise InputError(f"none of the chunks{of} is there")
 
 
 def _has_chunks(folder: Path) -> bool:

@@ -129,7 +129,8 @@ def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[F
                 picture = replace(planes.page(0), format="OME-Zarr")
                 of = f"channel {c + 1} of {image.channels}, " if image.channels > 1 else ""
                 size = f"{len(planes)} planes of {width} x {height}" if len(planes) > 1 else f"{width} x {height}"
-                what = f"{of}{size} in gray, {image.array.dtype.name}, OME-Zarr {image.axes}"
+                format = "OME-Zarr" if image.is_ome else "Zarr"
+                what = f"{of}{size} in gray, {image.array.dtype.name}, {format} {image.axes}"
                 noise = typical(planes, model, options, name)
                 parts.append(FilePart(picture, len(planes), *noise, (c + 1, image.channels), what))
     return parts

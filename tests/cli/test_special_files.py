@@ -50,7 +50,7 @@ def test_info_of_fits(capsys):
     level = np.mean([row[1] for row in record["curve"]])
     assert level == pytest.approx(SIGMA, rel=0.15)
     assert main(["info", "a.fits"]) == 0
-    assert "3 pages of 128 x 96 in gray, 32-bit floats, FITS" in capsys.readouterr().out
+    assert "3 planes of 128 x 96 in gray, 32-bit floats, FITS" in capsys.readouterr().out
 
 
 def test_info_of_video_in_a_file_and_in_a_pipe(capsys, monkeypatch):

@@ -217,7 +217,6 @@ BAD = {
     "gone": (told(datasets=[{"path": "5"}]), "level '5' is missing"),
     "hollow": (lambda path: shutil.rmtree(path / "0" / "0"), "none of the chunks"),
     "cut": (lambda path: (path / "0/0/0/0").write_bytes(b"\x02\x01!\x01"), "damaged"),
-    "array": (lambda path: (path / ".zgroup").unlink() or shutil.copy(path / "0/.zarray", path), "a Zarr array of 3"),
     "empty": (lambda path: shutil.rmtree(path) or path.mkdir(), "without Zarr metadata"),
 }
 
@@ -231,6 +230,58 @@ def test_what_is_no_volume_is_refused_in_one_line(name, capsys):
     assert said in line
     assert f"{name}.zarr" in line
     assert os.listdir() == [f"{name}.zarr"]
+
+
+@pytest.mark.parametrize("format", [2, 3])
+def test_an_array_without_ome_metadata_is_read_where_it_is_named(format, capsys):
+    values = clean((3, 80, 72)) + NOISE[0] * np.random.default_rng(0).standard_normal((3, 80, 72))
+    group = zarr.open_group("data.zarr", mode="w", zarr_format=format)
+    group.attrs["mine"] = 1
+    array = group.create_array("raw", shape=values.shape, chunks=(2, 40, 40), dtype="f4")
+    array[...] = values
+    array.attrs["unit"] = "counts"
+    assert main(["denoise", "data.zarr"]) == 3
+    assert "name an array in it: data.zarr/raw" in complaint(capsys.readouterr().err)
+    assert main(["denoise", "data.zarr/raw", "-o", "out.zarr", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["axes"], record["pages"], record["channels"]) == ("ZYX", 3, 1)
+    assert metadata("data.zarr/raw") == metadata("out.zarr")
+    result = np.asarray(zarr.open_array("out.zarr", mode="r")[...])
+    assert result.dtype == np.float32
+    assert error(result) < 0.7 * error(values)
+    assert main(["denoise", "data.zarr/raw"]) == 0
+    assert sorted(zarr.open_group("data.zarr", mode="r").array_keys()) == ["raw", "raw_denoised"]
+    assert main(["info", "out.zarr"]) == 0
+    assert "3 planes of 72 x 80 in gray, float32, Zarr ZYX" in capsys.readouterr().out
+
+
+def test_the_axes_of_an_array_are_those_that_it_names_or_the_usual_ones(capsys):
+    def axes(shape: tuple[int, ...], names: list[str] | None = None) -> str:
+        zarr.create_array(
+            "a.zarr", shape=shape, chunks=shape, dtype="u2", dimension_names=names, zarr_format=3, overwrite=True
+        )[...] = np.random.default_rng(0).integers(0, 999, shape)
+        assert main(["denoise", "a.zarr", "-y", "--json", "-s", "20"]) == 0
+        return json.loads(capsys.readouterr().out)["axes"]
+
+    assert axes((32, 32)) == "YX"
+    assert axes((2, 1, 32, 32)) == "CZYX"
+    assert axes((2, 1, 32, 32), ["time", "z", "y", "x"]) == "TZYX"
+    assert axes((2, 32, 32), ["band", "lat", "lon"]) == "ZYX"
+
+
+def test_arrays_that_are_no_picture_are_refused(capsys):
+    def refused(path: str) -> str:
+        assert main(["denoise", path]) == 3
+        return complaint(capsys.readouterr().err)
+
+    for name, shape, dtype in (("row", (9,), "u2"), ("rgb", (32, 32, 3), "u1"), ("truth", (32, 32), "?")):
+        zarr.create_array(f"{name}.zarr", shape=shape, chunks=shape, dtype=dtype)[...] = 1
+    assert "a Zarr array of 1 axis" in refused("row.zarr")
+    assert "its last axis has 3 values" in refused("rgb.zarr")
+    assert "its samples are bool" in refused("truth.zarr")
+    volume("a.ome.zarr")
+    assert "it is a part of an OME-Zarr" in refused("a.ome.zarr/0")
+    assert not [name for name in os.listdir() if "denoised" in name]
 
 
 def test_the_missing_extra_is_named(capsys, monkeypatch):
