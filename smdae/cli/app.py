@@ -181,7 +181,12 @@ def _run(arguments: list[str], peers: Peers) -> int:
     command = _command()
     try:
         with command.make_context("smdae", arguments, obj=peers) as context:
-            code = command.invoke(context)
+            try:
+                code = command.invoke(context)
+            except UsageError as error:
+                from smdae.cli.option_files import located
+
+                raise located(error, context) from error
     except typer.Exit as done:
         code = done.exit_code
     return code if isinstance(code, int) else 0
@@ -192,11 +197,11 @@ def _command() -> Any:
 
     Typer would name a variable after the parameter of the function instead, which has no choice but to be `json_`.
     """
-    from smdae.cli.option_files import located
+    from smdae.cli.option_files import remembered
 
     command: Any = typer.main.get_command(app)
     for name in WITH_VARIABLES:
-        command.commands[name].invoke = located(command.commands[name].invoke)
+        command.commands[name].make_context = remembered(command.commands[name].make_context)
         for option in command.commands[name].params:
             long = next((opt for opt in option.opts if opt.startswith("--")), None)
             if long is not None and option.envvar is None:

@@ -12,12 +12,13 @@ from typing import Any
 from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
-__all__ = ["configured", "located", "printed"]
+__all__ = ["configured", "located", "printed", "remembered"]
 
 OWN = ("config", "print_config", "help")  # options that say where others are from
 TRUTH = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
 LISTS = ("sigma",)  # options of one text that may be a list of numbers
-PLACES = "smdae.places"  # key in what a context carries: the line of the file that each value is from
+# Keys in what contexts carry: the context of the command, and the line of the file that each value is from.
+COMMAND, PLACES = "smdae.command", "smdae.places"
 NAMED = re.compile(r"--[a-z][a-z-]*")  # an option in a message
 ORIGINS = {"COMMANDLINE": "option", "ENVIRONMENT": "variable", "DEFAULT_MAP": "file", "DEFAULT": "default"}
 
@@ -69,19 +70,26 @@ def printed(context: Any) -> str:
     return "".join(lines)
 
 
-def located(invoke: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a command's `invoke` whose errors about options tell of which variable or line of a file they are."""
+def remembered(make_context: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command's `make_context` after which `located` can tell of that command's options."""
 
-    def invoked(context: Any) -> Any:
-        try:
-            return invoke(context)
-        except UsageError as error:
-            options = _options(context)
-            named = dict.fromkeys(name[2:].replace("-", "_") for name in NAMED.findall(error.message))
-            places = [_place(context, options[name]) for name in named if name in options]
-            raise UsageError("".join(places) + error.message, error.hint, error.parts) from error
+    def made(*arguments: Any, **more: Any) -> Any:
+        context = make_context(*arguments, **more)
+        context.meta[COMMAND] = context
+        return context
 
-    return invoked
+    return made
+
+
+def located(error: UsageError, context: Any) -> UsageError:
+    """Return an error about options that tells of which variable or line of a file they are."""
+    command = context.meta.get(COMMAND)
+    if command is None:
+        return error
+    options = _options(command)
+    named = dict.fromkeys(name[2:].replace("-", "_") for name in NAMED.findall(error.message))
+    places = [_place(command, options[name]) for name in named if name in options]
+    return UsageError("".join(places) + error.message, error.hint, error.parts)
 
 
 def _place(context: Any, option: Any) -> str:

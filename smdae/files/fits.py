@@ -12,11 +12,8 @@ Files are often packed by gzip, as image.fits.gz. They are unpacked to a tempora
 
 import contextlib
 import functools
-import gzip
 import importlib.util
-import os
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -26,31 +23,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from smdae.errors import InputError
-from smdae.files import images, regular
+from smdae.files import images, packing, regular
 from smdae.files.picture import check_size
 
-__all__ = [
-    "ENDINGS",
-    "HEAD",
-    "PACKED",
-    "SIGNATURE",
-    "Image",
-    "Opened",
-    "is_fits",
-    "is_named",
-    "is_packed",
-    "is_there",
-    "opened",
-    "packed",
-    "written",
-]
+__all__ = ["ENDINGS", "SIGNATURE", "Image", "Opened", "is_fits", "is_named", "is_there", "opened", "written"]
 
 ENDINGS = (".fits", ".fit", ".fts")
-PACKED = ".gz"  # after these, where the file is packed
 SIGNATURE = b"SIMPLE  ="
-GZIP = b"\x1f\x8b"
-HEAD = 4096  # bytes of a packed file, from which its first bytes can be unpacked
-WINDOW = 31  # for zlib: the largest window, in the format of gzip
 INSTALL = "pip install 'smdae[fits]'"
 SCIENCE = "SCI"
 BLOCK = 2880  # bytes, of which units are multiples
@@ -152,32 +131,15 @@ def is_fits(source: Path | bytes) -> bool:
     """Return whether a file begins as FITS does, perhaps after it is unpacked."""
     try:
         with regular.opened(source) if isinstance(source, Path) else BytesIO(source) as file:
-            head = file.read(HEAD)
+            head = file.read(packing.HEAD)
     except (OSError, ValueError):  # its reader reports it
         return False
-    if is_packed(head):
-        with contextlib.suppress(zlib.error):
-            head = zlib.decompressobj(WINDOW).decompress(head, len(SIGNATURE))
-    return head.startswith(SIGNATURE)
-
-
-def is_packed(head: bytes) -> bool:
-    """Return whether a file with these first bytes is packed by gzip."""
-    return head.startswith(GZIP)
+    return packing.begun(head, len(SIGNATURE)).startswith(SIGNATURE)
 
 
 def is_named(name: str | Path) -> bool:
     """Return whether a file is called as FITS files are, packed or not."""
-    return str(name).lower().removesuffix(PACKED).endswith(ENDINGS)
-
-
-def packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a file packed by gzip, which tell neither its name nor the time."""
-    packer = zlib.compressobj(wbits=WINDOW)
-    for piece in pieces:
-        if some := packer.compress(piece):
-            yield some
-    yield packer.flush()
+    return str(name).lower().removesuffix(packing.ENDING).endswith(ENDINGS)
 
 
 @contextlib.contextmanager
@@ -199,11 +161,11 @@ def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
         with images.opening(name):
             file: BinaryIO = source.open("rb") if isinstance(source, Path) else BytesIO(source)
             whole.enter_context(file)
-            was_packed = is_packed(file.read(len(GZIP)))
+            was_packed = packing.is_packed(file.read(packing.HEAD))
             file.seek(0)
         with images.decoding(f"'{name}'"):
             if was_packed:
-                file = whole.enter_context(_unpacked(file))
+                file = whole.enter_context(packing.unpacked(file))
             size = file.seek(0, 2)
             file.seek(0)
             units = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=False, do_not_scale_image_data=True)
@@ -242,20 +204,6 @@ def written(file: Opened, results: Callable[[Image], Iterator[np.ndarray]]) -> I
             yield from _piece(data, 0, image.count * image.nbytes)
         position = image.start + image.count * image.nbytes
     yield from _piece(file.file, position, file.size)
-
-
-def _unpacked(file: BinaryIO) -> BinaryIO:
-    """Return a temporary file with what a file packed by gzip holds; InputError if there is no room for it."""
-    with tempfile.TemporaryFile() as whole:
-        with gzip.open(file) as source:
-            while piece := source.read(PIECE):
-                try:
-                    whole.write(piece)
-                    whole.flush()
-                except OSError as error:
-                    place = tempfile.gettempdir()
-                    raise InputError(f"there is no room to unpack it in '{place}'", "TMPDIR names another") from error
-        return os.fdopen(os.dup(whole.fileno()), "rb")  # astropy takes no file that may be written
 
 
 def _piece(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:

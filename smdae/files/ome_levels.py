@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.files import ome_zarr
-from smdae.files.ome_zarr import Image, array_of, grid_of
 from smdae.files.pyramid import MEAN, Reduction, blocks, factors, reduction_of
+from smdae.files.zarr_images import Image, array_of, grid_of
 
 if TYPE_CHECKING:
     import zarr

@@ -56,7 +56,7 @@ def one_fits(
         InputError: The file is damaged or has no image, or the extra that reads it is not installed.
         OutputError: The result cannot be written.
     """
-    from smdae.files import fits
+    from smdae.files import fits, packing
     from smdae.files.refusals import refuse_existing
     from smdae.files.writing import whole
 
@@ -67,7 +67,7 @@ def one_fits(
     found: list[PictureNoise] = []
     judged: list[Judgement | None] = []
     with fits.opened(job.source if data is None else data, name) as file:
-        refuse_misnamed(job, options, "a FITS file", (*fits.ENDINGS, *([fits.PACKED] if file.was_packed else [])))
+        refuse_misnamed(job, options, "a FITS file", (*fits.ENDINGS, *([packing.ENDING] if file.was_packed else [])))
         if options.ending or not (job.target == STREAM or fits.is_named(job.target) or _is_alike(job)):
             target = options.ending or job.target
             raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")
@@ -90,11 +90,11 @@ def one_fits(
                 yield outcome.picture.pixels
 
         is_kept = job.target == STREAM or job.replaced is not None
-        packs = file.was_packed if is_kept else job.target.suffix.lower() == fits.PACKED
+        packs = file.was_packed if is_kept else job.target.suffix.lower() == packing.ENDING
 
         def pieces() -> Iterator[bytes]:
             written = fits.written(file, results)
-            return fits.packed(written) if packs else written
+            return packing.packed(written) if packs else written
 
         def put(target: Path) -> None:
             with whole(target, overwrite=options.overwrite, origin=origin) as to:

@@ -27,9 +27,10 @@ from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.files.ome_zarr import Image, Volume
+    from smdae.files.ome_zarr import Volume
     from smdae.files.picture import Picture
     from smdae.files.slabs import Slab
+    from smdae.files.zarr_images import Image
 
 __all__ = ["one_volume"]
 
@@ -68,6 +69,7 @@ class _Run:
     def write(self, folder: Path) -> None:
         """Write the result to a new folder."""
         from smdae.files import ome_zarr
+        from smdae.files.zarr_images import array_of
 
         if not self.options.strength or not (self.options.luma or self.options.chroma):
             with _writing(self.job):
@@ -83,7 +85,7 @@ class _Run:
         total, done = sum(len(parts) for *_, parts in plans), 0
         remarks: list[str | None] = []
         for image, channels, parts in plans:
-            target = ome_zarr.array_of(folder / image.place / image.levels[0], "r+")
+            target = array_of(folder / image.place / image.levels[0], "r+")
             changed = False
             for k, slab in enumerate(parts):
                 if self.watch:
@@ -101,8 +103,8 @@ class _Run:
     def _parts(self, image: "Image", channels: dict[int, Channel]) -> "list[Slab]":
         """Return the parts that an image is cut into."""
         from smdae.denoising.flat import SIDE
-        from smdae.files.ome_zarr import grid_of
         from smdae.files.slabs import ROOM, slabs
+        from smdae.files.zarr_images import grid_of
         from smdae.memory import left
 
         halos = [channel.halo for channel in channels.values()]

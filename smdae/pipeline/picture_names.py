@@ -17,11 +17,11 @@ OME, OF_OME = ".ome", (".tif", ".tiff", ".tf2", ".tf8", ".btf", VOLUME)
 
 def parted_name(name: str) -> tuple[str, str]:
     """Return the stem and the ending of a picture's name: of cells.ome.tif they are cells and .ome.tif."""
-    from smdae.files import fits
+    from smdae.files import fits, packing
 
     path = Path(name)
     inner = Path(path.stem)
-    if path.suffix.lower() == fits.PACKED and fits.is_named(name) and inner.suffix:
+    if path.suffix.lower() == packing.ENDING and fits.is_named(name) and inner.suffix:
         return inner.stem, inner.suffix + path.suffix
     if inner.suffix.lower() == OME and path.suffix.lower() in OF_OME and inner.stem:
         return inner.stem, inner.suffix + path.suffix

@@ -27,12 +27,12 @@ def piped(begun: bytes = b"") -> bytes:
 
     A stream that does not begin as a picture, and might never end, is refused before the rest of it is read.
     """
-    from smdae.files import fits, raw
+    from smdae.files import fits, packing, raw
     from smdae.files.images import HEAD, bounded, format_of
 
     head = begun + sys.stdin.buffer.read(max(0, HEAD - len(begun)))
-    if fits.is_packed(head):
-        head += sys.stdin.buffer.read(fits.HEAD - len(head))
+    if packing.is_packed(head):
+        head += sys.stdin.buffer.read(packing.HEAD - len(head))
     if not raw.is_raw(head, "stdin") and not fits.is_fits(head):
         format_of(head[:HEAD], "stdin")
     return bounded(sys.stdin.buffer, head, "stdin")

@@ -15,9 +15,10 @@ from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
 from smdae.pipeline.stacked import typical
 
 if TYPE_CHECKING:
-    from smdae.files.ome_zarr import Image, Volume
+    from smdae.files.ome_zarr import Volume
     from smdae.files.picture import Picture
     from smdae.files.tiff_axes import Selection
+    from smdae.files.zarr_images import Image
 
 __all__ = ["Channel", "VolumePlanes", "channels_of", "is_chosen", "refuse_beyond"]
 

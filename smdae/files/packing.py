@@ -1,0 +1,55 @@
+"""Files packed by gzip: unpacked to a temporary file, and packed again."""
+
+import contextlib
+import gzip
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from smdae.errors import InputError
+
+__all__ = ["ENDING", "HEAD", "begun", "is_packed", "packed", "unpacked"]
+
+ENDING = ".gz"
+SIGNATURE = b"\x1f\x8b"
+HEAD = 4096  # bytes of a packed file, from which its first bytes can be unpacked
+WINDOW = 31  # for zlib: the largest window, in the format of gzip
+PIECE = 1 << 22  # bytes unpacked at once
+
+
+def is_packed(head: bytes) -> bool:
+    """Return whether a file with these first bytes is packed by gzip."""
+    return head.startswith(SIGNATURE)
+
+
+def begun(head: bytes, count: int) -> bytes:
+    """Return the first bytes of a file that begins with `head`, unpacked if they are packed."""
+    if is_packed(head):
+        with contextlib.suppress(zlib.error):
+            return zlib.decompressobj(WINDOW).decompress(head, count)
+    return head
+
+
+def unpacked(file: BinaryIO) -> BinaryIO:
+    """Return a temporary file with what a file packed by gzip holds; InputError if there is no room for it."""
+    with tempfile.TemporaryFile() as whole:
+        with gzip.open(file) as source:
+            while piece := source.read(PIECE):
+                try:
+                    whole.write(piece)
+                    whole.flush()
+                except OSError as error:
+                    place = tempfile.gettempdir()
+                    raise InputError(f"there is no room to unpack it in '{place}'", "TMPDIR names another") from error
+        return os.fdopen(os.dup(whole.fileno()), "rb")  # astropy takes no file that may be written
+
+
+def packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a file packed by gzip, which tell neither its name nor the time."""
+    packer = zlib.compressobj(wbits=WINDOW)
+    for piece in pieces:
+        if some := packer.compress(piece):
+            yield some
+    yield packer.flush()

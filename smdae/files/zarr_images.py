@@ -1,0 +1,206 @@
+"""The images of a Zarr: what each is, where it lies, and whether it can be read.
+
+An image is a group with `multiscales`, the first of which counts; the root may be one, or hold several, as those of
+bioformats2raw and plates do. What is in a group `labels` are numbers of things, and no picture.
+
+An array that belongs to no such group is an image of one level, with the axes that its dimensions are called, else the
+last of TCZYX.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smdae.errors import InputError
+from smdae.files.ome_metadata import (
+    ARRAY,
+    METADATA,
+    OLD_AXES,
+    axes_of,
+    groups,
+    has_multiscales,
+    kind_of,
+    level_of,
+    ome_attributes,
+)
+from smdae.files.picture import SAMPLES
+
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = ["Image", "array_of", "grid_of", "images_of"]
+
+LEAST_AXES, MOST_AXES = 2, 5
+ALONE = ("",)  # levels of an array that is an image by itself, which is that folder
+MOST_COLOURS = 4  # along a last axis that is not one of columns
+MOST_NAMED = 3  # arrays, in a message
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An image of a volume.
+
+    Attributes:
+        place: Its group, below the volume's folder.
+        axes: A capital letter for each; rows and columns are the last.
+        levels: The folders of its arrays below the group, the largest first.
+        channel_axis: The number of the axis of channels; None if there is none.
+        array: The first level.
+        root: The volume's folder.
+    """
+
+    place: Path
+    axes: str
+    levels: tuple[str, ...]
+    channel_axis: int | None
+    array: "zarr.Array[Any]"
+    root: Path
+
+    @property
+    def group(self) -> Path:
+        """Return the folder of its group."""
+        return self.root / self.place
+
+    @property
+    def is_ome(self) -> bool:
+        """Return whether OME metadata say what it is."""
+        return self.levels != ALONE
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the first level."""
+        return tuple(self.array.shape)
+
+    @property
+    def channels(self) -> int:
+        """Return how many channels there are."""
+        return 1 if self.channel_axis is None else self.shape[self.channel_axis]
+
+    @property
+    def planes(self) -> list[tuple[int, ...]]:
+        """Return where each plane lies along the axes before rows and columns, in the order of the file."""
+        return [*product(*map(range, self.shape[:-2]))]
+
+    def channel(self, plane: Sequence[int]) -> int:
+        """Return the channel of a plane, counted from 0."""
+        return 0 if self.channel_axis is None else plane[self.channel_axis]
+
+    def missing(self, start: Sequence[int], stop: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+        """Yield where chunks that are not there lie in a part that begins and ends with chunks."""
+        grid = grid_of(self.array)
+        ranges = [range(low // n, -(-high // n)) for low, high, n in zip(start, stop, grid, strict=True)]
+        for place in product(*ranges):
+            key = self.array.metadata.encode_chunk_key(place)
+            if not (self.group / self.levels[0] / key).exists():
+                lows = [k * n - low for k, n, low in zip(place, grid, start, strict=True)]
+                yield tuple(slice(max(low, 0), low + n) for low, n in zip(lows, grid, strict=True))
+
+
+def array_of(folder: Path, mode: str = "r") -> "zarr.Array[Any]":
+    """Open the array of a folder."""
+    import zarr
+
+    return zarr.open_array(str(folder), mode=mode, config={"write_empty_chunks": False})
+
+
+def grid_of(array: "zarr.Array[Any]") -> tuple[int, ...]:
+    """Return the shape of what is written at once: a shard where there are such, else a chunk."""
+    return tuple(array.shards or array.chunks)
+
+
+def images_of(root: Path) -> tuple[list[Image], list[str]]:
+    """Return the images of a volume, and what there is to say of it."""
+    found: list[Image] = []
+    remarks: list[str] = []
+    if kind_of(root) is None:
+        raise InputError("it is a folder without Zarr metadata", "name the folder that has .zgroup or zarr.json in it")
+    if kind_of(root) == ARRAY:
+        return [_plain(root)], remarks
+    for group in groups(root):
+        described = ome_attributes(group)
+        multiscales = described.get("multiscales")
+        if multiscales is None:
+            continue
+        if "image-label" in described:
+            raise InputError("it holds labels, whose numbers are names of things, not a picture")
+        if not isinstance(multiscales, list) or not multiscales or not isinstance(multiscales[0], dict):
+            raise InputError("its multiscales are no list of objects")
+        if len(multiscales) > 1:
+            remarks.append("it has several multiscales: only the first is denoised")
+        found.append(_image(root, group, multiscales[0]))
+    if not found:
+        arrays = [str(root / name) for name in sorted(os.listdir(root)) if kind_of(root / name) == ARRAY]
+        raise InputError(
+            "it is Zarr without OME metadata: no group of it has multiscales",
+            f"name an array in it: {', '.join(arrays[:MOST_NAMED])}" if arrays else "smdae reads OME-Zarr",
+        )
+    return found, remarks
+
+
+def _plain(root: Path) -> Image:
+    """Return the image that an array without OME metadata is, checked."""
+    place = Path(os.path.realpath(root))
+    owner = next((group for group in place.parents if has_multiscales(group)), None)
+    if owner is not None:
+        raise InputError("it is a part of an OME-Zarr", f"name the whole: {owner}")
+    array = array_of(root)
+    count = len(array.shape)
+    if not LEAST_AXES <= count <= MOST_AXES:
+        raise InputError(f"it is a Zarr array of {count} {'axis' if count == 1 else 'axes'}", "smdae reads 2 to 5")
+    if count > LEAST_AXES and array.shape[-1] <= MOST_COLOURS:
+        raise InputError(
+            f"its last axis has {array.shape[-1]} values, and its columns are to be there",
+            "write it with the axes C, Y, X, or as .npy",
+        )
+    letters = "".join(str(name)[:1].upper() for name in _dimensions(array))
+    usual = OLD_AXES.upper()
+    is_known = len(letters) == len(set(letters)) == count and set(letters) <= set(usual) and letters.endswith("YX")
+    axes = letters if is_known else usual[-count:]
+    _check(array, root, "")
+    return Image(Path(), axes, ALONE, axes.index("C") if "C" in axes else None, array, root)
+
+
+def _dimensions(array: "zarr.Array[Any]") -> list[Any]:
+    """Return what the axes of an array are called: in Zarr 3 by its own metadata, in Zarr 2 by xarray's."""
+    names = array.metadata.dimension_names if array.metadata.zarr_format == 3 else array.attrs.get("_ARRAY_DIMENSIONS")
+    return [*names] if isinstance(names, list | tuple) else []
+
+
+def _image(root: Path, group: Path, described: dict[str, Any]) -> Image:
+    """Return an image, checked."""
+    datasets = described.get("datasets")
+    if not isinstance(datasets, list) or not datasets:
+        raise InputError("its multiscales name no datasets")
+    levels = tuple(level_of(dataset) for dataset in datasets)
+    for level in levels:
+        if kind_of(group / level) != ARRAY:
+            raise InputError(f"its level '{level}' is missing")
+    array = array_of(group / levels[0])
+    axes, channel = axes_of(described.get("axes", list(OLD_AXES)))
+    if not LEAST_AXES <= len(array.shape) <= MOST_AXES:
+        raise InputError(
+            f"it has {len(array.shape)} axes, and an OME-Zarr has {LEAST_AXES} to {MOST_AXES}",
+            "write the others as images of their own",
+        )
+    size = " x ".join(map(str, array.shape))
+    if len(axes) != len(array.shape):
+        raise InputError(f"its axes are {axes}, and level '{levels[0]}' is {size}")
+    _check(array, group / levels[0], f" of level '{levels[0]}'")
+    return Image(group.relative_to(root), axes, levels, channel, array, root)
+
+
+def _check(array: "zarr.Array[Any]", folder: Path, of: str) -> None:
+    """Raise InputError for an array that holds no picture; `of` says in messages which it is."""
+    if 0 in array.shape:
+        raise InputError(f"it has no pixels: the shape{of} is {' x '.join(map(str, array.shape))}")
+    if array.dtype.name not in SAMPLES:
+        raise InputError(f"its samples are {array.dtype.name}", f"smdae reads {', '.join(SAMPLES)}")
+    if not _has_chunks(folder):
+        raise InputError(f"none of the chunks{of} is there")
+
+
+def _has_chunks(folder: Path) -> bool:
+    return any(name not in METADATA for _, _, names in os.walk(folder) for name in names)
