@@ -258,7 +258,7 @@ def _read(paths: list[Path], settings: "Settings", white: float | None, asked: A
         InputError: There is nothing that can be read.
     """
     from smdae.files.corpus import gather, refuse_unit
-    from smdae.files.table import gather_rows, kind_of
+    from smdae.files.table import counted, gather_rows, kind_of
     from smdae.fitting.settings import for_rows
 
     if asked not in (None, "rows", "images"):
@@ -267,7 +267,7 @@ def _read(paths: list[Path], settings: "Settings", white: float | None, asked: A
     if kind == "rows":
         rows = gather_rows(paths, white, settings.seed)
         level = settings.levels[1] * rows.white
-        console.note(f"{choice or 'arrays are rows, one example each'}; sigma is {level:.3g} in their unit")
+        console.note(f"{f'{choice}; ' if choice else ''}{counted(rows)}; sigma is {level:.3g} in their unit")
         return for_rows(settings), rows
     with console.progress() as bar:
         reading = bar.add_task("reading", total=None)

@@ -204,7 +204,7 @@ def _read(
         InputError: There is nothing that can be read.
     """
     from smdae.files.corpus import gather, refuse_unit
-    from smdae.files.table import gather_rows, kind_of
+    from smdae.files.table import counted, gather_rows, kind_of
     from smdae.fitting.settings import for_rows
     from smdae.models import family
 
@@ -212,7 +212,7 @@ def _read(
     if kind == "rows":
         corpus = gather_rows(paths, white, settings.seed)
         level = settings.levels[1] * corpus.white
-        console.note(f"{choice or 'arrays are rows, one example each'}; sigma is {level:.3g} in their unit")
+        console.note(f"{f'{choice}; ' if choice else ''}{counted(corpus)}; sigma is {level:.3g} in their unit")
         spread = float(corpus.images[0].std(axis=(0, 1)).mean())
         if not level / MAX_SPREAD < spread < MAX_SPREAD * level:
             console.warn(f"a column varies by {spread:.3g}: give a --sigma, or a --white, of that order")

@@ -48,6 +48,7 @@ class Corpus:
         small: How many images were smaller than a patch.
         names: The names of the files, and how many images each has in turn.
         has_floats: Whether a file held floats; not known for images in a cache.
+        columns: The names of the columns of a table; () if it has none.
     """
 
     images: Sequence[np.ndarray]
@@ -56,6 +57,7 @@ class Corpus:
     small: int
     names: tuple[tuple[str, int], ...] = ()
     has_floats: bool = False
+    columns: tuple[str, ...] = ()
 
     def weights(self, by_name: Mapping[str, float]) -> list[float] | None:
         """Return how often each image is drawn, 1 being as often as it has places; None if all of them are 1.

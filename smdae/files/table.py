@@ -1,12 +1,16 @@
 """Tables of examples: N rows of d numbers each, from .npy and .npz arrays and from CSV. (N,) is N rows of one number.
 
+The first line of a CSV may name the columns; all others are numbers.
+
 A table is held as one image with shape (1, N, d): a row is a pixel of d channels, a patch of side 1, and what fits do
 with patches of images they do with rows. Rows are put in an order of chance, so that the end of a table that is held
 out is a sample of it.
 """
 
+import csv
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,13 +21,14 @@ from smdae.errors import InputError, UsageError
 from smdae.files.corpus import ARRAYS, Corpus, arrays, files_below, named
 from smdae.files.picture import WHITES
 
-__all__ = ["CSV", "MAX_NUMBERS", "Kind", "gather_rows", "kind_of", "one_table"]
+__all__ = ["CSV", "MAX_NUMBERS", "Kind", "counted", "gather_rows", "kind_of", "one_table"]
 
 Kind = Literal["rows", "images"]
 CSV = (".csv", ".tsv")
 MAX_NUMBERS = 4096  # in a row: fits take its covariance apart
+ARRAYS_ARE_ROWS = "arrays of one or two axes are rows (--as images takes each for one image)"
 SEPARATORS = ";\t,"  # beside the first two, a comma stands for a decimal point
-NAMED = 3  # constant columns that are named
+NAMED = 3  # columns that are named in a message
 
 
 def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: bool) -> tuple[Kind, str]:
@@ -61,7 +66,7 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
     if not tables or asked == "images":
         return "images", ""
     if can_be_rows:
-        return "rows", "arrays of one or two axes are rows, one example each (--as images takes each for one image)"
+        return "rows", "" if len(sheets) == len(tables) else ARRAYS_ARE_ROWS
     return "images", "arrays of two axes are images, as others here are" if of_patches and not noisy else ""
 
 
@@ -89,12 +94,20 @@ def gather_rows(paths: Sequence[Path], white: float | None, seed: int) -> Corpus
         One image with shape (1, N, d), and its white.
 
     Raises:
-        InputError: A table is unusable, or they differ in their columns or their unit.
+        InputError: A table is unusable, or they differ in their columns, the names of these, or their unit.
     """
     for path in paths:
         if not os.path.exists(path):
             raise InputError(f"cannot read '{path}': there is no such file or folder")
-    found = [(file, table) for path in paths for file in files_below(path, CSV) for table in _tables(file)]
+    found: list[tuple[Path, np.ndarray]] = []
+    columns: dict[Path, tuple[str, ...]] = {}
+    for file in (file for path in paths for file in files_below(path, CSV)):
+        if file.suffix.lower() in CSV:
+            names, rows = _parsed(file)
+            found.append((file, rows))
+            columns |= {file: names} if names else {}
+        else:
+            found += [(file, rows) for rows in _tables(file)]
     if not found:
         raise InputError(f"no tables found in {named(paths)}")
     first, table = found[0]
@@ -110,9 +123,32 @@ def gather_rows(paths: Sequence[Path], white: float | None, seed: int) -> Corpus
             )
         if other.dtype != table.dtype:
             raise InputError(f"cannot use '{file}': its values are {other.dtype}, those of '{first}' {table.dtype}")
+    for file, names in columns.items():
+        head, expected = next(iter(columns.items()))
+        if names != expected:
+            raise InputError(
+                f"cannot use '{file}': its columns are {_listed(names)}, and those of '{head}' are {_listed(expected)}"
+            )
     peak = WHITES[table.dtype.name] if table.dtype.kind == "u" else white or 1.0
     rows = np.concatenate([other for _, other in found])
-    return Corpus([one_table(rows, named(paths), seed)], peak, (), 0, ((first.name, 1),))
+    names = next(iter(columns.values()), ())
+    return Corpus([one_table(rows, named(paths), seed)], peak, (), 0, ((first.name, 1),), columns=names)
+
+
+def counted(corpus: Corpus) -> str:
+    """Return how many rows of how many numbers were read, and what the columns are called, for a message."""
+    _, count, numbers = corpus.images[0].shape
+    names = f" ({_listed(corpus.columns)}: names from the first line)" if corpus.columns else ""
+    return f"{count:,} rows of {_numbers(numbers)}{names}, one example each"
+
+
+def _numbers(count: int) -> str:
+    return f"{count:,} number{'' if count == 1 else 's'}"
+
+
+def _listed(columns: Sequence[object]) -> str:
+    """Return the first of some columns for a message, each cut where it is long."""
+    return ", ".join(f"{column!s:.20}" for column in columns[:NAMED]) + (", ..." if len(columns) > NAMED else "")
 
 
 def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
@@ -133,17 +169,14 @@ def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
         raise InputError(f"cannot use {name}: row {bad + 1} has values that are not numbers (NaN or infinity)")
     constant = np.flatnonzero((rows == rows[0]).all(0))
     if len(constant):
-        which = ", ".join(str(column + 1) for column in constant[:NAMED]) + (", ..." if len(constant) > NAMED else "")
+        which = _listed([*(constant + 1)])
         are, has = (f"column {which} is", "has") if len(constant) == 1 else (f"columns {which} are", "have")
         raise InputError(f"cannot fit to {name}: {are} constant, and {has} no density", "leave constant columns out")
     return rows[np.random.default_rng(seed).permutation(len(rows))][None]
 
 
 def _tables(file: Path) -> Iterator[np.ndarray]:
-    """Yield the tables of a file, (N, d), uint8, uint16 or float32."""
-    if file.suffix.lower() in CSV:
-        yield _parsed(file)
-        return
+    """Yield the tables of a file of arrays, (N, d), uint8, uint16 or float32."""
     for array in arrays(file):
         if array.dtype.kind not in "iuf":
             raise InputError(f"cannot use '{file}': its values are {array.dtype}, not numbers")
@@ -155,23 +188,28 @@ def _tables(file: Path) -> Iterator[np.ndarray]:
             yield np.array(array) if kept else np.asarray(array, np.float32)
 
 
-def _parsed(file: Path) -> np.ndarray:
-    """Return the numbers of a CSV, split at semicolons, tabs, commas or blanks, with shape (N, d), float32.
+def _parsed(file: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names of the columns of a CSV, () if it has none, and its numbers, (N, d), float32.
 
-    Lines that begin with # are comments.
+    Cells are split at semicolons, tabs, commas or blanks. Lines that begin with # are comments.
 
     Raises:
-        InputError: It cannot be read, a line holds text, or lines have different lengths; the line is named.
+        InputError: It cannot be read, a line but the first holds text, or lines have different lengths; the line is
+            named.
     """
     try:
         lines = file.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror or "unreadable").lower() if isinstance(error, OSError) else "it is not text in UTF-8"
         raise InputError(f"cannot read '{file}': {reason}") from None
+    names: tuple[str, ...] = ()
     rows: list[list[float]] = []
-    first = 0
+    head = first = 0
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if not rows and not names and (names := _names(line, file, number)):
+            head = number
             continue
         separator = next((s for s in SEPARATORS if s in line), None)
         values: list[float] = []
@@ -179,17 +217,45 @@ def _parsed(file: Path) -> np.ndarray:
             try:
                 values.append(float(cell.replace(",", ".")))
             except ValueError:
-                hint = "a table has numbers only" + (", and no line of headings" if not rows else "")
+                hint = "a table holds numbers only" + ("" if rows else ", below one line of names if there is one")
                 raise InputError(f"cannot use '{file}': line {number} holds {cell.strip()!r:.40}", hint) from None
             if not math.isfinite(values[-1]):
                 raise InputError(f"cannot use '{file}': line {number} holds {cell.strip()!r:.40}, which is no number")
         if rows and len(values) != len(rows[0]):
             raise InputError(
-                f"cannot use '{file}': line {number} has {len(values)} numbers, and line {first} has {len(rows[0])}"
+                f"cannot use '{file}': line {number} has {_numbers(len(values))}, and line {first} has {len(rows[0])}"
             )
         first = first or number
         rows.append(values)
     if not rows:
         raise InputError(f"cannot use '{file}': it holds no numbers")
+    if len(rows[0]) == 1 and not any(s in lines[head - 1] for s in SEPARATORS):
+        names = (" ".join(names),) if names else ()  # of one column, with blanks in its name
+    if names and len(names) != len(rows[0]):
+        count = _numbers(len(rows[0]))
+        raise InputError(f"cannot use '{file}': line {head} names {len(names)} columns, and line {first} has {count}")
     with np.errstate(over="ignore"):
-        return np.array(rows, np.float32)
+        return names, np.array(rows, np.float32)
+
+
+def _names(line: str, file: Path, number: int) -> tuple[str, ...]:
+    """Return the names of columns that a line holds; () if one of its cells is a number.
+
+    Raises:
+        InputError: A column has no name, as that of an index.
+    """
+    unquoted = re.sub('"[^"]*"', "", line)
+    separator = next((s for s in SEPARATORS if s in unquoted), " ")
+    cells = [cell.strip() for cell in next(csv.reader([line.strip()], delimiter=separator, skipinitialspace=True))]
+    for cell in cells:
+        try:
+            float(cell.replace(",", "."))
+        except ValueError:
+            continue
+        return ()
+    if "" in cells:
+        raise InputError(
+            f"cannot use '{file}': line {number} leaves column {cells.index('') + 1} without a name",
+            "an index is no number to fit to: leave it out, as pandas does with to_csv(..., index=False)",
+        )
+    return tuple(cells)

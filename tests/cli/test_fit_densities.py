@@ -53,12 +53,15 @@ def test_the_score_of_a_thousand_rows_is_within_five_per_cent(bare, rows, smooth
 
 @pytest.mark.parametrize(("rows", "smoothed"), DENSITIES, ids=["bimodal", "ring"])
 def test_compare_takes_rows(bare, rows, smoothed, capsys):
-    np.savetxt("rows.csv", rows(), delimiter=",")
+    table = rows()
+    head = ",".join(("east", "north")[: table.shape[1]])
+    np.savetxt("rows.csv", table, delimiter=",", header=head, comments="")
     small = ["--quick", "--patches", "500", "--hidden", "16", "--max-steps", "5", "-b", "32"]
     parts = ["--only", "learning", "--only", "learned", "--objective", "dsm", "--objective", "ism-parzen"]
     assert main(["compare", "rows.csv", "-s", str(255 * SIGMA), *small, *parts]) == 0
     out, err = capsys.readouterr()
     assert "rows of" in out
-    assert "one example each" in err
+    assert f"1,000 rows of {table.shape[1]} number" in err
+    assert "(east" in err
     for name in ("field", "samples"):
         assert list(bare.glob(f"comparison/**/*{name}*.png")), name

@@ -36,7 +36,8 @@ def test_rows_of_any_length_are_fitted_by_any_objective(here, objective, columns
     card = json.loads(out)
     assert card["rows"] == 285
     assert card["channels"] == columns
-    assert "are rows, one example each" in err
+    assert f"300 rows of {columns} number" in err
+    assert "one example each" in err
     assert smdae.load("model.safetensors").score(torch.zeros(5, columns)).shape == (5, columns)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smdae.errors import InputError, UsageError
-from smdae.files.table import gather_rows, kind_of
+from smdae.files.table import counted, gather_rows, kind_of
 from tests.tiny import encoded, gray
 
 ROWS = np.random.default_rng(0).random((40, 3)).astype(np.float32)
@@ -54,6 +54,54 @@ def test_decimal_commas_and_lines_of_comment_are_read_as_meant(here, text):
     np.testing.assert_allclose(in_order(table[0]), in_order(np.array([[1.5, -2], [3, 0.4]], np.float32)))
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("x,y\n1.5,-2\n3,0.4\n", ("x", "y")),
+        ("\ufeff# measured\nx;y\n1,5;-2\n3;0,4\n", ("x", "y")),
+        ('"width, in mm","depth"\n1.5,-2\n3,0.4\n', ("width, in mm", "depth")),
+        ("x y\n1.5 -2\n3 0.4\n", ("x", "y")),
+        ("wing length,depth\n1.5,-2\n3,0.4\n", ("wing length", "depth")),
+        ("x\ty\r\n1.5\t-2\r\n3\t0.4\r\n", ("x", "y")),
+        ("1.5,-2\n3,0.4\n", ()),
+    ],
+)
+def test_one_line_of_names_may_head_a_table(here, text, names):
+    (here / "a.csv").write_text(text, "utf-8")
+    corpus = gather_rows([here / "a.csv"], None, 0)
+    np.testing.assert_allclose(in_order(corpus.images[0][0]), in_order(np.array([[1.5, -2], [3, 0.4]], np.float32)))
+    assert corpus.columns == names
+
+
+def test_the_name_of_a_single_column_may_have_blanks(here):
+    (here / "a.csv").write_text("wing length (mm)\n1.5\n3\n")
+    assert gather_rows([here / "a.csv"], None, 0).columns == ("wing length (mm)",)
+    (here / "a.csv").write_text("a,b\n1.5\n3\n")
+    with pytest.raises(InputError, match=r"line 1 names 2 columns, and line 2 has 1 number$"):
+        gather_rows([here / "a.csv"], None, 0)
+
+
+def test_columns_of_other_names_do_not_go_together(here):
+    (here / "a.csv").write_text("x,y\n1,2\n3,5\n")
+    (here / "b.csv").write_text("y,x\n2,1\n4,3\n")
+    with pytest.raises(InputError, match=r"b.csv': its columns are y, x, and those of .*a.csv' are x, y"):
+        gather_rows([here], None, 0)
+    (here / "b.csv").write_text("2,1\n4,3\n")
+    assert gather_rows([here], None, 0).columns == ("x", "y")
+
+
+def test_what_was_read_is_told_with_the_names_of_the_columns(here):
+    (here / "a.csv").write_text("x,y\n1,2\n3,5\n4,1\n")
+    (here / "b.csv").write_text("a,b,c,d,e\n1,2,3,4,5\n5,4,2,1,0\n")
+    np.save(here / "c.npy", ROWS[:, :1])
+    told = [counted(gather_rows([here / name], None, 0)) for name in ("a.csv", "b.csv", "c.npy")]
+    assert told == [
+        "3 rows of 2 numbers (x, y: names from the first line), one example each",
+        "2 rows of 5 numbers (a, b, c, ...: names from the first line), one example each",
+        "40 rows of 1 number, one example each",
+    ]
+
+
 def test_an_array_of_one_axis_is_rows_of_one_number(here):
     np.save(here / "a.npy", ROWS[:, 0])
     assert kind(here / "a.npy") == "rows"
@@ -101,9 +149,14 @@ def test_what_can_be_no_rows_is_refused(here):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("1,2\n3,4\n5\n", ["line 3 has 1 numbers", "line 1 has 2"]),
+        ("1,2\n3,4\n5\n", ["line 3 has 1 number,", "line 1 has 2"]),
         ("1,2\n3,x\n", ["line 2 holds 'x'"]),
-        ("a,b\n1,2\n", ["line 1 holds 'a'", "headings"]),
+        ("a,1\n1,2\n", ["line 1 holds 'a'", "one line of names"]),
+        ("a,b\nm,s\n1,2\n", ["line 2 holds 'm'", "one line of names"]),
+        ("1,2\na,b\n", ["line 2 holds 'a'", "numbers only"]),
+        ("a,b,c\n1,2\n", ["line 1 names 3 columns, and line 2 has 2 numbers"]),
+        ("a,b\n", ["no numbers"]),
+        (",a,b\n0,1,2\n1,3,4\n", ["line 1 leaves column 1 without a name", "index"]),
         ("1,2\n\n3,\n", ["line 3 holds ''"]),
         ("1,2\n3,nan\n", ["line 2 holds 'nan'"]),
         ("1,2\n", ["it has 1 row"]),
