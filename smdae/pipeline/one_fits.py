@@ -1,21 +1,21 @@
 """The work on one FITS file: its images and cubes are denoised plane by plane; all else is copied."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from smdae.errors import OutputError
+from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
-from smdae.pipeline.reading import called, refuse_misnamed
+from smdae.pipeline.reading import called, refuse_misnamed, refuse_other_format
 from smdae.pipeline.records import estimates, record_of
-from smdae.pipeline.stacked import for_all_pages
+from smdae.pipeline.shared_noise import with_shared_noise
 from smdae.pipeline.summary import summarise
 from smdae.progress import Watch
 
@@ -46,7 +46,7 @@ class FitsPlanes:
 
 
 def one_fits(
-    job: Job, options: Options, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
+    job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
     """Denoise a FITS file, write the result, and return its JSON record.
 
@@ -67,10 +67,8 @@ def one_fits(
     judged: list[Judgement | None] = []
     with fits.opened(job.source if data is None else data, name) as file:
         refuse_misnamed(job, options, "a FITS file", fits.ENDINGS)
-        if options.ending or (job.target != STREAM and job.target.suffix.lower() not in fits.ENDINGS):
-            target = options.ending or job.target
-            raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")
-        if job.target != STREAM and not (options.made and not job.target.parent.exists()):
+        refuse_other_format(job, options, "a FITS file", fits.ENDINGS, "name it .fits")
+        if job.target != STREAM and not options.will_make(job.target.parent):
             refuse_existing(job.target, overwrite=options.overwrite)
         model = model_for(FitsPlanes(file.images[0], file.file).page(0))
         refuse_unit(FitsPlanes(file.images[0], file.file).page(0), options, name)
@@ -79,7 +77,7 @@ def one_fits(
             planes = FitsPlanes(image, file.file)
             is_cube = image.count > 1
             shares = is_cube and is_noise_shared(model, options)
-            shared = for_all_pages(planes, model, options, name) if shares else options
+            shared = with_shared_noise(planes, model, options, name) if shares else options
             for k in range(image.count):
                 if watch:
                     watch(k, image.count)
