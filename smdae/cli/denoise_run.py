@@ -227,8 +227,7 @@ def _refuse_quality(jobs: Sequence[Job]) -> None:
 
 def _options(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report | None) -> Options:
     """Return the settings by which the pictures are denoised and written."""
-    how = ("steps", "step_size", "seed", "stride", "ensemble", "precision")
-    folder = chosen.folder
+    names = ("sampler", "steps", "step_size", "seed", "stride", "ensemble", "precision")
     return Options(
         model=asked.model,
         device=asked.device,
@@ -241,13 +240,13 @@ def _options(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report |
         mask=asked.mask,
         profile=asked.save_noise,
         strength=asked.strength,
-        how={"sampler": asked.sampler} | {name: getattr(asked, name) for name in how},
+        task_options={name: getattr(asked, name) for name in names},
         tile=asked.tile,
         depth=DEPTHS[asked.bit_depth],
         ending=asked.ending,
         overwrite=asked.overwrite or asked.in_place,
-        beside=asked.overwrite,
-        made=folder,
+        overwrite_beside=asked.overwrite,
+        new_folder=chosen.folder,
         adapt=asked.adapt,
         reference=asked.reference,
         blend=asked.blend,

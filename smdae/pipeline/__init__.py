@@ -11,6 +11,7 @@ one_raw, one_fits, one_volume, one_stream, several, stacked
                        the same for files that are not a single picture
 reading, picture_noise, outcome, placing
                        its stages: read, find the noise, denoise, write
+shared_noise           the noise that the pages of a file share
 model_choice           which model denoises a picture
 noise_choice           the meaning of --noise
 batch                  many files, several at once

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from smdae.files.picture import Picture
 
-__all__ = ["choose", "load_denoiser", "mention_fitted", "placed"]
+__all__ = ["ModelFor", "choose", "load_denoiser", "mention_fitted", "placed"]
+
+ModelFor = Callable[["Picture"], Any]  # returns the model that a picture is denoised with
 
 FITTED = "model.safetensors"  # what `fit` writes by default
 
@@ -87,9 +89,8 @@ def placed(model: Any, where: "torch.device", many: bool) -> Any:
     from smdae.models.inference_graphs import InferenceGraphs
     from smdae.protocols import HasGraphs, offers
 
-    torch.backends.cudnn.allow_tf32 = (
-        False  # here, for all threads: `exact` restores what it finds, and threads would restore different values
-    )
+    # Here, for all threads: `exact` restores what it finds, and threads would restore different values.
+    torch.backends.cudnn.allow_tf32 = False
     model.to(where, memory_format=torch.channels_last)
     if many and offers(model, HasGraphs):
         model.graphs = InferenceGraphs()

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from smdae.noise import Noise
+    from smdae.pipeline.picture_noise import PictureNoise
 
-__all__ = ["COLUMNS", "chart", "correlation", "curve", "number"]
+__all__ = ["COLUMNS", "chart", "correlation", "curve", "curve_of", "number"]
 
 COLUMNS, ROWS = 48, 9  # of a chart, in characters
 AXIS_ENDS = (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10)  # times a power of ten
+DARKEST, BRIGHTEST = 0.001, 0.999  # quantiles of the values of a picture, between which its noise is drawn
 MAX_LAGS = 3  # pixels, up to which the correlation is shown
 
 
@@ -27,6 +29,23 @@ def curve(noise: "Noise", low: float, high: float) -> tuple[list[float], list[fl
     x = torch.linspace(low, high, COLUMNS, dtype=torch.float64)
     squares = torch.stack([curve.sd(x).square() for curve in noise.curves])  # (curves, COLUMNS)
     return x.tolist(), squares.mean(0).sqrt().tolist()
+
+
+def curve_of(found: "PictureNoise", factor: float, offset: float) -> tuple[list[float], list[float]]:
+    """Return COLUMNS brightnesses of a picture, and the standard deviation of its noise at each, in a unit of display.
+
+    They go from its darkest to its brightest values, but for one in a thousand at either end.
+
+    Args:
+        found: The noise.
+        factor: The value of white less that of black, in that unit.
+        offset: The value of black in that unit.
+    """
+    import numpy as np
+
+    low, high = np.quantile(found.prepared.sample().astype(np.float64), (DARKEST, BRIGHTEST))
+    x, levels = curve(found.noise, *((float(low), float(high)) if low < high else (0.0, 1.0)))
+    return [value * factor + offset for value in x], [level * factor for level in levels]
 
 
 def correlation(grain: Sequence[Sequence[float]]) -> str:

@@ -1,6 +1,6 @@
 """The work on one FITS file: its images and cubes are denoised plane by plane; all else is copied."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from smdae.errors import OutputError
+from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import parted_name
@@ -16,7 +17,7 @@ from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, refuse_misnamed
 from smdae.pipeline.records import estimates, record_of
-from smdae.pipeline.stacked import for_all_pages
+from smdae.pipeline.shared_noise import with_shared_noise
 from smdae.pipeline.summary import summarise
 from smdae.progress import Watch
 
@@ -47,7 +48,7 @@ class FitsPlanes:
 
 
 def one_fits(
-    job: Job, options: Options, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
+    job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
     """Denoise a FITS file, write the result, and return its JSON record.
 
@@ -71,7 +72,7 @@ def one_fits(
         if options.ending or not (job.target == STREAM or fits.is_named(job.target) or _is_alike(job)):
             target = options.ending or job.target
             raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")
-        if job.target != STREAM and not (options.made and not job.target.parent.exists()):
+        if job.target != STREAM and not options.will_make(job.target.parent):
             refuse_existing(job.target, overwrite=options.overwrite)
         model = model_for(FitsPlanes(file.images[0], file.file).page(0))
         refuse_unit(FitsPlanes(file.images[0], file.file).page(0), options, name)
@@ -80,7 +81,7 @@ def one_fits(
             planes = FitsPlanes(image, file.file)
             is_cube = image.count > 1
             shares = is_cube and is_noise_shared(model, options)
-            shared = for_all_pages(planes, model, options, name) if shares else options
+            shared = with_shared_noise(planes, model, options, name) if shares else options
             for k in range(image.count):
                 if watch:
                     watch(k, image.count)

@@ -11,26 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, UsageError
 from smdae.pipeline.extras import encoded_extras, targets
-from smdae.pipeline.model_choice import choose, load_denoiser, mention_fitted, placed
+from smdae.pipeline.model_choice import ModelFor, choose, load_denoiser, mention_fitted, placed
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.one_volume import one_volume
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import Outcome, denoised
 from smdae.pipeline.picture_noise import PictureNoise, refuse_unit, white_of
 from smdae.pipeline.places import STREAM, Job, refuse_place
-from smdae.pipeline.placing import beside, origin_of, put_file, put_result
+from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import bare, called, kind_of, like, read_picture
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.self_checks import self_checked
-from smdae.pipeline.stacked import denoise_stack, remark
-from smdae.pipeline.summary import summarise
+from smdae.pipeline.stacked import denoise_stack
+from smdae.pipeline.summary import say_remarks, summarise
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-Chooser = Callable[["Picture"], Any]
-Work = Callable[[Job, Options, Chooser, Watch | None, bytes | None], dict[str, Any]]
+Work = Callable[[Job, Options, ModelFor, Watch | None, bytes | None], dict[str, Any]]
 
 __all__ = ["worker"]
 
@@ -98,7 +97,7 @@ def _work_on(job: Job, options: Options, data: bytes | None) -> Work:
     return denoise_stack if options.selection.some or stack.count(content) > 1 else _single
 
 
-def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
+def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
     """Denoise a file with a single picture, write the result and the extras, and return its JSON record."""
     origin = origin_of(job, options.messages)
     picture = bare(read_picture(job.source, data), options)
@@ -110,8 +109,8 @@ def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None,
     aside = [] if job.target == STREAM and not options.extras.some else targets(options.extras, job)
     for path in [*aside, *([] if options.profile is None else [options.profile])]:
         # A folder that will be made for the results is empty: nothing there to refuse.
-        if not (options.made and path.parent == job.target.parent and not path.parent.exists()):
-            refuse_place(path, options.beside, path == options.extras.steps and options.extras.folder)
+        if not (path.parent == job.target.parent and options.will_make(path.parent)):
+            refuse_place(path, options.overwrite_beside, path == options.extras.steps and options.extras.folder)
     model = model_for(picture)
     outcome = denoised(picture, model, options, watch, called(job))
     result, found = outcome.picture, outcome.found
@@ -120,10 +119,8 @@ def _single(job: Job, options: Options, model_for: Chooser, watch: Watch | None,
     profile = [] if options.profile is None else [(options.profile, _profile(found, job))]
     extra = _extra(job, outcome, options, kind, watch) if options.extras.some else []
     whole = _encoded(job, picture, outcome, kind, model, options, data)
-    with beside([*extra, *profile], options.beside, origin and replace(origin, is_target=False)):
-        put_result(
-            job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout
-        )
+    with beside([*extra, *profile], options.overwrite_beside, origin and replace(origin, is_target=False)):
+        put_bytes(job, whole, options.overwrite, origin, options.stdout)
     summarise({"": [found]}, [outcome.judgement], model, job, options)
     record = record_of(job, model, [found], precisions(outcome, model)) | estimates([outcome.judgement])
     if extra:
@@ -149,7 +146,7 @@ def _encoded(
     elif kind == picture.format == "TIFF":
         source = job.source if data is None else data
         whole, remarks = rewritten(source, called(job), result, job.target.name, options.strip)
-        remark(remarks, job, options)
+        say_remarks(remarks, job, options)
     else:
         whole = encode(result, kind, options.quality)
     return whole if outcome.task is None or options.strip else marked(whole, kind, words_of(model))

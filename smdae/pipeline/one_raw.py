@@ -1,19 +1,19 @@
 """Denoise a camera raw file: its mosaic is denoised and then developed, or, for other sensors, the developed one."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smdae.errors import OutputError, UsageError
+from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import is_raw_name
 from smdae.pipeline.picture_noise import PictureNoise
 from smdae.pipeline.places import STREAM, Job, check_target, refuse_place
-from smdae.pipeline.placing import beside, origin_of, put_file, put_result
+from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, record_of
 from smdae.pipeline.summary import summarise
@@ -32,9 +32,7 @@ LEVEL_ERROR = 0.08  # relative standard error of the estimated level of a sensor
 SAMPLE_SIZE = 1 << 17  # values of a mosaic over which the noise is described
 
 
-def one_raw(
-    job: Job, options: Options, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
-) -> dict[str, Any]:
+def one_raw(job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
     """Denoise a camera raw file, write the picture developed from it, and return its JSON record.
 
     Raises:
@@ -53,7 +51,7 @@ def one_raw(
     with raw.opened(job.source.read_bytes() if data is None else data, name, not options.many) as shot:
         depth, kind = _target(job, options, shot.size)
         if options.profile is not None:
-            refuse_place(options.profile, options.beside)
+            refuse_place(options.profile, options.overwrite_beside)
         options = replace(options, depth=depth)
         judgement: Judgement | None = None
         if shot.mosaic is None:
@@ -71,10 +69,8 @@ def one_raw(
         result = replace(result, metadata=stripped(result.metadata))
     whole = encode(result, kind, options.quality)
     aside = [] if options.profile is None else [(options.profile, _profile(found, shot, name))]
-    with beside(aside, options.beside, origin and replace(origin, is_target=False)):
-        put_result(
-            job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout
-        )
+    with beside(aside, options.overwrite_beside, origin and replace(origin, is_target=False)):
+        put_bytes(job, whole, options.overwrite, origin, options.stdout)
     summarise({"": [found]}, [judgement], model, job, options)
     return record_of(job, model, [found], []) | estimates([judgement])
 
@@ -92,7 +88,7 @@ def _refuse(options: Options) -> None:
         "--black": options.black is not None,
         "--sigma of several channels": options.levels is not None and len(options.levels) > 1,
         "--noise grain": options.noise == "grain",
-        f"--sampler {options.how['sampler']}": options.how["sampler"] != "tweedie",
+        f"--sampler {options.task_options['sampler']}": options.task_options["sampler"] != "tweedie",
     }
     refuse_options(asked, "camera raw files", "develop them first")
 
@@ -118,7 +114,7 @@ def _target(job: Job, options: Options, size: tuple[int, int]) -> tuple[str, str
     ending = options.ending or ("" if job.target == STREAM else job.target.suffix.lower())
     kind = SUFFIXES.get(ending, "TIFF")
     depth = options.depth or ("uint16" if "uint16" in FORMATS[kind].samples else "uint8")
-    return depth, check_target(job, stand_in(size, depth), options.ending, options.overwrite, options.made)
+    return depth, check_target(job, stand_in(size, depth), options.ending, options.overwrite, options.new_folder)
 
 
 def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> PictureNoise:
@@ -134,7 +130,7 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> PictureNoise:
     planes = mosaic.planes
     prepared = Prepared(planes, planes, Scale(0.0, 1.0, (mosaic.floor, 1.0)))
     given = None if options.levels is None else options.levels[0] / 255
-    if not options.strength or not (options.luma or options.chroma):
+    if options.takes_nothing_out:
         noise = Noise.gaussian(0.0)
     elif isinstance(options.noise, Noise):
         noise = _as_planes(options.noise, shot, mosaic)
@@ -216,6 +212,6 @@ def _clean(
         device=next(model.parameters()).device,
         tile=options.tile,
         or_cpu=options.device == "auto",
-        **options.how,
+        **options.task_options,
     )
     return np.where(mosaic.pixels >= 1, mosaic.pixels, pixels)

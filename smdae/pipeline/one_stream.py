@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from smdae.errors import InputError, OutputError
+from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import find_noise
 from smdae.pipeline.places import STREAM, Job, check_target
-from smdae.pipeline.reading import called, refuse_misnamed
+from smdae.pipeline.reading import called, refuse_misnamed, refuse_other_format
 from smdae.pipeline.records import frames_record
 
 if TYPE_CHECKING:
@@ -26,11 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["streamed"]
 
 PLANES = ("luma", "chroma", "chroma")
-Chooser = Callable[["Picture"], Any]
 Item = TypeVar("Item")
 
 
-def streamed(job: Job, options: Options, model_for: Chooser) -> tuple[bytes | None, dict[str, Any] | None]:
+def streamed(job: Job, options: Options, model_for: ModelFor) -> tuple[bytes | None, dict[str, Any] | None]:
     """Denoise a video or several pictures from stdin, write them, and return (None, the JSON record).
 
     If stdin holds a single picture, nothing is denoised and (its bytes, None) is returned.
@@ -55,7 +55,7 @@ def streamed(job: Job, options: Options, model_for: Chooser) -> tuple[bytes | No
     return piped(first + then + stream.left), None
 
 
-def video(job: Job, options: Options, model_for: Chooser, stream: "Readable", name: str) -> dict[str, Any]:
+def video(job: Job, options: Options, model_for: ModelFor, stream: "Readable", name: str) -> dict[str, Any]:
     """Denoise a Y4M stream to stdout or a file, and return its JSON record.
 
     Luma and chroma are denoised separately, each at its own size, where the noise is as the camera left it. Enlarged
@@ -73,10 +73,8 @@ def video(job: Job, options: Options, model_for: Chooser, stream: "Readable", na
 
     _refuse(options, depth=True)
     refuse_misnamed(job, options, "a Y4M stream", [y4m.ENDING])
-    if options.ending or (job.target != STREAM and job.target.suffix.lower() != y4m.ENDING):
-        target = options.ending or job.target
-        raise OutputError(f"a Y4M stream stays one, and is not written as '{target}'", f"name it {y4m.ENDING}, or -o -")
-    if job.target != STREAM and not (options.made and not job.target.parent.exists()):
+    refuse_other_format(job, options, "a Y4M stream", [y4m.ENDING], f"name it {y4m.ENDING}, or -o -")
+    if job.target != STREAM and not options.will_make(job.target.parent):
         refuse_existing(job.target, overwrite=options.overwrite)
     with decoding(f"'{name}'"):
         header = y4m.read_header(stream)
@@ -96,7 +94,7 @@ def video(job: Job, options: Options, model_for: Chooser, stream: "Readable", na
 
 
 def pictures(
-    job: Job, options: Options, model_for: Chooser, first: bytes, begun: bytes, stream: "Readable"
+    job: Job, options: Options, model_for: ModelFor, first: bytes, begun: bytes, stream: "Readable"
 ) -> dict[str, Any]:
     """Denoise pictures that follow each other in stdin, write them in the same order, and return the JSON record.
 
@@ -112,6 +110,7 @@ def pictures(
         UsageError, OutputError: As `video`.
         InputError: As `video`; a picture is damaged.
     """
+    from smdae.denoising.pages import unscaled
     from smdae.denoising.steady import Steady
     from smdae.files import images, sequence
 
@@ -126,8 +125,7 @@ def pictures(
         found = find_noise(*frame, options, "stdin")
         scale = found.prepared.scale
         options.messages.note(f"{f'frame {done + 1}: ' if done else ''}noise: {found.described}")
-        noise = found.noise.scaled(scale.span)
-        return noise.shifted(scale.black) if scale.black else noise
+        return unscaled(found.noise, scale)
 
     steady: Steady[tuple[Picture, Any]] = Steady(noise_of)
 
@@ -143,7 +141,7 @@ def pictures(
         nonlocal done
         for data in chain([first], _each(sequence.more_of(begun, stream), "stdin")):
             picture = images.read(data, f"frame {done + 1} of stdin")
-            kind = check_target(job, picture, options.ending, options.overwrite, options.made)
+            kind = check_target(job, picture, options.ending, options.overwrite, options.new_folder)
             yield images.encode(clean(picture), kind, options.quality)
             done += 1
 
@@ -216,7 +214,7 @@ def _refuse(options: Options, depth: bool) -> None:
         "--white": depth and options.white,
         "--black": depth and options.black is not None,
         "a noise profile": depth and isinstance(options.noise, Noise),
-        f"--sampler {options.how['sampler']}": depth and options.how["sampler"] != "tweedie",
+        f"--sampler {options.task_options['sampler']}": depth and options.task_options["sampler"] != "tweedie",
     }
     refuse_options(asked, "a stream")
 
@@ -269,7 +267,7 @@ class _Planes:
         from smdae.denoising.task import Task
 
         prepared = Prepared(plane, plane, self.scale)
-        task: Task = Task.for_noise(prepared, self.model, noise, strength=share, **self.options.how)
+        task: Task = Task.for_noise(prepared, self.model, noise, strength=share, **self.options.task_options)
         device = next(self.model.parameters()).device
         result = run_task(task, device, tile=self.options.tile, or_cpu=self.options.device == "auto")
         return np.minimum(result, self.header.white).astype(plane.dtype, copy=False)

@@ -5,7 +5,7 @@ with the margin that the model needs. In regions outliers are not repaired and o
 off, as that takes the whole plane.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smdae.errors import OutputError, UsageError
+from smdae.errors import UsageError
+from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import Outcome, denoised
 from smdae.pipeline.picture_noise import NoiseFacts, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
-from smdae.pipeline.reading import called
+from smdae.pipeline.reading import called, refuse_other_format
 from smdae.pipeline.records import estimates, precisions, record_of
 from smdae.pipeline.summary import summarise
 from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, is_chosen, refuse_beyond
@@ -71,7 +72,7 @@ class _Run:
         from smdae.files import ome_zarr
         from smdae.files.zarr_images import array_of
 
-        if not self.options.strength or not (self.options.luma or self.options.chroma):
+        if self.options.takes_nothing_out:
             with _writing(self.job):
                 ome_zarr.copied(self.volume, folder)
             return
@@ -177,7 +178,7 @@ class _Run:
 
 
 def one_volume(
-    job: Job, options: Options, model_for: "Callable[[Picture], Any]", watch: Watch | None, data: bytes | None
+    job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
     """Denoise an OME-Zarr volume; return its JSON record.
 
@@ -194,10 +195,9 @@ def one_volume(
     how: dict[str, Any] = {"overwrite": options.overwrite, "may_go": ome_metadata.may_be_replaced}
     with ome_zarr.opened(job.source, name) as volume:
         refuse_beyond(volume, options, name)
-        if options.ending or job.target.suffix.lower() not in (ome_metadata.ENDING, job.source.suffix.lower()):
-            target = options.ending or job.target
-            raise OutputError(f"an OME-Zarr stays one, and is not written as '{target}'", "name it .ome.zarr")
-        if not (options.made and not job.target.parent.exists()):
+        endings = (ome_metadata.ENDING, job.source.suffix.lower())
+        refuse_other_format(job, options, "an OME-Zarr", endings, "name it .ome.zarr")
+        if not options.will_make(job.target.parent):
             refuse_folder(job.target, **how)
         first = VolumePlanes(volume.images[0], volume.images[0].planes, name).page(0)
         refuse_unit(first, options, name)

@@ -36,13 +36,13 @@ class Options:
         mask: A picture that is white where changes are let through; None for everywhere.
         profile: The file that the estimated noise is written to; None for none.
         strength: The share of the noise to remove, 0 to 1.
-        how: The arguments for `denoise` that are passed on: sampler, stride, ensemble, precision.
+        task_options: Further arguments of `Task.for_noise`: sampler, stride, ensemble, precision and the like.
         tile: The side of the tiles in pixels, None for as large as memory allows.
         depth: The dtype of the result's samples; None for that of the input.
         ending: The ending of the results; None for that of the input.
         overwrite: Whether results may replace existing files.
-        beside: Whether the files written beside results may replace existing ones.
-        made: A folder that will be created for the results; None if there is none to create.
+        overwrite_beside: Whether the files written beside results may replace existing ones.
+        new_folder: A folder that is created for the results; None if they go to none.
         adapt: Whether the model is adapted to each picture.
         reference: The clean picture to measure the result by; None for none.
         blend: How far to go from the posterior mean to a sample of the posterior, 0 to 1.
@@ -74,13 +74,13 @@ class Options:
     mask: Path | None = None
     profile: Path | None = None
     strength: float = 1.0
-    how: dict[str, Any] = field(default_factory=dict)
+    task_options: dict[str, Any] = field(default_factory=dict)
     tile: int | None = None
     depth: str | None = None
     ending: str | None = None
     overwrite: bool = False
-    beside: bool = False
-    made: Path | None = None
+    overwrite_beside: bool = False
+    new_folder: Path | None = None
     adapt: bool = False
     reference: Path | None = None
     blend: float = 0.0
@@ -98,6 +98,15 @@ class Options:
     selection: Selection = field(default_factory=Selection)
     messages: Messages = SILENT
     stdout: Put = to_stdout
+
+    @property
+    def takes_nothing_out(self) -> bool:
+        """Return whether pictures stay as they are: the strength is 0, or that of brightness and of colour."""
+        return not self.strength or not (self.luma or self.chroma)
+
+    def will_make(self, folder: Path) -> bool:
+        """Return whether a folder for results does not exist yet, and will be made."""
+        return self.new_folder is not None and not folder.exists()
 
 
 def refuse_options(asked: Mapping[str, object], files: str, hint: str = "leave it out") -> None:

@@ -76,7 +76,7 @@ class _Run:
             luma=options.luma,
             chroma=options.chroma,
             whitened=whitened,
-            **options.how,
+            **options.task_options,
         )
 
     @property
@@ -175,7 +175,7 @@ def denoised(
     if noisy is not picture:
         options = _in_unit_of(noisy, picture, model, options)
     white = white_of(noisy, options)
-    if not options.strength or not (options.luma or options.chroma):
+    if options.takes_nothing_out:
         return Outcome(with_depth(noisy, options.depth, white), _no_noise(noisy), None)
     found = find_noise(noisy, model, options, name)
     weights = None if options.mask is None else _weights(options, noisy)

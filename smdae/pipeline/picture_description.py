@@ -1,7 +1,4 @@
-"""Descriptions of pictures and of their noise, as `denoise` would find it: in words, as a chart and as JSON.
-
-The chart goes from the darkest to the brightest values of the picture, but for one in a thousand at either end.
-"""
+"""Descriptions of pictures and of their noise, as `denoise` would find it: in words, as a chart and as JSON."""
 
 import math
 import sys
@@ -9,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smdae.pipeline.noise_chart import chart, correlation, curve, number
+from smdae.pipeline.noise_chart import chart, correlation, curve_of, number
 from smdae.pipeline.places import STREAM
 
 if TYPE_CHECKING:
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Description", "describe", "lines_of", "record_of"]
 
-DARKEST, BRIGHTEST = 0.001, 0.999  # quantiles of the values, the ends of the chart
 INDENT = "  "
 
 
@@ -79,7 +75,7 @@ def describe(source: Path, options: "Options") -> list[Description]:
     from smdae.pipeline import special_files
     from smdae.pipeline.picture_noise import find_noise
     from smdae.pipeline.reading import piped
-    from smdae.pipeline.stacked import typical
+    from smdae.pipeline.shared_noise import typical_noise
 
     name = "stdin" if source == STREAM else str(source)
     begun = y4m.exactly(sys.stdin.buffer, len(y4m.MAGIC)) if source == STREAM else None
@@ -94,12 +90,12 @@ def describe(source: Path, options: "Options") -> list[Description]:
         return [_of_part(name, part) for part in special_files.of_fits(content, name, options, _Unloaded())]
     several = parts.find(content, name)
     if several is not None:
-        noise, how = typical(several, _Unloaded(), options, name)
-        return [_of(name, several.page(0), len(several), noise, how, piece=several.container.piece)]
+        noise, shared = typical_noise(several, _Unloaded(), options, name)
+        return [_of(name, several.page(0), len(several), noise, shared, piece=several.container.piece)]
     if stack.count(content) > 1:
         with stack.opened(content, name) as pages:
             descriptions = [
-                _of(name, group.page(0), len(group), *typical(group, _Unloaded(), options, name), channel=channel)
+                _of(name, group.page(0), len(group), *typical_noise(group, _Unloaded(), options, name), channel=channel)
                 for group in pages.groups.values()
                 for channel in [(group.key.channel + 1, len(pages.groups))]
             ]
@@ -146,7 +142,7 @@ def record_of(description: Description) -> dict[str, Any]:
     """Return the JSON record of a file; values are in the picture's unit, sigma in that of `denoise -s`."""
     found, noise, scale = description.found, description.found.estimate.noise, description.found.prepared.scale
     height, width = description.picture.pixels.shape[:2]
-    curve = list(zip(*_curve(found, scale.span, scale.black), strict=True))
+    curve = list(zip(*curve_of(found, scale.span, scale.black), strict=True))
     return {
         "size": [width, height],
         "pages": description.pages,
@@ -171,21 +167,6 @@ def record_of(description: Description) -> dict[str, Any]:
     }
 
 
-def _curve(found: "PictureNoise", factor: float, offset: float) -> tuple[list[float], list[float]]:
-    """Return brightnesses of a picture, and the standard deviation of its noise at each, in the unit of display.
-
-    Args:
-        found: The noise.
-        factor: The factor from levels with white being 1 to the unit of display.
-        offset: The value of black in that unit.
-    """
-    import numpy as np
-
-    low, high = np.quantile(found.prepared.sample().astype(np.float64), (DARKEST, BRIGHTEST))
-    x, levels = curve(found.estimate.noise, *((low, high) if low < high else (0.0, 1.0)))
-    return [value * factor + offset for value in x], [level * factor for level in levels]
-
-
 def lines_of(description: Description) -> list[str]:
     """Return the description of a file as lines of text."""
     found, noise, scale = description.found, description.found.estimate.noise, description.found.prepared.scale
@@ -197,7 +178,7 @@ def lines_of(description: Description) -> list[str]:
     if not noise.is_none:
         factor, offset = (255.0, 0.0) if description.on_255 else (scale.span, scale.black)
         text.append(f"sigma by brightness, {'white being 255' if description.on_255 else 'in the unit of the picture'}")
-        text += [f"{INDENT}{line}" for line in chart(*_curve(found, factor, offset))]
+        text += [f"{INDENT}{line}" for line in chart(*curve_of(found, factor, offset))]
     if noise.kind == "grain":
         text.append(correlation(noise.grain))
     text.append(f"model: {description.model}")

@@ -156,7 +156,7 @@ def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> P
             raise UsageError(f"--sigma has {len(given)} values, and '{name}' has {channels} channels")
         given = given[:1] if prepared.is_shared else given
     kind = options.noise
-    if kind == "auto" and given is not None and options.how.get("sampler", "tweedie") != "tweedie":
+    if kind == "auto" and given is not None and options.task_options.get("sampler", "tweedie") != "tweedie":
         kind = "white"  # the only kind that the other samplers take
     try:
         found = noise_for(prepared, model, kind, given, picture.quality)

@@ -14,7 +14,7 @@ from smdae.pipeline.places import STREAM, Job
 if TYPE_CHECKING:
     from smdae.files.dressing import Origin
 
-__all__ = ["beside", "forget", "origin_of", "put_file", "put_result"]
+__all__ = ["beside", "forget", "origin_of", "put_bytes", "put_file", "put_result"]
 
 MAX_ATTEMPTS = 5  # at writing into a folder that another run may remove
 
@@ -45,6 +45,11 @@ def put_result(
         if new:
             forget(new)
         raise
+
+
+def put_bytes(job: Job, data: bytes, overwrite: bool, origin: "Origin | None", stdout: Put) -> None:
+    """Write the bytes of a result to its file or to stdout; arguments are those of `put_file` and `put_result`."""
+    put_result(job, lambda target: put_file(target, data, overwrite, origin), lambda: [data], stdout)
 
 
 @contextmanager

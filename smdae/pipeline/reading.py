@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smdae.errors import InputError
+from smdae.errors import InputError, OutputError
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import white_of
 from smdae.pipeline.places import STREAM, Job, check_target
@@ -14,7 +14,7 @@ from smdae.pipeline.places import STREAM, Job, check_target
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-__all__ = ["bare", "called", "kind_of", "like", "piped", "read_picture", "refuse_misnamed"]
+__all__ = ["bare", "called", "kind_of", "like", "piped", "read_picture", "refuse_misnamed", "refuse_other_format"]
 
 
 def called(job: Job) -> str:
@@ -69,12 +69,27 @@ def refuse_misnamed(job: Job, options: Options, called: str, endings: Sequence[s
         raise InputError(f"'{job.source}' is {called}, and {named}", f"rename it, or end the result in {endings[0]}")
 
 
+def refuse_other_format(job: Job, options: Options, called: str, endings: Sequence[str], hint: str) -> None:
+    """Raise OutputError for a result in another format, for files that are written only as what they are.
+
+    Args:
+        job: The file, and where its result goes.
+        options: How it is denoised.
+        called: The format of the file, in words.
+        endings: The endings of that format.
+        hint: What the user can do about it.
+    """
+    is_named_otherwise = job.target != STREAM and job.target.suffix.lower() not in endings
+    if options.ending or is_named_otherwise:
+        raise OutputError(f"{called} stays one, and is not written as '{options.ending or job.target}'", hint)
+
+
 def kind_of(job: Job, picture: "Picture", options: Options) -> str:
     """Return the format of the result; raise OutputError if it cannot be written."""
     from smdae.files.picture import with_depth
 
     result = with_depth(picture, options.depth, white_of(picture, options), pixels=False)
-    return check_target(job, result, options.ending, options.overwrite, options.made)
+    return check_target(job, result, options.ending, options.overwrite, options.new_folder)
 
 
 def like(reference: "Picture", picture: "Picture", path: Path, name: str = "the input") -> "Picture":

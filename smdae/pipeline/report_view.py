@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from smdae.pipeline.noise_chart import curve
+from smdae.pipeline.noise_chart import curve_of
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
@@ -24,7 +24,6 @@ __all__ = ["Pair", "View", "view_of"]
 MAX_WHOLE = 1 << 20  # pixels of a picture that is shown whole
 PART = 768  # pixels a side, of the part of a larger one
 MAX_GAIN = 64  # factor on what was taken out
-DARKEST, BRIGHTEST = 0.001, 0.999  # quantiles of the values, the ends of the chart
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +100,7 @@ def view_of(
     if noise.is_none:
         why = f" ({found.estimate.reason})" if found.estimate.reason else ""
         return View(name, size, tuple(pairs), f"no noise found{why}", None, "")
-    low, high = np.quantile(found.prepared.sample().astype(np.float64), (DARKEST, BRIGHTEST))
-    x, levels = curve(noise, *((float(low), float(high)) if low < high else (0.0, 1.0)))
-    factor, offset = (255.0, 0.0) if scale.standard else (scale.span, scale.black)
-    points = [value * factor + offset for value in x], [level * factor for level in levels]
+    points = curve_of(found, *((255.0, 0.0) if scale.standard else (scale.span, scale.black)))
     unit = "white being 255" if scale.standard else "in the unit of the picture"
     return View(name, size, tuple(pairs), found.described, points, unit)
 

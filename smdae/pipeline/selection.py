@@ -100,12 +100,10 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
         if str(path) != "-" and _is_folder(path):
             found = _in_folder(path, search)
             is_done = search.may_be_done and found.left_out[RESULT] > 0
-            if (
-                not found.pictures and literal and not is_done
-            ):  # fails by itself, so that the others of the list are denoised
-                pictures.append((path, Path(path.name)))
-            elif not found.pictures and not is_done:
-                raise _none_in(path, found, search)
+            if not found.pictures and not is_done:
+                if not literal:
+                    raise _none_in(path, found, search)
+                pictures.append((path, Path(path.name)))  # fails by itself, and the others of the list are denoised
             pictures += found.pictures
             left_out += found.left_out
             deeper += found.deeper

@@ -1,18 +1,18 @@
 """Denoise a file of several pictures that is not a TIFF, such as an animation: all are held in memory until the end."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
+from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
 from smdae.pipeline.places import Job
-from smdae.pipeline.placing import origin_of, put_file, put_result
+from smdae.pipeline.placing import origin_of, put_bytes
 from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of
-from smdae.pipeline.stacked import for_all_pages
+from smdae.pipeline.shared_noise import with_shared_noise
 from smdae.pipeline.summary import summarise
 from smdae.progress import Watch, part_of
 
@@ -25,11 +25,9 @@ __all__ = ["denoise_parts"]
 
 ANIMATED = ("GIF", "PNG", "WEBP")
 
-Chooser = Callable[["Picture"], Any]
-
 
 def denoise_parts(
-    parts: "Parts", job: Job, options: Options, model_for: Chooser, watch: Watch | None, data: bytes | None
+    parts: "Parts", job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
     """Denoise all pictures of a file, write the result, and return its JSON record.
 
@@ -59,7 +57,7 @@ def denoise_parts(
     if options.depth is not None and options.depth != first.pixels.dtype:
         raise OutputError(f"{parts.container.called} keeps its bit depth", "leave --bit-depth out")
     share = parts.container.alike and is_noise_shared(model, options)
-    shared = for_all_pages(parts, model, options, called(job)) if share else options
+    shared = with_shared_noise(parts, model, options, called(job)) if share else options
     found: list[PictureNoise] = []
     judgements: list[Judgement | None] = []
     products: list[str] = []
@@ -75,6 +73,6 @@ def denoise_parts(
         products.extend(precisions(outcome, model))
         results.append(None if outcome.picture.pixels is part.pixels else outcome.picture)
     whole = parts.encoded(results, options.quality, options.strip)
-    put_result(job, lambda target: put_file(target, whole, options.overwrite, origin), lambda: [whole], options.stdout)
+    put_bytes(job, whole, options.overwrite, origin, options.stdout)
     summarise({"": found}, judgements, model, job, options, parts.container.piece)
     return record_of(job, model, found, products) | estimates(judgements) | {"pages": len(found)}

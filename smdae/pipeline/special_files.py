@@ -95,7 +95,7 @@ def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) ->
     """Read a FITS file, and return each of its images with its noise; arguments and errors are those of `of_raw`."""
     from smdae.files import fits
     from smdae.pipeline.one_fits import FitsPlanes
-    from smdae.pipeline.stacked import typical
+    from smdae.pipeline.shared_noise import typical_noise
 
     options = replace(options, mend=False)  # stars are as small as outliers
     parts = []
@@ -109,7 +109,7 @@ def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) ->
             bits = 8 * image.dtype.itemsize
             depth = f"{bits}-bit floats" if image.dtype.kind == "f" else f"{bits} bits"
             what = f"{of}{size} in gray, {depth}, FITS"
-            noise = typical(planes, model, options, name)
+            noise = typical_noise(planes, model, options, name)
             parts.append(FilePart(picture, len(planes), *noise, (k + 1, len(file.images)), what))
     return parts
 
@@ -117,7 +117,7 @@ def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) ->
 def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[FilePart]:
     """Read an OME-Zarr, and return each of its channels with its noise; arguments and errors are those of `of_raw`."""
     from smdae.files import ome_zarr
-    from smdae.pipeline.stacked import typical
+    from smdae.pipeline.shared_noise import typical_noise
     from smdae.pipeline.volume_channels import VolumePlanes
 
     parts = []
@@ -131,7 +131,7 @@ def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[F
                 size = f"{len(planes)} planes of {width} x {height}" if len(planes) > 1 else f"{width} x {height}"
                 format = "OME-Zarr" if image.is_ome else "Zarr"
                 what = f"{of}{size} in gray, {image.array.dtype.name}, {format} {image.axes}"
-                noise = typical(planes, model, options, name)
+                noise = typical_noise(planes, model, options, name)
                 parts.append(FilePart(picture, len(planes), *noise, (c + 1, image.channels), what))
     return parts
 
@@ -145,7 +145,7 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options", m
     from smdae.files import y4m
     from smdae.files.images import decoding
     from smdae.files.picture import Picture
-    from smdae.pipeline.stacked import typical
+    from smdae.pipeline.shared_noise import typical_noise
 
     if options.white is not None or options.black is not None:
         raise UsageError("--white and --black do not go with video", "leave them out")
@@ -164,7 +164,7 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options", m
         height, width = header.shapes[k]
         frame = f"{len(frames)} frames" if len(frames) > 1 else "frame"
         what = f"the first {frame}, {PLANES[k]} of {width} x {height}, {header.bits} bits, Y4M"
-        noise = typical(_Several(pictures), model, options, name)
+        noise = typical_noise(_Several(pictures), model, options, name)
         parts.append(FilePart(pictures[0], len(frames), *noise, (k + 1, count), what))
     return parts
 

@@ -3,48 +3,31 @@
 All pages of a channel share one noise and one scale.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
+from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import denoised
-from smdae.pipeline.picture_noise import (
-    NoiseFacts,
-    PictureNoise,
-    find_noise,
-    is_noise_shared,
-    refuse_unit,
-    white_of,
-)
+from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit, white_of
 from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_result
 from smdae.pipeline.reading import called, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
-from smdae.pipeline.summary import summarise
+from smdae.pipeline.shared_noise import typical_noise, with_shared_noise
+from smdae.pipeline.summary import say_remarks, summarise
 from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.estimation.scale import Scale
     from smdae.files.picture import Picture
     from smdae.files.stack import Group, Key, Stack, Style
 
-__all__ = ["Pages", "denoise_stack", "for_all_pages", "remark", "typical"]
-
-Chooser = Callable[["Picture"], Any]
-
-
-class Pages(Protocol):
-    """Pictures of one kind, by their numbers."""
-
-    def __len__(self) -> int: ...
-    def page(self, number: int, /) -> "Picture":
-        """Return the page of a number, counted from 0."""
-        ...
+__all__ = ["denoise_stack"]
 
 
 @dataclass(eq=False)
@@ -68,7 +51,7 @@ class _Run:
     job: Job
     options: Options
     model: Any
-    model_for: Chooser
+    model_for: ModelFor
     pages: "Stack"
     shared: "dict[Key, Options]"
     watch: Watch | None
@@ -141,7 +124,7 @@ class _Run:
 
 
 def denoise_stack(
-    job: Job, options: Options, model_for: Chooser, watch: Watch | None, data: bytes | None
+    job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
     """Denoise a TIFF of many pages or channels page by page, write the result, and return its JSON record.
 
@@ -156,7 +139,7 @@ def denoise_stack(
 
     _refuse(job, options)
     if options.profile is not None:
-        refuse_place(options.profile, options.beside)
+        refuse_place(options.profile, options.overwrite_beside)
     origin = origin_of(job, options.messages)
     name = called(job)
     with stack.opened(job.source if data is None else data, name, options.selection) as pages:
@@ -172,7 +155,7 @@ def denoise_stack(
         profile = [] if options.profile is None else [(options.profile, _profile(pages, shared, model, name))]
         run = _Run(job, options, model, model_for, pages, shared, watch)
         style = run.style()
-        with beside(profile, options.beside, origin and replace(origin, is_target=False)):
+        with beside(profile, options.overwrite_beside, origin and replace(origin, is_target=False)):
             put_result(
                 job,
                 lambda path: stack.write(path, pages, run.results(), style, overwrite=options.overwrite, origin=origin),
@@ -180,7 +163,7 @@ def denoise_stack(
                 options.stdout,
             )
         is_copy = style.is_unchanged()
-        remark([words for words in pages.remarks if words == BITS_STAY or not is_copy], job, options)
+        say_remarks([words for words in pages.remarks if words == BITS_STAY or not is_copy], job, options)
     several = len(pages.groups) > 1
     channels = {_called(pages, key) + ": " if several else "": noise for key, noise in sorted(run.noise.items())}
     summarise(channels, run.judgements, model, job, options)
@@ -193,12 +176,6 @@ def _refuse(job: Job, options: Options) -> None:
     for option, is_asked in asked.items():
         if is_asked:
             raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")
-
-
-def remark(remarks: Sequence[str], job: Job, options: Options) -> None:
-    """Say the remarks about a file, each with its name in front where there are many files."""
-    for words in remarks:
-        options.messages.note(f"'{job.source}': {words}" if options.many else words)
 
 
 def _called(pages: "Stack", key: "Key") -> str:
@@ -221,14 +198,6 @@ def _converted(picture: "Picture", options: Options) -> "Picture":
     return with_depth(picture, options.depth, white_of(picture, options))
 
 
-def for_all_pages(pages: "Pages", model: Any, options: Options, name: str) -> Options:
-    """Return the settings for all pages: those given, with the noise and the scale of the typical page."""
-    from smdae.denoising.pages import unscaled
-
-    median, options = typical(pages, model, options, name)
-    return replace(options, noise=unscaled(median.noise, median.prepared.scale))
-
-
 def _for_group(group: "Group", pages: "Stack", model: Any, options: Options, name: str) -> Options:
     """Return the settings by which every page of a channel is denoised.
 
@@ -239,7 +208,7 @@ def _for_group(group: "Group", pages: "Stack", model: Any, options: Options, nam
         options = replace(options, levels=(options.levels[group.key.channel],))
     if not is_noise_shared(model, options) or not len(group):
         return options
-    return for_all_pages(group, model, options, name)
+    return with_shared_noise(group, model, options, name)
 
 
 def _profile(pages: "Stack", shared: "Mapping[Key, Options]", model: Any, name: str) -> bytes:
@@ -261,22 +230,5 @@ def _profile(pages: "Stack", shared: "Mapping[Key, Options]", model: Any, name: 
     options = shared[group.key]
     if isinstance(options.noise, Noise):
         return saved(options.noise, name)
-    median, _ = typical(group, model, options, name)
+    median, _ = typical_noise(group, model, options, name)
     return saved(unscaled(median.noise, median.prepared.scale), name)
-
-
-def typical(pages: "Pages", model: Any, options: Options, name: str) -> tuple[PictureNoise, Options]:
-    """Estimate the noise of some pages; return that of the median level, and the settings with a scale for all pages.
-
-    Arguments and errors are those of `find_noise`.
-    """
-    from smdae.denoising.pages import examined_pages, is_blank, typical_page
-
-    examined = {number: pages.page(number) for number in examined_pages(len(pages))}
-    numbers = [number for number, picture in examined.items() if not is_blank(picture.pixels)] or list(examined)[:1]
-
-    def examine(number: int, scale: "Scale | None") -> PictureNoise:
-        return find_noise(examined[number], model, replace(options, scale=scale or options.scale), name)
-
-    median, scale = typical_page(numbers, examine)
-    return median, replace(options, scale=scale or options.scale)

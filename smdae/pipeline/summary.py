@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.pipeline.picture_noise import NoiseFacts, PictureNoise
 
-__all__ = ["summarise"]
+__all__ = ["say_remarks", "summarise"]
 
 MAX_DOUBTS = 3  # that are shown; each page of a stack may have its own
 MAX_SIGMA_MISMATCH = 0.2  # relative difference of sigma and the model's level, beyond which there is a warning
@@ -75,6 +75,12 @@ def summarise(
             if level:
                 _warn_of_level(model, 255 * level, name + part, messages)
     _say_doubts(judged, name, messages, piece)
+
+
+def say_remarks(remarks: Sequence[str], job: Job, options: Options) -> None:
+    """Say remarks about a file, each with its name in front if it is one of many."""
+    for words in remarks:
+        options.messages.note(f"'{job.source}': {words}" if options.many else words)
 
 
 def _first(pages: "Sequence[PictureNoise | NoiseFacts]") -> "PictureNoise | NoiseFacts":

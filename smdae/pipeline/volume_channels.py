@@ -12,7 +12,7 @@ import numpy as np
 from smdae.errors import UsageError
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
-from smdae.pipeline.stacked import typical
+from smdae.pipeline.shared_noise import typical_noise
 
 if TYPE_CHECKING:
     from smdae.files.ome_zarr import Volume
@@ -114,12 +114,12 @@ def _channel(label: str, planes: VolumePlanes, c: int, model: Any, options: Opti
 
     if options.levels is not None and len(options.levels) > 1:
         options = replace(options, levels=(options.levels[c],))
-    found, shared = typical(planes, model, options, planes.name)
+    found, shared = typical_noise(planes, model, options, planes.name)
     if is_noise_shared(model, options):
         shared = replace(shared, noise=unscaled(found.noise, found.prepared.scale))
     shared = replace(shared, scale=shared.scale or found.prepared.scale)
     if found.noise.is_none:
         return Channel(label, shared, found, 0, 1)
-    task = Task.for_noise(found.prepared, model, found.noise, **options.how)
+    task = Task.for_noise(found.prepared, model, found.noise, **options.task_options)
     halo = task.model.halo if task.is_one_step and not options.blend else None
     return Channel(label, shared, found, halo, task.model.shift_multiple)

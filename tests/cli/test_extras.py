@@ -12,7 +12,7 @@ from smdae.denoising import SAMPLERS, denoise
 from smdae.errors import OutputError
 from smdae.files.images import read
 from smdae.files.model_file import load
-from smdae.pipeline import one_picture
+from smdae.pipeline import placing
 from tests.cli.test_denoise_network import network_bytes
 from tests.tiny import colour, complaint, encoded, everything_below, gray, model_bytes
 
@@ -183,14 +183,14 @@ def test_extras_go_with_one_picture(here, capsys):
 
 
 def test_if_the_result_cannot_be_written_nothing_else_stays(here, monkeypatch, capsys):
-    put = one_picture.put_file
+    put = placing.put_file
 
     def failing(target, *how):
         if target.name == "a_denoised.png":
             raise OutputError(f"cannot write '{target}': the disk is full")
         put(target, *how)
 
-    monkeypatch.setattr(one_picture, "put_file", failing)
+    monkeypatch.setattr(placing, "put_file", failing)
     before = everything_below(here)
     assert run("--samples", 2, "--save-steps", "steps") == 4
     assert everything_below(here) == before

@@ -12,7 +12,6 @@ from smdae.files.images import read
 from smdae.models.energy import EnergyModel
 from smdae.pipeline.batch import Batch
 from smdae.pipeline.extras import Extras
-from smdae.pipeline.messages import SILENT
 from smdae.pipeline.one_picture import worker
 from smdae.pipeline.options import Options
 from smdae.pipeline.places import STREAM, Job
@@ -60,7 +59,7 @@ def here(bare):
 
 
 def test_a_picture_goes_from_file_to_file_without_a_word(here, capfd):
-    record = worker(Options(model="m.safetensors", levels=(25.0,), how=HOW))(Job(Path("a.png"), Path("b.png")))
+    record = worker(Options(model="m.safetensors", levels=(25.0,), task_options=HOW))(Job(Path("a.png"), Path("b.png")))
     assert record["sigma"] == 25
     assert record["output"] == "b.png"
     assert np.abs(read(here / "b.png", "b").pixels.astype(int) - gray()).max() > 2
@@ -70,7 +69,7 @@ def test_a_picture_goes_from_file_to_file_without_a_word(here, capfd):
 def test_what_is_said_is_heard_by_whoever_was_given_and_bytes_go_where_they_are_to(capfd):
     heard, taken = Heard(), []
     options = Options(
-        model="m.safetensors", levels=(60.0,), noise="white", how=HOW, messages=heard, stdout=taken.append
+        model="m.safetensors", levels=(60.0,), noise="white", task_options=HOW, messages=heard, stdout=taken.append
     )
     worker(options)(Job(Path("a.png"), STREAM))
     assert read(b"".join(taken), "taken").pixels.shape == gray().shape
@@ -82,8 +81,9 @@ def test_of_many_the_failures_are_heard_and_raised_at_the_end(here):
     (here / "bad.png").write_bytes(b"nonsense")
     jobs = [Job(Path(name), Path(f"{name}.out.png")) for name in ("bad.png", "a.png")]
     heard, told = Heard(), []
+    options = Options(model="m.safetensors", levels=(25.0,), task_options=HOW)
     with pytest.raises(BatchError, match="1 of 2 pictures"):
-        Batch(jobs, worker(Options(model="m.safetensors", levels=(25.0,), how=HOW)), told.append, messages=heard).run()
+        Batch(jobs, worker(options), told.append, messages=heard).run()
     assert [kind for kind, _ in heard.lines] == ["error", "note"]
     assert heard.lines[1] == ("note", "1 written, 1 failed")
     assert "error" in told[0]
@@ -94,7 +94,7 @@ def test_a_failure_leaves_nothing(here):
     (here / "bad.png").write_bytes(b"nonsense")
     before = everything_below(here)
     with pytest.raises(InputError, match=r"bad\.png"):
-        worker(Options(model="m.safetensors", how=HOW, messages=SILENT))(Job(Path("bad.png"), Path("new/b.png")))
+        worker(Options(model="m.safetensors", task_options=HOW))(Job(Path("bad.png"), Path("new/b.png")))
     assert everything_below(here) == before
 
 
@@ -106,7 +106,7 @@ def test_convolutions_on_cuda_keep_all_digits_whether_or_not_steps_are_saved(her
     monkeypatch.setattr(
         EnergyModel, "score", lambda *a, **k: (allowed.append(torch.backends.cudnn.allow_tf32), score(*a, **k))[1]
     )
-    options = Options(model="m.safetensors", levels=(25.0,), how=HOW, extras=Extras(steps=steps))
+    options = Options(model="m.safetensors", levels=(25.0,), task_options=HOW, extras=Extras(steps=steps))
     worker(options)(Job(Path("a.png"), Path("b.png")))
     assert allowed
     assert not any(allowed)

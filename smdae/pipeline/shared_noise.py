@@ -1,0 +1,54 @@
+"""The noise and the scale that the pages of a file share: those of a typical page (see `denoising.pages`)."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from smdae.pipeline.options import Options
+from smdae.pipeline.picture_noise import PictureNoise, find_noise
+
+if TYPE_CHECKING:
+    from smdae.estimation.scale import Scale
+    from smdae.files.picture import Picture
+
+__all__ = ["Pages", "typical_noise", "with_shared_noise"]
+
+
+class Pages(Protocol):
+    """Pictures of one kind, by their numbers."""
+
+    def __len__(self) -> int: ...
+    def page(self, number: int, /) -> "Picture":
+        """Return the page of a number, counted from 0."""
+        ...
+
+
+def with_shared_noise(pages: Pages, model: Any, options: Options, name: str) -> Options:
+    """Return the settings for all pages of a file: those given, with the noise and the scale that the pages share."""
+    from smdae.denoising.pages import unscaled
+
+    median, options = typical_noise(pages, model, options, name)
+    return replace(options, noise=unscaled(median.noise, median.prepared.scale))
+
+
+def typical_noise(pages: Pages, model: Any, options: Options, name: str) -> tuple[PictureNoise, Options]:
+    """Estimate the noise of a few pages; return that of the median level, and the settings with a scale for all pages.
+
+    Args:
+        pages: All pages, of which a few are examined.
+        model: The model that is to denoise them.
+        options: How they are to be denoised.
+        name: What messages call the file.
+
+    Raises:
+        UsageError, InputError: As `find_noise`.
+    """
+    from smdae.denoising.pages import examined_pages, is_blank, typical_page
+
+    examined = {number: pages.page(number) for number in examined_pages(len(pages))}
+    numbers = [number for number, picture in examined.items() if not is_blank(picture.pixels)] or list(examined)[:1]
+
+    def examine(number: int, scale: "Scale | None") -> PictureNoise:
+        return find_noise(examined[number], model, replace(options, scale=scale or options.scale), name)
+
+    median, scale = typical_page(numbers, examine)
+    return median, replace(options, scale=scale or options.scale)
