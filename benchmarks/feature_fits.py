@@ -5,6 +5,8 @@ Used by `grain_evidence` and `second_look`: the two commands, `samples` and `fit
 
 import argparse
 import json
+import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["bounds_of", "logistic", "main", "ridge"]
+from smdae.estimation.feature_numbers import Perceptron
+
+__all__ = ["bounds_of", "logistic", "main", "perceptron", "ridge"]
 
 OUTERMOST = 0.005  # quantile beyond which features count no more
 RIDGE = 3.0
 HUBER = 0.25  # of the logarithm of a level
+MEMBERS, HIDDEN = 4, 16  # perceptrons of which the mean is taken, and units of each
+STEPS, RATE = 400, 0.02
 LEAST_PENALTY = 1e-6  # of what is not shrunk, so that a column of zeros has a solution
 
 
@@ -71,16 +77,58 @@ def ridge(rows: np.ndarray, target: np.ndarray, counts: np.ndarray, free: int) -
     return found
 
 
+def perceptron(
+    z: np.ndarray,
+    target: np.ndarray,
+    counts: np.ndarray,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    shrinkage: float,
+) -> Perceptron:
+    """Return the mean of perceptrons that predict a target from features, each fitted from a start of its own.
+
+    Args:
+        z: The features, standardised, with shape (m, n).
+        target: With shape (m,).
+        counts: How much each row counts, with shape (m,).
+        loss: Takes predictions and targets, (MEMBERS, m), and returns the loss of each, likewise.
+        shrinkage: What the squares of the weights count.
+    """
+    x, truth, weights = (torch.from_numpy(np.asarray(values, float)) for values in (z, target, counts))
+    generator = torch.Generator().manual_seed(0)
+
+    def start(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64) / math.sqrt(shape[-1])
+
+    inner, outer = start(MEMBERS, HIDDEN, x.shape[1]), start(MEMBERS, HIDDEN)
+    shift, constant = torch.zeros_like(outer), torch.zeros(MEMBERS, dtype=torch.float64)
+    parameters = [one.requires_grad_() for one in (inner, shift, outer, constant)]
+    optimiser = torch.optim.Adam(parameters, lr=RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        hidden = torch.tanh(x @ inner.mT + shift[:, None])  # (MEMBERS, m, HIDDEN)
+        each = loss((hidden @ outer[..., None])[..., 0] + constant[:, None], truth.expand(MEMBERS, -1))
+        total = (weights * each).sum() / weights.sum() + shrinkage * (inner.square().sum() + outer.square().sum())
+        total.backward()
+        optimiser.step()
+        schedule.step()
+    inner, shift, outer, constant = (one.detach().numpy() for one in parameters)
+    return Perceptron(inner.reshape(-1, x.shape[1]), shift.ravel(), outer.ravel() / MEMBERS, float(constant.mean()))
+
+
 def _encoded(numbers: Any, features: tuple[str, ...]) -> str:
     """Return numbers, a dataclass of arrays and floats, as a JSON file holds them, with four digits."""
 
-    def short(value: float | np.ndarray) -> Any:
+    def short(value: float | np.ndarray | dict[str, Any]) -> Any:
+        if isinstance(value, dict):
+            return {name: short(one) for name, one in value.items()}
         return [short(one) for one in value] if isinstance(value, np.ndarray) else float(f"{value:.4g}")
 
-    return (
-        json.dumps({"features": features, **{name: short(value) for name, value in asdict(numbers).items()}}, indent=1)
-        + "\n"
+    text = json.dumps(
+        {"features": features, **{name: short(value) for name, value in asdict(numbers).items()}}, indent=1
     )
+    one_line_each = re.sub(r"\[[^][{}]*\]", lambda row: " ".join(row[0].split()), text)
+    return one_line_each.replace("[ ", "[").replace(" ]", "]") + "\n"
 
 
 def main(

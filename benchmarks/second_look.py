@@ -5,7 +5,8 @@
 
 DATA is as for `grain_evidence`. `samples` makes pictures until the time is over, as that does, and more: clean pictures
 as JPEG of quality 40 to 98, sharpened, resized and turned; scanned print; white noise that was blurred, resized, turned
-or compressed. Of each that blocks may take for grain it keeps in OUT, a JSON file, what
+or compressed; pictures that a synthetic camera recorded and LibRaw developed. An eighth of all is framed. Of each that
+blocks may take for grain it keeps in OUT, a JSON file, what
 `smdae.denoising.second_look.features_of` are, and the mean squared error before and after the noise that was found is
 taken out by the small networks.
 
@@ -24,24 +25,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
-from benchmarks.feature_fits import bounds_of, logistic, main, ridge
+from benchmarks.dng import dng, exposed, mosaic
+from benchmarks.feature_fits import HUBER, bounds_of, main, perceptron
 from benchmarks.grain_evidence import RARE, SIDES, as_jpeg, gray, made, of_polyu, original
-from benchmarks.synthetic.retouching import blurred, resized_or_turned, rounded, scanned_print, sharpened
+from benchmarks.synthetic.retouching import blurred, framed, resized_or_turned, rounded, scanned_print, sharpened
 from smdae.denoising.denoise import denoise
 from smdae.denoising.second_look import FEATURES, NETWORK, NUMBERS, SecondLook, features_of
 from smdae.estimation.estimate import as_planes, estimate
 from smdae.estimation.feature_numbers import standardised
 from smdae.estimation.scale import scale_of
+from smdae.files import raw
 from smdae.files.model_file import load
 
 REAL, REAL_WEIGHT = ("polyu", "fmd"), 12.0
 CLEAN_ERROR = 255**2 / 10**5  # 50 dB
 MOST_AT_STAKE, LEAST_AT_STAKE = 10.0, 0.05  # dB
 FOLDS = 5
-SHRINKAGE = 0.00015
+SHRINKAGE = 3e-4
 LEAST_ERROR = 1.0  # mean squared, of pictures whose level counts
+RAW_SHARE, FRAMED_SHARE = 0.4, 0.125  # of originals that are developed, of pictures that are framed
+GAINS, READ_NOISES = (2e-4, 1e-2), (3e-4, 6e-3)  # of the synthetic camera, white being 1
 FAINT, LEAST_ODDS_OF_FAINT = 6.0, -1.0  # gray levels; what blocks alone asked of faint grain in JPEGs
 
 
@@ -85,6 +92,21 @@ def retouched(picture: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[s
     yield "clean", page, page
 
 
+def developed(picture: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield kinds, and a picture developed of a mosaic without and with noise; half of them as JPEG."""
+    height, width = (side // 2 * 2 for side in picture.shape[:2])
+    blur = float(rng.uniform(0, 0.8))
+    clean = mosaic(gaussian_filter(picture[:height, :width] / 255.0, (blur, blur, 0)))
+    for _ in range(2):
+        gain, read = (float(np.exp(rng.uniform(*np.log(ends)))) for ends in (GAINS, READ_NOISES))
+        files = dng(exposed(clean, 0, 0)), dng(exposed(clean, gain, read, int(rng.integers(1 << 30))))
+        shown = []
+        for file in files:
+            with raw.opened(file, "file") as shot:
+                shown.append(rounded(shot.developed(brighter=False).pixels / 257))
+        yield "developed", shown[0], as_jpeg(shown[1], rng, (55, 98)) if rng.random() < 0.5 else shown[1]
+
+
 def of_fmd(folder: Path) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
     """Yield kinds, names, and parts of the pairs of FMD6 without and with noise."""
     for path in sorted((folder / "noisy").iterdir()):
@@ -106,8 +128,14 @@ def pictures(data: Path, seed: int, minutes: float) -> Iterator[tuple[str, str, 
         name, picture = original(paths, rng)
         if min(picture.shape[:2]) < SIDES[0] * 3 // 4:
             continue
-        for make in (made, retouched):
+        for make in (made, retouched, *(developed,) * (rng.random() < RAW_SHARE)):
             for kind, clean, noisy in make(picture, rng):
+                if rng.random() < FRAMED_SHARE and noisy.dtype == np.uint8:
+                    frame = framed(rng)
+                    clean, noisy = frame(clean), frame(noisy)
+                    if rng.random() < 0.5:
+                        noisy = as_jpeg(noisy, rng, (55, 98))
+                        clean = noisy if kind == "clean" else clean
                 yield kind, name, clean, noisy
 
 
@@ -168,16 +196,23 @@ def table_of(kept: list[dict[str, Any]]) -> Table:
 
 def fitted(table: Table) -> SecondLook:
     """Return the numbers that samples give: the odds of a gain, and the level."""
-    lowest, highest, mean, deviation = bounds_of(table.features)
-    z = standardised(table.features, lowest, highest, mean, deviation)
-    compressed = table.features[:, [FEATURES.index("compressed")]]
-    rows = np.hstack([1 - compressed, compressed, z * (1 - compressed), z * compressed])
-    odds = logistic(rows, table.gain > 0, table.weights, SHRINKAGE, free=2)
+    bounds = lowest, highest, mean, deviation = bounds_of(table.features)
+    z = standardised(table.features, *bounds)
+    odds = perceptron(z, table.gain > 0, table.weights, by_odds, SHRINKAGE)
     grain = table.is_grain
     counts = np.where(np.isin(table.kinds[grain], REAL), 2.0, 1.0)
-    level = ridge(rows[grain], table.factor[grain], counts, free=2)
-    weights, factor = odds[2:].reshape(2, -1), level[2:].reshape(2, -1)
-    return SecondLook(mean, deviation, lowest, highest, weights, odds[:2], factor, level[:2])
+    level = perceptron(z[grain], table.factor[grain], counts, by_distance, SHRINKAGE)
+    return SecondLook(mean, deviation, lowest, highest, odds, level)
+
+
+def by_odds(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the logarithmic loss of log odds."""
+    return torch.nn.functional.binary_cross_entropy_with_logits(predicted, target, reduction="none")
+
+
+def by_distance(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return Huber's loss of logarithms of levels."""
+    return torch.nn.functional.huber_loss(predicted, target, reduction="none", delta=HUBER)
 
 
 def by_blocks_alone(table: Table) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What people do to pictures before they look at their noise: resize, turn, blur and sharpen them, or scan print.
+"""What people do to pictures before they look at their noise: frame, resize, turn, blur and sharpen, or scan print.
 
 Each function takes a picture in 0 to 255, float, with shape (H, W) or (H, W, C), and a source of chance.
 """
@@ -9,12 +9,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["blurred", "resized_or_turned", "rounded", "scanned_print", "sharpened"]
+__all__ = ["blurred", "framed", "resized_or_turned", "rounded", "scanned_print", "sharpened"]
 
 SCALES, MAX_ANGLE, TURNED = (0.45, 2.1), 15.0, 0.3  # degrees; share of the pictures that are turned
 MIN_SIDE = 150  # pixels
 KEPT = 0.75  # of the sides of a picture that is turned
 PAGE = (420, 320)  # pixels across and down
+FRAME = (0.04, 0.3)  # of the sides of a picture
+BARS = 0.5  # share of the frames that are bars above and below
 
 
 def rounded(picture: np.ndarray) -> np.ndarray:
@@ -41,6 +43,18 @@ def resized_or_turned(rng: np.random.Generator) -> Callable[[np.ndarray], np.nda
         if picture.ndim == 2:
             return of_plane(picture)
         return np.dstack([of_plane(plane) for plane in np.moveaxis(picture, 2, 0)])
+
+    return work
+
+
+def framed(rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that puts pictures, uint8, into the same frame or between the same bars, of one color."""
+    share, color = float(rng.uniform(*FRAME)), int(rng.choice([0, 16, 128, 245, 255]))
+    sides = (1, 0) if rng.random() < BARS else (1, 1)
+
+    def work(picture: np.ndarray) -> np.ndarray:
+        width = [(int(share * length * side),) * 2 for length, side in zip(picture.shape[:2], sides, strict=True)]
+        return np.pad(picture, [*width, *[(0, 0)] * (picture.ndim - 2)], constant_values=color)
 
     return work
 

@@ -3,14 +3,15 @@
     e = y - D(y, C),   z_c = e_c / sd_c   in cells of 8 x 8 pixels,   with D the small network for colours
 
 C is the noise that blocks of the picture tell (`estimation.grain`), which texture can pretend to be. Of noise z is as
-strong everywhere, nearly normal, and its neighbours are correlated as C says. Texture is in part spared, as the network
-knows it for structure: z is weaker, uneven from cell to cell, has long tails, and is finer than C.
+strong everywhere, nearly normal, and its neighbours are correlated as C says; if the network is told less noise it
+takes out less, and if more, little more. Texture is in part spared, as the network knows it for structure: z is weaker,
+uneven from cell to cell, has long tails, and is finer than C; if more noise is told, more texture is taken out.
 
-    log odds of grain = a + b . (f - m)/s,   log(level of the noise / level told) = c + d . (f - m)/s
+    log odds of grain = perceptron(f),   log(level of the noise / level told) = another perceptron(f)
 
-with f the features below, the odds that blocks gave among them, and a to d of their own for what was compressed. The
-numbers were fitted to pictures that blocks may take for grain, by logistic regression in which each counts by the
-decibels at stake, and by ridge regression (`benchmarks/second_look.py`, which writes them to second_look.json).
+with f the features below, standardised, the odds that blocks gave among them (`estimation.feature_numbers`). Both were
+fitted to pictures that blocks may take for grain; for the odds each counts by the decibels that are at stake
+(`benchmarks/second_look.py`, which writes them to second_look.json).
 """
 
 import math
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from smdae.estimation.blocks import tiles_of
 from smdae.estimation.compression import is_lossy
-from smdae.estimation.feature_numbers import read_numbers, standardised
+from smdae.estimation.feature_numbers import Perceptron, read_numbers, standardised
 from smdae.estimation.scale import Scale
 from smdae.models.conditioning import Conditioning
 from smdae.noise import Noise
@@ -38,12 +39,15 @@ NUMBERS = Path(__file__).with_name("second_look.json")
 CELL, COARSE = 8, 4  # pixels a side of cells, and of means that show how coarse z is
 MAX_PIXELS = 100_000  # looked at in one picture
 MIN_CELLS = 60
+LEAST_SQUARE = 1e-12  # mean of z^2 that others are divided by
 MAX_SATURATED = 0.1  # of the pixels of a cell,
 MAX_INVALID = 0.1  # likewise
+LEAST_ENERGY_OF_OTHERS = 0.01  # where other levels are told
 MAX_ODDS = 6.0  # of the first look, as a logarithm
 LOW, HIGH = 0.1, 0.95  # quantiles of the energies of cells
 MAX_FACTORS = (0.5, 2.0)  # of the level
 DOWNWARD = 0.5  # share of a correction to less noise that is made: to take out too little costs more than too much
+OTHER_LEVELS = (0.6, 1.6)  # that the network is told besides, over the level of the noise
 LEAST_ENERGY, LEAST_STRUCTURE = 1e-4, 0.25  # of cells, as shares of the variance of the noise, in logarithms
 
 FEATURES = (
@@ -63,55 +67,51 @@ FEATURES = (
     "compressed",
     "quality",
     "colour",
+    "energy if told less",  # mean of the logarithm of the energies of cells over those above
+    "correlation if told less",  # of neighbours in z, over that above
+    "energy if told more",
+    "correlation if told more",
 )
 
 
 @dataclass(frozen=True, eq=False)
 class SecondLook:
-    """The weights of the features, of pictures that were not compressed and of those that were.
+    """What the features tell.
 
     Attributes:
         mean, deviation: Of the features in the fit, each with shape (len(FEATURES),).
         lowest, highest: Of the features in the fit; beyond, they count no more.
-        weights: For the log odds, with shape (2, len(FEATURES)).
-        at_mean: The log odds at the mean, with shape (2,).
-        factor: For the logarithm of the level over that told, with shape (2, len(FEATURES)).
-        factor_at_mean: That logarithm at the mean, with shape (2,).
+        odds: The log odds that they are those of grain, and not of texture.
+        level: The logarithm of the level of grain over that which blocks told.
     """
 
     mean: np.ndarray
     deviation: np.ndarray
     lowest: np.ndarray
     highest: np.ndarray
-    weights: np.ndarray
-    at_mean: np.ndarray
-    factor: np.ndarray
-    factor_at_mean: np.ndarray
+    odds: Perceptron
+    level: Perceptron
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return the weights in a JSON file.
+        """Return the numbers in a JSON file.
 
         Raises:
-            ValueError: It is of other features.
+            ValueError: They are for other features.
         """
         return cls(**read_numbers(path, FEATURES))
 
     def log_odds(self, f: np.ndarray) -> float:
         """Return the logarithm of the odds that features are those of grain, and not of texture."""
-        compressed, z = self._standard(f)
-        return float(self.at_mean[compressed] + self.weights[compressed] @ z)
+        return float(self.odds(self._standard(f)))
 
     def level_factor(self, f: np.ndarray) -> float:
         """Return the level of the noise over that which blocks told, if features are those of grain."""
-        compressed, z = self._standard(f)
-        told = float(self.factor_at_mean[compressed] + self.factor[compressed] @ z)
+        told = float(self.level(self._standard(f)))
         return float(np.clip(math.exp(told if told > 0 else DOWNWARD * told), *MAX_FACTORS))
 
-    def _standard(self, f: np.ndarray) -> tuple[int, np.ndarray]:
-        """Return whether a picture was compressed, 0 or 1, and its features in units of their deviations."""
-        z = standardised(f, self.lowest, self.highest, self.mean, self.deviation)
-        return int(f[FEATURES.index("compressed")]), z
+    def _standard(self, f: np.ndarray) -> np.ndarray:
+        return standardised(f, self.lowest, self.highest, self.mean, self.deviation)
 
 
 @cache
@@ -147,14 +147,14 @@ def features_of(
         if min(y.shape[2:]) >= CELL:
             taken = _taken_out(y, shown, scale.unit_clip, noise, network)
             parts += [] if taken is None else [taken]
-    energy = np.concatenate([part.energy for part in parts]) if parts else np.zeros(0)
+    energy = np.concatenate([part.energies[0] for part in parts]) if parts else np.zeros(0)
     if len(energy) < MIN_CELLS or np.median(energy) <= 0:
         return None
     log_energy = np.log(np.maximum(energy, LEAST_ENERGY))
     log_structure = np.log(np.concatenate([part.structure for part in parts]) + LEAST_STRUCTURE)
     moments = np.average([part.moments for part in parts], axis=0, weights=[part.pixels for part in parts])
     square, fourth, beside, coarse, shared = moments.tolist()
-    square = max(square, 1e-12)
+    square = max(square, LEAST_SQUARE)
     told = (noise.grain[0][1] + noise.grain[1][0]) / 2 if len(noise.grain) > 1 else 0.0
     return np.array(
         [
@@ -174,8 +174,16 @@ def features_of(
             float(is_lossy(jpeg)),
             (jpeg or 0) / 100,
             float(planes.shape[2] > 1),
+            *_at_other_levels(parts),
         ]
     )
+
+
+def _at_other_levels(parts: list["_TakenOut"]) -> np.ndarray:
+    """Return the features of what is taken out if other levels are told, two for each of `OTHER_LEVELS`."""
+    log_energies = np.log(np.concatenate([part.energies for part in parts], 1) + LEAST_ENERGY_OF_OTHERS)
+    correlations = np.average([part.correlations for part in parts], 0, [part.pixels for part in parts])
+    return np.stack([(log_energies[1:] - log_energies[0]).mean(1), correlations[1:] - correlations[0]], 1).ravel()
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,14 +191,17 @@ class _TakenOut:
     """What a network took out of a part of a picture.
 
     Attributes:
-        energy: Mean of z^2 in each cell that counts, with shape (n,).
+        energies: Mean of z^2 in each cell that counts, as the noise was found and at each of `OTHER_LEVELS`, with
+            shape (1 + len(OTHER_LEVELS), n).
+        correlations: Of neighbours in z, likewise, with shape (1 + len(OTHER_LEVELS),).
         structure: Variance of what is left in the cell, over that of the noise, with shape (n,).
         pixels: Their number, in all cells.
         moments: Mean of z^2, of z^4, of the product of neighbours and of the square of means of 4 x 4 pixels times 16,
             and the mean correlation of two channels, 0 of one.
     """
 
-    energy: np.ndarray
+    energies: np.ndarray
+    correlations: np.ndarray
     structure: np.ndarray
     pixels: int
     moments: tuple[float, float, float, float, float]
@@ -212,8 +223,8 @@ def _taken_out(
         network: `NETWORK`, loaded.
     """
     height, width = (side // CELL * CELL for side in y.shape[2:])
-    clean = _posterior_mean(network, y, noise)[..., :height, :width]
-    y = y[..., :height, :width]
+    whole, y = y, y[..., :height, :width]
+    clean = _posterior_mean(network, whole, noise)[..., :height, :width]
     empty = (F.max_pool2d(y, CELL) + F.max_pool2d(-y, CELL) == 0).all(1)  # (1, H/8, W/8)
     if valid is not None:
         empty = empty | (_cells(1 - valid[None, :height, :width].float()) > MAX_INVALID)
@@ -221,29 +232,37 @@ def _taken_out(
     if not kept.any():
         return None
     sd = noise.sd(clean)
-    z = (y - clean) / sd
+    others = (_posterior_mean(network, whole, noise.amplified(level))[..., :height, :width] for level in OTHER_LEVELS)
+    z, *z_of_others = ((y - one) / sd for one in (clean, *others))
     saturated = _cells(((y <= clip[0]) | (y >= clip[1])).float()).mean(1)
     counting = kept & (saturated < MAX_SATURATED)
     structure = (_cells(clean.square()) - _cells(clean).square()).clamp(min=0) / _cells(sd.square())
     square = z.square()
     inside = kept[:, None].repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)  # (1, 1, H, W)
-    pairs = (inside[..., 1:] & inside[..., :-1], inside[..., 1:, :] & inside[..., :-1, :])
-    products = (z[..., 1:] * z[..., :-1], z[..., 1:, :] * z[..., :-1, :])
-    beside = sum(_mean(product, pair) for product, pair in zip(products, pairs, strict=True)) / 2
+    products = [_product_of_neighbours(one, inside) for one in (z, *z_of_others)]
+    squares = [_mean(one.square(), inside) for one in (z, *z_of_others)]
     blurred = COARSE**2 * F.avg_pool2d(z, COARSE).square()
     unit = F.normalize(z[0, :, inside[0, 0]], dim=1)  # (C, pixels)
     return _TakenOut(
-        _cells(square).mean(1)[counting].double().numpy(),
+        np.stack([_cells(one.square()).mean(1)[counting].double().numpy() for one in (z, *z_of_others)]),
+        np.array(products) / np.maximum(squares, LEAST_SQUARE),
         structure.mean(1)[counting].double().numpy(),
         unit.shape[1],
         (
-            _mean(square, inside),
+            squares[0],
             _mean(square.square(), inside),
-            beside,
+            products[0],
             _mean(blurred, inside[..., ::COARSE, ::COARSE]),
             _mean_of_pairs((unit @ unit.T).numpy()) if len(unit) > 1 else 0.0,
         ),
     )
+
+
+def _product_of_neighbours(z: Tensor, inside: Tensor) -> float:
+    """Return the mean product of neighbours, in rows and columns, that are both inside; for shapes see `_mean`."""
+    pairs = (inside[..., 1:] & inside[..., :-1], inside[..., 1:, :] & inside[..., :-1, :])
+    products = (z[..., 1:] * z[..., :-1], z[..., 1:, :] * z[..., :-1, :])
+    return sum(_mean(product, pair) for product, pair in zip(products, pairs, strict=True)) / 2
 
 
 def _mean(x: Tensor, inside: Tensor) -> float:

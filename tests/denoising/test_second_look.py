@@ -2,17 +2,18 @@
 
 import numpy as np
 import pytest
-import torch
 
 from smdae.denoising.second_look import (
     DOWNWARD,
     FEATURES,
     MAX_FACTORS,
     NETWORK,
+    OTHER_LEVELS,
     SecondLook,
     features_of,
     second_look,
 )
+from smdae.estimation.feature_numbers import Perceptron
 from smdae.estimation.scale import Scale, scale_of
 from smdae.files.model_file import load
 from smdae.noise import Affine, Noise
@@ -27,23 +28,26 @@ def looked_at(pixels: np.ndarray, noise: Noise = GRAINY, valid: np.ndarray | Non
     return None if found is None else dict(zip(FEATURES, found.tolist(), strict=True))
 
 
-def numbers(**changed: object) -> SecondLook:
+def predicting(value: float = 0.0, slope: float = 0.0) -> Perceptron:
+    """Return a perceptron that is value + tanh(slope times the sum of the features)."""
+    return Perceptron(np.full((1, len(FEATURES)), slope), np.zeros(1), np.ones(1), value)
+
+
+def numbers(odds: Perceptron | None = None, level: Perceptron | None = None) -> SecondLook:
     n = len(FEATURES)
-    plain = {
-        "mean": np.zeros(n),
-        "deviation": np.ones(n),
-        "lowest": np.full(n, -2.0),
-        "highest": np.full(n, 2.0),
-        "weights": np.zeros((2, n)),
-        "at_mean": np.zeros(2),
-        "factor": np.zeros((2, n)),
-        "factor_at_mean": np.zeros(2),
-    }
-    return SecondLook(**(plain | changed))
+    edges = np.zeros(n), np.full(n, 2.0), np.full(n, -2.0), np.full(n, 2.0)  # mean, deviation, lowest and highest
+    return SecondLook(*edges, odds or predicting(), level or predicting())
+
+
+def woven() -> np.ndarray:
+    """Return fabric: threads of changing strength that cross, without noise."""
+    rows, columns = np.mgrid[:200, :300]
+    threads = np.sin(1.1 * rows + 0.02 * columns) * np.cos(0.05 * rows + 0.9 * columns)
+    return np.rint(128 + (14 + 10 * np.sin(rows / 23) * np.cos(columns / 31)) * threads).astype(np.uint8)
 
 
 @pytest.mark.parametrize("clean", [scene(), in_colour()], ids=["gray", "colour"])
-def test_of_grain_all_is_taken_out_as_told(clean):
+def test_of_grain_all_is_taken_out_as_predicting(clean):
     found = looked_at(sampled(GRAINY, clean))
     assert found is not None
     assert found["balance"] == pytest.approx(-0.15, abs=0.15)  # a little of it may be structure
@@ -59,6 +63,16 @@ def test_where_there_is_less_noise_than_told_less_is_taken_out():
     faint = looked_at(sampled(Noise((Affine(read=4.0),), 255.0, grain=GRAIN), scene()))
     assert faint is not None
     assert faint["balance"] < -1
+
+
+def test_told_other_levels_the_network_takes_out_little_more_of_grain_and_more_of_texture():
+    grain = looked_at(sampled(GRAINY, scene()))
+    texture = looked_at(woven())
+    assert grain is not None
+    assert texture is not None
+    assert grain["energy if told less"] < -0.7
+    assert grain["energy if told more"] < 0.4
+    assert texture["energy if told more"] > grain["energy if told more"] + 0.1
 
 
 def test_channels_that_share_noise_share_what_is_taken_out():
@@ -119,39 +133,32 @@ def test_large_pictures_are_looked_at_in_parts():
 
     found = features_of(y[:, :, None], scale_of(y, None), None, GRAINY.scaled(1 / 255), 0.0, None, Counting())
     assert found is not None
-    assert 4 <= len(passes) <= 9
+    looks = 1 + len(OTHER_LEVELS)
+    assert 4 * looks <= len(passes) <= 9 * looks
 
 
-def test_odds_are_linear_within_what_was_met_and_of_what_was_compressed_have_weights_of_their_own():
-    weights = torch.randn(2, len(FEATURES), generator=torch.Generator().manual_seed(0), dtype=torch.float64).numpy()
-    found = numbers(weights=weights, at_mean=np.array([0.5, -1.0]), deviation=np.full(len(FEATURES), 2.0))
-    f = np.linspace(-1, 1, len(FEATURES))
-    for compressed in (0, 1):
-        f[FEATURES.index("compressed")] = compressed
-        assert found.log_odds(f) == pytest.approx((0.5, -1.0)[compressed] + weights[compressed] @ f / 2)
-    far = 100 * f
-    far[FEATURES.index("compressed")] = 1
-    assert found.log_odds(far) == pytest.approx(-1.0 + weights[1] @ np.clip(far, -2, 2) / 2)
+def test_odds_are_those_of_standardised_features_and_of_no_more_than_was_met():
+    f = np.linspace(-1, 1.5, len(FEATURES))
+    found = numbers(odds=predicting(-0.5, slope=0.01))
+    assert found.log_odds(f) == pytest.approx(-0.5 + np.tanh(0.01 * f.sum() / 2))
+    assert found.log_odds(100 * f) == pytest.approx(-0.5 + np.tanh(0.01 * np.clip(100 * f, -2, 2).sum() / 2))
 
 
-def test_the_level_is_corrected_within_bounds():
-    f = np.linspace(-1, 1, len(FEATURES))
-    f[FEATURES.index("compressed")] = 1
-    factor = np.stack([np.zeros(len(FEATURES)), np.full(len(FEATURES), 0.01)])
-    found = numbers(factor=factor, factor_at_mean=np.array([9.0, 0.2]))
-    assert found.level_factor(f) == pytest.approx(np.exp(0.2 + 0.01 * f.sum()))
-    less = numbers(factor=factor, factor_at_mean=np.array([0.0, -0.2]))
-    assert less.level_factor(f) == pytest.approx(np.exp(DOWNWARD * (-0.2 + 0.01 * f.sum())))
-    f[FEATURES.index("compressed")] = 0
-    assert found.level_factor(f) == MAX_FACTORS[1]
-    assert numbers(factor_at_mean=np.array([-9.0, 0.0])).level_factor(f) == MAX_FACTORS[0]
+def test_the_level_is_corrected_within_bounds_and_downwards_by_half():
+    f = np.zeros(len(FEATURES))
+    assert numbers(level=predicting(0.2)).level_factor(f) == pytest.approx(np.exp(0.2))
+    assert numbers(level=predicting(-0.2)).level_factor(f) == pytest.approx(np.exp(-0.2 * DOWNWARD))
+    assert numbers(level=predicting(9.0)).level_factor(f) == MAX_FACTORS[1]
+    assert numbers(level=predicting(-9.0)).level_factor(f) == MAX_FACTORS[0]
 
 
 def test_the_numbers_that_come_with_smdae_are_whole():
     found = second_look()
     for name in ("mean", "deviation", "lowest", "highest"):
         assert getattr(found, name).shape == (len(FEATURES),)
-    assert found.weights.shape == found.factor.shape == (2, len(FEATURES))
-    assert found.at_mean.shape == found.factor_at_mean.shape == (2,)
-    assert all(np.isfinite(values).all() for values in vars(found).values())
+    for perceptron in (found.odds, found.level):
+        units = len(perceptron.shift)
+        assert perceptron.inner.shape == (units, len(FEATURES))
+        assert perceptron.outer.shape == (units,)
+        assert all(np.isfinite(values).all() for values in vars(perceptron).values())
     assert (found.lowest <= found.highest).all()
