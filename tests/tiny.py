@@ -54,7 +54,7 @@ def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
 
     find = importlib.util.find_spec
     for module in (raw, fits, ome_zarr):
-        monkeypatch.setattr(module, "is_there", lambda: False)
+        monkeypatch.setattr(module, "is_installed", lambda: False)
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *of: None if name == "pillow_heif" else find(name, *of)
     )

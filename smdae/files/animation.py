@@ -28,11 +28,11 @@ class Frame:
     """One frame.
 
     Attributes:
-        corner: Its left and upper end on the canvas.
-        size: Width and height.
-        decode: Return its pixels, (height, width, 4), uint8.
-        disposal: What becomes of it: "keep", "clear" or "restore".
-        over: Whether it is laid over what is there, by its alpha; otherwise it replaces it.
+        corner: The column and row of its upper left pixel on the canvas.
+        size: Its width and height.
+        decode: Returns its pixels, (height, width, 4), uint8.
+        disposal: What becomes of it when its time is over: "keep", "clear" or "restore".
+        over: Whether it is laid over what is there, by its alpha; otherwise it replaces that.
     """
 
     corner: tuple[int, int]
@@ -61,11 +61,11 @@ class Animation:
     """The frames of an animation, as they are seen.
 
     Attributes:
-        data: The file.
-        format: A name in the table of formats.
-        size: Width and height of the canvas.
-        frames: In their order.
-        rewrite: Makes the file with other pixels.
+        data: The bytes of the file.
+        format: The name of its format in the table of formats.
+        size: The width and height of the canvas.
+        frames: The frames in their order.
+        rewrite: Returns the file with other pixels.
         lossless: Whether its pixels are compressed without loss.
     """
 
@@ -106,7 +106,7 @@ class Animation:
         return (self._picture(seen) for _, seen in self._seen())
 
     def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
-        """Return the file with other pictures in its frames."""
+        """Return the file with other pictures in its frames; arguments are those of `parts.Container.encoded`."""
         made: list[np.ndarray | None] = []
         for frame, picture in zip(self.frames, pictures, strict=True):
             made.append(None if picture is None else _back(frame, frame.decode(), picture))

@@ -34,7 +34,7 @@ READS_ANNOUNCED = 1000  # further reads that are announced after one had to wait
 
 
 def checked_on(checks: "array[int]", size: int, data: bytes | memoryview) -> int:
-    """Go on with the checks of a file of `size` bytes, the last of them that of a part of a block; its new size."""
+    """Add bytes to the checks of a file of `size` bytes, whose last block may be a part of one; return the new size."""
     rest = memoryview(data).cast("B")
     while rest:
         part, rest = rest[: BLOCK - size % BLOCK], rest[BLOCK - size % BLOCK :]
@@ -50,10 +50,10 @@ class Blocks:
     """A part of a file, open for reading.
 
     Args:
-        path: The file.
-        size: How many of its bytes have checks.
-        checks: CRC-32 of each block, the last of which may be shorter.
-        part: From which byte to which it will be read.
+        path: The path of the file.
+        size: The number of its bytes that have checks.
+        checks: The CRC-32 of each block, the last of which may be shorter.
+        part: The range of bytes that will be read.
         repair: Called with the number of a damaged block; writes it again, or raises an error for the user.
 
     Raises:
@@ -70,7 +70,7 @@ class Blocks:
         self._base = part.start // BLOCK * BLOCK
         length = -(-part.stop // BLOCK) * BLOCK - self._base
         self._kept = np.empty(length, np.uint8) if length <= MAX_KEPT else None  # takes memory as it is filled
-        self._told, self._waits = 0, _waits()
+        self._announced, self._waits = 0, _waits()
         if hasattr(os, "posix_fadvise"):  # pieces far apart: what lies around them is of no use
             os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
 
@@ -80,9 +80,9 @@ class Blocks:
         return self._kept is not None
 
     def read(self, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return an array that holds so many bytes from each start on, (n,), and where in it they begin, (n,).
+        """Return an array with `length` bytes from each start, (n,), and where in it those of each start begin, (n,).
 
-        There may be anything in place of what lies beyond the last byte.
+        Bytes beyond the end of the file have any value.
 
         Raises:
             InputError: The file cannot be read, or has been cut off since it was opened.
@@ -91,8 +91,8 @@ class Blocks:
         self._check(starts // BLOCK, (ends - 1) // BLOCK)
         if self._kept is not None:
             return self._kept, starts - self._base
-        if self._told:
-            self._tell(starts, ends - starts)
+        if self._announced:
+            self._announce(starts, ends - starts)
         pieces = self._pieces(starts, length)
         data = bytearray().join(pieces)
         if len(data) < len(starts) * length:
@@ -100,7 +100,7 @@ class Blocks:
                 raise self._unreadable("it has become shorter")
             data = bytearray().join(piece.ljust(length) for piece in pieces)
         waits, self._waits = self._waits, _waits()
-        self._told = READS_ANNOUNCED if self._waits > waits else max(0, self._told - 1)
+        self._announced = READS_ANNOUNCED if self._waits > waits else max(0, self._announced - 1)
         return np.frombuffer(data, np.uint8), np.arange(len(starts)) * length
 
     def _pieces(self, starts: np.ndarray, length: int) -> list[bytes]:
@@ -120,7 +120,7 @@ class Blocks:
         blocks = np.unique(touched[~self._sound[touched]])
         if not blocks.size:
             return
-        self._tell(blocks * BLOCK, np.full(len(blocks), BLOCK))
+        self._announce(blocks * BLOCK, np.full(len(blocks), BLOCK))
         for block in blocks.tolist():
             data = self._block(block)
             if zlib.crc32(data) != self._checks[block]:
@@ -138,7 +138,7 @@ class Blocks:
     def _block(self, block: int) -> bytes:
         return self._pieces(np.array([block * BLOCK]), min(BLOCK, self._size - block * BLOCK))[0]
 
-    def _tell(self, starts: np.ndarray, lengths: np.ndarray) -> None:
+    def _announce(self, starts: np.ndarray, lengths: np.ndarray) -> None:
         """Ask the system to read pieces before they are waited for one by one."""
         if hasattr(os, "posix_fadvise"):
             for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):

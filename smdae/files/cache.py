@@ -73,7 +73,7 @@ class Cache:
         self._index = load(folder, warn) or fresh()
         self._lock = self._file = -1
         self._before: Index | None = None  # what there was
-        self._made = self._told = False  # whether the folder was made here, and an index written
+        self._made = self._is_published = False  # whether the folder was made here, and an index written to it
         self._noted = 0  # bytes listed by the last index
 
     def __enter__(self) -> Self:
@@ -212,7 +212,7 @@ class Cache:
             os.ftruncate(self._file, self._index.size)
             os.fsync(self._file)
         save(self._folder, self._index)
-        self._told, self._noted = True, self._index.size
+        self._is_published, self._noted = True, self._index.size
         for path in self._folder.iterdir():  # what others have left when they were killed, or what was begun anew
             if (path.name.startswith(PIXELS) and path.name != self._index.pixels) or path.name.startswith(f".{INDEX}."):
                 with suppress(OSError):
@@ -223,11 +223,11 @@ class Cache:
         with suppress(OSError, OutputError):
             if self._before is not None:
                 os.ftruncate(self._file, self._before.size)
-                if self._told:
+                if self._is_published:
                     save(self._folder, self._before)
                 return
             (self._folder / self._index.pixels).unlink(missing_ok=True)
-            if self._told or not (self._folder / INDEX).exists():
+            if self._is_published or not (self._folder / INDEX).exists():
                 for name in (INDEX, LOCK):
                     (self._folder / name).unlink(missing_ok=True)
             if self._made:

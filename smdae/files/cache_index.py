@@ -87,9 +87,9 @@ class Index:
     """The contents of a cache.
 
     Attributes:
-        pixels: Name of the file of pixels.
-        size: How many bytes of it are good.
-        checks: CRC-32 of each block of them.
+        pixels: The name of the file of pixels.
+        size: The number of its bytes that are good.
+        checks: The CRC-32 of each block of them.
         entries: What is known of each source.
     """
 
@@ -209,8 +209,8 @@ def _entry(record: dict[str, Any], size: int) -> tuple[Key, Entry, str]:
     """Return the key and the entry that a line of the index holds, and in words what is wrong with them, or nothing.
 
     Args:
-        record: The line.
-        size: Bytes that there are.
+        record: The line, decoded.
+        size: The number of bytes of the file of pixels.
     """
     key = Key(record["path"], record["channels"], record["white"])
     entry = Entry(record["size"], record["mtime_ns"], tuple(Run(*run) for run in record["runs"]))

@@ -44,9 +44,9 @@ class Corpus:
     Attributes:
         images: Arrays of one dtype, (H, W), or (H, W, 3) in colour.
         white: The value of white in them.
-        skipped: One line for each file that could not be used.
-        small: How many images were smaller than a patch.
-        names: The names of the files, and how many images each has in turn.
+        skipped: A line for each file that could not be used.
+        small: The number of images that were smaller than a patch.
+        names: The name of each file in turn, with its number of images.
         has_floats: Whether a file held floats; not known for images in a cache.
         columns: The names of the columns of a table; () if it has none.
     """
@@ -116,7 +116,7 @@ def gather(
         size: The least side of an image that is of use.
         color: Keep colours, and turn gray images into gray colours.
         white: The value of white in float images; integers have their own.
-        watch: Called with how many files are done, and of how many.
+        watch: Called with the number of files done, and with their total.
         cache: A folder where images are kept, each file decoded once; they stay there, and what is wanted is read.
             None to have them in memory.
         note: Called with what the user may want to know of the cache.
@@ -245,7 +245,7 @@ def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
             file = Path(folder) / name
             # A pipe or a device may never end; a broken link is reported when it is read.
             is_stream = os.path.exists(file) and not os.path.isfile(file)
-            is_taken = file.suffix.lower() in endings or (fits.is_named(name) and fits.is_there())
+            is_taken = file.suffix.lower() in endings or (fits.is_named(name) and fits.is_installed())
             if is_taken and not name.startswith(".") and not is_stream:
                 yield file
 

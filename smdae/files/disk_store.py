@@ -38,17 +38,14 @@ def in_strips(image: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def numbers_of(channels: int, height: T, width: T) -> T:
-    """Return how many numbers an image of that size takes in strips."""
+    """Return the number of values that an image of that size takes in strips."""
     return channels * height * (width + OVERLAP * _last(width))
 
 
 def _last(width: T) -> T:
-    """Return the number of the last strip of images that are so wide."""
-    return (
-        (width - OVERLAP - 1).clip(0) // STRIP
-        if isinstance(width, np.ndarray)
-        else max(width - OVERLAP - 1, 0) // STRIP
-    )
+    """Return the number of the last strip, from 0, of images of a width."""
+    beyond = width - OVERLAP - 1
+    return (beyond.clip(0) if isinstance(beyond, np.ndarray) else max(beyond, 0)) // STRIP
 
 
 @dataclass(frozen=True, eq=False)

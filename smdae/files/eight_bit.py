@@ -85,11 +85,11 @@ def decoded(image: ImageFile, format: str, size: int, lossless: bool, room: int 
     """Return the picture of an opened Pillow image.
 
     Args:
-        image: Of which only the header was read.
-        format: A name in the table of formats.
-        size: Bytes of its file.
+        image: The image, of which only the header was read.
+        format: The name of its format in the table of formats.
+        size: The number of bytes of its file.
         lossless: Whether it was compressed without loss.
-        room: Pixels that the file has room for.
+        room: The largest number of pixels that the file has room for.
 
     Raises:
         InputError: It has too many pixels, or is of a kind that is not supported.

@@ -29,9 +29,9 @@ __all__ = ["needed", "needed_for", "refuse_huge"]
 
 COPIES = 3  # of the samples
 WORK = 8  # bytes a pixel
-ALWAYS = 64 << 20  # bytes, for which no one asks how much there is
-FREE = 5 << 29  # bytes, that work on any picture may take,
-MAX_EXPANSION = 50  # and times its file, that work on a larger one may
+ALWAYS = 64 << 20  # bytes that work may take without a look at the free memory
+FREE = 5 << 29  # bytes that work on any picture may take
+MAX_EXPANSION = 50  # times the bytes of its file, that work on a larger picture may take
 RAW_EXPANSION = 30  # times a camera raw file, that work on it takes
 CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}  # of a PNG by its type of colour, alpha included
 OTHERS: dict[str, type[ImageFile]] = {

@@ -26,7 +26,7 @@ from smdae.errors import InputError
 from smdae.files import images, packing, regular
 from smdae.files.picture import check_size
 
-__all__ = ["ENDINGS", "SIGNATURE", "Image", "Opened", "is_fits", "is_named", "is_there", "opened", "written"]
+__all__ = ["ENDINGS", "SIGNATURE", "Image", "Opened", "is_fits", "is_installed", "is_named", "opened", "written"]
 
 ENDINGS = (".fits", ".fit", ".fts")
 SIGNATURE = b"SIMPLE  ="
@@ -43,15 +43,15 @@ class Image:
     """An image or a cube in an open file: its planes, in the order in which they are stored.
 
     Attributes:
-        number: Of its unit, counted from 0.
-        shape: Height and width of a plane.
-        count: How many planes.
-        start: Where its data begin in the file, in bytes.
-        dtype: Of what is stored.
+        number: The number of its unit, counted from 0.
+        shape: The height and width of a plane.
+        count: The number of planes.
+        start: The offset of its data in the file, in bytes.
+        dtype: The type of the stored numbers.
         scale: BSCALE.
         zero: BZERO.
-        blank: What is stored where there is no value; None if nothing is.
-        header_at: Where its header begins in the file, in bytes.
+        blank: The number that is stored where there is no value; None if there is no such number.
+        header_at: The offset of its header in the file, in bytes.
         has_sums: Whether the header holds checksums.
     """
 
@@ -107,10 +107,10 @@ class Opened:
     """An open FITS file.
 
     Attributes:
-        images: Those that are denoised.
-        left: What the other images are called, which stay as they are.
+        images: The images that are denoised.
+        left: The names of the other images, which stay as they are.
         file: The file, open for reading.
-        size: In bytes.
+        size: Its length in bytes, unpacked.
         was_packed: Whether it was packed by gzip, and is unpacked here.
     """
 
@@ -122,7 +122,7 @@ class Opened:
 
 
 @functools.cache
-def is_there() -> bool:
+def is_installed() -> bool:
     """Return whether the extra is installed."""
     return importlib.util.find_spec("astropy") is not None
 
@@ -153,7 +153,7 @@ def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
     Raises:
         InputError: The extra is missing, or there is no image, or one that is not supported.
     """
-    if not is_there():
+    if not is_installed():
         raise InputError(f"cannot read '{name}': FITS files need the extra smdae[fits]", INSTALL)
     from astropy.io import fits
 

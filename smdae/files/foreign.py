@@ -15,12 +15,12 @@ class Foreign:
     """A format that is not read everywhere.
 
     Attributes:
-        name: Of a file of it, with its article.
-        advice: How to convert it, or what reads it.
-        endings: Of such files, in lower case.
-        signatures: The first bytes of such files, any of them.
-        is_tiff: Whether its files begin as a TIFF does.
-        reader: What of smdae reads it, in words.
+        name: The name of such a file with its article, as in "a PDF".
+        advice: How to convert such a file, or what reads it.
+        endings: The endings of such files, in lower case.
+        signatures: The bytes that such files begin with, one of these.
+        is_tiff: Whether such files begin as a TIFF does.
+        reader: The words before "it" in the refusal: which part of smdae reads it, or that none does.
     """
 
     name: str
@@ -89,7 +89,7 @@ def foreign(head: bytes, name: str, known: bool) -> Foreign | None:
 
     Args:
         head: The first bytes of the file, 16 or more if it has them.
-        name: Of the file, or anything else if it has none.
+        name: The name of the file, or any other text if it has none.
         known: Whether the first bytes are those of a format that is read.
     """
     named = _named(Path(name).suffix.lower())

@@ -38,18 +38,18 @@ class Format:
     """One file format.
 
     Attributes:
-        name: By which messages call it.
-        suffixes: Of its files, in lower case; a result gets the first if it is asked for by name.
-        samples: The types of samples that it holds.
-        kept: What of a file comes back besides its pixels, in words.
-        library: What decodes and encodes it.
-        read: The function that reads a file of it, `module.function` below smdae.files.
-        encode: The function that makes a file of it.
-        alpha: Whether it holds an alpha channel.
+        name: The name of the format in messages.
+        suffixes: The endings of its files, in lower case; a result gets the first if the format is asked for by name.
+        samples: The types of samples that it can hold.
+        kept: What of a file is kept besides its pixels, in words.
+        library: The library that decodes and encodes it.
+        read: The function that reads such a file, `module.function` below smdae.files.
+        encode: The function that makes such a file.
+        alpha: Whether it can hold an alpha channel.
         quality: Whether it is written at a quality, which `encode` then takes.
         extra: The extra of smdae that its library comes with; None where all have it.
-        module: The library as Python knows it, where it comes with an extra.
-        longest_side: Pixels a side at most.
+        module: The name by which the library is imported, where it comes with an extra.
+        longest_side: The largest number of pixels a side.
         maxval: Whether it stores the value of white, so that 12 bits stay 12 bits.
     """
 

@@ -36,8 +36,8 @@ class Block:
 
     Attributes:
         kind: `IMAGE`, or the label of an extension.
-        start: Where it starts,
-        end: and where the next does.
+        start: Its offset in the file.
+        end: The offset of the next block.
     """
 
     kind: int

@@ -2,7 +2,7 @@
 
 The library turns pixels upright. They are turned back by the orientation of their EXIF, as other formats have it, and
 the library turns them again when they are written. The subsampling of chroma is that of the file, for not all that
-shows HEIC shows any. A file is written with one picture: depth and gain maps are lost, and a word is said of that.
+shows HEIC shows any. A file is written with one picture: depth and gain maps are lost, with a warning.
 """
 
 from io import BytesIO
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from smdae.errors import InputError
+from smdae.files.eight_bit import EXIF_PREFIX
 from smdae.files.extent import refuse_huge
 from smdae.files.orientation import turned_back
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
 
 __all__ = ["encode", "extent", "read"]
 
-EXIF_PREFIX = b"Exif\0\0"
 QUALITY = 95
 CHROMA = 420  # of pictures from other formats
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}

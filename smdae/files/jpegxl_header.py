@@ -21,17 +21,17 @@ class Header:
     """The header of a codestream.
 
     Attributes:
-        size: Width and height, as stored.
-        bits: Of a sample.
+        size: The width and height, as stored.
+        bits: The bits of a sample.
         floats: Whether samples are floating point.
-        channels: Of colour and alpha together.
+        channels: The number of channels, those of colour and alpha together.
         lossless: Whether its colours are coded as they are.
         animated: Whether it has frames.
         standard: Whether its colours are sRGB, or gray with the curve of sRGB.
         odd: Whether it has other extra channels than one for alpha.
         colours: The bits that describe its colours, in order; empty for the default.
-        start: Of those bits, in the codestream.
-        end: Of all that stands before the pixels.
+        start: The number of the first of those bits in the codestream.
+        end: The number of the first bit after the header.
         profile: Whether it has an ICC profile.
     """
 
@@ -110,7 +110,7 @@ def header_of(coded: bytes) -> Header:
 
 
 def with_colours(coded: bytes, colours: str) -> bytes:
-    """Return a codestream without loss whose header says those bits of its colours."""
+    """Return a lossless codestream with other bits in its header for its colours."""
     header = header_of(coded)
     before, end_of_colours = (header.end + 7) // 8, header.start + len(header.colours)
     bits = "".join(f"{byte:08b}"[::-1] for byte in coded[:before])

@@ -29,11 +29,8 @@ __all__ = [
 ENDING = ".zarr"
 OLD_AXES = "tczyx"
 GROUP, ARRAY = "group", "array"
-NODES = (
-    ("zarr.json", ""),
-    (".zgroup", GROUP),
-    (".zarray", ARRAY),
-)  # the file that makes a folder one of Zarr, and its kind
+# The files that make a folder one of Zarr, and the kind of folder, which zarr.json says itself.
+NODES = (("zarr.json", ""), (".zgroup", GROUP), (".zarray", ARRAY))
 METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 MOST_JSON = 64 << 20  # bytes
 DEEPEST = 4  # groups below the root: a plate has rows, columns and fields
@@ -41,15 +38,15 @@ DEEPEST = 4  # groups below the root: a plate has rows, columns and fields
 
 def is_volume(path: Path | str) -> bool:
     """Return whether a folder has the name of a Zarr, or a file of Zarr in it."""
-    return os.path.isdir(path) and (Path(path).suffix.lower() == ENDING or _tells(Path(path)))
+    return os.path.isdir(path) and (Path(path).suffix.lower() == ENDING or _holds_zarr(Path(path)))
 
 
 def may_be_replaced(folder: Path) -> bool:
     """Return whether a folder is a Zarr group or array, or empty."""
-    return _tells(folder) or not any(os.scandir(folder))
+    return _holds_zarr(folder) or not any(os.scandir(folder))
 
 
-def _tells(folder: Path) -> bool:
+def _holds_zarr(folder: Path) -> bool:
     """Return whether a folder holds a file of Zarr."""
     return any(os.path.isfile(folder / name) for name, _ in NODES)
 
@@ -120,11 +117,8 @@ def level_of(dataset: Any) -> str:
 
 def axes_of(described: Any) -> tuple[str, int | None]:
     """Return a letter for each axis, and which of them is that of channels."""
-    axes = (
-        [axis if isinstance(axis, dict) else {"name": axis} for axis in described]
-        if isinstance(described, list)
-        else []
-    )
+    listed = described if isinstance(described, list) else []
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in listed]
     names = [str(axis.get("name", "")) for axis in axes]
     if not axes or not all(names) or len({name[0].upper() for name in names}) < len(names):
         raise InputError(f"its axes are not a list of different names: {described!s:.60}")

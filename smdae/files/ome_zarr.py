@@ -24,7 +24,7 @@ from smdae.files import images
 from smdae.files.ome_metadata import METADATA
 from smdae.files.zarr_images import Image, images_of
 
-__all__ = ["INSTALL", "Volume", "copied", "copied_array", "is_there", "opened", "reading", "sample"]
+__all__ = ["INSTALL", "Volume", "copied", "copied_array", "is_installed", "opened", "reading", "sample"]
 
 INSTALL = "pip install 'smdae[zarr]'"
 AT_ONCE = 2  # chunks that are decoded at the same time
@@ -46,7 +46,7 @@ class Volume:
 
 
 @functools.cache
-def is_there() -> bool:
+def is_installed() -> bool:
     """Return whether the extra is installed."""
     return importlib.util.find_spec("zarr") is not None
 
@@ -58,7 +58,7 @@ def opened(folder: Path, name: str) -> Iterator[Volume]:
     Raises:
         InputError: The extra is missing, or it is no OME-Zarr that can be read.
     """
-    if not is_there():
+    if not is_installed():
         raise InputError(f"cannot read '{name}': OME-Zarr needs the extra smdae[zarr]", INSTALL)
     import zarr
 
@@ -115,13 +115,13 @@ def _copied(source: Path, target: Path, without: frozenset[Path] = frozenset()) 
 
 
 def sample(image: Image, plane: Sequence[int], side: int, many: int) -> np.ndarray:
-    """Return a plane; of a large one windows from all over it, put together.
+    """Return a plane, (H, W); of a large one, windows from all over it put together.
 
     Args:
-        image: Of which.
-        plane: Where it lies along the other axes.
-        side: Of a window.
-        many: Windows along each side.
+        image: The image that the plane is of.
+        plane: Its index along all axes but rows and columns.
+        side: The side of a window in pixels.
+        many: The number of windows along each side.
     """
     height, width = image.shape[-2:]
     above: tuple[int | slice, ...] = tuple(plane)

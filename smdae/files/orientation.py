@@ -20,10 +20,10 @@ MIRRORED = {2: 0, 7: 1, 4: 2, 5: 3}  # and, behind that, a change of left and ri
 
 
 def orientation_of(metadata: Metadata) -> int:
-    """Return the orientation that the EXIF of a picture tells, 1 to 8; 1 if it tells none."""
+    """Return the orientation in the EXIF of a picture, 1 to 8; 1 if there is none."""
     words = described(BytesIO((metadata.exif or b"").removeprefix(b"Exif\0\0")))
-    told = words.get(Base.Orientation, 1)
-    return told if told in {*QUARTERS, *MIRRORED} else 1
+    found = words.get(Base.Orientation, 1)
+    return found if found in {*QUARTERS, *MIRRORED} else 1
 
 
 def turned_back(pixels: np.ndarray, orientation: int) -> np.ndarray:

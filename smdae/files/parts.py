@@ -51,23 +51,23 @@ class Container(Protocol):
 
     @property
     def alike(self) -> bool:
-        """Return whether there is one noise in all of them."""
+        """Return whether all parts have the same noise."""
         ...
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of parts."""
         ...
 
     def __iter__(self) -> Iterator[Picture]:
-        """Decode one after the other."""
+        """Return an iterator that decodes one part after the other."""
         ...
 
     def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
         """Return the whole file with other pixels.
 
         Args:
-            pictures: One for each part; None where it stays as it is.
-            quality: From 1 to 100, of a lossy format; None for the usual one.
+            pictures: The new picture of each part; None for a part that stays as it is.
+            quality: The quality of a lossy format, 1 to 100; None for the usual one.
             strip: Whether words, dates and places are left out.
         """
         ...

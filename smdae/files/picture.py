@@ -60,12 +60,20 @@ UNREADABLE_MODES = {
 class Metadata:
     r"""The metadata of a picture, as bytes that no one here interprets.
 
-    `exif` is the TIFF stream without the `Exif\0\0` in front that JPEG adds; `dpi` is what `dots_per_inch`
-    gives; `png` holds the chunks (type, payload) on colour meaning and text that only PNG has; `jpeg` all segments
-    (marker, payload) that applications wrote into a JPEG, and `tail` what stood behind its end;
-    `gif` is the GIF that the pixels came from; `jp2` and `jxl` are the boxes (kind, payload) of a JPEG 2000, of which
-    `codestream` says that it had none, and of a JPEG XL, whose colours are given by the bits `jxl_colours`; `heif` is
-    how a HEIC was encoded.
+    Attributes:
+        exif: The TIFF stream of EXIF, without the `Exif\0\0` that JPEG puts in front.
+        icc: The colour profile.
+        xmp: The XMP packet.
+        dpi: The horizontal and vertical resolution, as `dots_per_inch` returns them.
+        png: The chunks (type, payload) of a PNG about colours, and those of text.
+        jpeg: The segments (marker, payload) that applications wrote into a JPEG.
+        tail: The bytes behind the end of a JPEG.
+        gif: The GIF that the pixels came from.
+        jp2: The boxes (kind, payload) of a JPEG 2000.
+        jxl: The boxes (kind, payload) of a JPEG XL.
+        jxl_colours: The bits by which the header of a JPEG XL describes its colours, as text of 0 and 1.
+        codestream: Whether a JPEG 2000 had no boxes.
+        heif: The options by which a HEIC was encoded.
     """
 
     exif: bytes | None = None
@@ -87,19 +95,21 @@ class Metadata:
 class Picture:
     """One still image.
 
-    pixels          (H, W) or (H, W, 3), of a dtype in `WHITES`
-    alpha           (H, W) of the same dtype, or None
-    white           the value of full intensity: 255, 65535, or 1 for floats; of integers that floats stand for, the
-                    largest that there is
-    format          a name in `formats.FORMATS`: what it was read from
-    lossless        False where the source had lossy compression (JPEG, most WebP)
-    premultiplied   True where the colours were already multiplied by alpha (some TIFFs)
-    is_finite       False where its floats hold NaN or infinity
-    maxval          what stands for white in the file, 4095 in 12 bits; the pixels are stretched to `white`. None where
-                    it is `white`
-    lost            what of its file is not in it: "its depth map"
-    stored          the type in `STANDS_FOR` that its floats stand for; None where the pixels have their own
-    quality         of a JPEG, 1 to 100, found from its quantisation tables; None for other formats
+    Attributes:
+        pixels: Gray or colour, (H, W) or (H, W, 3), of a dtype in `WHITES`.
+        white: The value of full intensity: 255, 65535, or 1 for floats; for floats that stand for integers, the largest
+            value of those.
+        format: The name in `formats.FORMATS` of the format that it was read from.
+        alpha: Opacity, (H, W), of the same dtype; None if there is none.
+        metadata: What its file says besides.
+        lossless: Whether it was compressed without loss.
+        premultiplied: Whether the colours are multiplied by alpha, as in some TIFFs.
+        quality: The quality of a JPEG, 1 to 100, found from its quantisation tables; None for other formats.
+        is_finite: Whether no value is NaN or infinite.
+        maxval: The number that stands for white in the file, such as 4095 in 12 bits, where it is not `white`: the
+            pixels are stretched to `white`. None where it is.
+        lost: What of the file is not in it, in words, as in "its depth map".
+        stored: The type in `STANDS_FOR` that its floats stand for; None if the file has the type of `pixels`.
     """
 
     pixels: np.ndarray
@@ -191,7 +201,7 @@ def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
 
 
 def samples_of(picture: Picture) -> np.ndarray:
-    """Colour and alpha joined again: (H, W) for plain gray, otherwise (H, W, 2 to 4), of the type that is stored."""
+    """Return colour and alpha joined: (H, W) for gray without alpha, else (H, W, 2 to 4), of the type in the file."""
     samples = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
     return samples if picture.stored is None else as_integers(samples, picture.stored)
 
@@ -236,13 +246,13 @@ def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: 
     What counts photons still does in floats; of a file with 12 bits in 16 they are as large as in the file.
 
     Args:
-        picture: Of any depth.
-        depth: A dtype, uint8, uint16 or float32; None for that of the picture.
-        white: The value of white in it if it has floats.
-        pixels: Whether to convert the samples; if not, they stand for none and take no memory.
+        picture: The picture, of any depth.
+        depth: uint8, uint16 or float32; None for the depth of the picture.
+        white: The value of white in the picture if it has floats.
+        pixels: Whether to convert the samples; if not, they are all 0 and take no memory.
 
     Raises:
-        OutputError: Integers were to hold NaN or infinity.
+        OutputError: The picture holds NaN or infinity, and the new depth is one of integers.
     """
     if depth is None or picture.depth == depth:
         return picture

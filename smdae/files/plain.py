@@ -62,7 +62,7 @@ def read_pnm(data: bytes) -> Picture:
         values = _stored(body, shape, maxval)
     if kind in BITS:
         values = 1 - values
-    return from_samples(_up_to(values, maxval), "PPM", maxval=None if kind in BITS else _told(maxval))
+    return from_samples(_up_to(values, maxval), "PPM", maxval=None if kind in BITS else _own_maxval(maxval))
 
 
 def pnm_header(data: bytes) -> tuple[int, int, int, int, int] | None:
@@ -107,7 +107,7 @@ def read_pam(data: bytes) -> Picture:
             f"its {depth} channels are not gray or RGB, with or without alpha", "save it as gray or RGB first"
         )
     values = _stored(memoryview(data)[end + len(PAM_END) :], (height, width, depth), maxval)
-    return from_samples(_up_to(values, maxval), "PAM", maxval=_told(maxval))
+    return from_samples(_up_to(values, maxval), "PAM", maxval=_own_maxval(maxval))
 
 
 def encode_pam(picture: Picture) -> bytes:
@@ -124,7 +124,7 @@ def _refuse_maxval(maxval: int) -> None:
         raise InputError(f"its largest value, {maxval}, is not between 1 and 65535")
 
 
-def _told(maxval: int) -> int | None:
+def _own_maxval(maxval: int) -> int | None:
     return None if maxval in (255, 65535) else maxval
 
 

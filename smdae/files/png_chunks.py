@@ -15,18 +15,18 @@ __all__ = ["SIGNATURE", "chunk", "chunks", "parts"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXELS = (b"IDAT", b"fdAT")
-MAX_CHUNKS = 20_000  # of a small file; in a larger one
-CHUNK = 256  # bytes on average, at least
+MAX_CHUNKS = 20_000  # of a small file
+CHUNK = 256  # bytes that a chunk of a larger file has on average, at least
 
 
 def parts(kind: bytes, payload: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
-    """Return one chunk, yet to be joined: length, type, payload, checksum."""
+    """Return the parts of one chunk: length, type, payload, checksum."""
     checksum = zlib.crc32(payload, zlib.crc32(kind))
     return struct.pack(">I", len(payload)), kind, payload, struct.pack(">I", checksum)
 
 
 def chunk(kind: bytes, payload: bytes) -> bytes:
-    """Return one chunk."""
+    """Return the bytes of one chunk."""
     return b"".join(parts(kind, payload))
 
 

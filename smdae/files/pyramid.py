@@ -22,7 +22,7 @@ class Reduction:
     """The rule by which blocks of a level become the pixels of the next.
 
     Attributes:
-        offset: Of the pixel that is taken of each block, along each axis that shrinks; None for means.
+        offset: The place in a block of the pixel that is taken, the same along each axis that shrinks; None for means.
         is_cut: Whether means of integers are cut off, not rounded.
     """
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from smdae.curves import Affine
     from smdae.mosaic import Mosaic
 
-__all__ = ["ENDINGS", "Shot", "is_raw", "is_there", "opened"]
+__all__ = ["ENDINGS", "Shot", "is_installed", "is_raw", "opened"]
 
 ENDINGS = RAW.endings
 INSTALL = "pip install 'smdae[raw]'"
@@ -60,11 +60,11 @@ class Shot:
     Attributes:
         mosaic: What the sensor saw; None where it is no Bayer mosaic.
         reason: Why there is no mosaic, in a few words; empty if there is.
-        black: Of each place of the pattern, with shape (2, 2).
-        white: The value of white, of the sensor.
+        black: The value of black at each site of the pattern, (2, 2), in the sensor's unit.
+        white: The value of white, in the sensor's unit.
         noise: The noise at each site of the pattern, row by row, black being 0 and white 1; None if the file gives
             none.
-        metadata: Of what is developed, without a colour profile.
+        metadata: The metadata of the developed picture, without a colour profile.
     """
 
     mosaic: "Mosaic | None"
@@ -84,7 +84,7 @@ class Shot:
         """Return the picture, 16 bits in colour.
 
         Args:
-            pixels: Instead of the mosaic's, black being 0 and white 1, with shape (H, W); None for its own.
+            pixels: The mosaic to develop, (H, W), black being 0 and white 1; None for that of the file.
             linear: Whether values are proportional to light, with no change of brightness; else they are sRGB.
             brighter: Whether sRGB may become brighter, until 1 % is white, as LibRaw does it.
         """
@@ -106,7 +106,7 @@ class Shot:
 
 
 @functools.cache
-def is_there() -> bool:
+def is_installed() -> bool:
     """Return whether the extra is installed."""
     return importlib.util.find_spec("rawpy") is not None
 
@@ -143,7 +143,7 @@ def opened(data: bytes, name: str, quiet: bool = False) -> Iterator[Shot]:
     Raises:
         InputError: The extra is missing, or the file is damaged or of a camera that LibRaw does not know.
     """
-    if not is_there():
+    if not is_installed():
         raise InputError(f"cannot read '{name}': camera raw files need the extra smdae[raw]", INSTALL)
     import rawpy
 
@@ -197,7 +197,7 @@ def _shot(file: "rawpy.RawPy", data: bytes) -> Shot:
         part = tuple(slice(start, None, 2) for start in place)
         pixels[part] = (values[part] - black[place]) / (white - black[place])
     mosaic = Mosaic(pixels, _colours(numbers), _balance(file), -float((black / (white - black)).min()))
-    return Shot(mosaic, "", black, white, _noise_told(data, mosaic.colours), metadata, file)
+    return Shot(mosaic, "", black, white, _stated_noise(data, mosaic.colours), metadata, file)
 
 
 def _why_no_bayer(file: "rawpy.RawPy") -> str:
@@ -232,7 +232,7 @@ def _balance(file: "rawpy.RawPy") -> tuple[float, float, float]:
     return (red / green, 1.0, blue / green) if min(red, green, blue) > 0 else (1.0, 1.0, 1.0)
 
 
-def _noise_told(data: bytes, colours: np.ndarray) -> "tuple[Affine, ...] | None":
+def _stated_noise(data: bytes, colours: np.ndarray) -> "tuple[Affine, ...] | None":
     """Return the noise that a DNG states for each place of the pattern, variance = S x + O; None if it states none."""
     import tifffile
 

@@ -67,7 +67,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 
 def refuse_making(folder: Path, first: Path) -> None:
-    """Raise OutputError, before any work, where folders those from `first` down to `folder` could not be made."""
+    """Raise OutputError, before any work, where the folders from `first` down to `folder` could not be made."""
     with refusals(first):
         if not first.parent.exists():
             raise FileNotFoundError(errno.ENOENT, "")

@@ -26,9 +26,8 @@ def opened(path: Path) -> BinaryIO:
     file = os.fdopen(descriptor, "rb")
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
-        if not (
-            stat.S_ISFIFO(mode) and any(Path(os.path.abspath(path)).is_relative_to(place) for place in DESCRIPTORS)
-        ):
+        place = Path(os.path.abspath(path))
+        if not (stat.S_ISFIFO(mode) and any(place.is_relative_to(folder) for folder in DESCRIPTORS)):
             file.close()
             raise ValueError("it is a pipe or a device, not a file")
         os.set_blocking(descriptor, True)

@@ -25,10 +25,10 @@ class Slab:
     """A part of a volume.
 
     Attributes:
-        lead: Where it lies along the axes before rows and columns.
-        kept: The rows and columns that are its own.
-        padded: Those with their margin.
-        inner: Its own within the padded ones.
+        lead: Its range along each axis before rows and columns.
+        kept: Its rows and columns.
+        padded: The same with their margin.
+        inner: Its rows and columns within the padded ones.
     """
 
     lead: tuple[slice, ...]
@@ -53,10 +53,10 @@ def slabs(
     """Return the parts of a volume.
 
     Args:
-        shape: Of the volume, rows and columns last.
+        shape: The shape of the volume, rows and columns last.
         grid: The shape of what is written at once: a chunk, or a shard of several.
-        itemsize: Bytes of a sample.
-        room: Bytes that one part may take.
+        itemsize: The number of bytes of a sample.
+        room: The number of bytes that one part may take.
         halo: The margin that a region needs; None where only whole planes will do.
         multiple: Padded regions start at multiples of it.
     """

@@ -49,7 +49,7 @@ class Group:
     Only those that are to be denoised.
 
     Attributes:
-        key: Which it is.
+        key: The series and the channel.
     """
 
     key: Key
@@ -70,7 +70,7 @@ class Stack:
     """The pages of an open TIFF. `len` is their number.
 
     Attributes:
-        axes: Those of each series, as they are shown.
+        axes: The axes of each series.
         remarks: What there is to say of the file, a line each.
     """
 
@@ -146,9 +146,9 @@ class Stack:
         """Write a TIFF like this one.
 
         Args:
-            target: Where to; it must be possible to go back in it.
+            target: The file to write to, in which it must be possible to go back.
             pages: The pictures of the parts of each page in turn.
-            style: How it differs.
+            style: How the result differs from this one.
         """
 
         def samples() -> Iterator[np.ndarray]:

@@ -88,7 +88,7 @@ def gather_rows(paths: Sequence[Path], white: float | None, seed: int) -> Corpus
     Args:
         paths: Folders and files.
         white: What counts as 1 in values that are not uint8 or uint16; None for 1.
-        seed: Of the order of the rows.
+        seed: The seed of the order of the rows.
 
     Returns:
         One image with shape (1, N, d), and its white.

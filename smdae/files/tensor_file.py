@@ -41,12 +41,12 @@ class Header:
     """The header of a file, checked.
 
     Attributes:
-        metadata: Texts by name.
-        tensors: By name.
-        start: Where the bytes of the tensors begin.
-        length: Of the whole file, in bytes.
-        checksum: The one in the metadata; None if there is none.
-        record: The whole of it but for the checksum.
+        metadata: The texts in it, by name.
+        tensors: The tensors in it, by name.
+        start: The offset of the first tensor in the file, in bytes.
+        length: The length of the whole file in bytes.
+        checksum: The checksum in the metadata; None if there is none.
+        record: The decoded header without the checksum.
     """
 
     metadata: dict[str, str]
@@ -103,7 +103,7 @@ def read(path: Path, most: int, accept: Callable[[Header], object] = lambda _: N
 
     Args:
         path: A file; pipes and devices, which have no length, are refused.
-        most: Bytes.
+        most: The largest number of bytes that is read.
         accept: Called with the header before the rest is read; raises an error to refuse the file.
 
     Raises:

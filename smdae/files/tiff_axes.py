@@ -28,7 +28,7 @@ class Axes:
 
     Attributes:
         leading: A letter for each axis along which pages follow each other.
-        shape: How many there are along each.
+        shape: The number of pages along each.
         samples: The letter of the samples of a pixel.
         text: All letters, as they are shown to the user.
     """
@@ -57,8 +57,8 @@ class Selection:
 
     Attributes:
         axes: Letters, as `axes_named` takes them; None for those of the file.
-        channels: Numbers of those to denoise, counted from 1; None for all.
-        pages: Numbers of those to denoise, counted from 1; None for all.
+        channels: The numbers of the channels to denoise, counted from 1; None for all.
+        pages: The numbers of the pages to denoise, counted from 1; None for all.
     """
 
     axes: str | None = None
@@ -84,11 +84,11 @@ def of_series(letters: str, shape: tuple[int, ...], page: str, page_shape: tuple
     """Return the axes of a series of pages; None where they contradict its pages.
 
     Args:
-        letters: One for each axis of the series.
-        shape: Of the series.
+        letters: A letter for each axis of the series.
+        shape: The shape of the series.
         page: The letters of one page by itself.
-        page_shape: Its shape.
-        pages: How many there are.
+        page_shape: The shape of one page.
+        pages: The number of pages.
     """
     lead = len(letters) - len(page)
     if lead < 0 or shape[lead:] != page_shape or math.prod(shape[:lead]) != pages:

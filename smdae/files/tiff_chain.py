@@ -16,7 +16,7 @@ MAX_TAGS = 4096  # of a directory that makes sense
 
 
 def are_reduced(file: "tifffile.TiffFile") -> list[bool]:
-    """Return of each directory of the chain whether it says that its picture is one of reduced size.
+    """Return, for each directory of the chain, whether it says that its picture is of reduced size.
 
     Only two entries of a directory are read: parsing all takes half a millisecond.
     """
@@ -44,11 +44,11 @@ def are_reduced(file: "tifffile.TiffFile") -> list[bool]:
 
 def _is_reduced(entries: bytes, layout: "tifffile.TiffFormat") -> bool:
     """Return whether entries say that the picture is of reduced size; False where they cannot be understood."""
-    said = dict[int, int]()
+    stated = dict[int, int]()
     for start in range(0, len(entries) - layout.tagsize + 1, layout.tagsize):
         entry = entries[start : start + layout.tagsize]
         code, kind = struct.unpack_from(layout.byteorder + "HH", entry)
         if code in (NEW_SUBFILE_TYPE, SUBFILE_TYPE) and kind in NUMBERS:
             place = 8 if layout.tagsize == 12 else 12
-            said.setdefault(code, struct.unpack_from(layout.byteorder + NUMBERS[kind], entry, place)[0])
-    return bool(said.get(NEW_SUBFILE_TYPE, 0) & 1) or said == {SUBFILE_TYPE: REDUCED}
+            stated.setdefault(code, struct.unpack_from(layout.byteorder + NUMBERS[kind], entry, place)[0])
+    return bool(stated.get(NEW_SUBFILE_TYPE, 0) & 1) or stated == {SUBFILE_TYPE: REDUCED}

@@ -51,8 +51,8 @@ def codec_of(
     Args:
         source: The file.
         page: A page of it.
-        dtype: Of the result.
-        samples: Of a pixel, that lie together.
+        dtype: The type of the samples of the result.
+        samples: The number of samples of a pixel that lie together.
     """
     code = int(page.compression)
     kind = dtype.kind

@@ -92,9 +92,8 @@ def parted(samples: np.ndarray, part: Part, page: "tifffile.TiffPage", metadata:
         metadata=metadata or Metadata(),
     )
     bits = page.bitspersample
-    is_narrow = 1 < bits < 8 * picture.pixels.itemsize and not is_looked_up(
-        page
-    )  # of colours looked up they are the index's
+    # Of colours that are looked up, the bits are those of the index.
+    is_narrow = 1 < bits < 8 * picture.pixels.itemsize and not is_looked_up(page)
     return replace(picture, white=2.0**bits - 1) if is_narrow else picture
 
 

@@ -44,8 +44,8 @@ class Survey:
         kinds: The parts of each kind of page.
         kind_of: The number of the kind of each page.
         runs: How the pages are written.
-        channels: Of each channel of a series, the pages and parts that are to be denoised.
-        nbytes: How many bytes the pages take in a file that is like their own, at most.
+        channels: For each channel of a series, the page and part of each picture that is to be denoised.
+        nbytes: The largest number of bytes that the pages take in a file like their own.
         remarks: What there is to say of them, a line each.
     """
 
@@ -85,7 +85,7 @@ def surveyed(
         stream: The file.
         name: What messages call it.
         places: Where its pages are.
-        axes: Those of each series.
+        axes: The axes of each series.
         selection: What the user says of it.
         page_at: Gives the page of a number, checked.
 

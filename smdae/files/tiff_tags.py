@@ -45,9 +45,9 @@ class Tag:
     """One entry of a directory.
 
     Attributes:
-        code: Its number.
-        type: Of its values, as TIFF counts types.
-        value: As it lies in the file.
+        code: The number of the tag.
+        type: The type of its values, as TIFF numbers types.
+        value: The bytes of its values, as they lie in the file.
     """
 
     code: int
@@ -95,8 +95,8 @@ def extra(tags: list[Tag], samples: int, unsigned: bool, alone: frozenset[int]) 
     """Return tags as tifffile's writer takes them.
 
     Args:
-        tags: Of a page, without directories below it.
-        samples: Of a pixel.
+        tags: The tags of a page, without directories below it.
+        samples: The number of samples of a pixel.
         unsigned: Whether samples are unsigned integers, of which the writer says nothing by itself.
         alone: The codes of those that only the first of several pages has.
     """

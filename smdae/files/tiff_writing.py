@@ -40,8 +40,8 @@ class Style:
         axes: The axes that the file is then given.
         names: The name of the source and that of the result.
         is_big: Whether it is a BigTIFF.
-        words: Gives what it says of itself, once all pages are written; None for nothing.
-        is_unchanged: Tells, once all pages are written, whether it is to be the very file that it was made of.
+        words: Returns, once all pages are written, the line about the model to write into the file; None for none.
+        is_unchanged: Returns, once all pages are written, whether the result is to be a copy of its source.
     """
 
     depth: str | None = None
@@ -64,12 +64,12 @@ def written(
     """Write a TIFF.
 
     Args:
-        target: Where to; it must be possible to go back in it.
+        target: The file to write to, in which it must be possible to go back.
         source: The file that it is to be like.
-        runs: Of its pages.
-        page_of: Gives the page of a number.
-        samples: Of each page, as `tiff_pages.samples_in` gives them.
-        style: How it differs.
+        runs: The runs of its pages.
+        page_of: Returns the page of a number.
+        samples: The samples of each page in turn, as `tiff_pages.samples_in` returns them.
+        style: How the result differs from its source.
 
     Raises:
         OutputError: It passes 4 GB against what was expected.

@@ -45,9 +45,9 @@ class Header:
 
     Attributes:
         line: The line itself, with its end.
-        width: Of the picture, in pixels.
-        height: Of the picture, in pixels.
-        bits: Of a sample.
+        width: The width of the picture in pixels.
+        height: The height of the picture in pixels.
+        bits: The bits of a sample.
         shapes: Height and width of each plane: Y, Cb and Cr if there are, alpha if there is.
         has_alpha: Whether the last plane is alpha.
         is_interlaced: Whether every second row of a frame is of another time.
@@ -159,7 +159,7 @@ def encoded(line: bytes, planes: Sequence[np.ndarray], header: Header) -> Iterat
 
 
 def exactly(stream: Readable, count: int) -> bytes:
-    """Return so many bytes of a stream, or fewer where it ends: a pipe may give them in parts."""
+    """Return `count` bytes of a stream, or fewer where it ends: a pipe may give them in parts."""
     data = stream.read(count)
     while len(data) < count:
         more = stream.read(count - len(data))

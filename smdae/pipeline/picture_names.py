@@ -59,10 +59,10 @@ def missing_reader(name: str) -> str | None:
         absent = missing(FORMATS[SUFFIXES[ending]])
         return None if absent is None else absent[1]
     if is_raw_name(name):
-        return None if raw.is_there() else raw.INSTALL
+        return None if raw.is_installed() else raw.INSTALL
     if ending == VOLUME:
-        return None if ome_zarr.is_there() else ome_zarr.INSTALL
-    return None if not fits.is_named(name) or fits.is_there() else fits.INSTALL
+        return None if ome_zarr.is_installed() else ome_zarr.INSTALL
+    return None if not fits.is_named(name) or fits.is_installed() else fits.INSTALL
 
 
 def results_among(names: Sequence[str], suffixes: Sequence[str]) -> set[str]:

@@ -439,7 +439,7 @@ def test_what_is_not_read_is_refused_with_a_way_to_convert_it(here, name, head, 
 def test_raws_take_an_extra_and_other_commands_send_them_to_denoise(here, name, head, there, capfd, monkeypatch):
     if there:
         pytest.importorskip("rawpy")
-    monkeypatch.setattr(raw, "is_there", lambda: there)
+    monkeypatch.setattr(raw, "is_installed", lambda: there)
     Path(name).write_bytes(head + bytes(40) if len(head) > 1 else head)
     before = everything_below(here)
     assert denoise(name) == 3

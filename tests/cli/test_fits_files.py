@@ -162,7 +162,7 @@ def test_what_is_no_image_is_refused(here, capsys, monkeypatch):
     assert main(["denoise", "a.fits", "-o", "a.png"]) == 4
     assert main(["denoise", "a.fits", "--mask", "b.png"]) == 2
     capsys.readouterr()
-    monkeypatch.setattr(module, "is_there", lambda: False)
+    monkeypatch.setattr(module, "is_installed", lambda: False)
     assert main(["denoise", "a.fits"]) == 3
     assert "hint: pip install 'smdae[fits]'" in capsys.readouterr().err
     assert sorted(os.listdir()) == names

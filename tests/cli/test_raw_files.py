@@ -106,7 +106,7 @@ def test_a_missing_extra_and_a_damaged_file_leave_nothing(here, file, capfd, mon
     (here / "cut.dng").write_bytes(file[:9000])
     assert main(["denoise", "cut.dng"]) == 3
     assert "'cut.dng'" in complaint(capfd.readouterr().err)
-    monkeypatch.setattr(raw, "is_there", lambda: False)
+    monkeypatch.setattr(raw, "is_installed", lambda: False)
     assert main(["denoise", "a.dng"]) == 3
     told = capfd.readouterr().err
     assert "hint: pip install 'smdae[raw]'" in told

@@ -114,7 +114,7 @@ def test_what_a_fit_does_not_read_is_told_what_to_do(capsys, monkeypatch):
     Path("a.dng").write_bytes(dng(exposed(mosaic(scene()), 4e-3, 4e-3)))
     volume("a.zarr", levels=1)
     Path("a.fits").write_bytes(b"SIMPLE  =".ljust(2880))
-    monkeypatch.setattr(fits_module, "is_there", lambda: False)
+    monkeypatch.setattr(fits_module, "is_installed", lambda: False)
     for name, said in (("dng", "--strength 0"), ("zarr", "as TIFF first"), ("fits", "pip install 'smdae[fits]'")):
         assert main(["fit", f"a.{name}", *FLAGS]) == 3
         assert said in complaint(capsys.readouterr().err)

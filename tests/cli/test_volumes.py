@@ -286,7 +286,7 @@ def test_arrays_that_are_no_picture_are_refused(capsys):
 
 def test_the_missing_extra_is_named(capsys, monkeypatch):
     volume("a.zarr", "zyx", (1, 32, 32), (1, 32, 32))
-    monkeypatch.setattr(ome_zarr, "is_there", lambda: False)
+    monkeypatch.setattr(ome_zarr, "is_installed", lambda: False)
     assert main(["denoise", "a.zarr"]) == 3
     assert "hint: pip install 'smdae[zarr]'" in complaint(capsys.readouterr().err)
     assert main(["denoise", "."]) == 3

@@ -133,7 +133,7 @@ def test_a_file_of_no_camera_is_refused():
 
 
 def test_the_extra_is_named(values, monkeypatch):
-    monkeypatch.setattr(raw, "is_there", lambda: False)
+    monkeypatch.setattr(raw, "is_installed", lambda: False)
     with pytest.raises(InputError, match=r"smdae\[raw\]") as caught, raw.opened(dng(values), "a.dng"):
         pass
     assert caught.value.hint == "pip install 'smdae[raw]'"

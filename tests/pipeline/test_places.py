@@ -7,12 +7,12 @@ from tests.tiny import encoded, gray
 
 def test_folders_hold_raw_files_fits_and_video_too_and_their_results_are_none(bare, monkeypatch):
     (bare / "a.dng").touch()
-    monkeypatch.setattr(raw, "is_there", lambda: True)
+    monkeypatch.setattr(raw, "is_installed", lambda: True)
     (bare / "a_denoised.tif").write_bytes(encoded(gray(), "TIFF"))
     (bare / "b.png").write_bytes(encoded(gray()))
     for name in ("c.fits", "c_denoised.fits", "d.y4m", "d_denoised.y4m"):
         (bare / name).touch()
-    monkeypatch.setattr(fits, "is_there", lambda: True)
+    monkeypatch.setattr(fits, "is_installed", lambda: True)
     jobs = plan([bare], Naming()).jobs
     assert [(job.source.name, job.target.name) for job in jobs] == [
         ("a.dng", "a_denoised.tif"),
@@ -20,8 +20,8 @@ def test_folders_hold_raw_files_fits_and_video_too_and_their_results_are_none(ba
         ("c.fits", "c_denoised.fits"),
         ("d.y4m", "d_denoised.y4m"),
     ]
-    monkeypatch.setattr(raw, "is_there", lambda: False)
-    monkeypatch.setattr(fits, "is_there", lambda: False)
+    monkeypatch.setattr(raw, "is_installed", lambda: False)
+    monkeypatch.setattr(fits, "is_installed", lambda: False)
     found = plan([bare], Naming())
     assert [job.source.name for job in found.jobs] == ["b.png", "d.y4m"]
     assert "1 DNG" in found.remark
