@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from smdae.cli.stdout import escaped
 from smdae.errors import SmdaeError
+from smdae.pipeline.messages import Line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "IS_PRINTING",
     "PLAIN",
-    "Line",
     "console",
     "detail",
     "failure",
@@ -47,8 +47,6 @@ __all__ = [
 PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
 # Whether this process is the one of several that prints.
 IS_PRINTING: ContextVar[bool] = ContextVar("is_printing", default=True)
-# Its kind and its text. A note in two forms is two lines: the short one is for a terminal, the long one for all else.
-Line = tuple[str, str]  # error, warning, note, detail, short or long
 HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # messages that wait for their turn
 
 

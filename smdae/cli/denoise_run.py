@@ -29,7 +29,7 @@ from smdae.pipeline.placing import forget
 from smdae.pipeline.records import figures, is_number
 from smdae.pipeline.rehearsal import rehearsed
 from smdae.pipeline.report import Report
-from smdae.pipeline.selection import listed
+from smdae.pipeline.selection import listed, refuse_unpiped
 
 __all__ = ["run"]
 
@@ -211,8 +211,8 @@ def _refuse_streams(asked: DenoiseOptions, jobs: Sequence[Job]) -> None:
     """Raise UsageError if an image would be written to a terminal, or read from one."""
     if any(job.target == STREAM for job in jobs) and sys.stdout.isatty():
         raise UsageError("an image is not written to a terminal", "redirect stdout, or write to a file with -o")
-    if STREAM in asked.paths and (sys.stdin is None or sys.stdin.isatty()):
-        raise UsageError("nothing is piped into stdin", "pipe an image in, or name a file")
+    if STREAM in asked.paths:
+        refuse_unpiped("an image")
 
 
 def _refuse_quality(jobs: Sequence[Job]) -> None:

@@ -14,8 +14,9 @@ import typer
 
 from smdae.cli import console, stdout
 from smdae.cli.options import Json, check_range
-from smdae.errors import BatchError, SmdaeError, UsageError
+from smdae.errors import BatchError, SmdaeError
 from smdae.pipeline.places import STREAM, sources
+from smdae.pipeline.selection import refuse_unpiped
 
 if TYPE_CHECKING:
     from smdae.pipeline.options import Options
@@ -63,8 +64,8 @@ def command(
     check_range(white, black)
     kind = noise_named(noise)
     files = sources(inputs, recursive, more=True)
-    if STREAM in inputs and (sys.stdin is None or sys.stdin.isatty()):
-        raise UsageError("nothing is piped into stdin", "pipe an image in, or name a file")
+    if STREAM in inputs:
+        refuse_unpiped("an image")
 
     from smdae.memory import keep_freed_memory
     from smdae.pipeline.options import Options
@@ -124,7 +125,7 @@ def _is_model(source: Path) -> bool:
 
 def _print(lines: Sequence[str], in_colour: bool) -> None:
     """Print lines on stdout, with escapes for control characters, as names of files may contain."""
-    clean = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines]
+    clean = [stdout.escaped(line) for line in lines]
     text = "".join(f"{line}\n" for line in clean)
     if in_colour:
         from rich.console import Console

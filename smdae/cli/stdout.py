@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+from smdae.pipeline.messages import write_all
+
 __all__ = ["escaped", "guarded", "result", "stream", "text"]
 
 # Where results go while stdout is guarded.
@@ -31,12 +33,8 @@ def result(value: Any) -> None:
 
 
 def stream(data: bytes | memoryview) -> None:
-    """Write all of the bytes to stdout, even if a single write takes only a part."""
-    out = RESULTS.get() or sys.stdout.buffer
-    rest = memoryview(data)
-    while rest:
-        rest = rest[out.write(rest) :]
-    out.flush()
+    """Write all of the bytes to stdout, or where results go while it is guarded."""
+    write_all(RESULTS.get() or sys.stdout.buffer, data)
 
 
 @contextmanager

@@ -7,13 +7,15 @@ denoised at once, or in several processes, the messages about each are held unti
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Any, Protocol
 
 from smdae.errors import SmdaeError
 
-__all__ = ["SILENT", "Line", "Messages", "Put", "to_stdout"]
+__all__ = ["SILENT", "Line", "Messages", "Put", "to_stdout", "write_all"]
 
-Line = tuple[str, str]  # its kind (error, warning, note, detail, short or long) and its text
+# The kind of a message (error, warning, note, detail, short or long) and its text. A note in two forms is two lines:
+# the short one is for a terminal, the long one for all else.
+Line = tuple[str, str]
 Put = Callable[[bytes | memoryview], object]
 
 
@@ -83,8 +85,13 @@ SILENT: Messages = _Silent()
 
 
 def to_stdout(data: bytes | memoryview) -> None:
-    """Write all of the bytes to stdout, even if a single write takes only a part."""
+    """Write all of the bytes to stdout."""
+    write_all(sys.stdout.buffer, data)
+
+
+def write_all(file: Any, data: bytes | memoryview) -> None:
+    """Write all of the bytes to an open file, even if a single write takes only a part, and flush it."""
     rest = memoryview(data)
     while rest:
-        rest = rest[sys.stdout.buffer.write(rest) :]
-    sys.stdout.buffer.flush()
+        rest = rest[file.write(rest) :]
+    file.flush()

@@ -17,7 +17,7 @@ from pathlib import Path
 from smdae.errors import InputError, UsageError
 from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, missing_reader, results_among
 
-__all__ = ["Search", "Selection", "is_many", "listed", "selected", "share_of"]
+__all__ = ["Search", "Selection", "is_many", "listed", "refuse_unpiped", "selected", "share_of"]
 
 RESULT, UNNAMED = "result of an earlier run", "without an ending"  # kinds of files that are left out, besides endings
 JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders of pictures
@@ -114,6 +114,17 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
     return Selection(pictures, left_out, deeper)
 
 
+def refuse_unpiped(wanted: str, purpose: str = "") -> None:
+    """Raise UsageError unless something is piped into stdin.
+
+    Args:
+        wanted: What should be, such as "an image"; it stands in the hint.
+        purpose: What follows "nothing is piped into stdin" in the message.
+    """
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError(f"nothing is piped into stdin{purpose}", f"pipe {wanted} in, or name a file")
+
+
 def listed(source: str) -> list[Path]:
     """Return the paths in a list: one a line, or separated by NUL as by `find -print0`; - reads the list from stdin.
 
@@ -123,8 +134,8 @@ def listed(source: str) -> list[Path]:
     """
     from smdae.files.images import opening
 
-    if source == "-" and (sys.stdin is None or sys.stdin.isatty()):
-        raise UsageError("nothing is piped into stdin for --files-from -", "pipe a list in, or name a file")
+    if source == "-":
+        refuse_unpiped("a list", " for --files-from -")
     with opening(source):
         if source == "-":
             data = sys.stdin.buffer.read(MAX_LIST + 1)
