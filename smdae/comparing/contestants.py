@@ -25,14 +25,9 @@ from smdae.models import EnergyModel
 __all__ = ["REFERENCES", "Course", "Point", "fit", "measured_steps", "near_best_point"]
 
 REPORT_SECONDS = 0.25
-NEAR_BEST_DB = 0.3  # of the best PSNR of all fits
-REFERENCES = (
-    "dsm",
-    "dae",
-    "esm-parzen",
-    "ism-parzen",
-    "esm",
-)  # whose fit is taken where one will do: the first there is
+NEAR_BEST_DB = 0.3  # dB below the best PSNR of all fits that count as near it
+# Where the fit of one objective will do, it is that of the first of these which takes part.
+REFERENCES = ("dsm", "dae", "esm-parzen", "ism-parzen", "esm")
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class Course:
         model: The model with averaged weights.
         step: Steps done.
         points: Its figures so far; the first are those of the start.
-        outcome: How it ended; None while it runs.
+        outcome: How the fit ended; None while it runs.
         reason: Why it failed, in one line; None if it did not.
     """
 
@@ -95,7 +90,7 @@ def fit(contest: Contest, name: str, judges: Sequence[str] = (), seed: int = 0) 
         contest: What it has in common with the others.
         name: Its objective.
         judges: The objectives that it is judged by; its own is one of them in any case.
-        seed: Which of several fits: each starts elsewhere and draws other batches.
+        seed: Number of the fit, from 0: each starts elsewhere and draws other batches.
 
     Yields:
         Its course, a few times a second and where it is judged; the last is the whole of it.

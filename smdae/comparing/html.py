@@ -18,7 +18,7 @@ from smdae.comparing.record import Record
 
 __all__ = ["report"]
 
-MOST_ROWS = 250  # of a table; the rest is in its CSV file
+MAX_ROWS = 250  # of a table; the rest is in its CSV file
 FEW_ROWS = 40  # shown at once; longer tables are folded
 
 STYLE = """
@@ -95,11 +95,11 @@ def _table(part: str, name: str, kind: type, rows: Sequence[Any]) -> str:
     head = "".join(f"<th{_of(c, numeric)}>{escape(c.replace('_', ' '))}</th>" for c in columns)
     lines = "\n".join(
         "<tr>" + "".join(f"<td{_of(c, numeric)}>{_cell(getattr(row, c))}</td>" for c in columns) + "</tr>"
-        for row in rows[:MOST_ROWS]
+        for row in rows[:MAX_ROWS]
     )
     about = (kind.__doc__ or "").split("\n")[0]
     file = f"{part}-{name}.csv"
-    more = f" The first {MOST_ROWS} of {len(rows):,} rows; all are in {file}." if len(rows) > MOST_ROWS else ""
+    more = f" The first {MAX_ROWS} of {len(rows):,} rows; all are in {file}." if len(rows) > MAX_ROWS else ""
     table = (
         f"<div class='scroll'><table id='{escape(part)}-{escape(name)}'><caption>{escape(about + more)}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>"

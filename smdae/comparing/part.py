@@ -54,7 +54,7 @@ class Part:
         explains: The question and how it is answered, in two sentences.
         equation: The theory behind it: the paper, and the number or name of the equation.
         rows: The class of the rows of each table.
-        fits: Which fits it needs: none, one for reference, or all.
+        fits: The fits that it needs: none, one for reference, or all.
         measure: A generator that yields the share done, from 0 to 1, and returns the tables.
         pictures: What each picture shows, by its name.
         draw: Makes PNG files by these names; pictures with nothing to show are left out.

@@ -25,7 +25,7 @@ MARGIN = 3.0  # around the rows, in sigma
 FINE, CELLS, ARROWS = 801, 101, 17  # points on a line, and of a lattice in each direction
 DOTS, STEPS, SIZE = 2000, 300, 0.2  # samples, Langevin steps of each, and their size
 BINS = 60
-DEPTH = 6.0  # of log-densities that are told apart
+DEPTH = 6.0  # below the largest log-density, all are drawn alike
 
 
 def portrait(model: Any, rows: Tensor, sigma: float, white: float = 1.0, seed: int = 0) -> bytes:
@@ -33,10 +33,10 @@ def portrait(model: Any, rows: Tensor, sigma: float, white: float = 1.0, seed: i
 
     Args:
         model: A score model of rows.
-        rows: Those that it was fitted to, with shape (n, d), d being 1 or 2, white being 1.
+        rows: The rows that it was fitted to, with shape (n, d), d being 1 or 2, white being 1.
         sigma: Level of the noise, white being 1.
         white: Value that is 1 there: axes have the unit of the rows as they were.
-        seed: Of the samples.
+        seed: Seed of the random numbers that samples are drawn with.
     """
     chance = Generator().manual_seed(seed)
     noisy = rows + sigma * torch.randn(rows.shape, generator=chance)

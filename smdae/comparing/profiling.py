@@ -27,7 +27,7 @@ def seconds(
 
     Args:
         runs: Calls by name; each is made once before, untimed.
-        rounds: How often each is timed, 3 or more.
+        rounds: How many times each call is timed, 3 or more.
         device: The device that they run on.
         longest: The total time of a call, in seconds, after which it is left out of rounds beyond the third.
     """

@@ -64,8 +64,8 @@ def verify(name: str, density: Any, generator: Generator) -> Verified:
     """Check a score against the samples that it comes with, and return what was measured.
 
     Args:
-        name: What the density is called.
-        density: With `sample` and `score`, and `log_prob` if it has it.
+        name: Name of the density, for messages.
+        density: An object with methods `sample` and `score`, and `log_prob` if it has that.
         generator: Source of the samples.
 
     Raises:
@@ -123,7 +123,7 @@ class _Moments:
             apart = (self.product + c * eye).abs() - MAX_DEVIATIONS * self.product_error
             mixed = (apart - apart.diagonal().diag()).max().item() > tolerance
             if not mixed and apart.diagonal().max() <= tolerance:
-                yield f"{claim}: {_said(c)}"
+                yield f"{claim}: {_fault_of_factor(c)}"
             elif not mixed:
                 least, most = own.aminmax()
                 yield (
@@ -142,7 +142,8 @@ class _Moments:
             yield f"E[s]_{j + 1} is {found:.4g} \u00b1 {error:.2g}, and of a score 0: is it taken at another mean?"
 
 
-def _said(c: float) -> str:
+def _fault_of_factor(c: float) -> str:
+    """Return in words what is wrong with a score that is c times what it should be."""
     if c < 0:
         times = "" if abs(c + 1) < MAX_FACTOR_SPREAD else f", and is {-c:.4g} times as large"
         return f"the score has the wrong sign{times}"

@@ -60,11 +60,11 @@ class Step:
     Attributes:
         objective: Its name; ism-parzen exact where the divergence is pushed through all directions.
         against: What is varied: d or n.
-        size: Of that.
-        batch: Examples.
-        hidden: Units.
-        seconds: The median of several.
-        bytes: The most held at once.
+        size: d or n: numbers in a patch, or patches of the data.
+        batch: Number of examples in the step.
+        hidden: Number of hidden units.
+        seconds: Time of the step, the median of several.
+        bytes: The most memory that the step held at once.
     """
 
     objective: str
@@ -81,13 +81,13 @@ class Slope:
     """A power law through the upper half of the sizes, None of one.
 
     Attributes:
-        objective: As in a step.
+        objective: Name of the objective, as in `Step`.
         against: d or n.
-        sizes: How many there are, all in all.
+        sizes: Number of sizes that were timed.
         seconds_slope: The power of the size that seconds grow with.
-        seconds_expected: What it comes to for large sizes.
-        bytes_slope: The same of bytes.
-        bytes_expected: Likewise.
+        seconds_expected: That power in theory, for large sizes.
+        bytes_slope: The power of the size that bytes grow with.
+        bytes_expected: That power in theory, for large sizes.
     """
 
     objective: str
@@ -225,12 +225,12 @@ def summarise(tables: Tables) -> list[str]:
         "largest, and the power of the size that they grow with, in brackets the one expected of large sizes:"
     )
     lines += ["", *grid(header, rows), ""]
-    for text in (*_said_of_exact(steps), *_said_of_n(steps)):
+    for text in (*_findings_on_exact(steps), *_findings_on_n(steps)):
         lines += paragraph(text)
     return lines
 
 
-def _said_of_exact(steps: Sequence[Step]) -> Iterator[str]:
+def _findings_on_exact(steps: Sequence[Step]) -> Iterator[str]:
     """Yield a sentence on what the divergence in closed form saves."""
     found: Mapping[tuple[str, int], Step] = {(s.objective, s.size): s for s in steps if s.against == "d"}
     sizes = [size for name, size in found if name == EXACT]
@@ -244,7 +244,7 @@ def _said_of_exact(steps: Sequence[Step]) -> Iterator[str]:
         )
 
 
-def _said_of_n(steps: Sequence[Step]) -> Iterator[str]:
+def _findings_on_n(steps: Sequence[Step]) -> Iterator[str]:
     """Yield a sentence on what the Parzen density costs."""
     found: Mapping[tuple[str, int], Step] = {(s.objective, s.size): s for s in steps if s.against == "n"}
     sizes = [size for name, size in found if name == "dsm" and ("esm-parzen", size) in found]

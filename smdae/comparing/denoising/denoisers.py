@@ -159,7 +159,7 @@ class LeftOut:
     Attributes:
         contestant: Its name.
         sigma: The level, white being 255; None for all.
-        sampler: Which; None for all.
+        sampler: Name of the sampler; None for all samplers.
         reason: Why.
     """
 

@@ -29,7 +29,7 @@ from smdae.errors import SmdaeError
 __all__ = ["DENOISING"]
 
 TIMED_SIDE = 64  # pixels on a side of the picture on which a step is timed
-MAX_NAME = 18  # of a name in the terminal
+MAX_NAME = 18  # characters of a name in the terminal
 MAX_ERROR = 2.0  # dB, a standard error that leaves nothing of an estimate
 
 
@@ -44,9 +44,9 @@ class Quality:
         known: Whether the contestant was made for this level, or for any.
         sampler: Its name; None for what is no model.
         fits: How many fits the figures are means of.
-        psnr: In dB, the mean over images.
+        psnr: PSNR in dB, the mean over images.
         psnr_deviation: Its standard deviation over the fits, None of one.
-        ssim: The mean over images.
+        ssim: SSIM, at most 1, the mean over images.
         estimated_psnr: PSNR as Stein's estimate has it, of the first fit and one step, at the level of the contest.
         estimated_error: Its standard error.
         seconds_per_megapixel: The median over images.

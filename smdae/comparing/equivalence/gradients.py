@@ -96,7 +96,7 @@ def pooled(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Parallel, list[Paral
     """Return the comparison of the gradients at several thetas as one long vector each, and that at each theta.
 
     Args:
-        pairs: For each theta what `parallel` takes, of the same batches.
+        pairs: For each theta the two arguments of `parallel`; all from the same batches.
     """
     grams = [_grams(first.double(), second.double()) for first, second in pairs]
     epsilon = torch.finfo(pairs[0][0].dtype).eps

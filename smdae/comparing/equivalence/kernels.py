@@ -21,10 +21,11 @@ __all__ = ["GRAIN", "SHOT", "kernels_of"]
 
 GRAIN, SHOT = "grain", "shot"
 RHO = 0.5  # correlation of neighbours
-LAGS = 8  # pixels whose correlation is told; cut off after one, it has hardly an inverse, and C^-1 makes all uncertain
+# Pixels whose correlation is modelled. Cut off after one, it has hardly an inverse, and C^-1 makes all uncertain.
+LAGS = 8
 READ = 0.5  # part of the variance of `shot` that does not depend on x
 MIDDLE = 0.5  # brightness that a patch without its mean is taken to have
-MOST_CHANNELS = 256  # numbers in a row, whose correlation a noise can tell
+MAX_CHANNELS = 256  # numbers in a row, up to which their correlation is modelled
 
 
 def kernels_of(contest: Contest) -> Mapping[str, PatchNoise]:
@@ -37,7 +38,7 @@ def kernels_of(contest: Contest) -> Mapping[str, PatchNoise]:
     level = (Affine(read=contest.sigma),)
     if size > 1:
         made[GRAIN] = Noise(level, grain=tuple(tuple(RHO ** (j + k) for k in range(LAGS)) for j in range(LAGS)))
-    elif 1 < channels <= MOST_CHANNELS:
+    elif 1 < channels <= MAX_CHANNELS:
         rows = tuple(tuple(RHO ** abs(i - j) for j in range(channels)) for i in range(channels))
         made[GRAIN] = Noise(level, channels=rows)
     return {name: PatchNoise(made[name], channels, size) for name in (GRAIN, SHOT) if name in made}

@@ -40,15 +40,15 @@ class Verdict:
     """A pair of estimators, and whether their expected gradients are equal.
 
     Attributes:
-        first, second: What is compared, see estimators.py.
+        first, second: Names of the estimators that are compared, see estimators.py.
         theory: equal or unequal.
-        why: Who says so.
+        why: The theorem or the paper that says so.
         verdict: equivalent, different or undecided.
         at: Where the following figures are from: all places as one, or the one that shows the pair to be different.
         low, high: 99.9 % interval of the relative difference of the expected gradients.
-        cosine: Between them.
-        cosine_error: Its standard error.
-        draws: Examples that this was found with.
+        cosine: Cosine of the angle between the expected gradients.
+        cosine_error: Standard error of the cosine.
+        draws: Number of examples that the gradients were averaged over.
     """
 
     first: str

@@ -31,11 +31,11 @@ class Exact:
     """One noisy example: `dsm` over all the patches that it may come from against `esm-parzen`, in float64.
 
     Attributes:
-        example: Which.
+        example: Number of the example, from 0.
         patches: How many it may come from.
         effective: How many it does come from, exp of the entropy of p(i | x~).
         constant: sum_i p(i | x~) J_dsm(x~, x_i) - J_esm(x~) at the start, raw: free of theta.
-        value_deviation: By how much that changes to the end of the path, over the change of J_esm.
+        value_deviation: Change of that constant from the start to the end of the path, over the change of J_esm.
         gradient_deviation: |grad sum_i p(i | x~) J_dsm - grad J_esm| / |grad J_esm| at the start.
     """
 

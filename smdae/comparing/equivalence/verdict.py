@@ -63,7 +63,7 @@ def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
 
     Args:
         found: How parallel two gradients are.
-        batches: Of how many batches, K.
+        batches: K, the number of batches that this was measured on.
         looks: How many times one may look.
     """
     t = student(1 - (1 - CONFIDENCE) / (2 * looks), batches - 1)
@@ -82,7 +82,7 @@ def judged(together: Parallel, single: Mapping[str, Parallel], batches: int, loo
     Args:
         together: How parallel two gradients are, all thetas as one vector.
         single: The same at each theta, by its name.
-        batches: Of how many batches, K.
+        batches: K, the number of batches that this was measured on.
         looks: How many times one may look.
     """
     if len(single) > 1:

@@ -59,11 +59,11 @@ class Variance:
         sigma: Level of the noise of the pairs, on 0 to 255.
         objective: Its name.
         design: A name of DESIGNS or CONTROLS; none where there is no noise.
-        variance: Of one example, tr Cov over |E gradient|^2; None where the mean is lost in the noise.
-        error: Standard error of it over the batches.
-        weight: Of the control, the best for these batches; None without one.
+        variance: tr Cov over |E gradient|^2 for one example; None where the mean is lost in the noise.
+        error: Standard error of the variance over the batches.
+        weight: The weight of the control that is best for these batches; None without a control.
         seconds: Time for an example: draw, loss and gradient, at the contest's level.
-        cost: variance times seconds over the same of `dsm` (without it the first objective), independent.
+        cost: variance times seconds, over that of independent examples of `dsm`, or of the first objective without `dsm`.
     """
 
     theta: str

@@ -37,10 +37,10 @@ class Spread:
     """The variance and the norm of a gradient.
 
     Attributes:
-        variance: Of one example, tr Cov over all parameters.
+        variance: tr Cov of the gradient of one example, over all parameters.
         error: Its standard error.
         square: The squared norm of the expected gradient, without bias.
-        weight: Of a control, the best for these batches; None without one.
+        weight: The weight of a control that is best for these batches; None without a control.
     """
 
     variance: float

@@ -49,11 +49,11 @@ def plane(axes: "Axes", title: str, across: Sequence[Tensor], log: Tensor, depth
     """Draw a log-density as shades and lines of equal height.
 
     Args:
-        axes: Where.
-        title: What it is of.
+        axes: The axes to draw on.
+        title: The title above the axes.
         across: Coordinates in both directions, with shapes (m,) and (n,).
         log: The log-density plus any constant, with shape (m n,).
-        depth: How far below the largest heights are told apart.
+        depth: How far below the largest log-density shades still differ.
     """
     from matplotlib import colormaps
 
@@ -71,10 +71,10 @@ def arrows(axes: "Axes", tails: Tensor, vectors: Tensor, longest: float | None =
     """Draw arrows as long as the root of the vectors' lengths, so that short ones are seen.
 
     Args:
-        axes: Where.
-        tails: Where they start, a lattice with shape (n, 2).
+        axes: The axes to draw on.
+        tails: Where the arrows start, a lattice with shape (n, 2).
         vectors: What they stand for, with shape (n, 2).
-        longest: The length of what the longest stands for; None for the longest here.
+        longest: Length of the vector that is drawn longest; None for the longest of these.
     """
     length = vectors.norm(dim=1, keepdim=True)
     most = longest or length.max().item() or 1.0
@@ -88,8 +88,8 @@ def field(contest: Contest, name: str, model: Any, quick: bool = False) -> bytes
     """Return a picture of a model's score, that of q_sigma of the patches, and their difference, as a PNG file.
 
     Args:
-        contest: Whose patches make up q_sigma.
-        name: What the model was fitted with.
+        contest: The contest whose patches make up q_sigma.
+        name: Name of the objective that the model was fitted with.
         model: An energy of such patches.
         quick: Whether to look at fewer places.
     """
@@ -130,7 +130,7 @@ class View:
         origin: o, with shape (d,).
         directions: e_1 and e_2, orthonormal, with shape (2, d).
         middle: The middle of the square, with shape (2,).
-        half_side: From there to its sides.
+        half_side: Half of its side, in units of s and t.
         patches: Patches of the plane that are to be seen, with shape (n, d).
     """
 

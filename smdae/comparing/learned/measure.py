@@ -26,7 +26,7 @@ from smdae.objectives import OBJECTIVES
 
 __all__ = ["LEARNED"]
 
-STEPS, QUICK_STEPS = 400, 60  # of a fit to a toy
+STEPS, QUICK_STEPS = 400, 60  # steps of a fit to a toy
 MAX_EQUAL_DISTANCE = 1e-5  # distance of thetas that counts as none
 UNITS_SHARE = 0.1  # share of the work that is not toys
 
@@ -38,7 +38,7 @@ class Units:
     Attributes:
         objective: What was fitted.
         outcome: done or degenerated.
-        units: How many, H.
+        units: H, the number of units.
         on: Share of them that are on, h > 1/2, for any of the patches.
         activity: Mean of h.
         rank: Effective rank of W, at most d and H.
@@ -140,10 +140,14 @@ def _alike(context: Context) -> Iterator[Alike]:
 
 def summarise(tables: Tables) -> list[str]:
     """Return lines on the units, on how alike the scores are, and on the toys."""
-    return [*_tell_units(tables["units"]), *_tell_alike(tables["alike"]), *_tell_toys(tables["toys"])]
+    return [
+        *_findings_on_units(tables["units"]),
+        *_findings_on_likeness(tables["alike"]),
+        *_findings_on_toys(tables["toys"]),
+    ]
 
 
-def _tell_units(rows: Sequence[Any]) -> list[str]:
+def _findings_on_units(rows: Sequence[Any]) -> list[str]:
     if not rows:
         return []
     tops = (
@@ -165,7 +169,7 @@ def _tell_units(rows: Sequence[Any]) -> list[str]:
     return [*paragraph(text), "", *grid(tops, table), ""]
 
 
-def _tell_alike(rows: Sequence[Any]) -> list[str]:
+def _findings_on_likeness(rows: Sequence[Any]) -> list[str]:
     known = [row for row in rows if row.difference is not None]
     if not known:
         return []
@@ -179,7 +183,7 @@ def _tell_alike(rows: Sequence[Any]) -> list[str]:
     return paragraph(f"The scores of two models there differ least of {said[0]}, most of {said[1]}.")
 
 
-def _tell_toys(rows: Sequence[Any]) -> list[str]:
+def _findings_on_toys(rows: Sequence[Any]) -> list[str]:
     """Return lines on which fits to a toy end at the same theta."""
     lines = []
     for key in dict.fromkeys(row.density for row in rows):

@@ -61,7 +61,7 @@ class Theta:
     Attributes:
         density: The toy.
         objective: What was fitted.
-        unit: Which, from 0; None for c.
+        unit: Number of the unit, from 0; None for c.
         first: W_j1, or c_1.
         second: W_j2, or c_2; None in one dimension.
         b: b_j, None for c.
@@ -79,8 +79,8 @@ def toy_fits(names: Sequence[str], steps: int) -> Iterator[tuple[float, Exact, l
     """Fit each objective to each toy that it applies to.
 
     Args:
-        names: Objectives.
-        steps: Of a fit, at most.
+        names: Names of objectives.
+        steps: Largest number of steps of a fit.
 
     Yields:
         The share that is done, how the fit ended, and its theta.

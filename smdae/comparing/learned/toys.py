@@ -39,13 +39,13 @@ class Toy:
     """A density, and the model that is fitted to it.
 
     Attributes:
-        title: A few words.
+        title: The title, a few words.
         means: m_k, d numbers each.
         weights: w_k, positive; they are normalised.
-        spread: t.
+        spread: t, the standard deviation of each component; 0 for points.
         sigma: Level of the noise.
-        hidden: Units of the model, H.
-        seed: Of the model's start; from many another one a fit ends in a worse minimum.
+        hidden: H, the number of hidden units of the model.
+        seed: Seed of the weights at the start; with many others a fit ends in a worse minimum.
         least: The least Fisher divergence to q_sigma that such a model can have, None where it is not known.
     """
 

@@ -29,8 +29,8 @@ class Value:
     """J of a fit under one objective.
 
     Attributes:
-        objective: What was fitted.
-        seed: Which of its fits.
+        objective: Name of the objective that was fitted.
+        seed: Number of the fit, from 0.
         step: Steps done.
         seconds: Time spent in them.
         judged_by: The objective it is judged by, or fisher.
@@ -67,14 +67,14 @@ class End:
     Attributes:
         objective: Its name.
         outcome: done, degenerated or diverged: the worst of its fits.
-        reason: Why not done.
-        fits: How many.
+        reason: Why it is not done; None if it is.
+        fits: Number of fits.
         steps: Steps of the first.
         seconds: Time spent in them, on average.
-        psnr: On held-out crops, in dB, on average.
+        psnr: PSNR on held-out crops in dB, the mean over the fits.
         psnr_deviation: Its standard deviation over the fits, None of one.
-        near_best_step: Where the first fit came within 0.3 dB of the best that any ended with.
-        near_best_seconds: When.
+        near_best_step: Step at which the first fit came within 0.3 dB of the best PSNR that any fit ended with.
+        near_best_seconds: Time that its steps took up to there.
     """
 
     objective: str
