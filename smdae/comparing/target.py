@@ -60,7 +60,7 @@ class Target:
         return found
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Return log q(x), with shape (B,), if the density has it."""
+        """Return log q(x), with shape (B,); the density must have `log_prob`."""
         found: Tensor = called(self.density.log_prob, f"'{self.name}.log_prob'", {"x": x})
         return found
 

@@ -84,9 +84,9 @@ class Slope:
         objective: Name of the objective, as in `Step`.
         against: d or n.
         sizes: Number of sizes that were timed.
-        seconds_slope: The power of the size that seconds grow with.
+        seconds_slope: The power of the size that seconds grow with; None of a single size.
         seconds_expected: That power in theory, for large sizes.
-        bytes_slope: The power of the size that bytes grow with.
+        bytes_slope: The power of the size that bytes grow with; None of a single size.
         bytes_expected: That power in theory, for large sizes.
     """
 
@@ -158,7 +158,14 @@ def _affordable(steps: Sequence[Step], name: str, size: int, longest: float, dev
 
 
 def measure(context: Context) -> Generator[float, None, Tables]:
-    """Measure steps of all objectives against d, and of those that depend on n against n."""
+    """Measure steps of all objectives against d, and of those that depend on n against n.
+
+    Yields:
+        The share of the work that is done, from 0 to 1.
+
+    Returns:
+        The tables `steps` and `slopes`.
+    """
     contest, quick = context.contest, context.quick
     batch = min(contest.settings.batch, BATCH)
     rounds, longest = (QUICK_ROUNDS, QUICK_MAX_SECONDS) if quick else (ROUNDS, MAX_SECONDS)

@@ -45,7 +45,7 @@ class Quality:
         sampler: Its name; None for what is no model.
         fits: How many fits the figures are means of.
         psnr: PSNR in dB, the mean over images.
-        psnr_deviation: Its standard deviation over the fits, None of one.
+        psnr_deviation: Standard deviation of the PSNR over the fits; None of a single fit.
         ssim: SSIM, at most 1, the mean over images.
         estimated_psnr: PSNR as Stein's estimate has it, of the first fit and one step, at the level of the contest.
         estimated_error: Its standard error.
@@ -69,7 +69,14 @@ class Quality:
 
 
 def measure(context: Context) -> Generator[float, None, Tables]:
-    """Measure every denoiser at every level."""
+    """Measure every denoiser at every level.
+
+    Yields:
+        The share of the work that is done, from 0 to 1.
+
+    Returns:
+        The tables `quality` and `left_out`.
+    """
     yield 0.0
     shown = examples(context)
     if not shown:

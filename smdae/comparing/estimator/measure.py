@@ -63,7 +63,7 @@ class Variance:
         error: Standard error of the variance over the batches.
         weight: The weight of the control that is best for these batches; None without a control.
         seconds: Time for an example: draw, loss and gradient, at the contest's level.
-        cost: variance times seconds, over that of independent examples of `dsm`, or of the first objective without `dsm`.
+        cost: variance times seconds, over that of `dsm` (without it the first objective) with independent examples.
     """
 
     theta: str
@@ -105,7 +105,14 @@ def _kinds(context: Context) -> list[Kind]:
 
 
 def measure(context: Context) -> Generator[float, None, Tables]:
-    """Measure the variances of all objectives and designs at all levels."""
+    """Measure the variances of all objectives and designs at all levels.
+
+    Yields:
+        The share of the work that is done, from 0 to 1.
+
+    Returns:
+        The table `variances`, rows of `Variance`.
+    """
     contest, kinds = context.contest, _kinds(context)
     shares = QUICK_SHARES if context.quick else SHARES
     places = list(product(THETAS, shares)) if kinds else []

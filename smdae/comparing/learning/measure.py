@@ -72,7 +72,7 @@ class End:
         steps: Steps of the first.
         seconds: Time spent in them, on average.
         psnr: PSNR on held-out crops in dB, the mean over the fits.
-        psnr_deviation: Its standard deviation over the fits, None of one.
+        psnr_deviation: Standard deviation of the PSNR over the fits; None of a single fit.
         near_best_step: Step at which the first fit came within 0.3 dB of the best PSNR that any fit ended with.
         near_best_seconds: Time that its steps took up to there.
     """
@@ -98,7 +98,14 @@ class Baseline:
 
 
 def measure(context: Context) -> Generator[float, None, Tables]:
-    """Return the figures of all fits as tables."""
+    """Collect the figures of all fits.
+
+    Yields:
+        The share of the work that is done, from 0 to 1.
+
+    Returns:
+        The tables `ends`, `values`, `quality` and `baselines`.
+    """
     yield 0.0
     contest, courses = context.contest, context.courses
     values = [
