@@ -22,7 +22,7 @@ WORDS = {int: "a number of very many digits", list: "a list", tuple: "a list", d
 
 
 def number(value: Any, name: str) -> float:
-    """Return a finite number as a float."""
+    """Return a number as a float; raise UsageError if it is none, or larger than 1e100, NaN or infinite."""
     if _is_number(value):
         if -MAX_NUMBER <= value <= MAX_NUMBER:
             return float(value)
@@ -32,7 +32,7 @@ def number(value: Any, name: str) -> float:
 
 
 def refuse_other_types(values: Mapping[str, object]) -> None:
-    """Raise an error for the first value, by its name, that is no number and not None; NaN and infinity pass."""
+    """Raise UsageError for the first value that is neither a number nor None; NaN and infinity pass."""
     for name, value in values.items():
         if value is not None and not _is_number(value):
             raise UsageError(f"{name} must be a number, not {shown(value)}")
@@ -43,19 +43,19 @@ def _is_number(value: object) -> bool:
 
 
 def whole(value: object, name: str, least: int, most: int) -> int:
-    """Return a whole number from `least` to `most`."""
+    """Return a whole number as an int; raise UsageError if it is none from `least` to `most`."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= value <= most:
         return int(value)
     raise UsageError(f"{name} must be a whole number from {least} to {most}, not {shown(value)}")
 
 
 def row(value: object, name: str) -> Row:
-    """Return a list of at least one number as a tuple."""
+    """Return a list of numbers as a tuple; raise UsageError if it is none or empty."""
     return tuple(number(entry, f"an entry of {name}") for entry in _list(value, name))
 
 
 def square(value: object, name: str, most: int) -> Matrix:
-    """Return a square matrix as tuples of floats; refuse one that is not square or has more than `most` rows."""
+    """Return a square matrix as tuples of floats; raise UsageError if it is none or has more than `most` rows."""
     rows = [_list(line, f"a row of {name}") for line in _list(value, name)]
     if len(rows) > most or any(len(line) != len(rows) for line in rows):
         raise UsageError(f"{name} must have as many rows as columns, {most} at most")
@@ -63,7 +63,7 @@ def square(value: object, name: str, most: int) -> Matrix:
 
 
 def keys(entries: dict[Any, Any], known: Collection[str]) -> None:
-    """Raise an error if there is a key that is not known."""
+    """Raise UsageError for the first key that is not known."""
     for key in entries:
         if key not in known:
             raise UsageError(f"unknown key {shown(key)}", f"the keys are {', '.join(known)}")

@@ -36,7 +36,7 @@ class Curve(Protocol):
         """Return the curve of the same noise in units in which every value is larger by `offset`."""
 
     def amplified(self, factor: float) -> "Curve":
-        """Return the curve of noise that is `factor` times as strong."""
+        """Return the curve of the noise with `factor` times the standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Affine:
         return replace(self, black=self.black + offset)
 
     def amplified(self, factor: float) -> "Affine":
-        """Return the curve of noise that is `factor` times as strong."""
+        """Return the curve of the noise with `factor` times the standard deviation."""
         return Affine(self.gain * factor**2, self.black, self.read * factor)
 
 
@@ -134,5 +134,5 @@ class Table:
         return replace(self, at=tuple(value + offset for value in self.at))
 
     def amplified(self, factor: float) -> "Table":
-        """Return the curve of noise that is `factor` times as strong."""
+        """Return the curve of the noise with `factor` times the standard deviation."""
         return replace(self, levels=tuple(level * factor for level in self.levels))

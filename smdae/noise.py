@@ -254,7 +254,7 @@ class Noise:
         return self.shifted(-self.zero).scaled(1 / (self.white - self.zero))
 
     def amplified(self, factor: float) -> Self:
-        """Return noise that is `factor` times as strong, factor >= 0."""
+        """Return the noise with `factor` times the standard deviation, factor >= 0."""
         return replace(self, curves=tuple(curve.amplified(factor) for curve in self.curves))
 
     def for_channels(self, count: int) -> Self:

@@ -44,7 +44,7 @@ def safe_in(planes: np.ndarray, scale: Scale, margins: np.ndarray) -> np.ndarray
 
 
 def clamped(task: Task, shown: Tensor) -> Tensor:
-    """Clamp results to black and white, as for PSNR, if the picture is on the usual scale of its type."""
+    """Clamp results to [0, 1] as for PSNR; return them as they are if the scale is not the usual one of the type."""
     return shown.clamp(0, 1) if task.scale.standard else shown
 
 

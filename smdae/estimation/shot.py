@@ -36,7 +36,7 @@ MAX_LOG_RATIO = 0.5  # beyond it a bin adds no more to the misfit of a sigma
 
 
 def shot_curves(blocks: Blocks, sigmas: Sequence[float], clipped: bool, forced: bool) -> tuple[Curve, ...] | None:
-    """Return the level of each channel by brightness; None if no channel's level has to depend on it.
+    """Return the level of each channel by brightness; None unless that of every channel depends on it.
 
     Args:
         blocks: The blocks of the picture.

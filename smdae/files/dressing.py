@@ -34,7 +34,7 @@ class Origin:
 
 
 def limit(source: os.stat_result, group: int) -> int:
-    """Return the mode that a file of that group may have at most, to be no more readable than its source."""
+    """Return the mode bits that a file of that group may have: those of its source, and writing by its owner."""
     mode = stat.S_IMODE(source.st_mode)
     if group != source.st_gid:  # for whom the source's members of its group are others
         mode &= ~GROUP | (mode & OTHERS) << 3

@@ -23,7 +23,7 @@ MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)  # behind a scan
 
 
 def segments_of(data: bytes | memoryview) -> list[Segment]:
-    """Return what applications have written before the first scan: marker and payload, in order."""
+    """Return the segments APP0 to APP15 and the comments before the first scan, in order: marker and payload."""
     return [
         (marker, bytes(data[start:end]))
         for marker, start, end in _walk(data)

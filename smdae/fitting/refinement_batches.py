@@ -129,7 +129,7 @@ def _denoised(model: Any, sigma: float, y: Tensor) -> Tensor:
 
 
 def between(start: Mapping[str, Tensor], model: Any) -> Any:
-    """Return a copy of a model with the average of its own weights and those at the start."""
+    """Return a copy of a model with 0.4 times its own weights plus 0.6 times those at the start."""
     kept = copy.deepcopy(model)
     own = model.state_dict()
     kept.load_state_dict({name: torch.lerp(first, own[name], WEIGHT_SHARE) for name, first in start.items()})

@@ -23,7 +23,7 @@ HINT = "does it detach x? Of energy(x) the score is taken for you"
 
 
 def reverse_alone(forwards: divergence.Score, backwards: divergence.Score, x: Tensor, name: str) -> bool:
-    """Return whether a score can be differentiated in reverse mode alone.
+    """Return whether forward mode fails on a score, which can be differentiated in reverse mode alone.
 
     Args:
         forwards: The field psi, mapping (B, ...) to (B, ...), as torch.func can transform it.
@@ -32,7 +32,7 @@ def reverse_alone(forwards: divergence.Score, backwards: divergence.Score, x: Te
         name: What messages call the model.
 
     Raises:
-        UsageError: It cannot be differentiated in either mode.
+        UsageError: It cannot be differentiated in either mode, or the derivative is 0 where differences are not.
     """
     v = torch.randn(x.shape, generator=Generator().manual_seed(0)).to(x)  # means may have no influence
     try:

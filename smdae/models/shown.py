@@ -28,7 +28,7 @@ def as_html(kind: str, card: Mapping[str, Any] | None) -> str:
 
     Args:
         kind: What is shown, such as a class.
-        card: Of the model; None of one that has none.
+        card: The card of the model; None if it has none, which gives a table without rows.
     """
     said = card or {}
     facts = {SHOWN[key]: said[key] for key in SHOWN if key in said}

@@ -75,7 +75,7 @@ class Block(nn.Module):
 
 
 class UNet(nn.Module):
-    """The network.
+    """A U-Net that estimates the noise in images, (B, C, H, W), given its level; its score follows from that.
 
     Args:
         channels: Channels of an image, C.
