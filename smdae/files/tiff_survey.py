@@ -6,7 +6,7 @@ cheap, and no one wants to hear of page 90 after an hour.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from smdae.errors import UsageError
@@ -97,11 +97,8 @@ def surveyed(
     kinds: list[list[Part]] = []
     kind_of: list[int] = []
     channels: dict[Key, list[tuple[int, int]]] = {}
-    lossy: set[str] = set()
-    unwritten: set[str] = set()
-    left_out: set[str] = set()
+    changes = _Changes()
     total = 0
-    is_bits = is_coloured = False
     runs = Runs()
     for number, place in enumerate(places):
         with images.decoding(page_called(name, number)):
@@ -110,17 +107,10 @@ def surveyed(
             if kind not in number_of:
                 number_of[kind] = len(kinds)
                 kinds.append(_parts(page, axes[place.series].samples != "S" or selection.channels is not None))
-                if not is_lossless(stream, page):
-                    lossy.add(tiff_pages.name_of(page.compression))
-                elif page.compression in FAX:
-                    unwritten.add(tiff_pages.name_of(page.compression))
+                changes.take_compression(stream, page)
             kind_of.append(number_of[kind])
-            codes = runs.take(number, place, page)
-            if LSM in codes:
-                left_out.add("LSM")
-            if codes.intersection(STK):
-                left_out.add("MetaMorph")
-        is_coloured |= is_looked_up(page)
+            changes.take_tags(runs.take(number, place, page))
+        changes.is_coloured |= is_looked_up(page)
         total += _bound(stream, page)
         parts = kinds[kind_of[number]]
         keys = _keys(parts, place)
@@ -128,20 +118,60 @@ def surveyed(
         for k, part in enumerate(parts):
             if not part.is_kept:
                 channels.setdefault(keys[k], []).extend([(number, k)] if chosen[k] else [])
-            is_bits |= part.is_kept and page.dtype is not None and page.dtype.name == "bool"
-    remarks = []
-    if lossy:
-        remarks.append(f"its compression, {', '.join(sorted(lossy))}, loses detail: the result has Deflate")
-    if unwritten:
-        remarks.append(f"its compression, {', '.join(sorted(unwritten))}, is only read: the result has Deflate")
-    if left_out:
-        remarks.append(f"what only {' and '.join(sorted(left_out))} files say is left out of the result")
-    if is_bits:
-        remarks.append(BITS_STAY)
-    if is_coloured:
-        remarks.append("its colours are looked up in a table: the result has the colours themselves")
+            changes.has_bits |= part.is_kept and page.dtype is not None and page.dtype.name == "bool"
     _refuse_beyond(name, len(places), channels, selection)
-    return Survey(places, selection, kinds, kind_of, runs.found, dict(sorted(channels.items())), total, remarks)
+    return Survey(
+        places, selection, kinds, kind_of, runs.found, dict(sorted(channels.items())), total, changes.remarks()
+    )
+
+
+@dataclass(eq=False)
+class _Changes:
+    """What is different in the result besides the noise, collected page by page, for `remarks`.
+
+    Attributes:
+        lossy: Names of compressions that lose detail.
+        unwritten: Names of compressions that are read and not written.
+        left_out: Names of makers whose tags are left out.
+        has_bits: Whether a page of black and white alone is left as it is.
+        is_coloured: Whether colours are looked up in a table.
+    """
+
+    lossy: set[str] = field(default_factory=set)
+    unwritten: set[str] = field(default_factory=set)
+    left_out: set[str] = field(default_factory=set)
+    has_bits: bool = False
+    is_coloured: bool = False
+
+    def take_compression(self, stream: BinaryIO, page: "tifffile.TiffPage") -> None:
+        """Note the compression of a page if the result cannot have it."""
+        if not is_lossless(stream, page):
+            self.lossy.add(tiff_pages.name_of(page.compression))
+        elif page.compression in FAX:
+            self.unwritten.add(tiff_pages.name_of(page.compression))
+
+    def take_tags(self, codes: set[int]) -> None:
+        """Note the makers whose own tags are among those of a page."""
+        if LSM in codes:
+            self.left_out.add("LSM")
+        if codes.intersection(STK):
+            self.left_out.add("MetaMorph")
+
+    def remarks(self) -> list[str]:
+        """Return what there is to say of them, a line each."""
+        remarks = []
+        if self.lossy:
+            remarks.append(f"its compression, {', '.join(sorted(self.lossy))}, loses detail: the result has Deflate")
+        if self.unwritten:
+            names = ", ".join(sorted(self.unwritten))
+            remarks.append(f"its compression, {names}, is only read: the result has Deflate")
+        if self.left_out:
+            remarks.append(f"what only {' and '.join(sorted(self.left_out))} files say is left out of the result")
+        if self.has_bits:
+            remarks.append(BITS_STAY)
+        if self.is_coloured:
+            remarks.append("its colours are looked up in a table: the result has the colours themselves")
+        return remarks
 
 
 def page_called(name: str, number: int) -> str:

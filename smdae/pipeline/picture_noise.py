@@ -24,7 +24,7 @@ __all__ = [
     "white_of",
 ]
 
-MIN_LEVEL = 1e-12  # of a given sigma, white being 1: squares of smaller ones underflow in float32
+MIN_LEVEL = 1e-12  # the least given sigma, white being 1: squares of smaller ones underflow in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,8 @@ class PictureNoise:
         prepared: The picture as it is denoised.
         estimate: Its noise, white being 1.
         described: The noise in words.
-        levels: On the 0 to 255 scale, of the whole picture or of each channel; 0 where there is none.
-        sigma: Their root mean square in the unit of the words; 0 where there is none.
+        levels: The level on the 0 to 255 scale, one or one for each channel; 0 where there is no noise.
+        sigma: The root mean square of the levels in the unit of the words; 0 where there is no noise.
     """
 
     prepared: "Prepared"
@@ -118,7 +118,7 @@ def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> P
         InputError: There is no usable pixel, or nearly all are outliers.
     """
     from smdae.denoising.preparation import prepare
-    from smdae.denoising.treatment import noise_for, rms_level
+    from smdae.denoising.treatment import noise_for
     from smdae.estimation.scale import scale_of_integers
 
     if options.black is not None and options.black >= white_of(picture, options):
@@ -143,18 +143,7 @@ def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> P
     except InputError as error:
         raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
     unit = white_of(picture, options) / 255 / prepared.scale.span
-    given = None if options.levels is None else tuple(level * unit for level in options.levels)
-    if given is not None and any(0 < level < MIN_LEVEL for level in given):
-        least, scale = min(level for level in options.levels or () if level), prepared.scale
-        raise UsageError(
-            f"--sigma {least:g} is too small for the range of '{name}', {scale.black:g} to {scale.white:g}",
-            "look at --black and --white",
-        )
-    if given is not None and len(given) > 1:
-        channels = picture.pixels.shape[2] if picture.pixels.ndim == 3 else 1
-        if len(given) != channels:
-            raise UsageError(f"--sigma has {len(given)} values, and '{name}' has {channels} channels")
-        given = given[:1] if prepared.is_shared else given
+    given = _given_levels(picture, prepared, unit, options, name)
     kind = options.noise
     if kind == "auto" and given is not None and options.task_options.get("sampler", "tweedie") != "tweedie":
         kind = "white"  # the only kind that the other samplers take
@@ -162,6 +151,47 @@ def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> P
         found = noise_for(prepared, model, kind, given, picture.quality)
     except UsageError as error:
         raise UsageError(f"cannot denoise '{name}': {error.message}", error.hint) from None
+    return _described(picture, prepared, found, unit, options)
+
+
+def _given_levels(
+    picture: "Picture", prepared: "Prepared", unit: float, options: Options, name: str
+) -> tuple[float, ...] | None:
+    """Return the levels of --sigma, white being 1: one, or one for each channel; None if none is given.
+
+    Args:
+        picture: The picture as it was read.
+        prepared: The same, prepared.
+        unit: What 1 on the 0 to 255 scale of --sigma is, white being 1.
+        options: How it is to be denoised.
+        name: What messages call the picture.
+
+    Raises:
+        UsageError: A level is too small, or there is one for each of another number of channels.
+    """
+    if options.levels is None:
+        return None
+    given = tuple(level * unit for level in options.levels)
+    if any(0 < level < MIN_LEVEL for level in given):
+        least, scale = min(level for level in options.levels if level), prepared.scale
+        raise UsageError(
+            f"--sigma {least:g} is too small for the range of '{name}', {scale.black:g} to {scale.white:g}",
+            "look at --black and --white",
+        )
+    if len(given) == 1:
+        return given
+    channels = picture.pixels.shape[2] if picture.pixels.ndim == 3 else 1
+    if len(given) != channels:
+        raise UsageError(f"--sigma has {len(given)} values, and '{name}' has {channels} channels")
+    return given[:1] if prepared.is_shared else given
+
+
+def _described(
+    picture: "Picture", prepared: "Prepared", found: "Estimate", unit: float, options: Options
+) -> PictureNoise:
+    """Return the noise of a picture with its description in words; arguments as in `_given_levels`."""
+    from smdae.denoising.treatment import rms_level
+
     noise = found.noise
     if noise.is_none:
         return PictureNoise(prepared, found, "none", (0.0,), 0.0)
