@@ -23,7 +23,7 @@ FORMAT = "smdae-benchmarks"
 
 
 def questions() -> list[tuple[str, str]]:
-    """The scripts and the first line of each."""
+    """Return the names of the scripts, each with its first line."""
     found = []
     for path in sorted(HERE.glob("*.py")):
         text = ast.get_docstring(ast.parse(path.read_text())) or ""
@@ -33,7 +33,7 @@ def questions() -> list[tuple[str, str]]:
 
 
 def read(path: Path) -> dict[str, dict[str, float]]:
-    """The figures of an earlier run: by kind and name."""
+    """Return the figures of an earlier run by kind and name."""
     try:
         content = json.loads(path.read_text())
         if content["format"] != FORMAT:
@@ -44,7 +44,7 @@ def read(path: Path) -> dict[str, dict[str, float]]:
 
 
 def verdict(figure: dict, before: float | None) -> str:
-    """What has become of a figure: nothing where it is new or not compared, or within what chance allows."""
+    """Return in words how a figure has changed; empty if it is new or not compared, or within what chance allows."""
     if before is None or not figure["better"]:
         return ""
     gain = (figure["value"] - before) * (1 if figure["better"] == "higher" else -1)

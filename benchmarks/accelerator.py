@@ -53,7 +53,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def seconds(run: Callable[[], object], device: torch.device, least: float = 0.3) -> float:
-    """Of a call: the median of five times as many as fill a while, none of which waits for the others."""
+    """Return the median time of a call in s, over rounds of as many calls as fill a while, none waiting for others."""
 
     def wait() -> None:
         if device.type == "cuda":
@@ -77,7 +77,7 @@ def seconds(run: Callable[[], object], device: torch.device, least: float = 0.3)
 
 
 def ceilings(device: torch.device, n: int) -> dict[str, float]:
-    """Operations a second of products n x n by name, and bytes a second of a copy."""
+    """Return operations a second of products n x n by name, and bytes a second of a copy."""
     rates = {}
     for name, dtype in {**DTYPES, "TF32": torch.float32}.items():
         if name == "TF32" and device.type != "cuda":
@@ -95,12 +95,12 @@ def ceilings(device: torch.device, n: int) -> dict[str, float]:
 
 
 def traffic(model: nn.Module, run: Callable[[], object]) -> int:
-    """Numbers that go into and out of the convolutions of a call."""
+    """Return how many numbers go into and out of the convolutions of a call."""
     return at_convolutions(model, run, lambda _, x, y: x.numel() + y.numel())
 
 
 def network(device: torch.device, rates: dict[str, float], side: int, with_compile: bool) -> None:
-    """The table of a pass of the network."""
+    """Print the table of a pass of the network."""
     model = smdae.load("natural-gray").to(device).clipped(1.0)
     y = torch.rand(1, 1, side, side, device=device)
     run = lambda: model.score(y, 0.1)  # noqa: E731
@@ -156,7 +156,7 @@ def network(device: torch.device, rates: dict[str, float], side: int, with_compi
 
 
 def graph_of(run: Callable[[], object]) -> Callable[[], object]:
-    """The same call as a CUDA graph."""
+    """Return a function that replays a call as a CUDA graph."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -170,7 +170,7 @@ def graph_of(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def error(device: torch.device, folders: list[Path]) -> None:
-    """The table of errors: over all pictures, on 8-bit noise, by a network with an input for it."""
+    """Print the table of errors: over all pictures, on 8-bit noise, by a network with an input for it."""
     names = [name for name, dtype in PRECISIONS.items() if dtype]
     model = smdae.load("natural-gray").to(device)
     images = [np.asarray(Image.open(p).convert("L")) for f in folders for p in ([f] if f.is_file() else f.iterdir())]
@@ -198,7 +198,7 @@ def error(device: torch.device, folders: list[Path]) -> None:
 
 
 def fits(device: torch.device, rates: dict[str, float], least: float) -> None:
-    """The table of fits."""
+    """Print the table of fits."""
     images = gather([SAMPLES / "patches"], 64)
     print(f"\n{'steps of a fit':44}{'steps/s':>9}{'ms':>8}{'products':>10}")
     for name, values, operations, dtype in (
@@ -227,7 +227,7 @@ def fits(device: torch.device, rates: dict[str, float], least: float) -> None:
 
 
 def folder(device: torch.device, count: int) -> None:
-    """The table of folders."""
+    """Print the table of folders."""
     print(f"\n{count} pictures of 1 megapixel, file to file{'images/s':>12}")
     with tempfile.TemporaryDirectory() as place:
         room = Path(place)
@@ -249,7 +249,7 @@ def folder(device: torch.device, count: int) -> None:
 
 
 def processes(device: torch.device, count: int) -> None:
-    """The table of processes on one accelerator: what many pictures take longer than few."""
+    """Print the table of processes on one accelerator: what many pictures take longer than few."""
     print(f"\n{'by processes on one device, file to file':44}{'images/s':>10}")
     with tempfile.TemporaryDirectory() as place:
         room = Path(place)
@@ -272,7 +272,7 @@ def processes(device: torch.device, count: int) -> None:
 
 
 def benchmark() -> None:
-    """All tables."""
+    """Print all tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("-d", "--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--images", type=int, default=100)

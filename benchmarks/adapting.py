@@ -32,7 +32,7 @@ KEPT = {
 
 
 def pictures(folder: Path | None, sigma: float) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, clean and noisy image, float32 with white 255."""
+    """Return the name of each picture, its clean and its noisy image, float32 with white 255."""
     if folder:
         names = sorted(p.stem for p in folder.iterdir() if p.is_file())
         return [(name, *pair) for name, pair in zip(names, noisy_pairs(folder, sigma), strict=True)]

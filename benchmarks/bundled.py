@@ -84,7 +84,7 @@ def quality(folder: Path) -> None:
 
 
 def dncnn() -> nn.Module:
-    """17 layers of 64 channels, as DnCNN has when its normalisation is folded into them."""
+    """Return a network of 17 layers of 64 channels, as DnCNN has when its normalisation is folded into them."""
     layers = [nn.Conv2d(1, 64, 3, padding=1), nn.ReLU(inplace=True)]
     for _ in range(15):
         layers += [nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(inplace=True)]

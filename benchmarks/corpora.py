@@ -31,7 +31,7 @@ ROUNDS = 15
 
 
 def photograph(seed: int) -> np.ndarray:
-    """Noise with the spectrum of photographs, 1/f, gray, 8-bit."""
+    """Return noise with the spectrum of photographs, 1/f, gray, 8-bit."""
     rng = np.random.default_rng(seed)
     across, down = np.fft.rfftfreq(SIDE), np.fft.fftfreq(SIDE)
     radius = np.hypot(across, down[:, None]).clip(1 / SIDE)
@@ -40,7 +40,7 @@ def photograph(seed: int) -> np.ndarray:
 
 
 def corpus(folder: Path, size: float) -> Path:
-    """A folder of links to pictures that have so many GB once they are decoded."""
+    """Make and return a folder of links to pictures that have so many GB once they are decoded."""
     from PIL import Image
 
     sources, links = folder / "sources", folder / f"{size:g}"
@@ -57,7 +57,7 @@ def corpus(folder: Path, size: float) -> Path:
 
 
 def memory(name: str) -> float:
-    """A figure of this process's memory in MB."""
+    """Return a figure of this process's memory in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1000
 
@@ -106,7 +106,7 @@ def start(images: Path, cache: Path, model: str) -> None:
 
 
 def compare(images: Path, cache: Path, model: str) -> None:
-    """Steps from memory and from the cache in turn."""
+    """Compare steps from memory and from the cache, in turn."""
     fits = [prepared(images, where, model) for where in (None, cache)]
     ratios: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
@@ -125,7 +125,7 @@ def compare(images: Path, cache: Path, model: str) -> None:
 
 
 def child(task: str, *arguments: object) -> list[float]:
-    """What a process of its own has measured."""
+    """Return what a process of its own has measured."""
     run = subprocess.run(
         [sys.executable, __file__, "--task", task, *map(str, arguments)],
         stdout=subprocess.PIPE,

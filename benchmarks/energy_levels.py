@@ -21,7 +21,7 @@ LEVELS = "0.5,1,2,5,10,25,50,100"
 
 
 def figures(corpus, sigma: float, seconds: float) -> tuple[float, float, float, int]:
-    """PSNR of held-out crops in dB: noisy, by the Wiener filter, by the energy; and the steps of its fit."""
+    """Return the PSNR of held-out crops in dB: noisy, by the Wiener filter, by the energy; and the steps of its fit."""
     prepared = prepare(corpus.images, corpus.white, check({"sigma": sigma, "max_time": seconds}))
     filter_ = prepared.wiener()
     for _ in prepared.run():

@@ -22,7 +22,7 @@ LEVELS = (15, 25, 50)
 
 
 def rows(folder: Path, sigma: float, stored: bool, given: bool) -> tuple[np.ndarray, int]:
-    """(true PSNR, estimated, standard error) of each image without a doubt, and how many had one."""
+    """Return (true PSNR, estimated, standard error) of each image without a doubt, and how many images had one."""
     found, doubtful = [], 0
     model = smdae.load("natural-color" if is_colour(folder) else "natural-gray")
     for clean, noisy in noisy_pairs(folder, sigma, stored):

@@ -52,7 +52,7 @@ class Figure:
 
 
 def quality(data: Path | None) -> Iterator[Figure]:
-    """PSNR of the bundled networks, of Set12 and McMaster if there are any, and of the samples; of a short fit."""
+    """Measure the PSNR of the bundled networks, on Set12 and McMaster, if any, and on the samples; of a short fit."""
     folders = [data / "val" / name for name in ("Set12", "McMaster")] if data else []
     for folder in filter(Path.is_dir, folders):
         model = smdae.load("natural-gray" if folder.name == "Set12" else "natural-color")
@@ -72,7 +72,7 @@ def quality(data: Path | None) -> Iterator[Figure]:
 
 
 def speed(data: Path | None) -> Iterator[Figure]:
-    """The network, the energy and the Parzen score, beside one large convolution and one large product."""
+    """Time the network, the energy and the Parzen score, beside one large convolution and one large product."""
     y = torch.rand(1, 1, 1024, 1024)
     x = torch.rand(1, 128, 256, 256).contiguous(memory_format=torch.channels_last)
     convolution = torch.nn.Conv2d(128, 128, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
@@ -113,7 +113,7 @@ def speed(data: Path | None) -> Iterator[Figure]:
 
 
 def memory(data: Path | None) -> Iterator[Figure]:
-    """Peaks of whole processes."""
+    """Measure the peaks of memory of whole processes."""
     with tempfile.TemporaryDirectory() as folder:
         picture, target = Path(folder) / "noisy.png", Path(folder) / "clean.png"
         noise = np.random.default_rng(0).normal(128, 40, (4000, 4000)).clip(0, 255).astype(np.uint8)
@@ -127,7 +127,7 @@ def memory(data: Path | None) -> Iterator[Figure]:
 
 
 def _peak(*arguments: str) -> float:
-    """Resident megabytes of a process of Python at their most."""
+    """Return the largest resident memory of a process of Python, in MB."""
     code = "import os, subprocess, sys, resource\nsubprocess.run([sys.executable, *sys.argv[1:]], check=True, "
     code += "stdout=2)\nprint(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, env=environment())
@@ -135,7 +135,7 @@ def _peak(*arguments: str) -> float:
 
 
 def scaling(data: Path | None) -> Iterator[Figure]:
-    """Two processes of one core each against one of one core: steps of a fit a second."""
+    """Compare two processes of one core each with one of one core: steps of a fit a second."""
     script = str(ROOT / "benchmarks" / "scaling.py")
     command = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script)
     done = subprocess.run(
@@ -147,7 +147,7 @@ def scaling(data: Path | None) -> Iterator[Figure]:
 
 
 def startup(data: Path | None) -> Iterator[Figure]:
-    """Whole processes beside one that loads torch alone."""
+    """Time whole processes beside one that loads torch alone."""
     with tempfile.TemporaryDirectory() as folder:
         target = f"{folder}/clean.png"
         denoise = ("-m", "smdae", "denoise", str(SAMPLES / "noisy.png"), "-y", "-o", target, "-s", "25")

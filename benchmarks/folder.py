@@ -42,7 +42,7 @@ ROWS = (
 
 
 def main_quietly(*arguments: object) -> float:
-    """Seconds of a command."""
+    """Run a command with its output dropped, and return the seconds it took."""
     begun = time.perf_counter()
     with contextlib.redirect_stderr(io.StringIO()):
         assert main([str(argument) for argument in arguments]) == 0
@@ -50,20 +50,20 @@ def main_quietly(*arguments: object) -> float:
 
 
 def timed(run: Callable[[], object]) -> tuple[float, float]:
-    """Seconds by the clock, and of the processors."""
+    """Return the seconds by the clock, and those of the processors."""
     clock, processors = time.perf_counter(), time.process_time()
     run()
     return time.perf_counter() - clock, time.process_time() - processors
 
 
 def by_threads(work: Callable[[Path], object], files: list[Path], workers: int) -> None:
-    """The work on all files by so many threads."""
+    """Do the work on all files by so many threads."""
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, files))
 
 
 def benchmark(count: int, parts: int, room: Path) -> None:
-    """The table."""
+    """Print the table."""
     cores, cpu = torch.get_num_threads(), torch.device("cpu")
     files = sorted(fill(room / "in", count).iterdir())
     model = smdae.load("natural-gray")

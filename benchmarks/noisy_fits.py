@@ -29,13 +29,13 @@ ROUNDS, TIMED_STEPS = 5, 30
 
 
 def with_noise(images: list[np.ndarray], sigma: float) -> list[np.ndarray]:
-    """8-bit images with noise of level sigma that never changes, float32 with white 1."""
+    """Return 8-bit images with noise of level sigma that never changes, float32 with white 1."""
     noise = [np.random.default_rng([9, i]).standard_normal(image.shape) for i, image in enumerate(images)]
     return [((image + sigma * n) / 255).astype(np.float32) for image, n in zip(images, noise, strict=True)]
 
 
 def fitted(images: list[np.ndarray], white: float, settings: dict, device: str) -> object:
-    """A model of them, in eval mode, on the CPU."""
+    """Return a model fitted to images, in eval mode, on the CPU."""
     with denormals_flushed():
         prepared = prepare(images, white, check(settings), device)
         for _ in prepared.run():
@@ -44,7 +44,7 @@ def fitted(images: list[np.ndarray], white: float, settings: dict, device: str) 
 
 
 def steps(images: list[np.ndarray], white: float, settings: dict, device: str) -> Callable[[], None]:
-    """Some steps of the same fit, to be timed."""
+    """Return a function that makes some steps of the same fit, to be timed."""
     prepared = prepare(images, white, check(settings), device)
 
     def run() -> None:

@@ -24,13 +24,13 @@ from smdae.memory import keep_freed_memory
 
 
 def nlm(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Non-local means with the settings that scikit-image proposes for a known level."""
+    """Denoise by non-local means with the settings that scikit-image proposes for a known level."""
     kind = {"patch_size": 5, "patch_distance": 6, "fast_mode": True}
     return denoise_nl_means(image, h=0.6 * sigma, sigma=sigma, **kind)
 
 
 def bm3d(image: np.ndarray, sigma: float) -> np.ndarray | None:
-    """BM3D, if its package is there."""
+    """Denoise by BM3D; return None if its package is not installed."""
     try:
         from bm3d import bm3d as of
     except ImportError:
@@ -39,7 +39,7 @@ def bm3d(image: np.ndarray, sigma: float) -> np.ndarray | None:
 
 
 def psnr(result: np.ndarray | None, clean: np.ndarray) -> float:
-    """In dB, of results with white 1; nan for none."""
+    """Return the PSNR of a result in dB, white being 1; nan for None."""
     return np.nan if result is None else 10 * np.log10(1 / np.mean((np.clip(result, 0, 1) - clean / 255) ** 2))
 
 

@@ -37,7 +37,7 @@ def speed(n: int, B: int) -> None:
     block = patches[:4096]
 
     def products() -> None:
-        """The same operations, as blocks of plain products."""
+        """Compute the same operations as blocks of plain products."""
         for _ in range(n // 4096):
             x @ block.T
             square @ block

@@ -11,7 +11,7 @@ SAMPLE = Path(__file__).parent.parent / "sample_data" / "clean.png"
 
 
 def photograph(side: int, seed: int, sigma: float) -> np.ndarray:
-    """A noisy 8-bit gray picture with shape (side, side)."""
+    """Return a noisy 8-bit gray picture with shape (side, side)."""
     generator = np.random.default_rng(seed)
     clean = np.asarray(Image.open(SAMPLE).convert("L"))
     clean = np.roll(np.rot90(clean, seed % 4), generator.integers(0, 512, 2), (0, 1))
@@ -21,7 +21,7 @@ def photograph(side: int, seed: int, sigma: float) -> np.ndarray:
 
 
 def fill(folder: Path, count: int, side: int = 1024, sigma: float = 25.0) -> Path:
-    """That many of them as PNG files in a new folder."""
+    """Write that many of them as PNG files into a new folder, and return it."""
     folder.mkdir()
     for seed in range(count):
         Image.fromarray(photograph(side, seed, sigma)).save(folder / f"{seed:04}.png")

@@ -33,17 +33,17 @@ FIFTHS = 5
 
 
 def boxed(values: np.ndarray) -> np.ndarray:
-    """Means over all windows of 8 x 8 pixels, flat."""
+    """Return the means over all windows of 8 x 8 pixels, flat."""
     return F.avg_pool2d(torch.from_numpy(values.astype(np.float32))[None, None], 8, 1).flatten().numpy()
 
 
 def rank(a: np.ndarray, b: np.ndarray) -> float:
-    """The rank correlation of two images, averaged over 8 x 8 pixels."""
+    """Return the rank correlation of two images, averaged over 8 x 8 pixels."""
     return float(spearmanr(boxed(a), boxed(b))[0])
 
 
 def calibration(found: np.ndarray, error: np.ndarray) -> str:
-    """Coverage in per cent, and mean variance over mean squared error."""
+    """Return the coverage in per cent, and the mean variance over the mean squared error, as text."""
     covered = 100 * np.mean(np.abs(error) <= QUANTILE * np.sqrt(found))
     return f"{covered:.1f}, {found.mean() / np.square(error).mean():.2f}"
 

@@ -13,7 +13,7 @@ __all__ = ["is_colour", "noisy_pairs", "psnr_on"]
 
 
 def is_colour(folder: Path) -> bool:
-    """Whether the first picture of a folder is in colour."""
+    """Return whether the first picture of a folder is in colour."""
     from PIL import Image
 
     with Image.open(sorted(p for p in folder.iterdir() if p.is_file())[0]) as image:
@@ -21,7 +21,7 @@ def is_colour(folder: Path) -> bool:
 
 
 def noisy_pairs(folder: Path, sigma: float, stored: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Clean and noisy images, float32 with white 255, or uint8 if `stored`; with shape (H, W) or (H, W, 3)."""
+    """Return clean and noisy images, float32 with white 255, or uint8 if `stored`, each (H, W) or (H, W, 3)."""
     pairs = []
     for seed, image in enumerate(gather([folder], 1, color=is_colour(folder)).images):
         clean = image.astype(np.float32)
@@ -31,7 +31,7 @@ def noisy_pairs(folder: Path, sigma: float, stored: bool = False) -> list[tuple[
 
 
 def psnr_on(pairs: list[tuple[np.ndarray, np.ndarray]], denoiser: Callable[[np.ndarray], np.ndarray]) -> float:
-    """Mean PSNR in dB of a denoiser."""
+    """Return the mean PSNR of a denoiser in dB."""
     values = []
     for clean, noisy in pairs:
         error = np.clip(denoiser(noisy).astype(np.float64), 0, 255) - clean

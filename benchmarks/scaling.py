@@ -37,7 +37,7 @@ CONTESTS: tuple[tuple[dict[str, Any], int], ...] = (  # settings, and steps a ro
 
 
 def steps(settings: dict[str, Any], count: int, group: Group = ALONE) -> Callable[[], None]:
-    """Some steps of a fit by a group."""
+    """Return a function that makes some steps of a fit by a group."""
     corpus = gather([Path(sys.argv[1]) if len(sys.argv) > 1 else SAMPLES], 64)
     prepared = prepare(corpus.images, corpus.white, check(settings), group=group)
 
@@ -50,7 +50,7 @@ def steps(settings: dict[str, Any], count: int, group: Group = ALONE) -> Callabl
 
 
 def timed(run: Callable[[], None], group: Group, many: bool) -> float:
-    """Seconds that a run takes, by all of a group or by the first alone; all begin and end together."""
+    """Return the seconds that a run takes, by all of a group or by the first alone; all begin and end together."""
     group.broadcast([0])
     begun = time.perf_counter()
     if many or group.rank == 0:
@@ -60,7 +60,7 @@ def timed(run: Callable[[], None], group: Group, many: bool) -> float:
 
 
 def contest(settings: dict[str, Any], count: int, group: Group) -> tuple[list[float], list[float], list[float]]:
-    """Seconds of each round: by one, by all, and by each with its part."""
+    """Return the seconds of each round: by one, by all, and by each with its part."""
     part = settings | {"batch": settings["batch"] // group.size}
     runs = (steps(settings, count), False), (steps(settings, count, group), True), (steps(part, count), True)
     seconds: tuple[list[float], ...] = ([], [], [])

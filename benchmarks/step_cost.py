@@ -25,7 +25,7 @@ SAMPLES = Path(__file__).parent.parent / "sample_data" / "patches"
 
 
 def products() -> None:
-    """The five products of a step, with the shapes and orders that it has them in."""
+    """Compute the five products of a step, with the shapes and orders that it has them in."""
     for _ in range(STEPS):
         X @ W.T  # codes
         C @ W  # reconstruction
@@ -35,7 +35,7 @@ def products() -> None:
 
 
 def steps(objective: str) -> Callable[[], None]:
-    """Steps of a fit by that objective."""
+    """Return a function that makes steps of a fit by that objective."""
     prepared = prepare(CORPUS.images, CORPUS.white, Settings(objective=objective, hidden=H, batch=B))
 
     def run() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def in_turn(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each contestant in each round."""
+    """Return the seconds of each contestant in each round."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for name in contestants:
         contestants[name]()
@@ -19,10 +19,10 @@ def in_turn(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[s
 
 
 def median(values: list[float]) -> float:
-    """The middle value."""
+    """Return the middle value."""
     return statistics.median(values)
 
 
 def ratio(above: list[float], below: list[float]) -> float:
-    """The median over rounds of one contestant's time over another's."""
+    """Return the median over rounds of one contestant's time over another's."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))

@@ -40,7 +40,7 @@ def _pillow(image: np.ndarray | Image.Image, format: str, **options: object) -> 
 
 
 def _animated(image: np.ndarray | Image.Image, format: str, **options: object) -> bytes:
-    """Three frames: a picture, turned round, and again."""
+    """Return a file of three frames: a picture, turned round, and again."""
     first = image if isinstance(image, Image.Image) else Image.fromarray(image)
     turned = first.transpose(Image.Transpose.ROTATE_180)
     return _pillow(first, format, save_all=True, append_images=[turned, first], **options)
@@ -53,7 +53,7 @@ def _tiff(samples: np.ndarray, **options: object) -> bytes:
 
 
 def _lzw16(samples: np.ndarray) -> bytes:
-    """A 16-bit colour TIFF in LZW: written as bytes, in rows of twice the width, and relabelled."""
+    """Return a 16-bit colour TIFF in LZW: written as bytes, in rows of twice the width, and relabelled."""
     file = bytearray(_pillow(samples.view(np.uint8).reshape(len(samples), -1, 3), "TIFF", compression="tiff_lzw"))
     tags = tifffile.TiffFile(BytesIO(bytes(file))).pages.first.tags
     struct.pack_into("<H", file, tags[256].valueoffset, samples.shape[1])
@@ -62,7 +62,7 @@ def _lzw16(samples: np.ndarray) -> bytes:
 
 
 def _interlaced(samples: np.ndarray) -> bytes:
-    """A PNG in the seven passes of Adam7; 16-bit samples are big-endian."""
+    """Return a PNG in the seven passes of Adam7; 16-bit samples are big-endian."""
     samples = np.atleast_3d(samples)
     height, width, channels = samples.shape
     passes = [samples[top::down, left::across] for top, down, left, across in ADAM7]
@@ -78,7 +78,7 @@ def _npy(samples: np.ndarray) -> bytes:
 
 
 def _plain(samples: np.ndarray) -> bytes:
-    """A PGM or PPM in decimal digits."""
+    """Return a PGM or PPM in decimal digits."""
     height, width = samples.shape[:2]
     numbers = b" ".join(b"%d" % value for value in samples.ravel())
     return b"P%d # made by hand\n%d %d\n%d\n%s\n" % (samples.ndim, width, height, np.iinfo(samples.dtype).max, numbers)
@@ -86,7 +86,7 @@ def _plain(samples: np.ndarray) -> bytes:
 
 @cache
 def seeds() -> dict[str, bytes]:
-    """A whole file of every kind that is read, by name."""
+    """Return a whole file of every kind that is read, by name."""
     generator = np.random.default_rng(5)
     colour = generator.integers(0, 256, (13, 10, 3)).astype(np.uint8)
     gray, alpha = colour[..., 0].copy(), colour[..., 1].copy()
@@ -185,7 +185,7 @@ def _png(chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _chunks(png: bytes) -> list[tuple[bytes, bytes]]:
-    """The chunks of a whole PNG, all pixels in one."""
+    """Return the chunks of a whole PNG, all pixels in one."""
     found: dict[bytes, bytes] = {}
     position = len(PNG)
     while position < len(png):
@@ -197,7 +197,7 @@ def _chunks(png: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _with_checksums(file: bytes) -> bytes:
-    """The chunks of a damaged PNG as far as they can be found, with checksums that are right."""
+    """Return the chunks of a damaged PNG as far as they can be found, with checksums that are right."""
     made, position = bytearray(file), len(PNG)
     while position + 12 <= len(made):
         end = position + 8 + int.from_bytes(made[position : position + 4])
@@ -209,7 +209,7 @@ def _with_checksums(file: bytes) -> bytes:
 
 
 def mutate(file: bytes, chance: Random) -> bytes:
-    """The file with one to four kinds of damage."""
+    """Return the file with one to four kinds of damage."""
     if not file.startswith(PNG):
         return damaged(file, chance)
     place = chance.choice(["anywhere", "under checksums", "in a chunk"])
