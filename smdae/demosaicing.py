@@ -41,7 +41,7 @@ def linear(mosaic: Tensor, malvar: Tensor) -> Tensor:
     """Return the colours of mosaics, (n, 1, h, w), by a mixture of linear interpolations, with shape (n, 3, h, w).
 
     Args:
-        mosaic: Of red, green, green and blue.
+        mosaic: The mosaics, RGGB.
         malvar: The share of the second kind, with shape (n, 1, 1, 1).
     """
     maps = F.conv2d(F.pad(mosaic, (2, 2, 2, 2), mode="reflect"), _kernels(mosaic))

@@ -138,7 +138,7 @@ def finite_difference(score: Score, x: Tensor, probes: Tensor, step: float | Ten
         score: The field psi, mapping (B, ...) to (B, ...).
         x: Points, with shape (B, ...).
         probes: Directions v, with shape (k, *x.shape).
-        step: In the unit of x, a float or (B,). For networks with kinks a fair share of sigma, about a tenth.
+        step: Length of the step in the unit of x, a float or (B,); about a tenth of sigma for networks with kinks.
     """
     e = per_example(step, x)
     estimates = [(v * (score(x + e * v) - score(x - e * v))).flatten(1).sum(1) for v in probes]

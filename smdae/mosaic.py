@@ -40,8 +40,8 @@ class Mosaic:
     """The values that a sensor measured behind its colour filters.
 
     Attributes:
-        pixels: Black being 0 and white 1, with shape (H, W), float32.
-        colours: Which of red, green and blue (0, 1, 2) each pixel of the pattern measures, with shape (2, 2).
+        pixels: The values, float32 with shape (H, W), black being 0 and white 1.
+        colours: The colour of each pixel of the pattern, 0, 1 or 2 for red, green or blue, with shape (2, 2).
         balance: Factors of red, green and blue that make gray gray.
         floor: The least value that a pixel could have, at most 0.
     """
@@ -114,8 +114,8 @@ def covariance(name: str, levels: tuple[float, float, float]) -> tuple[np.ndarra
     covariance, averaged over the pattern, is the mean of their autocorrelations.
 
     Args:
-        name: Of `LINEAR`.
-        levels: Of the noise in red, green and blue.
+        name: A name of `LINEAR`.
+        levels: The levels of the noise in red, green and blue.
 
     Returns:
         The level of each channel, (3,); the correlation of pixels, (LAGS, LAGS), of all channels and both directions

@@ -12,7 +12,7 @@ def part_of(watch: Watch | None, number: int, count: int) -> Watch | None:
 
     Args:
         watch: Called with the steps of all; None for nobody.
-        number: Of the piece, counted from 0.
-        count: How many pieces there are.
+        number: The number of the piece, from 0.
+        count: The number of pieces.
     """
     return watch and (lambda done, of: watch(number * of + done, count * of))

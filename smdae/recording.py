@@ -31,9 +31,9 @@ def recorded(noise: "Noise", y: Tensor, generator: Generator) -> Tensor:
     """Return noisy pictures as they are recorded, with their shape.
 
     Args:
-        noise: Says what happens: `impulses`, `clip`, `rounding` and `jpeg`.
+        noise: The noise, whose `impulses`, `clip`, `rounding` and `jpeg` say what happens.
         y: Pictures with Gaussian noise, in the unit of the noise, with shape (B, C, H, W) or (B, d).
-        generator: On the CPU; says which pixels become impulses.
+        generator: Chooses the pixels that become impulses; it is on the CPU.
 
     Raises:
         UsageError: A picture with neither 1 nor 3 channels is to become a JPEG file.

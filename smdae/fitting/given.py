@@ -35,7 +35,7 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
     """Return the images that an array, a list of images, or paths hold.
 
     Args:
-        patches: As for `fit`.
+        patches: What `fit` takes as its patches.
         axes: A letter for each axis of an array, as for `denoise`; None to find them by their number.
         color: Whether files are read in colour.
 

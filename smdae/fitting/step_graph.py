@@ -28,10 +28,10 @@ Step = Callable[..., Tensor]
 
 
 class StepGraph:
-    """Steps by replays of a graph.
+    """Steps of a fit, each a replay of one CUDA graph.
 
     Args:
-        state: Of the fit; changed in place.
+        state: The state of the fit, which is changed in place.
         examples: What batches are drawn from.
         step: One step, as `loop.step` is.
     """

@@ -46,8 +46,8 @@ class Validation:
     """A held-out figure: the higher, the better.
 
     Attributes:
-        value: PSNR in dB, true or estimated, or -J.
-        kind: Which of these.
+        value: PSNR in dB, true or estimated, -J, or -100 times the risk.
+        kind: The name of that figure: "PSNR", "estimated PSNR", "-J" or "-risk".
     """
 
     value: float

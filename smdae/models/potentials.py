@@ -131,9 +131,9 @@ def potential(a: Tensor, weights: Tensor, shapes: tuple[Shape, ...], order: int 
 
     Args:
         a: Responses, with shape (K, B, n): of K experts to n windows of each of B images.
-        weights: Of the M shapes, with shape (K, M, B, 1) or (K, M, 1, 1).
+        weights: Weights of the M shapes, with shape (K, M, B, 1) or (K, M, 1, 1).
         shapes: A row of POTENTIALS.
-        order: 0 to 3.
+        order: Order of the derivative, 0 to 3.
     """
     result = _WeightedSum.apply(a, weights, shapes, order)
     assert isinstance(result, Tensor)

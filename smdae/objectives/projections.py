@@ -28,7 +28,7 @@ def sliced(
         probes: Directions with shape (k, *x.shape), E v v' = I.
         sigma: Level at which to take the model, a float or (B,); None for its own.
         reduced: Take 1/2 |psi|^2 for the square, its mean over v: less variance.
-        step: Of differences along the probes, a float or (B,), for models with kinks; None for derivatives.
+        step: Length of differences along the probes, a float or (B,), for models with kinks; None for derivatives.
     """
 
     def score(point: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def implicit(
         x: Samples of the density, with shape (B, ...).
         sigma: Level at which to take the model, a float or (B,); None for its own.
         probes: Directions with shape (k, *x.shape) for Hutchinson's estimate; None for the exact divergence.
-        step: Of differences along the probes, a float or (B,), for models with kinks; None for derivatives.
+        step: Length of differences along the probes, a float or (B,), for models with kinks; None for derivatives.
     """
     if probes is not None and step is not None:
         e = per_example(step, x)
@@ -135,7 +135,7 @@ def denoising(
         noisy: x~, with shape (B, ...).
         clean: x, with the shape of noisy.
         sigma: Level of the noise between them, a float or (B,), or their kernel, such as a `Noise`.
-        level: At which to take the model, a float or (B,); None for sigma, or with a kernel for the model's own.
+        level: Level at which to take the model, a float or (B,); None for sigma, or with a kernel for its own.
     """
     if level is None and not isinstance(sigma, Kernel):
         level = sigma

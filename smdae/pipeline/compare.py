@@ -37,8 +37,8 @@ class Compared:
 
     Attributes:
         settings: What was compared, and of what, by name.
-        tables: By part and table its rows, each a dict of plain values; None for what is no number.
-        pictures: By part and name, PNG files.
+        tables: The rows of each table, by part and table, each a dict of plain values; None for what is no number.
+        pictures: PNG files, by part and name.
         models: What the first fit of each objective came to, for `denoise`, by objective; none of fits that diverged.
         left_out: What was asked for and could not be: `what` and `reason`.
         text: The page that the command prints, at most 80 columns wide.
@@ -85,17 +85,17 @@ def compare(
         baselines: Classical methods to denoise with too: nlm, wavelet, tv or bm3d.
         parts: Names of the questions: equivalence, estimator, cost, learning, denoising, learned; None for all.
         sigma: Level of the noise, white being 255 for integers of any depth, and in the images' own unit for floats.
-        noise: In the images' own unit, to show the theorem under; None for grain and shot noise of ours.
-        seeds: Fits of each objective, for error bars.
+        noise: The noise to check the theorem with, in the unit of the images; None for grain and shot noise of ours.
+        seeds: Number of fits of each objective, for error bars.
         quick: Whether to measure no more than what a minute for everything allows.
-        axes: As for `denoise`, those of one array.
+        axes: The axes of one array, as for `denoise`.
         patches: Patches that all are fitted on; None for 20,000, quick 5,000.
         max_steps: Steps of each fit; None for 2,000, quick 300.
-        batch: Patches a step.
+        batch: Number of patches in a step.
         patch_size: Side of a patch; None for 12, quick 8.
         hidden: Units of the energy; None for 512, quick 128.
         lr: Peak of the learning rate.
-        seed: Of all chance.
+        seed: The seed of all random numbers.
         device: Where to compute.
         watch: Called with the share of the work done, 0 to 1, and with what is being done.
 
