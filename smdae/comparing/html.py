@@ -98,7 +98,8 @@ def _section(name: str, part: Part, record: Record, pictures: Mapping[str, bytes
 def _figure(data: bytes, caption: str) -> str:
     text = escape(caption)
     source = base64.b64encode(data).decode()
-    return f"<figure><img style='max-width: 100%' alt='{text}' src='data:image/png;base64,{source}'><figcaption>{text}</figcaption></figure>\n"
+    image = f"<img style='max-width: 100%' alt='{text}' src='data:image/png;base64,{source}'>"
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>\n"
 
 
 def _table(part: str, name: str, kind: type, rows: Sequence[Any]) -> str:
