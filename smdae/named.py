@@ -8,7 +8,7 @@ from typing import Any
 
 from smdae.errors import UsageError
 
-__all__ = ["imported", "is_named"]
+__all__ = ["imported", "is_named", "reason_of"]
 
 NAMED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 MAX_REASON = 200  # characters of a reason that is passed on

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs no network, with all pictures and figures in it.
+"""The report: one HTML file that needs no network, with all pictures and figures in it; and what notebooks show of it.
 
 Every number is a `data` element, whose value is that of results.json and whose text is shorter. Texts that come from
 outside, names of files above all, are escaped.
@@ -16,7 +16,7 @@ from smdae.comparing.part import Part
 from smdae.comparing.parts import PARTS
 from smdae.comparing.record import Record
 
-__all__ = ["report"]
+__all__ = ["in_notebook", "report"]
 
 MAX_ROWS = 250  # of a table; the rest is in its CSV file
 FEW_ROWS = 40  # shown at once; longer tables are folded
@@ -66,6 +66,18 @@ def report(record: Record, pictures: Mapping[str, Mapping[str, bytes]]) -> bytes
     ).encode()
 
 
+def in_notebook(text: str, pictures: Mapping[str, Mapping[str, bytes]]) -> str:
+    """Return a comparison as a cell of a notebook shows it.
+
+    Args:
+        text: Its page.
+        pictures: PNG files by part and name.
+    """
+    captions = {name: PARTS[name].pictures for name in pictures}
+    figures = [_figure(data, captions[part][name]) for part, made in pictures.items() for name, data in made.items()]
+    return f"<pre>{escape(text)}</pre>\n{''.join(figures)}"
+
+
 def _contents(record: Record) -> str:
     links = "".join(f"<a href='#{escape(name)}'>{escape(PARTS[name].title)}</a>" for name in record.parts)
     return f"<nav>{links}<a href='#settings'>Settings</a></nav>"
@@ -86,7 +98,8 @@ def _section(name: str, part: Part, record: Record, pictures: Mapping[str, bytes
 def _figure(data: bytes, caption: str) -> str:
     text = escape(caption)
     source = base64.b64encode(data).decode()
-    return f"<figure><img alt='{text}' src='data:image/png;base64,{source}'><figcaption>{text}</figcaption></figure>\n"
+    image = f"<img style='max-width: 100%' alt='{text}' src='data:image/png;base64,{source}'>"
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>\n"
 
 
 def _table(part: str, name: str, kind: type, rows: Sequence[Any]) -> str:

@@ -1,6 +1,10 @@
-"""A density of the user's own, module:name: an object with `sample(n)`, or `sample(n, generator)`, and `score(x)`."""
+"""A density of the user's own, module:name: an object with `sample(n)`, or `sample(n, generator)`, and `score(x)`.
+
+The name may also be that of its class, or of a function that makes it.
+"""
 
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -8,7 +12,7 @@ from torch import Generator, Tensor
 
 from smdae.errors import InputError, UsageError
 from smdae.files.table import MAX_NUMBERS
-from smdae.named import imported
+from smdae.named import imported, reason_of
 from smdae.theirs import called
 
 __all__ = ["Target", "load"]
@@ -77,9 +81,14 @@ def load(text: str) -> Target:
     """Return the density that `text` names, module:name; modules of the working folder are found too.
 
     Raises:
-        UsageError: There is no such module or name, or it names something that is not a density.
+        UsageError: There is no such module or name, or it names something that is not a density and makes none.
     """
     density = imported(text, "--target")
+    if isinstance(density, type | FunctionType):
+        try:
+            density = density()
+        except Exception as error:
+            raise UsageError(f"--target: cannot make '{text}': {reason_of(error)}") from None
     lacking = [need for need in ("sample", "score") if not callable(getattr(density, need, None))]
     if lacking:
         raise UsageError(f"--target: '{text}' has no {' and no '.join(lacking)}", "it is an object with both")

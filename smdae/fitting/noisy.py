@@ -1,12 +1,15 @@
 """Noisy images in place of clean ones: the noise level of each, and whether a fit can learn from such noise.
 
 A score is that of q_sigma only if y = x + sigma eps with the sigma used in the fit. That is given, or estimated for
-each image; if the estimates differ by no more than their errors, all images get their root mean square. If half of the
-images or more have noise that is not white, there is no such sigma, and a fit would take correlated noise for
-structure. Then only a network that takes the noise model can be fitted (see `refinement`), unless the level is given.
+each image; if the estimates differ by no more than their errors, all images get their root mean square. A model of one
+level takes more for one, as texture and small sizes put estimates off: those near their median, which it gets, and
+leaves a few others out. If half of the images or more have noise that is not white, there is no such sigma, and a fit
+would take correlated noise for structure. Then only a network that takes the noise model can be fitted (see
+`refinement`), unless the level is given.
 """
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +27,10 @@ from smdae.models import family
 __all__ = ["Noise", "given_white", "noise_of", "other_kind"]
 
 MAX_LEVEL_SPREAD = 0.1  # relative deviation of levels from their root mean square, up to which they are taken for one
+MAX_ERROR = (
+    0.25  # relative deviation of estimates from their median, up to which a model of one level takes them for it
+)
+MAX_LEFT_OUT = 0.25  # share of the images, of other levels, that such a model leaves out
 MAX_SIGMA_MISMATCH = 0.2  # relative difference of the given level and an estimate, beyond which there is a warning
 MAX_EXAMINED = 8  # images, evenly chosen, on which a given level and the whiteness of the noise are checked
 OTHER_KINDS = {"grain": "its pixels are correlated", "shot": "it depends on brightness"}
@@ -79,19 +86,15 @@ def noise_of(
         watch: Called with the number of images done, and with their total.
 
     Raises:
-        InputError: No image has visible noise, or the images have different levels and the model takes one.
+        InputError: No image has visible noise, or many have different levels and the model takes one.
     """
     examined = [images[i] for i in _some(images)]
     if settings.sigma == "auto":
         _refuse_other_kinds(examined, white, settings)
         levels = _merged(_estimated(images, white, watch))
+        warnings: list[str] = []
         if len({*levels} - {0.0}) > 1 and family(settings.model).of_patches:
-            low, high = (255 * end(level for level in levels if level) for end in (min, max))
-            raise InputError(
-                f"the images have noise of {low:.3g} to {high:.3g}, and the model '{settings.model}' takes one level",
-                "fit a network, --model unet, or images of one level",
-            )
-        warnings = []
+            levels, warnings = _one_level(levels, settings.model)
     else:
         levels = (settings.levels[1],) * len(images)
         warnings = _mismatch(levels[0], _estimated(examined, white))
@@ -157,6 +160,36 @@ def _merged(found: list[float]) -> tuple[float, ...]:
     if any(abs(level - mean) > MAX_LEVEL_SPREAD * mean for level in visible):
         return tuple(found)
     return tuple(mean if level else 0.0 for level in found)
+
+
+def _one_level(found: tuple[float, ...], model: str) -> tuple[tuple[float, ...], list[str]]:
+    """Return the levels of images for a model of one level: the median of estimates near it, else 0; and warnings.
+
+    Raises:
+        InputError: The images have different levels.
+    """
+    visible = [level for level in found if level]
+    middle = statistics.median(visible)
+    near = [level for level in visible if abs(level - middle) <= MAX_ERROR * middle]
+    others = len(visible) - len(near)
+    if others > MAX_LEFT_OUT * len(visible):
+        raise InputError(
+            f"the images have noise of {_range(visible)}, and the model '{model}' takes one level",
+            "fit a network, --model unet, or images of one level",
+        )
+    level = statistics.median(near)
+    warnings = []
+    if others:
+        are, their = ("is", "its") if others == 1 else ("are", "their")
+        count = f"{others:,} of {len(found):,} images {are} left out"
+        warnings.append(f"{count}: {their} noise looks like another level than {255 * level:.3g}")
+    if any(abs(one - level) > MAX_LEVEL_SPREAD * level for one in near):
+        warnings.append(f"the images seem to have noise of {_range(near)}: taken for one level, {255 * level:.3g}")
+    return tuple(level if one in near else 0.0 for one in found), warnings
+
+
+def _range(levels: Sequence[float]) -> str:
+    return f"{255 * min(levels):.3g} to {255 * max(levels):.3g}"
 
 
 def _mismatch(given: float, found: list[float]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from smdae.comparing.comparison import run
 from smdae.comparing.contest import Contest
+from smdae.comparing.html import in_notebook
 from smdae.comparing.page import page
 from smdae.comparing.planning import planned, with_models
 from smdae.comparing.record import Record
@@ -45,11 +46,14 @@ class Compared:
     """
 
     settings: dict[str, Any]
-    tables: dict[str, dict[str, list[Row]]]
-    pictures: dict[str, dict[str, bytes]]
-    models: dict[str, Any]
+    tables: dict[str, dict[str, list[Row]]] = field(repr=False)
+    pictures: dict[str, dict[str, bytes]] = field(repr=False)
+    models: dict[str, Any] = field(repr=False)
     left_out: list[dict[str, str]]
-    text: str
+    text: str = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        return in_notebook(self.text, self.pictures)
 
 
 def compare(

@@ -31,6 +31,13 @@ class Long(Half):
     def sample(self, n, generator=None):
         return torch.zeros(n, 4097)
 
+class Wide(Half):
+    def __init__(self, width):
+        self.width = width
+
+def make():
+    return Half()
+
 density, flat, wild, long, lame = Half(), Flat(), Wild(), Long(), object()
 """
 
@@ -55,9 +62,17 @@ def test_samples_and_scores_are_float32():
     assert torch.equal(x, density.sample(5, Generator().manual_seed(0)))
 
 
+@pytest.mark.parametrize("name", ["mine:Half", "mine:make"])
+def test_its_class_or_a_function_makes_it_as_a_model_of_ones_own_is_made(name):
+    x = load(name).sample(5, Generator().manual_seed(0))
+    assert torch.equal(x, load("mine:density").sample(5, Generator().manual_seed(0)))
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("mine:Wide", "cannot make 'mine:Wide': .*missing 1 required positional argument: 'width'"),
+        ("mine:torch", "no sample and no score"),
         ("mine", "module:name"),
         (":x", "module:name"),
         ("mine:", "module:name"),

@@ -69,6 +69,26 @@ def test_levels_that_differ_stay_apart_and_are_too_many_for_an_energy():
     assert noise_of(images, 1.0, settings(model="energy", sigma=25)).levels == (25 / 255,) * 4
 
 
+def test_small_and_textured_pictures_of_one_level_have_one_though_their_estimates_differ():
+    """They did not: by the estimates a folder, or the planes of a stack, with one noise had 'noise of 12.6 to 18.8'."""
+    small = [image[i : i + 40, j : j + 40] for image in CLEAN for i in (0, 60) for j in (0, 60)]
+    found = noise_of(noisy(*[15] * len(small), images=small), 1.0, settings())
+    assert [255 * level for level in {*found.levels} - {0.0}] == pytest.approx([15], rel=0.08)
+    assert found.levels.count(0.0) <= 1  # where no noise is visible
+    (warning,) = (words for words in found.warnings if "taken for one level" in words)
+    assert warning.startswith("the images seem to have noise of 1")
+
+
+def test_a_few_images_of_another_level_are_left_out_of_a_fit_at_one():
+    found = noise_of(noisy(*[15] * 4, 40, images=[*CLEAN, CLEAN[0]]), 1.0, settings())
+    assert found.levels[4] == 0
+    assert len({*found.levels[:4]}) == 1
+    (warning,) = found.warnings
+    assert warning.startswith("1 of 5 images is left out: its noise looks like another level than 1")
+    both = noise_of(noisy(*[15] * 4, 40, images=[*CLEAN, CLEAN[0]]), 1.0, settings(model="unet"))
+    assert 255 * both.levels[4] == pytest.approx(40, rel=0.08)
+
+
 def test_clean_images_are_no_noisy_ones():
     flat = [np.tile(np.linspace(0, 1, 160, dtype=np.float32), (160, 1))] * 3
     with pytest.raises(InputError, match="show no noise") as caught:

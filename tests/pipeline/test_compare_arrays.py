@@ -1,6 +1,7 @@
 """`smdae.compare`: the tables of `smdae compare` as plain values, of arrays, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,18 @@ def test_tables_are_plain_values_by_part_and_name(found):
     assert found.pictures["learning"]["curves"].startswith(b"\x89PNG")
     assert "LEARNING" in found.text
     assert max(map(len, found.text.splitlines())) <= 80
+
+
+def test_a_notebook_shows_page_and_pictures_and_no_bytes(found):
+    """What a cell that ends with the call would print had all PNG files in it, byte by byte."""
+    assert len(repr(found)) < 2000
+    assert "objectives" in repr(found)
+    shown = replace(found, text=f"a < b\n{found.text}")._repr_html_()
+    assert "a &lt; b" in shown
+    assert "LEARNING" in shown
+    figures = sum(map(len, found.pictures.values()))
+    assert shown.count("src='data:image/png;base64,") == figures > 0
+    assert shown.count("<figcaption>") == figures
 
 
 def test_they_are_those_of_the_command(found, bare, capsys):

@@ -20,7 +20,7 @@ part linear in the noise, and the jackknife then errs on the safe side: it state
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,13 +31,11 @@ from smdae.comparing.equivalence.estimators import Estimator
 from smdae.comparing.evaluation import gradient
 from smdae.fitting.draws import among
 
-__all__ = ["Gradients", "Parallel", "gather", "max_batches", "parallel", "pooled"]
+__all__ = ["Gradients", "Parallel", "max_batches", "parallel", "pooled"]
 
 SEED_OFFSET = 2  # added to the seed for these draws
 MAX_BYTES = 2**31  # bytes of gradients to hold; models that need more have fewer batches
 MIN_BATCHES = 8  # batches
-
-Gradients = Mapping[tuple[str, str], Tensor]
 
 
 @dataclass(frozen=True)
@@ -129,31 +127,46 @@ def max_batches(contest: Contest, thetas: int, estimators: int) -> int:
     return max(MIN_BATCHES, MAX_BYTES // (4 * parameters * thetas * estimators))
 
 
-def gather(
-    contest: Contest, estimators: Sequence[Estimator], models: Mapping[str, nn.Module], batches: int, draws: int
-) -> Iterator[Gradients]:
-    """Yield the gradients of batches of draws, scaled as in a fit: `dae` is divided by 2 sigma^4.
+class Gradients:
+    """The gradients of batches of draws, scaled as in a fit: `dae` is divided by 2 sigma^4.
+
+    An estimator whose verdicts are known need not be drawn on: it then has fewer batches than others, of the same draws
+    as the first of these.
 
     Args:
         contest: Where clean patches come from.
-        estimators: What the gradients are of.
-        models: Where to take them, under names such as "start" and "end".
-        batches: How many at most.
+        models: Where to take the gradients, under names such as "start" and "end".
+        most: Batches that there will be at most.
         draws: Examples in a batch, m.
-
-    Yields:
-        After each batch: by name of model and estimator, one vector for each batch so far, (k, parameters).
     """
-    thetas = {at: copy.deepcopy(model).requires_grad_(True) for at, model in models.items()}
-    # Room for all is taken at once: many small vectors, each kept, leave holes of the size of the activations.
-    found: dict[tuple[str, str], Tensor] = {}
-    for k in range(batches):
-        clean, _ = among(contest.patches)(draws, contest.generator(SEED_OFFSET + 2 * k))
+
+    def __init__(self, contest: Contest, models: Mapping[str, nn.Module], most: int, draws: int) -> None:
+        self.draws = draws
+        self._contest, self._most = contest, most
+        self._thetas = {at: copy.deepcopy(model).requires_grad_(True) for at, model in models.items()}
+        # Room for all is taken at once: many small vectors, each kept, leave holes of the size of the activations.
+        self._rows: dict[tuple[str, str], Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    @property
+    def places(self) -> list[str]:
+        """Return the names of the models."""
+        return [*self._thetas]
+
+    def add(self, k: int, estimators: Sequence[Estimator]) -> None:
+        """Take the gradients of some estimators at the draws of batch k, after those of the batches before it."""
+        chance = self._contest.generator(SEED_OFFSET + 2 * k)
+        clean, _ = among(self._contest.patches)(self.draws, chance)
         for estimator in estimators:
             # Equal seeds make equal noise, whatever the objective does with it.
-            shown = estimator.show(clean, contest.generator(SEED_OFFSET + 2 * k + 1))
-            for at, model in thetas.items():
+            shown = estimator.show(clean, self._contest.generator(SEED_OFFSET + 2 * k + 1))
+            for at, model in self._thetas.items():
                 vector = gradient(model, estimator.losses(model, shown).mean()).cpu()
-                rows = found.setdefault((at, estimator.name), vector.new_empty(batches, len(vector)))
+                rows = self._rows.setdefault((at, estimator.name), vector.new_empty(self._most, len(vector)))
                 rows[k] = vector
-        yield {key: rows[: k + 1] for key, rows in found.items()}
+            self._counts[estimator.name] = k + 1
+
+    def pair(self, at: str, first: str, second: str) -> tuple[Tensor, Tensor]:
+        """Return the gradients of two estimators of the batches that both have, each with shape (K, parameters)."""
+        count = min(self._counts[first], self._counts[second])
+        return self._rows[at, first][:count], self._rows[at, second][:count]

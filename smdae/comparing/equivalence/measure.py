@@ -15,12 +15,10 @@ Scaled as in a fit: squared error per dimension over sigma^2.
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from smdae.comparing.equivalence import pictures
 from smdae.comparing.equivalence.estimators import Pairing, pairings
 from smdae.comparing.equivalence.estimators import estimators as estimators_for
-from smdae.comparing.equivalence.gradients import Gradients, Parallel, gather, max_batches, pooled
+from smdae.comparing.equivalence.gradients import Gradients, Parallel, max_batches, pooled
 from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.comparing.equivalence.path import OnPath, gaps, path_of
 from smdae.comparing.equivalence.rao_blackwell import Exact, averaged
@@ -31,7 +29,7 @@ from smdae.comparing.text import grid, number, paragraph
 __all__ = ["EQUIVALENCE"]
 
 DRAWS, FEW, DRAWS_OF_FEW = 2048, 16, 8192  # examples in a batch, m, and of few numbers each, which cost less
-LOOKS = (32, 64, 128)  # batches after which pairs are looked at, while any is undecided
+LOOKS = (8, 32, 64, 128)  # batches after which pairs are looked at, and more are drawn of those that are undecided
 PLACES = {"start": 0.0, "middle": 0.5, "end": 1.0}
 
 
@@ -109,26 +107,29 @@ def measure(context: Context) -> Generator[float, None, Tables]:
     wanted = {at: t for at, t in PLACES.items() if at != "middle" or not context.quick}
     places = {at: path(t) for at, t in wanted.items()} if path.leads else {"start": path(0.0)}
     most = max_batches(context.contest, len(places), max(1, len(estimators)))
-    looks = [min(look, most) for look in LOOKS]
+    looks = [*dict.fromkeys(min(look, most) for look in LOOKS)]
     draws = DRAWS_OF_FEW if context.contest.dim <= FEW else DRAWS
-    batches: Gradients = {}
+    batches = Gradients(context.contest, places, looks[-1], draws)
     found: dict[Pairing, Found] = {}
-    count = 0
-    # What is drawn after a look is drawn only if the look left something undecided.
-    for batches in gather(context.contest, estimators, places, looks[-1], draws) if pairs else ():
-        count += 1
-        yield 0.8 * min(1.0, count / looks[0])
-        if count in looks:
-            found = {pair: _found(batches, [*places], pair) for pair in pairs}
-            if all(figures.judged(count)[1].verdict != "undecided" for figures in found.values()):
-                break
+    undecided, count = pairs, 0
+    for look in looks if pairs else ():
+        sides = {side for pair in undecided for side in (pair.first, pair.second)}
+        drawn = [estimator for estimator in estimators if estimator.name in sides]
+        for k in range(count, look):
+            batches.add(k, drawn)
+            yield 0.8 * min(1.0, k / looks[min(1, len(looks) - 1)])
+        count = look
+        found |= {pair: _found(batches, pair) for pair in pairs if {pair.first, pair.second} <= sides}
+        undecided = [pair for pair, figures in found.items() if not figures.is_settled]
+        if not undecided:
+            break
     yield 0.85
     on_path = [*gaps(context, path, pairs, estimators)] if path.leads else []
     yield 0.95
     return {
-        "verdicts": [_verdict(pair, figures, count, draws) for pair, figures in found.items()],
-        "gradients": [*_gradients(found, [*places], count)],
-        "shrinking": [*_shrinking(batches, pairs, count, draws)],
+        "verdicts": [_verdict(pair, figures, draws) for pair, figures in found.items()],
+        "gradients": [*_gradients(found, batches.places)],
+        "shrinking": [*_shrinking(batches, pairs)],
         "on_path": on_path,
         "exact": [*averaged(context, path(0.0), path(1.0))],
     }
@@ -136,45 +137,57 @@ def measure(context: Context) -> Generator[float, None, Tables]:
 
 @dataclass(frozen=True)
 class Found:
-    """How parallel the gradients of a pair are: all places as one vector, and at each."""
+    """How parallel the gradients of a pair are: all places as one vector, and at each; and of how many batches."""
 
     together: Parallel
     single: Mapping[str, Parallel]
+    count: int
 
-    def judged(self, count: int) -> tuple[str, Evidence]:
-        """Return where the evidence of that many batches is, and what it is."""
-        return judged(self.together, self.single, count, len(LOOKS))
+    @property
+    def judged(self) -> tuple[str, Evidence]:
+        """Return where the evidence is, and what it is."""
+        return judged(self.together, self.single, self.count, len(LOOKS))
+
+    @property
+    def is_settled(self) -> bool:
+        """Return whether no more need be drawn.
+
+        After the first look a pair is equivalent only if it is so at each place: that one place tells a pair apart
+        may be known later than that all places together differ by less than 5 %.
+        """
+        verdict = self.judged[1].verdict
+        if verdict != "equivalent" or self.count > LOOKS[0]:
+            return verdict != "undecided"
+        return all(evidence(one, self.count, len(LOOKS)).verdict == verdict for one in self.single.values())
 
 
-def _found(batches: Gradients, places: Sequence[str], pair: Pairing) -> Found:
-    together, single = pooled([_pair(batches, at, pair) for at in places])
-    return Found(together, dict(zip(places, single, strict=True)))
+def _found(batches: Gradients, pair: Pairing) -> Found:
+    sides = [batches.pair(at, pair.first, pair.second) for at in batches.places]
+    together, single = pooled(sides)
+    return Found(together, dict(zip(batches.places, single, strict=True)), len(sides[0][0]))
 
 
-def _verdict(pair: Pairing, found: Found, count: int, draws: int) -> Verdict:
-    at, known = found.judged(count)
+def _verdict(pair: Pairing, found: Found, draws: int) -> Verdict:
+    at, known = found.judged
     figures = found.together if at == ALL else found.single[at]
     return Verdict(pair.first, pair.second, pair.theory, pair.why, known.verdict, at, known.low, known.high,
-                   figures.cosine, figures.cosine_error, count * draws)  # fmt: skip
+                   figures.cosine, figures.cosine_error, found.count * draws)  # fmt: skip
 
 
-def _pair(batches: Gradients, at: str, pair: Pairing) -> tuple[Tensor, Tensor]:
-    return batches[at, pair.first], batches[at, pair.second]
-
-
-def _gradients(found: Mapping[Pairing, Found], places: Sequence[str], count: int) -> Iterator[Gradient]:
+def _gradients(found: Mapping[Pairing, Found], places: Sequence[str]) -> Iterator[Gradient]:
     for at in places:
         for pair, figures in found.items():
             p = figures.single[at]
-            known = evidence(p, count, len(LOOKS))
+            known = evidence(p, figures.count, len(LOOKS))
             yield Gradient(at, pair.first, pair.second, pair.theory, p.cosine, p.cosine_error, p.difference,
                            p.difference_error, p.noise, p.excess, p.excess_error, known.low, known.high)  # fmt: skip
 
 
-def _shrinking(batches: Gradients, pairs: list[Pairing], count: int, draws: int) -> Iterator[Shrinking]:
+def _shrinking(batches: Gradients, pairs: list[Pairing]) -> Iterator[Shrinking]:
     """Yield, at the start, the root mean square difference of means over 1, 2, 4, ... batches."""
     for pair in pairs:
-        a, b = (side.double() for side in _pair(batches, "start", pair))
+        a, b = (side.double() for side in batches.pair("start", pair.first, pair.second))
+        count = len(a)
         size = a.mean(0).norm()
         spread = (a - b - (a - b).mean(0)).square().sum() / (count - 1)
         groups = 1
@@ -182,7 +195,9 @@ def _shrinking(batches: Gradients, pairs: list[Pairing], count: int, draws: int)
             means = (a - b)[: count - count % groups].view(-1, groups, a.shape[1]).mean(1)  # (count / groups, params)
             difference = means.square().sum(1).mean().sqrt() / size
             chance = (spread / groups).sqrt() / size
-            yield Shrinking(pair.first, pair.second, pair.theory, groups * draws, difference.item(), chance.item())
+            yield Shrinking(
+                pair.first, pair.second, pair.theory, groups * batches.draws, difference.item(), chance.item()
+            )
             groups *= 2
 
 
@@ -197,8 +212,8 @@ def summarise(tables: Tables) -> list[str]:
     lines = grid(("pair", "theory", "verdict", "from", "to", "cosine"), rows)
     most = max(v.draws for v in tables["verdicts"])
     text = (
-        f"From, to: {100 * CONFIDENCE:g} % interval of the relative difference of the expected gradients, of {most:,} "
-        f"draws; equivalent below {100 * LIMIT:g} %, different above, else undecided."
+        f"From, to: {100 * CONFIDENCE:g} % interval of the relative difference of the expected gradients, of up to "
+        f"{most:,} draws; equivalent below {100 * LIMIT:g} %, different above, else undecided."
     )
     lines += ["", *paragraph(text)]
     alone = [f"{v.first}, {v.second} ({v.at})" for v in tables["verdicts"] if v.at != ALL]

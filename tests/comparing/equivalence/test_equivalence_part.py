@@ -1,6 +1,7 @@
 """The theorem in figures: verdicts, flatness along a path, the law of chance, the exact form."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,9 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from smdae.comparing.contest import applicable
 from smdae.comparing.contestants import fit
 from smdae.comparing.equivalence.estimators import estimators, pairings
-from smdae.comparing.equivalence.gradients import gather
+from smdae.comparing.equivalence.gradients import Gradients, pooled
 from smdae.comparing.equivalence.kernels import SHOT, kernels_of
-from smdae.comparing.equivalence.measure import EQUIVALENCE, PLACES
+from smdae.comparing.equivalence.measure import EQUIVALENCE, PLACES, Found
 from smdae.comparing.equivalence.path import Path, gaps
 from smdae.comparing.part import Context
 from tests.measuring import contest, measured
@@ -41,6 +42,30 @@ def test_every_pair_gets_the_verdict_of_theory(tables):
         assert row.verdict == expected[row.theory], row
         assert (row.high < 0.05) == (row.theory == "equal")
         assert row.at in ("all", "start", "end")
+
+
+def test_more_is_drawn_of_pairs_that_are_undecided_alone(tables):
+    """Where both sides are the same but for rounding the first look tells; where chance is large, more is averaged."""
+    draws = {(row.first, row.second): row.draws for row in tables["verdicts"]}
+    least = min(draws.values())
+    assert {draws["ism-parzen (frames)", name] for name in ("ssm", "ssm-vr")} == {least}
+    assert draws["dsm (grain)", "dsm as if white (grain)"] == least
+    assert draws["ism-parzen", "dsm"] > least
+    for pair, count in draws.items():
+        rows = [row for row in tables["shrinking"] if (row.first, row.second) == pair]
+        assert rows[-1].draws == count
+
+
+def test_the_first_look_settles_no_pair_that_one_place_may_still_tell_apart():
+    """Together they differ by less than 5 %, and of the end alone, whose gradients are small, nothing is known yet."""
+    generator = torch.Generator().manual_seed(0)
+    start, noise = 100 + torch.randn(8, 40, generator=generator), torch.randn(8, 40, generator=generator)
+    together, single = pooled([(start, start.clone()), (0.1 * noise, 0.1 * noise.flip(0))])
+    found = Found(together, {"start": single[0], "end": single[1]}, 8)
+    assert found.judged[1].verdict == "equivalent"
+    assert not found.is_settled
+    assert replace(found, single={"start": single[0]}).is_settled
+    assert replace(found, count=32).is_settled
 
 
 def test_a_difference_that_one_place_alone_shows_is_seen():
@@ -76,8 +101,10 @@ def test_along_the_difference_of_their_gradients_values_of_controls_of_shot_nois
     sides = estimators(here.contest, here.names)
     start = here.contest.origin
     control = [estimator for estimator in sides if estimator.name in (f"dsm ({SHOT})", f"dsm as if white ({SHOT})")]
-    *_, batches = gather(here.contest, control, {"start": start}, 16, 2048)
-    right, wrong = (torch.stack([*rows]).mean(0) for rows in batches.values())
+    batches = Gradients(here.contest, {"start": start}, 16, 2048)
+    for k in range(16):
+        batches.add(k, control)
+    right, wrong = (side.mean(0) for side in batches.pair("start", *(estimator.name for estimator in control)))
     away, end = (wrong - right) / (wrong - right).norm(), copy.deepcopy(start)
     vector_to_parameters(parameters_to_vector(start.parameters()) + away, end.parameters())
     pairs = [pair for pair in PAIRS if SHOT in pair.first]

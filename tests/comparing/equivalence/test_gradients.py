@@ -11,7 +11,7 @@ from torch import Generator
 
 from smdae.comparing.contest import Contest
 from smdae.comparing.equivalence.estimators import AT_Q, estimators, pairings
-from smdae.comparing.equivalence.gradients import gather, parallel, pooled
+from smdae.comparing.equivalence.gradients import Gradients, parallel, pooled
 from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.comparing.estimator.spreads import Spread
 from smdae.fitting.settings import check, for_rows
@@ -37,8 +37,20 @@ def contest() -> Contest:
 @pytest.fixture(scope="module")
 def gathered(contest):
     sides = estimators(contest, NAMES)
-    *_, batches = gather(contest, sides, {"start": contest.origin}, 24, 512)
-    return {name: torch.stack([*rows]) for (_, name), rows in batches.items()}
+    batches = Gradients(contest, {"start": contest.origin}, 24, 512)
+    for k in range(24):
+        batches.add(k, sides)
+    return {side.name: batches.pair("start", side.name, side.name)[0] for side in sides}
+
+
+def test_a_pair_is_of_the_batches_that_both_have(contest, gathered):
+    dsm, dae = (side for side in estimators(contest, NAMES) if side.name in ("dsm", "dae"))
+    batches = Gradients(contest, {"start": contest.origin}, 24, 512)
+    for k in range(5):
+        batches.add(k, [dsm, dae] if k < 3 else [dsm])
+    for side, name in zip(batches.pair("start", "dsm", "dae"), ("dsm", "dae"), strict=True):
+        torch.testing.assert_close(side, gathered[name][:3])
+    assert len(batches.pair("start", "dsm", "dsm")[0]) == 5
 
 
 def test_statistics_are_those_of_their_definition():
