@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
     from smdae.files.stack import Group, Key, Stack, Style
 
-__all__ = ["denoise_stack"]
+__all__ = ["called_key", "denoise_stack"]
 
 
 @dataclass(eq=False)
@@ -165,8 +165,8 @@ def denoise_stack(
         is_copy = style.is_unchanged()
         say_remarks([words for words in pages.remarks if words == BITS_STAY or not is_copy], job, options)
     several = len(pages.groups) > 1
-    channels = {_called(pages, key) + ": " if several else "": noise for key, noise in sorted(run.noise.items())}
-    summarise(channels, run.judgements, model, job, options)
+    channels = {called_key(pages, key) + ": " if several else "": noise for key, noise in sorted(run.noise.items())}
+    summarise(channels, run.judgements, model, job, options, "page" if len(pages) > 1 else "channel")
     return run.record()
 
 
@@ -178,7 +178,7 @@ def _refuse(job: Job, options: Options) -> None:
             raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")
 
 
-def _called(pages: "Stack", key: "Key") -> str:
+def called_key(pages: "Stack", key: "Key") -> str:
     """Return the name of a channel in messages, with the number of its series where there are several."""
     channel = f"channel {key.channel + 1}"
     return channel if len(pages.axes) == 1 else f"series {key.series + 1}, {channel}"
@@ -187,7 +187,7 @@ def _called(pages: "Stack", key: "Key") -> str:
 def _part(pages: "Stack", key: "Key", number: int) -> str:
     """Return the page and the channel of a picture of a stack, in words; empty if it has only one."""
     page = f"page {number + 1} of {len(pages)}" if len(pages) > 1 else ""
-    channel = _called(pages, key) if len(pages.groups) > 1 else ""
+    channel = called_key(pages, key) if len(pages.groups) > 1 else ""
     return ", ".join(words for words in (page, channel) if words)
 
 
