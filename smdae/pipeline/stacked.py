@@ -137,17 +137,17 @@ def denoise_stack(
     from smdae.files import stack
     from smdae.files.tiff_survey import BITS_STAY
 
-    _refuse(job, options)
     if options.profile is not None:
         refuse_place(options.profile, options.overwrite_beside)
     origin = origin_of(job, options.messages)
     name = called(job)
     with stack.opened(job.source if data is None else data, name, options.selection) as pages:
+        _refuse(pages, job, options)
         first = pages.pictures(0)[0]
-        refuse_misnamed(job, options, f"a TIFF of {len(pages)} pages", FORMATS["TIFF"].suffixes)
+        refuse_misnamed(job, options, f"a TIFF of {_held(pages)}", FORMATS["TIFF"].suffixes)
         kind = kind_of(job, first, options)
         if kind != "TIFF":
-            raise OutputError(f"'{name}': {kind} cannot hold {len(pages)} pages", "write TIFF")
+            raise OutputError(f"'{name}': {kind} cannot hold {_held(pages)}", "write TIFF")
         refuse_unit(first, options, name)
         model = model_for(first)
         del first
@@ -170,12 +170,20 @@ def denoise_stack(
     return run.record()
 
 
-def _refuse(job: Job, options: Options) -> None:
+def _held(pages: "Stack") -> str:
+    """Return in words what a TIFF holds that is not a single picture."""
+    if len(pages) == 1 and not pages.groups:
+        return "one bit a sample"
+    count, piece = (len(pages.groups), "channel") if len(pages) == 1 < len(pages.groups) else (len(pages), "page")
+    return f"{count} {piece}" + "s" * (count > 1)
+
+
+def _refuse(pages: "Stack", job: Job, options: Options) -> None:
     """Raise InputError for options that go only with a single picture."""
     asked = {"--reference": options.reference is not None, options.extras.option: options.extras.some}
     for option, is_asked in asked.items():
         if is_asked:
-            raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")
+            raise InputError(f"'{called(job)}' has {_held(pages)}", f"{option} goes with a single picture")
 
 
 def called_key(pages: "Stack", key: "Key") -> str:
@@ -221,6 +229,8 @@ def _profile(pages: "Stack", shared: "Mapping[Key, Options]", model: Any, name: 
     from smdae.noise import Noise
 
     chosen = [group for group in pages.groups.values() if len(group)]
+    if not chosen:
+        return saved(Noise.gaussian(0.0), name)
     if len(chosen) != 1:
         raise InputError(
             f"'{name}' has {len(chosen)} channels with noise of their own, and a profile is of one",

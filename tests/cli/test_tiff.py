@@ -502,6 +502,21 @@ def test_options_of_stacks_are_refused_for_other_files(capsys):
     assert "are no axes" in complaint(capsys.readouterr().err)
 
 
+def test_what_a_page_of_one_bit_or_of_inks_is_not_is_told_in_words_for_it(capsys):
+    def refused(code: int, *arguments: str) -> str:
+        assert main(["denoise", *arguments, "-m", "natural-gray-small"]) == code
+        return complaint(capsys.readouterr().err.replace("smdae: model 'natural-gray-small'\n", ""))
+
+    tifffile.imwrite("bits.tif", gray() > 128)
+    assert "'bits.tif': PNG cannot hold one bit a sample" in refused(4, "bits.tif", "-o", "x.png")
+    assert "'bits.tif' has one bit a sample\nhint: --uncertainty" in refused(3, "bits.tif", "--uncertainty", "u.npy")
+    assert "no noise was found in 'bits.tif'" in refused(3, "bits.tif", "--save-noise", "n.yaml")
+    tifffile.imwrite("inks.tif", np.stack([gray()] * 4), photometric="separated", planarconfig="separate")
+    assert "'inks.tif': PNG cannot hold 4 channels" in refused(4, "inks.tif", "-o", "x.png")
+    np.save("a.npy", np.stack([gray()] * 3))
+    assert "'a.npy' is not a TIFF, and --channel is for TIFFs" in refused(3, "a.npy", "--channel", "1")
+
+
 def test_pages_of_black_and_white_are_refused_as_arrays():
     import smdae
     from smdae.errors import InputError
