@@ -218,7 +218,7 @@ def opened(source: Path | bytes, name: str, selection: Selection = ALL) -> Itera
         with images.opening(name):
             stream = whole.enter_context(_stream_of(source))
             if images.format_of(stream.read(images.HEAD), name) != "TIFF":
-                raise InputError(f"{name!r} is not a TIFF, and only TIFFs have pages")
+                raise InputError(f"{name!r} is not a TIFF, and {selection.option or '--pages'} is for TIFFs")
             stream.seek(0)
         with images.decoding(repr(name)):
             file = whole.enter_context(tiff_pages.opened(stream))

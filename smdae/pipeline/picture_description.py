@@ -46,6 +46,7 @@ class Description:
         model: The file or name of the model that `denoise` would use.
         channel: The number of the channel, counted from 1, and the number of all.
         what: The kind of file in words; empty to derive it from the picture.
+        part: The series and the channel in words; empty to derive them from the number of the channel.
         piece: What a page of this file is called.
     """
 
@@ -57,6 +58,7 @@ class Description:
     model: str
     channel: tuple[int, int] = (1, 1)
     what: str = ""
+    part: str = ""
     piece: str = "page"
 
     @property
@@ -76,6 +78,7 @@ def describe(source: Path, options: "Options") -> list[Description]:
     from smdae.pipeline.picture_noise import find_noise
     from smdae.pipeline.reading import piped
     from smdae.pipeline.shared_noise import typical_noise
+    from smdae.pipeline.stacked import called_key
 
     name = "stdin" if source == STREAM else str(source)
     begun = y4m.exactly(sys.stdin.buffer, len(y4m.MAGIC)) if source == STREAM else None
@@ -95,9 +98,15 @@ def describe(source: Path, options: "Options") -> list[Description]:
     if stack.count(content) > 1:
         with stack.opened(content, name) as pages:
             descriptions = [
-                _of(name, group.page(0), len(group), *typical_noise(group, _Unloaded(), options, name), channel=channel)
+                _of(
+                    name,
+                    group.page(0),
+                    len(group),
+                    *typical_noise(group, _Unloaded(), options, name),
+                    channel=(group.key.channel + 1, len(pages.groups)),
+                    part=called_key(pages, group.key) if len(pages.axes) > 1 else "",
+                )
                 for group in pages.groups.values()
-                for channel in [(group.key.channel + 1, len(pages.groups))]
             ]
             return descriptions or [_of_bits(name, pages, options)]
     picture = images.read(content, name)
@@ -129,13 +138,14 @@ def _of(
     *,
     channel: tuple[int, int] = (1, 1),
     what: str = "",
+    part: str = "",
     piece: str = "page",
 ) -> Description:
     from smdae.pipeline.model_choice import choose
 
     # The same rule as in `find_noise`, so that words and chart agree.
     on_255 = found.prepared.scale.standard or options.white is not None
-    return Description(name, picture, pages, found, on_255, choose(None, picture), channel, what, piece)
+    return Description(name, picture, pages, found, on_255, choose(None, picture), channel, what, part, piece)
 
 
 def record_of(description: Description) -> dict[str, Any]:
@@ -203,7 +213,8 @@ def _kind(description: Description) -> str:
     bits = 8 * np.dtype(description.picture.depth).itemsize
     depth = f"{bits}-bit floats" if description.picture.depth.startswith("float") else f"{bits} bits"
     if description.channel[1] > 1:
-        size = f"channel {description.channel[0]} of {description.channel[1]}, {size}"
+        part = description.part or f"channel {description.channel[0]} of {description.channel[1]}"
+        size = f"{part}, {size}"
     format = (
         description.picture.format
         if description.picture.quality is None

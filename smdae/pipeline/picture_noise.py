@@ -182,7 +182,8 @@ def _given_levels(
         return given
     channels = picture.pixels.shape[2] if picture.pixels.ndim == 3 else 1
     if len(given) != channels:
-        raise UsageError(f"--sigma has {len(given)} values, and '{name}' has {channels} channels")
+        has = f"{channels} channel{'s' * (channels > 1)}"
+        raise UsageError(f"--sigma has {len(given)} values, and '{name}' has {has}")
     return given[:1] if prepared.is_shared else given
 
 

@@ -86,7 +86,8 @@ def _levels(noise: Sequence[Mapping[str, Any]]) -> str:
     from smdae.noise_text import short
 
     levels = [page["sigma"] for page in noise]
-    return " to ".join(dict.fromkeys(short(level) for level in (min(levels), max(levels))))
+    ends = [min(levels), max(levels)] if levels else []  # none of a file with nothing to denoise
+    return " to ".join(dict.fromkeys(map(short, ends)))
 
 
 def _flat(values: list[Any]) -> list[Any]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
     from smdae.files.stack import Group, Key, Stack, Style
 
-__all__ = ["denoise_stack"]
+__all__ = ["called_key", "denoise_stack"]
 
 
 @dataclass(eq=False)
@@ -137,17 +137,17 @@ def denoise_stack(
     from smdae.files import stack
     from smdae.files.tiff_survey import BITS_STAY
 
-    _refuse(job, options)
     if options.profile is not None:
         refuse_place(options.profile, options.overwrite_beside)
     origin = origin_of(job, options.messages)
     name = called(job)
     with stack.opened(job.source if data is None else data, name, options.selection) as pages:
+        _refuse(pages, job, options)
         first = pages.pictures(0)[0]
-        refuse_misnamed(job, options, f"a TIFF of {len(pages)} pages", FORMATS["TIFF"].suffixes)
+        refuse_misnamed(job, options, f"a TIFF of {_held(pages)}", FORMATS["TIFF"].suffixes)
         kind = kind_of(job, first, options)
         if kind != "TIFF":
-            raise OutputError(f"'{name}': {kind} cannot hold {len(pages)} pages", "write TIFF")
+            raise OutputError(f"'{name}': {kind} cannot hold {_held(pages)}", "write TIFF")
         refuse_unit(first, options, name)
         model = model_for(first)
         del first
@@ -165,20 +165,28 @@ def denoise_stack(
         is_copy = style.is_unchanged()
         say_remarks([words for words in pages.remarks if words == BITS_STAY or not is_copy], job, options)
     several = len(pages.groups) > 1
-    channels = {_called(pages, key) + ": " if several else "": noise for key, noise in sorted(run.noise.items())}
-    summarise(channels, run.judgements, model, job, options)
+    channels = {called_key(pages, key) + ": " if several else "": noise for key, noise in sorted(run.noise.items())}
+    summarise(channels, run.judgements, model, job, options, "page" if len(pages) > 1 else "channel")
     return run.record()
 
 
-def _refuse(job: Job, options: Options) -> None:
+def _held(pages: "Stack") -> str:
+    """Return in words what a TIFF holds that is not a single picture."""
+    if len(pages) == 1 and not pages.groups:
+        return "one bit a sample"
+    count, piece = (len(pages.groups), "channel") if len(pages) == 1 < len(pages.groups) else (len(pages), "page")
+    return f"{count} {piece}" + "s" * (count > 1)
+
+
+def _refuse(pages: "Stack", job: Job, options: Options) -> None:
     """Raise InputError for options that go only with a single picture."""
     asked = {"--reference": options.reference is not None, options.extras.option: options.extras.some}
     for option, is_asked in asked.items():
         if is_asked:
-            raise InputError(f"'{job.source}' has many pages", f"{option} goes with a single picture")
+            raise InputError(f"'{called(job)}' has {_held(pages)}", f"{option} goes with a single picture")
 
 
-def _called(pages: "Stack", key: "Key") -> str:
+def called_key(pages: "Stack", key: "Key") -> str:
     """Return the name of a channel in messages, with the number of its series where there are several."""
     channel = f"channel {key.channel + 1}"
     return channel if len(pages.axes) == 1 else f"series {key.series + 1}, {channel}"
@@ -187,7 +195,7 @@ def _called(pages: "Stack", key: "Key") -> str:
 def _part(pages: "Stack", key: "Key", number: int) -> str:
     """Return the page and the channel of a picture of a stack, in words; empty if it has only one."""
     page = f"page {number + 1} of {len(pages)}" if len(pages) > 1 else ""
-    channel = _called(pages, key) if len(pages.groups) > 1 else ""
+    channel = called_key(pages, key) if len(pages.groups) > 1 else ""
     return ", ".join(words for words in (page, channel) if words)
 
 
@@ -221,6 +229,8 @@ def _profile(pages: "Stack", shared: "Mapping[Key, Options]", model: Any, name: 
     from smdae.noise import Noise
 
     chosen = [group for group in pages.groups.values() if len(group)]
+    if not chosen:
+        return saved(Noise.gaussian(0.0), name)
     if len(chosen) != 1:
         raise InputError(
             f"'{name}' has {len(chosen)} channels with noise of their own, and a profile is of one",

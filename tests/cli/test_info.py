@@ -257,6 +257,16 @@ def test_pages_of_one_bit_are_described(capsys):
     assert record(capsys, "many.tif")["kind"] == "none"
 
 
+def test_series_are_told_apart(capsys):
+    one, other = (Image.fromarray(eight_bits(hill()[:rows] + 0.05 * draws()[:rows])) for rows in (96, 64))
+    one.save("two.tif", save_all=True, append_images=[other])
+    first = [line for line in told(capsys, "two.tif") if line.startswith("two.tif: ")]
+    assert first == [
+        "two.tif: series 1, channel 1, 192 x 96 in gray, 8 bits, TIFF",
+        "two.tif: series 2, channel 1, 192 x 64 in gray, 8 bits, TIFF",
+    ]
+
+
 def test_frames_and_inks_are_called_so(capsys):
     frames = [Image.fromarray(eight_bits(hill() + 0.05 * draws(seed=seed))) for seed in range(3)]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:])

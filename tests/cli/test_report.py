@@ -110,6 +110,12 @@ def test_a_stack_is_shown_by_its_first_page():
     assert "32 x 24, page 1 of 3" in text
 
 
+def test_a_file_without_anything_to_denoise_has_a_row():
+    Path("in/bits.tif").write_bytes(encoded(gray() > 128, "TIFF"))
+    assert denoise("in", "-o", "out", "--report", "r.html") == 9
+    assert "in/bits.tif" in Page("r.html").texts
+
+
 def test_the_table_has_levels_in_the_unit_of_the_words_beside_the_picture():
     record = {"output": "o.tif", "psnr_estimated": None, "psnr_estimated_error": None, "doubts": []}
     words = ("shot, sigma 8.4 (3.9 in shadows, 12.5 in highlights)", "white, sigma 28.1", "none")

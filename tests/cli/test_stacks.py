@@ -138,7 +138,7 @@ def test_strength_0_leaves_every_sample():
     ("arguments", "code", "words"),
     [
         (["s.tif", "-o", "x.png"], 4, ["PNG cannot hold 5 pages", "TIFF"]),
-        (["s.tif", "--reference", "s.tif"], 3, ["'s.tif'", "many pages", "--reference"]),
+        (["s.tif", "--reference", "s.tif"], 3, ["'s.tif'", "5 pages", "--reference"]),
         (["cut.tif"], 3, ["'cut.tif'", "page"]),
         (["s.tif", "-o", "old.tif"], 4, ["'old.tif'", "-y"]),
     ],

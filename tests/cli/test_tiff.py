@@ -14,7 +14,7 @@ from PIL import Image
 
 from smdae.cli.app import main
 from smdae.files import marks
-from tests.tiny import complaint, everything_below, model_bytes
+from tests.tiny import complaint, everything_below, gray, model_bytes
 
 RNG = np.random.default_rng(3)
 LAYOUT = {  # of where the pixels are, which says nothing of them
@@ -464,6 +464,15 @@ def test_fit_takes_pages_of_a_stack_as_examples():
         assert main(["fit", name, "-o", f"{name}.safetensors", *tiny]) == 0
 
 
+def test_inks_of_one_page_are_not_called_pages(capsys):
+    inks = np.stack([gray(96, 96, seed) for seed in range(4)])
+    tifffile.imwrite("cmyk.tif", inks, photometric="separated", planarconfig="separate")
+    assert main(["denoise", "cmyk.tif", "-s", "20", "-m", "natural-gray-small"]) == 0
+    said = capsys.readouterr().err
+    assert "on 4 channels, estimated" in said
+    assert "page" not in said
+
+
 def test_the_report_shows_a_page_of_each_channel():
     tifffile.imwrite("c.tif", values("uint16", 3, 2, *SIZE), imagej=True, metadata={"axes": "TCYX"})
     assert clean("c.tif", "-s", "25", "--report", "r.html") == 0
@@ -493,13 +502,26 @@ def test_options_of_stacks_are_refused_for_other_files(capsys):
     assert "are no axes" in complaint(capsys.readouterr().err)
 
 
-def test_pages_of_black_and_white_are_refused_with_the_reason(capsys):
+def test_what_a_page_of_one_bit_or_of_inks_is_not_is_told_in_words_for_it(capsys):
+    def refused(code: int, *arguments: str) -> str:
+        assert main(["denoise", *arguments, "-m", "natural-gray-small"]) == code
+        return complaint(capsys.readouterr().err.replace("smdae: model 'natural-gray-small'\n", ""))
+
+    tifffile.imwrite("bits.tif", gray() > 128)
+    assert "'bits.tif': PNG cannot hold one bit a sample" in refused(4, "bits.tif", "-o", "x.png")
+    assert "'bits.tif' has one bit a sample\nhint: --uncertainty" in refused(3, "bits.tif", "--uncertainty", "u.npy")
+    assert "no noise was found in 'bits.tif'" in refused(3, "bits.tif", "--save-noise", "n.yaml")
+    tifffile.imwrite("inks.tif", np.stack([gray()] * 4), photometric="separated", planarconfig="separate")
+    assert "'inks.tif': PNG cannot hold 4 channels" in refused(4, "inks.tif", "-o", "x.png")
+    np.save("a.npy", np.stack([gray()] * 3))
+    assert "'a.npy' is not a TIFF, and --channel is for TIFFs" in refused(3, "a.npy", "--channel", "1")
+
+
+def test_pages_of_black_and_white_are_refused_as_arrays():
     import smdae
     from smdae.errors import InputError
 
     tifffile.imwrite("b.tif", np.tile(np.eye(16, dtype=bool), (2, 1, 1)), photometric="minisblack")
-    assert main(["info", "b.tif"]) == 3
-    assert "cannot read 'b.tif'" in complaint(capsys.readouterr().err)
     with pytest.raises(InputError, match="cannot read"):
         smdae.denoise("b.tif")
 
