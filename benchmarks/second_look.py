@@ -41,7 +41,7 @@ from smdae.estimation.scale import scale_of
 from smdae.files import raw
 from smdae.files.model_file import load
 
-REAL, REAL_WEIGHT = ("polyu", "fmd"), 12.0
+REAL, REAL_WEIGHT, REAL_WEIGHT_OF_LEVELS = ("polyu", "fmd"), 12.0, 8.0
 CLEAN_ERROR = 255**2 / 10**5  # 50 dB
 MOST_AT_STAKE, LEAST_AT_STAKE = 10.0, 0.05  # dB
 FOLDS = 5
@@ -200,7 +200,7 @@ def fitted(table: Table) -> SecondLook:
     z = standardised(table.features, *bounds)
     odds = perceptron(z, table.gain > 0, table.weights, by_odds, SHRINKAGE)
     grain = table.is_grain
-    counts = np.where(np.isin(table.kinds[grain], REAL), 2.0, 1.0)
+    counts = np.where(np.isin(table.kinds[grain], REAL), REAL_WEIGHT_OF_LEVELS, 1.0)
     level = perceptron(z[grain], table.factor[grain], counts, by_distance, SHRINKAGE)
     return SecondLook(mean, deviation, lowest, highest, odds, level)
 
