@@ -87,7 +87,8 @@ def located(error: UsageError, context: Any) -> UsageError:
     if command is None:
         return error
     options = _options(command)
-    named = dict.fromkeys(name[2:].replace("-", "_") for name in NAMED.findall(error.message))
+    first = error.message.partition(" ")[0]  # settings of a fit are called without hyphens: "batch 0 is less than 1"
+    named = dict.fromkeys(name.lstrip("-").replace("-", "_") for name in (first, *NAMED.findall(error.message)))
     places = [_place(command, options[name]) for name in named if name in options]
     return UsageError("".join(places) + error.message, error.hint, error.parts)
 

@@ -136,7 +136,7 @@ def _order(array: np.ndarray, axes: str) -> tuple[int, ...]:
 
 def _of_file(path: Path) -> Pictures:
     """Return the pictures of a file."""
-    from smdae.files import images, stack
+    from smdae.files import images, parts, stack
     from smdae.files.picture import Picture
 
     read: list[Picture] = []
@@ -146,6 +146,9 @@ def _of_file(path: Path) -> Pictures:
             pairs = [pair for number in range(len(pages)) for pair in pages.chosen(number)]
         keys = sorted({key for key, _ in pairs})
         read, channels = [picture for _, picture in pairs], tuple(keys.index(key) for key, _ in pairs)
+    several = parts.find(path, str(path)) if not read else None
+    if several is not None and several.container.format == "NPY":
+        read = [*several]
     if not read:  # all pages are black and white only: reading one as an image raises the reason
         read = [images.read(path, str(path))]
     shapes = {(picture.pixels.shape, picture.depth, picture.alpha is None) for picture in read}

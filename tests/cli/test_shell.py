@@ -240,6 +240,9 @@ def test_a_value_that_the_command_itself_refuses_is_told_with_the_place_that_it_
     assert said("denoise") == f"SMDAE_DENOISE_QUIET: SMDAE_DENOISE_VERBOSE: {both}"
     monkeypatch.setenv("SMDAE_COMPARE_PATCHES", "0")
     assert said("compare").startswith("SMDAE_COMPARE_PATCHES: --patches 0")
+    monkeypatch.delenv("SMDAE_COMPARE_PATCHES")
+    monkeypatch.setenv("SMDAE_COMPARE_BATCH", "0")
+    assert said("compare") == "SMDAE_COMPARE_BATCH: batch 0 is less than 1"
 
 
 @pytest.mark.parametrize("command", ["denoise", "compare"])

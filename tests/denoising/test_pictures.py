@@ -174,3 +174,11 @@ def test_each_channel_of_a_file_has_a_noise_of_its_own(tmp_path):
     low, high, *again = [task.noise.levels[0] for task in tasks]
     assert high > 5 * low
     assert again == pytest.approx([low, high])
+
+
+def test_a_file_that_holds_a_stack_as_an_array_is_read_as_that_array(model, tmp_path):
+    for name, array in (("gray", STACK), ("colour", np.stack([colour(), colour()[::-1]]))):
+        np.save(tmp_path / f"{name}.npy", array)
+        result = smdae.denoise(tmp_path / f"{name}.npy", model, sigma=25.0)
+        assert np.array_equal(result, smdae.denoise(array, model, sigma=25.0))
+        assert result.shape == array.shape
