@@ -1,6 +1,6 @@
 """The noise of a picture: given by the user or the model, or else estimated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +37,8 @@ class PictureNoise:
         described: The noise in words.
         levels: The level on the 0 to 255 scale, one or one for each channel; 0 where there is no noise.
         sigma: The root mean square of the levels in the unit of the words; 0 where there is no noise.
+        seen: The level that the picture seems to have, on the 0 to 255 scale, where the model takes out its own level
+            without a look at the picture; None elsewhere.
     """
 
     prepared: "Prepared"
@@ -44,6 +46,7 @@ class PictureNoise:
     described: str
     levels: tuple[float, ...]
     sigma: float
+    seen: float | None = None
 
     @property
     def noise(self) -> "Noise":
@@ -71,7 +74,14 @@ class PictureNoise:
     def facts(self) -> "NoiseFacts":
         """Return the facts about the noise without the picture, which take little memory."""
         return NoiseFacts(
-            self.estimate, self.described, self.levels, self.sigma, self.lost, self.repaired, self.is_banded
+            self.estimate,
+            self.described,
+            self.levels,
+            self.sigma,
+            self.lost,
+            self.repaired,
+            self.is_banded,
+            self.seen,
         )
 
 
@@ -86,6 +96,7 @@ class NoiseFacts:
     lost: int
     repaired: int
     is_banded: bool
+    seen: float | None = None
 
 
 def white_of(picture: "Picture", options: Options) -> float:
@@ -151,7 +162,18 @@ def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> P
         found = noise_for(prepared, model, kind, given, picture.quality)
     except UsageError as error:
         raise UsageError(f"cannot denoise '{name}': {error.message}", error.hint) from None
-    return _described(picture, prepared, found, unit, options)
+    described = _described(picture, prepared, found, unit, options)
+    if model.level is None or given is not None or not isinstance(kind, str):
+        return described
+    return replace(described, seen=_level_of(prepared) / unit)
+
+
+def _level_of(prepared: "Prepared") -> float:
+    """Return the root mean square of the levels of white noise in a picture, in the unit that spans its scale."""
+    from smdae.estimation.correlated import rms
+    from smdae.estimation.noise_level import levels
+
+    return rms([level.sigma for level in levels(prepared.pixels, prepared.scale.span, valid=prepared.valid)])
 
 
 def _given_levels(

@@ -21,6 +21,7 @@ __all__ = ["say_remarks", "summarise"]
 
 MAX_DOUBTS = 3  # that are shown; each page of a stack may have its own
 MAX_SIGMA_MISMATCH = 0.2  # relative difference of sigma and the model's level, beyond which there is a warning
+MAX_SIGMA_MISMATCH_OF_ESTIMATE = 0.4  # the same of an estimate, which errs itself
 COLUMNS = 80
 MIN_NAME = 12  # columns of a shortened name
 NONE = "no noise found: left as it is"
@@ -74,6 +75,7 @@ def summarise(
         for level in noise_of.levels if noise_of.kind == "white" else ():
             if level:
                 _warn_of_level(model, 255 * level, name + part, messages)
+        _warn_of_seen(model, _first(pages).seen, name + part, messages)
     _say_doubts(judged, name, messages, piece)
 
 
@@ -201,3 +203,13 @@ def _warn_of_level(model: Any, sigma: float, name: str, messages: Messages) -> N
     if not low <= round(sigma, 6) <= high:
         messages.warn(f"{name}the result may be poor: sigma {sigma:.3g} is not from {low:g} to {high:g}")
         messages.detail(f"{name}the model was fitted for these levels, white being 255; --white gives a smaller white")
+
+
+def _warn_of_seen(model: Any, seen: float | None, name: str, messages: Messages) -> None:
+    """Warn if a picture does not seem to have the one level that a model takes out; None where that was not asked."""
+    own = 255 * (model.level or 0.0)
+    if seen is not None and abs(seen - own) > MAX_SIGMA_MISMATCH_OF_ESTIMATE * own:
+        messages.warn(
+            f"{name}the result may be poor: its noise looks like sigma {seen:.2g}, not {own:g}, the model's level"
+        )
+        messages.detail(f"{name}a model of one level takes out that level; bundled networks take many")
