@@ -1,7 +1,8 @@
 """The choice of the model that a picture is denoised with."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import ModelError
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
 
     from smdae.files.picture import Picture
 
-__all__ = ["ModelFor", "choose", "load_denoiser", "mention_fitted", "placed"]
+__all__ = ["ModelFor", "choose", "load_denoiser", "mention_fitted", "placed", "telling_of_variable"]
 
 ModelFor = Callable[["Picture"], Any]  # returns the model that a picture is denoised with
 
+VARIABLE = "SMDAE_MODEL"
 FITTED = "model.safetensors"  # what `fit` writes by default
 
 
@@ -28,15 +30,26 @@ def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:
     """
     if fast:
         return f"{_bundled(picture)}-small"
-    if model or os.environ.get("SMDAE_MODEL"):
-        return model or os.environ["SMDAE_MODEL"]
+    if model or os.environ.get(VARIABLE):
+        return model or os.environ[VARIABLE]
     return _bundled(picture)
 
 
 def mention_fitted(model: str | None, fast: bool, messages: Messages) -> None:
     """Say that there is a model in the working folder, and how to use it, if no model was named."""
-    if not (model or fast or os.environ.get("SMDAE_MODEL")) and os.path.isfile(FITTED):
+    if not (model or fast or os.environ.get(VARIABLE)) and os.path.isfile(FITTED):
         messages.note(f"./{FITTED} is there: -m {FITTED} takes it", now=True)
+
+
+@contextmanager
+def telling_of_variable(model: str | None, fast: bool) -> Iterator[None]:
+    """Begin errors about the model with the variable where that is what names it."""
+    try:
+        yield
+    except ModelError as error:
+        if model or fast or not os.environ.get(VARIABLE):
+            raise
+        raise ModelError(f"{VARIABLE}: {error.message}", error.hint) from error
 
 
 def _bundled(picture: "Picture") -> str:

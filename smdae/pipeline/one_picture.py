@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, UsageError
 from smdae.pipeline.extras import encoded_extras, targets
-from smdae.pipeline.model_choice import ModelFor, choose, load_denoiser, mention_fitted, placed
+from smdae.pipeline.model_choice import ModelFor, choose, load_denoiser, mention_fitted, placed, telling_of_variable
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.one_volume import one_volume
 from smdae.pipeline.options import Options
@@ -48,7 +48,9 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
             if name not in loaded:
                 if not loaded:
                     mention_fitted(options.model, options.fast, options.messages)
-                loaded[name] = placed(load_denoiser(name, options.imports, options.messages.warn), where, options.many)
+                with telling_of_variable(options.model, options.fast):
+                    model = load_denoiser(name, options.imports, options.messages.warn)
+                loaded[name] = placed(model, where, options.many)
                 if not options.model:
                     options.messages.note(f"model '{name}'", now=True)
             return loaded[name]

@@ -245,6 +245,15 @@ def test_a_value_that_the_command_itself_refuses_is_told_with_the_place_that_it_
     assert said("compare") == "SMDAE_COMPARE_BATCH: batch 0 is less than 1"
 
 
+def test_a_model_that_a_variable_names_is_told_with_that_variable(monkeypatch, capsys):
+    Path("a.png").write_bytes(encoded(gray()))
+    monkeypatch.setenv("SMDAE_MODEL", "nope")
+    assert main(["denoise", "a.png"]) == 5
+    assert capsys.readouterr().err.startswith("smdae: error: SMDAE_MODEL: there is no model 'nope'")
+    assert main(["denoise", "a.png", "-m", "nope"]) == 5
+    assert capsys.readouterr().err.startswith("smdae: error: there is no model 'nope'")
+
+
 @pytest.mark.parametrize("command", ["denoise", "compare"])
 def test_what_is_printed_gives_the_same(command, capsys):
     Path("c.yaml").write_text("threads: 1\ndevice: cpu\n")
