@@ -27,9 +27,7 @@ from smdae.models import family
 __all__ = ["Noise", "given_white", "noise_of", "other_kind"]
 
 MAX_LEVEL_SPREAD = 0.1  # relative deviation of levels from their root mean square, up to which they are taken for one
-MAX_ERROR = (
-    0.25  # relative deviation of estimates from their median, up to which a model of one level takes them for it
-)
+MAX_ERROR = 0.25  # relative deviation of estimates from their median that are taken for one level
 MAX_LEFT_OUT = 0.25  # share of the images, of other levels, that such a model leaves out
 MAX_SIGMA_MISMATCH = 0.2  # relative difference of the given level and an estimate, beyond which there is a warning
 MAX_EXAMINED = 8  # images, evenly chosen, on which a given level and the whiteness of the noise are checked
