@@ -152,7 +152,7 @@ def test_tiles_change_nothing_and_turns_do():
         (["-s", "loud"], ["--sigma 'loud'"]),
         (["-s", "0,0"], ["--sigma '0,0'"]),
         (["-s", "5,-1,5"], ["--sigma '5,-1,5'"]),
-        (["-s", "20,30"], ["2 values", "1 channels"]),
+        (["-s", "20,30"], ["2 values", "1 channel"]),
         (["--stride", "2"], ["--stride", "patches"]),
     ],
 )
