@@ -45,6 +45,7 @@ class Description:
         on_255: Whether values are shown on the 0 to 255 scale, rather than in the picture's unit.
         model: The file or name of the model that `denoise` would use.
         channel: The number of the channel, counted from 1, and the number of all.
+        series: The number of the series of a TIFF, counted from 1.
         what: The kind of file in words; empty to derive it from the picture.
         part: The series and the channel in words; empty to derive them from the number of the channel.
         piece: What a page of this file is called.
@@ -57,6 +58,7 @@ class Description:
     on_255: bool
     model: str
     channel: tuple[int, int] = (1, 1)
+    series: int = 1
     what: str = ""
     part: str = ""
     piece: str = "page"
@@ -104,6 +106,7 @@ def describe(source: Path, options: "Options") -> list[Description]:
                     len(group),
                     *typical_noise(group, _Unloaded(), options, name),
                     channel=(group.key.channel + 1, len(pages.groups)),
+                    series=group.key.series + 1,
                     part=called_key(pages, group.key) if len(pages.axes) > 1 else "",
                 )
                 for group in pages.groups.values()
@@ -137,6 +140,7 @@ def _of(
     options: "Options",
     *,
     channel: tuple[int, int] = (1, 1),
+    series: int = 1,
     what: str = "",
     part: str = "",
     piece: str = "page",
@@ -145,7 +149,7 @@ def _of(
 
     # The same rule as in `find_noise`, so that words and chart agree.
     on_255 = found.prepared.scale.standard or options.white is not None
-    return Description(name, picture, pages, found, on_255, choose(None, picture), channel, what, part, piece)
+    return Description(name, picture, pages, found, on_255, choose(None, picture), channel, series, what, part, piece)
 
 
 def record_of(description: Description) -> dict[str, Any]:
@@ -156,6 +160,7 @@ def record_of(description: Description) -> dict[str, Any]:
     return {
         "size": [width, height],
         "pages": description.pages,
+        "series": description.series,
         "channel": description.channel[0],
         "color": description.picture.pixels.ndim == 3,
         "samples": description.picture.depth,

@@ -265,6 +265,9 @@ def test_series_are_told_apart(capsys):
         "two.tif: series 1, channel 1, 192 x 96 in gray, 8 bits, TIFF",
         "two.tif: series 2, channel 1, 192 x 64 in gray, 8 bits, TIFF",
     ]
+    assert main(["info", "two.tif", "--json"]) == 0
+    told_apart = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["series"], row["channel"], row["size"][1]) for row in told_apart] == [(1, 1, 96), (2, 1, 64)]
 
 
 def test_frames_and_inks_are_called_so(capsys):
