@@ -153,14 +153,15 @@ def command(
     asked = {"patches": patches, "max_steps": max_steps, "patch_size": patch_size, "hidden": hidden}
     numbers = {name: defaults[name] if value is None else value for name, value in asked.items()}
     _check(numbers, seeds, white, paths, target)
-    from smdae.comparing.planning import planned, with_models
+    from smdae.comparing.planning import planned, refuse_models, with_models
     from smdae.fitting.settings import check
 
     plain = {"sigma": sigma, "batch": batch, "lr": lr, "seed": seed or 0, "hold_out": HOLD_OUT}
     settings = check(plain | {name: value for name, value in numbers.items() if name != "patches"})
     profile = _profile(noise)
     plan, left_out = planned(objective, only, baseline, seeds, quick)
-    data = _of_target(target, settings) if target else _of_files(paths or [], settings, white, as_)
+    refuse_models(model or [], "samples of a density" if target else "")
+    data = _of_target(target, settings) if target else _of_files(paths or [], settings, white, as_, model)
     report_folder.refuse(output, overwrite, resume)
     where = find(device)
     plan, colours = with_models(plan, _models(model or [], import_ or [], where))
@@ -200,11 +201,11 @@ def _of_target(target: str, settings: "Settings") -> MakeContest:
     return lambda patches, where, held_out: Contest.of_density(density.on(where), settings, patches, where, held_out)
 
 
-def _of_files(paths: list[Path], settings: "Settings", white: float | None, asked: Any) -> MakeContest:
+def _of_files(paths: list[Path], settings: "Settings", white: float | None, asked: Any, models: Any) -> MakeContest:
     """Read images or rows, and return what makes a contest on them; errors are those of `_read`."""
     from smdae.comparing.contest import Contest
 
-    settings, corpus = _read(paths, settings, white, asked)
+    settings, corpus = _read(paths, settings, white, asked, models)
     level = white or corpus.white
     return lambda patches, where, held_out: Contest.of(corpus.images, level, settings, patches, where, held_out)
 
@@ -248,24 +249,26 @@ def _models(files: list[str], imports: list[str], where: Any) -> dict[str, Any]:
     return {printable(name): load_denoiser(name, imports, console.warn).to(where) for name in dict.fromkeys(files)}
 
 
-def _read(paths: list[Path], settings: "Settings", white: float | None, asked: Any) -> "tuple[Settings, Any]":
+def _read(paths: list[Path], settings: "Settings", white: float | None, as_: Any, files: Any) -> "tuple[Settings, Any]":
     """Read the images or rows, and return the settings adapted to them, and the data.
 
     A progress bar is shown, with a warning about files that were skipped.
 
     Raises:
-        UsageError: --as is neither rows nor images, or the values do not suit the value of white.
+        UsageError: --as is neither rows nor images, the values do not suit the value of white, or rows have models.
         InputError: There is nothing that can be read.
     """
+    from smdae.comparing.planning import refuse_models
     from smdae.files.corpus import gather, refuse_unit
-    from smdae.files.table import counted, gather_rows, kind_of
+    from smdae.files.table import counted, gather_rows, kind_of, rows_called
     from smdae.fitting.settings import for_rows
 
-    if asked not in (None, "rows", "images"):
-        raise UsageError(f"--as '{asked}' is neither rows nor images")
-    kind, choice = kind_of(paths, asked, of_patches=True, noisy=False)
+    if as_ not in (None, "rows", "images"):
+        raise UsageError(f"--as '{as_}' is neither rows nor images")
+    kind, choice = kind_of(paths, as_, of_patches=True, noisy=False)
     if kind == "rows":
         rows = gather_rows(paths, white, settings.seed)
+        refuse_models(files or [], rows_called(rows.images))
         level = settings.levels[1] * rows.white
         console.note(f"{f'{choice}; ' if choice else ''}{counted(rows)}; sigma is {level:.3g} in their unit")
         return for_rows(settings), rows

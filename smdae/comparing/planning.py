@@ -12,7 +12,7 @@ from smdae.comparing.record import LeftOut
 from smdae.errors import ModelError, UsageError
 from smdae.objectives import OBJECTIVES
 
-__all__ = ["planned", "with_models"]
+__all__ = ["planned", "refuse_models", "with_models"]
 
 
 def planned(
@@ -50,6 +50,20 @@ def planned(
         raise UsageError(f"none of the objectives can be fitted: {left_out[0].reason}")
     wanted_parts = tuple(part for part in PARTS if not parts or part in parts)
     return Plan(chosen, seeds, wanted_parts, {}, tuple(dict.fromkeys(baselines or ())), quick), left_out
+
+
+def refuse_models(models: Sequence[str], examples: str) -> None:
+    """Raise UsageError for models, by name, to compare on examples that are no images.
+
+    Args:
+        models: Their names.
+        examples: What the examples are, in words; empty for images.
+    """
+    if models and examples:
+        raise UsageError(
+            f"cannot compare '{models[0]}': models are compared on images, and these are {examples}",
+            "leave it out; info shows how a model did on what was held out of its fit",
+        )
 
 
 def with_models(plan: Plan, models: Mapping[str, Any]) -> tuple[Plan, list[LeftOut]]:

@@ -21,7 +21,7 @@ from smdae.errors import InputError, UsageError
 from smdae.files.corpus import ARRAYS, Corpus, arrays, files_below, named
 from smdae.files.picture import WHITES
 
-__all__ = ["CSV", "MAX_NUMBERS", "Kind", "counted", "gather_rows", "kind_of", "one_table"]
+__all__ = ["CSV", "MAX_NUMBERS", "Kind", "counted", "gather_rows", "kind_of", "one_table", "rows_called"]
 
 Kind = Literal["rows", "images"]
 CSV = (".csv", ".tsv")
@@ -137,9 +137,14 @@ def gather_rows(paths: Sequence[Path], white: float | None, seed: int) -> Corpus
 
 def counted(corpus: Corpus) -> str:
     """Return how many rows of how many numbers were read, and what the columns are called, for a message."""
-    _, count, numbers = corpus.images[0].shape
+    _, count, _ = corpus.images[0].shape
     names = f" ({_listed(corpus.columns)}: names from the first line)" if corpus.columns else ""
-    return f"{count:,} rows of {_numbers(numbers)}{names}, one example each"
+    return f"{count:,} {rows_called(corpus.images)}{names}, one example each"
+
+
+def rows_called(images: Sequence[np.ndarray]) -> str:
+    """Return what rows are called in messages."""
+    return f"rows of {_numbers(images[0].shape[-1])}"
 
 
 def _numbers(count: int) -> str:

@@ -13,12 +13,13 @@ from smdae.comparing.comparison import run
 from smdae.comparing.contest import Contest
 from smdae.comparing.html import in_notebook
 from smdae.comparing.page import page
-from smdae.comparing.planning import planned, with_models
+from smdae.comparing.planning import planned, refuse_models, with_models
 from smdae.comparing.record import Record
 from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, check_numbers
 from smdae.comparing.text import printable
 from smdae.device import named
 from smdae.errors import InputError, UsageError
+from smdae.files.table import rows_called
 from smdae.fitting.given import INTEGERS, Images, images_of, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import Settings, check, for_rows
@@ -117,7 +118,9 @@ def compare(
     plain = {"batch": batch, "lr": lr, "seed": seed, "hold_out": HOLD_OUT}
     plain |= {name: value for name, value in numbers.items() if name != "patches"}
     settings, given = _examples(images, axes, sigma, plain)
-    plan, colours = with_models(plan, _loaded(models, device))
+    loaded = _loaded(models, device)
+    refuse_models(list(loaded), rows_called(given.images) if settings.patch_size == 1 else "")
+    plan, colours = with_models(plan, loaded)
     with denormals_flushed():
         held_out = QUICK_HELD_OUT if quick else HELD_OUT
         contest = Contest.of(given.images, given.white, settings, numbers["patches"], device, held_out)

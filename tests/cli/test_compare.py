@@ -82,6 +82,7 @@ def test_everything_at_once(here, capsys):
         ((), 2, "nothing to compare"),
         (("photos", "--target", "mine:density"), 2, "two kinds"),
         (("--target", "mine:density"), 2, "cannot import 'mine'"),
+        (("--target", "mine:density", "-m", "natural-gray"), 2, "on images, and these are samples of a density"),
         (("nowhere", "-o", "full"), 3, "nowhere"),
         (("empty", "-o", "full"), 3, "no images"),
         (("photos", "--patch-size", "40"), 3, "patch size"),
@@ -116,6 +117,16 @@ def test_a_model_of_colours_is_left_out_with_the_reason(here, capsys):
     assert [row["what"] for row in left] == ["model natural-color"]
     assert "3 channels" in left[0]["reason"]
     assert "Left out: model natural-color" in capsys.readouterr().out
+
+
+def test_models_are_not_compared_on_rows(here, capsys):
+    np.save("points.npy", np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32))
+    assert compare("points.npy", "-m", "natural-gray") == 2
+    told = capsys.readouterr().err
+    assert "cannot compare 'natural-gray': models are compared on images, and these are rows of 2 numbers" in told
+    assert not (here / "comparison").exists()
+    assert compare("points.npy", "--objective", "dsm", "--only", "denoising") == 0
+    assert "Left out: all: examples are rows of numbers, there are no images to denoise" in capsys.readouterr().out
 
 
 def test_replacing_spares_what_is_not_ours(here):

@@ -119,6 +119,11 @@ def test_models_of_files_and_loaded_ones_are_compared_and_those_of_colours_left_
         ({"models": {"mine": object()}}, UsageError, "the model 'mine' is none that smdae has loaded"),
         ({"models": ["natural-color-small"]}, ModelError, "it takes 3 channels"),
         ({"models": ["gone"]}, ModelError, "gone"),
+        (
+            {"images": np.random.default_rng(0).normal(size=(200, 3)), "sigma": 0.3, "models": ["natural-gray-small"]},
+            UsageError,
+            "compared on images, and these are rows of 3 numbers",
+        ),
     ],
     ids=lambda value: str(value)[:30],
 )

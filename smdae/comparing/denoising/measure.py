@@ -80,7 +80,8 @@ def measure(context: Context) -> Generator[float, None, Tables]:
     yield 0.0
     shown = examples(context)
     if not shown:
-        why = "examples come from a density, there are no images to denoise"
+        what = "are rows of numbers" if context.contest.target is None else "come from a density"
+        why = f"examples {what}, there are no images to denoise"
         return {"quality": [], "left_out": [LeftOut("all", None, None, why)]}
     jobs, left_out = plan(context)
     paces: dict[Denoiser, float] = {}
