@@ -15,7 +15,7 @@ from smdae.cli.options import DEPTHS, bytes_of, threads_of
 from smdae.cli.together import on_loss
 from smdae.errors import BatchError, UsageError
 from smdae.files.claims import claimed
-from smdae.files.formats import SUFFIXES, WITH_QUALITY, in_words
+from smdae.files.formats import SUFFIXES
 from smdae.files.refusals import refusals
 from smdae.files.writing import clear
 from smdae.memory import keep_freed_memory, limit_memory
@@ -26,6 +26,7 @@ from smdae.pipeline.options import Options
 from smdae.pipeline.peers import Peers
 from smdae.pipeline.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced
 from smdae.pipeline.placing import forget
+from smdae.pipeline.reading import refuse_quality
 from smdae.pipeline.records import figures, is_number
 from smdae.pipeline.rehearsal import rehearsed
 from smdae.pipeline.report import Report
@@ -190,7 +191,8 @@ def _refuse(asked: DenoiseOptions, chosen: Plan, peers: Peers) -> None:
         raise UsageError("--samples, --save-steps, --uncertainty and --components go with one input")
     refuse(extras, jobs, asked.reference)
     if asked.quality is not None and (asked.part is None or asked.format is not None):
-        _refuse_quality(jobs)  # a share may have none of the JPEGs
+        # A share may have none of the JPEGs.
+        refuse_quality({SUFFIXES.get(job.target.suffix.lower()) for job in jobs if job.target != STREAM})
     if to_stdout or STREAM in asked.paths:
         peers.refuse("a stream")
     if asked.json_ and to_stdout:
@@ -213,16 +215,6 @@ def _refuse_streams(asked: DenoiseOptions, jobs: Sequence[Job]) -> None:
         raise UsageError("an image is not written to a terminal", "redirect stdout, or write to a file with -o")
     if STREAM in asked.paths:
         refuse_unpiped("an image")
-
-
-def _refuse_quality(jobs: Sequence[Job]) -> None:
-    """Raise UsageError if no result has a format with a quality, though --quality is given."""
-    kinds = {SUFFIXES.get(job.target.suffix.lower()) for job in jobs if job.target != STREAM}
-    if kinds and kinds.isdisjoint(row.name for row in WITH_QUALITY):
-        kind = next((kind for kind in kinds if kind), "the result")
-        raise UsageError(
-            f"--quality is for {in_words(WITH_QUALITY)}, and {kind} has none", "leave it out, or add --format jpeg"
-        )
 
 
 def _options(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report | None) -> Options:

@@ -71,7 +71,8 @@ def one_fits(
         refuse_misnamed(job, options, "a FITS file", (*fits.ENDINGS, *([packing.ENDING] if file.was_packed else [])))
         if options.ending or not (job.target == STREAM or fits.is_named(job.target) or _is_alike(job)):
             target = options.ending or job.target
-            raise OutputError(f"a FITS file stays one, and is not written as '{target}'", "name it .fits")
+            hint = "leave --format out" if options.ending else "name it .fits"
+            raise OutputError(f"a FITS file stays one, and is not written as '{target}'", hint)
         if job.target != STREAM and not options.will_make(job.target.parent):
             refuse_existing(job.target, overwrite=options.overwrite)
         model = model_for(FitsPlanes(file.images[0], file.file).page(0))
@@ -122,6 +123,7 @@ def _refuse(options: Options) -> None:
         "--mask": options.mask,
         "--save-noise": options.profile,
         options.extras.option: options.extras.some,
+        "--quality": options.quality and not options.many,
         "--bit-depth": options.depth,
         "--linear": options.linear,
         options.selection.option: options.selection.some,

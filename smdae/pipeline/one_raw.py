@@ -12,9 +12,9 @@ from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import is_raw_name
 from smdae.pipeline.picture_noise import PictureNoise
-from smdae.pipeline.places import STREAM, Job, check_target, refuse_place
+from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_bytes
-from smdae.pipeline.reading import called
+from smdae.pipeline.reading import called, kind_of
 from smdae.pipeline.records import estimates, record_of
 from smdae.pipeline.summary import summarise
 from smdae.progress import Watch
@@ -114,7 +114,7 @@ def _target(job: Job, options: Options, size: tuple[int, int]) -> tuple[str, str
     ending = options.ending or ("" if job.target == STREAM else job.target.suffix.lower())
     kind = SUFFIXES.get(ending, "TIFF")
     depth = options.depth or ("uint16" if "uint16" in FORMATS[kind].samples else "uint8")
-    return depth, check_target(job, stand_in(size, depth), options.ending, options.overwrite, options.new_folder)
+    return depth, kind_of(job, stand_in(size, depth), options)
 
 
 def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> PictureNoise:

@@ -14,8 +14,8 @@ from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import find_noise
-from smdae.pipeline.places import STREAM, Job, check_target
-from smdae.pipeline.reading import called, refuse_misnamed, refuse_other_format
+from smdae.pipeline.places import STREAM, Job
+from smdae.pipeline.reading import called, converted, kind_of, refuse_misnamed, refuse_other_format
 from smdae.pipeline.records import frames_record
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def pictures(
         model = model_for(picture)
         noise = steady.at(done, (picture, model)) if options.strength else None
         if noise is None or noise.is_none:
-            return picture
+            return converted(picture, options)
         shared = replace(options, noise=noise, scale=scale, levels=None)
         return denoised(picture, model, shared, None, "stdin", judging=False).picture
 
@@ -141,7 +141,7 @@ def pictures(
         nonlocal done
         for data in chain([first], _each(sequence.more_of(begun, stream), "stdin")):
             picture = images.read(data, f"frame {done + 1} of stdin")
-            kind = check_target(job, picture, options.ending, options.overwrite, options.new_folder)
+            kind = kind_of(job, picture, options)
             yield images.encode(clean(picture), kind, options.quality)
             done += 1
 
@@ -210,6 +210,7 @@ def _refuse(options: Options, depth: bool) -> None:
         "--linear": options.linear,
         options.selection.option: options.selection.some,
         "--sigma of several channels": options.levels is not None and len(options.levels) > 1,
+        "--quality": depth and options.quality and not options.many,
         "--bit-depth": depth and options.depth,
         "--white": depth and options.white,
         "--black": depth and options.black is not None,

@@ -1,12 +1,13 @@
 """The reading of a picture and of the clean one to measure it by, and the format of its result."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smdae.errors import InputError, OutputError
+from smdae.errors import InputError, OutputError, UsageError
+from smdae.files.formats import WITH_QUALITY, in_words
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import white_of
 from smdae.pipeline.places import STREAM, Job, check_target
@@ -14,7 +15,18 @@ from smdae.pipeline.places import STREAM, Job, check_target
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-__all__ = ["bare", "called", "kind_of", "like", "piped", "read_picture", "refuse_misnamed", "refuse_other_format"]
+__all__ = [
+    "bare",
+    "called",
+    "converted",
+    "kind_of",
+    "like",
+    "piped",
+    "read_picture",
+    "refuse_misnamed",
+    "refuse_other_format",
+    "refuse_quality",
+]
 
 
 def called(job: Job) -> str:
@@ -81,15 +93,46 @@ def refuse_other_format(job: Job, options: Options, called: str, endings: Sequen
     """
     is_named_otherwise = job.target != STREAM and job.target.suffix.lower() not in endings
     if options.ending or is_named_otherwise:
-        raise OutputError(f"{called} stays one, and is not written as '{options.ending or job.target}'", hint)
+        written = options.ending or job.target
+        raise OutputError(
+            f"{called} stays one, and is not written as '{written}'", "leave --format out" if options.ending else hint
+        )
+
+
+def converted(picture: "Picture", options: Options) -> "Picture":
+    """Convert a picture that is not denoised to the sample type of the result."""
+    from smdae.files.picture import with_depth
+
+    return with_depth(picture, options.depth, white_of(picture, options))
 
 
 def kind_of(job: Job, picture: "Picture", options: Options) -> str:
-    """Return the format of the result; raise OutputError if it cannot be written."""
+    """Return the format of the result.
+
+    Raises:
+        OutputError: It cannot be written.
+        UsageError: It goes to stdout, --quality is given, and the format has none.
+    """
     from smdae.files.picture import with_depth
 
     result = with_depth(picture, options.depth, white_of(picture, options), pixels=False)
-    return check_target(job, result, options.ending, options.overwrite, options.new_folder)
+    kind = check_target(job, result, options.ending, options.overwrite, options.new_folder)
+    if job.target == STREAM and options.quality is not None:  # elsewhere its name tells the format before this is read
+        refuse_quality([kind])
+    return kind
+
+
+def refuse_quality(kinds: Collection[str | None]) -> None:
+    """Raise UsageError if none of the formats of some results has a quality, though --quality is given.
+
+    A format that files keep, and that pictures cannot be written in, is None.
+    """
+    if kinds and set(kinds).isdisjoint(row.name for row in WITH_QUALITY):
+        kind = next((kind for kind in kinds if kind), None)
+        raise UsageError(
+            f"--quality is for {in_words(WITH_QUALITY)}, and {kind or 'the result'} has none",
+            "leave it out, or add --format jpeg" if kind else "leave it out",
+        )
 
 
 def like(reference: "Picture", picture: "Picture", path: Path, name: str = "the input") -> "Picture":

@@ -13,10 +13,10 @@ from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import denoised
-from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit, white_of
+from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_result
-from smdae.pipeline.reading import called, kind_of, refuse_misnamed
+from smdae.pipeline.reading import called, converted, kind_of, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.shared_noise import typical_noise, with_shared_noise
 from smdae.pipeline.summary import say_remarks, summarise
@@ -67,7 +67,7 @@ class _Run:
             before = pages.pictures(number)
             channels = zip(before, pages.keys(number), pages.is_selected(number), strict=True)
             after = [
-                self._denoised(picture, key, number) if chosen else _converted(picture, self.options)
+                self._denoised(picture, key, number) if chosen else converted(picture, self.options)
                 for picture, key, chosen in channels
             ]
             pairs = zip(before, after, strict=True)
@@ -81,7 +81,7 @@ class _Run:
         from smdae.denoising.pages import is_blank
 
         if is_blank(picture.pixels):
-            return _converted(picture, self.options)
+            return converted(picture, self.options)
         watch = part_of(self.watch, number, len(self.pages))
         outcome = denoised(picture, self.model_for(picture), self.shared[key], watch, called(self.job))
         report = self.options.report
@@ -197,13 +197,6 @@ def _part(pages: "Stack", key: "Key", number: int) -> str:
     page = f"page {number + 1} of {len(pages)}" if len(pages) > 1 else ""
     channel = called_key(pages, key) if len(pages.groups) > 1 else ""
     return ", ".join(words for words in (page, channel) if words)
-
-
-def _converted(picture: "Picture", options: Options) -> "Picture":
-    """Convert a picture that is not denoised to the sample type of the result."""
-    from smdae.files.picture import with_depth
-
-    return with_depth(picture, options.depth, white_of(picture, options))
 
 
 def _for_group(group: "Group", pages: "Stack", model: Any, options: Options, name: str) -> Options:

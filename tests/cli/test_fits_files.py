@@ -176,6 +176,24 @@ def packed(name: str, values: np.ndarray) -> bytes:
     return whole.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--quality", "50"], 2, ["--quality is for", "hint: leave it out\n"]),
+        (["--format", "png"], 4, ["a FITS file stays one", "hint: leave --format out\n"]),
+        (["-o", "a.png"], 4, ["a FITS file stays one", "hint: name it .fits\n"]),
+    ],
+)
+def test_hints_lead_to_what_can_be_done(options, code, words, here, capsys):
+    fits.PrimaryHDU(sky(0).astype("f4")).writeto("a.fits")
+    assert main(["denoise", "a.fits", *options]) == code
+    told = capsys.readouterr().err
+    complaint(told)
+    for word in words:
+        assert word in told
+    assert os.listdir(here) == ["a.fits"]
+
+
 def test_files_packed_by_gzip_stay_packed(here, capsys):
     values, clean = sky(3).round(), sky(3, 0.0)
     inner = packed("a.fits.gz", values)

@@ -168,7 +168,9 @@ def test_headers_that_make_no_sense_are_refused(data, said, piped):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("options", [["--mask", "a.png"], ["--bit-depth", "16"], ["-s", "1,2,3"], ["--adapt"]])
+@pytest.mark.parametrize(
+    "options", [["--mask", "a.png"], ["--bit-depth", "16"], ["-s", "1,2,3"], ["--adapt"], ["--quality", "50"]]
+)
 def test_what_streams_cannot_have_is_refused(options, piped):
     code, out, err = piped(video("420"), *options)
     assert (code, out) == (2, b"")
@@ -247,6 +249,22 @@ def test_one_picture_and_what_follows_it_is_one_picture(piped):
     data = encoded(gray())
     assert piped(data + b"some words behind it", "--sigma", "20")[1] == piped(data, "--sigma", "20")[1]
     assert piped(data[:-30], "--sigma", "20")[0] == 3
+
+
+def test_the_bit_depth_of_many_pictures_is_that_asked_for(piped):
+    data = encoded(gray().astype(np.uint16) * 257, "PPM") * 2
+    for options in (["--strength", "0"], ["-s", "20"]):
+        code, out, _ = piped(data, "--bit-depth", "8", *options)
+        assert (code, out.count(b"\n255\n"), out.count(b"\n65535\n")) == (0, 2, 0)
+    code, out, _ = piped(data, "--bit-depth", "8", "--format", "jpeg", "--quality", "50", "-s", "20")
+    assert (code, out.count(b"\xff\xd8\xff")) == (0, 2)
+
+
+def test_a_format_without_a_quality_is_refused_one_on_stdout_too(piped):
+    for count in (1, 2):
+        code, out, err = piped(encoded(gray()) * count, "--quality", "50", "-s", "20")
+        assert (code, out) == (2, b"")
+        assert "--quality is for" in err
 
 
 def test_many_pictures_are_no_file(here, monkeypatch, capsys):
