@@ -57,6 +57,7 @@ def one_fits(
         InputError: The file is damaged or has no image, or the extra that reads it is not installed.
         OutputError: The result cannot be written.
     """
+    from smdae.denoising.pages import is_blank
     from smdae.files import fits, packing
     from smdae.files.refusals import refuse_existing
     from smdae.files.writing import whole
@@ -86,7 +87,11 @@ def one_fits(
             for k in range(image.count):
                 if watch:
                     watch(k, image.count)
-                outcome = denoised(planes.page(k), model, shared, None, name, judging=not is_cube)
+                page = planes.page(k)
+                if is_cube and is_blank(page.pixels):
+                    yield page.pixels
+                    continue
+                outcome = denoised(page, model, shared, None, name, judging=not is_cube)
                 found.append(outcome.found)
                 judged.append(outcome.judgement)
                 yield outcome.picture.pixels
@@ -106,8 +111,8 @@ def one_fits(
         put_result(job, put, pieces, options.stdout)
         if file.left:
             options.messages.note(f"'{name}': left as they are: units {', '.join(file.left)}")
-    summarise({"": found}, judged, model, job, options)
-    return record_of(job, model, found, []) | estimates(judged) | {"planes": len(found)}
+    summarise({"": found} if found else {}, judged, model, job, options)
+    return record_of(job, model, found, []) | estimates(judged) | {"planes": sum(image.count for image in file.images)}
 
 
 def _is_alike(job: Job) -> bool:

@@ -16,7 +16,7 @@ from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import called, kind_of
 from smdae.pipeline.records import estimates, record_of
-from smdae.pipeline.summary import summarise
+from smdae.pipeline.summary import AS_TOLD, summarise
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> PictureNoise:
     sample = planes.reshape(-1)[:: max(1, planes.size // SAMPLE_SIZE)]
     described = noise.scaled(255.0).describe(sample * 255, unit=1.0)
     if shot.noise is not None and options.noise == "auto" and given is None:
-        described += ", as the file says"
+        described += f", {AS_TOLD}"
     level = 255 * rms_level(prepared, noise)
     return PictureNoise(prepared, Estimate(noise, LEVEL_ERROR), described, (level,), level)
 

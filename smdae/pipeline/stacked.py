@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from smdae.errors import InputError, OutputError
+from smdae.errors import InputError, OutputError, UsageError
 from smdae.files.formats import FORMATS
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
@@ -205,7 +205,9 @@ def _for_group(group: "Group", pages: "Stack", model: Any, options: Options, nam
     A level that was given is that of the channel; the rest of the noise and the scale are those of its typical page.
     """
     channels = len({key.channel for key in pages.groups})
-    if options.levels is not None and len(options.levels) == channels > 1:
+    if options.levels is not None and len(options.levels) > 1 and channels > 1:
+        if len(options.levels) != channels:
+            raise UsageError(f"--sigma has {len(options.levels)} values, and '{name}' has {channels} channels")
         options = replace(options, levels=(options.levels[group.key.channel],))
     if not is_noise_shared(model, options) or not len(group):
         return options

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.pipeline.picture_noise import NoiseFacts, PictureNoise
 
-__all__ = ["say_remarks", "summarise"]
+__all__ = ["AS_TOLD", "say_remarks", "summarise"]
 
 MAX_DOUBTS = 3  # that are shown; each page of a stack may have its own
 MAX_SIGMA_MISMATCH = 0.2  # relative difference of sigma and the model's level, beyond which there is a warning
@@ -25,6 +25,7 @@ MAX_SIGMA_MISMATCH_OF_ESTIMATE = 0.4  # the same of an estimate, which errs itse
 COLUMNS = 80
 MIN_NAME = 12  # columns of a shortened name
 NONE = "no noise found: left as it is"
+AS_TOLD = "as the file says"  # of noise that is not estimated
 DETAIL = re.compile(r"( \([^()]*\)|, [^,()]*)$")  # the last one of a description
 
 
@@ -55,7 +56,7 @@ def summarise(
     for part, pages in channels.items():
         none, noise = _none(pages, is_estimated), _noise(pages, is_estimated, piece)
         if source is None and (none or noise):
-            messages.note(part + (none or f"noise: {noise}, estimated"))
+            messages.note(part + (none or f"noise: {noise}{_estimated(noise)}"))
         elif source is not None:
             told = quality if len(channels) == 1 else ""
             if none or noise or told:
@@ -165,11 +166,16 @@ def _say_doubts(judged: "Sequence[Judgement]", name: str, messages: Messages, pi
     )
 
 
+def _estimated(noise: str) -> str:
+    """Return what is added to the words on the noise where they are an estimate; empty where they are none."""
+    return "" if noise.startswith(NONE) or noise.endswith(AS_TOLD) else ", estimated"
+
+
 def _note_in_a_line(name: str, part: str, noise: str, quality: str, messages: Messages) -> None:
     """Say of one picture among many what its noise is and how good it is, with a short form of 80 columns."""
+    estimated = _estimated(noise)
 
     def line(shown: str, noise: str) -> str:
-        estimated = "" if noise.startswith(NONE) else ", estimated"
         return f"'{shown}': {part}{'; '.join(filter(None, (noise, quality)))}{estimated}"
 
     short = ""

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -111,6 +112,19 @@ def test_cubes_and_other_units(here, capsys):
         kept = [str(card) for card in before[1].header.cards if card.keyword not in module.CHECKSUMS]
         assert kept == [str(card) for card in after[1].header.cards if card.keyword not in module.CHECKSUMS]
         assert after[1].verify_checksum() == after[1].verify_datasum() == 1
+
+
+@pytest.mark.parametrize("empty", [0, 1])
+def test_planes_of_a_cube_without_data_stay_and_the_others_lose_their_noise(empty, here, capsys):
+    cube = np.stack([sky(seed) for seed in range(3)]).astype("f4")
+    cube[empty] = np.nan
+    fits.PrimaryHDU(cube).writeto("a.fits")
+    assert main(["denoise", "a.fits", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["planes"], len(record["sigma"])) == (3, 2)
+    with fits.open("a_denoised.fits") as units:
+        for k, plane in enumerate(units[0].data):
+            assert np.isnan(plane).all() if k == empty else better(plane, cube[k], sky(k, 0.0))
 
 
 def test_stars_are_not_repaired(here):

@@ -40,6 +40,16 @@ def test_the_result_is_a_16_bit_tiff_beside_it(here, capsys):
     assert result.metadata.icc
 
 
+def test_noise_that_the_file_tells_is_not_called_estimated(here, capsys):
+    (here / "a.dng").write_bytes(dng(exposed(mosaic(scene()), 4e-3, 4e-3), noise=(4e-3, 1.6e-5)))
+    assert main(["denoise", "a.dng"]) == 0
+    (here / "b.dng").write_bytes((here / "a.dng").read_bytes())
+    assert main(["denoise", "a.dng", "b.dng", "-v", "-o", "out"]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "noise" in line or "shot" in line]
+    assert len(told) == 3
+    assert all(line.endswith(", as the file says") for line in told)
+
+
 def test_strength_0_is_what_is_developed_of_the_file(here):
     assert main(["denoise", "a.dng", "--strength", "0"]) == 0
     with raw.opened((here / "a.dng").read_bytes(), "a") as shot:

@@ -360,6 +360,9 @@ def test_each_channel_has_noise_of_its_own_and_planes_share_it(capsys):
         record = json.loads(capsys.readouterr().out)
         assert record["sigma"] == [pytest.approx(level, rel=0.15) for level in (4, 4, 20, 20)]
     assert main(["denoise", "-m", "natural-gray-small", "-y", "c.tif", "-s", "4,20"]) == 0
+    capsys.readouterr()
+    assert main(["denoise", "-m", "natural-gray-small", "-y", "c.tif", "-s", "4,9,20"]) == 2
+    assert "--sigma has 3 values, and 'c.tif' has 2 channels" in capsys.readouterr().err
     assert main(["info", "c.tif"]) == 0
     assert "channel 2 of 2" in capsys.readouterr().out
 
