@@ -125,6 +125,9 @@ def denoise(
     }
     results = []
     for k, task in enumerate(tasks_of(pictures, model, sigma, noise, device, options)):
+        if task is None:
+            results.append(pictures.arrays[k])
+            continue
         progress = part_of(watch, k, len(pictures.arrays))
         result = task.prepared.restored(run_task(task, device, tile=tile, or_cpu=or_cpu, watch=progress))
         results.append(result.astype(pictures.arrays[k].dtype, copy=False))

@@ -131,7 +131,7 @@ def one_task(
     pictures = pictures_of(image, axes)
     if len(pictures.arrays) != 1:
         raise UsageError(f"{caller} takes one image, and here are {len(pictures.arrays)}: call it for each")
-    (task,) = tasks_of(pictures, model, sigma, noise, device, options)
+    (task,) = (task for task in tasks_of(pictures, model, sigma, noise, device, options) if task is not None)
     return pictures, task
 
 

@@ -91,8 +91,10 @@ def tasks_of(
     noise: Kind | Noise | None,
     device: torch.device | str,
     options: Mapping[str, Any],
-) -> Iterator[Task]:
+) -> Iterator[Task | None]:
     """Yield the task of each picture; if the noise of several is to be estimated, they share one estimate.
+
+    Of several, those that are empty have None, and stay as they are.
 
     Args:
         pictures: The pictures.
@@ -123,7 +125,8 @@ def tasks_of(
             **options,
         )
 
-    first = task_of(0, None, noise)
+    empty = [len(pictures.arrays) > 1 and is_blank(checked_pixels(page)) for page in pictures.arrays]
+    first = task_of(empty.index(False) if False in empty else 0, None, noise)
     if len(pictures.arrays) == 1:
         yield first
         return
@@ -132,14 +135,15 @@ def tasks_of(
     channels = pictures.channels or (0,) * len(pictures.arrays)
     shared: dict[int, tuple[Kind | Noise | None, Scale | None]] = dict.fromkeys(channels, (noise, None))
     for channel in () if is_given else shared:
-        own = [number for number, its_channel in enumerate(channels) if its_channel == channel]
+        own = [number for number, its_channel in enumerate(channels) if its_channel == channel and not empty[number]]
+        if not own:
+            continue
         examined = [own[k] for k in examined_pages(len(own))]
-        examined = [number for number in examined if not is_blank(pictures.arrays[number])] or examined[:1]
         median, scale = typical_page(examined, lambda number, scale: task_of(number, scale, noise))
         shared[channel] = unscaled(median.noise, median.prepared.scale), scale
     for number, channel in enumerate(channels):
         of_channel, scale = shared[channel]
-        yield task_of(number, scale, of_channel)
+        yield None if empty[number] else task_of(number, scale, of_channel)
 
 
 def _loaded(model: Any, page: Any, visible: Any, device: torch.device | str, loaded: dict[str, Any]) -> Any:

@@ -45,7 +45,10 @@ def typical_noise(pages: Pages, model: Any, options: Options, name: str) -> tupl
     from smdae.denoising.pages import examined_pages, is_blank, typical_page
 
     examined = {number: pages.page(number) for number in examined_pages(len(pages))}
-    numbers = [number for number, picture in examined.items() if not is_blank(picture.pixels)] or list(examined)[:1]
+    numbers = [number for number, picture in examined.items() if not is_blank(picture.pixels)]
+    if not numbers:
+        numbers = [next((n for n in range(len(pages)) if not is_blank(pages.page(n).pixels)), 0)]
+        examined[numbers[0]] = pages.page(numbers[0])
 
     def examine(number: int, scale: "Scale | None") -> PictureNoise:
         return find_noise(examined[number], model, replace(options, scale=scale or options.scale), name)

@@ -204,6 +204,8 @@ def _for_group(group: "Group", pages: "Stack", model: Any, options: Options, nam
 
     A level that was given is that of the channel; the rest of the noise and the scale are those of its typical page.
     """
+    from smdae.denoising.pages import is_blank
+
     channels = len({key.channel for key in pages.groups})
     if options.levels is not None and len(options.levels) > 1 and channels > 1:
         if len(options.levels) != channels:
@@ -211,6 +213,8 @@ def _for_group(group: "Group", pages: "Stack", model: Any, options: Options, nam
         options = replace(options, levels=(options.levels[group.key.channel],))
     if not is_noise_shared(model, options) or not len(group):
         return options
+    if channels > 1 and all(is_blank(group.page(number).pixels) for number in range(len(group))):
+        return options  # of a channel without data all pages stay
     return with_shared_noise(group, model, options, name)
 
 

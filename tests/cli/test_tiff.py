@@ -367,6 +367,21 @@ def test_each_channel_has_noise_of_its_own_and_planes_share_it(capsys):
     assert "channel 2 of 2" in capsys.readouterr().out
 
 
+def test_a_channel_without_data_stays_and_pages_with_data_are_found_anywhere():
+    waves = 0.5 + 0.2 * np.sin(np.add.outer(np.arange(48) / 9, np.arange(48) / 7))
+    noisy = (waves + RNG.normal(0, 0.06, (2, 2, 48, 48))).astype(np.float32)
+    noisy[:, 1] = np.nan
+    tifffile.imwrite("c.tif", noisy, imagej=True, metadata={"axes": "TCYX"})
+    few = np.full((12, 48, 48), np.nan, np.float32)
+    few[1] = noisy[0, 0]
+    tifffile.imwrite("f.tif", few, photometric="minisblack")
+    for name, data in (("c", noisy), ("f", few)):
+        assert main(["denoise", "-m", "natural-gray-small", f"{name}.tif"]) == 0
+        result = tifffile.imread(f"{name}_denoised.tif")
+        assert np.array_equal(np.isnan(result), np.isnan(data))
+        assert np.nanmean((result - waves) ** 2) < np.nanmean((data - waves) ** 2) / 3
+
+
 def test_what_is_not_selected_is_written_as_it_was():
     stack = values("uint16", 3, 2, *SIZE)
     tifffile.imwrite("s.tif", stack, imagej=True, metadata={"axes": "TCYX"})

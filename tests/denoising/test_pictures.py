@@ -182,3 +182,16 @@ def test_a_file_that_holds_a_stack_as_an_array_is_read_as_that_array(model, tmp_
         result = smdae.denoise(tmp_path / f"{name}.npy", model, sigma=25.0)
         assert np.array_equal(result, smdae.denoise(array, model, sigma=25.0))
         assert result.shape == array.shape
+
+
+@pytest.mark.parametrize("empty", [0, 2])
+def test_pages_without_data_stay_and_the_others_lose_their_noise(empty):
+    generator = np.random.default_rng(0)
+    clean = np.broadcast_to(np.linspace(0.2, 0.8, 48, dtype=np.float32), (3, 48, 48))
+    noisy = (clean + 0.08 * generator.standard_normal(clean.shape)).astype(np.float32)
+    noisy[empty] = np.nan
+    for sigma in (None, 0.08):
+        result = smdae.denoise(noisy, "natural-gray-small", sigma=sigma)
+        assert np.isnan(result[empty]).all()
+        rest = [k for k in range(3) if k != empty]
+        assert np.square(result[rest] - clean[rest]).mean() < np.square(noisy[rest] - clean[rest]).mean() / 4
