@@ -24,6 +24,7 @@ __all__ = [
     "white_of",
 ]
 
+MAX_LOOKED_AT = 2048  # pixels a side, where the level of the noise is not that which is taken out
 MIN_LEVEL = 1e-12  # the least given sigma, white being 1: squares of smaller ones underflow in float32
 
 
@@ -169,11 +170,17 @@ def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> P
 
 
 def _level_of(prepared: "Prepared") -> float:
-    """Return the root mean square of the levels of white noise in a picture, in the unit that spans its scale."""
+    """Return the root mean square of the levels of white noise in a picture, or in its middle if that is large.
+
+    It is in the unit that spans its scale.
+    """
     from smdae.estimation.correlated import rms
     from smdae.estimation.noise_level import levels
 
-    return rms([level.sigma for level in levels(prepared.pixels, prepared.scale.span, valid=prepared.valid)])
+    starts = (max(0, (side - MAX_LOOKED_AT) // 2) for side in prepared.pixels.shape[:2])
+    middle = tuple(slice(start, start + MAX_LOOKED_AT) for start in starts)
+    valid = None if prepared.valid is None else prepared.valid[middle]
+    return rms([level.sigma for level in levels(prepared.pixels[middle], prepared.scale.span, valid=valid)])
 
 
 def _given_levels(
