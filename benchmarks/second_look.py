@@ -6,9 +6,8 @@
 DATA is as for `grain_evidence`. `samples` makes pictures until the time is over, as that does, and more: clean pictures
 as JPEG of quality 40 to 98, sharpened, resized and turned; scanned print; white noise that was blurred, resized, turned
 or compressed; pictures that a synthetic camera recorded and LibRaw developed. An eighth of all is framed. Of each that
-blocks may take for grain it keeps in OUT, a JSON file, what
-`smdae.denoising.second_look.features_of` are, and the mean squared error before and after the noise that was found is
-taken out by the small networks.
+blocks may take for grain it keeps in OUT, a JSON file, what `smdae.denoising.second_look.features_of` are, and the mean
+squared error before and after the noise that was found is taken out by the small networks.
 
 `fit` prints what it comes to if pictures are denoised that the numbers fitted to the other four fifths of the originals
 take for grain, and if those are that blocks alone do: how many, the decibels gained or lost, and the worst. Clean

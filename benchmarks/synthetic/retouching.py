@@ -48,13 +48,13 @@ def resized_or_turned(rng: np.random.Generator) -> Callable[[np.ndarray], np.nda
 
 
 def framed(rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that puts pictures, uint8, into the same frame or between the same bars, of one color."""
-    share, color = float(rng.uniform(*FRAME)), int(rng.choice([0, 16, 128, 245, 255]))
+    """Return a function that puts pictures, uint8, into the same frame or between the same bars, of one colour."""
+    share, colour = float(rng.uniform(*FRAME)), int(rng.choice([0, 16, 128, 245, 255]))
     sides = (1, 0) if rng.random() < BARS else (1, 1)
 
     def work(picture: np.ndarray) -> np.ndarray:
         width = [(int(share * length * side),) * 2 for length, side in zip(picture.shape[:2], sides, strict=True)]
-        return np.pad(picture, [*width, *[(0, 0)] * (picture.ndim - 2)], constant_values=color)
+        return np.pad(picture, [*width, *[(0, 0)] * (picture.ndim - 2)], constant_values=colour)
 
     return work
 

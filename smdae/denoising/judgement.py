@@ -50,7 +50,6 @@ __all__ = ["Judgement", "judge"]
 MIN_NUMBERS = 100  # values: the mean square of fewer has a relative error above 14 %, and the PSNR one above MAX_ERROR
 MIN_SAFE_SHARE = 0.3  # of the pixels
 VARIANCE_ERROR = 0.3  # relative standard error of the posterior variance as an estimate of the squared error
-MAX_SIGMA_MISMATCH = 0.2  # relative difference between the given level and the estimated one
 MAX_IMBALANCE = 0.06  # relative difference of the two sides of the balance above, beyond which the level is checked
 MAX_NEIGHBOUR_CORRELATION = 0.08  # correlation of neighbours in the residual, beyond which it holds more than noise
 MAX_ERROR = 1.0  # dB, standard error of an estimate that is shown
@@ -239,7 +238,7 @@ def _doubts_of_white(task: Task, correlation: float, is_estimated: bool, imbalan
     if is_unbalanced and not is_estimated and not task.scale.black:
         estimates = noise_level.estimate(pixels, task.scale.span)
         for level, given in zip(estimates, task.noise.levels * len(estimates), strict=False):
-            if abs(level - given) > MAX_SIGMA_MISMATCH * given > 0:
+            if abs(level - given) > noise_level.MAX_SIGMA_MISMATCH * given > 0:
                 yield f"the noise looks like sigma {255 * level:.3g}, not {255 * given:.3g}"
                 break
         half_size = coarseness(pixels, task.scale.span)

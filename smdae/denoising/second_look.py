@@ -76,7 +76,7 @@ FEATURES = (
 
 @dataclass(frozen=True, eq=False)
 class SecondLook:
-    """What the features tell.
+    """The odds that features are those of grain, and the correction of its level, as functions fitted to samples.
 
     Attributes:
         mean, deviation: Of the features in the fit, each with shape (len(FEATURES),).

@@ -127,7 +127,7 @@ def surveyed(
 
 @dataclass(eq=False)
 class _Changes:
-    """What is different in the result besides the noise, collected page by page, for `remarks`.
+    """The differences of a result from its file besides the noise, collected page by page, for `remarks`.
 
     Attributes:
         lossy: Names of compressions that lose detail.

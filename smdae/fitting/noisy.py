@@ -29,7 +29,6 @@ __all__ = ["Noise", "given_white", "noise_of", "other_kind"]
 MAX_LEVEL_SPREAD = 0.1  # relative deviation of levels from their root mean square, up to which they are taken for one
 MAX_ERROR = 0.25  # relative deviation of estimates from their median that are taken for one level
 MAX_LEFT_OUT = 0.25  # share of the images, of other levels, that such a model leaves out
-MAX_SIGMA_MISMATCH = 0.2  # relative difference of the given level and an estimate, beyond which there is a warning
 MAX_EXAMINED = 8  # images, evenly chosen, on which a given level and the whiteness of the noise are checked
 OTHER_KINDS = {"grain": "its pixels are correlated", "shot": "it depends on brightness"}
 
@@ -192,7 +191,7 @@ def _range(levels: Sequence[float]) -> str:
 
 def _mismatch(given: float, found: list[float]) -> list[str]:
     """Return a list with a warning if the given level is far from the estimated ones, else an empty list."""
-    if all(abs(level - given) <= MAX_SIGMA_MISMATCH * given for level in found):
+    if all(abs(level - given) <= noise_level.MAX_SIGMA_MISMATCH * given for level in found):
         return []
     low, high = 255 * min(found), 255 * max(found)
     estimated = f"{low:.3g} to {high:.3g}" if high - low > 0.1 else f"{high:.3g}"

@@ -137,7 +137,7 @@ def measure(context: Context) -> Generator[float, None, Tables]:
 
 @dataclass(frozen=True)
 class Found:
-    """How parallel the gradients of a pair are: all places as one vector, and at each; and of how many batches."""
+    """The parallelism of the gradients of a pair, of all places together and at each, over `count` batches."""
 
     together: Parallel
     single: Mapping[str, Parallel]
