@@ -7,8 +7,8 @@ chosen. Both pictures go through the same pipeline; only the noisy one receives 
 difference is noise and JPEG alone. The command prints a table of that difference, in which a FOLDER of real pairs
 (`clean/` and `noisy/`, files of equal names) may stand beside the cameras.
 
-The cameras dslr, phone and compact are described in `synthetic/mosaic.py`; film, confocal, widefield and scan in
-`synthetic/detectors.py`.
+The cameras dslr, phone and compact are described in `synthetic/mosaic.py`; film, confocal, widefield, scanning and
+scan in `synthetic/detectors.py`.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.synthetic.demosaicing import bilinear, edge_directed, gradient_corrected
-from benchmarks.synthetic.detectors import Film, Microscope, Scanner
+from benchmarks.synthetic.detectors import Film, Microscope, Scanner, ScanningMicroscope
 from benchmarks.synthetic.mosaic import Mosaic
 from benchmarks.synthetic.optics import Pair
 from benchmarks.synthetic.residuals import Residual, residual
@@ -53,7 +53,7 @@ class Jpeg:
 class Camera:
     """A device that takes pictures, in gray or in colour, and how they are stored: as JPEG or without loss."""
 
-    device: Mosaic | Film | Microscope | Scanner
+    device: Mosaic | Film | Microscope | ScanningMicroscope | Scanner
     jpeg: Jpeg | None = None
     gray: bool = False
 
@@ -109,6 +109,19 @@ CAMERAS = {
     "confocal": Camera(Microscope(gain=(4.0, 21.0), read=(4.0, 25.0), offset=(2.0, 8.0), blur=(0.0, 0.0)), gray=True),
     "widefield": Camera(
         Microscope(gain=(0.4, 1.7), read=(100.0, 200.0), offset=(10.0, 30.0), blur=(0.6, 0.7), tail=0.4), gray=True
+    ),
+    "scanning": Camera(
+        ScanningMicroscope(
+            gain=(0.5, 16.0),
+            read=(0.0, 40.0),
+            offset=(2.0, 25.0),
+            peak=(0.3, 1.0),
+            power=(1.0, 3.0),
+            neighbour=(0.2, 1.0),
+            blur=(0.45, 0.9),
+            zoom=(1.2, 2.0),
+        ),
+        gray=True,
     ),
     "scan": Camera(Scanner(shot=(3e-4, 3e-3), read=(1e-6, 1e-5), neighbour=(0.15, 0.35)), Jpeg((90, 90), "4:2:2")),
 }

@@ -5,9 +5,10 @@
 
 DATA is as for `grain_evidence`. `samples` makes pictures until the time is over, as that does, and more: clean pictures
 as JPEG of quality 40 to 98, sharpened, resized and turned; scanned print; white noise that was blurred, resized, turned
-or compressed; pictures that a synthetic camera recorded and LibRaw developed. An eighth of all is framed. Of each that
-blocks may take for grain it keeps in OUT, a JSON file, what `smdae.denoising.second_look.features_of` are, and the mean
-squared error before and after the noise that was found is taken out by the small networks.
+or compressed; pictures that a synthetic camera recorded and LibRaw developed; those of a scanning microscope. An eighth
+of all is framed. Of each that blocks may take for grain it keeps in OUT, a JSON file, what
+`smdae.denoising.second_look.features_of` are, and the mean squared error before and after the noise that was found is
+taken out by the small networks.
 
 `fit` prints what it comes to if pictures are denoised that the numbers fitted to the other four fifths of the originals
 take for grain, and if those are that blocks alone do: how many, the decibels gained or lost, and the worst. Clean
@@ -28,6 +29,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.cameras import photograph
 from benchmarks.dng import dng, exposed, mosaic
 from benchmarks.feature_fits import HUBER, bounds_of, main, perceptron
 from benchmarks.grain_evidence import RARE, SIDES, as_jpeg, gray, made, of_polyu, original
@@ -106,6 +108,14 @@ def developed(picture: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[s
         yield "developed", shown[0], as_jpeg(shown[1], rng, (55, 98)) if rng.random() < 0.5 else shown[1]
 
 
+def scanned(picture: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield kinds, and what a scanning microscope makes of a picture, without and with noise."""
+    for _ in range(2):
+        clean, noisy = map(np.asarray, photograph("scanning", picture, int(rng.integers(1 << 30))))
+        yield "clean", clean, clean
+        yield "scanning", clean, noisy
+
+
 def of_fmd(folder: Path) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
     """Yield kinds, names, and parts of the pairs of FMD6 without and with noise."""
     for path in sorted((folder / "noisy").iterdir()):
@@ -127,7 +137,7 @@ def pictures(data: Path, seed: int, minutes: float) -> Iterator[tuple[str, str, 
         name, picture = original(paths, rng)
         if min(picture.shape[:2]) < SIDES[0] * 3 // 4:
             continue
-        for make in (made, retouched, *(developed,) * (rng.random() < RAW_SHARE)):
+        for make in (made, retouched, scanned, *(developed,) * (rng.random() < RAW_SHARE)):
             for kind, clean, noisy in make(picture, rng):
                 if rng.random() < FRAMED_SHARE and noisy.dtype == np.uint8:
                     frame = framed(rng)

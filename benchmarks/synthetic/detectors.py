@@ -9,6 +9,10 @@ confocal, widefield: y = o + a Poisson(x/a) + sqrt(b) N(0,1) of a gray picture w
     has few counts, a = 4 to 21 gray levels, and no correlation; a wide-field camera a = 0.4 to 1.7 and b = 100 to 200,
     with a correlation of 0.58 to 0.65 between neighbours.
 
+scanning: photons counted as by `confocal`, whose neighbours are mixed afterwards: along the line, by a detector slower
+    than its beam, or in both directions, by zooming or by a filter. Its figures have no source beyond two-photon
+    pictures of cells, whose neighbours along the line are correlated by 0.44 to 0.46.
+
 scan: a line sensor. Shot and read noise in linear light, shared in part by neighbours along the line, then the curve
     of sRGB and JPEG. Its figures have no source beyond the look of scans.
 """
@@ -16,11 +20,11 @@ scan: a line sensor. Shot and read noise in linear light, shared in part by neig
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import convolve1d
+from scipy.ndimage import convolve1d, zoom
 
 from benchmarks.synthetic.optics import LIGHT, Pair, Range, blurred, coarsened, counted, kept, log_uniform, tone_curve
 
-__all__ = ["Film", "Microscope", "Scanner"]
+__all__ = ["Film", "Microscope", "Scanner", "ScanningMicroscope"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,48 @@ class Microscope:
         expected = (255 - offset) * peak * picture**3  # the cube leaves most of the picture dark, as fluorescence is
         noise = counted(expected, log_uniform(rng, self.gain), read, rng) - expected
         noise = coarsened(noise, blur, self.tail) / kept(blur, self.tail)
+        return (offset + expected) / 255, (offset + expected + noise) / 255
+
+
+@dataclass(frozen=True)
+class ScanningMicroscope:
+    """A detector that counts photons, one pixel after the other, and whose neighbours are mixed.
+
+    Attributes:
+        gain: Range of a, in gray levels a count.
+        read: Range of b, the variance of the read noise in squared gray levels.
+        offset: Range of black, in gray levels.
+        peak: Range of the brightest signal, of 1.
+        power: Range of the power of the picture that the signal is: the larger, the more of it is dark.
+        neighbour: Range of the weight of both neighbours along the line, against 1 of the pixel itself.
+        blur: Range of the width of a filter, in pixels.
+        zoom: Range of the factor by which the picture is enlarged.
+    """
+
+    gain: Range
+    read: Range
+    offset: Range
+    peak: Range
+    power: Range
+    neighbour: Range
+    blur: Range
+    zoom: Range
+
+    def take(self, picture: np.ndarray, rng: np.random.Generator) -> Pair:
+        """Return the clean and the noisy picture of a gray one (H, W)."""
+        offset, peak, power, read = (rng.uniform(*bounds) for bounds in (self.offset, self.peak, self.power, self.read))
+        expected = (255 - offset) * peak * picture**power
+        noise = counted(expected, log_uniform(rng, self.gain), read, rng) - expected
+        mixing = rng.choice(["detector", "filter", "zoom"])
+        if mixing == "detector":
+            weight = rng.uniform(*self.neighbour)
+            noise = convolve1d(noise, np.array([weight, 1, weight]) / np.sqrt(1 + 2 * weight**2), 1, mode="mirror")
+        elif mixing == "filter":
+            width = rng.uniform(*self.blur)
+            noise = blurred(noise, width) / kept(width, 0.0)
+        else:
+            factor = rng.uniform(*self.zoom)
+            expected, noise = (zoom(part, factor, order=1, mode="mirror") for part in (expected, noise))
         return (offset + expected) / 255, (offset + expected + noise) / 255
 
 

@@ -3,6 +3,8 @@
     f(y) = integral^y dt / (sd(t)^2 + 3/8 a(t)^2)^1/2,   a = d sd^2/dt     noise of deviation 1 wherever sd is smooth
     x^   = g(D(f(y))),   g the inverse of x -> E[f(y) | x]
 
+If neighbouring pixels are correlated, so are those of f(y), much alike, and D is a denoiser of such noise.
+
 For Poisson-Gaussian noise f is the generalised transform of Anscombe (1948), and g its exact unbiased inverse (Makitalo
 and Foi 2013). Here both are tables, so that any sd(t) will do. E[f(y) | x] is computed by quadrature, with y clipped
 where the picture is. At low counts, n = sd^2/a^2, it is summed over y = x + a (k - n) with k from a Poisson
@@ -15,6 +17,7 @@ If white has clipped the noise, D is set to clipped pictures, and its results ma
 taken without clipping.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,26 +193,27 @@ def _interpolated(y: np.ndarray, x: np.ndarray, f: np.ndarray, step: float) -> n
 
 
 class Stabilised:
-    """A score model for signal-dependent noise, made of one for white noise: psi(y) = (x^ - y) / sigma^2.
+    """A score model for signal-dependent noise, made of one for noise of one level: psi(y) = (x^ - y) / sigma^2.
 
     Args:
         model: A score model of white noise.
-        each: The transform of each channel.
-        level: Standard deviation of the transformed noise.
+        whitening: The transforms, and the level of the transformed noise.
+        treat: Makes of the model one of the transformed noise; None if that is white.
     """
 
-    def __init__(self, model: Any, each: tuple[Transform, ...], level: float) -> None:
-        self.model, self.whitening = model, Whitening(each, level)
+    def __init__(self, model: Any, whitening: Whitening, treat: Callable[[Any], Any] | None = None) -> None:
+        self.whitening, self.treat = whitening, treat
+        self.model = model = treat(model) if treat else model
         self.channels = model.channels
         self.noise_range = model.noise_range
         self.shift_multiple, self.bytes_per_pixel = model.shift_multiple, model.bytes_per_pixel
         self.halo = model.halo
-        if any(transform.sparse for transform in each):
+        if any(transform.sparse for transform in whitening.each):
             self.halo = widened(model.halo, 1, WINDOW // 2, self.shift_multiple)
 
     def with_model(self, model: Any) -> "Stabilised":
-        """Return the same for another version of the model."""
-        return Stabilised(model, self.whitening.each, self.whitening.level)
+        """Return the same for another version of the model of white noise."""
+        return Stabilised(model, self.whitening, self.treat)
 
     def reconstruct(self, y: Tensor) -> Tensor:
         """Return x^, with the shape of y, (B, C, H, W)."""

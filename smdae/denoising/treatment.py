@@ -5,13 +5,15 @@
     grain   two passes of the model, one of them over sub-pictures (`correlated`)
 
 A network that takes the noise model is conditioned on shared noise and on grain instead (`informed`). For shot noise it
-gets the transform too: that is better by 0.1 dB than conditioning on the levels (FMD), and keeps means.
+gets the transform too: that is better by 0.1 dB than conditioning on the levels (FMD), and keeps means. Grain whose
+level depends on brightness, as in laser scanning microscopes, gets the transform first, which leaves it one level.
 
 A gray model takes the channels of a picture one by one; then each channel has its own noise and treatment.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,10 +127,10 @@ def treatment_for(
         noise: The noise, white being 1.
         prepared: The image.
         channels: Number of channels of the image.
-        whitened: Transforms that make shot noise white; None for those of `whitenings`.
+        whitened: Transforms that give noise that depends on brightness one level; None for those of `whitenings`.
         one_pass: Whether a network that takes the noise takes grain in one pass instead of two.
     """
-    if takes_noise(base) and noise.kind != "shot" and all(noise.levels):
+    if takes_noise(base) and not noise.is_signal_dependent and all(noise.levels):
         return _informed(base, noise, prepared, channels, one_pass)
     if noise.kind == "white":
         levels = tuple(white_level(noise, level) for level in noise.levels)
@@ -136,13 +138,16 @@ def treatment_for(
     parts = _parts(base, noise, channels)
     count = channels // len(parts)
     treated: list[Correlated] | list[Stabilised]
-    if noise.kind == "grain":
+    if noise.is_signal_dependent:
+        whitened = whitened or whitenings(base, noise, prepared, channels)
+        treated = [
+            Stabilised(base, whitening, _of_one_level(base, part, whitening.level, count, one_pass))
+            for part, whitening in zip(parts, whitened, strict=True)
+        ]
+        level = rms_level(prepared, noise)
+    else:
         grain = [Correlated.of(base, part, white_level(part, part.sigma), count) for part in parts]
         treated, level = grain, math.sqrt(sum(model.level**2 for model in grain) / len(grain))
-    else:
-        whitened = whitened or whitenings(base, noise, prepared, channels)
-        treated = [Stabilised(base, whitening.each, whitening.level) for whitening in whitened]
-        level = rms_level(prepared, noise)
     if len(treated) == 1:
         return treated[0].with_model, (level,)
     return (lambda version: Separate([model.with_model(version) for model in treated])), (level,)
@@ -170,11 +175,33 @@ def _informed(
     if noise.is_white and noise.jpeg is None:
         return _unchanged, (noise.levels[0],)
     level = rms_level(prepared, noise)
-    kind = InformedOfGrain if noise.kind == "grain" and not one_pass else Informed
+    kind = _informed_kind(noise, one_pass)
     if base.channels == channels:
         return kind(base, noise).with_model, (level,)
     treated = [kind(base, noise.channel(c)) for c in range(channels)]
     return (lambda version: Separate([model.with_model(version) for model in treated])), (level,)
+
+
+def _informed_kind(noise: Noise, one_pass: bool) -> type[Informed] | type[InformedOfGrain]:
+    return InformedOfGrain if noise.kind == "grain" and not one_pass else Informed
+
+
+def _of_one_level(base: Any, noise: Noise, level: float, count: int, one_pass: bool) -> Treatment | None:
+    """Return the treatment of the grain that a transform leaves of noise; None if what it leaves is white.
+
+    Args:
+        base: The model of white noise.
+        noise: The noise before the transform.
+        level: The level after it.
+        count: Number of channels that the model takes at once.
+        one_pass: As for `treatment_for`.
+    """
+    if noise.kind != "grain":
+        return None
+    left = replace(noise, curves=(Affine(read=level),))
+    if takes_noise(base):
+        return _informed_kind(noise, one_pass)(base, left).with_model
+    return Correlated.of(base, left, white_level(left, level), count).with_model
 
 
 def _unchanged(model: Any) -> Any:
@@ -187,7 +214,7 @@ def _parts(base: Any, noise: Noise, channels: int) -> list[Noise]:
 
 
 def whitenings(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Whitening, ...]:
-    """Return the transforms that make shot noise white, one for each group of channels that the model takes.
+    """Return the transforms that give noise one level, one for each group of channels that the model takes.
 
     Arguments are those of `treatment_for`.
     """
@@ -197,7 +224,7 @@ def whitenings(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tu
 
 
 def _whitening(noise: Noise, prepared: Prepared, count: int, first: int) -> Whitening:
-    """Return the transforms of shot noise in `count` channels, starting with channel `first`."""
+    """Return the transforms of the noise of `count` channels, starting with channel `first`."""
     planes = np.atleast_3d(prepared.pixels)[:, :, first : first + count]
     ends = prepared.scale.to_unit(np.array([planes.min(), planes.max()]))
     low, high = float(ends[0]), float(ends[1])

@@ -13,7 +13,7 @@ import numpy as np
 from smdae.curves import Affine, Curve
 from smdae.estimation.blocks import Blocks
 from smdae.estimation.compression import is_lossy
-from smdae.estimation.curve import MAX_SATURATED, Bins, bins_of, overall
+from smdae.estimation.curve import MAX_SATURATED, Bins, bins_of, overall, rising_line
 from smdae.estimation.evidence import evidence, features
 from smdae.estimation.grain import Grain, correlation_of_channels, measured, non_normality, spread, with_unseen
 from smdae.estimation.noise_level import Level
@@ -42,8 +42,10 @@ FAINT, MIN_LOG_ODDS_OF_FAINT = 6 / 255, -3.0
 # is no grain. Decay is that of `noise_level`; excess is the level of the blocks over that of the smallest eigenvalues.
 MAX_DECAY_OF_WHITE, MAX_EXCESS_OF_WHITE = 0.20, 10.0
 # Where there is hardly any texture, as in white noise that was resized or rotated, these show grain without a second
-# look: decay, excess, weakest block, scatter, and correlation of neighbours.
+# look: decay, excess, weakest block, scatter, and correlation of neighbours. With more excess decay does not matter, as
+# white noise has 1.4 at most.
 ALONE_DECAY, ALONE_EXCESS, ALONE_WEAKEST, ALONE_SCATTER, ALONE_NEAREST = 0.12, 1.3, 0.72, 0.28, 0.1
+ALONE_EXCESS_OF_ANY_DECAY = 1.8
 # Where these hold in a JPEG, its blocks hold white noise alone: weakest block, scatter, correlation, excess.
 LOSSY_WEAKEST, LOSSY_SCATTER, LOSSY_NEAREST, LOSSY_EXCESS = 0.55, 0.30, 0.25, 1.25
 # Blocks that are farther from normal are not grain but print, which has 0.08 and more; asked only above a level.
@@ -147,7 +149,7 @@ def correlated_noise(
     odds = evidence().log_odds(found)
     if not is_white and odds > min_odds:
         factor = evidence().level_factor(found)
-    elif level > STRONG and decay > ALONE_DECAY and excess > ALONE_EXCESS and _are_noise_alone(seen):
+    elif level > STRONG and _is_correlated(decay, excess) and _are_noise_alone(seen):
         factor, odds = 1.0, math.inf
     else:
         return None
@@ -164,6 +166,11 @@ def _non_normality(blocks: Blocks, seen: list[ChannelBlocks]) -> float:
 def _evenness(seen: list[ChannelBlocks]) -> np.ndarray:
     """Return the lowest of `spread`, the scatter and the correlation of neighbours, means over channels, (3,)."""
     return np.mean([(one.spread[0], one.scatter, one.grain.nearest) for one in seen], 0)
+
+
+def _is_correlated(decay: float, excess: float) -> bool:
+    """Return whether noise without texture is not white."""
+    return (decay > ALONE_DECAY and excess > ALONE_EXCESS) or excess > ALONE_EXCESS_OF_ANY_DECAY
 
 
 def _are_noise_alone(seen: list[ChannelBlocks]) -> bool:
@@ -205,7 +212,22 @@ def _grain(seen: list[ChannelBlocks], channels: np.ndarray, factor: float) -> No
         np.fill_diagonal(channels, 1.0)
     rho = sum((one.grain.rho for one in seen), np.zeros(())) / len(seen)
     shared = _as_tuples(channels) if len(seen) > 1 else None
-    return Noise(curves_of((factor * sigmas).tolist()), grain=_as_tuples(rho), channels=shared)
+    return Noise(_levels(seen, (factor * sigmas).tolist()), grain=_as_tuples(rho), channels=shared)
+
+
+def _levels(seen: list[ChannelBlocks], sigmas: list[float]) -> tuple[Curve, ...]:
+    """Return the level of each channel, by brightness if that of each clearly rises with it, as that of photons does.
+
+    Args:
+        seen: What the blocks of each channel say.
+        sigmas: The levels that the channels are to have at the brightness of the flattest blocks.
+    """
+    lines = [rising_line(one.bins) for one in seen]
+    rising = [line for line in lines if line is not None]
+    if len(rising) < len(lines):
+        return curves_of(sigmas)
+    levels = [math.sqrt(overall(one.bins)[0]) for one in seen]  # of the blocks
+    return tuple(line.amplified(s / level) for line, s, level in zip(rising, sigmas, levels, strict=True))
 
 
 def _correlation(blocks: Blocks, seen: list[ChannelBlocks]) -> np.ndarray:

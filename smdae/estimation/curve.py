@@ -9,13 +9,15 @@ The variance of shot noise is affine in the mean of the picture, v = a m + b (Fo
 line by iteratively reweighted least squares, in which bins above the line count least, as texture puts them there.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from smdae.curves import Affine
 from smdae.estimation.blocks import Blocks
 
-__all__ = ["Bins", "affine_fit", "bins_of", "overall"]
+__all__ = ["Bins", "affine_fit", "bins_of", "correlation_with_brightness", "overall", "rising_line"]
 
 MAX_BINS = 48
 MIN_BLOCKS = 80  # of a bin
@@ -30,6 +32,11 @@ INITIAL_SHARE = 0.10  # the mean is first that of the bin at this quantile of th
 ROUNDS = 12  # of reweighting
 MIN_FITTED = 1e-3  # of the largest variance: a fitted line is bounded below by it
 FAR_ABOVE = 0.2  # relative distance above the line at which the weight of a bin is halved
+MIN_BINS = 3  # to ask whether the variance rises with brightness
+CLIPPING_SIGMAS = 2.5  # within so many standard deviations of white, clipping makes variances too small
+# A line rises if variance and brightness are correlated, it fits, and levels are so much larger in the brightest third.
+MIN_CORRELATION, MAX_MISFIT, MIN_RISE = 0.8, 0.2, 0.25
+THIRDS = (0.34, 0.66)  # of the weight of the bins, by increasing brightness
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,3 +139,38 @@ def affine_fit(bins: Bins) -> tuple[float, float, float]:
         weights = trust / (1 + (above / FAR_ABOVE) ** 2)
     misfit = np.sqrt(np.average((v / fitted - 1) ** 2, weights=weights))
     return a, b, float(misfit)
+
+
+def correlation_with_brightness(at: np.ndarray, variance: np.ndarray, weights: np.ndarray) -> float:
+    """Return the correlation of variance and brightness away from white, all (m,); 0 if there are too few bins.
+
+    It is 1 for photons and near 0 for texture.
+    """
+    free = at < 1 - CLIPPING_SIGMAS * np.sqrt(variance)
+    if free.sum() < MIN_BINS:
+        return 0.0
+    covariance = np.cov(at[free], variance[free], aweights=weights[free] + 1e-12, ddof=0)
+    return float(covariance[0, 1] / math.sqrt(max(covariance[0, 0] * covariance[1, 1], 1e-30)))
+
+
+def rising_line(bins: Bins) -> Affine | None:
+    """Return the level by brightness, on a line fitted to the variances; None unless these clearly lie on a rising one.
+
+    Where the line would be negative, it has a small level.
+    """
+    slope, offset, misfit = affine_fit(bins)
+    weights = np.sqrt(bins.trust) + 1e-12
+    if len(bins.at) < MIN_BINS or slope <= 0 or misfit > MAX_MISFIT:
+        return None
+    if correlation_with_brightness(bins.at, bins.variance, weights) < MIN_CORRELATION:
+        return None
+    least = MIN_FITTED * float(bins.variance.max())
+    reached = np.cumsum(weights) / weights.sum()
+    parts = reached <= max(THIRDS[0], reached[0]), reached >= min(THIRDS[1], 1 - 1e-9)
+    dark, bright = (
+        max(slope * float(np.average(bins.at[part], weights=weights[part])) + offset, least) for part in parts
+    )
+    if math.log(bright / dark) / 2 < MIN_RISE:
+        return None
+    black = (least - offset) / slope
+    return Affine(slope, 0.0, math.sqrt(offset)) if offset > least else Affine(slope, black, math.sqrt(least))

@@ -13,7 +13,7 @@ import numpy as np
 from smdae.curves import Affine, Curve, Table
 from smdae.estimation import clipped_normal
 from smdae.estimation.blocks import Blocks
-from smdae.estimation.curve import Bins, affine_fit, bins_of
+from smdae.estimation.curve import CLIPPING_SIGMAS, Bins, affine_fit, bins_of, correlation_with_brightness
 
 __all__ = ["shot_curves"]
 
@@ -29,7 +29,6 @@ DARK_THIRD, BRIGHT_THIRD = 0.34, 0.66  # of the weight of the bins, by increasin
 MIN_CORRELATION = 0.85  # of variance and brightness
 # Sigma of the smallest eigenvalues over the mean level of the bins: texture has large bins and small eigenvalues.
 MIN_SIGMA = 0.5
-CLIPPING_SIGMAS = 2.5  # within so many standard deviations of white, clipping makes levels too small
 SIGMAS_TRIED = 60  # from MIN_TRIED times the smallest to MAX_TRIED times the largest level of the bins
 MIN_TRIED, MAX_TRIED = 0.3, 1.5
 MAX_LOG_RATIO = 0.5  # beyond it a bin adds no more to the misfit of a sigma
@@ -72,7 +71,7 @@ def _depends(bins: Bins, clipped: bool) -> bool:
     of_dark, of_bright = (float(np.average(log_ratio[part], weights=weights[part])) for part in (dark, bright))
     if spread <= _limit(SPREAD_LIMITS, sigma) or abs(of_bright - of_dark) <= _limit(RATIO_LIMITS, sigma):
         return False
-    return _correlation(at, variance, weights) > MIN_CORRELATION
+    return correlation_with_brightness(at, variance, weights) > MIN_CORRELATION
 
 
 def _nearest_white(
@@ -93,18 +92,6 @@ def _nearest_white(
 def _limit(limits: tuple[tuple[float, float], ...], sigma: float) -> float:
     """Return the least of limit + faint / sigma."""
     return min(limit + faint / max(sigma, 1e-9) for limit, faint in limits)
-
-
-def _correlation(at: np.ndarray, variance: np.ndarray, weights: np.ndarray) -> float:
-    """Return the correlation of variance and brightness away from white; 0 if there are too few bins.
-
-    It is 1 for photons and near 0 for texture.
-    """
-    free = at < 1 - CLIPPING_SIGMAS * np.sqrt(variance)
-    if free.sum() < MIN_BINS:
-        return 0.0
-    covariance = np.cov(at[free], variance[free], aweights=weights[free] + 1e-12)
-    return float(covariance[0, 1] / math.sqrt(max(covariance[0, 0] * covariance[1, 1], 1e-30)))
 
 
 def _table(bins: Bins) -> Table:

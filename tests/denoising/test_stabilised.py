@@ -8,7 +8,7 @@ import torch
 from torch import Generator
 
 from smdae.curves import Affine, Table
-from smdae.denoising.stabilised import Stabilised, transforms
+from smdae.denoising.stabilised import Stabilised, Whitening, transforms
 
 
 class Still:
@@ -52,7 +52,7 @@ def test_noise_is_white_after_it_and_its_mean_comes_back(curve):
         y = clean + curve.sd(clean) * torch.randn(clean.shape, generator=generator)
         z = f.apply(y[:, 0])
         assert z.std().item() == pytest.approx(sigma, rel=0.06)
-        mean = Stabilised(Blurring(), (f,), sigma).reconstruct(y).mean().item()
+        mean = Stabilised(Blurring(), Whitening((f,), sigma)).reconstruct(y).mean().item()
         assert mean == pytest.approx(value, abs=4 * curve.sd(clean).mean().item() / 500 + 2e-4)
 
 
@@ -61,7 +61,7 @@ def test_the_mean_of_counts_comes_back_where_they_are_few(read):
     for count in (2.0, 6.0):
         y = torch.poisson(torch.full((1, 1, 600, 600), count), generator=Generator().manual_seed(0)) / 20
         (f,), sigma = transforms((Affine(gain=1 / 20, read=read),), 0.0, 1.0, None)
-        mean = Stabilised(Blurring(), (f,), sigma).reconstruct(y).mean().item()
+        mean = Stabilised(Blurring(), Whitening((f,), sigma)).reconstruct(y).mean().item()
         assert 20 * mean == pytest.approx(count, abs=0.1 * count**0.5)  # a tenth of a standard deviation
 
 
@@ -70,13 +70,13 @@ def test_clipping_at_black_is_undone_in_the_mean():
     clean = torch.full((1, 1, 500, 500), 0.05)
     y = (clean + 0.1 * torch.randn(clean.shape, generator=Generator().manual_seed(0))).clamp(0, 1)
     (f,), sigma = transforms((curve,), 0.0, 1.0, (0.0, math.inf))
-    assert Stabilised(Blurring(), (f,), sigma).reconstruct(y).mean().item() == pytest.approx(0.05, abs=2e-3)
+    assert Stabilised(Blurring(), Whitening((f,), sigma)).reconstruct(y).mean().item() == pytest.approx(0.05, abs=2e-3)
 
 
 def test_without_noise_to_remove_nothing_but_the_bias_changes():
     (f,), sigma = transforms((Affine(gain=1e-3, read=0.01),), 0.0, 1.0, None)
     y = torch.rand(1, 1, 20, 30, generator=Generator().manual_seed(0))
-    still = Stabilised(Still(), (f,), sigma).reconstruct(y)
+    still = Stabilised(Still(), Whitening((f,), sigma)).reconstruct(y)
     assert (still - y).abs().max() < 2e-3
     np.testing.assert_allclose(f.invert(f.apply(y)), still, atol=1e-6)
 
@@ -101,6 +101,6 @@ class Ground(Still):
 def test_the_mean_of_less_than_a_photon_a_pixel_is_put_back(clip):
     y = torch.poisson(torch.full((1, 1, 200, 200), 0.3), generator=Generator().manual_seed(0)) / 20
     each, sigma = transforms((Affine(gain=1 / 20),), 0.0, 1.0, clip)
-    clean = Stabilised(Ground(), each, sigma).reconstruct(y)
+    clean = Stabilised(Ground(), Whitening(each, sigma)).reconstruct(y)
     assert 20 * clean.mean().item() == pytest.approx(0.3, abs=0.02)
     assert 20 * clean.std().item() < 0.06

@@ -54,6 +54,15 @@ def test_shot_noise_has_its_level_at_every_brightness():
     np.testing.assert_allclose(found.sd_of(x), noise.sd_of(x), rtol=0.12)
 
 
+@pytest.mark.parametrize("grain", [GRAIN, ((1.0, 0.45, 0.1), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))])
+def test_grain_of_a_photon_counter_has_its_level_at_every_brightness(grain):
+    noise = Noise((Affine(gain=1.5, read=3.0),), 255.0, grain=grain)
+    found = estimate_noise(sampled(noise, scene()))
+    assert found.kind == "grain"
+    x = np.array([[60.0, 100.0, 140.0]])
+    np.testing.assert_allclose(found.sd_of(x), noise.sd_of(x), rtol=0.2)
+
+
 @pytest.mark.parametrize("peak", [8, 20])
 def test_few_counts_are_shot_noise_though_white_cuts_them_off(peak):
     counts = np.random.default_rng(0).poisson(scene() / 255 * peak)
