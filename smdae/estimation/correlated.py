@@ -42,8 +42,8 @@ FAINT, MIN_LOG_ODDS_OF_FAINT = 6 / 255, -3.0
 # is no grain. Decay is that of `noise_level`; excess is the level of the blocks over that of the smallest eigenvalues.
 MAX_DECAY_OF_WHITE, MAX_EXCESS_OF_WHITE = 0.20, 10.0
 # Where there is hardly any texture, as in white noise that was resized or rotated, these show grain without a second
-# look: decay, excess, weakest block, scatter, and correlation of neighbours. With more excess decay does not matter, as
-# white noise has 1.4 at most.
+# look: decay, excess, weakest block, scatter, and correlation of neighbours. With more excess than white noise ever has
+# (1.4) a second look decides whatever the decay.
 ALONE_DECAY, ALONE_EXCESS, ALONE_WEAKEST, ALONE_SCATTER, ALONE_NEAREST = 0.12, 1.3, 0.72, 0.28, 0.1
 ALONE_EXCESS_OF_ANY_DECAY = 1.8
 # Where these hold in a JPEG, its blocks hold white noise alone: weakest block, scatter, correlation, excess.
@@ -64,6 +64,7 @@ class ChannelBlocks:
         grain: Correlation of the pixels.
         spread: Quantiles of the standard deviations of the blocks over the usual one, see `grain.spread`.
         share: Share of the blocks that are in bins with a weight that counts.
+        rising: The variances on a line, if they clearly rise with brightness; else None.
     """
 
     bins: Bins
@@ -73,6 +74,7 @@ class ChannelBlocks:
     grain: Grain
     spread: np.ndarray
     share: float
+    rising: Affine | None
 
 
 def channel_blocks(blocks: Blocks) -> list[ChannelBlocks] | None:
@@ -91,7 +93,8 @@ def _channel(blocks: Blocks, c: int) -> ChannelBlocks | None:
     grain = measured(blocks, c, bins, weights)
     level = math.sqrt(variance * grain.factor)
     share = float(bins.share[weights > MIN_WEIGHT * weights.max()].sum())
-    return ChannelBlocks(bins, weights, level, scatter, grain, spread(blocks, c, bins, usable), share)
+    rising = rising_line(bins, bins_of(blocks, c, blocks.detail[:, c], usable))
+    return ChannelBlocks(bins, weights, level, scatter, grain, spread(blocks, c, bins, usable), share, rising)
 
 
 def levels_of_compressed(seen: list[ChannelBlocks], levels: tuple[Level, ...]) -> list[float]:
@@ -149,8 +152,10 @@ def correlated_noise(
     odds = evidence().log_odds(found)
     if not is_white and odds > min_odds:
         factor = evidence().level_factor(found)
-    elif level > STRONG and _is_correlated(decay, excess) and _are_noise_alone(seen):
+    elif level > STRONG and decay > ALONE_DECAY and excess > ALONE_EXCESS and _are_noise_alone(seen):
         factor, odds = 1.0, math.inf
+    elif level > STRONG and excess > ALONE_EXCESS_OF_ANY_DECAY and _are_noise_alone(seen):
+        factor = evidence().level_factor(found)
     else:
         return None
     if level > STRONG and _non_normality(blocks, seen) > MAX_NON_NORMALITY:
@@ -166,11 +171,6 @@ def _non_normality(blocks: Blocks, seen: list[ChannelBlocks]) -> float:
 def _evenness(seen: list[ChannelBlocks]) -> np.ndarray:
     """Return the lowest of `spread`, the scatter and the correlation of neighbours, means over channels, (3,)."""
     return np.mean([(one.spread[0], one.scatter, one.grain.nearest) for one in seen], 0)
-
-
-def _is_correlated(decay: float, excess: float) -> bool:
-    """Return whether noise without texture is not white."""
-    return (decay > ALONE_DECAY and excess > ALONE_EXCESS) or excess > ALONE_EXCESS_OF_ANY_DECAY
 
 
 def _are_noise_alone(seen: list[ChannelBlocks]) -> bool:
@@ -222,9 +222,8 @@ def _levels(seen: list[ChannelBlocks], sigmas: list[float]) -> tuple[Curve, ...]
         seen: What the blocks of each channel say.
         sigmas: The levels that the channels are to have at the brightness of the flattest blocks.
     """
-    lines = [rising_line(one.bins) for one in seen]
-    rising = [line for line in lines if line is not None]
-    if len(rising) < len(lines):
+    rising = [one.rising for one in seen if one.rising is not None]
+    if len(rising) < len(seen):
         return curves_of(sigmas)
     levels = [math.sqrt(overall(one.bins)[0]) for one in seen]  # of the blocks
     return tuple(line.amplified(s / level) for line, s, level in zip(rising, sigmas, levels, strict=True))

@@ -34,9 +34,11 @@ MIN_FITTED = 1e-3  # of the largest variance: a fitted line is bounded below by 
 FAR_ABOVE = 0.2  # relative distance above the line at which the weight of a bin is halved
 MIN_BINS = 3  # to ask whether the variance rises with brightness
 CLIPPING_SIGMAS = 2.5  # within so many standard deviations of white, clipping makes variances too small
-# A line rises if variance and brightness are correlated, it fits, and levels are so much larger in the brightest third.
-MIN_CORRELATION, MAX_MISFIT, MIN_RISE = 0.8, 0.2, 0.25
+# A line rises if variance and brightness are correlated, it fits, and levels are so much larger, as a logarithm, in the
+# brightest third. Texture grows with brightness too, but seldom as much in its finest details as in all of it.
+MIN_CORRELATION, MAX_MISFIT, MIN_RISE, MAX_DIFFERENCE = 0.8, 0.2, 0.75, 0.15
 THIRDS = (0.34, 0.66)  # of the weight of the bins, by increasing brightness
+LEAST_SHARE = 0.5  # of the least variance of a bin, below which no line goes
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,24 +155,38 @@ def correlation_with_brightness(at: np.ndarray, variance: np.ndarray, weights: n
     return float(covariance[0, 1] / math.sqrt(max(covariance[0, 0] * covariance[1, 1], 1e-30)))
 
 
-def rising_line(bins: Bins) -> Affine | None:
-    """Return the level by brightness, on a line fitted to the variances; None unless these clearly lie on a rising one.
+def rising_line(bins: Bins, detail: Bins | None) -> Affine | None:
+    """Return the level by brightness, on a line fitted to variances; None unless these clearly lie on a rising one.
 
-    Where the line would be negative, it has a small level.
+    It is never much below the least of them.
+
+    Args:
+        bins: The variances.
+        detail: The same of the finest details alone, which must rise as much.
     """
+    if detail is None or min(len(bins.at), len(detail.at)) < MIN_BINS:
+        return None
     slope, offset, misfit = affine_fit(bins)
     weights = np.sqrt(bins.trust) + 1e-12
-    if len(bins.at) < MIN_BINS or slope <= 0 or misfit > MAX_MISFIT:
+    if slope <= 0 or misfit > MAX_MISFIT:
         return None
     if correlation_with_brightness(bins.at, bins.variance, weights) < MIN_CORRELATION:
         return None
-    least = MIN_FITTED * float(bins.variance.max())
+    least = LEAST_SHARE * float(bins.variance.min())
     reached = np.cumsum(weights) / weights.sum()
-    parts = reached <= max(THIRDS[0], reached[0]), reached >= min(THIRDS[1], 1 - 1e-9)
     dark, bright = (
-        max(slope * float(np.average(bins.at[part], weights=weights[part])) + offset, least) for part in parts
+        float(np.average(bins.at[part], weights=weights[part]))
+        for part in (reached <= max(THIRDS[0], reached[0]), reached >= min(THIRDS[1], 1 - 1e-9))
     )
-    if math.log(bright / dark) / 2 < MIN_RISE:
+    rise = _rise((slope, offset), dark, bright, least)
+    of_detail = _rise(affine_fit(detail)[:2], dark, bright, LEAST_SHARE * float(detail.variance.min()))
+    if min(rise, of_detail) < MIN_RISE or abs(rise - of_detail) > MAX_DIFFERENCE:
         return None
     black = (least - offset) / slope
     return Affine(slope, 0.0, math.sqrt(offset)) if offset > least else Affine(slope, black, math.sqrt(least))
+
+
+def _rise(line: tuple[float, float], dark: float, bright: float, least: float) -> float:
+    """Return the logarithm of the level at a bright value over that at a dark one, on a line bounded below."""
+    slope, offset = line
+    return math.log(max(slope * bright + offset, least) / max(slope * dark + offset, least)) / 2
