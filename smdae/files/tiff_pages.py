@@ -214,6 +214,8 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
         raise InputError(f"its compression, {shown}, is not known", "save it with Deflate or LZW first") from error
     if page.photometric not in COLOURS or page.samplesperpixel < COLOURS[page.photometric]:
         raise InputError(f"its {page.samplesperpixel} channels are not gray or RGB", "save it as gray or RGB first")
+    if page.photometric == PALETTE and page.samplesperpixel > 1:
+        raise InputError("it has a table of colours and more than one channel", "save it as RGB first")
     if page.is_subsampled and (page.compression not in JPEGS or page.planarconfig == PLANAR):
         raise InputError("its colours have a lower resolution than it", "save it as RGB first")
     if page.dtype is None or page.dtype.name not in (*SAMPLES, "bool"):
