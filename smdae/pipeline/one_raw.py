@@ -14,8 +14,9 @@ from smdae.pipeline.picture_names import is_raw_name
 from smdae.pipeline.picture_noise import PictureNoise
 from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_bytes
-from smdae.pipeline.reading import called, kind_of
+from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, record_of
+from smdae.pipeline.result_format import kind_of
 from smdae.pipeline.summary import AS_TOLD, summarise
 from smdae.progress import Watch
 
