@@ -223,7 +223,7 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
         raise InputError(f"its samples are {kind}", f"smdae reads {', '.join(SAMPLES)}: convert it to one of these")
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     whole = len(segments) >= math.prod(page.chunked) and all(
-        count > 0 and offset + count <= size for offset, count in segments
+        count > 0 and 0 <= offset <= size - count for offset, count in segments
     )
     bits = math.ceil(page.samplesperpixel * page.imagewidth * page.bitspersample / 8) * page.imagelength
     if not whole or (page.compression == UNCOMPRESSED and held < bits * page.imagedepth):

@@ -420,6 +420,7 @@ def test_what_is_not_selected_is_written_as_it_was():
         (["cut.tif"], 3, ["'cut.tif'", "truncated"]),
         (["jbig.tif"], 3, ["'jbig.tif'", "compression", "JBIG"]),
         (["complex.tif"], 3, ["'complex.tif'", "complex64"]),
+        (["before.tif", "--strength", "0"], 3, ["'before.tif'", "truncated"]),
         (["table.tif", "--strength", "0"], 3, ["'table.tif'", "a table of colours and more than one channel"]),
         (["s.tif", "-o", "x.png"], 4, ["PNG cannot hold 6 pages"]),
     ],
@@ -436,6 +437,12 @@ def test_bad_input_is_refused_in_one_line(here, arguments, code, words, capsys):
         data[at : at + 2] = (34661).to_bytes(2, "little")
     Path("jbig.tif").write_bytes(data)
     tifffile.imwrite("complex.tif", values("float32", *SIZE).astype(np.complex64))
+    with tifffile.TiffFile("s.tif") as file:
+        tag = file.pages[0].tags[273]
+    data = bytearray(Path("s.tif").read_bytes())
+    data[tag.offset + 2 : tag.offset + 4] = (9).to_bytes(2, "little")  # signed
+    data[tag.valueoffset : tag.valueoffset + 4] = (-2).to_bytes(4, "little", signed=True)
+    Path("before.tif").write_bytes(data)
     planes = np.stack([values("uint8", *SIZE)] * 3)
     tifffile.imwrite("table.tif", [planes, planes], photometric="rgb", planarconfig="separate", metadata=None)
     with tifffile.TiffFile("table.tif") as file:
