@@ -40,6 +40,7 @@ MOST_COLOURS = 4  # along a last axis that is not one of columns
 FREE_CHUNKS = 1 << 16  # that may be missing: what is empty is left out
 SPARSEST = 64  # chunks of more, of which one must be there: a few numbers could promise any number of them
 MOST_PLANES = 1 << 20
+MOST_BLOSC = 9
 MOST_NAMED = 3  # arrays, in a message
 
 
@@ -212,6 +213,7 @@ def _check(array: "zarr.Array[Any]", folder: Path, of: str) -> None:
         raise InputError(f"it has no pixels: the shape{of} is {' x '.join(map(str, array.shape))}")
     if array.dtype.name not in SAMPLES:
         raise InputError(f"its samples are {array.dtype.name}", f"smdae reads {', '.join(SAMPLES)}")
+    _refuse_codecs(array, of)
     promised = math.prod(-(-length // n) for length, n in zip(array.shape, grid_of(array), strict=True))
     least = max(1, (promised - FREE_CHUNKS) // SPARSEST)
     there = sum(1 for _ in islice(_chunks(folder), least))
@@ -221,6 +223,15 @@ def _check(array: "zarr.Array[Any]", folder: Path, of: str) -> None:
         raise InputError(f"only {there:,} of the {promised:,} chunks{of} are there")
     if math.prod(array.shape[:-2]) > MOST_PLANES:
         raise InputError(f"it has {math.prod(array.shape[:-2]):,} planes, and smdae reads {MOST_PLANES:,}")
+
+
+def _refuse_codecs(array: "zarr.Array[Any]", of: str) -> None:
+    """Raise InputError for a level of Blosc that there is not, of which the library itself would print a line."""
+    from numcodecs import Blosc
+
+    levels = [codec.clevel for codec in array.compressors if isinstance(codec, Blosc)]
+    if not all(isinstance(level, int) and 0 <= level <= MOST_BLOSC for level in levels):
+        raise InputError(f"the level of compression{of} is {levels[0]!r:.20}, and Blosc has 0 to {MOST_BLOSC}")
 
 
 def _chunks(folder: Path) -> Iterator[str]:

@@ -21,7 +21,7 @@ from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import bare, called, like, read_picture, within_memory
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
-from smdae.pipeline.result_format import kind_of
+from smdae.pipeline.result_format import kind_of, warn_of_look
 from smdae.pipeline.self_checks import self_checked
 from smdae.pipeline.stacked import denoise_stack
 from smdae.pipeline.summary import say_remarks, summarise
@@ -109,6 +109,7 @@ def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
         options.messages.warn(f"of '{called(job)}', {' and '.join(picture.lost)} will not be in the result")
     clean = like(read_picture(options.reference), picture, options.reference) if options.reference is not None else None
     kind = kind_of(job, picture, options)
+    warn_of_look(job, picture, kind, options)
     refuse_unit(picture, options, called(job))
     aside = [] if job.target == STREAM and not options.extras.some else targets(options.extras, job)
     for path in [*aside, *([] if options.profile is None else [options.profile])]:

@@ -15,7 +15,15 @@ from smdae.pipeline.reading import called
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-__all__ = ["check_target", "kind_of", "refuse_one_picture", "refuse_other_format", "refuse_quality", "wanted_kind"]
+__all__ = [
+    "check_target",
+    "kind_of",
+    "refuse_one_picture",
+    "refuse_other_format",
+    "refuse_quality",
+    "wanted_kind",
+    "warn_of_look",
+]
 
 ANIMATED = ("GIF", "PNG", "WEBP")
 
@@ -80,6 +88,25 @@ def wanted_kind(job: Job, format: str, ending: str | None) -> str:
     if other := special_format(job.target):
         raise OutputError(f"{named}{format} does not become {other}", f"name it {FORMATS[format].suffixes[0]}")
     raise OutputError(f"{named}unknown extension", f"known are {', '.join(SUFFIXES)}")
+
+
+def warn_of_look(job: Job, picture: "Picture", kind: str, options: Options) -> None:
+    """Warn where a picture looks otherwise in another format, which cannot hold its colours or how it is turned."""
+    from smdae.files.colour_profile import is_srgb
+    from smdae.files.jpeg_file import MAX_EXIF, MAX_ICC
+    from smdae.files.orientation import orientation_of
+
+    if kind == picture.format:
+        return
+    profile, exif = picture.metadata.icc or b"", picture.metadata.exif or b""
+    most_icc, most_exif = (MAX_ICC, MAX_EXIF) if kind == "JPEG" else (len(profile), len(exif))
+    lost = []
+    if profile and not is_srgb(profile) and (not FORMATS[kind].profile or len(profile) > most_icc):
+        lost.append("its colour profile")
+    if orientation_of(picture.metadata) != 1 and (not FORMATS[kind].exif or len(exif) > most_exif):
+        lost.append("its orientation")
+    if lost:
+        options.messages.warn(f"of '{called(job)}', {' and '.join(lost)} will not be in the result, which is {kind}")
 
 
 def refuse_one_picture(job: Job, options: Options, own: str, held: str, is_animated: bool = False) -> None:

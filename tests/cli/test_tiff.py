@@ -420,6 +420,7 @@ def test_what_is_not_selected_is_written_as_it_was():
         (["cut.tif"], 3, ["'cut.tif'", "truncated"]),
         (["jbig.tif"], 3, ["'jbig.tif'", "compression", "JBIG"]),
         (["complex.tif"], 3, ["'complex.tif'", "complex64"]),
+        (["other.tif", "--strength", "0"], 3, ["'other.tif'", "stored in an unknown way (142)"]),
         (["before.tif", "--strength", "0"], 3, ["'before.tif'", "truncated"]),
         (["table.tif", "--strength", "0"], 3, ["'table.tif'", "a table of colours and more than one channel"]),
         (["s.tif", "-o", "x.png"], 4, ["PNG cannot hold 6 pages"]),
@@ -443,6 +444,15 @@ def test_bad_input_is_refused_in_one_line(here, arguments, code, words, capsys):
     data[tag.offset + 2 : tag.offset + 4] = (9).to_bytes(2, "little")  # signed
     data[tag.valueoffset : tag.valueoffset + 4] = (-2).to_bytes(4, "little", signed=True)
     Path("before.tif").write_bytes(data)
+    colours = np.dstack([values("uint8", *SIZE)] * 3)
+    how = {"photometric": "rgb", "planarconfig": "contig", "compression": "jpeg", "metadata": None}
+    tifffile.imwrite("other.tif", np.stack([colours, colours]), **how)
+    with tifffile.TiffFile("other.tif") as file:
+        kinds = [page.tags[284].valueoffset for page in file.pages]
+    data = bytearray(Path("other.tif").read_bytes())
+    for at in kinds:
+        data[at] = 142
+    Path("other.tif").write_bytes(data)
     planes = np.stack([values("uint8", *SIZE)] * 3)
     tifffile.imwrite("table.tif", [planes, planes], photometric="rgb", planarconfig="separate", metadata=None)
     with tifffile.TiffFile("table.tif") as file:

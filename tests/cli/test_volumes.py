@@ -263,14 +263,18 @@ def test_what_is_no_volume_is_refused_in_one_line(name, capsys):
     assert os.listdir() == [f"{name}.zarr"]
 
 
-def test_codecs_that_read_and_do_not_write_are_refused(here, capsys):
+def test_codecs_that_read_and_do_not_write_are_refused(here, capfd):
     volume("a.zarr", "zyx", (1, 32, 32), (1, 32, 32), levels=1, compressors=BLOSC)
     described = json.loads(Path("a.zarr/0/.zarray").read_text())
     assert described["compressor"]["id"] == "blosc"
-    described["compressor"]["cname"] = ["lz4"]
-    Path("a.zarr/0/.zarray").write_text(json.dumps(described))
-    assert main(["denoise", "a.zarr", "-s", "5"]) == 4
-    assert "cannot write 'a_denoised.zarr': the codecs of 'a.zarr' fail" in capsys.readouterr().err
+    for name, value, code, words in (
+        ("cname", ["lz4"], 4, "cannot write 'a_denoised.zarr': the codecs of 'a.zarr' fail"),
+        ("clevel", -5, 3, "the level of compression of level '0' is -5, and Blosc has 0 to 9"),
+    ):
+        changed = described | {"compressor": described["compressor"] | {name: value}}
+        Path("a.zarr/0/.zarray").write_text(json.dumps(changed))
+        assert main(["denoise", "a.zarr", "-s", "5"]) == code
+        assert words in capfd.readouterr().err
     assert os.listdir() == ["a.zarr"]
 
 
