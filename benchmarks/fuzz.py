@@ -1,6 +1,6 @@
 """Does anything but a result or one line of refusal ever come from a damaged or crafted file?
 
-    python -m benchmarks.fuzz readers|models|states|cache|configuration [--seconds 60] [--seed N]
+    python -m benchmarks.fuzz readers|files|models|states|cache|configuration [--seconds 60] [--seed N]
 
 Examples number N, N + 1, ... are tried in processes of bounded address space, so that crashes and memory that runs away
 are noticed. It prints the outcomes, the slowest in CPU seconds, and every violation with its number, which brings
@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 KINDS = {
     "readers": "pictures",
+    "files": "files",
     "models": "models",
     "states": "states",
     "cache": "caches",

@@ -25,6 +25,7 @@ MODEL = "natural-gray-small"
         ({"device": "gpu"}, "device 'gpu' is not a device"),
         ({"device": 0}, "a device is the name of one"),
         ({"model": 3}, "a score model has score"),
+        ({"noise": "blue"}, "unknown noise 'blue'; there are auto, white, shot, grain, or a Noise"),
         ({"model": torch.nn.Conv2d(1, 1, 3)}, "a score model has score"),
     ],
     ids=str,
@@ -32,6 +33,12 @@ MODEL = "natural-gray-small"
 def test_denoise_says_what_an_argument_should_be(given, words):
     with pytest.raises(UsageError, match=words):
         smdae.denoise(IMAGE, **({"model": MODEL} | given))
+
+
+def test_a_noise_profile_that_is_named_is_told_how_to_read():
+    with pytest.raises(UsageError, match="unknown noise 'camera") as caught:
+        smdae.denoise(IMAGE, noise="camera.yaml", model=MODEL)
+    assert "smdae.Noise.from_yaml(open('camera.yaml').read())" in caught.value.hint
 
 
 @pytest.mark.parametrize("image", [None, 3, b"PNG"], ids=str)

@@ -26,10 +26,10 @@ from smdae.pipeline.options import Options
 from smdae.pipeline.peers import Peers
 from smdae.pipeline.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced
 from smdae.pipeline.placing import forget
-from smdae.pipeline.reading import refuse_quality
 from smdae.pipeline.records import figures, is_number
 from smdae.pipeline.rehearsal import rehearsed
 from smdae.pipeline.report import Report
+from smdae.pipeline.result_format import refuse_quality
 from smdae.pipeline.selection import listed, refuse_unpiped
 
 __all__ = ["run"]

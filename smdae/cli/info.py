@@ -16,6 +16,7 @@ from smdae.cli import console, stdout
 from smdae.cli.options import Json, check_range
 from smdae.errors import BatchError, SmdaeError
 from smdae.pipeline.places import STREAM, sources
+from smdae.pipeline.reading import within_memory
 from smdae.pipeline.selection import refuse_unpiped
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ def command(
     with stdout.guarded():
         for source in files:
             try:
-                for described in _descriptions(source, options, json_):
+                with within_memory("stdin" if source == STREAM else str(source)):
+                    found = _descriptions(source, options, json_)
+                for described in found:
                     if isinstance(described, dict):
                         stdout.result({"input": str(source)} | described)
                     else:

@@ -61,7 +61,11 @@ def noise_for(
         if sigma is None:
             _refuse_other_unit(found.noise, prepared)
     elif kind not in KINDS:
-        raise UsageError(f"unknown noise '{kind}'; there are {', '.join(KINDS)}, or a Noise")
+        how = f"smdae.Noise.from_yaml(open({str(kind)!r}).read()) reads a profile"
+        raise UsageError(
+            f"unknown noise '{kind}'; there are {', '.join(KINDS)}, or a Noise",
+            how if str(kind).lower().endswith((".yaml", ".yml")) else None,
+        )
     elif (level := single_level(model)) is not None:
         return Estimate(_white(sigma or (level,)), 0.0)
     elif sigma is not None and (kind == "white" or len(sigma) > 1):

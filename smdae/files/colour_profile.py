@@ -1,9 +1,11 @@
 """Colour profiles (ICC) of the pictures that smdae itself develops: sRGB, and linear light with its primaries."""
 
+import contextlib
 import functools
 import struct
+from io import BytesIO
 
-__all__ = ["linear", "srgb"]
+__all__ = ["is_srgb", "linear", "srgb"]
 
 TONE = (b"rTRC", b"gTRC", b"bTRC")
 HEADER, ENTRY = 128, 12  # bytes of a profile's header, and of an entry of the table of tags behind it
@@ -16,6 +18,15 @@ def srgb() -> bytes:
     from PIL import ImageCms
 
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def is_srgb(profile: bytes) -> bool:
+    """Return whether a profile calls itself sRGB, which is what pictures without one are taken for."""
+    from PIL import ImageCms
+
+    with contextlib.suppress(Exception):  # whatever the library finds wrong with it
+        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).lower().startswith("srgb")
+    return False
 
 
 @functools.cache

@@ -120,6 +120,8 @@ def arrays(file: Path) -> Iterator[np.ndarray]:
         for name in data.files:
             with _loading(file):
                 array = data[name]
+            if not isinstance(array, np.ndarray):  # NumPy gives other files in a .npz as they are
+                raise InputError(f"cannot read '{file}': what it calls {name!r:.60} is no array")
             yield array
 
 

@@ -13,6 +13,7 @@ Files are often packed by gzip, as image.fits.gz. They are unpacked to a tempora
 import contextlib
 import functools
 import importlib.util
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -244,6 +245,8 @@ def _is_image(unit: Any) -> bool:
 def _image(number: int, unit: Any, size: int) -> Image:
     header = unit.header
     axes = [header[f"NAXIS{k}"] for k in range(1, header["NAXIS"] + 1)]  # the fastest first
+    if not all(type(length) is int and length > 0 for length in axes):
+        raise InputError(f"unit {number} has axes of {' x '.join(map(str, axes))}")
     check_size(axes[0], axes[1])
     if header["BITPIX"] not in TYPES:
         raise InputError(f"unit {number} has BITPIX {header['BITPIX']}")
@@ -252,9 +255,10 @@ def _image(number: int, unit: Any, size: int) -> Image:
         raise InputError(f"unit {number} has BSCALE {scale:g} and BZERO {zero:g}")
     dtype = np.dtype(TYPES[header["BITPIX"]])
     blank = header.get("BLANK") if dtype.kind != "f" else None
+    blank = blank if type(blank) is int else None  # as astropy does, which ignores others
     place = unit.fileinfo()
     sums = any(name in header for name in CHECKSUMS)
-    count = int(np.prod(axes[2:], dtype=np.int64))
+    count = math.prod(axes[2:])
     image = Image(number, (axes[1], axes[0]), count, place["datLoc"], dtype, scale, zero, blank, place["hdrLoc"], sums)
     if image.start + count * image.nbytes > size:
         raise InputError("the file is truncated")

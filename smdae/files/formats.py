@@ -46,6 +46,8 @@ class Format:
         read: The function that reads such a file, `module.function` below smdae.files.
         encode: The function that makes such a file.
         alpha: Whether it can hold an alpha channel.
+        profile: Whether it can hold a colour profile.
+        exif: Whether it can hold EXIF, and so the orientation.
         quality: Whether it is written at a quality, which `encode` then takes.
         extra: The extra of smdae that its library comes with; None where all have it.
         module: The name by which the library is imported, where it comes with an extra.
@@ -61,6 +63,8 @@ class Format:
     read: str
     encode: str
     alpha: bool = True
+    profile: bool = True
+    exif: bool = True
     quality: bool = False
     extra: str | None = None
     module: str | None = None
@@ -157,6 +161,7 @@ ROWS = (
         "imagecodecs",
         "jpegxl.read",
         "jpegxl.encode",
+        profile=False,
         quality=True,
         maxval=True,
     ),
@@ -171,7 +176,17 @@ ROWS = (
         quality=True,
         maxval=True,
     ),
-    Format("BMP", (".bmp",), BYTES, "resolution", "Pillow", "eight_bit.read_bmp", "eight_bit.encode_bmp"),
+    Format(
+        "BMP",
+        (".bmp",),
+        BYTES,
+        "resolution",
+        "Pillow",
+        "eight_bit.read_bmp",
+        "eight_bit.encode_bmp",
+        profile=False,
+        exif=False,
+    ),
     Format(
         "PPM",
         (".ppm", ".pgm", ".pnm", ".pbm"),
@@ -181,9 +196,22 @@ ROWS = (
         "plain.read_pnm",
         "plain.encode_pnm",
         alpha=False,
+        profile=False,
+        exif=False,
         maxval=True,
     ),
-    Format("PAM", (".pam",), INTEGERS, "the maximum", "smdae", "plain.read_pam", "plain.encode_pam", maxval=True),
+    Format(
+        "PAM",
+        (".pam",),
+        INTEGERS,
+        "the maximum",
+        "smdae",
+        "plain.read_pam",
+        "plain.encode_pam",
+        profile=False,
+        exif=False,
+        maxval=True,
+    ),
     Format(
         "NPY",
         (".npy",),
@@ -193,6 +221,8 @@ ROWS = (
         "plain.read_npy",
         "plain.encode_npy",
         alpha=False,
+        profile=False,
+        exif=False,
     ),
 )
 FORMATS = {row.name: row for row in ROWS}

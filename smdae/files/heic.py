@@ -21,6 +21,7 @@ __all__ = ["encode", "extent", "read"]
 QUALITY = 95
 CHROMA = 420  # of pictures from other formats
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+DEEP_GRAY = "I"  # what the library calls gray of more than 8 bits
 DENSEST = 2**18  # pixels for which a byte can stand
 
 
@@ -34,7 +35,7 @@ def read(data: bytes) -> Picture:
     width, height = image.size
     check_size(width, height, DENSEST * len(data))
     refuse_huge(width * height, width * height * 4 * (2 if info["bit_depth"] > 8 else 1), len(data))
-    if image.mode.split(";")[0] not in MODES.values():
+    if image.mode.split(";")[0] not in (*MODES.values(), DEEP_GRAY):
         raise InputError(f"its pixels are of the kind {image.mode}", "convert it to RGB first")
     samples = np.asarray(image)
     bits = info["bit_depth"]

@@ -10,6 +10,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,6 +77,7 @@ BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 HEAD = 32
 PIECE = 1 << 22  # bytes of a stream, read at once
 MAX_STREAM = 1 << 30  # bytes of a stream, which may have no end
+BEHIND = "what stands behind its end"
 READABLE = f"smdae reads {in_words()}"
 
 
@@ -91,8 +93,7 @@ def read(source: Path | bytes, name: str) -> Picture:
         if absent := missing(format):
             raise InputError(*absent)
         picture: Picture = function(format.read)(data)
-        refuse_several(data)
-        return picture
+        return replace(picture, lost=(*picture.lost, BEHIND)) if refuse_several(data) else picture
 
 
 @contextlib.contextmanager

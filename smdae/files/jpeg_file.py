@@ -18,9 +18,10 @@ from smdae.files.jpeg_segments import APP14, COMMENT, MPF, end_of, segments_of, 
 from smdae.files.marks import OPENING
 from smdae.files.picture import Picture
 
-__all__ = ["DENSEST", "EXIF_PREFIX", "QUALITY", "encode", "quality_of", "read"]
+__all__ = ["DENSEST", "EXIF_PREFIX", "MAX_EXIF", "MAX_ICC", "QUALITY", "encode", "quality_of", "read"]
 
 SEGMENT = 65533
+MAX_EXIF = SEGMENT - len(EXIF_PREFIX)
 MAX_ICC = 255 * (SEGMENT - 14)
 MAX_XMP = SEGMENT - 29
 QUALITY = 95
@@ -48,7 +49,7 @@ def encode(picture: Picture, quality: int = QUALITY) -> bytes:
         segments = [segment for segment in metadata.jpeg if segment[0] != APP14]
         return with_segments(_saved(picture.pixels, quality=quality), segments) + metadata.tail
     options: dict[str, object] = {}
-    if metadata.exif and len(EXIF_PREFIX + metadata.exif) <= SEGMENT:
+    if metadata.exif and len(metadata.exif) <= MAX_EXIF:
         options["exif"] = EXIF_PREFIX + metadata.exif
     if metadata.icc and len(metadata.icc) <= MAX_ICC:
         options["icc_profile"] = metadata.icc

@@ -50,6 +50,7 @@ COLOURS = b"RGBG"  # of planes, by LibRaw's numbers
 SURE_WHITE = 0.75  # of the white in the file, which the largest value must exceed to be taken for white
 BLACK, SPAN = 4096, 60000  # of mosaics that are given back, for which 16 bits are used whatever the camera's
 ORIENTATION = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7}  # of EXIF, by LibRaw's flip
+BIN, BRIGHT, LEAST_WHITE = 8, 0.01, 32  # of the histogram by which LibRaw makes pictures brighter
 SRGB_CURVE, LINEAR_CURVE = (2.4, 12.92), (1.0, 1.0)
 
 
@@ -86,23 +87,35 @@ class Shot:
         Args:
             pixels: The mosaic to develop, (H, W), black being 0 and white 1; None for that of the file.
             linear: Whether values are proportional to light, with no change of brightness; else they are sRGB.
-            brighter: Whether sRGB may become brighter, until 1 % is white, as LibRaw does it.
+            brighter: Whether sRGB may become brighter, as LibRaw does it: until 1 % of that of the file is white.
         """
         how: dict[str, Any] = {}
         if self.mosaic is not None:
             values = self.mosaic.pixels if pixels is None else pixels
+            if pixels is not None and brighter and not linear:
+                how = {"bright": self._brightness, "no_auto_bright": True}
             self._file.raw_image_visible[:] = np.rint(BLACK + SPAN * values).clip(0, 65535).astype(np.uint16)
-            how = {"user_black": BLACK, "user_cblack": [0] * 4, "user_sat": SPAN, "adjust_maximum_thr": 0.0}
+            how |= {"user_black": BLACK, "user_cblack": [0] * 4, "user_sat": SPAN, "adjust_maximum_thr": 0.0}
         samples = self._file.postprocess(
             output_bps=16,
             use_camera_wb=True,
             user_flip=0,
-            no_auto_bright=linear or not brighter,
             gamma=LINEAR_CURVE if linear else SRGB_CURVE,
-            **how,
+            **({"no_auto_bright": linear or not brighter} | how),
         )
         metadata = Metadata(exif=self.metadata.exif, icc=colour_profile.linear() if linear else colour_profile.srgb())
         return Picture(np.array(samples), 65535.0, "TIFF", metadata=metadata)
+
+    @functools.cached_property
+    def _brightness(self) -> float:
+        """Return the factor by which LibRaw makes the picture of the file brighter, until 1 % of a colour is white.
+
+        By itself a denoised one would become brighter than one with noise, whose brightest values lie farther from the
+        others: by 9 %, of a drawing with strong noise.
+        """
+        light = self.developed(linear=True).pixels
+        white = max(_brightest(light[..., c]) for c in range(light.shape[2]))
+        return 65536 / (white * BIN + 0.5)  # which LibRaw rounds down to what it would have found
 
 
 @functools.cache
@@ -160,6 +173,13 @@ def opened(data: bytes, name: str, quiet: bool = False) -> Iterator[Shot]:
             check_size(file.sizes.width, file.sizes.height)
             shot = _shot(file, data)
         yield shot
+
+
+def _brightest(values: np.ndarray) -> int:
+    """Return the bin above which 1 % of some 16-bit values lie, as LibRaw counts them."""
+    above = np.cumsum(np.bincount(values.reshape(-1) // BIN, minlength=65536 // BIN)[::-1])
+    below_top = int(np.searchsorted(above, int(values.size * BRIGHT), side="right"))
+    return max(65536 // BIN - 1 - below_top, LEAST_WHITE)
 
 
 @contextlib.contextmanager

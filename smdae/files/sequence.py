@@ -15,6 +15,7 @@ __all__ = ["Ahead", "begins_one", "first_of", "more_of", "refuse_several"]
 MAX_HEADER = 4096  # bytes of a PGM or PPM, before its pixels
 MAX_PICTURE = 1 << 30  # bytes
 RAW_KINDS = (b"P5", b"P6")
+PADDING = b"\0 \t\r\n"
 BEGINNING = 8  # bytes by which what follows is recognised
 
 
@@ -75,8 +76,11 @@ def begins_one(begun: bytes) -> bool:
     return begun.startswith(SIGNATURE) or (begun[:2] in RAW_KINDS and begun[2:3].isspace())
 
 
-def refuse_several(data: bytes) -> None:
-    """Raise InputError if another picture begins where the first of a file ends, for it would be lost."""
+def refuse_several(data: bytes) -> bool:
+    """Raise InputError if another picture begins where the first of a file ends, for it would be lost.
+
+    Return whether something else stands there, of a PNG, PGM or PPM: more than padding.
+    """
     end = len(data)
     if data.startswith(SIGNATURE):
         end = _end_of_png(data)
@@ -85,6 +89,7 @@ def refuse_several(data: bytes) -> None:
     behind = data[end : end + MAX_HEADER]
     if behind.startswith(SIGNATURE) or (begins_one(behind) and pnm_header(behind) is not None):
         raise InputError("it holds several pictures", "a stream may hold many: smdae denoise - -o - < FILE > RESULT")
+    return bool(data[end:].strip(PADDING))
 
 
 def _end_of_png(data: bytes) -> int:

@@ -56,7 +56,7 @@ COLOURS = {MINISWHITE: 1, MINISBLACK: 1, RGB: 3, PALETTE: 1, MASK: 1, CMYK: 4, Y
 UNREAD = {8: "L*a*b* colour", 9: "L*a*b* colour", 10: "L*a*b* colour", 32803: "the mosaic of a camera's sensor"}
 UNREAD |= {34892: "the linear light of a camera's sensor", 32844: "logarithms of light", 32845: "logarithms of light"}
 UNCOMPRESSED, JPEGS = 1, (6, 7, 34892, 33007)
-PLANAR = 2
+TOGETHER, PLANAR = 1, 2
 DENSEST = 2**15  # pixels for which a byte can stand: in Zstandard, 4 bytes are 2^17
 MAX_DEPTH = 2**16  # planes of a page that is a volume
 OF_A_PAGE = 1 << 13  # bytes that a directory takes, beside the values of its tags
@@ -214,6 +214,10 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
         raise InputError(f"its compression, {shown}, is not known", "save it with Deflate or LZW first") from error
     if page.photometric not in COLOURS or page.samplesperpixel < COLOURS[page.photometric]:
         raise InputError(f"its {page.samplesperpixel} channels are not gray or RGB", "save it as gray or RGB first")
+    if page.planarconfig not in (TOGETHER, PLANAR):  # the decoder would leave samples as they lay in memory
+        raise InputError(f"its channels are stored in an unknown way ({int(page.planarconfig)})", "save it anew first")
+    if page.photometric == PALETTE and page.samplesperpixel > 1:
+        raise InputError("it has a table of colours and more than one channel", "save it as RGB first")
     if page.is_subsampled and (page.compression not in JPEGS or page.planarconfig == PLANAR):
         raise InputError("its colours have a lower resolution than it", "save it as RGB first")
     if page.dtype is None or page.dtype.name not in (*SAMPLES, "bool"):
@@ -221,7 +225,7 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
         raise InputError(f"its samples are {kind}", f"smdae reads {', '.join(SAMPLES)}: convert it to one of these")
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     whole = len(segments) >= math.prod(page.chunked) and all(
-        count > 0 and offset + count <= size for offset, count in segments
+        count > 0 and 0 <= offset <= size - count for offset, count in segments
     )
     bits = math.ceil(page.samplesperpixel * page.imagewidth * page.bitspersample / 8) * page.imagelength
     if not whole or (page.compression == UNCOMPRESSED and held < bits * page.imagedepth):

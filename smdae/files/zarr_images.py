@@ -7,10 +7,11 @@ An array that belongs to no such group is an image of one level, with the axes t
 last of TCZYX.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ __all__ = ["Image", "array_of", "grid_of", "images_of"]
 LEAST_AXES, MOST_AXES = 2, 5
 ALONE = ("",)  # levels of an array that is an image by itself, which is that folder
 MOST_COLOURS = 4  # along a last axis that is not one of columns
+FREE_CHUNKS = 1 << 16  # that may be missing: what is empty is left out
+SPARSEST = 64  # chunks of more, of which one must be there: a few numbers could promise any number of them
+MOST_PLANES = 1 << 20
+MOST_BLOSC = 9
 MOST_NAMED = 3  # arrays, in a message
 
 
@@ -80,9 +85,19 @@ class Image:
         return 1 if self.channel_axis is None else self.shape[self.channel_axis]
 
     @property
-    def planes(self) -> list[tuple[int, ...]]:
-        """Return where each plane lies along the axes before rows and columns, in the order of the file."""
-        return [*product(*map(range, self.shape[:-2]))]
+    def count(self) -> int:
+        """Return the number of planes."""
+        return math.prod(self.shape[:-2])
+
+    def planes(self, channel: int) -> list[tuple[int, ...]]:
+        """Return where each plane of a channel lies along the axes before rows and columns, in the order of the file.
+
+        Channels are counted from 0.
+        """
+        axes = [range(length) for length in self.shape[:-2]]
+        if self.channel_axis is not None:
+            axes[self.channel_axis] = range(channel, channel + 1)
+        return [*product(*axes)]
 
     def channel(self, plane: Sequence[int]) -> int:
         """Return the channel of a plane, counted from 0."""
@@ -198,9 +213,27 @@ def _check(array: "zarr.Array[Any]", folder: Path, of: str) -> None:
         raise InputError(f"it has no pixels: the shape{of} is {' x '.join(map(str, array.shape))}")
     if array.dtype.name not in SAMPLES:
         raise InputError(f"its samples are {array.dtype.name}", f"smdae reads {', '.join(SAMPLES)}")
-    if not _has_chunks(folder):
+    _refuse_codecs(array, of)
+    promised = math.prod(-(-length // n) for length, n in zip(array.shape, grid_of(array), strict=True))
+    least = max(1, (promised - FREE_CHUNKS) // SPARSEST)
+    there = sum(1 for _ in islice(_chunks(folder), least))
+    if not there:
         raise InputError(f"none of the chunks{of} is there")
+    if there < least:
+        raise InputError(f"only {there:,} of the {promised:,} chunks{of} are there")
+    if math.prod(array.shape[:-2]) > MOST_PLANES:
+        raise InputError(f"it has {math.prod(array.shape[:-2]):,} planes, and smdae reads {MOST_PLANES:,}")
 
 
-def _has_chunks(folder: Path) -> bool:
-    return any(name not in METADATA for _, _, names in os.walk(folder) for name in names)
+def _refuse_codecs(array: "zarr.Array[Any]", of: str) -> None:
+    """Raise InputError for a level of Blosc that there is not, of which the library itself would print a line."""
+    from numcodecs import Blosc
+
+    levels = [codec.clevel for codec in array.compressors if isinstance(codec, Blosc)]
+    if not all(isinstance(level, int) and 0 <= level <= MOST_BLOSC for level in levels):
+        raise InputError(f"the level of compression{of} is {levels[0]!r:.20}, and Blosc has 0 to {MOST_BLOSC}")
+
+
+def _chunks(folder: Path) -> Iterator[str]:
+    """Yield the names of the files that may be chunks of an array."""
+    return (name for _, _, names in os.walk(folder) for name in names if name not in METADATA)

@@ -19,8 +19,9 @@ from smdae.pipeline.outcome import Outcome, denoised
 from smdae.pipeline.picture_noise import PictureNoise, refuse_unit, white_of
 from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_bytes
-from smdae.pipeline.reading import bare, called, kind_of, like, read_picture
+from smdae.pipeline.reading import bare, called, like, read_picture, within_memory
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
+from smdae.pipeline.result_format import kind_of, warn_of_look
 from smdae.pipeline.self_checks import self_checked
 from smdae.pipeline.stacked import denoise_stack
 from smdae.pipeline.summary import say_remarks, summarise
@@ -60,20 +61,21 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
         from smdae.files.y4m import is_video
         from smdae.pipeline.one_stream import streamed
 
-        begun = time.perf_counter()
-        data = None
-        is_folder = ome_metadata.is_volume(job.source)
-        if job.source == STREAM or is_video(job.source):
-            data, record = streamed(job, options, model_for)
-            if record is not None:
-                return record | {"seconds": round(time.perf_counter() - begun, 3)}
-        if data is None and not is_folder and os.path.exists(job.source) and not os.path.isfile(job.source):
-            data = images.content(job.source, str(job.source))  # a pipe can be read only once
-        do = one_volume if is_folder else _work_on(job, options, data)
-        with options.messages.overheard() as lines:
-            record = do(job, options, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
-        if options.report is not None:
-            options.report.warn(str(job.source), [text for kind, text in lines if kind == "warning"])
+        with within_memory(called(job)):
+            begun = time.perf_counter()
+            data = None
+            is_folder = ome_metadata.is_volume(job.source)
+            if job.source == STREAM or is_video(job.source):
+                data, record = streamed(job, options, model_for)
+                if record is not None:
+                    return record | {"seconds": round(time.perf_counter() - begun, 3)}
+            if data is None and not is_folder and os.path.exists(job.source) and not os.path.isfile(job.source):
+                data = images.content(job.source, str(job.source))  # a pipe can be read only once
+            do = one_volume if is_folder else _work_on(job, options, data)
+            with options.messages.overheard() as lines:
+                record = do(job, options, model_for, watch, data) | {"seconds": round(time.perf_counter() - begun, 3)}
+            if options.report is not None:
+                options.report.warn(str(job.source), [text for kind, text in lines if kind == "warning"])
         return record
 
     return work
@@ -107,6 +109,7 @@ def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
         options.messages.warn(f"of '{called(job)}', {' and '.join(picture.lost)} will not be in the result")
     clean = like(read_picture(options.reference), picture, options.reference) if options.reference is not None else None
     kind = kind_of(job, picture, options)
+    warn_of_look(job, picture, kind, options)
     refuse_unit(picture, options, called(job))
     aside = [] if job.target == STREAM and not options.extras.some else targets(options.extras, job)
     for path in [*aside, *([] if options.profile is None else [options.profile])]:

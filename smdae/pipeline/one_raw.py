@@ -14,8 +14,9 @@ from smdae.pipeline.picture_names import is_raw_name
 from smdae.pipeline.picture_noise import PictureNoise
 from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_bytes
-from smdae.pipeline.reading import called, kind_of
+from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, record_of
+from smdae.pipeline.result_format import kind_of, warn_of_look
 from smdae.pipeline.summary import AS_TOLD, summarise
 from smdae.progress import Watch
 
@@ -67,6 +68,7 @@ def one_raw(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
             result = with_depth(shot.developed(pixels, options.linear), options.depth)
     if options.strip:
         result = replace(result, metadata=stripped(result.metadata))
+    warn_of_look(job, result, kind, options)
     whole = encode(result, kind, options.quality)
     aside = [] if options.profile is None else [(options.profile, _profile(found, shot, name))]
     with beside(aside, options.overwrite_beside, origin and replace(origin, is_target=False)):

@@ -15,8 +15,9 @@ from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import find_noise
 from smdae.pipeline.places import STREAM, Job
-from smdae.pipeline.reading import called, converted, kind_of, refuse_misnamed, refuse_other_format
+from smdae.pipeline.reading import called, converted, refuse_misnamed
 from smdae.pipeline.records import frames_record
+from smdae.pipeline.result_format import kind_of, refuse_other_format
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale

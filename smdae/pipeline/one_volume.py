@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smdae.errors import UsageError
+from smdae.errors import OutputError, SmdaeError, UsageError
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import Outcome, denoised
-from smdae.pipeline.picture_noise import NoiseFacts, refuse_unit
+from smdae.pipeline.picture_noise import NoiseFacts, refuse_unit, without_noise
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
-from smdae.pipeline.reading import called, refuse_other_format
+from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, precisions, record_of
+from smdae.pipeline.result_format import refuse_other_format
 from smdae.pipeline.summary import summarise
-from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, is_chosen, refuse_beyond
+from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, chosen_channels, is_chosen, refuse_beyond
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ class _Run:
         if self.options.takes_nothing_out:
             with _writing(self.job):
                 ome_zarr.copied(self.volume, folder)
+            for image in self.volume.images:
+                chosen = chosen_channels(image, self.volume, self.options.selection)
+                self.noted |= {label: without_noise() for label, _ in chosen.values()}
             return
         plans = []
         for image in self.volume.images:
@@ -126,7 +130,7 @@ class _Run:
         kept = values[(..., *slab.inner)]
         before = kept.copy()
         is_whole = slab.kept == slab.padded
-        alone = is_whole and len(image.planes) == 1
+        alone = is_whole and image.count == 1
         for index in np.ndindex(values.shape[:-2]):
             place = tuple(axis.start + k for axis, k in zip(slab.lead, index, strict=True))
             channel = channels.get(image.channel(place))
@@ -199,7 +203,7 @@ def one_volume(
         refuse_other_format(job, options, "an OME-Zarr", endings, "name it .ome.zarr")
         if not options.will_make(job.target.parent):
             refuse_folder(job.target, **how)
-        first = VolumePlanes(volume.images[0], volume.images[0].planes, name).page(0)
+        first = VolumePlanes(volume.images[0], volume.images[0].planes(0), name).page(0)
         refuse_unit(first, options, name)
         run = _Run(volume, job, options, model_for(first), watch)
 
@@ -216,7 +220,7 @@ def one_volume(
         record_of(job, run.model, [*run.noted.values()], run.products)
         | estimates(run.judged)
         | {
-            "pages": sum(len(image.planes) for image in volume.images),
+            "pages": sum(image.count for image in volume.images),
             "axes": axes[0] if len(axes) == 1 else axes,
             "channels": sum(image.channels for image in volume.images),
         }
@@ -225,11 +229,22 @@ def one_volume(
 
 @contextmanager
 def _writing(job: Job) -> Iterator[None]:
-    """Raise OutputError within the context for whatever stops the writing of a result."""
-    from smdae.files.refusals import refusals
+    """Raise OutputError within the context for whatever stops the writing of a result, codecs among it.
 
-    with refusals(job.target):
-        yield
+    Settings of a codec may let it read, and not write.
+    """
+    from smdae.files.refusals import refusals
+    from smdae.memory import is_out_of_memory
+
+    try:
+        with refusals(job.target):
+            yield
+    except SmdaeError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise OutputError(f"cannot write '{job.target}': the codecs of '{job.source}' fail") from error
 
 
 def _refuse(job: Job, options: Options) -> None:

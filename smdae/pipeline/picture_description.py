@@ -104,7 +104,7 @@ def describe(source: Path, options: "Options") -> list[Description]:
                     name,
                     group.page(0),
                     len(group),
-                    *typical_noise(group, _Unloaded(), options, name),
+                    *typical_noise(group, _Unloaded(), options, name, len(pages.groups) > 1),
                     channel=(group.key.channel + 1, len(pages.groups)),
                     series=group.key.series + 1,
                     part=called_key(pages, group.key) if len(pages.axes) > 1 else "",

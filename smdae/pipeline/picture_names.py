@@ -7,7 +7,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["SUFFIX", "VOLUME", "is_more", "is_picture", "is_raw_name", "missing_reader", "parted_name", "results_among"]
+__all__ = [
+    "SUFFIX",
+    "VOLUME",
+    "is_more",
+    "is_picture",
+    "is_raw_name",
+    "missing_reader",
+    "parted_name",
+    "results_among",
+    "special_format",
+]
 
 SUFFIX = "_denoised"  # of results beside their inputs
 VOLUME = ".zarr"
@@ -44,9 +54,18 @@ def is_raw_name(name: str | Path) -> bool:
 
 def is_more(name: str | Path) -> bool:
     """Return whether a file is called as one that `denoise` alone reads: camera raw, FITS, Y4M or OME-Zarr."""
+    return special_format(name) is not None
+
+
+def special_format(name: str | Path) -> str | None:
+    """Return the format that a file is called by, of those that `denoise` alone reads; None for any other."""
     from smdae.files import fits, y4m
 
-    return is_raw_name(name) or fits.is_named(name) or Path(name).suffix.lower() in (y4m.ENDING, VOLUME)
+    if is_raw_name(name):
+        return "camera raw"
+    if fits.is_named(name):
+        return "FITS"
+    return {y4m.ENDING: "Y4M", VOLUME: "OME-Zarr"}.get(Path(name).suffix.lower())
 
 
 def missing_reader(name: str) -> str | None:

@@ -22,6 +22,7 @@ __all__ = [
     "is_noise_shared",
     "refuse_unit",
     "white_of",
+    "without_noise",
 ]
 
 MAX_LOOKED_AT = 2048  # pixels a side, where the level of the noise is not that which is taken out
@@ -98,6 +99,14 @@ class NoiseFacts:
     repaired: int
     is_banded: bool
     seen: float | None = None
+
+
+def without_noise() -> NoiseFacts:
+    """Return the facts about a picture of which nothing is to be taken out."""
+    from smdae.estimation.estimate import Estimate
+    from smdae.noise import Noise
+
+    return NoiseFacts(Estimate(Noise.gaussian(0.0), 0.0), "none", (0.0,), 0.0, 0, 0, False)
 
 
 def white_of(picture: "Picture", options: Options) -> float:

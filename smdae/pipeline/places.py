@@ -14,14 +14,13 @@ from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_raw_name, parted_nam
 from smdae.pipeline.selection import Search, is_many, selected
 
 if TYPE_CHECKING:
-    from smdae.files.picture import Picture
+    pass
 
 __all__ = [
     "STREAM",
     "Job",
     "Naming",
     "Plan",
-    "check_target",
     "claims",
     "plan",
     "refuse_place",
@@ -259,34 +258,3 @@ def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
         refuse_making(path, path)
     elif not overwrite and any(path.iterdir()):
         raise OutputError(f"the folder '{path}' is not empty", "write to another, or replace what is there with -y")
-
-
-def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bool, made: Path | None) -> str:
-    """Return the format of the result, once it is clear that it can be written.
-
-    Args:
-        job: The picture, and where its result goes.
-        picture: A picture with the samples and channels of the result.
-        ending: The ending that was asked for, which also sets the format on stdout; None for the input's.
-        overwrite: Whether an existing file may be replaced.
-        made: A folder that will be made for the results, so that folders below it need not exist yet; None for none.
-
-    Raises:
-        OutputError: The result cannot be written there, or the format cannot hold it.
-    """
-    from smdae.files.formats import SUFFIXES
-    from smdae.files.images import refuse_format
-    from smdae.files.refusals import refuse_existing, refuse_making
-
-    kind = SUFFIXES[ending] if ending else picture.format
-    if job.target != STREAM:
-        if made and not job.target.parent.exists():
-            refuse_making(job.target.parent, made)
-        else:
-            refuse_existing(job.target, overwrite=overwrite)
-        suffix = job.target.suffix.lower()
-        if suffix not in SUFFIXES:
-            raise OutputError(f"cannot write '{job.target}': unknown extension", f"known are {', '.join(SUFFIXES)}")
-        kind = SUFFIXES[suffix]
-    refuse_format(picture, kind)
-    return kind

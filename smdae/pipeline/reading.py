@@ -1,16 +1,16 @@
-"""The reading of a picture and of the clean one to measure it by, and the format of its result."""
+"""The reading of a picture, and of the clean one to measure it by."""
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smdae.errors import InputError, OutputError, UsageError
-from smdae.files.formats import WITH_QUALITY, in_words
+from smdae.errors import InputError, MemoryLimitError, SmdaeError
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import white_of
-from smdae.pipeline.places import STREAM, Job, check_target
+from smdae.pipeline.places import STREAM, Job
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
@@ -19,13 +19,11 @@ __all__ = [
     "bare",
     "called",
     "converted",
-    "kind_of",
     "like",
     "piped",
     "read_picture",
     "refuse_misnamed",
-    "refuse_other_format",
-    "refuse_quality",
+    "within_memory",
 ]
 
 
@@ -64,6 +62,21 @@ def bare(picture: "Picture", options: Options) -> "Picture":
     return replace(picture, metadata=stripped(picture.metadata)) if options.strip else picture
 
 
+@contextmanager
+def within_memory(name: str) -> Iterator[None]:
+    """Raise MemoryLimitError, which names a file, where memory runs out during the work on it."""
+    from smdae.memory import is_out_of_memory
+
+    try:
+        yield
+    except SmdaeError:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryLimitError(f"not enough memory for '{name}'") from error
+
+
 def refuse_misnamed(job: Job, options: Options, called: str, endings: Sequence[str]) -> None:
     """Raise InputError for a file with the ending of another format, which its result would get too.
 
@@ -81,58 +94,11 @@ def refuse_misnamed(job: Job, options: Options, called: str, endings: Sequence[s
         raise InputError(f"'{job.source}' is {called}, and {named}", f"rename it, or end the result in {endings[0]}")
 
 
-def refuse_other_format(job: Job, options: Options, called: str, endings: Sequence[str], hint: str) -> None:
-    """Raise OutputError for a result in another format, for files that are written only as what they are.
-
-    Args:
-        job: The file, and where its result goes.
-        options: How it is denoised.
-        called: The format of the file, in words.
-        endings: The endings of that format.
-        hint: What the user can do about it.
-    """
-    is_named_otherwise = job.target != STREAM and job.target.suffix.lower() not in endings
-    if options.ending or is_named_otherwise:
-        written = options.ending or job.target
-        raise OutputError(
-            f"{called} stays one, and is not written as '{written}'", "leave --format out" if options.ending else hint
-        )
-
-
 def converted(picture: "Picture", options: Options) -> "Picture":
     """Convert a picture that is not denoised to the sample type of the result."""
     from smdae.files.picture import with_depth
 
     return with_depth(picture, options.depth, white_of(picture, options))
-
-
-def kind_of(job: Job, picture: "Picture", options: Options) -> str:
-    """Return the format of the result.
-
-    Raises:
-        OutputError: It cannot be written.
-        UsageError: It goes to stdout, --quality is given, and the format has none.
-    """
-    from smdae.files.picture import with_depth
-
-    result = with_depth(picture, options.depth, white_of(picture, options), pixels=False)
-    kind = check_target(job, result, options.ending, options.overwrite, options.new_folder)
-    if job.target == STREAM and options.quality is not None:  # elsewhere its name tells the format before this is read
-        refuse_quality([kind])
-    return kind
-
-
-def refuse_quality(kinds: Collection[str | None]) -> None:
-    """Raise UsageError if none of the formats of some results has a quality, though --quality is given.
-
-    A format that files keep, and that pictures cannot be written in, is None.
-    """
-    if kinds and set(kinds).isdisjoint(row.name for row in WITH_QUALITY):
-        kind = next((kind for kind in kinds if kind), None)
-        raise UsageError(
-            f"--quality is for {in_words(WITH_QUALITY)}, and {kind or 'the result'} has none",
-            "leave it out, or add --format jpeg" if kind else "leave it out",
-        )
 
 
 def like(reference: "Picture", picture: "Picture", path: Path, name: str = "the input") -> "Picture":

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
 from smdae.pipeline.model_choice import ModelFor
@@ -10,8 +12,9 @@ from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
 from smdae.pipeline.places import Job
 from smdae.pipeline.placing import origin_of, put_bytes
-from smdae.pipeline.reading import called, kind_of, refuse_misnamed
+from smdae.pipeline.reading import called, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of
+from smdae.pipeline.result_format import kind_of, refuse_one_picture
 from smdae.pipeline.shared_noise import with_shared_noise
 from smdae.pipeline.summary import summarise
 from smdae.progress import Watch, part_of
@@ -22,8 +25,6 @@ if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
 __all__ = ["denoise_parts"]
-
-ANIMATED = ("GIF", "PNG", "WEBP")
 
 
 def denoise_parts(
@@ -47,12 +48,8 @@ def denoise_parts(
     endings = FORMATS[parts.container.format].suffixes
     first = parts.page(0)
     refuse_misnamed(job, options, f"{parts.container.called} in {parts.container.format}", endings)
-    kind = kind_of(job, first, options)
-    if kind != parts.container.format:
-        words = f"{kind} cannot hold {parts.container.called}"
-        if kind in ANIMATED and parts.container.piece == "frame":
-            words = f"{parts.container.called} in {parts.container.format} is not made into one in {kind}"
-        raise OutputError(f"'{called(job)}': {words}", f"write {parts.container.format}")
+    refuse_one_picture(job, options, parts.container.format, parts.container.called, parts.container.piece == "frame")
+    kind_of(job, first, options)
     model = model_for(first)
     if options.depth is not None and options.depth != first.pixels.dtype:
         raise OutputError(f"{parts.container.called} keeps its bit depth", "leave --bit-depth out")
@@ -63,6 +60,9 @@ def denoise_parts(
     products: list[str] = []
     results: list[Picture | None] = []
     for number, part in enumerate(parts):
+        if len(parts) > 1 and not np.isfinite(part.pixels).any():
+            results.append(None)  # a page without a value stays
+            continue
         progress = part_of(watch, number, len(parts))
         outcome = denoised(part, model, shared, progress, called(job))
         if options.report is not None and not number:
@@ -74,5 +74,5 @@ def denoise_parts(
         results.append(None if outcome.picture.pixels is part.pixels else outcome.picture)
     whole = parts.encoded(results, options.quality, options.strip)
     put_bytes(job, whole, options.overwrite, origin, options.stdout)
-    summarise({"": found}, judgements, model, job, options, parts.container.piece)
-    return record_of(job, model, found, products) | estimates(judgements) | {"pages": len(found)}
+    summarise({"": found} if found else {}, judgements, model, job, options, parts.container.piece)
+    return record_of(job, model, found, products) | estimates(judgements) | {"pages": len(results)}

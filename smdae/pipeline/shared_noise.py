@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import PictureNoise, find_noise
 
@@ -30,7 +32,9 @@ def with_shared_noise(pages: Pages, model: Any, options: Options, name: str) -> 
     return replace(options, noise=unscaled(median.noise, median.prepared.scale))
 
 
-def typical_noise(pages: Pages, model: Any, options: Options, name: str) -> tuple[PictureNoise, Options]:
+def typical_noise(
+    pages: Pages, model: Any, options: Options, name: str, may_be_empty: bool = False
+) -> tuple[PictureNoise, Options]:
     """Estimate the noise of a few pages; return that of the median level, and the settings with a scale for all pages.
 
     Args:
@@ -38,6 +42,8 @@ def typical_noise(pages: Pages, model: Any, options: Options, name: str) -> tupl
         model: The model that is to denoise them.
         options: How they are to be denoised.
         name: What messages call the file.
+        may_be_empty: Whether pages may all be without a value, such as those of a channel that was not recorded. They
+            have no noise then; else they are refused.
 
     Raises:
         UsageError, InputError: As `find_noise`.
@@ -49,9 +55,17 @@ def typical_noise(pages: Pages, model: Any, options: Options, name: str) -> tupl
     if not numbers:
         numbers = [next((n for n in range(len(pages)) if not is_blank(pages.page(n).pixels)), 0)]
         examined[numbers[0]] = pages.page(numbers[0])
+        if may_be_empty and not np.isfinite(examined[numbers[0]].pixels).any():
+            return _empty(examined[numbers[0]], model, options, name), options
 
     def examine(number: int, scale: "Scale | None") -> PictureNoise:
         return find_noise(examined[number], model, replace(options, scale=scale or options.scale), name)
 
     median, scale = typical_page(numbers, examine)
     return median, replace(options, scale=scale or options.scale)
+
+
+def _empty(page: "Picture", model: Any, options: Options, name: str) -> PictureNoise:
+    """Return that a page without any value has no noise."""
+    found = find_noise(replace(page, pixels=np.zeros_like(page.pixels)), model, options, name)
+    return replace(found, estimate=replace(found.estimate, reason="it has no values"))

@@ -109,7 +109,7 @@ def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) ->
             bits = 8 * image.dtype.itemsize
             depth = f"{bits}-bit floats" if image.dtype.kind == "f" else f"{bits} bits"
             what = f"{of}{size} in gray, {depth}, FITS"
-            noise = typical_noise(planes, model, options, name)
+            noise = typical_noise(planes, model, options, name, len(file.images) > 1)
             parts.append(FilePart(picture, len(planes), *noise, (k + 1, len(file.images)), what))
     return parts
 
@@ -125,13 +125,13 @@ def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[F
         for image in volume.images:
             height, width = image.shape[-2:]
             for c in range(image.channels):
-                planes = VolumePlanes(image, [place for place in image.planes if image.channel(place) == c], name)
+                planes = VolumePlanes(image, image.planes(c), name)
                 picture = replace(planes.page(0), format="OME-Zarr")
                 of = f"channel {c + 1} of {image.channels}, " if image.channels > 1 else ""
                 size = f"{len(planes)} planes of {width} x {height}" if len(planes) > 1 else f"{width} x {height}"
                 format = "OME-Zarr" if image.is_ome else "Zarr"
                 what = f"{of}{size} in gray, {image.array.dtype.name}, {format} {image.axes}"
-                noise = typical_noise(planes, model, options, name)
+                noise = typical_noise(planes, model, options, name, image.channels > 1)
                 parts.append(FilePart(picture, len(planes), *noise, (c + 1, image.channels), what))
     return parts
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from smdae.errors import InputError, OutputError, UsageError
+from smdae.errors import InputError, UsageError
 from smdae.files.formats import FORMATS
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
@@ -16,8 +16,9 @@ from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_result
-from smdae.pipeline.reading import called, converted, kind_of, refuse_misnamed
+from smdae.pipeline.reading import called, converted, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
+from smdae.pipeline.result_format import kind_of, refuse_one_picture
 from smdae.pipeline.shared_noise import typical_noise, with_shared_noise
 from smdae.pipeline.summary import say_remarks, summarise
 from smdae.progress import Watch, part_of
@@ -145,9 +146,8 @@ def denoise_stack(
         _refuse(pages, job, options)
         first = pages.pictures(0)[0]
         refuse_misnamed(job, options, f"a TIFF of {_held(pages)}", FORMATS["TIFF"].suffixes)
-        kind = kind_of(job, first, options)
-        if kind != "TIFF":
-            raise OutputError(f"'{name}': {kind} cannot hold {_held(pages)}", "write TIFF")
+        refuse_one_picture(job, options, "TIFF", _held(pages))
+        kind_of(job, first, options)
         refuse_unit(first, options, name)
         model = model_for(first)
         del first

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from smdae.files.tiff_axes import Selection
     from smdae.files.zarr_images import Image
 
-__all__ = ["Channel", "VolumePlanes", "channels_of", "is_chosen", "refuse_beyond"]
+__all__ = ["Channel", "VolumePlanes", "channels_of", "chosen_channels", "is_chosen", "refuse_beyond"]
 
 WINDOW, WINDOWS = 512, 4  # of a large plane, so many windows along each side are examined, of so many pixels a side
 
@@ -81,24 +81,30 @@ def channels_of(image: "Image", volume: "Volume", model: Any, options: Options, 
         options: The settings by which it is denoised.
         name: What messages call the volume.
     """
+    return {
+        c: _channel(label and f"{label}: ", VolumePlanes(image, places, name), c, model, options)
+        for c, (label, places) in chosen_channels(image, volume, options.selection).items()
+    }
+
+
+def chosen_channels(
+    image: "Image", volume: "Volume", selection: "Selection"
+) -> dict[int, tuple[str, list[tuple[int, ...]]]]:
+    """Return the channels of an image that are to be denoised by their numbers: the name and the planes of each."""
     prefix = f"image {image.place}" if len(volume.images) > 1 else ""
-    channels = {}
+    chosen = {}
     for c in range(image.channels):
-        of_channel = (place for place in image.planes if image.channel(place) == c)
-        places = [place for place in of_channel if is_chosen(image, place, options.selection)]
-        if places:
+        if places := [place for place in image.planes(c) if is_chosen(image, place, selection)]:
             words = [prefix, f"channel {c + 1}" if image.channels > 1 else ""]
-            label = ", ".join(word for word in words if word)
-            planes = VolumePlanes(image, places, name)
-            channels[c] = _channel(label and f"{label}: ", planes, c, model, options)
-    return channels
+            chosen[c] = ", ".join(word for word in words if word), places
+    return chosen
 
 
 def refuse_beyond(volume: "Volume", options: Options, name: str) -> None:
     """Raise UsageError for pages or channels that the volume does not have."""
     chosen = options.selection
     channels = max(image.channels for image in volume.images)
-    pages = max(len(image.planes) for image in volume.images)
+    pages = max(image.count for image in volume.images)
     if chosen.channels is not None and max(chosen.channels) > channels:
         raise UsageError(f"--channel {max(chosen.channels)}: '{name}' has {channels} channel{'s' * (channels != 1)}")
     if chosen.pages is not None and max(chosen.pages) > pages:

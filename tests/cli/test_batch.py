@@ -19,7 +19,7 @@ from PIL import Image
 from smdae.cli.app import main
 from smdae.files.images import encode, read
 from smdae.files.picture import Picture
-from smdae.pipeline import batch, outcome
+from smdae.pipeline import batch, one_picture, outcome
 from tests.tiny import (
     ENVIRONMENT,
     colour,
@@ -53,6 +53,19 @@ def names(folder: str) -> set[str]:
 
 def denoise(*arguments: str) -> int:
     return main(["denoise", "-m", "m.safetensors", *map(str, arguments)])
+
+
+def test_memory_that_runs_out_for_one_picture_does_not_stop_the_others(monkeypatch, capsys):
+    def denoised(picture, *of, do=outcome.denoised):
+        if of[3].endswith("b.tif"):
+            raise MemoryError
+        return do(picture, *of)
+
+    monkeypatch.setattr(one_picture, "denoised", denoised)
+    assert denoise("in", "-o", "out") == 9
+    assert names("out") == {"a.png"}
+    assert "error: not enough memory for 'in/b.tif'" in capsys.readouterr().err
+    assert denoise("in/b.tif", "-o", "out") == 7
 
 
 # Which

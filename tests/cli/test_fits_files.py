@@ -190,6 +190,16 @@ def packed(name: str, values: np.ndarray) -> bytes:
     return whole.getvalue()
 
 
+def test_an_axis_that_is_no_number_is_refused(here, capsys):
+    fits.PrimaryHDU(np.zeros((64, 64), "u1")).writeto("a.fits")
+    data = Path("a.fits").read_bytes()
+    at = data.index(b"NAXIS1  = ") + 10
+    Path("a.fits").write_bytes(data[:at] + b"T".rjust(20) + data[at + 20 :])
+    assert main(["denoise", "a.fits"]) == 3
+    assert "has axes of True x 64" in complaint(capsys.readouterr().err)
+    assert not Path("a_denoised.fits").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [

@@ -35,6 +35,19 @@ def here(bare, monkeypatch):
     return bare
 
 
+def test_a_channel_without_values_is_told_as_such(capsys):
+    """Microscopes leave one that was not recorded; `denoise` leaves it as it is."""
+    pages = np.random.default_rng(0).normal(100, 10, (3, 64, 64)).astype(np.float32)
+    pages[1] = np.nan
+    tifffile.imwrite("a.tif", pages, photometric="minisblack", metadata={"axes": "CYX"})
+    assert main(["info", "a.tif", "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["kind"] for record in records] == ["white", "none", "white"]
+    assert records[1]["reason"] == "it has no values"
+    tifffile.imwrite("b.tif", pages[1])
+    assert main(["info", "b.tif"]) == 3
+
+
 def hill(side: int = SIDE) -> np.ndarray:
     """A smooth picture from 0.15 to 0.75, with shape (side, side)."""
     x = np.linspace(0, np.pi, side)

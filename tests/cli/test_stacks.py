@@ -137,7 +137,12 @@ def test_strength_0_leaves_every_sample():
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["s.tif", "-o", "x.png"], 4, ["PNG cannot hold 5 pages", "TIFF"]),
+        (["s.tif", "-o", "x.png"], 4, ["PNG cannot hold 5 pages", "hint: write TIFF: name it .tif"]),
+        (["s.tif", "-o", "x.fits"], 4, ["'x.fits': TIFF does not become FITS", "hint: name it .tif"]),
+        (["s.tif", "--format", "jpeg", "--quality", "90"], 4, ["5 pages", "leave --format and --quality out"]),
+        (["one.tif", "--format", "jpeg"], 4, ["uint16 samples", "hint: add --bit-depth 8, or write PNG"]),
+        (["one.tif", "-o", "x.ome.zarr"], 4, ["TIFF does not become OME-Zarr"]),
+        (["one.tif", "-o", "x.nef"], 4, ["TIFF does not become camera raw"]),
         (["s.tif", "--reference", "s.tif"], 3, ["'s.tif'", "5 pages", "--reference"]),
         (["cut.tif"], 3, ["'cut.tif'", "page"]),
         (["s.tif", "-o", "old.tif"], 4, ["'old.tif'", "-y"]),
@@ -146,6 +151,7 @@ def test_strength_0_leaves_every_sample():
 def test_what_cannot_be_is_refused_and_leaves_nothing(here, arguments, code, words, capsys):
     data = Path("s.tif").read_bytes()
     Path("cut.tif").write_bytes(data[: len(data) // 2])
+    tifffile.imwrite("one.tif", pages("s.tif")[0])
     Path("old.tif").write_bytes(b"mine")
     before = everything_below(here)
     assert clean(*arguments) == code

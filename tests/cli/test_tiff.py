@@ -420,6 +420,9 @@ def test_what_is_not_selected_is_written_as_it_was():
         (["cut.tif"], 3, ["'cut.tif'", "truncated"]),
         (["jbig.tif"], 3, ["'jbig.tif'", "compression", "JBIG"]),
         (["complex.tif"], 3, ["'complex.tif'", "complex64"]),
+        (["other.tif", "--strength", "0"], 3, ["'other.tif'", "stored in an unknown way (142)"]),
+        (["before.tif", "--strength", "0"], 3, ["'before.tif'", "truncated"]),
+        (["table.tif", "--strength", "0"], 3, ["'table.tif'", "a table of colours and more than one channel"]),
         (["s.tif", "-o", "x.png"], 4, ["PNG cannot hold 6 pages"]),
     ],
 )
@@ -435,6 +438,29 @@ def test_bad_input_is_refused_in_one_line(here, arguments, code, words, capsys):
         data[at : at + 2] = (34661).to_bytes(2, "little")
     Path("jbig.tif").write_bytes(data)
     tifffile.imwrite("complex.tif", values("float32", *SIZE).astype(np.complex64))
+    with tifffile.TiffFile("s.tif") as file:
+        tag = file.pages[0].tags[273]
+    data = bytearray(Path("s.tif").read_bytes())
+    data[tag.offset + 2 : tag.offset + 4] = (9).to_bytes(2, "little")  # signed
+    data[tag.valueoffset : tag.valueoffset + 4] = (-2).to_bytes(4, "little", signed=True)
+    Path("before.tif").write_bytes(data)
+    colours = np.dstack([values("uint8", *SIZE)] * 3)
+    how = {"photometric": "rgb", "planarconfig": "contig", "compression": "jpeg", "metadata": None}
+    tifffile.imwrite("other.tif", np.stack([colours, colours]), **how)
+    with tifffile.TiffFile("other.tif") as file:
+        kinds = [page.tags[284].valueoffset for page in file.pages]
+    data = bytearray(Path("other.tif").read_bytes())
+    for at in kinds:
+        data[at] = 142
+    Path("other.tif").write_bytes(data)
+    planes = np.stack([values("uint8", *SIZE)] * 3)
+    tifffile.imwrite("table.tif", [planes, planes], photometric="rgb", planarconfig="separate", metadata=None)
+    with tifffile.TiffFile("table.tif") as file:
+        kinds = [page.tags[262].valueoffset for page in file.pages]
+    data = bytearray(Path("table.tif").read_bytes())
+    for at in kinds:
+        data[at] = 3
+    Path("table.tif").write_bytes(data)
     from PIL import Image
 
     Image.fromarray(values("uint8", *SIZE)).save("a.png")

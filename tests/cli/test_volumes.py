@@ -15,6 +15,7 @@ from tests.tiny import complaint, encoded, everything_below, gray
 from tests.volumes import NOISE, clean, read, volume
 
 zarr = pytest.importorskip("zarr")
+BLOSC = pytest.importorskip("numcodecs").Blosc()
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +88,26 @@ def test_regions_with_their_margin_give_what_whole_planes_do(monkeypatch):
     whole, cut = read("whole.zarr").astype(int), read("cut.zarr").astype(int)
     assert np.abs(whole - read("a.zarr")).max() > 10
     assert np.abs(whole - cut).max() <= 1  # products of other sizes are rounded otherwise
+
+
+def test_a_result_in_which_nothing_changes_has_a_record_of_each_channel(capsys):
+    volume("a.ome.zarr", levels=1)
+    assert main(["denoise", "a.ome.zarr", "--strength", "0", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["sigma"] == [0.0, 0.0]
+    assert [noise["kind"] for noise in record["noise"]] == ["none", "none"]
+    assert everything_below(Path("a.ome.zarr")) == everything_below(Path("a_denoised.ome.zarr"))
+
+
+def test_a_channel_without_values_is_told_as_such(capsys):
+    volume("a.zarr", "cyx", (2, 80, 72), (1, 40, 40), dtype="f4", levels=1)
+    array = zarr.open_array("a.zarr/0", mode="r+")
+    array[1] = np.nan
+    assert main(["info", "a.zarr"]) == 0
+    told = capsys.readouterr().out
+    assert "channel 1 of 2" in told
+    assert "channel 2 of 2" in told
+    assert "no noise found (it has no values)" in told
 
 
 def test_chunks_that_are_not_there_stay_away(capsys):
@@ -204,6 +225,14 @@ def attributes(text: str):
     return lambda path: (path / ".zattrs").write_text(text)
 
 
+def of_array(**changes):
+    def change(path: Path) -> None:
+        described = json.loads((path / "0/.zarray").read_text())
+        (path / "0/.zarray").write_text(json.dumps(described | changes))
+
+    return change
+
+
 BAD = {
     "corrupt": (attributes('{"multiscales": ['), ".zattrs' in 'corrupt.zarr' is not JSON"),
     "list": (attributes("[]"), "no JSON object"),
@@ -216,6 +245,8 @@ BAD = {
     "outside": (told(datasets=[{"path": "../secret"}]), "name no level"),
     "gone": (told(datasets=[{"path": "5"}]), "level '5' is missing"),
     "hollow": (lambda path: shutil.rmtree(path / "0" / "0"), "none of the chunks"),
+    "sparse": (of_array(shape=[10**8, 32, 32]), "only 1 of the 100,000,000 chunks"),
+    "planes": (of_array(shape=[1 << 22, 32, 32], chunks=[1 << 22, 32, 32]), "has 4,194,304 planes"),
     "cut": (lambda path: (path / "0/0/0/0").write_bytes(b"\x02\x01!\x01"), "damaged"),
     "empty": (lambda path: shutil.rmtree(path) or path.mkdir(), "without Zarr metadata"),
 }
@@ -230,6 +261,21 @@ def test_what_is_no_volume_is_refused_in_one_line(name, capsys):
     assert said in line
     assert f"{name}.zarr" in line
     assert os.listdir() == [f"{name}.zarr"]
+
+
+def test_codecs_that_read_and_do_not_write_are_refused(here, capfd):
+    volume("a.zarr", "zyx", (1, 32, 32), (1, 32, 32), levels=1, compressors=BLOSC)
+    described = json.loads(Path("a.zarr/0/.zarray").read_text())
+    assert described["compressor"]["id"] == "blosc"
+    for name, value, code, words in (
+        ("cname", ["lz4"], 4, "cannot write 'a_denoised.zarr': the codecs of 'a.zarr' fail"),
+        ("clevel", -5, 3, "the level of compression of level '0' is -5, and Blosc has 0 to 9"),
+    ):
+        changed = described | {"compressor": described["compressor"] | {name: value}}
+        Path("a.zarr/0/.zarray").write_text(json.dumps(changed))
+        assert main(["denoise", "a.zarr", "-s", "5"]) == code
+        assert words in capfd.readouterr().err
+    assert os.listdir() == ["a.zarr"]
 
 
 @pytest.mark.parametrize("format", [2, 3])

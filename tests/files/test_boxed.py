@@ -325,3 +325,12 @@ def test_what_they_cannot_hold_is_refused():
         encode(from_samples(DEEP, "PNG"), "AVIF")
     with pytest.raises(OutputError, match="JP2 cannot hold float32"):
         encode(from_samples(DEEP / np.float32(65535), "TIFF"), "JP2")
+
+
+@with_heic
+@pytest.mark.parametrize("white", [1023, 4095])
+def test_gray_of_more_than_8_bits_is_read_as_it_was_written(white):
+    fresh = replace(from_samples(DEEP[..., 0].copy(), "PNG"), maxval=white)
+    again = read(encode(fresh, "HEIC", 100), "a.heic")
+    assert (again.pixels.shape, again.pixels.dtype, again.maxval) == (fresh.pixels.shape, np.uint16, white)
+    assert np.abs(again.pixels.astype(int) - fresh.pixels).mean() < 300

@@ -12,7 +12,7 @@ from smdae.files.images import FORMATS, read
 from smdae.files.parts import find
 
 COUNT = 5 * len(seeds())
-COUNTS = {"models": 300, "states": 60, "cache": 100, "configuration": 400}
+COUNTS = {"files": 2 * len(fuzzer("files").seeds()), "models": 300, "states": 60, "cache": 100, "configuration": 400}
 
 
 def test_undamaged_they_are_pictures_of_every_format():

@@ -62,6 +62,24 @@ def test_a_stack_in_which_nothing_changes_is_the_very_file():
     assert Path("s_denoised.npy").read_bytes() == data
 
 
+def test_a_page_without_a_value_stays(capsys):
+    pages = np.stack([gray(seed=seed) / 255.0 for seed in range(3)])
+    pages[1] = np.nan
+    np.save("s.npy", pages)
+    assert main(["denoise", "s.npy", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["pages"], len(record["sigma"])) == (3, 2)
+    after = np.load("s_denoised.npy")
+    assert np.isnan(after[1]).all()
+    assert all(np.isfinite(after[k]).all() and (after[k] != pages[k]).any() for k in (0, 2))
+
+
+def test_a_stack_without_any_value_is_refused(capsys):
+    np.save("s.npy", np.full((2, 24, 32), np.nan))
+    assert main(["denoise", "s.npy", "--noise", "auto", "-m", "natural-gray-small"]) == 3
+    assert "none of its pixels is valid" in capsys.readouterr().err
+
+
 def test_which_arrays_are_stacks():
     assert [is_stack(shape) for shape in ((9, 8), (9, 8, 3), (9, 8, 4), (9, 8, 5), (2, 9, 8, 3), (2, 9, 8, 4))] == [
         *(False,) * 3,

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from smdae.cli.app import main
+from smdae.files import colour_profile
 from smdae.files.images import read
 from smdae.files.orientation import lying_over, orientation_of, turned_back, upright
 from smdae.files.picture import Metadata
@@ -63,3 +64,28 @@ def test_a_mask_and_a_reference_are_what_a_viewer_shows(orientation, bare, monke
         changed = (np.asarray(ImageOps.exif_transpose(image)) != np.asarray(shown)).any(2)
     assert changed[: shown.height // 2].mean() > 0.5
     assert not changed[shown.height // 2 :].any()
+
+
+@pytest.mark.parametrize(
+    ("target", "lost"),
+    [
+        ("b.png", ""),
+        ("b.tif", ""),
+        ("b.bmp", "its colour profile and its orientation"),
+        ("b.ppm", "its colour profile and its orientation"),
+        ("b.npy", "its colour profile and its orientation"),
+        ("b.jxl", "its colour profile"),
+    ],
+)
+def test_a_format_that_cannot_hold_how_a_picture_looks_is_told(target, lost, bare, monkeypatch, capsys):
+    (bare / "m.safetensors").write_bytes(model_bytes())
+    monkeypatch.setenv("SMDAE_MODEL", "m.safetensors")
+    words = Image.Exif()
+    words[274] = 6
+    Image.fromarray(colour()).save(bare / "a.jpg", exif=words, icc_profile=colour_profile.linear())
+    assert main(["denoise", "a.jpg", "-o", target, "-s", "20"]) == 0
+    said = capsys.readouterr().err
+    assert (f"warning: of 'a.jpg', {lost} will not be in the result" in said) == bool(lost)
+    Image.fromarray(colour()).save(bare / "c.jpg", icc_profile=colour_profile.srgb())
+    assert main(["denoise", "c.jpg", "-o", target, "-s", "20", "-y"]) == 0
+    assert "will not be in the result" not in capsys.readouterr().err

@@ -46,6 +46,19 @@ def test_what_is_developed_unchanged_is_what_libraw_makes_of_it(values):
     assert np.abs(made - expected).mean() < 20  # of 65535: rounding
 
 
+def test_a_picture_becomes_as_bright_as_that_of_the_file_however_much_noise_is_gone():
+    values = exposed(mosaic(scene()), 4e-3, 1e-2)
+    data = dng(values)
+    with raw.opened(data, "a.dng") as shot:
+        noisy = shot.developed().pixels
+        same = shot.developed(shot.mosaic.pixels).pixels
+        clean = shot.developed(mosaic(scene()).astype(np.float32)).pixels
+    assert np.array_equal(noisy, same)  # LibRaw's own brightness, and that which is found for others
+    assert clean.mean() == pytest.approx(noisy.mean(), rel=0.04)
+    with raw.opened(dng(exposed(mosaic(scene()), 0, 0)), "a.dng") as shot:
+        assert shot.developed().pixels.mean() > 1.06 * noisy.mean()  # as it would be by itself
+
+
 def test_linear_light_is_proportional_to_light():
     light = np.full((32, 32), 0.2)
     light[:, 16:] = 0.1

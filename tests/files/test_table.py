@@ -1,9 +1,12 @@
 """Tables of rows: what is read, when arrays are rows and when images, and what is refused in one line."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
 from smdae.errors import InputError, UsageError
+from smdae.files.corpus import gather
 from smdae.files.table import counted, gather_rows, kind_of
 from tests.tiny import encoded, gray
 
@@ -189,3 +192,12 @@ def test_tables_of_other_columns_do_not_go_together(here):
     np.save(here / "b.npy", ROWS[:, :2])
     with pytest.raises(InputError, match="2 columns"):
         gather_rows([here], None, 0)
+
+
+def test_what_is_no_array_in_an_npz_is_refused(tmp_path):
+    """NumPy gives the bytes of files in it that do not begin as arrays do."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("notes.npy", "no array")
+    for read in (lambda path: gather([path], 4), lambda path: gather_rows([path], None, 0)):
+        with pytest.raises(InputError, match="what it calls 'notes' is no array"):
+            read(tmp_path / "a.npz")
