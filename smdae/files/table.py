@@ -168,7 +168,9 @@ def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
             "leave columns out, or give their principal components",
         )
     if len(rows) < 2:
-        raise InputError(f"cannot fit to {name}: it has {len(rows)} row, and a density takes several")
+        raise InputError(
+            f"cannot fit to {name}: it has {len(rows)} row{'s' if len(rows) != 1 else ''}, and a density takes several"
+        )
     if not np.isfinite(rows).all():
         bad = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])
         raise InputError(f"cannot use {name}: row {bad + 1} has values that are not numbers (NaN or infinity)")

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from smdae.denoising.arrays import as_python
 from smdae.device import named
 from smdae.errors import InputError, UsageError
 from smdae.fitting import loop
-from smdae.fitting.given import INTEGERS, images_of, level_of, rows_of
+from smdae.fitting.given import INTEGERS, gathered, images_of, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.prepare import Prepared, prepare
 from smdae.fitting.settings import Settings, check, for_rows
@@ -34,9 +35,10 @@ def fit(
 
     Args:
         patches: Images with shape (H, W) or (H, W, 3) in a list, or one array of them with shape (N, H, W) or
-            (N, H, W, 3); integers of 8, 16 or 32 bits, or floats. The last of three axes is that of colours if its
-            length is 1 or 3. One array with shape (N, d) is N examples of d numbers. Or the path of a file or a folder,
-            or a list of paths, whose images are read in gray unless `color=True` is set.
+            (N, H, W, 3), of numpy, torch or Pillow; integers of 8, 16 or 32 bits, or floats. The last of three axes is
+            that of colours if its length is 1 or 3. One array with shape (N, d), or a list of N rows, is N examples of
+            d numbers. Or the path of a file or a folder, or a list of paths, whose images are read in gray unless
+            `color=True` is set.
         objective: A name of OBJECTIVES.
         model: A name of MODELS; a module of your own with `score(x, sigma)` or `energy(x)`, which is copied; or
             module:name of such a module, or of a function that makes it.
@@ -58,6 +60,8 @@ def fit(
         raise UsageError(f"a model is a name, a module of yours or its class, not of type {type(model).__name__}")
     module = model if isinstance(model, nn.Module) else None
     name = model if isinstance(model, str) else name_of(model)
+    patches, sigma = gathered(patches), as_python(sigma)
+    settings = {name: as_python(value) for name, value in settings.items()}
     if isinstance(settings.get("noise"), Noise):
         settings["noise"] = settings["noise"].of_unit().to_yaml()
     has_level = "noise" not in settings
