@@ -1,6 +1,6 @@
 """`smdae.fit`: a fit in one call, to arrays or files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from smdae.fitting.given import INTEGERS, gathered, images_of, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.prepare import Prepared, prepare
 from smdae.fitting.settings import Settings, check, for_rows
-from smdae.models.own import name_of
+from smdae.models.own_checked import made_by, name_of
 from smdae.noise import Noise
 
 __all__ = ["fit"]
@@ -24,7 +24,7 @@ __all__ = ["fit"]
 def fit(
     patches: Any,
     objective: str = "dsm",
-    model: str | nn.Module = "energy",
+    model: str | nn.Module | Callable[[], nn.Module] = "energy",
     sigma: float | tuple[float, float] = 25.0,
     *,
     axes: str | None = None,
@@ -40,8 +40,8 @@ def fit(
             d numbers. Or the path of a file or a folder, or a list of paths, whose images are read in gray unless
             `color=True` is set.
         objective: A name of OBJECTIVES.
-        model: A name of MODELS; a module of your own with `score(x, sigma)` or `energy(x)`, which is copied; or
-            module:name of such a module, or of a function that makes it.
+        model: A name of MODELS; a module of your own with `score(x, sigma)` or `energy(x)`, which is copied; its
+            class, or a function that makes it; or module:name of any of these.
         sigma: Level of the noise, or the lowest and the highest: white being 255 for integers of any depth, and in the
             images' own unit for floats.
         axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for colours, and N, T or Z
@@ -58,10 +58,9 @@ def fit(
     device = named(device)
     if not isinstance(model, str | nn.Module) and not callable(model):
         raise UsageError(f"a model is a name, a module of yours or its class, not of type {type(model).__name__}")
-    module = model if isinstance(model, nn.Module) else None
-    name = model if isinstance(model, str) else name_of(model)
     patches, sigma = gathered(patches), as_python(sigma)
     settings = {name: as_python(value) for name, value in settings.items()}
+    module, name = _named_model(model, settings.get("seed", 0))
     if isinstance(settings.get("noise"), Noise):
         settings["noise"] = settings["noise"].of_unit().to_yaml()
     has_level = "noise" not in settings
@@ -78,6 +77,13 @@ def fit(
         needed = f"patch size {least}" if least == chosen.patch_size else f"{least} pixels a side that this fit needs"
         raise InputError(f"{small} images are smaller than the {needed}")
     return _run(images, white, chosen, device, module)
+
+
+def _named_model(model: Any, seed: Any) -> tuple[nn.Module | None, str]:
+    """Return a module of the user's own, None for another, and the name of the model."""
+    if isinstance(model, str):
+        return None, model
+    return (model, name_of(model)) if isinstance(model, nn.Module) else made_by(model, seed)
 
 
 def _on_255(level: Any) -> Any:
