@@ -29,6 +29,7 @@ def fit(
     *,
     axes: str | None = None,
     device: torch.device | str = "cpu",
+    watch: Callable[[float, str], object] | None = None,
     **settings: Any,
 ) -> Any:
     """Fit a score model to patches or images and return it in eval mode.
@@ -37,8 +38,8 @@ def fit(
         patches: Images with shape (H, W) or (H, W, 3) in a list, or one array of them with shape (N, H, W) or
             (N, H, W, 3), of numpy, torch or Pillow; integers of 8, 16 or 32 bits, or floats. The last of three axes is
             that of colours if its length is 1 or 3. One array with shape (N, d), or a list of N rows, is N examples of
-            d numbers. Or the path of a file or a folder, or a list of paths, whose images are read in gray unless
-            `color=True` is set.
+            d numbers, and one with shape (N,) N numbers. Or the path of a file or a folder, or a list of paths, whose
+            images are read in gray unless `color=True` is set.
         objective: A name of OBJECTIVES.
         model: A name of MODELS; a module of your own with `score(x, sigma)` or `energy(x)`, which is copied; its
             class, or a function that makes it; or module:name of any of these.
@@ -47,6 +48,7 @@ def fit(
         axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for colours, and N, T or Z
             for images, as for `denoise`.
         device: Where to compute: cpu, cuda, cuda:N, mps, or auto for what there is.
+        watch: Called a few times a second with the share of the steps done, 0 to 1, and the figures as text.
         settings: Further settings, see `Settings`; `noise` may be a `Noise`, whose level replaces sigma.
 
     Raises:
@@ -66,7 +68,7 @@ def fit(
     has_level = "noise" not in settings
     if isinstance(patches, np.ndarray) and patches.ndim == 2 and axes is None:
         of_level = {"sigma": sigma} if has_level else {}
-        return _fit_rows(patches, of_level, device, module, {"objective": objective, "model": name, **settings})
+        return _fit_rows(patches, of_level, device, module, {"objective": objective, "model": name, **settings}, watch)
     found = images_of(patches, axes, bool(settings.get("color")))
     images, white = found.images, found.white
     of_level = {"sigma": level_of(sigma, found)} if has_level else {}
@@ -76,7 +78,7 @@ def fit(
     if small := sum(min(image.shape[:2]) < least for image in images):
         needed = f"patch size {least}" if least == chosen.patch_size else f"{least} pixels a side that this fit needs"
         raise InputError(f"{small} images are smaller than the {needed}")
-    return _run(images, white, chosen, device, module)
+    return _run(images, white, chosen, device, module, watch)
 
 
 def _named_model(model: Any, seed: Any) -> tuple[nn.Module | None, str]:
@@ -97,14 +99,22 @@ def _run(
     settings: Settings,
     device: torch.device | str,
     module: nn.Module | None,
+    watch: Callable[[float, str], object] | None,
 ) -> Any:
     with denormals_flushed():
         prepared = prepare(images, white, settings, device, module=module)
-        for _ in prepared.run():
-            pass
+        for report in prepared.run():
+            if watch:
+                watch(*_told(report))
     model = prepared.fitted()
     model.card = _card(prepared, model)
     return model
+
+
+def _told(report: loop.Report) -> tuple[float, str]:
+    """Return the share of the steps that is done, and the figures of a report as text."""
+    share = min(1.0, report.step / report.steps) if report.steps else 0.0
+    return share, f"step {report.step:,}, J {report.objective:.4g}, {report.seconds:.0f} s"
 
 
 def _card(prepared: Prepared, model: Any) -> dict[str, Any]:
@@ -131,6 +141,7 @@ def _fit_rows(
     device: torch.device | str,
     module: nn.Module | None,
     options: dict[str, Any],
+    watch: Callable[[float, str], object] | None,
 ) -> Any:
     """Return the model fitted to rows of numbers, (N, d)."""
     is_integer = rows.dtype in INTEGERS
@@ -138,4 +149,4 @@ def _fit_rows(
         check(options | {key: level if is_integer else _on_255(level) for key, level in of_level.items()})
     )
     found = rows_of(rows, chosen.seed)
-    return _run(found.images, found.white, chosen, device, module)
+    return _run(found.images, found.white, chosen, device, module, watch)

@@ -36,7 +36,7 @@ class Images:
 def gathered(patches: Any) -> Any:
     """Return what a caller passes as images or rows as one array, or as a list of images or of paths.
 
-    Rows in a list, as of a CSV file that Python has read, become one array (N, d).
+    Rows in a list, as of a CSV file that Python has read, become one array (N, d), and N numbers one with shape (N, 1).
 
     Raises:
         UsageError: It is neither, or rows in a list differ in length.
@@ -46,13 +46,16 @@ def gathered(patches: Any) -> Any:
     if isinstance(patches, Image.Image):
         return [patches]
     if isinstance(patches, HasArray):
-        return array_of(patches)
+        array = array_of(patches)
+        return array[:, None] if array.ndim == 1 else array
     if not isinstance(patches, Sized) or isinstance(patches, str | bytes | Mapping | Set):
         raise UsageError(f"patches are arrays or paths, not of type {type(patches).__name__}")
     listed = list(cast(Iterable[Any], patches))
     if any(is_file(one) or isinstance(one, Image.Image) for one in listed):
         return listed
     arrays = [array_of(one) for one in listed]
+    if arrays and all(array.ndim == 0 for array in arrays):
+        return np.stack(arrays)[:, None]
     if not arrays or any(array.ndim != 1 for array in arrays):
         return arrays
     odd = next((k for k, row in enumerate(arrays) if len(row) != len(arrays[0])), None)

@@ -8,6 +8,7 @@ from PIL import Image
 import smdae
 from smdae.denoising.arrays import array_of, as_python
 from smdae.errors import UsageError
+from smdae.objectives import OBJECTIVES, Objective
 
 MODEL = "natural-gray-small"
 GRAY = np.random.default_rng(0).integers(60, 190, (24, 32)).astype(np.uint8)
@@ -154,3 +155,28 @@ def test_the_noise_of_integers_is_in_their_unit():
 def test_the_noise_of_many_pages_is_not_that_of_channels():
     with pytest.raises(UsageError, match="takes one image, and here are 3"):
         smdae.estimate_noise(np.stack([GRAY] * 3))
+
+
+@pytest.mark.parametrize(
+    "given", [UNIT[:, 0], torch.tensor(UNIT[:, 0]), UNIT[:, 0].tolist()], ids=["array", "tensor", "list"]
+)
+def test_numbers_are_rows_of_one(given):
+    assert smdae.fit(given, sigma=0.1, max_steps=2, hidden=8).card["settings"]["dim"] == 1
+
+
+def test_a_fit_tells_how_far_it_is():
+    told = []
+    smdae.fit(UNIT, sigma=0.1, max_steps=3, hidden=8, watch=lambda *news: told.append(news))
+    assert told[-1][0] == 1.0
+    assert told[-1][1].startswith("step 3, J ")
+
+
+@pytest.mark.parametrize("shape", ["(), none", "(B, d)"], ids=str)
+def test_the_loss_of_an_objective_is_one_number_an_example(shape, monkeypatch):
+    def loss(model, noisy, clean, sigma):
+        each = (model.score(noisy, sigma) - (clean - noisy) / sigma**2).square()
+        return each if shape == "(B, d)" else each.mean()
+
+    monkeypatch.setitem(OBJECTIVES, "mine", Objective(loss, "pairs", ("clean", "sigma"), "none"))
+    with pytest.raises(UsageError, match=r"a loss of \d+ examples has shape"):
+        smdae.fit(UNIT, objective="mine", sigma=0.1, max_steps=2, hidden=8)
