@@ -52,7 +52,7 @@ def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before
         ("model", str(output)),
     ]
     if "rows" in card:
-        rows.append(("next", f"smdae.load('{output}').score(x), in Python"))
+        rows.append(("next", f"smdae.load({str(output)!r}).score(x), in Python"))
     elif not card["shortfalls"] and prepared.denoises:
         sigma = "" if prepared.examples.kernel is None else f" --noise white -s {255 * high:.4g}"
         rows.append(("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}{sigma}{_imports(card)}"))
