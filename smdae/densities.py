@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from smdae.protocols import refuse_no_floats
+
 __all__ = ["Density", "Gaussian", "GaussianMixture", "Parzen"]
 
 
@@ -43,6 +45,8 @@ class GaussianMixture:
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
+        for name, values in (("weights", weights), ("means", means), ("covariances", covariances)):
+            refuse_no_floats(values, name)
         if means.ndim != 2 or weights.shape != means.shape[:1] or covariances.shape != (*means.shape, means.shape[1]):
             raise ValueError(
                 f"a mixture needs shapes (K,), (K, d), (K, d, d), not {tuple(weights.shape)}, "
@@ -154,6 +158,8 @@ class Gaussian:
     """
 
     def __init__(self, mean: Tensor, covariance: Tensor) -> None:
+        refuse_no_floats(mean, "mean")
+        refuse_no_floats(covariance, "covariance")
         self.mean = mean
         self.covariance = covariance
         self._mixture = GaussianMixture(mean.new_ones(1), mean[None], covariance[None])
@@ -200,6 +206,7 @@ class Parzen:
     sigma: float
 
     def __post_init__(self) -> None:
+        refuse_no_floats(self.patches, "patches")
         if self.patches.ndim != 2 or not len(self.patches):
             raise ValueError(f"a Parzen density needs patches of shape (n, d), not {tuple(self.patches.shape)}")
         if not (self.sigma > 0 and math.isfinite(self.sigma)):

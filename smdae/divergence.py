@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 from torch.func import jvp, vmap
 
-from smdae.protocols import HasDivergence, HasJointDivergence, HasReverse, offers, per_example
+from smdae.protocols import HasDivergence, HasJointDivergence, HasReverse, offers, per_example, refuse_other_shape
 
 __all__ = [
     "diagonal",
@@ -103,6 +103,7 @@ def hutchinson(score: Score, x: Tensor, probes: Tensor, reverse: bool = False) -
         probes: Directions v, with shape (k, *x.shape).
         reverse: Whether to differentiate in reverse mode.
     """
+    refuse_other_shape(probes, x, "probes", leading=1)
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False), torch.no_grad():
             return hutchinson(score, x.clone(), probes.clone(), reverse)

@@ -26,7 +26,7 @@ from smdae import checked, correlation, noise_profile
 from smdae.checked import Matrix
 from smdae.curves import Affine, Curve, Table
 from smdae.errors import UsageError
-from smdae.noise_checks import checked_fields
+from smdae.noise_checks import checked_fields, refuse_no_pictures
 from smdae.noise_text import described
 from smdae.recording import additions, as_images, recorded
 
@@ -145,8 +145,7 @@ class Noise:
         return correlation.grain_size(self.grain)
 
     def _check(self, x: Tensor) -> None:
-        if x.ndim not in (2, 4):
-            raise ValueError(f"pictures have shape (B, C, H, W) or (B, d), not {tuple(x.shape)}")
+        refuse_no_pictures(x)
         self._check_count(x.shape[1] if x.ndim == 4 else 1)
 
     def _check_count(self, count: int) -> None:

@@ -2,14 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from smdae import checked, correlation
 from smdae.curves import Affine, Curve, Table
 from smdae.errors import UsageError
+from smdae.protocols import refuse_no_floats
 
 if TYPE_CHECKING:
     from smdae.noise import Noise
 
-__all__ = ["checked_fields"]
+__all__ = ["checked_fields", "refuse_no_pictures"]
 
 
 def checked_fields(noise: "Noise") -> dict[str, Any]:
@@ -52,3 +55,10 @@ def _checked_curves(curves: object) -> tuple[Curve, ...]:
         if not isinstance(curve, Affine | Table):
             raise UsageError(f"a curve of the noise must be an Affine or a Table, not {checked.shown(curve)}")
     return tuple(curves)
+
+
+def refuse_no_pictures(x: Tensor) -> None:
+    """Raise UsageError for what is no tensor of floats with the shape of pictures, (B, C, H, W), or rows, (B, d)."""
+    refuse_no_floats(x, "pictures")
+    if x.ndim not in (2, 4):
+        raise UsageError(f"pictures have shape (B, C, H, W) or (B, d), not {tuple(x.shape)}")

@@ -38,6 +38,8 @@ __all__ = [
     "offers",
     "per_example",
     "posterior_mean",
+    "refuse_no_floats",
+    "refuse_other_shape",
     "single_level",
     "widened",
 ]
@@ -203,6 +205,29 @@ def per_example(value: float | Tensor, x: Tensor) -> float | Tensor:
     if isinstance(value, Tensor) and value.ndim:
         return value.reshape(-1, *(1,) * (x.ndim - 1))
     return value
+
+
+def refuse_no_floats(values: object, name: str) -> None:
+    """Raise UsageError, which calls the values by a name, for what is no tensor of floats."""
+    if not (isinstance(values, Tensor) and values.is_floating_point()):
+        kind = str(values.dtype).removeprefix("torch.") if isinstance(values, Tensor) else type(values).__name__
+        raise UsageError(f"{name} must be a tensor of floats, not of {kind}", "torch.as_tensor(x).float() makes one")
+
+
+def refuse_other_shape(value: Tensor, x: Tensor, name: str, of: str = "x", leading: int = 0) -> None:
+    """Raise UsageError if a value, without its leading axes, has not the shape of x: it would be spread out to fit.
+
+    Args:
+        value: What is to be combined with x number by number.
+        x: What it belongs to.
+        name: What the message calls the value.
+        of: What the message calls x.
+        leading: Number of axes that the value has before those of x.
+    """
+    if not isinstance(value, Tensor) or value.shape[leading:] != x.shape or value.ndim != x.ndim + leading:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else f"of type {type(value).__name__}"
+        wanted = f"({'k, ' * leading}{', '.join(map(str, x.shape))})"
+        raise UsageError(f"{name} must have shape {wanted}, as {of} has, and is {shape}")
 
 
 def posterior_mean(model: ScoreModel, x: Tensor, sigma: float | Tensor) -> Tensor:

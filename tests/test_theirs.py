@@ -171,3 +171,11 @@ def test_numpy_scalars_are_levels():
     np.testing.assert_array_equal(
         smdae.denoise(image, Network(), np.float32(25)), smdae.denoise(image, Network(), 25.0)
     )
+
+
+def test_a_score_that_changes_its_input_does_not_change_the_picture():
+    class Clearing:
+        def score(self, x, sigma):
+            return x.zero_()
+
+    np.testing.assert_array_equal(smdae.denoise(gray(), Clearing(), 25), gray())

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 import smdae
+from smdae import densities, objectives
 from smdae.errors import DeviceError, UsageError
+from smdae.models import EnergyModel
 
 IMAGE = np.random.default_rng(0).integers(60, 190, (32, 32)).astype(np.uint8)
 MODEL = "natural-gray-small"
@@ -84,3 +86,38 @@ def test_what_is_printed_of_a_result_leaves_its_pixels_out():
     result = smdae.denoise_image(IMAGE, MODEL, 15)
     assert "natural-gray-small" in repr(result)
     assert len(repr(result)) < 1000
+
+
+X = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+ENERGY = EnergyModel(2, 3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: objectives.explicit(ENERGY, X, X[:, :1]), r"target_score must have shape \(6, 2\).* is \(6, 1\)"),
+        (lambda: objectives.explicit(ENERGY, X[:, 0], X), "target_score must have shape"),
+        (lambda: objectives.denoising(ENERGY, X, X[:1], 0.5), r"clean must have shape \(6, 2\), as noisy has"),
+        (lambda: objectives.autoencoding(ENERGY, X, X[:1]), "clean must have shape"),
+        (lambda: objectives.implicit(ENERGY, X, probes=X), r"probes must have shape \(k, 6, 2\), as x has"),
+        (lambda: objectives.implicit(ENERGY, X, probes=X, step=0.1), "probes must have shape"),
+        (lambda: objectives.sliced(ENERGY, X, X), "probes must have shape"),
+        (lambda: objectives.differenced(ENERGY, X, X, 0.1), "probes must have shape"),
+        (lambda: objectives.sliced(ENERGY, X, [1.0]), "is of type list"),
+        (lambda: densities.Parzen(X.numpy(), 0.1), "patches must be a tensor of floats, not of ndarray"),
+        (lambda: densities.Parzen(X.long(), 0.1), "patches must be a tensor of floats, not of int64"),
+        (lambda: densities.Gaussian(X.numpy()[0], torch.eye(2)), "mean must be a tensor of floats"),
+        (lambda: smdae.Noise.gaussian(9.7).sd(torch.ones(2, 2, dtype=torch.uint8)), "of floats, not of uint8"),
+        (lambda: smdae.Noise.gaussian(9.7).sd(5.0), "of floats, not of float"),
+        (lambda: smdae.denoise(IMAGE, MODEL, 15, seed="a"), "seed must be a whole number"),
+    ],
+)
+def test_tensors_that_do_not_belong_together_are_not_spread_out_to_fit(call, words):
+    with pytest.raises(UsageError, match=words):
+        call()
+
+
+@pytest.mark.parametrize("number", [np.int64(2), np.array(2), torch.tensor(2)], ids=["int64", "0-d", "tensor"])
+def test_numbers_of_numpy_and_torch_are_numbers(number):
+    assert np.array_equal(smdae.denoise(IMAGE, MODEL, 15, seed=number), smdae.denoise(IMAGE, MODEL, 15, seed=2))
+    assert smdae.fit(IMAGE, sigma=20, max_steps=number, hidden=4).card["steps"] == 2

@@ -137,10 +137,9 @@ def command(
     if min_psnr is not None and reference is None:
         raise UsageError("--min-psnr is for pictures with a clean one", "name it with --reference")
     if reference is not None:
-        from smdae.cli.measured import measure
+        from smdae.cli.measured import measure, refuse_other_options
 
-        if target or only or objective or model or baseline:
-            raise UsageError("--reference measures pictures, and fits nothing", "leave the other options out")
+        refuse_other_options(context)
         if not paths:
             raise UsageError("there is nothing to measure", "name the pictures after the options")
         check_range(white, None)

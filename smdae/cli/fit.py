@@ -215,7 +215,9 @@ def _read(
         console.note(f"{f'{choice}; ' if choice else ''}{counted(corpus)}; sigma is {level:.3g} in their unit")
         spread = float(corpus.images[0].std(axis=(0, 1)).mean())
         if not level / MAX_SPREAD < spread < MAX_SPREAD * level:
-            console.warn(f"a column varies by {spread:.3g}: give a --sigma, or a --white, of that order")
+            console.warn(
+                f"a column varies by {spread:.3g}, far from sigma: --white {spread:.1g} puts sigma in 255ths of that"
+            )
         return for_rows(settings), corpus
     with console.progress() as bar:
         reading = bar.add_task("reading", total=None)

@@ -47,12 +47,12 @@ def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before
         if figures["wiener"] is not None:
             rows.append(("Wiener filter", f"{figures['wiener']:.2f} dB on the same patches"))
     rows += [
-        ("time", f"{card['seconds']:.0f} s, {card['steps']} steps"),
+        ("time", f"{card['seconds']:.0f} s, {card['steps']:,} steps"),
         ("stopped by", _reason(prepared.state, card["stopped_by"])),
         ("model", str(output)),
     ]
     if "rows" in card:
-        rows.append(("next", f"smdae.load('{output}').score(x), in Python"))
+        rows.append(("next", f"smdae.load({str(output)!r}).score(torch.zeros(1, {card['channels']})), in Python"))
     elif not card["shortfalls"] and prepared.denoises:
         sigma = "" if prepared.examples.kernel is None else f" --noise white -s {255 * high:.4g}"
         rows.append(("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}{sigma}{_imports(card)}"))

@@ -2,12 +2,24 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from smdae.cli import console, stdout
 from smdae.errors import BatchError, GateError, SmdaeError, UsageError
 from smdae.pipeline.places import STREAM, sources
 
-__all__ = ["measure"]
+__all__ = ["measure", "refuse_other_options"]
+
+TAKEN = ("paths", "reference", "min_psnr", "white", "json_", "threads", "config", "overwrite")
+
+
+def refuse_other_options(context: Any) -> None:
+    """Raise UsageError for the first option on the command line that is for fits."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name)
+        if source is not None and source.name == "COMMANDLINE" and option.name not in TAKEN:
+            name = next((name for name in option.opts if name.startswith("--")), option.opts[0])
+            raise UsageError(f"{name} is not for --reference, which measures pictures and fits nothing", "leave it out")
 
 
 def measure(inputs: list[Path], reference: Path, least: float | None, white: float | None, as_json: bool) -> int:

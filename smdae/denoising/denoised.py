@@ -12,6 +12,7 @@ from smdae.denoising.denoise import run_task
 from smdae.denoising.judgement import Judgement, judge
 from smdae.denoising.pages import tasks_of, unscaled
 from smdae.denoising.pictures import Pictures, pictures_of
+from smdae.denoising.shown import as_html
 from smdae.denoising.task import Task
 from smdae.denoising.uncertainty import deviation_of
 from smdae.device import named
@@ -44,6 +45,9 @@ class Denoised:
     noise: Noise
     quality: Judgement
     uncertainty: np.ndarray | None = field(default=None, repr=False)
+
+    def _repr_html_(self) -> str:
+        return as_html(self.pixels, str(self.model), self.noise, self.quality, self.uncertainty)
 
 
 def denoise_image(

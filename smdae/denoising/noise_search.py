@@ -12,37 +12,46 @@ from typing import Any
 
 import numpy as np
 
+from smdae.checked import refuse_other_types
+from smdae.denoising.pictures import pictures_of
+from smdae.denoising.request import checked_pixels
 from smdae.denoising.second_look import NETWORK, features_of, second_look
 from smdae.errors import UsageError
 from smdae.estimation.estimate import Estimate, Kind, as_planes, estimate
-from smdae.estimation.scale import Scale, scale_of
+from smdae.estimation.scale import Scale, scale_of, scale_of_integers
 from smdae.files.model_file import load
 from smdae.noise import Noise
 
 __all__ = ["estimate_noise", "find_noise"]
 
 
-def estimate_noise(image: np.ndarray, white: float | None = None) -> Noise:
+def estimate_noise(image: Any, white: float | None = None, *, axes: str | None = None) -> Noise:
     """Return the noise of an image, in the unit of its pixels; its level is 0 where none is found.
 
     Args:
-        image: With shape (H, W) or (H, W, C), uint8, uint16 or float; NaN and infinity do not count.
+        image: With shape (H, W) or (H, W, C), integers of 8, 16 or 32 bits or floats; NaN and infinity do not count,
+            nor do pixels that alpha hides. Or the path of a file.
         white: The value of white; None for that of the dtype or, where the values say otherwise, as of 12 bits in 16,
             for the largest of nearly all values.
+        axes: As for `denoise`; an axis of pages has length 1.
 
     Raises:
-        UsageError: The shape, the dtype or white is another.
-        InputError: No pixel is a finite number.
+        UsageError: The shape, the dtype or white is another, or there is more than one image.
+        InputError: The file cannot be read, or no pixel is a finite number.
     """
-    pixels = np.asarray(image)
-    if pixels.ndim not in (2, 3) or 0 in pixels.shape:
-        raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
-    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
-        raise UsageError(f"an image is uint8, uint16 or float, not {pixels.dtype}")
+    pictures = pictures_of(image, axes)
+    if len(pictures.arrays) != 1:
+        raise UsageError(f"estimate_noise takes one image, and here are {len(pictures.arrays)}: call it for each")
+    pixels = checked_pixels(pictures.arrays[0])
+    refuse_other_types({"white": white})
     if white is not None and not 0 < white < math.inf:
         raise UsageError(f"white is a positive number, not {white}")
-    scale = scale_of(pixels, white)
-    noise = find_noise(pixels, scale).noise.scaled(scale.span)
+    valid = pictures.alpha[0] > 0 if pictures.alpha else None
+    if pictures.stored is not None and white is None:
+        scale = scale_of_integers(pixels, pictures.stored.name)
+    else:
+        scale = scale_of(pixels, white)
+    noise = find_noise(pixels, scale, valid, pictures.quality).noise.scaled(scale.span)
     return noise.shifted(scale.black) if scale.black else noise
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
+from smdae.denoising.arrays import as_python
 from smdae.denoising.pictures import Pictures
 from smdae.denoising.preparation import Prepared
 from smdae.denoising.request import bundled_for, checked_pixels
@@ -108,6 +109,7 @@ def tasks_of(
         UsageError, InputError, ModelError: As `denoise`.
     """
     loaded: dict[str, Any] = {}
+    sigma, options = as_python(sigma), {name: as_python(value) for name, value in options.items()}
 
     def task_of(number: int, scale: Scale | None, noise: Kind | Noise | None) -> Task:
         page = checked_pixels(pictures.arrays[number])

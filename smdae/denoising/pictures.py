@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from smdae.denoising.arrays import array_of
 from smdae.errors import UsageError
 from smdae.files.picture import STANDS_FOR, as_integers
 
@@ -77,7 +79,7 @@ def pictures_of(image: Any, axes: str | None = None) -> Pictures:
     """Return the pictures in an array or a file.
 
     Args:
-        image: An array or anything that numpy converts to one, or the path of a file.
+        image: An array, a tensor, a Pillow image or anything that numpy converts to an array, or the path of a file.
         axes: A letter for each axis of an array; None to guess them from their number and the length of the last.
 
     Raises:
@@ -88,9 +90,12 @@ def pictures_of(image: Any, axes: str | None = None) -> Pictures:
         if axes is not None:
             raise UsageError("axes are for arrays; a file has its own", "leave axes out")
         return _of_file(Path(image))
-    array = np.asarray(image)
+    array = array_of(image)
     if array.ndim == 0:
         raise UsageError(f"an image is an array or the path of a file, not of type {type(image).__name__}")
+    if axes is None and isinstance(image, Image.Image) and array.shape[2:] in ((2,), (4,)):
+        colours = array[:, :, 0] if array.shape[2] == 2 else array[:, :, :3]
+        return Pictures((colours,), (array[:, :, -1],))
     stored = array.dtype if array.dtype.name in STANDS_FOR else None
     if stored is not None:
         array = array.astype(STANDS_FOR[stored.name])

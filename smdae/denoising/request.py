@@ -17,6 +17,8 @@ from smdae.theirs import TheirModel, is_theirs
 
 __all__ = ["bundled_for", "checked_pixels", "checked_sigma", "checked_white", "resolved_model", "with_stride"]
 
+TO_CONVERT = "convert it first, as by .astype(numpy.uint8) where white is 255"
+
 
 def checked_pixels(image: Any) -> np.ndarray:
     """Return an image as an array, or raise UsageError for a shape or dtype that cannot be denoised."""
@@ -24,7 +26,7 @@ def checked_pixels(image: Any) -> np.ndarray:
     if pixels.ndim not in (2, 3) or 0 in pixels.shape:
         raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
     if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
-        raise UsageError(f"an image has integers of 8, 16 or 32 bits or floats, not {pixels.dtype}", "convert it first")
+        raise UsageError(f"an image has integers of 8, 16 or 32 bits or floats, not {pixels.dtype}", TO_CONVERT)
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 

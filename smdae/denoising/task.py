@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from smdae.checked import whole
 from smdae.denoising.conversion import as_pixels, as_tensor
 from smdae.denoising.flat import flat_areas
 from smdae.denoising.paths import by_channels, paths
@@ -27,6 +28,8 @@ from smdae.noise import Noise
 from smdae.protocols import posterior_mean, single_level
 
 __all__ = ["Task"]
+
+SEEDS = 1 << 63  # of a generator: from -SEEDS to 2 SEEDS - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +196,7 @@ class Task:
             sampler=sampler,
             steps=steps,
             step_size=step_size,
-            seed=seed,
+            seed=whole(seed, "seed", -SEEDS, 2 * SEEDS - 1),
             precision=precision,
             ends=prepared.ends,
             one_pass=one_pass,

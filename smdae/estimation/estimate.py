@@ -38,6 +38,7 @@ from smdae.estimation.correlated import (
 )
 from smdae.estimation.counts import few_counts
 from smdae.estimation.filling import filled
+from smdae.estimation.print_screen import is_print_screen
 from smdae.estimation.scale import Scale, in_bytes
 from smdae.estimation.shared import correlation_of_channels
 from smdae.estimation.shot import shot_curves
@@ -185,6 +186,8 @@ def _estimate(picture: _Picture, kind: Kind) -> Estimate:
     drawn = why_drawn(planes, blocks, is_lossy(picture.jpeg))
     if drawn:
         return _none(drawn)
+    if kind == "auto" and is_print_screen(planes):
+        return _none("it is a printed screen of dots")
     if kind == "white":
         return _white(levels, scale.may_clip, faintest=0.0, known=True)
     photons = few_counts(planes, blocks, scale) if kind in ("auto", "shot") else None

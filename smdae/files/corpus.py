@@ -28,7 +28,7 @@ from smdae.progress import Watch
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
 
-__all__ = ["ARRAYS", "Corpus", "arrays", "files_below", "gather", "named", "refuse_unit"]
+__all__ = ["ARRAYS", "Corpus", "arrays", "files_below", "gather", "named", "refuse_other_white", "refuse_unit"]
 
 ALIKE = ({"uint8"}, {"float32"})  # depths of images that stay as they are
 MAX_EXAMINED = 64  # images, evenly chosen, by whose values the unit of all is checked
@@ -88,14 +88,20 @@ def refuse_unit(corpus: Corpus) -> None:
     count = len(corpus.images)
     names = [name for name, images in corpus.names for _ in range(images)]
     for i in sorted({round(i) for i in np.linspace(0, count - 1, min(MAX_EXAMINED, count))}):
-        image = corpus.images[i]
-        largest = float(np.abs(image).max()) if image.dtype.kind == "f" else 0.0
-        white = likely_white(largest)
-        if white is not None:
-            raise UsageError(
-                f"the values of '{names[i]}' reach {largest:.4g}, but white is 1: did you mean --white {white:g}?",
-                "--white 1 says that they are meant so",
-            )
+        refuse_other_white(corpus.images[i], names[i])
+
+
+def refuse_other_white(pixels: np.ndarray, name: str) -> None:
+    """Raise UsageError if pixels, which messages call by a name, are floats with values far beyond 1."""
+    if pixels.dtype.kind != "f":
+        return
+    largest = float(np.abs(pixels).max(initial=0, where=np.isfinite(pixels)))
+    white = likely_white(largest)
+    if white is not None:
+        raise UsageError(
+            f"the values of '{name}' reach {largest:.4g}, but white is 1: did you mean --white {white:g}?",
+            "--white 1 says that they are meant so",
+        )
 
 
 def gather(

@@ -68,6 +68,7 @@ FOREIGN = (
     Foreign("a TGA", AS_PNG, (".tga",)),
     Foreign("a DjVu", "save its pages as PNG first, for example with ddjvu", (".djvu", ".djv"), (b"AT&TFORM",)),
     Foreign("a drawing in SVG", "there is no noise in it", (".svg",)),
+    Foreign("a table", "fit a density to its rows: smdae fit FILE", (".csv", ".tsv"), reader="is not read here"),
     Foreign(
         "a FITS",
         "smdae denoise, info and fit read it, with the extra smdae[fits]",

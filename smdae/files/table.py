@@ -1,16 +1,11 @@
 """Tables of examples: N rows of d numbers each, from .npy and .npz arrays and from CSV. (N,) is N rows of one number.
 
-The first line of a CSV may name the columns; all others are numbers.
-
 A table is held as one image with shape (1, N, d): a row is a pixel of d channels, a patch of side 1, and what fits do
 with patches of images they do with rows. Rows are put in an order of chance, so that the end of a table that is held
 out is a sample of it.
 """
 
-import csv
-import math
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,15 +14,16 @@ import numpy as np
 
 from smdae.errors import InputError, UsageError
 from smdae.files.corpus import ARRAYS, Corpus, arrays, files_below, named
+from smdae.files.csv_table import numbers_text, parsed
 from smdae.files.picture import WHITES
 
 __all__ = ["CSV", "MAX_NUMBERS", "Kind", "counted", "gather_rows", "kind_of", "one_table", "rows_called"]
 
 Kind = Literal["rows", "images"]
 CSV = (".csv", ".tsv")
+TEXTS = (*CSV, ".txt", ".dat")  # of which the last two are tables only where they are named themselves
 MAX_NUMBERS = 4096  # in a row: fits take its covariance apart
 ARRAYS_ARE_ROWS = "arrays of one or two axes are rows (--as images takes each for one image)"
-SEPARATORS = ";\t,"  # beside the first two, a comma stands for a decimal point
 NAMED = 3  # columns that are named in a message
 
 
@@ -45,9 +41,9 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
         InputError: Rows are asked for, or a CSV given, and there are images.
     """
     files = [file for path in paths if os.path.exists(path) for file in files_below(path, CSV)]
-    if asked != "rows" and not all(file.suffix.lower() in (*CSV, *ARRAYS) for file in files):
+    if asked != "rows" and not all(file.suffix.lower() in (*TEXTS, *ARRAYS) for file in files):
         # A CSV that is found beside pictures is a list about them; one that is named is meant.
-        files = [file for file in files if file.suffix.lower() not in CSV or file in paths]
+        files = [file for file in files if file.suffix.lower() not in TEXTS or file in paths]
     tables = [file for file in files if _is_table(file)]
     if asked == "rows":
         if not of_patches:
@@ -58,7 +54,7 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
             other = next(file for file in files if file not in tables)
             raise InputError(f"cannot use '{other}' as rows: it is no table of N rows", "leave --as rows out")
         return "rows", ""
-    sheets = [file for file in tables if file.suffix.lower() in CSV]
+    sheets = [file for file in tables if file.suffix.lower() in TEXTS]
     can_be_rows = bool(tables) and len(tables) == len(files) and of_patches and not noisy
     if sheets and (asked == "images" or not can_be_rows):
         why = "--as images was given" if asked else "images, a network or --noisy go with it"
@@ -72,7 +68,7 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
 
 def _is_table(file: Path) -> bool:
     """Return whether a file holds nothing but arrays of one or two axes; one that cannot be read is reported later."""
-    if file.suffix.lower() in CSV:
+    if file.suffix.lower() in TEXTS:
         return True
     if file.suffix.lower() not in ARRAYS:
         return False
@@ -102,8 +98,8 @@ def gather_rows(paths: Sequence[Path], white: float | None, seed: int) -> Corpus
     found: list[tuple[Path, np.ndarray]] = []
     columns: dict[Path, tuple[str, ...]] = {}
     for file in (file for path in paths for file in files_below(path, CSV)):
-        if file.suffix.lower() in CSV:
-            names, rows = _parsed(file)
+        if file.suffix.lower() in TEXTS:
+            names, rows = parsed(file)
             found.append((file, rows))
             columns |= {file: names} if names else {}
         else:
@@ -144,11 +140,7 @@ def counted(corpus: Corpus) -> str:
 
 def rows_called(images: Sequence[np.ndarray]) -> str:
     """Return what rows are called in messages."""
-    return f"rows of {_numbers(images[0].shape[-1])}"
-
-
-def _numbers(count: int) -> str:
-    return f"{count:,} number{'' if count == 1 else 's'}"
+    return f"rows of {numbers_text(images[0].shape[-1])}"
 
 
 def _listed(columns: Sequence[object]) -> str:
@@ -168,7 +160,9 @@ def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
             "leave columns out, or give their principal components",
         )
     if len(rows) < 2:
-        raise InputError(f"cannot fit to {name}: it has {len(rows)} row, and a density takes several")
+        raise InputError(
+            f"cannot fit to {name}: it has {len(rows)} row{'s' if len(rows) != 1 else ''}, and a density takes several"
+        )
     if not np.isfinite(rows).all():
         bad = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])
         raise InputError(f"cannot use {name}: row {bad + 1} has values that are not numbers (NaN or infinity)")
@@ -191,76 +185,3 @@ def _tables(file: Path) -> Iterator[np.ndarray]:
         kept = array.dtype.name in ("uint8", "uint16")
         with np.errstate(over="ignore"):
             yield np.array(array) if kept else np.asarray(array, np.float32)
-
-
-def _parsed(file: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return the names of the columns of a CSV, () if it has none, and its numbers, (N, d), float32.
-
-    Cells are split at semicolons, tabs, commas or blanks. Lines that begin with # are comments.
-
-    Raises:
-        InputError: It cannot be read, a line but the first holds text, or lines have different lengths; the line is
-            named.
-    """
-    try:
-        lines = file.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror or "unreadable").lower() if isinstance(error, OSError) else "it is not text in UTF-8"
-        raise InputError(f"cannot read '{file}': {reason}") from None
-    names: tuple[str, ...] = ()
-    rows: list[list[float]] = []
-    head = first = 0
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if not rows and not names and (names := _names(line, file, number)):
-            head = number
-            continue
-        separator = next((s for s in SEPARATORS if s in line), None)
-        values: list[float] = []
-        for cell in line.split(separator):
-            try:
-                values.append(float(cell.replace(",", ".")))
-            except ValueError:
-                hint = "a table holds numbers only" + ("" if rows else ", below one line of names if there is one")
-                raise InputError(f"cannot use '{file}': line {number} holds {cell.strip()!r:.40}", hint) from None
-            if not math.isfinite(values[-1]):
-                raise InputError(f"cannot use '{file}': line {number} holds {cell.strip()!r:.40}, which is no number")
-        if rows and len(values) != len(rows[0]):
-            raise InputError(
-                f"cannot use '{file}': line {number} has {_numbers(len(values))}, and line {first} has {len(rows[0])}"
-            )
-        first = first or number
-        rows.append(values)
-    if not rows:
-        raise InputError(f"cannot use '{file}': it holds no numbers")
-    if len(rows[0]) == 1 and not any(s in lines[head - 1] for s in SEPARATORS):
-        names = (" ".join(names),) if names else ()  # of one column, with blanks in its name
-    if names and len(names) != len(rows[0]):
-        count = _numbers(len(rows[0]))
-        raise InputError(f"cannot use '{file}': line {head} names {len(names)} columns, and line {first} has {count}")
-    with np.errstate(over="ignore"):
-        return names, np.array(rows, np.float32)
-
-
-def _names(line: str, file: Path, number: int) -> tuple[str, ...]:
-    """Return the names of columns that a line holds; () if one of its cells is a number.
-
-    Raises:
-        InputError: A column has no name, as that of an index.
-    """
-    unquoted = re.sub('"[^"]*"', "", line)
-    separator = next((s for s in SEPARATORS if s in unquoted), " ")
-    cells = [cell.strip() for cell in next(csv.reader([line.strip()], delimiter=separator, skipinitialspace=True))]
-    for cell in cells:
-        try:
-            float(cell.replace(",", "."))
-        except ValueError:
-            continue
-        return ()
-    if "" in cells:
-        raise InputError(
-            f"cannot use '{file}': line {number} leaves column {cells.index('') + 1} without a name",
-            "an index is no number to fit to: leave it out, as pandas does with to_csv(..., index=False)",
-        )
-    return tuple(cells)

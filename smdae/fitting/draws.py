@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
+from smdae.errors import UsageError
 from smdae.fitting.distributed import ALONE, Group
 from smdae.models.conditioning import Conditioning
 from smdae.objectives import Objective
@@ -96,7 +97,14 @@ class Batch:
         model = model if self.white is None else model.clipped(self.white)
         model = model if self.conditioning is None else model.conditioned(self.conditioning)
         model = model if self.treat is None else self.treat(model)
-        return objective.loss(model, self.x, **self.needs)
+        losses = objective.loss(model, self.x, **self.needs)
+        if losses.shape != self.x.shape[:1]:
+            raise UsageError(
+                f"a loss of {len(self.x)} examples has shape ({len(self.x)},), and that of this objective has "
+                f"{tuple(losses.shape)}",
+                "sum over all but the first axis",
+            )
+        return losses
 
 
 class BatchSource(Protocol):

@@ -1,20 +1,21 @@
 """`smdae.fit`: a fit in one call, to arrays or files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from smdae.denoising.arrays import as_python
 from smdae.device import named
 from smdae.errors import InputError, UsageError
 from smdae.fitting import loop
-from smdae.fitting.given import INTEGERS, images_of, level_of, rows_of
+from smdae.fitting.given import INTEGERS, gathered, images_of, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.prepare import Prepared, prepare
 from smdae.fitting.settings import Settings, check, for_rows
-from smdae.models.own import name_of
+from smdae.models.own_checked import made_by, name_of
 from smdae.noise import Noise
 
 __all__ = ["fit"]
@@ -23,28 +24,31 @@ __all__ = ["fit"]
 def fit(
     patches: Any,
     objective: str = "dsm",
-    model: str | nn.Module = "energy",
+    model: str | nn.Module | Callable[[], nn.Module] = "energy",
     sigma: float | tuple[float, float] = 25.0,
     *,
     axes: str | None = None,
     device: torch.device | str = "cpu",
+    watch: Callable[[float, str], object] | None = None,
     **settings: Any,
 ) -> Any:
     """Fit a score model to patches or images and return it in eval mode.
 
     Args:
         patches: Images with shape (H, W) or (H, W, 3) in a list, or one array of them with shape (N, H, W) or
-            (N, H, W, 3); integers of 8, 16 or 32 bits, or floats. The last of three axes is that of colours if its
-            length is 1 or 3. One array with shape (N, d) is N examples of d numbers. Or the path of a file or a folder,
-            or a list of paths, whose images are read in gray unless `color=True` is set.
+            (N, H, W, 3), of numpy, torch or Pillow; integers of 8, 16 or 32 bits, or floats. The last of three axes is
+            that of colours if its length is 1 or 3. One array with shape (N, d), or a list of N rows, is N examples of
+            d numbers, and one with shape (N,) N numbers. Or the path of a file or a folder, or a list of paths, whose
+            images are read in gray unless `color=True` is set.
         objective: A name of OBJECTIVES.
-        model: A name of MODELS; a module of your own with `score(x, sigma)` or `energy(x)`, which is copied; or
-            module:name of such a module, or of a function that makes it.
+        model: A name of MODELS; a module of your own with `score(x, sigma)` or `energy(x)`, which is copied; its
+            class, or a function that makes it; or module:name of any of these.
         sigma: Level of the noise, or the lowest and the highest: white being 255 for integers of any depth, and in the
             images' own unit for floats.
         axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for colours, and N, T or Z
             for images, as for `denoise`.
         device: Where to compute: cpu, cuda, cuda:N, mps, or auto for what there is.
+        watch: Called a few times a second with the share of the steps done, 0 to 1, and the figures as text.
         settings: Further settings, see `Settings`; `noise` may be a `Noise`, whose level replaces sigma.
 
     Raises:
@@ -56,14 +60,15 @@ def fit(
     device = named(device)
     if not isinstance(model, str | nn.Module) and not callable(model):
         raise UsageError(f"a model is a name, a module of yours or its class, not of type {type(model).__name__}")
-    module = model if isinstance(model, nn.Module) else None
-    name = model if isinstance(model, str) else name_of(model)
+    patches, sigma = gathered(patches), as_python(sigma)
+    settings = {name: as_python(value) for name, value in settings.items()}
+    module, name = _named_model(model, settings.get("seed", 0))
     if isinstance(settings.get("noise"), Noise):
         settings["noise"] = settings["noise"].of_unit().to_yaml()
     has_level = "noise" not in settings
     if isinstance(patches, np.ndarray) and patches.ndim == 2 and axes is None:
         of_level = {"sigma": sigma} if has_level else {}
-        return _fit_rows(patches, of_level, device, module, {"objective": objective, "model": name, **settings})
+        return _fit_rows(patches, of_level, device, module, {"objective": objective, "model": name, **settings}, watch)
     found = images_of(patches, axes, bool(settings.get("color")))
     images, white = found.images, found.white
     of_level = {"sigma": level_of(sigma, found)} if has_level else {}
@@ -73,7 +78,14 @@ def fit(
     if small := sum(min(image.shape[:2]) < least for image in images):
         needed = f"patch size {least}" if least == chosen.patch_size else f"{least} pixels a side that this fit needs"
         raise InputError(f"{small} images are smaller than the {needed}")
-    return _run(images, white, chosen, device, module)
+    return _run(images, white, chosen, device, module, watch)
+
+
+def _named_model(model: Any, seed: Any) -> tuple[nn.Module | None, str]:
+    """Return a module of the user's own, None for another, and the name of the model."""
+    if isinstance(model, str):
+        return None, model
+    return (model, name_of(model)) if isinstance(model, nn.Module) else made_by(model, seed)
 
 
 def _on_255(level: Any) -> Any:
@@ -87,14 +99,22 @@ def _run(
     settings: Settings,
     device: torch.device | str,
     module: nn.Module | None,
+    watch: Callable[[float, str], object] | None,
 ) -> Any:
     with denormals_flushed():
         prepared = prepare(images, white, settings, device, module=module)
-        for _ in prepared.run():
-            pass
+        for report in prepared.run():
+            if watch:
+                watch(*_told(report))
     model = prepared.fitted()
     model.card = _card(prepared, model)
     return model
+
+
+def _told(report: loop.Report) -> tuple[float, str]:
+    """Return the share of the steps that is done, and the figures of a report as text."""
+    share = min(1.0, report.step / report.steps) if report.steps else 0.0
+    return share, f"step {report.step:,}, J {report.objective:.4g}, {report.seconds:.0f} s"
 
 
 def _card(prepared: Prepared, model: Any) -> dict[str, Any]:
@@ -121,6 +141,7 @@ def _fit_rows(
     device: torch.device | str,
     module: nn.Module | None,
     options: dict[str, Any],
+    watch: Callable[[float, str], object] | None,
 ) -> Any:
     """Return the model fitted to rows of numbers, (N, d)."""
     is_integer = rows.dtype in INTEGERS
@@ -128,4 +149,4 @@ def _fit_rows(
         check(options | {key: level if is_integer else _on_255(level) for key, level in of_level.items()})
     )
     found = rows_of(rows, chosen.seed)
-    return _run(found.images, found.white, chosen, device, module)
+    return _run(found.images, found.white, chosen, device, module, watch)

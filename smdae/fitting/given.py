@@ -1,17 +1,19 @@
 """The images that `smdae.fit` gets: an array, a list of arrays, or paths of files and folders."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from PIL import Image
 
+from smdae.denoising.arrays import HasArray, array_of
 from smdae.denoising.pictures import is_file, pictures_of
 from smdae.errors import InputError, UsageError
 from smdae.files.picture import SAMPLES, STANDS_FOR
 
-__all__ = ["INTEGERS", "Images", "images_of", "level_of", "rows_of"]
+__all__ = ["INTEGERS", "Images", "gathered", "images_of", "level_of", "rows_of"]
 
 INTEGERS = (np.uint8, np.uint16)  # dtypes whose white is their largest value, so that sigma is given for white 255
 
@@ -31,11 +33,42 @@ class Images:
     is_integer: bool
 
 
+def gathered(patches: Any) -> Any:
+    """Return what a caller passes as images or rows as one array, or as a list of images or of paths.
+
+    Rows in a list, as of a CSV file that Python has read, become one array (N, d), and N numbers one with shape (N, 1).
+
+    Raises:
+        UsageError: It is neither, or rows in a list differ in length.
+    """
+    if is_file(patches):
+        return patches
+    if isinstance(patches, Image.Image):
+        return [patches]
+    if isinstance(patches, HasArray):
+        array = array_of(patches)
+        return array[:, None] if array.ndim == 1 else array
+    if not isinstance(patches, Sized) or isinstance(patches, str | bytes | Mapping | Set):
+        raise UsageError(f"patches are arrays or paths, not of type {type(patches).__name__}")
+    listed = list(cast(Iterable[Any], patches))
+    if any(is_file(one) or isinstance(one, Image.Image) for one in listed):
+        return listed
+    arrays = [array_of(one) for one in listed]
+    if arrays and all(array.ndim == 0 for array in arrays):
+        return np.stack(arrays)[:, None]
+    if not arrays or any(array.ndim != 1 for array in arrays):
+        return arrays
+    odd = next((k for k, row in enumerate(arrays) if len(row) != len(arrays[0])), None)
+    if odd is not None:
+        raise UsageError(f"rows differ in length: row {odd + 1} has {len(arrays[odd])}, and row 1 has {len(arrays[0])}")
+    return np.stack(arrays)
+
+
 def images_of(patches: Any, axes: str | None, color: bool) -> Images:
     """Return the images that an array, a list of images, or paths hold.
 
     Args:
-        patches: What `fit` takes as its patches.
+        patches: What `gathered` returns.
         axes: A letter for each axis of an array, as for `denoise`; None to find them by their number.
         color: Whether files are read in colour.
 
@@ -45,8 +78,6 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
     """
     if is_file(patches):
         patches = [patches]
-    elif not isinstance(patches, np.ndarray | Sized):
-        raise UsageError(f"patches are arrays or paths, not of type {type(patches).__name__}")
     elif isinstance(patches, np.ndarray):
         if 0 in patches.shape:
             raise InputError(f"there are no images to fit on in an array with shape {patches.shape}")
@@ -60,7 +91,7 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
         )
     if len(patches) and all(is_file(path) for path in patches):
         return _of_files([Path(path) for path in patches], color)
-    images = [np.asarray(image) for image in patches]
+    images = [array_of(image) for image in patches]
     dtype, white = _unit(images)
     if dtype.name in STANDS_FOR:  # white is the largest value of the type, as in files
         images = [(image / white).astype(np.float32) for image in images]
@@ -89,7 +120,7 @@ def level_of(sigma: Any, images: Images) -> Any:
     Raises:
         UsageError: It is larger than white, so it is pictures in another unit.
     """
-    if isinstance(sigma, tuple | list):
+    if isinstance(sigma, tuple):
         return tuple(level_of(one, images) for one in sigma)
     if not isinstance(sigma, int | float):
         return sigma

@@ -25,7 +25,7 @@ from smdae.fitting.splitting import split
 from smdae.fitting.state import State
 from smdae.fitting.validation import BATCH, Crops, NoisyCrops, Validate, by_denoising, by_objective
 from smdae.models import family
-from smdae.models.own import made
+from smdae.models.own_checked import made
 from smdae.noise import Noise
 from smdae.objectives import OBJECTIVES
 

@@ -19,7 +19,8 @@ from smdae.models.energy import EnergyModel
 from smdae.models.experts import Experts
 from smdae.models.gradient_unet import GradientUNet
 from smdae.models.linear_start import linear_starts
-from smdae.models.own import OwnModel, made, rebuilt
+from smdae.models.own import OwnModel
+from smdae.models.own_checked import made, rebuilt
 from smdae.models.patchwise import Patchwise
 from smdae.models.unet import SIZES, UNet
 from smdae.named import is_named

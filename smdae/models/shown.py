@@ -10,7 +10,7 @@ SHOWN = {
     "model": "model",
     "objective": "fitted by",
     "score_of": "score of",
-    "sigma": "sigma",
+    "sigma": "sigma, white being 255",
     "rows": "rows",
     "images": "images",
     "channels": "channels",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from smdae import divergence
 from smdae.objectives.scores import score_at, sum_each
-from smdae.protocols import HasEnergy, offers, per_example
+from smdae.protocols import HasEnergy, offers, per_example, refuse_other_shape
 
 __all__ = ["differenced", "sliced"]
 
@@ -30,6 +30,7 @@ def sliced(
         reduced: Take 1/2 |psi|^2 for the square, its mean over v: less variance.
         step: Length of differences along the probes, a float or (B,), for models with kinks; None for derivatives.
     """
+    refuse_other_shape(probes, x, "probes", leading=1)
 
     def score(point: Tensor) -> Tensor:
         return score_at(model, point, sigma)
@@ -61,6 +62,7 @@ def differenced(
         sigma: Level at which to take the model, a float or (B,); None for its own.
     """
     level = {} if sigma is None else {"sigma": sigma}
+    refuse_other_shape(probes, x, "probes", leading=1)
     e = per_example(step, x)
     losses = []
     for v in probes:

@@ -14,7 +14,7 @@ from smdae import divergence
 from smdae.errors import UsageError
 from smdae.noise import Noise
 from smdae.patch_noise import PatchNoise
-from smdae.protocols import HasDiagonal, offers, per_example
+from smdae.protocols import HasDiagonal, offers, per_example, refuse_other_shape
 
 __all__ = [
     "Kernel",
@@ -49,6 +49,7 @@ def explicit(model: Any, x: Tensor, target_score: Tensor, sigma: float | Tensor 
         target_score: The score of that density at x, with the shape of x.
         sigma: Level at which to take the model, a float or (B,); None for its own.
     """
+    refuse_other_shape(target_score, x, "target_score")
     return 0.5 * sum_each((score_at(model, x, sigma) - target_score).square())
 
 
@@ -78,6 +79,7 @@ def implicit(
     """
     if probes is not None and step is not None:
         e = per_example(step, x)
+        refuse_other_shape(probes, x, "probes", leading=1)
         level = None if sigma is None else (sigma**2 + step**2) ** 0.5
         if isinstance(level, Tensor) and level.ndim:
             level = level.repeat(2)
@@ -117,6 +119,7 @@ class Kernel(Protocol):
 
 def kernel_score(noisy: Tensor, clean: Tensor, sigma: float | Tensor | Kernel) -> Tensor:
     """Return the score of the kernel, with the shape of noisy: its own, or (x - x~)/sigma^2 for a level sigma."""
+    refuse_other_shape(clean, noisy, "clean", "noisy")
     if isinstance(sigma, Kernel):
         return sigma.score(noisy, clean)
     return (clean - noisy) / per_example(sigma, noisy) ** 2
@@ -159,6 +162,7 @@ def autoencoding(
     Raises:
         UsageError: The noise is not Gaussian with a fixed covariance.
     """
+    refuse_other_shape(clean, noisy, "clean", "noisy")
     if isinstance(sigma, Noise | PatchNoise):
         _refuse_varying(sigma)
         return sum_each((noisy + sigma.covariance(model.score(noisy), noisy) - clean).square())

@@ -17,10 +17,11 @@ from smdae.comparing.planning import planned, refuse_models, with_models
 from smdae.comparing.record import Record
 from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, check_numbers
 from smdae.comparing.text import printable
+from smdae.denoising.arrays import as_python
 from smdae.device import named
 from smdae.errors import InputError, UsageError
 from smdae.files.table import rows_called
-from smdae.fitting.given import INTEGERS, Images, images_of, level_of, rows_of
+from smdae.fitting.given import INTEGERS, Images, gathered, images_of, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import Settings, check, for_rows
 from smdae.noise import Noise
@@ -110,6 +111,7 @@ def compare(
         ModelError: A model is missing, broken, or takes no gray images.
     """
     device = named(device)
+    images, sigma = gathered(images), as_python(sigma)
     defaults = QUICK if quick else FULL
     asked = {"patches": patches, "max_steps": max_steps, "patch_size": patch_size, "hidden": hidden}
     numbers = {name: defaults[name] if value is None else value for name, value in asked.items()}

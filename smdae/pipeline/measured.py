@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smdae.errors import InputError, SmdaeError
+from smdae.files.corpus import refuse_other_white
 from smdae.pipeline.reading import like, read_picture
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def measured(
 
     Raises:
         InputError: The reference cannot be read, or floats hold NaN or infinity.
+        UsageError: Floats have values far beyond 1, and white is not given.
     """
     from smdae.denoising.metrics import psnr_and_ssim
 
@@ -39,12 +41,25 @@ def measured(
         except SmdaeError as error:
             yield file, error
             continue
-        yield file, psnr_and_ssim((picture.pixels, _white(picture, white)), (clean.pixels, _white(clean, white)))
+        yield (
+            file,
+            psnr_and_ssim(
+                (picture.pixels, _white(picture, white, file)), (clean.pixels, _white(clean, white, reference))
+            ),
+        )
 
 
-def _white(picture: "Picture", white: float | None) -> float:
-    if picture.pixels.dtype.kind != "f":
+def _white(picture: "Picture", white: float | None, file: Path) -> float:
+    """Return the value of white in a picture; what is given is that of floats.
+
+    Raises:
+        InputError: It has NaN or infinity.
+        UsageError: It has floats far beyond 1, and white is not given.
+    """
+    if picture.pixels.dtype.kind != "f" or picture.stored:
         return picture.white
     if not picture.is_finite:
         raise InputError("a picture with NaN or infinity cannot be measured")
+    if white is None:
+        refuse_other_white(picture.pixels, str(file))
     return white or 1.0

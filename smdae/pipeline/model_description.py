@@ -10,7 +10,14 @@ __all__ = ["lines", "record", "short"]
 INDENT = "  "
 CHANNELS = {1: "gray", 3: "colour"}
 # What a card says beyond the first lines: its entry, and the words before it.
-MORE = {"about": "fitted on", "images": "images", "steps": "steps", "stopped_by": "stopped by", "smdae": "smdae"}
+MORE = {
+    "about": "fitted on",
+    "images": "images",
+    "rows": "rows",
+    "steps": "steps",
+    "stopped_by": "stopped by",
+    "smdae": "smdae",
+}
 
 
 def record(name: str) -> dict[str, Any]:
@@ -49,7 +56,11 @@ def lines(name: str) -> list[str]:
     """Return the description of a model as lines of text."""
     found = record(name)
     card = found["card"]
-    entries = [f"{words}: {card[entry]}" for entry, words in MORE.items() if card.get(entry)]
+    entries = [
+        f"{words}: {card[entry]:,}" if isinstance(card[entry], int) else f"{words}: {card[entry]}"
+        for entry, words in MORE.items()
+        if card.get(entry) and not (entry == "images" and "rows" in card)  # which are held as one image
+    ]
     entries += [f"it falls short: {text}" for text in found["shortfalls"]]
     if found["score_of"] == "the clean density":
         entries.append("a score of the clean density: it knows no noise to remove")
@@ -59,6 +70,8 @@ def lines(name: str) -> list[str]:
 def short(found: Mapping[str, Any]) -> list[str]:
     """Return the short description of a model for a list of several, as lines of text."""
     channels = CHANNELS.get(found["channels"], f"{found['channels']} channels")
+    if "rows" in found["card"]:
+        channels = f"rows of {found['channels']} number{'s' * (found['channels'] > 1)}"
     size = f"{found['bytes'] / 1e6:.1f} MB" if found["bytes"] >= 1e5 else f"{found['bytes'] / 1e3:.0f} kB"
     entries = [f"{found['model']} by {found['objective']}, {channels}, sigma {_levels(found['sigma'])}, {size}"]
     figures = _figures(found)

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, UsageError
+from smdae.files.corpus import refuse_other_white
 from smdae.pipeline.extras import encoded_extras, targets
 from smdae.pipeline.model_choice import ModelFor, choose, load_denoiser, mention_fitted, placed, telling_of_variable
 from smdae.pipeline.noise_choice import saved
@@ -108,6 +109,10 @@ def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
     if picture.lost:
         options.messages.warn(f"of '{called(job)}', {' and '.join(picture.lost)} will not be in the result")
     clean = like(read_picture(options.reference), picture, options.reference) if options.reference is not None else None
+    if clean is not None and options.white is None:
+        for one, name in ((picture, called(job)), (clean, str(options.reference))):
+            if not one.stored:
+                refuse_other_white(one.pixels, name)
     kind = kind_of(job, picture, options)
     warn_of_look(job, picture, kind, options)
     refuse_unit(picture, options, called(job))

@@ -57,7 +57,10 @@ def test_the_gate_is_exit_code_11(capsys):
         (["other.png"], 3, ["'other.png'", "10 x 10"]),
         (["gone.png"], 3, ["gone.png"]),
         ([], 2, ["nothing to measure"]),
-        (["noisy.png", "--only", "cost"], 2, ["--reference"]),
+        (["noisy.png", "--only", "cost"], 2, ["--reference", "--only"]),
+        (["noisy.png", "--quick"], 2, ["--reference", "--quick"]),
+        (["noisy.png", "-o", "report"], 2, ["--reference", "--output"]),
+        (["noisy.png", "-s", "5"], 2, ["--reference", "--sigma"]),
         (["noisy.png", "--min-psnr", "nan"], 2, ["--min-psnr"]),
         (["-"], 2, ["stdin"]),
     ],
@@ -76,3 +79,28 @@ def test_of_many_those_that_can_be_are_measured(here, capsys):
     assert len(out.splitlines()) == 1
     assert "1 of 2 pictures could not be measured" in err
     assert main(["compare", "noisy.png", "--min-psnr", "10"]) == 2
+
+
+def test_floats_far_beyond_one_are_not_measured_as_if_white_were_one(here, capsys):
+    np.save(here / "clean.npy", CLEAN.astype(np.float32))
+    np.save(here / "noisy.npy", NOISY.astype(np.float32))
+    command = ["compare", "--reference", "clean.npy", "noisy.npy", "clean.npy"]
+    assert main(command) == 2
+    assert "did you mean --white 255?" in complaint(capsys.readouterr().err)
+    assert main([*command, "--white", "255"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"PSNR  {peak_signal_noise_ratio(CLEAN, NOISY):.2f} dB")
+    assert lines[1].startswith("PSNR    inf dB")
+    assert main(["denoise", "noisy.npy", "--reference", "clean.npy", "--fast"]) == 2
+    assert "did you mean --white 255?" in complaint(capsys.readouterr().err)
+    assert not (here / "noisy_denoised.npy").exists()
+
+
+def test_integers_without_a_usual_white_are_measured_by_that_of_their_type(here, capsys):
+    np.save(here / "clean.npy", CLEAN.astype(np.int16) * 100)
+    np.save(here / "noisy.npy", NOISY.astype(np.int16) * 100)
+    assert main(["compare", "--reference", "clean.npy", "noisy.npy", "clean.npy"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    expected = peak_signal_noise_ratio(CLEAN.astype(float) * 100, NOISY.astype(float) * 100, data_range=32767)
+    assert lines[0].startswith(f"PSNR  {expected:.2f} dB")
+    assert lines[1].startswith("PSNR    inf dB")

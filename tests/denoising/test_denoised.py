@@ -1,9 +1,12 @@
 """One result with all that is known of it: pixels as `denoise` gives them, model, noise, quality and uncertainty."""
 
+import base64
 import dataclasses
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import smdae
 from smdae.errors import UsageError
@@ -73,3 +76,25 @@ def test_adapting_is_refused_and_the_way_to_it_named():
     with pytest.raises(UsageError, match="does not adapt") as refused:
         smdae.denoise_image(np.zeros((16, 16), np.uint8), adapt=True)
     assert "smdae.adapt" in refused.value.hint
+
+
+def test_a_notebook_shows_the_picture_and_what_is_known_of_it(found):
+    shown = found._repr_html_()
+    start = "<img alt='the denoised image' src='data:image/png;base64,"
+    assert shown.startswith(start)
+    drawn = Image.open(io.BytesIO(base64.b64decode(shown[len(start) :].partition("'")[0])))
+    np.testing.assert_array_equal(np.asarray(drawn), found.pixels)
+    assert found.quality.text in shown
+    assert "white, sigma 20" in shown
+    assert len(shown) < 30_000
+
+
+def test_a_notebook_shows_pictures_of_every_unit_and_no_other_arrays():
+    unit = smdae.denoise_image(NOISY / 255, "natural-gray-small", 20 / 255)
+    assert unit._repr_html_().startswith("<img")
+    dear = dataclasses.replace(unit, pixels=np.full((5, 30, 40), 0.5))
+    assert dear._repr_html_().startswith("<table>")
+    hidden = dataclasses.replace(unit, pixels=np.full((2000, 30), np.nan))
+    assert hidden._repr_html_().startswith("<img")
+    doubted = smdae.denoise_image(NOISY[:8, :8], "natural-gray-small", 20)
+    assert f"not told: {doubted.quality.doubts[0]}" in doubted._repr_html_()

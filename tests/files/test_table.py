@@ -67,6 +67,11 @@ def test_decimal_commas_and_lines_of_comment_are_read_as_meant(here, text):
         ("wing length,depth\n1.5,-2\n3,0.4\n", ("wing length", "depth")),
         ("x\ty\r\n1.5\t-2\r\n3\t0.4\r\n", ("x", "y")),
         ("1.5,-2\n3,0.4\n", ()),
+        ('"x","y"\n"1.5","-2"\n"3","0.4"\n', ("x", "y")),
+        ('"1,5";"-2"\n"3";"0,4"\n', ()),
+        ("1.5,-2,\n3,0.4,\n", ()),
+        ("x,y,\n1.5,-2,\n3,0.4, \n", ("x", "y")),
+        ("x;y\n1,5;-2;\n3;0,4;\n", ("x", "y")),
     ],
 )
 def test_one_line_of_names_may_head_a_table(here, text, names):
@@ -82,6 +87,35 @@ def test_the_name_of_a_single_column_may_have_blanks(here):
     (here / "a.csv").write_text("a,b\n1.5\n3\n")
     with pytest.raises(InputError, match=r"line 1 names 2 columns, and line 2 has 1 number$"):
         gather_rows([here / "a.csv"], None, 0)
+
+
+def test_positions_that_pandas_writes_for_names_are_names(here):
+    (here / "a.csv").write_text("0,1,2\n1.5,-2,1\n3,0.4,2\n")
+    assert gather_rows([here / "a.csv"], None, 0).columns == ("0", "1", "2")
+    (here / "a.csv").write_text("0,1,2\n1,-2,1\n3,4,2\n")  # may be three rows
+    assert gather_rows([here / "a.csv"], None, 0).images[0].shape == (1, 3, 3)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1", "cp1252"])
+def test_other_encodings_are_known(here, encoding):
+    mark = "\ufeff" if encoding == "utf-16-le" else ""
+    (here / "a.csv").write_bytes(f"{mark}größe;länge\n1,5;-2\n3;0,4\n".encode(encoding))
+    assert gather_rows([here / "a.csv"], None, 0).columns == ("größe", "länge")
+
+
+def test_what_is_no_text_is_told(here):
+    (here / "a.csv").write_bytes(b"\x89PNG\0\0\xff\0")
+    with pytest.raises(InputError, match="it is not text"):
+        gather_rows([here / "a.csv"], None, 0)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.dat"])
+def test_a_text_that_is_named_is_a_table_and_one_beside_pictures_is_none(here, name):
+    np.savetxt(here / name, ROWS)
+    assert kind_of([here / name], None, True, False)[0] == "rows"
+    np.testing.assert_array_equal(in_order(gather_rows([here / name], None, 0).images[0][0]), in_order(ROWS))
+    (here / "a.png").write_bytes(encoded(gray()))
+    assert kind_of([here], None, True, False)[0] == "images"
 
 
 def test_columns_of_other_names_do_not_go_together(here):
@@ -167,6 +201,9 @@ def test_what_can_be_no_rows_is_refused(here):
         ("1,2,7\n1,3,7\n1,4,7\n", ["columns 1, 3 are constant, and have no density"]),
         ("1,2\n1,3\n", ["column 1 is constant, and has no density"]),
         ("1,2\n3,1e99\n", ["row 2", "not numbers"]),
+        ('"1,234","2"\n"3","4"\n', ["line 1 holds '1,234'", "without marks for thousands"]),
+        ("1.234,5;2\n3;4\n", ["line 1 holds '1.234,5'", "thousands"]),
+        ("a,,\n1,2,\n", ["line 1 leaves column 2 without a name"]),
         (f"{'1,' * 4096}2\n" * 2, ["4,097 numbers", "4,096 is most"]),
     ],
 )

@@ -16,7 +16,8 @@ from smdae import objectives
 from smdae.cli.app import main
 from smdae.errors import ModelError, UsageError
 from smdae.files.model_file import encode, load
-from smdae.models.own import OwnModel, made
+from smdae.models.own import OwnModel
+from smdae.models.own_checked import made
 from smdae.objectives import OBJECTIVES
 from tests.own_modules import (
     Backward,
@@ -300,3 +301,40 @@ def test_objectives_of_one_density_end_alike(module, objective, room):
     reference = held_out_error(smdae.fit(images, "dsm", module, **common))
     assert reference < 0.6 * (25 / 255) ** 2
     assert held_out_error(smdae.fit(images, objective, module, **common, **exact)) < room * reference
+
+
+class ByName(Rows):
+    """Takes sigma by its name alone."""
+
+    def score(self, x, *, sigma):
+        return super().score(x, sigma)
+
+
+def test_a_score_may_take_sigma_by_its_name_alone():
+    own(ByName(), size=1, channels=2)
+    rows = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    assert smdae.fit(rows, model=ByName(), sigma=0.5, objective="ism-parzen", max_steps=2).card["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("maker", "name"),
+    [(Rows, f"{OWN}:Rows"), (lambda: Rows(), f"{OWN}:Rows"), (ByName, f"{__name__}:ByName")],
+    ids=["class", "lambda", "class here"],
+)
+def test_a_fit_takes_the_class_of_a_module_or_what_makes_one(maker, name):
+    rows = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    model = smdae.fit(rows, model=maker, sigma=0.5, max_steps=2)
+    assert model.card["model"] == name
+    assert torch.equal(
+        smdae.fit(rows, model=maker, sigma=0.5, max_steps=2).score(torch.ones(1, 2)), model.score(torch.ones(1, 2))
+    )
+
+
+@pytest.mark.parametrize(
+    ("maker", "words"),
+    [(lambda: 3, "of type int, not a torch module"), (lambda x: x, "cannot make"), (dict, "of type dict")],
+    ids=["number", "argument", "dict"],
+)
+def test_what_makes_no_module_is_told(maker, words):
+    with pytest.raises(UsageError, match=words):
+        smdae.fit(np.zeros((40, 2), np.float32), model=maker)
