@@ -5,11 +5,13 @@ The script contains all names, so that completing starts no Python; print it aga
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from smdae.cli import stdout
+from smdae.cli.options import Work
 from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
@@ -41,7 +43,7 @@ Commands = Mapping[str, tuple[str, Sequence[Option]]]
 def command(
     context: typer.Context,
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
-) -> int:
+) -> Work:
     """Print what makes a shell complete smdae.
 
     smdae completion bash > ~/.local/share/bash-completion/completions/smdae
@@ -54,8 +56,7 @@ def command(
         near = nearest(shell, SHELLS)
         hint = f"did you mean {near}?" if near else None
         raise UsageError(f"there is no completion for '{shell}'; shells are {', '.join(SHELLS)}", hint)
-    stdout.stream(SHELLS[shell](_commands(context.find_root().command)).encode())
-    return 0
+    return partial(stdout.document, SHELLS[shell](_commands(context.find_root().command)))
 
 
 def _values() -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 __all__ = [
-    "IS_PRINTING",
-    "PLAIN",
     "console",
     "detail",
     "failure",
     "held",
     "is_verbose",
+    "let_print",
     "note",
     "number",
+    "of_command",
     "overheard",
     "progress",
     "say",
@@ -43,23 +43,47 @@ __all__ = [
     "warn_of_skipped",
 ]
 
-# Whether to write no escape codes, of colours and progress bars, whatever the environment says.
-PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
-# Whether this process is the one of several that prints.
-IS_PRINTING: ContextVar[bool] = ContextVar("is_printing", default=True)
 HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # messages that wait for their turn
 
 
 @dataclass(frozen=True)
 class _Voice:
-    """The kinds of messages that go to stderr, and the log file that gets all kinds."""
+    """What this process prints.
+
+    Attributes:
+        kinds: The kinds of messages that go to stderr.
+        log: The file to which messages of all kinds are appended; None for none.
+        is_plain: Whether to write no escape codes, of colours and progress bars, whatever the environment says.
+        is_printing: Whether this process is the one of several that prints.
+    """
 
     kinds: tuple[str, ...] = ("error", "warning", "note")
     log: Path | None = None
+    is_plain: bool = False
+    is_printing: bool = True
 
 
 USUAL = _Voice()
 VOICE: ContextVar[_Voice] = ContextVar("voice", default=USUAL)
+
+
+@contextmanager
+def of_command(plain: bool) -> Iterator[None]:
+    """Begin with the usual messages, and undo at the end of the context what `speak` and `let_print` have set in it.
+
+    Args:
+        plain: Whether to write no escape codes, of colours and progress bars, whatever the environment says.
+    """
+    token = VOICE.set(replace(USUAL, is_plain=plain))
+    try:
+        yield
+    finally:
+        VOICE.reset(token)
+
+
+def let_print(is_printing: bool) -> None:
+    """Set whether this process is the one of several that prints, until the end of the command."""
+    VOICE.set(replace(VOICE.get(), is_printing=is_printing))
 
 
 def speak(quiet: bool = False, verbose: bool = False, log: Path | None = None) -> None:
@@ -71,12 +95,13 @@ def speak(quiet: bool = False, verbose: bool = False, log: Path | None = None) -
         log: A file to which all messages are appended with the time, whether or not they go to stderr; None for none.
     """
     more = ("detail",) if verbose else ()
-    VOICE.set(_Voice(("error",) if quiet else ("error", "warning", "note", *more), log))
+    kinds = ("error",) if quiet else (*USUAL.kinds, *more)
+    VOICE.set(replace(VOICE.get(), kinds=kinds, log=log))
 
 
 def takes_codes(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal that may get escape codes, for colours and for progress bars."""
-    is_plain = PLAIN.get() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    is_plain = VOICE.get().is_plain or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return not is_plain and stream is not None and stream.isatty()
 
 
@@ -141,10 +166,10 @@ def _line(kind: str, text: str) -> None:
 
 
 def _print(line: Line) -> None:
-    if not IS_PRINTING.get():
+    voice = VOICE.get()
+    if not voice.is_printing:
         return
     kind, text = line
-    voice = VOICE.get()
     # The reader of stderr may be gone; the work goes on, and the exit code reports the outcome.
     with suppress(OSError):
         if kind in voice.kinds or ("note" in voice.kinds and kind == _form()):
@@ -209,7 +234,7 @@ def number(value: float, unit: str = "") -> str:
 
 def table(rows: Sequence[tuple[str, str]]) -> None:
     """Print names and values on stderr as a table, a row for each pair."""
-    if not IS_PRINTING.get():
+    if not VOICE.get().is_printing:
         return
     from rich.table import Table
     from rich.text import Text
@@ -246,7 +271,7 @@ def progress(
         width: The width of the bar, in characters.
         left: Whether tasks give the time that is left in their field `left`.
     """
-    is_wanted = IS_PRINTING.get() and "note" in VOICE.get().kinds
+    is_wanted = VOICE.get().is_printing and "note" in VOICE.get().kinds
     if not (is_wanted and takes_codes(sys.stderr)) or (beside and sys.stdout is not None and sys.stdout.isatty()):
         yield _HiddenBar()
         return

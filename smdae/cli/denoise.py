@@ -3,12 +3,15 @@
 This module declares the options; `denoise_options` checks them, and `denoise_run` does the work.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from smdae.cli.options import DEPTHS, Config, Device, Imports, Json, Overwrite, PrintConfig, Threads
+from smdae.cli import stdout
+from smdae.cli.option_files import printed
+from smdae.cli.options import DEPTHS, Config, Device, Imports, Json, Overwrite, PrintConfig, Threads, Work
 from smdae.files.formats import NAMES, WITH_QUALITY, in_words
 from smdae.names import SAMPLER_NAMES
 
@@ -194,7 +197,7 @@ def command(
     config: Config = None,
     print_config: PrintConfig = False,
     json_: Json = False,
-) -> int:
+) -> Work:
     """Denoise images.
 
     smdae denoise noisy.png                      writes noisy_denoised.png
@@ -208,11 +211,8 @@ def command(
     not_settings = ("context", "config", "print_config", "old_stepper", "old_modes")
     given = {name: value for name, value in locals().items() if name not in (*not_settings, "not_settings")}
     if print_config:
-        from smdae.cli.option_files import printed
-
-        print(printed(context), end="", flush=True)
-        return 0
+        return partial(stdout.document, printed(context))
     from smdae.cli.denoise_options import DenoiseOptions
     from smdae.cli.denoise_run import run
 
-    return run(DenoiseOptions(**given), context.obj)
+    return partial(run, DenoiseOptions(**given), context.obj)

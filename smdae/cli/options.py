@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +24,7 @@ __all__ = [
     "PrintConfig",
     "Seed",
     "Threads",
+    "Work",
     "bytes_of",
     "check_range",
     "levels",
@@ -31,6 +32,7 @@ __all__ = [
     "threads_of",
 ]
 
+Work = Callable[[], int]  # what a command asks for, once its options are parsed: does it, and returns the exit code
 # The values of --bit-depth, and the sample type of results.
 DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
 Paths = Annotated[
