@@ -46,12 +46,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("fit", epilog=CODES)(fit.command)
-app.command("denoise", epilog=CODES)(denoise.command)
-app.command("info", epilog=CODES)(info.command)
-app.command("compare", epilog=CODES)(compare.command)
-app.command("models", epilog=CODES)(models.command)
-app.command("completion")(completion.command)
+app.command("fit", help=fit.HELP, epilog=CODES)(fit.command)
+app.command("denoise", help=denoise.HELP, epilog=CODES)(denoise.command)
+app.command("info", help=info.HELP, epilog=CODES)(info.command)
+app.command("compare", help=compare.HELP, epilog=CODES)(compare.command)
+app.command("models", help=models.HELP, epilog=CODES)(models.command)
+app.command("completion", help=completion.HELP)(completion.command)
 
 
 def _versions() -> dict[str, object]:

@@ -32,7 +32,18 @@ if TYPE_CHECKING:
     from smdae.fitting.settings import Settings
     from smdae.noise import Noise
 
-__all__ = ["command"]
+__all__ = ["HELP", "command"]
+
+HELP = """Compare objectives, models and classical methods on the same patches; or pictures with a clean one.
+
+smdae compare photos/ --quick                within a minute; comparison/report.html
+
+smdae compare photos/ --seeds 3 --baseline nlm -m natural-gray
+
+smdae compare photos/ --only equivalence -s 50 -o fifty/
+
+smdae compare --reference clean.png a.png b.png --min-psnr 30
+"""
 
 
 def _option(*names: str, text: str, default: str | None = None) -> Any:
@@ -123,15 +134,11 @@ def command(
     print_config: PrintConfig = False,
     json_: Json = False,
 ) -> Work:
-    """Compare objectives, models and classical methods on the same patches; or pictures with a clean one.
+    """Parse and check the options of `smdae compare`, and return the work that they ask for.
 
-    smdae compare photos/ --quick                within a minute; comparison/report.html
-
-    smdae compare photos/ --seeds 3 --baseline nlm -m natural-gray
-
-    smdae compare photos/ --only equivalence -s 50 -o fifty/
-
-    smdae compare --reference clean.png a.png b.png --min-psnr 30
+    Raises:
+        UsageError: An option has an impossible value, or two exclude each other.
+        InputError: The noise profile cannot be read.
     """
     if print_config:
         return partial(stdout.document, printed(context))

@@ -15,9 +15,18 @@ from smdae.cli.options import Work
 from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
-__all__ = ["SHELLS", "command"]
+__all__ = ["HELP", "SHELLS", "command"]
 
-HELP = 60  # characters of an option's help
+HELP = """Print what makes a shell complete smdae.
+
+smdae completion bash > ~/.local/share/bash-completion/completions/smdae
+
+smdae completion zsh > ~/.zfunc/_smdae       with fpath+=~/.zfunc before compinit
+
+smdae completion fish > ~/.config/fish/completions/smdae.fish
+"""
+
+MAX_HELP = 60  # characters of an option's help
 
 
 @dataclass(frozen=True)
@@ -44,14 +53,7 @@ def command(
     context: typer.Context,
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> Work:
-    """Print what makes a shell complete smdae.
-
-    smdae completion bash > ~/.local/share/bash-completion/completions/smdae
-
-    smdae completion zsh > ~/.zfunc/_smdae       with fpath+=~/.zfunc before compinit
-
-    smdae completion fish > ~/.config/fish/completions/smdae.fish
-    """
+    """Return the work of printing what makes a shell complete smdae; raise UsageError for an unknown shell."""
     if shell not in SHELLS:
         near = nearest(shell, SHELLS)
         hint = f"did you mean {near}?" if near else None
@@ -110,7 +112,7 @@ def _option(parameter: Any, values: Mapping[str, tuple[str, ...]]) -> Option:
 def _short(text: str) -> str:
     """Return the beginning of a help text, without characters that have a meaning for a shell."""
     line = " ".join(text.split("\n\n")[0].split())
-    return "".join(c for c in line if c.isalnum() or c in " .,-_/=<>").strip()[:HELP]
+    return "".join(c for c in line if c.isalnum() or c in " .,-_/=<>").strip()[:MAX_HELP]
 
 
 def _cases(commands: Commands, opening: str, closing: str) -> str:

@@ -106,7 +106,7 @@ def takes_codes(stream: TextIO | None) -> bool:
 
 
 def console() -> "Console":
-    """Return a rich console that writes to stderr."""
+    """Return a rich console that writes to stderr, with escape codes only where `takes_codes` is true for it."""
     from rich.console import Console
 
     coded = takes_codes(sys.stderr)
@@ -122,7 +122,7 @@ def _printable(text: str) -> str:
 
 @contextmanager
 def held() -> Iterator[list[Line]]:
-    """Keep this thread's messages in a list, for `say`, for as long as the context lasts."""
+    """Keep this thread's messages in a list as long as the context lasts, and yield the list; `say` says them."""
     lines: list[Line] = []
     token = HELD.set(lines)
     try:
@@ -133,9 +133,9 @@ def held() -> Iterator[list[Line]]:
 
 @contextmanager
 def overheard() -> Iterator[list[Line]]:
-    """Keep this thread's messages in a list for as long as the context lasts, and say them when it ends.
+    """Keep this thread's messages in a list as long as the context lasts, yield the list, and say them at the end.
 
-    Inside `held` they are added to its list then.
+    Inside `held` they are not said at the end, but added to its list.
     """
     lines: list[Line] = []
     try:
@@ -152,7 +152,7 @@ def is_verbose() -> bool:
 
 
 def say(lines: Sequence[Line]) -> None:
-    """Say messages that were held."""
+    """Say messages that were held, at once; where messages are held they are not held again."""
     for line in lines:
         _print(line)
 
@@ -187,9 +187,9 @@ def _form() -> str:
 
 
 def note(text: str, now: bool = False, short: str | None = None) -> None:
-    """Say something worth knowing; with `now` at once, even where messages are held.
+    """Say something worth knowing, with `smdae:` before it; with `now` at once, even where messages are held.
 
-    On a terminal its short form, if there is one, is said instead, unless details were asked for.
+    On a terminal its short form is said instead, if there is one and details were not asked for.
     """
     forms = [("note", text)] if short is None else [("short", short), ("long", text)]
     for kind, words in forms:
@@ -206,12 +206,17 @@ def detail(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Give a warning."""
+    """Print a warning on stderr, with `smdae: warning:` before it; where messages are held, keep it."""
     _line("warning", f"smdae: warning: {text}")
 
 
 def warn_of_skipped(files: Sequence[str], small: int) -> None:
-    """Warn of files that were skipped, and of a number of images smaller than a patch."""
+    """Warn of files that were skipped, and of images smaller than a patch; say nothing if there are none.
+
+    Args:
+        files: A line for each file.
+        small: The number of such images.
+    """
     if files:
         warn(f"{len(files)} files skipped; the first: {files[0]}")
     if small:
@@ -219,7 +224,7 @@ def warn_of_skipped(files: Sequence[str], small: int) -> None:
 
 
 def failure(error: SmdaeError) -> None:
-    """Report an error: its message in a line, a line for each part if it has parts, and its hint."""
+    """Print an error on stderr: its message in a line, a line for each of its parts, and its hint; do not raise it."""
     _line("error", f"smdae: error: {error.message}")
     for part in error.parts:
         _line("error", f"  {part}")

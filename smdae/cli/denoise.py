@@ -15,7 +15,16 @@ from smdae.cli.options import DEPTHS, Config, Device, Imports, Json, Overwrite, 
 from smdae.files.formats import NAMES, WITH_QUALITY, in_words
 from smdae.names import SAMPLER_NAMES
 
-__all__ = ["command"]
+__all__ = ["HELP", "command"]
+
+HELP = """Denoise images.
+
+smdae denoise noisy.png                      writes noisy_denoised.png
+
+smdae denoise scans/ -r -o clean/            a folder and all in it
+
+cat noisy.png | smdae denoise - -o - > clean.png
+"""
 
 
 def command(
@@ -198,14 +207,7 @@ def command(
     print_config: PrintConfig = False,
     json_: Json = False,
 ) -> Work:
-    """Denoise images.
-
-    smdae denoise noisy.png                      writes noisy_denoised.png
-
-    smdae denoise scans/ -r -o clean/            a folder and all in it
-
-    cat noisy.png | smdae denoise - -o - > clean.png
-    """
+    """Parse the options of `smdae denoise`, and return the work that they ask for, which checks them first."""
     sampler = sampler if old_stepper is None else old_stepper
     components = components if old_modes is None else old_modes
     not_settings = ("context", "config", "print_config", "old_stepper", "old_modes")

@@ -38,11 +38,11 @@ REST = "the same command with --skip-existing does the rest"
 
 
 def run(asked: DenoiseOptions, peers: Peers) -> int:
-    """Denoise the pictures that the options ask for, or print what would be done, and return the exit code.
+    """Denoise the pictures that the options ask for, or print what would be done, and return the exit code 0.
 
     Raises:
-        SmdaeError: The options make no sense, or the only picture failed.
-        BatchError: Some of many pictures failed.
+        SmdaeError: The options make no sense, nothing can be read or written, or the only picture failed.
+        BatchError: Some of many pictures failed; the others are done.
     """
     chosen = _planned(asked, peers)
     if chosen is None:

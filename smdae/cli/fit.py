@@ -36,7 +36,18 @@ if TYPE_CHECKING:
     from smdae.files.corpus import Corpus
     from smdae.fitting.settings import Settings
 
-__all__ = ["command"]
+__all__ = ["HELP", "command"]
+
+HELP = """Fit a score model to images.
+
+smdae fit photos/                            two minutes, model.safetensors
+
+smdae fit photos/ -s 50 --max-time 10m -o strong.safetensors
+
+smdae fit scans/ --noisy --model unet        from noisy images alone
+
+smdae fit scans/ --noisy --init natural-gray        shot noise or grain: a bundled network, fitted on
+"""
 
 MAX_PLOTTED = 2  # numbers in a row, for --plot
 
@@ -129,15 +140,10 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Resume a fit that was interrupted.")] = False,
     json_: Json = False,
 ) -> Work:
-    """Fit a score model to images.
+    """Parse and check the options of `smdae fit`, and return the work that they ask for.
 
-    smdae fit photos/                            two minutes, model.safetensors
-
-    smdae fit photos/ -s 50 --max-time 10m -o strong.safetensors
-
-    smdae fit scans/ --noisy --model unet        from noisy images alone
-
-    smdae fit scans/ --noisy --init natural-gray        shot noise or grain: a bundled network, fitted on
+    Raises:
+        UsageError: An option or a setting has an impossible value, or the configuration cannot be read.
     """
     check_range(white, None)
     if output.suffix != ".safetensors":

@@ -22,7 +22,16 @@ from smdae.pipeline.selection import refuse_unpiped
 if TYPE_CHECKING:
     from smdae.pipeline.options import Options
 
-__all__ = ["command"]
+__all__ = ["HELP", "command"]
+
+HELP = """Print what files are: the noise of images, the card of a model, a noise profile. Write nothing.
+
+smdae info noisy.png                         what denoise would take out
+
+smdae info scans/ -r --json                  an object a file, a line each
+
+smdae info model.safetensors                 what a model was fitted on, and how good it is
+"""
 
 INDENT = "  "
 MODEL, PROFILES = ".safetensors", (".yaml", ".yml")
@@ -52,13 +61,11 @@ def command(
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search the folders in folders too.")] = False,
     json_: Json = False,
 ) -> Work:
-    """Print what files are: the noise of images, the card of a model, a noise profile. Write nothing.
+    """Parse and check the options of `smdae info`, find its files, and return the work that is asked for.
 
-    smdae info noisy.png                         what denoise would take out
-
-    smdae info scans/ -r --json                  an object a file, a line each
-
-    smdae info model.safetensors                 what a model was fitted on, and how good it is
+    Raises:
+        UsageError: An option has an impossible value.
+        InputError: A file does not exist, no picture is in a folder, or the noise profile cannot be read.
     """
     from smdae.pipeline.noise_choice import noise_named
 

@@ -11,7 +11,14 @@ from smdae.cli import stdout
 from smdae.cli.options import Json, Work
 from smdae.pipeline import model_description
 
-__all__ = ["command"]
+__all__ = ["HELP", "command"]
+
+HELP = """List the bundled models and those given: version, licence, levels, size and held-out figures.
+
+smdae models
+
+smdae models model.safetensors --json        an object a model, a line each
+"""
 
 
 def command(
@@ -21,12 +28,7 @@ def command(
     ] = None,
     json_: Json = False,
 ) -> Work:
-    """List the bundled models and those given: version, licence, levels, size and held-out figures.
-
-    smdae models
-
-    smdae models model.safetensors --json        an object a model, a line each
-    """
+    """Parse the options of `smdae models`, and return the work that they ask for."""
     from smdae.files.bundle import entries
 
     given = [os.environ["SMDAE_MODEL"]] if os.environ.get("SMDAE_MODEL") else []

@@ -27,6 +27,8 @@ ORIGINS = {"COMMANDLINE": "option", "ENVIRONMENT": "variable", "DEFAULT_MAP": "f
 def configured(context: Any, file: Path | None) -> Path | None:
     """Make the values in a file the defaults of a command's options, before these are parsed; return the file.
 
+    None is returned for None, and nothing is done.
+
     Raises:
         UsageError: The file cannot be read, names an unknown option, or has a value that an option does not take.
     """

@@ -110,7 +110,11 @@ Batch = Annotated[
 
 
 def levels(text: str, option: str = "--sigma") -> float | tuple[float, float] | str:
-    """Return a level of noise such as 25, the lowest and highest level of a range such as 5-55, or auto.
+    """Return a level of noise such as 25, the lowest and highest level of a range such as 5-55, or `auto` as it is.
+
+    Args:
+        text: What was given.
+        option: What messages call it.
 
     Raises:
         UsageError: The text is none of these.
@@ -151,6 +155,10 @@ UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 def seconds(text: str, option: str) -> float:
     """Return a duration such as 90, 90s, 10m or 1.5h, in seconds.
 
+    Args:
+        text: What was given.
+        option: What messages call it.
+
     Raises:
         UsageError: The text is not a duration, or not a positive one.
     """
@@ -181,10 +189,14 @@ MIN_BYTES = 1 << 26
 
 
 def bytes_of(text: str, option: str) -> int:
-    """Return a size such as 500M, 2G or 2.5 GB in bytes.
+    """Return a size such as 500M, 2G or 2.5 GB in bytes; K, M, G and T are powers of 1024.
+
+    Args:
+        text: What was given.
+        option: What messages call it.
 
     Raises:
-        UsageError: The text is not a size, or a size too small for any work.
+        UsageError: The text is not a size, or less than 64 MB.
     """
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
     if not match:

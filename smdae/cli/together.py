@@ -51,7 +51,7 @@ class End:
 
     @classmethod
     def of(cls, error: BaseException) -> "End":
-        """Return the end for the exception that ended the work; raise it again if it is of another kind."""
+        """Return the end for the exception that ended the work; raise it again if it is neither error nor signal."""
         if isinstance(error, LostError):
             return cls("lost", error.code, error.message, error.hint)
         if isinstance(error, (KeyboardInterrupt, typer.Abort)):
@@ -98,9 +98,9 @@ def decided(ends: Mapping[int, End], silent: list[int], size: int, hurried: bool
 
 @contextmanager
 def on_loss(rescue: Callable[[], str | None]) -> Iterator[None]:
-    """Have `rescue` called if a process is lost while the context lasts.
+    """Have `rescue` called if this context ends with an exception, and a process was lost or failed.
 
-    The process that reports the loss calls it before; it returns a hint for the message, or None.
+    Only the process that reports the loss calls it, before it reports; it returns a hint for the message, or None.
     """
     try:
         yield
@@ -168,7 +168,13 @@ def _note(text: str) -> None:
 
 
 def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = None) -> tuple[End, int]:
-    """Agree with the other processes on how the command ended; return that, and the rank that reports it."""
+    """Wait until all processes agree how the command ended; return that, and the rank of the process that reports it.
+
+    Args:
+        peers: The processes.
+        ours: How the work of this one ended.
+        rescue: What is called if this one reports a loss: it returns a hint for the message, or None.
+    """
     rank, size, begun = peers.place.rank, peers.place.size, time.monotonic()
     verdict: dict[str, Any] | None = None
     try:
