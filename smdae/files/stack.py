@@ -60,7 +60,7 @@ class Group:
         return len(self._numbers)
 
     def page(self, number: int) -> Picture:
-        """Decode one picture, counted from 0."""
+        """Decode one picture, counted from 0, and return it; InputError if it is damaged."""
         page, part = self._numbers[number]
         return self._stack.pictures(page)[part]
 
@@ -118,12 +118,20 @@ class Stack:
         return [(key, picture) for key, picture, is_chosen in parts if is_chosen]
 
     def joined(self, number: int, pictures: Sequence[Picture]) -> np.ndarray:
-        """Return the samples of a page whose parts are other pictures."""
+        """Return the samples of a page, counted from 0, whose parts are these pictures; see `tiff_parts.joined`.
+
+        Raises:
+            InputError: The page is damaged, or the pictures have samples of different types.
+        """
         with images.decoding(page_called(self._name, number)):
             return joined(self.parts(number), pictures, self._pages.page(number))
 
     def page(self, number: int) -> "tifffile.TiffPage":
-        """Return a page as tifffile has it, checked and not yet decoded."""
+        """Return a page, counted from 0, as tifffile has it, checked and not yet decoded.
+
+        Raises:
+            InputError: It is damaged.
+        """
         with images.decoding(page_called(self._name, number)):
             return self._pages.page(number)
 
@@ -138,7 +146,11 @@ class Stack:
         return self._file.is_bigtiff or growth * self._survey.nbytes > MAX_BYTES
 
     def is_renamed(self, before: str, after: str) -> bool:
-        """Return whether the file says its own name, and a copy of another name would have to say that."""
+        """Return whether the file says its own name, and a copy of another name would have to say that.
+
+        Raises:
+            InputError: Its first page is damaged.
+        """
         own = (tag.value for tag in tags_of(self.page(0)) if tag.code == DESCRIPTION)
         return any(renamed(value, before, after) != value for value in own)
 
@@ -149,6 +161,10 @@ class Stack:
             target: The file to write to, in which it must be possible to go back.
             pages: The pictures of the parts of each page in turn.
             style: How the result differs from this one.
+
+        Raises:
+            InputError: A page of this one is damaged.
+            OutputError: The result cannot be a TIFF.
         """
 
         def samples() -> Iterator[np.ndarray]:
@@ -237,14 +253,19 @@ def write(
     overwrite: bool = False,
     origin: Origin | None = None,
 ) -> None:
-    """Write a TIFF like a stack, whole or not at all; raises OutputError as `writing.whole` does."""
+    """Write a TIFF like a stack, whole or not at all, and close the stack; arguments as for `writing.whole_file`.
+
+    Raises:
+        InputError, OutputError: As `Stack.write_to`.
+        OutputError: The file exists, or cannot be written.
+    """
     with writing.whole_file(path, overwrite=overwrite, origin=origin) as target:
         stack.write_to(target, pages, style)
         stack.close()
 
 
 def encoded(stack: Stack, pages: Iterable[Sequence[Picture]], style: Style) -> Iterator[bytes]:
-    """Yield the bytes of a TIFF like a stack, piece by piece."""
+    """Yield the bytes of a TIFF like a stack, piece by piece; errors are those of `Stack.write_to`."""
     with tempfile.NamedTemporaryFile() as target:
         stack.write_to(cast(BinaryIO, target), pages, style)
         target.seek(0)
@@ -261,6 +282,10 @@ def rewritten(source: Path | bytes, name: str, picture: Picture, after: str, str
         picture: The result.
         after: The name of the file that it goes to.
         strip: Whether words, dates and places are left out.
+
+    Raises:
+        InputError: The source is damaged or not supported.
+        OutputError: The result cannot be a TIFF.
     """
     buffer = BytesIO()
     with opened(source, name) as stack:
