@@ -177,6 +177,7 @@ def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = N
     """
     rank, size, begun = peers.place.rank, peers.place.size, time.monotonic()
     verdict: dict[str, Any] | None = None
+    since = 0.0  # the heartbeat up to which nothing could be decided
     try:
         peers.write(f"end/{rank}", asdict(ours))
         if ours.kind == "failed" and rank and not ours.is_common:
@@ -186,7 +187,8 @@ def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = N
             ends = _ends(peers) | {rank: ours}
             silent = [other for other in peers.others if other not in ends and peers.is_silent(other)]
             end = decided(ends, silent, size, beats > 3 * MAX_MISSED)
-            if end and beats >= rank:  # processes of lower rank decide first
+            since = since if end else beats
+            if end and beats - since >= rank:  # processes of lower rank decide first
                 peers.write_first(VERDICT, {"teller": rank, "end": asdict(end)})
             else:
                 time.sleep(HEARTBEAT / 5)
