@@ -98,7 +98,7 @@ def limited(most: int | None) -> Iterator[None]:
 
 
 def without_proc() -> int:
-    """Return how many bytes a machine without /proc may still give: as Windows says, or a share of all memory."""
+    """Return how many bytes a machine without /proc may still give: as Windows says, or half of all memory."""
     if sys.platform == "win32":
         return _left_on_windows(ctypes.WinDLL("kernel32"))
     try:

@@ -271,10 +271,7 @@ class Task:
         return SAMPLERS[self.sampler].max_steps == 1
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
-        """Return an iterator over the clean images after each step, white being 1, of the shape of noisy, (B, C, h, w).
-
-        Errors are those of `paths`; the iterator raises them.
-        """
+        """Return an iterator over the clean images after each step, white being 1, with noisy's shape, as `paths`."""
         flat = flat_areas(noisy, self.ends)
 
         def combined(clean: Tensor) -> Tensor:
@@ -284,10 +281,7 @@ class Task:
         return map(combined, paths(model, noisy, self))
 
     def estimate(self, noisy: Tensor, model: Any = None) -> Tensor:
-        """Return the clean images after the last step, with the shape of noisy; by the task's model or by another.
-
-        Errors are those of `paths`.
-        """
+        """Return the clean images after the last step, of the shape of noisy; errors are those of `paths`."""
         *_, last = self.estimates(noisy, self.model if model is None else model)
         return last
 

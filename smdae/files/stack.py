@@ -118,20 +118,12 @@ class Stack:
         return [(key, picture) for key, picture, is_chosen in parts if is_chosen]
 
     def joined(self, number: int, pictures: Sequence[Picture]) -> np.ndarray:
-        """Return the samples of a page, counted from 0, whose parts are these pictures; see `tiff_parts.joined`.
-
-        Raises:
-            InputError: The page is damaged, or the pictures have samples of different types.
-        """
+        """Return a page's samples with these pictures as its parts; errors are those of `tiff_parts.joined`."""
         with images.decoding(page_called(self._name, number)):
             return joined(self.parts(number), pictures, self._pages.page(number))
 
     def page(self, number: int) -> "tifffile.TiffPage":
-        """Return a page, counted from 0, as tifffile has it, checked and not yet decoded.
-
-        Raises:
-            InputError: It is damaged.
-        """
+        """Return a page, from 0, as tifffile has it, checked and not yet decoded; InputError if it is damaged."""
         with images.decoding(page_called(self._name, number)):
             return self._pages.page(number)
 
@@ -146,25 +138,17 @@ class Stack:
         return self._file.is_bigtiff or growth * self._survey.nbytes > MAX_BYTES
 
     def is_renamed(self, before: str, after: str) -> bool:
-        """Return whether the file says its own name, and a copy of another name would have to say that.
-
-        Raises:
-            InputError: Its first page is damaged.
-        """
+        """Return whether the file says its own name, and a copy must say another; InputError if page 0 is damaged."""
         own = (tag.value for tag in tags_of(self.page(0)) if tag.code == DESCRIPTION)
         return any(renamed(value, before, after) != value for value in own)
 
     def write_to(self, target: BinaryIO, pages: Iterable[Sequence[Picture]], style: Style) -> None:
-        """Write a TIFF like this one.
+        """Write a TIFF like this one; InputError if a page of this is damaged, OutputError if it cannot be a TIFF.
 
         Args:
             target: The file to write to, in which it must be possible to go back.
             pages: The pictures of the parts of each page in turn.
             style: How the result differs from this one.
-
-        Raises:
-            InputError: A page of this one is damaged.
-            OutputError: The result cannot be a TIFF.
         """
 
         def samples() -> Iterator[np.ndarray]:
@@ -253,11 +237,9 @@ def write(
     overwrite: bool = False,
     origin: Origin | None = None,
 ) -> None:
-    """Write a TIFF like a stack, whole or not at all, and close the stack; arguments as for `writing.whole_file`.
+    """Write a TIFF like a stack, whole or not at all, and close the stack; errors are those of `Stack.write_to`.
 
-    Raises:
-        InputError, OutputError: As `Stack.write_to`.
-        OutputError: The file exists, or cannot be written.
+    OutputError is also raised as `writing.whole_file` does, whose arguments these are.
     """
     with writing.whole_file(path, overwrite=overwrite, origin=origin) as target:
         stack.write_to(target, pages, style)
@@ -276,16 +258,14 @@ def encoded(stack: Stack, pages: Iterable[Sequence[Picture]], style: Style) -> I
 def rewritten(source: Path | bytes, name: str, picture: Picture, after: str, strip: bool) -> tuple[bytes, list[str]]:
     """Return the bytes of a TIFF like one of a single picture, with another in it, and what there is to say of it.
 
+    Errors are those of `opened` and `Stack.write_to`.
+
     Args:
         source: A file, or its bytes.
         name: What messages call it.
         picture: The result.
         after: The name of the file that it goes to.
         strip: Whether words, dates and places are left out.
-
-    Raises:
-        InputError: The source is damaged or not supported.
-        OutputError: The result cannot be a TIFF.
     """
     buffer = BytesIO()
     with opened(source, name) as stack:

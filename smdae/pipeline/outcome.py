@@ -161,6 +161,7 @@ def denoised(
 
     Raises:
         UsageError, InputError, DivergedError, MemoryLimitError: As `find_noise`, `refuse_for` and `denoise`.
+        OutputError: The picture holds NaN or infinity, and the result integers.
     """
     from smdae.files.picture import deeper, with_depth
 
