@@ -22,7 +22,7 @@ WORDS = {int: "a number of very many digits", list: "a list", tuple: "a list", d
 
 
 def number(value: Any, name: str) -> float:
-    """Return a number as a float; raise UsageError if it is none, or larger than 1e100, NaN or infinite."""
+    """Return a number as a float; raise UsageError for all else, and for NaN, infinity and magnitudes over 1e100."""
     if _is_number(value):
         if -MAX_NUMBER <= value <= MAX_NUMBER:
             return float(value)
@@ -43,19 +43,23 @@ def _is_number(value: object) -> bool:
 
 
 def whole(value: object, name: str, least: int, most: int) -> int:
-    """Return a whole number as an int; raise UsageError if it is none from `least` to `most`."""
+    """Return a whole number as an int; raise UsageError for anything else, and if it is not from `least` to `most`."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= value <= most:
         return int(value)
     raise UsageError(f"{name} must be a whole number from {least} to {most}, not {shown(value)}")
 
 
 def row(value: object, name: str) -> Row:
-    """Return a list of numbers as a tuple; raise UsageError if it is none or empty."""
+    """Return a list of numbers as a tuple of floats; raise UsageError for anything else, and for an empty list."""
     return tuple(number(entry, f"an entry of {name}") for entry in _list(value, name))
 
 
 def square(value: object, name: str, most: int) -> Matrix:
-    """Return a square matrix as tuples of floats; raise UsageError if it is none or has more than `most` rows."""
+    """Return a square matrix, lists of numbers, as tuples of floats.
+
+    Raises:
+        UsageError: It is something else, or has more than `most` rows.
+    """
     rows = [_list(line, f"a row of {name}") for line in _list(value, name)]
     if len(rows) > most or any(len(line) != len(rows) for line in rows):
         raise UsageError(f"{name} must have as many rows as columns, {most} at most")
@@ -63,7 +67,7 @@ def square(value: object, name: str, most: int) -> Matrix:
 
 
 def keys(entries: dict[Any, Any], known: Collection[str]) -> None:
-    """Raise UsageError for the first key that is not known."""
+    """Raise UsageError, with the known ones in the hint, for the first key that is not known."""
     for key in entries:
         if key not in known:
             raise UsageError(f"unknown key {shown(key)}", f"the keys are {', '.join(known)}")

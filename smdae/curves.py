@@ -76,7 +76,7 @@ class Affine:
         return torch.where(some, torch.where(some, variance, 1.0).sqrt(), 0.0)  # the slope of the root is infinite at 0
 
     def scaled(self, factor: float) -> "Affine":
-        """Return the curve of the same noise in units in which every value is `factor` times as large."""
+        """Return the curve of the same noise in units in which every value is `factor` times as large, factor > 0."""
         return Affine(self.gain * factor, self.black * factor, self.read * factor)
 
     def shifted(self, offset: float) -> "Affine":
@@ -84,7 +84,7 @@ class Affine:
         return replace(self, black=self.black + offset)
 
     def amplified(self, factor: float) -> "Affine":
-        """Return the curve of the noise with `factor` times the standard deviation."""
+        """Return the curve of the noise with `factor` times the standard deviation; UsageError if it is negative."""
         return Affine(self.gain * factor**2, self.black, self.read * factor)
 
 
@@ -126,7 +126,7 @@ class Table:
         return torch.lerp(levels[upper - 1], levels[upper], (x - at[upper - 1]) / width)
 
     def scaled(self, factor: float) -> "Table":
-        """Return the curve of the same noise in units in which every value is `factor` times as large."""
+        """Return the curve of the same noise in units in which every value is `factor` times as large, factor > 0."""
         return Table(tuple(value * factor for value in self.at), tuple(level * factor for level in self.levels))
 
     def shifted(self, offset: float) -> "Table":

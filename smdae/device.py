@@ -13,14 +13,11 @@ KINDS = ("auto", "cpu", "cuda", "mps")
 
 
 def check_name(name: str, option: str = "--device") -> None:
-    """Refuse what can be no device, without loading torch.
+    """Raise UsageError for a name that is not auto, cpu, mps, cuda or cuda:N, without loading torch.
 
     Args:
-        name: What should be one.
+        name: What should be the name of a device.
         option: The option or the variable that says so.
-
-    Raises:
-        UsageError: The name is not auto, cpu, mps, cuda or cuda:N.
     """
     kind, colon, index = name.partition(":")
     if kind not in KINDS or (colon and not (kind == "cuda" and index.isdecimal() and len(index) < 5)):

@@ -12,6 +12,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory", "left", "limit_memory"]
+__all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory", "left", "limited"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # parameters of mallopt, from glibc's malloc.h
 MAX_KEPT_BLOCK = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
@@ -86,13 +87,18 @@ def left(root: Path = Path("/")) -> int:
     return min([machine, *_left_in_groups(root), *([] if most is None else [most])])
 
 
-def limit_memory(most: int | None) -> None:
-    """Assume at most `most` bytes of main memory from here to the end of the command; None for no limit."""
-    LIMIT.set(most)
+@contextmanager
+def limited(most: int | None) -> Iterator[None]:
+    """Assume at most `most` bytes of main memory for as long as the context lasts; None for no limit."""
+    token = LIMIT.set(most)
+    try:
+        yield
+    finally:
+        LIMIT.reset(token)
 
 
 def without_proc() -> int:
-    """Return how many bytes a machine without /proc may still give: as Windows says, or a share of all memory."""
+    """Return how many bytes a machine without /proc may still give: as Windows says, or half of all memory."""
     if sys.platform == "win32":
         return _left_on_windows(ctypes.WinDLL("kernel32"))
     try:

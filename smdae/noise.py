@@ -71,12 +71,12 @@ class Noise:
 
     @classmethod
     def gaussian(cls, sigma: float, white: float = 1.0) -> Self:
-        """Return white noise of one level, C = sigma^2 I."""
+        """Return white noise of one level, C = sigma^2 I; raise UsageError if it is negative or not finite."""
         return cls((Affine(read=sigma),), white)
 
     @classmethod
     def poisson_gaussian(cls, gain: float, read: float, black: float = 0.0, white: float = 1.0) -> Self:
-        """Return photon and read noise, sd^2 = gain max(x - black, 0) + read^2, independent from pixel to pixel."""
+        """Return independent photon and read noise, sd^2 = gain max(x - black, 0) + read^2; UsageError if negative."""
         return cls((Affine(gain, black, read),), white)
 
     @property
@@ -153,19 +153,19 @@ class Noise:
             raise UsageError(f"the noise has {self.count} channels, and the picture has {count}")
 
     def sd(self, x: Tensor) -> Tensor:
-        """Return the standard deviation of y at clean values x, with the shape of x; differentiable."""
+        """Return the sd of y at clean x, with the shape of x; differentiable. UsageError for other channels."""
         self._check(x)
         if len(self.curves) == 1:
             return self.curves[0].sd(x)
         return torch.stack([curve.sd(x[:, c]) for c, curve in enumerate(self.curves)], dim=1)
 
     def sd_of(self, image: np.ndarray) -> np.ndarray:
-        """Return the standard deviation at each value of a clean image, with its shape (H, W) or (H, W, C), float64."""
+        """Return the sd at each value of a clean image, (H, W) or (H, W, C), float64; UsageError for another C."""
         x = torch.from_numpy(image.astype(np.float64))
         return self.sd(torch.atleast_3d(x).permute(2, 0, 1)[None])[0].permute(1, 2, 0).reshape(x.shape).numpy()
 
     def correlate(self, e: Tensor) -> Tensor:
-        """Return K e, with the shape of e; e itself, bit for bit, if nothing is correlated."""
+        """Return K e, of e's shape; e itself, bit for bit, if nothing is correlated. UsageError for other channels."""
         self._check(e)
         return self._correlated(e, 0.5)
 
@@ -177,7 +177,7 @@ class Noise:
         """Draw y from q(y|x).
 
         Args:
-            x: Clean pictures.
+            x: Clean pictures; UsageError for other channels, or if they cannot become JPEG files as they should.
             generator: A generator on the CPU, so that every device gets the same noise.
 
         Returns:
@@ -194,7 +194,7 @@ class Noise:
 
         Args:
             v: A direction, with the shape of x.
-            x: Clean pictures, or denoised ones in their place, but not noisy ones.
+            x: Clean pictures, or denoised ones in their place, but not noisy ones; UsageError for other channels.
         """
         self._check(x)
         level = self._level
@@ -211,7 +211,7 @@ class Noise:
             clean: x, with the shape of y.
 
         Raises:
-            UsageError: It does not exist: the noise is not Gaussian, or C is singular.
+            UsageError: It does not exist, as the noise is not Gaussian or C is singular; or x has other channels.
         """
         if later := additions(self):
             raise UsageError(
@@ -231,7 +231,7 @@ class Noise:
         return self._correlated((clean - noisy) / sd, -1.0) / sd
 
     def scaled(self, factor: float) -> Self:
-        """Return the same noise in units in which every value is `factor` times as large, factor > 0."""
+        """Return the same noise in units where values are `factor` times as large; UsageError unless it is positive."""
         if checked.number(factor, "the factor between units") <= 0:
             raise UsageError(f"the factor between units must be positive, not {factor:g}")
         curves = tuple(curve.scaled(factor) for curve in self.curves)
@@ -253,16 +253,16 @@ class Noise:
         return self.shifted(-self.zero).scaled(1 / (self.white - self.zero))
 
     def amplified(self, factor: float) -> Self:
-        """Return the noise with `factor` times the standard deviation, factor >= 0."""
+        """Return the noise with `factor` times the standard deviation; raise UsageError for a negative factor."""
         return replace(self, curves=tuple(curve.amplified(factor) for curve in self.curves))
 
     def for_channels(self, count: int) -> Self:
-        """Return the same noise with a curve for each of `count` channels; refuse if it has another number."""
+        """Return the same noise with a curve for each of `count` channels; UsageError if it has another number."""
         self._check_count(count)
         return replace(self, curves=self.curves if len(self.curves) == count else self.curves * count)
 
     def channel(self, c: int) -> Self:
-        """Return the noise of channel c alone, counted from 0."""
+        """Return the noise of channel c alone, counted from 0; raise UsageError if there is no such channel."""
         if self.count is not None and not 0 <= c < self.count:
             raise UsageError(f"the noise has {self.count} channels, and no channel {c}")
         return replace(self, curves=(self.curves[c if len(self.curves) > 1 else 0],), channels=None)

@@ -109,7 +109,7 @@ class PatchNoise:
         return 0.0 if self.is_pointwise else self._decomposed[0].log().sum().item()
 
     def sd(self, x: Tensor) -> Tensor:
-        """Return the diagonal of S(x), with the shape of x, (B, d)."""
+        """Return the standard deviation at clean values x, the diagonal of S(x), with the shape of x, (B, d)."""
         return self.noise.sd(x.view(len(x), self.channels, self.size, self.size)).reshape(x.shape)
 
     def added(self, x: Tensor, e: Tensor) -> Tensor:
@@ -126,16 +126,24 @@ class PatchNoise:
         return sd * self._correlated(sd * v, 1.0)
 
     def score(self, noisy: Tensor, clean: Tensor) -> Tensor:
-        """Return grad log q(x~|x) = -C(x)^-1 (x~ - x), with the shape of noisy."""
+        """Return grad log q(x~|x) = -C(x)^-1 (x~ - x), with the shape of noisy.
+
+        Raises:
+            UsageError: R is singular, so there is no score.
+        """
         sd = self.sd(clean)
         return self._correlated((clean - noisy) / sd, -1.0) / sd
 
     def whitened(self, x: Tensor) -> Tensor:
-        """Return R^-1/2 S^-1 x, coordinates in which noise with the same S for all x is white with sigma 1."""
+        """Return R^-1/2 S^-1 x, coordinates in which noise with the same S for all x is white with sigma 1.
+
+        Raises:
+            UsageError: R is singular.
+        """
         return self._correlated(x / self.sd(x), -0.5)
 
     def log_prob(self, noisy: Tensor, clean: Tensor) -> Tensor:
-        """Return log q(x~|x), with shape (B,)."""
+        """Return log q(x~|x), with shape (B,); raise UsageError if R is singular, so that there is no density."""
         sd = self.sd(clean)
         square = self._correlated((noisy - clean) / sd, -0.5).square().sum(1)
         return -0.5 * (square + self._log_det + self.dim * math.log(2 * math.pi)) - sd.log().sum(1)
@@ -171,7 +179,7 @@ class KernelParzen:
         return torch.addmm(self._constant, y, self._pulled.T) - 0.5 * y.square() @ self._inverse.T
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Return log q_C(x), with shape (B,), for x with shape (B, d)."""
+        """Return log q_C(x), with shape (B,), for x with shape (B, d); UsageError if C is singular."""
         if self._white is not None:
             sd = self.noise.sd(self.patches[:1]).log().sum()
             return self._white.log_prob(self.noise.whitened(x)) - sd - 0.5 * self.noise._log_det
@@ -179,7 +187,7 @@ class KernelParzen:
         return self._log_joint(x - self._middle).logsumexp(1) - constant
 
     def score(self, x: Tensor) -> Tensor:
-        """Return grad log q_C(x), with shape (B, d)."""
+        """Return grad log q_C(x), with shape (B, d), for x with shape (B, d); UsageError if C is singular."""
         if self._white is not None:
             sd = self.noise.sd(self.patches[:1])
             return self.noise._correlated(self._white.score(self.noise.whitened(x)), -0.5) / sd

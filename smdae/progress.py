@@ -8,7 +8,7 @@ Watch = Callable[[int, int], object]
 
 
 def part_of(watch: Watch | None, number: int, count: int) -> Watch | None:
-    """Return a function that reports the steps of one of several equal pieces of work as steps of all.
+    """Return a function that reports the steps of one of several equal pieces of work as steps of all; None for None.
 
     Args:
         watch: Called with the steps of all; None for nobody.

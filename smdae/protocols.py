@@ -74,11 +74,11 @@ class ImageScoreModel(ScoreModel, Protocol):
 
     @property
     def shift_multiple(self) -> int:
-        """Return the number of pixels of which shifts are multiples that commute with the score."""
+        """Return the number of pixels of whose multiples shifts commute with the score: 1 if all shifts do."""
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Return how many bytes of memory the score takes for each pixel."""
+        """Return how many bytes of memory the score takes for each pixel of an image."""
 
 
 class HasEnergy(Protocol):

@@ -66,7 +66,7 @@ def run(
     if begun:
         begun.send(True)
     code = main(arguments)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in smdae.__main__
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as `main` does for a process of its own
     sys.exit(code)
 
 

@@ -1,12 +1,15 @@
 """The command line: six commands, their exit codes, and one line for each error.
 
-Neither this module nor those of the commands import torch before a command begins its work, so that help is fast.
+The function of a command only parses its options, and returns the work that they ask for; `main` does the work. Neither
+this module nor those of the commands import torch before the work begins, so that help is fast.
 """
 
 import os
+import signal
 import sys
 import traceback
-from contextvars import copy_context
+from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +18,8 @@ from smdae import __version__
 from smdae.cli import compare, completion, console, denoise, fit, info, models, stdout
 from smdae.cli.failures import as_smdae_error, is_full
 from smdae.cli.interrupts import Terminated, terminable
+from smdae.cli.option_files import locating, remembered
+from smdae.cli.options import Work
 from smdae.cli.together import together
 from smdae.errors import UsageError
 from smdae.pipeline.peers import Peers
@@ -41,12 +46,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("fit", epilog=CODES)(fit.command)
-app.command("denoise", epilog=CODES)(denoise.command)
-app.command("info", epilog=CODES)(info.command)
-app.command("compare", epilog=CODES)(compare.command)
-app.command("models", epilog=CODES)(models.command)
-app.command("completion")(completion.command)
+app.command("fit", help=fit.HELP, epilog=CODES)(fit.command)
+app.command("denoise", help=denoise.HELP, epilog=CODES)(denoise.command)
+app.command("info", help=info.HELP, epilog=CODES)(info.command)
+app.command("compare", help=compare.HELP, epilog=CODES)(compare.command)
+app.command("models", help=models.HELP, epilog=CODES)(models.command)
+app.command("completion", help=completion.HELP)(completion.command)
 
 
 def _versions() -> dict[str, object]:
@@ -105,13 +110,50 @@ def _root(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command that the arguments name, those of the process by default, and return its exit code."""
-    return copy_context().run(_main, sys.argv[1:] if arguments is None else arguments)
+    """Run the command that the arguments name, and return its exit code.
+
+    Args:
+        arguments: What follows the name of the program; None for the arguments of this process, which is about to end
+            when this returns: then Ctrl-C ends it at once, without a traceback.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    _prepare_libraries()
+    with console.of_command(plain="--no-color" in given):
+        try:
+            _refuse_lost_folder()
+            with terminable(), together(Place.among(os.environ)) as share:
+                work, meta = _parsed([a for a in given if a not in ANYWHERE], share.peers)
+                with locating(meta):
+                    share.code = work()
+            sys.stdout.flush()
+            return share.code
+        except (KeyboardInterrupt, typer.Abort):
+            console.note("interrupted")
+            return 130
+        except Terminated as stopped:
+            console.note("terminated" if stopped.code == 143 else "the terminal was closed")
+            return stopped.code
+        except BrokenPipeError:
+            # The reader of stdout is gone: leave quietly.
+            _drop_stdout()
+            return 141
+        except Exception as error:
+            if "--debug" in given:
+                traceback.print_exc()
+            if is_full(error):
+                _drop_stdout()
+            failure = as_smdae_error(error)
+            console.failure(failure)
+            return failure.code
+        finally:
+            if arguments is None:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _main(arguments: list[str]) -> int:
-    # Before torch is loaded: how often a waiting thread spins before it sleeps. By default it spins for milliseconds,
-    # and two programs that share the cores slow each other down up to fifty times.
+def _prepare_libraries() -> None:
+    """Set the variables that torch and its libraries read when they are loaded, unless they are set already."""
+    # How often a waiting thread spins before it sleeps. By default it spins for milliseconds, and two programs that
+    # share the cores slow each other down up to fifty times.
     os.environ.setdefault("GOMP_SPINCOUNT", "4000")
     # oneDNN caches a kernel for each size it has met, 1,024 by default, in a common cache and again in each thread. For
     # a folder of pictures of many sizes that fills the memory; a pass of a network needs about 30.
@@ -119,34 +161,6 @@ def _main(arguments: list[str]) -> int:
     os.environ.setdefault("LRU_CACHE_CAPACITY", "1")
     # MKL keeps what each thread has worked in, up to the largest product so far: with eight threads 80 MB and more.
     os.environ.setdefault("MKL_DISABLE_FAST_MM", "1")
-    debug = "--debug" in arguments
-    console.PLAIN.set("--no-color" in arguments)
-    try:
-        _refuse_lost_folder()
-        with terminable():
-            rest = [a for a in arguments if a not in ANYWHERE]
-            place = Place.among(os.environ)
-            code = _run(rest, Peers()) if place.size == 1 else together(place, lambda peers: _run(rest, peers))
-            sys.stdout.flush()
-            return code
-    except (KeyboardInterrupt, typer.Abort):
-        console.note("interrupted")
-        return 130
-    except Terminated as stopped:
-        console.note("terminated" if stopped.code == 143 else "the terminal was closed")
-        return stopped.code
-    except BrokenPipeError:
-        # The reader of stdout is gone: leave quietly.
-        _drop_stdout()
-        return 141
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        if is_full(error):
-            _drop_stdout()
-        failure = as_smdae_error(error)
-        console.failure(failure)
-        return failure.code
 
 
 def _refuse_lost_folder() -> None:
@@ -172,24 +186,19 @@ def _refuse_empty(arguments: list[str]) -> None:
         named, before = named and argument != "--", argument
 
 
-def _run(arguments: list[str], peers: Peers) -> int:
-    """Parse the arguments, run the command, and return its exit code.
+def _parsed(arguments: list[str], peers: Peers) -> tuple[Work, Mapping[str, Any]]:
+    """Parse the arguments, and return the work that they ask for, and what `locating` needs to know of the options.
 
-    Typer's own runner would turn a closed pipe into exit code 1, and say nothing on Ctrl-C.
+    Help and the version are printed at once. Typer's own runner is not used: it would turn a closed pipe into exit code
+    1, and say nothing on Ctrl-C.
     """
     _refuse_empty(arguments)
     command = _command()
     try:
-        with command.make_context("smdae", arguments, obj=peers) as context:
-            try:
-                code = command.invoke(context)
-            except UsageError as error:
-                from smdae.cli.option_files import located
-
-                raise located(error, context) from error
+        with command.make_context("smdae", arguments, obj=peers) as context, locating(context.meta):
+            return command.invoke(context), context.meta
     except typer.Exit as done:
-        code = done.exit_code
-    return code if isinstance(code, int) else 0
+        return partial(int, done.exit_code), {}
 
 
 def _command() -> Any:
@@ -197,8 +206,6 @@ def _command() -> Any:
 
     Typer would name a variable after the parameter of the function instead, which has no choice but to be `json_`.
     """
-    from smdae.cli.option_files import remembered
-
     command: Any = typer.main.get_command(app)
     for name in WITH_VARIABLES:
         command.commands[name].make_context = remembered(command.commands[name].make_context)

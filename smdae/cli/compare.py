@@ -1,13 +1,16 @@
 """`smdae compare`: objectives, models and classical methods on the same patches, side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smdae.cli import console
+from smdae.cli import console, stdout
+from smdae.cli.examples import read_examples
+from smdae.cli.option_files import printed
 from smdae.cli.options import (
     Config,
     Device,
@@ -17,6 +20,7 @@ from smdae.cli.options import (
     PrintConfig,
     Seed,
     Threads,
+    Work,
     check_range,
     threads_of,
 )
@@ -28,7 +32,18 @@ if TYPE_CHECKING:
     from smdae.fitting.settings import Settings
     from smdae.noise import Noise
 
-__all__ = ["command"]
+__all__ = ["HELP", "command"]
+
+HELP = """Compare objectives, models and classical methods on the same patches; or pictures with a clean one.
+
+smdae compare photos/ --quick                within a minute; comparison/report.html
+
+smdae compare photos/ --seeds 3 --baseline nlm -m natural-gray
+
+smdae compare photos/ --only equivalence -s 50 -o fifty/
+
+smdae compare --reference clean.png a.png b.png --min-psnr 30
+"""
 
 
 def _option(*names: str, text: str, default: str | None = None) -> Any:
@@ -118,22 +133,16 @@ def command(
     config: Config = None,
     print_config: PrintConfig = False,
     json_: Json = False,
-) -> int:
-    """Compare objectives, models and classical methods on the same patches; or pictures with a clean one.
+) -> Work:
+    """Parse and check the options of `smdae compare`, and return the work that they ask for.
 
-    smdae compare photos/ --quick                within a minute; comparison/report.html
-
-    smdae compare photos/ --seeds 3 --baseline nlm -m natural-gray
-
-    smdae compare photos/ --only equivalence -s 50 -o fifty/
-
-    smdae compare --reference clean.png a.png b.png --min-psnr 30
+    Raises:
+        UsageError: An option has an impossible value, or two exclude each other.
+        InputError: The noise profile cannot be read.
     """
     if print_config:
-        from smdae.cli.option_files import printed
-
-        print(printed(context), end="", flush=True)
-        return 0
+        return partial(stdout.document, printed(context))
+    check_range(white, None)
     if min_psnr is not None and reference is None:
         raise UsageError("--min-psnr is for pictures with a clean one", "name it with --reference")
     if reference is not None:
@@ -142,16 +151,12 @@ def command(
         refuse_other_options(context)
         if not paths:
             raise UsageError("there is nothing to measure", "name the pictures after the options")
-        check_range(white, None)
-        return measure(paths, reference, min_psnr, white, json_)
-
-    from smdae.comparing import report_folder
-    from smdae.device import find
+        return partial(measure, paths, reference, min_psnr, white, json_)
 
     defaults = QUICK if quick else FULL
     asked = {"patches": patches, "max_steps": max_steps, "patch_size": patch_size, "hidden": hidden}
     numbers = {name: defaults[name] if value is None else value for name, value in asked.items()}
-    _check(numbers, seeds, white, paths, target)
+    _check(numbers, seeds, paths, target)
     from smdae.comparing.planning import planned, refuse_models, with_models
     from smdae.fitting.settings import check
 
@@ -160,23 +165,28 @@ def command(
     profile = _profile(noise)
     plan, left_out = planned(objective, only, baseline, seeds, quick)
     refuse_models(model or [], "samples of a density" if target else "")
-    data = _of_target(target, settings) if target else _of_files(paths or [], settings, white, as_, model)
-    report_folder.refuse(output, overwrite, resume)
-    where = find(device)
-    plan, colours = with_models(plan, _models(model or [], import_ or [], where))
 
-    from smdae.cli.compare_run import drive
-    from smdae.fitting.precision import denormals_flushed
-    from smdae.memory import keep_freed_memory
-    from smdae.pipeline.compared import Comparison, begun
+    def work() -> int:
+        from smdae.cli.compare_run import drive
+        from smdae.comparing import report_folder
+        from smdae.device import find
+        from smdae.fitting.precision import denormals_flushed
+        from smdae.memory import keep_freed_memory
+        from smdae.pipeline.compared import Comparison, begun
 
-    keep_freed_memory()
-    with denormals_flushed(), threads_of(threads or (1 if quick else None)):  # two threads slow small products down
-        contest = data(numbers["patches"], where, QUICK_HELD_OUT if quick else HELD_OUT)
-        contest = contest if profile is None else replace(contest, noise=profile)
-        _warn_of_data(contest)
-        record = begun(contest, plan, target, (*left_out, *colours))
-        return drive(Comparison(contest, plan, record, output), resume, json_)
+        data = _of_target(target, settings) if target else _of_files(paths or [], settings, white, as_, model or [])
+        report_folder.refuse(output, overwrite, resume)
+        where = find(device)
+        whole, colours = with_models(plan, _models(model or [], import_ or [], where))
+        keep_freed_memory()
+        with denormals_flushed(), threads_of(threads or (1 if quick else None)):  # two threads slow small products down
+            contest = data(numbers["patches"], where, QUICK_HELD_OUT if quick else HELD_OUT)
+            contest = contest if profile is None else replace(contest, noise=profile)
+            _warn_of_data(contest)
+            record = begun(contest, whole, target, (*left_out, *colours))
+            return drive(Comparison(contest, whole, record, output), resume, json_)
+
+    return work
 
 
 MakeContest = Callable[[int, Any, int], "Contest"]  # of the number of patches, the device, and the number held out
@@ -200,13 +210,23 @@ def _of_target(target: str, settings: "Settings") -> MakeContest:
     return lambda patches, where, held_out: Contest.of_density(density.on(where), settings, patches, where, held_out)
 
 
-def _of_files(paths: list[Path], settings: "Settings", white: float | None, asked: Any, models: Any) -> MakeContest:
-    """Read images or rows, and return what makes a contest on them; errors are those of `_read`."""
-    from smdae.comparing.contest import Contest
+def _of_files(
+    paths: list[Path], settings: "Settings", white: float | None, asked: str | None, models: Sequence[str]
+) -> MakeContest:
+    """Read images or rows, and return what makes a contest on them.
 
-    settings, corpus = _read(paths, settings, white, asked, models)
-    level = white or corpus.white
-    return lambda patches, where, held_out: Contest.of(corpus.images, level, settings, patches, where, held_out)
+    Raises:
+        UsageError, InputError: As `read_examples`.
+        UsageError: There are models to compare, and rows instead of images.
+    """
+    from smdae.comparing.contest import Contest
+    from smdae.comparing.planning import refuse_models
+    from smdae.files.table import rows_called
+
+    settings, corpus = read_examples(paths, settings, white, asked)
+    if settings.patch_size == 1:
+        refuse_models(models, rows_called(corpus.images))
+    return lambda patches, where, held_out: Contest.of(corpus.images, corpus.white, settings, patches, where, held_out)
 
 
 def _profile(noise: str | None) -> "Noise | None":
@@ -228,12 +248,8 @@ def _profile(noise: str | None) -> "Noise | None":
     return found.of_unit()
 
 
-def _check(
-    numbers: dict[str, int], seeds: int, white: float | None, paths: list[Path] | None, target: str | None
-) -> None:
+def _check(numbers: dict[str, int], seeds: int, paths: list[Path] | None, target: str | None) -> None:
     """Raise UsageError for impossible numbers, and unless there are either images or a density to compare on."""
-    if white is not None and not 0 < white < float("inf"):
-        raise UsageError(f"--white {white} is not a positive number")
     check_numbers(numbers, seeds, lambda name: f"--{name.replace('_', '-')}")
     if bool(paths) == bool(target):
         both = "images and a density are two kinds of examples" if paths else "there is nothing to compare on"
@@ -246,40 +262,6 @@ def _models(files: list[str], imports: list[str], where: Any) -> dict[str, Any]:
     from smdae.pipeline.model_choice import load_denoiser
 
     return {printable(name): load_denoiser(name, imports, console.warn).to(where) for name in dict.fromkeys(files)}
-
-
-def _read(paths: list[Path], settings: "Settings", white: float | None, as_: Any, files: Any) -> "tuple[Settings, Any]":
-    """Read the images or rows, and return the settings adapted to them, and the data.
-
-    A progress bar is shown, with a warning about files that were skipped.
-
-    Raises:
-        UsageError: --as is neither rows nor images, the values do not suit the value of white, or rows have models.
-        InputError: There is nothing that can be read.
-    """
-    from smdae.comparing.planning import refuse_models
-    from smdae.files.corpus import gather, refuse_unit
-    from smdae.files.table import counted, gather_rows, kind_of, rows_called
-    from smdae.fitting.settings import for_rows
-
-    if as_ not in (None, "rows", "images"):
-        raise UsageError(f"--as '{as_}' is neither rows nor images")
-    kind, choice = kind_of(paths, as_, of_patches=True, noisy=False)
-    if kind == "rows":
-        rows = gather_rows(paths, white, settings.seed)
-        refuse_models(files or [], rows_called(rows.images))
-        level = settings.levels[1] * rows.white
-        console.note(f"{f'{choice}; ' if choice else ''}{counted(rows)}; sigma is {level:.3g} in their unit")
-        return for_rows(settings), rows
-    with console.progress() as bar:
-        reading = bar.add_task("reading", total=None)
-        corpus = gather(
-            paths, settings.patch_size, watch=lambda done, of: bar.update(reading, completed=done, total=of)
-        )
-    if white is None:
-        refuse_unit(corpus)
-    console.warn_of_skipped(corpus.skipped, corpus.small)
-    return settings, corpus
 
 
 def _warn_of_data(contest: "Contest") -> None:

@@ -15,12 +15,13 @@ __all__ = ["drive"]
 
 
 def drive(comparison: Comparison, resume: bool, json_: bool) -> int:
-    """Run a comparison with a progress bar, print its page, and return the exit code.
+    """Run a comparison with a progress bar, print its page or its JSON on stdout, and return the exit code 0.
 
     With `resume` only the parts that an earlier run has not finished are run.
 
     Raises:
-        BatchError: A fit diverged.
+        BatchError: A fit diverged; the report is written all the same.
+        OutputError: The report cannot be written.
     """
     plan, folder = comparison.plan, comparison.folder
     if resume:

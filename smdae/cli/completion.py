@@ -5,17 +5,28 @@ The script contains all names, so that completing starts no Python; print it aga
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from smdae.cli import stdout
+from smdae.cli.options import Work
 from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
-__all__ = ["SHELLS", "command"]
+__all__ = ["HELP", "SHELLS", "command"]
 
-HELP = 60  # characters of an option's help
+HELP = """Print what makes a shell complete smdae.
+
+smdae completion bash > ~/.local/share/bash-completion/completions/smdae
+
+smdae completion zsh > ~/.zfunc/_smdae       with fpath+=~/.zfunc before compinit
+
+smdae completion fish > ~/.config/fish/completions/smdae.fish
+"""
+
+MAX_HELP = 60  # characters of an option's help
 
 
 @dataclass(frozen=True)
@@ -41,21 +52,13 @@ Commands = Mapping[str, tuple[str, Sequence[Option]]]
 def command(
     context: typer.Context,
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
-) -> int:
-    """Print what makes a shell complete smdae.
-
-    smdae completion bash > ~/.local/share/bash-completion/completions/smdae
-
-    smdae completion zsh > ~/.zfunc/_smdae       with fpath+=~/.zfunc before compinit
-
-    smdae completion fish > ~/.config/fish/completions/smdae.fish
-    """
+) -> Work:
+    """Return the work of printing what makes a shell complete smdae; raise UsageError for an unknown shell."""
     if shell not in SHELLS:
         near = nearest(shell, SHELLS)
         hint = f"did you mean {near}?" if near else None
         raise UsageError(f"there is no completion for '{shell}'; shells are {', '.join(SHELLS)}", hint)
-    stdout.stream(SHELLS[shell](_commands(context.find_root().command)).encode())
-    return 0
+    return partial(stdout.document, SHELLS[shell](_commands(context.find_root().command)))
 
 
 def _values() -> dict[str, tuple[str, ...]]:
@@ -109,7 +112,7 @@ def _option(parameter: Any, values: Mapping[str, tuple[str, ...]]) -> Option:
 def _short(text: str) -> str:
     """Return the beginning of a help text, without characters that have a meaning for a shell."""
     line = " ".join(text.split("\n\n")[0].split())
-    return "".join(c for c in line if c.isalnum() or c in " .,-_/=<>").strip()[:HELP]
+    return "".join(c for c in line if c.isalnum() or c in " .,-_/=<>").strip()[:MAX_HELP]
 
 
 def _cases(commands: Commands, opening: str, closing: str) -> str:

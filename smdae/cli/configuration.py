@@ -29,7 +29,12 @@ WRITTEN: Mapping[str, Callable[[str, str], Any]] = {"sigma": levels, "max_time":
 
 @dataclass(frozen=True)
 class Configuration:
-    """The settings of a fit, and for each the place where its value was given."""
+    """The settings of a fit, and where each was given.
+
+    Attributes:
+        settings: The settings.
+        origins: For each setting by its name: the option, variable or line of a file, or of what it is a default.
+    """
 
     settings: "Settings"
     origins: Mapping[str, str]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 __all__ = [
-    "IS_PRINTING",
-    "PLAIN",
     "console",
     "detail",
     "failure",
     "held",
     "is_verbose",
+    "let_print",
     "note",
     "number",
+    "of_command",
     "overheard",
     "progress",
     "say",
@@ -43,23 +43,47 @@ __all__ = [
     "warn_of_skipped",
 ]
 
-# Whether to write no escape codes, of colours and progress bars, whatever the environment says.
-PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
-# Whether this process is the one of several that prints.
-IS_PRINTING: ContextVar[bool] = ContextVar("is_printing", default=True)
 HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # messages that wait for their turn
 
 
 @dataclass(frozen=True)
 class _Voice:
-    """The kinds of messages that go to stderr, and the log file that gets all kinds."""
+    """What this process prints.
+
+    Attributes:
+        kinds: The kinds of messages that go to stderr.
+        log: The file to which messages of all kinds are appended; None for none.
+        is_plain: Whether to write no escape codes, of colours and progress bars, whatever the environment says.
+        is_printing: Whether this process is the one of several that prints.
+    """
 
     kinds: tuple[str, ...] = ("error", "warning", "note")
     log: Path | None = None
+    is_plain: bool = False
+    is_printing: bool = True
 
 
 USUAL = _Voice()
 VOICE: ContextVar[_Voice] = ContextVar("voice", default=USUAL)
+
+
+@contextmanager
+def of_command(plain: bool) -> Iterator[None]:
+    """Begin with the usual messages, and undo at the end of the context what `speak` and `let_print` have set in it.
+
+    Args:
+        plain: Whether to write no escape codes, of colours and progress bars, whatever the environment says.
+    """
+    token = VOICE.set(replace(USUAL, is_plain=plain))
+    try:
+        yield
+    finally:
+        VOICE.reset(token)
+
+
+def let_print(is_printing: bool) -> None:
+    """Set whether this process is the one of several that prints, until the end of the command."""
+    VOICE.set(replace(VOICE.get(), is_printing=is_printing))
 
 
 def speak(quiet: bool = False, verbose: bool = False, log: Path | None = None) -> None:
@@ -71,17 +95,18 @@ def speak(quiet: bool = False, verbose: bool = False, log: Path | None = None) -
         log: A file to which all messages are appended with the time, whether or not they go to stderr; None for none.
     """
     more = ("detail",) if verbose else ()
-    VOICE.set(_Voice(("error",) if quiet else ("error", "warning", "note", *more), log))
+    kinds = ("error",) if quiet else (*USUAL.kinds, *more)
+    VOICE.set(replace(VOICE.get(), kinds=kinds, log=log))
 
 
 def takes_codes(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal that may get escape codes, for colours and for progress bars."""
-    is_plain = PLAIN.get() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    is_plain = VOICE.get().is_plain or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return not is_plain and stream is not None and stream.isatty()
 
 
 def console() -> "Console":
-    """Return a rich console that writes to stderr."""
+    """Return a rich console that writes to stderr, with escape codes only where `takes_codes` is true for it."""
     from rich.console import Console
 
     coded = takes_codes(sys.stderr)
@@ -97,7 +122,7 @@ def _printable(text: str) -> str:
 
 @contextmanager
 def held() -> Iterator[list[Line]]:
-    """Keep this thread's messages in a list, for `say`, for as long as the context lasts."""
+    """Keep this thread's messages in a list as long as the context lasts, and yield the list; `say` says them."""
     lines: list[Line] = []
     token = HELD.set(lines)
     try:
@@ -108,9 +133,9 @@ def held() -> Iterator[list[Line]]:
 
 @contextmanager
 def overheard() -> Iterator[list[Line]]:
-    """Keep this thread's messages in a list for as long as the context lasts, and say them when it ends.
+    """Keep this thread's messages in a list as long as the context lasts, yield the list, and say them at the end.
 
-    Inside `held` they are added to its list then.
+    Inside `held` they are not said at the end, but added to its list.
     """
     lines: list[Line] = []
     try:
@@ -127,7 +152,7 @@ def is_verbose() -> bool:
 
 
 def say(lines: Sequence[Line]) -> None:
-    """Say messages that were held."""
+    """Say messages that were held, at once; where messages are held they are not held again."""
     for line in lines:
         _print(line)
 
@@ -141,10 +166,10 @@ def _line(kind: str, text: str) -> None:
 
 
 def _print(line: Line) -> None:
-    if not IS_PRINTING.get():
+    voice = VOICE.get()
+    if not voice.is_printing:
         return
     kind, text = line
-    voice = VOICE.get()
     # The reader of stderr may be gone; the work goes on, and the exit code reports the outcome.
     with suppress(OSError):
         if kind in voice.kinds or ("note" in voice.kinds and kind == _form()):
@@ -162,9 +187,9 @@ def _form() -> str:
 
 
 def note(text: str, now: bool = False, short: str | None = None) -> None:
-    """Say something worth knowing; with `now` at once, even where messages are held.
+    """Say something worth knowing, with `smdae:` before it; with `now` at once, even where messages are held.
 
-    On a terminal its short form, if there is one, is said instead, unless details were asked for.
+    On a terminal its short form is said instead, if there is one and details were not asked for.
     """
     forms = [("note", text)] if short is None else [("short", short), ("long", text)]
     for kind, words in forms:
@@ -181,12 +206,17 @@ def detail(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Give a warning."""
+    """Print a warning on stderr, with `smdae: warning:` before it; where messages are held, keep it."""
     _line("warning", f"smdae: warning: {text}")
 
 
 def warn_of_skipped(files: Sequence[str], small: int) -> None:
-    """Warn of files that were skipped, and of a number of images smaller than a patch."""
+    """Warn of files that were skipped, and of images smaller than a patch; say nothing if there are none.
+
+    Args:
+        files: A line for each file.
+        small: The number of such images.
+    """
     if files:
         warn(f"{len(files)} files skipped; the first: {files[0]}")
     if small:
@@ -194,7 +224,7 @@ def warn_of_skipped(files: Sequence[str], small: int) -> None:
 
 
 def failure(error: SmdaeError) -> None:
-    """Report an error: its message in a line, a line for each part if it has parts, and its hint."""
+    """Print an error on stderr: its message in a line, a line for each of its parts, and its hint; do not raise it."""
     _line("error", f"smdae: error: {error.message}")
     for part in error.parts:
         _line("error", f"  {part}")
@@ -209,7 +239,7 @@ def number(value: float, unit: str = "") -> str:
 
 def table(rows: Sequence[tuple[str, str]]) -> None:
     """Print names and values on stderr as a table, a row for each pair."""
-    if not IS_PRINTING.get():
+    if not VOICE.get().is_printing:
         return
     from rich.table import Table
     from rich.text import Text
@@ -246,7 +276,7 @@ def progress(
         width: The width of the bar, in characters.
         left: Whether tasks give the time that is left in their field `left`.
     """
-    is_wanted = IS_PRINTING.get() and "note" in VOICE.get().kinds
+    is_wanted = VOICE.get().is_printing and "note" in VOICE.get().kinds
     if not (is_wanted and takes_codes(sys.stderr)) or (beside and sys.stdout is not None and sys.stdout.isatty()):
         yield _HiddenBar()
         return

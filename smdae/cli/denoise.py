@@ -3,16 +3,28 @@
 This module declares the options; `denoise_options` checks them, and `denoise_run` does the work.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from smdae.cli.options import DEPTHS, Config, Device, Imports, Json, Overwrite, PrintConfig, Threads
+from smdae.cli import stdout
+from smdae.cli.option_files import printed
+from smdae.cli.options import DEPTHS, Config, Device, Imports, Json, Overwrite, PrintConfig, Threads, Work
 from smdae.files.formats import NAMES, WITH_QUALITY, in_words
 from smdae.names import SAMPLER_NAMES
 
-__all__ = ["command"]
+__all__ = ["HELP", "command"]
+
+HELP = """Denoise images.
+
+smdae denoise noisy.png                      writes noisy_denoised.png
+
+smdae denoise scans/ -r -o clean/            a folder and all in it
+
+cat noisy.png | smdae denoise - -o - > clean.png
+"""
 
 
 def command(
@@ -194,25 +206,15 @@ def command(
     config: Config = None,
     print_config: PrintConfig = False,
     json_: Json = False,
-) -> int:
-    """Denoise images.
-
-    smdae denoise noisy.png                      writes noisy_denoised.png
-
-    smdae denoise scans/ -r -o clean/            a folder and all in it
-
-    cat noisy.png | smdae denoise - -o - > clean.png
-    """
+) -> Work:
+    """Parse the options of `smdae denoise`, and return the work that they ask for, which checks them first."""
     sampler = sampler if old_stepper is None else old_stepper
     components = components if old_modes is None else old_modes
     not_settings = ("context", "config", "print_config", "old_stepper", "old_modes")
     given = {name: value for name, value in locals().items() if name not in (*not_settings, "not_settings")}
     if print_config:
-        from smdae.cli.option_files import printed
-
-        print(printed(context), end="", flush=True)
-        return 0
+        return partial(stdout.document, printed(context))
     from smdae.cli.denoise_options import DenoiseOptions
     from smdae.cli.denoise_run import run
 
-    return run(DenoiseOptions(**given), context.obj)
+    return partial(run, DenoiseOptions(**given), context.obj)

@@ -107,24 +107,41 @@ class DenoiseOptions:
 
     @cached_property
     def part(self) -> tuple[int, int] | None:
-        """Return I and N of --shard I/N, the part of all pictures to denoise; None for all."""
+        """Return (I, N) of --shard I/N, which part of all pictures to denoise; None for all.
+
+        Raises:
+            UsageError: It is not of the form I/N with I from 1 to N.
+        """
         return None if self.shard is None else share_of(self.shard)
 
     @cached_property
     def levels(self) -> tuple[float, ...] | None:
-        """Return the levels of the noise, white being 255, one for all channels or one for each; None to estimate."""
+        """Return the levels of the noise, white being 255: one for all channels or one for each; None to estimate them.
+
+        Raises:
+            UsageError: --sigma is neither auto nor such levels.
+        """
         return _levels(self.sigma)
 
     @cached_property
     def kind(self) -> "Kind | Noise":
-        """Return the kind of noise, or the noise in the profile that --noise names."""
+        """Return the kind of noise, such as auto or grain, or the noise in the profile that --noise names.
+
+        Raises:
+            UsageError: There is no such kind, nor such a file.
+            InputError: The profile cannot be read.
+        """
         from smdae.pipeline.noise_choice import noise_named
 
         return noise_named(self.noise)
 
     @cached_property
     def selection(self) -> Selection:
-        """Return which channels and pages of TIFF stacks to denoise, and how their axes are ordered."""
+        """Return which channels and pages of TIFF stacks to denoise, and how their axes are ordered.
+
+        Raises:
+            UsageError: --axes, --channel or --pages is not written as it has to be.
+        """
         return Selection(
             None if self.axes is None else axes_checked(self.axes),
             None if self.channel is None else numbers_in(self.channel, "--channel"),
@@ -144,7 +161,7 @@ class DenoiseOptions:
         return Naming(self.output, self.suffix, self.ending, self.recursive, self.in_place, self.skip_existing)
 
     def check(self) -> None:
-        """Check all options, before any work.
+        """Check all options but --log, before any work; return nothing.
 
         Raises:
             UsageError: An option has an impossible value, or two exclude each other.

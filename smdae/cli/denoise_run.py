@@ -18,7 +18,7 @@ from smdae.files.claims import claimed
 from smdae.files.formats import SUFFIXES
 from smdae.files.refusals import refusals
 from smdae.files.writing import clear
-from smdae.memory import keep_freed_memory, limit_memory
+from smdae.memory import keep_freed_memory, limited
 from smdae.pipeline.batch import Batch, Stopped, parallel_jobs
 from smdae.pipeline.extras import refuse, targets
 from smdae.pipeline.one_picture import worker
@@ -38,11 +38,11 @@ REST = "the same command with --skip-existing does the rest"
 
 
 def run(asked: DenoiseOptions, peers: Peers) -> int:
-    """Denoise the pictures that the options ask for, or print what would be done, and return the exit code.
+    """Denoise the pictures that the options ask for, or print what would be done, and return the exit code 0.
 
     Raises:
-        SmdaeError: The options make no sense, or the only picture failed.
-        BatchError: Some of many pictures failed.
+        SmdaeError: The options make no sense, nothing can be read or written, or the only picture failed.
+        BatchError: Some of many pictures failed; the others are done.
     """
     chosen = _planned(asked, peers)
     if chosen is None:
@@ -99,6 +99,7 @@ def _under_way(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report
     claim = claims(jobs, asked.paths if asked.part is None else []) if peers.first else {}
     with (
         _forgetting(made),
+        limited(None if asked.max_memory is None else bytes_of(asked.max_memory, "--max-memory")),
         threads_of(asked.threads),
         claimed(claim),
         on_loss(lambda: None if asked.in_place else REST),
@@ -137,7 +138,6 @@ def _planned(asked: DenoiseOptions, peers: Peers) -> Plan | None:
         console.note(f"no picture is in part {asked.shard}" if asked.part else f"nothing to do, {chosen.remark}")
         return None
     keep_freed_memory()
-    limit_memory(None if asked.max_memory is None else bytes_of(asked.max_memory, "--max-memory"))
     return chosen
 
 

@@ -41,7 +41,10 @@ def is_full(error: Exception) -> bool:
 
 
 def as_smdae_error(error: Exception) -> SmdaeError:
-    """Return an error that a user can understand, with a hint and an exit code, for any exception."""
+    """Return an error that a user can understand, with a hint and an exit code, for any exception.
+
+    A SmdaeError is returned as it is; what nobody expected has exit code 1.
+    """
     if isinstance(error, SmdaeError):
         return error
     if is_out_of_memory(error):

@@ -4,14 +4,28 @@ import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smdae.cli import console
+from smdae.cli import console, stdout
+from smdae.cli.examples import read_examples
 from smdae.cli.fit_run import Request, run
-from smdae.cli.options import Batch, Device, Imports, Json, Overwrite, Paths, Seed, Threads, threads_of
+from smdae.cli.options import (
+    Batch,
+    Device,
+    Imports,
+    Json,
+    Overwrite,
+    Paths,
+    Seed,
+    Threads,
+    Work,
+    check_range,
+    threads_of,
+)
 from smdae.errors import ModelError, UsageError
 from smdae.names import MODEL_NAMES, OBJECTIVE_NAMES
 from smdae.pipeline.fit_files import Files, beside, claimed
@@ -22,10 +36,20 @@ if TYPE_CHECKING:
     from smdae.files.corpus import Corpus
     from smdae.fitting.settings import Settings
 
-__all__ = ["command"]
+__all__ = ["HELP", "command"]
+
+HELP = """Fit a score model to images.
+
+smdae fit photos/                            two minutes, model.safetensors
+
+smdae fit photos/ -s 50 --max-time 10m -o strong.safetensors
+
+smdae fit scans/ --noisy --model unet        from noisy images alone
+
+smdae fit scans/ --noisy --init natural-gray        shot noise or grain: a bundled network, fitted on
+"""
 
 MAX_PLOTTED = 2  # numbers in a row, for --plot
-MAX_SPREAD = 100.0  # ratio of the spread of columns and sigma, or its inverse, beyond which there is a warning
 
 
 def _setting(*names: str, text: str, **more: Any) -> Any:
@@ -115,21 +139,13 @@ def command(
     import_: Imports = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a fit that was interrupted.")] = False,
     json_: Json = False,
-) -> int:
-    """Fit a score model to images.
+) -> Work:
+    """Parse and check the options of `smdae fit`, and return the work that they ask for.
 
-    smdae fit photos/                            two minutes, model.safetensors
-
-    smdae fit photos/ -s 50 --max-time 10m -o strong.safetensors
-
-    smdae fit scans/ --noisy --model unet        from noisy images alone
-
-    smdae fit scans/ --noisy --init natural-gray        shot noise or grain: a bundled network, fitted on
+    Raises:
+        UsageError: An option or a setting has an impossible value, or the configuration cannot be read.
     """
-    if white is not None and not 0 < white < float("inf"):
-        raise UsageError(f"--white {white} is not a positive number")
-    if as_ not in (None, "rows", "images"):
-        raise UsageError(f"--as '{as_}' is neither rows nor images")
+    check_range(white, None)
     if output.suffix != ".safetensors":
         raise UsageError(f"--output '{output}' does not end in .safetensors")
 
@@ -160,27 +176,28 @@ def command(
     }
     configuration = resolve(flags, os.environ, config)
     if print_config:
-        print(render(configuration), end="", flush=True)
-        return 0
-    _import_own(configuration, import_ or ())
+        return partial(stdout.document, render(configuration))
     peers: Peers = context.obj
     _refuse_small_batch(configuration.settings, peers)
 
-    from smdae.device import find
-    from smdae.files.writing import clear
+    def work() -> int:
+        from smdae.device import find
+        from smdae.files.writing import clear
 
-    settings, corpus = _read(paths, configuration.settings, white, cache, as_)
-    picture = _picture(output, corpus, settings, overwrite or resume) if plot else None
-    if resume and peers.first and not os.path.exists(beside(output)[0]):
-        resume = False
-        console.note(f"there is no '{beside(output)[0]}' to resume from: the fit starts from the beginning")
-    if peers.first:
-        clear(output.parent)
-    with claimed(output, overwrite, resume) if peers.first else nullcontext() as files:
-        request = Request(corpus, settings, find(device, peers.local), output, resume, json_, picture)
-        console.warn_of_skipped(corpus.skipped, corpus.small)
-        with threads_of(threads):
+        _import_own(configuration, import_ or ())
+        settings, corpus = read_examples(paths, configuration.settings, white, as_, cache)
+        picture = _picture(output, corpus, settings, overwrite or resume) if plot else None
+        resumes = resume
+        if resume and peers.first and not os.path.exists(beside(output)[0]):
+            resumes = False
+            console.note(f"there is no '{beside(output)[0]}' to resume from: the fit starts from the beginning")
+        if peers.first:
+            clear(output.parent)
+        with claimed(output, overwrite, resumes) if peers.first else nullcontext() as files, threads_of(threads):
+            request = Request(corpus, settings, find(device, peers.local), output, resumes, json_, picture)
             return _run(request, files, peers, own=":" not in device)
+
+    return work
 
 
 def _run(request: Request, files: Files | None, peers: Peers, own: bool) -> int:
@@ -192,50 +209,6 @@ def _run(request: Request, files: Files | None, peers: Peers, own: bool) -> int:
     with denormals_flushed(), peers.group(request.device, own) as group:
         request = replace(request, resume=bool(group.broadcast([request.resume])[0]))
         return run(request, files, group)
-
-
-def _read(
-    paths: list[Path], settings: "Settings", white: float | None, cache: Path | None, asked: Any
-) -> "tuple[Settings, Corpus]":
-    """Read the images or rows with a progress bar, and return the settings adapted to them, and the data.
-
-    Raises:
-        UsageError: --as is unknown or does not suit the model, or the values do not suit the value of white.
-        InputError: There is nothing that can be read.
-    """
-    from smdae.files.corpus import gather, refuse_unit
-    from smdae.files.table import counted, gather_rows, kind_of
-    from smdae.fitting.settings import for_rows
-    from smdae.models import family
-
-    kind, choice = kind_of(paths, asked, family(settings.model).takes_rows, settings.noisy)
-    if kind == "rows":
-        corpus = gather_rows(paths, white, settings.seed)
-        level = settings.levels[1] * corpus.white
-        console.note(f"{f'{choice}; ' if choice else ''}{counted(corpus)}; sigma is {level:.3g} in their unit")
-        spread = float(corpus.images[0].std(axis=(0, 1)).mean())
-        if not level / MAX_SPREAD < spread < MAX_SPREAD * level:
-            console.warn(
-                f"a column varies by {spread:.3g}, far from sigma: --white {spread:.1g} puts sigma in 255ths of that"
-            )
-        return for_rows(settings), corpus
-    with console.progress() as bar:
-        reading = bar.add_task("reading", total=None)
-        corpus = gather(
-            paths,
-            settings.least_side,
-            color=settings.color,
-            white=white or 1.0,
-            watch=lambda done, of: bar.update(reading, completed=done, total=of),
-            cache=cache,
-            note=console.note,
-            warn=console.warn,
-        )
-    if white is None:
-        refuse_unit(corpus)
-    if choice:
-        console.note(choice)
-    return settings, corpus
 
 
 def _import_own(configuration: "Configuration", imports: Sequence[str]) -> None:

@@ -60,7 +60,13 @@ def run(request: Request, files: Files | None, group: "Group") -> int:
         group: The processes that fit the model together.
 
     Returns:
-        The exit code: 0, or that of the signal that stopped the fit.
+        The exit code: 0, or 128 plus the number of the signal that stopped the fit.
+
+    Raises:
+        SettingError, ModelError: The settings and the images, or the state and the fit, do not suit each other.
+        DivergedError: The fit diverged; the best weights before are written.
+        OutputError: A file cannot be written.
+        LostError: Another process died.
     """
     prepared = _prepared(request, group)
     state_file, _ = beside(request.output)

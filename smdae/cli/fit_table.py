@@ -14,7 +14,7 @@ __all__ = ["print_table"]
 
 
 def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before: float | None) -> None:
-    """Print the table at the end of a fit.
+    """Print the table at the end of a fit on stderr.
 
     Args:
         prepared: The fit.

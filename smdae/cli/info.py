@@ -7,13 +7,14 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from smdae.cli import console, stdout
-from smdae.cli.options import Json, check_range
+from smdae.cli.options import Json, Work, check_range
 from smdae.errors import BatchError, SmdaeError
 from smdae.pipeline.places import STREAM, sources
 from smdae.pipeline.reading import within_memory
@@ -22,7 +23,16 @@ from smdae.pipeline.selection import refuse_unpiped
 if TYPE_CHECKING:
     from smdae.pipeline.options import Options
 
-__all__ = ["command"]
+__all__ = ["HELP", "command"]
+
+HELP = """Print what files are: the noise of images, the card of a model, a noise profile. Write nothing.
+
+smdae info noisy.png                         what denoise would take out
+
+smdae info scans/ -r --json                  an object a file, a line each
+
+smdae info model.safetensors                 what a model was fitted on, and how good it is
+"""
 
 INDENT = "  "
 MODEL, PROFILES = ".safetensors", (".yaml", ".yml")
@@ -51,14 +61,12 @@ def command(
     black: Annotated[float | None, typer.Option("--black", help="The value of black. [default: 0]")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search the folders in folders too.")] = False,
     json_: Json = False,
-) -> int:
-    """Print what files are: the noise of images, the card of a model, a noise profile. Write nothing.
+) -> Work:
+    """Parse and check the options of `smdae info`, find its files, and return the work that is asked for.
 
-    smdae info noisy.png                         what denoise would take out
-
-    smdae info scans/ -r --json                  an object a file, a line each
-
-    smdae info model.safetensors                 what a model was fitted on, and how good it is
+    Raises:
+        UsageError: An option has an impossible value.
+        InputError: A file does not exist, no picture is in a folder, or the noise profile cannot be read.
     """
     from smdae.pipeline.noise_choice import noise_named
 
@@ -68,11 +76,21 @@ def command(
     if STREAM in inputs:
         refuse_unpiped("an image")
 
-    from smdae.memory import keep_freed_memory
     from smdae.pipeline.options import Options
 
+    return partial(_describe, files, Options(white=white, black=black, noise=kind), json_)
+
+
+def _describe(files: Sequence[Path], options: "Options", json_: bool) -> int:
+    """Print the description of each file, as lines or as JSON, and return the exit code.
+
+    Raises:
+        SmdaeError: The only file cannot be described.
+        BatchError: Some of many cannot.
+    """
+    from smdae.memory import keep_freed_memory
+
     keep_freed_memory()
-    options = Options(white=white, black=black, noise=kind)
     in_colour = console.takes_codes(sys.stdout)
     failed = printed = 0
     with stdout.guarded():

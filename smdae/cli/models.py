@@ -1,15 +1,24 @@
 """`smdae models`: list the bundled models and those given, with their figures."""
 
 import os
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from smdae.cli import stdout
-from smdae.cli.options import Json
+from smdae.cli.options import Json, Work
 from smdae.pipeline import model_description
 
-__all__ = ["command"]
+__all__ = ["HELP", "command"]
+
+HELP = """List the bundled models and those given: version, licence, levels, size and held-out figures.
+
+smdae models
+
+smdae models model.safetensors --json        an object a model, a line each
+"""
 
 
 def command(
@@ -18,17 +27,17 @@ def command(
         typer.Argument(metavar="MODEL", help="Model files to list too, beside that of $SMDAE_MODEL."),
     ] = None,
     json_: Json = False,
-) -> int:
-    """List the bundled models and those given: version, licence, levels, size and held-out figures.
-
-    smdae models
-
-    smdae models model.safetensors --json        an object a model, a line each
-    """
+) -> Work:
+    """Parse the options of `smdae models`, and return the work that they ask for."""
     from smdae.files.bundle import entries
 
     given = [os.environ["SMDAE_MODEL"]] if os.environ.get("SMDAE_MODEL") else []
-    for number, name in enumerate(dict.fromkeys([*entries(), *given, *(files or [])])):
+    return partial(_list, [*dict.fromkeys([*entries(), *given, *(files or [])])], json_)
+
+
+def _list(names: Sequence[str], json_: bool) -> int:
+    """Print what is known of models, as lines or as JSON, and return the exit code 0."""
+    for number, name in enumerate(names):
         found = model_description.record(name)
         if json_:
             stdout.result(found)

@@ -5,19 +5,20 @@ precedence is: the command line, the environment (SMDAE_DENOISE_TILE, SMDAE_COMP
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
-__all__ = ["configured", "located", "printed", "remembered"]
+__all__ = ["configured", "locating", "printed", "remembered"]
 
 OWN = ("config", "print_config", "help")  # options that say where others are from
 TRUTH = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
 LISTS = ("sigma",)  # options of one text that may be a list of numbers
-# Keys in what contexts carry: the context of the command, and the line of the file that each value is from.
+# Keys of `meta`, which all contexts of a call share: the command's context, and the line of the file of each value.
 COMMAND, PLACES = "smdae.command", "smdae.places"
 NAMED = re.compile(r"--[a-z][a-z-]*")  # an option in a message
 ORIGINS = {"COMMANDLINE": "option", "ENVIRONMENT": "variable", "DEFAULT_MAP": "file", "DEFAULT": "default"}
@@ -25,6 +26,8 @@ ORIGINS = {"COMMANDLINE": "option", "ENVIRONMENT": "variable", "DEFAULT_MAP": "f
 
 def configured(context: Any, file: Path | None) -> Path | None:
     """Make the values in a file the defaults of a command's options, before these are parsed; return the file.
+
+    None is returned for None, and nothing is done.
 
     Raises:
         UsageError: The file cannot be read, names an unknown option, or has a value that an option does not take.
@@ -71,7 +74,7 @@ def printed(context: Any) -> str:
 
 
 def remembered(make_context: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command's `make_context` after which `located` can tell of that command's options."""
+    """Return a command's `make_context` that also keeps the context in its `meta`, for `locating`."""
 
     def made(*arguments: Any, **more: Any) -> Any:
         context = make_context(*arguments, **more)
@@ -81,11 +84,23 @@ def remembered(make_context: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
-def located(error: UsageError, context: Any) -> UsageError:
-    """Return an error about options that tells of which variable or line of a file they are."""
-    command = context.meta.get(COMMAND)
-    if command is None:
-        return error
+@contextmanager
+def locating(meta: Mapping[str, Any]) -> Iterator[None]:
+    """Let each UsageError that is raised within the context tell which variable or line of a file its option is from.
+
+    Args:
+        meta: The `meta` of the command's context; without a command in it, errors stay as they are.
+    """
+    try:
+        yield
+    except UsageError as error:
+        if COMMAND not in meta:
+            raise
+        raise _located(error, meta[COMMAND]) from error
+
+
+def _located(error: UsageError, command: Any) -> UsageError:
+    """Return an error that begins with the variables, or lines of a file, that its options are from."""
     options = _options(command)
     first = error.message.partition(" ")[0]  # settings of a fit are called without hyphens: "batch 0 is less than 1"
     named = dict.fromkeys(name.lstrip("-").replace("-", "_") for name in (first, *NAMED.findall(error.message)))

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +24,7 @@ __all__ = [
     "PrintConfig",
     "Seed",
     "Threads",
+    "Work",
     "bytes_of",
     "check_range",
     "levels",
@@ -31,6 +32,7 @@ __all__ = [
     "threads_of",
 ]
 
+Work = Callable[[], int]  # what a command asks for, once its options are parsed: does it, and returns the exit code
 # The values of --bit-depth, and the sample type of results.
 DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
 Paths = Annotated[
@@ -108,7 +110,11 @@ Batch = Annotated[
 
 
 def levels(text: str, option: str = "--sigma") -> float | tuple[float, float] | str:
-    """Return a level of noise such as 25, the lowest and highest level of a range such as 5-55, or auto.
+    """Return a level of noise such as 25, the lowest and highest level of a range such as 5-55, or `auto` as it is.
+
+    Args:
+        text: What was given.
+        option: What messages call it.
 
     Raises:
         UsageError: The text is none of these.
@@ -149,6 +155,10 @@ UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 def seconds(text: str, option: str) -> float:
     """Return a duration such as 90, 90s, 10m or 1.5h, in seconds.
 
+    Args:
+        text: What was given.
+        option: What messages call it.
+
     Raises:
         UsageError: The text is not a duration, or not a positive one.
     """
@@ -179,10 +189,14 @@ MIN_BYTES = 1 << 26
 
 
 def bytes_of(text: str, option: str) -> int:
-    """Return a size such as 500M, 2G or 2.5 GB in bytes.
+    """Return a size such as 500M, 2G or 2.5 GB in bytes; K, M, G and T are powers of 1024.
+
+    Args:
+        text: What was given.
+        option: What messages call it.
 
     Raises:
-        UsageError: The text is not a size, or a size too small for any work.
+        UsageError: The text is not a size, or less than 64 MB.
     """
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
     if not match:

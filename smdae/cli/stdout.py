@@ -11,7 +11,7 @@ from typing import Any
 
 from smdae.pipeline.messages import write_all
 
-__all__ = ["escaped", "guarded", "result", "stream", "text"]
+__all__ = ["document", "escaped", "guarded", "result", "stream", "text"]
 
 # Where results go while stdout is guarded.
 RESULTS: ContextVar[io.RawIOBase | None] = ContextVar("results", default=None)
@@ -25,6 +25,12 @@ def escaped(text: str) -> str:
 def text(line: str) -> None:
     """Print one line of text on stdout."""
     stream(escaped(line).encode(errors="backslashreplace") + b"\n")
+
+
+def document(text: str) -> int:
+    """Print a text of several lines on stdout as it is, in UTF-8, and return the exit code 0."""
+    stream(text.encode())
+    return 0
 
 
 def result(value: Any) -> None:

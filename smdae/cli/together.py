@@ -22,7 +22,7 @@ from smdae.errors import DivergedError, LostError, SmdaeError
 from smdae.pipeline.peers import HEARTBEAT, MAX_MISSED, VERDICT, Peers, connect, heartbeat, wait_for_all
 from smdae.processes import Place
 
-__all__ = ["End", "decided", "on_loss", "settled", "together"]
+__all__ = ["End", "Share", "decided", "on_loss", "settled", "together"]
 
 MAX_MISSED_ALONE = 24  # heartbeats without a new count, after which a process is lost though nothing else is wrong
 GRACE = 10  # heartbeats that the work has to end after another has; then as many again after a signal
@@ -51,7 +51,7 @@ class End:
 
     @classmethod
     def of(cls, error: BaseException) -> "End":
-        """Return the end for the exception that ended the work; raise it again if it is of another kind."""
+        """Return the end for the exception that ended the work; raise it again if it is neither error nor signal."""
         if isinstance(error, LostError):
             return cls("lost", error.code, error.message, error.hint)
         if isinstance(error, (KeyboardInterrupt, typer.Abort)):
@@ -98,9 +98,9 @@ def decided(ends: Mapping[int, End], silent: list[int], size: int, hurried: bool
 
 @contextmanager
 def on_loss(rescue: Callable[[], str | None]) -> Iterator[None]:
-    """Have `rescue` called if a process is lost while the context lasts.
+    """Have `rescue` called if this context ends with an exception, and a process was lost or failed.
 
-    The process that reports the loss calls it before; it returns a hint for the message, or None.
+    Only the process that reports the loss calls it, before it reports; it returns a hint for the message, or None.
     """
     try:
         yield
@@ -109,26 +109,45 @@ def on_loss(rescue: Callable[[], str | None]) -> Iterator[None]:
         raise
 
 
-def together(place: Place, work: Callable[[Peers], int]) -> int:
-    """Do this process's work, wait until all have agreed how the command ended, and return its exit code.
+@dataclass
+class Share:
+    """What one process does of a command.
 
-    Only the first process prints messages; if it is lost, the next one reports that. There is more than one.
+    Attributes:
+        peers: All processes of the command.
+        code: The exit code of this process's work; after the work, that of the whole command.
+    """
+
+    peers: Peers
+    code: int = 0
+
+
+@contextmanager
+def together(place: Place) -> Iterator[Share]:
+    """Yield this process's share of a command; when it is done, wait until all have agreed how the command ended.
+
+    Only the first process prints messages; if it is lost, the next one reports that. A process that is alone has
+    nobody to agree with.
 
     Raises:
         BaseException: The work failed or was stopped, in this process or another.
     """
+    if place.size == 1:
+        yield Share(Peers())
+        return
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is loaded, which would log each loss
     peers = connect(place, os.environ, _note)
-    guard = _Guard(peers)
+    guard, share = _Guard(peers), Share(peers)
     raised: BaseException | None = None
     all_are_here = False
-    console.IS_PRINTING.set(place.rank == 0)
+    console.let_print(place.rank == 0)
     with heartbeat(peers, guard.check):
         try:
             wait_for_all(peers, _note)
             all_are_here = guard.on = True
             with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere) if place.rank else nullcontext():
-                ours = End("done", work(peers))
+                yield share
+            ours = End("done", share.code)
         except BaseException as error:
             ours, raised = End.of(error), error
             if ours.kind in ("stopped", "lost") and not all_are_here:
@@ -138,10 +157,10 @@ def together(place: Place, work: Callable[[Peers], int]) -> int:
             signal.signal(number, signal.SIG_IGN)
         end, teller = settled(peers, ours, getattr(raised, "rescue", None))
         _leave(peers)
-    console.IS_PRINTING.set(teller == place.rank)
-    if end.kind == "done":
-        return end.code
-    raise raised if raised and end == ours else end.error()
+    console.let_print(teller == place.rank)
+    if end.kind != "done":
+        raise raised if raised and end == ours else end.error()
+    share.code = end.code
 
 
 def _note(text: str) -> None:
@@ -149,9 +168,16 @@ def _note(text: str) -> None:
 
 
 def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = None) -> tuple[End, int]:
-    """Agree with the other processes on how the command ended; return that, and the rank that reports it."""
+    """Wait until all processes agree how the command ended; return that, and the rank of the process that reports it.
+
+    Args:
+        peers: The processes.
+        ours: How the work of this one ended.
+        rescue: What is called if this one reports a loss: it returns a hint for the message, or None.
+    """
     rank, size, begun = peers.place.rank, peers.place.size, time.monotonic()
     verdict: dict[str, Any] | None = None
+    since = 0.0  # the heartbeat up to which nothing could be decided
     try:
         peers.write(f"end/{rank}", asdict(ours))
         if ours.kind == "failed" and rank and not ours.is_common:
@@ -161,7 +187,8 @@ def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = N
             ends = _ends(peers) | {rank: ours}
             silent = [other for other in peers.others if other not in ends and peers.is_silent(other)]
             end = decided(ends, silent, size, beats > 3 * MAX_MISSED)
-            if end and beats >= rank:  # processes of lower rank decide first
+            since = since if end else beats
+            if end and beats - since >= rank:  # processes of lower rank decide first
                 peers.write_first(VERDICT, {"teller": rank, "end": asdict(end)})
             else:
                 time.sleep(HEARTBEAT / 5)

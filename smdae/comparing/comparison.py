@@ -105,7 +105,7 @@ def run(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts: Seq
         parts: Parts that are finished already.
 
     Yields:
-        The progress, a few times a second, and each fit and part when it is finished.
+        A `Found` a few times a second, with the progress, and one for each fit and each part when it is finished.
     """
     steps = int(contest.settings.limits[0])
     finished = {(course.objective, course.seed): course for course in courses}

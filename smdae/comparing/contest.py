@@ -89,8 +89,9 @@ class Contest:
     ) -> "Contest":
         """Return a contest on N = `patches` patches of images, arrays of one dtype with shape (H, W), sides at least P.
 
-        M = `held_out` patches of the held-out images are those to judge by. Rows of numbers are patches of side 1 of
-        one image with shape (1, n, d), each taken only once.
+        M = `held_out` patches of the held-out images are those to judge by; of one small image nothing is held out, and
+        they are patches of that. Rows of numbers are patches of side 1 of one image with shape (1, n, d), each taken
+        once.
         """
         first, rest = (part.images for part in split(images, settings.patch_size, settings.hold_out, settings.seed))
         source = Patches.pack(first, settings.patch_size, white).to(device)
@@ -162,7 +163,7 @@ class Contest:
         return self.generator(seed * SEED_STRIDE)
 
     def model(self, seed: int = 0) -> EnergyModel:
-        """Return a new model at the start of a fit."""
+        """Return a new model at the start of the fit of that number, from 0: the first starts at `origin`."""
         if seed == 0:
             return copy.deepcopy(self.origin).requires_grad_(True)
         channels = self.origin.free_means

@@ -93,7 +93,8 @@ def fit(contest: Contest, name: str, judges: Sequence[str] = (), seed: int = 0) 
         seed: Number of the fit, from 0: each starts elsewhere and draws other batches.
 
     Yields:
-        Its course, a few times a second and where it is judged; the last is the whole of it.
+        The `Course` of the fit so far, a few times a second and where it is judged; the last is the whole of it. A fit
+        that diverges or degenerates ends with that as its outcome, and raises nothing.
     """
     settings, examples = contest.settings, contest.examples(name)
     steps = int(settings.limits[0])

@@ -56,7 +56,7 @@ def gradient(model: nn.Module, value: Tensor) -> Tensor:
 
 
 def judged(contest: Contest, model: Any, names: Sequence[str]) -> dict[str, Value]:
-    """Return J of a model under each named objective, and its Fisher divergence to q_sigma."""
+    """Return J of a model on held-out examples by objective, and as `fisher` its divergence to q_sigma."""
     values = {name: evaluate(model, name, contest.held_out_batch(name)) for name in names}
     return values | {FISHER: evaluate(model, "esm-parzen", contest.smoothed)}
 

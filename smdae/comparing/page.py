@@ -8,7 +8,7 @@ __all__ = ["opening", "page"]
 
 
 def page(record: Record) -> str:
-    """Return the comparison as plain text."""
+    """Return the comparison as plain text of several lines, at most 80 columns wide."""
     blocks = [paragraph(opening(record))]
     for name, part in record.parts.items():
         title = PARTS[name].title
@@ -19,7 +19,7 @@ def page(record: Record) -> str:
 
 
 def opening(record: Record) -> str:
-    """Return what was compared, in a sentence."""
+    """Return what was compared, in a sentence or two."""
     s = record.settings
     if s["target"]:
         source = f"samples of {s['target']} with {s['dim']} numbers each"

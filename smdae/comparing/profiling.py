@@ -30,6 +30,9 @@ def seconds(
         rounds: How many times each call is timed, 3 or more.
         device: The device that they run on.
         longest: The total time of a call, in seconds, after which it is left out of rounds beyond the third.
+
+    Returns:
+        The seconds by the names of the calls.
     """
     taken: dict[Any, list[float]] = {name: [] for name in runs}
     for count in range(rounds + 1):

@@ -76,7 +76,7 @@ def finite(tables: Tables) -> Tables:
 
 
 def encode(record: Record) -> bytes:
-    """Return the record as results.json."""
+    """Return the record as the bytes of results.json."""
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -92,7 +92,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Record:
-    """Return the record in a results.json.
+    """Return the record in the bytes of a results.json.
 
     Raises:
         ValueError: It is not a comparison, damaged, or of another version.
@@ -118,7 +118,7 @@ def decode(data: bytes) -> Record:
 
 
 def csv_files(record: Record) -> dict[str, bytes]:
-    """Return the tables as CSV, by file name: PART-TABLE.csv; None becomes an empty cell."""
+    """Return the tables as CSV in UTF-8, by file name: PART-TABLE.csv; None becomes an empty cell."""
     files = {}
     for name, part in record.parts.items():
         for table, rows in part.tables.items():

@@ -43,7 +43,10 @@ RESULTS, SCHEMA, REPORT, MODELS = "results.json", "schema.json", "report.html", 
 
 
 def refuse(folder: Path, overwrite: bool, resume: bool) -> None:
-    """Raise OutputError if the report cannot be written to the folder, or would replace another one."""
+    """Raise OutputError if the report cannot be written to the folder, or would replace another one; write nothing.
+
+    With `resume`, also if there is no earlier report in it.
+    """
     if not folder.exists():
         if resume:
             raise OutputError(f"cannot resume: there is no folder '{folder}'", "leave --resume out for a new report")
@@ -80,7 +83,11 @@ def earlier(folder: Path) -> "Record":
 
 
 def begin(folder: Path, fresh: bool) -> None:
-    """Make the folder; for a fresh report remove the files of an earlier one, and nothing else."""
+    """Make the folder; for a fresh report remove the files of an earlier one, and nothing else.
+
+    Raises:
+        OutputError: The folder cannot be made or written to.
+    """
     from smdae.comparing.parts import PARTS
 
     try:
@@ -100,20 +107,24 @@ def begin(folder: Path, fresh: bool) -> None:
 
 
 def save_record(folder: Path, record: "Record") -> None:
-    """Write results.json with what has been found so far."""
+    """Write results.json with what has been found so far; raise OutputError if it cannot be written."""
     from smdae.comparing.record import encode
 
     write(folder / RESULTS, encode(record), overwrite=True)
 
 
 def save_pictures(folder: Path, part: str, pictures: Mapping[str, bytes]) -> None:
-    """Write the pictures of a part."""
+    """Write the pictures of a part, PNG files by name, as PART-NAME.png; raise OutputError if one cannot be written."""
     for name, data in pictures.items():
         write(folder / f"{part}-{name}.png", data, overwrite=True)
 
 
 def finish(folder: Path, record: "Record") -> None:
-    """Write all that is made of the record and the pictures: CSV files, schema and report."""
+    """Write all that is made of the record and the pictures: CSV files, schema and report.
+
+    Raises:
+        OutputError: One of them cannot be written.
+    """
     from smdae.comparing.html import report
     from smdae.comparing.parts import PARTS
     from smdae.comparing.record import csv_files, schema
@@ -133,7 +144,11 @@ def finish(folder: Path, record: "Record") -> None:
 
 
 def save_fit(folder: Path, contest: "Contest", course: "Course") -> None:
-    """Write the model of a fit, with its course in the card; one that diverged is not written, and is fitted again."""
+    """Write the model of a fit, with its course in the card; write none that diverged, which is fitted again.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     if course.outcome == "diverged":
         return
     model = contest.lift(course.model)
@@ -168,7 +183,15 @@ def _plain(course: "Course") -> dict[str, Any]:
 
 
 def fits_in(folder: Path, contest: "Contest", wanted: Sequence[tuple[str, int]]) -> list["Course"]:
-    """Return the wanted fits that an earlier run has finished in the same contest."""
+    """Return the courses of those wanted fits that an earlier run has finished in the same contest.
+
+    What is missing or damaged is left out.
+
+    Args:
+        folder: The folder of the report.
+        contest: The contest of the fits.
+        wanted: The objective and the seed of each fit.
+    """
     from smdae.comparing.contestants import Course, Point
     from smdae.comparing.evaluation import Value
 

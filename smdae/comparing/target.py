@@ -54,6 +54,7 @@ class Target:
 
         Raises:
             InputError: It is not a finite tensor of that shape.
+            UsageError: Its code failed.
         """
         found = self._checked("score", called(self.density.score, f"'{self.name}.score'", {"x": x}), len(x))
         if found.shape != x.shape:
@@ -64,7 +65,7 @@ class Target:
         return found
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Return log q(x), with shape (B,); the density must have `log_prob`."""
+        """Return log q(x), with shape (B,), for a density that has `log_prob`; raise UsageError if its code failed."""
         found: Tensor = called(self.density.log_prob, f"'{self.name}.log_prob'", {"x": x})
         return found
 

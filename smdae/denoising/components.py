@@ -97,7 +97,7 @@ def _orthonormal(rows: Tensor) -> Tensor:
 def ends_of(
     task: Task, mean: np.ndarray, component: PrincipalComponent, deviations: float = 2.0
 ) -> Iterator[np.ndarray]:
-    """Yield the mean moved down and up a component by that many standard deviations, as images like the mean."""
+    """Yield two images like the mean: it moved down, and up, a component by that many standard deviations."""
     planes = np.atleast_3d(mean).astype(np.float32)
     for sign in (-1, 1):
         moved = planes + sign * deviations * component.deviation * task.white * component.direction

@@ -39,7 +39,7 @@ SEED = 0
 
 
 def at_half_size(denoise: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-    """Denoise the four sub-pictures of every second pixel, and interleave the results; y has shape (B, C, H, W)."""
+    """Return the four sub-pictures of every second pixel of y, each denoised, interleaved again: (B, C, H, W) as y."""
     result = torch.empty_like(y)
     for i in range(2):
         for j in range(2):

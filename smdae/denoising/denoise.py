@@ -6,8 +6,7 @@ tile; one of several steps moves the whole image, and only its score is computed
 tiles are halved; if even the smallest do not fit, the CPU takes over where that is allowed.
 """
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from smdae.memory import give_back, is_out_of_memory
 from smdae.noise import Noise
 from smdae.progress import Watch, part_of
 
-__all__ = ["denoise", "path", "run_task"]
+__all__ = ["denoise", "run_task"]
 
 LARGE_TILE = 4096  # pixels a side of the outer tiles, where the network inside the denoiser is tiled by itself
 LARGE = 20_000_000  # values of an image, after which freed memory is returned to the system
@@ -141,52 +140,63 @@ def run_task(
     tile: int | None = None,
     or_cpu: bool = False,
     watch: Watch | None = None,
+    see: Callable[[np.ndarray], object] = lambda image: None,
 ) -> np.ndarray:
-    """Return the result of a task, an array like its image; arguments and errors are those of `denoise`."""
-    with exact():
-        last = deque(path(task, device, tile=tile, or_cpu=or_cpu, watch=watch), maxlen=1)
-    return last[0] if last else task.pixels.copy()
-
-
-def path(
-    task: Task,
-    device: torch.device | str = "cpu",
-    *,
-    tile: int | None = None,
-    or_cpu: bool = False,
-    watch: Watch | None = None,
-) -> Iterator[np.ndarray]:
-    """Yield the image of a task after each step, arrays like it; nothing if there is no noise to take out.
+    """Carry out a task, and return the denoised image, an array like the task's image.
 
     All steps take the same memory: if it runs out at the first, that step is tried again with smaller tiles.
+
+    Args:
+        task: The task; its image is returned as it is, in a copy, if there is no noise to take out.
+        device: Where to compute.
+        tile: As for `denoise`.
+        or_cpu: As for `denoise`.
+        watch: As for `denoise`.
+        see: Called with the image after each step, the last included.
+
+    Raises:
+        UsageError, DivergedError, MemoryLimitError: As `denoise`.
     """
     refuse_other_types({"tile": tile})
     if tile is not None and tile < SMALLEST:
         raise UsageError(f"a tile is at least {SMALLEST} pixels on a side, not {tile}")
     if not task.changes:
-        return
+        return task.pixels.copy()
     where = torch.device(device)
     is_small = max(task.pixels.shape[:2]) <= SMALLEST  # asking for the free memory would take longer than the work
     side = tile or (SMALLEST if is_small else side_for(task.base, where))
-    run = _by_tiles if task.is_one_step else _as_a_whole
-    begun = False
-    while True:
+    steps = _by_tiles if task.is_one_step else _as_a_whole
+    result: np.ndarray | None = None
+    while result is None:
         try:
-            for result in run(task, side, where, watch):
-                begun = True
-                yield result.reshape(task.pixels.shape)
-            break
+            with exact():
+                for planes in steps(task, side, where, watch):
+                    result = planes.reshape(task.pixels.shape)
+                    see(result)
         except Exception as error:
-            if begun or not is_out_of_memory(error):
+            if result is not None or not is_out_of_memory(error):
                 raise
-        side = min(side, max(task.pixels.shape[:2])) // 2
-        if side < SMALLEST:
-            if where.type == "cpu" or not or_cpu:
-                raise MemoryLimitError(f"not enough memory, even for tiles of {SMALLEST} x {SMALLEST} pixels")
-            where, side = torch.device("cpu"), tile or side_for(task.model, torch.device("cpu"))
-            task.loaded.to(where)
+        if result is None:
+            side, where = _smaller(task, side, where, tile, or_cpu)
     if task.pixels.size > LARGE:
         give_back()
+    return result
+
+
+def _smaller(task: Task, side: int, where: torch.device, tile: int | None, or_cpu: bool) -> tuple[int, torch.device]:
+    """Return the side of smaller tiles, and the device to try them on, after memory ran out; move the model there.
+
+    Raises:
+        MemoryLimitError: There are no smaller tiles, nor another device.
+    """
+    side = min(side, max(task.pixels.shape[:2])) // 2
+    if side >= SMALLEST:
+        return side, where
+    if where.type == "cpu" or not or_cpu:
+        raise MemoryLimitError(f"not enough memory, even for tiles of {SMALLEST} x {SMALLEST} pixels")
+    cpu = torch.device("cpu")
+    task.loaded.to(cpu)
+    return tile or side_for(task.model, cpu), cpu
 
 
 def _by_tiles(task: Task, side: int, where: torch.device, watch: Watch | None) -> Iterator[np.ndarray]:

@@ -73,6 +73,9 @@ def denoised(
         luma: As for `denoise`.
         chroma: As for `denoise`.
         options: Further arguments of `Task.for_noise`, and `device`, `tile` and `or_cpu` of `run_task`.
+
+    Raises:
+        UsageError, DivergedError, MemoryLimitError: As `Task.for_noise` and `run_task`.
     """
     strengths = Strengths.of(strength, luma, chroma, in_colour=True)
     pixels = mosaic.pixels

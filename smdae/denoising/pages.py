@@ -31,7 +31,7 @@ MAX_EXAMINED = 5  # pages
 
 
 class ExaminedPage(Protocol):
-    """A page that was examined: its pixels as they are denoised, and its noise."""
+    """A page that was examined: its pixels as they are denoised, and its noise, or the task that holds both."""
 
     @property
     def prepared(self) -> Prepared:
@@ -51,7 +51,7 @@ def examined_pages(count: int) -> list[int]:
 
 
 def is_blank(pixels: np.ndarray) -> bool:
-    """Return whether a page is empty: no finite value, or only one."""
+    """Return whether a page is empty: it has no finite value, or all its finite values are equal."""
     finite = pixels[np.isfinite(pixels)]
     return not finite.size or bool((finite == finite[0]).all())
 

@@ -71,7 +71,7 @@ def resolved_model(model: Any, pixels: np.ndarray, visible: np.ndarray | None, d
 
 
 def bundled_for(pixels: np.ndarray, visible: np.ndarray | None = None) -> str:
-    """Return the name of the bundled model for an image; hidden pixels are ignored."""
+    """Return the name of the bundled model for an image: natural-color, or natural-gray; hidden pixels are ignored."""
     in_colour = pixels.shape[2:] == (3,) and not is_gray(pixels, visible)
     return "natural-color" if in_colour else "natural-gray"
 

@@ -61,12 +61,12 @@ def sigma_schedule(model: Any, sigma: float, number: int) -> list[float]:
 
 
 def tweedie(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> Iterator[Tensor]:
-    """Yield the posterior mean under the model's density, in one step."""
+    """Yield, once, the posterior mean under the model's density, with the shape of noisy."""
     yield posterior_mean(model, noisy, sigma)
 
 
 def ascent(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> Iterator[Tensor]:
-    """Climb log p_s(x) - |y - x|^2 / (2 sigma^2) by gradient steps, s falling where the model knows many levels.
+    """Yield each step up log p_s(x) - |y - x|^2 / (2 sigma^2), s falling where the model knows many levels.
 
     The size is in units of 1 / (1/s^2 + 1/sigma^2). Sizes below 2 are stable, as the score of a density smoothed to the
     level s has slope -1/s^2 at most. If the model has an energy, a step that would lower the posterior is halved until

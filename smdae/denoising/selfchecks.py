@@ -25,7 +25,13 @@ __all__ = ["SelfChecks", "selfchecks"]
 
 @dataclass(frozen=True)
 class SelfChecks:
-    """The checks of a score: trace and residual in units of sigma^2 per pixel value, and the asymmetry, 0 to 2^1/2."""
+    """The checks of a score, each one number for all images.
+
+    Attributes:
+        trace: tr J / d, J being the Jacobian of the denoiser and d the number of pixel values.
+        residual: 1 - |D(y) - y|^2 / (d sigma^2), whose expectation is that of the trace for a true score.
+        asymmetry: |J v - J'v| / |J v| at a random v, 0 for a symmetric J, about 2^1/2 for one without symmetry.
+    """
 
     trace: float
     residual: float

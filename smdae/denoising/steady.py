@@ -35,7 +35,12 @@ class Steady(Generic[Frame]):
     _next: int = field(default=0, repr=False)
 
     def at(self, number: int, frame: Frame) -> Noise:
-        """Return the noise of a frame; to be called for frames in their order."""
+        """Return the noise of a frame, estimated anew only now and then, and the old one while it still fits.
+
+        Args:
+            number: The number of the frame, from 0; frames are asked for in their order.
+            frame: The frame, as `estimate` takes it.
+        """
         if self.noise is None or number >= self._next:
             found = self.estimate(frame)
             if self.noise is None or has_changed(self.noise, found):

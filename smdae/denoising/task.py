@@ -247,7 +247,7 @@ class Task:
         return any(self.levels) and not self.strengths.is_none
 
     def noisy(self, part: tuple[slice, slice], where: torch.device) -> Tensor:
-        """Return a part of the noisy image, white being 1, with shape (1, C, h, w)."""
+        """Return a part of the noisy image on a device, with shape (1, C, h, w), black being 0 and white 1."""
         return self.scaled(self.planes[part][None], where)
 
     def scaled(self, planes: np.ndarray, where: torch.device) -> Tensor:
@@ -274,7 +274,7 @@ class Task:
         return SAMPLERS[self.sampler].max_steps == 1
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
-        """Return an iterator over the clean images after each step, with the shape of noisy, (B, C, h, w), white 1."""
+        """Return an iterator over the clean images after each step, white being 1, with noisy's shape, as `paths`."""
         flat = flat_areas(noisy, self.ends)
 
         def combined(clean: Tensor) -> Tensor:
@@ -284,12 +284,12 @@ class Task:
         return map(combined, paths(model, noisy, self))
 
     def estimate(self, noisy: Tensor, model: Any = None) -> Tensor:
-        """Return the clean images after the last step, by the task's model or by another."""
+        """Return the clean images after the last step, of the shape of noisy; errors are those of `paths`."""
         *_, last = self.estimates(noisy, self.model if model is None else model)
         return last
 
     def mean(self, noisy: Tensor, model: Any = None) -> Tensor:
-        """Return the posterior mean, neither clipped nor blended, with the shape of noisy, (1, C, h, w)."""
+        """Return the posterior mean, not clipped or blended, white being 1, with the shape of noisy, (1, C, h, w)."""
         model = self.model if model is None else model
         return by_channels(self, noisy, lambda x, sigma: posterior_mean(model, x, sigma))
 

@@ -133,6 +133,9 @@ def treatment_for(
         channels: Number of channels of the image.
         whitened: Transforms that give noise that depends on brightness one level; None for those of `whitenings`.
         one_pass: Whether a network that takes the noise takes grain in one pass instead of two.
+
+    Raises:
+        UsageError: The noise has another number of channels.
     """
     if takes_noise(base) and not noise.is_signal_dependent and all(noise.levels):
         return _informed(base, noise, prepared, channels, one_pass)
@@ -220,7 +223,7 @@ def _parts(base: Any, noise: Noise, channels: int) -> list[Noise]:
 def whitenings(base: Any, noise: Noise, prepared: Prepared, channels: int) -> tuple[Whitening, ...]:
     """Return the transforms that give noise one level, one for each group of channels that the model takes.
 
-    Arguments are those of `treatment_for`.
+    Arguments and errors are those of `treatment_for`.
     """
     parts = _parts(base, noise, channels)
     count = channels // len(parts)

@@ -30,7 +30,7 @@ MAX_RATIO, MAX_OFFSET = 8.0, 0.02
 
 
 class Moments(NamedTuple):
-    """Mean and variance of clipped normals, and their derivatives in mu and sigma, each with the shape of mu."""
+    """Moments of clipped normals, and their derivatives in mu and sigma, each with the shape of mu, float64."""
 
     mean: np.ndarray
     variance: np.ndarray

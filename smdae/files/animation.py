@@ -106,7 +106,10 @@ class Animation:
         return (self._picture(seen) for _, seen in self._seen())
 
     def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
-        """Return the file with other pictures in its frames; arguments are those of `parts.Container.encoded`."""
+        """Return the file with other pictures in its frames.
+
+        Arguments and errors are those of `parts.Container.encoded`.
+        """
         made: list[np.ndarray | None] = []
         for frame, picture in zip(self.frames, pictures, strict=True):
             made.append(None if picture is None else _back(frame, frame.decode(), picture))

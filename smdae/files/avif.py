@@ -37,7 +37,7 @@ def read(data: bytes) -> Picture:
 
 
 def encode(picture: Picture, quality: int = QUALITY) -> bytes:
-    """Return the AVIF of a uint8 picture; gray with alpha becomes colours."""
+    """Return the AVIF file of a uint8 picture, lossy, quality being 1 to 100; gray with alpha becomes colours."""
     metadata = picture.metadata
     blocks = {
         "exif": EXIF_PREFIX + metadata.exif if metadata.exif else None,

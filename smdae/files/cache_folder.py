@@ -52,7 +52,7 @@ def fresh() -> Index:
 
 
 def refuse(folder: Path) -> None:
-    """Refuse, before any work, what could not be written.
+    """Raise an error, before any work, for a folder that no cache can be written to; write nothing.
 
     Raises:
         UsageError: This system has no locks.
@@ -80,7 +80,7 @@ def refuse(folder: Path) -> None:
 
 
 def opened(path: Path, flags: int) -> int:
-    """Return a file of a cache, open for writing; nothing is written that lies elsewhere or goes by another name.
+    """Return the descriptor of a file of a cache, open for writing; links and other names of the file are refused.
 
     Raises:
         OutputError: It cannot be opened, or is a link, or no file.
@@ -95,7 +95,11 @@ def opened(path: Path, flags: int) -> int:
 
 
 def locked(folder: Path, note: Say) -> int:
-    """Return the open lock of a folder; report a wait for it."""
+    """Return the descriptor of a folder's lock, once it is locked; report a wait for it.
+
+    Raises:
+        OutputError: The lock cannot be opened.
+    """
     path = folder / LOCK
     is_reported = False
     while True:
@@ -120,7 +124,11 @@ def locked(folder: Path, note: Say) -> int:
 
 
 def load(folder: Path, warn: Say) -> Index | None:
-    """Return the index in a folder; None if there is none, or it is damaged."""
+    """Return the index in a folder; None if there is none, or it is damaged, which is warned of.
+
+    Raises:
+        InputError: It cannot be read, or was not written by smdae.
+    """
     try:
         with open(os.open(folder / INDEX, os.O_RDONLY | NO_LINKS), "rb") as lines:
             index = Index.of_lines(lines)
@@ -156,7 +164,12 @@ def is_up_to_date(key: Key, entry: Entry) -> bool:
 
 
 def repair(path: Path, decode: Decode, warn: Say, block: int) -> None:
-    """Decode anew what lies in a block of pixels that is not what it was, and write it where it lay."""
+    """Decode anew each source with pixels in a damaged block, and write them where they lay.
+
+    Raises:
+        InputError: The cache was made anew meanwhile, or its index lists what a source does not hold.
+        OutputError: It cannot be written.
+    """
     index = load(path.parent, lambda _: None)
     if index is None or index.pixels != path.name:
         raise InputError(f"the cache '{path.parent}' is damaged, or was made anew meanwhile", "run the command again")
@@ -180,7 +193,7 @@ def repair(path: Path, decode: Decode, warn: Say, block: int) -> None:
 
 
 def save(folder: Path, index: Index) -> None:
-    """Write the index, whole or not at all."""
+    """Write the index of a folder, whole or not at all; raise OutputError if it cannot be written."""
     with whole(folder / INDEX, overwrite=True) as put:
         lines = bytearray()
         for line in index.to_lines():

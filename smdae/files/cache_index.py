@@ -155,7 +155,7 @@ class Index:
 
     @classmethod
     def of_lines(cls, lines: Iterable[bytes]) -> "Index":
-        """Return the index that a file holds.
+        """Return the index that the lines of a file hold.
 
         Raises:
             ForgedError: It is undamaged, and has entries that no cache can hold.

@@ -44,7 +44,12 @@ class Inks:
             yield Picture(np.ascontiguousarray(stored[..., ink]), 255.0, "JPEG", lossless=False, quality=quality)
 
     def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
-        """Return the JPEG with other inks."""
+        """Return the JPEG with other inks, a picture each; arguments are those of `parts.Container.encoded`.
+
+        Raises:
+            InputError: The JPEG itself is damaged.
+            MemoryLimitError: It takes more memory than there is.
+        """
         stored, _ = self._stored()
         for ink, picture in enumerate(pictures):
             if picture is not None:

@@ -84,7 +84,7 @@ class _Found(NamedTuple):
 
 
 def refuse_unit(corpus: Corpus) -> None:
-    """Raise UsageError if floats without a given white have values far beyond 1."""
+    """Raise UsageError if images of floats whose white is not given have values far beyond 1; some are looked at."""
     count = len(corpus.images)
     names = [name for name, images in corpus.names for _ in range(images)]
     for i in sorted({round(i) for i in np.linspace(0, count - 1, min(MAX_EXAMINED, count))}):
@@ -123,14 +123,18 @@ def gather(
         color: Keep colours, and turn gray images into gray colours.
         white: The value of white in float images; integers have their own.
         watch: Called with the number of files done, and with their total.
-        cache: A folder where images are kept, each file decoded once; they stay there, and what is wanted is read.
-            None to have them in memory.
+        cache: A folder where images are kept, each file decoded once; they stay there, and what is wanted is read. None
+            to have them in memory.
         note: Called with what the user may want to know of the cache.
         warn: Called with what is wrong with it.
+
+    Returns:
+        The images that are large enough, and what was skipped: a file in a folder that cannot be used raises nothing.
 
     Raises:
         InputError: A path does not exist, or nothing usable is left.
         OutputError: The cache cannot be written.
+        UsageError: This system has no locks, which a cache needs.
     """
     for path in paths:
         if not os.path.exists(path):

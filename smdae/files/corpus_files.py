@@ -108,7 +108,12 @@ def _of_video(file: Path) -> Iterator[Picture]:
 
 
 def arrays(file: Path) -> Iterator[np.ndarray]:
-    """Yield the arrays in a file; that of a .npy is a map of it."""
+    """Yield the arrays in a .npy or .npz file; that of a .npy is a map of the file, read as it is used.
+
+    Raises:
+        InputError: The file cannot be read, or is damaged.
+        MemoryLimitError: An array takes more memory than there is.
+    """
     with opening(str(file)):
         opened(file).close()  # NumPy would wait for a pipe
     with _loading(file):

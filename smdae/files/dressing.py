@@ -42,7 +42,17 @@ def limit(source: os.stat_result, group: int) -> int:
 
 
 def dress(temporary: Path, descriptor: int, target: Path, replaced: os.stat_result, origin: Origin | None) -> None:
-    """Give a temporary file owner, extended attributes and mode of the file that it replaces."""
+    """Give a temporary file the owner, the extended attributes and the mode of the file that it will replace.
+
+    What the system does not allow is left out, and told to the origin's `lost`.
+
+    Args:
+        temporary: The temporary file.
+        descriptor: Its open descriptor.
+        target: The file that it will be.
+        replaced: The status of the file that is there now.
+        origin: The file that it is made of; None for none.
+    """
     lost = origin.lost if origin else _unheard
     if sys.platform != "win32":
         try:

@@ -45,7 +45,7 @@ DOTS_PER_INCH = {2: 1.0, 3: 2.54}
 
 
 def described(tiff: BinaryIO, offset: int | None = None) -> ImageFileDirectory_v2:
-    """Return the descriptive tags of a TIFF file or of EXIF bytes; empty where they cannot be understood.
+    """Return the descriptive tags of a TIFF file or of EXIF bytes; an empty directory where they cannot be understood.
 
     They are those of the first directory, or of the one at `offset`.
     """

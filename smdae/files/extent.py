@@ -59,9 +59,9 @@ def refuse_huge(pixels: int, nbytes: int, file: int) -> None:
 
 
 def needed_for(path: Path) -> int:
-    """Return the bytes that work takes on one picture, or one page, of a file; 0 if its header does not say.
+    """Return how many bytes of memory work on one picture, or page, of a file takes; 0 if that is not known.
 
-    A pipe is not read, and errors in a file are left for its reader to report.
+    Only the header is read. A pipe is not read, and errors in a file are left for its reader to report.
     """
     from smdae.files.foreign import RAW
     from smdae.files.images import HEAD, format_of

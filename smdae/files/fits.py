@@ -73,7 +73,13 @@ class Image:
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     def plane(self, file: BinaryIO, k: int) -> np.ndarray:
-        """Return the values of a plane, with shape (H, W): float64 where they are so or have more than 16 bits."""
+        """Return the values of a plane, (H, W): float64 if it holds such or integers of over 16 bits, else float32.
+
+        NaN stands where there is no value.
+
+        Raises:
+            InputError: The file is truncated.
+        """
         values, missing = self._stored(file, k)
         wide = self.dtype.itemsize > 4 or (self.dtype.kind == "i" and self.dtype.itemsize > 2)
         physical = values.astype(np.float64) * self.scale + self.zero
@@ -82,7 +88,11 @@ class Image:
         return physical if wide else physical.astype(np.float32)
 
     def rewritten(self, file: BinaryIO, k: int, before: np.ndarray, after: np.ndarray) -> bytes:
-        """Return the bytes of a plane whose values were `before` and are to be `after`; what did not change stays."""
+        """Return the bytes of a plane whose values were `before` and are to be `after`; what did not change stays.
+
+        Raises:
+            InputError: The file is truncated.
+        """
         values, missing = self._stored(file, k)
         stored = (after.astype(np.float64) - self.zero) / self.scale
         if self.dtype.kind != "f":
@@ -145,7 +155,7 @@ def is_named(name: str | Path) -> bool:
 
 @contextlib.contextmanager
 def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
-    """Open a file.
+    """Open a file, and yield it for as long as the context lasts.
 
     Args:
         source: The file.
@@ -153,6 +163,7 @@ def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
 
     Raises:
         InputError: The extra is missing, or there is no image, or one that is not supported.
+        MemoryLimitError: A plane takes more memory than there is.
     """
     if not is_installed():
         raise InputError(f"cannot read '{name}': FITS files need the extra smdae[fits]", INSTALL)
@@ -193,6 +204,9 @@ def written(file: Opened, results: Callable[[Image], Iterator[np.ndarray]]) -> I
     Args:
         file: The open file.
         results: Returns the planes of an image as they are to be, one by one.
+
+    Raises:
+        InputError: The file is truncated.
     """
     position = 0
     for image in file.images:

@@ -53,7 +53,12 @@ def read(data: bytes) -> Picture:
 
 
 def encode(picture: Picture) -> bytes:
-    """Return the GIF file of a picture that was read from one; without that file's words if it has lost them."""
+    """Return the GIF file of a picture that was read from one; without that file's words if it has lost them.
+
+    Raises:
+        OutputError: It is gray and did not come from a GIF.
+        InputError: The GIF that it came from is damaged.
+    """
     if picture.metadata.gif is not None:
         return _animation(picture.metadata.gif).encoded([picture])
     alpha = np.full(picture.pixels.shape[:2], 255, np.uint8) if picture.alpha is None else picture.alpha
@@ -65,7 +70,12 @@ def encode(picture: Picture) -> bytes:
 
 
 def parts_of_gif(data: bytes) -> Animation | None:
-    """Return the frames of an animation, None for a single picture."""
+    """Return the frames of an animated GIF; None for a single picture.
+
+    Raises:
+        InputError: The file is damaged, or has too many frames.
+        MemoryLimitError: The canvas takes more memory than there is.
+    """
     animation = _animation(data)
     return animation if len(animation) > 1 else None
 

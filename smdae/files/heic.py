@@ -82,7 +82,7 @@ def encode(picture: Picture, quality: int = QUALITY) -> bytes:
 
 
 def extent(data: bytes) -> tuple[int, int]:
-    """Return the pixels of a picture and the bytes of its samples."""
+    """Return the number of pixels of a picture, and the bytes of its samples, both by the header."""
     image = _library().open_heif(BytesIO(data), convert_hdr_to_8bit=False)[0]
     pixels = image.size[0] * image.size[1]
     return pixels, pixels * 4 * (2 if image.info["bit_depth"] > 8 else 1)

@@ -137,7 +137,7 @@ def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
 
 
 def refuse_infinite(picture: Picture) -> None:
-    """Raise SmdaeError for NaN or infinity in a picture that is to be written, but if it came of one with such."""
+    """Raise SmdaeError for NaN or infinity in a picture that is to be written, unless it came of one with such."""
     if not picture.is_finite:
         return
     parts = [part for part in (picture.pixels, picture.alpha) if part is not None and part.dtype.kind == "f"]
@@ -171,7 +171,12 @@ def _loss(picture: Picture, format: str) -> str | None:
 
 
 def content(path: Path, name: str) -> bytes:
-    """Return the bytes of a file that begins as a picture does; InputError for what cannot be read or has no end."""
+    """Return the bytes of a file that begins as a picture does.
+
+    Raises:
+        InputError: It cannot be read, has no end, or begins as no picture does.
+        MemoryLimitError: It takes more memory than there is.
+    """
     with opening(name), opened(path) as file:
         head = file.read(HEAD)
         format_of(head, name)
@@ -201,7 +206,12 @@ def _is_regular(file: BinaryIO) -> bool:
 
 @contextlib.contextmanager
 def opening(name: str) -> Iterator[None]:
-    """Turn what the system says inside, while it opens or reads a file, into InputError in one line."""
+    """Turn what the system says while a file is opened or read within the context into an error of one line.
+
+    Raises:
+        InputError: The file is missing, a folder, or cannot be read.
+        MemoryLimitError: Memory ran out.
+    """
     try:
         yield
     except FileNotFoundError as error:

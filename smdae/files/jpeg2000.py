@@ -69,7 +69,10 @@ def read(data: bytes) -> Picture:
 
 
 def encode(picture: Picture, quality: int | None = None) -> bytes:
-    """Return the JP2 of a uint8 or uint16 picture, or the codestream where it came from one."""
+    """Return the JP2 of a uint8 or uint16 picture, or the bare codestream if it came from one.
+
+    With a quality from 1 to 100 it is lossy; without one it is lossless where the source was.
+    """
     import imagecodecs
 
     samples = unstretched(samples_of(picture), picture.maxval)
@@ -97,7 +100,11 @@ def encode(picture: Picture, quality: int | None = None) -> bytes:
 
 
 def extent(data: bytes) -> tuple[int, int]:
-    """Return the pixels of a picture and the bytes of its samples."""
+    """Return the number of pixels of a picture, and the bytes of its samples, as its header says.
+
+    Raises:
+        InputError: The header is damaged.
+    """
     coded = data
     if data.startswith(SIGNATURE):
         coded = next((payload for kind, payload in boxes_of(data) if kind == b"jp2c"), b"")

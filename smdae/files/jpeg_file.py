@@ -42,7 +42,10 @@ def read(data: bytes) -> Picture:
 
 
 def encode(picture: Picture, quality: int = QUALITY) -> bytes:
-    """Return the JPEG file of a uint8 picture without alpha, at most 65,500 pixels a side; quality is 1 to 100."""
+    """Return the JPEG file of a uint8 picture without alpha, at most 65,500 pixels a side; quality is 1 to 100.
+
+    Metadata that do not fit into a JPEG are left out.
+    """
     metadata = picture.metadata
     if metadata.jpeg:
         # Pillow writes the one kind of colour that needs no word of Adobe's.

@@ -23,7 +23,11 @@ MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)  # behind a scan
 
 
 def segments_of(data: bytes | memoryview) -> list[Segment]:
-    """Return the segments APP0 to APP15 and the comments before the first scan, in order: marker and payload."""
+    """Return the segments APP0 to APP15 and the comments before the first scan, in order: marker and payload.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     return [
         (marker, bytes(data[start:end]))
         for marker, start, end in _walk(data)
@@ -32,7 +36,7 @@ def segments_of(data: bytes | memoryview) -> list[Segment]:
 
 
 def end_of(data: bytes | memoryview) -> int:
-    """Return where a JPEG ends: all of the data, if it has no end."""
+    """Return the number of bytes up to the end of a JPEG: all of the data, if it has no end; InputError if damaged."""
     position = len(data)
     for marker, _, end in _walk(data, scans=True):
         if marker == END:
@@ -42,7 +46,11 @@ def end_of(data: bytes | memoryview) -> int:
 
 
 def with_segments(jpeg: bytes, segments: Iterable[Segment]) -> bytes:
-    """Return a JPEG with these segments of applications instead of its own."""
+    """Return a JPEG with these segments of applications, marker and payload, instead of its own.
+
+    Raises:
+        InputError: The JPEG is damaged.
+    """
     kept = [jpeg[start - 4 : end] for marker, start, end in _walk(jpeg) if not _is_own(marker)]
     first_scan = next(start - 4 for marker, start, _ in _walk(jpeg) if marker == SCAN)
     made = [bytes((0xFF, marker)) + struct.pack(">H", len(payload) + 2) + payload for marker, payload in segments]

@@ -54,7 +54,10 @@ def read(data: bytes) -> Picture:
 
 
 def encode(picture: Picture, quality: int | None = None) -> bytes:
-    """Return the JPEG XL of a picture of uint8, uint16 or float32."""
+    """Return the JPEG XL of a picture of uint8, uint16 or float32.
+
+    It is lossless if the picture was and no quality, 1 to 100, is given, and for all but uint8; else it is lossy.
+    """
     import imagecodecs
 
     samples = samples_of(picture)
@@ -98,7 +101,11 @@ def distance_at(quality: int) -> float:
 
 
 def extent(data: bytes) -> tuple[int, int]:
-    """Return the pixels of a picture and the bytes of its samples."""
+    """Return the number of pixels of a picture, and the bytes of its samples, as its header says.
+
+    Raises:
+        InputError: The header is damaged.
+    """
     header = header_of(_parts(data)[1])
     pixels = header.size[0] * header.size[1]
     return pixels, pixels * header.channels * _bytes(header)

@@ -110,7 +110,7 @@ def header_of(coded: bytes) -> Header:
 
 
 def with_colours(coded: bytes, colours: str) -> bytes:
-    """Return a lossless codestream with other bits in its header for its colours."""
+    """Return a lossless codestream with other bits in its header for its colours; InputError if the header is cut."""
     header = header_of(coded)
     before, end_of_colours = (header.end + 7) // 8, header.start + len(header.colours)
     bits = "".join(f"{byte:08b}"[::-1] for byte in coded[:before])

@@ -28,7 +28,7 @@ HINT = "smdae reads models written by 'smdae fit', and never loads a pickle"
 
 
 def encode(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
-    """Return the file of a model.
+    """Return the bytes of a model file.
 
     Args:
         model: An nn.Module.
@@ -67,7 +67,11 @@ def find(path_or_name: str | Path) -> Path:
 
 
 def identity(path_or_name: str | Path, data: bytes) -> Identity:
-    """Return the identity of a model file, given its bytes: a bundled one by its name and version."""
+    """Return the identity of a model file, given its bytes: a bundled one by its name and version, another by its path.
+
+    Raises:
+        ModelError: There is no such file or name.
+    """
     path = find(path_or_name)
     if path.parent == BUNDLED and bundle.version_of(path.stem) is not None:
         return Identity(f"{path.stem}@{bundle.version_of(path.stem)}", tensor_file.digest(data))

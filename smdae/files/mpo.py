@@ -70,7 +70,14 @@ class Mpo:
         return jpeg_file.read(self.data[start:end])
 
     def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
-        """Return the MPO with other pixels; with `strip`, the index is all that stays of its words."""
+        """Return the MPO with other pixels; with `strip`, the index is all that stays of its words.
+
+        Arguments are those of `parts.Container.encoded`.
+
+        Raises:
+            InputError: A JPEG in it is damaged.
+            MemoryLimitError: It takes more memory than there is.
+        """
         made = [self.data[start:end] for start, end in self.places]
         for number, picture in zip(self.shown, pictures, strict=True):
             if picture is None and not strip and quality is None:
@@ -108,7 +115,11 @@ def _is_index(segment: tuple[int, bytes]) -> bool:
 
 
 def mpo_of(data: bytes, index: bytes) -> Mpo | None:
-    """Return the pictures of an MPO; None where there is only one, or the index makes no sense to anyone."""
+    """Return the pictures of an MPO; None where there is only one, or the index makes no sense to anyone.
+
+    Raises:
+        InputError: The file is truncated, or the index names places where no pictures begin.
+    """
     directory = index[len(MPF) :]
     origin = data.index(index) + len(MPF)
     try:

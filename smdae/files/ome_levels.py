@@ -29,6 +29,10 @@ def rebuilt(image: Image, group: Path, name: str) -> str | None:
         image: The source.
         group: The group of the result, whose first level is there.
         name: What messages call the source.
+
+    Raises:
+        InputError: A level of the source is damaged.
+        MemoryLimitError: Memory ran out.
     """
     ways: list[Reduction | None] = []
     for above, level in zip(image.levels, image.levels[1:], strict=False):

@@ -52,7 +52,11 @@ def _holds_zarr(folder: Path) -> bool:
 
 
 def groups(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
-    """Yield the groups that may be images: a folder, and if it has no multiscales those in it."""
+    """Yield the groups that may be images: a folder, and if it has no multiscales those in it, down to a few levels.
+
+    Raises:
+        InputError: The metadata of one cannot be read.
+    """
     if kind_of(folder) != GROUP:
         return
     yield folder
@@ -63,7 +67,7 @@ def groups(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
 
 
 def kind_of(folder: Path) -> str | None:
-    """Return whether a folder is a group or an array; None if it is neither."""
+    """Return whether a folder is a `group` or an `array`; None if neither; InputError if its metadata are damaged."""
     for name, kind in NODES:
         if (folder / name).is_file():
             return kind or str(_json(folder / name).get("node_type"))
@@ -81,7 +85,7 @@ def _attributes(folder: Path) -> dict[str, Any]:
 
 
 def ome_attributes(group: Path) -> dict[str, Any]:
-    """Return the OME-Zarr metadata of a group: its attributes, or in 0.5 those under `ome`."""
+    """Return the OME-Zarr metadata of a group: its attributes, or in 0.5 those under `ome`; InputError if damaged."""
     attributes = _attributes(group)
     described = attributes.get("ome", attributes)
     if not isinstance(described, dict):
@@ -90,7 +94,7 @@ def ome_attributes(group: Path) -> dict[str, Any]:
 
 
 def has_multiscales(folder: Path) -> bool:
-    """Return whether a folder is a group that is an OME-Zarr image."""
+    """Return whether a folder is a group that is an OME-Zarr image; InputError for metadata that is damaged."""
     return kind_of(folder) == GROUP and "multiscales" in ome_attributes(folder)
 
 
@@ -108,7 +112,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def level_of(dataset: Any) -> str:
-    """Return the folder of a level, which is below its group."""
+    """Return the folder of a level, relative to its group; InputError if its metadata names none below it."""
     path = dataset.get("path") if isinstance(dataset, dict) else None
     if not isinstance(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
         raise InputError(f"its multiscales name no level: {dataset!s:.60}")
@@ -116,7 +120,11 @@ def level_of(dataset: Any) -> str:
 
 
 def axes_of(described: Any) -> tuple[str, int | None]:
-    """Return a letter for each axis, and which of them is that of channels."""
+    """Return a letter for each axis, and the number of that of channels, None for none.
+
+    Raises:
+        InputError: The metadata does not say, or names axes that are not supported.
+    """
     listed = described if isinstance(described, list) else []
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in listed]
     names = [str(axis.get("name", "")) for axis in axes]

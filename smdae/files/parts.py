@@ -27,7 +27,7 @@ FINDERS = {
 
 
 class Container(Protocol):
-    """The pictures of one file, of which decoding may raise anything."""
+    """The pictures of one file, of which decoding may raise anything; `len` is their number, iterating decodes them."""
 
     @property
     def data(self) -> bytes:
@@ -101,7 +101,11 @@ class Parts:
         return next(picture for k, picture in enumerate(self) if k == number)
 
     def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
-        """Return the whole file with other pixels, as `Container.encoded` does; the very file if nothing changes."""
+        """Return the whole file with other pixels, as `Container.encoded` does; the very file if nothing changes.
+
+        Raises:
+            InputError, OutputError, MemoryLimitError: As `Container.encoded`, in one line that names the file.
+        """
         if quality is None and not strip and all(picture is None for picture in pictures):
             return self.container.data
         with images.decoding(repr(self.name)):  # what did not change may be decoded only now

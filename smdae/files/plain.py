@@ -226,7 +226,7 @@ def npy_array(data: bytes) -> np.ndarray:
 
 
 def encode_npy(picture: Picture) -> bytes:
-    """Return the .npy file of a picture without alpha."""
+    """Return the .npy file of a picture, of the shape that `samples_of` gives, and of the type in its file."""
     buffer = BytesIO()
     np.save(buffer, samples_of(picture), allow_pickle=False)
     return buffer.getvalue()

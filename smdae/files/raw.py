@@ -145,16 +145,17 @@ def is_raw(source: Path | bytes, name: str) -> bool:
 
 @contextlib.contextmanager
 def opened(data: bytes, name: str, quiet: bool = False) -> Iterator[Shot]:
-    """Open a raw file.
+    """Open a raw file, and yield it for as long as the context lasts.
 
     Args:
         data: The file.
         name: What messages call it.
-        quiet: Whether what LibRaw itself says of damaged files on stderr is lost, with all else that other threads
-            say there meanwhile.
+        quiet: Whether what LibRaw itself says of damaged files on stderr is lost, with all else that other threads say
+            there meanwhile.
 
     Raises:
         InputError: The extra is missing, or the file is damaged or of a camera that LibRaw does not know.
+        MemoryLimitError: The file takes more memory than there is.
     """
     if not is_installed():
         raise InputError(f"cannot read '{name}': camera raw files need the extra smdae[raw]", INSTALL)

@@ -110,7 +110,11 @@ def resolved(path: Path) -> Path:
 
 
 def status_of(target: Path) -> os.stat_result | None:
-    """Return the status of the file that a path or a link leads to; None if there is none."""
+    """Return the status of the file that a path or a link leads to; None if there is none.
+
+    Raises:
+        OSError: The system does not tell it.
+    """
     try:
         return target.stat()
     except FileNotFoundError:

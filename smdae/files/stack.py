@@ -60,7 +60,7 @@ class Group:
         return len(self._numbers)
 
     def page(self, number: int) -> Picture:
-        """Decode one picture, counted from 0."""
+        """Decode one picture, counted from 0, and return it; InputError if it is damaged."""
         page, part = self._numbers[number]
         return self._stack.pictures(page)[part]
 
@@ -118,12 +118,12 @@ class Stack:
         return [(key, picture) for key, picture, is_chosen in parts if is_chosen]
 
     def joined(self, number: int, pictures: Sequence[Picture]) -> np.ndarray:
-        """Return the samples of a page whose parts are other pictures."""
+        """Return a page's samples with these pictures as its parts; errors are those of `tiff_parts.joined`."""
         with images.decoding(page_called(self._name, number)):
             return joined(self.parts(number), pictures, self._pages.page(number))
 
     def page(self, number: int) -> "tifffile.TiffPage":
-        """Return a page as tifffile has it, checked and not yet decoded."""
+        """Return a page, from 0, as tifffile has it, checked and not yet decoded; InputError if it is damaged."""
         with images.decoding(page_called(self._name, number)):
             return self._pages.page(number)
 
@@ -138,12 +138,12 @@ class Stack:
         return self._file.is_bigtiff or growth * self._survey.nbytes > MAX_BYTES
 
     def is_renamed(self, before: str, after: str) -> bool:
-        """Return whether the file says its own name, and a copy of another name would have to say that."""
+        """Return whether the file says its own name, and a copy must say another; InputError if page 0 is damaged."""
         own = (tag.value for tag in tags_of(self.page(0)) if tag.code == DESCRIPTION)
         return any(renamed(value, before, after) != value for value in own)
 
     def write_to(self, target: BinaryIO, pages: Iterable[Sequence[Picture]], style: Style) -> None:
-        """Write a TIFF like this one.
+        """Write a TIFF like this one; InputError if a page of this is damaged, OutputError if it cannot be a TIFF.
 
         Args:
             target: The file to write to, in which it must be possible to go back.
@@ -237,14 +237,17 @@ def write(
     overwrite: bool = False,
     origin: Origin | None = None,
 ) -> None:
-    """Write a TIFF like a stack, whole or not at all; raises OutputError as `writing.whole` does."""
+    """Write a TIFF like a stack, whole or not at all, and close the stack; errors are those of `Stack.write_to`.
+
+    OutputError is also raised as `writing.whole_file` does, whose arguments these are.
+    """
     with writing.whole_file(path, overwrite=overwrite, origin=origin) as target:
         stack.write_to(target, pages, style)
         stack.close()
 
 
 def encoded(stack: Stack, pages: Iterable[Sequence[Picture]], style: Style) -> Iterator[bytes]:
-    """Yield the bytes of a TIFF like a stack, piece by piece."""
+    """Yield the bytes of a TIFF like a stack, piece by piece; errors are those of `Stack.write_to`."""
     with tempfile.NamedTemporaryFile() as target:
         stack.write_to(cast(BinaryIO, target), pages, style)
         target.seek(0)
@@ -254,6 +257,8 @@ def encoded(stack: Stack, pages: Iterable[Sequence[Picture]], style: Style) -> I
 
 def rewritten(source: Path | bytes, name: str, picture: Picture, after: str, strip: bool) -> tuple[bytes, list[str]]:
     """Return the bytes of a TIFF like one of a single picture, with another in it, and what there is to say of it.
+
+    Errors are those of `opened` and `Stack.write_to`.
 
     Args:
         source: A file, or its bytes.

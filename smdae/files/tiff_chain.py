@@ -19,6 +19,9 @@ def are_reduced(file: "tifffile.TiffFile") -> list[bool]:
     """Return, for each directory of the chain, whether it says that its picture is of reduced size.
 
     Only two entries of a directory are read: parsing all takes half a millisecond.
+
+    Raises:
+        InputError: The chain is damaged, or goes round in a circle.
     """
     handle, layout = file.filehandle, file.tiff
 

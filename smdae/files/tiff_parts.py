@@ -77,7 +77,11 @@ def parts_of(page: "tifffile.TiffPage", split: bool) -> list[Part]:
 
 
 def parted(samples: np.ndarray, part: Part, page: "tifffile.TiffPage", metadata: Metadata | None = None) -> Picture:
-    """Return a part of the samples of a page, which have shape (samples apart, depth, H, W, samples together)."""
+    """Return a part of the samples of a page, which have shape (samples apart, depth, H, W, samples together).
+
+    Raises:
+        InputError: The samples are of a type that smdae does not process.
+    """
     planes = [_plane(samples, part.depth, s) for s in part.samples]
     if part.alpha is not None:
         planes.append(_plane(samples, part.depth, part.alpha))
@@ -153,7 +157,11 @@ def is_looked_up(page: "tifffile.TiffPage") -> bool:
 
 
 def looked_up(samples: np.ndarray, page: "tifffile.TiffPage") -> np.ndarray:
-    """Return the colours that the samples of a page stand for, (1, depth, H, W, 3), of 8 bits where these hold them."""
+    """Return the colours that the samples of a page stand for, (1, depth, H, W, 3), of 8 bits where these hold them.
+
+    Raises:
+        InputError: The table of colours is missing, or too short.
+    """
     table = page.colormap
     if table is None:
         raise InputError("its table of colours is missing")

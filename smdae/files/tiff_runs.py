@@ -50,7 +50,7 @@ class Runs:
         self._rest: frozenset | None = None
 
     def take(self, number: int, place: Place, page: "tifffile.TiffPage") -> set[int]:
-        """Take the next page, and return the codes of its tags."""
+        """Take the next page, and return the codes of its tags; InputError for a page that is cut."""
         if place.plane:
             last = self.found[-1]
             stk = bool(page.tags.get(STK[0]) or page.tags.get(STK[1]))

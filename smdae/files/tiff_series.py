@@ -120,7 +120,12 @@ def _forget_series(file: "tifffile.TiffFile") -> None:
 
 
 def alone(file: "tifffile.TiffFile", index: int, selection: Selection) -> Axes:
-    """Return the axes of a page that belongs to no series."""
+    """Return the axes of a page that belongs to no series: those that the user selects, else none.
+
+    Raises:
+        InputError: The file is truncated.
+        UsageError: The axes that the user selects contradict the page.
+    """
     if selection.axes is None:
         return Axes("", ())
     try:

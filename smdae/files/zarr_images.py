@@ -127,7 +127,11 @@ def grid_of(array: "zarr.Array[Any]") -> tuple[int, ...]:
 
 
 def images_of(root: Path) -> tuple[list[Image], list[str]]:
-    """Return the images of a volume, and what there is to say of it."""
+    """Return the images of a volume, and what there is to say of it, a line each.
+
+    Raises:
+        InputError: The folder is no Zarr, holds no image, or its metadata is damaged or not supported.
+    """
     found: list[Image] = []
     remarks: list[str] = []
     if kind_of(root) is None:

@@ -18,7 +18,7 @@ MIN_SATURATION, MAX_SATURATION = 0.5, 3.0  # s
 
 
 def recoloured(x: Tensor, share: float, generator: Generator | None = None, part: BatchPart | None = None) -> Tensor:
-    """Return patches, a share of them with changed colours, with the shape of x.
+    """Return patches, a share of them with changed colours, with the shape of x, white being 1.
 
     Args:
         x: Clean flat patches of three channels, channels first, white being 1, with shape (n, d).

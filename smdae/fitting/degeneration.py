@@ -18,7 +18,7 @@ RUNAWAY = 1e7  # -J sigma^2, beyond which the objective of a model without a flo
 
 
 def refuse_degenerate(examples: BatchSource, mean: float, weighted: float, model: Any) -> None:
-    """Raise an error if a fit no longer learns from its data.
+    """Raise an error if a fit no longer learns from its data; return nothing.
 
     Args:
         examples: The source of its batches.

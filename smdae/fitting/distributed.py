@@ -53,7 +53,7 @@ class Group:
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def all_reduce_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors of one dtype by their sums over all processes, in one message."""
+        """Replace tensors of one dtype by their sums over all processes, in one message; LostError if one is gone."""
         if self.size == 1:
             return
         flat = self._sum(torch.cat([tensor.flatten() for tensor in tensors]))
@@ -62,14 +62,23 @@ class Group:
             tensor.copy_(part.view_as(tensor))
 
     def map(self, function: Callable[[T], Sequence[float]], items: Sequence[T], width: int = 1) -> list[list[float]]:
-        """Return the results of a function for all items, `width` numbers each; the processes share the work."""
+        """Return the results of a function for all items, in order; the processes share the work.
+
+        Args:
+            function: Returns `width` numbers for an item.
+            items: The same in all processes.
+            width: How many numbers there are for each item.
+
+        Raises:
+            LostError: A process is gone.
+        """
         table = torch.zeros(len(items), width, dtype=torch.float64)
         for i in range(self.rank, len(items), self.size):
             table[i] = torch.tensor(function(items[i]), dtype=torch.float64)
         return self._sum(table).tolist()
 
     def broadcast(self, numbers: Sequence[float]) -> list[float]:
-        """Return the numbers of the first process."""
+        """Return the numbers that the first process passes, as floats; LostError if a process is gone."""
         if self.size == 1:
             return list(numbers)
         sent = torch.tensor(numbers, dtype=torch.float64)
@@ -77,7 +86,11 @@ class Group:
         return sent.tolist()
 
     def broadcast_bytes(self, read: Callable[[], bytes]) -> bytes:
-        """Return the bytes that `read` returns in the first process; the others do not call it."""
+        """Return the bytes that `read` returns in the first process; the others do not call it.
+
+        Raises:
+            LostError: A process is gone. What `read` raises is raised in the first process alone.
+        """
         data = read() if self.rank == 0 else b""
         if self.size == 1:
             return data
@@ -89,7 +102,7 @@ class Group:
         return sent.numpy().tobytes()
 
     def broadcast_(self, tensors: Iterable[Tensor]) -> None:
-        """Replace tensors by those of the first process."""
+        """Replace tensors, in place, by those of the first process; LostError if a process is gone."""
         if self.size == 1:
             return
         for tensor in tensors:
@@ -99,11 +112,11 @@ class Group:
             tensor.detach().copy_(sent)
 
     def largest(self, number: int) -> int:
-        """Return the largest of the numbers of all processes."""
+        """Return the largest of the numbers that all processes pass; LostError if a process is gone."""
         return int(max(max(row) for row in self.map(lambda _: [number], range(self.size))))
 
     def all_equal(self, tensors: Iterable[Tensor]) -> bool:
-        """Return whether all processes have the same tensors, to the last bit."""
+        """Return whether all processes have the same tensors, to the last bit; LostError if a process is gone."""
         if self.size == 1:
             return True
         checksum = 0
@@ -139,13 +152,16 @@ def _lost_if_broken() -> Iterator[None]:
 
 @contextmanager
 def joined(store: Any, place: Place, device: torch.device, own: bool) -> Iterator[Group]:
-    """Join the group of all processes that call this, and leave it at the end of the context.
+    """Join the group of all processes that call this, yield it, and leave it at the end of the context.
 
     Args:
         store: The store of torch.distributed that they share.
         place: The rank of this process.
         device: Where it computes.
         own: Whether no other process computes on that device.
+
+    Raises:
+        LostError: A process is gone, or does not come.
     """
     nccl = device.type == "cuda" and own and dist.is_nccl_available()
     if nccl:

@@ -59,7 +59,18 @@ def examples_for(
     settings: Settings,
     generator: Generator,
 ) -> Examples:
-    """Return the examples of an objective from patches; fit the densities that it needs."""
+    """Return the source of an objective's examples made from patches; fit the densities that it needs.
+
+    Args:
+        patches: Where patches are drawn from.
+        objective: A row of OBJECTIVES.
+        model: The model to fit.
+        settings: The settings of the fit.
+        generator: Source of random numbers.
+
+    Raises:
+        UsageError: The noise that is to be added does not suit the patches.
+    """
     kernel = None
     if settings.noise is not None:
         kernel = PatchNoise(Noise.from_yaml(settings.noise), patches.channels, patches.size)

@@ -115,7 +115,11 @@ def rows_of(rows: np.ndarray, seed: int) -> Images:
 
 
 def level_of(sigma: Any, images: Images) -> Any:
-    """Return sigma with white being 255; a range of levels as one, and what is no number as it is.
+    """Return sigma on the scale where white is 255; of a pair of levels, both, and what is not a number as it is.
+
+    Args:
+        sigma: A level or a pair of levels, in the unit of the images if these are floats.
+        images: What it is the noise of.
 
     Raises:
         UsageError: It is larger than white, so it is pictures in another unit.

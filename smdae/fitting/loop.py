@@ -97,6 +97,9 @@ def step(
 
     Returns:
         J averaged over the whole batch, and J times its scale averaged likewise, a tensor with shape (2,).
+
+    Raises:
+        LostError: A process of the group is gone.
     """
     settings, record = state.settings, state.record
     for options in state.optimiser.param_groups:

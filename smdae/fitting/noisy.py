@@ -105,7 +105,11 @@ def given_white(images: Sequence[np.ndarray], white: float) -> float | None:
 
 
 def other_kind(images: Sequence[np.ndarray], white: float) -> str | None:
-    """Return in words the noise of the images, if half of them or more have noise that is not white; else None."""
+    """Return in words the noise of the images, if half of them or more have noise that is not white; else None.
+
+    Raises:
+        InputError: Of an image no pixel counts, or too many have impulses.
+    """
     own = given_white(images, white)
     kinds: list[str] = [find_noise(images[i], scale_of(images[i], own)).noise.kind for i in _some(images)]
     counts = {kind: kinds.count(kind) for kind in OTHER_KINDS}

@@ -57,7 +57,7 @@ class Prepared:
     start: Mapping[str, torch.Tensor] | None = None
 
     def run(self) -> Any:
-        """Return the generator of the reports of the fit, see `loop.run`."""
+        """Return a generator that runs the fit and yields its reports, see `loop.run`, whose errors it raises."""
         return loop.run(self.state, self.examples, self.validate, self.group)
 
     def lift(self, model: Any) -> Any:

@@ -50,7 +50,11 @@ Denoiser = Callable[[Tensor], Tensor]
 
 
 def noise_like(x: Tensor, noise: Noise, e: Tensor) -> Tensor:
-    """Return S(x) K e, with the shape of x, (B, C, H, W), for e ~ N(0, I)."""
+    """Return noise S(x) K e for pictures x, with their shape, (B, C, H, W), for e ~ N(0, I) of that shape too.
+
+    Raises:
+        UsageError: The noise has another number of channels.
+    """
     return noise.sd(x) * noise.correlate(e)
 
 

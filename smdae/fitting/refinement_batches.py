@@ -78,7 +78,12 @@ class RefinementBatches:
 
 @dataclass(frozen=True, eq=False)
 class RefinementCrops:
-    """Held-out parts of pictures, and new noise for each, (1, C, h, w)."""
+    """Held-out parts of pictures, and new noise for each, by which a fit is judged.
+
+    Attributes:
+        parts: For each picture its view, its held-out part and the noise, (1, C, h, w).
+        device: Where to compute.
+    """
 
     parts: tuple[tuple[View, Part, Tensor], ...]
     device: torch.device
@@ -95,6 +100,9 @@ class RefinementCrops:
         """Return the mean PSNR in dB of denoised pictures with new noise, against the denoised pictures.
 
         For shot noise it is the PSNR of the transformed pictures. `model` None stands for no denoising.
+
+        Raises:
+            LostError: A process of the group is gone.
         """
 
         def psnr_of(item: tuple[View, Part, Tensor]) -> list[float]:
@@ -110,7 +118,11 @@ class RefinementCrops:
 
     @torch.no_grad()
     def risk(self, model: Any, group: Group = ALONE) -> float:
-        """Return the mean estimated error of the parts, in units of the variance of their noise."""
+        """Return the mean estimated error of the parts, in units of the variance of their noise.
+
+        Raises:
+            LostError: A process of the group is gone.
+        """
 
         def risk_of(item: tuple[View, Part, Tensor]) -> list[float]:
             view, part, b = item

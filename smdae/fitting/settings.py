@@ -212,7 +212,11 @@ class SettingError(UsageError):
 
 
 def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Return the defaults that the given values imply, by setting: the value, and what it is a default of."""
+    """Return the defaults that the given settings imply: for the name of each the value, and what it is a default of.
+
+    Args:
+        values: The settings that are given, by name.
+    """
     name = values.get("model", "energy")
     if "model" not in values and isinstance(values.get("init"), str):
         name = _kind_of(values["init"])

@@ -17,7 +17,7 @@ MAX_MEASURED = 512  # pixels along a strip on which its roughness is measured
 
 @dataclass(frozen=True)
 class Part:
-    """Images, the levels of their noise if they are noisy, and their weights if they have any."""
+    """Images, the levels of their noise, white being 1, or None if they are clean, and their weights, None for 1."""
 
     images: Sequence[np.ndarray]
     levels: list[float] | None

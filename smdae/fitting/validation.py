@@ -63,10 +63,11 @@ class Validate(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Clean and noisy crops, each with shape (1, C, h, w), white being 1, and the level of the noise.
+    """Clean and noisy crops of held-out images, white being 1.
 
     Attributes:
-        pairs: Crops with white noise.
+        pairs: The clean and the noisy crop, each with shape (1, C, h, w), and the level of the white noise between
+            them.
         real: Pictures with the noise of real ones; None if the model is not fitted to such noise.
         of_images: Whether values lie between black and white, so that results are clipped; those of rows do not.
     """
@@ -115,7 +116,15 @@ class Crops:
 
     @torch.no_grad()
     def real_psnr(self, model: Any | None = None, group: Group = ALONE) -> float:
-        """Return the mean PSNR in dB of the pictures with real noise, after one Tweedie step or as they are."""
+        """Return the mean PSNR in dB of the pictures with real noise, after one Tweedie step.
+
+        Args:
+            model: An image model; None for the pictures as they are.
+            group: The processes that share the work.
+
+        Raises:
+            LostError: A process of the group is gone.
+        """
         assert self.real is not None
         real = self.real
 
@@ -132,13 +141,26 @@ class Crops:
         return sum(value for (value,) in values) / len(values)
 
     def mean_psnr(self, model: Any | None = None, group: Group = ALONE) -> float:
-        """Return the mean PSNR over white noise and, if there is any, the noise of real pictures, with equal weight."""
+        """Return the mean PSNR in dB over white noise and, if there is any, the noise of real pictures, weighted alike.
+
+        Raises:
+            LostError: A process of the group is gone.
+        """
         white = self.psnr(model, group=group)
         return white if self.real is None else (white + self.real_psnr(model, group)) / 2
 
     @torch.no_grad()
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
-        """Return the mean PSNR in dB of the crops of one level or of all, after one Tweedie step or as they are."""
+        """Return the mean PSNR in dB of the crops after one Tweedie step.
+
+        Args:
+            model: An image model; None for the crops as they are.
+            level: The level of the crops to use, white being 1; None for all.
+            group: The processes that share the work.
+
+        Raises:
+            LostError: A process of the group is gone.
+        """
 
         def psnr_of(pair: tuple[Tensor, Tensor, float]) -> list[float]:
             clean, noisy, sigma = pair
@@ -172,12 +194,18 @@ class NoisyCrops:
         return sorted({sigma for *_, sigma in self.probed})
 
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
-        """Return the estimated PSNR in dB of the crops of one level or of all, after a Tweedie step or as they are."""
+        """Return the PSNR in dB of the crops after one Tweedie step, as estimated without clean images.
+
+        Arguments and errors are those of `Crops.psnr`.
+        """
         return self.risk(model, level, group).psnr()
 
     @torch.no_grad()
     def risk(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> Risk:
-        """Return the estimated mean squared error of the crops of one level or of all; arguments of `psnr`."""
+        """Return the mean estimated squared error of the crops after one Tweedie step, white being 1, as a `Risk`.
+
+        Arguments and errors are those of `Crops.psnr`.
+        """
 
         def risk_of(crop: tuple[Tensor, Tensor, float]) -> tuple[float, ...]:
             noisy, probe, sigma = crop
@@ -211,7 +239,12 @@ def _crop(held_out: Patches, i: int, side: int) -> Tensor:
 
 
 def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Validate:
-    """Return a validation by the PSNR of one Tweedie step; `lift` turns the fitted model into an image model."""
+    """Return a validation by the PSNR of one Tweedie step: a function of a model and the processes.
+
+    Args:
+        crops: What is denoised.
+        lift: Turns the fitted model into an image model.
+    """
 
     def validate(model: Any, group: Group = ALONE) -> Validation:
         image_model = lift(model)
@@ -222,7 +255,7 @@ def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Valid
 
 
 def by_objective(examples: Examples, batch: Batch) -> Validate:
-    """Return a validation by -J on a fixed batch of held-out examples, which the first process computes."""
+    """Return a validation by -J on a fixed batch of held-out examples, which the first process computes for all."""
 
     def mean(batch: Batch, model: Any) -> list[float]:
         return [batch.losses(examples.objective, model).mean().item()]

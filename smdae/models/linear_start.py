@@ -121,7 +121,9 @@ def linear_energy(
 def linear_starts(
     patches: Tensor, hidden: int, level: float, groups: int, noisy: bool, generator: Generator
 ) -> Iterator[EnergyModel]:
-    """Yield the filters as energies, the Wiener filter first, with falling caution; none if units are enough without.
+    """Yield energies that approximate linear filters, the Wiener filter first, then ones that take out less and less.
+
+    Nothing is yielded if the units are enough for the patches without such a start.
 
     Args:
         patches: With shape (n, d), clean or, if `noisy`, with noise of that level.

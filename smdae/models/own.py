@@ -86,7 +86,7 @@ class OwnModel(nn.Module):
 
     @cached_property
     def reverse(self) -> bool:
-        """Return whether its score can be differentiated in reverse mode alone, which is tried on two examples."""
+        """Return whether its score can be differentiated in reverse mode alone; that is tried out at the first call."""
         weights = next(self.module.parameters())
         x = torch.rand(2, self.channels, self.size, self.size, generator=Generator().manual_seed(0))
         x = x.to(weights.device, weights.dtype).flatten(1 if self.flat else 3)

@@ -49,7 +49,14 @@ def reverse_alone(forwards: divergence.Score, backwards: divergence.Score, x: Te
 
 
 def gradient(total: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return the gradient of a number in x, with the shape of x, by torch.autograd; it can be differentiated again."""
+    """Return the gradient of a number in x, with the shape of x, by torch.autograd.
+
+    It can be differentiated again where gradients are switched on.
+
+    Args:
+        total: Returns the number, a tensor without axes, for x.
+        x: Where to take it.
+    """
     learning = torch.is_grad_enabled()
     with torch.enable_grad():
         y = x if x.requires_grad else x.detach().requires_grad_()

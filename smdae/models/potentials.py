@@ -25,12 +25,12 @@ CHUNK = 1 << 16  # numbers processed at once: intermediate results stay in the c
 
 
 def quadratic(a: Tensor, order: int) -> Tensor:
-    """Return a^2 / 2 and its derivatives."""
+    """Return a^2 / 2, or its derivative of an order from 1 to 3, with the shape of a."""
     return (a.square() / 2, a, torch.ones_like(a), torch.zeros_like(a))[order]
 
 
 def softplus(a: Tensor, order: int, at: float = 0.0, sign: float = 1.0) -> Tensor:
-    """Return -log(1 + exp(sign a - at)) and its derivatives."""
+    """Return -log(1 + exp(sign a - at)), or its derivative of an order from 1 to 3, with the shape of a."""
     if order == 0:
         # The default threshold, 20, replaces it by a line too early for float64.
         return -F.softplus(sign * a - at, threshold=50)
@@ -42,12 +42,12 @@ def softplus(a: Tensor, order: int, at: float = 0.0, sign: float = 1.0) -> Tenso
 
 
 def pair(a: Tensor, order: int, at: float) -> Tensor:
-    """Return -log(1 + exp(a - at)) - log(1 + exp(-a - at)) and its derivatives."""
+    """Return -log(1 + exp(a - at)) - log(1 + exp(-a - at)), or its derivative of an order from 1 to 3."""
     return softplus(a, order, at) + softplus(a, order, at, -1.0)
 
 
 def student(a: Tensor, order: int, width: float) -> Tensor:
-    """Return width^2 / 2 log(1 + a^2 / width^2) and its derivatives."""
+    """Return width^2 / 2 log(1 + a^2 / width^2), or its derivative of an order from 1 to 3, with the shape of a."""
     t = a.square() / width**2
     if order == 0:
         return width**2 / 2 * torch.log1p(t)

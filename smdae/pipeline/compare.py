@@ -105,10 +105,14 @@ def compare(
         device: Where to compute.
         watch: Called with the share of the work done, 0 to 1, and with what is being done.
 
+    Returns:
+        The figures, the pictures, the models and the page; nothing is written.
+
     Raises:
         UsageError: A name is unknown, a number out of range, or sigma larger than white.
         InputError: There is no usable image.
         ModelError: A model is missing, broken, or takes no gray images.
+        DeviceError: There is no such device.
     """
     device = named(device)
     images, sigma = gathered(images), as_python(sigma)

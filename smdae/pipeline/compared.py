@@ -19,7 +19,7 @@ FIXED = ("sigma", "target", "patches", "patch_size", "hidden", "batch", "max_ste
 
 
 def begun(contest: Contest, plan: Plan, target: str | None, left_out: tuple[LeftOut, ...]) -> Record:
-    """Return the record of a comparison that has not yet found anything: its data, settings and what is left out."""
+    """Return the record of a comparison that has found nothing yet: its data, its settings, and what is left out."""
     s = contest.settings
     settings = {
         "objectives": list(plan.names),
@@ -103,7 +103,12 @@ class Comparison:
         self._is_resumed = True
 
     def run(self) -> Iterator[Found]:
-        """Run the comparison, and yield each finding once it is saved."""
+        """Run the comparison, and yield each finding once it is saved.
+
+        Raises:
+            OutputError: The folder cannot be written to.
+            LostError: A process of a fit is gone.
+        """
         for found in run(self.contest, self.plan, self.courses, tuple(self.record.parts)):
             if found.course is not None:
                 self._begin()
@@ -119,7 +124,7 @@ class Comparison:
             yield found
 
     def finished(self) -> Record:
-        """Write the report into the folder, and return its figures."""
+        """Write the report into the folder, and return its figures; raise OutputError if it cannot be written."""
         self._begin()
         self.record = replace(self.record, complete=True)
         report_folder.finish(self.folder, self.record)

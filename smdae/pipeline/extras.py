@@ -170,6 +170,10 @@ def encoded_extras(
         encode: Encodes pixels like the task's as a file like the result.
         device: The device that the model is on.
         watch: Called with the number of steps done, and with their total.
+
+    Raises:
+        UsageError, DivergedError, MemoryLimitError: As `run_task` and `principal_components`.
+        OutputError: The format of the result cannot hold a sample, or a film too many steps.
     """
     if extras.samples:
         yield from _samples(extras, job, task, encode, device, watch)

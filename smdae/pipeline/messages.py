@@ -41,10 +41,10 @@ class Messages(Protocol):
         """Return whether details are shown."""
 
     def held(self) -> AbstractContextManager[list[Line]]:
-        """Keep this thread's messages in a list, for `say`, for as long as the context lasts."""
+        """Return a context that keeps this thread's messages in a list, for `say`, and yields the list."""
 
     def overheard(self) -> AbstractContextManager[list[Line]]:
-        """Keep this thread's messages in a list for as long as the context lasts, and say them when it ends."""
+        """Return a context that keeps this thread's messages in a list, yields it, and says them when it ends."""
 
     def say(self, lines: Sequence[Line]) -> None:
         """Say messages that were kept."""

@@ -43,7 +43,12 @@ def mention_fitted(model: str | None, fast: bool, messages: Messages) -> None:
 
 @contextmanager
 def telling_of_variable(model: str | None, fast: bool) -> Iterator[None]:
-    """Begin errors about the model with the variable where that is what names it."""
+    """Let each ModelError within the context begin with $SMDAE_MODEL, if that is what names the model.
+
+    Args:
+        model: The model that the user named; None for none.
+        fast: Whether the small bundled one is used.
+    """
     try:
         yield
     except ModelError as error:
@@ -90,7 +95,7 @@ def load_denoiser(name: str, imports: Sequence[str], warn: Callable[[str], objec
 
 
 def placed(model: Any, where: "torch.device", many: bool) -> Any:
-    """Move a model to a device, set it up for that device, and return it.
+    """Move a model to a device, set it up for that device, and return it; the model itself is changed.
 
     On CUDA the weights are stored channels last, float32 products keep full precision (no TF32), and where there are
     many pictures, those of a size that recurs are denoised by recorded CUDA graphs.

@@ -53,7 +53,7 @@ def record(name: str) -> dict[str, Any]:
 
 
 def lines(name: str) -> list[str]:
-    """Return the description of a model as lines of text."""
+    """Return the description of a model as lines of text; raise ModelError as `record` does."""
     found = record(name)
     card = found["card"]
     entries = [

@@ -54,7 +54,15 @@ def profile(text: str, label: str) -> str:
 
 
 def saved(noise: "Noise", name: str) -> bytes:
-    """Return the profile of the noise of a picture, which messages call by `name`; raise InputError if it has none."""
+    """Return the profile of the noise of a picture, as a YAML file in bytes.
+
+    Args:
+        noise: The noise, in the unit of the picture.
+        name: What messages call the picture.
+
+    Raises:
+        InputError: There is no noise.
+    """
     if noise.is_none:
         raise InputError(
             f"no noise was found in '{name}', so there is no profile of it to save", "leave --save-noise out"

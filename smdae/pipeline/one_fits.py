@@ -40,7 +40,7 @@ class FitsPlanes:
         return self.image.count
 
     def page(self, number: int, /) -> "Picture":
-        """Return the plane of a number, counted from 0."""
+        """Return the plane of a number, counted from 0; raise InputError if the file is damaged there."""
         from smdae.files.picture import Picture
 
         values = self.image.plane(self.file, number)

@@ -37,7 +37,15 @@ __all__ = ["worker"]
 
 
 def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict[str, Any]]:
-    """Return a function that denoises the picture of a job and returns its JSON record; threads may share it."""
+    """Return a function that denoises the picture of a job, writes the result, and returns its JSON record.
+
+    Threads may share it: a model is loaded once. It raises a SmdaeError if the picture cannot be read, denoised or
+    written.
+
+    Args:
+        options: The settings for all pictures.
+        watch: Called with the number of tiles or steps done, and with their total.
+    """
     loaded: dict[str, Any] = {}
     lock = Lock()
 

@@ -120,7 +120,11 @@ def _target(job: Job, options: Options, size: tuple[int, int]) -> tuple[str, str
 
 
 def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> PictureNoise:
-    """Return the noise of the four planes of a mosaic: the one given, else that in the file, else an estimate."""
+    """Return the noise of the four planes of a mosaic: the one given, else that in the file, else an estimate.
+
+    Raises:
+        UsageError: The noise that was given has another number of channels.
+    """
     from smdae.curves import Affine
     from smdae.denoising.preparation import Prepared
     from smdae.denoising.sensor import sensor_curves

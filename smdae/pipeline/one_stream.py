@@ -35,6 +35,9 @@ def streamed(job: Job, options: Options, model_for: ModelFor) -> tuple[bytes | N
     """Denoise a video or several pictures from stdin, write them, and return (None, the JSON record).
 
     If stdin holds a single picture, nothing is denoised and (its bytes, None) is returned.
+
+    Raises:
+        UsageError, InputError, OutputError: As `video` and `pictures`.
     """
     from smdae.files.images import opening
     from smdae.files.sequence import Ahead, begins_one, first_of

@@ -32,7 +32,7 @@ class Outcome:
         judgement: The estimated quality; None if nothing was done or a sample was drawn.
         task: The task that was carried out; None if nothing was done.
         mean: The task's own result, before it was finished or blended.
-        frames: The pixels before the first step and after each if they are wanted, else the last alone.
+        frames: The pixels before the first step and, if they are wanted, after each.
         finished: Turns pixels like the task's into a picture like the result.
     """
 
@@ -80,25 +80,14 @@ class _Run:
         )
 
     @property
-    def _how(self) -> dict[str, Any]:
-        """Return the arguments of `path` and `run_task`; the device is the model's, which may have moved to the CPU."""
+    def how(self) -> dict[str, Any]:
+        """Return the arguments of `run_task`; the device is the model's, which may have moved to the CPU."""
         return {
             "device": next(self.model.parameters()).device,
             "tile": self.options.tile,
             "or_cpu": self.options.device == "auto",
             "watch": self.watch,
         }
-
-    def frames(self, task: "Task") -> list[np.ndarray]:
-        """Carry out a task; return the pixels before the first step and after each if wanted, else the last alone."""
-        from smdae.denoising.denoise import path
-        from smdae.denoising.precision import exact
-
-        with exact():
-            steps = path(task, **self._how)
-            if self.options.extras.steps:
-                return [task.pixels, *(frame.copy() for frame in steps)]
-            return [*deque(steps, maxlen=1)] or [task.pixels.copy()]
 
     def judgement(self, task: "Task", pixels: np.ndarray) -> "Judgement | None":
         """Estimate the quality of a result; return None for a sample or a mode, or if memory does not suffice."""
@@ -116,35 +105,44 @@ class _Run:
             return None
 
     def adapted(
-        self, task: "Task", frames: list[np.ndarray], judgement: "Judgement | None"
-    ) -> "tuple[Task, list[np.ndarray], Judgement | None]":
-        """Adapt to the picture, and return the better task with its frames and judgement, or those given.
+        self, task: "Task", mean: np.ndarray, judgement: "Judgement | None", frames: deque[np.ndarray]
+    ) -> "tuple[Task, np.ndarray, Judgement | None]":
+        """Adapt to the picture, and return the better task, its result and the judgement of that, or those given.
 
         For shot noise the transform that makes it white is learnt, for other noise the network is fitted further.
+
+        Args:
+            task: The task before.
+            mean: Its result.
+            judgement: The judgement of that.
+            frames: The image after each of its steps, if they are wanted; they give way to those of the better task.
         """
+        from smdae.denoising.denoise import run_task
         from smdae.fitting.adaptation import adapted
         from smdae.fitting.transform_spline import learnt_for
 
         watch = self.watch or (lambda done, of: None)
         if task.noise.kind == "shot":
-            whitened, share = learnt_for(task, frames[-1], watch)
+            whitened, share = learnt_for(task, mean, watch)
             if whitened:
+                frames.clear()
                 task = self.task(self.model, whitened)
-                frames = self.frames(task)
-                judgement = self.judgement(task, frames[-1])  # a few hundred numbers cannot overfit to the noise
-            return task, frames, judgement and replace(judgement, transform=share)
-        better, gain = adapted(task, frames[-1], watch)
+                mean = run_task(task, **self.how, see=frames.append)
+                judgement = self.judgement(task, mean)  # a few hundred numbers cannot overfit to the noise
+            return task, mean, judgement and replace(judgement, transform=share)
+        better, gain = adapted(task, mean, watch)
         if gain:
+            frames.clear()
             task = self.task(better)
-            frames = self.frames(task)
+            mean = run_task(task, **self.how, see=frames.append)
         # Judging weights that were fitted to this very noise would be too optimistic; the gain was held out of the fit.
-        return task, frames, judgement and judgement.better_by(gain)
+        return task, mean, judgement and judgement.better_by(gain)
 
     def blended(self, task: "Task", mean: np.ndarray) -> np.ndarray:
         """Return the posterior mean moved towards a sample of the posterior, as far as `blend` says."""
         from smdae.denoising.denoise import run_task
 
-        sample = run_task(sampling(task), **self._how)
+        sample = run_task(sampling(task), **self.how)
         return _between(mean, sample, self.options.blend)
 
 
@@ -163,6 +161,7 @@ def denoised(
 
     Raises:
         UsageError, InputError, DivergedError, MemoryLimitError: As `find_noise`, `refuse_for` and `denoise`.
+        OutputError: The picture holds NaN or infinity, and the result integers.
     """
     from smdae.files.picture import deeper, with_depth
 
@@ -190,17 +189,20 @@ def denoised(
         mended = found.prepared.is_mended
         result = finished(found.prepared.pixels) if mended else with_depth(noisy, options.depth, white)
         return Outcome(result, found, None)
+    from smdae.denoising.denoise import run_task
+
     run = _Run(found, model, options, watch, judging)
     task = run.task(model)
     refuse_for(options.extras, options.blend, options.adapt, task)
-    frames = run.frames(task)
-    judgement = run.judgement(task, frames[-1])
+    frames: deque[np.ndarray] = deque(maxlen=None if options.extras.steps else 0)
+    mean = run_task(task, **run.how, see=frames.append)
+    judgement = run.judgement(task, mean)
     if options.adapt:
-        task, frames, judgement = run.adapted(task, frames, judgement)
-    mean = pixels = frames[-1]
+        task, mean, judgement = run.adapted(task, mean, judgement, frames)
+    pixels = mean
     if options.blend:
         pixels, judgement = run.blended(task, mean), None
-    return Outcome(finished(pixels), found, judgement, task, mean, frames, finished)
+    return Outcome(finished(pixels), found, judgement, task, mean, (task.pixels, *frames), finished)
 
 
 def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, options: Options) -> Options:

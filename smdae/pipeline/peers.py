@@ -70,22 +70,26 @@ class Peers:
         return self.missed.get(rank, 0) >= beats
 
     def write(self, name: str, value: Any) -> None:
-        """Store a value as JSON under a name, where all processes can read it."""
+        """Store a value as JSON under a name, where all processes can read it; LostError if the store is gone."""
         with _reaching():
             self.store.set(name, json.dumps(value))
 
     def read(self, name: str) -> Any:
-        """Return the value stored under a name, None if there is none."""
+        """Return the value stored under a name, None if there is none; LostError if the store is gone."""
         with _reaching():
             return json.loads(self.store.get(name)) if self.store.check([name]) else None
 
     def write_first(self, name: str, value: Any) -> None:
-        """Store a value under a name, unless there is one already."""
+        """Store a value under a name, unless there is one already; LostError if the store is gone."""
         with _reaching():
             self.store.compare_set(name, "", json.dumps(value))
 
     def all_gather(self, name: str, value: Any) -> list[Any]:
-        """Store this process's value under a name, wait for those of all others, and return all in order of rank."""
+        """Store this process's value under a name, wait for those of all others, and return all in order of rank.
+
+        Raises:
+            LostError: The other processes have ended, or cannot be reached.
+        """
         self.write(f"{name}/{self.place.rank}", value)
         return [self.wait_for(f"{name}/{rank}") for rank in range(self.place.size)]
 
@@ -107,7 +111,11 @@ class Peers:
         return found
 
     def next_number(self, name: str) -> int:
-        """Return 0 for the first call with this name by any process, 1 for the next, and so on."""
+        """Return 0 for the first call with this name by any process, 1 for the next, and so on.
+
+        Raises:
+            LostError: The store is gone.
+        """
         with _reaching():
             return int(self.store.add(name, 1)) - 1
 
@@ -117,12 +125,25 @@ class Peers:
             raise UsageError(f"{what} is for one process, and there are {self.place.size}", "start without torchrun")
 
     def agree_on(self, plan: Any) -> None:
-        """Wait for the plans of all processes; raise InputError if they are not the same."""
+        """Wait for the plans of all processes; do nothing if there is only one.
+
+        Raises:
+            InputError: They are not the same.
+            LostError: The other processes have ended, or cannot be reached.
+        """
         if self.place.size > 1 and len(set(self.all_gather("plan", zlib.crc32(repr(plan).encode())))) > 1:
             raise InputError("the processes do not see the same files", "give all of them the same folders")
 
     def group(self, device: "torch.device", own: bool) -> "AbstractContextManager[Group]":
-        """Return all processes as a group that fits one model; `own` if no other process computes on the device."""
+        """Return a context that yields all processes as a group that fits one model.
+
+        Args:
+            device: Where this process computes.
+            own: Whether no other process computes on that device.
+
+        Raises:
+            LostError: A process is gone; raised as the context begins.
+        """
         from smdae.fitting.distributed import ALONE, joined
 
         if self.place.size == 1:

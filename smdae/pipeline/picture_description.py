@@ -73,7 +73,9 @@ class Description:
 def describe(source: Path, options: "Options") -> list[Description]:
     """Read a file, estimate its noise, and return a description of each channel.
 
-    Errors are those of reading the file and of `find_noise`.
+    Raises:
+        InputError, MemoryLimitError: The file cannot be read.
+        UsageError, InputError: As `find_noise`.
     """
     from smdae.files import fits, images, ome_metadata, parts, raw, stack, y4m
     from smdae.pipeline import special_files

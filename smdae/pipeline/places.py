@@ -138,9 +138,16 @@ def plan(
 
 
 def sources(inputs: list[Path], recursive: bool = False, more: bool = False) -> list[Path]:
-    """Find the pictures that inputs stand for, where no results are to be written; errors are those of `plan`.
+    """Return the pictures that inputs stand for, in a fixed order, where no results are to be written.
 
-    `more` means the same as in `Search`.
+    Args:
+        inputs: Files, folders, patterns and -.
+        recursive: Whether folders in folders are searched too.
+        more: As in `Search`.
+
+    Raises:
+        UsageError: Stdin is named twice.
+        InputError: A folder has no images, or a pattern no matches.
     """
     if inputs.count(STREAM) > 1:
         raise UsageError("stdin can be read only once")

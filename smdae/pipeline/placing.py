@@ -24,7 +24,13 @@ def put_result(
 ) -> None:
     """Write a result: to stdout in `pieces`, or to its file by `put`.
 
-    Missing folders are made for it, and removed again if the writing fails.
+    Missing folders are made for it, and removed again if the writing fails, whose error is then raised.
+
+    Args:
+        job: Where the result goes.
+        put: Writes the file at a path.
+        pieces: Returns the bytes, piece by piece.
+        stdout: Writes bytes to stdout.
     """
     if job.target == STREAM:
         for piece in pieces():
@@ -54,7 +60,11 @@ def put_bytes(job: Job, data: bytes, overwrite: bool, origin: "Origin | None", s
 
 @contextmanager
 def beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin | None") -> Iterator[None]:
-    """Write files, and remove the new ones again if what follows inside the context fails."""
+    """Write files as the context begins, and remove the new ones again if what follows inside it fails.
+
+    Raises:
+        OutputError: A file exists and may not be overwritten, or cannot be written.
+    """
     new: list[Path] = []
     folders: list[Path] = []
     try:

@@ -35,7 +35,8 @@ def called(job: Job) -> str:
 def piped(begun: bytes = b"") -> bytes:
     """Read all of stdin and return it, with the bytes `begun` that were read before in front.
 
-    A stream that does not begin as a picture, and might never end, is refused before the rest of it is read.
+    Raises:
+        InputError: It does not begin as a picture, and might never end; or it cannot be read.
     """
     from smdae.files import fits, packing, raw
     from smdae.files.images import HEAD, bounded, format_of
@@ -49,7 +50,11 @@ def piped(begun: bytes = b"") -> bytes:
 
 
 def read_picture(source: Path, data: bytes | None = None) -> "Picture":
-    """Read a picture from a file, or from `data` if its bytes are already at hand."""
+    """Return the picture in a file, or in `data` if its bytes are already at hand.
+
+    Raises:
+        InputError, MemoryLimitError: As `images.read`.
+    """
     from smdae.files.images import read
 
     return read(source if data is None else data, "stdin" if source == STREAM else str(source))
@@ -95,7 +100,11 @@ def refuse_misnamed(job: Job, options: Options, called: str, endings: Sequence[s
 
 
 def converted(picture: "Picture", options: Options) -> "Picture":
-    """Convert a picture that is not denoised to the sample type of the result."""
+    """Return a picture that is not denoised with the sample type of the result.
+
+    Raises:
+        OutputError: It holds NaN or infinity, and the result integers.
+    """
     from smdae.files.picture import with_depth
 
     return with_depth(picture, options.depth, white_of(picture, options))

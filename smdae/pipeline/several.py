@@ -33,8 +33,9 @@ def denoise_parts(
     """Denoise all pictures of a file, write the result, and return its JSON record.
 
     Raises:
-        InputError: An option goes only with a single picture.
+        InputError: An option goes only with a single picture, or a part is damaged.
         OutputError: The format of the result cannot hold several pictures, or it cannot be written.
+        UsageError, ModelError, MemoryLimitError: As `denoised`.
     """
     alone = {
         "--reference": options.reference is not None,

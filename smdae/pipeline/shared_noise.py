@@ -25,7 +25,10 @@ class Pages(Protocol):
 
 
 def with_shared_noise(pages: Pages, model: Any, options: Options, name: str) -> Options:
-    """Return the settings for all pages of a file: those given, with the noise and the scale that the pages share."""
+    """Return the settings for all pages of a file: those given, with the noise and the scale that the pages share.
+
+    Arguments and errors are those of `typical_noise`.
+    """
     from smdae.denoising.pages import unscaled
 
     median, options = typical_noise(pages, model, options, name)

@@ -38,6 +38,12 @@ def shared(
         messages: The receiver of messages.
         parallel: How many jobs each process does at once.
         fail_fast: Whether to begin no more jobs after a failure.
+
+    Yields:
+        A job with its record, its error, or None if it was skipped; nothing in other processes than the first.
+
+    Raises:
+        LostError: The other processes have ended, or cannot be reached.
     """
 
     def take() -> bool:

@@ -92,7 +92,11 @@ def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> 
 
 
 def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) -> list[FilePart]:
-    """Read a FITS file, and return each of its images with its noise; arguments and errors are those of `of_raw`."""
+    """Read a FITS file, and return each of its images with its noise; arguments are those of `of_raw`.
+
+    Raises:
+        UsageError, InputError, MemoryLimitError: As `fits.opened` and `typical_noise`.
+    """
     from smdae.files import fits
     from smdae.pipeline.one_fits import FitsPlanes
     from smdae.pipeline.shared_noise import typical_noise
@@ -115,7 +119,11 @@ def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) ->
 
 
 def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[FilePart]:
-    """Read an OME-Zarr, and return each of its channels with its noise; arguments and errors are those of `of_raw`."""
+    """Read an OME-Zarr, and return each of its channels with its noise; arguments are those of `of_raw`.
+
+    Raises:
+        UsageError, InputError, MemoryLimitError: As `ome_zarr.opened` and `typical_noise`.
+    """
     from smdae.files import ome_zarr
     from smdae.pipeline.shared_noise import typical_noise
     from smdae.pipeline.volume_channels import VolumePlanes
@@ -140,6 +148,10 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options", m
     """Read the first frames of a Y4M video, and return each of their planes with its noise.
 
     `begun` are the bytes already read from stdin; the other arguments are those of `of_raw`.
+
+    Raises:
+        UsageError: An option does not go with video.
+        InputError: The stream is damaged.
     """
     from smdae.estimation.scale import Scale
     from smdae.files import y4m

@@ -134,6 +134,7 @@ def denoise_stack(
     Raises:
         InputError: The file is damaged, or an option goes only with a single picture.
         OutputError: The format of the result cannot hold several pages, or it cannot be written.
+        UsageError, MemoryLimitError: As `denoised`.
     """
     from smdae.files import stack
     from smdae.files.tiff_survey import BITS_STAY

@@ -37,7 +37,7 @@ class VolumePlanes:
         return len(self.places)
 
     def page(self, number: int, /) -> "Picture":
-        """Return the plane of a number, counted from 0."""
+        """Return the plane of a number, counted from 0; raise InputError if the volume is damaged there."""
         from smdae.files import ome_zarr
         from smdae.files.picture import from_samples
 
@@ -65,14 +65,20 @@ class Channel:
 
 
 def is_chosen(image: "Image", place: tuple[int, ...], selection: "Selection") -> bool:
-    """Return whether a plane is to be denoised."""
+    """Return whether the user's selection of pages and channels holds a plane.
+
+    Args:
+        image: The image.
+        place: The index of the plane along all axes but rows and columns.
+        selection: What the user selects.
+    """
     number = int(np.ravel_multi_index(place, image.shape[:-2])) if place else 0
     of_page = selection.pages is None or number + 1 in selection.pages
     return of_page and (selection.channels is None or image.channel(place) + 1 in selection.channels)
 
 
 def channels_of(image: "Image", volume: "Volume", model: Any, options: Options, name: str) -> dict[int, Channel]:
-    """Return the channels of an image that are to be denoised, by their numbers.
+    """Return the channels of an image that are to be denoised, by their numbers from 0.
 
     Args:
         image: One of the volume.
@@ -80,6 +86,9 @@ def channels_of(image: "Image", volume: "Volume", model: Any, options: Options, 
         model: The model that denoises.
         options: The settings by which it is denoised.
         name: What messages call the volume.
+
+    Raises:
+        UsageError, InputError: As `typical_noise`.
     """
     return {
         c: _channel(label and f"{label}: ", VolumePlanes(image, places, name), c, model, options)

@@ -18,6 +18,7 @@ from smdae.cli import console
 from smdae.cli.app import main
 from smdae.errors import InputError
 from smdae.files import images, writing
+from smdae.memory import left
 from tests.tiny import ENVIRONMENT, complaint, encoded, everything_below, gray, model_bytes, python
 
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -244,6 +245,28 @@ def test_the_first_signal_asks_and_the_second_leaves_at_once(name, code):
 
 
 # Streams
+
+
+def test_ctrl_c_ends_the_process_once_its_own_command_is_done(monkeypatch):
+    """Not so where a program of Python calls a command, and goes on."""
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(sys, "argv", ["smdae", "--version"])
+    try:
+        assert main(["--version"]) == 0
+        assert signal.getsignal(signal.SIGINT) is handler
+        assert main() == 0
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def test_what_a_command_sets_ends_with_it():
+    """Which messages are said, whether with escape codes, and how much memory is used."""
+    usual = console.VOICE.get()
+    arguments = ["denoise", "a.png", "-m", "m.safetensors", "-s", "20", "--quiet", "--max-memory", "64M", "--no-color"]
+    assert main(arguments) == 0
+    assert console.VOICE.get() == usual
+    assert left() > 64 << 20
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fit", "--help"]])

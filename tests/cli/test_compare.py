@@ -51,6 +51,14 @@ def test_report_holds_figures_pictures_and_models(here, capsys):
     assert told.err.splitlines()[-1] == "smdae: the report is 'comparison/report.html'"
 
 
+def test_white_is_not_for_pictures_of_integers(here):
+    """It is the value of white in floats; 8-bit pictures have their own."""
+    for folder, more in (("plain", ()), ("given", ("--white", "100"))):
+        assert compare("photos", "--objective", "dsm", *LEARNING, "-o", folder, *more) == 0
+    plain, given = (results(here / folder)["parts"]["learning"]["tables"]["ends"] for folder in ("plain", "given"))
+    assert [end["psnr"] for end in given] == [end["psnr"] for end in plain]
+
+
 def test_everything_at_once(here, capsys):
     arguments = ("--seeds", "2", "-m", "natural-gray", "--baseline", "tv", "--json", "-o", "report")
     assert compare("photos", *arguments) == 0

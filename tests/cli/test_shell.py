@@ -15,7 +15,7 @@ from smdae.cli.app import main
 from smdae.cli.options import bytes_of
 from smdae.cli.suggestions import distance, nearest
 from smdae.errors import SmdaeError, UsageError
-from smdae.memory import left, limit_memory
+from smdae.memory import left
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
 
 
@@ -24,8 +24,7 @@ def here(bare, monkeypatch):
     monkeypatch.setenv("SMDAE_MODEL", str(bare / "m.safetensors"))
     (bare / "m.safetensors").write_bytes(model_bytes())
     (bare / "a.png").write_bytes(encoded(gray()))
-    yield bare
-    limit_memory(None)
+    return bare
 
 
 def script(shell, capsys) -> str:

@@ -6,17 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 from safetensors.torch import load as load_tensors
 
 from smdae.cli.app import main
-from smdae.cli.together import End, decided
+from smdae.cli.together import End, decided, settled
 from smdae.files.model_file import load
 from smdae.pipeline import peers
+from smdae.pipeline.peers import HEARTBEAT, VERDICT, Peers
+from smdae.processes import Place
 from tests.forked import SERVER
 from tests.ranks import command, ended, free_port, results, said, start, surroundings
 from tests.tiny import ENVIRONMENT, FLAGS, complaint, encoded, everything_below, gray, model_bytes, photos, unjudged
@@ -161,6 +165,43 @@ def test_a_fit_of_two_that_was_stopped_goes_on_with_three_and_then_alone(here, t
     held = [load(name).card["held_out_psnr"]["model"] for name in ("model.safetensors", "whole.safetensors")]
     assert held[0] == pytest.approx(held[1], abs=0.02)
     assert not Path("model.state").exists()
+
+
+class Store:
+    """A store of torch.distributed for processes of this test."""
+
+    def __init__(self):
+        self.values = {}
+
+    def set(self, name, value):
+        self.values[name] = value
+
+    def get(self, name):
+        return self.values[name]
+
+    def check(self, names):
+        return all(name in self.values for name in names)
+
+    def compare_set(self, name, expected, value):
+        self.values.setdefault(name, value)
+
+
+def test_the_first_reports_its_failure_though_others_have_waited_long():
+    """It stores its end, and a moment later the verdict: in between no other may decide."""
+    store = Store()
+    first, second = (Peers(Place(rank, 2), store) for rank in range(2))
+    failed = End("failed", 3, "it is not an image")
+
+    def fail_late():
+        time.sleep(2 * HEARTBEAT)
+        first.write("end/0", asdict(failed))
+        time.sleep(HEARTBEAT / 2)
+        first.write_first(VERDICT, {"teller": 0, "end": asdict(failed)})
+
+    late = Thread(target=fail_late)
+    late.start()
+    assert settled(second, End("done", 0)) == (failed, 0)
+    late.join()
 
 
 def test_a_fit_that_diverges_is_told_of_once_and_keeps_the_last_good_weights(here, tmp_path):

@@ -158,13 +158,13 @@ def _affordable(steps: Sequence[Step], name: str, size: int, longest: float, dev
 
 
 def measure(context: Context) -> Generator[float, None, Tables]:
-    """Measure steps of all objectives against d, and of those that depend on n against n.
+    """Measure time and memory of a step of each objective against d, and against n of those that depend on n.
 
     Yields:
         The share of the work that is done, from 0 to 1.
 
     Returns:
-        The tables `steps` and `slopes`.
+        The tables `steps`, rows of `Step`, and `slopes`, rows of `Slope`, by their names.
     """
     contest, quick = context.contest, context.quick
     batch = min(contest.settings.batch, BATCH)

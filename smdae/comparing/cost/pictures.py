@@ -17,7 +17,7 @@ EXACT = "ism-parzen exact"  # where the divergence is pushed through all directi
 
 
 def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
-    """Return the plot `cost`, a PNG file, by its name; an empty mapping if there are no steps."""
+    """Return {"cost": a plot of time and memory against size, as a PNG file}; an empty mapping without steps."""
     return {"cost": _cost(tables)} if tables["steps"] else {}
 
 

@@ -39,14 +39,14 @@ class Baseline:
 
 
 def nlm(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Denoise by non-local means over 5 x 5 patches within 6 pixels, h = 0.65 sigma."""
+    """Denoise (H, W) by non-local means over 5 x 5 patches within 6 pixels, h = 0.65 sigma, without clipping."""
     from skimage.restoration import denoise_nl_means
 
     return denoise_nl_means(image, patch_size=5, patch_distance=6, h=0.65 * sigma, sigma=sigma, fast_mode=True)
 
 
 def wavelet(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Denoise by BayesShrink of Daubechies-2 wavelets on four scales, the mean over 16 shifts."""
+    """Denoise (H, W) by BayesShrink of Daubechies-2 wavelets on four scales, the mean over 16 shifts; (H, W) too."""
     import pywt
     from skimage.restoration import denoise_wavelet
 

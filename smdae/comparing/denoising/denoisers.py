@@ -118,7 +118,10 @@ class Denoiser:
 
 
 def denoisers(context: Context) -> list[Denoiser]:
-    """Return all that can denoise gray images, in the order in which they are listed."""
+    """Return all that can denoise gray images: none at all, the linear filter, fits, baselines and files, in order.
+
+    Fits that do not denoise and files for colours are left out.
+    """
     contest = context.contest
     lift, names = contest.lift, dict.fromkeys(course.objective for course in context.courses)
     fits = {name: tuple(lift(c.model) for c in context.courses if c.objective == name and c.denoises) for name in names}
@@ -171,7 +174,15 @@ class LeftOut:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A measurement to make: of which denoiser, with how many of its fits, and with Stein's estimate or without."""
+    """A measurement to make.
+
+    Attributes:
+        denoiser: What denoises.
+        level: The level of the noise, white being 1.
+        sampler: The name of its sampler; None for one step, or for what is no model.
+        fits: How many of its fits are measured.
+        probed: Whether Stein's estimate is made too.
+    """
 
     denoiser: Denoiser
     level: float

@@ -75,7 +75,7 @@ def measure(context: Context) -> Generator[float, None, Tables]:
         The share of the work that is done, from 0 to 1.
 
     Returns:
-        The tables `quality` and `left_out`.
+        The tables `quality`, rows of `Quality`, and `left_out`, rows of `LeftOut`, by their names.
     """
     yield 0.0
     shown = examples(context)

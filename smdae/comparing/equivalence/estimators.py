@@ -84,7 +84,11 @@ class Pairing:
 
 
 def estimators(contest: Contest, names: Sequence[str]) -> list[Estimator]:
-    """Return the estimators that the named objectives allow, except those that are in no pair."""
+    """Return the estimators of the named objectives, and those with noise that is not white, that are in any pair.
+
+    Raises:
+        UsageError: The user's own noise does not suit the patches.
+    """
     kernels = kernels_of(contest)
     wanted = {side for pair in pairings(names, kernels) for side in (pair.first, pair.second)}
     made = [_plain(contest, name) for name in names] + [_extra(contest, name) for name in (FRAMES, AT_Q, WIDER)]

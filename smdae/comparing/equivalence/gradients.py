@@ -81,7 +81,7 @@ def _statistics(
 
 
 def parallel(first: Tensor, second: Tensor) -> Parallel:
-    """Compare two gradients.
+    """Return how parallel two gradients are.
 
     Args:
         first: The mean gradient of each batch under one objective, with shape (K, parameters), K >= 3.
@@ -122,7 +122,7 @@ def _grams(a: Tensor, b: Tensor) -> Tensor:
 
 
 def max_batches(contest: Contest, thetas: int, estimators: int) -> int:
-    """Return how many batches of gradients fit into memory."""
+    """Return how many batches of gradients may be kept, a number of bytes for all together, but at least a few."""
     parameters = sum(p.numel() for p in contest.origin.parameters())
     return max(MIN_BATCHES, MAX_BYTES // (4 * parameters * thetas * estimators))
 
@@ -154,7 +154,7 @@ class Gradients:
         return [*self._thetas]
 
     def add(self, k: int, estimators: Sequence[Estimator]) -> None:
-        """Take the gradients of some estimators at the draws of batch k, after those of the batches before it."""
+        """Compute some estimators' gradients at the draws of batch k, which is the next of each, and keep them."""
         chance = self._contest.generator(SEED_OFFSET + 2 * k)
         clean, _ = among(self._contest.patches)(self.draws, chance)
         for estimator in estimators:

@@ -100,7 +100,10 @@ def measure(context: Context) -> Generator[float, None, Tables]:
         The share of the work that is done, from 0 to 1.
 
     Returns:
-        The tables `verdicts`, `gradients`, `shrinking`, `on_path` and `exact`.
+        The tables `verdicts`, `gradients`, `shrinking`, `on_path` and `exact`, by their names.
+
+    Raises:
+        UsageError: The user's own noise does not suit the patches.
     """
     path, estimators = path_of(context), estimators_for(context.contest, context.names)
     pairs = pairings(context.names, kernels_of(context.contest))

@@ -26,10 +26,10 @@ SEED_OFFSET = 1 << 20  # added to the seed for these draws
 
 @dataclass(frozen=True)
 class OnPath:
-    """J_first - J_second, scaled, less its value at the start.
+    """J_first - J_second at a place of the path, scaled, less its value at the start.
 
     Attributes:
-        first, second: What is compared.
+        first, second: The names of the two estimators.
         theory: equal or unequal.
         t: Where on the path, 0 the start, 1 the end.
         value: J_first, scaled.
@@ -47,7 +47,7 @@ class OnPath:
 
 
 class Path:
-    """The path theta(t), as models; it is constant if there is no end."""
+    """The path theta(t) = (1 - t) theta_start + t theta_end, as models; it is constant if there is no end."""
 
     def __init__(self, start: Any, end: Any | None) -> None:
         self.start, self.end = start, end

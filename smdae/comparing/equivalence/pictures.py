@@ -14,7 +14,7 @@ MARKS = "ox^svd*P+"
 
 
 def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
-    """Return the plots `verdicts` and `equivalence`, PNG files, by name; an empty mapping if there are no pairs."""
+    """Return the plots `verdicts` and `equivalence` by name, as PNG files; an empty mapping if there are no pairs."""
     if not tables["verdicts"]:
         return {}
     return {"verdicts": _verdicts(tables), "equivalence": _differences(tables)}

@@ -45,17 +45,17 @@ def _normal(like: Tensor, generator: Generator) -> Tensor:
 
 
 def independent(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Draw an independent noise for each patch."""
+    """Return m patches and independent standard normal noise for each, both with shape (m, d)."""
     return clean, _normal(clean, generator)
 
 
 def paired(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Draw a noise for each patch of the first half; the second half gets the opposite noises."""
+    """Return m patches and noise, both (m, d): normal for the first half, the opposite of that for the second half."""
     return clean, antithetic_noise(clean, generator)
 
 
 def antithetic(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Draw a noise for each patch of the first half, and return each with the noise and with its opposite."""
+    """Return the first half of m patches twice, and normal noise for the first time, its opposite for the second."""
     first = clean[: -(-len(clean) // 2)]
     return first.repeat(2, 1)[: len(clean)], antithetic_noise(clean, generator)
 

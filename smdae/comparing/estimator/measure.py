@@ -111,7 +111,7 @@ def measure(context: Context) -> Generator[float, None, Tables]:
         The share of the work that is done, from 0 to 1.
 
     Returns:
-        The table `variances`, rows of `Variance`.
+        The table `variances`, rows of `Variance`, by its name.
     """
     contest, kinds = context.contest, _kinds(context)
     shares = QUICK_SHARES if context.quick else SHARES

@@ -17,7 +17,7 @@ THETAS = {"fixed": "\u03b8 fixed", "own": "\u03b8 of each level"}
 
 
 def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
-    """Return the plot `variance`, a PNG file, by its name; an empty mapping if there are no rows."""
+    """Return {"variance": a plot of the variances by level, as a PNG file}; an empty mapping if there are no rows."""
     rows = tables["variances"]
     return {"variance": _variance(rows)} if rows else {}
 

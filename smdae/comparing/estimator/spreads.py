@@ -76,7 +76,7 @@ def controlled(row: Control, examples: Examples, model: Any, clean: Tensor, chan
 
 
 def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, float]:
-    """Return how many seconds an example of each kind takes: draw, loss and gradient, in batches as in a fit."""
+    """Return, for each kind, the seconds that an example takes: draw, loss and gradient, in batches as in a fit."""
     model, chance, m = contest.model(), contest.generator(SEED_OFFSET), min(contest.settings.batch, TIMED)
     draw = among(contest.patches)
 
@@ -97,7 +97,7 @@ def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, fl
 
 
 def spreads(contest: Contest, kinds: Sequence[Kind], batches: int) -> Iterator[dict[Kind, Spread]]:
-    """Yield the spread of each kind of gradient at the start of a contest, one more at a time.
+    """Yield a mapping from kind to spread at the start of a contest, each time with one kind more.
 
     A control follows its objective, independent.
     """

@@ -52,7 +52,7 @@ def applies(name: str, nodes: Mapping[str, Nodes]) -> bool:
 
 
 def expected(name: str, model: EnergyModel, nodes: Mapping[str, Nodes]) -> Tensor:
-    """Return J, raw: the expectation of the loss, a scalar that can be differentiated."""
+    """Return J, raw: the expectation of the loss over the nodes, a scalar tensor that can be differentiated."""
     row = OBJECTIVES[name]
     at = nodes[row.samples]
     return row.loss(model, at.x, **{need: at.offers[need] for need in row.needs}) @ at.weights
@@ -86,7 +86,14 @@ def slopes(model: EnergyModel, x: Tensor) -> Tensor:
 
 
 def fit(toy: Toy, name: str, nodes: Mapping[str, Nodes], steps: int) -> Ending:
-    """Fit a toy by one objective, in at most `steps` steps, and return where the fit ended."""
+    """Fit a toy by one objective with Levenberg and Marquardt's method; return the model and figures at the end.
+
+    Args:
+        toy: The density and the size of the model.
+        name: A name of OBJECTIVES.
+        nodes: The quadrature of each kind of examples, as from `nodes`.
+        steps: Steps to make at most; the fit ends earlier where the gradient is rounding.
+    """
     model = start(toy)
     row = OBJECTIVES[name]
     scale = float(row.scale(toy.sigma, toy.dim))

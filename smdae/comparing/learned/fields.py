@@ -68,7 +68,7 @@ def plane(axes: "Axes", title: str, across: Sequence[Tensor], log: Tensor, depth
 
 
 def arrows(axes: "Axes", tails: Tensor, vectors: Tensor, longest: float | None = None) -> None:
-    """Draw arrows as long as the root of the vectors' lengths, so that short ones are seen.
+    """Draw arrows as long as the root of the vectors' lengths, so that short ones are seen; the axes are changed.
 
     Args:
         axes: The axes to draw on.

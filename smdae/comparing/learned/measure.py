@@ -83,7 +83,7 @@ def measure(context: Context) -> Generator[float, None, Tables]:
         The share of the work that is done, from 0 to 1.
 
     Returns:
-        The tables `units`, `alike`, `toys` and `thetas`.
+        The tables `units`, `alike`, `toys` and `thetas`, by their names.
     """
     yield 0.0
     units, alike = [*_units(context)], [*_alike(context)]

@@ -23,7 +23,7 @@ def chosen(context: Context) -> list[str]:
 
 @torch.no_grad()
 def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
-    """Return the pictures as PNG files: toys always, the rest where there is a fit."""
+    """Return the pictures as PNG files by name: those of toys always, the rest where there is a fit."""
     contest, names = context.contest, chosen(context)
     made: dict[str, bytes | None] = {
         "toy-1d": toy_pictures.lines(tables["thetas"]),

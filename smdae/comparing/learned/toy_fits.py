@@ -83,7 +83,7 @@ def toy_fits(names: Sequence[str], steps: int) -> Iterator[tuple[float, Exact, l
         steps: Largest number of steps of a fit.
 
     Yields:
-        The share that is done, how the fit ended, and its theta.
+        For each fit the share of all that is done, from 0 to 1, the row on how it ended, and a row for each unit and c.
     """
     for i, (key, toy) in enumerate(TOYS.items()):
         at = nodes(toy)

@@ -100,7 +100,7 @@ class Nodes:
 
 
 def nodes(toy: Toy) -> dict[str, Nodes]:
-    """Return the nodes for each kind of examples: data, parzen and pairs."""
+    """Return a quadrature for each kind of examples, by name: `data`, `parzen` and `pairs`."""
     clean, smooth = toy.clean, toy.smooth
     data = Nodes(smooth.means, smooth.weights) if clean is None else _known(toy, clean, toy.spread)
     parzen = _known(toy, smooth, toy.width)

@@ -51,7 +51,15 @@ class Value:
 
 @dataclass(frozen=True)
 class Quality:
-    """PSNR of a fit in dB, on held-out crops."""
+    """PSNR of a fit on held-out crops after some of its steps.
+
+    Attributes:
+        objective: The name of the objective that was fitted.
+        seed: Number of the fit, from 0.
+        step: Steps done.
+        seconds: Time spent in them.
+        psnr: The mean PSNR, in dB; None where the model does not denoise.
+    """
 
     objective: str
     seed: int
@@ -101,10 +109,10 @@ def measure(context: Context) -> Generator[float, None, Tables]:
     """Collect the figures of all fits.
 
     Yields:
-        The share of the work that is done, from 0 to 1.
+        0, once: no work is left to do.
 
     Returns:
-        The tables `ends`, `values`, `quality` and `baselines`.
+        The tables `ends`, `values`, `quality` and `baselines`, by their names.
     """
     yield 0.0
     contest, courses = context.contest, context.courses

@@ -18,7 +18,7 @@ __all__ = ["draw"]
 
 
 def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
-    """Return the plots `curves` and `matrix` as PNG files, if a fit made a step."""
+    """Return the plots `curves` and `matrix` by name, as PNG files; an empty mapping if no fit made a step."""
     moved = {q.objective for q in tables["quality"] if q.step > 0}
     if not moved:
         return {}

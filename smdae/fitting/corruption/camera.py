@@ -37,7 +37,7 @@ WINDOW = 5  # pixels a side, in which a camera compares the variance with that o
 
 @dataclass(frozen=True)
 class Camera:
-    """The settings of n cameras, each with shape (n, 1, 1, 1) but for those of white balance, (n, 3, 1, 1)."""
+    """The settings of n cameras, drawn at random; the shapes are (n, 1, 1, 1), of `balance` (n, 3, 1, 1)."""
 
     gamma: Tensor
     exposure: Tensor

@@ -28,9 +28,10 @@ MAX_OPTICAL_BLUR, OPTICAL_RADIUS = 3.0, 8  # of P, in pixels
 
 
 def grained(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-    """Return clean pictures, (n, C, h, w) with white 1, and the same with grain.
+    """Return clean pictures, as given, and the same with noise, both (n, C, h, w), white being 1.
 
-    In the first third of them the noise of pixels is independent, and only its level depends on brightness.
+    In the first third of them the noise of pixels is independent, and only its level depends on brightness; the others
+    have grain.
     """
     n, channels = x.shape[:2]
     uniformly = partial(uniform, (n,), generator, x.device)

@@ -1,0 +1,83 @@
+"""Read the examples of `fit` and `compare`, images or rows of numbers, and say what was read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smdae.cli import console
+from smdae.errors import UsageError
+
+if TYPE_CHECKING:
+    from smdae.files.corpus import Corpus
+    from smdae.fitting.settings import Settings
+
+__all__ = ["read_examples"]
+
+MAX_SPREAD = 100.0  # ratio of the spread of columns and sigma, or its inverse, beyond which there is a warning
+
+
+def read_examples(
+    paths: Sequence[Path], settings: "Settings", white: float | None, asked: Any, cache: Path | None = None
+) -> "tuple[Settings, Corpus]":
+    """Read images or rows of numbers with a progress bar; return the settings that suit them, and the data.
+
+    Files that were skipped, images that are too small and a sigma of another order than the rows are warned of.
+
+    Args:
+        paths: Folders and files.
+        settings: The settings of a fit to the examples.
+        white: The value of white in floats; None for 1.
+        asked: What --as says that arrays of two axes are: `rows` or `images`; None to choose.
+        cache: A folder where decoded images are kept; None to have them in memory.
+
+    Raises:
+        UsageError: --as is unknown or does not suit the model, or the values do not suit the value of white.
+        InputError: There is nothing that can be read.
+        OutputError: The cache cannot be written.
+    """
+    from smdae.files.corpus import gather, refuse_unit
+    from smdae.files.table import kind_of
+    from smdae.models import family
+
+    if asked not in (None, "rows", "images"):
+        raise UsageError(f"--as '{asked}' is neither rows nor images")
+    kind, choice = kind_of(paths, asked, family(settings.model).takes_rows, settings.noisy)
+    if kind == "rows":
+        return _rows(paths, settings, white, choice)
+    with console.progress() as bar:
+        reading = bar.add_task("reading", total=None)
+        corpus = gather(
+            paths,
+            settings.least_side,
+            color=settings.color,
+            white=white or 1.0,
+            watch=lambda done, of: bar.update(reading, completed=done, total=of),
+            cache=cache,
+            note=console.note,
+            warn=console.warn,
+        )
+    if white is None:
+        refuse_unit(corpus)
+    if choice:
+        console.note(choice)
+    console.warn_of_skipped(corpus.skipped, corpus.small)
+    return settings, corpus
+
+
+def _rows(paths: Sequence[Path], settings: "Settings", white: float | None, choice: str) -> "tuple[Settings, Corpus]":
+    """Read rows of numbers; say how many there are, and warn if sigma is far from their spread.
+
+    Errors are those of `gather_rows`.
+    """
+    from smdae.files.table import counted, gather_rows
+    from smdae.fitting.settings import for_rows
+
+    rows = gather_rows(paths, white, settings.seed)
+    level = settings.levels[1] * rows.white
+    console.note(f"{f'{choice}; ' if choice else ''}{counted(rows)}; sigma is {level:.3g} in their unit")
+    spread = float(rows.images[0].std(axis=(0, 1)).mean())
+    if not level / MAX_SPREAD < spread < MAX_SPREAD * level:
+        console.warn(
+            f"a column varies by {spread:.3g}, far from sigma: --white {spread:.1g} puts sigma in 255ths of that"
+        )
+    return for_rows(settings), rows
