@@ -152,10 +152,8 @@ def features_of(
         return None
     log_energy = np.log(np.maximum(energy, LEAST_ENERGY))
     log_structure = np.log(np.concatenate([part.structure for part in parts]) + LEAST_STRUCTURE)
-    pixels = [part.pixels for part in parts]
-    moments = np.average([part.moments for part in parts], axis=0, weights=pixels)
-    variance = float(np.average([part.variance for part in parts], weights=pixels))
-    square, fourth, beside, coarse, shared = moments.tolist()
+    moments = np.average([part.moments for part in parts], axis=0, weights=[part.pixels for part in parts])
+    variance, square, fourth, beside, coarse, shared = moments.tolist()
     square = max(square, LEAST_SQUARE)
     told = (noise.grain[0][1] + noise.grain[1][0]) / 2 if len(noise.grain) > 1 else 0.0
     return np.array(
@@ -198,17 +196,15 @@ class _TakenOut:
         correlations: Of neighbours in z, likewise, with shape (1 + len(OTHER_LEVELS),).
         structure: Variance of what is left in the cell, over that of the noise, with shape (n,).
         pixels: Their number, in all cells.
-        variance: Mean variance of the noise that was found.
-        moments: Mean of z^2, of z^4, of the product of neighbours and of the square of means of 4 x 4 pixels times 16,
-            and the mean correlation of two channels, 0 of one.
+        moments: Mean of the variance of the noise that was found, of z^2, of z^4, of the product of neighbours and of
+            the square of means of 4 x 4 pixels times 16, and the mean correlation of two channels, 0 of one.
     """
 
     energies: np.ndarray
     correlations: np.ndarray
     structure: np.ndarray
     pixels: int
-    variance: float
-    moments: tuple[float, float, float, float, float]
+    moments: tuple[float, float, float, float, float, float]
 
 
 def _taken_out(
@@ -252,8 +248,8 @@ def _taken_out(
         np.array(products) / np.maximum(squares, LEAST_SQUARE),
         structure.mean(1)[counting].double().numpy(),
         unit.shape[1],
-        float(sd.double().square().mean()),
         (
+            float(sd.double().square().mean()),
             squares[0],
             _mean(square.square(), inside),
             products[0],
