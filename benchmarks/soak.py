@@ -161,20 +161,26 @@ def _count(folder: Path) -> int:
 
 
 def different(files: list[Path], out: Path, alone: Path, options: list[str]) -> list[str]:
-    """Denoise each file by a call of its own; returns the names of those whose results are others."""
+    """Denoise each file by a call of its own; returns the names of those whose results are others.
+
+    Sums are rounded otherwise with another number of threads. Each of many pictures at once has one; if memory is short
+    they are done one by one, with all.
+    """
     import torch
 
     from smdae.cli.app import main
 
-    torch.set_num_threads(1)  # as each of many pictures at once has
     alone.mkdir()
-    odd = []
-    for file in files:
-        code = main(["denoise", str(file), "-o", str(alone / file.name), "-q", *options])
-        beside, single = out / file.name, alone / file.name
-        if code or not beside.exists() or beside.read_bytes() != single.read_bytes():
-            odd.append(file.name)
-    return odd
+    counts = sorted({1, torch.get_num_threads()})
+    odd = set(files)
+    for count in counts:
+        torch.set_num_threads(count)
+        for file in sorted(odd):
+            code = main(["denoise", str(file), "-o", str(alone / file.name), "-q", "--overwrite", *options])
+            beside, single = out / file.name, alone / file.name
+            if not code and beside.exists() and beside.read_bytes() == single.read_bytes():
+                odd.remove(file)
+    return sorted(file.name for file in odd)
 
 
 def table(samples: list[tuple[int, int]], count: int) -> tuple[str, float]:
