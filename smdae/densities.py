@@ -108,7 +108,7 @@ class GaussianMixture:
         floor: float = 1e-6,
         generator: Generator | None = None,
     ) -> Self:
-        """Fit to examples by expectation-maximisation (Dempster, Laird and Rubin 1977).
+        """Return the mixture fitted to examples by expectation-maximisation (Dempster, Laird and Rubin 1977).
 
         Args:
             x: Examples, with shape (n, d), n > components.
@@ -250,7 +250,7 @@ class Parzen:
         return total - x.square().sum(1) / (2 * self.sigma**2) - norm
 
     def pairs(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw n pairs (clean, noisy), each with shape (n, d): a patch, and the patch plus noise."""
+        """Return n random pairs (clean, noisy), each with shape (n, d): a patch, and the patch plus noise."""
         device = self.patches.device
         clean = self.patches[torch.randint(len(self.patches), (n,), generator=generator, device=device)]
         noise = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=device)

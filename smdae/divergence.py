@@ -78,7 +78,7 @@ def exact(score: Score, x: Tensor, chunk: int = 32, reverse: bool = False) -> tu
 
 
 def probes(x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
-    """Draw k Rademacher probes, +-1 in each coordinate, with shape (k, *x.shape).
+    """Return k Rademacher probes, +-1 in each coordinate, with shape (k, *x.shape).
 
     They have E v v' = I and, among all such probes, the least variance: the diagonal of J adds none.
     """
@@ -87,7 +87,7 @@ def probes(x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
 
 
 def normal_probes(x: Tensor, k: int, generator: Generator | None = None) -> Tensor:
-    """Draw k standard normal probes, with shape (k, *x.shape).
+    """Return k standard normal probes, with shape (k, *x.shape).
 
     For these E v'f(x + e v)/e is E tr(df/dx)(x + e v) at any e.
     """

@@ -73,7 +73,7 @@ def available(device: "torch.device") -> int:
 
 
 def left(root: Path = Path("/")) -> int:
-    """Return the bytes of main memory that the machine and each control group of this process still have.
+    """Return the bytes of main memory that are left: the least that the machine, a control group or `limited` leaves.
 
     Args:
         root: Where `proc` and `sys` are.
@@ -89,7 +89,7 @@ def left(root: Path = Path("/")) -> int:
 
 @contextmanager
 def limited(most: int | None) -> Iterator[None]:
-    """Assume at most `most` bytes of main memory for as long as the context lasts; None for no limit."""
+    """Let `left` be at most `most` bytes for as long as the context lasts; None for no limit."""
     token = LIMIT.set(most)
     try:
         yield

@@ -20,7 +20,7 @@ def is_named(text: str) -> bool:
 
 
 def imported(text: str, option: str) -> Any:
-    """Import what a text of the form module:name names; modules of the working folder are found too.
+    """Return what a text of the form module:name names, imported; modules of the working folder are found too.
 
     Args:
         text: The name.

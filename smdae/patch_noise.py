@@ -117,7 +117,7 @@ class PatchNoise:
         return x + self.sd(x) * self._correlated(e, 0.5)
 
     def sample(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Draw noisy patches from q(x~|x), with the shape of x, (B, d)."""
+        """Return noisy patches drawn from q(x~|x), with the shape of x, (B, d)."""
         return self.added(x, torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device))
 
     def covariance(self, v: Tensor, x: Tensor) -> Tensor:
@@ -196,7 +196,7 @@ class KernelParzen:
         return weights @ self._pulled - y * (weights @ self._inverse)
 
     def pairs(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw n pairs of a clean patch and a noisy copy of it, each with shape (n, d)."""
+        """Return n random pairs of a clean patch and a noisy copy of it, each with shape (n, d)."""
         device = self.patches.device
         clean = self.patches[torch.randint(len(self.patches), (n,), generator=generator, device=device)]
         return clean, self.noise.sample(clean, generator)

@@ -93,7 +93,7 @@ class Judgement:
 
 
 def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement:
-    """Estimate the PSNR of the result of a task without the clean image, and list reasons to doubt the estimate.
+    """Return the PSNR of the result of a task, estimated without the clean image, and reasons to doubt that.
 
     Args:
         task: The task; its image has noise.

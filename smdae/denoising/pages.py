@@ -80,7 +80,7 @@ def typical_page(numbers: Sequence[int], examine: Callable[[int, Scale | None], 
 
 
 def unscaled(noise: Noise, scale: Scale) -> Noise:
-    """Convert noise from white being 1 to the unit of its picture."""
+    """Return noise for which white is 1 in the unit of its picture."""
     noise = noise.scaled(scale.span)
     return noise.shifted(scale.black) if scale.black else noise
 

@@ -89,7 +89,7 @@ def prepare(
     scale: Scale | None = None,
     mend: bool = True,
 ) -> Prepared:
-    """Prepare a picture for denoising.
+    """Return a picture prepared for denoising; the one given is not changed.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.

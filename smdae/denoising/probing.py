@@ -51,7 +51,7 @@ class Traces:
 
 
 def probe_jacobian(task: Task, planes: np.ndarray, margins: np.ndarray, removed: np.ndarray) -> Traces:
-    """Estimate traces of the Jacobian J of the result by random probes.
+    """Return traces of the Jacobian J of the result, estimated by random probes.
 
     The trace of a tile falls with what was removed there, r^2, whose mean over the whole image is known. So the mean
     trace of the tiles is corrected in proportion to how far their mean r^2 is off: the regression estimator of survey

@@ -49,7 +49,7 @@ class SamplerSettings:
     generator: Generator | None = None
 
     def noise(self, like: Tensor) -> Tensor:
-        """Draw standard normal noise with the shape, dtype and device of a tensor."""
+        """Return standard normal noise with the shape, dtype and device of a tensor, drawn from the generator."""
         return torch.randn(like.shape, generator=self.generator, dtype=like.dtype).to(like.device)
 
 
@@ -101,7 +101,7 @@ def _not_lower(cost: Callable[[Tensor], Tensor], x: Tensor, uphill: Tensor, eta:
 
 
 def langevin(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> Iterator[Tensor]:
-    """Draw from the posterior by Langevin dynamics, with s annealed from sigma to 0 and each step solved exactly.
+    """Yield each step of Langevin dynamics in the posterior, s annealed from sigma to 0, each step solved exactly.
 
     Between the clean x, at s = 0, and y, at sigma, x_s is a Brownian bridge in t = s^2: with x held at D(x_s, s),
 
@@ -131,7 +131,7 @@ def langevin(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings)
 
 
 def ode(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> Iterator[Tensor]:
-    """Follow the probability flow from y down to s = 0.
+    """Yield each step along the probability flow from y down to s = 0.
 
     A multistep method of second order: D is extrapolated as a line in log s through its last two values (Lu et al.
     2022).
@@ -150,7 +150,7 @@ def ode(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> I
 
 
 def coarse_to_fine(model: Any, noisy: Tensor, sigma: float, settings: SamplerSettings) -> Iterator[Tensor]:
-    """Ascend by partial denoising, adding fresh noise that falls from step to step (Kadkhodaie and Simoncelli 2021).
+    """Yield each step of an ascent by partial denoising, with fresh noise that falls (Kadkhodaie and Simoncelli 2021).
 
     Step t removes the share h_t = h t / (1 + h (t - 1)) of the noise s, with h the size, at most 1. Fresh noise of
     variance gamma^2 = ((1 - beta h_t)^2 - (1 - h_t)^2) s^2 is added, so that s becomes (1 - beta h_t) s. The paper's

@@ -39,7 +39,7 @@ class SelfChecks:
 
 
 def selfchecks(model: Any, noisy: Tensor, sigma: float, generator: Generator) -> SelfChecks:
-    """Compute the checks of a score model at noisy images.
+    """Return the checks of a score model at noisy images.
 
     Args:
         model: A score model of images.

@@ -251,7 +251,7 @@ class Task:
         return self.scaled(self.planes[part][None], where)
 
     def scaled(self, planes: np.ndarray, where: torch.device) -> Tensor:
-        """Convert pixels in the image's unit, (n, h, w, C), to a tensor where white is 1, (n, C, h, w)."""
+        """Return pixels in the image's unit, (n, h, w, C), as a tensor where white is 1, (n, C, h, w), on a device."""
         return as_tensor(planes, self.scale, where)
 
     def base_on(self, where: torch.device) -> Any:
@@ -294,5 +294,5 @@ class Task:
         return by_channels(self, noisy, lambda x, sigma: posterior_mean(model, x, sigma))
 
     def stored(self, estimate: Tensor) -> np.ndarray:
-        """Convert an estimate, (1, C, h, w), to the unit and dtype of the image, (h, w, C)."""
+        """Return an estimate, (1, C, h, w), in the unit and dtype of the image, (h, w, C)."""
         return as_pixels(estimate, self.scale, self.pixels.dtype)

@@ -85,7 +85,10 @@ def tiles_for(model: ImageScoreModel, height: int, width: int, side: int) -> Ite
 
 
 def side_for(model: ImageScoreModel, device: torch.device) -> int:
-    """Return the side in pixels of the largest tile whose padded version fits into the available memory."""
+    """Return the side in pixels of the largest tile that fits, with its margin, into a share of the free memory.
+
+    It is at least SMALLEST, and no larger than a good size for speed.
+    """
     padded = math.isqrt(int(min(MAX_TILE_BYTES, MEMORY_SHARE * available(device)) / model.bytes_per_pixel))
     return max(SMALLEST, padded - 2 * (model.halo or 0))
 

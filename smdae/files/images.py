@@ -82,10 +82,15 @@ READABLE = f"smdae reads {in_words()}"
 
 
 def read(source: Path | bytes, name: str) -> Picture:
-    """Read one still image from a file, or from bytes that are already at hand.
+    """Return the one still picture in a file, or in bytes that are already at hand.
 
-    `name` is what messages call it. Raises InputError, one line with a hint where there is one, for whatever
-    cannot be read or is not supported, and MemoryLimitError where memory runs out.
+    Args:
+        source: The path of the file, or its bytes.
+        name: What messages call it.
+
+    Raises:
+        InputError: It cannot be read or is not supported; one line, with a hint where there is one.
+        MemoryLimitError: It takes more memory than there is.
     """
     data = content(source, name) if isinstance(source, Path) else source
     format = FORMATS[format_of(data[:HEAD], name)]

@@ -30,7 +30,7 @@ DENSEST = 4096  # pixels for which a byte can stand: a bit is a block of 64, and
 
 
 def read(data: bytes) -> Picture:
-    """Read a JPEG, gray or RGB; of several pictures, the first. Raises InputError with the reason."""
+    """Return the picture of a JPEG, gray or RGB, the first of several; raise InputError with the reason."""
     image = JpegImageFile(BytesIO(data))
     picture = decoded(image, "JPEG", len(data), lossless=False, room=DENSEST * len(data))
     segments = segments_of(data)

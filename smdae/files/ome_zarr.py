@@ -53,7 +53,7 @@ def is_installed() -> bool:
 
 @contextlib.contextmanager
 def opened(folder: Path, name: str) -> Iterator[Volume]:
-    """Open a volume, and check all of its metadata, so that later only damaged chunks can fail.
+    """Open a volume, check all of its metadata, so that later only damaged chunks can fail, and yield it.
 
     Raises:
         InputError: The extra is missing, or it is no OME-Zarr that can be read.

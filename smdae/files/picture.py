@@ -213,7 +213,7 @@ def as_integers(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def samples_in(image: "Image.Image") -> np.ndarray:
-    """Decode a Pillow image to (H, W) or (H, W, 2 to 4), palettes looked up; InputError for other modes."""
+    """Return the samples of a Pillow image, (H, W) or (H, W, 2 to 4), palettes looked up; or raise InputError."""
     if image.mode in UNREADABLE_MODES:
         reason, hint = UNREADABLE_MODES[image.mode]
         raise InputError(f"it has {reason}", hint)

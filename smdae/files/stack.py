@@ -103,7 +103,7 @@ class Stack:
         return self._survey.is_selected(number)
 
     def pictures(self, number: int) -> list[Picture]:
-        """Decode the parts of one page, counted from 0; InputError, which names it, if it cannot be."""
+        """Return the pictures of a page, counted from 0, one for each part; InputError, which names it, if damaged."""
         with images.decoding(page_called(self._name, number)):
             page = self._pages.page(number)
             samples = self._samples(page)
@@ -203,7 +203,7 @@ def count(source: Path | bytes) -> int:
 
 @contextlib.contextmanager
 def opened(source: Path | bytes, name: str, selection: Selection = ALL) -> Iterator[Stack]:
-    """Open a TIFF of any number of pages and check them all, so that only damaged data is left to go wrong.
+    """Open a TIFF of any number of pages, check them all, so that only damaged data can fail later, and yield it.
 
     Args:
         source: A file, or its bytes.

@@ -105,7 +105,7 @@ class Pages:
 
 
 def opened(stream: BinaryIO) -> "tifffile.TiffFile":
-    """Open a TIFF; raise InputError for one whose directories go round in a circle, or that has none."""
+    """Return an open TIFF; raise InputError for one whose directories go round in a circle, or that has none."""
     import tifffile
 
     file = tifffile.TiffFile(stream)
@@ -165,7 +165,7 @@ def checked(file: "tifffile.TiffFile", place: Place) -> "tifffile.TiffPage":
 
 
 def samples_in(page: "tifffile.TiffPage") -> np.ndarray:
-    """Decode a page that is `checked`: (samples apart, depth, H, W, samples together), in the byte order at hand.
+    """Return the samples of a `checked` page: (samples apart, depth, H, W, samples together), in native byte order.
 
     Of YCbCr the samples are RGB.
     """

@@ -56,7 +56,7 @@ def refuse_folder(path: Path, *, overwrite: bool, may_go: Callable[[Path], bool]
 def whole_folder(
     path: Path, *, overwrite: bool, may_go: Callable[[Path], bool], origin: Origin | None = None
 ) -> Iterator[Path]:
-    """Give a new folder that becomes `path` if nothing goes wrong; else nothing is left of it.
+    """Yield a new folder that becomes `path` when the context ends, or is removed if that ends with an error.
 
     It is no more readable than what it is made of. Arguments and errors are those of `refuse_folder`; `origin` is that
     of `writing.whole`.

@@ -58,11 +58,11 @@ def write(path: Path, data: bytes, *, overwrite: bool = False, origin: Origin | 
 def whole(
     path: Path, *, overwrite: bool = False, origin: Origin | None = None
 ) -> Iterator[Callable[[bytes | bytearray | memoryview], None]]:
-    """Write the file `path` piece by piece, whole or not at all: gives the function that takes the next bytes.
+    """Yield a function that writes the next bytes of the file `path`, which appears whole or not at all.
 
     Raises OutputError where the file exists and `overwrite` is False, where the origin is to be replaced and has
-    changed, and for whatever stops the writing; nothing is left behind then, nor after an interrupt or any
-    exception inside, which passes as it is, and an existing file is as it was.
+    changed, and for whatever stops the writing; nothing is left behind then, nor after an interrupt or any exception
+    inside, which passes as it is, and an existing file is as it was.
     """
     with _descriptor(path, overwrite, origin) as descriptor:
         yield _writer(path, descriptor)
@@ -70,7 +70,7 @@ def whole(
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, overwrite: bool = False, origin: Origin | None = None) -> Iterator[BinaryIO]:
-    """Write the file `path` by going to and fro in it, whole or not at all; raises as `whole` does.
+    """Yield a file open for writing, to and fro, that becomes `path` whole or not at all; raises as `whole` does.
 
     What goes into a device or a pipe is written to a temporary file first.
     """

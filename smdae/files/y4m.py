@@ -87,7 +87,7 @@ def is_video(source: Path) -> bool:
 
 
 def read_header(stream: Readable) -> Header:
-    """Read the first line of a stream; raise InputError with the reason if it is not one."""
+    """Return what the first line of a stream says; raise InputError with the reason if it is no such line."""
     line = _line(stream)
     words = line.decode("ascii", "replace").split()
     if not words or words[0] != MAGIC.decode():
@@ -116,7 +116,7 @@ def read_header(stream: Readable) -> Header:
 
 
 def frames(stream: Readable, header: Header) -> Iterator[tuple[bytes, list[np.ndarray]]]:
-    """Read frames one by one: the line of each, and its planes, (h, w), uint8 or uint16.
+    """Yield the frames one by one: the line of each, and its planes, (h, w), uint8 or uint16.
 
     Raises:
         InputError: The stream ends inside a frame, or what follows a frame is none.

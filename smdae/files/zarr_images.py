@@ -115,7 +115,7 @@ class Image:
 
 
 def array_of(folder: Path, mode: str = "r") -> "zarr.Array[Any]":
-    """Open the array of a folder."""
+    """Return the open array of a folder."""
     import zarr
 
     return zarr.open_array(str(folder), mode=mode, config={"write_empty_chunks": False})

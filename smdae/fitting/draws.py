@@ -149,7 +149,7 @@ def among(patches: Tensor) -> Draw:
 def uniform(
     shape: tuple[int, ...], generator: Generator | None, device: torch.device, low: float, high: float
 ) -> Tensor:
-    """Draw numbers with the given shape, uniformly from low to high."""
+    """Return random numbers with the given shape, uniform from low to high."""
     return low + (high - low) * torch.rand(shape, generator=generator, device=device)
 
 

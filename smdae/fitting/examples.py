@@ -101,7 +101,7 @@ class Examples:
         return self.levels[1]
 
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
-        """Draw n examples, or fewer once the patches have grown.
+        """Return n random examples, or fewer once the patches have grown.
 
         Args:
             n: Number of examples.

@@ -34,7 +34,7 @@ class Packed:
 
     @classmethod
     def of(cls, images: Sequence[np.ndarray]) -> Self:
-        """Pack images of one dtype, each with shape (H, W) or (H, W, C).
+        """Return images of one dtype, each with shape (H, W) or (H, W, C), packed into one tensor.
 
         8-bit images stay as they are, all others become float32.
         """

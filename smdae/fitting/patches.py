@@ -57,7 +57,7 @@ class Patches:
         levels: Sequence[float] | None = None,
         weights: Sequence[float] | None = None,
     ) -> Self:
-        """Pack images of one dtype, each with shape (H, W) or (H, W, C), both sides at least `size`.
+        """Return images of one dtype, (H, W) or (H, W, C), both sides at least `size`, as a source of patches.
 
         8-bit images stay as they are, all others become float32. Those in a file stay there.
         """
@@ -184,7 +184,7 @@ class Patches:
             self._prefetch.start(place, lambda: self.at(place, upside_down))
 
     def draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw n random patches, flat, channels first, white being 1, with shape (n, d), float32.
+        """Return n random patches, flat, channels first, white being 1, with shape (n, d), float32.
 
         Every place of every image is equally likely; each of the eight symmetries gets an eighth of the batch.
         """

@@ -55,7 +55,7 @@ def prepare(
     weights: Sequence[float] | None = None,
     module: nn.Module | None = None,
 ) -> Prepared:
-    """Prepare a fit.
+    """Return a fit that is ready to run, with all that belongs to it.
 
     Args:
         images: Arrays of one dtype, with shape (H, W) or (H, W, C), sides at least the patch size, or `Stored` ones.
@@ -71,6 +71,7 @@ def prepare(
         UsageError: A network of the user's own cannot be fitted.
         InputError: There is no image, noisy images have no visible noise, or processes have different images.
         ModelError: The model to start from is missing, broken, or of another kind.
+        LostError: A process of the group is gone.
     """
     if not images:
         raise InputError("there are no images to fit on")

@@ -164,7 +164,9 @@ class Files:
 
 @contextmanager
 def claimed(output: Path, overwrite: bool, resume: bool) -> Iterator[Files]:
-    """Claim the files of a fit for this process, for as long as the context lasts; remove a log that stays empty.
+    """Claim the files of a fit for this process, as long as the context lasts, and yield them.
+
+    A log that stays empty is removed at the end.
 
     Raises:
         OutputError: Such files exist, and the user has not allowed to overwrite them, or another fit is writing them.

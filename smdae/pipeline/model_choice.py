@@ -66,12 +66,13 @@ def _bundled(picture: "Picture") -> str:
 
 
 def load_denoiser(name: str, imports: Sequence[str], warn: Callable[[str], object]) -> Any:
-    """Load a model that can denoise; warn if its card says that it made held-out images worse.
+    """Return a model that can denoise; warn if its card says that it made held-out images worse.
 
     A model file may name modules of the user's own; only those among `imports` are imported.
 
     Raises:
         ModelError: There is no such model, it is damaged, or its score is not one that denoises.
+        UsageError: A module among the imports cannot be imported.
     """
     from smdae.files.model_file import load
 

@@ -149,7 +149,7 @@ class _Run:
 def denoised(
     picture: "Picture", model: Any, options: Options, watch: Watch | None, name: str = "the image", judging: bool = True
 ) -> Outcome:
-    """Denoise a picture, without writing anything.
+    """Return a picture denoised, without writing anything.
 
     Args:
         picture: The picture as it was read.

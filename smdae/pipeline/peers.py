@@ -162,7 +162,7 @@ def _reaching() -> Iterator[None]:
 
 
 def connect(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
-    """Connect to the processes that were started together, at the address in the environment; report a long wait.
+    """Return the processes that were started together, connected at the address in the environment; report a long wait.
 
     Raises:
         UsageError: The environment has no usable address.

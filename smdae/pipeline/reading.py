@@ -33,10 +33,10 @@ def called(job: Job) -> str:
 
 
 def piped(begun: bytes = b"") -> bytes:
-    """Read all of stdin and return it, with the bytes `begun` that were read before in front.
+    """Return all of stdin, with the bytes `begun` that were read before in front.
 
     Raises:
-        InputError: It does not begin as a picture, and might never end; or it cannot be read.
+        InputError: It does not begin as a picture, and might never end, so the rest is not read; or it cannot be read.
     """
     from smdae.files import fits, packing, raw
     from smdae.files.images import HEAD, bounded, format_of

@@ -39,14 +39,14 @@ class Baseline:
 
 
 def nlm(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Denoise (H, W) by non-local means over 5 x 5 patches within 6 pixels, h = 0.65 sigma, without clipping."""
+    """Return a noisy image, (H, W), denoised by non-local means: 5 x 5 patches within 6 pixels, h = 0.65 sigma."""
     from skimage.restoration import denoise_nl_means
 
     return denoise_nl_means(image, patch_size=5, patch_distance=6, h=0.65 * sigma, sigma=sigma, fast_mode=True)
 
 
 def wavelet(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Denoise (H, W) by BayesShrink of Daubechies-2 wavelets on four scales, the mean over 16 shifts; (H, W) too."""
+    """Return a noisy image, (H, W), denoised by BayesShrink of Daubechies-2 wavelets: four scales, 16 shifts."""
     import pywt
     from skimage.restoration import denoise_wavelet
 
@@ -61,14 +61,14 @@ def wavelet(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def tv(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Denoise by total variation with Chambolle's projection, w = 0.8 sigma, always 50 steps."""
+    """Return a noisy image, (H, W), denoised by total variation: Chambolle's projection, w = 0.8 sigma, 50 steps."""
     from skimage.restoration import denoise_tv_chambolle
 
     return denoise_tv_chambolle(image, weight=0.8 * sigma, eps=0.0, max_num_iter=50)
 
 
 def bm3d(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Denoise by BM3D, with its authors' package."""
+    """Return a noisy image, (H, W) with white 1, denoised by BM3D, with its authors' package; not clipped."""
     import bm3d as package
 
     return np.asarray(package.bm3d(image, sigma)).reshape(image.shape)

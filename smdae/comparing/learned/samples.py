@@ -31,7 +31,7 @@ CONTRAST = 5.0  # sigma, that is black or white
 def langevin(
     model: Any, start: Tensor, steps: int, generator: Generator, top: float = 1.0, size: float = SIZE
 ) -> Tensor:
-    """Draw samples of a model's density, with the shape of start.
+    """Return samples of a model's density, with the shape of start.
 
     Args:
         model: A score model of one level.
