@@ -116,6 +116,9 @@ class GaussianMixture:
             steps: Rounds of expectation and maximisation.
             floor: Variance added to every direction, so that no component collapses on a few examples.
             generator: Where the first means are drawn from.
+
+        Raises:
+            ValueError: There are too few examples.
         """
         n, d = x.shape
         if n <= components:
@@ -166,7 +169,7 @@ class Gaussian:
 
     @classmethod
     def fit(cls, x: Tensor, *, floor: float = 1e-6) -> Self:
-        """Return the Gaussian with the mean and covariance of the examples x, with shape (n, d), plus floor I."""
+        """Return the Gaussian with mean and covariance of the examples x, (n, d), plus floor I; ValueError if n < 2."""
         mixture = GaussianMixture.fit(x, 1, floor=floor)
         return cls(mixture.means[0], mixture.covariances[0])
 

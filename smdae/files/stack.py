@@ -110,7 +110,7 @@ class Stack:
             return [parted(samples, part, page) for part in self.parts(number)]
 
     def chosen(self, number: int) -> list[tuple[Key, Picture]]:
-        """Decode one page, and return those of its parts that are to be denoised, each with its group."""
+        """Decode a page, and return the pictures of its parts that are to be denoised, each with its group."""
         selected = self.is_selected(number)
         if not any(selected):
             return []

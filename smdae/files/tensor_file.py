@@ -138,7 +138,11 @@ def _digest(record: dict[str, Any], tensors: memoryview) -> str:
 
 
 def digest(data: bytes) -> str:
-    """Return the checksum of the contents of a whole file, computed if it is not stored there."""
+    """Return the checksum of the contents of a whole file, computed if it is not stored there.
+
+    Raises:
+        ValueError: There is no valid header.
+    """
     found = header(data)
     return found.checksum or _digest(found.record, memoryview(data)[found.start :])
 

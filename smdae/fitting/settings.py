@@ -128,7 +128,7 @@ class Settings(BaseModel):
 
     @property
     def levels(self) -> tuple[float, float]:
-        """Return the lowest and the highest level, white being 1."""
+        """Return the lowest and the highest level, white being 1; ValueError if they are yet to be estimated."""
         if self.sigma == "auto":
             raise ValueError("the level of the noise is yet to be estimated")
         low, high = self.sigma if isinstance(self.sigma, tuple) else (self.sigma, self.sigma)

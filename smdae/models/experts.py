@@ -200,7 +200,7 @@ class Experts(nn.Module):
         )
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return E(x, s) = -log p(x) + const, with shape (B,), for x with shape (B, C, H, W); sigma a float or (B,)."""
+        """Return E(x, s) = -log p(x) + const, with shape (B,); arguments and errors are those of `score`."""
         return self._phi(self._seen(x, sigma), 0).sum((0, 2))
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
@@ -209,11 +209,14 @@ class Experts(nn.Module):
         Args:
             x: Images of any size.
             sigma: Level of the noise in the unit of x, a float or (B,); None for the one level of the model.
+
+        Raises:
+            ValueError: x has other channels, or sigma is None and the model has many levels.
         """
         return self._psi(self._seen(x, sigma), x.shape)
 
     def score_and_divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return psi(x, s) and tr(d psi/dx), with shape (B,), at little more than the cost of the score."""
+        """Return psi(x, s), and tr(d psi/dx), (B,), at little more than the cost of the score, like `score`."""
         responses = self._seen(x, sigma)
         inside = windows(torch.ones_like(x[:1, :1]), self.size)  # (P^2, n)
         square = responses.w.square().unflatten(1, (self.channels, -1)).sum(1) @ inside
@@ -222,11 +225,11 @@ class Experts(nn.Module):
         return self._psi(responses, x.shape), trace
 
     def divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return tr(d psi/dx), with shape (B,)."""
+        """Return tr(d psi/dx), with shape (B,); arguments and errors are those of `score`."""
         return self.score_and_divergence(x, sigma)[1]
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return psi(x, s) and all d psi_i/dx_i, both with the shape of x."""
+        """Return psi(x, s) and all d psi_i/dx_i, both with the shape of x; arguments and errors as in `score`."""
         responses = self._seen(x, sigma)
         bend = self._phi(responses, 2)
         columns = responses.w.square().T @ bend.flatten(1)
@@ -246,11 +249,14 @@ class Experts(nn.Module):
         return laid - _boxes_back(over, shape, self.size)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return D(x, s) = x + s^2 psi(x, s), with the shape of x."""
+        """Return D(x, s) = x + s^2 psi(x, s), with the shape of x; arguments and errors are those of `score`."""
         return posterior_mean(self, x, self._level(sigma, x))
 
     def posterior_variance(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return the diagonal of Cov[clean | noisy = x], s^2 (1 + s^2 d psi_i/dx_i), with the shape of x."""
+        """Return the diagonal of Cov[clean | noisy = x], s^2 (1 + s^2 d psi_i/dx_i), with the shape of x.
+
+        Arguments and errors are those of `score`.
+        """
         s = self._level(sigma, x)[:, None, None, None].square()
         return s * (1 + s * self.score_and_diagonal(x, sigma)[1])
 

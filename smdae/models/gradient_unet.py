@@ -83,19 +83,22 @@ class GradientUNet(nn.Module):
         return network
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return E(x, s), with shape (B,), for x with shape (B, C, H, W)."""
+        """Return E(x, s), with shape (B,); arguments and errors are those of `UNet.reconstruct`."""
         residual = (x - self.inner.reconstruct(x, sigma)) / self._level(sigma, x)
         return residual.square().flatten(1).sum(1) / 2
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return psi(x, s) = -grad E, with the shape of x; also where gradients are switched off."""
+        """Return psi(x, s) = -grad E, with the shape of x; also where gradients are switched off.
+
+        Arguments and errors are those of `UNet.reconstruct`.
+        """
         if torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():
                 return self.score(x.clone(), sigma)
         return -torch.func.grad(lambda y: self.energy(y, sigma).sum())(x)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return D(x, s) = x + s^2 psi(x, s), with the shape of x."""
+        """Return D(x, s) = x + s^2 psi(x, s), with the shape of x; arguments and errors as in `UNet.reconstruct`."""
         if sigma is None:
             sigma = self.inner.known_level(None)
         return posterior_mean(self, x, sigma)

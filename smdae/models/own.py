@@ -142,7 +142,7 @@ class OwnModel(nn.Module):
         return -gradient(total, x) if reverse else -torch.func.grad(total)(x)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return r(x) = x + sigma^2 psi(x), with the shape of x."""
+        """Return r(x) = x + sigma^2 psi(x), with the shape of x; arguments and errors are those of `score`."""
         level: Any = self.level if sigma is None else sigma
         return x + per_example(level, x) ** 2 * self.score(x, sigma)
 

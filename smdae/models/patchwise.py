@@ -46,7 +46,7 @@ class Patchwise(nn.Module):
         self.noise = noise
 
     def with_stride(self, stride: int) -> "Patchwise":
-        """Return the same model with another stride."""
+        """Return the same model with another stride; ValueError unless that is from 1 to the patch size."""
         return Patchwise(self.patch, self.channels, self.size, stride, self.tile, self.noise)
 
     def _repr_html_(self) -> str:
@@ -83,14 +83,18 @@ class Patchwise(nn.Module):
         return self.patch.noise_range
 
     def score(self, x: Tensor, sigma: float | None = None) -> Tensor:
-        """Return psi(x), with the shape of x: images, (B, C, H, W), or flat patches of the patch model, (B, C P^2)."""
+        """Return psi(x), with the shape of x: images, (B, C, H, W), or flat patches of the patch model, (B, C P^2).
+
+        Raises:
+            ValueError: x has another shape.
+        """
         if x.ndim == 2:
             return self.patch.score(x) if sigma is None else self.patch.score(x, sigma=sigma)
         s: Any = self.level if sigma is None else sigma
         return (self.reconstruct(x, s) - x) / s**2
 
     def reconstruct(self, x: Tensor, sigma: float | None = None) -> Tensor:
-        """Return D(x) = x + sigma^2 psi(x), with the shape of x, as in `score`."""
+        """Return D(x) = x + sigma^2 psi(x), with the shape of x; shapes and errors are those of `score`."""
         s: Any = self.level if sigma is None else sigma
         if x.ndim == 2:
             return self._denoised(x, s)

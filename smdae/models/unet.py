@@ -215,11 +215,17 @@ class UNet(nn.Module):
         Args:
             x: Noisy images with shape (B, C, H, W), of any size.
             sigma: Level of the noise in the unit of x, a float or (B,); None for the one level of the model.
+
+        Raises:
+            ValueError: x has another shape, or sigma is None and the model has many levels.
         """
         return x - self._noise(x, self.known_level(sigma))
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return psi(x, sigma) = (D(x, sigma) - x) / sigma^2, with the shape of x; arguments as in `reconstruct`."""
+        """Return psi(x, sigma) = (D(x, sigma) - x) / sigma^2, with the shape of x.
+
+        Arguments and errors are those of `reconstruct`.
+        """
         level = self.known_level(sigma)
         is_uniform = not isinstance(level, Tensor) and not isinstance(self.white, Tensor)
         is_uniform = is_uniform and self.conditioning is WHITE_NOISE
