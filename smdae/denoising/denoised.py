@@ -83,7 +83,7 @@ def denoise_image(
     Raises:
         UsageError: As `denoise`; or there is more than one image, the uncertainty is asked for and the noise is not
             white, or `adapt` is true.
-        InputError, ModelError, DivergedError, MemoryLimitError: As `denoise`.
+        InputError, ModelError, DeviceError, DivergedError, MemoryLimitError: As `denoise`.
     """
     if adapt:
         raise UsageError(

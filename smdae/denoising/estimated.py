@@ -53,7 +53,7 @@ def estimate_psnr(
 
     Raises:
         UsageError: As `denoise`, or there is more than one image, or a sampler of many steps is asked for.
-        InputError, ModelError, MemoryLimitError: As `denoise`.
+        InputError, ModelError, DeviceError, MemoryLimitError: As `denoise`.
     """
     device = named(device)
     _, task = one_task("estimate_psnr", image, model, sigma, axes=axes, noise=noise, device=device, options=options)
@@ -99,7 +99,7 @@ def posterior_variance(
 
     Raises:
         UsageError: As `denoise`, or there is more than one image, or the noise is not white.
-        InputError, ModelError, MemoryLimitError: As `denoise`.
+        InputError, ModelError, DeviceError, MemoryLimitError: As `denoise`.
     """
     device = named(device)
     pictures, task = one_task(

@@ -49,7 +49,7 @@ PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds to wait, on Windows, for whoeve
 
 
 def write(path: Path, data: bytes, *, overwrite: bool = False, origin: Origin | None = None) -> None:
-    """Write `data` as the file `path`, whole or not at all; raises as `whole` does."""
+    """Write `data` as the file `path`, whole or not at all; raise OutputError as `whole` does."""
     with whole(path, overwrite=overwrite, origin=origin) as put:
         put(data)
 
@@ -70,7 +70,7 @@ def whole(
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, overwrite: bool = False, origin: Origin | None = None) -> Iterator[BinaryIO]:
-    """Yield a file open for writing, to and fro, that becomes `path` whole or not at all; raises as `whole` does.
+    """Yield a file open for writing, to and fro, that becomes `path` whole or not at all; OutputError as in `whole`.
 
     What goes into a device or a pipe is written to a temporary file first.
     """

@@ -53,7 +53,7 @@ def adapt(
     Raises:
         UsageError: As `denoise`, or there is more than one image, the noise is not white, or the model is not a
         network.
-        InputError, ModelError, MemoryLimitError: As `denoise`.
+        InputError, ModelError, DeviceError, MemoryLimitError: As `denoise`.
     """
     device = named(device)
     refuse_other_types({"steps": steps})

@@ -28,7 +28,7 @@ def denormals_flushed() -> Iterator[None]:
 
 
 def products_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Return a context with products in a precision: auto, float32 or bfloat16."""
+    """Return a context with products in a precision: auto, float32 or bfloat16; auto is bfloat16 where that is fast."""
     if precision == "bfloat16" or (precision == "auto" and _is_fast(device)):
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()

@@ -54,7 +54,10 @@ def put_result(
 
 
 def put_bytes(job: Job, data: bytes, overwrite: bool, origin: "Origin | None", stdout: Put) -> None:
-    """Write the bytes of a result to its file or to stdout; arguments are those of `put_file` and `put_result`."""
+    """Write the bytes of a result to its file, or to stdout.
+
+    Arguments and errors are those of `put_file` and `put_result`.
+    """
     put_result(job, lambda target: put_file(target, data, overwrite, origin), lambda: [data], stdout)
 
 
