@@ -54,10 +54,11 @@ def grain(sigma):
         printed(4, 0.3, blur=3.0),
         np.kron(np.random.default_rng(0).random((20, 20)), np.ones((15, 15))) * 255,
         np.tile(np.where(np.arange(280) // 20 % 2, 200.0, 60.0), (300, 1)),
+        128 + 60 * np.sin(np.add.outer(np.arange(300) * 0.7, np.arange(280) * 0.9)),
         np.full((300, 280), 7.0),
         printed(5, 0.3)[:100],
     ],
-    ids=["smooth", "white noise", "grain", "blurred print", "blocks", "stripes", "constant", "small"],
+    ids=["smooth", "white noise", "grain", "blurred print", "blocks", "stripes", "waves", "constant", "small"],
 )
 def test_other_pictures_are_no_screens(picture):
     assert not is_print_screen(stored(picture)[:, :, None])
