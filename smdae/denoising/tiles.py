@@ -22,6 +22,7 @@ __all__ = ["MAX_TILE_BYTES", "SMALLEST", "Tile", "Tiled", "side_for", "tiles", "
 
 SMALLEST = 64  # pixels a side
 MAX_TILE_BYTES = 512 << 20  # memory of one tile: larger tiles are no faster
+ENOUGH, MARGINS = 1024, 200  # the side of a tile in pixels, and in halos, beyond which a larger one is no faster
 MEMORY_SHARE = 0.25  # of the available memory that a tile may take
 
 
@@ -87,10 +88,11 @@ def tiles_for(model: ImageScoreModel, height: int, width: int, side: int) -> Ite
 def side_for(model: ImageScoreModel, device: torch.device) -> int:
     """Return the side in pixels of the largest tile that fits, with its margin, into a share of the free memory.
 
-    It is at least SMALLEST, and no larger than a good size for speed.
+    It is at least SMALLEST, and no larger than where margins are a percent of it: beyond, it would only take memory.
     """
+    halo = model.halo or 0
     padded = math.isqrt(int(min(MAX_TILE_BYTES, MEMORY_SHARE * available(device)) / model.bytes_per_pixel))
-    return max(SMALLEST, padded - 2 * (model.halo or 0))
+    return max(SMALLEST, min(padded - 2 * halo, max(ENOUGH, MARGINS * halo)))
 
 
 class Tiled:

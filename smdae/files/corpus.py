@@ -234,6 +234,8 @@ def _too_small(sides: list[tuple[int, int]], size: int, paths: Sequence[Path], s
             f"all {total} images in {named(paths)} are smaller than the patch size {size}",
             f"give larger images, or --patch-size {max(2, *(side for side, _ in small))}",
         )
+    if not skipped:  # as a video without a frame
+        raise InputError(f"no usable image in {named(paths)}: there is none")
     raise InputError(f"no usable image in {named(paths)}: {skipped[0]}", f"{len(skipped)} files were skipped")
 
 

@@ -25,15 +25,14 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files import images, packing, regular
+from smdae.files.fits_header import BLOCK, SIGNATURE, refuse_many_axes
 from smdae.files.picture import check_size
 
 __all__ = ["ENDINGS", "SIGNATURE", "Image", "Opened", "is_fits", "is_installed", "is_named", "opened", "written"]
 
 ENDINGS = (".fits", ".fit", ".fts")
-SIGNATURE = b"SIMPLE  ="
 INSTALL = "pip install 'smdae[fits]'"
 SCIENCE = "SCI"
-BLOCK = 2880  # bytes, of which units are multiples
 PIECE = 1 << 22  # bytes copied at once
 TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 CHECKSUMS = ("CHECKSUM", "DATASUM")
@@ -179,6 +178,7 @@ def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
             if was_packed:
                 file = whole.enter_context(packing.unpacked(file))
             size = file.seek(0, 2)
+            refuse_many_axes(file)
             file.seek(0)
             units = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=False, do_not_scale_image_data=True)
             found = [(number, unit) for number, unit in enumerate(units) if _is_image(unit)]

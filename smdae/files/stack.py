@@ -44,9 +44,7 @@ LEVELS = 32  # pages that may be one picture in smaller and smaller sizes, each 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The pictures of one channel of a series, decoded as they are asked for.
-
-    Only those that are to be denoised.
+    """The pictures of one channel of a series that are to be denoised, decoded as they are asked for.
 
     Attributes:
         key: The series and the channel.
@@ -61,8 +59,7 @@ class Group:
 
     def page(self, number: int) -> Picture:
         """Decode one picture, counted from 0, and return it; InputError if it is damaged."""
-        page, part = self._numbers[number]
-        return self._stack.pictures(page)[part]
+        return self._stack.picture(*self._numbers[number])
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +105,12 @@ class Stack:
             page = self._pages.page(number)
             samples = self._samples(page)
             return [parted(samples, part, page) for part in self.parts(number)]
+
+    def picture(self, number: int, part: int) -> Picture:
+        """Decode one page, counted from 0, and return one of its parts."""
+        with images.decoding(page_called(self._name, number)):
+            page = self._pages.page(number)
+            return parted(self._samples(page), self.parts(number)[part], page)
 
     def chosen(self, number: int) -> list[tuple[Key, Picture]]:
         """Decode a page, and return the pictures of its parts that are to be denoised, each with its group."""

@@ -58,6 +58,7 @@ UNREAD |= {34892: "the linear light of a camera's sensor", 32844: "logarithms of
 UNCOMPRESSED, JPEGS = 1, (6, 7, 34892, 33007)
 TOGETHER, PLANAR = 1, 2
 DENSEST = 2**15  # pixels for which a byte can stand: in Zstandard, 4 bytes are 2^17
+MOST_SAMPLES = 4096  # of a pixel
 MAX_DEPTH = 2**16  # planes of a page that is a volume
 OF_A_PAGE = 1 << 13  # bytes that a directory takes, beside the values of its tags
 
@@ -218,6 +219,10 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
         raise InputError(f"its channels are stored in an unknown way ({int(page.planarconfig)})", "save it anew first")
     if page.photometric == PALETTE and page.samplesperpixel > 1:
         raise InputError("it has a table of colours and more than one channel", "save it as RGB first")
+    if page.samplesperpixel > MOST_SAMPLES:
+        raise InputError(f"it has {page.samplesperpixel:,} channels in a page", "save them as pages first")
+    if page.compression in JPEGS and page.bitspersample < 8:
+        raise InputError(f"its samples have {page.bitspersample} bits, and JPEG has none so short")
     if page.is_subsampled and (page.compression not in JPEGS or page.planarconfig == PLANAR):
         raise InputError("its colours have a lower resolution than it", "save it as RGB first")
     if page.dtype is None or page.dtype.name not in (*SAMPLES, "bool"):

@@ -152,7 +152,8 @@ def denoise_stack(
         refuse_unit(first, options, name)
         model = model_for(first)
         del first
-        shared = {key: _for_group(group, pages, model, options, name) for key, group in pages.groups.items()}
+        count = len({key.channel for key in pages.groups})
+        shared = {key: _for_group(group, count, model, options, name) for key, group in pages.groups.items()}
         profile = [] if options.profile is None else [(options.profile, _profile(pages, shared, model, name))]
         run = _Run(job, options, model, model_for, pages, shared, watch)
         style = run.style()
@@ -200,14 +201,13 @@ def _part(pages: "Stack", key: "Key", number: int) -> str:
     return ", ".join(words for words in (page, channel) if words)
 
 
-def _for_group(group: "Group", pages: "Stack", model: Any, options: Options, name: str) -> Options:
-    """Return the settings by which every page of a channel is denoised.
+def _for_group(group: "Group", channels: int, model: Any, options: Options, name: str) -> Options:
+    """Return the settings by which every page of a channel, one of so many, is denoised.
 
     A level that was given is that of the channel; the rest of the noise and the scale are those of its typical page.
     """
     from smdae.denoising.pages import is_blank
 
-    channels = len({key.channel for key in pages.groups})
     if options.levels is not None and len(options.levels) > 1 and channels > 1:
         if len(options.levels) != channels:
             raise UsageError(f"--sigma has {len(options.levels)} values, and '{name}' has {channels} channels")

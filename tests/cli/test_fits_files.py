@@ -190,13 +190,20 @@ def packed(name: str, values: np.ndarray) -> bytes:
     return whole.getvalue()
 
 
-def test_an_axis_that_is_no_number_is_refused(here, capsys):
-    fits.PrimaryHDU(np.zeros((64, 64), "u1")).writeto("a.fits")
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("NAXIS1", "T", "has axes of True x 64"), ("NAXIS", "99999999999", "a unit of it has 99,999,999,999 axes")],
+)
+@pytest.mark.parametrize("unit", [0, 1])
+def test_axes_that_cannot_be_are_refused_at_once(unit, name, value, words, here, capsys):
+    empty = [] if unit == 0 else [fits.PrimaryHDU()]
+    kind = fits.ImageHDU if unit else fits.PrimaryHDU
+    fits.HDUList([*empty, kind(np.zeros((64, 64), "u1"))]).writeto("a.fits")
     data = Path("a.fits").read_bytes()
-    at = data.index(b"NAXIS1  = ") + 10
-    Path("a.fits").write_bytes(data[:at] + b"T".rjust(20) + data[at + 20 :])
+    at = data.rindex(f"{name:8}= ".encode()) + 10
+    Path("a.fits").write_bytes(data[:at] + value.rjust(20).encode() + data[at + 20 :])
     assert main(["denoise", "a.fits"]) == 3
-    assert "has axes of True x 64" in complaint(capsys.readouterr().err)
+    assert words in complaint(capsys.readouterr().err)
     assert not Path("a_denoised.fits").exists()
 
 

@@ -421,6 +421,7 @@ def test_what_is_not_selected_is_written_as_it_was():
         (["jbig.tif"], 3, ["'jbig.tif'", "compression", "JBIG"]),
         (["complex.tif"], 3, ["'complex.tif'", "complex64"]),
         (["other.tif", "--strength", "0"], 3, ["'other.tif'", "stored in an unknown way (142)"]),
+        (["many.tif", "--strength", "0"], 3, ["'many.tif'", "has 4,097 channels in a page"]),
         (["before.tif", "--strength", "0"], 3, ["'before.tif'", "truncated"]),
         (["table.tif", "--strength", "0"], 3, ["'table.tif'", "a table of colours and more than one channel"]),
         (["s.tif", "-o", "x.png"], 4, ["PNG cannot hold 6 pages"]),
@@ -444,6 +445,8 @@ def test_bad_input_is_refused_in_one_line(here, arguments, code, words, capsys):
     data[tag.offset + 2 : tag.offset + 4] = (9).to_bytes(2, "little")  # signed
     data[tag.valueoffset : tag.valueoffset + 4] = (-2).to_bytes(4, "little", signed=True)
     Path("before.tif").write_bytes(data)
+    samples = np.zeros((4, 4, 4097), np.uint8)
+    tifffile.imwrite("many.tif", samples, photometric="minisblack", planarconfig="contig", compression="zlib")
     colours = np.dstack([values("uint8", *SIZE)] * 3)
     how = {"photometric": "rgb", "planarconfig": "contig", "compression": "jpeg", "metadata": None}
     tifffile.imwrite("other.tif", np.stack([colours, colours]), **how)

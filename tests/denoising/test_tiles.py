@@ -133,3 +133,9 @@ def test_the_side_follows_what_a_pixel_takes():
     small, large = random_network(), random_network(widths=(64, 6), down=(1, 1))
     cpu = torch.device("cpu")
     assert SMALLEST <= side_for(large, cpu) < side_for(small, cpu)
+
+
+def test_tiles_with_narrow_margins_are_no_larger_than_is_of_use():
+    """Of patches of 4 x 4 pixels the margin is 3, and 512 MB would hold a tile of 4,723."""
+    model = Patchwise(EnergyModel(16, 8, sigma=1.0, level=0.1), 1, 4)
+    assert side_for(model, torch.device("cpu")) == 1024

@@ -231,6 +231,15 @@ def test_tables_of_other_columns_do_not_go_together(here):
         gather_rows([here], None, 0)
 
 
+@pytest.mark.parametrize("name", ["a.npz", "a.y4m"])
+def test_files_without_an_image_are_refused(name, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w"):
+        pass
+    (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 W20 H24 Cmono\n")
+    with pytest.raises(InputError, match=f"no usable image in .*{name}': there is none"):
+        gather([tmp_path / name], 4)
+
+
 def test_what_is_no_array_in_an_npz_is_refused(tmp_path):
     """NumPy gives the bytes of files in it that do not begin as arrays do."""
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
