@@ -34,6 +34,8 @@ from smdae.protocols import CanClip, TakesNoise, offers, single_level
 __all__ = ["Treatment", "noise_for", "rms_level", "set_to_clipping", "takes_noise", "treatment_for", "whitenings"]
 
 LEVEL_SAMPLE = 1 << 17  # pixels over which a level is averaged
+MOST_WHITES = 16  # by which white is larger in a picture than in noise of the same kind of pictures
+FAINTEST_GIVEN = 0.3 / 255  # level of noise, white being 1, below which it may have been given in another unit
 MAX_CLIPPED_SHARE = 0.005  # of pixels at white, up to which a picture is treated as not clipped there
 
 Treatment = Callable[[Any], Any]  # from a model of white noise, or another version of it, to a model of the noise
@@ -59,7 +61,7 @@ def noise_for(
         own = kind.shifted(-prepared.scale.black) if prepared.scale.black else kind
         found = Estimate(_of_channels(own.scaled(1 / prepared.scale.span), prepared), 0.0)
         if sigma is None:
-            _refuse_other_unit(found.noise, prepared)
+            _refuse_other_unit(found.noise, kind, prepared)
     elif kind not in KINDS:
         how = f"smdae.Noise.from_yaml(open({str(kind)!r}).read()) reads a profile"
         raise UsageError(
@@ -103,13 +105,26 @@ def _of_channels(noise: Noise, prepared: Prepared) -> Noise:
     return noise
 
 
-def _refuse_other_unit(noise: Noise, prepared: Prepared) -> None:
-    """Raise UsageError for noise, white being 1, that is larger than all that its picture spans."""
+def _refuse_other_unit(noise: Noise, given: Noise, prepared: Prepared) -> None:
+    """Raise UsageError for noise of other pictures: larger than all that this one spans, or next to nothing in it.
+
+    Args:
+        noise: The noise, white being 1.
+        given: The same as it was given.
+        prepared: The picture.
+    """
     scale = prepared.scale
     if (level := rms_level(prepared, noise)) >= 1:
         raise UsageError(
             f"noise of level {level * scale.span:.4g} is larger than the range of the picture, "
             f"{scale.black:.4g} to {scale.white:.4g}",
+            "is it in the unit of other pictures? 'smdae info' tells the range of a noise profile",
+        )
+    is_of_less = given.white < scale.white / MOST_WHITES and given.sigma <= given.white
+    if scale.standard and is_of_less and 0 < level < FAINTEST_GIVEN:
+        raise UsageError(
+            f"noise of level {given.sigma:.4g} beside white {given.white:g} is next to nothing in a picture "
+            f"whose white is {scale.white:g}",
             "is it in the unit of other pictures? 'smdae info' tells the range of a noise profile",
         )
 

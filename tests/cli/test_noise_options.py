@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+import smdae
 from smdae import Noise
 from smdae.cli.app import main
 from smdae.curves import Affine
@@ -199,6 +200,26 @@ def test_a_profile_in_the_unit_of_other_pictures_is_refused_by_name(capsys):
     assert "'a.npy'" in said
     assert "larger than the range" in said
     assert not Path("a_denoised.npy").exists()
+
+
+@pytest.mark.parametrize("deep", [True, False], ids=["8 bits on 16", "floats on 8 bits"])
+def test_a_profile_that_is_next_to_nothing_in_the_unit_of_a_picture_is_refused(deep, capsys):
+    save("a.png", noisy(15))
+    np.save("a.npy", noisy(15).astype(np.uint16) * 257 if deep else (noisy(15) / 255).astype(np.float32))
+    first, other = ("a.png", "a.npy") if deep else ("a.npy", "a.png")
+    assert main(["denoise", first, "--fast", "--save-noise", "camera.yaml", "-o", f"first{Path(first).suffix}"]) == 0
+    capsys.readouterr()
+    assert main(["denoise", other, "--fast", "--noise", "camera.yaml"]) == 2
+    said = complaint(capsys.readouterr().err.replace("smdae: model 'natural-gray-small'\n", ""))
+    assert f"'{other}'" in said
+    assert "next to nothing" in said
+
+
+def test_faint_noise_in_the_unit_of_a_picture_is_none_of_others():
+    deep = (noisy(15).astype(np.uint16) * 257)[:32, :32]
+    told = smdae.denoise_image(deep, "natural-gray-small", noise=Noise.gaussian(5.0, 65535.0))
+    assert told.noise.sigma == pytest.approx(5)
+    smdae.denoise(deep, "natural-gray-small", noise=Noise.gaussian(5.0))  # white was not given
 
 
 def test_the_level_that_is_given_is_the_total_one_and_the_kind_is_found():
