@@ -223,7 +223,15 @@ class DenoiseOptions:
             check_precision(self.precision)
 
     def check_log(self) -> None:
-        """Raise UsageError if the log is named like a picture: lines would be appended to it."""
+        """Raise UsageError if a file beside the pictures is called '-', or the log is named like a picture.
+
+        Lines would be appended to that picture.
+        """
+        files = {"log": self.log, "save-noise": self.save_noise, "mask": self.mask, "reference": self.reference}
+        files |= {"uncertainty": self.uncertainty, "save-steps": Path(self.save_steps) if self.save_steps else None}
+        for option, path in files.items():
+            if path == STREAM:
+                raise UsageError(f"--{option} takes a file, and '-' is stdin or stdout", "name a file")
         if self.log is not None and is_picture(self.log):
             raise UsageError(
                 f"--log '{self.log}' has the name of a picture", "lines are appended to it: name another file"

@@ -496,3 +496,11 @@ def test_with_the_extra_a_folder_of_raws_is_read(here, capfd):
         (here / "shot" / f"{number}.CR2").write_bytes(b"x")
     assert denoise("shot") == 9
     assert "smdae: error: 3 of 3 pictures could not be denoised:" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--log", "--save-noise", "--mask", "--reference", "--uncertainty", "--save-steps"])
+def test_a_file_beside_the_pictures_is_no_stream(here, option, capsys):
+    before = everything_below(here)
+    assert main(["denoise", "a.png", option, "-"]) == 2
+    assert f"{option} takes a file" in complaint(capsys.readouterr().err)
+    assert everything_below(here) == before
