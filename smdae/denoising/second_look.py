@@ -31,6 +31,7 @@ from smdae.estimation.feature_numbers import Perceptron, read_numbers, standardi
 from smdae.estimation.scale import Scale
 from smdae.models.conditioning import Conditioning
 from smdae.noise import Noise
+from smdae.protocols import posterior_mean
 
 __all__ = ["FEATURES", "NETWORK", "SecondLook", "features_of", "second_look"]
 
@@ -94,11 +95,7 @@ class SecondLook:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return the numbers in a JSON file.
-
-        Raises:
-            ValueError: They are for other features.
-        """
+        """Return the numbers in a JSON file; raise ValueError if they are for other features."""
         return cls(**read_numbers(path, FEATURES))
 
     def log_odds(self, f: np.ndarray) -> float:
@@ -295,5 +292,5 @@ def _posterior_mean(network: Any, y: Tensor, noise: Noise) -> Tensor:
         sd = None if plain.sd is None else plain.sd.expand(-1, 3, -1, -1)
         shown, told = y[:, middle].expand(-1, 3, -1, -1), Conditioning(sd, plain.grain, torch.ones(1), plain.jpeg)
     with torch.inference_mode():
-        clean = shown + sigma**2 * network.conditioned(told).score(shown, sigma=sigma)
+        clean = posterior_mean(network.conditioned(told), shown, sigma)
     return clean if count == 3 else clean.mean(1, keepdim=True).expand(-1, count, -1, -1)
