@@ -86,7 +86,7 @@ BRANDS = {b"crx ": RAW}
 
 
 def foreign(head: bytes, name: str, known: bool) -> Foreign | None:
-    """Return the format of a file, if it is one that is not read.
+    """Return the format of a file, if it is one that is not read; None for others.
 
     Args:
         head: The first bytes of the file, 16 or more if it has them.

@@ -121,7 +121,8 @@ def build(card: dict[str, Any], data: bytes, name: str, imports: Collection[str]
     """Return the model that a checked card and the bytes of its file describe, in eval mode; arguments as for `load`.
 
     Raises:
-        ModelError: The weights are damaged or do not fit the description.
+        ModelError: The weights are damaged or do not fit the description, or its network is not among the imports.
+        UsageError: Its network cannot be imported or built.
     """
     import torch
     from safetensors import SafetensorError

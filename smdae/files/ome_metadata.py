@@ -42,7 +42,7 @@ def is_volume(path: Path | str) -> bool:
 
 
 def may_be_replaced(folder: Path) -> bool:
-    """Return whether a folder is a Zarr group or array, or empty."""
+    """Return whether a folder is a Zarr group or array, or empty; raise OSError if it cannot be read."""
     return _holds_zarr(folder) or not any(os.scandir(folder))
 
 

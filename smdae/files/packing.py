@@ -33,7 +33,12 @@ def begun(head: bytes, count: int) -> bytes:
 
 
 def unpacked(file: BinaryIO) -> BinaryIO:
-    """Return a temporary file with what a file packed by gzip holds; InputError if there is no room for it."""
+    """Return a temporary file, open for reading, with what a file packed by gzip holds.
+
+    Raises:
+        InputError: There is no room for it.
+        OSError, EOFError: The file is damaged.
+    """
     with tempfile.TemporaryFile() as whole:
         with gzip.open(file) as source:
             while piece := source.read(PIECE):

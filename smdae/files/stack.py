@@ -84,7 +84,7 @@ class Stack:
 
     @cached_property
     def groups(self) -> dict[Key, Group]:
-        """Return the channels of each series."""
+        """Return the pictures of each channel of each series that are to be denoised, by series and channel."""
         return {key: Group(key, self, numbers) for key, numbers in self._survey.channels.items()}
 
     def parts(self, number: int) -> list[Part]:

@@ -79,7 +79,7 @@ def surveyed(
     selection: Selection,
     page_at: "Callable[[int], tifffile.TiffPage]",
 ) -> Survey:
-    """Check all pages, and find out what is on them and how they lie.
+    """Check all pages, and return what is on them and how they lie.
 
     Args:
         stream: The file.

@@ -93,7 +93,7 @@ class Batch:
         return Batch(x, needs, scale, white, self.n + other.n, conditioning)
 
     def losses(self, objective: Objective, model: Any) -> Tensor:
-        """Return the objective's loss for each example, with shape (B,)."""
+        """Return the loss of each example, with shape (B,); UsageError if the objective's has another shape."""
         model = model if self.white is None else model.clipped(self.white)
         model = model if self.conditioning is None else model.conditioned(self.conditioning)
         model = model if self.treat is None else self.treat(model)

@@ -182,7 +182,7 @@ class EnergyModel(nn.Module):
 
     @torch.no_grad()
     def initialise(self, noisy: Tensor, generator: Generator | None = None) -> None:
-        """Set W, b and c from examples, as the docstring of the module explains.
+        """Set W, b and c, in place, from examples, as the docstring of the module explains.
 
         Args:
             noisy: Examples with noise at the model's level, with shape (n, d), n >= 2.
