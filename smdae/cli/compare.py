@@ -114,7 +114,11 @@ def command(
     threads: Threads = None,
     as_: Annotated[
         str | None,
-        _option("--as", text="What arrays (N, d) are: rows, an example each, or images.", default="rows, all alone"),
+        _option(
+            "--as",
+            text="What arrays (N, d) are: rows, an example each, or images.",
+            default="rows, if nothing else is given",
+        ),
     ] = None,
     white: Annotated[float | None, _option("--white", text="The value of white in float images.", default="1")] = None,
     reference: Annotated[

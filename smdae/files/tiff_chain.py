@@ -18,10 +18,10 @@ MAX_TAGS = 4096  # of a directory that makes sense
 def are_reduced(file: "tifffile.TiffFile") -> list[bool]:
     """Return, for each directory of the chain, whether it says that its picture is of reduced size.
 
-    Only two entries of a directory are read: parsing all takes half a millisecond.
+    Only two entries of a directory are read: parsing all takes half a millisecond. A chain that is cut off ends there.
 
     Raises:
-        InputError: The chain is damaged, or goes round in a circle.
+        InputError: The chain goes round in a circle.
     """
     handle, layout = file.filehandle, file.tiff
 
