@@ -43,7 +43,7 @@ FAINT, MIN_LOG_ODDS_OF_FAINT = 6 / 255, -3.0
 MAX_DECAY_OF_WHITE, MAX_EXCESS_OF_WHITE = 0.20, 10.0
 # Where there is hardly any texture, as in white noise that was resized or rotated, these show grain without a second
 # look: decay, excess, weakest block, scatter, and correlation of neighbours. With more excess than white noise ever has
-# (1.4) a second look decides whatever the decay.
+# (1.4), and a level that rises with brightness, a second look decides whatever the decay.
 ALONE_DECAY, ALONE_EXCESS, ALONE_WEAKEST, ALONE_SCATTER, ALONE_NEAREST = 0.12, 1.3, 0.72, 0.28, 0.1
 ALONE_EXCESS_OF_ANY_DECAY = 1.8
 # Where these hold in a JPEG, its blocks hold white noise alone: weakest block, scatter, correlation, excess.
@@ -154,7 +154,7 @@ def correlated_noise(
         factor = evidence().level_factor(found)
     elif level > STRONG and decay > ALONE_DECAY and excess > ALONE_EXCESS and _are_noise_alone(seen):
         factor, odds = 1.0, math.inf
-    elif level > STRONG and excess > ALONE_EXCESS_OF_ANY_DECAY and _are_noise_alone(seen):
+    elif level > STRONG and excess > ALONE_EXCESS_OF_ANY_DECAY and _are_noise_alone(seen) and _all_rise(seen):
         factor = evidence().level_factor(found)
     else:
         return None
@@ -171,6 +171,11 @@ def _non_normality(blocks: Blocks, seen: list[ChannelBlocks]) -> float:
 def _evenness(seen: list[ChannelBlocks]) -> np.ndarray:
     """Return the lowest of `spread`, the scatter and the correlation of neighbours, means over channels, (3,)."""
     return np.mean([(one.spread[0], one.scatter, one.grain.nearest) for one in seen], 0)
+
+
+def _all_rise(seen: list[ChannelBlocks]) -> bool:
+    """Return whether the level of every channel clearly rises with brightness."""
+    return all(one.rising is not None for one in seen)
 
 
 def _are_noise_alone(seen: list[ChannelBlocks]) -> bool:
@@ -223,7 +228,7 @@ def _levels(seen: list[ChannelBlocks], sigmas: list[float]) -> tuple[Curve, ...]
         sigmas: The levels that the channels are to have at the brightness of the flattest blocks.
     """
     rising = [one.rising for one in seen if one.rising is not None]
-    if len(rising) < len(seen):
+    if not _all_rise(seen):
         return curves_of(sigmas)
     levels = [math.sqrt(overall(one.bins)[0]) for one in seen]  # of the blocks
     return tuple(line.amplified(s / level) for line, s, level in zip(rising, sigmas, levels, strict=True))
