@@ -3,8 +3,9 @@
 Dots beside each other look like strong grain, and a network that takes them for noise blurs the picture. But the power
 of noise lies on a smooth hill of frequencies, and that of edges and of most textures on lines through the middle; that
 of a screen lies on a lattice of points, in two directions alike. So the spectra of many tiles are compared: a point of
-their median counts that is several times as high as all in a ring around it. In 130 photographs and micrographs such
-points held 4 % of the power at most, in screens of 3 to 12 pixels whose dots are still to be seen 20 to 97 %.
+their median counts that is several times as high as all in a ring around it. In every tile of a screen of 3 to 12
+pixels whose dots are still to be seen such points hold 20 to 98 % of the power. A railing or lines of letters have
+such points as well, but only in some tiles: of 1,558 photographs, drawings, pages and micrographs none is a screen.
 """
 
 import numpy as np
@@ -18,7 +19,7 @@ RING = (4.0, 6.0)  # distances of a ring around a point, in bins of a tile's spe
 NEAR = 2.3  # bins from a point that belong to it: the window spreads it
 MIN_RATIO = 5.0  # of a point over all in its ring
 MIN_SECOND = 0.3  # of the power of the strongest point, that one in another direction has
-MIN_SHARE = 0.15  # of the power, that lies on points
+MIN_SHARE = 0.15  # of the power of each tile, that lies on points
 
 
 def is_print_screen(planes: np.ndarray) -> bool:
@@ -26,16 +27,14 @@ def is_print_screen(planes: np.ndarray) -> bool:
     height, width = planes.shape[:2]
     if min(height, width) < SIDE:
         return False
-    spectrum, band = _spectrum(planes)
-    total = spectrum[band].sum()
-    if not total > 0:
-        return False
+    spectra, band = _spectra(planes)
+    spectrum = np.median(spectra, axis=0)
     ring = np.max([np.roll(spectrum, shift, (0, 1)) for shift in _shifts(*RING)], axis=0)
     points = band & (spectrum > MIN_RATIO * ring)
     if not _crosses(spectrum, points):
         return False
     near = band & np.any([np.roll(points, shift, (0, 1)) for shift in _shifts(0.0, NEAR)], axis=0)
-    return bool(spectrum[near].sum() > MIN_SHARE * total)
+    return bool(spectra[:, near].sum(1).min() > MIN_SHARE)
 
 
 def _crosses(spectrum: np.ndarray, points: np.ndarray) -> bool:
@@ -45,8 +44,11 @@ def _crosses(spectrum: np.ndarray, points: np.ndarray) -> bool:
     return len(tops) >= 4 and bool(tops[2] > MIN_SECOND * tops[0])
 
 
-def _spectrum(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the median power of the half of the tiles that have most, each of sum 1, and which frequencies count."""
+def _spectra(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the power of the half of the tiles that have most, (n, SIDE, SIDE), and which frequencies count.
+
+    That of the frequencies that count has sum 1 in each tile, or 0 in a constant one.
+    """
     window = np.outer(np.hanning(SIDE), np.hanning(SIDE))
     frequencies = np.fft.fftfreq(SIDE)
     band = np.hypot(frequencies[:, None], frequencies) > LOWEST
@@ -62,10 +64,10 @@ def _spectrum(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     each = np.array(powers)
     sums = each[:, band].sum(1)
     most = sums >= np.median(sums)
-    return np.median(each[most] / np.maximum(sums[most], np.finfo(float).tiny)[:, None, None], axis=0), band
+    return each[most] / np.maximum(sums[most], np.finfo(float).tiny)[:, None, None], band
 
 
 def _shifts(least: float, most: float) -> list[tuple[int, int]]:
     """Return the shifts in rows and columns whose length lies between two numbers of bins."""
-    reach = range(-int(most), int(most) + 1)
-    return [(down, right) for down in reach for right in reach if least <= np.hypot(down, right) <= most]
+    span = range(-int(most), int(most) + 1)
+    return [(down, right) for down in span for right in span if least <= np.hypot(down, right) <= most]

@@ -45,10 +45,18 @@ def grain(sigma):
     return waves() + sigma * noise / noise.std()
 
 
+def railing():
+    """Return a smooth picture a part of which is a perforated sheet."""
+    picture = waves(420, 400)
+    picture[:140] = printed(6, 0.0, noise=0.0, gray=picture)[:140]
+    return picture + 10 * np.random.default_rng(0).standard_normal(picture.shape)
+
+
 @pytest.mark.parametrize(
     "picture",
     [
         waves(),
+        railing(),
         waves() + 20 * np.random.default_rng(0).standard_normal(waves().shape),
         grain(15),
         printed(4, 0.3, blur=3.0),
@@ -58,7 +66,18 @@ def grain(sigma):
         np.full((300, 280), 7.0),
         printed(5, 0.3)[:100],
     ],
-    ids=["smooth", "white noise", "grain", "blurred print", "blocks", "stripes", "waves", "constant", "small"],
+    ids=[
+        "smooth",
+        "railing with noise",
+        "white noise",
+        "grain",
+        "blurred print",
+        "blocks",
+        "stripes",
+        "waves",
+        "constant",
+        "small",
+    ],
 )
 def test_other_pictures_are_no_screens(picture):
     assert not is_print_screen(stored(picture)[:, :, None])
