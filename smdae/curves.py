@@ -84,7 +84,7 @@ class Affine:
         return replace(self, black=self.black + offset)
 
     def amplified(self, factor: float) -> "Affine":
-        """Return the curve of the noise with `factor` times the standard deviation; UsageError if it is negative."""
+        """Return the curve of the noise with `factor` times the standard deviation, the factor not being negative."""
         return Affine(self.gain * factor**2, self.black, self.read * factor)
 
 
@@ -134,5 +134,5 @@ class Table:
         return replace(self, at=tuple(value + offset for value in self.at))
 
     def amplified(self, factor: float) -> "Table":
-        """Return the curve of the noise with `factor` times the standard deviation."""
+        """Return the curve of the noise with `factor` times the standard deviation, the factor not being negative."""
         return replace(self, levels=tuple(level * factor for level in self.levels))

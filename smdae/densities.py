@@ -26,7 +26,7 @@ class Density(Protocol):
     """A density with the score and the samples that an explicit objective needs."""
 
     def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
-        """Draw n samples, with shape (n, d), and return all or some rows of them."""
+        """Return samples, (n, d), or some rows of them; all n are drawn from the generator in any case."""
 
     def score(self, x: Tensor) -> Tensor:
         """Return grad log q(x), with shape (B, d), for x with shape (B, d)."""
@@ -81,7 +81,7 @@ class GaussianMixture:
         return torch.einsum("bk,bkd->bd", log_joint.softmax(1), pull)
 
     def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
-        """Draw n samples, with shape (n, d), and return all or some rows of them."""
+        """Return samples, (n, d), or some rows of them; all n are drawn from the generator in any case."""
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)[rows]
         noise = torch.randn(n, self.dim, generator=generator, dtype=self.means.dtype, device=self.means.device)[rows]
         for component, factor in enumerate(self._factor):  # a factor for each sample would be n d^2 numbers
@@ -182,7 +182,7 @@ class Gaussian:
         return (self.mean - x) @ self._mixture._precision[0]
 
     def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
-        """Draw n samples, with shape (n, d), and return all or some rows of them."""
+        """Return samples, (n, d), or some rows of them; all n are drawn from the generator in any case."""
         noise = torch.randn(n, len(self.mean), generator=generator, dtype=self.mean.dtype, device=self.mean.device)
         return self.mean + noise[rows] @ self._mixture._factor[0].T
 

@@ -254,6 +254,8 @@ class Noise:
 
     def amplified(self, factor: float) -> Self:
         """Return the noise with `factor` times the standard deviation; raise UsageError for a negative factor."""
+        if factor < 0:
+            raise UsageError(f"noise is amplified by a factor that is not negative, and {factor:g} is")
         return replace(self, curves=tuple(curve.amplified(factor) for curve in self.curves))
 
     def for_channels(self, count: int) -> Self:

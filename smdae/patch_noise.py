@@ -157,7 +157,7 @@ class KernelParzen:
         noise: The kernel.
 
     Raises:
-        UsageError: The noise is correlated and also depends on brightness.
+        UsageError: The noise is correlated and also depends on brightness, or its correlation R is singular.
     """
 
     def __init__(self, patches: Tensor, noise: PatchNoise) -> None:
@@ -179,7 +179,7 @@ class KernelParzen:
         return torch.addmm(self._constant, y, self._pulled.T) - 0.5 * y.square() @ self._inverse.T
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Return log q_C(x), with shape (B,), for x with shape (B, d); UsageError if C is singular."""
+        """Return log q_C(x), with shape (B,), for x with shape (B, d); not finite where S is 0 at a patch."""
         if self._white is not None:
             sd = self.noise.sd(self.patches[:1]).log().sum()
             return self._white.log_prob(self.noise.whitened(x)) - sd - 0.5 * self.noise._log_det
@@ -187,7 +187,7 @@ class KernelParzen:
         return self._log_joint(x - self._middle).logsumexp(1) - constant
 
     def score(self, x: Tensor) -> Tensor:
-        """Return grad log q_C(x), with shape (B, d), for x with shape (B, d); UsageError if C is singular."""
+        """Return grad log q_C(x), with shape (B, d), for x with shape (B, d); not finite where S is 0 at a patch."""
         if self._white is not None:
             sd = self.noise.sd(self.patches[:1])
             return self.noise._correlated(self._white.score(self.noise.whitened(x)), -0.5) / sd

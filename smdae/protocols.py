@@ -113,7 +113,7 @@ class HasPosteriorVariance(Protocol):
     """A model that knows the posterior variance in closed form."""
 
     def posterior_variance(self, x: Tensor, sigma: Any = None) -> Tensor:
-        """Return the diagonal of Cov[clean | noisy = x], with the shape of x."""
+        """Return the diagonal of Cov[clean | noisy = x], with the shape of x; sigma None is the model's one level."""
 
 
 class HasKinks(Protocol):
@@ -164,7 +164,7 @@ class TakesNoise(Protocol):
 
 
 class HasStride(Protocol):
-    """A model of patches, which may leave some of them out."""
+    """A model of patches that can be had with another stride, with which it leaves some of them out."""
 
     def with_stride(self, stride: int) -> Any:
         """Return the same model with so many pixels between patches."""

@@ -572,3 +572,9 @@ def test_no_noise_is_a_noise_of_level_zero_without_a_score():
     with pytest.raises(UsageError, match="singular"):
         nothing.score(x, x)
     assert not Noise.gaussian(1.0).is_none
+
+
+@pytest.mark.parametrize("curve", [Affine(gain=1.0), Affine(read=1.0), Table((0.0, 1.0), (1.0, 2.0))])
+def test_noise_is_amplified_by_no_negative_factor(curve):
+    with pytest.raises(UsageError, match="not negative, and -2 is"):
+        Noise((curve,)).amplified(-2.0)

@@ -39,7 +39,7 @@ class PrincipalComponent:
 def principal_components(
     task: Task, count: int, device: torch.device | str = "cpu", watch: Watch = lambda done, of: None
 ) -> list[PrincipalComponent]:
-    """Return the first principal components of the posterior covariance, that of largest variance first.
+    """Return the first principal components of the posterior covariance, each with its deviation, the largest first.
 
     Args:
         task: The task that was carried out; all channels of its image have noise.

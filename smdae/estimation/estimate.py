@@ -68,7 +68,7 @@ class Estimate:
     """The noise that was found in a picture.
 
     Attributes:
-        noise: The noise, white being 1.
+        noise: The noise, white being 1; of level 0 if there is none.
         error: Standard error of its level, relative.
         reason: Why there is none, in a few words; empty if there is noise.
         jpeg: Quality at which the picture was compressed, given or found; None if it was not, or if none was found.

@@ -47,7 +47,7 @@ def checked_on(checks: "array[int]", size: int, data: bytes | memoryview) -> int
 
 
 class Blocks:
-    """A part of a file, open for reading.
+    """A part of a file, which is open for as long as the object lives.
 
     Args:
         path: The path of the file.

@@ -98,7 +98,7 @@ class Cache:
 
     @property
     def generation(self) -> str:
-        """Return the name of the file of pixels; if it has changed, the cache was made anew, and old runs are void."""
+        """Return the name of the file of pixels, another if the cache was made anew, so that old runs are void."""
         return self._index.pixels
 
     def runs(self, file: Path, channels: int, white: float | None = None) -> tuple[Run, ...]:

@@ -42,12 +42,12 @@ class Corpus:
     """The images of a fit or a comparison, and the files that they are from.
 
     Attributes:
-        images: Arrays of one dtype, (H, W), or (H, W, 3) in colour.
+        images: Arrays of one dtype, (H, W), or (H, W, 3) in colour; for a table a single one, (1, rows, columns).
         white: The value of white in them.
         skipped: A line for each file that could not be used.
         small: The number of images that were smaller than a patch.
         names: The name of each file in turn, with its number of images.
-        has_floats: Whether a file held floats; not known for images in a cache.
+        has_floats: Whether a file held floats; False for images in a cache, which does not tell.
         columns: The names of the columns of a table; () if it has none.
     """
 

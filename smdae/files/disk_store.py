@@ -76,12 +76,12 @@ class Stored(Sequence[np.ndarray]):
 
     @property
     def heights(self) -> Tensor:
-        """Return H_i, with shape (n,)."""
+        """Return the rows of each image, or of the part of it that is used, int64, with shape (n,)."""
         return torch.from_numpy(self.tall) if self.part is None else _length(self.part[0])
 
     @property
     def widths(self) -> Tensor:
-        """Return W_i, with shape (n,)."""
+        """Return the columns of each image, or of the part of it that is used, int64, with shape (n,)."""
         return torch.from_numpy(self.wide) if self.part is None else _length(self.part[1])
 
     @property

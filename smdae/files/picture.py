@@ -176,7 +176,7 @@ def unstretched(samples: np.ndarray, maxval: int | None) -> np.ndarray:
 def from_samples(samples: np.ndarray, format: str, **rest: Any) -> Picture:
     """Return the picture of (H, W) or (H, W, 1 to 4) samples, of which the last of two or of four channels is alpha.
 
-    Raises InputError for sample types that smdae does not process.
+    Raises InputError for sample types that smdae does not process, for no pixels, and for too many.
     """
     name = samples.dtype.name
     if name not in SAMPLES:
@@ -236,7 +236,7 @@ def samples_in(image: "Image.Image") -> np.ndarray:
 
 
 def deeper(picture: Picture, depth: str | None) -> bool:
-    """Return whether samples of another depth have more values than those of the picture."""
+    """Return whether samples of that dtype have more bytes than those of the picture; False for None, its own."""
     return depth is not None and np.dtype(depth).itemsize > picture.pixels.dtype.itemsize
 
 

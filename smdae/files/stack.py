@@ -107,7 +107,7 @@ class Stack:
             return [parted(samples, part, page) for part in self.parts(number)]
 
     def picture(self, number: int, part: int) -> Picture:
-        """Decode one page, counted from 0, and return one of its parts."""
+        """Return the picture of one part of a page, both counted from 0, as `pictures` does for all of its parts."""
         with images.decoding(page_called(self._name, number)):
             page = self._pages.page(number)
             return parted(self._samples(page), self.parts(number)[part], page)

@@ -102,13 +102,14 @@ def read(path: Path, most: int, accept: Callable[[Header], object] = lambda _: N
     """Return the bytes of a file, which are as many as its header says and no more than `most`.
 
     Args:
-        path: A file; pipes and devices, which have no length, are refused.
+        path: A file with a length, which pipes and devices have not.
         most: The largest number of bytes that is read.
         accept: Called with the header before the rest is read; raises an error to refuse the file.
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is no such file, was cut off, or has bytes that belong to nothing.
+        ValueError: It is a pipe or a device, is larger than `most`, begins with no header, was cut off, or has bytes
+            that belong to nothing.
     """
     # Without the flag to open a pipe would wait for one who writes to it.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

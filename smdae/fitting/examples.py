@@ -221,7 +221,10 @@ class Examples:
     def of_noisy(
         self, noisy: Tensor, levels: Tensor, generator: Generator | None = None, part: BatchPart | None = None
     ) -> Batch:
-        """Return the examples made from noisy patches, (m, d), and their levels, (m,); arguments as of `around`."""
+        """Return the batch made of noisy patches, (m, d), of given levels, (m,), which count if the fit has several.
+
+        Other arguments are those of `around`.
+        """
         part = part or BatchPart(len(noisy))
         low, high = self.levels
         sigma = high if low == high else levels

@@ -46,11 +46,11 @@ def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon on kernels, Adam on the edges.
+    """Muon for the kernels of a network, Adam for its other parameters.
 
     Args:
-        kernels: Parameters of two dimensions or more, all but the first of which are flattened.
-        edges: Parameters that are moved by Adam, at a tenth of the learning rate.
+        kernels: Parameters of two dimensions or more, taken as matrices of a row for each index of the first.
+        edges: The others, such as the first and the last layer: moved by Adam, at a tenth of the learning rate.
         lr: Learning rate: about the change of each kernel's singular values in a step.
     """
 

@@ -84,7 +84,7 @@ class Patches:
 
     @property
     def free_means(self) -> int:
-        """Return the number of channels whose mean has no preferred value: all for images, none for rows of numbers."""
+        """Return of how many channels the mean may be anything: of all for images, of none for rows of numbers."""
         return self.channels if self.size > 1 else 0
 
     @property

@@ -168,7 +168,7 @@ def _place_of_sigma(method: Callable[..., Any]) -> Literal["second", "named"] | 
 
 @contextmanager
 def named_errors(name: str) -> Iterator[None]:
-    """Raise UsageError with the name of the module for errors within the context, except those of memory."""
+    """Raise UsageError with the name of the module for errors within the context; those of smdae and of memory pass."""
     try:
         yield
     except SmdaeError:

@@ -182,9 +182,10 @@ class UNet(nn.Module):
         return 16 * self.channels + 6 * self.shape.widths[0] + 72
 
     def clipped(self, white: float | Tensor) -> "UNet":
-        """Return the same network for noisy pictures clipped to [0, white], a number or (B,); 0 for no clipping.
+        """Return the same network for noisy pictures clipped to [0, white]; itself if it was fitted without clipping.
 
-        A network that was fitted without clipping is returned unchanged.
+        Args:
+            white: The upper end, a number or one for each picture, (B,); 0 for pictures that are not clipped.
         """
         if not self.clips:
             return self

@@ -62,7 +62,7 @@ class Naming:
     Attributes:
         output: A file, a folder, -, or None for beside the inputs.
         suffix: The text added to the name; None for _denoised beside the inputs and nothing in another folder.
-        ending: The ending of the results, None for that of their input.
+        ending: The ending of the results, with its dot; None for that of their input.
         recursive: Whether folders within folders are searched too.
         in_place: Whether results replace their inputs.
         skip_existing: Whether existing results are left alone.

@@ -17,7 +17,7 @@ __all__ = ["estimates", "figures", "frames_record", "is_number", "precisions", "
 
 
 def words_of(model: Any) -> str:
-    """Return the words that are written into a result, by which later runs recognise it."""
+    """Return the text by which later runs recognise a result that holds it: versions of smdae and of the model."""
     return f"denoised by smdae {__version__} with {model.identity}"
 
 
