@@ -4,17 +4,20 @@ Tensors come from any device, with a gradient or without. Pillow images are read
 palette are looked up, and its indices are not taken for brightness.
 """
 
+import sys
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from PIL import Image
 
 from smdae.errors import InputError, UsageError
 from smdae.files.picture import samples_in
 
-__all__ = ["HasArray", "array_of", "as_python"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["HasArray", "array_of", "as_python", "is_image"]
 
 
 @runtime_checkable
@@ -33,7 +36,7 @@ def array_of(values: Any) -> np.ndarray:
     """
     if isinstance(values, torch.Tensor):
         return _of_tensor(values)
-    if isinstance(values, Image.Image):
+    if is_image(values):
         return _of_image(values)
     if isinstance(values, np.ma.MaskedArray):
         if np.ma.is_masked(values):
@@ -42,7 +45,7 @@ def array_of(values: Any) -> np.ndarray:
                 "fill them: .astype(float).filled(numpy.nan) makes pixels that are left as they are",
             )
         return np.asarray(values.data)
-    if isinstance(values, list | tuple) and any(isinstance(one, torch.Tensor | Image.Image) for one in values):
+    if isinstance(values, list | tuple) and any(isinstance(one, torch.Tensor) or is_image(one) for one in values):
         values = [array_of(one) for one in values]
     try:
         return np.asarray(values)
@@ -62,6 +65,11 @@ def as_python(value: Any) -> Any:
     return value
 
 
+def is_image(value: Any) -> bool:
+    """Return whether a value is a Pillow image, of which there are none before Pillow is loaded."""
+    return "PIL.Image" in sys.modules and isinstance(value, sys.modules["PIL.Image"].Image)
+
+
 def _of_tensor(tensor: torch.Tensor) -> np.ndarray:
     """Return the values of a tensor; of bfloat16, which numpy has not, as float32."""
     values = tensor.detach().cpu().resolve_conj().resolve_neg()
@@ -70,7 +78,7 @@ def _of_tensor(tensor: torch.Tensor) -> np.ndarray:
     return np.asarray((values.float() if values.dtype is torch.bfloat16 else values).numpy())
 
 
-def _of_image(image: Image.Image) -> np.ndarray:
+def _of_image(image: "Image") -> np.ndarray:
     """Return the samples of a Pillow image, (H, W) or (H, W, 2 to 4); of one bit, and of int32, as numpy has them."""
     if image.mode in ("1", "I"):
         return np.asarray(image)

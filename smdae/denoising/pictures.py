@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from smdae.denoising.arrays import array_of
+from smdae.denoising.arrays import array_of, is_image
 from smdae.errors import UsageError
 from smdae.files.picture import STANDS_FOR, as_integers
 
@@ -93,7 +92,7 @@ def pictures_of(image: Any, axes: str | None = None) -> Pictures:
     array = array_of(image)
     if array.ndim == 0:
         raise UsageError(f"an image is an array or the path of a file, not of type {type(image).__name__}")
-    if axes is None and isinstance(image, Image.Image) and array.shape[2:] in ((2,), (4,)):
+    if axes is None and is_image(image) and array.shape[2:] in ((2,), (4,)):
         colours = array[:, :, 0] if array.shape[2] == 2 else array[:, :, :3]
         return Pictures((colours,), (array[:, :, -1],))
     stored = array.dtype if array.dtype.name in STANDS_FOR else None

@@ -385,12 +385,12 @@ POLLUTER = """
 import os, sys
 from importlib import import_module
 d = import_module("smdae.denoising.denoise")
-plain = d.path
+plain = d.run_task
 def loud(*a, **k):
     print("printed by a library")
     os.write(1, b"written past Python\\n")
     return plain(*a, **k)
-d.path = loud
+d.run_task = loud
 from smdae.cli.app import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -56,10 +56,10 @@ def test_shot_noise_has_its_level_at_every_brightness():
 
 @pytest.mark.parametrize("grain", [GRAIN, ((1.0, 0.45, 0.1), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))])
 def test_grain_of_a_photon_counter_has_its_level_at_every_brightness(grain):
-    noise = Noise((Affine(gain=1.5, read=3.0),), 255.0, grain=grain)
-    found = estimate_noise(sampled(noise, scene()))
+    noise = Noise((Affine(gain=2.0, read=1.0),), 255.0, grain=grain)
+    found = estimate_noise(sampled(noise, 4 + scene() ** 3 / 255**2))
     assert found.kind == "grain"
-    x = np.array([[60.0, 100.0, 140.0]])
+    x = np.array([[20.0, 60.0, 120.0]])
     np.testing.assert_allclose(found.sd_of(x), noise.sd_of(x), rtol=0.2)
 
 
