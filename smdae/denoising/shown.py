@@ -5,7 +5,6 @@ import io
 from html import escape
 
 import numpy as np
-from PIL import Image
 
 from smdae.denoising.judgement import Judgement
 from smdae.noise import Noise
@@ -38,6 +37,8 @@ def as_html(pixels: np.ndarray, model: str, noise: Noise, quality: Judgement, un
 
 def _picture(pixels: np.ndarray, noise: Noise) -> str:
     """Return an image element, from the zero to the white of the noise; empty for other arrays than pictures."""
+    from PIL import Image
+
     planes = pixels[:, :, 0] if pixels.shape[2:] in ((1,), (2,)) else pixels
     if planes.ndim != 2 and planes.shape[2:] not in ((3,), (4,)):
         return ""

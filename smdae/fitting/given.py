@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from PIL import Image
 
-from smdae.denoising.arrays import HasArray, array_of
+from smdae.denoising.arrays import HasArray, array_of, is_image
 from smdae.denoising.pictures import is_file, pictures_of
 from smdae.errors import InputError, UsageError
 from smdae.files.picture import SAMPLES, STANDS_FOR
@@ -43,7 +42,7 @@ def gathered(patches: Any) -> Any:
     """
     if is_file(patches):
         return patches
-    if isinstance(patches, Image.Image):
+    if is_image(patches):
         return [patches]
     if isinstance(patches, HasArray):
         array = array_of(patches)
@@ -51,7 +50,7 @@ def gathered(patches: Any) -> Any:
     if not isinstance(patches, Sized) or isinstance(patches, str | bytes | Mapping | Set):
         raise UsageError(f"patches are arrays or paths, not of type {type(patches).__name__}")
     listed = list(cast(Iterable[Any], patches))
-    if any(is_file(one) or isinstance(one, Image.Image) for one in listed):
+    if any(is_file(one) or is_image(one) for one in listed):
         return listed
     arrays = [array_of(one) for one in listed]
     if arrays and all(array.ndim == 0 for array in arrays):
