@@ -240,8 +240,7 @@ class Noise:
 
     def shifted(self, offset: float) -> Self:
         """Return the same noise in units in which every value is larger by `offset`."""
-        curves = tuple(curve.shifted(offset) for curve in self.curves)
-        return replace(self, curves=curves, **self._ends(lambda value: value + offset))
+        return replace(self, curves=tuple(c.shifted(offset) for c in self.curves), **self._ends(lambda x: x + offset))
 
     def _ends(self, changed: Callable[[float], float]) -> dict[str, Any]:
         """Return the fields `white`, `zero` and `clip` by name, with a function applied to each value."""
