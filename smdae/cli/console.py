@@ -48,7 +48,7 @@ HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # messag
 
 @dataclass(frozen=True)
 class _Voice:
-    """What this process prints.
+    """The messages that this process prints, and how.
 
     Attributes:
         kinds: The kinds of messages that go to stderr.

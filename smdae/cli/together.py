@@ -111,7 +111,7 @@ def on_loss(rescue: Callable[[], str | None]) -> Iterator[None]:
 
 @dataclass
 class Share:
-    """What one process does of a command.
+    """The share of one process in a command.
 
     Attributes:
         peers: All processes of the command.

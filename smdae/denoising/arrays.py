@@ -22,7 +22,7 @@ __all__ = ["HasArray", "array_of", "as_python", "is_image"]
 
 @runtime_checkable
 class HasArray(Protocol):
-    """What numpy makes an array of without a loop over its elements, such as a table of pandas."""
+    """An object of which numpy makes an array without a loop over its elements, such as a table of pandas."""
 
     def __array__(self) -> np.ndarray:
         """Return its values."""

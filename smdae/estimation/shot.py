@@ -13,19 +13,25 @@ import numpy as np
 from smdae.curves import Affine, Curve, Table
 from smdae.estimation import clipped_normal
 from smdae.estimation.blocks import Blocks
-from smdae.estimation.curve import CLIPPING_SIGMAS, Bins, affine_fit, bins_of, correlation_with_brightness
+from smdae.estimation.curve import (
+    CLIPPING_SIGMAS,
+    MIN_BINS,
+    THIRDS,
+    Bins,
+    affine_fit,
+    bins_of,
+    correlation_with_brightness,
+)
 
 __all__ = ["shot_curves"]
 
 MAX_SATURATED = 0.5  # share of a block's pixels that may be black or white
 MAX_SCATTER = 0.6  # of the bins that are compared: in others there is too much texture
-MIN_BINS = 3  # to compare
 # Levels differ over brightness if two statistics of log(level / level of clipped white noise) are large: its standard
 # deviation, and its mean in the brightest third less that in the darkest, without sign. The limits are the least of
 # limit + faint / sigma over these pairs: the weaker the noise is, the more texture may pretend.
 SPREAD_LIMITS = ((0.10, 1.1 / 255), (0.04, 1.6 / 255))
 RATIO_LIMITS = ((0.14, 0.0), (0.03, 2.8 / 255))
-DARK_THIRD, BRIGHT_THIRD = 0.34, 0.66  # of the weight of the bins, by increasing brightness
 MIN_CORRELATION = 0.85  # of variance and brightness
 # Sigma of the smallest eigenvalues over the mean level of the bins: texture has large bins and small eigenvalues.
 MIN_SIGMA = 0.5
@@ -67,7 +73,7 @@ def _depends(bins: Bins, clipped: bool) -> bool:
     sigma, log_ratio = _nearest_white(at, variance, weights, clipped)
     spread = math.sqrt(float((weights * log_ratio**2).sum()))
     reached = np.cumsum(weights)
-    dark, bright = reached <= max(DARK_THIRD, weights[0]), reached >= min(BRIGHT_THIRD, 1 - 1e-9)
+    dark, bright = reached <= max(THIRDS[0], weights[0]), reached >= min(THIRDS[1], 1 - 1e-9)
     of_dark, of_bright = (float(np.average(log_ratio[part], weights=weights[part])) for part in (dark, bright))
     if spread <= _limit(SPREAD_LIMITS, sigma) or abs(of_bright - of_dark) <= _limit(RATIO_LIMITS, sigma):
         return False
