@@ -11,16 +11,18 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smdae.errors import SmdaeError
+
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory", "left", "limited"]
+__all__ = ["available", "foreign_errors", "give_back", "is_out_of_memory", "keep_freed_memory", "left", "limited"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # parameters of mallopt, from glibc's malloc.h
 MAX_KEPT_BLOCK = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
@@ -153,6 +155,19 @@ def _left_in_group(group: Path, limit: str, use: str, cached: str) -> int | None
     except (OSError, ValueError):  # no number is no limit
         return None
     return max(0, most - taken + int(rows.get(cached, 0)))
+
+
+@contextmanager
+def foreign_errors(told: Callable[[Exception], SmdaeError]) -> Iterator[None]:
+    """Raise what `told` returns for an error within the context; those of smdae and of memory pass unchanged."""
+    try:
+        yield
+    except SmdaeError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise told(error) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

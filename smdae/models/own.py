@@ -22,8 +22,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from smdae import divergence
-from smdae.errors import SmdaeError, UsageError
-from smdae.memory import is_out_of_memory
+from smdae.errors import UsageError
+from smdae.memory import foreign_errors
 from smdae.models.own_derivatives import gradient, reverse_alone
 from smdae.models.shown import as_html
 from smdae.named import reason_of
@@ -169,11 +169,5 @@ def _place_of_sigma(method: Callable[..., Any]) -> Literal["second", "named"] | 
 @contextmanager
 def named_errors(name: str) -> Iterator[None]:
     """Raise UsageError with the name of the module for errors within the context; those of smdae and of memory pass."""
-    try:
+    with foreign_errors(lambda error: UsageError(f"the model '{name}': {type(error).__name__}: {reason_of(error)}")):
         yield
-    except SmdaeError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise UsageError(f"the model '{name}': {type(error).__name__}: {reason_of(error)}") from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smdae.errors import OutputError, SmdaeError, UsageError
+from smdae.errors import OutputError, UsageError
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import Outcome, denoised
@@ -234,17 +234,11 @@ def _writing(job: Job) -> Iterator[None]:
     Settings of a codec may let it read, and not write.
     """
     from smdae.files.refusals import refusals
-    from smdae.memory import is_out_of_memory
+    from smdae.memory import foreign_errors
 
-    try:
-        with refusals(job.target):
-            yield
-    except SmdaeError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise OutputError(f"cannot write '{job.target}': the codecs of '{job.source}' fail") from error
+    failed = OutputError(f"cannot write '{job.target}': the codecs of '{job.source}' fail")
+    with foreign_errors(lambda error: failed), refusals(job.target):
+        yield
 
 
 def _refuse(job: Job, options: Options) -> None:
