@@ -66,11 +66,11 @@ def _bins(blocks: Blocks, c: int, most: float) -> Bins | None:
 
 def _pooled(bins: list[Bins]) -> Bins:
     """Return the bins of several planes together."""
-    at, variance, scatter, share = (
+    at, variance, scatter, share, lowest = (
         np.concatenate(parts)
-        for parts in zip(*((own.at, own.variance, own.scatter, own.share) for own in bins), strict=True)
+        for parts in zip(*((own.at, own.variance, own.scatter, own.share, own.lowest) for own in bins), strict=True)
     )
-    return Bins(at, variance, scatter, share, ())
+    return Bins(at, variance, scatter, share, lowest, ())
 
 
 def _line(bins: Bins) -> Affine:

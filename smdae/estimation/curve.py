@@ -17,11 +17,12 @@ import numpy as np
 from smdae.curves import Affine
 from smdae.estimation.blocks import Blocks
 
-__all__ = ["Bins", "affine_fit", "bins_of", "correlation_with_brightness", "overall", "rising_line"]
+__all__ = ["Bins", "affine_fit", "bins_of", "correlation_with_brightness", "line_of", "overall", "rising_line"]
 
 MAX_BINS = 48
 MIN_BLOCKS = 80  # of a bin
 FLAT_SHARE, MIN_FLAT = 0.12, 40  # of the blocks of a bin that are chosen: their share, and their least number
+WEAK_SHARE, MIN_WEAK = 0.01, 3  # of the blocks of a bin: the weakest ones
 MAX_ENERGY = 3.0  # over the median of the bin: blocks with more hold texture
 MAX_SATURATED = 0.1  # share of a block's pixels that may be black or white
 SCATTER_OF_NOISE = 0.25  # standard deviation over mean of the energies of flat blocks, by chance
@@ -50,6 +51,8 @@ class Bins:
         variance: Their mean energy, the variance of the noise, with shape (m,).
         scatter: Standard deviation over mean of their energies, with shape (m,).
         share: Share of all usable blocks that are in the bin, with shape (m,).
+        lowest: Energy of the weakest hundredth of all blocks of the bin, over the mean of the chosen ones, with shape
+            (m,): about 0.5 if there is noise alone; smaller if even the chosen ones hold texture.
         chosen: The numbers of the chosen blocks, one array for each bin.
     """
 
@@ -57,6 +60,7 @@ class Bins:
     variance: np.ndarray
     scatter: np.ndarray
     share: np.ndarray
+    lowest: np.ndarray
     chosen: tuple[np.ndarray, ...]
 
     @property
@@ -87,7 +91,7 @@ def bins_of(
     if len(index) < MIN_BLOCKS:
         return None
     mean, texture = blocks.mean[:, channel], blocks.texture[:, channel]
-    rows: list[tuple[float, float, float, float]] = []
+    rows: list[tuple[float, float, float, float, float]] = []
     chosen = []
     for members in _by_brightness(mean, index):
         count = max(min_flat, int(flat_share * len(members)))
@@ -98,12 +102,16 @@ def bins_of(
         average = float(values.mean())
         if average <= 0:
             continue
-        rows.append((float(mean[kept].mean()), average, float(values.std()) / average, len(members) / len(index)))
+        weak = max(MIN_WEAK, int(WEAK_SHARE * len(members)))
+        lowest = float(np.partition(energy[members], weak - 1)[weak - 1]) / average
+        rows.append(
+            (float(mean[kept].mean()), average, float(values.std()) / average, len(members) / len(index), lowest)
+        )
         chosen.append(kept)
     if not rows:
         return None
-    at, variance, scatter, share = np.array(rows).T
-    return Bins(at, variance, scatter, share, tuple(chosen))
+    at, variance, scattered, share, low = np.array(rows).T
+    return Bins(at, variance, scattered, share, low, tuple(chosen))
 
 
 def _by_brightness(mean: np.ndarray, index: np.ndarray) -> list[np.ndarray]:
@@ -191,8 +199,14 @@ def rising_line(bins: Bins, detail: Bins | None) -> Affine | None:
     of_detail = _rise(affine_fit(detail)[:2], dark, bright, LEAST_SHARE * float(detail.variance.min()))
     if min(rise, of_detail) < MIN_RISE or abs(rise - of_detail) > MAX_DIFFERENCE:
         return None
-    black = (least - offset) / slope
-    return Affine(slope, 0.0, math.sqrt(offset)) if offset > least else Affine(slope, black, math.sqrt(least))
+    return line_of(slope, offset, least)
+
+
+def line_of(slope: float, offset: float, least: float) -> Affine:
+    """Return the curve of a variance slope m + offset, with a positive slope, that is never below a least variance."""
+    if offset > least:
+        return Affine(slope, 0.0, math.sqrt(offset))
+    return Affine(slope, (least - offset) / slope, math.sqrt(least))
 
 
 def _rise(line: tuple[float, float], dark: float, bright: float, least: float) -> float:

@@ -19,6 +19,8 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from smdae.curves import Affine
 from smdae.errors import InputError
@@ -60,6 +62,7 @@ MIN_RANGE = 1e-6  # white being 1
 MAX_PATCHES, MAX_PATCHES_OF_COLOUR = 120_000, 20_000  # of a gray picture, and of a channel of a colour picture
 SMALL = 45_000  # pixels of a colour picture that is used as a gray one
 MAX_CORRELATION_OF_SHOT = 0.25  # of neighbours: with more, noise is not shot noise
+SURROUNDINGS = 9  # pixels a side, over which brightness is averaged
 ERROR_OF_SHOT, ERROR_OF_GRAIN = 0.08, 0.15  # standard error of the level, relative
 
 
@@ -161,11 +164,26 @@ class _Picture:
     @cached_property
     def levels(self) -> tuple[noise_level.Level, ...]:
         """Return the level of each channel from the smallest eigenvalues."""
-        height, width, channels = self.planes.shape
-        most = MAX_PATCHES if channels == 1 or height * width <= SMALL else MAX_PATCHES_OF_COLOUR
+        return self._levels(slice(None), self.valid)
+
+    def level_within(self, channel: int, low: float, high: float) -> float:
+        """Return the level of a channel where the mean of its surroundings is between two values, white being 1."""
+        if low == -math.inf and high == math.inf:
+            return self.levels[channel].sigma
+        plane = torch.from_numpy(np.ascontiguousarray(self.scale.to_unit(self.planes[:, :, channel])))
+        around = F.avg_pool2d(plane[None, None], SURROUNDINGS, 1, SURROUNDINGS // 2, count_include_pad=False)[0, 0]
+        within: np.ndarray = ((around >= low) & (around <= high)).numpy()
+        if self.valid is not None:
+            within &= self.valid
+        return self._levels(slice(channel, channel + 1), within)[0].sigma
+
+    def _levels(self, channels: slice, valid: np.ndarray | None) -> tuple[noise_level.Level, ...]:
+        height, width, count = self.planes.shape
+        most = MAX_PATCHES if count == 1 or height * width <= SMALL else MAX_PATCHES_OF_COLOUR
         rounding = 1 / self.scale.span / math.sqrt(12) if self.planes.dtype.kind == "u" else 0.0
-        values, white = (self.scale.to_unit(self.planes), 1.0) if self.scale.black else (self.planes, self.scale.span)
-        return noise_level.levels(values, white, most, self.valid, self.scale.may_clip, rounding)
+        planes = self.planes[:, :, channels]
+        values, white = (self.scale.to_unit(planes), 1.0) if self.scale.black else (planes, self.scale.span)
+        return noise_level.levels(values, white, most, valid, self.scale.may_clip, rounding)
 
     @property
     def range(self) -> float:
@@ -208,7 +226,7 @@ def _independent(picture: _Picture, blocks: Blocks, seen: list[ChannelBlocks] | 
     levels, clipped = picture.levels, picture.scale.may_clip
     may_be_shot = seen is None or sum(one.grain.nearest for one in seen) <= MAX_CORRELATION_OF_SHOT * len(seen)
     if kind == "shot" or (kind == "auto" and may_be_shot):
-        curves = shot_curves(blocks, [level.sigma for level in levels], clipped, forced=kind == "shot")
+        curves = shot_curves(blocks, picture.level_within, clipped, forced=kind == "shot")
         if curves is not None:
             return Estimate(Noise(curves), ERROR_OF_SHOT)
     found = _white(levels, clipped, FAINTEST * picture.range)

@@ -1,26 +1,33 @@
 """Shot noise: noise whose level depends on brightness, and how it is told from white noise.
 
 The levels of the bins of brightness (`curve`) are compared with those that white noise of one sigma leaves after
-clipping. It is shot noise if they differ over brightness by more than chance and texture explain, and if the variance
-rises with brightness. The constants were chosen as those of `estimate`.
+clipping. It is shot noise if the variance is correlated with brightness and either lies closely on a line that rises or
+falls, or the levels differ over brightness by more than chance and texture explain and the variance rises. Texture may
+do that too, but has small eigenvalues where its bins are large; so the level that the smallest eigenvalues tell, of the
+whole picture or of where the noise is strongest, is not far below that of the bins. The constants were chosen as those
+of `estimate`, and those of the line on 240 photographs with white noise, for none of which it is taken for shot noise.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from smdae.curves import Affine, Curve, Table
+from smdae.curves import Curve, Table
 from smdae.estimation import clipped_normal
 from smdae.estimation.blocks import Blocks
 from smdae.estimation.curve import (
     CLIPPING_SIGMAS,
+    LEAST_SHARE,
     MIN_BINS,
     THIRDS,
     Bins,
     affine_fit,
     bins_of,
     correlation_with_brightness,
+    line_of,
 )
 
 __all__ = ["shot_curves"]
@@ -32,52 +39,134 @@ MAX_SCATTER = 0.6  # of the bins that are compared: in others there is too much 
 # limit + faint / sigma over these pairs: the weaker the noise is, the more texture may pretend.
 SPREAD_LIMITS = ((0.10, 1.1 / 255), (0.04, 1.6 / 255))
 RATIO_LIMITS = ((0.14, 0.0), (0.03, 2.8 / 255))
+MAX_MISFIT = 0.15  # of bins to a line, relative
 MIN_CORRELATION = 0.85  # of variance and brightness
+MIN_CORRELATION_OF_OTHERS = 0.8  # without sign, of the channels whose level is not sure to depend on brightness
+# Of a line: its least correlation, without sign; its least rise or fall between the thirds, as a logarithm;
+# and the largest misfit to it, relative, as it is and as a share of that to a constant.
+# Eigenvalues rise by at least such a share of it.
+MIN_SHARE_OF_RISE = 0.6
+MIN_CORRELATION_OF_LINE, MIN_RISE, MAX_MISFIT_OF_LINE, MAX_MISFIT_SHARE = 0.5, 0.1, 0.1, 0.5
 # Sigma of the smallest eigenvalues over the mean level of the bins: texture has large bins and small eigenvalues.
-MIN_SIGMA = 0.5
+MIN_SIGMA, MIN_SIGMA_OF_THIRD = 0.5, 0.8
+MIN_LOWEST = 0.38  # of the bins where the noise is strongest: `Bins.lowest`, of which noise alone has 0.42 or more
 SIGMAS_TRIED = 60  # from MIN_TRIED times the smallest to MAX_TRIED times the largest level of the bins
 MIN_TRIED, MAX_TRIED = 0.3, 1.5
 MAX_LOG_RATIO = 0.5  # beyond it a bin adds no more to the misfit of a sigma
 
 
-def shot_curves(blocks: Blocks, sigmas: Sequence[float], clipped: bool, forced: bool) -> tuple[Curve, ...] | None:
-    """Return the level of each channel by brightness; None unless that of every channel depends on it.
+LevelWithin = Callable[[int, float, float], float]
+
+
+def shot_curves(blocks: Blocks, level_within: LevelWithin, clipped: bool, forced: bool) -> tuple[Curve, ...] | None:
+    """Return the level of each channel by brightness; None unless it depends on it.
+
+    That of most channels must do so for sure, and that of the others probably.
 
     Args:
         blocks: The blocks of the picture.
-        sigmas: The level of each channel from the smallest eigenvalues, white being 1.
+        level_within: Returns the level of a channel, given by its number, from the smallest eigenvalues of the places
+            whose brightness is between two values, white being 1.
         clipped: Whether the noise may be clipped at black and white.
         forced: Whether the noise is known to depend on brightness.
     """
     curves: list[Curve] = []
-    for c, sigma in enumerate(sigmas):
+    depending = 0
+    for c in range(blocks.mean.shape[1]):
         bins = bins_of(blocks, c, blocks.detail[:, c], blocks.usable(c, MAX_SATURATED))
         if bins is None:
             return None
-        mean = float(np.average(np.sqrt(bins.variance), weights=bins.share))
-        depends = sigma > MIN_SIGMA * mean and _depends(bins, clipped)
-        curves.append(_table(bins) if forced or depends else Affine(read=sigma))
-    if not all(isinstance(curve, Table) for curve in curves):
-        return None
-    return tuple(curves)
+        compared = _selected(bins, bins.scatter < MAX_SCATTER)
+        if not forced and (len(compared.at) < MIN_BINS or _correlation(compared) < MIN_CORRELATION_OF_OTHERS):
+            return None
+        depending += forced or _depends(compared, clipped, partial(level_within, c))
+        curves.append(_curve(bins))
+    return tuple(curves) if 2 * depending > len(curves) else None
 
 
-def _depends(bins: Bins, clipped: bool) -> bool:
+def _depends(compared: Bins, clipped: bool, level_within: Callable[[float, float], float]) -> bool:
     """Return whether levels differ over brightness by more than chance, clipping and texture explain."""
-    compared = bins.scatter < MAX_SCATTER
-    if compared.sum() < MIN_BINS:
+    weights = _weights(compared)
+    dark, bright = _thirds(weights)
+    deviation = np.sqrt(compared.variance)
+    everywhere = np.full(len(weights), True)
+
+    def level_of(part: np.ndarray) -> float:
+        """Return the level that eigenvalues tell of some bins, or 0 if it is far below that of the bins."""
+        low = float(compared.at[part][0]) if part is bright else -math.inf
+        high = float(compared.at[part][-1]) if part is dark else math.inf
+        level = level_within(low, high)
+        least = MIN_SIGMA if part is everywhere else MIN_SIGMA_OF_THIRD
+        return level if level > least * _mean(deviation, weights, part) else 0.0
+
+    strong = bright if _mean(deviation, weights, bright) > _mean(deviation, weights, dark) else dark
+    if float(np.median(compared.lowest[strong])) < MIN_LOWEST:
         return False
-    at, variance = bins.at[compared], bins.variance[compared]
-    weights = np.sqrt(bins.share[compared] * bins.trust[compared])  # the root, as few blocks are very dark or bright
-    weights = weights / weights.sum()
-    sigma, log_ratio = _nearest_white(at, variance, weights, clipped)
+    rise = _rise_of_line(compared, clipped)
+    if rise:
+        of_dark, of_bright = level_of(dark), level_of(bright)
+        if min(of_dark, of_bright) > 0 and math.log(of_bright / of_dark) / rise > MIN_SHARE_OF_RISE:
+            return True
+    if correlation_with_brightness(compared.at, compared.variance, weights) <= MIN_CORRELATION:
+        return False
+    sigma, log_ratio = _nearest_white(compared.at, compared.variance, weights, clipped)
     spread = math.sqrt(float((weights * log_ratio**2).sum()))
-    reached = np.cumsum(weights)
-    dark, bright = reached <= max(THIRDS[0], weights[0]), reached >= min(THIRDS[1], 1 - 1e-9)
-    of_dark, of_bright = (float(np.average(log_ratio[part], weights=weights[part])) for part in (dark, bright))
-    if spread <= _limit(SPREAD_LIMITS, sigma) or abs(of_bright - of_dark) <= _limit(RATIO_LIMITS, sigma):
+    difference = abs(_mean(log_ratio, weights, bright) - _mean(log_ratio, weights, dark))
+
+    def differ(level: float) -> bool:
+        return spread > _limit(SPREAD_LIMITS, level) and difference > _limit(RATIO_LIMITS, level)
+
+    if differ(sigma) and level_of(everywhere) > 0:
+        return True
+    # Where the dark is large, sigma and the level of all are those of the dark, which may be next to none.
+    if not differ(float(deviation.max())):
         return False
-    return correlation_with_brightness(at, variance, weights) > MIN_CORRELATION
+    of_bright = level_of(bright)
+    return of_bright > 0 and differ(max(sigma, of_bright))
+
+
+def _rise_of_line(bins: Bins, clipped: bool) -> float:
+    """Return log(level in the brightest third / in the darkest) on the line of bins; 0 if flat or if there is none."""
+    deviation = np.sqrt(bins.variance)
+    if clipped:
+        free = (bins.at < 1 - CLIPPING_SIGMAS * deviation) & (bins.at > CLIPPING_SIGMAS * deviation)
+        bins = _selected(bins, free)
+    if len(bins.at) < MIN_BINS:
+        return 0.0
+    if _correlation(bins) < MIN_CORRELATION_OF_LINE:
+        return 0.0
+    weights = _weights(bins)
+    slope, offset, misfit = affine_fit(bins)
+    constant = float(np.average(bins.variance, weights=weights))
+    of_constant = math.sqrt(float(np.average((bins.variance / constant - 1) ** 2, weights=weights)))
+    if misfit > min(MAX_MISFIT_OF_LINE, MAX_MISFIT_SHARE * of_constant):
+        return 0.0
+    least = LEAST_SHARE * float(bins.variance.min())
+    dark, bright = (max(slope * _mean(bins.at, weights, part) + offset, least) for part in _thirds(weights))
+    rise = math.log(bright / dark) / 2
+    return rise if abs(rise) > MIN_RISE else 0.0
+
+
+def _correlation(bins: Bins) -> float:
+    """Return the correlation of variance and brightness, without sign."""
+    return abs(correlation_with_brightness(bins.at, bins.variance, _weights(bins)))
+
+
+def _weights(bins: Bins) -> np.ndarray:
+    """Return the weights of bins, (m,), with the sum 1: roots, as few blocks are very dark or bright."""
+    weights = np.sqrt(bins.share * bins.trust)
+    return weights / weights.sum()
+
+
+def _mean(values: np.ndarray, weights: np.ndarray, part: np.ndarray) -> float:
+    """Return the mean over a part of the bins, all (m,)."""
+    return float(np.average(values[part], weights=weights[part]))
+
+
+def _thirds(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which bins are the darkest third, and which the brightest, both (m,), by weights (m,) with the sum 1."""
+    reached = np.cumsum(weights)
+    return reached <= max(THIRDS[0], weights[0]), reached >= min(THIRDS[1], 1 - 1e-9)
 
 
 def _nearest_white(
@@ -100,17 +189,33 @@ def _limit(limits: tuple[tuple[float, float], ...], sigma: float) -> float:
     return min(limit + faint / max(sigma, 1e-9) for limit, faint in limits)
 
 
-def _table(bins: Bins) -> Table:
-    """Return the levels of bins as a table, near white by a line fitted to the rest, as clipping hides noise there."""
-    deviation = np.sqrt(bins.variance)
-    free = bins.at < 1 - CLIPPING_SIGMAS * deviation
-    if not free.all() and free.sum() >= MIN_BINS:
-        gain, offset, _ = affine_fit(_selected(bins, free))
-        fitted = np.sqrt(np.maximum(gain * bins.at + offset, 0))
-        deviation = np.where(free, deviation, np.maximum(deviation, fitted))
-    return Table(tuple(bins.at.tolist()), tuple(deviation.tolist()))
+def _curve(bins: Bins) -> Curve:
+    """Return the level by brightness: a line of the variance in m or m^2 if bins lie on one, else a table of them.
+
+    Photons and read noise give a line in m, gains that vary from pixel to pixel (speckle) one in m^2. A line averages
+    over all bins, of which each is off by chance and by some texture.
+    """
+    free = bins.at < 1 - CLIPPING_SIGMAS * np.sqrt(bins.variance)
+    if free.sum() < MIN_BINS:
+        return _table(bins.at, bins.variance)
+    unclipped = _selected(bins, free)
+    slope, offset, misfit = affine_fit(unclipped)
+    of_square = affine_fit(replace(unclipped, at=unclipped.at**2))
+    if min(misfit, of_square[2]) > MAX_MISFIT:
+        fitted = np.maximum(slope * bins.at + offset, 0)
+        return _table(bins.at, np.where(free, bins.variance, np.maximum(bins.variance, fitted)))
+    least = LEAST_SHARE * float(unclipped.variance.min())
+    if of_square[2] < misfit:
+        return _table(bins.at, np.maximum(of_square[0] * bins.at**2 + of_square[1], least))
+    if slope <= 0:
+        return _table(bins.at, np.maximum(slope * bins.at + offset, least))
+    return line_of(slope, offset, least)
+
+
+def _table(at: np.ndarray, variance: np.ndarray) -> Table:
+    return Table(tuple(at.tolist()), tuple(np.sqrt(variance).tolist()))
 
 
 def _selected(bins: Bins, kept: np.ndarray) -> Bins:
     chosen = tuple(one for one, keep in zip(bins.chosen, kept, strict=True) if keep)
-    return Bins(bins.at[kept], bins.variance[kept], bins.scatter[kept], bins.share[kept], chosen)
+    return Bins(bins.at[kept], bins.variance[kept], bins.scatter[kept], bins.share[kept], bins.lowest[kept], chosen)

@@ -1,0 +1,46 @@
+"""Noise whose level depends on brightness, told from white noise and from texture."""
+
+import numpy as np
+import pytest
+
+from smdae import estimate_noise
+from tests.estimation.pictures import scene
+
+
+def eight_bits(y: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(y), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_speckle_of_an_object_before_black_is_found(seed):
+    """The black has no noise, and is larger than the object."""
+    rows, columns = np.mgrid[:320, :360]
+    clean = np.where(np.hypot(rows - 160, columns - 200) < 95, 70 + 0.6 * scene(), 2.0)
+    found = estimate_noise(eight_bits(clean * (1 + 0.2 * np.random.default_rng(seed).standard_normal(clean.shape))))
+    assert found.kind == "shot"
+    x = np.array([[140.0, 160.0]])
+    np.testing.assert_allclose(found.sd_of(x), 0.2 * x, rtol=0.15)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_that_falls_with_brightness_is_shot_noise(seed):
+    """As in a negative, or in a scan of film by transmitted light."""
+    clean = scene()
+    deviation = 4 + 16 * (1 - clean / 255)
+    found = estimate_noise(eight_bits(clean + deviation * np.random.default_rng(seed).standard_normal(clean.shape)))
+    assert found.kind == "shot"
+    x = np.array([[60.0, 100.0, 180.0]])
+    np.testing.assert_allclose(found.sd_of(x), 4 + 16 * (1 - x / 255), rtol=0.1)
+
+
+def test_the_level_of_photons_and_read_noise_is_a_line_of_the_variance():
+    """Bins are off by 10 % each, by chance and by texture; the line through them is not."""
+    chance = np.random.default_rng(0)
+    rows, columns = np.mgrid[:320, :360]
+    textured = (rows // 40 + columns // 40) % 3 > 0
+    clean = np.linspace(20, 220, 360) + 8 * textured * chance.standard_normal(textured.shape)
+    found = estimate_noise(eight_bits(clean + np.sqrt(0.5 * clean + 4) * chance.standard_normal(clean.shape)))
+    (curve,) = found.curves
+    assert curve.gain == pytest.approx(0.5, rel=0.15)
+    x = np.linspace(30, 210, 40)[None]
+    np.testing.assert_allclose(found.sd_of(x), np.sqrt(0.5 * x + 4), rtol=0.1)
