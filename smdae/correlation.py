@@ -55,7 +55,7 @@ def apply(e: Tensor, grain: Matrix, channels: Matrix | None, power: float) -> Te
 
 
 def is_point(grain: Matrix) -> bool:
-    """Return whether a grain has no two pixels correlated."""
+    """Return whether no two pixels are correlated."""
     return not any(rho for dy, line in enumerate(grain) for dx, rho in enumerate(line) if dy or dx)
 
 

@@ -25,10 +25,10 @@ def check_name(name: str, option: str = "--device") -> None:
 
 
 def named(device: "torch.device | str") -> "torch.device":
-    """Return the device that a caller of Python gives: one of torch's, or that of a name.
+    """Return the torch device for a name or for a torch.device; one of another kind, such as meta, is not looked for.
 
     Raises:
-        UsageError: The name is not auto, cpu, mps, cuda or cuda:N.
+        UsageError: It is neither a torch.device nor one of the names auto, cpu, mps, cuda and cuda:N.
         DeviceError: There is no such device here.
     """
     import torch
@@ -46,7 +46,8 @@ def find(name: str, local: int | None = None) -> "torch.device":
 
     Args:
         name: auto, cpu, mps, cuda or cuda:N.
-        local: The number of this process of several on this machine, which takes the CUDA device of that number.
+        local: The number of this process among those of this machine: `cuda`, and `auto` where there is CUDA, give it
+            the CUDA device of that number. None if it is alone.
 
     Raises:
         DeviceError: There is no such device here.

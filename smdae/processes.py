@@ -25,7 +25,7 @@ class Place:
 
     @classmethod
     def among(cls, environ: Mapping[str, str]) -> Self:
-        """Return the place that RANK, WORLD_SIZE and LOCAL_RANK give; without them that of a single process.
+        """Return the place by RANK, WORLD_SIZE and LOCAL_RANK; that of a single process without one of the first two.
 
         Raises:
             UsageError: They make no sense.

@@ -63,7 +63,7 @@ class GradientUNet(nn.Module):
 
     @property
     def shift_multiple(self) -> int:
-        """Return the number of pixels of which shifts are multiples that commute with D."""
+        """Return m: shifting an image by a multiple of m pixels shifts D alike."""
         return self.inner.shift_multiple
 
     @property

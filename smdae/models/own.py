@@ -23,10 +23,9 @@ from torch import Generator, Tensor, nn
 
 from smdae import divergence
 from smdae.errors import UsageError
-from smdae.memory import foreign_errors
 from smdae.models.own_derivatives import gradient, reverse_alone
 from smdae.models.shown import as_html
-from smdae.named import reason_of
+from smdae.named import foreign_errors, reason_of
 from smdae.protocols import per_example
 
 __all__ = ["OwnModel", "has_method", "named_errors"]
@@ -86,7 +85,11 @@ class OwnModel(nn.Module):
 
     @cached_property
     def reverse(self) -> bool:
-        """Return whether its score can be differentiated in reverse mode alone; that is tried out at the first call."""
+        """Return whether its score can be differentiated in reverse mode alone; the first call tries it.
+
+        Raises:
+            UsageError: The module fails, or its score has no derivative in x.
+        """
         weights = next(self.module.parameters())
         x = torch.rand(2, self.channels, self.size, self.size, generator=Generator().manual_seed(0))
         x = x.to(weights.device, weights.dtype).flatten(1 if self.flat else 3)
@@ -99,6 +102,7 @@ class OwnModel(nn.Module):
 
         Raises:
             UsageError: The module fails, or its answer has another shape.
+            ValueError: sigma is None, and the model has many levels.
         """
         if torch.is_inference_mode_enabled():  # which forbids the derivatives that the module may take
             with torch.inference_mode(False), torch.no_grad():
@@ -143,11 +147,12 @@ class OwnModel(nn.Module):
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return r(x) = x + sigma^2 psi(x), with the shape of x; arguments and errors are those of `score`."""
+        psi = self.score(x, sigma)  # it refuses a missing level
         level: Any = self.level if sigma is None else sigma
-        return x + per_example(level, x) ** 2 * self.score(x, sigma)
+        return x + per_example(level, x) ** 2 * psi
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return psi(x) and the diagonal of its Jacobian, both with the shape of x: d derivatives."""
+        """Return psi(x) and d psi_i/dx_i, both with the shape of x, by d derivatives; errors are those of `score`."""
         return divergence.diagonal(lambda y: self.score(y, sigma), x, reverse=self.reverse)
 
 
@@ -168,6 +173,6 @@ def _place_of_sigma(method: Callable[..., Any]) -> Literal["second", "named"] | 
 
 @contextmanager
 def named_errors(name: str) -> Iterator[None]:
-    """Raise UsageError with the name of the module for errors within the context; those of smdae and of memory pass."""
+    """Raise UsageError, which names the model, for an error of its code within the context, as `foreign_errors`."""
     with foreign_errors(lambda error: UsageError(f"the model '{name}': {type(error).__name__}: {reason_of(error)}")):
         yield

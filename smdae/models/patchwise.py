@@ -46,7 +46,7 @@ class Patchwise(nn.Module):
         self.noise = noise
 
     def with_stride(self, stride: int) -> "Patchwise":
-        """Return the same model with another stride; ValueError unless that is from 1 to the patch size."""
+        """Return the same model with `stride` pixels between patches; ValueError unless from 1 to the patch size."""
         return Patchwise(self.patch, self.channels, self.size, stride, self.tile, self.noise)
 
     def _repr_html_(self) -> str:
@@ -59,7 +59,7 @@ class Patchwise(nn.Module):
 
     @property
     def shift_multiple(self) -> int:
-        """Return the number of pixels of which shifts are multiples that commute with D."""
+        """Return m: shifting an image by a multiple of m pixels shifts D alike."""
         return self.stride
 
     @property
@@ -86,21 +86,27 @@ class Patchwise(nn.Module):
         """Return psi(x), with the shape of x: images, (B, C, H, W), or flat patches of the patch model, (B, C P^2).
 
         Raises:
-            ValueError: x has another shape.
+            ValueError: x has another shape, or sigma is None and the model has many levels.
         """
         if x.ndim == 2:
             return self.patch.score(x) if sigma is None else self.patch.score(x, sigma=sigma)
-        s: Any = self.level if sigma is None else sigma
+        s = self._known_level(sigma)
         return (self.reconstruct(x, s) - x) / s**2
 
     def reconstruct(self, x: Tensor, sigma: float | None = None) -> Tensor:
         """Return D(x) = x + sigma^2 psi(x), with the shape of x; shapes and errors are those of `score`."""
-        s: Any = self.level if sigma is None else sigma
+        s = self._known_level(sigma)
         if x.ndim == 2:
             return self._denoised(x, s)
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
         return torch.stack([self._lift(image, lambda p: self._denoised(p, s)) for image in x])
+
+    def _known_level(self, sigma: float | None) -> Any:
+        level = self.level if sigma is None else sigma
+        if level is None:
+            raise ValueError("a model of many levels needs a level")
+        return level
 
     def _denoised(self, p: Tensor, s: Any) -> Tensor:
         """Return r(p) = p + C psi(p) at the level s, with the shape of p, (B, d)."""

@@ -164,7 +164,7 @@ class UNet(nn.Module):
 
     @property
     def shift_multiple(self) -> int:
-        """Return the number of pixels of which padded sides are multiples, and shifts that commute with D."""
+        """Return m: sides are padded to multiples of m pixels, and shifts by a multiple of m shift D alike."""
         return 2 ** len(self.shape.widths)
 
     @property
