@@ -69,7 +69,9 @@ def verify(name: str, density: Any, generator: Generator) -> Verified:
         generator: Source of the samples.
 
     Raises:
-        InputError: The score is not that of the samples; the message says in what way.
+        InputError: The score is not that of the samples, and the message says in what way; or an answer of the density
+            has another shape, NaN or infinity.
+        UsageError: The code of the density failed.
     """
     dim = density.sample(2, generator).shape[1]
     n = max(MIN_SAMPLES, min(SAMPLES, MAX_NUMBERS // dim))

@@ -74,7 +74,7 @@ class InformedOfGrain:
         return changed
 
     def reconstruct(self, y: Tensor, sigma: float) -> Tensor:
-        """Return x^, with the shape of y, (B, C, H, W)."""
+        """Return the clean estimate x^, with the shape of y, (B, C, H, W)."""
         whole = posterior_mean(self.informed, y, sigma)
         z = at_half_size(lambda part: posterior_mean(self.plain, part, self.level), y)
         return whole.add_(z).mul_(0.5)

@@ -113,7 +113,7 @@ class SecondLook:
 
 @cache
 def second_look() -> SecondLook:
-    """Return the numbers that come with smdae."""
+    """Return the fitted numbers that come with smdae; their file is read once."""
     return SecondLook.read(NUMBERS)
 
 
@@ -126,7 +126,9 @@ def features_of(
     jpeg: int | None,
     network: Any,
 ) -> np.ndarray | None:
-    """Return the features that tell grain from texture, (len(FEATURES),); None where too few pixels tell.
+    """Return the features that tell grain from texture, (len(FEATURES),).
+
+    None is returned if too few cells of the picture count, or the network takes nothing out of most.
 
     Args:
         planes: The picture, with shape (H, W, C).

@@ -143,5 +143,5 @@ class Evidence:
 
 @cache
 def evidence() -> Evidence:
-    """Return the numbers that come with smdae."""
+    """Return the fitted numbers that come with smdae; their file is read once."""
     return Evidence.read(NUMBERS)

@@ -47,7 +47,7 @@ Say = Callable[[str], None]
 
 
 def fresh() -> Index:
-    """Return an index of nothing."""
+    """Return an empty index, for a file of pixels with a new name of its own."""
     return Index(f"{PIXELS}{secrets.token_hex(4)}")
 
 

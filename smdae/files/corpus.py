@@ -92,7 +92,7 @@ def refuse_unit(corpus: Corpus) -> None:
 
 
 def refuse_other_white(pixels: np.ndarray, name: str) -> None:
-    """Raise UsageError if pixels, which messages call by a name, are floats with values far beyond 1."""
+    """Raise UsageError, which calls the pixels `name`, if they are floats with values far beyond 1."""
     if pixels.dtype.kind != "f":
         return
     largest = float(np.abs(pixels).max(initial=0, where=np.isfinite(pixels)))

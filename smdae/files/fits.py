@@ -133,7 +133,7 @@ class Opened:
 
 @functools.cache
 def is_installed() -> bool:
-    """Return whether the extra is installed."""
+    """Return whether astropy, which comes with the extra smdae[fits], is installed."""
     return importlib.util.find_spec("astropy") is not None
 
 

@@ -46,7 +46,7 @@ class Block:
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a GIF of one frame; raise InputError with the reason."""
+    """Return the picture of a GIF of one frame; raise InputError or MemoryLimitError with the reason."""
     animation = _animation(data)
     refuse_animation(len(animation))
     return replace(next(iter(animation)), metadata=Metadata(gif=data))

@@ -107,7 +107,7 @@ def load(path_or_name: str | Path, imports: Collection[str] = ()) -> Any:
     Raises:
         ModelError: The file is missing, not a model file, damaged or of another version, its weights do not fit, or
             its network is not among the imports.
-        UsageError: A network among the imports cannot be imported or built.
+        UsageError: A network among the imports cannot be imported or built, or `path_or_name` is neither.
     """
     if not isinstance(path_or_name, str | Path):
         raise UsageError(f"a model is the path of a file or a name, not of type {type(path_or_name).__name__}")

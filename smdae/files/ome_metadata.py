@@ -67,7 +67,7 @@ def groups(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
 
 
 def kind_of(folder: Path) -> str | None:
-    """Return whether a folder is a `group` or an `array`; None if neither; InputError if its metadata are damaged."""
+    """Return "group" or "array" for a folder of Zarr; None if it is neither; InputError if its metadata are damaged."""
     for name, kind in NODES:
         if (folder / name).is_file():
             return kind or str(_json(folder / name).get("node_type"))
@@ -120,10 +120,10 @@ def level_of(dataset: Any) -> str:
 
 
 def axes_of(described: Any) -> tuple[str, int | None]:
-    """Return a letter for each axis, and the number of that of channels, None for none.
+    """Return a letter for each axis, as one text, and the number of the axis of channels; None if there is none.
 
     Raises:
-        InputError: The metadata does not say, or names axes that are not supported.
+        InputError: The metadata does not name the axes, or names some that are not supported.
     """
     listed = described if isinstance(described, list) else []
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in listed]

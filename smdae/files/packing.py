@@ -52,7 +52,7 @@ def unpacked(file: BinaryIO) -> BinaryIO:
 
 
 def packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a file packed by gzip, which tell neither its name nor the time; it is given in pieces."""
+    """Yield the pieces of a file packed by gzip, with neither its name nor a time in the header."""
     packer = zlib.compressobj(wbits=WINDOW)
     for piece in pieces:
         if some := packer.compress(piece):

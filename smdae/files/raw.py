@@ -120,7 +120,7 @@ class Shot:
 
 @functools.cache
 def is_installed() -> bool:
-    """Return whether the extra is installed."""
+    """Return whether rawpy, which comes with the extra smdae[raw], is installed."""
     return importlib.util.find_spec("rawpy") is not None
 
 
@@ -150,8 +150,8 @@ def opened(data: bytes, name: str, quiet: bool = False) -> Iterator[Shot]:
     Args:
         data: The file.
         name: What messages call it.
-        quiet: Whether what LibRaw itself says of damaged files on stderr is lost, with all else that other threads say
-            there meanwhile.
+        quiet: Whether to drop what is written to stderr while the file is opened: what LibRaw says of damaged files,
+            and what other threads say.
 
     Raises:
         InputError: The extra is missing, or the file is damaged or of a camera that LibRaw does not know.

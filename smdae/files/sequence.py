@@ -77,9 +77,10 @@ def begins_one(begun: bytes) -> bool:
 
 
 def refuse_several(data: bytes) -> bool:
-    """Raise InputError if another picture begins where the first of a file ends, for it would be lost.
+    """Return whether more than padding follows the picture of a PNG, PGM or PPM; False for other formats.
 
-    Return whether something else stands there, of a PNG, PGM or PPM: more than padding.
+    Raises:
+        InputError: Another picture follows, which would be lost.
     """
     end = len(data)
     if data.startswith(SIGNATURE):

@@ -28,7 +28,7 @@ NAMED = 3  # columns that are named in a message
 
 
 def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: bool) -> tuple[Kind, str]:
-    """Return whether the paths hold rows or images, and one line on it; empty where there was nothing to choose.
+    """Return "rows" or "images" for what the paths hold, and a line on that choice; empty if there was none.
 
     Args:
         paths: Folders and files.
@@ -149,10 +149,10 @@ def _listed(columns: Sequence[object]) -> str:
 
 
 def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
-    """Return rows, (N, d), in an order of chance, with shape (1, N, d).
+    """Return rows, (N, d), in random order, with shape (1, N, d).
 
     Raises:
-        InputError: There is but one row, a row is too long, a value is no number, or a column is constant.
+        InputError: There are fewer than two rows, a row is too long, a column is constant, or a value not finite.
     """
     if rows.shape[1] > MAX_NUMBERS:
         raise InputError(

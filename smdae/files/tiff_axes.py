@@ -67,12 +67,12 @@ class Selection:
 
     @property
     def some(self) -> bool:
-        """Return whether the user gives anything."""
+        """Return whether the user gives axes, channels or pages."""
         return self.axes is not None or self.channels is not None or self.pages is not None
 
     @property
     def option(self) -> str:
-        """Return the first option that gives any of it; empty if none does."""
+        """Return the name of the first option that was given, such as --axes; empty if none was."""
         asked = {"--axes": self.axes, "--channel": self.channels, "--pages": self.pages}
         return next((name for name, given in asked.items() if given is not None), "")
 

@@ -93,7 +93,7 @@ class Pages:
         return len(self._places)
 
     def page(self, number: int) -> "tifffile.TiffPage":
-        """Return the page of a number, which is read if it is not at hand; raise InputError as `checked` does."""
+        """Return the page with a number, read and checked if it is not kept; raise InputError as `checked` does."""
         if number in self._kept:
             return self._kept[number]
         if self._last is None or self._last[0] != number:
@@ -106,7 +106,7 @@ class Pages:
 
 
 def opened(stream: BinaryIO) -> "tifffile.TiffFile":
-    """Return an open TIFF; raise InputError for one whose directories go round in a circle, or that has none."""
+    """Return an open TIFF; raise InputError if it is cut off before its first directory. tifffile's own errors pass."""
     import tifffile
 
     file = tifffile.TiffFile(stream)

@@ -72,7 +72,7 @@ def written(
         style: How the result differs from its source.
 
     Raises:
-        OutputError: It passes 4 GB against what was expected.
+        OutputError: The result becomes larger than the 4 GB that a TIFF holds.
     """
     import tifffile
 

@@ -104,7 +104,7 @@ class Image:
         return 0 if self.channel_axis is None else plane[self.channel_axis]
 
     def missing(self, start: Sequence[int], stop: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-        """Yield where chunks that are not there lie in a part that begins and ends with chunks."""
+        """Yield the slices, relative to `start`, of chunks without a file in a part that consists of whole chunks."""
         grid = grid_of(self.array)
         ranges = [range(low // n, -(-high // n)) for low, high, n in zip(start, stop, grid, strict=True)]
         for place in product(*ranges):
@@ -130,7 +130,7 @@ def images_of(root: Path) -> tuple[list[Image], list[str]]:
     """Return the images of a volume, and what there is to say of it, a line each.
 
     Raises:
-        InputError: The folder is no Zarr, holds no image, or its metadata is damaged or not supported.
+        InputError: The folder is not a Zarr, holds no image, or its metadata is damaged or not supported.
     """
     found: list[Image] = []
     remarks: list[str] = []

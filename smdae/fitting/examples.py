@@ -221,7 +221,7 @@ class Examples:
     def of_noisy(
         self, noisy: Tensor, levels: Tensor, generator: Generator | None = None, part: BatchPart | None = None
     ) -> Batch:
-        """Return the batch made of noisy patches, (m, d), of given levels, (m,), which count if the fit has several.
+        """Return the batch made of noisy patches, (m, d), of levels (m,); a fit at one level takes that instead.
 
         Other arguments are those of `around`.
         """

@@ -65,7 +65,10 @@ class Report:
 
 
 def learning_rate(step: int, steps: float, warmup: int, peak: float) -> float:
-    """Return the learning rate of step number `step`, from 0: a linear rise over `warmup` steps times a cosine to 0."""
+    """Return the learning rate of step number `step`, from 0: a linear rise over `warmup` steps times a cosine to 0.
+
+    If `steps` is infinite, there is no cosine.
+    """
     rise = min(1.0, (step + 1) / (warmup + 1))
     fall = 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0))) if math.isfinite(steps) else 1.0
     return peak * rise * fall

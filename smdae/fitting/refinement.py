@@ -82,7 +82,7 @@ class Reconstructor:
     model: Any
 
     def reconstruct(self, y: Tensor, sigma: float) -> Tensor:
-        """Return x^, with the shape of y."""
+        """Return the posterior mean y + sigma^2 psi(y), with the shape of y."""
         return posterior_mean(self.model, y, sigma)
 
 

@@ -158,7 +158,7 @@ def by_risk(crops: RefinementCrops, start: Mapping[str, Tensor]) -> Validate:
 
 
 def summary(views: Sequence[View], words: Sequence[str]) -> str:
-    """Return the kinds of noise of pictures and the range of levels, as in "grain (3), sigma 5 to 9"."""
+    """Return the kinds of noise of pictures and their levels: "grain (3), sigma 5 to 9"; the words of a single one."""
     if len(views) == 1:
         return words[0]
     kinds = Counter(text.split(",")[0] for text in words)

@@ -16,7 +16,12 @@ MOST_NUMBERS = 4096  # in a flat patch: the start of a fit and the Wiener filter
 
 
 def refuse_clashes(settings: "Settings") -> None:
-    """Raise ValueError, with a message for the user, for the first rule that the settings break."""
+    """Raise ValueError, with a message for the user, for the first rule that the settings break.
+
+    Raises:
+        ValueError: Settings exclude each other, or one lacks another.
+        UsageError: The noise is not a noise profile.
+    """
     row = OBJECTIVES[settings.objective]
     if isinstance(settings.sigma, tuple):
         low, high = settings.sigma

@@ -111,7 +111,7 @@ def compare(
     Raises:
         UsageError: A name is unknown, a number out of range, or sigma larger than white.
         InputError: There is no usable image.
-        ModelError: A model is missing, broken, or takes no gray images.
+        ModelError: A model is missing, broken, or not for gray images.
         DeviceError: There is no such device.
     """
     device = named(device)
