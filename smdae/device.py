@@ -36,7 +36,9 @@ def named(device: "torch.device | str") -> "torch.device":
     if isinstance(device, torch.device):
         return find(str(device)) if device.type in KINDS else device
     if not isinstance(device, str):
-        raise UsageError(f"a device is the name of one, not of type {type(device).__name__}", "such as 'cpu'")
+        raise UsageError(
+            f"a device is given by its name, not by a value of type {type(device).__name__}", "such as 'cpu'"
+        )
     check_name(device, "device")
     return find(device)
 

@@ -226,7 +226,7 @@ class Noise:
         if not (sd > 0).all():
             raise UsageError(
                 "the covariance of the noise is singular, so the noise has no score",
-                "work in the range of the covariance: without the pixels at which the noise is zero",
+                "leave out the pixels at which the noise is zero",
             )
         return self._correlated((clean - noisy) / sd, -1.0) / sd
 
@@ -254,7 +254,7 @@ class Noise:
     def amplified(self, factor: float) -> Self:
         """Return the noise with `factor` times the standard deviation; raise UsageError for a negative factor."""
         if factor < 0:
-            raise UsageError(f"noise is amplified by a factor that is not negative, and {factor:g} is")
+            raise UsageError(f"the factor that noise is amplified by must not be negative, and {factor:g} is")
         return replace(self, curves=tuple(curve.amplified(factor) for curve in self.curves))
 
     def for_channels(self, count: int) -> Self:

@@ -40,7 +40,7 @@ class Place:
             place = cls(size=0)
         if not (0 <= place.rank < place.size and place.local >= 0):
             raise UsageError(
-                f"RANK '{rank}' and WORLD_SIZE '{size}' in the environment name no process of several",
+                f"RANK '{rank}' and WORLD_SIZE '{size}' in the environment do not fit together",
                 "start with torchrun, or unset them",
             )
         return place

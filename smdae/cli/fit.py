@@ -225,7 +225,8 @@ def _import_own(configuration: "Configuration", imports: Sequence[str]) -> None:
         return
     if name not in imports and configuration.origins["model"] != "--model":
         raise ModelError(
-            f"the model is the module '{name}', from {configuration.origins['model']}, which is not imported unasked",
+            f"the model is the module '{name}', from {configuration.origins['model']}, which is imported only if you "
+            "ask for it",
             f"if you trust that module: --import {name}",
         )
     imported(name, "--model")

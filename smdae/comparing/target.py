@@ -46,7 +46,9 @@ class Target:
         found = called(self.density.sample, f"'{self.name}.sample'", {"n": n, "generator": generator})
         drawn = self._checked("sample", found, n)
         if drawn.shape[1] > MAX_NUMBERS:
-            raise InputError(f"'{self.name}': a sample has {drawn.shape[1]:,} numbers, and {MAX_NUMBERS:,} is most")
+            raise InputError(
+                f"'{self.name}': a sample has {drawn.shape[1]:,} numbers, and at most {MAX_NUMBERS:,} are allowed"
+            )
         return drawn[rows]
 
     def score(self, x: Tensor) -> Tensor:
@@ -90,5 +92,5 @@ def load(text: str) -> Target:
             density = density()
     lacking = [need for need in ("sample", "score") if not callable(getattr(density, need, None))]
     if lacking:
-        raise UsageError(f"--target: '{text}' has no {' and no '.join(lacking)}", "it is an object with both")
+        raise UsageError(f"--target: '{text}' has no {' and no '.join(lacking)}", "give an object that has both")
     return Target(text, density)

@@ -80,7 +80,9 @@ def verify(name: str, density: Any, generator: Generator) -> Verified:
     moments = _Moments.of(x.double(), s)
     gradient = _of_log_prob(name, density, x[:MIN_SAMPLES], s[:MIN_SAMPLES])
     if wrong := next(moments.faults(), None):
-        raise InputError(f"'{name}' has no score of its samples: {wrong}", "it is grad log q(x), in the unit of x")
+        raise InputError(
+            f"'{name}' does not have the score of its samples: {wrong}", "it is grad log q(x), in the unit of x"
+        )
     far = (moments.mean.abs() / moments.mean_error).nan_to_num(0.0).argmax()
     return Verified(
         moments.mean[far].item(), moments.mean_error[far].item(), moments.factor, moments.factor_error, gradient, n

@@ -52,7 +52,7 @@ def principal_components(
     """
     if not 1 <= count <= task.pixels.size:
         raise UsageError(
-            f"an image of {task.pixels.size} numbers has at most as many principal components, not {count}"
+            f"an image of {task.pixels.size} numbers has at most that many principal components, not {count}"
         )
     where = torch.device(device)
     noisy = task.noisy((slice(None), slice(None)), torch.device("cpu"))

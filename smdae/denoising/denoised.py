@@ -134,7 +134,7 @@ def one_task(
     """
     pictures = pictures_of(image, axes)
     if len(pictures.arrays) != 1:
-        raise UsageError(f"{caller} takes one image, and here are {len(pictures.arrays)}: call it for each")
+        raise UsageError(f"{caller} takes one image, not {len(pictures.arrays)}: call it for each")
     (task,) = (task for task in tasks_of(pictures, model, sigma, noise, device, options) if task is not None)
     return pictures, task
 

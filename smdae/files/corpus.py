@@ -100,7 +100,7 @@ def refuse_other_white(pixels: np.ndarray, name: str) -> None:
     if white is not None:
         raise UsageError(
             f"the values of '{name}' reach {largest:.4g}, but white is 1: did you mean --white {white:g}?",
-            "--white 1 says that they are meant so",
+            "give --white 1 if white is really 1",
         )
 
 

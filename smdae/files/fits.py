@@ -185,7 +185,7 @@ def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
             if not found:
                 kinds = {type(unit).__name__ for unit in units}
                 if "CompImageHDU" in kinds or any(unit.header.get("ZIMAGE") for unit in units):
-                    raise InputError("its images are compressed", "funpack it first")
+                    raise InputError("its images are compressed", "run funpack on it first")
                 tables = "only tables" if any("Table" in kind for kind in kinds) else "no data"
                 raise InputError(f"it has no image, {tables}")
             science = [one for one in found if one[1].name == SCIENCE] or found[:1]

@@ -63,7 +63,7 @@ def encode(picture: Picture) -> bytes:
         return _animation(picture.metadata.gif).encoded([picture])
     alpha = np.full(picture.pixels.shape[:2], 255, np.uint8) if picture.alpha is None else picture.alpha
     if picture.pixels.ndim != 3:
-        raise OutputError("GIF holds colours from a table", "write PNG")
+        raise OutputError("gray pictures are not written as GIF", "write PNG")
     table, indices, clear = _indexed(np.dstack([picture.pixels, alpha]))
     options = {} if clear is None else {"transparency": clear}
     return _saved(table, indices, **options)

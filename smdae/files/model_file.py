@@ -136,7 +136,8 @@ def build(card: dict[str, Any], data: bytes, name: str, imports: Collection[str]
     is_own = is_named(card["model"])
     if is_own and card["model"] not in imports:
         raise ModelError(
-            f"cannot load the model '{name}': it is the module '{card['model']:.80}', which is not imported unasked",
+            f"cannot load the model '{name}': it is the module '{card['model']:.80}', which is imported only if you "
+            "ask for it",
             f"if you trust that module: --import {card['model']:.80}, or imports=[...] in Python",
         )
     if not is_own and card["model"] not in MODELS:

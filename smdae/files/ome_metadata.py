@@ -79,7 +79,7 @@ def _attributes(folder: Path) -> dict[str, Any]:
     if (folder / "zarr.json").is_file():
         attributes = _json(folder / "zarr.json").get("attributes", {})
         if not isinstance(attributes, dict):
-            raise InputError(f"the attributes in '{folder / 'zarr.json'}' are no object")
+            raise InputError(f"the attributes in '{folder / 'zarr.json'}' are not a JSON object")
         return attributes
     return _json(folder / ".zattrs") if (folder / ".zattrs").is_file() else {}
 
@@ -89,7 +89,7 @@ def ome_attributes(group: Path) -> dict[str, Any]:
     attributes = _attributes(group)
     described = attributes.get("ome", attributes)
     if not isinstance(described, dict):
-        raise InputError(f"the attribute 'ome' in '{group}' is no object")
+        raise InputError(f"the attribute 'ome' in '{group}' is not a JSON object")
     return described
 
 
@@ -101,7 +101,7 @@ def has_multiscales(folder: Path) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     """Return the object that a file of metadata holds."""
     if path.stat().st_size > MOST_JSON:
-        raise InputError(f"'{path}' has more than {MOST_JSON >> 20} MB, which no metadata have")
+        raise InputError(f"'{path}' has more than {MOST_JSON >> 20} MB, too much for metadata")
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError):

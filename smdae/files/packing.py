@@ -47,7 +47,9 @@ def unpacked(file: BinaryIO) -> BinaryIO:
                     whole.flush()
                 except OSError as error:
                     place = tempfile.gettempdir()
-                    raise InputError(f"there is no room to unpack it in '{place}'", "TMPDIR names another") from error
+                    raise InputError(
+                        f"there is no room to unpack it in '{place}'", "set TMPDIR to a folder with more room"
+                    ) from error
         return os.fdopen(os.dup(whole.fileno()), "rb")  # astropy takes no file that may be written
 
 

@@ -63,7 +63,7 @@ def more_of(begun: bytes, stream: Readable) -> Iterator[bytes]:
         number += 1
         picture = _picture(begun, stream)
         if picture is None:
-            raise InputError(f"what follows picture {number - 1} is no PNG, PGM or PPM")
+            raise InputError(f"what follows picture {number - 1} is not a PNG, PGM or PPM")
         data, is_whole = picture
         if not is_whole:
             raise InputError(f"it ends inside picture {number}")

@@ -52,7 +52,7 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
             raise UsageError("--noisy is for images, not for rows of numbers", "leave --noisy or --as rows out")
         if len(tables) < len(files):
             other = next(file for file in files if file not in tables)
-            raise InputError(f"cannot use '{other}' as rows: it is no table of N rows", "leave --as rows out")
+            raise InputError(f"cannot use '{other}' as rows: it is not a table of N rows", "leave --as rows out")
         return "rows", ""
     sheets = [file for file in tables if file.suffix.lower() in TEXTS]
     can_be_rows = bool(tables) and len(tables) == len(files) and of_patches and not noisy
@@ -156,12 +156,12 @@ def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
     """
     if rows.shape[1] > MAX_NUMBERS:
         raise InputError(
-            f"cannot fit to {name}: a row has {rows.shape[1]:,} numbers, and {MAX_NUMBERS:,} is most",
+            f"cannot fit to {name}: a row has {rows.shape[1]:,} numbers, and at most {MAX_NUMBERS:,} are allowed",
             "leave columns out, or give their principal components",
         )
     if len(rows) < 2:
         raise InputError(
-            f"cannot fit to {name}: it has {len(rows)} row{'s' if len(rows) != 1 else ''}, and a density takes several"
+            f"cannot fit to {name}: it has {len(rows)} row{'s' if len(rows) != 1 else ''}, and at least two are needed"
         )
     if not np.isfinite(rows).all():
         bad = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])

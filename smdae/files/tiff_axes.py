@@ -142,7 +142,7 @@ def checked(text: str) -> str:
     letters = "".join(letter for letter, _ in AXIS.findall(text.upper()))
     if not LETTERS.fullmatch(text.upper()) or len(set(letters)) < len(letters) or not {"Y", "X"} <= set(letters):
         raise UsageError(
-            f"--axes '{text:.40}' are no axes", "write a letter for each, such as TZCYX, or TC3YX for pages in one row"
+            f"--axes '{text:.40}' are not axes", "write a letter for each, such as TZCYX, or TC3YX for pages in one row"
         )
     return text.upper()
 
@@ -155,6 +155,6 @@ def numbers_in(text: str, option: str) -> frozenset[int]:
         low = int(match[1]) if match else 0
         high = int(match[2] or match[1]) if match else 0
         if not 1 <= low <= high <= MAX_NUMBER:
-            raise UsageError(f"{option} '{text:.40}' is no list of numbers from 1 on", "write 2, or 1,3-5")
+            raise UsageError(f"{option} '{text:.40}' is not a list of numbers from 1 on", "write 2, or 1,3-5")
         found.update(range(low, high + 1))
     return frozenset(found)

@@ -94,7 +94,7 @@ def written(
                     )
     except (struct.error, ValueError) as error:
         if "too large" in str(error) or isinstance(error, struct.error):
-            raise OutputError("the result passes the 4 GB that TIFF holds", "write .npy") from error
+            raise OutputError("the result is larger than the 4 GB that a TIFF can hold", "write .npy") from error
         raise
 
 

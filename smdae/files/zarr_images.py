@@ -144,9 +144,9 @@ def images_of(root: Path) -> tuple[list[Image], list[str]]:
         if multiscales is None:
             continue
         if "image-label" in described:
-            raise InputError("it holds labels, whose numbers are names of things, not a picture")
+            raise InputError("it holds labels, numbers that stand for objects, not a picture")
         if not isinstance(multiscales, list) or not multiscales or not isinstance(multiscales[0], dict):
-            raise InputError("its multiscales are no list of objects")
+            raise InputError("its multiscales are not a list of objects")
         if len(multiscales) > 1:
             remarks.append("it has several multiscales: only the first is denoised")
         found.append(_image(root, group, multiscales[0]))
@@ -171,7 +171,7 @@ def _plain(root: Path) -> Image:
         raise InputError(f"it is a Zarr array of {count} {'axis' if count == 1 else 'axes'}", "smdae reads 2 to 5")
     if count > LEAST_AXES and array.shape[-1] <= MOST_COLOURS:
         raise InputError(
-            f"its last axis has {array.shape[-1]} values, and its columns are to be there",
+            f"its last axis has {array.shape[-1]} values, and the columns must be there",
             "write it with the axes C, Y, X, or as .npy",
         )
     letters = "".join(str(name)[:1].upper() for name in _dimensions(array))

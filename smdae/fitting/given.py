@@ -86,7 +86,8 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
         patches, axes = [image.astype(patches.dtype, copy=False) for image in pictures.arrays], None
     if axes is not None:
         raise UsageError(
-            "axes are those of one array", "give the images of a list one order of axes, and leave axes out"
+            "axes can be given for one array only",
+            "bring all images of a list to one order of axes, and leave axes out",
         )
     if len(patches) and all(is_file(path) for path in patches):
         return _of_files([Path(path) for path in patches], color)

@@ -123,12 +123,14 @@ def _refuse(module: nn.Module, name: str) -> None:
     for part in module.modules():
         if isinstance(part, CHANGING) and not (isinstance(part, nn.modules.dropout._DropoutNd) and part.p == 0):
             raise UsageError(
-                f"the model '{name}' has {type(part).__name__}: it is another function at each pass",
+                f"the model '{name}' has {type(part).__name__}: it gives another result at each pass",
                 "GroupNorm and LayerNorm normalise each example by itself",
             )
     integers = [key for key, tensor in module.state_dict().items() if not tensor.is_floating_point()]
     if integers:
-        raise UsageError(f"the model '{name}': '{integers[0]}' is not of floats", "register it with persistent=False")
+        raise UsageError(
+            f"the model '{name}': '{integers[0]}' does not hold floats", "register it with persistent=False"
+        )
 
 
 def _fault(model: OwnModel, x: Tensor) -> str | None:

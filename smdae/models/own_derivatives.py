@@ -19,7 +19,7 @@ from smdae.named import foreign_errors, reason_of
 __all__ = ["gradient", "reverse_alone"]
 
 STEP = 0.1  # by which x is moved
-HINT = "does it detach x? Of energy(x) the score is taken for you"
+HINT = "does it detach x? If it has energy(x) instead, the score is taken for you"
 
 
 def reverse_alone(forwards: divergence.Score, backwards: divergence.Score, x: Tensor, name: str) -> bool:

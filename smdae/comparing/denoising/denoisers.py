@@ -151,7 +151,7 @@ def _refused(context: Context) -> Iterator[tuple[str, str]]:
 
 def _reason(course: Course) -> str:
     if course.outcome == "done":
-        return "a score of the clean density, which knows no noise to remove"
+        return "a score of the clean density, which cannot remove noise"
     return course.reason or "not fitted to the end"
 
 
