@@ -35,6 +35,7 @@ __all__ = [
     "TakesNoise",
     "completed",
     "has",
+    "known_level",
     "offers",
     "per_example",
     "posterior_mean",
@@ -198,6 +199,14 @@ def single_level(model: ScoreModel) -> float | None:
     """Return the one level that a model was made for, or None if there are many."""
     low, high = model.noise_range
     return high if low == high else None
+
+
+def known_level(model: ScoreModel, sigma: float | Tensor | None) -> Any:
+    """Return sigma, a float or (B,), or the model's one level if it is None; ValueError if the model has many."""
+    level = single_level(model) if sigma is None else sigma
+    if level is None:
+        raise ValueError("a model of many levels needs a level")
+    return level
 
 
 def per_example(value: float | Tensor, x: Tensor) -> float | Tensor:

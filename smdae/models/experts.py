@@ -33,7 +33,7 @@ from smdae.models.energy import without_means
 from smdae.models.potentials import POTENTIALS, potential
 from smdae.models.shown import as_html
 from smdae.models.windows import overlap_add, windows
-from smdae.protocols import posterior_mean
+from smdae.protocols import known_level, posterior_mean, single_level
 
 __all__ = ["Experts"]
 
@@ -127,8 +127,7 @@ class Experts(nn.Module):
     @property
     def level(self) -> float | None:
         """Return the one level that it was fitted at, or None if there are many."""
-        low, high = self.noise_range
-        return low if low == high else None
+        return single_level(self)
 
     @property
     def shift_multiple(self) -> int:
@@ -147,10 +146,7 @@ class Experts(nn.Module):
 
     def _level(self, sigma: float | Tensor | None, x: Tensor) -> Tensor:
         """Return the level of each image, with shape (B,) or (1,)."""
-        if sigma is None:
-            if self.level is None:
-                raise ValueError("a model of many levels needs the level")
-            sigma = self.level
+        sigma = known_level(self, sigma)
         return sigma.to(x).reshape(-1) if isinstance(sigma, Tensor) else x.new_full((1,), sigma)
 
     def _weights(self, s: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from smdae.errors import UsageError
 from smdae.models.own_derivatives import gradient, reverse_alone
 from smdae.models.shown import as_html
 from smdae.named import foreign_errors, reason_of
-from smdae.protocols import per_example
+from smdae.protocols import known_level, per_example, single_level
 
 __all__ = ["OwnModel", "has_method", "named_errors"]
 
@@ -74,8 +74,7 @@ class OwnModel(nn.Module):
     @property
     def level(self) -> float | None:
         """Return the one level that it was fitted at, or None if there are many."""
-        low, high = self.noise_range
-        return high if low == high else None
+        return single_level(self)
 
     @property
     def kinked(self) -> bool:
@@ -107,11 +106,9 @@ class OwnModel(nn.Module):
         if torch.is_inference_mode_enabled():  # which forbids the derivatives that the module may take
             with torch.inference_mode(False), torch.no_grad():
                 return self.score(x.clone(), sigma)
-        level = self.level if sigma is None else sigma
+        level = known_level(self, sigma)
         if isinstance(level, Tensor) and level.is_inference():
             level = level.clone()
-        if level is None:
-            raise ValueError("a model of many levels needs a level")
         shaped = x.flatten(1) if self.flat else x
         with named_errors(self.name):
             psi = self._score(shaped, level, self.by_energy and self.reverse)
@@ -147,9 +144,7 @@ class OwnModel(nn.Module):
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return r(x) = x + sigma^2 psi(x), with the shape of x; arguments and errors are those of `score`."""
-        psi = self.score(x, sigma)  # it refuses a missing level
-        level: Any = self.level if sigma is None else sigma
-        return x + per_example(level, x) ** 2 * psi
+        return x + per_example(known_level(self, sigma), x) ** 2 * self.score(x, sigma)
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return psi(x) and d psi_i/dx_i, both with the shape of x, by d derivatives; errors are those of `score`."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from smdae.models.shown import as_html
 from smdae.patch_noise import PatchNoise
-from smdae.protocols import HasPosteriorVariance, offers, posterior_mean
+from smdae.protocols import HasPosteriorVariance, known_level, offers, posterior_mean
 
 __all__ = ["Patchwise"]
 
@@ -90,23 +90,17 @@ class Patchwise(nn.Module):
         """
         if x.ndim == 2:
             return self.patch.score(x) if sigma is None else self.patch.score(x, sigma=sigma)
-        s = self._known_level(sigma)
+        s = known_level(self, sigma)
         return (self.reconstruct(x, s) - x) / s**2
 
     def reconstruct(self, x: Tensor, sigma: float | None = None) -> Tensor:
         """Return D(x) = x + sigma^2 psi(x), with the shape of x; shapes and errors are those of `score`."""
-        s = self._known_level(sigma)
+        s = known_level(self, sigma)
         if x.ndim == 2:
             return self._denoised(x, s)
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
         return torch.stack([self._lift(image, lambda p: self._denoised(p, s)) for image in x])
-
-    def _known_level(self, sigma: float | None) -> Any:
-        level = self.level if sigma is None else sigma
-        if level is None:
-            raise ValueError("a model of many levels needs a level")
-        return level
 
     def _denoised(self, p: Tensor, s: Any) -> Tensor:
         """Return r(p) = p + C psi(p) at the level s, with the shape of p, (B, d)."""
