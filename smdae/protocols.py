@@ -130,7 +130,7 @@ class HasReverse(Protocol):
 
     @property
     def reverse(self) -> bool:
-        """Return whether forward mode and vmap fail on psi."""
+        """Return whether psi can be differentiated in reverse mode alone: forward mode and vmap fail on it."""
 
 
 class HasCentre(Protocol):

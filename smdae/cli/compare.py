@@ -138,7 +138,7 @@ def command(
     print_config: PrintConfig = False,
     json_: Json = False,
 ) -> Work:
-    """Parse and check the options of `smdae compare`, and return the work that they ask for.
+    """Parse and check the options of `smdae compare`, and return a function that does the work.
 
     Raises:
         UsageError: An option has an impossible value, or two exclude each other.

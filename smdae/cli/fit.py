@@ -140,7 +140,7 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Resume a fit that was interrupted.")] = False,
     json_: Json = False,
 ) -> Work:
-    """Parse and check the options of `smdae fit`, and return the work that they ask for.
+    """Parse and check the options of `smdae fit`, and return a function that does the work.
 
     Raises:
         UsageError: An option or a setting has an impossible value, or the configuration cannot be read.

@@ -117,7 +117,7 @@ class _Moments:
         return self.product_error.diagonal().square().sum().sqrt().item() / len(self.mean)
 
     def faults(self) -> Iterator[str]:
-        """Yield what is beyond chance, the most telling first."""
+        """Yield a sentence on each way in which the score deviates by more than chance, the clearest first."""
         d = len(self.mean)
         eye = torch.eye(d, dtype=self.product.dtype, device=self.product.device)
         own = -self.product.diagonal()

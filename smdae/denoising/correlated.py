@@ -93,7 +93,7 @@ class Correlated:
         return cls(model, level, energy)
 
     def with_model(self, model: Any) -> "Correlated":
-        """Return the same for another version of the model, such as one that works by tiles."""
+        """Return a copy that uses another version of the model, such as one that works by tiles."""
         changed = copy.copy(self)
         changed.model = model
         return changed

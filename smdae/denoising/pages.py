@@ -82,7 +82,7 @@ def typical_page(numbers: Sequence[int], examine: Callable[[int, Scale | None], 
 
 
 def unscaled(noise: Noise, scale: Scale) -> Noise:
-    """Return noise that is given for white 1 in the unit of its picture, whose scale is given."""
+    """Return noise, given in units where white is 1, in the unit of a picture that has this scale."""
     noise = noise.scaled(scale.span)
     return noise.shifted(scale.black) if scale.black else noise
 

@@ -95,15 +95,15 @@ class SecondLook:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return the numbers in a JSON file; raise ValueError if they are for other features."""
+        """Return the look whose fitted numbers a JSON file holds; raise ValueError if they are for other features."""
         return cls(**read_numbers(path, FEATURES))
 
     def log_odds(self, f: np.ndarray) -> float:
-        """Return the logarithm of the odds that features are those of grain, and not of texture."""
+        """Return the natural logarithm of the odds that features are those of grain, and not of texture."""
         return float(self.odds(self._standard(f)))
 
     def level_factor(self, f: np.ndarray) -> float:
-        """Return the level of the noise over that which blocks told, if features are those of grain."""
+        """Return the factor from the level that blocks told to that of the noise, if the picture has grain."""
         told = float(self.level(self._standard(f)))
         return float(np.clip(math.exp(told if told > 0 else DOWNWARD * told), *MAX_FACTORS))
 

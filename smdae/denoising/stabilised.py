@@ -212,7 +212,7 @@ class Stabilised:
             self.halo = widened(model.halo, 1, WINDOW // 2, self.shift_multiple)
 
     def with_model(self, model: Any) -> "Stabilised":
-        """Return the same for another version of the model of white noise."""
+        """Return a copy that uses another version of the model of white noise."""
         return Stabilised(model, self.whitening, self.treat)
 
     def reconstruct(self, y: Tensor) -> Tensor:

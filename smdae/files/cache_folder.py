@@ -152,7 +152,7 @@ def load(folder: Path, warn: Say) -> Index | None:
 
 
 def is_as_it_was(entry: Entry, status: os.stat_result) -> bool:
-    """Return whether a file is what it was when an entry was made of it."""
+    """Return whether a file has the size and the time of change that it had when an entry was made of it."""
     return (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 

@@ -61,7 +61,7 @@ class Run(NamedTuple):
 
     @property
     def itemsize(self) -> int:
-        """Return the bytes of a number."""
+        """Return the number of bytes of a pixel value: 1 for uint8, else 4."""
         return 1 if self.depth == "uint8" else 4
 
     def places(self, channels: int) -> range:

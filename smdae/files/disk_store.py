@@ -86,7 +86,7 @@ class Stored(Sequence[np.ndarray]):
 
     @property
     def rounded(self) -> bool:
-        """Return whether pixels are whole numbers."""
+        """Return whether pixels are kept as uint8, as whole numbers."""
         return self.dtype == np.uint8
 
     @property

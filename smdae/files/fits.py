@@ -68,7 +68,7 @@ class Image:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of a plane."""
+        """Return the number of bytes of a plane in the file."""
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     def plane(self, file: BinaryIO, k: int) -> np.ndarray:

@@ -37,7 +37,7 @@ DEEPEST = 4  # groups below the root: a plate has rows, columns and fields
 
 
 def is_volume(path: Path | str) -> bool:
-    """Return whether a folder has the name of a Zarr, or a file of Zarr in it."""
+    """Return whether a path is a folder whose name ends in .zarr, or which is a Zarr group or array."""
     return os.path.isdir(path) and (Path(path).suffix.lower() == ENDING or _holds_zarr(Path(path)))
 
 

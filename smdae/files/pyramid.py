@@ -30,7 +30,7 @@ class Reduction:
     is_cut: bool = False
 
     def of(self, values: np.ndarray, steps: Sequence[int]) -> np.ndarray:
-        """Return a part of the next level, of the same type.
+        """Return the pixels of the next level that a part of a level becomes, of the same type.
 
         Args:
             values: A part of a level that begins where a block does.

@@ -82,7 +82,7 @@ class Shot:
         return self._file.sizes.width, self._file.sizes.height
 
     def developed(self, pixels: np.ndarray | None = None, linear: bool = False, brighter: bool = True) -> Picture:
-        """Return the picture, 16 bits in colour.
+        """Return the developed picture, uint16 with shape (H, W, 3).
 
         Args:
             pixels: The mosaic to develop, (H, W), black being 0 and white 1; None for that of the file.

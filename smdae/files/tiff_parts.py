@@ -49,7 +49,7 @@ class Part:
 
 
 def parts_of(page: "tifffile.TiffPage", split: bool) -> list[Part]:
-    """Return the parts of a page.
+    """Return the samples of a page by groups that are denoised together, and those that are kept as they are.
 
     Args:
         page: The page.

@@ -61,7 +61,7 @@ def written(
     samples: Iterator[np.ndarray],
     style: Style,
 ) -> None:
-    """Write a TIFF.
+    """Write a TIFF that is like its source but has other samples.
 
     Args:
         target: The file to write to, in which it must be possible to go back.

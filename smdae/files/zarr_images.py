@@ -76,7 +76,7 @@ class Image:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape of the first level."""
+        """Return the shape of the first level, the one of full resolution."""
         return tuple(self.array.shape)
 
     @property
@@ -86,7 +86,7 @@ class Image:
 
     @property
     def count(self) -> int:
-        """Return the number of planes."""
+        """Return the number of planes (H, W) of all channels together."""
         return math.prod(self.shape[:-2])
 
     def planes(self, channel: int) -> list[tuple[int, ...]]:

@@ -74,7 +74,7 @@ class Patches:
 
     @property
     def channels(self) -> int:
-        """Return C."""
+        """Return C, the number of channels."""
         return self.images.channels
 
     @property

@@ -121,7 +121,7 @@ class View:
     ends: tuple[float, float] | None
 
     def clip(self, y: Tensor) -> Tensor:
-        """Return y clipped where the picture is."""
+        """Return y clipped to the range that the picture was clipped to; y itself if it was not clipped."""
         return y if self.ends is None else y.clamp(*self.ends)
 
 

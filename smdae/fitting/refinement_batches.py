@@ -92,7 +92,7 @@ class RefinementCrops:
 
     @classmethod
     def of(cls, views: Sequence[View], generator: Generator, device: torch.device) -> "RefinementCrops":
-        """Return the held-out parts of some views."""
+        """Return the held-out parts of views, each with new noise drawn for it, on a device."""
         return cls(tuple(held_out_in(views, generator, device)), device)
 
     @torch.no_grad()

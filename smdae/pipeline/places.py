@@ -51,7 +51,7 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Return whether the result exists already."""
+        """Return whether the result exists already; False if it goes to stdout."""
         return self.target != STREAM and os.path.lexists(self.target)
 
 

@@ -205,7 +205,7 @@ def _shrinking(batches: Gradients, pairs: list[Pairing]) -> Iterator[Shrinking]:
 
 
 def summarise(tables: Tables) -> list[str]:
-    """Return lines on the verdicts and their evidence."""
+    """Return lines of text on the verdicts and their evidence."""
     rows = [
         (f"{v.first}, {v.second}", v.theory, v.verdict, _percent(v.low), _percent(v.high), number(v.cosine, 4))
         for v in tables["verdicts"]
