@@ -58,7 +58,7 @@ def square(value: object, name: str, most: int) -> Matrix:
     """Return a square matrix, lists of numbers, as tuples of floats.
 
     Raises:
-        UsageError: It is something else, or has more than `most` rows.
+        UsageError: It is not a square matrix of finite numbers, is empty, or has more than `most` rows.
     """
     rows = [_list(line, f"a row of {name}") for line in _list(value, name)]
     if len(rows) > most or any(len(line) != len(rows) for line in rows):
@@ -67,14 +67,14 @@ def square(value: object, name: str, most: int) -> Matrix:
 
 
 def keys(entries: dict[Any, Any], known: Collection[str]) -> None:
-    """Raise UsageError, with the known ones in the hint, for the first key that is not known."""
+    """Raise UsageError for the first key that is not in `known`; the hint lists those that are."""
     for key in entries:
         if key not in known:
             raise UsageError(f"unknown key {shown(key)}", f"the keys are {', '.join(known)}")
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: short, and on one line."""
+    """Return the text that stands for a value in a message: text and numbers in one line, for others their type."""
     if isinstance(value, str):
         return repr(value[:MAX_SHOWN])
     if value is None or isinstance(value, bool):

@@ -55,7 +55,7 @@ def apply(e: Tensor, grain: Matrix, channels: Matrix | None, power: float) -> Te
 
 
 def is_point(grain: Matrix) -> bool:
-    """Return whether a grain has no two pixels correlated."""
+    """Return whether no two pixels are correlated."""
     return not any(rho for dy, line in enumerate(grain) for dx, rho in enumerate(line) if dy or dx)
 
 
@@ -116,6 +116,6 @@ def _powered(eigenvalues: Tensor, power: float) -> Tensor:
     if power < 0 and eigenvalues.min() < SINGULAR:
         raise UsageError(
             "the covariance of the noise is singular, so the noise has no score",
-            "work in the range of the covariance: of noise that all channels share, in the channels' mean",
+            "fit to the mean of channels that share their noise, or to a smaller picture if the grain is smooth",
         )
     return eigenvalues**power

@@ -68,7 +68,7 @@ class Affine:
         return self.read if self.gain == 0 else None
 
     def sd(self, x: Tensor) -> Tensor:
-        """Return the standard deviation at clean values x, with the shape of x; differentiable."""
+        """Return the standard deviation at clean values x, with the shape of x; differentiable unless `gain` is 0."""
         if self.gain == 0:
             return torch.full_like(x, self.read)
         variance = self.gain * (x - self.black).clamp(min=0) + self.read * self.read
@@ -116,7 +116,7 @@ class Table:
         return self.levels[0] if min(self.levels) == max(self.levels) else None
 
     def sd(self, x: Tensor) -> Tensor:
-        """Return the standard deviation at clean values x, with the shape of x; differentiable."""
+        """Return the standard deviation at clean values x, with the shape of x; differentiable if it varies with x."""
         if self.level is not None:
             return torch.full_like(x, self.level)
         at, levels = x.new_tensor(self.at), x.new_tensor(self.levels)

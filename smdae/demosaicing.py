@@ -13,7 +13,7 @@ __all__ = ["directional", "linear", "mosaic_of"]
 
 
 def mosaic_of(x: Tensor) -> Tensor:
-    """Return one channel of each pixel, red and green in even rows, green and blue in odd ones, (n, 1, h, w)."""
+    """Return the RGGB mosaics, (n, 1, h, w), of pictures (n, 3, h, w): one channel of each pixel, red at the first."""
     y = x[:, 1:2].clone()
     y[:, :, 0::2, 0::2] = x[:, 0:1, 0::2, 0::2]
     y[:, :, 1::2, 1::2] = x[:, 2:3, 1::2, 1::2]
@@ -42,7 +42,7 @@ def linear(mosaic: Tensor, malvar: Tensor) -> Tensor:
 
     Args:
         mosaic: The mosaics, RGGB.
-        malvar: The share of the second kind, with shape (n, 1, 1, 1).
+        malvar: Share of the interpolation of Malvar, He and Cutler, from 0, bilinear, to 1, with shape (n, 1, 1, 1).
     """
     maps = F.conv2d(F.pad(mosaic, (2, 2, 2, 2), mode="reflect"), _kernels(mosaic))
     cross, sides, stacked, corners = torch.lerp(maps[:, :4], maps[:, 4:], malvar).split(1, 1)

@@ -62,7 +62,7 @@ class GaussianMixture:
 
     @property
     def dim(self) -> int:
-        """Return d."""
+        """Return d, the number of dimensions."""
         return self.means.shape[1]
 
     def _joint(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,10 +25,10 @@ def check_name(name: str, option: str = "--device") -> None:
 
 
 def named(device: "torch.device | str") -> "torch.device":
-    """Return the device that a caller of Python gives: one of torch's, or that of a name.
+    """Return the torch device for a name or for a torch.device; one of another kind, such as meta, is not looked for.
 
     Raises:
-        UsageError: The name is not auto, cpu, mps, cuda or cuda:N.
+        UsageError: It is neither a torch.device nor one of the names auto, cpu, mps, cuda and cuda:N.
         DeviceError: There is no such device here.
     """
     import torch
@@ -36,7 +36,9 @@ def named(device: "torch.device | str") -> "torch.device":
     if isinstance(device, torch.device):
         return find(str(device)) if device.type in KINDS else device
     if not isinstance(device, str):
-        raise UsageError(f"a device is the name of one, not of type {type(device).__name__}", "such as 'cpu'")
+        raise UsageError(
+            f"a device is given by its name, not by a value of type {type(device).__name__}", "such as 'cpu'"
+        )
     check_name(device, "device")
     return find(device)
 
@@ -46,7 +48,8 @@ def find(name: str, local: int | None = None) -> "torch.device":
 
     Args:
         name: auto, cpu, mps, cuda or cuda:N.
-        local: The number of this process of several on this machine, which takes the CUDA device of that number.
+        local: The number of this process among those of this machine: `cuda`, and `auto` where there is CUDA, give it
+            the CUDA device of that number. None if it is alone.
 
     Raises:
         DeviceError: There is no such device here.

@@ -102,6 +102,9 @@ def hutchinson(score: Score, x: Tensor, probes: Tensor, reverse: bool = False) -
         x: Points, with shape (B, ...).
         probes: Directions v, with shape (k, *x.shape).
         reverse: Whether to differentiate in reverse mode.
+
+    Raises:
+        UsageError: The probes have another shape.
     """
     refuse_other_shape(probes, x, "probes", leading=1)
     if torch.is_inference_mode_enabled():
@@ -147,7 +150,7 @@ def finite_difference(score: Score, x: Tensor, probes: Tensor, step: float | Ten
 
 
 def needs_reverse(model: Any) -> bool:
-    """Return whether the score of a model says that it can be differentiated in reverse mode alone."""
+    """Return whether a model says that its score can be differentiated in reverse mode alone."""
     return offers(model, HasReverse) and model.reverse
 
 
@@ -161,6 +164,9 @@ def score_and_divergence(
         x: Points, with shape (B, ...).
         sigma: Level, a float or (B,); None for the model's own.
         probes: Directions with shape (k, *x.shape), or None for the exact divergence.
+
+    Raises:
+        UsageError: The probes have another shape.
     """
     level = {} if sigma is None else {"sigma": sigma}
     score = partial(model.score, **level)

@@ -36,7 +36,7 @@ class SmdaeError(Exception):
     Attributes:
         message: What is wrong, in one line.
         hint: What to do, if there is something.
-        parts: What it is made of, a line each, where it is made of many.
+        parts: One line for each failure, if there were several; else none.
     """
 
     code = 1

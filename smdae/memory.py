@@ -11,18 +11,16 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smdae.errors import SmdaeError
-
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["available", "foreign_errors", "give_back", "is_out_of_memory", "keep_freed_memory", "left", "limited"]
+__all__ = ["available", "give_back", "is_out_of_memory", "keep_freed_memory", "left", "limited"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # parameters of mallopt, from glibc's malloc.h
 MAX_KEPT_BLOCK = 64 << 20  # bytes; larger blocks still go back, so that a peak does not last
@@ -41,7 +39,7 @@ LIMIT: ContextVar[int | None] = ContextVar("limit", default=None)
 
 
 def keep_freed_memory(threads: int = 1) -> None:
-    """Let this process keep blocks up to 64 MB that it frees, enough of them for so many threads at work."""
+    """Let this process keep freed blocks up to 64 MB for reuse, as many as `threads` threads use; glibc only."""
     if mallopt := _from_libc("mallopt"):
         mallopt(MMAP_THRESHOLD, MAX_KEPT_BLOCK)
         mallopt(TRIM_THRESHOLD, min(4 * MAX_KEPT_BLOCK * threads, MOST_KEPT))
@@ -50,7 +48,7 @@ def keep_freed_memory(threads: int = 1) -> None:
 
 
 def give_back() -> None:
-    """Give what was freed and kept back to the system, after work on something large."""
+    """Give freed blocks that this process kept back to the system; do nothing without glibc."""
     if trim := _from_libc("malloc_trim"):
         trim(0)
 
@@ -66,7 +64,7 @@ def _from_libc(name: str) -> Any:
 
 
 def available(device: "torch.device") -> int:
-    """Return how many bytes can still be allocated on a device."""
+    """Return how many bytes can still be allocated on a device: on CUDA of its own memory, else of main memory."""
     if device.type == "cuda":
         import torch
 
@@ -100,7 +98,7 @@ def limited(most: int | None) -> Iterator[None]:
 
 
 def without_proc() -> int:
-    """Return how many bytes a machine without /proc may still give: as Windows says, or half of all memory."""
+    """Return the bytes that a machine without /proc may still give: as Windows says, or half of all memory, or 4 GB."""
     if sys.platform == "win32":
         return _left_on_windows(ctypes.WinDLL("kernel32"))
     try:
@@ -155,19 +153,6 @@ def _left_in_group(group: Path, limit: str, use: str, cached: str) -> int | None
     except (OSError, ValueError):  # no number is no limit
         return None
     return max(0, most - taken + int(rows.get(cached, 0)))
-
-
-@contextmanager
-def foreign_errors(told: Callable[[Exception], SmdaeError]) -> Iterator[None]:
-    """Raise what `told` returns for an error within the context; those of smdae and of memory pass unchanged."""
-    try:
-        yield
-    except SmdaeError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise told(error) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -60,7 +60,7 @@ class Mosaic:
 
     @property
     def weights(self) -> np.ndarray:
-        """Return the root of the balance of red, green and blue, limited, with shape (3,): 1 for the largest."""
+        """Return square roots of the factors of red, green and blue, (3,), limited to BALANCE; the largest is 1."""
         w = np.sqrt(np.clip(np.array(self.balance) / self.balance[1], BALANCE[0] ** 2, BALANCE[1] ** 2))
         return w / w.max()
 
@@ -100,7 +100,7 @@ LINEAR: dict[str, Demosaicing] = {"bilinear": bilinear, "gradient-corrected": gr
 
 
 def demosaiced(mosaic: Tensor, colours: np.ndarray, demosaicing: Demosaicing) -> Tensor:
-    """Return the picture (3, H, W) of a mosaic (H, W) of any of the four patterns."""
+    """Return the picture (3, H, W) of a mosaic (H, W) whose pattern is `colours`, (2, 2), any of the four."""
     (row, column), *_ = np.argwhere(colours == RED).tolist()
     padded = F.pad(mosaic[None, None], (column, 0, row, 0), mode="reflect")[0, 0] if row or column else mosaic
     return demosaicing(padded)[:, row:, column:]
@@ -118,8 +118,8 @@ def covariance(name: str, levels: tuple[float, float, float]) -> tuple[np.ndarra
         levels: The levels of the noise in red, green and blue.
 
     Returns:
-        The level of each channel, (3,); the correlation of pixels, (LAGS, LAGS), of all channels and both directions
-        alike; that of the channels, (3, 3).
+        The level of each channel, (3,); the correlation of pixels, (LAGS, LAGS), averaged over channels and directions;
+        the correlation of the channels, (3, 3).
     """
     between = np.zeros((3, 3))  # covariance of the channels in one pixel
     within = np.zeros((3, TORUS, TORUS))  # covariance of two pixels of a channel, by their distance

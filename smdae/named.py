@@ -1,14 +1,17 @@
-"""Objects of the user's own, named as module:name, such as mine:Net for the class Net of mine.py."""
+"""Objects of the user's own, named as module:name, such as mine:Net for the class Net of mine.py, and their errors."""
 
 import importlib
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from smdae.errors import UsageError
+from smdae.errors import SmdaeError, UsageError
+from smdae.memory import is_out_of_memory
 
-__all__ = ["imported", "is_named", "reason_of"]
+__all__ = ["foreign_errors", "imported", "is_named", "reason_of"]
 
 NAMED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 MAX_REASON = 200  # characters of a reason that is passed on
@@ -49,6 +52,22 @@ def imported(text: str, option: str) -> Any:
             sys.path.remove(folder)
 
 
+@contextmanager
+def foreign_errors(converted: Callable[[Exception], SmdaeError]) -> Iterator[None]:
+    """Raise `converted(error)` for an error of other people's code that arises within the context.
+
+    Errors of smdae, and memory that runs out, pass unchanged.
+    """
+    try:
+        yield
+    except SmdaeError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise converted(error) from error
+
+
 def reason_of(error: BaseException) -> str:
-    """Return the reason of an error in other people's code, in one line."""
+    """Return the text of an error in one line, at most 200 characters; the name of its type if it has no text."""
     return f"{' '.join(str(error).split()) or type(error).__name__:.{MAX_REASON}}"

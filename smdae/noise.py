@@ -153,7 +153,7 @@ class Noise:
             raise UsageError(f"the noise has {self.count} channels, and the picture has {count}")
 
     def sd(self, x: Tensor) -> Tensor:
-        """Return the sd of y at clean x, with the shape of x; differentiable. UsageError for other channels."""
+        """Return the sd of y at clean x, with the shape of x; UsageError if x has other channels than the noise."""
         self._check(x)
         if len(self.curves) == 1:
             return self.curves[0].sd(x)
@@ -165,7 +165,7 @@ class Noise:
         return self.sd(torch.atleast_3d(x).permute(2, 0, 1)[None])[0].permute(1, 2, 0).reshape(x.shape).numpy()
 
     def correlate(self, e: Tensor) -> Tensor:
-        """Return K e, of e's shape; e itself, bit for bit, if nothing is correlated. UsageError for other channels."""
+        """Return K e, with the shape of e; e itself if nothing is correlated. UsageError if e has other channels."""
         self._check(e)
         return self._correlated(e, 0.5)
 
@@ -177,7 +177,7 @@ class Noise:
         """Draw y from q(y|x).
 
         Args:
-            x: Clean pictures; UsageError for other channels, or if they cannot become JPEG files as they should.
+            x: Clean pictures; UsageError for other channels, or if JPEG follows and they have neither 1 nor 3.
             generator: A generator on the CPU, so that every device gets the same noise.
 
         Returns:
@@ -226,7 +226,7 @@ class Noise:
         if not (sd > 0).all():
             raise UsageError(
                 "the covariance of the noise is singular, so the noise has no score",
-                "work in the range of the covariance: without the pixels at which the noise is zero",
+                "leave out the pixels at which the noise is zero",
             )
         return self._correlated((clean - noisy) / sd, -1.0) / sd
 
@@ -254,7 +254,7 @@ class Noise:
     def amplified(self, factor: float) -> Self:
         """Return the noise with `factor` times the standard deviation; raise UsageError for a negative factor."""
         if factor < 0:
-            raise UsageError(f"noise is amplified by a factor that is not negative, and {factor:g} is")
+            raise UsageError(f"the factor that noise is amplified by must not be negative, and {factor:g} is")
         return replace(self, curves=tuple(curve.amplified(factor) for curve in self.curves))
 
     def for_channels(self, count: int) -> Self:
@@ -294,7 +294,7 @@ class Noise:
         """Return a description of the noise in one line, such as "shot, sigma 12 (8 in shadows, 17 in highlights)".
 
         Args:
-            values: Some values of a picture, at which the level is told; None for all from zero to white equally.
-            unit: Factor for the levels that are told; None for the one that makes white 255.
+            values: Values of a picture, over which the level is averaged; None for all from zero to white equally.
+            unit: Factor for the levels in the text; None for the one that makes white 255.
         """
         return described(self, values, unit)

@@ -58,7 +58,7 @@ def _checked_curves(curves: object) -> tuple[Curve, ...]:
 
 
 def refuse_no_pictures(x: Tensor) -> None:
-    """Raise UsageError for what is no tensor of floats with the shape of pictures, (B, C, H, W), or rows, (B, d)."""
+    """Raise UsageError if x is not a tensor of floats with the shape of pictures, (B, C, H, W), or rows, (B, d)."""
     refuse_no_floats(x, "pictures")
     if x.ndim not in (2, 4):
         raise UsageError(f"pictures have shape (B, C, H, W) or (B, d), not {tuple(x.shape)}")

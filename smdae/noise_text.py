@@ -16,7 +16,7 @@ MIN_CORRELATION = 0.05  # of channels: smaller ones are not told
 
 
 def described(noise: "Noise", values: np.ndarray | None = None, unit: float | None = None) -> str:
-    """Return a description of noise in one line; the arguments are those of `Noise.describe`."""
+    """Return a description of noise in one line, "none" for no noise; the arguments are those of `Noise.describe`."""
     if noise.is_none:
         return "none"
     if unit is None:

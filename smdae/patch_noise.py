@@ -126,7 +126,7 @@ class PatchNoise:
         return sd * self._correlated(sd * v, 1.0)
 
     def score(self, noisy: Tensor, clean: Tensor) -> Tensor:
-        """Return grad log q(x~|x) = -C(x)^-1 (x~ - x), with the shape of noisy.
+        """Return grad log q(x~|x) = -C(x)^-1 (x~ - x), with the shape of noisy; not finite where S(x) is 0.
 
         Raises:
             UsageError: R is singular, so there is no score.
@@ -143,7 +143,7 @@ class PatchNoise:
         return self._correlated(x / self.sd(x), -0.5)
 
     def log_prob(self, noisy: Tensor, clean: Tensor) -> Tensor:
-        """Return log q(x~|x), with shape (B,); raise UsageError if R is singular, so that there is no density."""
+        """Return log q(x~|x), with shape (B,), not finite where S(x) is 0; UsageError if R is singular."""
         sd = self.sd(clean)
         square = self._correlated((noisy - clean) / sd, -0.5).square().sum(1)
         return -0.5 * (square + self._log_det + self.dim * math.log(2 * math.pi)) - sd.log().sum(1)

@@ -25,7 +25,7 @@ class Place:
 
     @classmethod
     def among(cls, environ: Mapping[str, str]) -> Self:
-        """Return the place that RANK, WORLD_SIZE and LOCAL_RANK give; without them that of a single process.
+        """Return the place by RANK, WORLD_SIZE and LOCAL_RANK; that of a single process without one of the first two.
 
         Raises:
             UsageError: They make no sense.
@@ -40,7 +40,7 @@ class Place:
             place = cls(size=0)
         if not (0 <= place.rank < place.size and place.local >= 0):
             raise UsageError(
-                f"RANK '{rank}' and WORLD_SIZE '{size}' in the environment name no process of several",
+                f"RANK '{rank}' and WORLD_SIZE '{size}' in the environment do not fit together",
                 "start with torchrun, or unset them",
             )
         return place

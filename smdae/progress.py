@@ -8,10 +8,10 @@ Watch = Callable[[int, int], object]
 
 
 def part_of(watch: Watch | None, number: int, count: int) -> Watch | None:
-    """Return a function that reports the steps of one of several equal pieces of work as steps of all; None for None.
+    """Return a function that reports the steps done in one of several equal pieces of work as steps of all the work.
 
     Args:
-        watch: Called with the steps of all; None for nobody.
+        watch: Called with the steps done and the steps of all the work; None for nobody, which returns None.
         number: The number of the piece, from 0.
         count: The number of pieces.
     """

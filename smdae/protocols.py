@@ -35,6 +35,7 @@ __all__ = [
     "TakesNoise",
     "completed",
     "has",
+    "known_level",
     "offers",
     "per_example",
     "posterior_mean",
@@ -74,7 +75,7 @@ class ImageScoreModel(ScoreModel, Protocol):
 
     @property
     def shift_multiple(self) -> int:
-        """Return the number of pixels of whose multiples shifts commute with the score: 1 if all shifts do."""
+        """Return m: shifting an image by a multiple of m pixels shifts its score alike; 1 if any shift does."""
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -117,7 +118,7 @@ class HasPosteriorVariance(Protocol):
 
 
 class HasKinks(Protocol):
-    """A network that knows whether its score is piecewise linear, so that derivatives of its divergence are wrong."""
+    """A network that says whether its score has kinks, which exact derivatives of its divergence miss."""
 
     @property
     def kinked(self) -> bool:
@@ -129,7 +130,7 @@ class HasReverse(Protocol):
 
     @property
     def reverse(self) -> bool:
-        """Return whether forward mode and vmap fail on psi."""
+        """Return whether psi can be differentiated in reverse mode alone: forward mode and vmap fail on it."""
 
 
 class HasCentre(Protocol):
@@ -151,7 +152,7 @@ class CanClip(Protocol):
     """A network with an input for noisy pictures that were clipped."""
 
     def clipped(self, white: Any) -> Any:
-        """Return the same network for pictures clipped to [0, white]; a number, or (B,), 0 for none."""
+        """Return the same network for pictures clipped to [0, white], a number or (B,); 0 if they were not clipped."""
 
 
 class TakesNoise(Protocol):
@@ -167,11 +168,11 @@ class HasStride(Protocol):
     """A model of patches that can be had with another stride, with which it leaves some of them out."""
 
     def with_stride(self, stride: int) -> Any:
-        """Return the same model with so many pixels between patches."""
+        """Return the same model with `stride` pixels between neighbouring patches."""
 
 
 class HasPrecision(Protocol):
-    """A network that can take its products in numbers of fewer digits."""
+    """A network that can multiply in a dtype of lower precision."""
 
     def with_products_in(self, dtype: torch.dtype) -> Any:
         """Return the same network with products of that dtype."""
@@ -200,6 +201,14 @@ def single_level(model: ScoreModel) -> float | None:
     return high if low == high else None
 
 
+def known_level(model: ScoreModel, sigma: float | Tensor | None) -> Any:
+    """Return sigma, a float or (B,), or the model's one level if it is None; ValueError if the model has many."""
+    level = single_level(model) if sigma is None else sigma
+    if level is None:
+        raise ValueError("a model of many levels needs a level")
+    return level
+
+
 def per_example(value: float | Tensor, x: Tensor) -> float | Tensor:
     """Return a number as it is, or one for each example, (B,), shaped to multiply x, (B, ...)."""
     if isinstance(value, Tensor) and value.ndim:
@@ -208,14 +217,14 @@ def per_example(value: float | Tensor, x: Tensor) -> float | Tensor:
 
 
 def refuse_no_floats(values: object, name: str) -> None:
-    """Raise UsageError, which calls the values by a name, for what is no tensor of floats."""
+    """Raise UsageError, which calls the values `name`, if they are not a tensor of floats."""
     if not (isinstance(values, Tensor) and values.is_floating_point()):
         kind = str(values.dtype).removeprefix("torch.") if isinstance(values, Tensor) else type(values).__name__
         raise UsageError(f"{name} must be a tensor of floats, not of {kind}", "torch.as_tensor(x).float() makes one")
 
 
 def refuse_other_shape(value: Tensor, x: Tensor, name: str, of: str = "x", leading: int = 0) -> None:
-    """Raise UsageError if a value, without its leading axes, has not the shape of x: it would be spread out to fit.
+    """Raise UsageError if a value, without its leading axes, is not a tensor of the shape of x: it would be broadcast.
 
     Args:
         value: What is to be combined with x number by number.

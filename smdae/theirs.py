@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from smdae.errors import SmdaeError, UsageError
+from smdae.errors import UsageError
 from smdae.files.bundle import Identity
-from smdae.memory import is_out_of_memory
+from smdae.named import foreign_errors
 
 __all__ = ["TheirModel", "called", "is_theirs"]
 
@@ -33,8 +33,12 @@ def called(function: Callable[..., Any], name: str, offered: Mapping[str, Any], 
         needed: How many of them go to its first parameters, whatever these are called.
 
     Raises:
-        UsageError: It takes fewer than are needed, or it raises anything.
+        UsageError: It takes fewer than are needed, or it fails.
     """
+
+    def failed(error: Exception) -> UsageError:
+        return UsageError(f"{name} failed: {_reason(error)}", "this is in your own code; --debug shows all of it")
+
     values = list(offered.values())
     try:
         positional, named = _declared(function, list(offered), needed)
@@ -42,16 +46,8 @@ def called(function: Callable[..., Any], name: str, offered: Mapping[str, Any], 
         positional, named = len(values), []
     if positional < needed:
         raise UsageError(f"{name} takes {positional} arguments, and is called with {needed}")
-    try:
+    with foreign_errors(failed):
         return function(*values[:positional], **{one: offered[one] for one in named})
-    except SmdaeError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise UsageError(
-            f"{name} failed: {_reason(error)}", "this is in your own code; --debug shows all of it"
-        ) from error
 
 
 def _declared(function: Callable[..., Any], names: list[str], needed: int) -> tuple[int, list[str]]:

@@ -137,7 +137,7 @@ assert main(["fit", "a.png", "--cache", "kept"]) == 2
 """
     done = python("-c", code)
     assert done.returncode == 0, done.stderr
-    assert "--cache needs locks of files, which this system has not" in done.stderr
+    assert "--cache needs file locks, which this system does not have" in done.stderr
     assert sorted(os.listdir()) == ["a.png", "a_denoised.png", "model.safetensors"]
 
 
@@ -154,7 +154,7 @@ def test_without_locks(here, windows):
 
 def test_a_cache_is_refused_without_locks(here, windows, capfd):
     assert main(["fit", "a.png", "--cache", "kept"]) == 2
-    assert "--cache needs locks of files" in capfd.readouterr().err
+    assert "--cache needs file locks" in capfd.readouterr().err
 
 
 def test_a_stack_replaces_itself(here, windows):

@@ -17,6 +17,6 @@ def test_the_launcher_tells():
 
 @pytest.mark.parametrize(("rank", "size"), [("2", "2"), ("-1", "2"), ("", "2"), ("one", "2"), ("0", "0"), ("0", "2.0")])
 def test_what_makes_no_sense_is_refused(rank, size):
-    with pytest.raises(UsageError, match="name no process of several") as refused:
+    with pytest.raises(UsageError, match="do not fit together") as refused:
         Place.among({"RANK": rank, "WORLD_SIZE": size})
     assert "torchrun" in refused.value.hint

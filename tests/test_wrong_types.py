@@ -25,7 +25,7 @@ MODEL = "natural-gray-small"
         ({"white": "255"}, "white must be a number"),
         ({"tile": "auto", "sigma": 15}, "tile must be a number"),
         ({"device": "gpu"}, "device 'gpu' is not a device"),
-        ({"device": 0}, "a device is the name of one"),
+        ({"device": 0}, "a device is given by its name"),
         ({"model": 3}, "a score model has score"),
         ({"noise": "blue"}, "unknown noise 'blue'; there are auto, white, shot, grain, or a Noise"),
         ({"model": torch.nn.Conv2d(1, 1, 3)}, "a score model has score"),

@@ -138,7 +138,7 @@ def command(
     print_config: PrintConfig = False,
     json_: Json = False,
 ) -> Work:
-    """Parse and check the options of `smdae compare`, and return the work that they ask for.
+    """Parse and check the options of `smdae compare`, and return a function that does the work.
 
     Raises:
         UsageError: An option has an impossible value, or two exclude each other.
@@ -148,7 +148,7 @@ def command(
         return partial(stdout.document, printed(context))
     check_range(white, None)
     if min_psnr is not None and reference is None:
-        raise UsageError("--min-psnr is for pictures with a clean one", "name it with --reference")
+        raise UsageError("--min-psnr needs a clean picture to compare with", "name it with --reference")
     if reference is not None:
         from smdae.cli.measured import measure, refuse_other_options
 
@@ -273,13 +273,13 @@ def _warn_of_data(contest: "Contest") -> None:
     if contest.held_out_images is None:
         return
     if not contest.images[1]:
-        console.warn("one small image: nothing is held out, the figures are on what was fitted")
+        console.warn("one small image: nothing is held out, so the figures are on what was fitted")
     if contest.places is not None and contest.places < len(contest.patches):
         console.warn(
-            f"the images hold {contest.places:,} different patches, turns not counted; the "
-            f"{len(contest.patches):,} repeat some"
+            f"the images hold only {contest.places:,} different patches, not counting turned ones: some of the "
+            f"{len(contest.patches):,} are the same"
         )
     if not (contest.patches - contest.patches[0]).any():
-        console.warn("all patches are the same but for their mean: there is nothing to learn but one point")
+        console.warn("all patches are the same but for their mean, so there is hardly anything to learn")
     if len(contest.patches) < contest.settings.batch:
         console.warn(f"a batch of {contest.settings.batch} is more than all {len(contest.patches)} patches")

@@ -27,7 +27,7 @@ def drive(comparison: Comparison, resume: bool, json_: bool) -> int:
     if resume:
         comparison.take_over()
         fits, parts = len(comparison.courses), len(comparison.record.parts)
-        console.note(f"{fits} of {len(plan.fits)} fits and {parts} parts are there already")
+        console.note(f"{fits} of {len(plan.fits)} fits and {parts} parts are finished already")
     try:
         with console.progress(TimeRemainingColumn()) as bar:
             task = bar.add_task("preparing", total=1.0)
@@ -35,7 +35,7 @@ def drive(comparison: Comparison, resume: bool, json_: bool) -> int:
                 bar.update(task, completed=found.share, description=found.stage)
     except (KeyboardInterrupt, Terminated):
         if comparison.is_begun:
-            console.note(f"what is finished is in '{folder}'; the same command with --resume goes on")
+            console.note(f"what is finished is in '{folder}'; run the same command with --resume to go on")
         raise
     record = comparison.finished()
     if json_:

@@ -53,7 +53,7 @@ def command(
     context: typer.Context,
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> Work:
-    """Return the work of printing what makes a shell complete smdae; raise UsageError for an unknown shell."""
+    """Return a function that prints the completion script of a shell; raise UsageError for an unknown shell."""
     if shell not in SHELLS:
         near = nearest(shell, SHELLS)
         hint = f"did you mean {near}?" if near else None

@@ -207,7 +207,7 @@ def command(
     print_config: PrintConfig = False,
     json_: Json = False,
 ) -> Work:
-    """Parse the options of `smdae denoise`, and return the work that they ask for, which checks them first."""
+    """Parse the options of `smdae denoise`, and return a function that checks them and does the work."""
     sampler = sampler if old_stepper is None else old_stepper
     components = components if old_modes is None else old_modes
     not_settings = ("context", "config", "print_config", "old_stepper", "old_modes")

@@ -196,7 +196,7 @@ def _refuse(asked: DenoiseOptions, chosen: Plan, peers: Peers) -> None:
     if to_stdout or STREAM in asked.paths:
         peers.refuse("a stream")
     if asked.json_ and to_stdout:
-        raise UsageError("--json and an image exclude each other on stdout", "write the image to a file with -o")
+        raise UsageError("--json and an image cannot both go to stdout", "write the image to a file with -o")
     for option, path in (("reference", asked.reference), ("mask", asked.mask), ("save-noise", asked.save_noise)):
         if path is not None and not chosen.is_single:
             raise UsageError(f"--{option} goes with one input")

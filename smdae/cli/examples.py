@@ -78,6 +78,6 @@ def _rows(paths: Sequence[Path], settings: "Settings", white: float | None, choi
     spread = float(rows.images[0].std(axis=(0, 1)).mean())
     if not level / MAX_SPREAD < spread < MAX_SPREAD * level:
         console.warn(
-            f"a column varies by {spread:.3g}, far from sigma: --white {spread:.1g} puts sigma in 255ths of that"
+            f"a column varies by {spread:.3g}, far from sigma: with --white {spread:.1g}, sigma 255 stands for that"
         )
     return for_rows(settings), rows

@@ -140,7 +140,7 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Resume a fit that was interrupted.")] = False,
     json_: Json = False,
 ) -> Work:
-    """Parse and check the options of `smdae fit`, and return the work that they ask for.
+    """Parse and check the options of `smdae fit`, and return a function that does the work.
 
     Raises:
         UsageError: An option or a setting has an impossible value, or the configuration cannot be read.
@@ -225,7 +225,8 @@ def _import_own(configuration: "Configuration", imports: Sequence[str]) -> None:
         return
     if name not in imports and configuration.origins["model"] != "--model":
         raise ModelError(
-            f"the model is the module '{name}', from {configuration.origins['model']}, which is not imported unasked",
+            f"the model is the module '{name}', from {configuration.origins['model']}, which is imported only if you "
+            "ask for it",
             f"if you trust that module: --import {name}",
         )
     imported(name, "--model")

@@ -92,7 +92,7 @@ def run(request: Request, files: Files | None, group: "Group") -> int:
             "images or a lower --lr may help"
         )
     if code:
-        console.note(f"saved '{request.output}' as far as it came; the same command with --resume goes on")
+        console.note(f"saved '{request.output}' with the fit so far; run the same command with --resume to go on")
     else:
         state_file.unlink(missing_ok=True)
     if request.picture is not None:
@@ -180,7 +180,7 @@ def _drive(prepared: "Prepared", state_file: Path, files: Files | None) -> int:
     def rescue() -> str | None:
         with suppress(OutputError):
             keep(state_file, prepared.state)
-        hint = f"the same command with --resume goes on from step {prepared.state.record['step']}"
+        hint = f"run the same command with --resume to go on from step {prepared.state.record['step']}"
         return hint if state_file.exists() else None
 
     with (

@@ -42,7 +42,7 @@ def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before
             risk = f"{before:.2f} before, {after:.2f} after, % of the noise, but for a constant"
             rows.append(("held-out risk", risk))
         elif is_too_uncertain(card):
-            psnr = "not known: too few pixels are held out to know it"
+            psnr = "unknown: too few pixels are held out"
         rows.append((kind, psnr))
         if figures["wiener"] is not None:
             rows.append(("Wiener filter", f"{figures['wiener']:.2f} dB on the same patches"))

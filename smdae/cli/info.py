@@ -62,7 +62,7 @@ def command(
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search the folders in folders too.")] = False,
     json_: Json = False,
 ) -> Work:
-    """Parse and check the options of `smdae info`, find its files, and return the work that is asked for.
+    """Parse and check the options of `smdae info`, find its files, and return a function that does the work.
 
     Raises:
         UsageError: An option has an impossible value.

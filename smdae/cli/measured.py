@@ -19,7 +19,7 @@ def refuse_other_options(context: Any) -> None:
         source = context.get_parameter_source(option.name)
         if source is not None and source.name == "COMMANDLINE" and option.name not in TAKEN:
             name = next((name for name in option.opts if name.startswith("--")), option.opts[0])
-            raise UsageError(f"{name} is not for --reference, which measures pictures and fits nothing", "leave it out")
+            raise UsageError(f"{name} does not go with --reference, which only measures pictures", "leave it out")
 
 
 def measure(inputs: list[Path], reference: Path, least: float | None, white: float | None, as_json: bool) -> int:

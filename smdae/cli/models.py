@@ -28,7 +28,7 @@ def command(
     ] = None,
     json_: Json = False,
 ) -> Work:
-    """Parse the options of `smdae models`, and return the work that they ask for."""
+    """Parse the options of `smdae models`, and return a function that does the work."""
     from smdae.files.bundle import entries
 
     given = [os.environ["SMDAE_MODEL"]] if os.environ.get("SMDAE_MODEL") else []

@@ -43,7 +43,7 @@ class Plan:
 
     @property
     def fits(self) -> list[tuple[str, int]]:
-        """Return the objective and the seed of each fit that a part needs."""
+        """Return the objective and the seed of each fit that the parts need; empty if they need none."""
         return max((self._wanted(part) for part in self.parts), key=len, default=[])
 
     def _wanted(self, part: str) -> list[tuple[str, int]]:

@@ -175,7 +175,7 @@ class Contest:
         return self.target or known_density(self.patches, self.settings, self.sigma, self.generator())
 
     def examples(self, name: str, patches: Tensor | None = None) -> Examples:
-        """Return the source of an objective's examples: made of the contest's patches, or of others, (n, d)."""
+        """Return the source of an objective's examples: made of the contest's patches, or of those given, (n, d)."""
         objective, data = OBJECTIVES[name], self.patches if patches is None else patches
         wants_target = "target_score" in objective.needs
         known = self.known if wants_target and objective.samples == "data" else None

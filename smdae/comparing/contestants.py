@@ -106,7 +106,7 @@ def fit(contest: Contest, name: str, judges: Sequence[str] = (), seed: int = 0) 
         values = judged(contest, average, judges)
         quality = None if examples.implicit else psnr(contest, average)
         if not all(math.isfinite(figure) for figure in (values[name].mean, quality or 0.0)):
-            raise DivergedError("the fit diverged: its held-out figures are no longer numbers", "try a lower --lr")
+            raise DivergedError("the fit diverged: its held-out figures are NaN or infinite", "try a lower --lr")
         return Point(count, seconds, values, quality)
 
     course = Course(name, seed, average)

@@ -45,7 +45,7 @@ def scale(contest: Contest, judged_by: str) -> float:
 
 @torch.no_grad()
 def evaluate(model: Any, judged_by: str, batch: Batch) -> Value:
-    """Return J on a batch."""
+    """Return J of a model under the objective `judged_by`: the mean over a batch and its standard error."""
     losses = OBJECTIVES[judged_by].loss(model, batch.x, **batch.needs).cpu().double()
     return Value(losses.mean().item(), losses.std().item() / math.sqrt(len(losses)))
 

@@ -53,7 +53,7 @@ def planned(
 
 
 def refuse_models(models: Sequence[str], examples: str) -> None:
-    """Raise UsageError for models, by name, to compare on examples that are no images.
+    """Raise UsageError if there are models to compare, by name, and the examples are not images.
 
     Args:
         models: Their names.
@@ -67,7 +67,7 @@ def refuse_models(models: Sequence[str], examples: str) -> None:
 
 
 def with_models(plan: Plan, models: Mapping[str, Any]) -> tuple[Plan, list[LeftOut]]:
-    """Return the plan with models to denoise with too, by name, and those of colours, which are left out.
+    """Return the plan with the models of gray images, by name, and the models of colour images, which are left out.
 
     Raises:
         ModelError: All are of colours.

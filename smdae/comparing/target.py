@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from smdae.errors import InputError, UsageError
 from smdae.files.table import MAX_NUMBERS
-from smdae.named import imported, reason_of
+from smdae.named import foreign_errors, imported, reason_of
 from smdae.theirs import called
 
 __all__ = ["Target", "load"]
@@ -46,7 +46,9 @@ class Target:
         found = called(self.density.sample, f"'{self.name}.sample'", {"n": n, "generator": generator})
         drawn = self._checked("sample", found, n)
         if drawn.shape[1] > MAX_NUMBERS:
-            raise InputError(f"'{self.name}': a sample has {drawn.shape[1]:,} numbers, and {MAX_NUMBERS:,} is most")
+            raise InputError(
+                f"'{self.name}': a sample has {drawn.shape[1]:,} numbers, and at most {MAX_NUMBERS:,} are allowed"
+            )
         return drawn[rows]
 
     def score(self, x: Tensor) -> Tensor:
@@ -86,11 +88,9 @@ def load(text: str) -> Target:
     """
     density = imported(text, "--target")
     if isinstance(density, type | FunctionType):
-        try:
+        with foreign_errors(lambda error: UsageError(f"--target: cannot make '{text}': {reason_of(error)}")):
             density = density()
-        except Exception as error:
-            raise UsageError(f"--target: cannot make '{text}': {reason_of(error)}") from None
     lacking = [need for need in ("sample", "score") if not callable(getattr(density, need, None))]
     if lacking:
-        raise UsageError(f"--target: '{text}' has no {' and no '.join(lacking)}", "it is an object with both")
+        raise UsageError(f"--target: '{text}' has no {' and no '.join(lacking)}", "give an object that has both")
     return Target(text, density)

@@ -34,7 +34,7 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """Return a figure as text, or - for None."""
+    """Return a figure as text with `digits` decimals, from 1e5 on as a power of ten; - for None."""
     if value is None:
         return "-"
     return f"{value:,.{digits}f}" if abs(value) < 1e5 else f"{value:.1e}"

@@ -69,7 +69,9 @@ def verify(name: str, density: Any, generator: Generator) -> Verified:
         generator: Source of the samples.
 
     Raises:
-        InputError: The score is not that of the samples; the message says in what way.
+        InputError: The score is not that of the samples, and the message says in what way; or an answer of the density
+            has another shape, NaN or infinity.
+        UsageError: The code of the density failed.
     """
     dim = density.sample(2, generator).shape[1]
     n = max(MIN_SAMPLES, min(SAMPLES, MAX_NUMBERS // dim))
@@ -78,7 +80,9 @@ def verify(name: str, density: Any, generator: Generator) -> Verified:
     moments = _Moments.of(x.double(), s)
     gradient = _of_log_prob(name, density, x[:MIN_SAMPLES], s[:MIN_SAMPLES])
     if wrong := next(moments.faults(), None):
-        raise InputError(f"'{name}' has no score of its samples: {wrong}", "it is grad log q(x), in the unit of x")
+        raise InputError(
+            f"'{name}' does not have the score of its samples: {wrong}", "it is grad log q(x), in the unit of x"
+        )
     far = (moments.mean.abs() / moments.mean_error).nan_to_num(0.0).argmax()
     return Verified(
         moments.mean[far].item(), moments.mean_error[far].item(), moments.factor, moments.factor_error, gradient, n
@@ -113,7 +117,7 @@ class _Moments:
         return self.product_error.diagonal().square().sum().sqrt().item() / len(self.mean)
 
     def faults(self) -> Iterator[str]:
-        """Yield what is beyond chance, the most telling first."""
+        """Yield a sentence on each way in which the score deviates by more than chance, the clearest first."""
         d = len(self.mean)
         eye = torch.eye(d, dtype=self.product.dtype, device=self.product.device)
         own = -self.product.diagonal()

@@ -29,7 +29,7 @@ class HasArray(Protocol):
 
 
 def array_of(values: Any) -> np.ndarray:
-    """Return what a caller passes as pixels or rows as an array.
+    """Return the array of what a caller passes: an array, a tensor, a Pillow image, a table or nested lists of numbers.
 
     Raises:
         UsageError: It cannot be one, as lists of different lengths, or some of its values are masked.
@@ -55,7 +55,7 @@ def array_of(values: Any) -> np.ndarray:
 
 
 def as_python(value: Any) -> Any:
-    """Return a number of numpy or torch as one of Python, several in one axis as a tuple, and others as they are."""
+    """Return a number of numpy or torch as one of Python, lists and arrays of one axis as tuples, others unchanged."""
     if isinstance(value, torch.Tensor) and value.ndim <= 1:
         value = value.detach().cpu().tolist()
     elif isinstance(value, np.generic | np.ndarray) and value.ndim <= 1:

@@ -52,7 +52,7 @@ def principal_components(
     """
     if not 1 <= count <= task.pixels.size:
         raise UsageError(
-            f"an image of {task.pixels.size} numbers has at most as many principal components, not {count}"
+            f"an image of {task.pixels.size} numbers has at most that many principal components, not {count}"
         )
     where = torch.device(device)
     noisy = task.noisy((slice(None), slice(None)), torch.device("cpu"))
@@ -97,7 +97,10 @@ def _orthonormal(rows: Tensor) -> Tensor:
 def ends_of(
     task: Task, mean: np.ndarray, component: PrincipalComponent, deviations: float = 2.0
 ) -> Iterator[np.ndarray]:
-    """Yield two images like the mean: it moved down, and up, a component by that many standard deviations."""
+    """Yield the mean moved by -deviations, then by +deviations, standard deviations along a component.
+
+    Both have the shape of the mean and the dtype of the task's image; integers are clipped to [0, white].
+    """
     planes = np.atleast_3d(mean).astype(np.float32)
     for sign in (-1, 1):
         moved = planes + sign * deviations * component.deviation * task.white * component.direction

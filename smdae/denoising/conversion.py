@@ -29,10 +29,10 @@ def as_tensor(planes: np.ndarray, scale: Scale, device: torch.device) -> Tensor:
 
 
 def as_pixels(estimate: Tensor, scale: Scale, dtype: np.dtype) -> np.ndarray:
-    """Return an estimate, (1, C, h, w), black being 0 and white 1, as pixels, (h, w, C).
+    """Return an estimate, (1, C, h, w), black being 0 and white 1, as pixels of a dtype, (h, w, C).
 
     Args:
-        estimate: Within the range of dtype if that is an integer type; it is rounded then.
+        estimate: Within the range of dtype if that is an integer type; it is rounded then. For float16 it is clipped.
         scale: The meaning of the pixels' values.
         dtype: uint8, uint16 or float.
     """

@@ -93,18 +93,18 @@ class Correlated:
         return cls(model, level, energy)
 
     def with_model(self, model: Any) -> "Correlated":
-        """Return the same for another version of the model, such as one that works by tiles."""
+        """Return a copy that uses another version of the model, such as one that works by tiles."""
         changed = copy.copy(self)
         changed.model = model
         return changed
 
     def estimates(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the fine and the coarse estimate, each with the shape of y, (B, C, H, W)."""
+        """Return the fine and the coarse estimate of the clean picture, each with the shape of y, (B, C, H, W)."""
         coarse = at_half_size(lambda part: posterior_mean(self.model, part, self.level), y)
         return posterior_mean(self.model, y, self.level), posterior_mean(self.model, coarse, SECOND_LEVEL * self.level)
 
     def reconstruct(self, y: Tensor) -> Tensor:
-        """Return x^, with the shape of y, (B, C, H, W)."""
+        """Return the clean estimate x^, with the shape of y, (B, C, H, W)."""
         fine, coarse = self.estimates(y)
         fine -= coarse
         energy = local_mean(fine.square().mean(1, keepdim=True), WINDOW)  # (B, 1, H, W)

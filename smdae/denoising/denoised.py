@@ -134,19 +134,22 @@ def one_task(
     """
     pictures = pictures_of(image, axes)
     if len(pictures.arrays) != 1:
-        raise UsageError(f"{caller} takes one image, and here are {len(pictures.arrays)}: call it for each")
+        raise UsageError(f"{caller} takes one image, not {len(pictures.arrays)}: call it for each")
     (task,) = (task for task in tasks_of(pictures, model, sigma, noise, device, options) if task is not None)
     return pictures, task
 
 
 def require_white_noise(task: Task, what: str) -> None:
-    """Raise UsageError for noise that is not white; `what` begins the message: "the uncertainty is known"."""
+    """Raise UsageError if a task takes out noise that is not white; `what` begins the message."""
     if task.changes and task.noise.kind != "white":
         raise UsageError(f"{what} for white noise, and that of this image is {task.noise.kind}")
 
 
 def deviations(pictures: Pictures, task: Task, judgement: Judgement | None, device: torch.device | str) -> np.ndarray:
-    """Return the standard deviation of each pixel, with the axes of the image, calibrated by the judgement if any."""
+    """Return the posterior standard deviation of each pixel in the image's own unit, calibrated by a judgement, if any.
+
+    It has the axes of the image, without alpha; it is 0 where nothing is taken out, and NaN for invalid pixels.
+    """
     return replace(pictures, alpha=()).joined([_deviations(task, judgement, device)])
 
 

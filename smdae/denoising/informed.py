@@ -41,7 +41,7 @@ class Informed:
         self.halo = widened(model.halo, 1, SMOOTHED // 2, self.shift_multiple)
 
     def with_model(self, model: Any) -> "Informed":
-        """Return the same for another version of the network, such as one with products in another precision."""
+        """Return a copy that uses another version of the network, such as one with products in another precision."""
         return Informed(model, self.noise)
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
@@ -66,7 +66,7 @@ class InformedOfGrain:
         self.halo = widened(model.halo, 2, SMOOTHED // 2, self.shift_multiple)
 
     def with_model(self, model: Any) -> "InformedOfGrain":
-        """Return the same for another version of the network: in another precision, or computed by tiles."""
+        """Return a copy that uses another version of the network: in another precision, or computed by tiles."""
         changed = copy.copy(self)
         changed.plain = model
         informed = Informed(model.model if isinstance(model, Tiled) else model, self.noise)
@@ -74,7 +74,7 @@ class InformedOfGrain:
         return changed
 
     def reconstruct(self, y: Tensor, sigma: float) -> Tensor:
-        """Return x^, with the shape of y, (B, C, H, W)."""
+        """Return the clean estimate x^, with the shape of y, (B, C, H, W)."""
         whole = posterior_mean(self.informed, y, sigma)
         z = at_half_size(lambda part: posterior_mean(self.plain, part, self.level), y)
         return whole.add_(z).mul_(0.5)

@@ -95,6 +95,8 @@ class Judgement:
 def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement:
     """Return the PSNR of the result of a task, estimated without the clean image, and reasons to doubt that.
 
+    Where it cannot be estimated, it is NaN with an infinite error, and one doubt says why.
+
     Args:
         task: The task; its image has noise.
         result: The result, with the shape of the task's image.

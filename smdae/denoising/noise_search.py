@@ -41,7 +41,7 @@ def estimate_noise(image: Any, white: float | None = None, *, axes: str | None =
     """
     pictures = pictures_of(image, axes)
     if len(pictures.arrays) != 1:
-        raise UsageError(f"estimate_noise takes one image, and here are {len(pictures.arrays)}: call it for each")
+        raise UsageError(f"estimate_noise takes one image, not {len(pictures.arrays)}: call it for each")
     pixels = checked_pixels(pictures.arrays[0])
     refuse_other_types({"white": white})
     if white is not None and not 0 < white < math.inf:

@@ -57,7 +57,9 @@ def is_blank(pixels: np.ndarray) -> bool:
 
 
 def typical_page(numbers: Sequence[int], examine: Callable[[int, Scale | None], Page]) -> tuple[Page, Scale | None]:
-    """Return the page with the median noise level, and the scale for all pages; None if each keeps its own.
+    """Return the page with the median level among those with the most frequent kind of noise, and a scale for all.
+
+    The scale is None if each page keeps its own.
 
     Args:
         numbers: The numbers of the pages to examine, from 0.
@@ -80,7 +82,7 @@ def typical_page(numbers: Sequence[int], examine: Callable[[int, Scale | None], 
 
 
 def unscaled(noise: Noise, scale: Scale) -> Noise:
-    """Return noise for which white is 1 in the unit of its picture."""
+    """Return noise, given in units where white is 1, in the unit of a picture that has this scale."""
     noise = noise.scaled(scale.span)
     return noise.shifted(scale.black) if scale.black else noise
 
@@ -95,7 +97,7 @@ def tasks_of(
 ) -> Iterator[Task | None]:
     """Yield the task of each picture; if the noise of several is to be estimated, they share one estimate.
 
-    Of several, those that are empty have None, and stay as they are.
+    For an empty picture of several, which stays as it is, None is yielded.
 
     Args:
         pictures: The pictures.

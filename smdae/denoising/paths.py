@@ -18,7 +18,7 @@ SEED_STRIDE = 2**40  # between the seeds of channels
 
 
 def paths(model: Any, noisy: Tensor, task: "Task") -> Iterator[Tensor]:
-    """Yield the clean images after each step of a task's sampler, with the shape of noisy, (B, C, h, w), white being 1.
+    """Yield the estimate of clean images after each step of a task's sampler, (B, C, h, w) as noisy, white being 1.
 
     If levels differ between channels, channel c of the result is channel c of the image moved at level c.
 

@@ -54,7 +54,10 @@ class SamplerSettings:
 
 
 def sigma_schedule(model: Any, sigma: float, number: int) -> list[float]:
-    """Return `number` levels in equal ratios from sigma to the lowest of the model; all sigma if it takes only one."""
+    """Return `number` levels in equal ratios, from sigma down to the model's lowest or to a small share of sigma.
+
+    All are sigma if the model has only one level, or if sigma is below its lowest.
+    """
     low = sigma if single_level(model) is not None else max(model.noise_range[0], LOWEST_SHARE * sigma)
     ratio = min(1.0, low / sigma)
     return [sigma * ratio ** (k / max(number - 1, 1)) for k in range(number)]

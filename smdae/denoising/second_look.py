@@ -95,15 +95,15 @@ class SecondLook:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return the numbers in a JSON file; raise ValueError if they are for other features."""
+        """Return the look whose fitted numbers a JSON file holds; raise ValueError if they are for other features."""
         return cls(**read_numbers(path, FEATURES))
 
     def log_odds(self, f: np.ndarray) -> float:
-        """Return the logarithm of the odds that features are those of grain, and not of texture."""
+        """Return the natural logarithm of the odds that features are those of grain, and not of texture."""
         return float(self.odds(self._standard(f)))
 
     def level_factor(self, f: np.ndarray) -> float:
-        """Return the level of the noise over that which blocks told, if features are those of grain."""
+        """Return the factor from the level that blocks told to that of the noise, if the picture has grain."""
         told = float(self.level(self._standard(f)))
         return float(np.clip(math.exp(told if told > 0 else DOWNWARD * told), *MAX_FACTORS))
 
@@ -113,7 +113,7 @@ class SecondLook:
 
 @cache
 def second_look() -> SecondLook:
-    """Return the numbers that come with smdae."""
+    """Return the fitted numbers that come with smdae; their file is read once."""
     return SecondLook.read(NUMBERS)
 
 
@@ -126,7 +126,9 @@ def features_of(
     jpeg: int | None,
     network: Any,
 ) -> np.ndarray | None:
-    """Return the features that tell grain from texture, (len(FEATURES),); None where too few pixels tell.
+    """Return the features that tell grain from texture, (len(FEATURES),).
+
+    None is returned if too few cells of the picture count, or the network takes nothing out of most.
 
     Args:
         planes: The picture, with shape (H, W, C).

@@ -39,7 +39,7 @@ class SelfChecks:
 
 
 def selfchecks(model: Any, noisy: Tensor, sigma: float, generator: Generator) -> SelfChecks:
-    """Return the checks of a score model at noisy images.
+    """Return the trace, the residual and the asymmetry of a score model at noisy images, each one number for all.
 
     Args:
         model: A score model of images.

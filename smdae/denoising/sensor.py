@@ -36,7 +36,7 @@ SURE_WHITE = 0.95  # level of the whitened planes: below it, texture was mistake
 
 
 def sensor_curves(planes: np.ndarray, floor: float = 0.0) -> tuple[Affine, ...] | None:
-    """Return the noise of each plane of a mosaic, black being 0 and white 1; None if no block can be measured.
+    """Return the noise of each plane of a mosaic, black being 0 and white 1; None if none is found or measurable.
 
     Args:
         planes: The pixels of each colour of the mosaic, with shape (H, W, C), float32.

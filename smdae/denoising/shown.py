@@ -27,7 +27,7 @@ def as_html(pixels: np.ndarray, model: str, noise: Noise, quality: Judgement, un
     facts = {
         "model": model,
         "noise taken out": "none" if noise.is_none else noise.describe(unit=1.0),
-        "estimated PSNR": quality.text if quality.is_trusted else f"not told: {'; '.join(quality.doubts)}",
+        "estimated PSNR": quality.text if quality.is_trusted else f"not shown: {'; '.join(quality.doubts)}",
     }
     if uncertainty is not None and np.isfinite(uncertainty).any():
         facts["uncertainty, mean"] = f"{np.nanmean(uncertainty):.3g}"

@@ -45,7 +45,7 @@ EXTENSION = 0.35  # of the picture's range, by which tables extend beyond it on 
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """f and g of one channel, as tables over evenly spaced arguments.
+    """The transform f of one channel, which makes its noise white, and its inverse g, as tables at equal steps.
 
     Attributes:
         low: First argument of f.
@@ -66,11 +66,11 @@ class Transform:
     sparse: tuple[float, float, float] | None = None
 
     def apply(self, y: Tensor) -> Tensor:
-        """Return f(y), of the shape of y."""
+        """Return f(y), values whose noise is white, with the shape of y."""
         return _looked_up(y, self.low, self.step, self.forward)
 
     def invert(self, z: Tensor) -> Tensor:
-        """Return g(z), of the shape of z."""
+        """Return g(z), the values in the picture's unit, with the shape of z."""
         return _looked_up(z, self.first, self.stride, self.back)
 
 
@@ -87,11 +87,11 @@ class Whitening:
     level: float
 
     def apply(self, y: Tensor) -> Tensor:
-        """Return f(y), with the shape of y, (B, C, H, W)."""
+        """Return y transformed so that its noise is white, with the shape of y, (B, C, H, W)."""
         return torch.stack([f.apply(y[:, c]) for c, f in enumerate(self.each)], 1)
 
     def invert(self, z: Tensor) -> Tensor:
-        """Return g(z), with the shape of z, (B, C, H, W)."""
+        """Return z transformed back to the picture's unit, with the shape of z, (B, C, H, W)."""
         return torch.stack([f.invert(z[:, c]) for c, f in enumerate(self.each)], 1)
 
 
@@ -212,11 +212,11 @@ class Stabilised:
             self.halo = widened(model.halo, 1, WINDOW // 2, self.shift_multiple)
 
     def with_model(self, model: Any) -> "Stabilised":
-        """Return the same for another version of the model of white noise."""
+        """Return a copy that uses another version of the model of white noise."""
         return Stabilised(model, self.whitening, self.treat)
 
     def reconstruct(self, y: Tensor) -> Tensor:
-        """Return x^, with the shape of y, (B, C, H, W)."""
+        """Return the clean estimate x^, with the shape of y, (B, C, H, W)."""
         clean = self.whitening.invert(posterior_mean(self.model, self.whitening.apply(y), self.whitening.level))
         for c, transform in enumerate(self.whitening.each):
             if transform.sparse is not None:

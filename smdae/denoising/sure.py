@@ -51,7 +51,7 @@ def jacobian_product(denoise: Callable[[Tensor], Tensor], noisy: Tensor, probe: 
 
 
 def estimate(residual: Tensor, probe: Tensor, product: Tensor, sigma: float) -> Risk:
-    """Return the estimated risk of D(y).
+    """Return the estimated mean squared error of D(y), with its standard error.
 
     Args:
         residual: D(y) - y, of any shape.
@@ -67,7 +67,7 @@ def estimate(residual: Tensor, probe: Tensor, product: Tensor, sigma: float) -> 
 def of_means(
     d: int, removed: float, divergence: float, square: float, sigma: float, pixels_per_probe: float = 1.0
 ) -> Risk:
-    """Return the risk from means over pixels.
+    """Return the estimated mean squared error of D, and its standard error, from means over pixels.
 
     Args:
         d: Number of pixels.
@@ -82,7 +82,7 @@ def of_means(
 
 
 def mean(risks: Sequence[Risk]) -> Risk:
-    """Return the mean of independent estimates."""
+    """Return the mean of independent estimates of the mean squared error, with its standard error and mean level."""
     n = len(risks)
     return Risk(
         sum(risk.mse for risk in risks) / n,

@@ -274,7 +274,7 @@ class Task:
         return SAMPLERS[self.sampler].max_steps == 1
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
-        """Return an iterator over the clean images after each step, white being 1, with noisy's shape, as `paths`."""
+        """Return an iterator over the estimates of all steps, blended by the strengths; shape and errors as `paths`."""
         flat = flat_areas(noisy, self.ends)
 
         def combined(clean: Tensor) -> Tensor:
@@ -284,7 +284,7 @@ class Task:
         return map(combined, paths(model, noisy, self))
 
     def estimate(self, noisy: Tensor, model: Any = None) -> Tensor:
-        """Return the clean images after the last step, of the shape of noisy; errors are those of `paths`."""
+        """Return the estimate after the last step, blended by the strengths; shape and errors are those of `paths`."""
         *_, last = self.estimates(noisy, self.model if model is None else model)
         return last
 

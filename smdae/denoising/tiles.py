@@ -88,7 +88,8 @@ def tiles_for(model: ImageScoreModel, height: int, width: int, side: int) -> Ite
 def side_for(model: ImageScoreModel, device: torch.device) -> int:
     """Return the side in pixels of the largest tile that fits, with its margin, into a share of the free memory.
 
-    It is at least SMALLEST, and no larger than where margins are a percent of it: beyond, it would only take memory.
+    It is at least SMALLEST, and at most the side at which margins are about a percent of a tile: larger tiles would
+    take more memory and hardly less time.
     """
     halo = model.halo or 0
     padded = math.isqrt(int(min(MAX_TILE_BYTES, MEMORY_SHARE * available(device)) / model.bytes_per_pixel))

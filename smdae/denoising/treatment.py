@@ -123,7 +123,7 @@ def _refuse_other_unit(noise: Noise, given: Noise, prepared: Prepared) -> None:
     is_of_less = given.white < scale.white / MOST_WHITES and given.sigma <= given.white
     if scale.standard and is_of_less and 0 < level < FAINTEST_GIVEN:
         raise UsageError(
-            f"noise of level {given.sigma:.4g} beside white {given.white:g} is next to nothing in a picture "
+            f"noise of level {given.sigma:.4g}, given for white {given.white:g}, is far too small for a picture "
             f"whose white is {scale.white:g}",
             "is it in the unit of other pictures? 'smdae info' tells the range of a noise profile",
         )

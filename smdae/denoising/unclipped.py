@@ -19,7 +19,7 @@ EQUAL_SIDE = 5  # pixels a side of a square that noise does not leave all equal
 
 
 def margins_of(task: Task) -> np.ndarray:
-    """Return how far from black and from white a result must be to be safe, (2, C).
+    """Return how far from black and from white a result must be to be safe, (2, C), white being 1; -inf if all are.
 
     The levels of shot noise near black already include the effect of clipping, so there every result is safe.
     """

@@ -41,7 +41,7 @@ NORMAL_QUARTILES = 1.349  # standard deviations between the quartiles of a norma
 
 
 def find_banding(planes: np.ndarray, white: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the offsets of the rows and of the columns of each channel; None if there are none at all.
+    """Return the offsets of the rows and of the columns of each channel; None without any, or under 64 pixels a side.
 
     Args:
         planes: With shape (H, W, C), uint8, uint16 or float; finite.

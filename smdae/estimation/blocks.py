@@ -80,7 +80,10 @@ class Blocks:
         return found
 
     def usable(self, channel: int, max_saturated: float) -> np.ndarray:
-        """Return which blocks show the noise of a channel, (n,): changing ones, less saturated than a share."""
+        """Return which blocks show the noise of a channel, bool, (n,).
+
+        They are valid, neither constant nor marginal, and their share of saturated pixels is below `max_saturated`.
+        """
         changing = self.valid & ~self.marginal & ~self.constant[:, channel]
         return changing & (self.saturated[:, channel] < max_saturated)
 

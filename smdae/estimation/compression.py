@@ -39,7 +39,9 @@ def is_lossy(quality: int | None) -> bool:
 
 
 def jpeg_quality(planes: np.ndarray, valid: np.ndarray | None = None) -> int | None:
-    """Return the quality of the JPEG that a picture comes from, up to MAX_LOSSY; None if it comes from none.
+    """Return the quality of the JPEG that a picture was decoded from, 10 to 92; None if no such JPEG is found.
+
+    It is None too for pictures that are not uint8, have neither 1 nor 3 channels, or are under 64 pixels on a side.
 
     Args:
         planes: With shape (H, W, 1) or (H, W, 3), uint8.

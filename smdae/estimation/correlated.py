@@ -54,7 +54,7 @@ MAX_NON_NORMALITY, STRONG = 0.06, 3 / 255
 
 @dataclass(frozen=True, eq=False)
 class ChannelBlocks:
-    """What the blocks of one channel say of its noise.
+    """The noise of one channel, as its blocks show it.
 
     Attributes:
         bins: Their variances by brightness.
@@ -78,7 +78,7 @@ class ChannelBlocks:
 
 
 def channel_blocks(blocks: Blocks) -> list[ChannelBlocks] | None:
-    """Return what the blocks of each channel say; None if a channel has too few."""
+    """Return the noise of each channel, as its blocks show it; None if a channel has too few blocks."""
     found = [_channel(blocks, c) for c in range(blocks.mean.shape[1])]
     known = [one for one in found if one is not None]
     return known if len(known) == len(found) else None
@@ -100,10 +100,11 @@ def _channel(blocks: Blocks, c: int) -> ChannelBlocks | None:
 def levels_of_compressed(seen: list[ChannelBlocks], levels: tuple[Level, ...]) -> list[float]:
     """Return the level of white noise in each channel of a JPEG, white being 1.
 
-    JPEG removes the finest noise, so the smallest eigenvalues are too small. Blocks are used if they hold noise alone.
+    JPEG removes the finest noise, so the smallest eigenvalues are too small. The levels of the blocks are returned if
+    these hold noise alone and clearly more of it, else those of the eigenvalues.
 
     Args:
-        seen: What the blocks of each channel say.
+        seen: The noise of each channel, as its blocks show it.
         levels: The levels from the smallest eigenvalues, of each channel.
     """
     of_eigenvalues, of_blocks = [level.sigma for level in levels], [one.level for one in seen]
@@ -133,7 +134,7 @@ def correlated_noise(
 
     Args:
         blocks: The blocks of the picture.
-        seen: What the blocks of each channel say.
+        seen: The noise of each channel, as its blocks show it.
         levels: The levels from the smallest eigenvalues, of each channel.
         jpeg: Quality at which the picture was compressed; None if it was not.
         forced: Whether the noise is known to be grain.
@@ -246,7 +247,7 @@ def _mean_correlation(channels: np.ndarray) -> float:
 
 
 def curves_of(sigmas: list[float]) -> tuple[Curve, ...]:
-    """Return the mean level as one curve for all channels if their levels are alike, else a curve for each."""
+    """Return one curve at the root mean square of the levels if these are alike, else a curve for each channel."""
     mean = rms(sigmas)
     if all(abs(sigma - mean) <= MAX_CHANNEL_DIFFERENCE * mean for sigma in sigmas):
         return (Affine(read=mean),)

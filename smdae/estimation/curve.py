@@ -77,7 +77,7 @@ def bins_of(
     flat_share: float = FLAT_SHARE,
     min_flat: int = MIN_FLAT,
 ) -> Bins | None:
-    """Return the bins of one channel; None if there are too few usable blocks.
+    """Return the bins of one channel; None if there are too few usable blocks, or all energies are 0.
 
     Args:
         blocks: The blocks of the picture.
@@ -173,9 +173,9 @@ def correlation_with_brightness(at: np.ndarray, variance: np.ndarray, weights: n
 
 
 def rising_line(bins: Bins, detail: Bins | None) -> Affine | None:
-    """Return the level by brightness, on a line fitted to variances; None unless these clearly lie on a rising one.
+    """Return the noise whose variance is a line fitted to the bins; None unless they clearly lie on a rising line.
 
-    It is never much below the least of them.
+    Its variance is nowhere much below the least of the bins.
 
     Args:
         bins: The variances.

@@ -242,7 +242,7 @@ def _independent(picture: _Picture, blocks: Blocks, seen: list[ChannelBlocks] | 
 
 
 def grain_features_of(pixels: np.ndarray, scale: Scale) -> np.ndarray | None:
-    """Return the features that tell grain from texture, with shape (len(FEATURES),); None for drawn or tiny pictures.
+    """Return the features that tell grain from texture, (len(FEATURES),); None for drawings and for too few blocks.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8 or uint16.

@@ -121,7 +121,7 @@ class Evidence:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Return the numbers in a JSON file.
+        """Return the evidence whose fitted numbers a JSON file holds.
 
         Raises:
             ValueError: They are for other features than `FEATURES`.
@@ -136,12 +136,12 @@ class Evidence:
         return float(self.odds_at_mean + self._standard(f) @ self.odds)
 
     def level_factor(self, f: np.ndarray) -> float:
-        """Return the level of the noise over that of the blocks in a picture of grain with the features f."""
+        """Return the factor from the level that blocks tell to that of the noise, in a picture of grain."""
         log_factor = roughness(f) * (self.factor_at_mean + self._standard(f) @ self.factor)
         return float(np.clip(math.exp(log_factor), MIN_FACTOR, MAX_FACTOR))
 
 
 @cache
 def evidence() -> Evidence:
-    """Return the numbers that come with smdae."""
+    """Return the fitted numbers that come with smdae; their file is read once."""
     return Evidence.read(NUMBERS)

@@ -58,7 +58,7 @@ def read_numbers(path: Path, features: tuple[str, ...]) -> dict[str, Any]:
 def standardised(
     f: np.ndarray, lowest: np.ndarray, highest: np.ndarray, mean: np.ndarray, deviation: np.ndarray
 ) -> np.ndarray:
-    """Return z for features f with shape (n,), or (m, n) for m pictures; the other arguments have shape (n,)."""
+    """Return (f - mean) / deviation, with the shape of the features f, (n,) or (m, n), clipped to [lowest, highest]."""
     return (np.clip(f, lowest, highest) - mean) / deviation
 
 

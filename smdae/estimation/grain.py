@@ -50,7 +50,7 @@ class Grain:
 
 
 def measured(blocks: Blocks, channel: int, bins: Bins, weights: np.ndarray) -> Grain:
-    """Return the grain of one channel.
+    """Return the correlation of the noise of one channel, and the factor by which blocks see too little variance.
 
     Args:
         blocks: The blocks of the picture.

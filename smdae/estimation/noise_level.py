@@ -118,7 +118,7 @@ def levels(
     clipped: bool | None = None,
     rounding: float | None = None,
 ) -> tuple[Level, ...]:
-    """Return the level of each channel.
+    """Return the level of the noise in each channel.
 
     Args:
         pixels: With shape (H, W) or (H, W, C), uint8, uint16 or float.
@@ -142,7 +142,7 @@ def _without(sigma: float, rounding: float) -> float:
 
 
 def standard_error(sigma: float, clipped: bool) -> float:
-    """Return the standard error of an estimate, white being 1, as measured on photographs up to half a megapixel."""
+    """Return the standard error of an estimate of sigma, white being 1, as measured on photographs up to half a MP."""
     return math.hypot(ERROR, CLIPPED_ERROR * sigma) if clipped else ERROR
 
 

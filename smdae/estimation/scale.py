@@ -76,7 +76,7 @@ UNIT = Scale(clip=(0.0, 1.0))
 
 
 def scale_of(pixels: np.ndarray, white: float | None = None, black: float | None = None, keep: bool = False) -> Scale:
-    """Return the scale of a picture.
+    """Return the meaning of a picture's values: black, white, and the range that they are clipped to.
 
     Args:
         pixels: uint8, uint16 or float, of any shape; NaN and infinity do not count.

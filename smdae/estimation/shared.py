@@ -30,6 +30,8 @@ def correlation_of_channels(
 ) -> tuple[tuple[float, ...], ...] | None:
     """Return the correlation of the channels of white noise, (C, C), the same for all pairs; None if there is none.
 
+    It is None too for a single channel, and if a channel has no noise.
+
     Args:
         planes: The picture, with shape (H, W, C).
         levels: Level of each channel.

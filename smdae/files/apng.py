@@ -30,7 +30,7 @@ def parts_of_png(data: bytes) -> Animation | None:
     """Return the frames of an animated PNG; None for a single picture.
 
     Raises:
-        InputError: The animation is damaged, or has too many frames.
+        InputError: The animation is damaged, has 16 bits, or has too many frames.
         MemoryLimitError: The canvas takes more memory than there is.
     """
     position = data.find(b"acTL")

@@ -110,7 +110,7 @@ class Blocks:
             raise self._unreadable((error.strerror or "unreadable").lower()) from error
 
     def _unreadable(self, reason: str) -> InputError:
-        return InputError(f"cannot read '{self._path}': {reason}", "the same command again makes good what is missing")
+        return InputError(f"cannot read '{self._path}': {reason}", "run the same command again to repair it")
 
     def _check(self, first: np.ndarray, last: np.ndarray) -> None:
         """Make sure of the blocks from first to last, both with shape (n,)."""
@@ -128,7 +128,7 @@ class Blocks:
                 data = self._block(block)
                 if zlib.crc32(data) != self._checks[block]:
                     raise InputError(
-                        f"'{self._path}' is damaged and could not be made good", "remove it, and run the command again"
+                        f"'{self._path}' is damaged and could not be repaired", "remove it, and run the command again"
                     )
             if self._kept is not None:
                 begin = block * BLOCK - self._base

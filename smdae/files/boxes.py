@@ -31,7 +31,7 @@ def boxes_of(data: bytes) -> Iterator[Box]:
 
 
 def box(kind: bytes, payload: bytes) -> bytes:
-    """Return one box."""
+    """Return the bytes of a box: its length, its kind, 4 bytes, and its payload."""
     length = len(payload) + 8
     if length >= 1 << 32:
         return (1).to_bytes(4) + kind + (length + 8).to_bytes(8) + payload
@@ -39,5 +39,5 @@ def box(kind: bytes, payload: bytes) -> bytes:
 
 
 def joined(boxes: Iterable[Box]) -> bytes:
-    """Return a file of boxes."""
+    """Return the bytes of boxes, pairs of kind and payload, one after the other."""
     return b"".join(box(*one) for one in boxes)

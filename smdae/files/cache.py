@@ -102,7 +102,7 @@ class Cache:
         return self._index.pixels
 
     def runs(self, file: Path, channels: int, white: float | None = None) -> tuple[Run, ...]:
-        """Return where the cache holds the images of a source; decode and add them first if it does not.
+        """Return where the cache holds the images of a source, () if it has none; decode and add them first if missing.
 
         Raises:
             InputError: It cannot be read.

@@ -47,7 +47,7 @@ Say = Callable[[str], None]
 
 
 def fresh() -> Index:
-    """Return an index of nothing."""
+    """Return an empty index, for a file of pixels with a new name of its own."""
     return Index(f"{PIXELS}{secrets.token_hex(4)}")
 
 
@@ -59,7 +59,7 @@ def refuse(folder: Path) -> None:
         OutputError: It is not a folder, holds other files, or cannot be made.
     """
     if fcntl is None:
-        raise UsageError("--cache needs locks of files, which this system has not")
+        raise UsageError("--cache needs file locks, which this system does not have")
     if not os.path.lexists(folder):
         refuse_making(folder, folder)
     elif not folder.is_dir():
@@ -75,7 +75,8 @@ def refuse(folder: Path) -> None:
             with suppress(FileNotFoundError):
                 if not stat.S_ISREG(os.lstat(folder / name).st_mode):
                     raise OutputError(
-                        f"cannot use '{folder}' as a cache: '{name}' is a link, or no file", "remove it, or the folder"
+                        f"cannot use '{folder}' as a cache: '{name}' is a link, or not a file",
+                        "remove it, or the folder",
                     )
 
 
@@ -83,14 +84,14 @@ def opened(path: Path, flags: int) -> int:
     """Return the descriptor of a file of a cache, open for writing; links and other names of the file are refused.
 
     Raises:
-        OutputError: It cannot be opened, or is a link, or no file.
+        OutputError: It cannot be opened, or is a link, or not a file.
     """
     with refusals(path):
         descriptor = os.open(path, flags | NO_LINKS, 0o666)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(descriptor)
-        raise OutputError(f"cannot write '{path}': it is a file of more than one name, or none", "remove it")
+        raise OutputError(f"cannot write '{path}': it has more than one name, or is not a file", "remove it")
     return descriptor
 
 
@@ -151,7 +152,7 @@ def load(folder: Path, warn: Say) -> Index | None:
 
 
 def is_as_it_was(entry: Entry, status: os.stat_result) -> bool:
-    """Return whether a file is what it was when an entry was made of it."""
+    """Return whether a file has the size and the time of change that it had when an entry was made of it."""
     return (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 

@@ -61,16 +61,16 @@ class Run(NamedTuple):
 
     @property
     def itemsize(self) -> int:
-        """Return the bytes of a number."""
+        """Return the number of bytes of a pixel value: 1 for uint8, else 4."""
         return 1 if self.depth == "uint8" else 4
 
     def places(self, channels: int) -> range:
-        """Return where each image begins, in bytes."""
+        """Return the offset of each image in the file of pixels, in bytes."""
         length = numbers_of(channels, self.height, self.width) * self.itemsize
         return range(self.offset, self.offset + self.images * length, length)
 
     def end(self, channels: int) -> int:
-        """Return where the last ends."""
+        """Return the offset at which the last image ends, in bytes."""
         return self.places(channels).stop
 
 
@@ -104,7 +104,7 @@ class Index:
 
     @property
     def mark(self) -> tuple[int, int]:
-        """Return where it stands, to go back to."""
+        """Return the size and the check of the unfinished last block, from which `back` restores this state."""
         return self.size, self.checks[-1] if self.size % BLOCK else 0
 
     def back(self, mark: tuple[int, int]) -> None:
@@ -126,7 +126,7 @@ class Index:
 
     @property
     def live(self) -> int:
-        """Return the bytes that entries lie in."""
+        """Return the number of bytes that entries use; images that several entries share count once."""
         runs = {(run.offset, run.end(key.channels)) for key, entry in self.entries.items() for run in entry.runs}
         return sum(end - begin for begin, end in runs)
 
@@ -138,7 +138,7 @@ class Index:
                 yield key, entry
 
     def to_lines(self) -> Iterator[bytes]:
-        """Yield the lines of the file."""
+        """Yield the lines of the index file, as bytes; the last is a digest of the others."""
         digest = hashlib.blake2b(digest_size=16)
         for line in self._lines():
             digest.update(line)

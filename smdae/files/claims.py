@@ -21,12 +21,12 @@ __all__ = ["claimed"]
 
 @contextlib.contextmanager
 def claimed(folders: Mapping[Path, bool]) -> Iterator[None]:
-    """Claim folders while what is within runs, each alone or shared with others that share it.
+    """Claim folders for as long as the context lasts, each for this run alone or shared with other runs.
 
     A folder that cannot be opened or locked is not claimed: some file systems know no locks.
 
     Args:
-        folders: Whether each is claimed alone.
+        folders: The folders, and whether each is claimed for this run alone.
 
     Raises:
         OutputError: Another run has claimed one.

@@ -14,7 +14,7 @@ STRAIGHT = b"curv" + bytes(8)  # a tone curve that changes nothing
 
 @functools.cache
 def srgb() -> bytes:
-    """Return the profile of sRGB."""
+    """Return the colour profile of sRGB, as bytes."""
     from PIL import ImageCms
 
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -31,7 +31,7 @@ def is_srgb(profile: bytes) -> bool:
 
 @functools.cache
 def linear() -> bytes:
-    """Return the profile of linear light with the primaries of sRGB: that of sRGB with other tone curves."""
+    """Return the colour profile, as bytes, of linear light with the primaries of sRGB: only its tone curves differ."""
     profile = srgb()
     (count,) = struct.unpack_from(">I", profile, HEADER)
     tags = []

@@ -71,7 +71,7 @@ def parse(text: str, place: str) -> Any:
     """Return the value that a YAML text stands for, as it would in a file.
 
     Raises:
-        UsageError: It is not YAML, or no scalar and no list; the message begins with the place that the text is from.
+        UsageError: It is not YAML, or neither a scalar nor a list; the message begins with `place`, where it is from.
     """
     try:
         return _value(_compose(text))

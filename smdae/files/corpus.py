@@ -92,7 +92,7 @@ def refuse_unit(corpus: Corpus) -> None:
 
 
 def refuse_other_white(pixels: np.ndarray, name: str) -> None:
-    """Raise UsageError if pixels, which messages call by a name, are floats with values far beyond 1."""
+    """Raise UsageError, which calls the pixels `name`, if they are floats with values far beyond 1."""
     if pixels.dtype.kind != "f":
         return
     largest = float(np.abs(pixels).max(initial=0, where=np.isfinite(pixels)))
@@ -100,7 +100,7 @@ def refuse_other_white(pixels: np.ndarray, name: str) -> None:
     if white is not None:
         raise UsageError(
             f"the values of '{name}' reach {largest:.4g}, but white is 1: did you mean --white {white:g}?",
-            "--white 1 says that they are meant so",
+            "give --white 1 if white is really 1",
         )
 
 

@@ -26,12 +26,13 @@ FRAMES = 20  # of a video, that are read
 
 
 def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float, bool]]:
-    """Yield the images of a file, each with the value of white in it, which for floats is the one given.
+    """Yield each image of a file, the value of white in it, and whether it holds floats in the file.
 
-    After that comes whether they were floats in the file: integers of some types become such.
+    White is the given one for floats. Integers of some types become floats, whose white is 1.
 
     Raises:
-        InputError: The file cannot be read, or holds what is no image.
+        InputError: The file cannot be read, or holds something that is not an image.
+        MemoryLimitError: An image takes more memory than there is.
     """
     if file.suffix.lower() not in ARRAYS:
         for picture in _pictures(file):

@@ -125,7 +125,7 @@ def _numbers(cells: list[str], points: bool, file: Path, line: int, is_first: bo
                 hint = "write numbers without marks for thousands; decimal commas need semicolons between the cells"
             raise InputError(f"cannot use '{file}': line {line} holds {cell!r:.40}", hint)
         if not math.isfinite(value):
-            raise InputError(f"cannot use '{file}': line {line} holds {cell!r:.40}, which is no number")
+            raise InputError(f"cannot use '{file}': line {line} holds {cell!r:.40}, which is not a number")
         values.append(value)
     return values
 
@@ -141,6 +141,6 @@ def _names(cells: list[str], file: Path, line: int) -> tuple[str, ...]:
     if "" in cells:
         raise InputError(
             f"cannot use '{file}': line {line} leaves column {cells.index('') + 1} without a name",
-            "an index is no number to fit to: leave it out, as pandas does with to_csv(..., index=False)",
+            "if it is an index, leave it out, as pandas does with to_csv(..., index=False)",
         )
     return tuple(cells)

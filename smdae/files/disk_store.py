@@ -86,12 +86,12 @@ class Stored(Sequence[np.ndarray]):
 
     @property
     def rounded(self) -> bool:
-        """Return whether pixels are whole numbers."""
+        """Return whether pixels are kept as uint8, as whole numbers."""
         return self.dtype == np.uint8
 
     @property
     def slow(self) -> bool:
-        """Return whether pieces are worth beginning with before they are asked for."""
+        """Return whether reading pieces ahead saves time: they are not kept in memory."""
         return not self.blocks.kept
 
     def to(self, device: torch.device | str) -> Self:
@@ -99,12 +99,12 @@ class Stored(Sequence[np.ndarray]):
         return replace(self, device=torch.device(device))
 
     def take(self, chosen: Sequence[int]) -> Self:
-        """Return those of the images."""
+        """Return the images with the given numbers, without reading them."""
         index = np.array(chosen, np.int64)
         return replace(self, offsets=self.offsets[index], tall=self.tall[index], wide=self.wide[index])
 
     def parted(self, axis: int, at: int) -> tuple[Self, Self]:
-        """Return a single image before and after a row (axis 0) or a column (axis 1)."""
+        """Return the parts of a single image before and after a row (axis 0) or a column (axis 1)."""
         whole = (slice(0, int(self.tall[0])), slice(0, int(self.wide[0])))
         ends = (slice(0, at), slice(at, whole[axis].stop))
         first, last = ((end, whole[1]) if axis == 0 else (whole[0], end) for end in ends)

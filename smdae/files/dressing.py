@@ -44,7 +44,7 @@ def limit(source: os.stat_result, group: int) -> int:
 def dress(temporary: Path, descriptor: int, target: Path, replaced: os.stat_result, origin: Origin | None) -> None:
     """Give a temporary file the owner, the extended attributes and the mode of the file that it will replace.
 
-    What the system does not allow is left out, and told to the origin's `lost`.
+    What the system does not allow is left out, and `origin.lost` is called with it.
 
     Args:
         temporary: The temporary file.

@@ -79,7 +79,7 @@ def resolution(directory: ImageFileDirectory_v2) -> tuple[float, float] | None:
 
 
 def stripped(metadata: Metadata) -> Metadata:
-    """Return what a picture needs to look as it does: colours, size and orientation; no words, dates or places."""
+    """Return the metadata without which a picture looks different: colours, size, orientation; no words or places."""
     words = described(BytesIO(metadata.exif or b""))
     upright = ImageFileDirectory_v2()
     if Base.Orientation in words:

@@ -50,7 +50,7 @@ def needed(pixels: int, nbytes: int, file: int) -> int:
 
 
 def refuse_huge(pixels: int, nbytes: int, file: int) -> None:
-    """Raise MemoryLimitError, before decoding, for a picture that takes more than there is or its file warrants."""
+    """Raise MemoryLimitError, before decoding, if a picture needs more memory than there is or its file can justify."""
     need = needed(pixels, nbytes, file)
     if need > ALWAYS and need > min(left(), max(FREE, MAX_EXPANSION * file)):
         raise MemoryLimitError(

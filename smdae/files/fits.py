@@ -68,7 +68,7 @@ class Image:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of a plane."""
+        """Return the number of bytes of a plane in the file."""
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     def plane(self, file: BinaryIO, k: int) -> np.ndarray:
@@ -133,7 +133,7 @@ class Opened:
 
 @functools.cache
 def is_installed() -> bool:
-    """Return whether the extra is installed."""
+    """Return whether astropy, which comes with the extra smdae[fits], is installed."""
     return importlib.util.find_spec("astropy") is not None
 
 
@@ -185,7 +185,7 @@ def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
             if not found:
                 kinds = {type(unit).__name__ for unit in units}
                 if "CompImageHDU" in kinds or any(unit.header.get("ZIMAGE") for unit in units):
-                    raise InputError("its images are compressed", "funpack it first")
+                    raise InputError("its images are compressed", "run funpack on it first")
                 tables = "only tables" if any("Table" in kind for kind in kinds) else "no data"
                 raise InputError(f"it has no image, {tables}")
             science = [one for one in found if one[1].name == SCIENCE] or found[:1]

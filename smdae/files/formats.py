@@ -234,7 +234,7 @@ ENDINGS = {suffix[1:]: suffix for suffix in SUFFIXES} | {row.name.lower(): row.s
 
 
 def missing(row: Format) -> tuple[str, str] | None:
-    """Return that the library of a format is not installed, and how to install it; None if it is there."""
+    """Return a message that the library of a format is not installed, and a hint how to; None if it is installed."""
     if row.module is None or importlib.util.find_spec(row.module) is not None:
         return None
     return f"{row.name} takes {row.library}, which is not installed", f'pip install "smdae[{row.extra}]"'
@@ -254,7 +254,7 @@ def in_words(rows: "tuple[Format, ...]" = ROWS) -> str:
 
 
 def page() -> str:
-    """Return docs/formats.md."""
+    """Return the text of docs/formats.md."""
     head = ("Format", "Endings", "Samples", "Alpha", "Comes back with the pixels", "Library", "Extra")
     lines = [_line(head), _line(["---"] * len(head)), *(_line(_cells(row)) for row in ROWS)]
     return f"{PAGE}\n" + "\n".join(lines) + "\n"

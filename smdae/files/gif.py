@@ -46,7 +46,7 @@ class Block:
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a GIF of one frame; raise InputError with the reason."""
+    """Return the picture of a GIF of one frame; raise InputError or MemoryLimitError with the reason."""
     animation = _animation(data)
     refuse_animation(len(animation))
     return replace(next(iter(animation)), metadata=Metadata(gif=data))
@@ -63,7 +63,7 @@ def encode(picture: Picture) -> bytes:
         return _animation(picture.metadata.gif).encoded([picture])
     alpha = np.full(picture.pixels.shape[:2], 255, np.uint8) if picture.alpha is None else picture.alpha
     if picture.pixels.ndim != 3:
-        raise OutputError("GIF holds colours from a table", "write PNG")
+        raise OutputError("gray pictures are not written as GIF", "write PNG")
     table, indices, clear = _indexed(np.dstack([picture.pixels, alpha]))
     options = {} if clear is None else {"transparency": clear}
     return _saved(table, indices, **options)

@@ -129,9 +129,11 @@ def decoding(what: str) -> Iterator[None]:
 def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
     """Return the whole file of a picture in one of `FORMATS`, with the metadata that the format has a place for.
 
-    A quality from 1 to 100 is that of the formats that are written at one; others have none.
+    The quality, 1 to 100, is used by formats that are written at one; others ignore it.
 
-    Raises OutputError for a format that cannot hold the picture, and SmdaeError for NaN or infinity in it.
+    Raises:
+        OutputError: The format cannot hold the picture.
+        SmdaeError: The picture has NaN or infinity in it.
     """
     refuse_format(picture, format)
     refuse_infinite(picture)
@@ -142,7 +144,7 @@ def encode(picture: Picture, format: str, quality: int | None = None) -> bytes:
 
 
 def refuse_infinite(picture: Picture) -> None:
-    """Raise SmdaeError for NaN or infinity in a picture that is to be written, unless it came of one with such."""
+    """Raise SmdaeError for NaN or infinity in a picture that is to be written, unless its source had some too."""
     if not picture.is_finite:
         return
     parts = [part for part in (picture.pixels, picture.alpha) if part is not None and part.dtype.kind == "f"]

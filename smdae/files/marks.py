@@ -86,7 +86,7 @@ def mark_tiff(file: BinaryIO, words: str) -> None:
 
 
 def words_in(path: Path) -> str | None:
-    """Return what a file says of the model that made it; None for one that says nothing, or cannot be read."""
+    """Return the words on the model that made a file, as `marked` wrote them; None without any, or if unreadable."""
     try:
         with path.open("rb") as file:
             head = file.read(12)

@@ -47,7 +47,7 @@ def card_of(header: Header) -> dict[str, Any]:
     """Return the card that the metadata of a model file hold.
 
     Raises:
-        ValueError: The file is of another kind or version, or its card is damaged or asks for what is no model.
+        ValueError: The file is of another kind or version, or its card is damaged or does not describe a model.
     """
     metadata = header.metadata
     if metadata.get("format") != FORMAT:

@@ -107,7 +107,7 @@ def load(path_or_name: str | Path, imports: Collection[str] = ()) -> Any:
     Raises:
         ModelError: The file is missing, not a model file, damaged or of another version, its weights do not fit, or
             its network is not among the imports.
-        UsageError: A network among the imports cannot be imported or built.
+        UsageError: A network among the imports cannot be imported or built, or `path_or_name` is neither.
     """
     if not isinstance(path_or_name, str | Path):
         raise UsageError(f"a model is the path of a file or a name, not of type {type(path_or_name).__name__}")
@@ -136,7 +136,8 @@ def build(card: dict[str, Any], data: bytes, name: str, imports: Collection[str]
     is_own = is_named(card["model"])
     if is_own and card["model"] not in imports:
         raise ModelError(
-            f"cannot load the model '{name}': it is the module '{card['model']:.80}', which is not imported unasked",
+            f"cannot load the model '{name}': it is the module '{card['model']:.80}', which is imported only if you "
+            "ask for it",
             f"if you trust that module: --import {card['model']:.80}, or imports=[...] in Python",
         )
     if not is_own and card["model"] not in MODELS:

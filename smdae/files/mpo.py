@@ -115,7 +115,7 @@ def _is_index(segment: tuple[int, bytes]) -> bool:
 
 
 def mpo_of(data: bytes, index: bytes) -> Mpo | None:
-    """Return the pictures of an MPO; None where there is only one, or the index makes no sense to anyone.
+    """Return the pictures of an MPO; None if there is only one, or the index cannot be understood.
 
     Raises:
         InputError: The file is truncated, or the index names places where no pictures begin.

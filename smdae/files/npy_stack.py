@@ -47,7 +47,7 @@ class NpyStack:
 
     @property
     def called(self) -> str:
-        """Return the name of the parts in messages: a stack of 7 pages."""
+        """Return what messages call the whole file, such as "a stack of 7 pages"."""
         return f"a stack of {len(self)} page{'s' if len(self) > 1 else ''}"
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class NpyStack:
         return (from_samples(page.astype(native), self.format) for page in self.array)
 
     def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
-        """Return the file with other pixels; there is no quality, and nothing to leave out."""
+        """Return the file with other pixels; `quality` and `strip` have no effect."""
         result = self.array.copy(order="K")
         for number, picture in enumerate(pictures):
             if picture is not None:

@@ -37,7 +37,7 @@ DEEPEST = 4  # groups below the root: a plate has rows, columns and fields
 
 
 def is_volume(path: Path | str) -> bool:
-    """Return whether a folder has the name of a Zarr, or a file of Zarr in it."""
+    """Return whether a path is a folder whose name ends in .zarr, or which is a Zarr group or array."""
     return os.path.isdir(path) and (Path(path).suffix.lower() == ENDING or _holds_zarr(Path(path)))
 
 
@@ -67,7 +67,7 @@ def groups(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
 
 
 def kind_of(folder: Path) -> str | None:
-    """Return whether a folder is a `group` or an `array`; None if neither; InputError if its metadata are damaged."""
+    """Return "group" or "array" for a folder of Zarr; None if it is neither; InputError if its metadata are damaged."""
     for name, kind in NODES:
         if (folder / name).is_file():
             return kind or str(_json(folder / name).get("node_type"))
@@ -79,7 +79,7 @@ def _attributes(folder: Path) -> dict[str, Any]:
     if (folder / "zarr.json").is_file():
         attributes = _json(folder / "zarr.json").get("attributes", {})
         if not isinstance(attributes, dict):
-            raise InputError(f"the attributes in '{folder / 'zarr.json'}' are no object")
+            raise InputError(f"the attributes in '{folder / 'zarr.json'}' are not a JSON object")
         return attributes
     return _json(folder / ".zattrs") if (folder / ".zattrs").is_file() else {}
 
@@ -89,7 +89,7 @@ def ome_attributes(group: Path) -> dict[str, Any]:
     attributes = _attributes(group)
     described = attributes.get("ome", attributes)
     if not isinstance(described, dict):
-        raise InputError(f"the attribute 'ome' in '{group}' is no object")
+        raise InputError(f"the attribute 'ome' in '{group}' is not a JSON object")
     return described
 
 
@@ -101,7 +101,7 @@ def has_multiscales(folder: Path) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     """Return the object that a file of metadata holds."""
     if path.stat().st_size > MOST_JSON:
-        raise InputError(f"'{path}' has more than {MOST_JSON >> 20} MB, which no metadata have")
+        raise InputError(f"'{path}' has more than {MOST_JSON >> 20} MB, too much for metadata")
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
@@ -120,10 +120,10 @@ def level_of(dataset: Any) -> str:
 
 
 def axes_of(described: Any) -> tuple[str, int | None]:
-    """Return a letter for each axis, and the number of that of channels, None for none.
+    """Return a letter for each axis, as one text, and the number of the axis of channels; None if there is none.
 
     Raises:
-        InputError: The metadata does not say, or names axes that are not supported.
+        InputError: The metadata does not name the axes, or names some that are not supported.
     """
     listed = described if isinstance(described, list) else []
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in listed]

@@ -47,7 +47,7 @@ class Volume:
 
 @functools.cache
 def is_installed() -> bool:
-    """Return whether the extra is installed."""
+    """Return whether zarr, which comes with the extra smdae[zarr], is installed."""
     return importlib.util.find_spec("zarr") is not None
 
 
@@ -56,7 +56,7 @@ def opened(folder: Path, name: str) -> Iterator[Volume]:
     """Open a volume, check all of its metadata, so that later only damaged chunks can fail, and yield it.
 
     Raises:
-        InputError: The extra is missing, or it is no OME-Zarr that can be read.
+        InputError: The extra is missing, or it is not an OME-Zarr that can be read.
     """
     if not is_installed():
         raise InputError(f"cannot read '{name}': OME-Zarr needs the extra smdae[zarr]", INSTALL)
@@ -85,8 +85,8 @@ def copied(volume: Volume, target: Path, without: Sequence[Path] = ()) -> None:
 
     Args:
         volume: The source.
-        target: A folder that is there.
-        without: The folders of these arrays, below that of the volume.
+        target: An existing folder.
+        without: The folders of the arrays that will be written, relative to that of the volume.
     """
     _copied(volume.folder, target, frozenset(volume.folder / place for place in without))
 

@@ -41,7 +41,8 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 def lying_over(pixels: np.ndarray, metadata: Metadata, other: Metadata, size: tuple[int, int]) -> np.ndarray:
     """Return a picture of what another shows, (H, W) or (H, W, C), turned as that one is stored.
 
-    Both are taken as they are shown. Only where they would not fit then, and do as they are stored, are they so taken.
+    The two are laid over each other as they are shown. If their sizes differ then, but agree as stored, the pixels are
+    returned as they are stored.
 
     Args:
         pixels: The pixels as they are stored.

@@ -47,12 +47,14 @@ def unpacked(file: BinaryIO) -> BinaryIO:
                     whole.flush()
                 except OSError as error:
                     place = tempfile.gettempdir()
-                    raise InputError(f"there is no room to unpack it in '{place}'", "TMPDIR names another") from error
+                    raise InputError(
+                        f"there is no room to unpack it in '{place}'", "set TMPDIR to a folder with more room"
+                    ) from error
         return os.fdopen(os.dup(whole.fileno()), "rb")  # astropy takes no file that may be written
 
 
 def packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a file packed by gzip, which tell neither its name nor the time; it is given in pieces."""
+    """Yield the pieces of a file packed by gzip, with neither its name nor a time in the header."""
     packer = zlib.compressobj(wbits=WINDOW)
     for piece in pieces:
         if some := packer.compress(piece):

@@ -31,12 +31,12 @@ class Container(Protocol):
 
     @property
     def data(self) -> bytes:
-        """Return the file."""
+        """Return the bytes of the file."""
         ...
 
     @property
     def format(self) -> str:
-        """Return its name in the table of formats."""
+        """Return the name of its format in the table of formats."""
         ...
 
     @property
@@ -97,7 +97,7 @@ class Parts:
             yield picture
 
     def page(self, number: int) -> Picture:
-        """Return the picture of a number, counted from 0; all before it are decoded too, and may raise their errors."""
+        """Return the picture with a number, from 0; StopIteration if there is none. Those before it are decoded too."""
         return next(picture for k, picture in enumerate(self) if k == number)
 
     def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
@@ -115,7 +115,15 @@ class Parts:
 def find(source: Path | bytes, name: str) -> Parts | None:
     """Return the parts of a file; None for one that holds a single picture, a TIFF, and what `images.read` refuses.
 
-    `name` is its name in messages. A pipe is not read. Raises InputError for parts that cannot be separated.
+    A pipe is not read.
+
+    Args:
+        source: The file, or its bytes.
+        name: What messages call it.
+
+    Raises:
+        InputError: Its parts cannot be separated.
+        MemoryLimitError: They take more memory than there is.
     """
     if isinstance(source, Path) and not os.path.isfile(source):
         return None

@@ -243,7 +243,7 @@ def deeper(picture: Picture, depth: str | None) -> bool:
 def with_depth(picture: Picture, depth: str | None, white: float = 1.0, pixels: bool = True) -> Picture:
     """Return the picture with samples of another depth: white becomes white in integers, and floats keep all values.
 
-    What counts photons still does in floats; of a file with 12 bits in 16 they are as large as in the file.
+    Integers become floats of the same value as in the file, also where it uses 12 bits of 16.
 
     Args:
         picture: The picture, of any depth.

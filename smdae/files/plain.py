@@ -208,9 +208,9 @@ def npy_header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
 
 
 def npy_array(data: bytes) -> np.ndarray:
-    """Return the array of an .npy file as a view of its bytes, of pictures that lie along its first axes.
+    """Return the array of an .npy file, of one picture or of several along its first axis, as a view of its bytes.
 
-    Raises InputError for sample types that smdae does not process, sizes that are none of a picture, and cut files.
+    Raises InputError for sample types that smdae does not process, sizes that no picture has, and truncated files.
     """
     shape, is_fortran, dtype, start = npy_header(data)
     height, width = shape[-3:-1] if len(shape) > 2 and shape[-1] in (1, 2, 3, 4) else shape[-2:]

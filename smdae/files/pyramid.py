@@ -30,7 +30,7 @@ class Reduction:
     is_cut: bool = False
 
     def of(self, values: np.ndarray, steps: Sequence[int]) -> np.ndarray:
-        """Return a part of the next level, of the same type.
+        """Return the pixels of the next level that a part of a level becomes, of the same type.
 
         Args:
             values: A part of a level that begins where a block does.
@@ -70,7 +70,7 @@ def factors(before: Sequence[int], after: Sequence[int]) -> tuple[int, ...] | No
 
 
 def reduction_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]], steps: Sequence[int]) -> Reduction | None:
-    """Return how a level was made; None if that cannot be found.
+    """Return the rule by which a level was made; None if it cannot be found.
 
     Args:
         pairs: Parts of the level before, each with the part of the level that was made of it.
@@ -84,7 +84,7 @@ def reduction_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]], steps: Sequence
 
 
 def blocks(shape: Sequence[int], grid: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """Yield the parts of an array that are written at once."""
+    """Yield the slices of the blocks of shape `grid` that make up an array; blocks at the ends may be smaller."""
     lengths = zip(shape, grid, strict=True)
     yield from product(*([slice(k, min(k + step, n)) for k in range(0, n, step)] for n, step in lengths))
 

@@ -82,7 +82,7 @@ class Shot:
         return self._file.sizes.width, self._file.sizes.height
 
     def developed(self, pixels: np.ndarray | None = None, linear: bool = False, brighter: bool = True) -> Picture:
-        """Return the picture, 16 bits in colour.
+        """Return the developed picture, uint16 with shape (H, W, 3).
 
         Args:
             pixels: The mosaic to develop, (H, W), black being 0 and white 1; None for that of the file.
@@ -120,7 +120,7 @@ class Shot:
 
 @functools.cache
 def is_installed() -> bool:
-    """Return whether the extra is installed."""
+    """Return whether rawpy, which comes with the extra smdae[raw], is installed."""
     return importlib.util.find_spec("rawpy") is not None
 
 
@@ -150,8 +150,8 @@ def opened(data: bytes, name: str, quiet: bool = False) -> Iterator[Shot]:
     Args:
         data: The file.
         name: What messages call it.
-        quiet: Whether what LibRaw itself says of damaged files on stderr is lost, with all else that other threads say
-            there meanwhile.
+        quiet: Whether to drop what is written to stderr while the file is opened: what LibRaw says of damaged files,
+            and what other threads say.
 
     Raises:
         InputError: The extra is missing, or the file is damaged or of a camera that LibRaw does not know.

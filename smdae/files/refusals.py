@@ -105,7 +105,7 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 
 def resolved(path: Path) -> Path:
-    """Return where a path leads, by way of links."""
+    """Return the absolute path of a file, with all links followed."""
     return Path(os.path.realpath(path))
 
 

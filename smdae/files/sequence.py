@@ -63,7 +63,7 @@ def more_of(begun: bytes, stream: Readable) -> Iterator[bytes]:
         number += 1
         picture = _picture(begun, stream)
         if picture is None:
-            raise InputError(f"what follows picture {number - 1} is no PNG, PGM or PPM")
+            raise InputError(f"what follows picture {number - 1} is not a PNG, PGM or PPM")
         data, is_whole = picture
         if not is_whole:
             raise InputError(f"it ends inside picture {number}")
@@ -77,9 +77,10 @@ def begins_one(begun: bytes) -> bool:
 
 
 def refuse_several(data: bytes) -> bool:
-    """Raise InputError if another picture begins where the first of a file ends, for it would be lost.
+    """Return whether more than padding follows the picture of a PNG, PGM or PPM; False for other formats.
 
-    Return whether something else stands there, of a PNG, PGM or PPM: more than padding.
+    Raises:
+        InputError: Another picture follows, which would be lost.
     """
     end = len(data)
     if data.startswith(SIGNATURE):

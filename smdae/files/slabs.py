@@ -50,7 +50,7 @@ class Slab:
 def slabs(
     shape: Sequence[int], grid: Sequence[int], itemsize: int, room: int, halo: int | None, multiple: int = 1
 ) -> list[Slab]:
-    """Return the parts of a volume.
+    """Return the parts of a volume that are read, denoised and written one at a time, in turn.
 
     Args:
         shape: The shape of the volume, rows and columns last.

@@ -180,9 +180,9 @@ class Stack:
 def count(source: Path | bytes) -> int:
     """Return the number of pictures in a TIFF, of which nothing is decoded; 1 for whatever is no stack.
 
-    That includes what cannot be read at all: `images.read` says why. A pipe is not looked into. Of many it is enough
-    to know that there are: a page of one bit, which is none, counts as two, and with more directories than one
-    picture can have, those count that are not marked as thumbnails.
+    That includes what cannot be read at all: `images.read` says why. A pipe is not looked into. Beyond 1 the number
+    may be wrong: a page of 1-bit pixels, which is not denoised, counts as two, and in a file of very many directories
+    all count that are not marked as thumbnails.
     """
     if isinstance(source, Path) and not os.path.isfile(source):
         return 1
@@ -240,9 +240,9 @@ def write(
     overwrite: bool = False,
     origin: Origin | None = None,
 ) -> None:
-    """Write a TIFF like a stack, whole or not at all, and close the stack; errors are those of `Stack.write_to`.
+    """Write a TIFF like a stack, whole or not at all, and close the stack.
 
-    OutputError is also raised as `writing.whole_file` does, whose arguments these are.
+    Arguments and errors are those of `Stack.write_to` and of `writing.whole_file`.
     """
     with writing.whole_file(path, overwrite=overwrite, origin=origin) as target:
         stack.write_to(target, pages, style)

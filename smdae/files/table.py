@@ -28,7 +28,7 @@ NAMED = 3  # columns that are named in a message
 
 
 def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: bool) -> tuple[Kind, str]:
-    """Return whether the paths hold rows or images, and one line on it; empty where there was nothing to choose.
+    """Return "rows" or "images" for what the paths hold, and a line on that choice; empty if there was none.
 
     Args:
         paths: Folders and files.
@@ -52,7 +52,7 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
             raise UsageError("--noisy is for images, not for rows of numbers", "leave --noisy or --as rows out")
         if len(tables) < len(files):
             other = next(file for file in files if file not in tables)
-            raise InputError(f"cannot use '{other}' as rows: it is no table of N rows", "leave --as rows out")
+            raise InputError(f"cannot use '{other}' as rows: it is not a table of N rows", "leave --as rows out")
         return "rows", ""
     sheets = [file for file in tables if file.suffix.lower() in TEXTS]
     can_be_rows = bool(tables) and len(tables) == len(files) and of_patches and not noisy
@@ -149,19 +149,19 @@ def _listed(columns: Sequence[object]) -> str:
 
 
 def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
-    """Return rows, (N, d), in an order of chance, with shape (1, N, d).
+    """Return rows, (N, d), in random order, with shape (1, N, d).
 
     Raises:
-        InputError: There is but one row, a row is too long, a value is no number, or a column is constant.
+        InputError: There are fewer than two rows, a row is too long, a column is constant, or a value not finite.
     """
     if rows.shape[1] > MAX_NUMBERS:
         raise InputError(
-            f"cannot fit to {name}: a row has {rows.shape[1]:,} numbers, and {MAX_NUMBERS:,} is most",
+            f"cannot fit to {name}: a row has {rows.shape[1]:,} numbers, and at most {MAX_NUMBERS:,} are allowed",
             "leave columns out, or give their principal components",
         )
     if len(rows) < 2:
         raise InputError(
-            f"cannot fit to {name}: it has {len(rows)} row{'s' if len(rows) != 1 else ''}, and a density takes several"
+            f"cannot fit to {name}: it has {len(rows)} row{'s' if len(rows) != 1 else ''}, and at least two are needed"
         )
     if not np.isfinite(rows).all():
         bad = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])

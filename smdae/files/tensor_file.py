@@ -152,7 +152,7 @@ def with_checksum(data: bytes) -> bytes:
     """Return the same file with its checksum in the metadata, an old one being replaced; entries are in order.
 
     Raises:
-        ValueError: It is no such file.
+        ValueError: There is no valid header.
     """
     found = header(data)
     checksum = _digest(found.record, memoryview(data)[found.start :])
@@ -166,7 +166,7 @@ def checked(data: bytes) -> Header:
     """Return the header of a whole file that is as it was written.
 
     Raises:
-        ValueError: It is no such file, or its length or its contents are not those it was written with.
+        ValueError: It is not a safetensors file, or its length or its contents are not those it was written with.
     """
     found = header(data)
     if len(data) != found.length:

@@ -67,12 +67,12 @@ class Selection:
 
     @property
     def some(self) -> bool:
-        """Return whether the user gives anything."""
+        """Return whether the user gives axes, channels or pages."""
         return self.axes is not None or self.channels is not None or self.pages is not None
 
     @property
     def option(self) -> str:
-        """Return the first option that gives any of it; empty if none does."""
+        """Return the name of the first option that was given, such as --axes; empty if none was."""
         asked = {"--axes": self.axes, "--channel": self.channels, "--pages": self.pages}
         return next((name for name, given in asked.items() if given is not None), "")
 
@@ -142,7 +142,7 @@ def checked(text: str) -> str:
     letters = "".join(letter for letter, _ in AXIS.findall(text.upper()))
     if not LETTERS.fullmatch(text.upper()) or len(set(letters)) < len(letters) or not {"Y", "X"} <= set(letters):
         raise UsageError(
-            f"--axes '{text:.40}' are no axes", "write a letter for each, such as TZCYX, or TC3YX for pages in one row"
+            f"--axes '{text:.40}' are not axes", "write a letter for each, such as TZCYX, or TC3YX for pages in one row"
         )
     return text.upper()
 
@@ -155,6 +155,6 @@ def numbers_in(text: str, option: str) -> frozenset[int]:
         low = int(match[1]) if match else 0
         high = int(match[2] or match[1]) if match else 0
         if not 1 <= low <= high <= MAX_NUMBER:
-            raise UsageError(f"{option} '{text:.40}' is no list of numbers from 1 on", "write 2, or 1,3-5")
+            raise UsageError(f"{option} '{text:.40}' is not a list of numbers from 1 on", "write 2, or 1,3-5")
         found.update(range(low, high + 1))
     return frozenset(found)

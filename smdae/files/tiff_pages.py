@@ -93,7 +93,7 @@ class Pages:
         return len(self._places)
 
     def page(self, number: int) -> "tifffile.TiffPage":
-        """Return the page of a number, which is read if it is not at hand; raise InputError as `checked` does."""
+        """Return the page with a number, read and checked if it is not kept; raise InputError as `checked` does."""
         if number in self._kept:
             return self._kept[number]
         if self._last is None or self._last[0] != number:
@@ -106,7 +106,7 @@ class Pages:
 
 
 def opened(stream: BinaryIO) -> "tifffile.TiffFile":
-    """Return an open TIFF; raise InputError for one whose directories go round in a circle, or that has none."""
+    """Return an open TIFF; raise InputError if it is cut off before its first directory. tifffile's own errors pass."""
     import tifffile
 
     file = tifffile.TiffFile(stream)
@@ -216,7 +216,10 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
     if page.photometric not in COLOURS or page.samplesperpixel < COLOURS[page.photometric]:
         raise InputError(f"its {page.samplesperpixel} channels are not gray or RGB", "save it as gray or RGB first")
     if page.planarconfig not in (TOGETHER, PLANAR):  # the decoder would leave samples as they lay in memory
-        raise InputError(f"its channels are stored in an unknown way ({int(page.planarconfig)})", "save it anew first")
+        raise InputError(
+            f"its channels are stored in an unknown way ({int(page.planarconfig)})",
+            "save it again with another program first",
+        )
     if page.photometric == PALETTE and page.samplesperpixel > 1:
         raise InputError("it has a table of colours and more than one channel", "save it as RGB first")
     if page.samplesperpixel > MOST_SAMPLES:
@@ -224,7 +227,7 @@ def _check(page: "tifffile.TiffPage", size: int) -> None:
     if page.compression in JPEGS and page.bitspersample < 8:
         raise InputError(f"its samples have {page.bitspersample} bits, and JPEG has none so short")
     if page.is_subsampled and (page.compression not in JPEGS or page.planarconfig == PLANAR):
-        raise InputError("its colours have a lower resolution than it", "save it as RGB first")
+        raise InputError("its colours have a lower resolution than its brightness", "save it as RGB first")
     if page.dtype is None or page.dtype.name not in (*SAMPLES, "bool"):
         kind = page.dtype.name if page.dtype is not None else f"{page.bitspersample} bits"
         raise InputError(f"its samples are {kind}", f"smdae reads {', '.join(SAMPLES)}: convert it to one of these")

@@ -49,7 +49,7 @@ class Part:
 
 
 def parts_of(page: "tifffile.TiffPage", split: bool) -> list[Part]:
-    """Return the parts of a page.
+    """Return the samples of a page by groups that are denoised together, and those that are kept as they are.
 
     Args:
         page: The page.
@@ -129,7 +129,7 @@ def joined(parts: Sequence[Part], pictures: Sequence[Picture], page: "tifffile.T
 
 
 def is_turned(page: "tifffile.TiffPage", part: Part) -> bool:
-    """Return whether a part counts down from white, in samples that can be turned round."""
+    """Return whether a part is stored with 0 for white, in unsigned samples of up to 16 bits."""
     unsigned = page.dtype is not None and page.dtype.kind == "u" and page.dtype.itemsize <= 2
     return page.photometric == MINISWHITE and unsigned and part.samples == (0,)
 
@@ -144,7 +144,7 @@ def _plane(samples: np.ndarray, depth: int, number: int) -> np.ndarray:
 
 
 def is_looked_up(page: "tifffile.TiffPage") -> bool:
-    """Return whether indices stand for colours that are in no order, as those of a drawing."""
+    """Return whether the samples of a page are indices into a table of unordered colours, as in a drawing."""
     if page.photometric != PALETTE:
         return False
     table = page.colormap

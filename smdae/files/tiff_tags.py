@@ -56,7 +56,7 @@ class Tag:
 
 
 def tags_of(page: "tifffile.TiffPage") -> list[Tag]:
-    """Return all tags of a page, in their order; InputError for one that is cut."""
+    """Return the tags of a page but those of its layout and the mark of an earlier result; InputError if one is cut."""
     handle = page.parent.filehandle
     found = []
     for tag in page.tags.values():
@@ -116,7 +116,9 @@ def extra(tags: list[Tag], samples: int, unsigned: bool, alone: frozenset[int]) 
 
 
 def nested(stream: BinaryIO, page: "tifffile.TiffPage", code: int, at: int) -> bytes | None:
-    """Return the directory that a tag of a page points to as it is to lie at another place; None if it is broken.
+    """Return the bytes of the directory that a tag of a page points to, for another place in a file.
+
+    None is returned if the tag is missing, or the directory broken.
 
     Args:
         stream: The file.

@@ -61,7 +61,7 @@ def written(
     samples: Iterator[np.ndarray],
     style: Style,
 ) -> None:
-    """Write a TIFF.
+    """Write a TIFF that is like its source but has other samples.
 
     Args:
         target: The file to write to, in which it must be possible to go back.
@@ -72,7 +72,7 @@ def written(
         style: How the result differs from its source.
 
     Raises:
-        OutputError: It passes 4 GB against what was expected.
+        OutputError: The result becomes larger than the 4 GB that a TIFF holds.
     """
     import tifffile
 
@@ -94,7 +94,7 @@ def written(
                     )
     except (struct.error, ValueError) as error:
         if "too large" in str(error) or isinstance(error, struct.error):
-            raise OutputError("the result passes the 4 GB that TIFF holds", "write .npy") from error
+            raise OutputError("the result is larger than the 4 GB that a TIFF can hold", "write .npy") from error
         raise
 
 

@@ -33,7 +33,7 @@ def refuse_folder(path: Path, *, overwrite: bool, may_go: Callable[[Path], bool]
     Args:
         path: The folder that is to be.
         overwrite: Whether one that is there may be replaced.
-        may_go: Returns whether a folder is of the kind that may be: others hold what smdae does not know.
+        may_go: Returns whether a folder is of a kind that may be replaced; others may hold files of the user.
     """
     with refusals(path):
         target = Path(os.path.realpath(path))

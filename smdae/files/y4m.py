@@ -87,7 +87,7 @@ def is_video(source: Path) -> bool:
 
 
 def read_header(stream: Readable) -> Header:
-    """Return what the first line of a stream says; raise InputError with the reason if it is no such line."""
+    """Return the header of a stream, read from its first line; raise InputError if it is not that of a Y4M."""
     line = _line(stream)
     words = line.decode("ascii", "replace").split()
     if not words or words[0] != MAGIC.decode():
@@ -119,7 +119,7 @@ def frames(stream: Readable, header: Header) -> Iterator[tuple[bytes, list[np.nd
     """Yield the frames one by one: the line of each, and its planes, (h, w), uint8 or uint16.
 
     Raises:
-        InputError: The stream ends inside a frame, or what follows a frame is none.
+        InputError: The stream ends inside a frame, something else follows one, or a value has too many bits.
     """
     number = 0
     while True:

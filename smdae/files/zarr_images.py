@@ -76,7 +76,7 @@ class Image:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape of the first level."""
+        """Return the shape of the first level, the one of full resolution."""
         return tuple(self.array.shape)
 
     @property
@@ -86,7 +86,7 @@ class Image:
 
     @property
     def count(self) -> int:
-        """Return the number of planes."""
+        """Return the number of planes (H, W) of all channels together."""
         return math.prod(self.shape[:-2])
 
     def planes(self, channel: int) -> list[tuple[int, ...]]:
@@ -104,7 +104,7 @@ class Image:
         return 0 if self.channel_axis is None else plane[self.channel_axis]
 
     def missing(self, start: Sequence[int], stop: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-        """Yield where chunks that are not there lie in a part that begins and ends with chunks."""
+        """Yield the slices, relative to `start`, of chunks without a file in a part that consists of whole chunks."""
         grid = grid_of(self.array)
         ranges = [range(low // n, -(-high // n)) for low, high, n in zip(start, stop, grid, strict=True)]
         for place in product(*ranges):
@@ -130,7 +130,7 @@ def images_of(root: Path) -> tuple[list[Image], list[str]]:
     """Return the images of a volume, and what there is to say of it, a line each.
 
     Raises:
-        InputError: The folder is no Zarr, holds no image, or its metadata is damaged or not supported.
+        InputError: The folder is not a Zarr, holds no image, or its metadata is damaged or not supported.
     """
     found: list[Image] = []
     remarks: list[str] = []
@@ -144,9 +144,9 @@ def images_of(root: Path) -> tuple[list[Image], list[str]]:
         if multiscales is None:
             continue
         if "image-label" in described:
-            raise InputError("it holds labels, whose numbers are names of things, not a picture")
+            raise InputError("it holds labels, numbers that stand for objects, not a picture")
         if not isinstance(multiscales, list) or not multiscales or not isinstance(multiscales[0], dict):
-            raise InputError("its multiscales are no list of objects")
+            raise InputError("its multiscales are not a list of objects")
         if len(multiscales) > 1:
             remarks.append("it has several multiscales: only the first is denoised")
         found.append(_image(root, group, multiscales[0]))
@@ -171,7 +171,7 @@ def _plain(root: Path) -> Image:
         raise InputError(f"it is a Zarr array of {count} {'axis' if count == 1 else 'axes'}", "smdae reads 2 to 5")
     if count > LEAST_AXES and array.shape[-1] <= MOST_COLOURS:
         raise InputError(
-            f"its last axis has {array.shape[-1]} values, and its columns are to be there",
+            f"its last axis has {array.shape[-1]} values, and the columns must be there",
             "write it with the axes C, Y, X, or as .npy",
         )
     letters = "".join(str(name)[:1].upper() for name in _dimensions(array))

@@ -88,7 +88,8 @@ def adapting(
         steps: Number of steps.
 
     Yields:
-        The state after every step; the model of the last is the result.
+        The state after every step; the model of the last is the result. If too few values are safe, only one state
+        with the original model.
     """
     network = copy.deepcopy(model).train().requires_grad_(True)
     average = copy.deepcopy(model).eval().requires_grad_(False)
@@ -167,7 +168,7 @@ def _gain(before: Tensor, after: Tensor, judged: Tensor, sigma: Tensor) -> float
 
 
 def is_adaptable(model: Any) -> bool:
-    """Return whether a model is a network."""
+    """Return whether a model is a network that can be adapted to a picture, a `UNet`."""
     return isinstance(model, UNet)
 
 

@@ -31,11 +31,10 @@ def refuse_degenerate(examples: BatchSource, mean: float, weighted: float, model
         DegenerateError: J is so low that it no longer depends on the data.
     """
     if not math.isfinite(mean):
-        raise DivergedError("the fit diverged: its objective is no longer a number", "try a lower --lr")
+        raise DivergedError("the fit diverged: its objective is NaN or infinite", "try a lower --lr")
     if examples.noisy and examples.objective.samples != "pairs" and weighted < -1 - MAX_NEGATIVE_RISK:
         raise DivergedError(
-            f"the fit diverged: the estimate of the divergence ran away, and with it that of the risk, now "
-            f"{1 + weighted:.3g} sigma^2 a pixel, which can be no less than 0",
+            f"the fit diverged: its estimated risk is {1 + weighted:.3g} sigma^2 a pixel, and a risk is never below 0",
             "give --sigma if the level found is too high, or a lower --lr",
         )
     if not examples.implicit:

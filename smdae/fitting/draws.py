@@ -41,7 +41,7 @@ class BatchPart:
         return drawn[self.rows]
 
     def whole(self, x: Tensor) -> Tensor:
-        """Return an empty tensor with the shape of all n examples, (n, ...), given this part's, (m, ...)."""
+        """Return a tensor for its shape alone, that of all n examples, (n, ...), if x has that of a part, (m, ...)."""
         return x.new_empty(()).expand(self.n, *x.shape[1:])
 
 

@@ -221,7 +221,7 @@ class Examples:
     def of_noisy(
         self, noisy: Tensor, levels: Tensor, generator: Generator | None = None, part: BatchPart | None = None
     ) -> Batch:
-        """Return the batch made of noisy patches, (m, d), of given levels, (m,), which count if the fit has several.
+        """Return the batch made of noisy patches, (m, d), of levels (m,), which a fit at one level replaces by its own.
 
         Other arguments are those of `around`.
         """

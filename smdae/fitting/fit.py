@@ -54,6 +54,7 @@ def fit(
     Raises:
         InputError: There is no usable image.
         UsageError: A setting is unknown or out of range, or sigma is larger than white.
+        ModelError: The model that `init` names is missing, broken or of another kind.
         DeviceError: There is no such device.
         DivergedError: The fit diverged.
     """

@@ -33,12 +33,12 @@ class Images:
 
 
 def gathered(patches: Any) -> Any:
-    """Return what a caller passes as images or rows as one array, or as a list of images or of paths.
+    """Return what a caller passes as images or rows: one array, a list of images or of paths, or a single path.
 
     Rows in a list, as of a CSV file that Python has read, become one array (N, d), and N numbers one with shape (N, 1).
 
     Raises:
-        UsageError: It is neither, or rows in a list differ in length.
+        UsageError: It is none of these, or rows in a list differ in length.
     """
     if is_file(patches):
         return patches
@@ -86,7 +86,8 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
         patches, axes = [image.astype(patches.dtype, copy=False) for image in pictures.arrays], None
     if axes is not None:
         raise UsageError(
-            "axes are those of one array", "give the images of a list one order of axes, and leave axes out"
+            "axes can be given for one array only",
+            "bring all images of a list to one order of axes, and leave axes out",
         )
     if len(patches) and all(is_file(path) for path in patches):
         return _of_files([Path(path) for path in patches], color)
@@ -99,10 +100,10 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
 
 
 def rows_of(rows: np.ndarray, seed: int) -> Images:
-    """Return rows of numbers, (N, d), in an order of chance, as one image of patches of side 1.
+    """Return rows of numbers, (N, d), in random order, as one image whose patches have side 1.
 
     Raises:
-        InputError: They are no numbers, or a density cannot be fitted to them.
+        InputError: They are not numbers, or no density can be fitted to them.
     """
     from smdae.files.table import one_table
 
@@ -114,14 +115,14 @@ def rows_of(rows: np.ndarray, seed: int) -> Images:
 
 
 def level_of(sigma: Any, images: Images) -> Any:
-    """Return sigma on the scale where white is 255; of a pair of levels, both, and what is not a number as it is.
+    """Return sigma on the scale where white is 255; a pair of levels as a pair, anything but a number unchanged.
 
     Args:
         sigma: A level or a pair of levels, in the unit of the images if these are floats.
         images: What it is the noise of.
 
     Raises:
-        UsageError: It is larger than white, so it is pictures in another unit.
+        UsageError: It is larger than white.
     """
     if isinstance(sigma, tuple):
         return tuple(level_of(one, images) for one in sigma)

@@ -17,7 +17,7 @@ MAX_SIDE = 2048  # pixels, of the middle of an image that is learnt from
 
 
 def middle(height: int, width: int) -> tuple[slice, slice]:
-    """Return the part of an image to learn from: the middle of a large one, all of a small one."""
+    """Return the rows and columns of an image to learn from: the middle of a large one, all of a small one."""
     rows, columns = (slice(max(0, (side - MAX_SIDE) // 2), (side + MAX_SIDE) // 2) for side in (height, width))
     return rows, columns
 
@@ -32,7 +32,7 @@ def blocks(noisy: Tensor, share: float, generator: Generator) -> Tensor:
 
 
 def window(noisy: Tensor, generator: Generator) -> tuple[slice, slice, slice, slice]:
-    """Return the part of images that figures are computed on: all of a small one, a random square of a large one."""
+    """Return the index of the part of images to measure on: all of small ones, a random square of large ones."""
     images, _, height, width = noisy.shape
     side = max(BLOCK, math.isqrt(MAX_JUDGED // images) // BLOCK * BLOCK)
 
@@ -82,7 +82,7 @@ def around(z: Tensor) -> Tensor:
 
 
 def hidden_places(like: Tensor, row: int, column: int) -> Tensor:
-    """Return a mask, (H, W), of every fourth pixel in rows and columns, from `row` and `column` on."""
+    """Return a mask, bool, (H, W), for images like (B, C, H, W): every fourth row and column from the given ones on."""
     hidden = torch.zeros(like.shape[2:], dtype=torch.bool, device=like.device)
     hidden[row::GRID, column::GRID] = True
     return hidden

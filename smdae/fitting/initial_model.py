@@ -39,9 +39,9 @@ def started_from(init: str, channels: int, settings: Settings) -> Any:
     if not isinstance(model, kind) or theirs != own:
         shape = ", ".join(f"{name} {value}" for name, value in theirs.items())
         raise ModelError(
-            f"cannot start from '{init}', a '{image_model.card.get('model')}' of {shape}: to be fitted is a "
+            f"cannot start from '{init}', a '{image_model.card.get('model')}' of {shape}: this fit is of a "
             f"'{settings.model}' of {', '.join(f'{name} {value}' for name, value in own.items())}",
-            "fit with the model, channels and patch size that it has",
+            "fit with its model, channels and patch size",
         )
     if settings.clipped and not model.clips:
         raise ModelError(f"cannot start from '{init}': it was fitted without clipped pictures", "leave clipped out")

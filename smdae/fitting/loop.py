@@ -65,7 +65,10 @@ class Report:
 
 
 def learning_rate(step: int, steps: float, warmup: int, peak: float) -> float:
-    """Return the learning rate of step number `step`, from 0: a linear rise over `warmup` steps times a cosine to 0."""
+    """Return the learning rate of step number `step`, from 0: a linear rise over `warmup` steps times a cosine to 0.
+
+    If `steps` is infinite, there is no cosine.
+    """
     rise = min(1.0, (step + 1) / (warmup + 1))
     fall = 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0))) if math.isfinite(steps) else 1.0
     return peak * rise * fall
@@ -270,7 +273,7 @@ def _validated(state: State, validate: Validate, group: Group) -> Validation:
     _remember(state, validation)
     if not group.all_equal(tensor for _, tensor in sorted(state.tensors().items())):
         raise DivergedError(
-            "the weights of the processes have parted", "one of them computes something else than the rest"
+            "the weights of the processes differ", "one of them computed something else than the others"
         )
     return validation
 
@@ -278,7 +281,7 @@ def _validated(state: State, validate: Validate, group: Group) -> Validation:
 def _remember(state: State, validation: Validation) -> None:
     """Keep the average if it is the best so far, else count one more validation without a gain."""
     if not math.isfinite(validation.value):
-        raise DivergedError("the fit diverged: its held-out figure is no longer a number", "try a lower --lr")
+        raise DivergedError("the fit diverged: its held-out figure is NaN or infinite", "try a lower --lr")
     if validation.value > state.record["best"]:
         state.record["best"], state.record["stale"] = validation.value, 0
         state.keep()

@@ -99,7 +99,7 @@ def noise_of(
 
 
 def given_white(images: Sequence[np.ndarray], white: float) -> float | None:
-    """Return white if it is not the usual one of the type; None if it is, so that the values may show another."""
+    """Return white if it is not the usual one of the images' type; None if it is: then the values may show another."""
     dtype = images[0].dtype
     return None if white == (float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0) else white
 

@@ -113,7 +113,7 @@ def adamw(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optim
 
 
 def muon(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """Return Muon over the kernels of a network, with Adam on all other parameters, the first and the last."""
+    """Return Muon over the inner kernels of a network, with Adam on all other parameters; no weights decay."""
     parameters = list(model.parameters())
     inner = {id(p) for p in parameters[1:-1] if p.ndim >= 2}
     kernels, edges = ([p for p in parameters if (id(p) in inner) == is_inner] for is_inner in (True, False))

@@ -57,12 +57,12 @@ class Packed:
 
     @property
     def rounded(self) -> bool:
-        """Return whether pixels are integers."""
+        """Return whether pixels are integers, rounded when they were stored."""
         return not self.flat.is_floating_point()
 
     @property
     def slow(self) -> bool:
-        """Return whether pieces are worth reading ahead: no, as these are in memory."""
+        """Return False: pieces are in memory, so reading ahead saves nothing."""
         return False
 
     def to(self, device: torch.device | str) -> Self:

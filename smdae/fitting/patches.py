@@ -74,7 +74,7 @@ class Patches:
 
     @property
     def channels(self) -> int:
-        """Return C."""
+        """Return C, the number of channels."""
         return self.images.channels
 
     @property
@@ -84,7 +84,7 @@ class Patches:
 
     @property
     def free_means(self) -> int:
-        """Return of how many channels the mean may be anything: of all for images, of none for rows of numbers."""
+        """Return the number of channels whose mean is left free: all for images, 0 for rows of numbers."""
         return self.channels if self.size > 1 else 0
 
     @property
@@ -186,7 +186,8 @@ class Patches:
     def draw(self, n: int, generator: Generator | None = None) -> Tensor:
         """Return n random patches, flat, channels first, white being 1, with shape (n, d), float32.
 
-        Every place of every image is equally likely; each of the eight symmetries gets an eighth of the batch.
+        Every place of an image is equally likely, and images are as frequent as their weights say. With `symmetries`
+        each of the eight gets an eighth of the batch.
         """
         return self.draw_with_levels(n, generator)[0]
 

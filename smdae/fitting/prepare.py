@@ -96,7 +96,8 @@ def prepare(
     row = family(settings.model)
     if row.of_patches and patches.dim > MOST_NUMBERS:  # of arrays in colour, of which the settings know nothing
         raise UsageError(
-            f"patches of {patches.dim:,} numbers are too large: {MOST_NUMBERS:,} is most", "give a smaller patch_size"
+            f"patches of {patches.dim:,} numbers are too large: at most {MOST_NUMBERS:,} are allowed",
+            "give a smaller patch_size",
         )
 
     profile = None if settings.noise is None else Noise.from_yaml(settings.noise)
@@ -118,7 +119,7 @@ def prepare(
     crops = _crops(held_out, settings, profile, Generator(device).manual_seed(settings.seed + 1))
     if not is_held:
         what = "few rows" if settings.patch_size == 1 else "one small image"
-        notes.append(f"{what}: nothing is held out, the figures are on what was fitted")
+        notes.append(f"{what}: nothing is held out, so the figures are on what was fitted")
     if examples.implicit:
         notes.append("clean data hold no noise to remove: the model is a score of the clean density")
     elif is_signal_dependent:

@@ -82,7 +82,7 @@ class Reconstructor:
     model: Any
 
     def reconstruct(self, y: Tensor, sigma: float) -> Tensor:
-        """Return x^, with the shape of y."""
+        """Return the posterior mean y + sigma^2 psi(y), with the shape of y."""
         return posterior_mean(self.model, y, sigma)
 
 
@@ -121,7 +121,7 @@ class View:
     ends: tuple[float, float] | None
 
     def clip(self, y: Tensor) -> Tensor:
-        """Return y clipped where the picture is."""
+        """Return y clipped to the range that the picture was clipped to; y itself if it was not clipped."""
         return y if self.ends is None else y.clamp(*self.ends)
 
 

@@ -92,7 +92,7 @@ class RefinementCrops:
 
     @classmethod
     def of(cls, views: Sequence[View], generator: Generator, device: torch.device) -> "RefinementCrops":
-        """Return the held-out parts of some views."""
+        """Return the held-out parts of views, each with new noise drawn for it, on a device."""
         return cls(tuple(held_out_in(views, generator, device)), device)
 
     @torch.no_grad()
@@ -158,7 +158,7 @@ def by_risk(crops: RefinementCrops, start: Mapping[str, Tensor]) -> Validate:
 
 
 def summary(views: Sequence[View], words: Sequence[str]) -> str:
-    """Return the kinds of noise of pictures and the range of levels, as in "grain (3), sigma 5 to 9"."""
+    """Return the kinds of noise of pictures and their levels: "grain (3), sigma 5 to 9"; the words of a single one."""
     if len(views) == 1:
         return words[0]
     kinds = Counter(text.split(",")[0] for text in words)

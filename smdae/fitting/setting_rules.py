@@ -16,7 +16,12 @@ MOST_NUMBERS = 4096  # in a flat patch: the start of a fit and the Wiener filter
 
 
 def refuse_clashes(settings: "Settings") -> None:
-    """Raise ValueError, with a message for the user, for the first rule that the settings break."""
+    """Raise ValueError, with a message for the user, for the first rule that the settings break.
+
+    Raises:
+        ValueError: Settings exclude each other, or one lacks another.
+        UsageError: The noise is not a noise profile.
+    """
     row = OBJECTIVES[settings.objective]
     if isinstance(settings.sigma, tuple):
         low, high = settings.sigma
@@ -27,22 +32,22 @@ def refuse_clashes(settings: "Settings") -> None:
         if low < high and family(settings.model).of_patches:
             raise ValueError(f"the model '{settings.model}' is fitted at one sigma, not from {low:g} to {high:g}")
         if low < high and (row.samples == "data" or "target_score" in row.needs):
-            raise ValueError(f"the objective '{settings.objective}' is taken at one sigma, not at many")
+            raise ValueError(f"the objective '{settings.objective}' is for one sigma, not for a range")
     if settings.sigma == "auto" and not settings.noisy:
-        raise ValueError("sigma auto is the level of noisy images; add noisy, or name a level")
+        raise ValueError("sigma auto is for noisy images; add noisy, or give a level")
     if settings.noise is not None:
         _refuse_with_noise(settings, Noise.from_yaml(settings.noise))
     if settings.noisy and not row.on_noisy:
         able = ", ".join(name for name, other in OBJECTIVES.items() if other.on_noisy)
         raise ValueError(f"the objective '{settings.objective}' needs clean images; noisy ones are enough for {able}")
     if settings.noisy and (settings.clipped or settings.recoloured or settings.real):
-        raise ValueError("clipped, recoloured and real change clean images, and noisy ones are as they are")
+        raise ValueError("clipped, recoloured and real change clean images, and do not go with noisy")
     if settings.real and (settings.model != "unet" or row.samples != "pairs"):
         raise ValueError("real is for the model 'unet' and for objectives of pairs, dsm and dae")
     if settings.extra_noise and not (settings.noisy and row.samples == "pairs"):
         raise ValueError("extra-noise is what the objective dsm adds to noisy images; add noisy, with dsm")
     if settings.recoloured and not settings.color:
-        raise ValueError("recoloured is for colours; add color")
+        raise ValueError("recoloured is for colour images; add color")
     lacking = row.lacking(family(settings.model).fits)
     if lacking:
         raise ValueError(
@@ -61,8 +66,8 @@ def refuse_clashes(settings: "Settings") -> None:
     numbers = settings.patch_size**2 * (3 if settings.color else 1)
     if family(settings.model).of_patches and numbers > MOST_NUMBERS:
         raise ValueError(
-            f"patch-size {settings.patch_size} makes patches of {numbers:,} numbers, and {MOST_NUMBERS:,} is most for "
-            f"the model '{settings.model}'"
+            f"patch-size {settings.patch_size} makes patches of {numbers:,} numbers, and at most {MOST_NUMBERS:,} are "
+            f"allowed for the model '{settings.model}'"
         )
 
 
@@ -73,11 +78,11 @@ def _refuse_with_noise(settings: "Settings", noise: Noise) -> None:
     if settings.noisy or settings.clipped or settings.recoloured or settings.real:
         raise ValueError("noise is added to clean images; noisy, clipped, recoloured and real do not go with it")
     if OBJECTIVES[settings.objective].samples == "data":
-        raise ValueError(f"the objective '{settings.objective}' is taken at the data, which no noise is added to")
+        raise ValueError(f"the objective '{settings.objective}' adds no noise to the images: noise does not go with it")
     if settings.objective == "dae" and noise.is_signal_dependent:
         raise ValueError("dae needs noise of a fixed covariance; for noise that depends on brightness, fit with dsm")
     if settings.sigma != level_of(noise):
-        raise ValueError(f"sigma is that of the noise, {level_of(noise):.4g}; leave sigma out")
+        raise ValueError(f"the noise has a sigma of its own, {level_of(noise):.4g}; leave sigma out")
 
 
 def level_of(noise: Noise) -> float:

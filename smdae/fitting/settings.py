@@ -212,7 +212,7 @@ class SettingError(UsageError):
 
 
 def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Return the defaults that the given settings imply: for the name of each the value, and what it is a default of.
+    """Return the defaults that the given settings imply: by name, the value and which setting or model implies it.
 
     Args:
         values: The settings that are given, by name.
@@ -261,6 +261,7 @@ def check(values: dict[str, Any]) -> Settings:
 
     Raises:
         SettingError: A name is unknown or a value out of range; the message names it.
+        UsageError: The noise is not a noise profile.
     """
     values = {RENAMED.get(name, name): value for name, value in values.items()}
     try:

@@ -47,7 +47,7 @@ def each_channel(values: Tensor) -> Tensor:
 
 
 def by_channel(images: Tensor) -> Tensor:
-    """Return (B, C, H, W) as (C, B H W)."""
+    """Return images, (B, C, H, W), as one row for each channel, (C, B H W)."""
     return images.transpose(0, 1).flatten(1).contiguous()
 
 

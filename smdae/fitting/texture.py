@@ -17,7 +17,10 @@ MIN_SHARE = 0.5  # of the typical roughness
 
 
 def roughness(window: np.ndarray | Tensor) -> float:
-    """Return the roughness, 0 or more, of a window: an array (H, W) or (H, W, C), or a tensor (C, H, W)."""
+    """Return the mean absolute difference of pixels side by side in a window; 0 for one pixel wide.
+
+    The window is an array (H, W) or (H, W, C), or a tensor (C, H, W).
+    """
     x = window.double() if isinstance(window, Tensor) else torch.from_numpy(np.asarray(window, np.float64))
     axis = 2 if isinstance(window, Tensor) else 1
     if x.shape[axis] < 2:

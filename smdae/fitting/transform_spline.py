@@ -76,7 +76,7 @@ class View:
     bounds: tuple[float, float] | None
 
     def of(self, channels: slice) -> "View":
-        """Return the view of some channels."""
+        """Return the same view of some of its channels alone."""
         noisy, denoised, variance, safe = (
             x[:, channels] for x in (self.noisy, self.denoised, self.variance, self.safe)
         )

@@ -182,7 +182,7 @@ class NoisyCrops:
 
     @classmethod
     def of(cls, held_out: Patches, generator: Generator) -> "NoisyCrops":
-        """Return crops from the middle of up to 16 of the images."""
+        """Return crops from the middle of up to 16 of the images, and a probe for each."""
         assert held_out.levels is not None
         levels = held_out.levels.tolist()
         crops = middles(held_out, NOISY_CROP)

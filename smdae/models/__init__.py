@@ -158,7 +158,7 @@ _OWN = Family(OwnModel, _own, _start_own, of_patches=False, defaults={"lr": 0.00
 
 
 def family(name: str) -> Family:
-    """Return the row of a model, by its name in MODELS or by module:name."""
+    """Return the row of a model by its name in MODELS, or of module:name; KeyError for any other name."""
     return _OWN if is_named(name) else MODELS[name]
 
 

@@ -78,7 +78,7 @@ class Conditioning:
         return [each, *(mean * number.to(mean)[:, None, None, None] for number in numbers)]
 
     def of_part(self, part: slice) -> "Conditioning":
-        """Return the conditioning of some of the pictures."""
+        """Return the conditioning of the pictures that a slice selects from the batch."""
         sd = None if self.sd is None else self.sd[part]
         return Conditioning(sd, *(_rows(t, part) for t in (self.grain, self.channels, self.jpeg)))
 

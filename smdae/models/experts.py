@@ -33,7 +33,7 @@ from smdae.models.energy import without_means
 from smdae.models.potentials import POTENTIALS, potential
 from smdae.models.shown import as_html
 from smdae.models.windows import overlap_add, windows
-from smdae.protocols import posterior_mean
+from smdae.protocols import known_level, posterior_mean, single_level
 
 __all__ = ["Experts"]
 
@@ -94,7 +94,7 @@ class Experts(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: Generator | None = None) -> None:
-        """Set experts to cosines, or to bases turned at random, and potentials to what shrinks small responses."""
+        """Set the experts to cosines, further ones to random rotations of these, and potentials that shrink noise."""
         draw: dict[str, Any] = {"dtype": self.W.dtype, "device": self.W.device}
         basis = _cosines(self.channels, self.size).to(**draw)
         count = len(basis)
@@ -127,12 +127,11 @@ class Experts(nn.Module):
     @property
     def level(self) -> float | None:
         """Return the one level that it was fitted at, or None if there are many."""
-        low, high = self.noise_range
-        return low if low == high else None
+        return single_level(self)
 
     @property
     def shift_multiple(self) -> int:
-        """Return the number of pixels of which shifts are multiples that commute with the score."""
+        """Return 1: shifting an image by any number of pixels shifts its score alike."""
         return 1
 
     @property
@@ -147,10 +146,7 @@ class Experts(nn.Module):
 
     def _level(self, sigma: float | Tensor | None, x: Tensor) -> Tensor:
         """Return the level of each image, with shape (B,) or (1,)."""
-        if sigma is None:
-            if self.level is None:
-                raise ValueError("a model of many levels needs the level")
-            sigma = self.level
+        sigma = known_level(self, sigma)
         return sigma.to(x).reshape(-1) if isinstance(sigma, Tensor) else x.new_full((1,), sigma)
 
     def _weights(self, s: Tensor) -> Tensor:
@@ -211,12 +207,12 @@ class Experts(nn.Module):
             sigma: Level of the noise in the unit of x, a float or (B,); None for the one level of the model.
 
         Raises:
-            ValueError: x has other channels, or sigma is None and the model has many levels.
+            ValueError: x has another number of channels, or sigma is None and the model has many levels.
         """
         return self._psi(self._seen(x, sigma), x.shape)
 
     def score_and_divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return psi(x, s), and tr(d psi/dx), (B,), at little more than the cost of the score, like `score`."""
+        """Return psi(x, s), with the shape of x, and tr(d psi/dx), (B,); arguments and errors are those of `score`."""
         responses = self._seen(x, sigma)
         inside = windows(torch.ones_like(x[:1, :1]), self.size)  # (P^2, n)
         square = responses.w.square().unflatten(1, (self.channels, -1)).sum(1) @ inside

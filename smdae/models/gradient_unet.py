@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from smdae.models.shown import as_html
 from smdae.models.unet import UNet
-from smdae.protocols import per_example, posterior_mean
+from smdae.protocols import known_level, per_example, posterior_mean
 
 __all__ = ["GradientUNet"]
 
@@ -63,7 +63,7 @@ class GradientUNet(nn.Module):
 
     @property
     def shift_multiple(self) -> int:
-        """Return the number of pixels of which shifts are multiples that commute with D."""
+        """Return m: shifting an image by a multiple of m pixels shifts D alike."""
         return self.inner.shift_multiple
 
     @property
@@ -99,9 +99,7 @@ class GradientUNet(nn.Module):
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return D(x, s) = x + s^2 psi(x, s), with the shape of x; arguments and errors as in `UNet.reconstruct`."""
-        if sigma is None:
-            sigma = self.inner.known_level(None)
-        return posterior_mean(self, x, sigma)
+        return posterior_mean(self, x, known_level(self, sigma))
 
     def _level(self, sigma: float | Tensor | None, x: Tensor) -> Any:
         """Return the level, shaped to multiply x; `inner` has raised if sigma is missing."""

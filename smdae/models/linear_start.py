@@ -86,7 +86,7 @@ def linear_energy(
     generator: Generator,
     tau: float = 1.0,
 ) -> EnergyModel:
-    """Return the energy that approximates the linear filter.
+    """Return an energy whose reconstruction approximates the linear filter with gains variance / (variance + caution).
 
     Args:
         moments: The moments of the patches.
@@ -123,7 +123,7 @@ def linear_starts(
 ) -> Iterator[EnergyModel]:
     """Yield energies that approximate linear filters, the Wiener filter first, then ones that take out less and less.
 
-    Nothing is yielded if the units are enough for the patches without such a start.
+    Nothing is yielded if the units are enough for the patches without such a start, or too few for a filter.
 
     Args:
         patches: With shape (n, d), clean or, if `noisy`, with noise of that level.

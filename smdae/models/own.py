@@ -23,11 +23,10 @@ from torch import Generator, Tensor, nn
 
 from smdae import divergence
 from smdae.errors import UsageError
-from smdae.memory import foreign_errors
 from smdae.models.own_derivatives import gradient, reverse_alone
 from smdae.models.shown import as_html
-from smdae.named import reason_of
-from smdae.protocols import per_example
+from smdae.named import foreign_errors, reason_of
+from smdae.protocols import known_level, per_example, single_level
 
 __all__ = ["OwnModel", "has_method", "named_errors"]
 
@@ -75,8 +74,7 @@ class OwnModel(nn.Module):
     @property
     def level(self) -> float | None:
         """Return the one level that it was fitted at, or None if there are many."""
-        low, high = self.noise_range
-        return high if low == high else None
+        return single_level(self)
 
     @property
     def kinked(self) -> bool:
@@ -86,7 +84,11 @@ class OwnModel(nn.Module):
 
     @cached_property
     def reverse(self) -> bool:
-        """Return whether its score can be differentiated in reverse mode alone; that is tried out at the first call."""
+        """Return whether its score can be differentiated in reverse mode alone; the first call tries it.
+
+        Raises:
+            UsageError: The module fails, or its score has no derivative in x.
+        """
         weights = next(self.module.parameters())
         x = torch.rand(2, self.channels, self.size, self.size, generator=Generator().manual_seed(0))
         x = x.to(weights.device, weights.dtype).flatten(1 if self.flat else 3)
@@ -99,15 +101,14 @@ class OwnModel(nn.Module):
 
         Raises:
             UsageError: The module fails, or its answer has another shape.
+            ValueError: sigma is None, and the model has many levels.
         """
         if torch.is_inference_mode_enabled():  # which forbids the derivatives that the module may take
             with torch.inference_mode(False), torch.no_grad():
                 return self.score(x.clone(), sigma)
-        level = self.level if sigma is None else sigma
+        level = known_level(self, sigma)
         if isinstance(level, Tensor) and level.is_inference():
             level = level.clone()
-        if level is None:
-            raise ValueError("a model of many levels needs a level")
         shaped = x.flatten(1) if self.flat else x
         with named_errors(self.name):
             psi = self._score(shaped, level, self.by_energy and self.reverse)
@@ -143,11 +144,10 @@ class OwnModel(nn.Module):
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return r(x) = x + sigma^2 psi(x), with the shape of x; arguments and errors are those of `score`."""
-        level: Any = self.level if sigma is None else sigma
-        return x + per_example(level, x) ** 2 * self.score(x, sigma)
+        return x + per_example(known_level(self, sigma), x) ** 2 * self.score(x, sigma)
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return psi(x) and the diagonal of its Jacobian, both with the shape of x: d derivatives."""
+        """Return psi(x) and d psi_i/dx_i, both with the shape of x, by d derivatives; errors are those of `score`."""
         return divergence.diagonal(lambda y: self.score(y, sigma), x, reverse=self.reverse)
 
 
@@ -168,6 +168,6 @@ def _place_of_sigma(method: Callable[..., Any]) -> Literal["second", "named"] | 
 
 @contextmanager
 def named_errors(name: str) -> Iterator[None]:
-    """Raise UsageError with the name of the module for errors within the context; those of smdae and of memory pass."""
+    """Raise UsageError, which names the model, for an error of its code within the context, as `foreign_errors`."""
     with foreign_errors(lambda error: UsageError(f"the model '{name}': {type(error).__name__}: {reason_of(error)}")):
         yield

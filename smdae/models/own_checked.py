@@ -13,9 +13,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from smdae.errors import UsageError
-from smdae.memory import is_out_of_memory
 from smdae.models.own import OwnModel, has_method, named_errors
-from smdae.named import imported, is_named, reason_of
+from smdae.named import foreign_errors, imported, is_named, reason_of
 
 __all__ = ["made", "made_by", "name_of", "rebuilt"]
 
@@ -89,7 +88,7 @@ def made(
 
 
 def rebuilt(named: str, channels: int, size: int, flat: bool, levels: Any, arguments: Any) -> OwnModel:
-    """Return the model that `OwnModel.settings` describes, with other weights.
+    """Return the model that `OwnModel.settings` describes, with new weights in place of the fitted ones.
 
     Raises:
         UsageError: The module cannot be imported, or fails.
@@ -108,12 +107,8 @@ def _module(found: Any, name: str, arguments: dict[str, Any]) -> nn.Module:
         return copy.deepcopy(found)
     if not callable(found):
         raise UsageError(f"'{name}' is not a torch module, nor makes one")
-    try:
+    with foreign_errors(lambda error: UsageError(f"cannot make '{name}': {reason_of(error)}")):
         module = found(**arguments)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise UsageError(f"cannot make '{name}': {reason_of(error)}") from None
     if not isinstance(module, nn.Module):
         raise UsageError(f"'{name}' makes an object of type {type(module).__name__}, not a torch module")
     return module
@@ -128,12 +123,14 @@ def _refuse(module: nn.Module, name: str) -> None:
     for part in module.modules():
         if isinstance(part, CHANGING) and not (isinstance(part, nn.modules.dropout._DropoutNd) and part.p == 0):
             raise UsageError(
-                f"the model '{name}' has {type(part).__name__}: it is another function at each pass",
+                f"the model '{name}' has {type(part).__name__}: it gives another result at each pass",
                 "GroupNorm and LayerNorm normalise each example by itself",
             )
     integers = [key for key, tensor in module.state_dict().items() if not tensor.is_floating_point()]
     if integers:
-        raise UsageError(f"the model '{name}': '{integers[0]}' is not of floats", "register it with persistent=False")
+        raise UsageError(
+            f"the model '{name}': '{integers[0]}' does not hold floats", "register it with persistent=False"
+        )
 
 
 def _fault(model: OwnModel, x: Tensor) -> str | None:

@@ -14,12 +14,12 @@ from torch.func import jvp, vmap
 
 from smdae import divergence
 from smdae.errors import UsageError
-from smdae.named import reason_of
+from smdae.named import foreign_errors, reason_of
 
 __all__ = ["gradient", "reverse_alone"]
 
 STEP = 0.1  # by which x is moved
-HINT = "does it detach x? Of energy(x) the score is taken for you"
+HINT = "does it detach x? If it has energy(x) instead, the score is taken for you"
 
 
 def reverse_alone(forwards: divergence.Score, backwards: divergence.Score, x: Tensor, name: str) -> bool:
@@ -65,10 +65,9 @@ def gradient(total: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 def _backwards(score: divergence.Score, x: Tensor, v: Tensor, name: str) -> Tensor:
     """Return v' J v of each example, (B,), in reverse mode."""
-    try:
-        with torch.no_grad():
-            return divergence.hutchinson(score, x, v[None], reverse=True)[1]
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(f"the model '{name}': its score has no derivative in x: {reason_of(error)}", HINT) from error
+
+    def without_derivative(error: Exception) -> UsageError:
+        return UsageError(f"the model '{name}': its score has no derivative in x: {reason_of(error)}", HINT)
+
+    with foreign_errors(without_derivative), torch.no_grad():
+        return divergence.hutchinson(score, x, v[None], reverse=True)[1]

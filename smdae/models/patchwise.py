@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from smdae.models.shown import as_html
 from smdae.patch_noise import PatchNoise
-from smdae.protocols import HasPosteriorVariance, offers, posterior_mean
+from smdae.protocols import HasPosteriorVariance, known_level, offers, posterior_mean
 
 __all__ = ["Patchwise"]
 
@@ -46,7 +46,7 @@ class Patchwise(nn.Module):
         self.noise = noise
 
     def with_stride(self, stride: int) -> "Patchwise":
-        """Return the same model with another stride; ValueError unless that is from 1 to the patch size."""
+        """Return the same model with `stride` pixels between patches; ValueError unless from 1 to the patch size."""
         return Patchwise(self.patch, self.channels, self.size, stride, self.tile, self.noise)
 
     def _repr_html_(self) -> str:
@@ -59,7 +59,7 @@ class Patchwise(nn.Module):
 
     @property
     def shift_multiple(self) -> int:
-        """Return the number of pixels of which shifts are multiples that commute with D."""
+        """Return m: shifting an image by a multiple of m pixels shifts D alike."""
         return self.stride
 
     @property
@@ -86,16 +86,16 @@ class Patchwise(nn.Module):
         """Return psi(x), with the shape of x: images, (B, C, H, W), or flat patches of the patch model, (B, C P^2).
 
         Raises:
-            ValueError: x has another shape.
+            ValueError: x has another shape, or sigma is None and the model has many levels.
         """
         if x.ndim == 2:
             return self.patch.score(x) if sigma is None else self.patch.score(x, sigma=sigma)
-        s: Any = self.level if sigma is None else sigma
+        s = known_level(self, sigma)
         return (self.reconstruct(x, s) - x) / s**2
 
     def reconstruct(self, x: Tensor, sigma: float | None = None) -> Tensor:
         """Return D(x) = x + sigma^2 psi(x), with the shape of x; shapes and errors are those of `score`."""
-        s: Any = self.level if sigma is None else sigma
+        s = known_level(self, sigma)
         if x.ndim == 2:
             return self._denoised(x, s)
         if x.ndim != 4 or x.shape[1] != self.channels:

@@ -42,7 +42,7 @@ def softplus(a: Tensor, order: int, at: float = 0.0, sign: float = 1.0) -> Tenso
 
 
 def pair(a: Tensor, order: int, at: float) -> Tensor:
-    """Return -log(1 + exp(a - at)) - log(1 + exp(-a - at)), or its derivative of an order from 1 to 3."""
+    """Return -log(1 + exp(a - at)) - log(1 + exp(-a - at)), or its derivative of order 1 to 3, with the shape of a."""
     return softplus(a, order, at) + softplus(a, order, at, -1.0)
 
 

@@ -33,7 +33,7 @@ from smdae.models.borders import mirrored, rounded_up
 from smdae.models.conditioning import WHITE_NOISE, Conditioning, plane_count
 from smdae.models.inference_graphs import InferenceGraphs
 from smdae.models.shown import as_html
-from smdae.protocols import per_example
+from smdae.protocols import known_level, per_example, single_level
 
 __all__ = ["SIZES", "Shape", "UNet"]
 
@@ -154,8 +154,7 @@ class UNet(nn.Module):
     @property
     def level(self) -> float | None:
         """Return the one level that it was fitted at, or None if there are many."""
-        low, high = self.noise_range
-        return low if low == high else None
+        return single_level(self)
 
     @property
     def kinked(self) -> bool:
@@ -164,7 +163,7 @@ class UNet(nn.Module):
 
     @property
     def shift_multiple(self) -> int:
-        """Return the number of pixels of which padded sides are multiples, and shifts that commute with D."""
+        """Return m: sides are padded to multiples of m pixels, and shifts by a multiple of m shift D alike."""
         return 2 ** len(self.shape.widths)
 
     @property
@@ -220,14 +219,14 @@ class UNet(nn.Module):
         Raises:
             ValueError: x has another shape, or sigma is None and the model has many levels.
         """
-        return x - self._noise(x, self.known_level(sigma))
+        return x - self._noise(x, known_level(self, sigma))
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return psi(x, sigma) = (D(x, sigma) - x) / sigma^2, with the shape of x.
 
         Arguments and errors are those of `reconstruct`.
         """
-        level = self.known_level(sigma)
+        level = known_level(self, sigma)
         is_uniform = not isinstance(level, Tensor) and not isinstance(self.white, Tensor)
         is_uniform = is_uniform and self.conditioning is WHITE_NOISE
         if self.graphs and is_uniform and x.is_cuda and torch.is_inference_mode_enabled():
@@ -258,18 +257,6 @@ class UNet(nn.Module):
             noise = self.head(inner.to(first.dtype))
         noise = noise if self.kinked else s * noise
         return F.pixel_shuffle(noise, 2)[:, :, :height, :width]
-
-    def known_level(self, sigma: float | Tensor | None) -> float | Tensor:
-        """Return sigma, or the model's one level if it is None.
-
-        Raises:
-            ValueError: The model has many levels.
-        """
-        if sigma is not None:
-            return sigma
-        if self.level is None:
-            raise ValueError("a model of many levels needs a level")
-        return self.level
 
     def _inner(self, x: Tensor) -> Tensor:
         """Apply all layers between the first and the last."""

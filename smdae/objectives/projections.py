@@ -29,6 +29,9 @@ def sliced(
         sigma: Level at which to take the model, a float or (B,); None for its own.
         reduced: Take 1/2 |psi|^2 for the square, its mean over v: less variance.
         step: Length of differences along the probes, a float or (B,), for models with kinks; None for derivatives.
+
+    Raises:
+        UsageError: The probes have another shape.
     """
     refuse_other_shape(probes, x, "probes", leading=1)
 
@@ -60,6 +63,9 @@ def differenced(
         probes: Directions with shape (k, *x.shape), E v v' = I.
         step: e, a float or (B,), about a tenth of sigma.
         sigma: Level at which to take the model, a float or (B,); None for its own.
+
+    Raises:
+        UsageError: The probes have another shape.
     """
     level = {} if sigma is None else {"sigma": sigma}
     refuse_other_shape(probes, x, "probes", leading=1)

@@ -48,6 +48,9 @@ def explicit(model: Any, x: Tensor, target_score: Tensor, sigma: float | Tensor 
         x: Samples of the density, with shape (B, ...).
         target_score: The score of that density at x, with the shape of x.
         sigma: Level at which to take the model, a float or (B,); None for its own.
+
+    Raises:
+        UsageError: The target has another shape than x.
     """
     refuse_other_shape(target_score, x, "target_score")
     return 0.5 * sum_each((score_at(model, x, sigma) - target_score).square())
@@ -76,6 +79,10 @@ def implicit(
         sigma: Level at which to take the model, a float or (B,); None for its own.
         probes: Directions with shape (k, *x.shape) for Hutchinson's estimate; None for the exact divergence.
         step: Length of differences along the probes, a float or (B,), for models with kinks; None for derivatives.
+            It is used with probes only.
+
+    Raises:
+        UsageError: The probes have another shape.
     """
     if probes is not None and step is not None:
         e = per_example(step, x)
@@ -118,7 +125,11 @@ class Kernel(Protocol):
 
 
 def kernel_score(noisy: Tensor, clean: Tensor, sigma: float | Tensor | Kernel) -> Tensor:
-    """Return the score of the kernel, with the shape of noisy: its own, or (x - x~)/sigma^2 for a level sigma."""
+    """Return grad log q(x~|x) in x~, with the shape of noisy: the kernel's own, or (x - x~)/sigma^2 for a level sigma.
+
+    Raises:
+        UsageError: Clean and noisy have different shapes.
+    """
     refuse_other_shape(clean, noisy, "clean", "noisy")
     if isinstance(sigma, Kernel):
         return sigma.score(noisy, clean)
@@ -139,6 +150,9 @@ def denoising(
         clean: x, with the shape of noisy.
         sigma: Level of the noise between them, a float or (B,), or their kernel, such as a `Noise`.
         level: Level at which to take the model, a float or (B,); None for sigma, or with a kernel for its own.
+
+    Raises:
+        UsageError: Clean and noisy have different shapes, or the kernel has no score.
     """
     if level is None and not isinstance(sigma, Kernel):
         level = sigma
@@ -160,7 +174,7 @@ def autoencoding(
             the model at its own level.
 
     Raises:
-        UsageError: The noise is not Gaussian with a fixed covariance.
+        UsageError: The noise is not Gaussian with a fixed covariance, or clean and noisy have different shapes.
     """
     refuse_other_shape(clean, noisy, "clean", "noisy")
     if isinstance(sigma, Noise | PatchNoise):
@@ -200,7 +214,7 @@ def stein(
             the exact trace.
 
     Raises:
-        UsageError: The covariance is not fixed.
+        UsageError: The noise is not Gaussian with a fixed covariance, or the probes have another shape.
     """
     _refuse_varying(noise)
     shape, d = noisy.shape, noisy[0].numel()

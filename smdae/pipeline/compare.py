@@ -111,7 +111,7 @@ def compare(
     Raises:
         UsageError: A name is unknown, a number out of range, or sigma larger than white.
         InputError: There is no usable image.
-        ModelError: A model is missing, broken, or takes no gray images.
+        ModelError: A model is missing, broken, or not for gray images.
         DeviceError: There is no such device.
     """
     device = named(device)
@@ -175,7 +175,7 @@ def _loaded(models: Mapping[str, Any] | Sequence[str | Path], device: torch.devi
         model: Any = load_denoiser(str(given), (), warnings.warn) if isinstance(given, str | Path) else given
         is_module = isinstance(model, torch.nn.Module)
         if not (is_module and offers(model, ImageScoreModel)):
-            raise UsageError(f"the model '{name}' is none that smdae has loaded or fitted, and cannot be compared")
+            raise UsageError(f"the model '{name}' was neither loaded nor fitted by smdae, and cannot be compared")
         loaded[printable(name)] = model
     return {name: model.to(device) for name, model in loaded.items()}
 

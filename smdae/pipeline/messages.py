@@ -47,7 +47,7 @@ class Messages(Protocol):
         """Return a context that keeps this thread's messages in a list, yields it, and says them when it ends."""
 
     def say(self, lines: Sequence[Line]) -> None:
-        """Say messages that were kept."""
+        """Say lines that `held` or `overheard` has kept."""
 
 
 class _Silent:

@@ -38,7 +38,7 @@ def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:
 def mention_fitted(model: str | None, fast: bool, messages: Messages) -> None:
     """Say that there is a model in the working folder, and how to use it, if no model was named."""
     if not (model or fast or os.environ.get(VARIABLE)) and os.path.isfile(FITTED):
-        messages.note(f"./{FITTED} is there: -m {FITTED} takes it", now=True)
+        messages.note(f"./{FITTED} exists: -m {FITTED} uses it", now=True)
 
 
 @contextmanager
@@ -79,12 +79,12 @@ def load_denoiser(name: str, imports: Sequence[str], warn: Callable[[str], objec
     loaded = load(name, imports)
     if loaded.card.get("score_of") == CLEAN:
         raise ModelError(
-            f"the model '{name}' is a score of the clean density: it knows no noise to remove",
+            f"the model '{name}' is a score of the clean density, so it cannot remove noise",
             "fit with --objective dsm, dae, esm-parzen or ism-parzen",
         )
     if loaded.card.get("score_of") == VARYING:
         raise ModelError(
-            f"the model '{name}' is a score of noise that depends on brightness: the clean picture does not follow",
+            f"the model '{name}' was fitted to noise that depends on brightness: the clean picture does not follow",
             "denoise with a bundled network, which takes such noise",
         )
     figures = loaded.card.get("held_out_psnr")

@@ -63,7 +63,7 @@ def lines(name: str) -> list[str]:
     ]
     entries += [f"it falls short: {text}" for text in found["shortfalls"]]
     if found["score_of"] == "the clean density":
-        entries.append("a score of the clean density: it knows no noise to remove")
+        entries.append("a score of the clean density, so it cannot remove noise")
     return [*short(found), *(f"{INDENT}{line}" for line in entries)]
 
 

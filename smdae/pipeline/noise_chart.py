@@ -87,5 +87,5 @@ def _axis_end(largest: float) -> float:
 
 
 def number(value: float) -> str:
-    """Return a number as text: with three significant digits, or all digits before the point where these are more."""
+    """Return a number as text with three significant digits; from 100 to 1e6 with all digits before the point."""
     return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"

@@ -234,7 +234,7 @@ def _writing(job: Job) -> Iterator[None]:
     Settings of a codec may let it read, and not write.
     """
     from smdae.files.refusals import refusals
-    from smdae.memory import foreign_errors
+    from smdae.named import foreign_errors
 
     failed = OutputError(f"cannot write '{job.target}': the codecs of '{job.source}' fail")
     with foreign_errors(lambda error: failed), refusals(job.target):

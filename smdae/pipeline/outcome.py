@@ -245,7 +245,7 @@ def _weights(options: Options, picture: "Picture") -> np.ndarray:
     assert options.mask is not None
     mask = read(options.mask, str(options.mask))
     if not mask.is_finite:
-        raise InputError(f"--mask '{options.mask}' holds NaN or infinity", "it is to be from black to white")
+        raise InputError(f"--mask '{options.mask}' holds NaN or infinity", "its values must be from black to white")
     tall, wide = picture.pixels.shape[:2]
     pixels = lying_over(mask.pixels, mask.metadata, picture.metadata, (tall, wide))
     if pixels.shape[:2] != (tall, wide):

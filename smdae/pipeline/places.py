@@ -51,7 +51,7 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Return whether the result exists already."""
+        """Return whether the result exists already; False if it goes to stdout."""
         return self.target != STREAM and os.path.lexists(self.target)
 
 
@@ -115,7 +115,7 @@ def plan(
     if naming.in_place and naming.output is not None:
         raise UsageError("--in-place and --output exclude each other", "leave one of them out")
     if naming.in_place and (naming.suffix or naming.ending):
-        raise UsageError("--in-place leaves no place for another name", "leave out --suffix and --format")
+        raise UsageError("--in-place keeps the names of the inputs", "leave out --suffix and --format")
     if naming.suffix and any(c in naming.suffix for c in (os.sep, os.altsep, "\0") if c):
         raise UsageError(f"--suffix '{naming.suffix}' cannot be part of a file's name", "name another folder with -o")
     folder = _folder(naming, is_many(inputs, naming.recursive) or of_list is not None)
@@ -248,7 +248,9 @@ def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> 
         places[place] = job.target
         read = sources.get(place)
         if read is not None and read is not job:
-            raise UsageError(f"'{job.target}' is an input and would be a result", "leave it out, or give another -o")
+            raise UsageError(
+                f"'{job.target}' is an input, and a result would be written to it", "leave it out, or give another -o"
+            )
     if naming.output and naming.ending:
         target = Path(naming.output)
         if not folder and target != STREAM and SUFFIXES.get(target.suffix.lower()) != SUFFIXES[naming.ending]:

@@ -58,8 +58,8 @@ def _read(file: Path) -> "Noise":
         noise = noise_named(str(file))
     except UsageError as error:
         raise InputError(
-            f"cannot read '{file}': {error.message.partition(': ')[2] or 'it is no noise profile'}"
+            f"cannot read '{file}': {error.message.partition(': ')[2] or 'it is not a noise profile'}"
         ) from None
     if isinstance(noise, str):
-        raise InputError(f"cannot read '{file}': it is no noise profile")
+        raise InputError(f"cannot read '{file}': it is not a noise profile")
     return noise

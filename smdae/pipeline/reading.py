@@ -121,7 +121,7 @@ def like(reference: "Picture", picture: "Picture", path: Path, name: str = "the 
     from smdae.files.orientation import lying_over
 
     if not reference.is_finite:
-        raise InputError(f"--reference '{path}' holds NaN or infinity", "it is to be the clean picture")
+        raise InputError(f"--reference '{path}' holds NaN or infinity", "it must be the clean picture")
     pixels = lying_over(reference.pixels, reference.metadata, picture.metadata, picture.pixels.shape[:2])
     if pixels.shape != picture.pixels.shape:
         raise InputError(

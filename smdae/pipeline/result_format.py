@@ -29,7 +29,7 @@ ANIMATED = ("GIF", "PNG", "WEBP")
 
 
 def kind_of(job: Job, picture: "Picture", options: Options) -> str:
-    """Return the format of the result.
+    """Return the name of the format of the result, once it is clear that it can be written.
 
     Raises:
         OutputError: It cannot be written.
@@ -46,7 +46,7 @@ def kind_of(job: Job, picture: "Picture", options: Options) -> str:
 
 
 def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bool, made: Path | None) -> str:
-    """Return the format of the result, once it is clear that it can be written.
+    """Return the name of the format of the result, such as "PNG", once it is clear that it can be written there.
 
     Args:
         job: The picture, and where its result goes.

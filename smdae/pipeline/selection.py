@@ -143,7 +143,7 @@ def listed(source: str) -> list[Path]:
             with open(source, "rb") as file:
                 data = file.read(MAX_LIST + 1)
     if len(data) > MAX_LIST:
-        raise InputError(f"--files-from '{source}' has more than {MAX_LIST >> 20} MB", "it is to be a list of files")
+        raise InputError(f"--files-from '{source}' has more than {MAX_LIST >> 20} MB", "it must be a list of files")
     lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     paths = [Path(os.fsdecode(line)) for line in lines if line.strip()]
     if not paths:

@@ -241,7 +241,7 @@ def test_a_broken_run_goes_on_with_what_was_finished(here, capsys, monkeypatch):
 
     fitted.append("go on")
     assert compare(*arguments, *LEARNING, "--only", "equivalence", "-o", "broken", "--resume") == 0
-    assert "2 of 3 fits and 0 parts are there already" in capsys.readouterr().err
+    assert "2 of 3 fits and 0 parts are finished already" in capsys.readouterr().err
     assert fitted == ["ism-parzen", "dsm", "go on", "dae"]
     whole, resumed = results(here / "whole"), results(here / "broken")
     assert resumed["complete"]

@@ -347,7 +347,7 @@ def test_the_model_is_the_first_of_those_that_there_are(here, monkeypatch, capsy
     assert taken() == "smdae: model 'named.safetensors'\n"
     monkeypatch.setenv("SMDAE_MODEL", "")
     Path("model.safetensors").write_text("no model")  # nor is it read
-    left = "smdae: ./model.safetensors is there: -m model.safetensors takes it\n"
+    left = "smdae: ./model.safetensors exists: -m model.safetensors uses it\n"
     assert taken() == f"{left}smdae: model 'natural-gray'\n"
     os.remove("model.safetensors")
     assert taken() == "smdae: model 'natural-gray'\n"
@@ -389,7 +389,7 @@ def bad_models():
         "empty": (b"", ["not a safetensors file"]),
         "picture": (encoded(gray()), ["not a safetensors file"]),
         "colour": (model_bytes(channels=3), ["takes 3 channels, the image has 1"]),
-        "clean": (rewritten(plain, score_of="the clean density"), ["no noise to remove", "dsm"]),
+        "clean": (rewritten(plain, score_of="the clean density"), ["cannot remove noise", "dsm"]),
         "huge": (rewritten(plain, settings={"channels": 1, "size": 4, "dim": 16, "hidden": 10**12, "sigma": 1.0}), []),
     }
 

@@ -59,7 +59,7 @@ def test_a_score_of_varying_noise_is_fitted_and_does_not_denoise(here, capsys):
         (("--noise", "few.yaml"), "noise"),
         (("--noise", "grain.yaml", "-s", "30"), "leave sigma out"),
         (("--noise", "grain.yaml", "--model", "unet"), "models of patches"),
-        (("--noise", "grain.yaml", "--objective", "ism"), "taken at the data"),
+        (("--noise", "grain.yaml", "--objective", "ism"), "adds no noise to the images"),
         (("--noise", "grain.yaml", "--noisy"), "added to clean images"),
         (("--noise", "shot.yaml", "--objective", "dae"), "fixed covariance"),
         (("--noise", "grain.yaml", "--model", "tests.own_modules:Convolutional"), "takes images"),

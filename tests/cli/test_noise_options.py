@@ -212,7 +212,7 @@ def test_a_profile_that_is_next_to_nothing_in_the_unit_of_a_picture_is_refused(d
     assert main(["denoise", other, "--fast", "--noise", "camera.yaml"]) == 2
     said = complaint(capsys.readouterr().err.replace("smdae: model 'natural-gray-small'\n", ""))
     assert f"'{other}'" in said
-    assert "next to nothing" in said
+    assert "far too small" in said
 
 
 def test_faint_noise_in_the_unit_of_a_picture_is_none_of_others():

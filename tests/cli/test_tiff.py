@@ -411,10 +411,10 @@ def test_what_is_not_selected_is_written_as_it_was():
         (["s.tif", "--axes", "TZCYX"], 2, ["--axes TZCYX contradicts", "6 x 16 x 32"]),
         (["s.tif", "--axes", "TC4YX"], 2, ["--axes TC4YX contradicts"]),
         (["s.tif", "--axes", "YXT"], 2, ["--axes YXT contradicts"]),
-        (["s.tif", "--axes", "TT"], 2, ["--axes 'TT' are no axes"]),
+        (["s.tif", "--axes", "TT"], 2, ["--axes 'TT' are not axes"]),
         (["s.tif", "--channel", "2"], 2, ["--channel 2", "has 1 channel"]),
         (["s.tif", "--pages", "7"], 2, ["--pages 7", "has 6 pages"]),
-        (["s.tif", "--pages", "3-1"], 2, ["--pages '3-1' is no list"]),
+        (["s.tif", "--pages", "3-1"], 2, ["--pages '3-1' is not a list"]),
         (["a.png", "--pages", "1"], 3, ["'a.png' is not a TIFF"]),
         (["circle.tif"], 3, ["'circle.tif'", "in a circle"]),
         (["cut.tif"], 3, ["'cut.tif'", "truncated"]),
@@ -546,7 +546,7 @@ def test_options_of_stacks_are_refused_for_other_files(capsys):
     assert clean("a.gif", "--pages", "1") == 3
     assert "is not a TIFF" in complaint(capsys.readouterr().err)
     assert clean("a.gif", "--axes", "TT") == 2
-    assert "are no axes" in complaint(capsys.readouterr().err)
+    assert "are not axes" in complaint(capsys.readouterr().err)
 
 
 def test_what_a_page_of_one_bit_or_of_inks_is_not_is_told_in_words_for_it(capsys):

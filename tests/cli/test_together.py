@@ -147,7 +147,7 @@ def test_a_killed_process_ends_the_fit_with_one_clear_word(here, tmp_path, victi
     assert codes[1 - victim] == 10
     complaint(said(tmp_path, 1 - victim))
     assert f"process {victim} of 2 died" in said(tmp_path, 1 - victim)
-    assert "--resume goes on from step" in said(tmp_path, 1 - victim)
+    assert "--resume to go on from step" in said(tmp_path, 1 - victim)
     assert said(tmp_path, victim) == ""
     assert not Path("model.safetensors").exists()
 
@@ -158,7 +158,7 @@ def test_a_fit_of_two_that_was_stopped_goes_on_with_three_and_then_alone(here, t
     for size, number, code in ((2, signal.SIGTERM, 143), (3, signal.SIGINT, 130)):
         command = (*many, *(["--resume"] if size == 3 else []))
         told = together(size, *command, folder=tmp_path, codes=code, told={1: (3, number)})  # one is told, all end
-        assert "--resume goes on" in told
+        assert "--resume to go on" in told
     assert main([*map(str, many), "--resume"]) == 0
     assert weights("model.safetensors").keys() == weights("whole.safetensors").keys()
     assert load("model.safetensors").card["steps"] == load("whole.safetensors").card["steps"]
@@ -362,7 +362,7 @@ def test_under_torchrun_a_killed_process_ends_all_and_the_fit_goes_on(here, size
     assert time.monotonic() - killed < 30
     assert launcher.returncode == 1
     assert ours(stderr)[0] == f"smdae: error: process {victim} of {size} died"
-    assert ours(stderr)[1].startswith("hint: the same command with --resume goes on from step ")
+    assert ours(stderr)[1].startswith("hint: run the same command with --resume to go on from step ")
     assert len(ours(stderr)) == 2
     assert stderr.count("exitcode  : 10 ") == size - 1
     step = int(ours(stderr)[1].split()[-1])

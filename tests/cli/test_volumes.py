@@ -237,7 +237,7 @@ BAD = {
     "corrupt": (attributes('{"multiscales": ['), ".zattrs' in 'corrupt.zarr' is not JSON"),
     "list": (attributes("[]"), "no JSON object"),
     "plain": (attributes("{}"), "without OME metadata"),
-    "words": (attributes('{"multiscales": "x"}'), "no list"),
+    "words": (attributes('{"multiscales": "x"}'), "not a list"),
     "labels": (attributes('{"image-label": {}, "multiscales": [{}]}'), "labels"),
     "seven": (seven, "7 axes"),
     "axes": (told(axes=[{"name": "y"}, {"name": "x"}]), "its axes are YX"),

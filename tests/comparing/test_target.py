@@ -96,5 +96,5 @@ def test_wrong_shapes_and_numbers_are_refused():
 
 
 def test_samples_of_more_numbers_than_memory_is_for_are_refused():
-    with pytest.raises(InputError, match="4,097 numbers, and 4,096 is most"):
+    with pytest.raises(InputError, match="4,097 numbers, and at most 4,096 are allowed"):
         load("mine:long").sample(2)

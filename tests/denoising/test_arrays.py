@@ -153,7 +153,7 @@ def test_the_noise_of_integers_is_in_their_unit():
 
 
 def test_the_noise_of_many_pages_is_not_that_of_channels():
-    with pytest.raises(UsageError, match="takes one image, and here are 3"):
+    with pytest.raises(UsageError, match="takes one image, not 3"):
         smdae.estimate_noise(np.stack([GRAY] * 3))
 
 

@@ -25,5 +25,5 @@ def test_principal_components_are_the_eigenvectors_of_the_covariance():
 
 
 def test_there_are_no_more_components_than_pixels():
-    with pytest.raises(UsageError, match="an image of 4 numbers has at most as many"):
+    with pytest.raises(UsageError, match="an image of 4 numbers has at most that many"):
         principal_components(task(picture(2, 2), Normal()), 5)

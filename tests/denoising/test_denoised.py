@@ -97,4 +97,4 @@ def test_a_notebook_shows_pictures_of_every_unit_and_no_other_arrays():
     hidden = dataclasses.replace(unit, pixels=np.full((2000, 30), np.nan))
     assert hidden._repr_html_().startswith("<img")
     doubted = smdae.denoise_image(NOISY[:8, :8], "natural-gray-small", 20)
-    assert f"not told: {doubted.quality.doubts[0]}" in doubted._repr_html_()
+    assert f"not shown: {doubted.quality.doubts[0]}" in doubted._repr_html_()

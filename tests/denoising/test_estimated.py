@@ -89,7 +89,7 @@ def test_axes_stay_in_the_order_that_is_given(model):
 
 @pytest.mark.parametrize("of", [smdae.estimate_psnr, smdae.posterior_variance])
 def test_many_images_are_refused(of):
-    with pytest.raises(UsageError, match=rf"{of.__name__} takes one image, and here are 8"):
+    with pytest.raises(UsageError, match=rf"{of.__name__} takes one image, not 8"):
         of(np.stack([NOISY] * 8), SMALL)
 
 

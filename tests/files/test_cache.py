@@ -282,7 +282,7 @@ def test_damage_to_a_file_that_has_gone_is_told_and_what_to_do(here):
     flip(pixels(), 5)
     for name in ("0.png", "1.png", "2.png"):
         (here / "photos" / name).unlink()
-    with pytest.raises(InputError, match="damaged and could not be made good"):
+    with pytest.raises(InputError, match="damaged and could not be repaired"):
         found.images[0]
 
 
@@ -604,5 +604,5 @@ def test_a_pipe_in_a_cache_is_refused_at_once(here):
     CACHE.mkdir()
     os.mkfifo(CACHE / "index.jsonl")
     photos(here / "photos")
-    with pytest.raises(OutputError, match="no file"):
+    with pytest.raises(OutputError, match="not a file"):
         kept("photos")

@@ -204,7 +204,7 @@ def test_what_can_be_no_rows_is_refused(here):
         ('"1,234","2"\n"3","4"\n', ["line 1 holds '1,234'", "without marks for thousands"]),
         ("1.234,5;2\n3;4\n", ["line 1 holds '1.234,5'", "thousands"]),
         ("a,,\n1,2,\n", ["line 1 leaves column 2 without a name"]),
-        (f"{'1,' * 4096}2\n" * 2, ["4,097 numbers", "4,096 is most"]),
+        (f"{'1,' * 4096}2\n" * 2, ["4,097 numbers", "at most 4,096 are allowed"]),
     ],
 )
 def test_a_bad_table_is_refused_in_one_line_that_says_where(here, text, words):

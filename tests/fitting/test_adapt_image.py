@@ -49,7 +49,7 @@ def test_what_cannot_be_adapted_to_is_refused(model):
     energy = smdae.fit([image], patch_size=4, hidden=8, max_steps=3, batch=16)
     with pytest.raises(UsageError, match="networks can be adapted, and this model is not one"):
         smdae.adapt(image, energy)
-    with pytest.raises(UsageError, match="adapt takes one image, and here are 8"):
+    with pytest.raises(UsageError, match="adapt takes one image, not 8"):
         smdae.adapt(np.stack([image] * 8), model)
     with pytest.raises(UsageError, match="steps is 1 or more, not 0"):
         smdae.adapt(image, model, SIGMA, steps=0)

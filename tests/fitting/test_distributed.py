@@ -192,7 +192,7 @@ def parted(group):
 
 
 def test_weights_that_part_end_the_fit(tmp_path):
-    assert each(2, parted, folder=tmp_path) == ["the weights of the processes have parted"] * 2
+    assert each(2, parted, folder=tmp_path) == ["the weights of the processes differ"] * 2
 
 
 def elsewhere(group):

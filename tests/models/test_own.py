@@ -199,9 +199,9 @@ def test_a_file_has_no_code_and_is_loaded_only_where_its_module_is_named(bare):
     card = {"model": f"{OWN}:Dense", "settings": model.settings(), "sigma": 25.0, "channels": 1, "patch_size": 4}
     assert card["settings"]["arguments"] == {"dim": 16, "hidden": 8}
     Path("m.safetensors").write_bytes(encode(model, card))
-    with pytest.raises(ModelError, match=f"'{OWN}:Dense', which is not imported unasked"):
+    with pytest.raises(ModelError, match=f"'{OWN}:Dense', which is imported only if you ask for it"):
         load("m.safetensors")
-    with pytest.raises(ModelError, match="not imported"):
+    with pytest.raises(ModelError, match="imported only if you ask"):
         load("m.safetensors", imports=[f"{OWN}:Convolutional"])
     again = smdae.load("m.safetensors", imports=[f"{OWN}:Dense"])
     x = torch.rand(2, 1, 9, 7)

@@ -116,7 +116,7 @@ def test_models_of_files_and_loaded_ones_are_compared_and_those_of_colours_left_
         ({"images": [colour()]}, InputError, "in gray, and these have 3 channels"),
         ({"patch_size": 60}, InputError, "3 images are smaller than the patch size 60"),
         ({"models": "natural-gray"}, UsageError, r"write \['natural-gray'\]"),
-        ({"models": {"mine": object()}}, UsageError, "the model 'mine' is none that smdae has loaded"),
+        ({"models": {"mine": object()}}, UsageError, "the model 'mine' was neither loaded nor fitted by smdae"),
         ({"models": ["natural-color-small"]}, ModelError, "it takes 3 channels"),
         ({"models": ["gone"]}, ModelError, "gone"),
         (

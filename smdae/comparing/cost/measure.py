@@ -78,7 +78,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Slope:
-    """A power law through the upper half of the sizes, None of one.
+    """The powers of the size that time and memory grow with, fitted to the upper half of the sizes.
 
     Attributes:
         objective: Name of the objective, as in `Step`.
@@ -213,7 +213,7 @@ def _power(sizes: Sequence[float], values: Sequence[float]) -> float | None:
 
 
 def summarise(tables: Tables) -> list[str]:
-    """Return lines on the slopes and the largest step of each objective."""
+    """Return lines of text on the slopes and the largest step of each objective; none without steps."""
     steps, slopes = tables["steps"], tables["slopes"]
     if not steps:
         return []

@@ -66,7 +66,7 @@ class Denoiser:
 
     Attributes:
         name: Its name, no other's.
-        kind: What it is.
+        kind: The noisy image itself, the linear filter, a fit, a model of a file, or a baseline.
         models: Score models of gray images: one, or one for each fit; none for those that are not models.
         smooth: Whether Stein's estimate can be made.
     """
@@ -118,7 +118,7 @@ class Denoiser:
 
 
 def denoisers(context: Context) -> list[Denoiser]:
-    """Return all that can denoise gray images: none at all, the linear filter, fits, baselines and files, in order.
+    """Return the denoisers of gray images: the noisy image itself, the linear filter, fits, baselines, files, in order.
 
     Fits that do not denoise and files for colours are left out.
     """
@@ -151,7 +151,7 @@ def _refused(context: Context) -> Iterator[tuple[str, str]]:
 
 def _reason(course: Course) -> str:
     if course.outcome == "done":
-        return "a score of the clean density, which knows no noise to remove"
+        return "a score of the clean density, which cannot remove noise"
     return course.reason or "not fitted to the end"
 
 
@@ -177,7 +177,7 @@ class Job:
     """A measurement to make.
 
     Attributes:
-        denoiser: What denoises.
+        denoiser: The denoiser.
         level: The level of the noise, white being 1.
         sampler: The name of its sampler; None for one step, or for what is no model.
         fits: How many of its fits are measured.

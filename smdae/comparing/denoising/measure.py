@@ -167,7 +167,7 @@ def _with_best(rows: Sequence[Quality]) -> list[Quality]:
 
 
 def summarise(tables: Tables) -> list[str]:
-    """Return lines on all denoisers, the samplers, and what was left out."""
+    """Return lines of text on all denoisers, on the samplers, and on what was left out."""
     rows: Sequence[Quality] = tables["quality"]
     lines = [*_overview(rows), *_by_sampler(rows)] if rows else []
     grouped: dict[tuple[float | None, str], tuple[dict[str, None], dict[str, None]]] = {}

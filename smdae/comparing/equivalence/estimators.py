@@ -79,7 +79,7 @@ class Pairing:
 
     @property
     def theory(self) -> str:
-        """Return "equal" or "unequal"."""
+        """Return what theory says of the gradients of the two: "equal" or "unequal"."""
         return "equal" if self.equal else "unequal"
 
 

@@ -81,7 +81,7 @@ def _statistics(
 
 
 def parallel(first: Tensor, second: Tensor) -> Parallel:
-    """Return how parallel two gradients are.
+    """Return the cosine and the relative difference of two gradients, with their errors.
 
     Args:
         first: The mean gradient of each batch under one objective, with shape (K, parameters), K >= 3.
@@ -122,7 +122,7 @@ def _grams(a: Tensor, b: Tensor) -> Tensor:
 
 
 def max_batches(contest: Contest, thetas: int, estimators: int) -> int:
-    """Return how many batches of gradients may be kept, a number of bytes for all together, but at least a few."""
+    """Return how many batches of gradients fit into MAX_BYTES, at least MIN_BATCHES."""
     parameters = sum(p.numel() for p in contest.origin.parameters())
     return max(MIN_BATCHES, MAX_BYTES // (4 * parameters * thetas * estimators))
 
@@ -150,7 +150,7 @@ class Gradients:
 
     @property
     def places(self) -> list[str]:
-        """Return the names of the models."""
+        """Return the names of the thetas, in order."""
         return [*self._thetas]
 
     def add(self, k: int, estimators: Sequence[Estimator]) -> None:

@@ -148,12 +148,12 @@ class Found:
 
     @property
     def judged(self) -> tuple[str, Evidence]:
-        """Return where the evidence is, and what it is."""
+        """Return the name of the place whose evidence decides, or "all", and that evidence."""
         return judged(self.together, self.single, self.count, len(LOOKS))
 
     @property
     def is_settled(self) -> bool:
-        """Return whether no more need be drawn.
+        """Return whether the verdict is final, so that no more batches need be drawn.
 
         After the first look a pair is equivalent only if it is so at each place: that one place tells a pair apart
         may be known later than that all places together differ by less than 5 %.
@@ -205,7 +205,7 @@ def _shrinking(batches: Gradients, pairs: list[Pairing]) -> Iterator[Shrinking]:
 
 
 def summarise(tables: Tables) -> list[str]:
-    """Return lines on the verdicts and their evidence."""
+    """Return lines of text on the verdicts and their evidence."""
     rows = [
         (f"{v.first}, {v.second}", v.theory, v.verdict, _percent(v.low), _percent(v.high), number(v.cosine, 4))
         for v in tables["verdicts"]

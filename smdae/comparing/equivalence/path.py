@@ -54,7 +54,7 @@ class Path:
 
     @property
     def leads(self) -> bool:
-        """Return whether there is an end."""
+        """Return whether the path has an end; without one it is the start alone."""
         return self.end is not None
 
     def __call__(self, t: float) -> Any:

@@ -48,7 +48,7 @@ class Exact:
 
 
 def averaged(context: Context, start: Any, end: Any) -> Iterator[Exact]:
-    """Yield the comparison at noisy examples one by one; none if one of the two objectives is not compared."""
+    """Yield an `Exact` for each of EXAMPLES noisy examples; none unless `dsm` and `esm-parzen` are both compared."""
     if not {"dsm", "esm-parzen"} <= set(context.names):
         return
     contest = context.contest

@@ -64,7 +64,7 @@ def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
     Args:
         found: How parallel two gradients are.
         batches: K, the number of batches that this was measured on.
-        looks: How many times one may look.
+        looks: How many verdicts may be asked for; the confidence holds for all of them together.
     """
     t = student(1 - (1 - CONFIDENCE) / (2 * looks), batches - 1)
     half_width = t * found.excess_error
@@ -77,13 +77,13 @@ def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
 
 
 def judged(together: Parallel, single: Mapping[str, Parallel], batches: int, looks: int = 1) -> tuple[str, Evidence]:
-    """Return the name of the theta that tells most of a pair, or "all", and the evidence there.
+    """Return the name of the theta at which two gradients differ most clearly, or "all", and the evidence there.
 
     Args:
         together: How parallel two gradients are, all thetas as one vector.
         single: The same at each theta, by its name.
         batches: K, the number of batches that this was measured on.
-        looks: How many times one may look.
+        looks: How many verdicts may be asked for; the confidence holds for all of them together.
     """
     if len(single) > 1:
         looks *= 1 + len(single)

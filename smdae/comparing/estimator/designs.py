@@ -61,7 +61,7 @@ def antithetic(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
 
 def frames(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Return one patch for each frame, with the frame's r orthogonal noises and their opposites."""
+    """Return patches, one repeated for each frame, and r orthogonal noises of the frame and their opposites, (m, d)."""
     m, d = clean.shape
     r = min(FRAME, d)
     first = clean[: -(-m // (2 * r))]

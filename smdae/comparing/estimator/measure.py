@@ -150,7 +150,7 @@ def _rows(theta: str, sigma: float, found: Mapping[Kind, Spread], taken: Mapping
 
 
 def summarise(tables: Tables) -> list[str]:
-    """Return lines on the variances by level."""
+    """Return lines of text on the variances by level; none without variances."""
     rows: Sequence[Variance] = tables["variances"]
     if not rows:
         return []

@@ -99,7 +99,7 @@ def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, fl
 def spreads(contest: Contest, kinds: Sequence[Kind], batches: int) -> Iterator[dict[Kind, Spread]]:
     """Yield a mapping from kind to spread at the start of a contest, each time with one kind more.
 
-    A control follows its objective, independent.
+    Before a control, `kinds` must have its objective with the independent design.
     """
     model, draw = contest.model(), among(contest.patches)
     found: dict[Kind, Spread] = {}

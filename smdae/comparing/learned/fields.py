@@ -156,7 +156,7 @@ class View:
 
 
 def view(contest: Contest) -> View:
-    """Return the plane of two held-out patches and the flat one; for a density, that of its first two coordinates."""
+    """Return a square of the plane through 0 and two held-out patches; for a density, of its first two coordinates."""
     held = contest.held_out
     if contest.held_out_images is None:
         directions = torch.eye(contest.dim, device=contest.device)[:2]

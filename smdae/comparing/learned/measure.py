@@ -146,7 +146,7 @@ def _alike(context: Context) -> Iterator[Alike]:
 
 
 def summarise(tables: Tables) -> list[str]:
-    """Return lines on the units, on how alike the scores are, and on the toys."""
+    """Return lines of text on the units, on how alike the scores are, and on the toys."""
     return [
         *_findings_on_units(tables["units"]),
         *_findings_on_likeness(tables["alike"]),

@@ -38,7 +38,7 @@ def langevin(
         start: Where to start, with shape (n, d).
         steps: How many steps; levels fall over the first half of them.
         generator: Source of the noise.
-        top: The level at the start, in those of the model.
+        top: The level at the start, as a multiple of the model's.
         size: eta, below 4.
     """
     x = start

@@ -27,7 +27,7 @@ ROOM = 3.5  # around the means, in standard deviations
 
 
 def lines(rows: Sequence[Any]) -> bytes | None:
-    """Return a PNG file of the toys in one dimension: densities, scores, and distances of scores; None for none such.
+    """Return a PNG file of the toys in one dimension: densities, scores, and their distances; None if there is none.
 
     Args:
         rows: The thetas.
@@ -79,7 +79,7 @@ def _ends(toy: Toy, room: float) -> tuple[float, float]:
 
 
 def planes(rows: Sequence[Any]) -> bytes | None:
-    """Return a PNG file of the toy in two dimensions: scores, their distances, and the units; None for none such.
+    """Return a PNG file of the toy in two dimensions: scores, their distances, and the units; None if there is none.
 
     Args:
         rows: The thetas.

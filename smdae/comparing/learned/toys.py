@@ -60,7 +60,7 @@ class Toy:
 
     @property
     def dim(self) -> int:
-        """Return d."""
+        """Return d, the number of dimensions."""
         return len(self.means[0])
 
     @property
@@ -75,7 +75,7 @@ class Toy:
 
     @property
     def smooth(self) -> GaussianMixture:
-        """Return q_sigma in float64."""
+        """Return q_sigma, the density of the toy with noise, in float64."""
         return self._mixture(self.width)
 
     def _mixture(self, width: float) -> GaussianMixture:

@@ -153,7 +153,7 @@ def _ends(courses: Sequence[Course]) -> Iterator[End]:
 
 
 def summarise(tables: Tables) -> list[str]:
-    """Return lines on how the fits ended, and on each model under each objective."""
+    """Return lines of text on how the fits ended, and on each model under each objective."""
     ends, values = tables["ends"], tables["values"]
     lines = _qualities(ends, tables["baselines"]) if tables["baselines"] else _times(ends)
     lines += [line for e in ends if e.reason for line in paragraph(f"{e.objective}, step {e.steps:,}: {e.reason}.")]

@@ -63,7 +63,7 @@ def source_side(side: int) -> int:
 
 
 def corrupted(source: Tensor, side: int, generator: Generator | None) -> Corrupted:
-    """Return pictures with the noise of real ones.
+    """Return clean pictures of P x P pixels, the same with noise as real pictures have, and what is known of it.
 
     Args:
         source: Clean pictures with shape (n, 1 or 3, S, S), S = source_side(side), white being 1.

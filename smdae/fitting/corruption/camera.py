@@ -146,5 +146,5 @@ def _mixed(x: Tensor, saturation: Tensor) -> Tensor:
 
 
 def luma(x: Tensor) -> Tensor:
-    """Return the luma of colours, with shape (n, 1, h, w)."""
+    """Return the luma of pictures (n, 3, h, w), with shape (n, 1, h, w)."""
     return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)

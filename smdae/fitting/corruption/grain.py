@@ -54,7 +54,7 @@ def grained(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
 
 
 def counted(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-    """Return clean pictures, (n, C, h, w) with white 1, darkened and blurred at random, and photon counts of them."""
+    """Return pictures darkened and blurred at random, and the same as noisy photon counts, (n, C, h, w), white 1."""
     uniformly = partial(uniform, (len(x), 1, 1, 1), generator, x.device)
     light = uniformly(0.2, 1.0) * x.clamp(0, 1) ** uniformly(1.0, 2.5) + uniformly(-0.05, 0.1).clamp(min=0)
     optical = uniformly(-MAX_OPTICAL_BLUR / 3, MAX_OPTICAL_BLUR).clamp(min=0)[:, 0, 0, 0]

@@ -139,7 +139,7 @@ def test_estimates_are_made_where_they_are_promised(tables):
 
 def test_what_is_left_out_says_why(tables):
     reasons = {(out.contestant, out.sigma and round(out.sigma), out.sampler): out.reason for out in tables["left_out"]}
-    assert reasons["ism", None, None] == "a score of the clean density, which knows no noise to remove"
+    assert reasons["ism", None, None] == "a score of the clean density, which cannot remove noise"
     assert reasons["colour", None, None] == "it takes 3 channels, and the images are gray"
     assert reasons["network", 18, None] == reasons["network", 60, None] == "fitted from sigma 25.5 to 51"
     assert reasons["dae", None, "ascent"] == "of the fits dsm alone takes more than one step"
