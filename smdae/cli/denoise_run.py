@@ -21,6 +21,7 @@ from smdae.files.writing import clear
 from smdae.memory import keep_freed_memory, limited
 from smdae.pipeline.batch import Batch, Stopped, parallel_jobs
 from smdae.pipeline.extras import refuse, targets
+from smdae.pipeline.model_choice import bytes_per_pixel
 from smdae.pipeline.one_picture import worker
 from smdae.pipeline.options import Options
 from smdae.pipeline.peers import Peers
@@ -115,7 +116,11 @@ def _under_way(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report
 def _parallel(asked: DenoiseOptions, jobs: Sequence[Job], peers: Peers) -> int:
     """Return the number of pictures to denoise at once."""
     is_alone = len(jobs) == 1 or (not asked.jobs and (asked.fail_fast or peers.place.size > 1))
-    return 1 if is_alone else parallel_jobs(jobs, asked.device, asked.jobs)
+    if is_alone:
+        return 1
+    # Adapting a model to a picture holds what its gradient needs.
+    each = None if asked.adapt else bytes_per_pixel(asked.model, asked.fast, tuple(asked.import_ or ()))
+    return parallel_jobs(jobs, asked.device, asked.jobs, each)
 
 
 def _planned(asked: DenoiseOptions, peers: Peers) -> Plan | None:
