@@ -15,15 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smdae.errors import InputError, UsageError
+from smdae.files.kinds import counted, is_overlooked, kind_of
 from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, missing_reader, results_among
 
 __all__ = ["Search", "Selection", "is_many", "listed", "refuse_unpiped", "selected", "share_of"]
 
-RESULT, UNNAMED = "result of an earlier run", "without an ending"  # kinds of files that are left out, besides endings
-JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders of pictures
+RESULT = "result of an earlier run"  # a kind of files that are left out, besides endings
 MAX_COUNTED = 10_000  # files in subfolders that are read only to say how many pictures there are
-MAX_KINDS = 6  # of files left out, named one by one
-MAX_SHOWN = 12  # characters of an ending
 MAX_LIST = 1 << 28  # bytes of a list of files
 
 
@@ -69,7 +67,7 @@ class Selection:
     @property
     def remark(self) -> str | None:
         """Return a line on the files that were left out; None if there are none."""
-        skipped = _counted(self.left_out)
+        skipped = _skipped(self.left_out)
         deeper = f"-r would add {self.deeper:,} in subfolders" if self.deeper else ""
         return "; ".join(part for part in (skipped, deeper) if part) or None
 
@@ -190,12 +188,12 @@ def _in_folder(folder: Path, search: Search) -> Selection:
     for place, names in _places(folder, search):
         results = results_among(names, search.suffixes)
         for name in names:
-            if name.startswith(".") or name.lower() in JUNK:
+            if is_overlooked(name):
                 continue
             if name in results:
                 left_out[RESULT] += 1
             elif not search.takes(name):
-                left_out[Path(name).suffix[1 : MAX_SHOWN + 1].upper() or UNNAMED] += 1
+                left_out[kind_of(name)] += 1
             elif not _is_stream(file := place / name):
                 if search.marked and _is_marked(file):
                     left_out[RESULT] += 1
@@ -254,7 +252,7 @@ def _none_in(folder: Path, found: Selection, search: Search) -> InputError:
         absent = missing_reader(name) if search.more or is_picture(name) else None
         return advice_for(f".{kind}") if absent is None else f"{kind} takes an extra: {absent}"
 
-    skipped = _counted(found.left_out)
+    skipped = _skipped(found.left_out)
     advice = next((advice for kind, _ in found.left_out.most_common() if (advice := advice_on(kind))), None)
     if not advice and found.left_out[RESULT]:
         advice = "name them to denoise them once more"
@@ -263,13 +261,10 @@ def _none_in(folder: Path, found: Selection, search: Search) -> InputError:
     return InputError(f"no images found in '{folder}'" + (f", {skipped}" if skipped else ""), hint)
 
 
-def _counted(left_out: Counter[str]) -> str:
-    """Return in words how many files were left out, naming the most frequent kinds; empty if none were."""
-    kinds = sorted(left_out.items(), key=lambda kind: (-kind[1], kind[0]))
-    named = [f"{count:,} {_plural(kind, count)}" for kind, count in kinds[:MAX_KINDS]]
-    if rest := sum(count for _, count in kinds[MAX_KINDS:]):
-        named.append(f"{rest:,} of other kinds")
-    return f"{left_out.total():,} skipped: {', '.join(named)}" if named else ""
+def _skipped(left_out: Counter[str]) -> str:
+    """Return in words how many files were left out; empty if none were."""
+    kinds = Counter({_plural(kind, count): count for kind, count in left_out.items()})
+    return f"{left_out.total():,} skipped: {counted(kinds)}" if left_out else ""
 
 
 def _plural(kind: str, count: int) -> str:
