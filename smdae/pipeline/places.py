@@ -184,7 +184,15 @@ def _search(inputs: list[Path], naming: Naming, folder: Path | None) -> Search:
     beside = naming.suffix if naming.suffix and (naming.output is None or own) else SUFFIX
     suffixes = tuple(dict.fromkeys((SUFFIX, beside)))
     may_be_done = naming.skip_existing or naming.in_place
-    return Search(naming.recursive, folder, suffixes, more=True, marked=True, may_be_done=may_be_done)
+    return Search(
+        naming.recursive,
+        folder,
+        suffixes,
+        more=True,
+        marked=True,
+        may_be_done=may_be_done,
+        links=not naming.in_place,
+    )
 
 
 def _suffix(naming: Naming) -> str:

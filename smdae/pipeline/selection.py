@@ -2,7 +2,8 @@
 
 A file that is named is an input, whatever its name. Files in a folder are left out, and counted, if they are no
 pictures or results of an earlier run: NAME_denoised beside NAME, and, for denoising, files whose metadata say that
-smdae made them.
+smdae made them. Where pictures are replaced, links are left out too: what they lead to may lie elsewhere, or be a
+picture of the folder, which would be denoised twice.
 """
 
 import glob
@@ -20,7 +21,8 @@ from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, mi
 
 __all__ = ["Search", "Selection", "is_many", "listed", "refuse_unpiped", "selected", "share_of"]
 
-RESULT = "result of an earlier run"  # a kind of files that are left out, besides endings
+RESULT, LINK = "result of an earlier run", "symbolic link"  # kinds of files that are left out, besides endings
+PLURALS = {RESULT: "results of an earlier run", LINK: "symbolic links"}
 MAX_COUNTED = 10_000  # files in subfolders that are read only to say how many pictures there are
 MAX_LIST = 1 << 28  # bytes of a list of files
 
@@ -36,6 +38,7 @@ class Search:
         marked: Whether results are also recognised by their metadata.
         more: Whether camera raw files, FITS, Y4M and OME-Zarr are pictures too, if they can be read.
         may_be_done: Whether a folder that holds nothing but results is no error: there is nothing left to do in it.
+        links: Whether links in folders are pictures.
     """
 
     recursive: bool = False
@@ -44,6 +47,7 @@ class Search:
     more: bool = False
     marked: bool = False
     may_be_done: bool = False
+    links: bool = True
 
     def takes(self, name: str) -> bool:
         """Return whether a file of that name is a picture that can be read here."""
@@ -195,7 +199,9 @@ def _in_folder(folder: Path, search: Search) -> Selection:
             elif not search.takes(name):
                 left_out[kind_of(name)] += 1
             elif not _is_stream(file := place / name):
-                if search.marked and _is_marked(file):
+                if not search.links and file.is_symlink():
+                    left_out[LINK] += 1
+                elif search.marked and _is_marked(file):
                     left_out[RESULT] += 1
                 else:
                     pictures.append((file, file.relative_to(folder)))
@@ -268,4 +274,4 @@ def _skipped(left_out: Counter[str]) -> str:
 
 
 def _plural(kind: str, count: int) -> str:
-    return "results of an earlier run" if kind == RESULT and count > 1 else kind
+    return PLURALS.get(kind, kind) if count > 1 else kind

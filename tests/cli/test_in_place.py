@@ -203,3 +203,21 @@ def test_of_many_runs_at_once_each_picture_is_denoised_once(here):
     for _ in range(codes.count(0) - 1):  # those that began when another had ended
         assert main(["denoise", "once", "--in-place", "-s", "20"]) == 0
     assert everything_below(here / "in") == everything_below(here / "once")
+
+
+# Links
+
+
+def test_links_in_a_folder_are_left_alone(here, capsys):
+    """One leads elsewhere, one to a picture beside it, and one nowhere."""
+    (here / "in").mkdir()
+    (here / "in" / "b.png").write_bytes(encoded(gray(seed=3)))
+    for name, place in (("out.png", "../a.png"), ("twice.png", "b.png"), ("broken.tif", "gone.tif")):
+        (here / "in" / name).symlink_to(place)
+    before = (here / "a.png").read_bytes()
+    assert main(["denoise", "in", "--in-place", "-s", "20"]) == 0
+    assert "3 skipped: 3 symbolic links\n" in capsys.readouterr().err
+    assert (here / "a.png").read_bytes() == before
+    assert main(["denoise", "in/out.png", "--in-place", "-s", "20"]) == 0  # it is named
+    assert (here / "a.png").read_bytes() != before
+    assert (here / "in" / "out.png").is_symlink()
