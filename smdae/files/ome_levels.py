@@ -11,7 +11,7 @@ import numpy as np
 
 from smdae.files import ome_zarr
 from smdae.files.pyramid import MEAN, Reduction, blocks, factors, reduction_of
-from smdae.files.zarr_chunks import any_within, chunks_there, grid_of
+from smdae.files.zarr_chunks import any_within, chunks_there, fill_of, grid_of
 from smdae.files.zarr_images import Image, array_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _write(
 
     The nearest pixels are taken where it is not smaller by whole numbers.
     """
-    may_leave_out = np.array_equal(before.fill_value, after.fill_value, equal_nan=before.dtype.kind == "f")
+    may_leave_out = np.array_equal(fill_of(before), fill_of(after), equal_nan=before.dtype.kind == "f")
     for part in blocks(after.shape, grid_of(after)):
         each = zip(part, before.shape, after.shape, strict=True)
         if steps is not None:

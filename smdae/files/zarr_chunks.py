@@ -19,7 +19,7 @@ from smdae.files.ome_metadata import METADATA
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["any_within", "chunks_there", "grid_of", "refuse_sparse"]
+__all__ = ["any_within", "chunks_there", "fill_of", "grid_of", "refuse_sparse"]
 
 FREE_CHUNKS = 1 << 16  # that may be missing: what is empty is left out
 SPARSEST = 64  # chunks of more, of which one must be there: a few numbers could promise any number of them
@@ -30,6 +30,11 @@ NUMBER = re.compile(r"\d+")
 def grid_of(array: "zarr.Array[Any]") -> tuple[int, ...]:
     """Return the shape of what is written at once: a shard where there are such, else a chunk."""
     return tuple(array.shards or array.chunks)
+
+
+def fill_of(array: "zarr.Array[Any]") -> np.ndarray:
+    """Return the value of all pixels in chunks that are not there, with shape (): zero where the metadata name none."""
+    return np.asarray(0 if array.fill_value is None else array.fill_value, array.dtype)
 
 
 def chunks_there(array: "zarr.Array[Any]", folder: Path) -> np.ndarray:

@@ -130,6 +130,7 @@ class _Run:
         from smdae.denoising.pages import is_blank
         from smdae.files.images import refuse_infinite
         from smdae.files.picture import from_samples, samples_of
+        from smdae.files.zarr_chunks import fill_of
 
         kept = values[(..., *slab.inner)]
         before = kept.copy()
@@ -153,7 +154,7 @@ class _Run:
                 self.judged.append(outcome.judgement)
             kept[index] = samples_of(outcome.picture)[slab.inner]
         for part in image.missing(slab.start, slab.stop):
-            kept[part] = image.array.fill_value
+            kept[part] = fill_of(image.array)
         return not np.array_equal(before, kept, equal_nan=kept.dtype.kind == "f")
 
     def _show(self, channel: Channel, picture: "Picture", outcome: Outcome) -> None:
@@ -175,8 +176,10 @@ class _Run:
 
     def _note_missing(self, image: "Image", channels: dict[int, Channel], slab: "Slab") -> None:
         """Add the facts about a part that was never written, whose pixels have the fill value, to its channels."""
+        from smdae.files.zarr_chunks import fill_of
+
         height, width = ((rows := slab.kept[0]).stop - rows.start, (columns := slab.kept[1]).stop - columns.start)
-        filled = np.broadcast_to(np.asarray(image.array.fill_value, image.array.dtype), (height, width))
+        filled = np.broadcast_to(fill_of(image.array), (height, width))
         for place in product(*(range(axis.start, axis.stop) for axis in slab.lead)):
             channel = channels.get(image.channel(place))
             if channel is not None and is_chosen(image, place, self.options.selection):

@@ -124,6 +124,19 @@ def test_chunks_that_are_not_there_stay_away(capsys):
     assert np.abs(result[0, 60:].astype(float) - clean((120, 120))[60:]).mean() < 0.6 * NOISE[0]
 
 
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_chunks_that_are_not_there_are_zero_where_no_fill_value_is_named(dtype):
+    volume("a.zarr", "zyx", (2, 80, 80), (1, 40, 40), dtype, levels=2)
+    for level in "01":
+        told = json.loads(Path(f"a.zarr/{level}/.zarray").read_text())
+        Path(f"a.zarr/{level}/.zarray").write_text(json.dumps(told | {"fill_value": None}))
+    os.unlink("a.zarr/0/0/0/0")
+    assert main(["denoise", "a.zarr"]) == 0
+    result = read("a_denoised.zarr")
+    assert not result[0, :40, :40].any()
+    assert error(result[1]) < 0.8 * NOISE[0]
+
+
 def test_what_was_never_written_takes_no_time(monkeypatch, capsys):
     """Of 6,000 planes two are there, and neither the first nor one that is looked at by chance."""
     group = zarr.open_group("a.zarr", mode="w", zarr_format=2)
