@@ -16,6 +16,7 @@ from smdae.cli.together import on_loss
 from smdae.errors import BatchError, UsageError
 from smdae.files.claims import claimed
 from smdae.files.formats import SUFFIXES
+from smdae.files.kinds import counted
 from smdae.files.refusals import refusals
 from smdae.files.writing import clear
 from smdae.memory import keep_freed_memory, limited
@@ -25,7 +26,7 @@ from smdae.pipeline.model_choice import bytes_per_pixel
 from smdae.pipeline.one_picture import worker
 from smdae.pipeline.options import Options
 from smdae.pipeline.peers import Peers
-from smdae.pipeline.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced
+from smdae.pipeline.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced, unmarked
 from smdae.pipeline.placing import forget
 from smdae.pipeline.records import figures, is_number
 from smdae.pipeline.rehearsal import rehearsed
@@ -142,6 +143,9 @@ def _planned(asked: DenoiseOptions, peers: Peers) -> Plan | None:
     if not jobs:
         console.note(f"no picture is in part {asked.shard}" if asked.part else f"nothing to do, {chosen.remark}")
         return None
+    if not chosen.is_single and (kinds := unmarked(jobs, asked.strip_metadata)):
+        text = f"results will not be known as such in {counted(kinds)}: another run over them takes noise out twice"
+        console.warn(text)
     keep_freed_memory()
     return chosen
 
