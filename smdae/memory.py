@@ -12,10 +12,15 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+try:
+    import resource
+except ImportError:  # there is none on Windows
+    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +78,9 @@ def available(device: "torch.device") -> int:
 
 
 def left(root: Path = Path("/")) -> int:
-    """Return the bytes of main memory that are left: the least that the machine, a control group or `limited` leaves.
+    """Return the bytes of main memory that are left: the least of what sets a limit.
+
+    That is the machine, its control groups, the address space of the process (`ulimit -v`), and `limited`.
 
     Args:
         root: Where `proc` and `sys` are.
@@ -84,7 +91,7 @@ def left(root: Path = Path("/")) -> int:
     except (OSError, StopIteration, ValueError, IndexError):
         machine = without_proc()
     most = LIMIT.get()
-    return min([machine, *_left_in_groups(root), *([] if most is None else [most])])
+    return min([machine, *_left_in_groups(root), *_left_of_addresses(root), *([] if most is None else [most])])
 
 
 @contextmanager
@@ -123,6 +130,17 @@ def _left_on_windows(kernel: Any) -> int:
     """Return the bytes of main memory that are available by kernel32, UNKNOWN if it fails."""
     status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
     return int(status.available) if kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else UNKNOWN
+
+
+def _left_of_addresses(root: Path) -> Iterator[int]:
+    """Yield the bytes that the address space of this process may still grow by, if there is a limit to it."""
+    if resource is None:
+        return
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    with suppress(OSError, ValueError, IndexError):
+        pages = int((root / "proc/self/statm").read_text().split()[0])
+        if most != resource.RLIM_INFINITY:
+            yield max(0, most - pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _left_in_groups(root: Path) -> Iterator[int]:

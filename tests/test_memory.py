@@ -1,6 +1,7 @@
 """How much memory there is, by the machine and its control groups, and what threads keep of it."""
 
 import ctypes
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,13 @@ def test_the_least_of_machine_and_groups(tmp_path, name, limits, expected):
     assert memory.left(root) == expected
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the address space")
+def test_the_address_space_of_a_process_bounds_it():
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 28,) * 2)"
+    done = python("-c", f"{code}; from smdae.memory import left; print(left())")
+    assert 1 << 26 < int(done.stdout) < 1 << 28
+
+
 def test_groups_of_the_first_version(tmp_path):
     root = machine(tmp_path, "5:cpu:/x\n4:memory:/x\n")
     group(root / "sys/fs/cgroup/memory/x", 6 * GB, 2 * GB, GB, old=True)
@@ -60,6 +68,7 @@ def test_where_nothing_is_said_there_is_a_guess(tmp_path, monkeypatch):
 
 KEPT = """
 import ctypes
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from smdae.cli.app import main

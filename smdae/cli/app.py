@@ -16,6 +16,7 @@ import typer
 
 from smdae import __version__
 from smdae.cli import compare, completion, console, denoise, fit, info, models, stdout
+from smdae.cli.descriptors import fill_closed, settle
 from smdae.cli.failures import as_smdae_error, is_full
 from smdae.cli.interrupts import Terminated, terminable
 from smdae.cli.option_files import locating, remembered
@@ -117,6 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
             when this returns: then Ctrl-C ends it at once, without a traceback.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        fill_closed()
     _prepare_libraries()
     with console.of_command(plain="--no-color" in given):
         try:
@@ -147,6 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
             return failure.code
         finally:
             if arguments is None:
+                settle()
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

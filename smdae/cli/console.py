@@ -40,7 +40,6 @@ __all__ = [
     "table",
     "takes_codes",
     "warn",
-    "warn_of_skipped",
 ]
 
 HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # messages that wait for their turn
@@ -208,19 +207,6 @@ def detail(text: str) -> None:
 def warn(text: str) -> None:
     """Print a warning on stderr, with `smdae: warning:` before it; where messages are held, keep it."""
     _line("warning", f"smdae: warning: {text}")
-
-
-def warn_of_skipped(files: Sequence[str], small: int) -> None:
-    """Warn of files that were skipped, and of images smaller than a patch; say nothing if there are none.
-
-    Args:
-        files: A line for each file.
-        small: The number of such images.
-    """
-    if files:
-        warn(f"{len(files)} files skipped; the first: {files[0]}")
-    if small:
-        warn(f"{small} images skipped: smaller than the patch size")
 
 
 def failure(error: SmdaeError) -> None:

@@ -16,15 +16,17 @@ from smdae.cli.together import on_loss
 from smdae.errors import BatchError, UsageError
 from smdae.files.claims import claimed
 from smdae.files.formats import SUFFIXES
+from smdae.files.kinds import counted
 from smdae.files.refusals import refusals
 from smdae.files.writing import clear
 from smdae.memory import keep_freed_memory, limited
 from smdae.pipeline.batch import Batch, Stopped, parallel_jobs
 from smdae.pipeline.extras import refuse, targets
+from smdae.pipeline.model_choice import bytes_per_pixel
 from smdae.pipeline.one_picture import worker
 from smdae.pipeline.options import Options
 from smdae.pipeline.peers import Peers
-from smdae.pipeline.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced
+from smdae.pipeline.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced, unmarked
 from smdae.pipeline.placing import forget
 from smdae.pipeline.records import figures, is_number
 from smdae.pipeline.rehearsal import rehearsed
@@ -115,7 +117,11 @@ def _under_way(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report
 def _parallel(asked: DenoiseOptions, jobs: Sequence[Job], peers: Peers) -> int:
     """Return the number of pictures to denoise at once."""
     is_alone = len(jobs) == 1 or (not asked.jobs and (asked.fail_fast or peers.place.size > 1))
-    return 1 if is_alone else parallel_jobs(jobs, asked.device, asked.jobs)
+    if is_alone:
+        return 1
+    # Adapting a model to a picture holds what its gradient needs.
+    each = None if asked.adapt else bytes_per_pixel(asked.model, asked.fast, tuple(asked.import_ or ()))
+    return parallel_jobs(jobs, asked.device, asked.jobs, each)
 
 
 def _planned(asked: DenoiseOptions, peers: Peers) -> Plan | None:
@@ -137,6 +143,9 @@ def _planned(asked: DenoiseOptions, peers: Peers) -> Plan | None:
     if not jobs:
         console.note(f"no picture is in part {asked.shard}" if asked.part else f"nothing to do, {chosen.remark}")
         return None
+    if not chosen.is_single and (kinds := unmarked(jobs, asked.strip_metadata)):
+        text = f"results will not be known as such in {counted(kinds)}: another run over them takes noise out twice"
+        console.warn(text)
     keep_freed_memory()
     return chosen
 

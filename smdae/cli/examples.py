@@ -60,8 +60,22 @@ def read_examples(
         refuse_unit(corpus)
     if choice:
         console.note(choice)
-    console.warn_of_skipped(corpus.skipped, corpus.small)
+    _tell_of_left_out(corpus, settings.least_side)
     return settings, corpus
+
+
+def _tell_of_left_out(corpus: "Corpus", least: int) -> None:
+    """Say by their kinds how many files are of no use, and how many images are too small; nothing if there are none."""
+    from smdae.files.kinds import counted
+
+    if corpus.skipped:
+        kinds = counted(corpus.unread)
+        console.warn(f"{corpus.unread.total():,} files skipped: {kinds}; the first: {corpus.skipped[0]}")
+    if corpus.small:
+        kinds = counted(corpus.small)
+        console.warn(f"{corpus.small.total():,} images skipped, smaller than the patch size {least}: {kinds}")
+    if corpus.left_out:
+        console.note(f"{corpus.left_out.total():,} skipped: {counted(corpus.left_out)}")
 
 
 def _rows(paths: Sequence[Path], settings: "Settings", white: float | None, choice: str) -> "tuple[Settings, Corpus]":

@@ -32,11 +32,16 @@ PLAIN: dict[str, str | Callable[["re.Match[str]"], str]] = {
     r"(\S+) is not in the range ([^<]+)<=x<=(\S+)": _beyond,
 }
 VARIABLE = re.compile(r" \(env var: '\w+'\)")
-FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "no space left in the quota", errno.EFBIG: "the file is too large"}
+FULL = {
+    errno.ENOSPC: "no space left",
+    errno.EDQUOT: "no space left in the quota",
+    errno.EFBIG: "the file is too large",
+    errno.EBADF: "it is closed",
+}
 
 
 def is_full(error: Exception) -> bool:
-    """Return whether an error says that there is no room left to write: on the disk, in the quota or in the file."""
+    """Return whether an error says that nothing more can be written: no room is left, or stdout is closed."""
     return isinstance(error, OSError) and error.errno in FULL
 
 

@@ -10,8 +10,9 @@ All of one fit have one unit. 8-bit images stay 8-bit; mixed depths become float
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -19,16 +20,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from smdae.errors import InputError, UsageError
-from smdae.files import fits, ome_metadata, y4m
-from smdae.files.corpus_files import ARRAYS, arrays, images_in
-from smdae.files.formats import SUFFIXES
+from smdae.files.corpus_files import files_below, images_in
+from smdae.files.kinds import counted, kind_of
 from smdae.files.picture import likely_white, luma
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
 
-__all__ = ["ARRAYS", "Corpus", "arrays", "files_below", "gather", "named", "refuse_other_white", "refuse_unit"]
+__all__ = ["Corpus", "gather", "named", "refuse_other_white", "refuse_unit"]
 
 ALIKE = ({"uint8"}, {"float32"})  # depths of images that stay as they are
 MAX_EXAMINED = 64  # images, evenly chosen, by whose values the unit of all is checked
@@ -45,7 +45,9 @@ class Corpus:
         images: Arrays of one dtype, (H, W), or (H, W, 3) in colour; for a table a single one, (1, rows, columns).
         white: The value of white in them.
         skipped: A line for each file that could not be used.
-        small: The number of images that were smaller than a patch.
+        unread: The number of these files of each kind.
+        small: The number of images, by the kind of their files, that were smaller than a patch.
+        left_out: The number of files of each kind in folders that were not read, as they are no images.
         names: The name of each file in turn, with its number of images.
         has_floats: Whether a file held floats; False for images in a cache, which does not tell.
         columns: The names of the columns of a table; () if it has none.
@@ -53,8 +55,10 @@ class Corpus:
 
     images: Sequence[np.ndarray]
     white: float
-    skipped: tuple[str, ...]
-    small: int
+    skipped: tuple[str, ...] = ()
+    unread: Counter[str] = field(default_factory=Counter)
+    small: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     names: tuple[tuple[str, int], ...] = ()
     has_floats: bool = False
     columns: tuple[str, ...] = ()
@@ -139,32 +143,42 @@ def gather(
     for path in paths:
         if not os.path.exists(path):
             raise InputError(f"cannot read '{path}': there is no such file or folder")
-    files = [(file, file != path) for path in paths for file in files_below(path)]
+    left_out: Counter[str] = Counter()
+    files = [(file, file != path) for path in paths for file in files_below(path, left_out=left_out)]
     if not files:
+        others = f", {left_out.total():,} skipped: {counted(left_out)}" if left_out else ""
         raise InputError(
-            f"no images found in {named(paths)}", "folders are searched for images and .npy or .npz arrays"
+            f"no images found in {named(paths)}{others}", "folders are searched for images and .npy or .npz arrays"
         )
     if cache is not None:
         from smdae.files.cache import Cache
 
         with Cache(cache, _decoded, note=note, warn=warn) as store:
-            return _in_cache(store, paths, files, size, 3 if color else 1, white, watch)
+            corpus = _in_cache(store, paths, files, size, 3 if color else 1, white, watch)
+            return replace(corpus, left_out=left_out)
 
     def read(file: Path) -> list[_Found]:
         each = images_in(file, white)
         return [_Found(_channels(image, color), peak, is_float, file.name) for image, peak, is_float in each]
 
-    found, skipped = _each(files, read, watch)
+    found, skipped, unread = _each(files, read, watch)
     images = [one for some in found for one in some]
-    small = _too_small([(min(one.image.shape[:2]), 1) for one in images], size, paths, skipped)
+    small = _too_small([(min(one.image.shape[:2]), 1, one.name) for one in images], size, paths, skipped)
     large = [one for one in images if min(one.image.shape[:2]) >= size]
     names = tuple((one.name, 1) for one in large)
     has_floats = any(one.is_float for one in large)
     depths = {one.image.dtype.name for one in large}
-    if depths in ALIKE:
-        return Corpus([one.image for one in large], large[0].white, skipped, small, names, has_floats)
-    scaled = [one.image.astype(np.float32) / np.float32(one.white) for one in large]
-    return Corpus(scaled, 1.0, skipped, small, names, has_floats)
+    is_alike = depths in ALIKE
+    return Corpus(
+        [one.image if is_alike else one.image.astype(np.float32) / np.float32(one.white) for one in large],
+        large[0].white if is_alike else 1.0,
+        skipped,
+        unread,
+        small,
+        left_out,
+        names,
+        has_floats,
+    )
 
 
 def _in_cache(
@@ -179,8 +193,8 @@ def _in_cache(
     """Return the same images, in a cache."""
     while True:
         generation = store.generation
-        found, skipped = _each(files, lambda file: (file, store.runs(file, channels)), watch)
-        sides = [(min(run.height, run.width), run.images) for _, runs in found for run in runs]
+        found, skipped, unread = _each(files, lambda file: (file, store.runs(file, channels)), watch)
+        sides = [(min(run.height, run.width), run.images, file.name) for file, runs in found for run in runs]
         small = _too_small(sides, size, paths, skipped)
         scaled = [runs for _, runs in found]
         depths = {run.depth for runs in scaled for run in runs if min(run.height, run.width) >= size}
@@ -200,14 +214,18 @@ def _in_cache(
         if min(run.height, run.width) >= size
     )
     peak = 255.0 if depths == {"uint8"} else white if depths == {"float32"} else 1.0
-    return Corpus(store.stored(large, channels), peak, skipped, small, names)
+    return Corpus(store.stored(large, channels), peak, skipped, unread, small, names=names)
 
 
 def _each(
     files: Sequence[tuple[Path, bool]], read: Callable[[Path], T], watch: Watch
-) -> tuple[list[T], tuple[str, ...]]:
-    """Return the results of reading the files, and a line for each that cannot be read; raise if it is the only one."""
-    found, skipped = [], []
+) -> tuple[list[T], tuple[str, ...], Counter[str]]:
+    """Return the results of reading the files, a line for each that cannot be read, and the number of these by kind.
+
+    Raises:
+        InputError: The only file cannot be read.
+    """
+    found, skipped, unread = [], [], Counter[str]()
     for i, (file, from_folder) in enumerate(files):
         try:
             found.append(read(file))
@@ -215,24 +233,36 @@ def _each(
             if not from_folder and len(files) == 1:
                 raise
             skipped.append(error.message)
+            unread[kind_of(file.name)] += 1
         watch(i + 1, len(files))
-    return found, tuple(skipped)
+    return found, tuple(skipped), unread
 
 
-def _too_small(sides: list[tuple[int, int]], size: int, paths: Sequence[Path], skipped: Sequence[str]) -> int:
-    """Return how many images have a side below `size`, given the lesser sides and how many images have each.
+def _too_small(
+    sides: list[tuple[int, int, str]], size: int, paths: Sequence[Path], skipped: Sequence[str]
+) -> Counter[str]:
+    """Return how many images of each kind have a side below `size`.
+
+    Args:
+        sides: The lesser side of an image, how many such images there are, and the name of their file.
+        size: The least side that is of use.
+        paths: What was searched, for the message.
+        skipped: What could not be read, for the message.
 
     Raises:
         InputError: All are, or there is none.
     """
-    small = [(side, count) for side, count in sides if side < size]
-    total = sum(count for _, count in small)
+    small = [side for side, _, _ in sides if side < size]
+    kinds: Counter[str] = Counter()
+    for side, count, name in sides:
+        if side < size:
+            kinds[kind_of(name)] += count
     if len(small) < len(sides):
-        return total
+        return kinds
     if small:
         raise InputError(
-            f"all {total} images in {named(paths)} are smaller than the patch size {size}",
-            f"give larger images, or --patch-size {max(2, *(side for side, _ in small))}",
+            f"all {kinds.total()} images in {named(paths)} are smaller than the patch size {size}",
+            f"give larger images, or --patch-size {max(2, *small)}",
         )
     if not skipped:  # as a video without a frame
         raise InputError(f"no usable image in {named(paths)}: there is none")
@@ -243,23 +273,6 @@ def named(paths: Sequence[Path]) -> str:
     """Return some paths as messages name them: at most the first three."""
     names = ", ".join(f"'{path}'" for path in paths[:3])
     return names if len(paths) <= 3 else f"{names} and {len(paths) - 3} more"
-
-
-def files_below(path: Path, more: Sequence[str] = ()) -> Iterator[Path]:
-    """Yield the path itself, or the images and arrays below it, and files with more suffixes, in a fixed order."""
-    if not path.is_dir() or ome_metadata.is_volume(path):
-        yield path
-        return
-    endings = (*SUFFIXES, *ARRAYS, y4m.ENDING, *more)
-    for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if Path(name).suffix.lower() != ome_metadata.ENDING)
-        for name in sorted(names):
-            file = Path(folder) / name
-            # A pipe or a device may never end; a broken link is reported when it is read.
-            is_stream = os.path.exists(file) and not os.path.isfile(file)
-            is_taken = file.suffix.lower() in endings or (fits.is_named(name) and fits.is_installed())
-            if is_taken and not name.startswith(".") and not is_stream:
-                yield file
 
 
 def _decoded(file: Path, channels: int, white: float | None) -> Iterator[tuple[np.ndarray, str]]:

@@ -1,11 +1,13 @@
-"""The images of one file that a fit or a comparison is given, each with the value of white in it.
+"""The files that a fit or a comparison is given, and the images of each with the value of white in it.
 
 Integers of 8 and 16 bits stay as they are; those of other types become floats, of which 1 is the largest value of the
 type.
 """
 
 import math
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -14,15 +16,44 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files import fits, ome_metadata, stack, y4m
+from smdae.files.formats import SUFFIXES
 from smdae.files.images import decoding, opening, read
+from smdae.files.kinds import is_overlooked, kind_of
 from smdae.files.picture import WHITES, Picture, stretched
 from smdae.files.regular import opened
 
-__all__ = ["ARRAYS", "arrays", "images_in"]
+__all__ = ["ARRAYS", "arrays", "files_below", "images_in"]
 
 ARRAYS = (".npy", ".npz")
 PIECE = 1 << 24  # bytes of a stack that are read at once
 FRAMES = 20  # of a video, that are read
+
+
+def files_below(path: Path, more: Sequence[str] = (), left_out: Counter[str] | None = None) -> Iterator[Path]:
+    """Yield the path itself, or the images and arrays below it, and files with more suffixes, in a fixed order.
+
+    In `left_out` the other files are counted by their kinds.
+    """
+    if not path.is_dir() or ome_metadata.is_volume(path):
+        yield path
+        return
+    endings = (*SUFFIXES, *ARRAYS, y4m.ENDING, *more)
+    for folder, folders, names in os.walk(path):
+        volumes = [name for name in folders if Path(name).suffix.lower() == ome_metadata.ENDING]
+        folders[:] = sorted(name for name in folders if name not in volumes)
+        if left_out is not None:
+            left_out.update(map(kind_of, volumes))
+        for name in sorted(names):
+            file = Path(folder) / name
+            # A pipe or a device may never end; a broken link is reported when it is read.
+            is_stream = os.path.exists(file) and not os.path.isfile(file)
+            is_taken = file.suffix.lower() in endings or (fits.is_named(name) and fits.is_installed())
+            if is_overlooked(name) or is_stream:
+                continue
+            if is_taken:
+                yield file
+            elif left_out is not None:
+                left_out[kind_of(name)] += 1
 
 
 def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float, bool]]:

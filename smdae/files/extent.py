@@ -12,7 +12,7 @@ import os
 import struct
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -25,7 +25,7 @@ from smdae.errors import MemoryLimitError
 from smdae.files.formats import function
 from smdae.memory import left
 
-__all__ = ["needed", "needed_for", "refuse_huge"]
+__all__ = ["Need", "needed", "needed_for", "refuse_huge"]
 
 COPIES = 3  # of the samples
 WORK = 8  # bytes a pixel
@@ -34,6 +34,7 @@ FREE = 5 << 29  # bytes that work on any picture may take
 MAX_EXPANSION = 50  # times the bytes of its file, that work on a larger picture may take
 RAW_EXPANSION = 30  # times a camera raw file, that work on it takes
 CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}  # of a PNG by its type of colour, alpha included
+BITS = b"P4"  # how a PBM begins, of eight pixels a byte
 OTHERS: dict[str, type[ImageFile]] = {
     "JPEG": JpegImageFile,
     "WEBP": WebPImageFile,
@@ -42,6 +43,13 @@ OTHERS: dict[str, type[ImageFile]] = {
     "AVIF": AvifImageFile,
 }
 HEADERS = {"JXL": "jpegxl.extent", "JP2": "jpeg2000.extent", "HEIC": "heic.extent"}
+
+
+class Need(NamedTuple):
+    """What work on one picture, or page, of a file takes: bytes of memory, 0 if unknown, and pixels, None likewise."""
+
+    nbytes: int
+    pixels: int | None
 
 
 def needed(pixels: int, nbytes: int, file: int) -> int:
@@ -58,8 +66,8 @@ def refuse_huge(pixels: int, nbytes: int, file: int) -> None:
         )
 
 
-def needed_for(path: Path) -> int:
-    """Return how many bytes of memory work on one picture, or page, of a file takes; 0 if that is not known.
+def needed_for(path: Path) -> Need:
+    """Return what memory work on one picture, or page, of a file takes, and how many pixels it has at most.
 
     Only the header is read. A pipe is not read, and errors in a file are left for its reader to report.
     """
@@ -70,15 +78,16 @@ def needed_for(path: Path) -> int:
 
     with suppress(Exception):
         if is_volume(path):
-            return ROOM
+            return Need(ROOM, None)
         if os.path.isfile(path):
             if path.suffix.lower() in RAW.endings:
-                return RAW_EXPANSION * path.stat().st_size
+                return Need(RAW_EXPANSION * path.stat().st_size, None)
             with path.open("rb") as file:
                 kind = format_of(file.read(HEAD), "")
                 file.seek(0)
-                return needed(*_extent(file, kind, size := path.stat().st_size), size)
-    return 0
+                pixels, nbytes = _extent(file, kind, size := path.stat().st_size)
+                return Need(needed(pixels, nbytes, size), pixels)
+    return Need(0, None)
 
 
 def _extent(file: BinaryIO, kind: str, size: int) -> tuple[int, int]:
@@ -100,4 +109,5 @@ def _extent(file: BinaryIO, kind: str, size: int) -> tuple[int, int]:
         image = OTHERS[kind](file)
         pixels = image.width * image.height
         return pixels, pixels * len(image.getbands())
-    return size, size
+    samples = 8 * size if file.read(2) == BITS else size
+    return samples, samples

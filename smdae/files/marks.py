@@ -17,7 +17,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["CHUNK", "KEYWORD", "OPENING", "TAG", "mark_tiff", "marked", "words_in"]
+__all__ = ["CHUNK", "HOLDERS", "KEYWORD", "OPENING", "TAG", "mark_tiff", "marked", "words_in"]
+
+HOLDERS = ("PNG", "JPEG", "WEBP", "TIFF")  # formats with a place for words
 
 KEYWORD = b"smdae\0"
 OPENING = b"smdae: "  # of a comment, and of a tag

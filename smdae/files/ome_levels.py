@@ -11,7 +11,8 @@ import numpy as np
 
 from smdae.files import ome_zarr
 from smdae.files.pyramid import MEAN, Reduction, blocks, factors, reduction_of
-from smdae.files.zarr_images import Image, array_of, grid_of
+from smdae.files.zarr_chunks import any_within, chunks_there, fill_of, grid_of
+from smdae.files.zarr_images import Image, array_of
 
 if TYPE_CHECKING:
     import zarr
@@ -41,7 +42,9 @@ def rebuilt(image: Image, group: Path, name: str) -> str | None:
             steps = factors(before.shape, after.shape) if len(before.shape) == len(after.shape) else None
             way = None if steps is None else reduction_of([*_pairs(before, after, steps)], steps)
         ways.append(way)
-        _write(array_of(group / above), array_of(group / level, "r+"), steps, way or MEAN)
+        made = array_of(group / above)
+        there = chunks_there(made, group / above)
+        _write(made, there, array_of(group / level, "r+"), steps, way or MEAN)
     if not ways:
         return None
     levels = "smaller level is" if len(ways) == 1 else f"{len(ways)} smaller levels are"
@@ -71,14 +74,28 @@ def _above(part: Sequence[slice], steps: Sequence[int], shape: Sequence[int]) ->
 
 
 def _write(
-    before: "zarr.Array[Any]", after: "zarr.Array[Any]", steps: Sequence[int] | None, reduction: Reduction
+    before: "zarr.Array[Any]",
+    there: np.ndarray,
+    after: "zarr.Array[Any]",
+    steps: Sequence[int] | None,
+    reduction: Reduction,
 ) -> None:
-    """Write a level, made of the one before; the nearest pixels where it is not smaller by whole numbers."""
+    """Write a level, made of the one before, of which some chunks are there; where none is, none is written.
+
+    The nearest pixels are taken where it is not smaller by whole numbers.
+    """
+    may_leave_out = np.array_equal(fill_of(before), fill_of(after), equal_nan=before.dtype.kind == "f")
     for part in blocks(after.shape, grid_of(after)):
-        if steps is not None:
-            after[part] = reduction.of(np.asarray(before[_above(part, steps, before.shape)]), steps)
-            continue
         each = zip(part, before.shape, after.shape, strict=True)
-        places = [((np.arange(own.start, own.stop) + 0.5) * n / m).astype(int) for own, n, m in each]
-        values = np.asarray(before[tuple(slice(place[0], place[-1] + 1) for place in places)])
-        after[part] = values[np.ix_(*(place - place[0] for place in places))]
+        if steps is not None:
+            above = _above(part, steps, before.shape)
+        else:
+            places = [((np.arange(own.start, own.stop) + 0.5) * n / m).astype(int) for own, n, m in each]
+            above = tuple(slice(int(place[0]), int(place[-1]) + 1) for place in places)
+        if may_leave_out and not any_within(there, grid_of(before), above):
+            continue
+        values = np.asarray(before[above])
+        if steps is not None:
+            after[part] = reduction.of(values, steps)
+        else:
+            after[part] = values[np.ix_(*(place - place[0] for place in places))]

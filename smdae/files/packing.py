@@ -1,4 +1,8 @@
-"""Files packed by gzip: unpacked to a temporary file, and packed again."""
+"""Files packed by gzip: unpacked to a temporary file, and packed again.
+
+A kilobyte can stand for a megabyte of zeros, and a small file for a full disk: as of pictures, what is unpacked is
+bounded by the size of the file.
+"""
 
 import contextlib
 import gzip
@@ -17,6 +21,8 @@ SIGNATURE = b"\x1f\x8b"
 HEAD = 4096  # bytes of a packed file, from which its first bytes can be unpacked
 WINDOW = 31  # for zlib: the largest window, in the format of gzip
 PIECE = 1 << 22  # bytes unpacked at once
+FREE = 5 << 29  # bytes that any file may unpack to
+MAX_EXPANSION = 50  # times the bytes of a larger one; gzip reaches a thousand
 
 
 def is_packed(head: bytes) -> bool:
@@ -36,12 +42,17 @@ def unpacked(file: BinaryIO) -> BinaryIO:
     """Return a temporary file, open for reading, with what a file packed by gzip holds.
 
     Raises:
-        InputError: There is no room for it.
+        InputError: There is no room for it, or it is far larger than files of that size are.
         OSError, EOFError: The file is damaged.
     """
+    most = max(FREE, MAX_EXPANSION * file.seek(0, os.SEEK_END))
+    file.seek(0)
     with tempfile.TemporaryFile() as whole:
         with gzip.open(file) as source:
             while piece := source.read(PIECE):
+                if whole.tell() + len(piece) > most:
+                    times = f"{MAX_EXPANSION} times its size and {FREE / 2**30:g} GB"
+                    raise InputError(f"it unpacks to more than {times}", "unpack it first, if that is meant: gunzip")
                 try:
                     whole.write(piece)
                     whole.flush()

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 
 from smdae.errors import InputError, UsageError
-from smdae.files.corpus import ARRAYS, Corpus, arrays, files_below, named
+from smdae.files.corpus import Corpus, named
+from smdae.files.corpus_files import ARRAYS, arrays, files_below
 from smdae.files.csv_table import numbers_text, parsed
 from smdae.files.picture import WHITES
 
@@ -128,7 +129,7 @@ def gather_rows(paths: Sequence[Path], white: float | None, seed: int) -> Corpus
     peak = WHITES[table.dtype.name] if table.dtype.kind == "u" else white or 1.0
     rows = np.concatenate([other for _, other in found])
     names = next(iter(columns.values()), ())
-    return Corpus([one_table(rows, named(paths), seed)], peak, (), 0, ((first.name, 1),), columns=names)
+    return Corpus([one_table(rows, named(paths), seed)], peak, names=((first.name, 1),), columns=names)
 
 
 def counted(corpus: Corpus) -> str:

@@ -11,14 +11,16 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from smdae.errors import InputError
 from smdae.files.ome_metadata import (
     ARRAY,
-    METADATA,
     OLD_AXES,
     axes_of,
     groups,
@@ -28,17 +30,16 @@ from smdae.files.ome_metadata import (
     ome_attributes,
 )
 from smdae.files.picture import SAMPLES
+from smdae.files.zarr_chunks import any_within, chunks_there, grid_of, refuse_sparse
 
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["Image", "array_of", "grid_of", "images_of"]
+__all__ = ["Image", "array_of", "images_of"]
 
 LEAST_AXES, MOST_AXES = 2, 5
 ALONE = ("",)  # levels of an array that is an image by itself, which is that folder
 MOST_COLOURS = 4  # along a last axis that is not one of columns
-FREE_CHUNKS = 1 << 16  # that may be missing: what is empty is left out
-SPARSEST = 64  # chunks of more, of which one must be there: a few numbers could promise any number of them
 MOST_PLANES = 1 << 20
 MOST_BLOSC = 9
 MOST_NAMED = 3  # arrays, in a message
@@ -99,19 +100,32 @@ class Image:
             axes[self.channel_axis] = range(channel, channel + 1)
         return [*product(*axes)]
 
+    def written(self, planes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """Return those of some planes that have a chunk, by their places; all of them if none has."""
+        grid = grid_of(self.array)
+        there = np.asarray(self.there.any((-2, -1)))
+        some = [plane for plane in planes if there[tuple(k // n for k, n in zip(plane, grid, strict=False))]]
+        return some or list(planes)
+
     def channel(self, plane: Sequence[int]) -> int:
         """Return the channel of a plane, counted from 0."""
         return 0 if self.channel_axis is None else plane[self.channel_axis]
 
+    @cached_property
+    def there(self) -> np.ndarray:
+        """Return which chunks of the first level are there, by their places in the grid."""
+        return chunks_there(self.array, self.group / self.levels[0])
+
+    def is_missing(self, start: Sequence[int], stop: Sequence[int]) -> bool:
+        """Return whether no chunk is there of a part."""
+        return not any_within(self.there, grid_of(self.array), [*map(slice, start, stop)])
+
     def missing(self, start: Sequence[int], stop: Sequence[int]) -> Iterator[tuple[slice, ...]]:
         """Yield the slices, relative to `start`, of chunks without a file in a part that consists of whole chunks."""
         grid = grid_of(self.array)
-        ranges = [range(low // n, -(-high // n)) for low, high, n in zip(start, stop, grid, strict=True)]
-        for place in product(*ranges):
-            key = self.array.metadata.encode_chunk_key(place)
-            if not (self.group / self.levels[0] / key).exists():
-                lows = [k * n - low for k, n, low in zip(place, grid, start, strict=True)]
-                yield tuple(slice(max(low, 0), low + n) for low, n in zip(lows, grid, strict=True))
+        cells = tuple(slice(low // n, -(-high // n)) for low, high, n in zip(start, stop, grid, strict=True))
+        for place in np.argwhere(~self.there[cells]).tolist():
+            yield tuple(slice(k * n, (k + 1) * n) for k, n in zip(place, grid, strict=True))
 
 
 def array_of(folder: Path, mode: str = "r") -> "zarr.Array[Any]":
@@ -119,11 +133,6 @@ def array_of(folder: Path, mode: str = "r") -> "zarr.Array[Any]":
     import zarr
 
     return zarr.open_array(str(folder), mode=mode, config={"write_empty_chunks": False})
-
-
-def grid_of(array: "zarr.Array[Any]") -> tuple[int, ...]:
-    """Return the shape of what is written at once: a shard where there are such, else a chunk."""
-    return tuple(array.shards or array.chunks)
 
 
 def images_of(root: Path) -> tuple[list[Image], list[str]]:
@@ -208,6 +217,8 @@ def _image(root: Path, group: Path, described: dict[str, Any]) -> Image:
     if len(axes) != len(array.shape):
         raise InputError(f"its axes are {axes}, and level '{levels[0]}' is {size}")
     _check(array, group / levels[0], f" of level '{levels[0]}'")
+    for level in levels[1:]:  # which are made anew, chunk by chunk
+        refuse_sparse(array_of(group / level), group / level, f" of level '{level}'", may_be_empty=True)
     return Image(group.relative_to(root), axes, levels, channel, array, root)
 
 
@@ -218,13 +229,7 @@ def _check(array: "zarr.Array[Any]", folder: Path, of: str) -> None:
     if array.dtype.name not in SAMPLES:
         raise InputError(f"its samples are {array.dtype.name}", f"smdae reads {', '.join(SAMPLES)}")
     _refuse_codecs(array, of)
-    promised = math.prod(-(-length // n) for length, n in zip(array.shape, grid_of(array), strict=True))
-    least = max(1, (promised - FREE_CHUNKS) // SPARSEST)
-    there = sum(1 for _ in islice(_chunks(folder), least))
-    if not there:
-        raise InputError(f"none of the chunks{of} is there")
-    if there < least:
-        raise InputError(f"only {there:,} of the {promised:,} chunks{of} are there")
+    refuse_sparse(array, folder, of)
     if math.prod(array.shape[:-2]) > MOST_PLANES:
         raise InputError(f"it has {math.prod(array.shape[:-2]):,} planes, and smdae reads {MOST_PLANES:,}")
 
@@ -236,8 +241,3 @@ def _refuse_codecs(array: "zarr.Array[Any]", of: str) -> None:
     levels = [codec.clevel for codec in array.compressors if isinstance(codec, Blosc)]
     if not all(isinstance(level, int) and 0 <= level <= MOST_BLOSC for level in levels):
         raise InputError(f"the level of compression{of} is {levels[0]!r:.20}, and Blosc has 0 to {MOST_BLOSC}")
-
-
-def _chunks(folder: Path) -> Iterator[str]:
-    """Yield the names of the files that may be chunks of an array."""
-    return (name for _, _, names in os.walk(folder) for name in names if name not in METADATA)

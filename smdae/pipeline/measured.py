@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from smdae.errors import InputError, SmdaeError
 from smdae.files.corpus import refuse_other_white
-from smdae.pipeline.reading import like, read_picture
+from smdae.pipeline.reading import like, measurable
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
@@ -33,10 +33,10 @@ def measured(
     """
     from smdae.denoising.metrics import psnr_and_ssim
 
-    clean = read_picture(reference)
+    clean = measurable(reference)
     for file in files:
         try:
-            picture = read_picture(file)
+            picture = measurable(file)
             like(clean, picture, reference, name=f"'{file}'")
         except SmdaeError as error:
             yield file, error

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from smdae.errors import ModelError
+from smdae.errors import ModelError, SmdaeError
 from smdae.pipeline.card import CLEAN, VARYING
 from smdae.pipeline.messages import Messages
 
@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
     from smdae.files.picture import Picture
 
-__all__ = ["ModelFor", "choose", "load_denoiser", "mention_fitted", "placed", "telling_of_variable"]
+__all__ = [
+    "ModelFor",
+    "bytes_per_pixel",
+    "choose",
+    "load_denoiser",
+    "mention_fitted",
+    "placed",
+    "telling_of_variable",
+]
 
 ModelFor = Callable[["Picture"], Any]  # returns the model that a picture is denoised with
 
@@ -28,11 +36,44 @@ def choose(model: str | None, picture: "Picture", fast: bool = False) -> str:
     With `fast` it is the small bundled one. A model that `fit` wrote to the working folder is not chosen unless it is
     named; otherwise results would depend on where a command is run.
     """
-    if fast:
-        return f"{_bundled(picture)}-small"
-    if model or os.environ.get(VARIABLE):
-        return model or os.environ[VARIABLE]
-    return _bundled(picture)
+    from smdae.denoising.preparation import is_gray
+
+    gray, color = _choices(model, fast)
+    if gray == color:
+        return gray
+    visible = None if picture.alpha is None else picture.alpha > 0
+    return gray if is_gray(picture.pixels, visible) else color
+
+
+def _choices(model: str | None, fast: bool) -> tuple[str, str]:
+    """Return the file or name of the model for gray pictures, and of that for colour."""
+    given = model or os.environ.get(VARIABLE)
+    if given and not fast:
+        return given, given
+    size = "-small" if fast else ""
+    return f"natural-gray{size}", f"natural-color{size}"
+
+
+def bytes_per_pixel(model: str | None, fast: bool, imports: Sequence[str] = ()) -> int | None:
+    """Return the most bytes of memory that a model, which `choose` may return, takes for each pixel of a picture.
+
+    Returns:
+        None where memory does not follow from the number of pixels: a model of patches holds as many of them for any
+        picture. A model that cannot be loaded is left for its first picture to report.
+    """
+    from smdae.files.model_file import load
+    from smdae.models.patchwise import Patchwise
+
+    names = set(_choices(model, fast))
+    try:
+        models = [load(name, imports) for name in names]
+    except SmdaeError:
+        return None
+    if any(isinstance(each, Patchwise) for each in models):
+        return None
+    # A model of gray that is named takes colours as three pictures at once.
+    at_once = 3 if len(names) == 1 and models[0].channels == 1 else 1
+    return max(at_once * int(each.bytes_per_pixel) for each in models)
 
 
 def mention_fitted(model: str | None, fast: bool, messages: Messages) -> None:
@@ -55,14 +96,6 @@ def telling_of_variable(model: str | None, fast: bool) -> Iterator[None]:
         if model or fast or not os.environ.get(VARIABLE):
             raise
         raise ModelError(f"{VARIABLE}: {error.message}", error.hint) from error
-
-
-def _bundled(picture: "Picture") -> str:
-    """Return the name of the bundled model for a picture: that of gray or that of colour."""
-    from smdae.denoising.preparation import is_gray
-
-    visible = None if picture.alpha is None else picture.alpha > 0
-    return "natural-gray" if is_gray(picture.pixels, visible) else "natural-color"
 
 
 def load_denoiser(name: str, imports: Sequence[str], warn: Callable[[str], object]) -> Any:

@@ -8,6 +8,7 @@ off, as that takes the whole plane.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,9 @@ class _Run:
             for k, slab in enumerate(parts):
                 if self.watch:
                     self.watch(done + k, total)
+                if image.is_missing(slab.start, slab.stop):
+                    self._note_missing(image, channels, slab)
+                    continue
                 with ome_zarr.reading(self.name):
                     values = np.array(image.array[(*slab.lead, *slab.padded)])
                 changed |= self._denoise(image, channels, slab, values)
@@ -109,7 +113,7 @@ class _Run:
         """Return the parts that an image is cut into."""
         from smdae.denoising.flat import SIDE
         from smdae.files.slabs import ROOM, slabs
-        from smdae.files.zarr_images import grid_of
+        from smdae.files.zarr_chunks import grid_of
         from smdae.memory import left
 
         halos = [channel.halo for channel in channels.values()]
@@ -126,6 +130,7 @@ class _Run:
         from smdae.denoising.pages import is_blank
         from smdae.files.images import refuse_infinite
         from smdae.files.picture import from_samples, samples_of
+        from smdae.files.zarr_chunks import fill_of
 
         kept = values[(..., *slab.inner)]
         before = kept.copy()
@@ -149,7 +154,7 @@ class _Run:
                 self.judged.append(outcome.judgement)
             kept[index] = samples_of(outcome.picture)[slab.inner]
         for part in image.missing(slab.start, slab.stop):
-            kept[part] = image.array.fill_value
+            kept[part] = fill_of(image.array)
         return not np.array_equal(before, kept, equal_nan=kept.dtype.kind == "f")
 
     def _show(self, channel: Channel, picture: "Picture", outcome: Outcome) -> None:
@@ -168,6 +173,17 @@ class _Run:
         self.noted[channel.label] = replace(
             last, lost=last.lost + lost, repaired=last.repaired + repaired, is_banded=last.is_banded or banded
         )
+
+    def _note_missing(self, image: "Image", channels: dict[int, Channel], slab: "Slab") -> None:
+        """Add the facts about a part that was never written, whose pixels have the fill value, to its channels."""
+        from smdae.files.zarr_chunks import fill_of
+
+        height, width = ((rows := slab.kept[0]).stop - rows.start, (columns := slab.kept[1]).stop - columns.start)
+        filled = np.broadcast_to(fill_of(image.array), (height, width))
+        for place in product(*(range(axis.start, axis.stop) for axis in slab.lead)):
+            channel = channels.get(image.channel(place))
+            if channel is not None and is_chosen(image, place, self.options.selection):
+                self._note(channel, filled)
 
     def _levels(self, image: "Image", folder: Path, changed: bool) -> str | None:
         """Write the smaller levels of an image, computed again if the first changed; return a remark if any."""
@@ -203,7 +219,8 @@ def one_volume(
         refuse_other_format(job, options, "an OME-Zarr", endings, "name it .ome.zarr")
         if not options.will_make(job.target.parent):
             refuse_folder(job.target, **how)
-        first = VolumePlanes(volume.images[0], volume.images[0].planes(0), name).page(0)
+        image = volume.images[0]
+        first = VolumePlanes(image, image.written(image.planes(0)), name).page(0)
         refuse_unit(first, options, name)
         run = _Run(volume, job, options, model_for(first), watch)
 

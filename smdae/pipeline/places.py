@@ -5,16 +5,13 @@ an input folder is kept. Results of many pictures need a folder, so for them -o 
 """
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from smdae.errors import OutputError, UsageError
 from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_raw_name, parted_name
 from smdae.pipeline.selection import Search, is_many, selected
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "STREAM",
@@ -184,7 +181,15 @@ def _search(inputs: list[Path], naming: Naming, folder: Path | None) -> Search:
     beside = naming.suffix if naming.suffix and (naming.output is None or own) else SUFFIX
     suffixes = tuple(dict.fromkeys((SUFFIX, beside)))
     may_be_done = naming.skip_existing or naming.in_place
-    return Search(naming.recursive, folder, suffixes, more=True, marked=True, may_be_done=may_be_done)
+    return Search(
+        naming.recursive,
+        folder,
+        suffixes,
+        more=True,
+        marked=True,
+        may_be_done=may_be_done,
+        links=not naming.in_place,
+    )
 
 
 def _suffix(naming: Naming) -> str:
@@ -220,6 +225,21 @@ def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
     roots = [Path(os.path.realpath(path)) for path in inputs if path != STREAM and os.path.isdir(path)]
     folders = {Path(os.path.realpath(job.source)).parent for job in jobs if job.replaced}
     return {folder: any(folder.is_relative_to(root) for root in roots) for folder in sorted(folders)}
+
+
+def unmarked(jobs: list[Job], strip: bool) -> Counter[str]:
+    """Return how many pictures of each kind are replaced by results that cannot be told from pictures later.
+
+    Args:
+        jobs: The pictures.
+        strip: Whether results have no words about themselves.
+    """
+    from smdae.files.formats import SUFFIXES
+    from smdae.files.kinds import kind_of
+    from smdae.files.marks import HOLDERS
+
+    names = [job.source.name for job in jobs if job.replaced]
+    return Counter(kind_of(name) for name in names if strip or SUFFIXES.get(Path(name).suffix.lower()) not in HOLDERS)
 
 
 def refuse_raced(jobs: list[Job]) -> None:

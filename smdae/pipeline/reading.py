@@ -20,6 +20,7 @@ __all__ = [
     "called",
     "converted",
     "like",
+    "measurable",
     "piped",
     "read_picture",
     "refuse_misnamed",
@@ -58,6 +59,24 @@ def read_picture(source: Path, data: bytes | None = None) -> "Picture":
     from smdae.files.images import read
 
     return read(source if data is None else data, "stdin" if source == STREAM else str(source))
+
+
+def measurable(source: Path) -> "Picture":
+    """Return the picture in a file as its distance from another is measured: that of four inks has them as channels.
+
+    Raises:
+        InputError, MemoryLimitError: As `images.read`.
+    """
+    import numpy as np
+
+    from smdae.files import parts
+    from smdae.files.cmyk import Inks
+
+    several = parts.find(source, str(source))
+    if several is None or not isinstance(several.container, Inks):
+        return read_picture(source)
+    inks = list(several)
+    return replace(inks[0], pixels=np.stack([ink.pixels for ink in inks], axis=2))
 
 
 def bare(picture: "Picture", options: Options) -> "Picture":
@@ -133,4 +152,5 @@ def like(reference: "Picture", picture: "Picture", path: Path, name: str = "the 
 
 def _size(picture: "Picture") -> str:
     height, width = picture.pixels.shape[:2]
-    return f"{width} x {height} in {'colour' if picture.pixels.ndim == 3 else 'gray'}"
+    colours = {2: "gray", 3: "colour"}[picture.pixels.ndim] if picture.pixels.shape[2:] != (4,) else "four inks"
+    return f"{width} x {height} in {colours}"

@@ -2,7 +2,8 @@
 
 A file that is named is an input, whatever its name. Files in a folder are left out, and counted, if they are no
 pictures or results of an earlier run: NAME_denoised beside NAME, and, for denoising, files whose metadata say that
-smdae made them.
+smdae made them. Where pictures are replaced, links are left out too: what they lead to may lie elsewhere, or be a
+picture of the folder, which would be denoised twice.
 """
 
 import glob
@@ -15,15 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smdae.errors import InputError, UsageError
+from smdae.files.kinds import counted, is_overlooked, kind_of
 from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, missing_reader, results_among
 
 __all__ = ["Search", "Selection", "is_many", "listed", "refuse_unpiped", "selected", "share_of"]
 
-RESULT, UNNAMED = "result of an earlier run", "without an ending"  # kinds of files that are left out, besides endings
-JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders of pictures
+RESULT, LINK = "result of an earlier run", "symbolic link"  # kinds of files that are left out, besides endings
+PLURALS = {RESULT: "results of an earlier run", LINK: "symbolic links"}
 MAX_COUNTED = 10_000  # files in subfolders that are read only to say how many pictures there are
-MAX_KINDS = 6  # of files left out, named one by one
-MAX_SHOWN = 12  # characters of an ending
 MAX_LIST = 1 << 28  # bytes of a list of files
 
 
@@ -38,6 +38,7 @@ class Search:
         marked: Whether results are also recognised by their metadata.
         more: Whether camera raw files, FITS, Y4M and OME-Zarr are pictures too, if they can be read.
         may_be_done: Whether a folder that holds nothing but results is no error: there is nothing left to do in it.
+        links: Whether links in folders are pictures.
     """
 
     recursive: bool = False
@@ -46,6 +47,7 @@ class Search:
     more: bool = False
     marked: bool = False
     may_be_done: bool = False
+    links: bool = True
 
     def takes(self, name: str) -> bool:
         """Return whether a file of that name is a picture that can be read here."""
@@ -69,7 +71,7 @@ class Selection:
     @property
     def remark(self) -> str | None:
         """Return a line on the files that were left out; None if there are none."""
-        skipped = _counted(self.left_out)
+        skipped = _skipped(self.left_out)
         deeper = f"-r would add {self.deeper:,} in subfolders" if self.deeper else ""
         return "; ".join(part for part in (skipped, deeper) if part) or None
 
@@ -190,14 +192,16 @@ def _in_folder(folder: Path, search: Search) -> Selection:
     for place, names in _places(folder, search):
         results = results_among(names, search.suffixes)
         for name in names:
-            if name.startswith(".") or name.lower() in JUNK:
+            if is_overlooked(name):
                 continue
             if name in results:
                 left_out[RESULT] += 1
             elif not search.takes(name):
-                left_out[Path(name).suffix[1 : MAX_SHOWN + 1].upper() or UNNAMED] += 1
+                left_out[kind_of(name)] += 1
             elif not _is_stream(file := place / name):
-                if search.marked and _is_marked(file):
+                if not search.links and file.is_symlink():
+                    left_out[LINK] += 1
+                elif search.marked and _is_marked(file):
                     left_out[RESULT] += 1
                 else:
                     pictures.append((file, file.relative_to(folder)))
@@ -254,7 +258,7 @@ def _none_in(folder: Path, found: Selection, search: Search) -> InputError:
         absent = missing_reader(name) if search.more or is_picture(name) else None
         return advice_for(f".{kind}") if absent is None else f"{kind} takes an extra: {absent}"
 
-    skipped = _counted(found.left_out)
+    skipped = _skipped(found.left_out)
     advice = next((advice for kind, _ in found.left_out.most_common() if (advice := advice_on(kind))), None)
     if not advice and found.left_out[RESULT]:
         advice = "name them to denoise them once more"
@@ -263,14 +267,11 @@ def _none_in(folder: Path, found: Selection, search: Search) -> InputError:
     return InputError(f"no images found in '{folder}'" + (f", {skipped}" if skipped else ""), hint)
 
 
-def _counted(left_out: Counter[str]) -> str:
-    """Return in words how many files were left out, naming the most frequent kinds; empty if none were."""
-    kinds = sorted(left_out.items(), key=lambda kind: (-kind[1], kind[0]))
-    named = [f"{count:,} {_plural(kind, count)}" for kind, count in kinds[:MAX_KINDS]]
-    if rest := sum(count for _, count in kinds[MAX_KINDS:]):
-        named.append(f"{rest:,} of other kinds")
-    return f"{left_out.total():,} skipped: {', '.join(named)}" if named else ""
+def _skipped(left_out: Counter[str]) -> str:
+    """Return in words how many files were left out; empty if none were."""
+    kinds = Counter({_plural(kind, count): count for kind, count in left_out.items()})
+    return f"{left_out.total():,} skipped: {counted(kinds)}" if left_out else ""
 
 
 def _plural(kind: str, count: int) -> str:
-    return "results of an earlier run" if kind == RESULT and count > 1 else kind
+    return PLURALS.get(kind, kind) if count > 1 else kind

@@ -133,14 +133,15 @@ def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[F
         for image in volume.images:
             height, width = image.shape[-2:]
             for c in range(image.channels):
-                planes = VolumePlanes(image, image.planes(c), name)
+                count = len(all_planes := image.planes(c))
+                planes = VolumePlanes(image, image.written(all_planes), name)
                 picture = replace(planes.page(0), format="OME-Zarr")
                 of = f"channel {c + 1} of {image.channels}, " if image.channels > 1 else ""
-                size = f"{len(planes)} planes of {width} x {height}" if len(planes) > 1 else f"{width} x {height}"
+                size = f"{count:,} planes of {width} x {height}" if count > 1 else f"{width} x {height}"
                 format = "OME-Zarr" if image.is_ome else "Zarr"
                 what = f"{of}{size} in gray, {image.array.dtype.name}, {format} {image.axes}"
                 noise = typical_noise(planes, model, options, name, image.channels > 1)
-                parts.append(FilePart(picture, len(planes), *noise, (c + 1, image.channels), what))
+                parts.append(FilePart(picture, count, *noise, (c + 1, image.channels), what))
     return parts
 
 

@@ -91,7 +91,7 @@ def channels_of(image: "Image", volume: "Volume", model: Any, options: Options, 
         UsageError, InputError: As `typical_noise`.
     """
     return {
-        c: _channel(label and f"{label}: ", VolumePlanes(image, places, name), c, model, options)
+        c: _channel(label and f"{label}: ", VolumePlanes(image, image.written(places), name), c, model, options)
         for c, (label, places) in chosen_channels(image, volume, options.selection).items()
     }
 

@@ -287,6 +287,33 @@ def test_a_full_disk_behind_stdout_is_an_output_error(arguments):
     assert complaint(done.stderr) == "smdae: error: cannot write to stdout: no space left"
 
 
+@pytest.mark.parametrize(
+    ("closed", "code"), [((1,), 4), ((0, 1), 4), ((0, 1, 2), 4), ((0,), 0), ((2,), 0), ((0, 2), 0)]
+)
+def test_streams_that_are_closed_lead_nowhere(closed, code):
+    def close():
+        for number in closed:
+            os.close(number)
+
+    done = python("-m", "smdae", "--version", preexec_fn=close)
+    assert done.returncode == code
+    assert done.stdout == ("" if 1 in closed else f"smdae {__version__}\n")
+    if 2 not in closed and code:
+        assert complaint(done.stderr) == "smdae: error: cannot write to stdout: it is closed"
+
+
+def test_what_is_said_to_a_closed_stderr_does_not_go_to_stdout():
+    done = python("-m", "smdae", "denoise", "missing.png", preexec_fn=lambda: os.close(2))
+    assert (done.returncode, done.stdout) == (3, "")
+
+
+@needs_dev_full
+def test_a_full_disk_behind_stderr_leaves_the_exit_code(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = python("-m", "smdae", "denoise", "missing.png", stderr=full)
+    assert (done.returncode, done.stdout) == (3, "")
+
+
 # Escape codes
 
 

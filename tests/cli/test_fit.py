@@ -113,12 +113,21 @@ def test_a_time_limit_ends_the_fit():
 
 def test_what_was_left_out_is_said(here, capsys):
     (here / "photos" / "bad.png").write_bytes(encoded(gray())[:99])
+    (here / "photos" / "cut.tif").write_bytes(encoded(gray(), "TIFF")[:99])
+    (here / "photos" / "also.png").write_bytes(b"text")
     (here / "photos" / "small.png").write_bytes(encoded(gray(3, 3)))
+    (here / "photos" / "small.bmp").write_bytes(encoded(gray(3, 3), "BMP"))
+    for name in ("a.cr2", "b.cr2", "notes.txt", ".hidden", "Thumbs.db"):
+        (here / "photos" / name).write_bytes(b"x")
     assert fit("photos") == 0
     err = capsys.readouterr().err
-    assert "1 files skipped" in err
-    assert "bad.png" in err
-    assert "1 images skipped: smaller" in err
+    assert "3 files skipped: 2 PNG, 1 TIF; the first: 'photos/also.png'" in err
+    assert "2 images skipped, smaller than the patch size 4: 1 BMP, 1 PNG\n" in err
+    assert "smdae: 3 skipped: 2 CR2, 1 TXT\n" in err
+    (here / "raws").mkdir()
+    (here / "raws" / "a.cr2").write_bytes(b"x")
+    assert fit("raws") == 3
+    assert "no images found in 'raws', 1 skipped: 1 CR2" in capsys.readouterr().err
 
 
 def test_the_white_of_float_images_does_not_touch_others(here):

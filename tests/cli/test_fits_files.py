@@ -13,6 +13,7 @@ import pytest
 
 from smdae.cli.app import main
 from smdae.files import fits as module
+from smdae.files import packing
 from tests.tiny import complaint
 
 fits = pytest.importorskip("astropy.io.fits")
@@ -243,6 +244,13 @@ def test_files_packed_by_gzip_stay_packed(here, capsys):
     capsys.readouterr()
     assert main(["info", "again.fit.gz"]) == 0
     assert "64 x 64 in gray, 16 bits, FITS" in capsys.readouterr().out
+
+
+def test_a_small_packed_file_does_not_fill_the_disk(monkeypatch, capsys):
+    packed("a.fits.gz", np.zeros((2000, 1000), np.int16))
+    monkeypatch.setattr(packing, "FREE", 1 << 20)
+    assert main(["denoise", "a.fits.gz"]) == 3
+    assert "'a.fits.gz': it unpacks to more than 50 times its size" in complaint(capsys.readouterr().err)
 
 
 def test_packed_files_are_found_in_folders_and_taken_from_stdin(here, capsys, monkeypatch):

@@ -203,3 +203,38 @@ def test_of_many_runs_at_once_each_picture_is_denoised_once(here):
     for _ in range(codes.count(0) - 1):  # those that began when another had ended
         assert main(["denoise", "once", "--in-place", "-s", "20"]) == 0
     assert everything_below(here / "in") == everything_below(here / "once")
+
+
+def test_results_that_will_not_be_known_as_such_are_told_of(here, capsys):
+    (here / "in").mkdir()
+    for name, format in (("a.png", "PNG"), ("b.bmp", "BMP"), ("c.bmp", "BMP"), ("d.pgm", "PPM")):
+        (here / "in" / name).write_bytes(encoded(gray(), format))
+    warning = "smdae: warning: results will not be known as such in "
+    again = ": another run over them takes noise out twice\n"
+    assert main(["denoise", "in", "-o", "out", "-s", "20"]) == 0
+    assert warning not in capsys.readouterr().err
+    assert main(["denoise", "in", "--in-place", "--strip-metadata", "--dry-run"]) == 0
+    assert warning not in capsys.readouterr().err
+    assert main(["denoise", "in", "--in-place", "-s", "20"]) == 0
+    assert f"{warning}2 BMP, 1 PGM{again}" in capsys.readouterr().err
+    (here / "in" / "a.png").write_bytes(encoded(gray()))
+    assert main(["denoise", "in", "--in-place", "-s", "20", "--strip-metadata"]) == 0
+    assert f"{warning}2 BMP, 1 PGM, 1 PNG{again}" in capsys.readouterr().err
+
+
+# Links
+
+
+def test_links_in_a_folder_are_left_alone(here, capsys):
+    """One leads elsewhere, one to a picture beside it, and one nowhere."""
+    (here / "in").mkdir()
+    (here / "in" / "b.png").write_bytes(encoded(gray(seed=3)))
+    for name, place in (("out.png", "../a.png"), ("twice.png", "b.png"), ("broken.tif", "gone.tif")):
+        (here / "in" / name).symlink_to(place)
+    before = (here / "a.png").read_bytes()
+    assert main(["denoise", "in", "--in-place", "-s", "20"]) == 0
+    assert "3 skipped: 3 symbolic links\n" in capsys.readouterr().err
+    assert (here / "a.png").read_bytes() == before
+    assert main(["denoise", "in/out.png", "--in-place", "-s", "20"]) == 0  # it is named
+    assert (here / "a.png").read_bytes() != before
+    assert (here / "in" / "out.png").is_symlink()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from smdae.cli.app import main
@@ -39,6 +40,19 @@ def test_figures_are_those_of_scikit_image(here, capsys):
     assert lines[0] == f"PSNR {noisy['psnr']:6.2f} dB   SSIM {noisy['ssim']:.4f}   noisy.png"
     assert lines[1].startswith("PSNR    inf dB   SSIM 1.0000")
     assert everything_below(here) == before
+
+
+def test_pictures_in_four_inks_are_measured_over_them(here, capsys):
+    inks = np.random.default_rng(1).integers(0, 256, (24, 32, 4), dtype=np.uint8)
+    for name, quality in (("clean.jpg", 100), ("noisy.jpg", 40)):
+        Image.fromarray(inks, "CMYK").save(here / name, quality=quality)
+    assert main(["compare", "--reference", "clean.jpg", "noisy.jpg", "clean.jpg", "--json"]) == 0
+    noisy, clean = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    both = [np.asarray(Image.open(here / name)) for name in ("clean.jpg", "noisy.jpg")]
+    assert noisy["psnr"] == pytest.approx(peak_signal_noise_ratio(*both), abs=1e-6)
+    assert clean["identical"]
+    assert main(["compare", "--reference", "clean.jpg", "noisy.png"]) == 3
+    assert "is 32 x 24 in four inks, 'noisy.png' is 32 x 24 in gray" in capsys.readouterr().err
 
 
 def test_the_gate_is_exit_code_11(capsys):

@@ -17,6 +17,8 @@ from tests.volumes import NOISE, clean, read, volume
 zarr = pytest.importorskip("zarr")
 BLOSC = pytest.importorskip("numcodecs").Blosc()
 
+KEYS = {"name": "v2", "separator": "/"}
+
 
 @pytest.fixture(autouse=True)
 def here(bare, monkeypatch):
@@ -120,6 +122,48 @@ def test_chunks_that_are_not_there_stay_away(capsys):
     result = read("a_denoised.zarr")
     assert (result[0, :40, :40] == 7).all()
     assert np.abs(result[0, 60:].astype(float) - clean((120, 120))[60:]).mean() < 0.6 * NOISE[0]
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_chunks_that_are_not_there_are_zero_where_no_fill_value_is_named(dtype):
+    volume("a.zarr", "zyx", (2, 80, 80), (1, 40, 40), dtype, levels=2)
+    for level in "01":
+        told = json.loads(Path(f"a.zarr/{level}/.zarray").read_text())
+        Path(f"a.zarr/{level}/.zarray").write_text(json.dumps(told | {"fill_value": None}))
+    os.unlink("a.zarr/0/0/0/0")
+    assert main(["denoise", "a.zarr"]) == 0
+    result = read("a_denoised.zarr")
+    assert not result[0, :40, :40].any()
+    assert error(result[1]) < 0.8 * NOISE[0]
+
+
+def test_what_was_never_written_takes_no_time(monkeypatch, capsys):
+    """Of 6,000 planes two are there, and neither the first nor one that is looked at by chance."""
+    group = zarr.open_group("a.zarr", mode="w", zarr_format=2)
+    noisy = clean((80, 80)) + NOISE[0] * np.random.default_rng(0).standard_normal((80, 80))
+    for level, side in enumerate((80, 40)):
+        array = group.create_array(
+            str(level), shape=(6000, side, side), chunks=(1, 40, 40), dtype="u2", fill_value=5, chunk_key_encoding=KEYS
+        )
+        for plane in (1234, 4321):
+            array[plane] = np.rint(noisy)[:: level + 1, :: level + 1]
+    axes = [{"name": name, "type": "space"} for name in "zyx"]
+    datasets = [{"path": str(level)} for level in (0, 1)]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    asked = []
+    get, put = zarr.Array.__getitem__, zarr.Array.__setitem__
+    monkeypatch.setattr(zarr.Array, "__getitem__", lambda self, part: asked.append(part) or get(self, part))
+    monkeypatch.setattr(
+        zarr.Array, "__setitem__", lambda self, part, values: asked.append(part) or put(self, part, values)
+    )
+    assert main(["denoise", "a.zarr"]) == 0
+    assert len(asked) < 50
+    assert set(everything_below(Path("a.zarr"))) == set(everything_below(Path("a_denoised.zarr")))
+    result = zarr.open_array("a_denoised.zarr/0", mode="r")
+    assert np.abs(result[1234].astype(float) - clean((80, 80))).mean() < 0.6 * NOISE[0]
+    assert (result[1235] == 5).all()
+    assert main(["info", "a.zarr"]) == 0
+    assert "6,000 planes" in capsys.readouterr().out
 
 
 def test_means_of_blocks_and_what_cannot_be_told(capsys):

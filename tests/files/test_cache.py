@@ -57,7 +57,8 @@ def kept(*paths, size=P, **options):
 
 
 def assert_equal(found, expected):
-    assert (found.white, found.skipped, found.small) == (expected.white, expected.skipped, expected.small)
+    assert (found.white, found.skipped) == (expected.white, expected.skipped)
+    assert (found.unread, found.small, found.left_out) == (expected.unread, expected.small, expected.left_out)
     assert len(found.images) == len(expected.images)
     for ours, theirs in zip(found.images, expected.images, strict=True):
         assert ours.dtype == theirs.dtype

@@ -54,7 +54,7 @@ def test_a_folder_is_searched_however_deep_and_in_a_fixed_order(here):
     corpus = gather([here / "in"], P)
     assert [int(image[0, 0]) for image in corpus.images] == [5, 2, 0, 4, 1, 3]
     assert corpus.skipped == ()
-    assert corpus.small == 0
+    assert not corpus.small
 
 
 def test_files_and_folders_are_taken_in_the_order_given(here):
@@ -268,7 +268,7 @@ def test_images_smaller_than_a_patch_are_left_out_and_counted(here, shape):
     put(here / "exact.png", gray(P, P))
     corpus = gather([here], P)
     assert [image.shape for image in corpus.images] == [(P, P)]
-    assert corpus.small == 1
+    assert corpus.small == {"PNG": 1}
     put(here / "exact.png", gray(*shape))
     error = refused(here)
     assert f"smaller than the patch size {P}" in error.message
