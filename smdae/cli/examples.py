@@ -1,6 +1,6 @@
 """Read the examples of `fit` and `compare`, images or rows of numbers, and say what was read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,8 @@ from smdae.cli import console
 from smdae.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from smdae.files.corpus import Corpus
     from smdae.fitting.settings import Settings
 
@@ -17,7 +19,12 @@ MAX_SPREAD = 100.0  # ratio of the spread of columns and sigma, or its inverse, 
 
 
 def read_examples(
-    paths: Sequence[Path], settings: "Settings", white: float | None, asked: Any, cache: Path | None = None
+    paths: Sequence[Path],
+    settings: "Settings",
+    white: float | None,
+    asked: Any,
+    cache: Path | None = None,
+    sigma_for: "Callable[[np.ndarray, float], float] | None" = None,
 ) -> "tuple[Settings, Corpus]":
     """Read images or rows of numbers with a progress bar; return the settings that suit them, and the data.
 
@@ -29,6 +36,7 @@ def read_examples(
         white: The value of white in floats; None for 1.
         asked: What --as says that arrays of two axes are: `rows` or `images`; None to choose.
         cache: A folder where decoded images are kept; None to have them in memory.
+        sigma_for: Returns the level of the noise for rows and their white; None for that of the settings.
 
     Raises:
         UsageError: --as is unknown or does not suit the model, or the values do not suit the value of white.
@@ -43,7 +51,7 @@ def read_examples(
         raise UsageError(f"--as '{asked}' is neither rows nor images")
     kind, choice = kind_of(paths, asked, family(settings.model).takes_rows, settings.noisy)
     if kind == "rows":
-        return _rows(paths, settings, white, choice)
+        return _rows(paths, settings, white, choice, sigma_for)
     with console.progress() as bar:
         reading = bar.add_task("reading", total=None)
         corpus = gather(
@@ -64,17 +72,26 @@ def read_examples(
     return settings, corpus
 
 
-def _rows(paths: Sequence[Path], settings: "Settings", white: float | None, choice: str) -> "tuple[Settings, Corpus]":
+def _rows(
+    paths: Sequence[Path],
+    settings: "Settings",
+    white: float | None,
+    choice: str,
+    sigma_for: "Callable[[np.ndarray, float], float] | None",
+) -> "tuple[Settings, Corpus]":
     """Read rows of numbers; say how many there are, and warn if sigma is far from their spread.
 
-    Errors are those of `gather_rows`.
+    Arguments are those of `read_examples`, and errors those of `gather_rows`.
     """
     from smdae.files.table import counted, gather_rows
     from smdae.fitting.settings import for_rows
 
     rows = gather_rows(paths, white, settings.seed)
+    if sigma_for is not None:
+        settings = settings.model_copy(update={"sigma": sigma_for(rows.images[0], rows.white)})
     level = settings.levels[1] * rows.white
-    console.note(f"{f'{choice}; ' if choice else ''}{counted(rows)}; sigma is {level:.3g} in their unit")
+    how = "" if sigma_for is None else ", a third of their spread (-s sets it)"
+    console.note(f"{f'{choice}; ' if choice else ''}{counted(rows)}; sigma is {level:.3g} in their unit{how}")
     spread = float(rows.images[0].std(axis=(0, 1)).mean())
     if not level / MAX_SPREAD < spread < MAX_SPREAD * level:
         console.warn(
