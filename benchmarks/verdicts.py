@@ -11,6 +11,7 @@ that a run that was broken off goes on with `first`. Sigma is that of `compare` 
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from smdae.comparing.contest import Contest, applicable
@@ -18,7 +19,7 @@ from smdae.comparing.contestants import fit
 from smdae.comparing.equivalence.measure import EQUIVALENCE
 from smdae.comparing.equivalence.verdict import TOO_CLOSE
 from smdae.comparing.part import Context
-from smdae.comparing.sizes import HOLD_OUT, QUICK, SIGMA, sigma_of_rows
+from smdae.comparing.sizes import HOLD_OUT, QUICK, SIGMA, level_for_rows
 from smdae.files.corpus import Corpus, gather
 from smdae.files.table import gather_rows, kind_of
 from smdae.fitting.precision import denormals_flushed
@@ -32,7 +33,8 @@ KINDS = ("right", "undecided", TOO_CLOSE, "false")
 def verdicts(corpus: Corpus, seed: int, sigma: float | None = None, are_rows: bool = False) -> list:
     """Return the verdicts of one comparison; without a sigma at that of `compare`."""
     if sigma is None:
-        sigma = sigma_of_rows(corpus.images[0], corpus.white) if are_rows else SIGMA
+        white, sigma = level_for_rows(corpus.images[0], corpus.white) if are_rows else (corpus.white, SIGMA)
+        corpus = replace(corpus, white=white)
     numbers = {name: value for name, value in QUICK.items() if name != "patches"}
     settings = check({**numbers, "sigma": sigma, "batch": 256, "lr": 0.02, "seed": seed, "hold_out": HOLD_OUT})
     settings = for_rows(settings) if are_rows else settings

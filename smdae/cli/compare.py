@@ -24,7 +24,7 @@ from smdae.cli.options import (
     check_range,
     threads_of,
 )
-from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers, sigma_of_rows
+from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers, level_for_rows
 from smdae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -188,8 +188,8 @@ def command(
         from smdae.memory import keep_freed_memory
         from smdae.pipeline.compared import Comparison, begun
 
-        chosen = sigma_of_rows if sigma is None else None
-        read = partial(read_examples, paths or [], settings, white, as_, sigma_for=chosen)
+        chosen = level_for_rows if sigma is None else None
+        read = partial(read_examples, paths or [], settings, white, as_, level_for=chosen)
         data = _of_target(target, settings) if target else _of_files(read, model or [])
         report_folder.refuse(output, overwrite, resume)
         where = find(device)

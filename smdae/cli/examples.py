@@ -1,6 +1,7 @@
 """Read the examples of `fit` and `compare`, images or rows of numbers, and say what was read."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ def read_examples(
     white: float | None,
     asked: Any,
     cache: Path | None = None,
-    sigma_for: "Callable[[np.ndarray, float], float] | None" = None,
+    level_for: "Callable[[np.ndarray, float], tuple[float, float]] | None" = None,
 ) -> "tuple[Settings, Corpus]":
     """Read images or rows of numbers with a progress bar; return the settings that suit them, and the data.
 
@@ -36,7 +37,7 @@ def read_examples(
         white: The value of white in floats; None for 1.
         asked: What --as says that arrays of two axes are: `rows` or `images`; None to choose.
         cache: A folder where decoded images are kept; None to have them in memory.
-        sigma_for: Returns the level of the noise for rows and their white; None for that of the settings.
+        level_for: Returns the white and the level of the noise to take for rows and their white; None for those given.
 
     Raises:
         UsageError: --as is unknown or does not suit the model, or the values do not suit the value of white.
@@ -51,7 +52,7 @@ def read_examples(
         raise UsageError(f"--as '{asked}' is neither rows nor images")
     kind, choice = kind_of(paths, asked, family(settings.model).takes_rows, settings.noisy)
     if kind == "rows":
-        return _rows(paths, settings, white, choice, sigma_for)
+        return _rows(paths, settings, white, choice, level_for)
     with console.progress() as bar:
         reading = bar.add_task("reading", total=None)
         corpus = gather(
@@ -77,7 +78,7 @@ def _rows(
     settings: "Settings",
     white: float | None,
     choice: str,
-    sigma_for: "Callable[[np.ndarray, float], float] | None",
+    level_for: "Callable[[np.ndarray, float], tuple[float, float]] | None",
 ) -> "tuple[Settings, Corpus]":
     """Read rows of numbers; say how many there are, and warn if sigma is far from their spread.
 
@@ -87,10 +88,12 @@ def _rows(
     from smdae.fitting.settings import for_rows
 
     rows = gather_rows(paths, white, settings.seed)
-    if sigma_for is not None:
-        settings = settings.model_copy(update={"sigma": sigma_for(rows.images[0], rows.white)})
+    if level_for is not None:
+        white, sigma = level_for(rows.images[0], rows.white)
+        rows = replace(rows, white=white)
+        settings = settings.model_copy(update={"sigma": sigma})
     level = settings.levels[1] * rows.white
-    how = "" if sigma_for is None else ", a third of their spread (-s sets it)"
+    how = "" if level_for is None else ", a third of their spread (-s sets it)"
     console.note(f"{f'{choice}; ' if choice else ''}{counted(rows)}; sigma is {level:.3g} in their unit{how}")
     spread = float(rows.images[0].std(axis=(0, 1)).mean())
     if not level / MAX_SPREAD < spread < MAX_SPREAD * level:

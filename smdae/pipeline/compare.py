@@ -15,7 +15,7 @@ from smdae.comparing.html import in_notebook
 from smdae.comparing.page import page
 from smdae.comparing.planning import planned, refuse_models, with_models
 from smdae.comparing.record import Record
-from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers, sigma_of_rows
+from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers, level_for_rows
 from smdae.comparing.text import printable
 from smdae.denoising.arrays import as_python
 from smdae.device import named
@@ -155,7 +155,8 @@ def _examples(images: Any, axes: str | None, sigma: float | None, plain: dict[st
         settings = for_rows(check({"sigma": level, **plain}))
         rows = rows_of(images, settings.seed)
         if sigma is None:
-            settings = settings.model_copy(update={"sigma": sigma_of_rows(rows.images[0], rows.white)})
+            white, level = level_for_rows(rows.images[0], rows.white)
+            return settings.model_copy(update={"sigma": level}), replace(rows, white=white)
         return settings, rows
     found = images_of(images, axes, color=False)
     settings = check({"sigma": SIGMA if sigma is None else level_of(sigma, found), **plain})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smdae.comparing.sizes import MAX_SIGMA, MIN_SIGMA, SHARE_OF_SPREAD, sigma_of_rows
+from smdae.comparing.sizes import MAX_SIGMA, MIN_SIGMA, SHARE_OF_SPREAD, level_for_rows
 
 
 def rows(columns=2):
@@ -12,16 +12,20 @@ def rows(columns=2):
 
 def test_it_is_a_share_of_the_spread_of_all_columns():
     spread = ((1 + 49) / 2) ** 0.5
-    assert sigma_of_rows(rows(), 1.0) == pytest.approx(255 * SHARE_OF_SPREAD * spread, rel=0.03)
-    assert sigma_of_rows(rows(1), 1.0) == pytest.approx(255 * SHARE_OF_SPREAD, rel=0.03)
+    assert level_for_rows(rows(), 1.0) == (1.0, pytest.approx(255 * SHARE_OF_SPREAD * spread, rel=0.03))
+    assert level_for_rows(rows(1), 1.0) == (1.0, pytest.approx(255 * SHARE_OF_SPREAD, rel=0.03))
 
 
 def test_the_unit_and_where_they_lie_change_nothing():
-    one = sigma_of_rows(rows(), 1.0)
-    assert sigma_of_rows(1000 * rows() + 5000, 1000.0) == pytest.approx(one)
-    assert sigma_of_rows(8 * rows(), 1.0) == pytest.approx(8 * one)
+    _, one = level_for_rows(rows(), 1.0)
+    assert level_for_rows(1000 * rows() + 5000, 1000.0) == (1000.0, pytest.approx(one, rel=0.01))
+    assert level_for_rows(8 * rows(), 1.0) == (1.0, pytest.approx(8 * one, rel=0.01))
 
 
-def test_it_is_one_that_a_fit_takes():
-    assert sigma_of_rows(1e9 * rows(), 1.0) == MAX_SIGMA
-    assert sigma_of_rows(1e-9 * rows(), 1.0) == MIN_SIGMA
+@pytest.mark.parametrize("factor", [1e9, 1e-9])
+def test_it_is_one_that_a_fit_takes(factor):
+    """Prices, or charges of electrons: white is one in which they are numbers of a usual size."""
+    _, one = level_for_rows(rows(), 1.0)
+    white, level = level_for_rows(factor * rows(), 1.0)
+    assert level * white == pytest.approx(factor * one, rel=0.01)
+    assert MIN_SIGMA < 255 / 10 < level < 255 * 10 < MAX_SIGMA

@@ -16,7 +16,7 @@ from smdae.comparing.equivalence.kernels import SHOT, kernels_of
 from smdae.comparing.equivalence.measure import EQUIVALENCE, PLACES, Found
 from smdae.comparing.equivalence.path import Path, gaps
 from smdae.comparing.part import Context
-from smdae.comparing.sizes import sigma_of_rows
+from smdae.comparing.sizes import level_for_rows
 from smdae.fitting.settings import check, for_rows
 from tests.measuring import contest, measured
 from tests.tiny import gray
@@ -84,7 +84,7 @@ def rows_context(sigma):
     """The two modes of a density on a line, 0.5 wide and 4 apart, and a fit to a thousand rows of it."""
     chance = np.random.default_rng(0)
     rows = (chance.choice([-2, 2], 1000) + chance.normal(0, 0.5, 1000)).astype(np.float32)[None, :, None]
-    level = sigma_of_rows(rows, 1.0) if sigma is None else sigma
+    level = level_for_rows(rows, 1.0)[1] if sigma is None else sigma
     settings = for_rows(check({"sigma": level, "hidden": 16, "max_steps": 60, "batch": 256, "lr": 0.02}))
     common = Contest.of([rows], 1.0, settings, 1000, held_out=200)
     return Context(common, ("dsm", "ism", "ism-parzen"), ([*fit(common, "dsm")][-1],), quick=True)
