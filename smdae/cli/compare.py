@@ -183,7 +183,7 @@ def command(
     def work() -> int:
         from smdae.cli.compare_run import drive
         from smdae.comparing import report_folder
-        from smdae.device import find
+        from smdae.device import find, taken
         from smdae.fitting.precision import denormals_flushed
         from smdae.memory import keep_freed_memory
         from smdae.pipeline.compared import Comparison, begun
@@ -193,6 +193,8 @@ def command(
         data = _of_target(target, settings) if target else _of_files(read, model or [])
         report_folder.refuse(output, overwrite, resume)
         where = find(device)
+        if told := taken(device, where):
+            console.note(told)
         whole, colours = with_models(plan, _models(model or [], import_ or [], where))
         keep_freed_memory()
         with denormals_flushed(), threads_of(threads or (1 if quick else None)):  # two threads slow small products down

@@ -130,6 +130,10 @@ def command(
         Path | None,
         _setting("--config", "-c", text="Settings in a YAML file; options and $SMDAE_<SETTING> take precedence."),
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        _setting("--set", text="A setting by its name, such as ema=0.999; repeat for more; --print-config lists all."),
+    ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings and where each is from; do nothing else.")
     ] = False,
@@ -174,14 +178,14 @@ def command(
         "lr": lr,
         "seed": seed,
     }
-    configuration = resolve(flags, os.environ, config)
+    configuration = resolve(flags, os.environ, config, set_ or ())
     if print_config:
         return partial(stdout.document, render(configuration))
     peers: Peers = context.obj
     _refuse_small_batch(configuration.settings, peers)
 
     def work() -> int:
-        from smdae.device import find
+        from smdae.device import find, taken
         from smdae.files.writing import clear
 
         _import_own(configuration, import_ or ())
@@ -194,7 +198,10 @@ def command(
         if peers.first:
             clear(output.parent)
         with claimed(output, overwrite, resumes) if peers.first else nullcontext() as files, threads_of(threads):
-            request = Request(corpus, settings, find(device, peers.local), output, resumes, json_, picture)
+            where = find(device, peers.local)
+            if peers.first and (told := taken(device, where)):
+                console.note(told)
+            request = Request(corpus, settings, where, output, resumes, json_, picture)
             return _run(request, files, peers, own=":" not in device)
 
     return work

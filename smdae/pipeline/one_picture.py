@@ -50,19 +50,22 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
     lock = Lock()
 
     def model_for(picture: "Picture") -> Any:
-        from smdae.device import find
+        from smdae.device import find, taken
 
         where = find(options.device, options.local)
         name = choose(options.model, picture, options.fast)
         with lock:
             if name not in loaded:
+                told = "" if loaded else taken(options.device, where)
                 if not loaded:
                     mention_fitted(options.model, options.fast, options.messages)
                 with telling_of_variable(options.model, options.fast):
                     model = load_denoiser(name, options.imports, options.messages.warn)
                 loaded[name] = placed(model, where, options.many)
                 if not options.model:
-                    options.messages.note(f"model '{name}'", now=True)
+                    options.messages.note(f"model '{name}'{f' {told}' if told else ''}", now=True)
+                elif told:
+                    options.messages.note(told, now=True)
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
