@@ -12,6 +12,7 @@ from smdae.cli import console, stdout
 from smdae.cli.examples import read_examples
 from smdae.cli.option_files import printed
 from smdae.cli.options import (
+    Anyway,
     Config,
     Device,
     Imports,
@@ -143,6 +144,7 @@ def command(
         ),
     ] = None,
     import_: Imports = None,
+    recursive: Anyway = None,
     config: Config = None,
     print_config: PrintConfig = False,
     json_: Json = False,

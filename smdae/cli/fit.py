@@ -14,6 +14,7 @@ from smdae.cli import console, stdout
 from smdae.cli.examples import read_examples
 from smdae.cli.fit_run import Request, run
 from smdae.cli.options import (
+    Anyway,
     Batch,
     Device,
     Imports,
@@ -141,6 +142,7 @@ def command(
         bool, typer.Option("--plot", help="For rows of one or two numbers: draw density, score and samples, NAME.png.")
     ] = False,
     import_: Imports = None,
+    recursive: Anyway = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a fit that was interrupted.")] = False,
     json_: Json = False,
 ) -> Work:
