@@ -196,6 +196,7 @@ def _profile(found: PictureNoise, job: Job) -> bytes:
 def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch | None) -> list[tuple[Path, bytes]]:
     """Return the path and the bytes of each file to write beside the result; raise InputError if nothing was done."""
     from smdae.files.images import encode
+    from smdae.files.orientation import orientation_of
 
     if outcome.task is None or outcome.finished is None:
         raise InputError(
@@ -211,6 +212,7 @@ def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch
         judgement=outcome.judgement,
         frames=outcome.frames,
         encode=lambda pixels: encode(finished(pixels), kind, options.quality),
+        orientation=orientation_of(outcome.picture.metadata),
         device=next(outcome.task.loaded.parameters()).device,
         watch=watch or (lambda done, of: None),
     )
