@@ -188,6 +188,14 @@ def test_a_profile_that_was_estimated_stays_an_estimate(capsys):
     assert "level:" not in capsys.readouterr().out
 
 
+def test_the_noise_that_pages_share_is_an_estimate_too(capsys):
+    tifffile.imwrite("stack.tif", np.stack([noisy(15, grain=GRAIN)] * 2), photometric="minisblack")
+    assert main(["denoise", "stack.tif", "--fast", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [page["kind"] for page in record["noise"]] == ["grain", "grain"]
+    assert record["psnr_estimated"] == [None, None]
+
+
 def test_the_profile_of_a_stack_is_that_of_the_channel_that_is_denoised(capsys):
     pages = np.stack([noisy(15), noisy(15)])
     tifffile.imwrite("stack.tif", pages, photometric="minisblack")
