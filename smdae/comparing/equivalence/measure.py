@@ -226,7 +226,7 @@ def summarise(tables: Tables) -> list[str]:
     close = [f"{v.first}, {v.second}" for v in tables["verdicts"] if v.verdict == TOO_CLOSE]
     if close:
         lines += paragraph(
-            f"Too close: theory has {'; '.join(close)} different, and at this sigma it is by less than "
+            f"Too close: {'; '.join(close)}. Theory has them different, but at this sigma by less than "
             f"{100 * LIMIT:g} %; a larger sigma tells them apart."
         )
     flat = _largest(tables, "equal")
