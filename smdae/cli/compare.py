@@ -196,7 +196,7 @@ def command(
         report_folder.refuse(output, overwrite, resume)
         where = find(device)
         if told := taken(device, where):
-            console.note(told)
+            console.note(f"computing {told}")
         whole, colours = with_models(plan, _models(model or [], import_ or [], where))
         keep_freed_memory()
         with denormals_flushed(), threads_of(threads or (1 if quick else None)):  # two threads slow small products down

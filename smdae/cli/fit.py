@@ -202,7 +202,7 @@ def command(
         with claimed(output, overwrite, resumes) if peers.first else nullcontext() as files, threads_of(threads):
             where = find(device, peers.local)
             if peers.first and (told := taken(device, where)):
-                console.note(told)
+                console.note(f"computing {told}")
             request = Request(corpus, settings, where, output, resumes, json_, picture)
             return _run(request, files, peers, own=":" not in device)
 

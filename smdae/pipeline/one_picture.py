@@ -65,7 +65,7 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
                 if not options.model:
                     options.messages.note(f"model '{name}'{f' {told}' if told else ''}", now=True)
                 elif told:
-                    options.messages.note(told, now=True)
+                    options.messages.note(f"computing {told}", now=True)
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
