@@ -1,5 +1,6 @@
 """The device of a name, such as cuda:1, or an error that says that it is not there."""
 
+import os
 from typing import TYPE_CHECKING
 
 from smdae.errors import DeviceError, UsageError
@@ -7,9 +8,10 @@ from smdae.errors import DeviceError, UsageError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_name", "find", "named"]
+__all__ = ["check_name", "find", "named", "taken"]
 
 KINDS = ("auto", "cpu", "cuda", "mps")
+GPUS = ("/dev/nvidia0", "/dev/kfd")  # what the drivers of a GPU make, on Linux
 
 
 def check_name(name: str, option: str = "--device") -> None:
@@ -74,3 +76,17 @@ def find(name: str, local: int | None = None) -> "torch.device":
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("no device 'mps' here", "use -d auto to take what there is")
     return torch.device(name)
+
+
+def taken(name: str, where: "torch.device") -> str:
+    """Return in words what `auto` has taken; empty if a device was named, or there is the CPU alone.
+
+    Args:
+        name: The name that was given.
+        where: The device that `find` returned for it.
+    """
+    if name != "auto":
+        return ""
+    if where.type != "cpu":
+        return f"on {where}"
+    return "on the CPU: there is a GPU, which this PyTorch cannot use" if any(map(os.path.exists, GPUS)) else ""

@@ -27,7 +27,7 @@ from smdae.checked import Matrix
 from smdae.curves import Affine, Curve, Table
 from smdae.errors import UsageError
 from smdae.noise_checks import checked_fields, refuse_no_pictures
-from smdae.noise_text import described
+from smdae.noise_text import described, how_known
 from smdae.recording import additions, as_images, recorded
 
 __all__ = ["Affine", "Curve", "Noise", "Table"]
@@ -50,6 +50,7 @@ class Noise:
         jpeg: Quality, 1 to 100, of a JPEG with all channels at full size; None if the picture is not compressed.
         impulses: Share of the pixels, 0 <= share < 1, that are replaced in all channels by one end of `clip`, each end
             equally often; by `zero` and `white` if there is no `clip`.
+        level_error: Relative standard error of its level, if that was estimated from a picture; 0 if it is known.
 
     Raises:
         UsageError: A value makes no sense.
@@ -64,6 +65,7 @@ class Noise:
     rounding: float | None = None
     jpeg: int | None = None
     impulses: float = 0.0
+    level_error: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in checked_fields(self).items():
@@ -135,9 +137,7 @@ class Noise:
     def sigma(self) -> float:
         """Return one level for all channels: the root mean square of `levels`, in the picture's unit."""
         levels = self.levels
-        if min(levels) == max(levels):
-            return levels[0]
-        return math.sqrt(sum(level * level for level in levels) / len(levels))
+        return levels[0] if min(levels) == max(levels) else math.sqrt(sum(level**2 for level in levels) / len(levels))
 
     @property
     def grain_size(self) -> float:
@@ -272,7 +272,7 @@ class Noise:
         """Return the noise as YAML, from which `from_yaml` makes exactly the same noise."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         kept = {f.name: values[f.name] for f in fields(self) if f.name == "white" or values[f.name] != f.default}
-        return noise_profile.dump(kept, self.describe())
+        return noise_profile.dump(kept, "; ".join(filter(None, (self.describe(), how_known(self)))))
 
     @classmethod
     def from_yaml(cls, text: str, name: str = "the noise profile") -> Self:

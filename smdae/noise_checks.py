@@ -44,6 +44,9 @@ def checked_fields(noise: "Noise") -> dict[str, Any]:
     found["impulses"] = share = checked.number(noise.impulses, "the share of impulses")
     if not 0 <= share < 1:
         raise UsageError(f"the share of impulses must be at least 0 and less than 1, not {share:g}")
+    found["level_error"] = error = checked.number(noise.level_error, "the error of the level")
+    if error < 0:
+        raise UsageError(f"the error of the level must be at least 0, not {error:g}")
     return found
 
 

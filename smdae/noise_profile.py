@@ -8,6 +8,7 @@
     grain:                                         and what else the noise has, by the names of its fields
     - [1.0, 0.5]
     - [0.5, 0.25]
+    level_error: 0.15                              relative, of a level that was estimated from a picture
 
 Numbers are written with all their digits, so that reading gives exactly the noise that was written.
 """

@@ -8,7 +8,7 @@ import torch
 if TYPE_CHECKING:
     from smdae.noise import Noise
 
-__all__ = ["described", "short"]
+__all__ = ["described", "how_known", "short"]
 
 SHADOWS, HIGHLIGHTS = 0.1, 0.9  # quantiles of the values
 MAX_CHANNEL_DIFFERENCE = 0.1  # relative, of the levels of channels that are told as one
@@ -48,6 +48,12 @@ def described(noise: "Noise", values: np.ndarray | None = None, unit: float | No
     if noise.jpeg is not None:
         words.append(f"JPEG quality {noise.jpeg}")
     return ", ".join(words)
+
+
+def how_known(noise: "Noise") -> str:
+    """Return how well the level of noise is known, in words; empty if it was not estimated."""
+    error = noise.level_error
+    return f"estimated from a picture, with an error of about {short(100 * error)} %" if error else ""
 
 
 def short(value: float) -> str:

@@ -25,6 +25,12 @@ def bare(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def _untold(monkeypatch):
+    """What `-d auto` has taken goes untold: messages would depend on the machine."""
+    monkeypatch.setattr("smdae.device.taken", lambda name, where: "")
+
+
 @pytest.fixture
 def four_cores():
     """Torch with four threads."""

@@ -162,3 +162,11 @@ def test_a_fit_can_be_denoised_with_at_once():
     found = smdae.denoise(noisy.clip(0, 255).round().astype(np.uint8), model)
     error = [np.square(image - smooth[0]).mean() for image in (noisy, found)]
     assert error[1] < 0.5 * error[0]
+
+
+def test_without_a_level_a_fit_has_that_of_the_command():
+    """In Python it was 25 for all: larger than white for floats, and for noisy images and networks another."""
+    few = {"patch_size": 4, "max_steps": 2, "batch": 8}
+    floats = STACK / np.float32(255)
+    assert smdae.fit(STACK, hidden=4, **few).card["sigma"] == smdae.fit(floats, hidden=4, **few).card["sigma"] == 25
+    assert smdae.fit(STACK, noisy=True, hidden=4, **few).card["sigma"] != 25  # as it is estimated of these

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from smdae.device import find
+from smdae import device
+from smdae.device import find, taken
 from smdae.errors import DeviceError
 
 
@@ -35,3 +36,14 @@ def test_where_there_is_none_all_share_the_processor(monkeypatch):
     with pytest.raises(DeviceError, match="there is no CUDA device here") as refused:
         find("cuda", 1)
     assert "auto" in refused.value.hint
+
+
+def test_what_auto_took_is_told_where_there_was_a_choice(monkeypatch, tmp_path):
+    """A slow run on the CPU beside a GPU, for want of another build of PyTorch, is what users find out last."""
+    cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
+    monkeypatch.setattr(device, "GPUS", (str(tmp_path / "gpu"),))
+    assert taken("auto", cuda) == "on cuda:0"
+    assert taken("cuda", cuda) == taken("auto", cpu) == ""
+    (tmp_path / "gpu").touch()
+    assert "there is a GPU, which this PyTorch cannot use" in taken("auto", cpu)
+    assert taken("cpu", cpu) == ""

@@ -12,6 +12,7 @@ from smdae.cli import console, stdout
 from smdae.cli.examples import read_examples
 from smdae.cli.option_files import printed
 from smdae.cli.options import (
+    Anyway,
     Config,
     Device,
     Imports,
@@ -24,11 +25,12 @@ from smdae.cli.options import (
     check_range,
     threads_of,
 )
-from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, check_numbers
+from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers, level_for_rows
 from smdae.errors import UsageError
 
 if TYPE_CHECKING:
     from smdae.comparing.contest import Contest
+    from smdae.files.corpus import Corpus
     from smdae.fitting.settings import Settings
     from smdae.noise import Noise
 
@@ -85,7 +87,15 @@ def command(
     ] = None,
     quick: Annotated[bool, _option("--quick", text="Smaller fits, within a minute.")] = False,
     seeds: Annotated[int, _option("--seeds", text="Fits of each objective, for error bars.")] = 1,
-    sigma: Annotated[float, _option("--sigma", "-s", text="Level of the noise, white being 255.")] = 25.0,
+    sigma: Annotated[
+        float | None,
+        _option(
+            "--sigma",
+            "-s",
+            text="Level of the noise, white being 255.",
+            default=f"{SIGMA:g}, for rows a third of their spread",
+        ),
+    ] = None,
     noise: Annotated[
         str | None,
         _option(
@@ -134,6 +144,7 @@ def command(
         ),
     ] = None,
     import_: Imports = None,
+    recursive: Anyway = None,
     config: Config = None,
     print_config: PrintConfig = False,
     json_: Json = False,
@@ -164,7 +175,8 @@ def command(
     from smdae.comparing.planning import planned, refuse_models, with_models
     from smdae.fitting.settings import check
 
-    plain = {"sigma": sigma, "batch": batch, "lr": lr, "seed": seed or 0, "hold_out": HOLD_OUT}
+    level = SIGMA if sigma is None else sigma
+    plain = {"sigma": level, "batch": batch, "lr": lr, "seed": seed or 0, "hold_out": HOLD_OUT}
     settings = check(plain | {name: value for name, value in numbers.items() if name != "patches"})
     profile = _profile(noise)
     plan, left_out = planned(objective, only, baseline, seeds, quick)
@@ -173,14 +185,18 @@ def command(
     def work() -> int:
         from smdae.cli.compare_run import drive
         from smdae.comparing import report_folder
-        from smdae.device import find
+        from smdae.device import find, taken
         from smdae.fitting.precision import denormals_flushed
         from smdae.memory import keep_freed_memory
         from smdae.pipeline.compared import Comparison, begun
 
-        data = _of_target(target, settings) if target else _of_files(paths or [], settings, white, as_, model or [])
+        chosen = level_for_rows if sigma is None else None
+        read = partial(read_examples, paths or [], settings, white, as_, level_for=chosen)
+        data = _of_target(target, settings) if target else _of_files(read, model or [])
         report_folder.refuse(output, overwrite, resume)
         where = find(device)
+        if told := taken(device, where):
+            console.note(f"computing {told}")
         whole, colours = with_models(plan, _models(model or [], import_ or [], where))
         keep_freed_memory()
         with denormals_flushed(), threads_of(threads or (1 if quick else None)):  # two threads slow small products down
@@ -214,10 +230,8 @@ def _of_target(target: str, settings: "Settings") -> MakeContest:
     return lambda patches, where, held_out: Contest.of_density(density.on(where), settings, patches, where, held_out)
 
 
-def _of_files(
-    paths: list[Path], settings: "Settings", white: float | None, asked: str | None, models: Sequence[str]
-) -> MakeContest:
-    """Read images or rows, and return what makes a contest on them.
+def _of_files(read: "Callable[[], tuple[Settings, Corpus]]", models: Sequence[str]) -> MakeContest:
+    """Read images or rows by `read_examples`, and return what makes a contest on them.
 
     Raises:
         UsageError, InputError: As `read_examples`.
@@ -227,7 +241,7 @@ def _of_files(
     from smdae.comparing.planning import refuse_models
     from smdae.files.table import rows_called
 
-    settings, corpus = read_examples(paths, settings, white, asked)
+    settings, corpus = read()
     if settings.patch_size == 1:
         refuse_models(models, rows_called(corpus.images))
     return lambda patches, where, held_out: Contest.of(corpus.images, corpus.white, settings, patches, where, held_out)

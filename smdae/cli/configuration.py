@@ -7,7 +7,7 @@ with SMDAE_ are ignored.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -52,14 +52,20 @@ class _Given:
     place: str = ""
 
 
-def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Configuration:
+def resolve(
+    flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None, assigned: Sequence[str] = ()
+) -> Configuration:
     """Return the settings from flags, the environment and a file, in that order of precedence.
 
-    A flag that is None was not given.
+    Args:
+        flags: The values of flags by the names of settings; a flag that is None was not given.
+        environment: The variables of the environment.
+        file: The file.
+        assigned: Settings given by --set as NAME=VALUE, which are flags too.
 
     Raises:
-        UsageError: The file cannot be read or names an unknown setting, or a value is not allowed. The message names
-            the flag, the variable of the environment, or the line of the file.
+        UsageError: The file cannot be read or names an unknown setting, a flag is given twice, or a value is not
+            allowed. The message names the flag, the variable of the environment, or the line of the file.
     """
     from_flags = {name: _flag(name, value) for name, value in flags.items() if value is not None}
     entries = read_entries(file) if file else ()
@@ -68,6 +74,11 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path
     from smdae.fitting.settings import RENAMED, SettingError, Settings, check, defaults
 
     names = Settings.model_fields
+    for name, entry in _assigned(assigned, [*names, *RENAMED]):
+        if RENAMED.get(name, name) in from_flags:
+            first = from_flags[RENAMED.get(name, name)].origin
+            raise UsageError(f"{entry.place}it is given already, by {first}", "give it once")
+        from_flags[RENAMED.get(name, name)] = entry
     from_file = {RENAMED.get(entry.name, entry.name): _entry(entry, file, [*names, *RENAMED]) for entry in entries}
     variables = {name: f"SMDAE_{name.upper()}" for name in (*RENAMED, *names) if name != "model"}
     from_environment = {
@@ -99,6 +110,18 @@ def _written(name: str) -> str:
 def _flag(name: str, value: Any) -> _Given:
     option = f"--{_written(name)}"
     return _Given(_read(name, value, option), option)
+
+
+def _assigned(texts: Iterable[str], names: Sequence[str]) -> Iterator[tuple[str, _Given]]:
+    """Yield the name and the value of each setting that --set gives as NAME=VALUE, values being as in a file."""
+    for text in texts:
+        written, equals, value = text.partition("=")
+        name, place = written.strip().replace("-", "_"), f"--set {written.strip():.60}"
+        if not equals:
+            raise UsageError(f"--set {text!r:.60} is no setting with its value", "write NAME=VALUE, such as ema=0.999")
+        if name not in names:
+            raise UsageError(f"--set: there is no setting {written.strip()!r:.60}", _nearest(name, names))
+        yield name, _Given(parse(value, place), place, f"{place}: ")
 
 
 def _entry(entry: Entry, file: Path | None, names: Iterable[str]) -> _Given:

@@ -1,6 +1,7 @@
 """Read the examples of `fit` and `compare`, images or rows of numbers, and say what was read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,8 @@ from smdae.cli import console
 from smdae.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from smdae.files.corpus import Corpus
     from smdae.fitting.settings import Settings
 
@@ -17,7 +20,12 @@ MAX_SPREAD = 100.0  # ratio of the spread of columns and sigma, or its inverse, 
 
 
 def read_examples(
-    paths: Sequence[Path], settings: "Settings", white: float | None, asked: Any, cache: Path | None = None
+    paths: Sequence[Path],
+    settings: "Settings",
+    white: float | None,
+    asked: Any,
+    cache: Path | None = None,
+    level_for: "Callable[[np.ndarray, float], tuple[float, float]] | None" = None,
 ) -> "tuple[Settings, Corpus]":
     """Read images or rows of numbers with a progress bar; return the settings that suit them, and the data.
 
@@ -29,6 +37,7 @@ def read_examples(
         white: The value of white in floats; None for 1.
         asked: What --as says that arrays of two axes are: `rows` or `images`; None to choose.
         cache: A folder where decoded images are kept; None to have them in memory.
+        level_for: Returns the white and the level of the noise to take for rows and their white; None for those given.
 
     Raises:
         UsageError: --as is unknown or does not suit the model, or the values do not suit the value of white.
@@ -43,7 +52,7 @@ def read_examples(
         raise UsageError(f"--as '{asked}' is neither rows nor images")
     kind, choice = kind_of(paths, asked, family(settings.model).takes_rows, settings.noisy)
     if kind == "rows":
-        return _rows(paths, settings, white, choice)
+        return _rows(paths, settings, white, choice, level_for)
     with console.progress() as bar:
         reading = bar.add_task("reading", total=None)
         corpus = gather(
@@ -78,17 +87,28 @@ def _tell_of_left_out(corpus: "Corpus", least: int) -> None:
         console.note(f"{corpus.left_out.total():,} skipped: {counted(corpus.left_out)}")
 
 
-def _rows(paths: Sequence[Path], settings: "Settings", white: float | None, choice: str) -> "tuple[Settings, Corpus]":
+def _rows(
+    paths: Sequence[Path],
+    settings: "Settings",
+    white: float | None,
+    choice: str,
+    level_for: "Callable[[np.ndarray, float], tuple[float, float]] | None",
+) -> "tuple[Settings, Corpus]":
     """Read rows of numbers; say how many there are, and warn if sigma is far from their spread.
 
-    Errors are those of `gather_rows`.
+    Arguments are those of `read_examples`, and errors those of `gather_rows`.
     """
     from smdae.files.table import counted, gather_rows
     from smdae.fitting.settings import for_rows
 
     rows = gather_rows(paths, white, settings.seed)
+    if level_for is not None:
+        white, sigma = level_for(rows.images[0], rows.white)
+        rows = replace(rows, white=white)
+        settings = settings.model_copy(update={"sigma": sigma})
     level = settings.levels[1] * rows.white
-    console.note(f"{f'{choice}; ' if choice else ''}{counted(rows)}; sigma is {level:.3g} in their unit")
+    how = "" if level_for is None else ", a third of their spread (-s sets it)"
+    console.note(f"{f'{choice}; ' if choice else ''}{counted(rows)}; sigma is {level:.3g} in their unit{how}")
     spread = float(rows.images[0].std(axis=(0, 1)).mean())
     if not level / MAX_SPREAD < spread < MAX_SPREAD * level:
         console.warn(

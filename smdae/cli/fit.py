@@ -14,6 +14,7 @@ from smdae.cli import console, stdout
 from smdae.cli.examples import read_examples
 from smdae.cli.fit_run import Request, run
 from smdae.cli.options import (
+    Anyway,
     Batch,
     Device,
     Imports,
@@ -130,6 +131,10 @@ def command(
         Path | None,
         _setting("--config", "-c", text="Settings in a YAML file; options and $SMDAE_<SETTING> take precedence."),
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        _setting("--set", text="A setting by its name, such as ema=0.999; repeat for more; --print-config lists all."),
+    ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings and where each is from; do nothing else.")
     ] = False,
@@ -137,6 +142,7 @@ def command(
         bool, typer.Option("--plot", help="For rows of one or two numbers: draw density, score and samples, NAME.png.")
     ] = False,
     import_: Imports = None,
+    recursive: Anyway = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a fit that was interrupted.")] = False,
     json_: Json = False,
 ) -> Work:
@@ -174,14 +180,14 @@ def command(
         "lr": lr,
         "seed": seed,
     }
-    configuration = resolve(flags, os.environ, config)
+    configuration = resolve(flags, os.environ, config, set_ or ())
     if print_config:
         return partial(stdout.document, render(configuration))
     peers: Peers = context.obj
     _refuse_small_batch(configuration.settings, peers)
 
     def work() -> int:
-        from smdae.device import find
+        from smdae.device import find, taken
         from smdae.files.writing import clear
 
         _import_own(configuration, import_ or ())
@@ -194,7 +200,10 @@ def command(
         if peers.first:
             clear(output.parent)
         with claimed(output, overwrite, resumes) if peers.first else nullcontext() as files, threads_of(threads):
-            request = Request(corpus, settings, find(device, peers.local), output, resumes, json_, picture)
+            where = find(device, peers.local)
+            if peers.first and (told := taken(device, where)):
+                console.note(f"computing {told}")
+            request = Request(corpus, settings, where, output, resumes, json_, picture)
             return _run(request, files, peers, own=":" not in device)
 
     return work

@@ -14,6 +14,7 @@ from smdae.errors import UsageError
 
 __all__ = [
     "DEPTHS",
+    "Anyway",
     "Batch",
     "Config",
     "Device",
@@ -41,6 +42,8 @@ Paths = Annotated[
         metavar="PATH", help="Folders, images, or .npy and .npz arrays.", readable=False, show_default=False
     ),
 ]
+# For those who write -r, as `denoise` needs it: `fit` and `compare` search the folders in folders anyway.
+Anyway = Annotated[bool | None, typer.Option("--recursive", "-r", hidden=True)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace existing files.")]
 
 

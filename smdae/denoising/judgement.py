@@ -100,8 +100,11 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
     Args:
         task: The task; its image has noise.
         result: The result, with the shape of the task's image.
-        level_error: Relative standard error of the estimated noise level; 0 if the level was given.
+        level_error: Relative standard error of the level, if that was estimated from this image; 0 if it was given.
+            Noise that was estimated from another image has an error of its own.
     """
+    is_estimated = level_error > 0
+    level_error = level_error or task.noise.level_error
     if level_error and (task.noise.kind == "grain" or task.noise.channels is not None):
         # The uncertainty of the level would be as large as the error itself.
         return Judgement(math.nan, math.inf, ("the level of correlated noise is not known well enough",))
@@ -135,7 +138,7 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
     risk = sure.mean(risks)
     # An error of the level is the same in all channels, so these add up instead of averaging out.
     risk = replace(risk, error=math.hypot(risk.error, sum(level_errors) / len(level_errors)))
-    doubts = tuple(_doubts(task, risk, residual, level_error > 0, imbalances))
+    doubts = tuple(_doubts(task, risk, residual, is_estimated, imbalances))
     return Judgement(risk.psnr(), risk.psnr_error, doubts)
 
 
@@ -215,7 +218,7 @@ def _doubts(task: Task, risk: Risk, residual: _Residual, is_estimated: bool, imb
         task: The task that was carried out.
         risk: The estimate, over all channels.
         residual: Measured on its result.
-        is_estimated: Whether the noise level was estimated, not given.
+        is_estimated: Whether the noise level was estimated from this image, not given.
         imbalances: By how much the two sides of the balance differ in each channel with noise, relative to sigma^2.
     """
     if residual.safe_share < MIN_SAFE_SHARE:

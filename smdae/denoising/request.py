@@ -59,7 +59,7 @@ def resolved_model(model: Any, pixels: np.ndarray, visible: np.ndarray | None, d
 
     Raises:
         ModelError: It is missing or broken.
-        UsageError: It is an object without a score.
+        UsageError: It is an object without a score, or was fitted to rows of numbers.
     """
     if model is None:
         model = bundled_for(pixels, visible)
@@ -67,6 +67,8 @@ def resolved_model(model: Any, pixels: np.ndarray, visible: np.ndarray | None, d
         model = load(model).to(device)
     elif is_theirs(model) and has(model, "score"):
         model = TheirModel(model)
+    if isinstance(model, torch.nn.Module) and "rows" in (vars(model).get("card") or {}):
+        raise UsageError("the model was fitted to rows of numbers, not to images", "model.score(rows) is its score")
     return completed(model)
 
 

@@ -78,7 +78,8 @@ def noise_for(
         return found
     if found.noise.is_none or found.noise.is_white or len(sigma) > 1:
         return Estimate(_white(sigma), 0.0, jpeg=found.jpeg)
-    return Estimate(found.noise.amplified(sigma[0] / rms_level(prepared, found.noise)), 0.0, jpeg=found.jpeg)
+    known = replace(found.noise.amplified(sigma[0] / rms_level(prepared, found.noise)), level_error=0.0)
+    return Estimate(known, 0.0, jpeg=found.jpeg)
 
 
 def rms_level(prepared: Prepared, noise: Noise) -> float:

@@ -72,7 +72,7 @@ class Estimate:
 
     Attributes:
         noise: The noise, white being 1; of level 0 if there is none.
-        error: Standard error of its level, relative.
+        error: Standard error of its level, relative; the noise remembers it, wherever it is used later.
         reason: Why there is none, in a few words; empty if there is noise.
         jpeg: Quality at which the picture was compressed, given or found; None if it was not, or if none was found.
         odds: Natural logarithm of the odds that it is grain and not texture; infinite if it is not in question.
@@ -110,8 +110,13 @@ def estimate(
     if jpeg is None:
         jpeg = jpeg_quality(planes, valid)
     found = _estimate(_Picture(planes, scale, valid, jpeg), kind)
-    instead = None if found.instead is None else replace(found.instead, jpeg=jpeg)
-    return replace(found, jpeg=jpeg, instead=instead)
+    instead = None if found.instead is None else _remembered(found.instead, jpeg)
+    return replace(_remembered(found, jpeg), instead=instead)
+
+
+def _remembered(found: Estimate, jpeg: int | None) -> Estimate:
+    """Return an estimate with the quality of the compression, whose noise holds how well its level is known."""
+    return replace(found, noise=replace(found.noise, level_error=found.error), jpeg=jpeg)
 
 
 def as_planes(

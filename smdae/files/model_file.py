@@ -96,6 +96,20 @@ def read(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
     return cards[0], data
 
 
+def read_whole(path_or_name: str | Path) -> tuple[dict[str, Any], bytes]:
+    """Return what `read` does, of a file whose contents are those that it was written with.
+
+    Raises:
+        ModelError: As `read`, or the checksum is not that of the contents.
+    """
+    card, data = read(path_or_name)
+    try:
+        tensor_file.checked(data)
+    except ValueError as error:
+        raise ModelError(f"cannot load the model '{path_or_name}': {error}", HINT) from None
+    return card, data
+
+
 def load(path_or_name: str | Path, imports: Collection[str] = ()) -> Any:
     """Return the score model of a file, or a bundled one by its name, in eval mode.
 

@@ -25,7 +25,7 @@ def fit(
     patches: Any,
     objective: str = "dsm",
     model: str | nn.Module | Callable[[], nn.Module] = "energy",
-    sigma: float | tuple[float, float] = 25.0,
+    sigma: float | tuple[float, float] | None = None,
     *,
     axes: str | None = None,
     device: torch.device | str = "cpu",
@@ -44,7 +44,8 @@ def fit(
         model: A name of MODELS; a module of your own with `score(x, sigma)` or `energy(x)`, which is copied; its
             class, or a function that makes it; or module:name of any of these.
         sigma: Level of the noise, or the lowest and the highest: white being 255 for integers of any depth, and in the
-            images' own unit for floats.
+            images' own unit for floats. None for that of the command: 25 of 255, for a network 1 to 60, and for noisy
+            images as it is estimated.
         axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for colours, and N, T or Z
             for images, as for `denoise`.
         device: Where to compute: cpu, cuda, cuda:N, mps, or auto for what there is.
@@ -66,7 +67,7 @@ def fit(
     module, name = _named_model(model, settings.get("seed", 0))
     if isinstance(settings.get("noise"), Noise):
         settings["noise"] = settings["noise"].of_unit().to_yaml()
-    has_level = "noise" not in settings
+    has_level = "noise" not in settings and sigma is not None
     if isinstance(patches, np.ndarray) and patches.ndim == 2 and axes is None:
         of_level = {"sigma": sigma} if has_level else {}
         return _fit_rows(patches, of_level, device, module, {"objective": objective, "model": name, **settings}, watch)

@@ -15,7 +15,7 @@ from smdae.comparing.html import in_notebook
 from smdae.comparing.page import page
 from smdae.comparing.planning import planned, refuse_models, with_models
 from smdae.comparing.record import Record
-from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, check_numbers
+from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers, level_for_rows
 from smdae.comparing.text import printable
 from smdae.denoising.arrays import as_python
 from smdae.device import named
@@ -65,7 +65,7 @@ def compare(
     models: Mapping[str, Any] | Sequence[str | Path] = (),
     baselines: Sequence[str] = (),
     parts: Sequence[str] | None = None,
-    sigma: float = 25.0,
+    sigma: float | None = None,
     noise: Noise | None = None,
     seeds: int = 1,
     quick: bool = False,
@@ -90,7 +90,8 @@ def compare(
         models: Names or paths of models to denoise with too, or loaded ones by what they are to be called.
         baselines: Classical methods to denoise with too: nlm, wavelet, tv or bm3d.
         parts: Names of the questions: equivalence, estimator, cost, learning, denoising, learned; None for all.
-        sigma: Level of the noise, white being 255 for integers of any depth, and in the images' own unit for floats.
+        sigma: Level of the noise, white being 255 for integers of any depth, and in the images' own unit for floats;
+            None for 25 of 255, and for rows a third of their spread.
         noise: The noise to check the theorem with, in the unit of the images; None for grain and shot noise of ours.
         seeds: Number of fits of each objective, for error bars.
         quick: Whether to measure no more than what a minute for everything allows.
@@ -147,14 +148,18 @@ def compare(
     return _plainly(replace(record, complete=True), pictures, fitted)
 
 
-def _examples(images: Any, axes: str | None, sigma: float, plain: dict[str, Any]) -> tuple[Settings, Images]:
+def _examples(images: Any, axes: str | None, sigma: float | None, plain: dict[str, Any]) -> tuple[Settings, Images]:
     """Return the settings of the fits, adapted to the data, and the images or rows themselves."""
     if isinstance(images, np.ndarray) and images.ndim == 2 and axes is None:
-        level = sigma if images.dtype in INTEGERS else 255 * sigma
+        level = SIGMA if sigma is None else sigma if images.dtype in INTEGERS else 255 * sigma
         settings = for_rows(check({"sigma": level, **plain}))
-        return settings, rows_of(images, settings.seed)
+        rows = rows_of(images, settings.seed)
+        if sigma is None:
+            white, level = level_for_rows(rows.images[0], rows.white)
+            return settings.model_copy(update={"sigma": level}), replace(rows, white=white)
+        return settings, rows
     found = images_of(images, axes, color=False)
-    settings = check({"sigma": level_of(sigma, found), **plain})
+    settings = check({"sigma": SIGMA if sigma is None else level_of(sigma, found), **plain})
     planes = [image[:, :, 0] if image.shape[2:] == (1,) else image for image in found.images]
     if any(plane.ndim != 2 for plane in planes):
         raise InputError("images are compared in gray, and these have 3 channels: give one, or their luma")

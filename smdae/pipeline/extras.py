@@ -155,6 +155,7 @@ def encoded_extras(
     judgement: "Judgement | None",
     frames: "Sequence[np.ndarray]",
     encode: Callable[["np.ndarray"], bytes],
+    orientation: int,
     device: Any,
     watch: Watch,
 ) -> Iterator[tuple[Path, bytes]]:
@@ -168,6 +169,7 @@ def encoded_extras(
         judgement: The estimate of their quality; None if there is none.
         frames: The pixels before the first step and after each.
         encode: Encodes pixels like the task's as a file like the result.
+        orientation: The EXIF orientation of the picture: what is to be looked at is turned as viewers turn it.
         device: The device that the model is on.
         watch: Called with the number of steps done, and with their total.
 
@@ -175,14 +177,16 @@ def encoded_extras(
         UsageError, DivergedError, MemoryLimitError: As `run_task` and `principal_components`.
         OutputError: The format of the result cannot hold a sample, or a film too many steps.
     """
+    from smdae.files.orientation import upright
+
     if extras.samples:
         yield from _samples(extras, job, task, encode, device, watch)
     if extras.components:
-        yield from _components(extras, job, task, mean, device, watch)
+        yield from _components(extras, job, task, mean, orientation, device, watch)
     if extras.uncertainty:
-        yield extras.uncertainty, _uncertainty(extras.uncertainty, task, judgement, device, watch)
+        yield extras.uncertainty, _uncertainty(extras.uncertainty, task, judgement, orientation, device, watch)
     if extras.steps:
-        yield from _steps(extras.steps, extras.folder, frames, task.white)
+        yield from _steps(extras.steps, extras.folder, [upright(frame, orientation) for frame in frames], task.white)
 
 
 def _samples(
@@ -198,12 +202,13 @@ def _samples(
 
 
 def _components(
-    extras: Extras, job: Job, task: "Task", mean: "np.ndarray", device: Any, watch: Watch
+    extras: Extras, job: Job, task: "Task", mean: "np.ndarray", orientation: int, device: Any, watch: Watch
 ) -> Iterator[tuple[Path, bytes]]:
     """Yield a sheet for each principal component: the mean moved along it, to either side, and the component alone."""
     import numpy as np
 
     from smdae.denoising.components import ends_of, principal_components
+    from smdae.files.orientation import upright
     from smdae.files.views import sheet
 
     components = principal_components(task, extras.components, device, watch)
@@ -211,22 +216,26 @@ def _components(
     for component, path in zip(components, paths, strict=True):
         low, high = ends_of(task, mean, component)
         shown = 0.5 + 0.5 * component.direction / np.abs(component.direction).max()
-        yield path, sheet([low, mean, high, task.white * shown.reshape(mean.shape)], task.white, columns=4)
+        views = [upright(view, orientation) for view in (low, mean, high, task.white * shown.reshape(mean.shape))]
+        yield path, sheet(views, task.white, columns=4)
 
 
-def _uncertainty(path: Path, task: "Task", judgement: "Judgement | None", device: Any, watch: Watch) -> bytes:
+def _uncertainty(
+    path: Path, task: "Task", judgement: "Judgement | None", orientation: int, device: Any, watch: Watch
+) -> bytes:
     """Return the posterior standard deviation of each pixel, as a heat map for PNG and as values for NPY and TIFF."""
     import numpy as np
 
     from smdae.denoising.uncertainty import deviation_of
     from smdae.files.images import encode
+    from smdae.files.orientation import upright
     from smdae.files.picture import from_samples
     from smdae.files.views import heat_map
 
     deviation = deviation_of(task, judgement, device, watch)
     if path.suffix.lower() == ".png":
         flat = deviation if deviation.ndim == 2 else np.sqrt(np.square(deviation).mean(2))
-        return heat_map(flat, f"posterior standard deviation, white being {task.white:g}")
+        return heat_map(upright(flat, orientation), f"posterior standard deviation, white being {task.white:g}")
     format = "NPY" if path.suffix.lower() == ".npy" else "TIFF"
     return encode(from_samples(deviation, format), format)
 

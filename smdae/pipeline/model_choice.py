@@ -110,6 +110,11 @@ def load_denoiser(name: str, imports: Sequence[str], warn: Callable[[str], objec
     from smdae.files.model_file import load
 
     loaded = load(name, imports)
+    if "rows" in loaded.card:
+        raise ModelError(
+            f"the model '{name}' was fitted to rows of numbers, not to pictures",
+            "its score is for Python: smdae.load(FILE).score(rows)",
+        )
     if loaded.card.get("score_of") == CLEAN:
         raise ModelError(
             f"the model '{name}' is a score of the clean density, so it cannot remove noise",

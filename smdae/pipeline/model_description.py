@@ -24,12 +24,12 @@ def record(name: str) -> dict[str, Any]:
     """Return the JSON record of a model, which is given as a file or by the name of a bundled one.
 
     Raises:
-        ModelError: There is no such model, or its file is damaged.
+        ModelError: There is no such model, or its file is damaged, which its checksum tells.
     """
     from smdae.files import bundle
-    from smdae.files.model_file import find, identity, read
+    from smdae.files.model_file import find, identity, read_whole
 
-    card, data = read(name)
+    card, data = read_whole(name)
     which = identity(name, data)
     doubtful = is_too_uncertain(card)
     kept = bundle.entries().get(which.name.partition("@")[0], {}) if "@" in which.name else {}

@@ -50,19 +50,22 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
     lock = Lock()
 
     def model_for(picture: "Picture") -> Any:
-        from smdae.device import find
+        from smdae.device import find, taken
 
         where = find(options.device, options.local)
         name = choose(options.model, picture, options.fast)
         with lock:
             if name not in loaded:
+                told = "" if loaded else taken(options.device, where)
                 if not loaded:
                     mention_fitted(options.model, options.fast, options.messages)
                 with telling_of_variable(options.model, options.fast):
                     model = load_denoiser(name, options.imports, options.messages.warn)
                 loaded[name] = placed(model, where, options.many)
                 if not options.model:
-                    options.messages.note(f"model '{name}'", now=True)
+                    options.messages.note(f"model '{name}'{f' {told}' if told else ''}", now=True)
+                elif told:
+                    options.messages.note(f"computing {told}", now=True)
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
@@ -193,6 +196,7 @@ def _profile(found: PictureNoise, job: Job) -> bytes:
 def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch | None) -> list[tuple[Path, bytes]]:
     """Return the path and the bytes of each file to write beside the result; raise InputError if nothing was done."""
     from smdae.files.images import encode
+    from smdae.files.orientation import orientation_of
 
     if outcome.task is None or outcome.finished is None:
         raise InputError(
@@ -208,6 +212,7 @@ def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch
         judgement=outcome.judgement,
         frames=outcome.frames,
         encode=lambda pixels: encode(finished(pixels), kind, options.quality),
+        orientation=orientation_of(outcome.picture.metadata),
         device=next(outcome.task.loaded.parameters()).device,
         watch=watch or (lambda done, of: None),
     )

@@ -144,9 +144,9 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> PictureNoise:
         noise = Noise.gaussian(given)
     else:
         curves = shot.noise or sensor_curves(planes, mosaic.floor)
-        noise = Noise.gaussian(0.0) if curves is None else Noise(curves)
+        noise = Noise.gaussian(0.0) if curves is None else Noise(curves, level_error=LEVEL_ERROR)
     if given is not None and not noise.is_none:
-        noise = noise.amplified(given / rms_level(prepared, noise))
+        noise = replace(noise.amplified(given / rms_level(prepared, noise)), level_error=0.0)
     if options.noise == "white" and given is None and not noise.is_none:
         noise = Noise((Affine(read=rms_level(prepared, noise)),))
     if noise.is_none:
@@ -173,7 +173,7 @@ def _as_planes(noise: "Noise", shot: "Shot", mosaic: "Mosaic") -> "Noise":
         raise UsageError(f"the noise has {len(noise.curves)} channels, and a mosaic has 4 planes")
     black = shot.black.reshape(-1).tolist()
     curves = [noise.curves[i].shifted(-b).scaled(1 / (shot.white - b)) for i, b in zip(places, black, strict=True)]
-    return type(noise)(tuple(curves))
+    return type(noise)(tuple(curves), level_error=noise.level_error)
 
 
 def _profile(found: PictureNoise, shot: "Shot", name: str) -> bytes:
@@ -192,7 +192,8 @@ def _profile(found: PictureNoise, shot: "Shot", name: str) -> bytes:
     curves = noise.curves * (4 // len(noise.curves))
     black = shot.black.reshape(-1).tolist()
     own = [curve.scaled(shot.white - b).shifted(b) for curve, b in zip(curves, black, strict=True)]
-    return saved(Noise(tuple(own), white=shot.white, zero=float(min(black))), name)
+    zero = float(min(black))
+    return saved(Noise(tuple(own), white=shot.white, zero=zero, level_error=noise.level_error), name)
 
 
 def _clean(

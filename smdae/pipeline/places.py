@@ -93,7 +93,7 @@ class Plan:
 def plan(
     inputs: list[Path], naming: Naming, of_list: list[Path] | None = None, share: tuple[int, int] | None = None
 ) -> Plan:
-    """Find all pictures, and return them with where their results go.
+    """Find all pictures, and return them with where their results go; one that is named twice is denoised once.
 
     Args:
         inputs: Files, folders, patterns and -.
@@ -125,13 +125,21 @@ def plan(
         place = "stdout takes" if naming.output == str(STREAM) else f"--output '{naming.output}' is"
         hint = "name a folder with -o" if naming.output == str(STREAM) else f"name a folder: -o {naming.output}{os.sep}"
         raise UsageError(f"{place} one picture, and there are {len(found)}", hint)
-    jobs = [Job(source, _target(source, below, naming, folder)) for source, below in found]
+    jobs = _once([Job(source, _target(source, below, naming, folder)) for source, below in found])
     _refuse_collisions(jobs, naming, folder)
     first, step = share or (1, 1)
     jobs = [replace(job, replaced=_replaced(job)) for job in jobs[first - 1 :: step]]
     if naming.skip_existing:
         jobs = [replace(job, skipped=job.is_done, may_skip=True) for job in jobs]
     return Plan(jobs, folder, len(found) == 1 and of_list is None, selection.remark)
+
+
+def _once(jobs: list[Job]) -> list[Job]:
+    """Return the jobs without those that would denoise the same file to the same place once more."""
+    first: dict[tuple[str, str], Job] = {}
+    for job in jobs:
+        first.setdefault((os.path.realpath(job.source), os.path.realpath(job.target)), job)
+    return list(first.values())
 
 
 def sources(inputs: list[Path], recursive: bool = False, more: bool = False) -> list[Path]:

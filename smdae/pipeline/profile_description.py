@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, UsageError
+from smdae.noise_text import how_known
 from smdae.pipeline.noise_chart import chart, correlation, curve, number
 from smdae.pipeline.noise_choice import noise_named
 
@@ -33,6 +34,7 @@ def record(file: Path) -> dict[str, Any]:
         "channels": noise.channels,
         "white": noise.white,
         "black": noise.zero,
+        "level_error": noise.level_error,
     }
 
 
@@ -41,6 +43,7 @@ def lines(file: Path) -> list[str]:
     noise = _read(file)
     entries = [
         f"noise: {noise.describe(unit=1.0)}",
+        *([f"level: {how_known(noise)}"] if noise.level_error else []),
         f"white {number(noise.white)}, black {number(noise.zero)}",
         "sigma by brightness, in the unit of the pictures",
     ]

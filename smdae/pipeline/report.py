@@ -31,7 +31,7 @@ class Report:
         self.taken = 0
 
     def show(self, name: str, before: "Picture", after: "Picture", found: "PictureNoise", part: str = "") -> None:
-        """Keep the views of a picture for the page, unless it already has as many pictures as it shows.
+        """Keep the views of a picture for the page, upright, unless it already has as many pictures as it shows.
 
         Args:
             name: The name of its file.
@@ -40,6 +40,7 @@ class Report:
             found: The noise that was removed.
             part: The page or channel of the file that it is, in words; empty for all of it.
         """
+        from smdae.files.orientation import orientation_of, upright
         from smdae.pipeline.report_view import view_of
 
         with self.lock:
@@ -47,7 +48,8 @@ class Report:
                 return
             self.taken += 1
         white = after.white / before.white if after.depth != before.depth else 1.0
-        view = view_of(name, before.pixels, after.pixels, found, part, white)
+        turn = orientation_of(before.metadata)
+        view = view_of(name, upright(before.pixels, turn), upright(after.pixels, turn), found, part, white)
         with self.lock:
             self.views.setdefault(name, []).append(view)
 

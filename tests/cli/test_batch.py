@@ -108,6 +108,14 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(here):
     assert Path("[a]_denoised.png").exists()
 
 
+def test_a_picture_that_is_named_twice_is_denoised_once(here, capsys):
+    """As by a pattern and by its name, or in a list that several tools have made."""
+    Path("list.txt").write_text("in/../in/a.png\nin/a.png\n")
+    assert denoise("in/a.png", "in/a*.png", "in", "--files-from", "list.txt", "-o", "out", "--json") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("a.png" in json.loads(line)["input"] for line in lines) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load as load_tensors
 
+import smdae
 from smdae.cli.app import main
 from tests.tiny import ENVIRONMENT, FLAGS, complaint, everything_below, model_bytes, photos
 
@@ -135,6 +136,18 @@ def test_models_are_not_compared_on_rows(here, capsys):
     assert not (here / "comparison").exists()
     assert compare("points.npy", "--objective", "dsm", "--only", "denoising") == 0
     assert "Left out: all: examples are rows of numbers, there are no images to denoise" in capsys.readouterr().out
+
+
+def test_without_a_sigma_that_of_rows_goes_with_their_spread(here, capsys):
+    rows = 400 * np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32)
+    np.save("points.npy", rows)
+    assert compare("points.npy", "--objective", "dsm", *LEARNING) == 0
+    assert results(here / "comparison")["settings"]["sigma"] == pytest.approx(255 * rows.std(0).mean() / 3, rel=0.01)
+    said = capsys.readouterr().err
+    assert "a third of their spread (-s sets it)" in said
+    assert "warning" not in said
+    found = smdae.compare(rows, objectives=["dsm"], parts=["learning"], quick=True, max_steps=5)
+    assert found.settings["sigma"] == results(here / "comparison")["settings"]["sigma"]
 
 
 def test_replacing_spares_what_is_not_ours(here):

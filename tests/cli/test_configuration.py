@@ -56,6 +56,31 @@ def test_the_old_name_of_a_setting_is_still_read():
         resolved("strength: -1")
 
 
+def test_any_setting_is_given_by_its_name_as_a_flag():
+    found = resolve({}, {"SMDAE_EMA": "0.5"}, None, ["ema=0.999", "reg-lambda = 2", "weights=[a*=2, b*=3]"])
+    assert (found.settings.ema, found.settings.reg_lambda) == (0.999, 2)
+    assert found.settings.weights == ("a*=2", "b*=3")
+    assert found.origins["ema"] == "--set ema"
+
+
+@pytest.mark.parametrize(
+    ("assigned", "words"),
+    [
+        (["emma=0.9"], "did you mean 'ema'?"),
+        (["ema"], "NAME=VALUE"),
+        (["ema=2"], "--set ema: ema 2 is not less than 1"),
+        (["ema=0.9", "ema=0.8"], "given already, by --set ema"),
+        (["lr=0.1"], "given already, by --lr"),
+        (["=1"], "there is no setting ''"),
+        (["ema=[1"], "--set ema"),
+    ],
+)
+def test_what_set_cannot_give_is_refused(assigned, words):
+    with pytest.raises(UsageError) as caught:
+        resolve({"lr": 0.5}, {}, None, assigned)
+    assert words in f"{caught.value.message} {caught.value.hint}"
+
+
 # Precedence
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.ExifTags import Base
 
 from smdae.cli.app import main
 from smdae.denoising import SAMPLERS, denoise
@@ -53,6 +54,21 @@ def test_samples_are_files_of_their_own_and_follow_the_seed(here, capsys):
         expected = denoise(gray(40, 50), load("m.safetensors"), 20, sampler="langevin", seed=3 + k)
         assert np.array_equal(pixels(name), expected)
     assert np.array_equal(pixels("a_denoised.png"), denoise(gray(40, 50), load("m.safetensors"), 20))
+
+
+def test_what_is_to_be_looked_at_is_turned_as_viewers_turn_the_picture(here):
+    """A portrait of a phone is stored lying on its side; values for programs stay as its pixels are."""
+    exif = Image.Exif()
+    exif[Base.Orientation] = 6
+    Image.fromarray(gray(40, 60)).save("portrait.png", exif=exif)
+    folder = ("--save-steps", "steps", "--sampler", "ascent", "--steps", 2)
+    assert run("--components", 1, "--uncertainty", "u.png", picture="portrait.png") == 0
+    assert run("--uncertainty", "u.npy", *folder, "-o", "again.png", picture="portrait.png") == 0
+    sizes = {name: Image.open(name).size for name in ("portrait_denoised_component1.png", "u.png", "steps/0.png")}
+    assert all(height > width for width, height in (sizes["u.png"], sizes["steps/0.png"]))
+    assert sizes["steps/0.png"] == (40, 60)
+    assert sizes["portrait_denoised_component1.png"][1] == 60
+    assert np.load("u.npy").shape == (40, 60)
 
 
 def test_blend_goes_from_the_mean_to_a_sample():

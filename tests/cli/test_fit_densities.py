@@ -63,5 +63,6 @@ def test_compare_takes_rows(bare, rows, smoothed, capsys):
     assert "rows of" in out
     assert f"1,000 rows of {table.shape[1]} number" in err
     assert "(east" in err
+    assert "sigma is 0.5 in their unit" in err
     for name in ("field", "samples"):
         assert list(bare.glob(f"comparison/**/*{name}*.png")), name

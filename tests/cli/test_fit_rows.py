@@ -1,6 +1,7 @@
 """`smdae fit` on rows of numbers: models of one number and of many, and what they learn."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 
 import smdae
 from smdae.cli.app import main
-from tests.tiny import FLAGS, complaint, photos
+from smdae.errors import UsageError
+from tests.tiny import FLAGS, colour, complaint, encoded, gray, photos
 
 FEW = ("--hidden", "32", "--max-steps", "20", "-b", "64")
 
@@ -46,6 +48,21 @@ def test_the_score_of_normal_rows_is_that_of_their_smoothed_density():
     model = smdae.fit(normal(4000, 2), sigma=1.0, hidden=64, max_steps=300, batch=512)
     x = torch.from_numpy(normal(500, 2, seed=1)) * 2**0.5
     assert (model.score(x) + x / 2).square().mean() < 0.02
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_model_of_rows_denoises_no_picture(here, columns, capsys):
+    """One of one number took each pixel of a gray picture for a row, and one of three those of a colour picture."""
+    np.save(here / "rows.npy", normal(300, columns))
+    assert main(["fit", "rows.npy", *FEW, "-s", "60"]) == 0
+    picture = gray() if columns == 1 else colour()
+    Path("a.png").write_bytes(encoded(picture))
+    capsys.readouterr()
+    assert main(["denoise", "a.png", "-m", "model.safetensors"]) == 5
+    assert "fitted to rows of numbers, not to pictures" in complaint(capsys.readouterr().err)
+    assert not Path("a_denoised.png").exists()
+    with pytest.raises(UsageError, match="fitted to rows of numbers"):
+        smdae.denoise(picture, smdae.load("model.safetensors"))
 
 
 def test_held_out_rows_are_judged_wherever_their_values_lie(here, capsys):

@@ -105,6 +105,16 @@ def test_info_tells_what_a_model_is(capsys):
     assert "broken.safetensors" in complaint(capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("command", ["info", "models"])
+def test_weights_that_changed_are_told_by_their_checksum(command, capsys):
+    """The digest in the file is still that of the weights as they were."""
+    data = bytearray(model_bytes())
+    data[-10] ^= 4
+    Path("flipped.safetensors").write_bytes(data)
+    assert main([command, "flipped.safetensors"]) == 5
+    assert "its checksum is not that of its contents" in complaint(capsys.readouterr().err)
+
+
 def test_info_tells_what_a_noise_profile_says(capsys):
     from smdae.noise import Noise
 

@@ -173,6 +173,29 @@ def test_a_profile_is_saved_and_taken_again(capsys):
     assert not Path("third.png").exists()
 
 
+def test_a_profile_that_was_estimated_stays_an_estimate(capsys):
+    """Taken for known, the level of grain gives an estimated PSNR that is decibels off, with a tenth as its error."""
+    save("a.png", noisy(15, grain=GRAIN))
+    assert main(["denoise", "a.png", "--fast", "--save-noise", "grain.yaml"]) == 0
+    assert main(["denoise", "a.png", "--fast", "--noise", "grain.yaml", "-o", "again.png", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["psnr_estimated"] is None
+    assert "not known well enough" in record["doubts"][0]
+    assert main(["info", "grain.yaml"]) == 0
+    assert "estimated from a picture, with an error of about 15 %" in capsys.readouterr().out
+    Path("known.yaml").write_text(Noise.gaussian(15.0, 255.0).to_yaml())
+    assert main(["info", "known.yaml"]) == 0
+    assert "level:" not in capsys.readouterr().out
+
+
+def test_the_noise_that_pages_share_is_an_estimate_too(capsys):
+    tifffile.imwrite("stack.tif", np.stack([noisy(15, grain=GRAIN)] * 2), photometric="minisblack")
+    assert main(["denoise", "stack.tif", "--fast", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [page["kind"] for page in record["noise"]] == ["grain", "grain"]
+    assert record["psnr_estimated"] == [None, None]
+
+
 def test_the_profile_of_a_stack_is_that_of_the_channel_that_is_denoised(capsys):
     pages = np.stack([noisy(15), noisy(15)])
     tifffile.imwrite("stack.tif", pages, photometric="minisblack")

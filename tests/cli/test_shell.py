@@ -333,3 +333,10 @@ def test_memory_and_threads_are_what_was_asked_for(monkeypatch):
     assert torch.get_num_threads() == before
     assert main(["denoise", "b.png", "--max-memory", "3"]) == 2
     assert main(["denoise", "b.png", "--threads", "0"]) == 2
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+def test_whoever_writes_r_as_for_denoise_gets_what_there_is_without_it(command, here, capsys):
+    (here / "photos" / "trip").mkdir(parents=True)
+    assert main([command, "photos", "-r", "--max-steps", "3"]) == 3  # not 2: the option is taken
+    assert "no images found in 'photos'" in complaint(capsys.readouterr().err)

@@ -5,13 +5,14 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from smdae import load
+from smdae import Noise, estimate_noise, load
 from smdae.denoising import judgement, probing
-from smdae.denoising.denoise import denoise
+from smdae.denoising.denoise import denoise, run_task
 from smdae.denoising.judgement import Judgement, judge
 from smdae.denoising.task import Task
 
 CLEAN = data.camera()[:320, 60:380].astype(np.float32) / 255
+KNOWN = Noise.gaussian(25 / 255)
 LARGE = data.camera().astype(np.float32) / 255
 
 
@@ -69,6 +70,17 @@ def test_a_level_that_was_estimated_is_less_sure(model):
     assert found.error > 1.5 * given.error
     assert abs(found.psnr - truth) < 3 * found.error
     assert found.doubts == ()
+
+
+def test_noise_that_was_estimated_of_another_picture_is_less_sure_than_known_noise(model):
+    image = noise(CLEAN, 25)
+    profile = Noise.from_yaml(estimate_noise(noise(CLEAN, 25, seed=1)).to_yaml())
+    assert 0 < profile.level_error < 0.1
+    found, known = (judge(task, run_task(task)) for task in (Task.of(image, model, noise=n) for n in (profile, KNOWN)))
+    assert found.error > 1.5 * known.error
+    assert found.doubts == known.doubts == ()
+    wrong = Task.of(image, model, noise=profile.amplified(0.7))
+    assert judge(wrong, run_task(wrong)).doubts[0].startswith("the noise looks like")
 
 
 def test_where_black_and_white_cut_noise_off_the_truth_is_near_all_the_same(model):

@@ -111,7 +111,7 @@ def test_models_of_files_and_loaded_ones_are_compared_and_those_of_colours_left_
         ({"patches": 9}, UsageError, "patches 9 is less than 100"),
         ({"seeds": 0}, UsageError, "seeds 0 is not from 1 to 100"),
         ({"lr": 0}, UsageError, "lr"),
-        ({"images": [image / 255 for image in IMAGES]}, UsageError, "did you mean 0.098"),
+        ({"images": [image / 255 for image in IMAGES], "sigma": 25}, UsageError, "did you mean 0.098"),
         ({"images": []}, InputError, "no images"),
         ({"images": [colour()]}, InputError, "in gray, and these have 3 channels"),
         ({"patch_size": 60}, InputError, "3 images are smaller than the patch size 60"),

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base
 
 from smdae.denoising.preparation import Prepared
 from smdae.estimation.estimate import Estimate
 from smdae.estimation.scale import UNIT
-from smdae.files.picture import from_samples, with_depth
+from smdae.files.picture import Metadata, Picture, from_samples, with_depth
 from smdae.noise import Noise
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_description import _Unloaded
@@ -36,6 +37,22 @@ def test_a_large_picture_is_shown_in_part_pixel_by_pixel_and_whole():
     shown = np.array(Image.open(BytesIO(part.before)))
     np.testing.assert_allclose(shown, 255 * large[top : top + PART, left : left + PART], atol=0.51)
     assert (whole.width, whole.height) == (1000, 750)
+
+
+def test_a_portrait_of_a_phone_stands_upright_as_its_viewers_show_it():
+    """Its pixels are stored lying on their side, with an orientation in the EXIF data."""
+    exif = Image.Exif()
+    exif[Base.Orientation] = 6
+    lying = np.zeros((40, 60), np.uint8)
+    lying[:, :10] = 200  # the sky, on the left as it is stored
+    picture = Picture(lying, 255.0, "JPEG", metadata=Metadata(exif=exif.tobytes()))
+    report = Report(Path("r.html"), False)
+    report.show("x", picture, picture, find_noise(picture, _Unloaded(), Options(), "x"))
+    (view,) = report.views["x"]
+    shown = np.asarray(Image.open(BytesIO(view.pairs[0].after)))
+    assert view.size == "40 x 60"
+    assert (shown[:10] == 200).all()
+    assert not shown[10:].any()
 
 
 def test_the_report_shows_integers_in_8_bits_as_bright_as_they_were():

@@ -22,7 +22,7 @@ from smdae.comparing.equivalence.gradients import Gradients, Parallel, max_batch
 from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.comparing.equivalence.path import OnPath, gaps, path_of
 from smdae.comparing.equivalence.rao_blackwell import Exact, averaged
-from smdae.comparing.equivalence.verdict import ALL, CONFIDENCE, LIMIT, Evidence, evidence, judged
+from smdae.comparing.equivalence.verdict import ALL, CONFIDENCE, LIMIT, TOO_CLOSE, Evidence, evidence, judged
 from smdae.comparing.part import Context, Part, Tables
 from smdae.comparing.text import grid, number, paragraph
 
@@ -41,7 +41,7 @@ class Verdict:
         first, second: Names of the estimators that are compared, see estimators.py.
         theory: equal or unequal.
         why: The theorem or the paper that says so.
-        verdict: equivalent, different or undecided.
+        verdict: equivalent, different or undecided; too close for a control that differs by less than 5 %.
         at: Where the following figures are from: all places as one, or the one that shows the pair to be different.
         low, high: 99.9 % interval of the relative difference of the expected gradients.
         cosine: Cosine of the angle between the expected gradients.
@@ -173,7 +173,8 @@ def _found(batches: Gradients, pair: Pairing) -> Found:
 def _verdict(pair: Pairing, found: Found, draws: int) -> Verdict:
     at, known = found.judged
     figures = found.together if at == ALL else found.single[at]
-    return Verdict(pair.first, pair.second, pair.theory, pair.why, known.verdict, at, known.low, known.high,
+    verdict = TOO_CLOSE if known.verdict == "equivalent" and not pair.equal else known.verdict
+    return Verdict(pair.first, pair.second, pair.theory, pair.why, verdict, at, known.low, known.high,
                    figures.cosine, figures.cosine_error, found.count * draws)  # fmt: skip
 
 
@@ -222,6 +223,12 @@ def summarise(tables: Tables) -> list[str]:
     alone = [f"{v.first}, {v.second} ({v.at})" for v in tables["verdicts"] if v.at != ALL]
     if alone:
         lines += paragraph(f"Told apart by the start, middle or end of the fit alone: {'; '.join(alone)}.")
+    close = [f"{v.first}, {v.second}" for v in tables["verdicts"] if v.verdict == TOO_CLOSE]
+    if close:
+        lines += paragraph(
+            f"Too close: {'; '.join(close)}. Theory has them different, but at this sigma by less than "
+            f"{100 * LIMIT:g} %; a larger sigma tells them apart."
+        )
     flat = _largest(tables, "equal")
     control = _largest(tables, "unequal")
     if flat:
@@ -261,7 +268,7 @@ EQUIVALENCE = Part(
     measure=measure,
     pictures={
         "verdicts": "The 99.9 % interval of each pair's relative gradient difference: below 5 % a pair is equivalent, "
-        "above it different, across it undecided.",
+        "above it different, across it undecided; a control below it is too close to tell apart at this sigma.",
         "equivalence": "Left: J_a - J_b on the path from the start to the end of a fit, flat where the two are equal "
         "but for a constant; right: the difference of their gradients averaged over so many draws, which falls as one "
         "over the root where nothing but chance is left, and levels off where there is more.",

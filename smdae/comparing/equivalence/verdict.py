@@ -6,6 +6,8 @@ Student's t over the batches: excess +- t error. A pair is
     equivalent   if the interval of all thetas together lies below 5 %
     different    if it lies above, or if that of a single theta does
     undecided    else, which is not a pass
+    too close    if it lies below 5 % and theory has the two different, as where sigma is too small to matter: a control
+                 that shows nothing, which is not a pass either
 
 Gradients that are equal are so at every theta, so one is enough to tell a pair apart: where a fit begins far away from
 its end, the gradients of its start, and what they have in common, are almost all of a sum over thetas.
@@ -22,11 +24,12 @@ from typing import Literal
 
 from smdae.comparing.equivalence.gradients import Parallel
 
-__all__ = ["ALL", "CONFIDENCE", "LIMIT", "Evidence", "evidence", "judged", "student"]
+__all__ = ["ALL", "CONFIDENCE", "LIMIT", "TOO_CLOSE", "Evidence", "evidence", "judged", "student"]
 
 LIMIT = 0.05
 CONFIDENCE = 0.999
 ALL = "all"  # thetas together
+TOO_CLOSE = "too close"
 
 Verdict = Literal["equivalent", "different", "undecided"]
 

@@ -3,11 +3,12 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from smdae.comparing.contest import applicable
+from smdae.comparing.contest import Contest, applicable
 from smdae.comparing.contestants import fit
 from smdae.comparing.equivalence.estimators import estimators, pairings
 from smdae.comparing.equivalence.gradients import Gradients, pooled
@@ -15,6 +16,8 @@ from smdae.comparing.equivalence.kernels import SHOT, kernels_of
 from smdae.comparing.equivalence.measure import EQUIVALENCE, PLACES, Found
 from smdae.comparing.equivalence.path import Path, gaps
 from smdae.comparing.part import Context
+from smdae.comparing.sizes import level_for_rows
+from smdae.fitting.settings import check, for_rows
 from tests.measuring import contest, measured
 from tests.tiny import gray
 
@@ -75,6 +78,29 @@ def test_a_difference_that_one_place_alone_shows_is_seen():
     control = next(row for row in measured(EQUIVALENCE, here)[1]["verdicts"] if row.second == "ism")
     assert (control.at, control.verdict) == ("start", "different")
     assert control.low > 0.05
+
+
+def rows_context(sigma):
+    """The two modes of a density on a line, 0.5 wide and 4 apart, and a fit to a thousand rows of it."""
+    chance = np.random.default_rng(0)
+    rows = (chance.choice([-2, 2], 1000) + chance.normal(0, 0.5, 1000)).astype(np.float32)[None, :, None]
+    level = level_for_rows(rows, 1.0)[1] if sigma is None else sigma
+    settings = for_rows(check({"sigma": level, "hidden": 16, "max_steps": 60, "batch": 256, "lr": 0.02}))
+    common = Contest.of([rows], 1.0, settings, 1000, held_out=200)
+    return Context(common, ("dsm", "ism", "ism-parzen"), ([*fit(common, "dsm")][-1],), quick=True)
+
+
+@pytest.mark.parametrize(("sigma", "control"), [(None, "different"), (5.0, "too close")])
+def test_controls_of_rows_are_told_apart_where_sigma_is_large_enough_to_matter(sigma, control):
+    """Where it is not, what theory has different is not called equivalent."""
+    _, tables = measured(EQUIVALENCE, rows_context(sigma))
+    found = {(row.first, row.second): row.verdict for row in tables["verdicts"]}
+    assert found["dsm", "ism"] == found["dsm", "dsm at 2 sigma"] == control
+    assert found["dsm (shot)", "dsm as if white (shot)"] == control
+    assert found["ism-parzen", "dsm"] == "equivalent"
+    page = " ".join(EQUIVALENCE.summarise(tables))
+    assert ("a larger sigma tells them apart" in page) == (control == "too close")
+    assert EQUIVALENCE.draw(tables, None)["verdicts"].startswith(b"\x89PNG")
 
 
 def beyond_chance(rows, pair) -> float:
