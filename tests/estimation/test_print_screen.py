@@ -52,10 +52,19 @@ def railing():
     return picture + 10 * np.random.default_rng(0).standard_normal(picture.shape)
 
 
+def before_a_sheet_of_holes():
+    """Return somebody in a dark pullover before a white perforated sheet."""
+    picture = printed(9, 0.3, blur=1.2, noise=0.0, gray=np.full((480, 320), 150.0)).astype(float)
+    rows, columns = np.mgrid[:480, :320]
+    knit = 60 + 45 * np.sin(rows * 0.8) * np.sin(columns * 0.9)
+    return np.where(np.hypot((rows - 480) / 300, (columns - 150) / 120) < 1, knit, picture)
+
+
 @pytest.mark.parametrize(
     "picture",
     [
         waves(),
+        before_a_sheet_of_holes(),
         railing(),
         waves() + 20 * np.random.default_rng(0).standard_normal(waves().shape),
         grain(15),
@@ -68,6 +77,7 @@ def railing():
     ],
     ids=[
         "smooth",
+        "sheet of holes",
         "railing with noise",
         "white noise",
         "grain",
