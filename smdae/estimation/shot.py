@@ -39,14 +39,12 @@ MAX_SCATTER = 0.6  # of the bins that are compared: in others there is too much 
 # limit + faint / sigma over these pairs: the weaker the noise is, the more texture may pretend.
 SPREAD_LIMITS = ((0.10, 1.1 / 255), (0.04, 1.6 / 255))
 RATIO_LIMITS = ((0.14, 0.0), (0.03, 2.8 / 255))
-MAX_MISFIT = 0.15  # of bins to a line, relative
-MIN_CORRELATION = 0.85  # of variance and brightness
-MIN_CORRELATION_OF_OTHERS = 0.8  # without sign, of the channels whose level is not sure to depend on brightness
-# Of a line: its least correlation, without sign; its least rise or fall between the thirds, as a logarithm;
-# and the largest misfit to it, relative, as it is and as a share of that to a constant.
-# Eigenvalues rise by at least such a share of it.
-MIN_SHARE_OF_RISE = 0.6
-MIN_CORRELATION_OF_LINE, MIN_RISE, MAX_MISFIT_OF_LINE, MAX_MISFIT_SHARE = 0.5, 0.1, 0.1, 0.5
+# Correlation of variance and brightness: without sign, of every channel; and with it, where they lie on no line.
+LEAST_CORRELATION, MIN_CORRELATION = 0.8, 0.85
+MAX_MISFIT = 0.15  # of bins to the line that is taken for their level, relative
+# Of a line that shows by itself that levels differ: its least rise or fall between the thirds, as a logarithm; the
+# least share of it by which the levels from eigenvalues rise; its largest misfit, relative, and over that to a constant.
+MIN_RISE, MIN_SHARE_OF_RISE, MAX_MISFIT_OF_LINE, MAX_MISFIT_SHARE = 0.1, 0.6, 0.1, 0.5
 # Sigma of the smallest eigenvalues over the mean level of the bins: texture has large bins and small eigenvalues.
 MIN_SIGMA, MIN_SIGMA_OF_THIRD = 0.5, 0.8
 MIN_LOWEST = 0.38  # of the bins where the noise is strongest: `Bins.lowest`, of which noise alone has 0.42 or more
@@ -54,8 +52,7 @@ SIGMAS_TRIED = 60  # from MIN_TRIED times the smallest to MAX_TRIED times the la
 MIN_TRIED, MAX_TRIED = 0.3, 1.5
 MAX_LOG_RATIO = 0.5  # beyond it a bin adds no more to the misfit of a sigma
 
-
-LevelWithin = Callable[[int, float, float], float]
+LevelWithin = Callable[[int, float, float], float]  # of a channel, between two values of brightness
 
 
 def shot_curves(blocks: Blocks, level_within: LevelWithin, clipped: bool, forced: bool) -> tuple[Curve, ...] | None:
@@ -77,7 +74,7 @@ def shot_curves(blocks: Blocks, level_within: LevelWithin, clipped: bool, forced
         if bins is None:
             return None
         compared = _selected(bins, bins.scatter < MAX_SCATTER)
-        if not forced and (len(compared.at) < MIN_BINS or _correlation(compared) < MIN_CORRELATION_OF_OTHERS):
+        if not forced and (len(compared.at) < MIN_BINS or _correlation(compared) < LEAST_CORRELATION):
             return None
         depending += forced or _depends(compared, clipped, partial(level_within, c))
         curves.append(_curve(bins))
@@ -131,9 +128,7 @@ def _rise_of_line(bins: Bins, clipped: bool) -> float:
     if clipped:
         free = (bins.at < 1 - CLIPPING_SIGMAS * deviation) & (bins.at > CLIPPING_SIGMAS * deviation)
         bins = _selected(bins, free)
-    if len(bins.at) < MIN_BINS:
-        return 0.0
-    if _correlation(bins) < MIN_CORRELATION_OF_LINE:
+    if len(bins.at) < MIN_BINS or _correlation(bins) < LEAST_CORRELATION:
         return 0.0
     weights = _weights(bins)
     slope, offset, misfit = affine_fit(bins)
