@@ -50,7 +50,11 @@ def whole(value: object, name: str, least: int, most: int) -> int:
 
 
 def row(value: object, name: str) -> Row:
-    """Return a list of numbers as a tuple of floats; raise UsageError for anything else, and for an empty list."""
+    """Return a list, tuple or array of numbers as a tuple of floats.
+
+    Raises:
+        UsageError: It is something else, is empty, or has an entry that is no finite number, such as NaN or True.
+    """
     return tuple(number(entry, f"an entry of {name}") for entry in _list(value, name))
 
 

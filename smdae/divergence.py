@@ -72,7 +72,14 @@ def diagonal(score: Score, x: Tensor, chunk: int = 32, reverse: bool = False) ->
 
 
 def exact(score: Score, x: Tensor, chunk: int = 32, reverse: bool = False) -> tuple[Tensor, Tensor]:
-    """Return psi(x), with the shape of x, and tr(d psi/dx), with shape (B,). Arguments as in `diagonal`."""
+    """Return psi(x), with the shape of x, and tr(d psi/dx), with shape (B,), by d derivatives.
+
+    Args:
+        score: The field psi, mapping (B, ...) to (B, ...), each row by itself.
+        x: Points, with shape (B, ...), of d coordinates each.
+        chunk: Basis vectors pushed forward at once; more take more memory.
+        reverse: Whether to differentiate in reverse mode.
+    """
     value, entries = diagonal(score, x, chunk, reverse)
     return value, entries.flatten(1).sum(1)
 

@@ -134,7 +134,7 @@ class HasReverse(Protocol):
 
 
 class HasCentre(Protocol):
-    """A model whose score does not depend on the means of x, such as those of patches."""
+    """A model whose score does not depend on the means of x, such as those of patches; `centre` subtracts them."""
 
     def centre(self, x: Tensor) -> Tensor:
         """Return x without the means on which the score does not depend, with the shape of x."""
@@ -149,7 +149,7 @@ class HasImplicitFloor(Protocol):
 
 
 class CanClip(Protocol):
-    """A network with an input for noisy pictures that were clipped."""
+    """A network with an input for the white that noisy pictures were clipped to, which its method `clipped` sets."""
 
     def clipped(self, white: Any) -> Any:
         """Return the same network for pictures clipped to [0, white], a number or (B,); 0 if they were not clipped."""

@@ -95,7 +95,7 @@ class TheirModel:
         self.model = model
 
     def parameters(self) -> Iterator[Tensor]:
-        """Return an iterator over the model's parameters; over one number on the CPU if it has none."""
+        """Return an iterator over the parameters of a torch module; for any other object, over one 0 on the CPU."""
         if isinstance(self.model, torch.nn.Module):
             return iter(self.model.parameters())
         return iter((torch.zeros(()),))

@@ -50,15 +50,15 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """A fit: its model, its figures so far and how it ended.
+    """A fit at one moment: its model, its figures so far and how it ended. Later moments are objects of their own.
 
     Attributes:
-        objective: Its name.
+        objective: The name of the objective that is fitted.
         seed: The number of the fit, from 0.
-        model: The model with averaged weights.
+        model: The model with averaged weights, which all moments of a fit share.
         step: Steps done.
-        points: Its figures so far; the first are those of the start.
-        outcome: How the fit ended; None while it runs.
+        points: The figures after some of these steps; the first are those of the start.
+        outcome: How the fit ended: "done", "degenerated" or "diverged"; None while it runs.
         reason: Why it failed, in one line; None if it did not.
     """
 

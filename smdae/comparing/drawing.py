@@ -64,7 +64,7 @@ def figure(width: float, height: float) -> "Figure":
 
 
 def frame(axes: "Axes", title: str, x: str, y: str) -> None:
-    """Set a title, the names of the axes, and a light grid."""
+    """Set the title, the names of the axes `x` and `y`, and a light grid of a plot."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     axes.set_xlabel(x)
     axes.set_ylabel(y)

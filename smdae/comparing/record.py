@@ -139,7 +139,7 @@ def _plain(value: Any) -> Any:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON schema of results.json, draft 2020-12."""
+    """Return the JSON schema of results.json, draft 2020-12, as a dict."""
     parts = {}
     for name, part in PARTS.items():
         tables = {table: {"type": "array", "items": _row(row)} for table, row in part.rows.items()}

@@ -75,12 +75,14 @@ class Correlated:
 
     @classmethod
     def of(cls, model: Any, noise: Noise, level: float, channels: int) -> "Correlated":
-        """Return the model for a given noise, with e_0 measured on a sample of that noise.
+        """Return the model for a given noise, with e_0 measured on a sample of that noise from a fixed seed.
+
+        e_0 is the mean square of the difference of the fine and the coarse estimate where there is nothing but noise.
 
         Args:
-            model: For white noise, on the device where it computes.
-            noise: The noise, white being 1.
-            level: L.
+            model: A score model of white noise, on the device where it computes.
+            noise: The correlated noise, white being 1.
+            level: L, the level at which the model is called, white being 1; see `white_level`.
             channels: Number of channels of the pictures.
         """
         where = next(model.parameters()).device

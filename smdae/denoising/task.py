@@ -255,7 +255,7 @@ class Task:
         return as_tensor(planes, self.scale, where)
 
     def base_on(self, where: torch.device) -> Any:
-        """Return the base with products in the precision chosen for a device."""
+        """Return the base, or a copy, set to the precision of products chosen for a device; it is not moved there."""
         return with_precision(self.base, self.precision_on(where))
 
     def precision_on(self, where: torch.device) -> str:

@@ -112,8 +112,13 @@ def non_normality(blocks: Blocks, channel: int, bins: Bins, weights: np.ndarray)
     """Return how far from normal the flattest blocks are without their planes: 0 if they are normal.
 
     It is the statistic of Jarque and Bera (1980) over the number of values, skewness^2/6 + (kurtosis - 3)^2/24. Noise
-    that black or white cuts off is not normal, so blocks without such pixels are asked, if there are enough. The
-    arguments are those of `measured`.
+    that black or white cuts off is not normal, so blocks without such pixels are asked, if there are enough.
+
+    Args:
+        blocks: The blocks of the picture.
+        channel: Number of the channel.
+        bins: The variances of that channel by brightness, with the flattest blocks of each bin.
+        weights: Weight of each bin, with shape (m,).
     """
     index, shares = _sample(bins, weights)
     whole = blocks.saturated[index, channel] == 0

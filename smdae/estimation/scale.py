@@ -76,12 +76,16 @@ UNIT = Scale(clip=(0.0, 1.0))
 
 
 def scale_of(pixels: np.ndarray, white: float | None = None, black: float | None = None, keep: bool = False) -> Scale:
-    """Return the meaning of a picture's values: black, white, and the range that they are clipped to.
+    """Return the scale of a picture: which values are black and white, and the range that they were clipped to, if any.
+
+    If neither is given, they are the ends of the type for uint8, for uint16 that fills more than half of its range, and
+    for floats that look like 0 to 1. Else nearly all values lie between them. Nothing is checked: white must be above
+    black.
 
     Args:
         pixels: uint8, uint16 or float, of any shape; NaN and infinity do not count.
-        white: The value of white, if it is given.
-        black: The value of black, if it is given.
+        white: The value of white; None to find it, or for that of the type if black is given.
+        black: The value of black; None to find it, or for 0 if white is given.
         keep: Whether white is 1 for floats whatever their values are, as where a noise level is given in their unit.
     """
     is_integer = pixels.dtype.kind == "u"

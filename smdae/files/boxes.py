@@ -11,7 +11,11 @@ MAX_BOXES = 10_000
 
 
 def boxes_of(data: bytes) -> Iterator[Box]:
-    """Yield the boxes of a file, or of a box that holds boxes; InputError where one is cut."""
+    """Yield the kind, 4 bytes, and the payload of each box in a file, or in the payload of a box that holds boxes.
+
+    Raises:
+        InputError: A box is cut or shorter than its own head, or there are over 10,000; those before it are yielded.
+    """
     position, room = 0, MAX_BOXES
     while position < len(data):
         room -= 1

@@ -51,7 +51,17 @@ class Key(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Images of one size, one after the other. All but uint8 are kept as float32, those of uint16 with 1 for white."""
+    """Images of one size, one after the other in the file of pixels.
+
+    All but uint8 are kept as float32: those of uint16 with 1 for white, floats as they are or as `Key.white` says.
+
+    Attributes:
+        offset: Where the first image begins, in bytes.
+        images: The number of images.
+        height: Rows of each.
+        width: Columns of each.
+        depth: The dtype that they had when they were decoded: uint8, uint16 or float32.
+    """
 
     offset: int
     images: int

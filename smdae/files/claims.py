@@ -26,10 +26,10 @@ def claimed(folders: Mapping[Path, bool]) -> Iterator[None]:
     A folder that cannot be opened or locked is not claimed: some file systems know no locks.
 
     Args:
-        folders: The folders, and whether each is claimed for this run alone.
+        folders: Whether each folder is claimed for this run alone (True) or shared (False).
 
     Raises:
-        OutputError: Another run has claimed one.
+        OutputError: Another run has claimed one, and either claim is for one run alone.
     """
     with contextlib.ExitStack() as stack:
         for folder, alone in folders.items() if fcntl is not None else ():

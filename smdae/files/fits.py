@@ -154,14 +154,15 @@ def is_named(name: str | Path) -> bool:
 
 @contextlib.contextmanager
 def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
-    """Open a file, and yield it for as long as the context lasts.
+    """Open a file, and yield it as `Opened`, with the images to denoise, for as long as the context lasts.
 
     Args:
-        source: The file.
+        source: The path of the file, or its bytes.
         name: What messages call it.
 
     Raises:
-        InputError: The extra is missing, or there is no image, or one that is not supported.
+        InputError: The extra smdae[fits] is missing, the file cannot be read, or it has no image, or one that is not
+            supported.
         MemoryLimitError: A plane takes more memory than there is.
     """
     if not is_installed():

@@ -67,7 +67,7 @@ class Image:
 
     @property
     def group(self) -> Path:
-        """Return the folder of its group."""
+        """Return the path of the folder of its group, `place` below the folder of the volume."""
         return self.root / self.place
 
     @property

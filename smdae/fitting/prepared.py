@@ -31,17 +31,18 @@ class Prepared:
     """A fit ready to run.
 
     Attributes:
-        state: Model, average, optimiser and generator at the start.
-        examples: The source of batches.
-        validate: Measures a model on held-out images.
-        patches: The images to fit on.
-        held_out: The images held out; those to fit on if there is only one small image.
-        crops: Clean and noisy crops of the held-out images, or noisy crops alone.
-        notes: What the user should know about this fit.
-        warnings: What may be wrong with it.
+        state: The settings, model, average of its weights, optimiser and random generator; the fit changes them.
+        examples: The source of batches: `draw(n, generator)` returns one of n examples.
+        validate: A function of a model that returns its `Validation` on held-out images: a figure and its name.
+        patches: The images to fit on, as a source of patches.
+        held_out: The images held out, likewise; those to fit on if there is only one small image.
+        crops: Of the held-out images: clean and noisy crops, noisy crops alone, or parts that get new noise each time.
+        notes: What the user should know about this fit, a line each.
+        warnings: What may be wrong with it, a line each.
         group: The processes that fit together.
         noise: In a fit to images whose noise is not white, that noise in words; else empty.
-        start: In such a fit, the weights at the start, which are averaged with the fitted ones; else None.
+        start: In such a fit, the tensors of the weights at the start by name, to average with the fitted ones; else
+            None.
     """
 
     state: State

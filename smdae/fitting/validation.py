@@ -239,10 +239,13 @@ def _crop(held_out: Patches, i: int, side: int) -> Tensor:
 
 
 def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Validate:
-    """Return a validation by the PSNR of one Tweedie step: a function of a model and the processes.
+    """Return a function of a model and the processes, which measures it by the PSNR of one Tweedie step.
+
+    The function returns a `Validation`: the PSNR in dB, its mean over clean and noisy crops, or an estimate of it by
+    Stein's formula from noisy crops alone.
 
     Args:
-        crops: What is denoised.
+        crops: Clean and noisy crops, or noisy crops alone.
         lift: Turns the fitted model into an image model.
     """
 

@@ -163,5 +163,5 @@ def family(name: str) -> Family:
 
 
 def takes_patches(model: Any) -> bool:
-    """Return whether a model takes flat patches, so that `Patchwise` must lift it to images."""
+    """Return whether a model takes flat patches, (B, d), so that `Patchwise` must lift it to images."""
     return model.flat if isinstance(model, OwnModel) else isinstance(model, EnergyModel)

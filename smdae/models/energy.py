@@ -142,7 +142,12 @@ class EnergyModel(nn.Module):
         return self._decode(x, gain, *self._encode(x, gain))
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return r(x) = x + sigma^2 psi(x), with shape (B, d): the autoencoder, and the posterior mean once fitted."""
+        """Return r(x) = x + sigma^2 psi(x), with shape (B, d): the autoencoder, and the posterior mean once fitted.
+
+        Args:
+            x: Points, with shape (B, d).
+            sigma: Level of the noise in the unit of x, a float or (B,); None for the model's own.
+        """
         gain = self._gain(sigma)
         W, h = self._encode(x, gain)
         return torch.addmm(self.centre(self.c), h, W) / gain + (x - self.centre(x))

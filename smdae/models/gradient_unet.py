@@ -33,7 +33,7 @@ class GradientUNet(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: Generator | None = None) -> None:
-        """Draw all kernels, the head's too: with N(x) = x, E and all its gradients would be 0."""
+        """Draw all kernels in place, the last layer's too: were it 0, N(x) = x, and E and its gradients would be 0."""
         self.inner.initialise(generator)
         head = self.inner.head.weight
         bound = head[0].numel() ** -0.5

@@ -69,7 +69,11 @@ class Moments:
         return cls(mean, (variance - float(noisy)).clamp(min=0), axes, examples)
 
     def exceed(self, hidden: int, free: int) -> bool:
-        """Return whether `hidden` units are too few for these patches, but enough for a filter of `free` dimensions."""
+        """Return whether the patches exceed what an energy of `hidden` units can span, but a linear filter helps.
+
+        That is, free <= hidden < 4.5 sum_i sqrt(lambda_i), with `free` the number of dimensions of a patch less that of
+        its free means, and the root mean square contrast, sqrt(sum_i lambda_i / free), is above 1.25 in noise units.
+        """
         span = UNIT_SPAN * self.variance.sqrt().sum().item()
         contrast = math.sqrt(self.variance.sum().item() / max(free, 1))
         return hidden >= free and span > hidden and contrast > MIN_CONTRAST

@@ -31,7 +31,8 @@ def name_of(module: nn.Module) -> str:
 def made_by(maker: Callable[[], Any], seed: int) -> tuple[nn.Module, str]:
     """Return the module that a class or a function of the user's own makes, and the name that it has in a file.
 
-    The name is that of the maker, or of the module's class if the maker has none, such as a lambda.
+    The name, module:name, is that of the maker, or of the module's class if the maker has none, such as a lambda.
+    Random numbers that the maker draws from torch follow from `seed`.
 
     Raises:
         UsageError: It fails, or makes no module.

@@ -71,7 +71,7 @@ class Block(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x + A f(B x), with the shape of x, (B, C, h, w)."""
+        """Return x + A f(B x), with the shape of x, (batch, channels, h, w), f being the activation."""
         return self.second(self.activation(self.first(x))).add_(x)
 
 

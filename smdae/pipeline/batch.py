@@ -48,13 +48,13 @@ def parallel_jobs(
 ) -> int:
     """Return how many pictures to denoise at once, at least 1: fewer than wanted if memory is short.
 
-    So many that even the largest of them have room together.
+    So many that even the largest of them have room together. It is 1 if there is no such device.
 
     Args:
         jobs: The pictures, of which only the headers are read.
         device: The name of the device that they are denoised on.
         wanted: The largest number; None for one for each core.
-        bytes_per_pixel: Memory that the model takes for each pixel; None to allow each picture the most.
+        bytes_per_pixel: Memory that the model takes for each pixel; None if unknown, to allow for the most it may be.
     """
     import torch
 

@@ -35,7 +35,7 @@ class Messages(Protocol):
         """Give a warning."""
 
     def failure(self, error: SmdaeError) -> None:
-        """Say why a picture could not be denoised."""
+        """Say why a picture could not be denoised: the message, the parts and the hint of the error."""
 
     def is_verbose(self) -> bool:
         """Return whether details are shown."""

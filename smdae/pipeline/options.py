@@ -25,31 +25,33 @@ class Options:
 
     Attributes:
         model: The file or name of the model; None for $SMDAE_MODEL or the bundled one that fits.
-        device: The name of the device, for `device.find`.
-        levels: The noise levels on the 0 to 255 scale, one for all channels or one for each; None to estimate them.
-        white: The value of white, None for that of the sample type.
-        black: The value of black, None for 0.
+        device: The name of the device: auto, cpu, mps, cuda or cuda:N.
+        levels: The noise levels on the 0 to 255 scale, one for all channels or one for each; None to take those of
+            `noise` or of the model, or to estimate them.
+        white: The value of white in the pictures' unit, None for that of the sample type.
+        black: The value of black in that unit, None for 0.
         scale: The values of black and white for all pages of a stack; None to find them for each picture.
-        noise: The kind of noise, `auto` to find it, or the noise itself in the pictures' unit.
-        luma: The share of the noise in brightness to remove, 0 to 1.
-        chroma: The share of the noise in colours to remove, 0 to 1.
-        mask: A picture that is white where changes are let through; None for everywhere.
+        noise: The kind of noise, white, shot or grain, or `auto` to find it; or a `Noise` in the pictures' unit, which
+            is scaled to `levels` if these are given.
+        luma: The share of the noise in brightness to remove, 0 to 1, times `strength`.
+        chroma: The share of the noise in colours to remove, 0 to 1, times `strength`.
+        mask: The file of a picture that is white where changes are let through; None for everywhere.
         profile: The file that the estimated noise is written to; None for none.
         strength: The share of the noise to remove, 0 to 1.
-        task_options: Further arguments of `Task.for_noise`: sampler, stride, ensemble, precision and the like.
+        task_options: The sampler, steps, step_size, seed, stride, ensemble and precision, by these names.
         tile: The side of the tiles in pixels, None for as large as memory allows.
-        depth: The dtype of the result's samples; None for that of the input.
-        ending: The ending of the results; None for that of the input.
+        depth: The dtype of the result's samples: uint8, uint16 or float32; None for that of the input.
+        ending: The ending of the results, with its dot; None for that of the input.
         overwrite: Whether results may replace existing files.
         overwrite_beside: Whether the files written beside results may replace existing ones.
         new_folder: A folder that is created for the results; None if they go to none.
         adapt: Whether the model is adapted to each picture.
-        reference: The clean picture to measure the result by; None for none.
+        reference: The file of the clean picture to measure the result by; None for none.
         blend: How far to go from the posterior mean to a sample of the posterior, 0 to 1.
-        extras: The files that are written beside the result.
+        extras: Which files are written beside the result; by default none.
         checks: Whether the model's self-checks are run.
         many: Whether there are many pictures, so that messages must name each.
-        local: The number of this process on this machine, None if it is the only one.
+        local: The number of this process on this machine, from 0; None if it is the only one.
         fast: Whether to use the small bundled network.
         quality: The quality of JPEG and WebP results, 1 to 100; None for the usual one.
         strip: Whether the words, dates and places in the metadata are left out of results.
@@ -57,9 +59,9 @@ class Options:
         mend: Whether outliers are repaired, and offsets of rows and columns subtracted.
         imports: The modules of the user's own that a model file may name, as module:name.
         report: The report that pictures are collected for; None for none.
-        selection: The pages and channels of TIFF stacks to denoise, and their axes.
+        selection: The pages and channels of TIFF stacks to denoise, and their axes; by default all.
         messages: The receiver of messages.
-        stdout: Writes the bytes of results that go to stdout.
+        stdout: A function of bytes, which writes those of results that go to stdout.
     """
 
     model: str | None = None

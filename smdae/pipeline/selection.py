@@ -80,7 +80,11 @@ class Selection:
 
 
 def is_many(inputs: Sequence[Path], recursive: bool = False) -> bool:
-    """Return whether inputs may stand for many pictures, so that their results need a folder."""
+    """Return whether inputs may stand for many pictures, so that their results need a folder.
+
+    They do if there are several, if one is a folder or a pattern, or if `recursive` is set. A stack of many pages and
+    a Zarr volume count as one picture.
+    """
     return recursive or len(inputs) > 1 or any(_is_folder(path) or _is_pattern(path) for path in inputs)
 
 

@@ -34,7 +34,7 @@ GAP, LINE = 6, 17  # pixels between crops, and for each of two lines above them
 
 
 def draw(tables: Tables, context: Context) -> Mapping[str, bytes]:
-    """Return plots by name: `quality`, PSNR by level, and `crops`, as PNG files; an empty mapping without figures."""
+    """Return the bytes of PNG files by name, `quality`, of PSNR by level, and `crops`; none if nothing was measured."""
     if not tables["quality"]:
         return {}
     return {"quality": _quality(tables["quality"]), "crops": _crops(tables["quality"], context)}

@@ -49,7 +49,14 @@ class Evidence:
 
 
 def student(probability: float, freedom: int) -> float:
-    """Return the quantile of Student's t by Hill's expansion (1970) about the normal one: to 1e-3 from 7 degrees on."""
+    """Return the quantile of Student's t by Hill's expansion (1970) about the normal one.
+
+    From 7 degrees on its relative error is below 0.12 % for probabilities from 0.0005 to 0.9995, and larger beyond.
+
+    Args:
+        probability: That of a value below the quantile, between 0 and 1.
+        freedom: The degrees of freedom.
+    """
     z = NormalDist().inv_cdf(probability)
     n, square = freedom, z * z
     terms = (
