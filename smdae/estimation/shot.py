@@ -43,7 +43,7 @@ RATIO_LIMITS = ((0.14, 0.0), (0.03, 2.8 / 255))
 LEAST_CORRELATION, MIN_CORRELATION = 0.8, 0.85
 MAX_MISFIT = 0.15  # of bins to the line that is taken for their level, relative
 # Of a line that shows by itself that levels differ: its least rise or fall between the thirds, as a logarithm; the
-# least share of it by which the levels from eigenvalues rise; its largest misfit, relative, and over that to a constant.
+# least share of it by which eigenvalues rise; and its largest misfit, relative, and over the misfit to a constant.
 MIN_RISE, MIN_SHARE_OF_RISE, MAX_MISFIT_OF_LINE, MAX_MISFIT_SHARE = 0.1, 0.6, 0.1, 0.5
 # Sigma of the smallest eigenvalues over the mean level of the bins: texture has large bins and small eigenvalues.
 MIN_SIGMA, MIN_SIGMA_OF_THIRD = 0.5, 0.8
