@@ -95,10 +95,13 @@ class TheirModel:
         self.model = model
 
     def parameters(self) -> Iterator[Tensor]:
-        """Return an iterator over the parameters of a torch module; for any other object, over one 0 on the CPU."""
-        if isinstance(self.model, torch.nn.Module):
-            return iter(self.model.parameters())
-        return iter((torch.zeros(()),))
+        """Return an iterator over the parameters and buffers of a torch module; over one 0 on the CPU if it has none.
+
+        So the first tells the device. Any other object has none.
+        """
+        is_module = isinstance(self.model, torch.nn.Module)
+        own = (*self.model.parameters(), *self.model.buffers()) if is_module else ()
+        return iter(own or (torch.zeros(()),))
 
     def score(self, x: Tensor, sigma: Any = None) -> Tensor:
         """Return grad log p(x), with the shape of x.

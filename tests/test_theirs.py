@@ -123,6 +123,18 @@ def test_models_of_others_denoise():
     assert not is_theirs(smdae.models.EnergyModel(2, 3, 0.1))
 
 
+class Formula(torch.nn.Module):
+    """A score without parameters."""
+
+    def score(self, x, sigma):
+        return (x.mean((2, 3), keepdim=True) - x) / (sigma**2 + 0.05)
+
+
+def test_a_module_without_parameters_denoises_grain():
+    y = np.random.default_rng(0).normal(128, 20, (64, 64)).clip(0, 255).astype(np.uint8)
+    assert smdae.denoise(y, Formula(), sigma=20, noise="grain").std() < y.std()
+
+
 class Wrong(Plain):
     def score(self, x):
         return x.nothing
