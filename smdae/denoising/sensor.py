@@ -25,8 +25,6 @@ from smdae.estimation.scale import Scale
 __all__ = ["sensor_curves"]
 
 OWN_GAIN = 1.35  # ratio of the variances of a plane's own line and the common one that is not due to chance
-# Of the blocks of a bin: as all planes share one line, few of each suffice, and the fewer, the flatter they are.
-FLAT_SHARE, MIN_FLAT = 0.03, 10
 SURE_MISFIT = 0.15  # largest misfit at which a plane's own line is preferred to the common one
 # Of a block's pixels, at white: more than the first share makes the variance too small, but is better than no block.
 SATURATED = (0.02, 0.5)
@@ -60,8 +58,7 @@ def sensor_curves(planes: np.ndarray, floor: float = 0.0) -> tuple[Affine, ...] 
 
 def _bins(blocks: Blocks, c: int, most: float) -> Bins | None:
     """Return the binned variances of the blocks of plane c of which less is saturated; None if there are too few."""
-    usable = blocks.usable(c, most)
-    return bins_of(blocks, c, blocks.detail[:, c], usable, FLAT_SHARE, MIN_FLAT)
+    return bins_of(blocks, c, blocks.detail[:, c], blocks.usable(c, most))
 
 
 def _pooled(bins: list[Bins]) -> Bins:

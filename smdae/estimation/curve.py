@@ -69,14 +69,7 @@ class Bins:
         return self.share * np.minimum(1, SCATTER_OF_NOISE / np.maximum(self.scatter, 1e-9)) ** SCATTER_POWER
 
 
-def bins_of(
-    blocks: Blocks,
-    channel: int,
-    energy: np.ndarray,
-    usable: np.ndarray,
-    flat_share: float = FLAT_SHARE,
-    min_flat: int = MIN_FLAT,
-) -> Bins | None:
+def bins_of(blocks: Blocks, channel: int, energy: np.ndarray, usable: np.ndarray) -> Bins | None:
     """Return the bins of one channel; None if there are too few usable blocks, or all energies are 0.
 
     Args:
@@ -84,8 +77,6 @@ def bins_of(
         channel: Number of the channel.
         energy: The energy of each block, its variance or its detail, with shape (n,).
         usable: Which blocks to use, with shape (n,).
-        flat_share: Share of the blocks of a bin that are chosen, the flattest ones.
-        min_flat: The least number of them.
     """
     index = np.flatnonzero(usable)
     if len(index) < MIN_BLOCKS:
@@ -94,7 +85,7 @@ def bins_of(
     rows: list[tuple[float, float, float, float, float]] = []
     chosen = []
     for members in _by_brightness(mean, index):
-        count = max(min_flat, int(flat_share * len(members)))
+        count = max(MIN_FLAT, int(FLAT_SHARE * len(members)))
         flat = members[np.argpartition(texture[members], count - 1)[:count]] if count < len(members) else members
         found = energy[flat]
         kept = flat[found <= MAX_ENERGY * np.median(found)]

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from benchmarks.dng import BLACK, WHITE, dng, exposed, mosaic, scene
 from smdae.curves import Affine
@@ -43,18 +42,6 @@ def test_noise_that_is_cut_off_at_white_does_not_mislead():
     for curve in sensor_curves(planes, FLOOR):
         for at in (0.05, 0.3):
             assert curve.gain * at + curve.read**2 == pytest.approx(gain * at + read**2, rel=0.12)
-
-
-def test_a_few_flat_places_tell_the_noise_of_a_dark_that_is_full_of_texture():
-    gain, read = 5e-4, 1e-3
-    generator = np.random.default_rng(2)
-    picture = np.full((512, 512, 3), 0.55)
-    flat = np.kron(generator.random((4, 8)) < 0.09, np.ones((64, 64)))
-    texture = gaussian_filter(generator.standard_normal((256, 512)), 0.6) * np.where(flat, 0, 0.12)
-    picture[:256] = (np.clip(0.2 + texture, 0, 1))[:, :, None]
-    for curve in sensor_curves(seen(exposed(mosaic(picture), gain, read)).planes, FLOOR):
-        true, found = gain * 0.03 + read**2, curve.gain * 0.03 + curve.read**2
-        assert found == pytest.approx(true, rel=0.3)
 
 
 def test_planes_that_the_camera_has_scaled_have_gains_of_their_own():
