@@ -19,7 +19,7 @@ def pictures(dtype: str) -> tuple[np.ndarray, np.ndarray, float]:
     clean -= 0 if "u" in dtype else clean.mean()
     noise = 60 * size
     noisy = clean + noise * np.random.default_rng(0).standard_normal(clean.shape)
-    return clean, np.rint(noisy).clip(*((0, None) if "u" in dtype else (None, None))).astype(dtype), noise
+    return clean, np.rint(noisy).clip(0 if "u" in dtype else -np.inf, None).astype(dtype), noise
 
 
 @pytest.mark.parametrize("dtype", TYPES)

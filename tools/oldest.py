@@ -2,8 +2,8 @@
 
     python tools/oldest.py > oldest.txt
 
-Of the dependencies and of the extra `baselines`, the newest patch of the oldest series; what only the tests need is not
-held back.
+Of the dependencies, and of the extras that tests take: the newest patch of the oldest series. What serves only the
+tests is not held back.
 """
 
 import re
@@ -17,7 +17,10 @@ ROOT = Path(__file__).parent.parent
 def bounds() -> dict[str, str]:
     """Return the lower bound of each requirement, by its name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["baselines"]]
+    extras = project["optional-dependencies"]
+    own = next(requirement for requirement in extras["test"] if requirement.startswith("smdae["))
+    names = own.removeprefix("smdae[").removesuffix("]").split(",")
+    wanted = [*project["dependencies"], *(requirement for name in names for requirement in extras[name])]
     found = {}
     for requirement in wanted:
         match = re.fullmatch(r"([\w.-]+)(?:\[[\w,]+\])?>=([\d.]+)(?:,.*)?", requirement)

@@ -3,8 +3,8 @@
     python tools/package.py [--no-sdist-tests] [TESTS...]
 
 1. The sdist is built from the tree and the wheel from the sdist, into dist/, and twine looks at both.
-2. The wheel has weights, recipes, terms and types; no link on its page is relative; the sdist has every file of the
-   tree.
+2. The sdist has every file of the tree, and the wheel every file of the package in the sdist, weights, terms and tables
+   among them; no link on its page is relative.
 3. The wheel is installed into a new environment, and the commands of README.md are run by it in a folder with sample
    files, without the tree; fits take a few steps.
 4. The sdist is unpacked, installed with its extra `test` into the same environment, and the TESTS are run from there.
@@ -28,7 +28,6 @@ ROOT = Path(__file__).parent.parent
 DIST = ROOT / "dist"
 CONSTRAINTS = ("--constraint", str(ROOT / "constraints.txt"))
 NOT_SHIPPED = (".ci/", "shared/")
-IN_WHEEL = ("py.typed", "weights/LICENSE.md", "weights/natural-gray.safetensors", "weights/natural-gray.yaml")
 
 sys.path.insert(0, str(ROOT))
 
@@ -55,12 +54,18 @@ def build() -> tuple[Path, Path]:
     return wheel, sdist
 
 
-def look_into_wheel(wheel: Path) -> None:
-    """Fail where something is missing in a wheel, or its page has a link that leads nowhere."""
+def files_in(sdist: Path) -> set[str]:
+    """Return the paths of the files in an sdist, from its root."""
+    with tarfile.open(sdist) as archive:
+        return {member.name.partition("/")[2] for member in archive if member.isfile()}
+
+
+def look_into_wheel(wheel: Path, sdist: Path) -> None:
+    """Fail where a wheel lacks something of the package, or its page has a link that leads nowhere."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         page = next(archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
-    missing = [name for name in IN_WHEEL if f"smdae/{name}" not in names]
+    missing = sorted(name for name in files_in(sdist) - names if name.startswith("smdae/"))
     stray = [name for name in names if not name.startswith(("smdae/", "smdae-"))]
     recipes = {name[:-5] for name in names if name.startswith("smdae/weights/") and name.endswith(".yaml")}
     models = {name[:-12] for name in names if name.endswith(".safetensors")}
@@ -78,10 +83,8 @@ def look_into_sdist(sdist: Path) -> None:
     if listed.returncode:
         print("  no repository: that the sdist has all files is not looked at")
         return
-    with tarfile.open(sdist) as archive:
-        names = {name.partition("/")[2] for name in archive.getnames()}
     tree = {name for name in listed.stdout.splitlines() if (ROOT / name).exists() and not name.startswith(NOT_SHIPPED)}
-    if missing := sorted(tree - names):
+    if missing := sorted(tree - files_in(sdist)):
         raise SystemExit(f"the sdist lacks {', '.join(missing)}")
 
 
@@ -111,7 +114,7 @@ def try_sdist(sdist: Path, python: Path, folder: Path, tests: Sequence[str]) -> 
     run(python, "-m", "pip", "install", "--quiet", *CONSTRAINTS, "--force-reinstall", "--no-deps", tree)
     run(python, "-m", "pip", "install", "--quiet", *CONSTRAINTS, f"{tree}[test]")
     wanted = [path.relative_to(tree) for name in tests for path in sorted(tree.glob(name))]
-    run(python, "-m", "pytest", "-m", "not slow and not gpu", "-x", *wanted, cwd=tree)
+    run(python, "-m", "pytest", "-m", "not slow and not gpu", "--maxfail=20", *wanted, cwd=tree)
 
 
 def main() -> None:
@@ -121,8 +124,8 @@ def main() -> None:
     parser.add_argument("--no-sdist-tests", action="store_true", help="leave step 4 out")
     asked = parser.parse_args()
     wheel, sdist = build()
-    look_into_wheel(wheel)
     look_into_sdist(sdist)
+    look_into_wheel(wheel, sdist)
     with tempfile.TemporaryDirectory(prefix="smdae-package-") as name:
         folder = Path(name)
         venv.create(folder / "environment", with_pip=True)

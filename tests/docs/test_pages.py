@@ -2,16 +2,21 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from smdae.cli.app import main
+from smdae.cli.app import app, main
+from smdae.pipeline.peers import Peers
+from smdae.processes import Place
 from tests.docs.blocks import EXTRAS, ROOT, RUN, Block, alike, blocks_of, pages, plain
 from tests.docs.workplace import fill
 
@@ -133,6 +138,46 @@ def test_slow_snippets_do_what_they_say(path, workplace, shell):
 def test_what_is_not_run_is_on_the_list():
     found = {(b.page, b.text.split()[0]) for path in pages() for b in blocks_of(path) if b.mark == "not run"}
     assert found == NOT_RUN
+
+
+def commands_in(line: str) -> list[list[str]]:
+    """Return the arguments of each `smdae` in a line, pipes and containers too; each variable of the shell is 3."""
+    words = shlex.split(re.sub(r"\$\w+", "3", line), comments=True)
+    names = typer.main.get_command(app).commands
+    starts = [k + 1 for k in range(len(words) - 1) if words[k] == "smdae" and words[k + 1] in names]
+    return [list(takewhile(lambda word: word not in ("|", "<", ">"), words[k:])) for k in starts]
+
+
+NOT_RUN_COMMANDS = [
+    (block.page, arguments)
+    for path in pages()
+    for block in blocks_of(path)
+    if block.mark == "not run" and block.language in RUN
+    for line, _ in block.commands
+    for arguments in commands_in(line)
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "arguments"), NOT_RUN_COMMANDS, ids=lambda part: part if isinstance(part, str) else part[0]
+)
+def test_commands_that_are_not_run_are_understood(page, arguments, filled, monkeypatch):
+    """The function of a command checks its options and returns the work, which is not done here."""
+    monkeypatch.chdir(filled)
+    command = typer.main.get_command(app)
+    with command.make_context("smdae", arguments, obj=Peers(Place(0, 1))) as context:
+        assert callable(command.invoke(context))
+
+
+def test_they_are_found_in_arrays_containers_and_pipes():
+    found = {(page, arguments[0], arguments[-1]) for page, arguments in NOT_RUN_COMMANDS}
+    assert {
+        ("docs/guides/pipelines.md", "denoise", "log.3"),
+        ("docs/guides/pipelines.md", "denoise", "-"),
+        ("docs/guides/pipelines.md", "fit", "cuda:0"),
+        ("docs/install.md", "denoise", "noisy.png"),
+        ("docs/formats-streams.md", "denoise", "-"),
+    } <= found
 
 
 @pytest.mark.parametrize("page", ELSEWHERE)

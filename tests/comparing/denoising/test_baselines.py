@@ -52,7 +52,7 @@ def test_what_is_smooth_says_so(name):
 
 def test_wavelets_are_spun():
     how = {"sigma": SIGMA, "wavelet": "db2", "wavelet_levels": 4, "method": "BayesShrink", "rescale_sigma": True}
-    expected = restoration.cycle_spin(NOISY, restoration.denoise_wavelet, 3, workers=1, func_kw=how)
+    expected = restoration.cycle_spin(NOISY, restoration.denoise_wavelet, 3, func_kw=how)
     np.testing.assert_allclose(BASELINES["wavelet"].run(NOISY, SIGMA), expected, atol=1e-12)
 
 
