@@ -165,9 +165,9 @@ def test_each_setting_has_its_name_as_written_and_its_line(config):
 
 def test_the_largest_files_are_read_soon(config):
     for text in ("".join(f"a{i}: {i}\n" for i in range(5000)), "growth: [" + "1," * 30_000 + "1]"):
-        start = time.perf_counter()
+        start = time.process_time()
         read_entries(config(text))
-        assert time.perf_counter() - start < 10
+        assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize(
