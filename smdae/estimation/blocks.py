@@ -24,7 +24,7 @@ from torch import Tensor
 
 from smdae.estimation.scale import UNIT, Scale
 
-__all__ = ["SIDE", "Blocks", "plane_projection", "survey", "tiles_of"]
+__all__ = ["MAX_PIXELS", "SIDE", "Blocks", "plane_projection", "survey", "tiles_of"]
 
 SIDE, STRIDE = 8, 4  # pixels
 NEIGHBOUR = SIDE // STRIDE  # strides from a block to the next that shares no pixel with it

@@ -26,7 +26,7 @@ from smdae.curves import Affine
 from smdae.errors import InputError
 from smdae.estimation import noise_level
 from smdae.estimation.absence import why_drawn
-from smdae.estimation.blocks import SIDE, Blocks, survey
+from smdae.estimation.blocks import MAX_PIXELS, SIDE, Blocks, survey, tiles_of
 from smdae.estimation.compression import is_lossy, jpeg_quality
 from smdae.estimation.correlated import (
     FAINTEST,
@@ -169,24 +169,38 @@ class _Picture:
     @cached_property
     def levels(self) -> tuple[noise_level.Level, ...]:
         """Return the level of each channel from the smallest eigenvalues."""
-        return self._levels(slice(None), self.valid)
+        return self._levels(self.planes, self.valid)
 
     def level_within(self, channel: int, low: float, high: float) -> float:
-        """Return the level of a channel where the mean of its surroundings is between two values, white being 1."""
+        """Return the level of a channel where the mean of its surroundings is between two values, white being 1.
+
+        Of a large picture the tiles are used that blocks are taken from.
+        """
         if low == -math.inf and high == math.inf:
             return self.levels[channel].sigma
-        plane = torch.from_numpy(np.ascontiguousarray(self.scale.to_unit(self.planes[:, :, channel])))
+        height, width, _ = self.planes.shape
+        parts = [self._within((*place, channel), low, high) for place in tiles_of(height, width, MAX_PIXELS)]
+        tiles, within = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return self._levels(tiles[:, :, None], within)[0].sigma
+
+    def _within(self, place: tuple[slice, slice, int], low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return a tile of a channel, (h, w), and which of its pixels are in such surroundings; none of the last row.
+
+        So no patch lies across two tiles, one below the other.
+        """
+        tile = self.planes[place]
+        plane = torch.from_numpy(np.ascontiguousarray(self.scale.to_unit(tile)))
         around = F.avg_pool2d(plane[None, None], SURROUNDINGS, 1, SURROUNDINGS // 2, count_include_pad=False)[0, 0]
         within: np.ndarray = ((around >= low) & (around <= high)).numpy()
         if self.valid is not None:
-            within &= self.valid
-        return self._levels(slice(channel, channel + 1), within)[0].sigma
+            within &= self.valid[place[:2]]
+        within[-1] = False
+        return tile, within
 
-    def _levels(self, channels: slice, valid: np.ndarray | None) -> tuple[noise_level.Level, ...]:
+    def _levels(self, planes: np.ndarray, valid: np.ndarray | None) -> tuple[noise_level.Level, ...]:
         height, width, count = self.planes.shape
         most = MAX_PATCHES if count == 1 or height * width <= SMALL else MAX_PATCHES_OF_COLOUR
         rounding = 1 / self.scale.span / math.sqrt(12) if self.planes.dtype.kind == "u" else 0.0
-        planes = self.planes[:, :, channels]
         values, white = (self.scale.to_unit(planes), 1.0) if self.scale.black else (planes, self.scale.span)
         return noise_level.levels(values, white, most, valid, self.scale.may_clip, rounding)
 
