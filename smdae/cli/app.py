@@ -18,7 +18,7 @@ from smdae import __version__
 from smdae.cli import compare, completion, console, denoise, fit, info, models, stdout
 from smdae.cli.descriptors import fill_closed, settle
 from smdae.cli.failures import as_smdae_error, is_full
-from smdae.cli.interrupts import Terminated, terminable
+from smdae.cli.interrupts import Terminated, terminable, unwrapped
 from smdae.cli.option_files import locating, remembered
 from smdae.cli.options import Work
 from smdae.cli.together import together
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     with console.of_command(plain="--no-color" in given):
         try:
             _refuse_lost_folder()
-            with terminable(), together(Place.among(os.environ)) as share:
+            with unwrapped(), terminable(), together(Place.among(os.environ)) as share:
                 work, meta = _parsed([a for a in given if a not in ANYWHERE], share.peers)
                 with locating(meta):
                     share.code = work()

@@ -15,7 +15,7 @@ from types import FrameType
 
 from smdae.cli import console
 
-__all__ = ["STOPS", "Stop", "Terminated", "stoppable", "terminable"]
+__all__ = ["STOPS", "Stop", "Terminated", "stoppable", "terminable", "unwrapped"]
 
 HANG_UP: int | None = getattr(signal, "SIGHUP", None)  # there is none on Windows
 STOPS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number is not None)
@@ -52,6 +52,20 @@ def terminable() -> Iterator[None]:
         for number, handler in before.items():
             if signal.getsignal(number) is leave:
                 signal.signal(number, handler)
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise a stop as what it is where Python has made it the cause of a RuntimeError.
+
+    Python 3.11 does so if a signal arrives while a class is made, as when modules are imported.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt | Terminated):
+            raise error.__cause__ from None
+        raise
 
 
 class Stop:
