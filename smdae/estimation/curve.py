@@ -17,7 +17,17 @@ import numpy as np
 from smdae.curves import Affine
 from smdae.estimation.blocks import Blocks
 
-__all__ = ["Bins", "affine_fit", "bins_of", "correlation_with_brightness", "line_of", "overall", "rising_line"]
+__all__ = [
+    "Bins",
+    "affine_fit",
+    "bins_of",
+    "correlation_with_brightness",
+    "line_of",
+    "overall",
+    "rise_of_line",
+    "rising_line",
+    "thirds",
+]
 
 MAX_BINS = 48
 MIN_BLOCKS = 80  # of a bin
@@ -181,13 +191,9 @@ def rising_line(bins: Bins, detail: Bins | None) -> Affine | None:
     if correlation_with_brightness(bins.at, bins.variance, weights) < MIN_CORRELATION:
         return None
     least = LEAST_SHARE * float(bins.variance.min())
-    reached = np.cumsum(weights) / weights.sum()
-    dark, bright = (
-        float(np.average(bins.at[part], weights=weights[part]))
-        for part in (reached <= max(THIRDS[0], reached[0]), reached >= min(THIRDS[1], 1 - 1e-9))
-    )
-    rise = _rise((slope, offset), dark, bright, least)
-    of_detail = _rise(affine_fit(detail)[:2], dark, bright, LEAST_SHARE * float(detail.variance.min()))
+    dark, bright = (float(np.average(bins.at[part], weights=weights[part])) for part in thirds(weights / weights.sum()))
+    rise = rise_of_line((slope, offset), dark, bright, least)
+    of_detail = rise_of_line(affine_fit(detail)[:2], dark, bright, LEAST_SHARE * float(detail.variance.min()))
     if min(rise, of_detail) < MIN_RISE or abs(rise - of_detail) > MAX_DIFFERENCE:
         return None
     return line_of(slope, offset, least)
@@ -200,7 +206,13 @@ def line_of(slope: float, offset: float, least: float) -> Affine:
     return Affine(slope, (least - offset) / slope, math.sqrt(least))
 
 
-def _rise(line: tuple[float, float], dark: float, bright: float, least: float) -> float:
+def thirds(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which bins are the darkest third, and which the brightest, both (m,), by weights (m,) with the sum 1."""
+    reached = np.cumsum(weights)
+    return reached <= max(THIRDS[0], weights[0]), reached >= min(THIRDS[1], 1 - 1e-9)
+
+
+def rise_of_line(line: tuple[float, float], dark: float, bright: float, least: float) -> float:
     """Return the logarithm of the level at a bright value over that at a dark one, on a line bounded below."""
     slope, offset = line
     return math.log(max(slope * bright + offset, least) / max(slope * dark + offset, least)) / 2

@@ -22,12 +22,13 @@ from smdae.estimation.curve import (
     CLIPPING_SIGMAS,
     LEAST_SHARE,
     MIN_BINS,
-    THIRDS,
     Bins,
     affine_fit,
     bins_of,
     correlation_with_brightness,
     line_of,
+    rise_of_line,
+    thirds,
 )
 
 __all__ = ["shot_curves"]
@@ -84,7 +85,7 @@ def shot_curves(blocks: Blocks, level_within: LevelWithin, clipped: bool, forced
 def _depends(compared: Bins, clipped: bool, level_within: Callable[[float, float], float]) -> bool:
     """Return whether levels differ over brightness by more than chance, clipping and texture explain."""
     weights = _weights(compared)
-    dark, bright = _thirds(weights)
+    dark, bright = thirds(weights)
     deviation = np.sqrt(compared.variance)
     everywhere = np.full(len(weights), True)
 
@@ -137,8 +138,8 @@ def _rise_of_line(bins: Bins, clipped: bool) -> float:
     if misfit > min(MAX_MISFIT_OF_LINE, MAX_MISFIT_SHARE * of_constant):
         return 0.0
     least = LEAST_SHARE * float(bins.variance.min())
-    dark, bright = (max(slope * _mean(bins.at, weights, part) + offset, least) for part in _thirds(weights))
-    rise = math.log(bright / dark) / 2
+    dark, bright = (_mean(bins.at, weights, part) for part in thirds(weights))
+    rise = rise_of_line((slope, offset), dark, bright, least)
     return rise if abs(rise) > MIN_RISE else 0.0
 
 
@@ -156,12 +157,6 @@ def _weights(bins: Bins) -> np.ndarray:
 def _mean(values: np.ndarray, weights: np.ndarray, part: np.ndarray) -> float:
     """Return the mean over a part of the bins, all (m,)."""
     return float(np.average(values[part], weights=weights[part]))
-
-
-def _thirds(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which bins are the darkest third, and which the brightest, both (m,), by weights (m,) with the sum 1."""
-    reached = np.cumsum(weights)
-    return reached <= max(THIRDS[0], weights[0]), reached >= min(THIRDS[1], 1 - 1e-9)
 
 
 def _nearest_white(

@@ -46,7 +46,12 @@ HEADERS = {"JXL": "jpegxl.extent", "JP2": "jpeg2000.extent", "HEIC": "heic.exten
 
 
 class Need(NamedTuple):
-    """What work on one picture, or page, of a file takes: bytes of memory, 0 if unknown, and pixels, None likewise."""
+    """The memory that work on one picture or page of a file takes, and its pixels.
+
+    Attributes:
+        nbytes: Bytes of memory; 0 if unknown.
+        pixels: Number of pixels; None if unknown.
+    """
 
     nbytes: int
     pixels: int | None
