@@ -32,6 +32,7 @@ MAX_KEPT_BLOCK = 64 << 20  # bytes; larger blocks still go back, so that a peak 
 MOST_KEPT = (1 << 31) - 1  # bytes
 UNKNOWN = 4 << 30  # bytes; where the system does not say
 FREE = 0.5  # of all memory, where the system only says how much there is of it
+ENOUGH_TO_COMPILE = 64 << 20  # bytes, for any module
 # Limit, use, and which part of that could be given back, of a control group: of version 2, and of version 1.
 GROUP_FILES = {
     "": ("memory.max", "memory.current", "inactive_file"),
@@ -174,7 +175,13 @@ def _left_in_group(group: Path, limit: str, use: str, cached: str) -> int | None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out; torch's are known by name, as torch may not be loaded."""
+    """Return whether an error says that memory ran out; torch's are known by name, as torch may not be loaded.
+
+    Where there is hardly any left, the errors of Python's compiler do so too: it may call the syntax of a module wrong
+    that it had no memory to parse.
+    """
+    if isinstance(error, SyntaxError | SystemError):
+        return left() < ENOUGH_TO_COMPILE
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if getattr(error, "errno", None) == errno.ENOMEM:

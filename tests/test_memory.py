@@ -105,3 +105,12 @@ def test_threads_that_wait_keep_nothing_of_what_they_worked_in():
     done = python("-c", KEPT)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.splitlines()[-1]) < 20  # MB; 199 if MKL keeps it
+
+
+@pytest.mark.parametrize(
+    "error", [SyntaxError("expected ':'"), SystemError("error return without exception set")], ids=["syntax", "system"]
+)
+def test_a_compiler_without_memory_may_say_that_the_syntax_is_wrong(error):
+    assert not memory.is_out_of_memory(error)
+    with memory.limited(1 << 20):
+        assert memory.is_out_of_memory(error)

@@ -17,7 +17,7 @@ from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.one_volume import one_volume
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import Outcome, denoised
-from smdae.pipeline.picture_noise import PictureNoise, refuse_unit, white_of
+from smdae.pipeline.picture_noise import PictureNoise, refuse_unit
 from smdae.pipeline.places import STREAM, Job, refuse_place
 from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import bare, called, like, read_picture, within_memory
@@ -179,9 +179,7 @@ def _measured(clean: "Picture", noisy: "Picture", result: "Picture", options: Op
 
     figures: dict[str, float] = {}
     for name, picture in (("", result), ("_noisy", noisy)):
-        psnr, ssim = psnr_and_ssim(
-            (picture.pixels, white_of(picture, options)), (clean.pixels, white_of(clean, options))
-        )
+        psnr, ssim = psnr_and_ssim((picture.pixels, options.white_of(picture)), (clean.pixels, options.white_of(clean)))
         figures |= {f"psnr{name}": psnr, f"ssim{name}": ssim}
     return figures
 

@@ -13,6 +13,7 @@ from smdae.pipeline.messages import SILENT, Messages, Put, to_stdout
 if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
     from smdae.estimation.scale import Scale
+    from smdae.files.picture import Picture
     from smdae.noise import Noise
     from smdae.pipeline.report import Report
 
@@ -105,6 +106,10 @@ class Options:
     def takes_nothing_out(self) -> bool:
         """Return whether pictures stay as they are: the strength is 0, or that of brightness and of colour."""
         return not self.strength or not (self.luma or self.chroma)
+
+    def white_of(self, picture: "Picture") -> float:
+        """Return the value of white in a picture: the one the user gave, else that of its sample type."""
+        return self.white or picture.white
 
     def will_make(self, folder: Path) -> bool:
         """Return whether a folder for results does not exist yet, and will be made."""

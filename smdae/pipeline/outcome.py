@@ -10,7 +10,7 @@ import numpy as np
 from smdae.errors import InputError
 from smdae.pipeline.extras import refuse_for, sampling
 from smdae.pipeline.options import Options
-from smdae.pipeline.picture_noise import PictureNoise, find_noise, is_noise_estimated, white_of
+from smdae.pipeline.picture_noise import PictureNoise, find_noise, is_noise_estimated
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
@@ -169,11 +169,11 @@ def denoised(
         from smdae.fitting.adaptation import refuse_unadaptable
 
         refuse_unadaptable(model)
-    white = white_of(picture, options)
+    white = options.white_of(picture)
     noisy = with_depth(picture, options.depth, white) if deeper(picture, options.depth) else picture
     if noisy is not picture:
         options = _in_unit_of(noisy, picture, model, options)
-    white = white_of(noisy, options)
+    white = options.white_of(noisy)
     if options.takes_nothing_out:
         return Outcome(with_depth(noisy, options.depth, white), _no_noise(noisy), None)
     found = find_noise(noisy, model, options, name)

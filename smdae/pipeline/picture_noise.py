@@ -21,7 +21,6 @@ __all__ = [
     "is_noise_estimated",
     "is_noise_shared",
     "refuse_unit",
-    "white_of",
     "without_noise",
 ]
 
@@ -109,11 +108,6 @@ def without_noise() -> NoiseFacts:
     return NoiseFacts(Estimate(Noise.gaussian(0.0), 0.0), "none", (0.0,), 0.0, 0, 0, False)
 
 
-def white_of(picture: "Picture", options: Options) -> float:
-    """Return the value of white in a picture: the one the user gave, else that of its sample type."""
-    return options.white or picture.white
-
-
 def is_noise_estimated(model: Any, options: Options) -> bool:
     """Return whether the noise is estimated from the picture, rather than given by the user or by the model."""
     return options.levels is None and isinstance(options.noise, str) and model.level is None and options.strength > 0
@@ -142,8 +136,8 @@ def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> P
     from smdae.denoising.treatment import noise_for
     from smdae.estimation.scale import scale_of_integers
 
-    if options.black is not None and options.black >= white_of(picture, options):
-        white = white_of(picture, options)
+    if options.black is not None and options.black >= options.white_of(picture):
+        white = options.white_of(picture)
         raise UsageError(f"--black {options.black:g} is not below {white:g}, the white of '{name}'", "give --white too")
     visible = None if picture.alpha is None else picture.alpha > 0
     scale = options.scale
@@ -163,7 +157,7 @@ def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> P
         )
     except InputError as error:
         raise InputError(f"cannot denoise '{name}': {error.message}", error.hint) from None
-    unit = white_of(picture, options) / 255 / prepared.scale.span
+    unit = options.white_of(picture) / 255 / prepared.scale.span
     given = _given_levels(picture, prepared, unit, options, name)
     kind = options.noise
     if kind == "auto" and given is not None and options.task_options.get("sampler", "tweedie") != "tweedie":

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from smdae.errors import InputError, MemoryLimitError, SmdaeError
 from smdae.pipeline.options import Options
-from smdae.pipeline.picture_noise import white_of
 from smdae.pipeline.places import STREAM, Job
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ def converted(picture: "Picture", options: Options) -> "Picture":
     """
     from smdae.files.picture import with_depth
 
-    return with_depth(picture, options.depth, white_of(picture, options))
+    return with_depth(picture, options.depth, options.white_of(picture))
 
 
 def like(reference: "Picture", picture: "Picture", path: Path, name: str = "the input") -> "Picture":

@@ -8,7 +8,6 @@ from smdae.errors import OutputError, UsageError
 from smdae.files.formats import FORMATS, SUFFIXES, WITH_QUALITY, in_words
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_names import special_format
-from smdae.pipeline.picture_noise import white_of
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.reading import called
 
@@ -37,7 +36,7 @@ def kind_of(job: Job, picture: "Picture", options: Options) -> str:
     """
     from smdae.files.picture import with_depth
 
-    result = with_depth(picture, options.depth, white_of(picture, options), pixels=False)
+    result = with_depth(picture, options.depth, options.white_of(picture), pixels=False)
     _refuse_deep(result, wanted_kind(job, result.format, options.ending))
     kind = check_target(job, result, options.ending, options.overwrite, options.new_folder)
     if job.target == STREAM and options.quality is not None:  # elsewhere its name tells the format before this is read
