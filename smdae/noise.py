@@ -48,9 +48,9 @@ class Noise:
         clip: The smallest and the largest value that can be stored; None if all can.
         rounding: Values are rounded to `zero` plus a multiple of this step; None if they are not.
         jpeg: Quality, 1 to 100, of a JPEG with all channels at full size; None if the picture is not compressed.
-        impulses: Share of the pixels, 0 <= share < 1, that are replaced in all channels by one end of `clip`, each end
-            equally often; by `zero` and `white` if there is no `clip`.
+        impulses: Share of the pixels, 0 <= share < 1, set to either end of `clip`, or to `zero` or `white`, by chance.
         level_error: Relative standard error of its level, if that was estimated from a picture; 0 if it is known.
+        coarseness: Side of squares, 1, 2 or 4 pixels, in whose means all of the noise is left: it has no finer details.
 
     Raises:
         UsageError: A value makes no sense.
@@ -66,6 +66,7 @@ class Noise:
     jpeg: int | None = None
     impulses: float = 0.0
     level_error: float = 0.0
+    coarseness: int = 1
 
     def __post_init__(self) -> None:
         for name, value in checked_fields(self).items():
@@ -270,8 +271,7 @@ class Noise:
 
     def to_yaml(self) -> str:
         """Return the noise as YAML, from which `from_yaml` makes exactly the same noise."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        kept = {f.name: values[f.name] for f in fields(self) if f.name == "white" or values[f.name] != f.default}
+        kept = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) != f.default or f.name == "white"}
         return noise_profile.dump(kept, "; ".join(filter(None, (self.describe(), how_known(self)))))
 
     @classmethod

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["checked_fields", "refuse_no_pictures"]
 
+COARSENESSES = (1, 2, 4)
+
 
 def checked_fields(noise: "Noise") -> dict[str, Any]:
     """Return the parameters of a noise that are not None, by name, as floats, integers and tuples of these.
@@ -47,6 +49,11 @@ def checked_fields(noise: "Noise") -> dict[str, Any]:
     found["level_error"] = error = checked.number(noise.level_error, "the error of the level")
     if error < 0:
         raise UsageError(f"the error of the level must be at least 0, not {error:g}")
+    found["coarseness"] = side = checked.whole(noise.coarseness, "the coarseness", 1, 4)
+    if side not in COARSENESSES:
+        raise UsageError(f"the coarseness must be one of {', '.join(map(str, COARSENESSES))}, not {side}")
+    if side > 1 and correlation.is_point(found["grain"]):
+        raise UsageError("noise whose pixels are independent has a coarseness of 1", "give the grain of the pixels")
     return found
 
 

@@ -9,6 +9,7 @@
     - [1.0, 0.5]
     - [0.5, 0.25]
     level_error: 0.15                              relative, of a level that was estimated from a picture
+    coarseness: 2                                  pixels, of noise that is left whole in the means of 2 x 2 of them
 
 Numbers are written with all their digits, so that reading gives exactly the noise that was written.
 """

@@ -3,6 +3,10 @@
 Blocks tell the kind of the noise, its level and its correlation (`smdae.estimation`). Texture can pretend to be grain;
 so where there may be grain a small network takes it out of a part of the picture, and what it takes decides, and
 corrects the level (`second_look`).
+
+Noise may be coarser than the pixels (`coarse`). So where neither tells of noise, or what they tell of has next to no
+fine details, the means of 2 x 2 and of 4 x 4 pixels are looked at in the same way. What is found there is noise if the
+flattest parts of the picture have next to nothing that is finer than these squares; texture has.
 """
 
 import math
@@ -11,18 +15,32 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from smdae.checked import refuse_other_types
+from smdae.denoising.coarse import enlarged, means, of_pixels
 from smdae.denoising.pictures import pictures_of
 from smdae.denoising.request import checked_pixels
 from smdae.denoising.second_look import NETWORK, features_of, second_look
 from smdae.errors import UsageError
+from smdae.estimation.blocks import MAX_PIXELS, tiles_of
 from smdae.estimation.estimate import Estimate, Kind, as_planes, estimate
 from smdae.estimation.scale import Scale, scale_of, scale_of_integers
 from smdae.files.model_file import load
 from smdae.noise import Noise
 
 __all__ = ["estimate_noise", "find_noise"]
+
+# Side of the squares whose means are looked at, and the least logarithm of the odds that what is found is not texture.
+MIN_ODDS = {2: 0.0, 4: 1.0}
+MIN_MEANS = 64  # means of squares a side, in which noise can be told from texture
+PART, FLATTEST = 32, 0.2  # side of the parts of a picture, in pixels, and the share of them that are the flattest
+# The level of what is finer than the squares, over that of noise. Below the first, the noise of their means is coarse
+# noise: it is 0.25 at most then, and 0.4 and more for texture. Below the second, grain that was found among the pixels
+# is better taken out of the means: of noise that was enlarged three times (0.16), but not twice (0.18 to 0.25).
+MIN_FINE, MIN_FINE_OF_FOUND = 0.3, 0.17
+MAX_SAMPLE = 1 << 16  # pixels over which a level is averaged
 
 
 def estimate_noise(image: Any, white: float | None = None, *, axes: str | None = None) -> Noise:
@@ -75,6 +93,82 @@ def find_noise(
         InputError: No pixel counts.
     """
     planes, valid, scale = as_planes(pixels, scale, valid)
+    found = _found(planes, scale, valid, jpeg, kind)
+    if kind != "auto" or found.is_drawn or not (found.noise.is_none or found.noise.kind == "grain"):
+        return found
+    if not found.noise.is_none and _has_fine_details(planes, scale, valid, found.noise, MIN_FINE_OF_FOUND):
+        return found
+    coarse = _coarse(planes, scale, valid)
+    return found if coarse is None else replace(coarse, jpeg=found.jpeg)
+
+
+def _coarse(planes: np.ndarray, scale: Scale, valid: np.ndarray | None) -> Estimate | None:
+    """Return the noise that is coarser than the pixels; None if there is none.
+
+    Args:
+        planes: The picture, with shape (H, W, C), finite.
+        scale: The scale of its values.
+        valid: Which pixels count, with shape (H, W); None for all.
+    """
+    coarse = None
+    of_means = replace(scale, clip=None)  # no mean is clipped where only some of its pixels are
+    for side, least_odds in MIN_ODDS.items():
+        if min(planes.shape[:2]) < side * MIN_MEANS:
+            break
+        small, counting = _means(planes, valid, side)
+        found = _found(small, of_means, counting, None, "auto")
+        if found.noise.is_none or found.odds < least_odds:
+            continue
+        noise = of_pixels(found.noise, side)
+        if _has_fine_details(planes, scale, valid, noise, MIN_FINE):
+            break
+        coarse = replace(found, noise=noise)
+        if _has_fine_details(small, of_means, counting, found.noise, MIN_FINE_OF_FOUND):
+            break
+    return coarse
+
+
+def _has_fine_details(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, noise: Noise, share: float) -> bool:
+    """Return whether details finer than 2 x 2 pixels, or than the coarseness of noise, reach a share of its level."""
+    level = _level_of(noise, planes, scale)
+    return _fine_level(planes, scale, valid, max(2, noise.coarseness)) >= share * level
+
+
+def _means(planes: np.ndarray, valid: np.ndarray | None, side: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the means of whole squares of side x side pixels, float32, and those of which all pixels count."""
+    rows, columns = (length // side for length in planes.shape[:2])
+
+    def squares(pixels: np.ndarray) -> np.ndarray:
+        return pixels[: rows * side, : columns * side].reshape(rows, side, columns, side, -1)
+
+    counting = None if valid is None else squares(valid).all((1, 3))[:, :, 0]
+    return squares(planes).mean((1, 3), dtype=np.float32), counting
+
+
+def _level_of(noise: Noise, planes: np.ndarray, scale: Scale) -> float:
+    """Return the root mean square level of noise over some pixels of a picture, white being 1."""
+    some = planes.reshape(-1, planes.shape[2])[:: max(1, planes.shape[0] * planes.shape[1] // MAX_SAMPLE)]
+    return float(np.sqrt(np.mean(noise.sd_of(scale.to_unit(some)[None]) ** 2)))
+
+
+def _fine_level(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, side: int) -> float:
+    """Return the root mean square of what is finer than side x side pixels in the flattest parts, white being 1."""
+    levels = []
+    for rows, columns in tiles_of(planes.shape[0], planes.shape[1], MAX_PIXELS):
+        tile = scale.to_unit(planes[rows, columns])
+        y = torch.from_numpy(tile).permute(2, 0, 1)[None]  # (1, C, h, w)
+        fine = y - enlarged(means(y, side), side, y.shape[-2:])
+        squares = F.avg_pool2d(fine.square().mean(1, keepdim=True), PART)[0, 0]
+        if valid is not None:
+            counts = torch.from_numpy(valid[rows, columns]).float()[None, None]
+            squares = squares[F.avg_pool2d(counts, PART)[0, 0] == 1]
+        levels.append(squares.flatten())
+    fine = torch.cat(levels)
+    return float(fine.quantile(FLATTEST).sqrt()) if fine.numel() else math.inf
+
+
+def _found(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, jpeg: int | None, kind: Kind) -> Estimate:
+    """Return the noise that blocks and the second look find; arguments as for `find_noise`."""
     found = estimate(planes, scale, valid, jpeg, kind)
     if found.instead is None:
         return found

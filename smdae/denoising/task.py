@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from smdae.checked import whole
+from smdae.denoising.coarse import of_means
 from smdae.denoising.conversion import as_pixels, as_tensor
 from smdae.denoising.flat import flat_areas
 from smdae.denoising.paths import by_channels, paths
@@ -266,7 +267,7 @@ class Task:
     @property
     def is_wide(self) -> bool:
         """Return whether the denoiser's halo is too wide for small tiles, so that the model inside it is tiled."""
-        return self.noise.kind == "grain" and not (self.one_pass and takes_noise(self.base))
+        return of_means(self.noise).kind == "grain" and not (self.one_pass and takes_noise(self.base))
 
     @property
     def is_one_step(self) -> bool:

@@ -7,6 +7,7 @@
 A network that takes the noise model is conditioned on shared noise and on grain instead (`informed`). For shot noise it
 gets the transform too: that is better by 0.1 dB than conditioning on the levels (FMD), and keeps means. Grain whose
 level depends on brightness, as in laser scanning microscopes, gets the transform first, which leaves it one level.
+Noise without fine details is taken out at a fraction of the size (`coarse`), where it gets the treatment of its means.
 
 A gray model takes the channels of a picture one by one; then each channel has its own noise and treatment.
 """
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from smdae.curves import Affine
+from smdae.denoising.coarse import Coarse, of_means
 from smdae.denoising.correlated import Correlated, white_level
 from smdae.denoising.informed import Informed, InformedOfGrain
 from smdae.denoising.noise_search import find_noise
@@ -153,6 +155,11 @@ def treatment_for(
     Raises:
         UsageError: The noise has another number of channels.
     """
+    if noise.coarseness > 1:
+        level, side = rms_level(prepared, noise), noise.coarseness
+        treat, levels = treatment_for(base, of_means(noise), prepared, channels, whitened, one_pass)
+        of_these = math.sqrt(sum(one**2 for one in levels) / len(levels))
+        return (lambda version: Coarse(treat(version), of_these, side)), (level,)
     if takes_noise(base) and not noise.is_signal_dependent and all(noise.levels):
         return _informed(base, noise, prepared, channels, one_pass)
     if noise.kind == "white":

@@ -77,6 +77,7 @@ class Estimate:
         jpeg: Quality at which the picture was compressed, given or found; None if it was not, or if none was found.
         odds: Natural logarithm of the odds that it is grain and not texture; infinite if it is not in question.
         instead: The estimate that holds if it is texture; None if it is not in question.
+        is_drawn: Whether there is none because the picture is drawn, or a printed screen of dots.
     """
 
     noise: Noise
@@ -85,6 +86,7 @@ class Estimate:
     jpeg: int | None = None
     odds: float = math.inf
     instead: "Estimate | None" = None
+    is_drawn: bool = False
 
 
 def estimate(
@@ -221,10 +223,10 @@ def _estimate(picture: _Picture, kind: Kind) -> Estimate:
         return _white(levels, scale.may_clip, max(FAINTEST * picture.range, FAINTEST_OF_SMALL))
     blocks = survey(planes, scale, picture.valid)
     drawn = why_drawn(planes, blocks, is_lossy(picture.jpeg))
+    if not drawn and kind == "auto" and is_print_screen(planes):
+        drawn = "it is a printed screen of dots"
     if drawn:
-        return _none(drawn)
-    if kind == "auto" and is_print_screen(planes):
-        return _none("it is a printed screen of dots")
+        return replace(_none(drawn), is_drawn=True)
     if kind == "white":
         return _white(levels, scale.may_clip, faintest=0.0, known=True)
     photons = few_counts(planes, blocks, scale) if kind in ("auto", "shot") else None
