@@ -107,7 +107,7 @@ def judge(task: Task, result: np.ndarray, level_error: float = 0.0) -> Judgement
     level_error = level_error or task.noise.level_error
     if level_error and (task.noise.kind == "grain" or task.noise.channels is not None):
         # The uncertainty of the level would be as large as the error itself.
-        return Judgement(math.nan, math.inf, ("the level of correlated noise is not known well enough",))
+        return Judgement(math.nan, math.inf, ("the correlation of the noise or its level is not known well enough",))
     if result.size < MIN_NUMBERS:
         return Judgement(math.nan, math.inf, (TOO_FEW,))
     planes = result[:, :, None] if result.ndim == 2 else result

@@ -33,7 +33,7 @@ from smdae.noise import Noise
 __all__ = ["estimate_noise", "find_noise"]
 
 # Side of the squares whose means are looked at, and the least logarithm of the odds that what is found is not texture.
-MIN_ODDS = {2: 0.0, 4: 1.0}
+MIN_ODDS = {2: 1.0, 4: 2.5}
 MIN_MEANS = 64  # means of squares a side, in which noise can be told from texture
 PART, FLATTEST = 32, 0.2  # side of the parts of a picture, in pixels, and the share of them that are the flattest
 # The level of what is finer than the squares, over that of noise. Below the first, the noise of their means is coarse

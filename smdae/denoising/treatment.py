@@ -80,7 +80,9 @@ def noise_for(
         return found
     if found.noise.is_none or found.noise.is_white or len(sigma) > 1:
         return Estimate(_white(sigma), 0.0, jpeg=found.jpeg)
-    known = replace(found.noise.amplified(sigma[0] / rms_level(prepared, found.noise)), level_error=0.0)
+    known = found.noise.amplified(sigma[0] / rms_level(prepared, found.noise))
+    if known.kind != "grain":  # the correlation of grain is estimated still, with an error no smaller than the level's
+        known = replace(known, level_error=0.0)
     return Estimate(known, 0.0, jpeg=found.jpeg)
 
 

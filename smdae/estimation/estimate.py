@@ -292,11 +292,9 @@ def _white(levels: tuple[noise_level.Level, ...], clipped: bool, faintest: float
     """
     mean = rms([level.sigma for level in levels])
     if mean <= faintest:
-        faint = f"no more than sigma {255 * mean:.1f}" if mean else "none is to be seen"
-        return _none(faint)
-    decay = sum(level.decay for level in levels) / len(levels)
-    max_of_strong = math.inf if known else MAX_DECAY_OF_STRONG
-    if decay > (MAX_DECAY if mean < STRONG else max_of_strong):
+        return _none(f"no more than sigma {255 * mean:.1f}" if mean else "none is to be seen")
+    decay, of_strong = sum(level.decay for level in levels) / len(levels), math.inf if known else MAX_DECAY_OF_STRONG
+    if decay > (MAX_DECAY if mean < STRONG else of_strong):
         return _none("what there is looks like texture")
-    error = noise_level.standard_error(mean, clipped) / mean
-    return Estimate(Noise(curves_of([level.sigma for level in levels])), error)
+    noise = Noise(curves_of([level.sigma for level in levels]))
+    return Estimate(noise, noise_level.standard_error(mean, clipped) / mean)

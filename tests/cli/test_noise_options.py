@@ -133,7 +133,7 @@ def test_grain_is_found_and_taken_out(capsys):
     said = capsys.readouterr().err
     assert "noise: grain, sigma" in said
     assert "grain size 2." in said
-    assert "why it is not: the level of correlated noise is not known well enough" in said
+    assert "why it is not: the correlation of the noise or its level is not known well enough" in said
 
 
 def test_floats_of_255_are_denoised_without_a_level_and_refused_with_one(capsys):

@@ -40,7 +40,9 @@ def test_tiles_of_a_picture_with_such_grain_are_the_whole(takes_noise):
     noisy = sampled(RISING, scene(384, 300)) / np.float32(255)
     noise = RISING.scaled(1 / 255)
     whole = denoise(noisy, model, noise=noise, precision="float32")
-    np.testing.assert_allclose(denoise(noisy, model, noise=noise, tile=128, precision="float32"), whole, atol=1e-5)
+    by_tiles = denoise(noisy, model, noise=noise, tile=128, precision="float32")
+    rounding = 3e-5 * max(1.0, np.abs(whole).max())  # a random network makes values up to 30
+    np.testing.assert_allclose(by_tiles, whole, rtol=0, atol=rounding)
 
 
 def test_channels_have_such_grain_each_of_its_own_level():
