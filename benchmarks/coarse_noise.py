@@ -3,10 +3,10 @@
     python -m benchmarks.coarse_noise noisy FOLDER [--count N] [--fast]
     python -m benchmarks.coarse_noise clean FOLDER [--every K]
 
-The first enlarges N pictures twice and adds noise of sigma 12 under a Gaussian filter of several widths, independent in
-the channels or the same in all; or it adds white noise of sigma 15, and enlarges then. All are denoised without options,
-and the PSNR is a mean over the pictures. The second looks at every Kth picture as it is, enlarged, blurred, filtered and
-shrunk, and counts those in which noise that is coarser than the pixels is found.
+The first enlarges N pictures twice and adds noise of sigma 12 under a Gaussian filter of several widths, independent
+in the channels or the same in all; or it adds white noise of sigma 15, and enlarges then. All are denoised without
+options, and the PSNR is a mean over the pictures. The second looks at every Kth picture as it is, enlarged, blurred,
+filtered and shrunk, and counts those in which noise that is coarser than the pixels is found.
 """
 
 import argparse
