@@ -117,7 +117,8 @@ def _coarse(planes: np.ndarray, scale: Scale, valid: np.ndarray | None) -> Estim
             break
         small, counting = _means(planes, valid, side)
         found = _found(small, of_means, counting, None, "auto")
-        if found.noise.is_none or found.odds < least_odds:
+        # Noise that is smooth among the pixels leaves means that are correlated still.
+        if found.noise.kind != "grain" or found.noise.is_none or found.odds < least_odds:
             continue
         noise = of_pixels(found.noise, side)
         if _has_fine_details(planes, scale, valid, noise, MIN_FINE):
