@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 STREAM = Path("-")
+CODESTREAM = ".j2k"  # of JPEG 2000, without the boxes in which words would stand
 
 
 @dataclass(frozen=True)
@@ -242,12 +243,17 @@ def unmarked(jobs: list[Job], strip: bool) -> Counter[str]:
         jobs: The pictures.
         strip: Whether results have no words about themselves.
     """
+    from smdae.files.fits import is_named
     from smdae.files.formats import SUFFIXES
     from smdae.files.kinds import kind_of
     from smdae.files.marks import HOLDERS
 
+    def holds_words(name: str) -> bool:
+        ending = Path(name).suffix.lower()
+        return (SUFFIXES.get(ending) in HOLDERS and ending != CODESTREAM) or is_named(name)
+
     names = [job.source.name for job in jobs if job.replaced]
-    return Counter(kind_of(name) for name in names if strip or SUFFIXES.get(Path(name).suffix.lower()) not in HOLDERS)
+    return Counter(kind_of(name) for name in names if strip or not holds_words(name))
 
 
 def refuse_raced(jobs: list[Job]) -> None:

@@ -209,6 +209,7 @@ def test_results_that_will_not_be_known_as_such_are_told_of(here, capsys):
     (here / "in").mkdir()
     for name, format in (("a.png", "PNG"), ("b.bmp", "BMP"), ("c.bmp", "BMP"), ("d.pgm", "PPM")):
         (here / "in" / name).write_bytes(encoded(gray(), format))
+    np.save(here / "in" / "e.npy", gray())
     warning = "smdae: warning: results will not be known as such in "
     again = ": another run over them takes noise out twice\n"
     assert main(["denoise", "in", "-o", "out", "-s", "20"]) == 0
@@ -216,10 +217,11 @@ def test_results_that_will_not_be_known_as_such_are_told_of(here, capsys):
     assert main(["denoise", "in", "--in-place", "--strip-metadata", "--dry-run"]) == 0
     assert warning not in capsys.readouterr().err
     assert main(["denoise", "in", "--in-place", "-s", "20"]) == 0
-    assert f"{warning}2 BMP, 1 PGM{again}" in capsys.readouterr().err
-    (here / "in" / "a.png").write_bytes(encoded(gray()))
+    assert f"{warning}2 BMP, 1 NPY{again}" in capsys.readouterr().err
+    for name, format in (("a.png", "PNG"), ("d.pgm", "PPM")):
+        (here / "in" / name).write_bytes(encoded(gray(), format))
     assert main(["denoise", "in", "--in-place", "-s", "20", "--strip-metadata"]) == 0
-    assert f"{warning}2 BMP, 1 PGM, 1 PNG{again}" in capsys.readouterr().err
+    assert f"{warning}2 BMP, 1 NPY, 1 PGM, 1 PNG{again}" in capsys.readouterr().err
 
 
 # Links
