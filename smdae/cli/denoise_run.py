@@ -26,10 +26,11 @@ from smdae.pipeline.model_choice import bytes_per_pixel
 from smdae.pipeline.one_picture import worker
 from smdae.pipeline.options import Options
 from smdae.pipeline.peers import Peers
-from smdae.pipeline.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced, unmarked
+from smdae.pipeline.places import STREAM, Job, Plan, plan
 from smdae.pipeline.placing import forget
 from smdae.pipeline.records import figures, is_number
 from smdae.pipeline.rehearsal import rehearsed
+from smdae.pipeline.replacing import claims, refuse_place, refuse_raced, unmarked
 from smdae.pipeline.report import Report
 from smdae.pipeline.result_format import refuse_quality
 from smdae.pipeline.selection import listed, refuse_unpiped

@@ -17,6 +17,7 @@ from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, refuse_misnamed
 from smdae.pipeline.records import estimates, record_of, words_of
+from smdae.pipeline.replacing import refuse_result
 from smdae.pipeline.shared_noise import with_shared_noise
 from smdae.pipeline.summary import summarise
 from smdae.progress import Watch
@@ -59,7 +60,6 @@ def one_fits(
     """
     from smdae.denoising.pages import is_blank
     from smdae.files import fits, packing
-    from smdae.files.refusals import refuse_existing
     from smdae.files.writing import whole
 
     _refuse(options)
@@ -76,7 +76,7 @@ def one_fits(
             hint = "leave --format out" if options.ending else "name it .fits"
             raise OutputError(f"a FITS file stays one, and is not written as '{target}'", hint)
         if job.target != STREAM and not options.will_make(job.target.parent):
-            refuse_existing(job.target, overwrite=options.overwrite)
+            refuse_result(job, options.overwrite)
         model = model_for(FitsPlanes(file.images[0], file.file).page(0))
         refuse_unit(FitsPlanes(file.images[0], file.file).page(0), options, name)
 

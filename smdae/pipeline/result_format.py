@@ -10,6 +10,7 @@ from smdae.pipeline.options import Options
 from smdae.pipeline.picture_names import special_format
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.reading import called
+from smdae.pipeline.replacing import refuse_result
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
@@ -58,13 +59,13 @@ def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bo
         OutputError: The result cannot be written there, or the format cannot hold it.
     """
     from smdae.files.images import refuse_format
-    from smdae.files.refusals import refuse_existing, refuse_making
+    from smdae.files.refusals import refuse_making
 
     if job.target != STREAM:
         if made and not job.target.parent.exists():
             refuse_making(job.target.parent, made)
         else:
-            refuse_existing(job.target, overwrite=overwrite)
+            refuse_result(job, overwrite)
     kind = wanted_kind(job, picture.format, ending)
     refuse_format(picture, kind)
     return kind

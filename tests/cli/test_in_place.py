@@ -16,6 +16,7 @@ from smdae.files.claims import claimed
 from smdae.pipeline import one_picture, stacked
 from tests.forked import start
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
+from tests.volumes import volume
 
 needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives files to others")
 
@@ -240,3 +241,51 @@ def test_links_in_a_folder_are_left_alone(here, capsys):
     assert main(["denoise", "in/out.png", "--in-place", "-s", "20"]) == 0  # it is named
     assert (here / "a.png").read_bytes() != before
     assert (here / "in" / "out.png").is_symlink()
+
+
+def test_links_under_the_name_of_a_result_are_not_followed_unless_named(here, capsys):
+    """They may lead elsewhere, or to an input, whatever has put them into the folder of the results."""
+    (here / "in").mkdir()
+    (here / "out").mkdir()
+    (here / "in" / "a.png").write_bytes(encoded(gray()))
+    before = (here / "in" / "a.png").read_bytes()
+    for place in ("../in/a.png", "../elsewhere.png"):
+        (here / "out" / "a.png").unlink(missing_ok=True)
+        (here / "out" / "a.png").symlink_to(place)
+        for more in ((), ("-y",)):
+            for command in (("in", "-o", "out"), ("in/a.png", "-o", "out/")):
+                assert main(["denoise", *command, "-s", "20", *more]) == 4
+                assert ("the input itself" if "in/" in place else "a symbolic link") in capsys.readouterr().err
+                assert main(["denoise", *command, "-s", "20", *more, "--dry-run"]) == 0
+                assert "refused: it is " in capsys.readouterr().out
+    (here / "b_denoised.png").symlink_to("elsewhere.png")
+    (here / "in" / "a.png").rename(here / "b.png")
+    assert main(["denoise", "b.png", "-s", "20"]) == 4
+    assert not (here / "elsewhere.png").exists()
+    assert (here / "b.png").read_bytes() == before
+    assert main(["denoise", "b.png", "-s", "20", "-o", "b_denoised.png"]) == 0  # it is named
+    assert (here / "elsewhere.png").exists()
+    assert main(["denoise", "b.png", "-s", "20", "--skip-existing"]) == 0
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.npy", "a.tif", "a.fits", "a.y4m", "a.ome.zarr"])
+def test_an_input_is_its_own_result_only_in_place(here, name, capsys):
+    if name == "a.fits":
+        pytest.importorskip("astropy.io.fits").PrimaryHDU(gray().astype("f4")).writeto(name)
+    elif name == "a.y4m":
+        (here / name).write_bytes(b"YUV4MPEG2 W32 H24 F1:1 Cmono\nFRAME\n" + gray().tobytes())
+    elif name == "a.ome.zarr":
+        pytest.importorskip("zarr")
+        volume(here / name)
+    elif name == "a.npy":
+        np.save(name, gray())
+    elif name == "a.tif":
+        tifffile.imwrite(name, np.stack([gray(), gray(seed=1)]), photometric="minisblack")
+    (here / "link").symlink_to(name)
+    before = everything_below(here)
+    for target in (name, f"./{name}"):
+        assert main(["denoise", name, "-o", target, "-y", "-s", "20"]) == 4
+        said = capsys.readouterr().err
+        assert "it is the input itself" in said
+        assert "hint: --in-place replaces inputs" in said
+    assert everything_below(here) == before
