@@ -95,7 +95,7 @@ def run(asked: DenoiseOptions, peers: Peers) -> int:
 def _under_way(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report | None) -> Iterator[Any]:
     """Yield the progress bar of a run, all whose files are claimed; at the end write the report, and tidy up."""
     jobs = chosen.jobs
-    made = chosen.folder if peers.first and chosen.folder and not chosen.folder.exists() else None
+    made = chosen.folder if peers.first and chosen.folder and not os.path.exists(chosen.folder) else None
     peers.agree_on(jobs)  # so that no process begins before all have planned
     if peers.first:
         _clear(asked, jobs)

@@ -34,7 +34,7 @@ def files_below(path: Path, more: Sequence[str] = (), left_out: Counter[str] | N
 
     In `left_out` the other files are counted by their kinds.
     """
-    if not path.is_dir() or ome_metadata.is_volume(path):
+    if not os.path.isdir(path) or ome_metadata.is_volume(path):
         yield path
         return
     endings = (*SUFFIXES, *ARRAYS, y4m.ENDING, *more)

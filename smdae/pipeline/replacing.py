@@ -58,7 +58,7 @@ def misplaced(job: Job) -> str | None:
     """
     if job.is_own:
         return "it is the input itself"
-    return "it is a symbolic link" if not job.is_named and job.target.is_symlink() else None
+    return "it is a symbolic link" if not job.is_named and os.path.islink(job.target) else None
 
 
 def refuse_misplaced(job: Job) -> None:
@@ -82,7 +82,7 @@ def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
 
     if not folder:
         refuse_existing(path, overwrite=overwrite)
-    elif not path.is_dir():
+    elif not os.path.isdir(path):
         refuse_making(path, path)
     elif not overwrite and any(path.iterdir()):
         raise OutputError(f"the folder '{path}' is not empty", "write to another, or replace what is there with -y")

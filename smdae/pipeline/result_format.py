@@ -1,5 +1,6 @@
 """The format of a result: what its name or --format asks for, once it is clear that it can hold the picture."""
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bo
     from smdae.files.refusals import refuse_making
 
     if job.target != STREAM:
-        if made and not job.target.parent.exists():
+        if made and not os.path.exists(job.target.parent):
             refuse_making(job.target.parent, made)
         else:
             refuse_result(job, overwrite)
