@@ -16,7 +16,6 @@ import contextlib
 import functools
 import importlib.util
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -30,6 +29,7 @@ from smdae.files import images, packing, regular
 from smdae.files.fits_header import BLOCK, SIGNATURE, refuse_many_axes, with_history
 from smdae.files.marks import OPENING, printable
 from smdae.files.picture import check_size
+from smdae.files.scratch import scratch
 
 __all__ = ["ENDINGS", "SIGNATURE", "Image", "Opened", "is_fits", "is_installed", "is_named", "opened", "written"]
 
@@ -217,7 +217,7 @@ def written(
     """
     position = 0
     for image in file.images:
-        with tempfile.TemporaryFile() as data:  # a header with checksums comes before the data that they are of
+        with scratch() as data:  # a header with checksums comes before the data that they are of
             for k, plane in enumerate(results(image)):
                 data.write(image.rewritten(file.file, k, image.plane(file.file, k), plane))
             yield from _piece(file.file, position, image.header_at)
