@@ -34,7 +34,7 @@ class Job:
         skipped: Whether the result exists already and is left alone.
         may_skip: Whether a result that appears before the work begins is left alone too.
         replaced: The status of the input when the run began, if its result replaces it; else None.
-        is_own: Whether the place of the result is that of the input, which is not to be replaced.
+        is_own: Whether the place of the result is that of the input, which nobody said is to be replaced.
         is_named: Whether the user named the result, and not only its folder or nothing.
     """
 
@@ -129,9 +129,7 @@ def plan(
     _refuse_collisions(jobs, naming, folder)
     first, step = share or (1, 1)
     is_named = naming.in_place or (naming.output is not None and not folder)
-    jobs = [replace(job, is_own=_is_own(job), is_named=is_named) for job in jobs[first - 1 :: step]]
-    if naming.in_place:
-        jobs = [replace(job, replaced=_status(job), is_own=False) for job in jobs]
+    jobs = [_related(replace(job, is_named=is_named)) for job in jobs[first - 1 :: step]]
     if naming.skip_existing:
         jobs = [replace(job, skipped=job.is_done, may_skip=True) for job in jobs]
     return Plan(jobs, folder, len(found) == 1 and of_list is None, selection.remark)
@@ -222,15 +220,16 @@ def _target(source: Path, below: Path, naming: Naming, folder: Path | None) -> P
     return folder / below.with_name(name) if folder else source.with_name(name)
 
 
-def _is_own(job: Job) -> bool:
-    return STREAM not in (job.source, job.target) and os.path.realpath(job.source) == os.path.realpath(job.target)
-
-
-def _status(job: Job) -> os.stat_result | None:
+def _related(job: Job) -> Job:
+    """Return a job that knows whether its result would replace its input."""
+    if STREAM in (job.source, job.target) or os.path.realpath(job.source) != os.path.realpath(job.target):
+        return job
+    if not job.is_named:
+        return replace(job, is_own=True)
     try:
-        return job.source.stat()
+        return replace(job, replaced=job.source.stat())
     except OSError:  # reading it will fail with the reason
-        return None
+        return job
 
 
 def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> None:

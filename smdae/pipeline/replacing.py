@@ -54,7 +54,7 @@ def refuse_raced(jobs: list[Job]) -> None:
 def misplaced(job: Job) -> str | None:
     """Return in words why a result would change what nobody named; None if it would not.
 
-    It is its own input, which only --in-place replaces, or what a link leads to, which the user did not name.
+    It is its own input, by way of a link in the folder of the results, or what else a link there leads to.
     """
     if job.is_own:
         return "it is the input itself"

@@ -268,24 +268,41 @@ def test_links_under_the_name_of_a_result_are_not_followed_unless_named(here, ca
     assert main(["denoise", "b.png", "-s", "20", "--skip-existing"]) == 0
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.npy", "a.tif", "a.fits", "a.y4m", "a.ome.zarr"])
-def test_an_input_is_its_own_result_only_in_place(here, name, capsys):
+@pytest.mark.parametrize("name", ["a.png", "a.npy", "a.tif", "a.fits", "a.y4m"])
+def test_an_input_of_any_kind_is_not_replaced_by_way_of_a_link(here, name, capsys):
+    (here / "in").mkdir()
+    (here / "out").mkdir()
+    file = here / "in" / name
     if name == "a.fits":
-        pytest.importorskip("astropy.io.fits").PrimaryHDU(gray().astype("f4")).writeto(name)
+        pytest.importorskip("astropy.io.fits").PrimaryHDU(gray().astype("f4")).writeto(file)
     elif name == "a.y4m":
-        (here / name).write_bytes(b"YUV4MPEG2 W32 H24 F1:1 Cmono\nFRAME\n" + gray().tobytes())
-    elif name == "a.ome.zarr":
-        pytest.importorskip("zarr")
-        volume(here / name)
+        file.write_bytes(b"YUV4MPEG2 W32 H24 F1:1 Cmono\nFRAME\n" + gray().tobytes())
     elif name == "a.npy":
-        np.save(name, gray())
+        np.save(file, gray())
     elif name == "a.tif":
-        tifffile.imwrite(name, np.stack([gray(), gray(seed=1)]), photometric="minisblack")
-    (here / "link").symlink_to(name)
+        tifffile.imwrite(file, np.stack([gray(), gray(seed=1)]), photometric="minisblack")
+    else:
+        file.write_bytes(encoded(gray()))
+    (here / "out" / name).symlink_to(file)
     before = everything_below(here)
-    for target in (name, f"./{name}"):
-        assert main(["denoise", name, "-o", target, "-y", "-s", "20"]) == 4
-        said = capsys.readouterr().err
-        assert "it is the input itself" in said
-        assert "hint: --in-place replaces inputs" in said
+    assert main(["denoise", str(file), "-o", "out/", "-y", "-s", "20"]) == 4
+    said = capsys.readouterr().err
+    assert "it is the input itself" in said
+    assert "hint: --in-place replaces inputs" in said
     assert everything_below(here) == before
+
+
+def test_a_volume_is_not_replaced_by_way_of_a_link(here, capsys):
+    pytest.importorskip("zarr")
+    (here / "out").mkdir()
+    volume(here / "a.ome.zarr")
+    (here / "out" / "a.ome.zarr").symlink_to(here / "a.ome.zarr")
+    before = everything_below(here)
+    assert main(["denoise", "a.ome.zarr", "-o", "out/", "-y", "-s", "20"]) == 4
+    assert "it is the input itself" in capsys.readouterr().err
+    assert everything_below(here) == before
+
+
+def test_an_input_that_is_named_as_the_result_is_replaced_with_leave(here):
+    assert main(["denoise", "a.png", "-o", "a.png", "-s", "20"]) == 4
+    assert main(["denoise", "a.png", "-o", "a.png", "-s", "20", "-y"]) == 0
