@@ -25,6 +25,7 @@ __all__ = ["DenoiseOptions"]
 
 PAGES = (".html", ".htm")
 MIN_SIGMA, MAX_SIGMA = 1e-3, 1e5  # sigma
+MAX_COUNT = 10**9  # pixels of a stride or a tile, pictures at once
 MAX_SEED = 2**63 - 1
 MAX_QUALITY = 100  # of a JPEG or a WebP
 SMALLEST_TILE = 64  # pixels a side; as in denoising.tiles, which would load torch
@@ -197,6 +198,8 @@ class DenoiseOptions:
         for name, value in (("stride", self.stride), ("tile", self.tile), ("jobs", self.jobs)):
             if value is not None and value < least[name]:
                 raise UsageError(f"--{name} {value} is less than {least[name]}")
+            if value is not None and value > MAX_COUNT:
+                raise UsageError(f"--{name} is more than {MAX_COUNT:,}")
         if self.max_memory is not None:
             bytes_of(self.max_memory, "--max-memory")
         check_range(self.white, self.black)

@@ -26,10 +26,11 @@ from smdae.pipeline.model_choice import bytes_per_pixel
 from smdae.pipeline.one_picture import worker
 from smdae.pipeline.options import Options
 from smdae.pipeline.peers import Peers
-from smdae.pipeline.places import STREAM, Job, Plan, claims, plan, refuse_place, refuse_raced, unmarked
+from smdae.pipeline.places import STREAM, Job, Plan, plan
 from smdae.pipeline.placing import forget
 from smdae.pipeline.records import figures, is_number
 from smdae.pipeline.rehearsal import rehearsed
+from smdae.pipeline.replacing import claims, refuse_place, refuse_raced, unmarked
 from smdae.pipeline.report import Report
 from smdae.pipeline.result_format import refuse_quality
 from smdae.pipeline.selection import listed, refuse_unpiped
@@ -94,7 +95,7 @@ def run(asked: DenoiseOptions, peers: Peers) -> int:
 def _under_way(asked: DenoiseOptions, chosen: Plan, peers: Peers, report: Report | None) -> Iterator[Any]:
     """Yield the progress bar of a run, all whose files are claimed; at the end write the report, and tidy up."""
     jobs = chosen.jobs
-    made = chosen.folder if peers.first and chosen.folder and not chosen.folder.exists() else None
+    made = chosen.folder if peers.first and chosen.folder and not os.path.exists(chosen.folder) else None
     peers.agree_on(jobs)  # so that no process begins before all have planned
     if peers.first:
         _clear(asked, jobs)

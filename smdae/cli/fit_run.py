@@ -1,5 +1,6 @@
 """Run `fit`: from images to a model file, with a progress bar, a log, and saved states to resume from."""
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,7 @@ def _fitted(prepared: "Prepared", state_file: Path, files: Files) -> tuple[int, 
             error.hint = f"{error.hint}; the last good weights are in '{files.model}'"
         raise
     except OutputError:
-        if not state_file.exists():  # nothing to resume from: leave nothing behind
+        if not os.path.exists(state_file):  # nothing to resume from: leave nothing behind
             files.log.unlink(missing_ok=True)
         raise
     return code, card
@@ -181,7 +182,7 @@ def _drive(prepared: "Prepared", state_file: Path, files: Files | None) -> int:
         with suppress(OutputError):
             keep(state_file, prepared.state)
         hint = f"run the same command with --resume to go on from step {prepared.state.record['step']}"
-        return hint if state_file.exists() else None
+        return hint if os.path.exists(state_file) else None
 
     with (
         on_loss(rescue),

@@ -188,6 +188,7 @@ def threads_of(count: int | None) -> Iterator[None]:
 
 
 BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+MAX_BYTES = 1 << 60
 MIN_BYTES = 1 << 26
 
 
@@ -204,7 +205,7 @@ def bytes_of(text: str, option: str) -> int:
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
     if not match:
         raise UsageError(f"{option} {text!r:.60} is not a size", "write 500M or 2G")
-    found = round(float(match[1]) * BYTES[match[2]])
+    found = round(min(float(match[1]) * BYTES[match[2]], MAX_BYTES))
     if found < MIN_BYTES:
         raise UsageError(f"{option} {text!r:.60} is less than {MIN_BYTES >> 20} MB", "write 500M or 2G")
     return found

@@ -10,6 +10,7 @@ While parts are missing, results.json says that it is not complete, and there ar
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -47,12 +48,12 @@ def refuse(folder: Path, overwrite: bool, resume: bool) -> None:
 
     With `resume`, also if there is no earlier report in it.
     """
-    if not folder.exists():
+    if not os.path.exists(folder):
         if resume:
             raise OutputError(f"cannot resume: there is no folder '{folder}'", "leave --resume out for a new report")
         refuse_existing(folder, overwrite=False)
         return
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise OutputError(f"cannot write to '{folder}': it is not a folder", "name another with -o")
     refuse_existing(folder / RESULTS, overwrite=True)
     if resume:

@@ -35,6 +35,7 @@ NODES = 4096  # of a table
 QUADRATURE_NODES = 21  # of Gauss-Hermite quadrature
 ANSCOMBE = 3 / 8  # times a^2, added to the variance so that f makes low counts nearly normal
 SLOPE_PARTS = 20  # the slope of the variance is averaged over one of so many parts of the range
+LEAST_DEVIATION = 1e-12  # white being 1, below which there is no noise and no count
 MIN_LEVEL = 1e-2  # of the highest level of a curve; lower levels are raised to it
 LOW_COUNTS = 12.0  # mean counts below which the expectation is a sum over Poisson's distribution
 MAX_COUNTS = 48  # terms of that sum
@@ -149,7 +150,7 @@ def _table(curve: Curve, x: np.ndarray, f: np.ndarray, clip: tuple[float, float]
     expected = _interpolated(y, x, f, step) @ (weights / weights.sum())
     sparse = None
     gain = np.full_like(x, curve.gain) if isinstance(curve, Affine) else _slope(deviation**2, x)
-    low = np.flatnonzero((deviation**2 < LOW_COUNTS * gain**2) & (deviation > 0))
+    low = np.flatnonzero((deviation**2 < LOW_COUNTS * gain**2) & (deviation > LEAST_DEVIATION))
     if len(low):
         counts = (deviation[low] / gain[low]) ** 2
         k = np.arange(MAX_COUNTS)

@@ -37,6 +37,8 @@ __all__ = ["Treatment", "noise_for", "rms_level", "set_to_clipping", "takes_nois
 
 LEVEL_SAMPLE = 1 << 17  # pixels over which a level is averaged
 MOST_WHITES = 16  # by which white is larger in a picture than in noise of the same kind of pictures
+LEAST_GIVEN = 1e-9  # level of noise, white being 1, of which no float32 picture can hold any
+OTHER_UNIT = "is it in the unit of other pictures? 'smdae info' tells the range of a noise profile"
 FAINTEST_GIVEN = 0.3 / 255  # level of noise, white being 1, below which it may have been given in another unit
 MAX_CLIPPED_SHARE = 0.005  # of pixels at white, up to which a picture is treated as not clipped there
 
@@ -88,10 +90,21 @@ def noise_for(
 
 def rms_level(prepared: Prepared, noise: Noise) -> float:
     """Return the root mean square level of noise over all pixels and channels of a picture, white being 1."""
+    return noise.sd(_sample(prepared)).square().mean().sqrt().item()
+
+
+def _faintest(prepared: Prepared, noise: Noise) -> float:
+    """Return the least of the largest levels of the channels of a picture that have noise; infinity if none has."""
+    levels = noise.sd(_sample(prepared)).amax((0, 2, 3)).tolist()
+    curves = noise.curves * (len(levels) // len(noise.curves))
+    return min((level for level, curve in zip(levels, curves, strict=True) if curve.level != 0), default=math.inf)
+
+
+def _sample(prepared: Prepared) -> Tensor:
+    """Return some pixels of a picture, white being 1, (1, C, 1, n), float64."""
     planes = prepared.pixels[:, :, None] if prepared.pixels.ndim == 2 else prepared.pixels
     some = planes.reshape(-1, planes.shape[2])[:: max(1, planes.shape[0] * planes.shape[1] // LEVEL_SAMPLE)]
-    x = torch.from_numpy(prepared.scale.to_unit(some)).double().T[None, :, None]  # (1, C, 1, n)
-    return noise.sd(x).square().mean().sqrt().item()
+    return torch.from_numpy(prepared.scale.to_unit(some)).double().T[None, :, None]
 
 
 def _white(sigma: Sequence[float]) -> Noise:
@@ -111,26 +124,25 @@ def _of_channels(noise: Noise, prepared: Prepared) -> Noise:
 
 
 def _refuse_other_unit(noise: Noise, given: Noise, prepared: Prepared) -> None:
-    """Raise UsageError for noise of other pictures: larger than all that this one spans, or next to nothing in it.
-
-    Args:
-        noise: The noise, white being 1.
-        given: The same as it was given.
-        prepared: The picture.
-    """
-    scale = prepared.scale
-    if (level := rms_level(prepared, noise)) >= 1:
+    """Raise UsageError for noise, also as it was given, that is larger than all a picture spans, or next to nothing."""
+    scale, level = prepared.scale, rms_level(prepared, noise)
+    if level >= 1:
         raise UsageError(
             f"noise of level {level * scale.span:.4g} is larger than the range of the picture, "
             f"{scale.black:.4g} to {scale.white:.4g}",
-            "is it in the unit of other pictures? 'smdae info' tells the range of a noise profile",
+            OTHER_UNIT,
+        )
+    if _faintest(prepared, noise) < LEAST_GIVEN:
+        raise UsageError(
+            f"noise of level {given.sigma:.4g} is next to nothing from {scale.black:.4g} to {scale.white:.4g}",
+            OTHER_UNIT,
         )
     is_of_less = given.white < scale.white / MOST_WHITES and given.sigma <= given.white
     if scale.standard and is_of_less and 0 < level < FAINTEST_GIVEN:
         raise UsageError(
             f"noise of level {given.sigma:.4g}, given for white {given.white:g}, is far too small for a picture "
             f"whose white is {scale.white:g}",
-            "is it in the unit of other pictures? 'smdae info' tells the range of a noise profile",
+            OTHER_UNIT,
         )
 
 

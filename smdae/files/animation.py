@@ -15,6 +15,7 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files.extent import refuse_huge
+from smdae.files.marks import marked
 from smdae.files.picture import Picture, check_size
 
 __all__ = ["Animation", "Frame", "Rewriter", "refuse_animation", "rgba"]
@@ -105,7 +106,13 @@ class Animation:
     def __iter__(self) -> Iterator[Picture]:
         return (self._picture(seen) for _, seen in self._seen())
 
-    def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
+    def encoded(
+        self,
+        pictures: Sequence[Picture | None],
+        quality: int | None = None,
+        strip: bool = False,
+        words: str | None = None,
+    ) -> bytes:
         """Return the file with other pictures in its frames.
 
         Arguments and errors are those of `parts.Container.encoded`.
@@ -113,7 +120,8 @@ class Animation:
         made: list[np.ndarray | None] = []
         for frame, picture in zip(self.frames, pictures, strict=True):
             made.append(None if picture is None else _back(frame, frame.decode(), picture))
-        return self.rewrite(made, quality, strip)
+        whole = self.rewrite(made, quality, strip)
+        return whole if words is None else marked(whole, self.format, words)
 
     def _picture(self, seen: np.ndarray) -> Picture:
         alpha = None if (seen[..., 3] == 255).all() else seen[..., 3].copy()

@@ -1,7 +1,8 @@
 """Animated PNG: each frame is the pixels of a PNG of its own (https://www.w3.org/TR/png-3/#11acTL, fcTL, fdAT).
 
-All chunks stay but those of pixels, and those on palettes where the frames no longer have one: where a frame changes,
-all are written anew as gray or colours, with alpha if there was any. A first picture that is no frame stays as it is.
+All chunks stay but those of pixels, those on palettes where the frames no longer have one, and the time of the last
+change: where a frame changes, all are written anew as gray or colours, with alpha if there was any. A first picture
+that is no frame stays as it is.
 """
 
 import struct
@@ -14,6 +15,7 @@ from smdae.errors import InputError
 from smdae.files import png
 from smdae.files.animation import CLEAR, KEEP, RESTORE, Animation, Frame, rgba
 from smdae.files.exif import stripped
+from smdae.files.marks import KEYWORD
 from smdae.files.picture import Metadata, Picture
 from smdae.files.png_chunks import SIGNATURE, chunk, chunks
 
@@ -21,8 +23,8 @@ __all__ = ["parts_of_png"]
 
 Chunk = tuple[bytes, bytes]
 DISPOSALS = {0: KEEP, 1: CLEAR, 2: RESTORE}
-OF_PALETTES = (b"PLTE", b"tRNS", b"bKGD", b"hIST", b"sBIT", b"sPLT")
-WORDS = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
+LEFT_OUT = (b"fdAT", b"PLTE", b"tRNS", b"hIST", b"sPLT", b"tIME")
+WORDS = (b"tEXt", b"zTXt", b"iTXt")
 CONTROL = ">IIIIIHHBB"  # of a frame: number, width, height, x, y, delay as a fraction, disposal, blending
 
 
@@ -107,7 +109,10 @@ def _rewritten(
         elif kind == b"IDAT":
             pieces += [chunk(kind, body) for body in made[0][1]]
             made[0] = (colour, [])
-        elif kind not in (*OF_PALETTES, b"fdAT") and not (strip and kind in WORDS):
+        elif kind in png.OF_SAMPLES:
+            payload = png.fitted(kind, png.neutral(kind, payload, found), len(channels) + (not opaque), 8)
+            pieces += [chunk(kind, payload)] if payload else []
+        elif not (kind in LEFT_OUT or (strip and kind in WORDS) or (kind == b"tEXt" and payload.startswith(KEYWORD))):
             kept = stripped(Metadata(exif=payload)).exif if strip and kind == b"eXIf" else payload
             if kept is not None:
                 pieces.append(chunk(kind, kept))

@@ -164,7 +164,7 @@ class Cache:
 
     def _begin(self) -> None:
         """Take the lock, see what others have made meanwhile, and make ready to add to it."""
-        self._made = not self._folder.exists()
+        self._made = not os.path.exists(self._folder)
         with refusals(self._folder):
             self._folder.mkdir(exist_ok=True)
         try:

@@ -62,7 +62,7 @@ def refuse(folder: Path) -> None:
         raise UsageError("--cache needs file locks, which this system does not have")
     if not os.path.lexists(folder):
         refuse_making(folder, folder)
-    elif not folder.is_dir():
+    elif not os.path.isdir(folder):
         raise OutputError(f"cannot use '{folder}' as a cache: it is not a folder")
     else:
         with refusals(folder):

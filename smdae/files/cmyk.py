@@ -16,7 +16,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from smdae.files import jpeg_file
 from smdae.files.exif import stripped
 from smdae.files.extent import refuse_huge
-from smdae.files.jpeg_segments import ADOBE, APP14, end_of, segments_of, with_segments
+from smdae.files.jpeg_segments import ADOBE, APP14, COMMENT, end_of, segments_of, with_segments
+from smdae.files.marks import OPENING, marked
 from smdae.files.picture import Metadata, Picture, check_size
 
 __all__ = ["Inks"]
@@ -43,7 +44,13 @@ class Inks:
         for ink in range(INKS):
             yield Picture(np.ascontiguousarray(stored[..., ink]), 255.0, "JPEG", lossless=False, quality=quality)
 
-    def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
+    def encoded(
+        self,
+        pictures: Sequence[Picture | None],
+        quality: int | None = None,
+        strip: bool = False,
+        words: str | None = None,
+    ) -> bytes:
         """Return the JPEG with other inks, a picture each; arguments are those of `parts.Container.encoded`.
 
         Raises:
@@ -62,7 +69,9 @@ class Inks:
             bare = stripped(self._metadata())
             small = Picture(np.zeros((1, 1), np.uint8), 255.0, "JPEG", metadata=bare)
             segments = [*segments_of(jpeg_file.encode(small)), *([(APP14, adobe)] if adobe else [])]
-        return with_segments(made, segments) + (b"" if strip else self.data[end_of(self.data) :])
+        segments = [one for one in segments if one[0] != COMMENT or not one[1].startswith(OPENING)]
+        whole = with_segments(made, segments) + (b"" if strip else self.data[end_of(self.data) :])
+        return whole if words is None else marked(whole, self.format, words)
 
     def _stored(self) -> tuple[np.ndarray, int | None]:
         """Return the inks as they are stored, (H, W, 4), uint8, and the quality of the JPEG."""

@@ -18,7 +18,7 @@ from smdae.errors import InputError
 from smdae.files import fits, ome_metadata, stack, y4m
 from smdae.files.formats import SUFFIXES
 from smdae.files.images import decoding, opening, read
-from smdae.files.kinds import is_overlooked, kind_of
+from smdae.files.kinds import CLOSED, CLOSED_ONES, is_overlooked, kind_of, refuse_closed
 from smdae.files.picture import WHITES, Picture, stretched
 from smdae.files.regular import opened
 
@@ -34,11 +34,12 @@ def files_below(path: Path, more: Sequence[str] = (), left_out: Counter[str] | N
 
     In `left_out` the other files are counted by their kinds.
     """
-    if not path.is_dir() or ome_metadata.is_volume(path):
+    if not os.path.isdir(path) or ome_metadata.is_volume(path):
         yield path
         return
     endings = (*SUFFIXES, *ARRAYS, y4m.ENDING, *more)
-    for folder, folders, names in os.walk(path):
+    closed: list[OSError] = []
+    for folder, folders, names in os.walk(path, onerror=closed.append):
         volumes = [name for name in folders if Path(name).suffix.lower() == ome_metadata.ENDING]
         folders[:] = sorted(name for name in folders if name not in volumes)
         if left_out is not None:
@@ -54,6 +55,9 @@ def files_below(path: Path, more: Sequence[str] = (), left_out: Counter[str] | N
                 yield file
             elif left_out is not None:
                 left_out[kind_of(name)] += 1
+    count = refuse_closed(path, closed)
+    if left_out is not None and count:
+        left_out[CLOSED if count == 1 else CLOSED_ONES] += count
 
 
 def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float, bool]]:

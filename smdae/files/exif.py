@@ -38,8 +38,8 @@ DESCRIPTIVE = (
     IFD.GPSInfo,
 )
 NESTED: dict[int | None, tuple[int, ...]] = {None: (IFD.Exif, IFD.GPSInfo), IFD.Exif: (IFD.Interop,)}
-# Chunks of a PNG on colours and on the shape of pixels.
-OF_LOOKS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"pHYs")
+# Chunks of a PNG on colours, their background and depth, and on the shape of pixels.
+OF_LOOKS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"pHYs", b"bKGD", b"sBIT")
 OF_COLOURS = (b"jP  ", b"ftyp", b"jp2h", b"jp2c")  # boxes of a JPEG 2000
 DOTS_PER_INCH = {2: 1.0, 3: 2.54}
 
@@ -87,7 +87,7 @@ def stripped(metadata: Metadata) -> Metadata:
         upright[Base.Orientation] = words[Base.Orientation]
     chunks = tuple(chunk for chunk in metadata.png if chunk[0] in OF_LOOKS)
     colours = tuple(box for box in metadata.jp2 if box[0] in OF_COLOURS)
-    bare = replace(metadata, xmp=None, png=chunks, jpeg=(), tail=b"", gif=None, jp2=colours, jxl=())
+    bare = replace(metadata, xmp=None, png=chunks, jpeg=(), tail=b"", gif=None, jp2=colours, jxl=(), comments=())
     return replace(bare, exif=exif_of(upright))
 
 

@@ -1,5 +1,7 @@
 """FITS: the images and cubes of astronomy, whose values are rewritten where they lie; all else stays, byte for byte.
 
+What was done is told in a card HISTORY of an image that has changed.
+
 A file is a row of units, each a header of cards and its data (FITS standard 4.0). astropy, an extra (`smdae[fits]`),
 says what each holds and where. Values are BZERO + BSCALE times what is stored, big-endian; what is stored as BLANK, or
 as NaN, is no value and stays.
@@ -14,7 +16,6 @@ import contextlib
 import functools
 import importlib.util
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -25,8 +26,10 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files import images, packing, regular
-from smdae.files.fits_header import BLOCK, SIGNATURE, refuse_many_axes
+from smdae.files.fits_header import BLOCK, SIGNATURE, refuse_many_axes, with_history
+from smdae.files.marks import OPENING, printable
 from smdae.files.picture import check_size
+from smdae.files.scratch import scratch
 
 __all__ = ["ENDINGS", "SIGNATURE", "Image", "Opened", "is_fits", "is_installed", "is_named", "opened", "written"]
 
@@ -199,24 +202,27 @@ def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
         yield Opened(chosen, left, file, size, was_packed)
 
 
-def written(file: Opened, results: Callable[[Image], Iterator[np.ndarray]]) -> Iterator[bytes]:
+def written(
+    file: Opened, results: Callable[[Image], Iterator[np.ndarray]], words: Callable[[Image], str | None]
+) -> Iterator[bytes]:
     """Yield the bytes of a file in which the images have other values, piece by piece.
 
     Args:
         file: The open file.
         results: Returns the planes of an image as they are to be, one by one.
+        words: Returns what the header of an image is to say of them, asked when all are there; None for nothing.
 
     Raises:
         InputError: The file is truncated.
     """
     position = 0
     for image in file.images:
-        with tempfile.TemporaryFile() as data:  # a header with checksums comes before the data that they are of
+        with scratch() as data:  # a header with checksums comes before the data that they are of
             for k, plane in enumerate(results(image)):
                 data.write(image.rewritten(file.file, k, image.plane(file.file, k), plane))
             yield from _piece(file.file, position, image.header_at)
             data.seek(0)
-            yield _header(file.file, image, data)
+            yield _header(file.file, image, data, words(image))
             yield from _piece(data, 0, image.count * image.nbytes)
         position = image.start + image.count * image.nbytes
     yield from _piece(file.file, position, file.size)
@@ -232,10 +238,12 @@ def _piece(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
         yield data
 
 
-def _header(file: BinaryIO, image: Image, data: BinaryIO) -> bytes:
-    """Return the header of an image, with new checksums if it has some."""
+def _header(file: BinaryIO, image: Image, data: BinaryIO, words: str | None) -> bytes:
+    """Return the header of an image, with words if there are any, and with new checksums if it has some."""
     file.seek(image.header_at)
     header = file.read(image.start - image.header_at)
+    if words is not None:
+        header = with_history(header, OPENING, printable(words))
     if not image.has_sums:
         return header
     from astropy.io import fits

@@ -77,8 +77,8 @@ ROWS = (
         "PNG",
         (".png",),
         INTEGERS,
-        "colour chunks, ICC, EXIF, XMP, text, resolution, other chunks that may be copied; frames, "
-        "times and loops of an animation",
+        "colour chunks, ICC, EXIF, XMP, text, resolution, background, bits that matter, other chunks that may be "
+        "copied; frames, times and loops of an animation; the time of the last change is left out",
         "Pillow, imagecodecs for 16 bits",
         "png.read",
         "png.encode",
@@ -191,7 +191,7 @@ ROWS = (
         "PPM",
         (".ppm", ".pgm", ".pnm", ".pbm"),
         INTEGERS,
-        "the maximum; a 1-bit PBM that changes becomes a PGM",
+        "the maximum, comments; a 1-bit PBM that changes becomes a PGM",
         "smdae",
         "plain.read_pnm",
         "plain.encode_pnm",
@@ -204,7 +204,7 @@ ROWS = (
         "PAM",
         (".pam",),
         INTEGERS,
-        "the maximum",
+        "the maximum, comments",
         "smdae",
         "plain.read_pam",
         "plain.encode_pam",

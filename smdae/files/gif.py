@@ -17,6 +17,7 @@ from PIL.GifImagePlugin import GifImageFile
 
 from smdae.errors import InputError, OutputError
 from smdae.files.animation import CLEAR, KEEP, RESTORE, Animation, Frame, refuse_animation
+from smdae.files.marks import OPENING
 from smdae.files.picture import Metadata, Picture
 
 __all__ = ["encode", "parts_of_gif", "read"]
@@ -164,7 +165,10 @@ def _rewritten(data: bytes, pixels: Sequence[np.ndarray | None], quality: int | 
             new = pixels[number]
             pieces += [control, whole] if new is None else _frame(control, whole, new, b"" if number else shared)
             number, control = number + 1, b""
-        elif not (strip and (block.kind == COMMENT or (block.kind == APPLICATION and whole[3:14] == XMP))):
+        elif not (
+            (block.kind == COMMENT and (strip or whole[3:].startswith(OPENING)))
+            or (strip and block.kind == APPLICATION and whole[3:14] == XMP)
+        ):
             pieces.append(whole)
     return b"".join([*pieces, bytes([END])])
 

@@ -14,6 +14,7 @@ import numpy as np
 from smdae.errors import InputError
 from smdae.files.boxes import Box, boxes_of, joined
 from smdae.files.extent import refuse_huge
+from smdae.files.marks import without_words
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
 
 __all__ = ["encode", "extent", "read"]
@@ -166,7 +167,7 @@ def _metadata(boxes: tuple[Box, ...], alone: bytes) -> Metadata:
         exif=extra.get(EXIF) or None,
         xmp=extra.get(XMP) or None,
         icc=colour[3:] if colour[:1] == bytes([ICC]) else None,
-        jp2=boxes,
+        jp2=without_words(boxes),
         codestream=bool(alone),
     )
 

@@ -21,6 +21,7 @@ from smdae.files.boxes import Box, boxes_of, joined
 from smdae.files.exif import described, exif_of
 from smdae.files.extent import refuse_huge
 from smdae.files.jpegxl_header import Header, header_of, with_colours
+from smdae.files.marks import without_words
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
 
 __all__ = ["encode", "extent", "read"]
@@ -150,7 +151,7 @@ def _metadata(boxes: tuple[Box, ...], header: Header) -> Metadata:
     if exif:
         start = int.from_bytes(found[b"Exif"][:4])
         exif = _upright(exif[start:])
-    return Metadata(exif=exif or None, xmp=found.get(b"xml "), jxl=boxes, jxl_colours=header.colours)
+    return Metadata(exif=exif or None, xmp=found.get(b"xml "), jxl=without_words(boxes), jxl_colours=header.colours)
 
 
 def _upright(exif: bytes) -> bytes:

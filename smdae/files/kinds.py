@@ -3,8 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
-__all__ = ["counted", "is_overlooked", "kind_of"]
+from smdae.errors import InputError
 
+__all__ = ["CLOSED", "CLOSED_ONES", "counted", "is_overlooked", "kind_of", "refuse_closed"]
+
+CLOSED, CLOSED_ONES = "folder that cannot be read", "folders that cannot be read"
 UNNAMED = "without an ending"
 JUNK = ("thumbs.db", "desktop.ini")  # that systems leave in folders of pictures
 MAX_KINDS = 6  # that are named one by one
@@ -28,3 +31,15 @@ def counted(kinds: Counter[str]) -> str:
     if rest := sum(count for _, count in ordered[MAX_KINDS:]):
         named.append(f"{rest:,} of other kinds")
     return ", ".join(named)
+
+
+def refuse_closed(folder: Path, errors: list[OSError]) -> int:
+    """Return how many folders below one could not be read, by the errors that `os.walk` reported.
+
+    Raises:
+        InputError: The folder itself could not be read.
+    """
+    for error in errors:
+        if error.filename == str(folder):
+            raise InputError(f"cannot read the folder '{folder}': {(error.strerror or 'unreadable').lower()}")
+    return len(errors)

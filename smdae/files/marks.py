@@ -1,12 +1,16 @@
 """Marks of results: a line in the file on the model that made it, where the format has a place for words.
 
-    PNG     a chunk `tEXt` with the keyword `smdae`, before the end
-    JPEG    a comment, behind the segments of applications
-    WebP    a chunk `SMDA` at the end
-    TIFF    a private tag of the first directory, which is written anew at the end of the file
+    PNG                    a chunk `tEXt` with the keyword `smdae`, before the end
+    JPEG                   a comment, behind the segments of applications
+    WebP                   a chunk `SMDA` at the end
+    GIF                    a comment at the end
+    PPM, PAM               a comment in the second line
+    AVIF, HEIC, JXL, JP2   a box `uuid` at the end
+    TIFF                   a private tag of the first directory, which is written anew at the end of the file
+    FITS                   a card HISTORY, see `fits_header`
 
 All are left out when a picture is read, so that a result says only what was done last, and by them a result is known.
-Pictures in other formats have none.
+BMP, arrays, video, Zarr and a codestream alone have no place for words.
 """
 
 import os
@@ -17,17 +21,37 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["CHUNK", "HOLDERS", "KEYWORD", "OPENING", "TAG", "mark_tiff", "marked", "words_in"]
+from smdae.files.boxes import Box
+from smdae.files.fits_header import told
 
-HOLDERS = ("PNG", "JPEG", "WEBP", "TIFF")  # formats with a place for words
+__all__ = [
+    "CHUNK",
+    "HOLDERS",
+    "KEYWORD",
+    "OPENING",
+    "TAG",
+    "mark_tiff",
+    "marked",
+    "printable",
+    "without_words",
+    "words_in",
+]
+
+BOXED = ("AVIF", "HEIC", "JXL", "JP2")
+COMMENTED = ("PPM", "PAM")
+HOLDERS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", *COMMENTED, *BOXED)  # formats with a place for words
 
 KEYWORD = b"smdae\0"
 OPENING = b"smdae: "  # of a comment, and of a tag
 CHUNK = b"SMDA"  # of a WebP, as no words have it
+UUID = bytes.fromhex("5d1f3a6e9c0b47d2a8e4736d6461652e")  # of a box
+OF_BOX = b"uuid" + UUID
+GIF_COMMENT, GIF_END, GIF_PIECE = b"!\xfe", b";", 255  # the last is the most bytes of a piece
 TAG = 65113  # of a TIFF, among those that anyone may take
 END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))  # of a PNG
 COMMENT = b"\xff\xfe"
-TAIL = 1 << 10  # bytes before the end of a PNG or WebP, in which its words are
+BOXES = (b"ftyp", b"JXL ", b"jP  ")  # the kinds of the first box of a file
+TAIL = 1 << 10  # bytes before the end of a file, in which its words are
 MAX_ENTRIES = 4096  # of a directory that makes sense
 ASCII = 2  # type of a tag
 MAX_TIFF = 1 << 32  # bytes of a TIFF
@@ -41,7 +65,7 @@ def marked(data: bytes, format: str, words: str) -> bytes:
         format: A name in `formats.FORMATS`.
         words: ASCII, fewer than 1,000 letters.
     """
-    text = words.encode("ascii", "replace")
+    text = printable(words)
     if format == "PNG" and data.endswith(END):
         chunk = b"tEXt" + KEYWORD + text
         return (
@@ -60,7 +84,25 @@ def marked(data: bytes, format: str, words: str) -> bytes:
         file = BytesIO(data)
         mark_tiff(file, words)
         return file.getvalue()
+    if format == "GIF" and data.endswith(GIF_END):
+        text = OPENING + text
+        pieces = [text[k : k + GIF_PIECE] for k in range(0, len(text), GIF_PIECE)]
+        return data[:-1] + GIF_COMMENT + b"".join(bytes([len(one)]) + one for one in pieces) + b"\0" + GIF_END
+    if format in COMMENTED and data[2:3] == b"\n":
+        return data[:3] + b"# " + OPENING + text + b"\n" + data[3:]
+    if format in BOXED and data[4:8] in BOXES:
+        return data + struct.pack(">I", len(text) + 8 + len(UUID)) + OF_BOX + text
     return data
+
+
+def printable(words: str) -> bytes:
+    """Return words in the letters of ASCII, others, and what would end a line, being question marks."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in words).encode("ascii")
+
+
+def without_words(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
+    """Return the boxes of a file, kind and payload, but for those with words as `marked` wrote them."""
+    return tuple(one for one in boxes if one[0] != b"uuid" or not one[1].startswith(UUID))
 
 
 def mark_tiff(file: BinaryIO, words: str) -> None:
@@ -69,7 +111,7 @@ def mark_tiff(file: BinaryIO, words: str) -> None:
     if found is None:
         return
     order, wide, pointer, entries, follows = found
-    text = OPENING + words.encode("ascii", "replace") + b"\0"
+    text = OPENING + printable(words) + b"\0"
     number = order + ("Q" if wide else "I")  # of an offset
     file.seek(0, os.SEEK_END)
     end = file.tell()
@@ -98,9 +140,17 @@ def words_in(path: Path) -> str | None:
                 text = _of_webp(_tail(file))
             elif head.startswith(b"\xff\xd8"):
                 text = next((comment for comment in _comments(file) if comment.startswith(OPENING)), None)
+            elif head.startswith(b"GIF8"):
+                text = _of_gif(_tail(file))
+            elif head.startswith((b"P5\n", b"P6\n", b"P7\n")):
+                file.seek(3)
+                text = file.readline(TAIL).removeprefix(b"# ").rstrip(b"\n")
+                text = text if text.startswith(OPENING) else None
+            elif head[4:8] in BOXES:
+                text = _of_box(_tail(file))
             else:
-                text = _of_tiff(file)
-    except (OSError, struct.error):
+                text = _of_tiff(file) or told(file, OPENING)
+    except (OSError, EOFError, struct.error, zlib.error):
         return None
     return None if text is None else text.removeprefix(OPENING).rstrip(b"\0").decode("ascii", "replace")
 
@@ -123,6 +173,23 @@ def _of_webp(tail: bytes) -> bytes | None:
     at = tail.rfind(CHUNK)
     size = int.from_bytes(tail[at + 4 : at + 8], "little")
     return tail[at + 8 : at + 8 + size] if at >= 0 and at + 8 + size + size % 2 == len(tail) else None
+
+
+def _of_gif(tail: bytes) -> bytes | None:
+    at = tail.rfind(GIF_COMMENT)
+    if at < 0:
+        return None
+    text, at = b"", at + len(GIF_COMMENT)
+    while at < len(tail) and tail[at]:
+        text, at = text + tail[at + 1 : at + 1 + tail[at]], at + 1 + tail[at]
+    return text if tail[at:] == b"\0" + GIF_END and text.startswith(OPENING) else None
+
+
+def _of_box(tail: bytes) -> bytes | None:
+    at = tail.rfind(OF_BOX) - 4
+    if at < 0 or int.from_bytes(tail[at : at + 4]) != len(tail) - at:
+        return None
+    return tail[at + 4 + len(OF_BOX) :]
 
 
 def _comments(file: BinaryIO) -> Iterator[bytes]:

@@ -109,4 +109,4 @@ def _is_list(value: object, most: int) -> bool:
 
 
 def _is_level(value: object, white: float = 1.0) -> bool:
-    return type(value) in (int, float) and LEVELS[0] <= value / white <= LEVELS[1]  # type: ignore[operator]
+    return type(value) in (int, float) and LEVELS[0] * white <= value <= LEVELS[1] * white  # type: ignore[operator]

@@ -17,6 +17,7 @@ from smdae.errors import InputError
 from smdae.files import jpeg_file
 from smdae.files.exif import stripped
 from smdae.files.jpeg_segments import APP2, MPF, end_of, segments_of, with_segments
+from smdae.files.marks import marked
 from smdae.files.picture import Picture
 
 __all__ = ["Mpo", "mpo_of"]
@@ -69,7 +70,13 @@ class Mpo:
         start, end = self.places[number]
         return jpeg_file.read(self.data[start:end])
 
-    def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
+    def encoded(
+        self,
+        pictures: Sequence[Picture | None],
+        quality: int | None = None,
+        strip: bool = False,
+        words: str | None = None,
+    ) -> bytes:
         """Return the MPO with other pixels; with `strip`, the index is all that stays of its words.
 
         Arguments are those of `parts.Container.encoded`.
@@ -88,6 +95,8 @@ class Mpo:
             whole = jpeg_file.encode(replace(picture, metadata=metadata), quality or jpeg_file.QUALITY)
             own = segments_of(whole)
             made[number] = with_segments(whole, [*own, *index])
+        if words is not None:
+            made[0] = marked(made[0], self.format, words)
         return self._joined(made)
 
     def _joined(self, made: list[bytes]) -> bytes:

@@ -57,8 +57,14 @@ class NpyStack:
         native = self.array.dtype.newbyteorder("=")
         return (from_samples(page.astype(native), self.format) for page in self.array)
 
-    def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
-        """Return the file with other pixels; `quality` and `strip` have no effect."""
+    def encoded(
+        self,
+        pictures: Sequence[Picture | None],
+        quality: int | None = None,
+        strip: bool = False,
+        words: str | None = None,
+    ) -> bytes:
+        """Return the file with other pixels; `quality`, `strip` and `words` have no effect."""
         result = self.array.copy(order="K")
         for number, picture in enumerate(pictures):
             if picture is not None:

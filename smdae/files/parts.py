@@ -62,13 +62,20 @@ class Container(Protocol):
         """Return an iterator that decodes one part after the other."""
         ...
 
-    def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
+    def encoded(
+        self,
+        pictures: Sequence[Picture | None],
+        quality: int | None = None,
+        strip: bool = False,
+        words: str | None = None,
+    ) -> bytes:
         """Return the whole file with other pixels.
 
         Args:
             pictures: The new picture of each part; None for a part that stays as it is.
             quality: The quality of a lossy format, 1 to 100; None for the usual one.
             strip: Whether words, dates and places are left out.
+            words: What the file is to say of itself, see `marks`; None for nothing.
         """
         ...
 
@@ -100,7 +107,13 @@ class Parts:
         """Return the picture with a number, from 0; StopIteration if there is none. Those before it are decoded too."""
         return next(picture for k, picture in enumerate(self) if k == number)
 
-    def encoded(self, pictures: Sequence[Picture | None], quality: int | None = None, strip: bool = False) -> bytes:
+    def encoded(
+        self,
+        pictures: Sequence[Picture | None],
+        quality: int | None = None,
+        strip: bool = False,
+        words: str | None = None,
+    ) -> bytes:
         """Return the whole file with other pixels, as `Container.encoded` does; the very file if nothing changes.
 
         Raises:
@@ -109,7 +122,7 @@ class Parts:
         if quality is None and not strip and all(picture is None for picture in pictures):
             return self.container.data
         with images.decoding(repr(self.name)):  # what did not change may be decoded only now
-            return self.container.encoded(pictures, quality, strip)
+            return self.container.encoded(pictures, quality, strip, words)
 
 
 def find(source: Path | bytes, name: str) -> Parts | None:

@@ -74,6 +74,7 @@ class Metadata:
         jxl_colours: The bits by which the header of a JPEG XL describes its colours, as text of 0 and 1.
         codestream: Whether a JPEG 2000 had no boxes.
         heif: The options by which a HEIC was encoded.
+        comments: The comments in the header of a PPM or PAM, each with its #.
     """
 
     exif: bytes | None = None
@@ -89,6 +90,7 @@ class Metadata:
     jxl_colours: str = ""
     codestream: bool = False
     heif: tuple[tuple[str, Any], ...] = ()
+    comments: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,8 @@
 
 They are read here because Pillow cuts 16-bit PPM to 8 bits, and knows no PAM. Plain (P1 to P3) and raw (P4 to
 P6) files and PAM (P7) carry a `maxval`: up to 255 the samples are one byte, above two, most significant first. Samples
-are stretched to the full range of their type, which loses nothing, and written with the maxval that they came with. A
-PBM has one bit a pixel, and 1 is black; denoised it is a PGM. An .npy file is never unpickled.
+are stretched to the full range of their type, which loses nothing, and written with the maxval and the comments that
+they came with. A PBM has one bit a pixel, and 1 is black; denoised it is a PGM. An .npy file is never unpickled.
 """
 
 import math
@@ -15,7 +15,17 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files.extent import refuse_huge
-from smdae.files.picture import SAMPLES, Picture, check_size, from_samples, samples_of, stretched, unstretched
+from smdae.files.marks import OPENING
+from smdae.files.picture import (
+    SAMPLES,
+    Metadata,
+    Picture,
+    check_size,
+    from_samples,
+    samples_of,
+    stretched,
+    unstretched,
+)
 
 __all__ = [
     "encode_npy",
@@ -62,7 +72,9 @@ def read_pnm(data: bytes) -> Picture:
         values = _stored(body, shape, maxval)
     if kind in BITS:
         values = 1 - values
-    return from_samples(_up_to(values, maxval), "PPM", maxval=None if kind in BITS else _own_maxval(maxval))
+    metadata = _commented(re.findall(rb"#[^\r\n]*", data[:end]))
+    own_maxval = None if kind in BITS else _own_maxval(maxval)
+    return from_samples(_up_to(values, maxval), "PPM", metadata=metadata, maxval=own_maxval)
 
 
 def pnm_header(data: bytes) -> tuple[int, int, int, int, int] | None:
@@ -84,8 +96,9 @@ def pnm_header(data: bytes) -> tuple[int, int, int, int, int] | None:
 def encode_pnm(picture: Picture) -> bytes:
     """Return the raw PGM or PPM file of a uint8 or uint16 picture without alpha."""
     height, width = picture.pixels.shape[:2]
-    header = f"P{6 if picture.pixels.ndim == 3 else 5}\n{width} {height}\n{_maxval(picture)}\n"
-    return header.encode() + _big_endian(picture.pixels, picture.maxval)
+    header = f"{width} {height}\n{_maxval(picture)}\n"
+    kind = b"P6" if picture.pixels.ndim == 3 else b"P5"
+    return _opened(kind, picture) + header.encode() + _big_endian(picture.pixels, picture.maxval)
 
 
 def read_pam(data: bytes) -> Picture:
@@ -93,7 +106,8 @@ def read_pam(data: bytes) -> Picture:
     end = data.find(PAM_END, 0, PAM_HEADER)
     if end < 0:
         raise InputError("its header is damaged")
-    lines = [line.split(None, 1) for line in data[:end].splitlines()[1:] if line.strip() and not line.startswith(b"#")]
+    written = [line for line in data[:end].splitlines()[1:] if line.strip()]
+    lines = [line.split(None, 1) for line in written if not line.startswith(b"#")]
     entries = {line[0]: line[1].strip() if len(line) == 2 else b"" for line in lines}
     numbers = [entries.get(name, b"") for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")]
     if not all(re.fullmatch(rb"\d{1,10}", number) for number in numbers):
@@ -107,7 +121,8 @@ def read_pam(data: bytes) -> Picture:
             f"its {depth} channels are not gray or RGB, with or without alpha", "save it as gray or RGB first"
         )
     values = _stored(memoryview(data)[end + len(PAM_END) :], (height, width, depth), maxval)
-    return from_samples(_up_to(values, maxval), "PAM", maxval=_own_maxval(maxval))
+    metadata = _commented([line for line in written if line.startswith(b"#")])
+    return from_samples(_up_to(values, maxval), "PAM", metadata=metadata, maxval=_own_maxval(maxval))
 
 
 def encode_pam(picture: Picture) -> bytes:
@@ -115,8 +130,18 @@ def encode_pam(picture: Picture) -> bytes:
     samples = np.atleast_3d(samples_of(picture))
     height, width, depth = samples.shape
     kind = PAM_TYPES[depth][0].decode()
-    header = f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {depth}\nMAXVAL {_maxval(picture)}\nTUPLTYPE {kind}\nENDHDR\n"
-    return header.encode() + _big_endian(samples, picture.maxval)
+    header = f"WIDTH {width}\nHEIGHT {height}\nDEPTH {depth}\nMAXVAL {_maxval(picture)}\nTUPLTYPE {kind}\nENDHDR\n"
+    return _opened(b"P7", picture) + header.encode() + _big_endian(samples, picture.maxval)
+
+
+def _commented(comments: list[bytes]) -> Metadata:
+    """Return metadata with the comments of a header, but for the words of an earlier result."""
+    return Metadata(comments=tuple(one for one in comments if not one.startswith(b"# " + OPENING)))
+
+
+def _opened(kind: bytes, picture: Picture) -> bytes:
+    """Return the first lines of a header, with the comments of a picture."""
+    return b"".join(line + b"\n" for line in (kind, *picture.metadata.comments))
 
 
 def _refuse_maxval(maxval: int) -> None:

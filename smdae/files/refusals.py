@@ -68,6 +68,8 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 def refuse_making(folder: Path, first: Path) -> None:
     """Raise OutputError, before any work, where the folders from `first` down to `folder` could not be made."""
+    with refusals(first), contextlib.suppress(FileNotFoundError):
+        os.stat(folder)  # its name may be too long
     with refusals(first):
         if not first.parent.exists():
             raise FileNotFoundError(errno.ENOENT, "")

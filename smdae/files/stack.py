@@ -10,13 +10,12 @@ tifffile's writer goes back in what it has written. What goes into a pipe is wri
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from smdae.files import images, tiff_pages, tiff_writing, writing
 from smdae.files.dressing import Origin
 from smdae.files.marks import mark_tiff
 from smdae.files.picture import Picture
+from smdae.files.scratch import scratch
 from smdae.files.tiff_axes import ALL, Axes, Selection
 from smdae.files.tiff_pages import Pages
 from smdae.files.tiff_parts import Part, is_looked_up, joined, looked_up, parted, parts_of
@@ -251,8 +251,8 @@ def write(
 
 def encoded(stack: Stack, pages: Iterable[Sequence[Picture]], style: Style) -> Iterator[bytes]:
     """Yield the bytes of a TIFF like a stack, piece by piece; errors are those of `Stack.write_to`."""
-    with tempfile.NamedTemporaryFile() as target:
-        stack.write_to(cast(BinaryIO, target), pages, style)
+    with scratch() as target:
+        stack.write_to(target, pages, style)
         target.seek(0)
         while piece := target.read(PIECE):
             yield piece

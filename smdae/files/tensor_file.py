@@ -85,7 +85,14 @@ def header(data: bytes) -> Header:
             raise ValueError("its tensors overlap, or there are holes between them")
         end = last
     checksum = metadata.pop(CHECKSUM, None)
+    if checksum is None and any(_is_almost(name, CHECKSUM) for name in metadata):
+        raise ValueError("its header is damaged")
     return Header(metadata, tensors, 8 + length, 8 + length + end, checksum, record)
+
+
+def _is_almost(name: str, other: str) -> bool:
+    """Return whether one letter alone is another, as after damage."""
+    return len(name) == len(other) and sum(a != b for a, b in zip(name, other, strict=True)) == 1
 
 
 def _tensor(entry: dict[str, Any]) -> tuple[Tensor, tuple[int, int]]:

@@ -18,6 +18,7 @@ from smdae.files.animation import CLEAR, KEEP, Animation, Frame
 from smdae.files.eight_bit import QUALITY
 from smdae.files.exif import stripped
 from smdae.files.formats import FORMATS
+from smdae.files.marks import CHUNK
 from smdae.files.picture import Metadata
 
 __all__ = ["parts_of_webp"]
@@ -107,7 +108,7 @@ def _rewritten(
         elif kind == b"EXIF" and strip:
             upright = stripped(Metadata(exif=payload)).exif
             made += [] if upright is None else [(kind, upright)]
-        elif not (kind == b"XMP " and strip):
+        elif kind != CHUNK and not (kind == b"XMP " and strip):
             made.append((kind, payload))
     kinds = {kind for kind, _ in made}
     flags = made[0][1][0] & ~(0 if b"EXIF" in kinds else HAS_EXIF) & ~(0 if b"XMP " in kinds else HAS_XMP)

@@ -18,20 +18,19 @@ and has no file of some names.
 
 import contextlib
 import errno
-import io
 import os
 import re
 import secrets
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from smdae.files.dressing import Origin, dress, limit
 from smdae.files.refusals import WINDOWS, refusals, refuse_changed, refuse_existing, resolved, status_of
+from smdae.files.scratch import Descriptor, scratch
 
 try:
     import fcntl
@@ -79,10 +78,10 @@ def whole_file(path: Path, *, overwrite: bool = False, origin: Origin | None = N
         there = status_of(resolved(path))
     if there is None or stat.S_ISREG(there.st_mode):
         with _descriptor(path, overwrite, origin) as descriptor:
-            yield cast(BinaryIO, _File(path, descriptor))
+            yield cast(BinaryIO, Descriptor(_writer(path, descriptor), descriptor))
         return
-    with tempfile.NamedTemporaryFile() as file:
-        yield cast(BinaryIO, file)
+    with scratch() as file:
+        yield file
         file.seek(0)
         with whole(path, overwrite=overwrite, origin=origin) as put:
             while piece := file.read(PIECE):
@@ -199,44 +198,6 @@ def _replace(temporary: Path, target: Path) -> None:
         else:
             return
     os.replace(temporary, target)
-
-
-class _File(io.RawIOBase):
-    """An open file in which one can go to and fro, and that says in one line what stops the writing."""
-
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self._put = _writer(path, descriptor)
-        self._number = descriptor
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = os.read(self._number, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def seekable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        self._put(view)
-        return len(view)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return os.lseek(self._number, offset, whence)
-
-    def tell(self) -> int:
-        return os.lseek(self._number, 0, os.SEEK_CUR)
-
-    def truncate(self, size: int | None = None) -> int:
-        length = self.tell() if size is None else size
-        os.ftruncate(self._number, length)
-        return length
 
 
 def _take_name(temporary: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ r"""Y4M (YUV4MPEG2): uncompressed video as programs pass it to each other, read 
 The chroma format C gives the depth and the size of the colour planes; without one it is 4:2:0 of 8 bits.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class Header:
 def is_video(source: Path) -> bool:
     """Return whether a file is a Y4M stream; a pipe is not looked into."""
     try:
-        with source.open("rb") if source.is_file() else BytesIO() as file:
+        with source.open("rb") if os.path.isfile(source) else BytesIO() as file:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:  # its reader reports it
         return False

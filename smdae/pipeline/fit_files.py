@@ -135,7 +135,7 @@ class Files:
         except OutputError as error:
             with suppress(OutputError):  # so that nothing is lost
                 keep(self.state, prepared.state)
-            if self.state.exists():
+            if os.path.exists(self.state):
                 foreign = not (self.overwrite or unchanged) and os.path.lexists(self.model)
                 how = "the same command with --resume"
                 error.hint = f"{how} -y replaces it" if foreign else f"{how} writes it once the cause is removed"

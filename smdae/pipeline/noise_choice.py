@@ -1,5 +1,6 @@
 """Noise profiles on the command line: what `--noise` means, and the file that `--save-noise` writes."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,9 @@ def noise_named(text: str) -> "Kind | Noise":
         if text == kind:
             return kind
     path = Path(text)
-    if not text or not path.is_file():
+    if not text or not os.path.isfile(path):
         raise UsageError(
-            f"--noise '{text}' is neither a kind of noise nor a file",
+            f"--noise '{text:.80}' is neither a kind of noise nor a file",
             f"kinds are {', '.join(KINDS)}; --save-noise writes a file",
         )
     return Noise.from_yaml(_text(path, f"--noise '{text}'"), f"--noise '{text}'")
@@ -48,7 +49,7 @@ def profile(text: str, label: str) -> str:
     if "\n" in text:
         return text
     path = Path(text)
-    if not text or not path.is_file():
+    if not text or not os.path.isfile(path):
         raise UsageError(f"{label} '{text:.80}': there is no such file", "denoise --save-noise writes one")
     return _text(path, f"{label} '{text}'")
 

@@ -16,7 +16,8 @@ from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared, refuse_u
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, refuse_misnamed
-from smdae.pipeline.records import estimates, record_of
+from smdae.pipeline.records import estimates, record_of, words_of
+from smdae.pipeline.replacing import refuse_result
 from smdae.pipeline.shared_noise import with_shared_noise
 from smdae.pipeline.summary import summarise
 from smdae.progress import Watch
@@ -59,7 +60,6 @@ def one_fits(
     """
     from smdae.denoising.pages import is_blank
     from smdae.files import fits, packing
-    from smdae.files.refusals import refuse_existing
     from smdae.files.writing import whole
 
     _refuse(options)
@@ -68,6 +68,7 @@ def one_fits(
     options = replace(options, mend=False)
     found: list[PictureNoise] = []
     judged: list[Judgement | None] = []
+    changed: set[int] = set()
     with fits.opened(job.source if data is None else data, name) as file:
         refuse_misnamed(job, options, "a FITS file", (*fits.ENDINGS, *([packing.ENDING] if file.was_packed else [])))
         if options.ending or not (job.target == STREAM or fits.is_named(job.target) or _is_alike(job)):
@@ -75,7 +76,7 @@ def one_fits(
             hint = "leave --format out" if options.ending else "name it .fits"
             raise OutputError(f"a FITS file stays one, and is not written as '{target}'", hint)
         if job.target != STREAM and not options.will_make(job.target.parent):
-            refuse_existing(job.target, overwrite=options.overwrite)
+            refuse_result(job, options.overwrite)
         model = model_for(FitsPlanes(file.images[0], file.file).page(0))
         refuse_unit(FitsPlanes(file.images[0], file.file).page(0), options, name)
 
@@ -94,13 +95,17 @@ def one_fits(
                 outcome = denoised(page, model, shared, None, name, judging=not is_cube)
                 found.append(outcome.found)
                 judged.append(outcome.judgement)
+                changed.update([image.number] if outcome.task is not None else [])
                 yield outcome.picture.pixels
+
+        def words(image: "Image") -> str | None:
+            return words_of(model) if image.number in changed and not options.strip else None
 
         is_kept = job.target == STREAM or job.replaced is not None
         packs = file.was_packed if is_kept else job.target.suffix.lower() == packing.ENDING
 
         def pieces() -> Iterator[bytes]:
-            written = fits.written(file, results)
+            written = fits.written(file, results, words)
             return packing.packed(written) if packs else written
 
         def put(target: Path) -> None:

@@ -18,10 +18,11 @@ from smdae.pipeline.one_volume import one_volume
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import Outcome, denoised
 from smdae.pipeline.picture_noise import PictureNoise, refuse_unit
-from smdae.pipeline.places import STREAM, Job, refuse_place
+from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import bare, called, like, read_picture, within_memory
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
+from smdae.pipeline.replacing import refuse_place
 from smdae.pipeline.result_format import kind_of, warn_of_look
 from smdae.pipeline.self_checks import self_checked
 from smdae.pipeline.stacked import denoise_stack

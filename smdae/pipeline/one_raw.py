@@ -12,10 +12,11 @@ from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import is_raw_name
 from smdae.pipeline.picture_noise import PictureNoise
-from smdae.pipeline.places import STREAM, Job, refuse_place
+from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, record_of
+from smdae.pipeline.replacing import refuse_place
 from smdae.pipeline.result_format import kind_of, warn_of_look
 from smdae.pipeline.summary import AS_TOLD, summarise
 from smdae.progress import Watch

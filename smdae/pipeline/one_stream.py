@@ -17,6 +17,7 @@ from smdae.pipeline.picture_noise import find_noise
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.reading import called, converted, refuse_misnamed
 from smdae.pipeline.records import frames_record
+from smdae.pipeline.replacing import refuse_result
 from smdae.pipeline.result_format import kind_of, refuse_other_format
 
 if TYPE_CHECKING:
@@ -73,13 +74,12 @@ def video(job: Job, options: Options, model_for: ModelFor, stream: "Readable", n
     from smdae.files import y4m
     from smdae.files.images import decoding
     from smdae.files.picture import Picture
-    from smdae.files.refusals import refuse_existing
 
     _refuse(options, depth=True)
     refuse_misnamed(job, options, "a Y4M stream", [y4m.ENDING])
     refuse_other_format(job, options, "a Y4M stream", [y4m.ENDING], f"name it {y4m.ENDING}, or -o -")
     if job.target != STREAM and not options.will_make(job.target.parent):
-        refuse_existing(job.target, overwrite=options.overwrite)
+        refuse_result(job, options.overwrite)
     with decoding(f"'{name}'"):
         header = y4m.read_header(stream)
     model = model_for(Picture(np.zeros((1, 1), np.uint8), 255.0, "PNG"))  # luma is gray

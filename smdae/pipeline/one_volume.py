@@ -23,6 +23,7 @@ from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called
 from smdae.pipeline.records import estimates, precisions, record_of
+from smdae.pipeline.replacing import refuse_misplaced
 from smdae.pipeline.result_format import refuse_other_format
 from smdae.pipeline.summary import summarise
 from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, chosen_channels, is_chosen, refuse_beyond
@@ -218,6 +219,7 @@ def one_volume(
         endings = (ome_metadata.ENDING, job.source.suffix.lower())
         refuse_other_format(job, options, "an OME-Zarr", endings, "name it .ome.zarr")
         if not options.will_make(job.target.parent):
+            refuse_misplaced(job)
             refuse_folder(job.target, **how)
         image = volume.images[0]
         first = VolumePlanes(image, image.written(image.planes(0)), name).page(0)

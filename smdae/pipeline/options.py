@@ -1,5 +1,6 @@
 """The settings by which pictures are denoised and written, which the options of `denoise` give."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +114,7 @@ class Options:
 
     def will_make(self, folder: Path) -> bool:
         """Return whether a folder for results does not exist yet, and will be made."""
-        return self.new_folder is not None and not folder.exists()
+        return self.new_folder is not None and not os.path.exists(folder)
 
 
 def refuse_options(asked: Mapping[str, object], files: str, hint: str = "leave it out") -> None:

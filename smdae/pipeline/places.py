@@ -5,7 +5,6 @@ an input folder is kept. Results of many pictures need a folder, so for them -o 
 """
 
 import os
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,10 +17,7 @@ __all__ = [
     "Job",
     "Naming",
     "Plan",
-    "claims",
     "plan",
-    "refuse_place",
-    "refuse_raced",
     "sources",
 ]
 
@@ -38,6 +34,8 @@ class Job:
         skipped: Whether the result exists already and is left alone.
         may_skip: Whether a result that appears before the work begins is left alone too.
         replaced: The status of the input when the run began, if its result replaces it; else None.
+        is_own: Whether the place of the result is that of the input, which nobody said is to be replaced.
+        is_named: Whether the user named the result, and not only its folder or nothing.
     """
 
     source: Path
@@ -45,6 +43,8 @@ class Job:
     skipped: bool = False
     may_skip: bool = False
     replaced: os.stat_result | None = field(default=None, repr=False)
+    is_own: bool = False
+    is_named: bool = True
 
     @property
     def is_done(self) -> bool:
@@ -128,7 +128,8 @@ def plan(
     jobs = _once([Job(source, _target(source, below, naming, folder)) for source, below in found])
     _refuse_collisions(jobs, naming, folder)
     first, step = share or (1, 1)
-    jobs = [replace(job, replaced=_replaced(job)) for job in jobs[first - 1 :: step]]
+    is_named = naming.in_place or (naming.output is not None and not folder)
+    jobs = [_related(replace(job, is_named=is_named)) for job in jobs[first - 1 :: step]]
     if naming.skip_existing:
         jobs = [replace(job, skipped=job.is_done, may_skip=True) for job in jobs]
     return Plan(jobs, folder, len(found) == 1 and of_list is None, selection.remark)
@@ -219,47 +220,16 @@ def _target(source: Path, below: Path, naming: Naming, folder: Path | None) -> P
     return folder / below.with_name(name) if folder else source.with_name(name)
 
 
-def _replaced(job: Job) -> os.stat_result | None:
+def _related(job: Job) -> Job:
+    """Return a job that knows whether its result would replace its input."""
     if STREAM in (job.source, job.target) or os.path.realpath(job.source) != os.path.realpath(job.target):
-        return None
+        return job
+    if not job.is_named:
+        return replace(job, is_own=True)
     try:
-        return job.source.stat()
+        return replace(job, replaced=job.source.stat())
     except OSError:  # reading it will fail with the reason
-        return None
-
-
-def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
-    """Return each folder in which inputs are replaced, and whether it was named as a folder, or lies in one."""
-    roots = [Path(os.path.realpath(path)) for path in inputs if path != STREAM and os.path.isdir(path)]
-    folders = {Path(os.path.realpath(job.source)).parent for job in jobs if job.replaced}
-    return {folder: any(folder.is_relative_to(root) for root in roots) for folder in sorted(folders)}
-
-
-def unmarked(jobs: list[Job], strip: bool) -> Counter[str]:
-    """Return how many pictures of each kind are replaced by results that cannot be told from pictures later.
-
-    Args:
-        jobs: The pictures.
-        strip: Whether results have no words about themselves.
-    """
-    from smdae.files.formats import SUFFIXES
-    from smdae.files.kinds import kind_of
-    from smdae.files.marks import HOLDERS
-
-    names = [job.source.name for job in jobs if job.replaced]
-    return Counter(kind_of(name) for name in names if strip or SUFFIXES.get(Path(name).suffix.lower()) not in HOLDERS)
-
-
-def refuse_raced(jobs: list[Job]) -> None:
-    """Raise OutputError if a picture that is to be replaced has changed since this run was planned.
-
-    Another run may have replaced it, and it would be denoised twice.
-    """
-    from smdae.files.refusals import refuse_changed
-
-    for job in jobs:
-        if job.replaced is not None:
-            refuse_changed(job.source, job.replaced)
+        return job
 
 
 def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> None:
@@ -283,15 +253,3 @@ def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> 
         target = Path(naming.output)
         if not folder and target != STREAM and SUFFIXES.get(target.suffix.lower()) != SUFFIXES[naming.ending]:
             raise UsageError(f"--output '{target}' and --format do not agree", "leave one of them out")
-
-
-def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
-    """Raise OutputError if a file, or with `folder` a folder, cannot be written at a path."""
-    from smdae.files.refusals import refuse_existing, refuse_making
-
-    if not folder:
-        refuse_existing(path, overwrite=overwrite)
-    elif not path.is_dir():
-        refuse_making(path, path)
-    elif not overwrite and any(path.iterdir()):
-        raise OutputError(f"the folder '{path}' is not empty", "write to another, or replace what is there with -y")

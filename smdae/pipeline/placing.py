@@ -36,7 +36,7 @@ def put_result(
         for piece in pieces():
             stdout(piece)
         return
-    new = next((place for place in reversed(job.target.parents) if not place.exists()), None)
+    new = next((place for place in reversed(job.target.parents) if not os.path.exists(place)), None)
     try:
         for attempt in range(MAX_ATTEMPTS):
             if new:
@@ -45,7 +45,7 @@ def put_result(
                 put(job.target)
                 break
             except OutputError:  # another run may have made the same folder, and taken it away as empty
-                if not new or job.target.parent.exists() or attempt == MAX_ATTEMPTS - 1:
+                if not new or os.path.exists(job.target.parent) or attempt == MAX_ATTEMPTS - 1:
                     raise
     except BaseException:
         if new:
@@ -72,7 +72,7 @@ def beside(files: Sequence[tuple[Path, bytes]], overwrite: bool, origin: "Origin
     folders: list[Path] = []
     try:
         for path, data in files:
-            first = next((place for place in reversed(path.parents) if not place.exists()), None)
+            first = next((place for place in reversed(path.parents) if not os.path.exists(place)), None)
             if first:
                 path.parent.mkdir(parents=True)
                 folders.append(first)

@@ -1,5 +1,6 @@
 """Descriptions of noise profiles: the noise in words, and its level from black to white as a chart."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ def lines(file: Path) -> list[str]:
 
 
 def _read(file: Path) -> "Noise":
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise InputError(f"cannot read '{file}': there is no such file")
     try:
         noise = noise_named(str(file))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from smdae.pipeline.places import STREAM, Job
+from smdae.pipeline.replacing import misplaced
 
 __all__ = ["rehearsed"]
 
@@ -27,7 +28,8 @@ def rehearsed(jobs: Sequence[Job], overwrite: bool, beside: Sequence[Path]) -> I
     """
     for job in jobs:
         would = _would(job, overwrite)
-        aside = "" if would == "write" else f" ({REMARKS[would]})"
+        why = misplaced(job) if would == "refuse" else None
+        aside = "" if would == "write" else f" ({f'refused: {why}' if why else REMARKS[would]})"
         named = _named(job)
         source, target = named.values()
         yield named | {"would": would}, f"{source} -> {target}{aside}"
@@ -42,6 +44,8 @@ def _would(job: Job, overwrite: bool) -> str:
         return "fail"
     if not job.is_done:
         return "write"
+    if misplaced(job):
+        return "refuse"
     return "replace" if overwrite else "refuse"
 
 

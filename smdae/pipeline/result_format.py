@@ -1,5 +1,6 @@
 """The format of a result: what its name or --format asks for, once it is clear that it can hold the picture."""
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from smdae.pipeline.options import Options
 from smdae.pipeline.picture_names import special_format
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.reading import called
+from smdae.pipeline.replacing import refuse_result
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
@@ -58,13 +60,13 @@ def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bo
         OutputError: The result cannot be written there, or the format cannot hold it.
     """
     from smdae.files.images import refuse_format
-    from smdae.files.refusals import refuse_existing, refuse_making
+    from smdae.files.refusals import refuse_making
 
     if job.target != STREAM:
-        if made and not job.target.parent.exists():
+        if made and not os.path.exists(job.target.parent):
             refuse_making(job.target.parent, made)
         else:
-            refuse_existing(job.target, overwrite=overwrite)
+            refuse_result(job, overwrite)
     kind = wanted_kind(job, picture.format, ending)
     refuse_format(picture, kind)
     return kind

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smdae.errors import InputError, UsageError
-from smdae.files.kinds import counted, is_overlooked, kind_of
+from smdae.files.kinds import CLOSED, CLOSED_ONES, counted, is_overlooked, kind_of, refuse_closed
 from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, missing_reader, results_among
 
 __all__ = ["Search", "Selection", "is_many", "listed", "refuse_unpiped", "selected", "share_of"]
 
 RESULT, LINK = "result of an earlier run", "symbolic link"  # kinds of files that are left out, besides endings
-PLURALS = {RESULT: "results of an earlier run", LINK: "symbolic links"}
+PLURALS = {RESULT: "results of an earlier run", LINK: "symbolic links", CLOSED: CLOSED_ONES}
 MAX_COUNTED = 10_000  # files in subfolders that are read only to say how many pictures there are
 MAX_LIST = 1 << 28  # bytes of a list of files
 
@@ -193,7 +193,8 @@ def _in_folder(folder: Path, search: Search) -> Selection:
     pictures: list[tuple[Path, Path]] = []
     left_out: Counter[str] = Counter()
     deeper = 0
-    for place, names in _places(folder, search):
+    closed: list[OSError] = []
+    for place, names in _places(folder, search, closed):
         results = results_among(names, search.suffixes)
         for name in names:
             if is_overlooked(name):
@@ -209,15 +210,19 @@ def _in_folder(folder: Path, search: Search) -> Selection:
                     left_out[RESULT] += 1
                 else:
                     pictures.append((file, file.relative_to(folder)))
+    left_out += Counter({CLOSED: refuse_closed(folder, closed)})
     if not search.recursive:
         deeper = _deeper(folder, search)
     return Selection(pictures, left_out, deeper)
 
 
-def _places(folder: Path, search: Search) -> Iterator[tuple[Path, list[str]]]:
-    """Yield each folder that is searched, with the sorted names of its files and of volumes, which are folders."""
+def _places(folder: Path, search: Search, closed: list[OSError]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield each folder that is searched, with the sorted names of its files and of volumes, which are folders.
+
+    Errors of those that cannot be read are added to `closed`.
+    """
     into = "" if search.into is None else os.path.realpath(search.into)
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=closed.append):
         # Files in the folder of the results, of this run or an earlier one, are not inputs.
         folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(place, name)) != into)
         volumes = [name for name in folders if Path(name).suffix.lower() == VOLUME]
@@ -230,7 +235,7 @@ def _places(folder: Path, search: Search) -> Iterator[tuple[Path, list[str]]]:
 def _deeper(folder: Path, search: Search) -> int:
     """Return how many pictures the folders below hold, at least; the count stops after MAX_COUNTED files."""
     count = counted = 0
-    below = _places(folder, Search(True, search.into))
+    below = _places(folder, Search(True, search.into), [])
     next(below, None)
     for _, names in below:
         results = results_among(names, search.suffixes)

@@ -14,10 +14,11 @@ from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit
-from smdae.pipeline.places import STREAM, Job, refuse_place
+from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_result
 from smdae.pipeline.reading import called, converted, refuse_misnamed
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
+from smdae.pipeline.replacing import refuse_place
 from smdae.pipeline.result_format import kind_of, refuse_one_picture
 from smdae.pipeline.shared_noise import typical_noise, with_shared_noise
 from smdae.pipeline.summary import say_remarks, summarise

@@ -6,6 +6,7 @@ that line has 80 columns: details are left out first, and then the beginning of 
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from smdae.pipeline.messages import Messages
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AS_TOLD", "say_remarks", "summarise"]
 
+MAX_CHANNELS = 12  # that are told of one by one; a file may have thousands of series
 MAX_DOUBTS = 3  # that are shown; each page of a stack may have its own
 MAX_SIGMA_MISMATCH = 0.2  # relative difference of sigma and the model's level, beyond which there is a warning
 MAX_SIGMA_MISMATCH_OF_ESTIMATE = 0.4  # the same of an estimate, which errs itself
@@ -53,17 +55,20 @@ def summarise(
     name = f"'{source}': " if source else ""
     judged = [judgement for judgement in judgements if judgement is not None]
     quality = _quality(judged, piece)
+    more = 0 if messages.is_verbose() or len(channels) <= MAX_CHANNELS else len(channels) - MAX_CHANNELS
+    is_single = len(channels) == 1
+    channels = dict(islice(channels.items(), len(channels) - more))
     for part, pages in channels.items():
         none, noise = _none(pages, is_estimated), _noise(pages, is_estimated, piece)
         if source is None and (none or noise):
             messages.note(part + (none or f"noise: {noise}{_estimated(noise)}"))
         elif source is not None:
-            told = quality if len(channels) == 1 else ""
+            told = quality if is_single else ""
             if none or noise or told:
                 _note_in_a_line(str(source), part, none or noise, told, messages)
     if quality and source is None:
         messages.note(f"{quality}, estimated")
-    elif quality and source is not None and len(channels) != 1:
+    elif quality and source is not None and not is_single:
         _note_in_a_line(str(source), "", "", quality, messages)
     remark = messages.note if source is None else messages.detail
     for part, pages in channels.items():
@@ -77,6 +82,8 @@ def summarise(
             if level:
                 _warn_of_level(model, 255 * level, name + part, messages)
         _warn_of_seen(model, _first(pages).seen, name + part, messages)
+    if more:
+        messages.note(f"{name}{more:,} more channels (-v lists them)")
     _say_doubts(judged, name, messages, piece)
 
 

@@ -1,5 +1,6 @@
 """`smdae denoise` of many pictures: folders, patterns, names, what is there, what fails; and of none of the noise."""
 
+import errno
 import io
 import json
 import os
@@ -22,12 +23,14 @@ from smdae.files.picture import Picture
 from smdae.pipeline import batch, one_picture, outcome
 from tests.tiny import (
     ENVIRONMENT,
+    FLAGS,
     colour,
     complaint,
     encoded,
     everything_below,
     gray,
     model_bytes,
+    photos,
     unjudged,
     without_extras,
 )
@@ -452,3 +455,25 @@ print(taken[1] / taken[0])
         [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
     assert float(result.stdout) < 1.1
+
+
+@pytest.mark.parametrize(
+    "command", [("denoise", "-s", "20", "-r", "-o", "out"), ("fit", *FLAGS, "-o", "z.safetensors")]
+)
+def test_folders_that_cannot_be_read_are_told_of(here, command, monkeypatch, capsys):
+    (here / "closed").mkdir()
+    photos(here / "closed" / "photos")
+    (here / "closed" / "below").mkdir()
+    scan, shut = os.scandir, ["closed/below"]
+
+    def refusing(path):
+        if os.fspath(path) in shut:
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert main([command[0], "closed", *command[1:]]) == 0
+    assert "1 folder that cannot be read" in capsys.readouterr().err
+    shut.append("closed")
+    assert main([command[0], "closed", *command[1:], "-y"]) == 3
+    assert "cannot read the folder 'closed': permission denied" in complaint(capsys.readouterr().err)

@@ -4,8 +4,10 @@ The room left grows page by page, until all of it fits. Mounting takes leave of 
 skipped, and those with a simulated disk and with a limit on a file's size (test_fit_files.py, test_fit.py) remain.
 """
 
+import errno
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from safetensors.torch import load as load_tensors
 
 from smdae.cli import fit_run as command
 from smdae.cli.app import main
-from tests.tiny import FLAGS, complaint, gray, model_bytes, photos
+from tests.tiny import FLAGS, complaint, gray, largest_file, model_bytes, photos
 
 SIZE = 1 << 20  # bytes
 PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes, of which files in memory take whole ones
@@ -128,3 +130,29 @@ def test_a_stack_is_written_whole_or_not_at_all(disk, capsys):
 
     pages = len(right) // PAGE
     assert until_it_fits(disk, Path("r.tif"), clean, after) == set(range(pages + bool(len(right) % PAGE)))
+
+
+@pytest.mark.parametrize("name", ["a.fits", "s.tif"])
+@pytest.mark.parametrize("room", ["full", "missing"])
+def test_what_a_temporary_file_has_no_room_for_is_told_as_such(name, room, bare, monkeypatch, capsys):
+    """FITS and stacks on stdout are written to one first."""
+    if name == "a.fits":
+        pytest.importorskip("astropy.io.fits").PrimaryHDU(gray(96, 96).astype("f4") / 255).writeto(name)
+    else:
+        tifffile.imwrite(name, np.stack([gray(96, 96), gray(96, 96, 1)]), photometric="minisblack")
+    (bare / "m.safetensors").write_bytes(model_bytes())
+    monkeypatch.setenv("SMDAE_MODEL", "m.safetensors")
+    monkeypatch.setattr("smdae.cli.stdout.stream", lambda data: None)
+    target = "-" if name == "s.tif" else "b.fits"
+    if room == "missing":
+
+        def refuse():
+            raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+        monkeypatch.setattr(tempfile, "gettempdir", refuse)
+    with largest_file(4096 if room == "full" else 1 << 30):
+        assert main(["denoise", name, "-s", "20", "-o", target]) == 4
+    said = complaint("".join(line for line in capsys.readouterr().err.splitlines(True) if "smdae: model" not in line))
+    assert "temporary file" in said
+    assert "TMPDIR" in said
+    assert "b.fits" not in os.listdir()

@@ -154,3 +154,40 @@ def test_a_level_that_is_nothing_beside_the_range_is_refused(here, capsys):
     assert main(["denoise", "x.npy", "-o", "y.npy", "-s", "0.001", "--black", "-7e13"]) == 2
     assert "error: --sigma 0.001 is too small for the range of 'x.npy'" in capsys.readouterr().err
     assert not (here / "y.npy").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a/" * 3000, "x" * 5000 + "/a", "x" * 300 + ".png"])
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [
+        ("--noise", 2),
+        ("--save-noise", 4),
+        ("--save-steps", 4),
+        ("--uncertainty", 4),
+        ("--report", 4),
+        ("--log", 4),
+        ("--mask", 3),
+        ("--reference", 3),
+        ("--files-from", 3),
+        ("-m", 5),
+        ("-c", 2),
+        ("-o", 4),
+    ],
+)
+def test_names_longer_than_the_system_has_are_refused_by_the_option_that_gives_them(here, name, option, code, capsys):
+    before = everything_below(here)
+    level = () if option == "--save-noise" else ("-s", "20")
+    assert main(["denoise", "a.png", *level, option, name]) in (code, 2)
+    complaint("".join(line for line in capsys.readouterr().err.splitlines(True) if "smdae: model" not in line))
+    assert everything_below(here) == before
+
+
+@pytest.mark.parametrize("option", ["--tile", "--stride", "--jobs", "--max-memory"])
+def test_numbers_of_four_hundred_digits_are_taken_or_refused(here, option, capsys):
+    code = main(["denoise", "a.png", "-s", "20", option, str(10**400)])
+    assert code == (0 if option == "--max-memory" else 2), capsys.readouterr().err
+
+
+def test_a_name_with_nul_is_refused(here, capsys):
+    assert main(["denoise", "a\0b.png"]) == 2
+    assert "NUL" in complaint(capsys.readouterr().err)

@@ -16,6 +16,7 @@ from smdae.files.claims import claimed
 from smdae.pipeline import one_picture, stacked
 from tests.forked import start
 from tests.tiny import complaint, encoded, everything_below, gray, model_bytes
+from tests.volumes import volume
 
 needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives files to others")
 
@@ -209,6 +210,7 @@ def test_results_that_will_not_be_known_as_such_are_told_of(here, capsys):
     (here / "in").mkdir()
     for name, format in (("a.png", "PNG"), ("b.bmp", "BMP"), ("c.bmp", "BMP"), ("d.pgm", "PPM")):
         (here / "in" / name).write_bytes(encoded(gray(), format))
+    np.save(here / "in" / "e.npy", gray())
     warning = "smdae: warning: results will not be known as such in "
     again = ": another run over them takes noise out twice\n"
     assert main(["denoise", "in", "-o", "out", "-s", "20"]) == 0
@@ -216,10 +218,11 @@ def test_results_that_will_not_be_known_as_such_are_told_of(here, capsys):
     assert main(["denoise", "in", "--in-place", "--strip-metadata", "--dry-run"]) == 0
     assert warning not in capsys.readouterr().err
     assert main(["denoise", "in", "--in-place", "-s", "20"]) == 0
-    assert f"{warning}2 BMP, 1 PGM{again}" in capsys.readouterr().err
-    (here / "in" / "a.png").write_bytes(encoded(gray()))
+    assert f"{warning}2 BMP, 1 NPY{again}" in capsys.readouterr().err
+    for name, format in (("a.png", "PNG"), ("d.pgm", "PPM")):
+        (here / "in" / name).write_bytes(encoded(gray(), format))
     assert main(["denoise", "in", "--in-place", "-s", "20", "--strip-metadata"]) == 0
-    assert f"{warning}2 BMP, 1 PGM, 1 PNG{again}" in capsys.readouterr().err
+    assert f"{warning}2 BMP, 1 NPY, 1 PGM, 1 PNG{again}" in capsys.readouterr().err
 
 
 # Links
@@ -238,3 +241,68 @@ def test_links_in_a_folder_are_left_alone(here, capsys):
     assert main(["denoise", "in/out.png", "--in-place", "-s", "20"]) == 0  # it is named
     assert (here / "a.png").read_bytes() != before
     assert (here / "in" / "out.png").is_symlink()
+
+
+def test_links_under_the_name_of_a_result_are_not_followed_unless_named(here, capsys):
+    """They may lead elsewhere, or to an input, whatever has put them into the folder of the results."""
+    (here / "in").mkdir()
+    (here / "out").mkdir()
+    (here / "in" / "a.png").write_bytes(encoded(gray()))
+    before = (here / "in" / "a.png").read_bytes()
+    for place in ("../in/a.png", "../elsewhere.png"):
+        (here / "out" / "a.png").unlink(missing_ok=True)
+        (here / "out" / "a.png").symlink_to(place)
+        for more in ((), ("-y",)):
+            for command in (("in", "-o", "out"), ("in/a.png", "-o", "out/")):
+                assert main(["denoise", *command, "-s", "20", *more]) == 4
+                assert ("the input itself" if "in/" in place else "a symbolic link") in capsys.readouterr().err
+                assert main(["denoise", *command, "-s", "20", *more, "--dry-run"]) == 0
+                assert "refused: it is " in capsys.readouterr().out
+    (here / "b_denoised.png").symlink_to("elsewhere.png")
+    (here / "in" / "a.png").rename(here / "b.png")
+    assert main(["denoise", "b.png", "-s", "20"]) == 4
+    assert not (here / "elsewhere.png").exists()
+    assert (here / "b.png").read_bytes() == before
+    assert main(["denoise", "b.png", "-s", "20", "-o", "b_denoised.png"]) == 0  # it is named
+    assert (here / "elsewhere.png").exists()
+    assert main(["denoise", "b.png", "-s", "20", "--skip-existing"]) == 0
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.npy", "a.tif", "a.fits", "a.y4m"])
+def test_an_input_of_any_kind_is_not_replaced_by_way_of_a_link(here, name, capsys):
+    (here / "in").mkdir()
+    (here / "out").mkdir()
+    file = here / "in" / name
+    if name == "a.fits":
+        pytest.importorskip("astropy.io.fits").PrimaryHDU(gray().astype("f4")).writeto(file)
+    elif name == "a.y4m":
+        file.write_bytes(b"YUV4MPEG2 W32 H24 F1:1 Cmono\nFRAME\n" + gray().tobytes())
+    elif name == "a.npy":
+        np.save(file, gray())
+    elif name == "a.tif":
+        tifffile.imwrite(file, np.stack([gray(), gray(seed=1)]), photometric="minisblack")
+    else:
+        file.write_bytes(encoded(gray()))
+    (here / "out" / name).symlink_to(file)
+    before = everything_below(here)
+    assert main(["denoise", str(file), "-o", "out/", "-y", "-s", "20"]) == 4
+    said = capsys.readouterr().err
+    assert "it is the input itself" in said
+    assert "hint: --in-place replaces inputs" in said
+    assert everything_below(here) == before
+
+
+def test_a_volume_is_not_replaced_by_way_of_a_link(here, capsys):
+    pytest.importorskip("zarr")
+    (here / "out").mkdir()
+    volume(here / "a.ome.zarr")
+    (here / "out" / "a.ome.zarr").symlink_to(here / "a.ome.zarr")
+    before = everything_below(here)
+    assert main(["denoise", "a.ome.zarr", "-o", "out/", "-y", "-s", "20"]) == 4
+    assert "it is the input itself" in capsys.readouterr().err
+    assert everything_below(here) == before
+
+
+def test_an_input_that_is_named_as_the_result_is_replaced_with_leave(here):
+    assert main(["denoise", "a.png", "-o", "a.png", "-s", "20"]) == 4
+    assert main(["denoise", "a.png", "-o", "a.png", "-s", "20", "-y"]) == 0

@@ -399,3 +399,29 @@ def test_numbers_that_are_none_stay_where_they_were():
     assert np.array_equal(np.isfinite(result), np.isfinite(y))
     known = np.isfinite(y)
     assert psnr(255 * result[known], gray()[known]) > 30
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        "{gain: 0.0, black: 0.0, read: 1.0e-25}",
+        "{gain: 0.0, black: 0.0, read: 1.0e-300}",
+        "{gain: 1.0e-40, black: 0.0, read: 0.0}",
+        "{gain: 1.0e-300, black: 0.0, read: 0.0}",
+        "{at: [0.0, 255.0], levels: [1.0e-40, 1.0e-40]}",
+    ],
+)
+def test_a_profile_of_a_level_that_no_float_holds_is_refused(curve, capsys):
+    save("a.png", noisy(15))
+    Path("n.yaml").write_text(f"smdae: noise profile\nversion: 1\nwhite: 255.0\ncurves:\n- {curve}\n")
+    assert main(["denoise", "a.png", "--fast", "--noise", "n.yaml"]) == 2
+    said = complaint(capsys.readouterr().err.replace("smdae: model 'natural-gray-small'\n", ""))
+    assert "is next to nothing from 0 to 255" in said
+
+
+def test_a_profile_of_almost_no_noise_at_black_is_taken(capsys):
+    save("a.png", noisy(15))
+    text = "smdae: noise profile\nversion: 1\nwhite: 255.0\ncurves:\n- {at: [0.0, 255.0], levels: [1.0e-300, 10.0]}\n"
+    Path("n.yaml").write_text(text)
+    assert main(["denoise", "a.png", "--fast", "--noise", "n.yaml"]) == 0
+    assert "Warning" not in capsys.readouterr().err

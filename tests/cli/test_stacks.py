@@ -241,3 +241,15 @@ def test_of_many_pages_the_first_reasons_are_told(capsys):
     told = capsys.readouterr().err
     assert "more reasons" in told
     assert max(map(len, told.splitlines())) < 300
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_of_many_series_the_first_are_told_one_by_one(verbose, capsys):
+    """As tifffile makes them where a page is written at a time."""
+    with tifffile.TiffWriter("many.tif") as writer:
+        for seed in range(14):
+            writer.write(np.tile(gray(seed=seed % 3), (3, 3)), photometric="minisblack")
+    assert main(["denoise", "many.tif", "-m", "natural-gray-small", *(["-v"] if verbose else [])]) == 0
+    said = capsys.readouterr().err
+    assert sum("channel 1: " in line and "noise" in line for line in said.splitlines()) == (14 if verbose else 12)
+    assert ("smdae: 2 more channels (-v lists them)" in said) != verbose

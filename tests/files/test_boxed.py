@@ -15,6 +15,7 @@ from smdae.files import extent, formats
 from smdae.files.boxes import box, boxes_of, joined
 from smdae.files.images import encode, read
 from smdae.files.jpegxl_header import header_of
+from smdae.files.marks import without_words
 from smdae.files.picture import Metadata, from_samples, samples_of
 from tests.tiny import colour, gray, model_bytes
 
@@ -69,6 +70,12 @@ def made(format, samples, orientation=1):
     return buffer.getvalue()
 
 
+def unmarked(file):
+    """A file without the box of words that a result ends with, where it has one."""
+    boxes = tuple(boxes_of(file))
+    return joined(boxes if boxes == without_words(boxes) else boxes[:-1])
+
+
 def shown(file, name):
     """The picture as it is looked at, by another way than that of smdae."""
     if name == "HEIC":
@@ -98,7 +105,7 @@ def test_all_but_pixels_is_equal_after_denoise(place, format):
     after = read(result, "b")
     if format in ("JXL", "JP2"):  # whose boxes are kept; the codestream is not the same
         coded = (b"jp2c", b"jxlc", b"jxll")
-        assert [one for one in boxes_of(result) if one[0] not in coded] == [
+        assert [one for one in without_words((*boxes_of(result),)) if one[0] not in coded] == [
             one for one in boxes_of(file) if one[0] not in coded
         ]
     else:
@@ -108,7 +115,7 @@ def test_all_but_pixels_is_equal_after_denoise(place, format):
         assert after.metadata.icc == ICC
     assert (after.metadata.xmp, after.metadata.exif) == (XMP, before.metadata.exif)
     assert 1 < np.abs(after.pixels.astype(int) - before.pixels).mean() < 25
-    assert len(result) <= 1.05 * len(made(format, after.pixels))
+    assert len(unmarked(result)) <= 1.05 * len(made(format, after.pixels))
 
 
 @pytest.mark.parametrize("format", ["JXL", "JP2"])

@@ -86,7 +86,7 @@ def test_inks_are_denoised_and_kept_as_they_are_stored(place, transform, capsys)
     (place / "a.jpg").write_bytes(file)
     assert main(["denoise", "a.jpg", "-m", "m.safetensors", "-s", "20", "--json"]) == 0
     made = (place / "a_denoised.jpg").read_bytes()
-    assert segments_of(made) == segments_of(file)
+    assert [one for one in segments_of(made) if not one[1].startswith(b"smdae: ")] == segments_of(file)
     assert Image.open(BytesIO(made)).mode == "CMYK"
     change = np.abs(decoded(made) - decoded(file))
     assert (change.mean((0, 1)) > 1).all()

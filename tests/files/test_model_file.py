@@ -320,7 +320,16 @@ def test_a_network_of_many_scales_is_refused_though_its_weights_bear_it_out(save
 
 @pytest.mark.parametrize(
     "changes",
-    [{"sigma": 1e-300}, {"level": 1e300}, {"free_means": -1}, {"size": 4.0}, {"channels": 1.0}, {"free_means": True}],
+    [
+        {"sigma": 1e-300},
+        {"level": 1e300},
+        {"level": 10**400},
+        {"sigma": 10**400},
+        {"free_means": -1},
+        {"size": 4.0},
+        {"channels": 1.0},
+        {"free_means": True},
+    ],
     ids=str,
 )
 def test_settings_of_an_energy_that_overflow_or_are_no_whole_numbers_are_refused(saved, changes):
@@ -328,7 +337,7 @@ def test_settings_of_an_energy_that_overflow_or_are_no_whole_numbers_are_refused
 
 
 @pytest.mark.parametrize(
-    "changes", [{"channels": 3}, {"sigma": "25"}, {"sigma": [1, 2, 3]}, {"patch_size": -1}], ids=str
+    "changes", [{"channels": 3}, {"sigma": "25"}, {"sigma": 10**400}, {"sigma": [1, 2, 3]}, {"patch_size": -1}], ids=str
 )
 def test_a_card_that_says_other_than_its_settings_is_refused(saved, changes):
     refused(saved(rewritten(model_bytes(), **changes)), "makes no sense")
@@ -349,6 +358,16 @@ def test_each_bit_that_flips_in_the_weights_is_noticed(saved):
 
 def test_a_flipped_bit_of_the_card_is_noticed(saved):
     refused(saved(model_bytes().replace(b"dsm", b"dse")), "checksum")
+
+
+def test_a_flipped_bit_in_the_name_of_the_checksum_is_noticed(saved):
+    """Without it the file would be one from before there were checksums."""
+    data = model_bytes()
+    at = data.index(b'"checksum"') + 1
+    for bit in range(8 * len("checksum")):
+        flipped = bytearray(data)
+        flipped[at + bit // 8] ^= 1 << bit % 8
+        refused(saved(bytes(flipped)))
 
 
 def test_a_file_without_a_checksum_is_read(saved):

@@ -102,6 +102,34 @@ def test_what_is_wrong_is_told(file, reason):
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        b"P5 # here\n#and there\n32\n# now 24\n24 255\n",
+        b"P2\n# here\n#and there\n# now 24\n32 24 255\n",
+        b"P7\n# here\nWIDTH 32\n#and there\nHEIGHT 24\n# now 24\nDEPTH 1\nMAXVAL 255\nENDHDR\n",
+    ],
+)
+def test_comments_of_a_header_stay_unless_words_are_stripped(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.safetensors").write_bytes(model_bytes())
+    body = b" ".join(b"%d" % value for value in gray().ravel()) if file[:2] == b"P2" else gray().tobytes()
+    (tmp_path / "a.pgm").write_bytes(file + body)
+    (tmp_path / "a.pam").write_bytes(file + body)
+    name = "a.pam" if file[:2] == b"P7" else "a.pgm"
+    for stem in ("b", "c"):
+        result = tmp_path / f"{stem}{name[1:]}"
+        assert main(["denoise", name, "-m", "m.safetensors", "-s", "20", "-o", str(result)]) == 0
+        head, *comments = result.read_bytes().splitlines()[:5]
+        assert head in (b"P5", b"P7")
+        assert comments[0].startswith(b"# smdae: denoised by")
+        assert comments[1:] == [b"# here", b"#and there", b"# now 24"]
+        assert read(result, "a").pixels.shape == (24, 32)
+        name = result.name  # once more
+    assert main(["denoise", name, "-m", "m.safetensors", "-s", "20", "-o", f"d{name[1:]}", "--strip-metadata"]) == 0
+    assert b"#" not in (tmp_path / f"d{name[1:]}").read_bytes()[:20]
+
+
 def test_twelve_bits_stay_twelve_bits(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.safetensors").write_bytes(model_bytes())
@@ -109,7 +137,8 @@ def test_twelve_bits_stay_twelve_bits(tmp_path, monkeypatch, capsys):
     (tmp_path / "a.pgm").write_bytes(b"P5\n32 24\n4095\n" + values.astype(">u2").tobytes())
     assert main(["denoise", "a.pgm", "-m", "m.safetensors", "-s", "20"]) == 0
     made = (tmp_path / "a_denoised.pgm").read_bytes()
-    assert made.startswith(b"P5\n32 24\n4095\n")
-    result = np.frombuffer(made[14:], ">u2").reshape(24, 32)
+    head, _, body = made.partition(b"\n32 24\n4095\n")
+    assert head.startswith(b"P5\n# smdae: denoised by")
+    result = np.frombuffer(body, ">u2").reshape(24, 32)
     assert result.max() <= 4095
     assert 0 < np.abs(result.astype(int) - values).mean() < 400

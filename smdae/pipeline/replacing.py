@@ -1,0 +1,88 @@
+"""What of a plan replaces files: inputs by their results, and whatever lies where a result goes."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from smdae.errors import OutputError
+from smdae.pipeline.places import STREAM, Job
+
+__all__ = ["claims", "misplaced", "refuse_misplaced", "refuse_place", "refuse_raced", "refuse_result", "unmarked"]
+
+CODESTREAM = ".j2k"  # of JPEG 2000, without the boxes in which words would stand
+
+
+def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
+    """Return each folder in which inputs are replaced, and whether it was named as a folder, or lies in one."""
+    roots = [Path(os.path.realpath(path)) for path in inputs if path != STREAM and os.path.isdir(path)]
+    folders = {Path(os.path.realpath(job.source)).parent for job in jobs if job.replaced}
+    return {folder: any(folder.is_relative_to(root) for root in roots) for folder in sorted(folders)}
+
+
+def unmarked(jobs: list[Job], strip: bool) -> Counter[str]:
+    """Return how many pictures of each kind are replaced by results that cannot be told from pictures later.
+
+    Args:
+        jobs: The pictures.
+        strip: Whether results have no words about themselves.
+    """
+    from smdae.files.fits import is_named
+    from smdae.files.formats import SUFFIXES
+    from smdae.files.kinds import kind_of
+    from smdae.files.marks import HOLDERS
+
+    def holds_words(name: str) -> bool:
+        ending = Path(name).suffix.lower()
+        return (SUFFIXES.get(ending) in HOLDERS and ending != CODESTREAM) or is_named(name)
+
+    names = [job.source.name for job in jobs if job.replaced]
+    return Counter(kind_of(name) for name in names if strip or not holds_words(name))
+
+
+def refuse_raced(jobs: list[Job]) -> None:
+    """Raise OutputError if a picture that is to be replaced has changed since this run was planned.
+
+    Another run may have replaced it, and it would be denoised twice.
+    """
+    from smdae.files.refusals import refuse_changed
+
+    for job in jobs:
+        if job.replaced is not None:
+            refuse_changed(job.source, job.replaced)
+
+
+def misplaced(job: Job) -> str | None:
+    """Return in words why a result would change what nobody named; None if it would not.
+
+    It is its own input, by way of a link in the folder of the results, or what else a link there leads to.
+    """
+    if job.is_own:
+        return "it is the input itself"
+    return "it is a symbolic link" if not job.is_named and os.path.islink(job.target) else None
+
+
+def refuse_misplaced(job: Job) -> None:
+    """Raise OutputError for a result that is `misplaced`."""
+    if why := misplaced(job):
+        hint = "--in-place replaces inputs" if job.is_own else "remove the link, or name its file with -o"
+        raise OutputError(f"cannot write '{job.target}': {why}", hint)
+
+
+def refuse_result(job: Job, overwrite: bool) -> None:
+    """Raise OutputError if the file of a result cannot be written, or may not be."""
+    from smdae.files.refusals import refuse_existing
+
+    refuse_misplaced(job)
+    refuse_existing(job.target, overwrite=overwrite)
+
+
+def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
+    """Raise OutputError if a file, or with `folder` a folder, cannot be written at a path."""
+    from smdae.files.refusals import refuse_existing, refuse_making
+
+    if not folder:
+        refuse_existing(path, overwrite=overwrite)
+    elif not os.path.isdir(path):
+        refuse_making(path, path)
+    elif not overwrite and any(path.iterdir()):
+        raise OutputError(f"the folder '{path}' is not empty", "write to another, or replace what is there with -y")
