@@ -47,6 +47,9 @@ class Affine:
         gain: Variance per unit of signal, in the unit of the picture, not negative.
         black: Value where the signal begins.
         read: Standard deviation without any signal, not negative.
+
+    Raises:
+        UsageError: One of them is not a finite number, or gain or read is negative.
     """
 
     gain: float = 0.0
@@ -95,6 +98,9 @@ class Table:
     Attributes:
         at: Clean values, strictly increasing, with shape (n,), n >= 1.
         levels: Standard deviations there, not negative, with shape (n,).
+
+    Raises:
+        UsageError: One of them is not finite, they differ in number, values do not increase, or a level is negative.
     """
 
     at: Row

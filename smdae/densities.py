@@ -42,6 +42,11 @@ class GaussianMixture:
         weights: Mixing weights, positive, with shape (K,); they are normalised.
         means: Means, with shape (K, d).
         covariances: Covariances, symmetric positive definite, with shape (K, d, d).
+
+    Raises:
+        ValueError: A shape is another.
+        UsageError: One of them is not a tensor of floats.
+        torch.linalg.LinAlgError: A covariance is not positive definite.
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
@@ -158,6 +163,9 @@ class Gaussian:
     Args:
         mean: The mean, with shape (d,).
         covariance: The covariance, symmetric positive definite, with shape (d, d).
+
+    Raises:
+        ValueError, UsageError, torch.linalg.LinAlgError: As `GaussianMixture`.
     """
 
     def __init__(self, mean: Tensor, covariance: Tensor) -> None:
@@ -201,8 +209,12 @@ class Parzen:
     """The data smoothed by Gaussian noise, q_sigma.
 
     Args:
-        patches: The data, with shape (n, d).
+        patches: The data, with shape (n, d), n > 0.
         sigma: Width of the kernel, in the unit of the patches, positive.
+
+    Raises:
+        ValueError: A shape is another, or sigma is not positive and finite.
+        UsageError: The patches are not a tensor of floats.
     """
 
     patches: Tensor

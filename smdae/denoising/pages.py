@@ -46,7 +46,7 @@ Page = TypeVar("Page", bound=ExaminedPage)
 
 
 def examined_pages(count: int) -> list[int]:
-    """Return the numbers, from 0, of the pages to examine in a stack of `count`."""
+    """Return the numbers, from 0, of the pages to examine in a stack of `count`, 1 or more: up to 5, evenly spaced."""
     return sorted({round(i * (count - 1) / (MAX_EXAMINED - 1)) for i in range(MAX_EXAMINED)})
 
 

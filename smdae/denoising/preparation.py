@@ -62,7 +62,10 @@ class Prepared:
         return float(low), float(high)
 
     def sample(self) -> np.ndarray:
-        """Return values of valid pixels, (n,), evenly spaced over the picture, black being 0 and white 1."""
+        """Return values of valid pixels, (n,), evenly spaced over the picture, black being 0 and white 1.
+
+        They are all of them if the picture has fewer than 2^18, else from 2^17 to 2^18.
+        """
         planes = self.pixels if self.valid is None else self.pixels[self.valid]
         flat = planes.reshape(-1)
         return self.scale.to_unit(flat[:: max(1, flat.size // SAMPLE_SIZE)])

@@ -21,7 +21,11 @@ TO_CONVERT = "convert it first, as by .astype(numpy.uint8) where white is 255"
 
 
 def checked_pixels(image: Any) -> np.ndarray:
-    """Return an image as an array, or raise UsageError for a shape or dtype that cannot be denoised."""
+    """Return an image as an array in the byte order of the machine.
+
+    Raises:
+        UsageError: It does not have shape (H, W) or (H, W, C), is empty, or is not uint8, uint16 or float.
+    """
     pixels = np.asarray(image)
     if pixels.ndim not in (2, 3) or 0 in pixels.shape:
         raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")

@@ -47,6 +47,8 @@ EXTENSION = 0.35  # of the picture's range, by which tables extend beyond it on 
 class Transform:
     """The transform f of one channel, which makes its noise white, and its inverse g, as tables at equal steps.
 
+    Between the steps both are linear; beyond the ends of a table its last line goes on.
+
     Attributes:
         low: First argument of f.
         step: Step between arguments of f.

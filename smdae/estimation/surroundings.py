@@ -246,8 +246,8 @@ def extremes(planes: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Return the pixels that are the largest, and those that are the smallest, of the 3 x 3 pixels around them.
 
     Args:
-        planes: With shape (H, W, C), C-contiguous.
-        least: For each channel, (C,), how much the largest and the smallest of the 3 x 3 have to differ.
+        planes: With shape (H, W, C), C-contiguous, not empty; mirrored at the borders. One pixel wide, it has none.
+        least: For each channel, (C,), what the largest of the 3 x 3 must exceed the smallest by.
 
     Returns:
         Indices of the maxima and of the minima in the flattened planes. Of equal neighbours both are extremes.

@@ -167,6 +167,8 @@ def is_up_to_date(key: Key, entry: Entry) -> bool:
 def repair(path: Path, decode: Decode, warn: Say, block: int) -> None:
     """Decode anew each source with pixels in a damaged block, and write them where they lay.
 
+    A source that is gone, or has changed since, is passed over.
+
     Raises:
         InputError: The cache was made anew meanwhile, or its index lists what a source does not hold.
         OutputError: It cannot be written.

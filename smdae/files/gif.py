@@ -53,7 +53,9 @@ def read(data: bytes) -> Picture:
 
 
 def encode(picture: Picture) -> bytes:
-    """Return the GIF file of a picture that was read from one; without that file's words if it has lost them.
+    """Return the GIF file of a uint8 picture; that which it was read from, if any, with other pixels.
+
+    Without one its colours become a table of 256. The words of the file go where `stripped` took them from the picture.
 
     Raises:
         OutputError: It is gray and did not come from a GIF.

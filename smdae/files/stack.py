@@ -146,12 +146,15 @@ class Stack:
         return any(renamed(value, before, after) != value for value in own)
 
     def write_to(self, target: BinaryIO, pages: Iterable[Sequence[Picture]], style: Style) -> None:
-        """Write a TIFF like this one; InputError if a page of this is damaged, OutputError if it cannot be a TIFF.
+        """Write a TIFF like this one; if `style.is_unchanged()`, this file byte for byte.
 
         Args:
             target: The file to write to, in which it must be possible to go back.
             pages: The pictures of the parts of each page in turn.
             style: How the result differs from this one.
+
+        Raises:
+            InputError, OutputError, SmdaeError: A page of this is damaged, it cannot be a TIFF, or a result has NaN.
         """
 
         def samples() -> Iterator[np.ndarray]:

@@ -154,6 +154,8 @@ def _lost_if_broken() -> Iterator[None]:
 def joined(store: Any, place: Place, device: torch.device, own: bool) -> Iterator[Group]:
     """Join the group of all processes that call this, yield it, and leave it at the end of the context.
 
+    After an error in the context the group is not left, as that would wait for processes that may be gone.
+
     Args:
         store: The store of torch.distributed that they share.
         place: The rank of this process.

@@ -75,7 +75,10 @@ def crops(planes: Sequence[Tensor], count: int, generator: Generator) -> tuple[t
 
 
 def around(z: Tensor) -> Tensor:
-    """Return the mean of each pixel's four neighbours, with the shape of z, (B, C, H, W)."""
+    """Return the mean of each pixel's four neighbours, with the shape of z, (B, C, H, W), mirrored at the borders.
+
+    Both sides have 2 pixels or more.
+    """
     padded = F.pad(z, (1, 1, 1, 1), mode="reflect")
     beside = padded[:, :, 1:-1, :-2] + padded[:, :, 1:-1, 2:]
     return (beside + padded[:, :, :-2, 1:-1] + padded[:, :, 2:, 1:-1]) / 4
