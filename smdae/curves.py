@@ -27,7 +27,7 @@ class Curve(Protocol):
         """Return the standard deviation if it is the same for all values, else None."""
 
     def sd(self, x: Tensor) -> Tensor:
-        """Return the standard deviation at clean values x, with the shape of x."""
+        """Return the standard deviation at clean values x, floats, with the shape of x."""
 
     def scaled(self, factor: float) -> "Curve":
         """Return the curve of the same noise in units in which every value is `factor` times as large."""
@@ -71,7 +71,7 @@ class Affine:
         return self.read if self.gain == 0 else None
 
     def sd(self, x: Tensor) -> Tensor:
-        """Return the standard deviation at clean values x, with the shape of x; differentiable unless `gain` is 0."""
+        """Return the standard deviation at clean values x, floats, with their shape; differentiable if gain > 0."""
         if self.gain == 0:
             return torch.full_like(x, self.read)
         variance = self.gain * (x - self.black).clamp(min=0) + self.read * self.read
@@ -122,7 +122,7 @@ class Table:
         return self.levels[0] if min(self.levels) == max(self.levels) else None
 
     def sd(self, x: Tensor) -> Tensor:
-        """Return the standard deviation at clean values x, with the shape of x; differentiable if it varies with x."""
+        """Return the standard deviation at clean values x, floats, with their shape; differentiable if it varies."""
         if self.level is not None:
             return torch.full_like(x, self.level)
         at, levels = x.new_tensor(self.at), x.new_tensor(self.levels)

@@ -192,7 +192,8 @@ class Gaussian:
     def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
         """Return samples, (n, d), or some rows of them; all n are drawn from the generator in any case."""
         noise = torch.randn(n, len(self.mean), generator=generator, dtype=self.mean.dtype, device=self.mean.device)
-        return self.mean + noise[rows] @ self._mixture._factor[0].T
+        found: Tensor = self.mean + noise[rows] @ self._mixture._factor[0].T
+        return found
 
     def smoothed(self, sigma: float) -> Self:
         """Return the density of x + sigma eps: sigma^2 I is added to the covariance."""

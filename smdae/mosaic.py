@@ -62,7 +62,8 @@ class Mosaic:
     def weights(self) -> np.ndarray:
         """Return square roots of the factors of red, green and blue, (3,), limited to BALANCE; the largest is 1."""
         w = np.sqrt(np.clip(np.array(self.balance) / self.balance[1], BALANCE[0] ** 2, BALANCE[1] ** 2))
-        return w / w.max()
+        found: np.ndarray = w / w.max()
+        return found
 
 
 def places() -> Iterator[tuple[slice, slice]]:

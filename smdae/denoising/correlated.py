@@ -56,7 +56,8 @@ def white_level(noise: Noise, sigma: float) -> float:
     """
     if noise.channels is None:
         return sigma
-    return sigma * float(np.linalg.eigvalsh(np.array(noise.channels))[-1]) ** 0.5
+    found: float = sigma * float(np.linalg.eigvalsh(np.array(noise.channels))[-1]) ** 0.5
+    return found
 
 
 class Correlated:

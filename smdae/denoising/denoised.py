@@ -20,6 +20,7 @@ from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.files.bundle import Identity
 from smdae.noise import Noise
+from smdae.protocols import has
 
 __all__ = ["NOT_JUDGED", "Denoised", "denoise_image", "deviations", "identity_of", "one_task", "require_white_noise"]
 
@@ -110,8 +111,6 @@ def denoise_image(
 
 def identity_of(model: Any) -> Identity:
     """Return the name and digest of a model: those of its file, else the name of its class."""
-    from smdae.protocols import has
-
     found = model.identity if has(model, "identity") else None
     return found if isinstance(found, Identity) else Identity(type(model).__name__)
 

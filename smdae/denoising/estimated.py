@@ -108,4 +108,5 @@ def posterior_variance(
     require_white_noise(task, "the posterior variance is known")
     is_judged = calibrate and task.changes and task.is_one_step and task.strengths.is_all
     judgement = judge(task, run_task(task, device), task.level_error) if is_judged else None
-    return np.square(deviations(pictures, task, judgement, device))
+    found: np.ndarray = np.square(deviations(pictures, task, judgement, device))
+    return found

@@ -56,6 +56,7 @@ def estimate_noise(image: Any, white: float | None = None, *, axes: str | None =
     Raises:
         UsageError: The shape, the dtype or white is another, or there is more than one image.
         InputError: The file cannot be read, or no pixel is a finite number.
+        MemoryLimitError: The file takes more memory than there is.
     """
     pictures = pictures_of(image, axes)
     if len(pictures.arrays) != 1:

@@ -160,7 +160,8 @@ def _without(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
     values = planes - rows[:, None] - columns[None]
     if pixels.dtype.kind == "u":
         values = np.rint(values).clip(0, np.iinfo(pixels.dtype).max)
-    return values.astype(pixels.dtype).reshape(pixels.shape)
+    found: np.ndarray = values.astype(pixels.dtype).reshape(pixels.shape)
+    return found
 
 
 def is_gray(pixels: np.ndarray, valid: np.ndarray | None = None) -> bool:

@@ -67,7 +67,8 @@ def safe_where(shown: Tensor, margins: np.ndarray) -> Tensor:
     White is 1. NaN is not safe.
     """
     low, high = torch.from_numpy(margins.astype(np.float32))[:, :, None, None].to(shown.device)
-    return (shown >= low) & (shown <= 1 - high)
+    found: Tensor = (shown >= low) & (shown <= 1 - high)
+    return found
 
 
 def totals(values: Tensor) -> Tensor:

@@ -115,7 +115,8 @@ def _has_lossless_chunk(data: bytes) -> bool:
     while position + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, position)
         if kind in (b"VP8 ", b"VP8L"):
-            return kind == b"VP8L"
+            found: bool = kind == b"VP8L"
+            return found
         position += 8 + length + length % 2
     return False
 

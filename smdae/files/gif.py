@@ -60,6 +60,7 @@ def encode(picture: Picture) -> bytes:
     Raises:
         OutputError: It is gray and did not come from a GIF.
         InputError: The GIF that it came from is damaged.
+        MemoryLimitError: It takes more memory than there is.
     """
     if picture.metadata.gif is not None:
         return _animation(picture.metadata.gif).encoded([picture])
@@ -146,7 +147,8 @@ def _decoded(size: tuple[int, int], interlaced: int, table: bytes, clear: int | 
     colours[:, 3] = 255
     if clear is not None:
         colours[clear] = 0
-    return colours[indices]
+    found: np.ndarray = colours[indices]
+    return found
 
 
 def _rewritten(data: bytes, pixels: Sequence[np.ndarray | None], quality: int | None, strip: bool) -> bytes:

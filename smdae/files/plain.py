@@ -45,7 +45,7 @@ PLAIN, BITS, COLOURS = (1, 2, 3), (1, 4), (3, 6)
 
 
 def read_pnm(data: bytes) -> Picture:
-    """Return the picture of a PBM, PGM or PPM; raise InputError with the reason."""
+    """Return the picture of a PBM, PGM or PPM; raise InputError or MemoryLimitError with the reason."""
     header = pnm_header(data)
     if header is None:
         raise InputError("its header is damaged")

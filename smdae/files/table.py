@@ -40,6 +40,7 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
     Raises:
         UsageError: Rows are asked for, and the model or the noise wants images.
         InputError: Rows are asked for, or a CSV given, and there are images.
+        MemoryLimitError: A table takes more memory than there is.
     """
     files = [file for path in paths if os.path.exists(path) for file in files_below(path, CSV)]
     if asked != "rows" and not all(file.suffix.lower() in (*TEXTS, *ARRAYS) for file in files):
@@ -92,6 +93,7 @@ def gather_rows(paths: Sequence[Path], white: float | None, seed: int) -> Corpus
 
     Raises:
         InputError: A table is unusable, or they differ in their columns, the names of these, or their unit.
+        MemoryLimitError: A table takes more memory than there is.
     """
     for path in paths:
         if not os.path.exists(path):

@@ -71,7 +71,8 @@ class _Masked:
 
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         psi = self.model.score(x, sigma)
-        return psi * self.mask.repeat(len(psi) // len(self.mask), 1, 1, 1)
+        found: Tensor = psi * self.mask.repeat(len(psi) // len(self.mask), 1, 1, 1)
+        return found
 
 
 def adapting(

@@ -74,6 +74,7 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
     Raises:
         InputError: There is no usable image, or they are not all of one dtype and of 1 or 3 channels.
         UsageError: The axes do not fit.
+        MemoryLimitError: It takes more memory than there is.
     """
     if is_file(patches):
         patches = [patches]

@@ -36,5 +36,6 @@ def products_in(precision: str, device: torch.device) -> AbstractContextManager[
 
 def _is_fast(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        found: bool = torch.cuda.is_bf16_supported(including_emulation=False)
+        return found
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

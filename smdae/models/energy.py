@@ -47,7 +47,8 @@ MAX_SLOPE, MAX_REDUCTIONS = 1.02, 8  # tr(dr/dx)/d, above which W is reduced at 
 def without_means(x: Tensor, groups: int) -> Tensor:
     """Return x, with shape (..., d), less the mean of each of its equal groups of coordinates."""
     parts = x.unflatten(-1, (groups, -1))
-    return (parts - parts.mean(-1, keepdim=True)).flatten(-2)
+    found: Tensor = (parts - parts.mean(-1, keepdim=True)).flatten(-2)
+    return found
 
 
 class EnergyModel(nn.Module):

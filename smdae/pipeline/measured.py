@@ -30,6 +30,7 @@ def measured(
     Raises:
         InputError: The reference cannot be read, or floats hold NaN or infinity.
         UsageError: Floats have values far beyond 1, and white is not given.
+        MemoryLimitError: The reference takes more memory than there is.
     """
     from smdae.denoising.metrics import psnr_and_ssim
 

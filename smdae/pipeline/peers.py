@@ -183,10 +183,12 @@ def connect(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
         _await_host(place, host, port, note)
     with _reaching():
         if hosted:  # without waiting here: `wait_for_all` reports what it waits for, and can be interrupted
-            store: Any = dist.TCPStore(host, port, place.size, place.rank == 0, START_TIMEOUT, wait_for_workers=False)
-            store = dist.PrefixStore("default_pg", store)
+            at = (host, port, place.size, place.rank == 0, START_TIMEOUT)
+            store: Any = dist.TCPStore(*at, wait_for_workers=False)  # type: ignore[attr-defined]
+            store = dist.PrefixStore("default_pg", store)  # type: ignore[attr-defined]
         else:
-            store, *_ = next(iter(dist.rendezvous("env://", place.rank, place.size, timeout=START_TIMEOUT)))
+            found = dist.rendezvous("env://", place.rank, place.size, timeout=START_TIMEOUT)  # type: ignore[attr-defined]
+            store, *_ = next(iter(found))
     return Peers(place, store, hosted)
 
 

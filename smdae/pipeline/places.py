@@ -286,7 +286,10 @@ def _refuse_collisions(jobs: list[Job], naming: Naming, folder: Path | None) -> 
 
 
 def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
-    """Raise OutputError if a file, or with `folder` a folder, cannot be written at a path."""
+    """Raise OutputError if a file, or with `folder` a folder, cannot be written at a path.
+
+    Without `overwrite` also if the file exists, or the folder holds anything.
+    """
     from smdae.files.refusals import refuse_existing, refuse_making
 
     if not folder:
