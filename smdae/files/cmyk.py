@@ -15,9 +15,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from smdae.files import jpeg_file
 from smdae.files.exif import stripped
-from smdae.files.extent import refuse_huge
 from smdae.files.jpeg_segments import ADOBE, APP14, end_of, segments_of, with_segments
 from smdae.files.picture import Metadata, Picture, check_size
+from smdae.files.room import refuse_huge
 
 __all__ = ["Inks"]
 

@@ -19,7 +19,6 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from smdae.errors import InputError
 from smdae.files.animation import refuse_animation
-from smdae.files.extent import refuse_huge
 from smdae.files.picture import (
     MAX_PIXELS,
     Metadata,
@@ -30,6 +29,7 @@ from smdae.files.picture import (
     samples_in,
     samples_of,
 )
+from smdae.files.room import refuse_huge
 
 __all__ = ["EXIF_PREFIX", "decoded", "encode_bmp", "encode_webp", "in_colour", "read_bmp", "read_webp"]
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files.eight_bit import EXIF_PREFIX
-from smdae.files.extent import refuse_huge
 from smdae.files.orientation import turned_back
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
+from smdae.files.room import refuse_huge
 
 __all__ = ["encode", "extent", "read"]
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files.boxes import Box, boxes_of, joined
-from smdae.files.extent import refuse_huge
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
+from smdae.files.room import refuse_huge
 
 __all__ = ["encode", "extent", "read"]
 

@@ -19,9 +19,9 @@ from PIL.ExifTags import Base
 from smdae.errors import InputError
 from smdae.files.boxes import Box, boxes_of, joined
 from smdae.files.exif import described, exif_of
-from smdae.files.extent import refuse_huge
 from smdae.files.jpegxl_header import Header, header_of, with_colours
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
+from smdae.files.room import refuse_huge
 
 __all__ = ["encode", "extent", "read"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from smdae.errors import InputError
-from smdae.files.extent import refuse_huge
 from smdae.files.picture import SAMPLES, Picture, check_size, from_samples, samples_of, stretched, unstretched
+from smdae.files.room import refuse_huge
 
 __all__ = [
     "encode_npy",

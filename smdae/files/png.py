@@ -22,7 +22,6 @@ from PIL import Image, PngImagePlugin
 
 from smdae.errors import InputError
 from smdae.files.animation import refuse_animation
-from smdae.files.extent import refuse_huge
 from smdae.files.marks import KEYWORD
 from smdae.files.picture import (
     Metadata,
@@ -34,6 +33,7 @@ from smdae.files.picture import (
     samples_of,
 )
 from smdae.files.png_chunks import SIGNATURE, chunk, chunks, parts
+from smdae.files.room import refuse_huge
 
 __all__ = ["encode", "read"]
 
