@@ -194,7 +194,10 @@ def _smaller(task: Task, side: int, where: torch.device, tile: int | None, or_cp
     if side >= SMALLEST:
         return side, where
     if where.type == "cpu" or not or_cpu:
-        raise MemoryLimitError(f"not enough memory, even for tiles of {SMALLEST} x {SMALLEST} pixels")
+        raise MemoryLimitError(
+            f"not enough memory, even for tiles of {SMALLEST} x {SMALLEST} pixels",
+            "close other programs, or cut the image into smaller ones",
+        )
     cpu = torch.device("cpu")
     task.loaded.to(cpu)
     return tile or side_for(task.model, cpu), cpu

@@ -130,7 +130,7 @@ def _refuse_other_unit(sigma: float, pixels: np.ndarray, white: float, is_intege
 def with_stride(model: Any, stride: int) -> Any:
     """Return a model of patches with that many pixels between them; raise UsageError for another model or stride."""
     if not offers(model, HasStride):
-        raise UsageError("--stride is for models of patches, and this model is not one")
+        raise UsageError("--stride is for models of patches, and this model is not one", "leave it out")
     try:
         return model.with_stride(stride)
     except ValueError as error:

@@ -63,7 +63,7 @@ def refuse(folder: Path) -> None:
     if not os.path.lexists(folder):
         refuse_making(folder, folder)
     elif not folder.is_dir():
-        raise OutputError(f"cannot use '{folder}' as a cache: it is not a folder")
+        raise OutputError(f"cannot use '{folder}' as a cache: it is not a folder", "name an empty folder, or a new one")
     else:
         with refusals(folder):
             names = os.listdir(folder)

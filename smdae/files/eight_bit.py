@@ -39,7 +39,10 @@ BMP_DENSEST = 255  # pixels for which a byte can stand: two bytes are 255
 
 
 def read_webp(data: bytes) -> Picture:
-    """Return the picture of a WebP of one frame; raise InputError or MemoryLimitError with the reason."""
+    """Return the picture of a WebP of one frame; raise InputError or MemoryLimitError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     if int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise InputError("the file is truncated")
     image = WebPImageFile(BytesIO(data))
@@ -48,7 +51,10 @@ def read_webp(data: bytes) -> Picture:
 
 
 def read_bmp(data: bytes) -> Picture:
-    """Return the picture of a BMP of 4 bits or more a pixel; raise InputError or MemoryLimitError with the reason."""
+    """Return the picture of a BMP of 4 bits or more a pixel; raise InputError or MemoryLimitError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     return decoded(BmpImageFile(BytesIO(data)), "BMP", len(data), lossless=True, room=BMP_DENSEST * len(data))
 
 

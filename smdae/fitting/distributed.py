@@ -147,7 +147,9 @@ def _lost_if_broken() -> Iterator[None]:
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
-        raise LostError("the connection to the other processes broke") from error
+        raise LostError(
+            "the connection to the other processes broke", "start all processes again; fit --resume goes on"
+        ) from error
 
 
 @contextmanager

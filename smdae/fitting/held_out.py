@@ -92,6 +92,9 @@ def hidden_places(like: Tensor, row: int, column: int) -> Tensor:
 
 
 def block_difference(before: Tensor, after: Tensor) -> tuple[float, float]:
-    """Return the sum of after - before, (B, C, H, W), and its standard error, as a sum over independent blocks."""
+    """Return the sum of after - before, (B, C, H, W), and its standard error if it is 0 in expectation.
+
+    The error is the root of the sum of squares of the sums over blocks, which are taken for independent.
+    """
     sums = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1)
     return sums.sum().item(), sums.square().sum().sqrt().item()

@@ -60,7 +60,7 @@ def _white(picture: "Picture", white: float | None, file: Path) -> float:
     if picture.pixels.dtype.kind != "f" or picture.stored:
         return picture.white
     if not picture.is_finite:
-        raise InputError("a picture with NaN or infinity cannot be measured")
+        raise InputError("a picture with NaN or infinity cannot be measured", "leave it out")
     if white is None:
         refuse_other_white(picture.pixels, str(file))
     return white or 1.0

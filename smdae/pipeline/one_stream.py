@@ -189,7 +189,7 @@ def _copy(job: Job, options: Options, pieces: Iterator[bytes | memoryview], done
 
     def write(target: Path) -> None:
         if done():  # the stream cannot be read again
-            raise OutputError(f"cannot write '{target}': its folder is gone")
+            raise OutputError(f"cannot write '{target}': its folder is gone", "make it again")
         with whole(target, overwrite=options.overwrite, origin=origin_of(job, options.messages)) as put:
             for piece in readable():
                 put(piece)

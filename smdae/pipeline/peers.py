@@ -105,7 +105,7 @@ class Peers:
         """
         while (found := self.read(name)) is None:
             if self.read(VERDICT) is not None:
-                raise LostError("the other processes have ended")
+                raise LostError("the other processes have ended", "start all processes again; fit --resume goes on")
             if not meanwhile():
                 time.sleep(HEARTBEAT / 10)
         return found
@@ -158,7 +158,9 @@ def _reaching() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise LostError("the other processes cannot be reached any more") from error
+        raise LostError(
+            "the other processes cannot be reached any more", "start all processes again; fit --resume goes on"
+        ) from error
 
 
 def connect(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
