@@ -49,7 +49,7 @@ def estimate_psnr(
 
     Returns:
         The estimate: `psnr` in dB, its standard `error` in dB, `doubts`, the reasons not to trust it, and `is_trusted`,
-        whether there are none. If there was no noise to take out, psnr is NaN.
+        whether there are none. If there was no noise to take out, or there is no estimate, psnr is NaN.
 
     Raises:
         UsageError: As `denoise`, or there is more than one image, or a sampler of many steps is asked for.

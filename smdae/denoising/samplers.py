@@ -40,7 +40,7 @@ class SamplerSettings:
 
     Attributes:
         steps: K, at least 1.
-        size: Step size, positive; each sampler has its own unit.
+        size: Step size, not negative; each sampler has its own unit.
         generator: Source of its noise, on the CPU; None for torch's own, whose state then changes.
     """
 

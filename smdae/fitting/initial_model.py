@@ -61,7 +61,8 @@ def notes_on_cost(model: Any, objective: Objective, settings: Settings, patches:
     """Return notes on how a network of the user's own is called, and on the cost of exact divergences.
 
     Raises:
-        UsageError: An exact divergence would take too many derivatives, or be wrong at kinks.
+        UsageError: An exact divergence would take too many derivatives, or be wrong at kinks; or the network does not
+            take what growth or noise need, images or patches.
     """
     notes = []
     if isinstance(model, OwnModel):
