@@ -78,7 +78,11 @@ class Group:
         return self._sum(table).tolist()
 
     def broadcast(self, numbers: Sequence[float]) -> list[float]:
-        """Return the numbers that the first process passes, as floats; LostError if a process is gone."""
+        """Return the numbers that the first process passes, as floats, or as they are if it is the only one.
+
+        Raises:
+            LostError: A process is gone.
+        """
         if self.size == 1:
             return list(numbers)
         sent = torch.tensor(numbers, dtype=torch.float64)

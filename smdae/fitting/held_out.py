@@ -23,7 +23,10 @@ def middle(height: int, width: int) -> tuple[slice, slice]:
 
 
 def blocks(noisy: Tensor, share: float, generator: Generator) -> Tensor:
-    """Return which pixels of images, (B, C, H, W), are held out: random blocks, with shape (B, 1, H, W), bool."""
+    """Return which pixels of images, (B, C, H, W), are held out: random blocks, with shape (B, 1, H, W), bool.
+
+    Each block of BLOCK x BLOCK pixels is, with probability `share`; so there may be none, or nothing else.
+    """
     images, _, height, width = noisy.shape
     cells = (images, 1, -(-height // BLOCK), -(-width // BLOCK))
     held = torch.rand(cells, generator=generator) < share

@@ -60,7 +60,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Move every parameter that has a gradient; `closure` is not called."""
         kernels, edges = self.param_groups
         by_shape: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
         for kernel in kernels["params"]:
