@@ -142,7 +142,7 @@ def _means(planes: np.ndarray, valid: np.ndarray | None, side: int) -> tuple[np.
     def squares(pixels: np.ndarray) -> np.ndarray:
         return pixels[: rows * side, : columns * side].reshape(rows, side, columns, side, -1)
 
-    counting = None if valid is None else squares(valid).all((1, 3))[:, :, 0]
+    counting = None if valid is None else np.asarray(squares(valid).all((1, 3)))[:, :, 0]
     return squares(planes).mean((1, 3), dtype=np.float32), counting
 
 
