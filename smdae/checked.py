@@ -32,7 +32,7 @@ def number(value: Any, name: str) -> float:
 
 
 def refuse_other_types(values: Mapping[str, object]) -> None:
-    """Raise UsageError for the first value that is neither a number nor None; NaN and infinity pass."""
+    """Raise UsageError for the first value that is neither a number nor None; NaN and infinity pass, True does not."""
     for name, value in values.items():
         if value is not None and not _is_number(value):
             raise UsageError(f"{name} must be a number, not {shown(value)}")
@@ -78,7 +78,10 @@ def keys(entries: dict[Any, Any], known: Collection[str]) -> None:
 
 
 def shown(value: object) -> str:
-    """Return the text that stands for a value in a message: text and numbers in one line, for others their type."""
+    """Return the text that stands for a value in a message: text and numbers in one line, for others their type.
+
+    Text is quoted and cut after 40 characters, numbers have six digits, and one of over 100 digits is only named.
+    """
     if isinstance(value, str):
         return repr(value[:MAX_SHOWN])
     if value is None or isinstance(value, bool):

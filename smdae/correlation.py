@@ -108,7 +108,8 @@ def _spectrum(grain: Matrix, rows: int, columns: int) -> Tensor:
     rho = F.pad(torch.tensor(grain, dtype=torch.float64, device="cpu"), (0, 1, 0, 1))  # 0 beyond the table
     lags = [torch.arange(n, device="cpu") for n in (rows, columns)]
     dy, dx = (torch.minimum(lag, len(lag) - lag).clamp(max=len(grain)) for lag in lags)
-    return torch.fft.fft2(rho[dy][:, dx]).real
+    found: Tensor = torch.fft.fft2(rho[dy][:, dx]).real
+    return found
 
 
 def _powered(eigenvalues: Tensor, power: float) -> Tensor:

@@ -27,7 +27,7 @@ class Curve(Protocol):
         """Return the standard deviation if it is the same for all values, else None."""
 
     def sd(self, x: Tensor) -> Tensor:
-        """Return the standard deviation at clean values x, with the shape of x."""
+        """Return the standard deviation at clean values x, floats, with the shape of x."""
 
     def scaled(self, factor: float) -> "Curve":
         """Return the curve of the same noise in units in which every value is `factor` times as large."""
@@ -47,6 +47,9 @@ class Affine:
         gain: Variance per unit of signal, in the unit of the picture, not negative.
         black: Value where the signal begins.
         read: Standard deviation without any signal, not negative.
+
+    Raises:
+        UsageError: One of them is not a finite number, or gain or read is negative.
     """
 
     gain: float = 0.0
@@ -68,7 +71,7 @@ class Affine:
         return self.read if self.gain == 0 else None
 
     def sd(self, x: Tensor) -> Tensor:
-        """Return the standard deviation at clean values x, with the shape of x; differentiable unless `gain` is 0."""
+        """Return the standard deviation at clean values x, floats, with their shape; differentiable if gain > 0."""
         if self.gain == 0:
             return torch.full_like(x, self.read)
         variance = self.gain * (x - self.black).clamp(min=0) + self.read * self.read
@@ -95,6 +98,9 @@ class Table:
     Attributes:
         at: Clean values, strictly increasing, with shape (n,), n >= 1.
         levels: Standard deviations there, not negative, with shape (n,).
+
+    Raises:
+        UsageError: One of them is not finite, they differ in number, values do not increase, or a level is negative.
     """
 
     at: Row
@@ -116,7 +122,7 @@ class Table:
         return self.levels[0] if min(self.levels) == max(self.levels) else None
 
     def sd(self, x: Tensor) -> Tensor:
-        """Return the standard deviation at clean values x, with the shape of x; differentiable if it varies with x."""
+        """Return the standard deviation at clean values x, floats, with their shape; differentiable if it varies."""
         if self.level is not None:
             return torch.full_like(x, self.level)
         at, levels = x.new_tensor(self.at), x.new_tensor(self.levels)

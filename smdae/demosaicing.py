@@ -41,7 +41,7 @@ def linear(mosaic: Tensor, malvar: Tensor) -> Tensor:
     """Return the colours of mosaics, (n, 1, h, w), by a mixture of linear interpolations, with shape (n, 3, h, w).
 
     Args:
-        mosaic: The mosaics, RGGB.
+        mosaic: The mosaics, RGGB, both sides 3 pixels or more.
         malvar: Share of the interpolation of Malvar, He and Cutler, from 0, bilinear, to 1, with shape (n, 1, 1, 1).
     """
     maps = F.conv2d(F.pad(mosaic, (2, 2, 2, 2), mode="reflect"), _kernels(mosaic))
@@ -63,7 +63,7 @@ def _assembled(mosaic: Tensor, green: Tensor, others: tuple[Tensor, Tensor, Tens
 
 
 def directional(mosaic: Tensor) -> Tensor:
-    """Return the colours of mosaics, (n, 1, h, w), with green taken along edges, with shape (n, 3, h, w)."""
+    """Return the colours of mosaics, (n, 1, h, w), h, w >= 3, with green taken along edges: (n, 3, h, w)."""
 
     def along(axis: int) -> tuple[Tensor, Tensor]:
         pads = (2, 2, 0, 0) if axis == 3 else (0, 0, 2, 2)

@@ -42,6 +42,11 @@ class GaussianMixture:
         weights: Mixing weights, positive, with shape (K,); they are normalised.
         means: Means, with shape (K, d).
         covariances: Covariances, symmetric positive definite, with shape (K, d, d).
+
+    Raises:
+        ValueError: A shape is another.
+        UsageError: One of them is not a tensor of floats.
+        torch.linalg.LinAlgError: A covariance is not positive definite.
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
@@ -158,6 +163,9 @@ class Gaussian:
     Args:
         mean: The mean, with shape (d,).
         covariance: The covariance, symmetric positive definite, with shape (d, d).
+
+    Raises:
+        ValueError, UsageError, torch.linalg.LinAlgError: As `GaussianMixture`.
     """
 
     def __init__(self, mean: Tensor, covariance: Tensor) -> None:
@@ -184,7 +192,8 @@ class Gaussian:
     def sample(self, n: int, generator: Generator | None = None, rows: slice = slice(None)) -> Tensor:
         """Return samples, (n, d), or some rows of them; all n are drawn from the generator in any case."""
         noise = torch.randn(n, len(self.mean), generator=generator, dtype=self.mean.dtype, device=self.mean.device)
-        return self.mean + noise[rows] @ self._mixture._factor[0].T
+        found: Tensor = self.mean + noise[rows] @ self._mixture._factor[0].T
+        return found
 
     def smoothed(self, sigma: float) -> Self:
         """Return the density of x + sigma eps: sigma^2 I is added to the covariance."""
@@ -201,8 +210,12 @@ class Parzen:
     """The data smoothed by Gaussian noise, q_sigma.
 
     Args:
-        patches: The data, with shape (n, d).
+        patches: The data, with shape (n, d), n > 0.
         sigma: Width of the kernel, in the unit of the patches, positive.
+
+    Raises:
+        ValueError: A shape is another, or sigma is not positive and finite.
+        UsageError: The patches are not a tensor of floats.
     """
 
     patches: Tensor

@@ -107,7 +107,7 @@ def hutchinson(score: Score, x: Tensor, probes: Tensor, reverse: bool = False) -
     Args:
         score: The field psi, mapping (B, ...) to (B, ...).
         x: Points, with shape (B, ...).
-        probes: Directions v, with shape (k, *x.shape).
+        probes: Directions v, with shape (k, *x.shape), k >= 1.
         reverse: Whether to differentiate in reverse mode.
 
     Raises:
@@ -148,7 +148,7 @@ def finite_difference(score: Score, x: Tensor, probes: Tensor, step: float | Ten
     Args:
         score: The field psi, mapping (B, ...) to (B, ...).
         x: Points, with shape (B, ...).
-        probes: Directions v, with shape (k, *x.shape).
+        probes: Directions v, with shape (k, *x.shape), k >= 1; other shapes are not refused.
         step: Length of the step in the unit of x, a float or (B,); about a tenth of sigma for networks with kinks.
     """
     e = per_example(step, x)

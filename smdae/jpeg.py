@@ -35,7 +35,8 @@ CHROMA_STEPS = (
 def steps(at_50: tuple[int, ...]) -> np.ndarray:
     """Return the steps of quantisation at the qualities 1 to 100, (100, 64), float32, from those at quality 50."""
     scales = np.array([5000 // q if q < 50 else 200 - 2 * q for q in range(1, 101)])
-    return np.clip((scales[:, None] * np.array(at_50) + 50) // 100, 1, 255).astype(np.float32)
+    found: np.ndarray = np.clip((scales[:, None] * np.array(at_50) + 50) // 100, 1, 255).astype(np.float32)
+    return found
 
 
 @cache

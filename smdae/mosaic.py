@@ -62,7 +62,8 @@ class Mosaic:
     def weights(self) -> np.ndarray:
         """Return square roots of the factors of red, green and blue, (3,), limited to BALANCE; the largest is 1."""
         w = np.sqrt(np.clip(np.array(self.balance) / self.balance[1], BALANCE[0] ** 2, BALANCE[1] ** 2))
-        return w / w.max()
+        found: np.ndarray = w / w.max()
+        return found
 
 
 def places() -> Iterator[tuple[slice, slice]]:
@@ -82,17 +83,26 @@ def at_sites(colours: Tensor, mosaic: Mosaic) -> Tensor:
 
 
 def bilinear(mosaic: Tensor) -> Tensor:
-    """Return the picture (3, H, W) of an RGGB mosaic (H, W): each missing value is the mean of its neighbours."""
+    """Return the picture (3, H, W) of an RGGB mosaic (H, W): each missing value is the mean of its neighbours.
+
+    Both sides have 3 pixels or more, as they are mirrored.
+    """
     return linear(mosaic[None, None], mosaic.new_zeros(1, 1, 1, 1))[0]
 
 
 def gradient_corrected(mosaic: Tensor) -> Tensor:
-    """Return the picture (3, H, W) of an RGGB mosaic (H, W): bilinear, plus a Laplacian of the measured colour."""
+    """Return the picture (3, H, W) of an RGGB mosaic (H, W): bilinear, plus a Laplacian of the measured colour.
+
+    Both sides have 3 pixels or more, as they are mirrored.
+    """
     return linear(mosaic[None, None], mosaic.new_ones(1, 1, 1, 1))[0]
 
 
 def edge_directed(mosaic: Tensor) -> Tensor:
-    """Return the picture (3, H, W) of an RGGB mosaic (H, W): green along edges, then the differences to green."""
+    """Return the picture (3, H, W) of an RGGB mosaic (H, W): green along edges, then the differences to green.
+
+    Both sides have 3 pixels or more, as they are mirrored.
+    """
     return directional(mosaic[None, None])[0]
 
 
@@ -100,7 +110,7 @@ LINEAR: dict[str, Demosaicing] = {"bilinear": bilinear, "gradient-corrected": gr
 
 
 def demosaiced(mosaic: Tensor, colours: np.ndarray, demosaicing: Demosaicing) -> Tensor:
-    """Return the picture (3, H, W) of a mosaic (H, W) whose pattern is `colours`, (2, 2), any of the four."""
+    """Return the picture (3, H, W) of a mosaic (H, W), H, W >= 3, whose pattern is `colours`, (2, 2), any of four."""
     (row, column), *_ = np.argwhere(colours == RED).tolist()
     padded = F.pad(mosaic[None, None], (column, 0, row, 0), mode="reflect")[0, 0] if row or column else mosaic
     return demosaicing(padded)[:, row:, column:]

@@ -149,7 +149,7 @@ class HasImplicitFloor(Protocol):
 
 
 class CanClip(Protocol):
-    """A network with an input for the white that noisy pictures were clipped to, which its method `clipped` sets."""
+    """A network with an input for the white that noisy pictures were clipped to; `clipped` returns a copy set to it."""
 
     def clipped(self, white: Any) -> Any:
         """Return the same network for pictures clipped to [0, white], a number or (B,); 0 if they were not clipped."""
@@ -191,7 +191,7 @@ def offers(model: object, capability: type[C]) -> TypeGuard[C]:
 
 
 def has(model: object, name: str) -> bool:
-    """Return whether a model, or the class of one, has a method of that name."""
+    """Return whether a model, or the class of one, has a method or another attribute of that name."""
     return hasattr(model, name)
 
 

@@ -14,6 +14,10 @@ from smdae.models import EnergyModel, UNet
 
 # Shells have what they start in the background ignore it, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# So does nohup with hang-ups. These tests go on all the same, but commands that they start heed one, as a handler that
+# does nothing is not inherited.
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 @pytest.fixture

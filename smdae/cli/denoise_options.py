@@ -182,10 +182,10 @@ class DenoiseOptions:
         if self.fast and self.model is not None:
             raise UsageError("--fast chooses a bundled network, and --model names one", "leave one of them out")
         if self.report is not None and self.report.suffix.lower() not in PAGES:
-            raise UsageError(f"--report '{self.report}' does not end in .html")
+            raise UsageError(f"--report '{self.report}' does not end in .html", "such as --report report.html")
         _ = self.kind
         if self.files_from == "-" and STREAM in self.paths:
-            raise UsageError("stdin can be read only once")
+            raise UsageError("stdin can be read only once", "give - once")
         if self.save_noise is not None and self.levels is not None:
             raise UsageError("--save-noise saves what is estimated, and --sigma gives it", "leave one of them out")
 

@@ -198,7 +198,9 @@ def _refuse(asked: DenoiseOptions, chosen: Plan, peers: Peers) -> None:
     jobs, extras = chosen.jobs, asked.extras
     to_stdout = any(job.target == STREAM for job in jobs)
     if extras.some and not chosen.is_single:
-        raise UsageError("--samples, --save-steps, --uncertainty and --components go with one input")
+        raise UsageError(
+            "--samples, --save-steps, --uncertainty and --components go with one input", "name a single picture"
+        )
     refuse(extras, jobs, asked.reference)
     if asked.quality is not None and (asked.part is None or asked.format is not None):
         # A share may have none of the JPEGs.
@@ -209,12 +211,14 @@ def _refuse(asked: DenoiseOptions, chosen: Plan, peers: Peers) -> None:
         raise UsageError("--json and an image cannot both go to stdout", "write the image to a file with -o")
     for option, path in (("reference", asked.reference), ("mask", asked.mask), ("save-noise", asked.save_noise)):
         if path is not None and not chosen.is_single:
-            raise UsageError(f"--{option} goes with one input")
+            raise UsageError(f"--{option} goes with one input", "name a single picture")
     if asked.report is not None:
         peers.refuse("--report")
         place = os.path.realpath(asked.report)
         if any(place in (os.path.realpath(job.source), os.path.realpath(job.target)) for job in jobs):
-            raise UsageError(f"--report '{asked.report}' would be written over a picture of this call")
+            raise UsageError(
+                f"--report '{asked.report}' would be written over a picture of this call", "name another file"
+            )
         if not asked.dry_run and not (chosen.is_single and not os.path.lexists(jobs[0].source)):
             refuse_place(asked.report, asked.overwrite)
 

@@ -49,7 +49,7 @@ def read_examples(
     from smdae.models import family
 
     if asked not in (None, "rows", "images"):
-        raise UsageError(f"--as '{asked}' is neither rows nor images")
+        raise UsageError(f"--as '{asked}' is neither rows nor images", "write --as rows or --as images")
     kind, choice = kind_of(paths, asked, family(settings.model).takes_rows, settings.noisy)
     if kind == "rows":
         return _rows(paths, settings, white, choice, level_for)

@@ -54,7 +54,7 @@ def as_smdae_error(error: Exception) -> SmdaeError:
     if isinstance(error, SmdaeError):
         return error
     if is_out_of_memory(error):
-        return MemoryLimitError("not enough memory")
+        return MemoryLimitError("not enough memory", "close other programs, or give denoise -j 1 and a smaller -t")
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the parser's
         text = " ".join(error.format_message().split()).rstrip(".")
         for words, plain in PLAIN.items():

@@ -153,7 +153,7 @@ def command(
     """
     check_range(white, None)
     if output.suffix != ".safetensors":
-        raise UsageError(f"--output '{output}' does not end in .safetensors")
+        raise UsageError(f"--output '{output}' does not end in .safetensors", "such as -o model.safetensors")
 
     from smdae.cli.configuration import render, resolve
 

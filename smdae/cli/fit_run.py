@@ -64,7 +64,7 @@ def run(request: Request, files: Files | None, group: "Group") -> int:
         The exit code: 0, or 128 plus the number of the signal that stopped the fit.
 
     Raises:
-        SettingError, ModelError: The settings and the images, or the state and the fit, do not suit each other.
+        UsageError, ModelError: The settings and the images, or the state and the fit, do not suit each other.
         DivergedError: The fit diverged; the best weights before are written.
         OutputError: A file cannot be written.
         LostError: Another process died.

@@ -113,7 +113,9 @@ Batch = Annotated[
 
 
 def levels(text: str, option: str = "--sigma") -> float | tuple[float, float] | str:
-    """Return a level of noise such as 25, the lowest and highest level of a range such as 5-55, or `auto` as it is.
+    """Return a level of noise such as 25, the two ends of a range such as 5-55, or `auto` as it is.
+
+    Numbers are not checked: a level may be negative or NaN, and the first end above the second.
 
     Args:
         text: What was given.

@@ -47,7 +47,8 @@ def stream(data: bytes | memoryview) -> None:
 def guarded() -> Iterator[None]:
     """Let only `result` and `stream` reach stdout for as long as the context lasts; all other output goes to stderr.
 
-    A line that some library prints would spoil the image or the JSON that another program reads.
+    A line that some library prints would spoil the image or the JSON that another program reads. Where `sys.stdout` is
+    not the stdout of the process, as in a test or a notebook, nothing is changed.
     """
     try:
         mine = sys.stdout.fileno() == 1

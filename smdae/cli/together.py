@@ -170,6 +170,8 @@ def _note(text: str) -> None:
 def settled(peers: Peers, ours: End, rescue: Callable[[], str | None] | None = None) -> tuple[End, int]:
     """Wait until all processes agree how the command ended; return that, and the rank of the process that reports it.
 
+    A process other than the first that failed by itself does not wait: the first one reports its end.
+
     Args:
         peers: The processes.
         ours: How the work of this one ended.

@@ -167,7 +167,10 @@ class Contest:
         if seed == 0:
             return copy.deepcopy(self.origin).requires_grad_(True)
         channels = self.origin.free_means
-        return MODELS[self.settings.model].start(self.patches, channels, self.settings, self.generator_of_fit(seed))
+        found: EnergyModel = MODELS[self.settings.model].start(
+            self.patches, channels, self.settings, self.generator_of_fit(seed)
+        )
+        return found
 
     @cached_property
     def known(self) -> Density:

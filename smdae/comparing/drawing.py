@@ -51,7 +51,10 @@ logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def style(name: str) -> dict[str, Any]:
-    """Return the arguments of `plot` for the line of an objective; broad lines are drawn below narrow ones."""
+    """Return the arguments of `plot` for the line of an objective, gray and dotted for a name without a style.
+
+    Broad lines are drawn below narrow ones.
+    """
     order = list(STYLES).index(name) if name in STYLES else len(STYLES)
     return {"markersize": 5, "zorder": 2 + 0.01 * order, **STYLES.get(name, OTHER)}
 

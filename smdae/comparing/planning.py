@@ -22,17 +22,19 @@ def planned(
     seeds: int,
     quick: bool,
 ) -> tuple[Plan, list[LeftOut]]:
-    """Return the plan of a comparison, each name once and in the order of its table, and what is left out of it.
+    """Return the plan of a comparison, each name once, and what is left out of it.
+
+    Objectives and parts come in the order of their tables, baselines as they are given.
 
     Args:
-        objectives: Names of OBJECTIVES to fit with; None for all.
-        parts: Names of PARTS; None for all.
+        objectives: Names of OBJECTIVES to fit with; None or an empty list for all.
+        parts: Names of PARTS; None or an empty list for all.
         baselines: Names of BASELINES; None for none.
-        seeds: Fits of each objective.
+        seeds: Fits of each objective, which is not checked.
         quick: Whether to measure no more than what a minute for everything allows.
 
     Raises:
-        UsageError: A name is unknown, or none of the objectives can be fitted.
+        UsageError: A name is unknown, none of the objectives can be fitted, or the package of a baseline is missing.
     """
     for what, names, known in (("objective", objectives, OBJECTIVES), ("part", parts, PARTS)):
         unknown = [name for name in names or () if name not in known]

@@ -64,7 +64,8 @@ def peak_bytes(run: Callable[[], object], device: torch.device | str = "cpu") ->
         return torch.cuda.max_memory_allocated(device) - before
     with _Counter() as counter:
         run()
-    return counter.peak
+    found: int = counter.peak
+    return found
 
 
 def _wait(device: torch.device | str) -> None:

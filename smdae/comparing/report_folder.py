@@ -44,9 +44,12 @@ RESULTS, SCHEMA, REPORT, MODELS = "results.json", "schema.json", "report.html", 
 
 
 def refuse(folder: Path, overwrite: bool, resume: bool) -> None:
-    """Raise OutputError if the report cannot be written to the folder, or would replace another one; write nothing.
+    """Raise OutputError if the report cannot be written to the folder, or the folder holds anything; write nothing.
 
-    With `resume`, also if there is no earlier report in it.
+    Args:
+        folder: The folder of the report, which need not exist.
+        overwrite: Whether it may hold files, which the new report replaces or leaves.
+        resume: Whether it must hold an earlier report, which is continued; it may hold other files too.
     """
     if not os.path.exists(folder):
         if resume:

@@ -31,8 +31,10 @@ class HasArray(Protocol):
 def array_of(values: Any) -> np.ndarray:
     """Return the array of what a caller passes: an array, a tensor, a Pillow image, a table or nested lists of numbers.
 
+    Its numbers and its type are not checked: None, text and other objects become an array of objects or of text.
+
     Raises:
-        UsageError: It cannot be one, as lists of different lengths, or some of its values are masked.
+        UsageError: Nested lists differ in length, numpy refuses the value, or some of its values are masked.
     """
     if isinstance(values, torch.Tensor):
         return _of_tensor(values)

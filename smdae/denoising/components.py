@@ -91,7 +91,8 @@ def principal_components(
 
 def _orthonormal(rows: Tensor) -> Tensor:
     """Return an orthonormal basis, (K, n), of the span of rows, (K, n)."""
-    return torch.linalg.qr(rows.T)[0].T
+    found: Tensor = torch.linalg.qr(rows.T)[0].T
+    return found
 
 
 def ends_of(

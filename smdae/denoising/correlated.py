@@ -50,10 +50,14 @@ def at_half_size(denoise: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
 
 
 def white_level(noise: Noise, sigma: float) -> float:
-    """Return the level L at which to call a model of white noise, for noise of level sigma, in sigma's unit."""
+    """Return the level L at which to call a model of white noise, for noise of level sigma, in sigma's unit.
+
+    It is sigma times the root of the largest eigenvalue of the correlation of the channels; sigma if there is none.
+    """
     if noise.channels is None:
         return sigma
-    return sigma * float(np.linalg.eigvalsh(np.array(noise.channels))[-1]) ** 0.5
+    found: float = sigma * float(np.linalg.eigvalsh(np.array(noise.channels))[-1]) ** 0.5
+    return found
 
 
 class Correlated:

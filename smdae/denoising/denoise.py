@@ -81,7 +81,7 @@ def denoise(
         step_size: Step size in the sampler's own unit; None for its default.
         seed: Seed of the noise that some samplers draw.
         stride: Pixels between the patches of a patch model: more is faster and a little worse. None for the model's.
-        tile: Side of the tiles in pixels; None for what memory allows. The result is the same.
+        tile: Side of the tiles in pixels, 64 or more; None for what memory allows. The result is the same.
         ensemble: Take the mean over the eight flips and turns of the image: a little better, eight times the time.
         white: The value of white; None for that of the type. Without sigma, 16-bit images and floats whose values
             clearly have another range are given the white of that range.
@@ -94,8 +94,9 @@ def denoise(
         stepper: The name that `sampler` had in version 0.1; None for `sampler`.
 
     Returns:
-        An array of the same shape and dtype; floats are not clipped. For a file, an array (H, W) or (H, W, C), or with
-        a leading N for several pages; alpha, if there is any, is the last channel.
+        An array of the same shape and dtype; floats are not clipped. Pixels that are not finite, or that alpha hides,
+        are as they were. For a file, an array (H, W) or (H, W, C), or with a leading N for several pages; alpha, if
+        there is any, is the last channel.
 
     Raises:
         UsageError: An argument is out of range or unknown, the shape or dtype cannot be denoised, sigma is larger than
@@ -148,11 +149,11 @@ def run_task(
 
     Args:
         task: The task; its image is returned as it is, in a copy, if there is no noise to take out.
-        device: Where to compute.
+        device: A device of torch, or its name, but not `auto`.
         tile: As for `denoise`.
         or_cpu: As for `denoise`.
         watch: As for `denoise`.
-        see: Called with the image after each step, the last included.
+        see: Called with the image after each step, the last included; not called if there is no noise to take out.
 
     Raises:
         UsageError, DivergedError, MemoryLimitError: As `denoise`.
@@ -193,7 +194,10 @@ def _smaller(task: Task, side: int, where: torch.device, tile: int | None, or_cp
     if side >= SMALLEST:
         return side, where
     if where.type == "cpu" or not or_cpu:
-        raise MemoryLimitError(f"not enough memory, even for tiles of {SMALLEST} x {SMALLEST} pixels")
+        raise MemoryLimitError(
+            f"not enough memory, even for tiles of {SMALLEST} x {SMALLEST} pixels",
+            "close other programs, or cut the image into smaller ones",
+        )
     cpu = torch.device("cpu")
     task.loaded.to(cpu)
     return tile or side_for(task.model, cpu), cpu

@@ -20,6 +20,7 @@ from smdae.errors import UsageError
 from smdae.estimation.estimate import Kind
 from smdae.files.bundle import Identity
 from smdae.noise import Noise
+from smdae.protocols import has
 
 __all__ = ["NOT_JUDGED", "Denoised", "denoise_image", "deviations", "identity_of", "one_task", "require_white_noise"]
 
@@ -35,7 +36,8 @@ class Denoised:
         model: The model used: its name, with the version of a bundled one, and its digest.
         noise: The noise taken out, in the image's own unit: 0 to 255 for 8 bits, 0 to 65535 for 16, and so on.
         quality: The estimated PSNR in dB, its standard error, and reasons not to trust it: `psnr`, `error`, `doubts`
-            and `is_trusted`.
+            and `is_trusted`. `psnr` is NaN where it cannot be estimated, nothing was taken out, or the sampler took
+            several steps.
         uncertainty: The posterior standard deviation of each pixel in the image's own unit, float32, with the shape of
             the image without alpha; 0 where nothing was taken out, NaN for invalid pixels. None unless asked for.
     """
@@ -109,8 +111,6 @@ def denoise_image(
 
 def identity_of(model: Any) -> Identity:
     """Return the name and digest of a model: those of its file, else the name of its class."""
-    from smdae.protocols import has
-
     found = model.identity if has(model, "identity") else None
     return found if isinstance(found, Identity) else Identity(type(model).__name__)
 

@@ -49,7 +49,7 @@ def estimate_psnr(
 
     Returns:
         The estimate: `psnr` in dB, its standard `error` in dB, `doubts`, the reasons not to trust it, and `is_trusted`,
-        whether there are none. If there was no noise to take out, psnr is NaN.
+        whether there are none. If there was no noise to take out, or there is no estimate, psnr is NaN.
 
     Raises:
         UsageError: As `denoise`, or there is more than one image, or a sampler of many steps is asked for.
@@ -108,4 +108,5 @@ def posterior_variance(
     require_white_noise(task, "the posterior variance is known")
     is_judged = calibrate and task.changes and task.is_one_step and task.strengths.is_all
     judgement = judge(task, run_task(task, device), task.level_error) if is_judged else None
-    return np.square(deviations(pictures, task, judgement, device))
+    found: np.ndarray = np.square(deviations(pictures, task, judgement, device))
+    return found

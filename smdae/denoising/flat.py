@@ -16,6 +16,8 @@ SIDE = 17  # pixels a side of the square
 def flat_areas(y: Tensor, ends: tuple[float, float]) -> Tensor | None:
     """Return where pictures, (B, C, H, W), are flat, with shape (B, 1, H, W), bool; None if nowhere.
 
+    A pixel is flat if it lies in a square of 17 x 17 equal pixels; smaller pictures have none.
+
     Args:
         y: Noisy pictures.
         ends: The least and the largest value of the whole picture; areas of these values are not taken for flat.

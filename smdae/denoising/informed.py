@@ -46,7 +46,8 @@ class Informed:
 
     def score(self, y: Tensor, sigma: float) -> Tensor:
         """Return psi(y), with the shape of y, (B, C, H, W); sigma is the unit in which the conditioning is given."""
-        return self.model.conditioned(Conditioning.of(self.noise, y, sigma)).score(y, sigma=sigma)
+        found: Tensor = self.model.conditioned(Conditioning.of(self.noise, y, sigma)).score(y, sigma=sigma)
+        return found
 
 
 class InformedOfGrain:

@@ -84,7 +84,7 @@ class Judgement:
 
     @property
     def text(self) -> str:
-        """Return the estimate as text, such as "31.2 +- 0.1 dB"."""
+        """Return the estimate as text, such as "31.2 +- 0.1 dB", with an error of 0.1 dB or more."""
         return f"{self.psnr:.1f} +- {max(self.error, 0.1):.1f} dB"
 
     def better_by(self, gain: float) -> "Judgement":

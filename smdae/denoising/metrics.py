@@ -16,7 +16,7 @@ __all__ = ["psnr", "psnr_and_ssim", "ssim"]
 
 
 def psnr(estimate: Tensor, reference: Tensor, white: float) -> float:
-    """Return the peak signal-to-noise ratio in dB; infinite for equal pictures.
+    """Return the peak signal-to-noise ratio in dB; infinite for equal pictures, NaN if a value is NaN.
 
     Args:
         estimate: Any shape; clipped to [0, white].
@@ -24,11 +24,11 @@ def psnr(estimate: Tensor, reference: Tensor, white: float) -> float:
         white: The peak.
     """
     error = (estimate.clamp(0, white).double() - reference.double()).square().mean().item()
-    return 10 * math.log10(white**2 / error) if error > 0 else math.inf
+    return math.inf if error == 0 else 10 * math.log10(white**2 / error)
 
 
 def ssim(estimate: Tensor, reference: Tensor, white: float) -> float:
-    """Return the structural similarity, at most 1; NaN for pictures under 11 pixels on a side.
+    """Return the structural similarity, at most 1; NaN for pictures under 11 pixels on a side, or with a NaN.
 
     Args:
         estimate: With shape (C, H, W); clipped to [0, white].
@@ -53,7 +53,10 @@ def ssim(estimate: Tensor, reference: Tensor, white: float) -> float:
 
 
 def psnr_and_ssim(estimate: tuple[np.ndarray, float], reference: tuple[np.ndarray, float]) -> tuple[float, float]:
-    """Return PSNR and SSIM of two pictures, each an array (H, W) or (H, W, C) and its value of white."""
+    """Return PSNR and SSIM of two pictures of one shape, each an array (H, W) or (H, W, C) and its value of white.
+
+    The estimate is clipped to [0, its white]; errors are as in `psnr` and `ssim`, over white.
+    """
     x, y = (
         torch.from_numpy(np.atleast_3d(array).astype(np.float64)).permute(2, 0, 1) / white
         for array, white in (estimate, reference)

@@ -56,6 +56,7 @@ def estimate_noise(image: Any, white: float | None = None, *, axes: str | None =
     Raises:
         UsageError: The shape, the dtype or white is another, or there is more than one image.
         InputError: The file cannot be read, or no pixel is a finite number.
+        MemoryLimitError: The file takes more memory than there is.
     """
     pictures = pictures_of(image, axes)
     if len(pictures.arrays) != 1:
@@ -142,7 +143,7 @@ def _means(planes: np.ndarray, valid: np.ndarray | None, side: int) -> tuple[np.
     def squares(pixels: np.ndarray) -> np.ndarray:
         return pixels[: rows * side, : columns * side].reshape(rows, side, columns, side, -1)
 
-    counting = None if valid is None else squares(valid).all((1, 3))[:, :, 0]
+    counting = None if valid is None else np.asarray(squares(valid).all((1, 3)))[:, :, 0]
     return squares(planes).mean((1, 3), dtype=np.float32), counting
 
 

@@ -22,6 +22,7 @@ from smdae.denoising.task import Task
 from smdae.denoising.treatment import rms_level
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale
+from smdae.files.model_file import load
 from smdae.noise import Noise
 from smdae.protocols import single_level
 
@@ -46,7 +47,7 @@ Page = TypeVar("Page", bound=ExaminedPage)
 
 
 def examined_pages(count: int) -> list[int]:
-    """Return the numbers, from 0, of the pages to examine in a stack of `count`."""
+    """Return the numbers, from 0, of the pages to examine in a stack of `count`, 1 or more: up to 5, evenly spaced."""
     return sorted({round(i * (count - 1) / (MAX_EXAMINED - 1)) for i in range(MAX_EXAMINED)})
 
 
@@ -152,8 +153,6 @@ def tasks_of(
 
 def _loaded(model: Any, page: Any, visible: Any, device: torch.device | str, loaded: dict[str, Any]) -> Any:
     """Return the loaded model for a page; `loaded` holds those loaded before, by name."""
-    from smdae.files.model_file import load
-
     name = bundled_for(page, visible) if model is None else model
     if not isinstance(name, str | Path):
         return name

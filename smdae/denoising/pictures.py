@@ -84,6 +84,7 @@ def pictures_of(image: Any, axes: str | None = None) -> Pictures:
     Raises:
         UsageError: The axes do not fit the array, or it cannot be one of images.
         InputError: The file cannot be read.
+        MemoryLimitError: The file takes more memory than there is.
     """
     if is_file(image):
         if axes is not None:

@@ -62,7 +62,10 @@ class Prepared:
         return float(low), float(high)
 
     def sample(self) -> np.ndarray:
-        """Return values of valid pixels, (n,), evenly spaced over the picture, black being 0 and white 1."""
+        """Return values of valid pixels, (n,), evenly spaced over the picture, black being 0 and white 1.
+
+        They are all of them if the picture has fewer than 2^18, else from 2^17 to 2^18.
+        """
         planes = self.pixels if self.valid is None else self.pixels[self.valid]
         flat = planes.reshape(-1)
         return self.scale.to_unit(flat[:: max(1, flat.size // SAMPLE_SIZE)])
@@ -157,7 +160,8 @@ def _without(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
     values = planes - rows[:, None] - columns[None]
     if pixels.dtype.kind == "u":
         values = np.rint(values).clip(0, np.iinfo(pixels.dtype).max)
-    return values.astype(pixels.dtype).reshape(pixels.shape)
+    found: np.ndarray = values.astype(pixels.dtype).reshape(pixels.shape)
+    return found
 
 
 def is_gray(pixels: np.ndarray, valid: np.ndarray | None = None) -> bool:

@@ -21,7 +21,11 @@ TO_CONVERT = "convert it first, as by .astype(numpy.uint8) where white is 255"
 
 
 def checked_pixels(image: Any) -> np.ndarray:
-    """Return an image as an array, or raise UsageError for a shape or dtype that cannot be denoised."""
+    """Return an image as an array in the byte order of the machine.
+
+    Raises:
+        UsageError: It does not have shape (H, W) or (H, W, C), is empty, or is not uint8, uint16 or float.
+    """
     pixels = np.asarray(image)
     if pixels.ndim not in (2, 3) or 0 in pixels.shape:
         raise UsageError(f"an image has shape (H, W) or (H, W, C), not {pixels.shape}")
@@ -126,7 +130,7 @@ def _refuse_other_unit(sigma: float, pixels: np.ndarray, white: float, is_intege
 def with_stride(model: Any, stride: int) -> Any:
     """Return a model of patches with that many pixels between them; raise UsageError for another model or stride."""
     if not offers(model, HasStride):
-        raise UsageError("--stride is for models of patches, and this model is not one")
+        raise UsageError("--stride is for models of patches, and this model is not one", "leave it out")
     try:
         return model.with_stride(stride)
     except ValueError as error:

@@ -40,8 +40,8 @@ class SamplerSettings:
 
     Attributes:
         steps: K, at least 1.
-        size: Step size, positive; each sampler has its own unit.
-        generator: Source of its noise, on the CPU; needed by those that draw some.
+        size: Step size, not negative; each sampler has its own unit.
+        generator: Source of its noise, on the CPU; None for torch's own, whose state then changes.
     """
 
     steps: int

@@ -48,6 +48,8 @@ EXTENSION = 0.35  # of the picture's range, by which tables extend beyond it on 
 class Transform:
     """The transform f of one channel, which makes its noise white, and its inverse g, as tables at equal steps.
 
+    Between the steps both are linear; beyond the ends of a table its last line goes on.
+
     Attributes:
         low: First argument of f.
         step: Step between arguments of f.
@@ -134,7 +136,8 @@ def _slope(variance: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Return the slope of a variance at x, (n,), smoothed and not negative: for photon noise, the gain."""
     width = NODES // SLOPE_PARTS
     smooth = np.convolve(np.pad(variance, width, mode="edge"), np.full(width, 1 / width), "same")[width:-width]
-    return np.maximum(np.gradient(smooth, x), 0)
+    found: np.ndarray = np.maximum(np.gradient(smooth, x), 0)
+    return found
 
 
 def _level(curve: Curve, x: np.ndarray) -> np.ndarray:
@@ -182,7 +185,8 @@ def _poisson(means: np.ndarray, k: np.ndarray) -> np.ndarray:
     """Return the Poisson probabilities of counts k, (m,), for means, (n,), with shape (n, m); each row sums to 1."""
     log_factorials = np.concatenate([[0.0], np.cumsum(np.log(k[1:]))])
     probabilities = np.exp(k * np.log(means)[:, None] - means[:, None] - log_factorials)
-    return probabilities / probabilities.sum(1, keepdims=True)
+    found: np.ndarray = probabilities / probabilities.sum(1, keepdims=True)
+    return found
 
 
 def _interpolated(y: np.ndarray, x: np.ndarray, f: np.ndarray, step: float) -> np.ndarray:
@@ -190,7 +194,8 @@ def _interpolated(y: np.ndarray, x: np.ndarray, f: np.ndarray, step: float) -> n
     inside = np.interp(y, x, f)
     below = np.minimum(y - x[0], 0) * (f[1] - f[0]) / step
     above = np.maximum(y - x[-1], 0) * (f[-1] - f[-2]) / step
-    return inside + below + above
+    found: np.ndarray = inside + below + above
+    return found
 
 
 class Stabilised:

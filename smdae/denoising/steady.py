@@ -50,7 +50,10 @@ class Steady(Generic[Frame]):
 
 
 def has_changed(before: Noise, now: Noise) -> bool:
-    """Return whether two estimates of the noise differ by more than estimates of the same noise do."""
+    """Return whether two estimates of the noise differ clearly: in kind, or in level by a factor above 1.2.
+
+    They do too if just one of them is of no noise.
+    """
     if before.is_none or now.is_none:
         return before.is_none != now.is_none
     ratio = now.sigma / before.sigma

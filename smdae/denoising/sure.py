@@ -35,17 +35,17 @@ class Risk:
     level: float
 
     def psnr(self, white: float = 1.0) -> float:
-        """Return the estimated PSNR in dB."""
+        """Return the estimated PSNR in dB, at most that of an error of 10^-4 times the variance of the noise."""
         return 10 * math.log10(white**2 / max(self.mse, MIN_RISK * self.level**2))
 
     @property
     def psnr_error(self) -> float:
-        """Return the standard error of the PSNR in dB."""
+        """Return the standard error of the PSNR in dB, the error being raised as for `psnr`."""
         return 10 / math.log(10) * self.error / max(self.mse, MIN_RISK * self.level**2)
 
 
 def jacobian_product(denoise: Callable[[Tensor], Tensor], noisy: Tensor, probe: Tensor, sigma: float) -> Tensor:
-    """Return J v, with the shape of noisy and of the probe v."""
+    """Return J v, with the shape of noisy and of the probe v, by central differences with a step of 0.02 sigma."""
     e = STEP * sigma
     return (denoise(noisy + e * probe) - denoise(noisy - e * probe)) / (2 * e)
 
@@ -82,7 +82,10 @@ def of_means(
 
 
 def mean(risks: Sequence[Risk]) -> Risk:
-    """Return the mean of independent estimates of the mean squared error, with its standard error and mean level."""
+    """Return the mean of independent estimates, one or more, of the mean squared error, with its standard error.
+
+    Its level is the root mean square of theirs.
+    """
     n = len(risks)
     return Risk(
         sum(risk.mse for risk in risks) / n,

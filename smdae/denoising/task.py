@@ -275,7 +275,7 @@ class Task:
         return SAMPLERS[self.sampler].max_steps == 1
 
     def estimates(self, noisy: Tensor, model: Any) -> Iterator[Tensor]:
-        """Return an iterator over the estimates of all steps, blended by the strengths; shape and errors as `paths`."""
+        """Return an iterator over all estimates, blended by the strengths, flat areas as they were; else as `paths`."""
         flat = flat_areas(noisy, self.ends)
 
         def combined(clean: Tensor) -> Tensor:
@@ -285,7 +285,7 @@ class Task:
         return map(combined, paths(model, noisy, self))
 
     def estimate(self, noisy: Tensor, model: Any = None) -> Tensor:
-        """Return the estimate after the last step, blended by the strengths; shape and errors are those of `paths`."""
+        """Return the last of `estimates`; shape and errors are those of `paths`."""
         *_, last = self.estimates(noisy, self.model if model is None else model)
         return last
 

@@ -38,7 +38,10 @@ def margins_of(task: Task) -> np.ndarray:
 
 
 def safe_in(planes: np.ndarray, scale: Scale, margins: np.ndarray) -> np.ndarray:
-    """Return where results, (..., C), in the picture's unit are further than margins, (C,), from black and white."""
+    """Return where results, (..., C), in the picture's unit, are no nearer to black and white than margins, (C,).
+
+    Margins have white 1; NaN is not safe.
+    """
     values = scale.to_unit(planes)
     return (values >= margins) & (values <= 1 - margins)
 
@@ -59,9 +62,13 @@ def valid_in(task: Task, rows: slice, columns: slice, where: torch.device) -> Te
 
 
 def safe_where(shown: Tensor, margins: np.ndarray) -> Tensor:
-    """Return where results, (n, C, h, w), white being 1, are safe: further than margins, (2, C), from either end."""
+    """Return where results, (n, C, h, w), are safe, bool: from margins[0] to 1 - margins[1], each (C,), ends included.
+
+    White is 1. NaN is not safe.
+    """
     low, high = torch.from_numpy(margins.astype(np.float32))[:, :, None, None].to(shown.device)
-    return (shown >= low) & (shown <= 1 - high)
+    found: Tensor = (shown >= low) & (shown <= 1 - high)
+    return found
 
 
 def totals(values: Tensor) -> Tensor:

@@ -95,7 +95,8 @@ def _equal(pixels: np.ndarray) -> np.ndarray:
     """Return the share of neighbours that are equal in each block, (m, C), for blocks with shape (m, C, 8, 8)."""
     beside = (pixels[..., 1:] == pixels[..., :-1]).mean((2, 3))
     below = (pixels[..., 1:, :] == pixels[..., :-1, :]).mean((2, 3))
-    return (beside + below) / 2
+    found: np.ndarray = (beside + below) / 2
+    return found
 
 
 def _correlation(blocks: Blocks, changing: np.ndarray) -> float:

@@ -93,7 +93,10 @@ class _Sums:
     @property
     def offsets(self) -> np.ndarray:
         """Return the mean excess of each row, 0 where it is not known, with shape (H,)."""
-        return np.divide(self.excess.sum(1), self.count.sum(1), out=np.zeros(len(self.count)), where=self.known)
+        found: np.ndarray = np.divide(
+            self.excess.sum(1), self.count.sum(1), out=np.zeros(len(self.count)), where=self.known
+        )
+        return found
 
 
 def _offsets(plane: np.ndarray, min_sigma: float) -> np.ndarray:

@@ -85,7 +85,8 @@ class Blocks:
         They are valid, neither constant nor marginal, and their share of saturated pixels is below `max_saturated`.
         """
         changing = self.valid & ~self.marginal & ~self.constant[:, channel]
-        return changing & (self.saturated[:, channel] < max_saturated)
+        found: np.ndarray = changing & (self.saturated[:, channel] < max_saturated)
+        return found
 
 
 def survey(planes: np.ndarray, scale: Scale = UNIT, valid: np.ndarray | None = None) -> Blocks:
@@ -137,7 +138,8 @@ def _plane_basis() -> Tensor:
     along = torch.arange(SIDE, dtype=torch.float64) - (SIDE - 1) / 2
     one = torch.ones(SIDE, SIDE, dtype=torch.float64)
     basis = torch.stack([one, along[:, None] * one, along * one])
-    return basis / basis.flatten(1).norm(dim=1)[:, None, None]
+    found: Tensor = basis / basis.flatten(1).norm(dim=1)[:, None, None]
+    return found
 
 
 def plane_projection() -> Tensor:
@@ -208,4 +210,5 @@ def _texture(variance: Tensor, mean: Tensor) -> Tensor:
             off = part[:, 1] - mean  # measured from the block's own mean, to keep digits
             sums += torch.stack([part[:, 0], off, off.square()])
     around, off, square = sums / 8
-    return around + (square - off.square()).clamp(min=0)
+    found: Tensor = around + (square - off.square()).clamp(min=0)
+    return found

@@ -62,7 +62,8 @@ def clipped_std(mean: np.ndarray, sigma: float) -> np.ndarray:
     """
     mu = np.sort(np.concatenate([sigma * GRID, 1 - sigma * GRID]))
     grid = moments(mu, sigma)
-    return np.interp(mean, grid.mean, np.sqrt(grid.variance))
+    found: np.ndarray = np.interp(mean, grid.mean, np.sqrt(grid.variance))
+    return found
 
 
 def unclipped_std(mean: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -89,7 +89,8 @@ def _coefficients(windows: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Return all but the first coefficient of the blocks that begin at (row, column) of the windows, (n, 63)."""
     down, across = grid
     blocks = windows[:, down : down + SIDE, across : across + SIDE].reshape(len(windows), -1)
-    return (blocks @ _transform())[:, 1:]
+    found: np.ndarray = (blocks @ _transform())[:, 1:]
+    return found
 
 
 def _grid(windows: np.ndarray) -> tuple[int, int]:

@@ -171,7 +171,8 @@ def _non_normality(blocks: Blocks, seen: list[ChannelBlocks]) -> float:
 
 def _evenness(seen: list[ChannelBlocks]) -> np.ndarray:
     """Return the lowest of `spread`, the scatter and the correlation of neighbours, means over channels, (3,)."""
-    return np.mean([(one.spread[0], one.scatter, one.grain.nearest) for one in seen], 0)
+    found: np.ndarray = np.mean([(one.spread[0], one.scatter, one.grain.nearest) for one in seen], 0)
+    return found
 
 
 def _all_rise(seen: list[ChannelBlocks]) -> bool:
@@ -190,7 +191,7 @@ def _features(
 ) -> np.ndarray:
     """Return the features that tell grain from texture, most of them means over the channels."""
 
-    def mean(values: list) -> Any:
+    def mean(values: list[Any]) -> Any:
         return sum(values) / len(values)
 
     return features(

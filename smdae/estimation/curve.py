@@ -76,7 +76,10 @@ class Bins:
     @property
     def trust(self) -> np.ndarray:
         """Return the weight of each bin, (m,): its share, or less if its energies scatter more than noise."""
-        return self.share * np.minimum(1, SCATTER_OF_NOISE / np.maximum(self.scatter, 1e-9)) ** SCATTER_POWER
+        found: np.ndarray = (
+            self.share * np.minimum(1, SCATTER_OF_NOISE / np.maximum(self.scatter, 1e-9)) ** SCATTER_POWER
+        )
+        return found
 
 
 def bins_of(blocks: Blocks, channel: int, energy: np.ndarray, usable: np.ndarray) -> Bins | None:

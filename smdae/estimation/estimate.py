@@ -5,12 +5,10 @@
     shot    a level for each brightness, from the diagonal details of the flattest blocks (`curve`, `shot`)
     grain   correlated neighbours: level and correlation of the flattest blocks (`grain`, `correlated`)
 
-Shot noise and grain are taken only if the picture shows them beyond what texture could pretend, and noise too faint to
-be told from texture is none. Grain comes with its odds against texture, and with the estimate that holds if it is
-texture: `denoising.noise_search` decides between the two by a second look.
-
-The constants were chosen on synthetic cameras (`benchmarks/cameras.py`), on 26 real pairs of two cameras, and on white
-noise added to photographs.
+Shot noise and grain are taken only if the picture shows them beyond what texture could pretend; noise as faint as
+texture is none. Grain comes with its odds against texture, and the estimate that holds if it is texture:
+`denoising.noise_search` decides by a second look. The constants were chosen on synthetic cameras
+(`benchmarks/cameras.py`), on 26 real pairs of two cameras, and on white noise added to photographs.
 """
 
 import math

@@ -39,7 +39,8 @@ def are_evenly_placed(hits: np.ndarray, ground: np.ndarray, shape: tuple[int, in
         return index % width
 
     def block(index: np.ndarray) -> np.ndarray:
-        return rows(index) * side // height * side + columns(index) * side // width
+        found: np.ndarray = rows(index) * side // height * side + columns(index) * side // width
+        return found
 
     groups = [(block(hits), np.bincount(block(ground)))]
     for line, length in ((rows, height), (columns, width)):

@@ -59,7 +59,8 @@ def standardised(
     f: np.ndarray, lowest: np.ndarray, highest: np.ndarray, mean: np.ndarray, deviation: np.ndarray
 ) -> np.ndarray:
     """Return (f - mean) / deviation, with the shape of the features f, (n,) or (m, n), clipped to [lowest, highest]."""
-    return (np.clip(f, lowest, highest) - mean) / deviation
+    found: np.ndarray = (np.clip(f, lowest, highest) - mean) / deviation
+    return found
 
 
 def _arrays(content: dict[str, Any]) -> dict[str, Any]:

@@ -105,7 +105,8 @@ def correlation_of_channels(blocks: Blocks, bins: Bins, weights: np.ndarray) -> 
     rho = total / np.outer(deviation, deviation)
     rho = (rho + rho.T) / 2
     np.fill_diagonal(rho, 1.0)
-    return rho
+    found: np.ndarray = rho
+    return found
 
 
 def non_normality(blocks: Blocks, channel: int, bins: Bins, weights: np.ndarray) -> float:
@@ -144,7 +145,8 @@ def spread(blocks: Blocks, channel: int, bins: Bins, usable: np.ndarray) -> np.n
     """
     index = np.flatnonzero(usable)
     usual = np.interp(blocks.mean[index, channel], bins.at, bins.variance)
-    return np.quantile(np.sqrt(blocks.variance[index, channel] / usual), QUANTILES)
+    found: np.ndarray = np.quantile(np.sqrt(blocks.variance[index, channel] / usual), QUANTILES)
+    return found
 
 
 def with_unseen(covariance: np.ndarray) -> np.ndarray:
@@ -162,4 +164,5 @@ def with_unseen(covariance: np.ndarray) -> np.ndarray:
     factor_of_brightness = np.interp(shared, SEEN_CORRELATIONS, BRIGHTNESS_FACTORS)
     stretch = factor_of_brightness * mean + factor_of_colour * colour
     corrected = stretch @ covariance @ stretch
-    return (corrected + corrected.T) / 2
+    found: np.ndarray = (corrected + corrected.T) / 2
+    return found

@@ -34,7 +34,8 @@ def covariances(pixels: np.ndarray, shares: np.ndarray) -> np.ndarray:
 def without_planes(pixels: np.ndarray) -> np.ndarray:
     """Return blocks of one channel, (n, 8, 8), with their best fitting planes subtracted, with shape (n, 64)."""
     flat = pixels.reshape(-1, SIDE**2)
-    return flat - flat @ plane_projection().float().numpy()
+    found: np.ndarray = flat - flat @ plane_projection().float().numpy()
+    return found
 
 
 def unbiased(seen: np.ndarray) -> np.ndarray:

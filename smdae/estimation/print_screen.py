@@ -50,7 +50,8 @@ def _is_everywhere(gray: np.ndarray, points: np.ndarray) -> bool:
     near = _near(points, SMALL_SIDE)
     by_chance = near.sum() / _band(SMALL_SIDE).sum()
     share = float(spectra[inked][:, near].sum(1).min())
-    return share - by_chance > MIN_EXCESS * (1 - by_chance)
+    found: bool = share - by_chance > MIN_EXCESS * (1 - by_chance)
+    return found
 
 
 def _near(points: np.ndarray, side: int) -> np.ndarray:
@@ -61,7 +62,8 @@ def _near(points: np.ndarray, side: int) -> np.ndarray:
     for row, column in zip(rows, columns, strict=True):
         off = [(one - at + 0.5) % 1 - 0.5 for one, at in ((frequencies[:, None], row), (frequencies, column))]
         near |= np.hypot(*off) * side < NEAR
-    return near & _band(side)
+    found: np.ndarray = near & _band(side)
+    return found
 
 
 def _crosses(spectrum: np.ndarray, points: np.ndarray) -> bool:

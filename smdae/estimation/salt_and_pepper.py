@@ -275,4 +275,5 @@ def _replaced(pixels: _Pixels, everywhere: _Pixels, p: float, size: int) -> np.n
     )
     chance = p * size * (ground + 1) / len(everywhere.c)
     natural = hits > MAX_NATURAL * chance + 2 * np.sqrt(chance)
-    return pixels.index[~natural[np.searchsorted(C_EDGES, pixels.c)]]
+    found: np.ndarray = pixels.index[~natural[np.searchsorted(C_EDGES, pixels.c)]]
+    return found

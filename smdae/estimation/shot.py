@@ -151,7 +151,8 @@ def _correlation(bins: Bins) -> float:
 def _weights(bins: Bins) -> np.ndarray:
     """Return the weights of bins, (m,), with the sum 1: roots, as few blocks are very dark or bright."""
     weights = np.sqrt(bins.share * bins.trust)
-    return weights / weights.sum()
+    found: np.ndarray = weights / weights.sum()
+    return found
 
 
 def _mean(values: np.ndarray, weights: np.ndarray, part: np.ndarray) -> float:

@@ -101,12 +101,14 @@ class _Extremes:
     @property
     def r(self) -> np.ndarray:
         """Return r, (n,)."""
-        return self.height / self.spread
+        found: np.ndarray = self.height / self.spread
+        return found
 
     @property
     def error(self) -> np.ndarray:
         """Return the standard deviation of the noise in heights, (n,)."""
-        return 1 / (SIGMAS_OF_SPREAD * np.maximum(self.r, 1))
+        found: np.ndarray = 1 / (SIGMAS_OF_SPREAD * np.maximum(self.r, 1))
+        return found
 
     def chosen(self, which: np.ndarray) -> "_Extremes":
         return _Extremes(*(values[which] for values in vars(self).values()))

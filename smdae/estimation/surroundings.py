@@ -85,7 +85,8 @@ class Channel:
 
     def at(self, index: np.ndarray) -> np.ndarray:
         """Return the values of the pixels at an index as float32, with its shape."""
-        return self.planes.reshape(-1)[index * self.planes.shape[2] + self.number].astype(np.float32)
+        found: np.ndarray = self.planes.reshape(-1)[index * self.planes.shape[2] + self.number].astype(np.float32)
+        return found
 
     def put(self, index: np.ndarray, values: np.ndarray) -> None:
         """Set the pixels at an index in place; values are rounded if the planes are integers."""
@@ -104,7 +105,8 @@ class Channel:
             rows = height - 1 - np.abs(height - 1 - np.abs(rows[border, None] + down))
             columns = width - 1 - np.abs(width - 1 - np.abs(columns[border, None] + across))
             near[border] = rows * width + columns
-        return near
+        found: np.ndarray = near
+        return found
 
     def around(self, index: np.ndarray, offsets: Offsets, without: tuple[float, ...] = ()) -> np.ndarray:
         """Return the values of the neighbours of pixels, (n, offsets), NaN in place of the values in `without`."""
@@ -204,7 +206,8 @@ class Spreads:
 def _quantiles(values: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
     """Return the quantiles that `np.quantile` returns, in a tenth of its time for few values."""
     ordered_values = np.sort(values)
-    return np.interp(np.array(shares) * (len(values) - 1), np.arange(len(values)), ordered_values)
+    found: np.ndarray = np.interp(np.array(shares) * (len(values) - 1), np.arange(len(values)), ordered_values)
+    return found
 
 
 def _columns(*offsets: tuple[int, int]) -> list[int]:
@@ -239,15 +242,16 @@ def predicted(windows: np.ndarray) -> np.ndarray:
         total += weight * (7 * (a + b) - (a2 + b2)) / 12
         weights += weight
     ring = windows[:, RING]
-    return np.clip(total / weights, ring.min(1), ring.max(1))
+    found: np.ndarray = np.clip(total / weights, ring.min(1), ring.max(1))
+    return found
 
 
 def extremes(planes: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels that are the largest, and those that are the smallest, of the 3 x 3 pixels around them.
 
     Args:
-        planes: With shape (H, W, C), C-contiguous.
-        least: For each channel, (C,), how much the largest and the smallest of the 3 x 3 have to differ.
+        planes: With shape (H, W, C), C-contiguous, not empty; mirrored at the borders. One pixel wide, it has none.
+        least: For each channel, (C,), what the largest of the 3 x 3 must exceed the smallest by.
 
     Returns:
         Indices of the maxima and of the minima in the flattened planes. Of equal neighbours both are extremes.
@@ -274,4 +278,5 @@ def _of_neighbours(extreme: np.ufunc, left: np.ndarray, middle: np.ndarray, righ
     """Return the largest or the smallest of the eight neighbours, for all rows but the first and the last."""
     sides = extreme(left, right)
     rows = extreme(sides, middle)
-    return extreme(extreme(rows[:-2], rows[2:]), sides[1:-1])
+    found: np.ndarray = extreme(extreme(rows[:-2], rows[2:]), sides[1:-1])
+    return found

@@ -14,9 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from smdae.errors import InputError
-from smdae.files.extent import refuse_huge
 from smdae.files.marks import marked
 from smdae.files.picture import Picture, check_size
+from smdae.files.room import refuse_huge
 
 __all__ = ["Animation", "Frame", "Rewriter", "refuse_animation", "rgba"]
 

@@ -107,6 +107,7 @@ class Cache:
         Raises:
             InputError: It cannot be read.
             OutputError: The cache cannot be written.
+            MemoryLimitError: It takes more memory than there is.
         """
         key = Key(os.path.abspath(file), channels, white)
         with opening(str(file)):

@@ -63,7 +63,7 @@ def refuse(folder: Path) -> None:
     if not os.path.lexists(folder):
         refuse_making(folder, folder)
     elif not os.path.isdir(folder):
-        raise OutputError(f"cannot use '{folder}' as a cache: it is not a folder")
+        raise OutputError(f"cannot use '{folder}' as a cache: it is not a folder", "name an empty folder, or a new one")
     else:
         with refusals(folder):
             names = os.listdir(folder)
@@ -166,6 +166,8 @@ def is_up_to_date(key: Key, entry: Entry) -> bool:
 
 def repair(path: Path, decode: Decode, warn: Say, block: int) -> None:
     """Decode anew each source with pixels in a damaged block, and write them where they lay.
+
+    A source that is gone, or has changed since, is passed over.
 
     Raises:
         InputError: The cache was made anew meanwhile, or its index lists what a source does not hold.

@@ -15,10 +15,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from smdae.files import jpeg_file
 from smdae.files.exif import stripped
-from smdae.files.extent import refuse_huge
 from smdae.files.jpeg_segments import ADOBE, APP14, COMMENT, end_of, segments_of, with_segments
 from smdae.files.marks import OPENING, marked
 from smdae.files.picture import Metadata, Picture, check_size
+from smdae.files.room import refuse_huge
 
 __all__ = ["Inks"]
 

@@ -82,7 +82,7 @@ def parse(text: str, place: str) -> Any:
 
 
 def dump(value: Any) -> str:
-    """Return a value as YAML on one line and in ASCII, which `parse` reads as the same value."""
+    """Return a value as YAML on one line and in ASCII, which `parse` reads as the same value, True as the word true."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -64,10 +64,10 @@ class Corpus:
     columns: tuple[str, ...] = ()
 
     def weights(self, by_name: Mapping[str, float]) -> list[float] | None:
-        """Return how often each image is drawn, 1 being as often as it has places; None if all of them are 1.
+        """Return how often each image is drawn, 1 being as often as it has places; None if `by_name` is empty.
 
         Args:
-            by_name: Patterns of file names, such as 'text_*'; of those that fit, the first counts.
+            by_name: Patterns of file names, such as 'text_*'; the first that fits counts, and 1 where none does.
         """
         if not by_name:
             return None
@@ -270,7 +270,7 @@ def _too_small(
 
 
 def named(paths: Sequence[Path]) -> str:
-    """Return some paths as messages name them: at most the first three."""
+    """Return some paths as messages name them: the first three, and the number of others."""
     names = ", ".join(f"'{path}'" for path in paths[:3])
     return names if len(paths) <= 3 else f"{names} and {len(paths) - 3} more"
 

@@ -40,14 +40,18 @@ def parsed(file: Path) -> tuple[tuple[str, ...], np.ndarray]:
         if line.strip() and not line.lstrip().startswith("#")
     ]
     if not lines:
-        raise InputError(f"cannot use '{file}': it holds no numbers")
+        raise InputError(
+            f"cannot use '{file}': it holds no numbers", "write a row of numbers a line, with commas between them"
+        )
     head, (first, points) = lines[0][0], _cells(lines[0][1])
     names: tuple[str, ...] = ()
     below = lines
     if not any(_value(cell, points) is not None for cell in first) or _are_positions(first, lines[1:]):
         names, below = _names(first, file, head), lines[1:]
     if not below:
-        raise InputError(f"cannot use '{file}': it holds no numbers")
+        raise InputError(
+            f"cannot use '{file}': it holds no numbers", "write a row of numbers a line, with commas between them"
+        )
     drop = all(line.rstrip(" ")[-1] in SEPARATORS for _, line in below)
     split = [(number, _cells(line, drop)) for number, line in below]
     rows = [_numbers(*cells, file, number, is_first=k == 0) for k, (number, cells) in enumerate(split)]
@@ -125,7 +129,10 @@ def _numbers(cells: list[str], points: bool, file: Path, line: int, is_first: bo
                 hint = "write numbers without marks for thousands; decimal commas need semicolons between the cells"
             raise InputError(f"cannot use '{file}': line {line} holds {cell!r:.40}", hint)
         if not math.isfinite(value):
-            raise InputError(f"cannot use '{file}': line {line} holds {cell!r:.40}, which is not a number")
+            raise InputError(
+                f"cannot use '{file}': line {line} holds {cell!r:.40}, which is not a number",
+                "leave that line out, or the column",
+            )
         values.append(value)
     return values
 

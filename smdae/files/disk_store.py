@@ -39,7 +39,8 @@ def in_strips(image: np.ndarray) -> Iterator[np.ndarray]:
 
 def numbers_of(channels: int, height: T, width: T) -> T:
     """Return the number of values that an image of that size takes in strips."""
-    return channels * height * (width + OVERLAP * _last(width))
+    found: T = channels * height * (width + OVERLAP * _last(width))
+    return found
 
 
 def _last(width: T) -> T:

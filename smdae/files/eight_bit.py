@@ -19,7 +19,6 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from smdae.errors import InputError
 from smdae.files.animation import refuse_animation
-from smdae.files.extent import refuse_huge
 from smdae.files.picture import (
     MAX_PIXELS,
     Metadata,
@@ -30,6 +29,7 @@ from smdae.files.picture import (
     samples_in,
     samples_of,
 )
+from smdae.files.room import refuse_huge
 
 __all__ = ["EXIF_PREFIX", "decoded", "encode_bmp", "encode_webp", "in_colour", "read_bmp", "read_webp"]
 
@@ -39,7 +39,10 @@ BMP_DENSEST = 255  # pixels for which a byte can stand: two bytes are 255
 
 
 def read_webp(data: bytes) -> Picture:
-    """Return the picture of a WebP of one frame; raise InputError or MemoryLimitError with the reason."""
+    """Return the picture of a WebP of one frame; raise InputError or MemoryLimitError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     if int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise InputError("the file is truncated")
     image = WebPImageFile(BytesIO(data))
@@ -48,7 +51,10 @@ def read_webp(data: bytes) -> Picture:
 
 
 def read_bmp(data: bytes) -> Picture:
-    """Return the picture of a BMP of 4 bits or more a pixel; raise InputError or MemoryLimitError with the reason."""
+    """Return the picture of a BMP of 4 bits or more a pixel; raise InputError or MemoryLimitError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     return decoded(BmpImageFile(BytesIO(data)), "BMP", len(data), lossless=True, room=BMP_DENSEST * len(data))
 
 
@@ -115,7 +121,8 @@ def _has_lossless_chunk(data: bytes) -> bool:
     while position + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, position)
         if kind in (b"VP8 ", b"VP8L"):
-            return kind == b"VP8L"
+            found: bool = kind == b"VP8L"
+            return found
         position += 8 + length + length % 2
     return False
 

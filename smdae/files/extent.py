@@ -1,12 +1,4 @@
-"""The memory that a picture takes, known from its header before a pixel is decoded.
-
-A few bytes can stand for gigabytes of samples. With n bytes of samples, p pixels and a file of f bytes, work on a
-picture takes at most about
-
-    f + 3 n + 8 p   bytes
-
-beside what programs and models take: the samples, twice what they come from or become, and floats of each pixel.
-"""
+"""The memory that work on a file takes, and how many pixels it has, by its header."""
 
 import os
 import struct
@@ -21,17 +13,15 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from smdae.errors import MemoryLimitError
+from smdae.files.foreign import RAW
 from smdae.files.formats import function
-from smdae.memory import left
+from smdae.files.images import HEAD, format_of
+from smdae.files.ome_metadata import is_volume
+from smdae.files.room import needed
+from smdae.files.slabs import ROOM
 
-__all__ = ["Need", "needed", "needed_for", "refuse_huge"]
+__all__ = ["Need", "needed_for"]
 
-COPIES = 3  # of the samples
-WORK = 8  # bytes a pixel
-ALWAYS = 64 << 20  # bytes that work may take without a look at the free memory
-FREE = 5 << 29  # bytes that work on any picture may take
-MAX_EXPANSION = 50  # times the bytes of its file, that work on a larger picture may take
 RAW_EXPANSION = 30  # times a camera raw file, that work on it takes
 CHANNELS = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}  # of a PNG by its type of colour, alpha included
 BITS = b"P4"  # how a PBM begins, of eight pixels a byte
@@ -57,30 +47,11 @@ class Need(NamedTuple):
     pixels: int | None
 
 
-def needed(pixels: int, nbytes: int, file: int) -> int:
-    """Return the bytes of memory for work on a number of pixels, whose samples take `nbytes`, from a file of a size."""
-    return file + COPIES * nbytes + WORK * pixels
-
-
-def refuse_huge(pixels: int, nbytes: int, file: int) -> None:
-    """Raise MemoryLimitError, before decoding, if a picture needs more memory than there is or its file can justify."""
-    need = needed(pixels, nbytes, file)
-    if need > ALWAYS and need > min(left(), max(FREE, MAX_EXPANSION * file)):
-        raise MemoryLimitError(
-            f"its {pixels:,} pixels would take {need / 2**30:.1f} GB of memory", "cut it into smaller images first"
-        )
-
-
 def needed_for(path: Path) -> Need:
     """Return what memory work on one picture, or page, of a file takes, and how many pixels it has at most.
 
     Only the header is read. A pipe is not read, and errors in a file are left for its reader to report.
     """
-    from smdae.files.foreign import RAW
-    from smdae.files.images import HEAD, format_of
-    from smdae.files.ome_metadata import is_volume
-    from smdae.files.slabs import ROOM
-
     with suppress(Exception):
         if is_volume(path):
             return Need(ROOM, None)

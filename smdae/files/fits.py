@@ -254,7 +254,8 @@ def _header(file: BinaryIO, image: Image, data: BinaryIO, words: str | None) -> 
     padded = header + content + bytes(-len(content) % BLOCK)
     unit = kind.fromstring(padded, checksum=False, do_not_scale_image_data=True)
     unit.add_checksum()
-    return unit.header.tostring().encode("ascii")
+    found: bytes = unit.header.tostring().encode("ascii")
+    return found
 
 
 def _is_image(unit: Any) -> bool:

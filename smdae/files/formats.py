@@ -281,7 +281,7 @@ PAGE = """# File formats
 
 What `denoise` reads it writes in the same format, with samples of the same type, and with what stands in the column
 "Comes back with the pixels". The type of a file is found from its first bytes, not from its name. Orientation is kept,
-not applied. An extra is installed with, for example, `pip install "smdae[heic]"`.
+not applied. An extra is added to an installed smdae with, for example, `pip install "smdae[heic]"`.
 
 Camera raw files, FITS, OME-Zarr and Y4M video have pages of their own: [camera raw](formats-raw.md),
 [FITS](formats-fits.md), [OME-Zarr](formats-zarr.md), [video and pipes](formats-streams.md).

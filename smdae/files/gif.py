@@ -47,18 +47,24 @@ class Block:
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a GIF of one frame; raise InputError or MemoryLimitError with the reason."""
+    """Return the picture of a GIF of one frame; raise InputError or MemoryLimitError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     animation = _animation(data)
     refuse_animation(len(animation))
     return replace(next(iter(animation)), metadata=Metadata(gif=data))
 
 
 def encode(picture: Picture) -> bytes:
-    """Return the GIF file of a picture that was read from one; without that file's words if it has lost them.
+    """Return the GIF file of a uint8 picture; that which it was read from, if any, with other pixels.
+
+    Without one its colours become a table of 256. The words of the file go where `stripped` took them from the picture.
 
     Raises:
         OutputError: It is gray and did not come from a GIF.
         InputError: The GIF that it came from is damaged.
+        MemoryLimitError: It takes more memory than there is.
     """
     if picture.metadata.gif is not None:
         return _animation(picture.metadata.gif).encoded([picture])
@@ -145,7 +151,8 @@ def _decoded(size: tuple[int, int], interlaced: int, table: bytes, clear: int | 
     colours[:, 3] = 255
     if clear is not None:
         colours[clear] = 0
-    return colours[indices]
+    found: np.ndarray = colours[indices]
+    return found
 
 
 def _rewritten(data: bytes, pixels: Sequence[np.ndarray | None], quality: int | None, strip: bool) -> bytes:

@@ -12,9 +12,9 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files.eight_bit import EXIF_PREFIX
-from smdae.files.extent import refuse_huge
 from smdae.files.orientation import turned_back
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
+from smdae.files.room import refuse_huge
 
 __all__ = ["encode", "extent", "read"]
 
@@ -26,7 +26,10 @@ DENSEST = 2**18  # pixels for which a byte can stand
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a HEIC of one picture; raise InputError or MemoryLimitError with the reason."""
+    """Return the picture of a HEIC of one picture; raise InputError or MemoryLimitError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     file = _library().open_heif(BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)
     if len(file) > 1:
         raise InputError(f"it holds {len(file)} pictures", "save the one that you want as a HEIC or PNG of its own")

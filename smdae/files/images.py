@@ -118,7 +118,9 @@ def decoding(what: str) -> Iterator[None]:
     except MemoryLimitError as error:
         raise MemoryLimitError(f"cannot read {what}: {error.message}", error.hint) from error
     except MemoryError as error:
-        raise MemoryLimitError(f"not enough memory to read {what}") from error
+        raise MemoryLimitError(
+            f"not enough memory to read {what}", "close other programs, or cut it into smaller images"
+        ) from error
     except DecompressionBombError as error:
         raise InputError(f"cannot read {what}: it has too many pixels for its format", AS_PNG) from error
     except Exception as error:
@@ -230,7 +232,9 @@ def opening(name: str) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot read {name!r}: {reason.lower()}") from error
     except MemoryError as error:
-        raise MemoryLimitError(f"not enough memory to read {name!r}") from error
+        raise MemoryLimitError(
+            f"not enough memory to read {name!r}", "close other programs, or cut it into smaller images"
+        ) from error
 
 
 def format_of(head: bytes, name: str) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 
 from smdae.errors import InputError
 from smdae.files.boxes import Box, boxes_of, joined
-from smdae.files.extent import refuse_huge
 from smdae.files.marks import without_words
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
+from smdae.files.room import refuse_huge
 
 __all__ = ["encode", "extent", "read"]
 
@@ -47,7 +47,10 @@ class Codestream:
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a JP2 or a codestream; raise InputError or MemoryLimitError with the reason."""
+    """Return the picture of a JP2 or a codestream; raise InputError or MemoryLimitError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     import imagecodecs
 
     boxes = tuple(boxes_of(data)) if data.startswith(SIGNATURE) else ()

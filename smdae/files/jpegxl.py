@@ -19,10 +19,10 @@ from PIL.ExifTags import Base
 from smdae.errors import InputError
 from smdae.files.boxes import Box, boxes_of, joined
 from smdae.files.exif import described, exif_of
-from smdae.files.extent import refuse_huge
 from smdae.files.jpegxl_header import Header, header_of, with_colours
 from smdae.files.marks import without_words
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
+from smdae.files.room import refuse_huge
 
 __all__ = ["encode", "extent", "read"]
 
@@ -33,7 +33,10 @@ DENSEST = 2**20  # pixels for which a byte can stand: one colour needs a few bit
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a JPEG XL; raise InputError or MemoryLimitError with the reason."""
+    """Return the picture of a JPEG XL; raise InputError or MemoryLimitError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     import imagecodecs
 
     boxes, coded = _parts(data)

@@ -15,7 +15,7 @@ MAX_SHOWN = 12  # characters of an ending
 
 
 def kind_of(name: str) -> str:
-    """Return the kind of a file as its name tells it: the ending in capitals."""
+    """Return the kind of a file as its name tells it: the ending in capitals, cut if long; a word if it has none."""
     return Path(name).suffix[1 : MAX_SHOWN + 1].upper() or UNNAMED
 
 

@@ -65,7 +65,8 @@ def card_of(header: Header) -> dict[str, Any]:
         raise ValueError(f"its description makes no sense: {wrong} is out of range")
     if sum(math.prod(tensor.shape) for tensor in header.tensors.values()) > MAX_WEIGHTS:
         raise ValueError(f"it has more than {MAX_WEIGHTS:,} weights")
-    return card
+    found: dict[str, Any] = card
+    return found
 
 
 def _wrong(card: dict[str, Any]) -> str | None:

@@ -57,6 +57,7 @@ def opened(folder: Path, name: str) -> Iterator[Volume]:
 
     Raises:
         InputError: The extra is missing, or it is not an OME-Zarr that can be read.
+        MemoryLimitError: It takes more memory than there is.
     """
     if not is_installed():
         raise InputError(f"cannot read '{name}': OME-Zarr needs the extra smdae[zarr]", INSTALL)

@@ -61,14 +61,15 @@ class Metadata:
     r"""The metadata of a picture, as bytes that no one here interprets.
 
     Attributes:
-        exif: The TIFF stream of EXIF, without the `Exif\0\0` that JPEG puts in front.
+        exif: The TIFF stream of EXIF, without the `Exif\0\0` that JPEG puts in front; this and the next three may be
+            None, where there is none.
         icc: The colour profile.
         xmp: The XMP packet.
         dpi: The horizontal and vertical resolution, as `dots_per_inch` returns them.
         png: The chunks (type, payload) of a PNG about colours, and those of text.
         jpeg: The segments (marker, payload) that applications wrote into a JPEG.
         tail: The bytes behind the end of a JPEG.
-        gif: The GIF that the pixels came from.
+        gif: The GIF that the pixels came from; None for others.
         jp2: The boxes (kind, payload) of a JPEG 2000.
         jxl: The boxes (kind, payload) of a JPEG XL.
         jxl_colours: The bits by which the header of a JPEG XL describes its colours, as text of 0 and 1.

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from smdae.errors import InputError
-from smdae.files.extent import refuse_huge
 from smdae.files.marks import OPENING
 from smdae.files.picture import (
     SAMPLES,
@@ -26,6 +25,7 @@ from smdae.files.picture import (
     stretched,
     unstretched,
 )
+from smdae.files.room import refuse_huge
 
 __all__ = [
     "encode_npy",
@@ -55,7 +55,10 @@ PLAIN, BITS, COLOURS = (1, 2, 3), (1, 4), (3, 6)
 
 
 def read_pnm(data: bytes) -> Picture:
-    """Return the picture of a PBM, PGM or PPM; raise InputError with the reason."""
+    """Return the picture of a PBM, PGM or PPM; raise InputError or MemoryLimitError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     header = pnm_header(data)
     if header is None:
         raise InputError("its header is damaged")
@@ -102,7 +105,10 @@ def encode_pnm(picture: Picture) -> bytes:
 
 
 def read_pam(data: bytes) -> Picture:
-    """Return the picture of a PAM, gray or RGB, with or without alpha; raise InputError with the reason."""
+    """Return the picture of a PAM, gray or RGB, with or without alpha; raise InputError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     end = data.find(PAM_END, 0, PAM_HEADER)
     if end < 0:
         raise InputError("its header is damaged")
@@ -205,7 +211,10 @@ def _up_to(values: np.ndarray, maxval: int) -> np.ndarray:
 
 
 def read_npy(data: bytes) -> Picture:
-    """Return the picture in an .npy array of shape (H, W) or (H, W, 3); raise InputError with the reason."""
+    """Return the picture in an .npy array of shape (H, W) or (H, W, 3); raise InputError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     shape, *_ = npy_header(data)
     if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
         raise InputError(

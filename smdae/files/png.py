@@ -26,7 +26,6 @@ from PIL import Image, PngImagePlugin
 
 from smdae.errors import InputError
 from smdae.files.animation import refuse_animation
-from smdae.files.extent import refuse_huge
 from smdae.files.marks import KEYWORD
 from smdae.files.picture import (
     Metadata,
@@ -38,6 +37,7 @@ from smdae.files.picture import (
     samples_of,
 )
 from smdae.files.png_chunks import SIGNATURE, chunk, chunks, parts
+from smdae.files.room import refuse_huge
 
 __all__ = ["OF_SAMPLES", "encode", "fitted", "neutral", "read"]
 
@@ -57,7 +57,10 @@ WORSE = 1.02  # of the bytes, which a faster strategy may take
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a whole PNG file; raise InputError or MemoryLimitError with the reason."""
+    """Return the picture of a whole PNG file; raise InputError or MemoryLimitError with the reason.
+
+    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
+    """
     found = list(chunks(data))
     if found[0][0] != b"IHDR" or len(found[0][1]) != 13:
         raise InputError("the file is damaged")

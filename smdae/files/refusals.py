@@ -45,8 +45,8 @@ def refuse_changed(path: Path, before: os.stat_result) -> None:
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise OutputError, before any work, where `write` would be refused.
 
-    That is where `path` exists and `overwrite` is False, is a folder, or its folder is missing or not
-    writable.
+    That is where `path` exists and `overwrite` is False, is a folder or cannot be written, its folder is missing or
+    cannot be written, or Windows has no file of that name.
     """
     with refusals(path):
         target = resolved(path)

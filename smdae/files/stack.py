@@ -1,9 +1,7 @@
 """TIFF stacks: pages and channels in one file, read and written a page at a time, in the memory of one.
 
 A stack is what `tiff_pages` finds in a file, with what `tiff_survey` says about its pages before any is decoded.
-Each channel of a series is a group, whose pictures share one noise; the result is written as `tiff_writing` does, like
-its source.
-
+Each channel of a series is a group, whose pictures share one noise; the result is written like its source.
 tifffile's writer goes back in what it has written. What goes into a pipe is written to a temporary file first.
 """
 
@@ -146,12 +144,12 @@ class Stack:
         return any(renamed(value, before, after) != value for value in own)
 
     def write_to(self, target: BinaryIO, pages: Iterable[Sequence[Picture]], style: Style) -> None:
-        """Write a TIFF like this one; InputError if a page of this is damaged, OutputError if it cannot be a TIFF.
+        """Write a TIFF like this one; if `style.is_unchanged()`, this file byte for byte.
 
         Args:
             target: The file to write to, in which it must be possible to go back.
-            pages: The pictures of the parts of each page in turn.
-            style: How the result differs from this one.
+            pages: The pictures of the parts of each page in turn. SmdaeError if one is not finite, as this one's are.
+            style: How the result differs from this one. InputError if a page is damaged, OutputError over 4 GB.
         """
 
         def samples() -> Iterator[np.ndarray]:
@@ -216,6 +214,7 @@ def opened(source: Path | bytes, name: str, selection: Selection = ALL) -> Itera
     Raises:
         InputError: A page, which is named, is not supported or cut, or the file is no TIFF.
         UsageError: What the user says contradicts the file.
+        MemoryLimitError: A page takes more memory than there is.
     """
     with contextlib.ExitStack() as whole:
         with images.opening(name):

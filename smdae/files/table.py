@@ -40,6 +40,7 @@ def kind_of(paths: Sequence[Path], asked: Kind | None, of_patches: bool, noisy: 
     Raises:
         UsageError: Rows are asked for, and the model or the noise wants images.
         InputError: Rows are asked for, or a CSV given, and there are images.
+        MemoryLimitError: A table takes more memory than there is.
     """
     files = [file for path in paths if os.path.exists(path) for file in files_below(path, CSV)]
     if asked != "rows" and not all(file.suffix.lower() in (*TEXTS, *ARRAYS) for file in files):
@@ -92,6 +93,7 @@ def gather_rows(paths: Sequence[Path], white: float | None, seed: int) -> Corpus
 
     Raises:
         InputError: A table is unusable, or they differ in their columns, the names of these, or their unit.
+        MemoryLimitError: A table takes more memory than there is.
     """
     for path in paths:
         if not os.path.exists(path):
@@ -116,7 +118,8 @@ def gather_rows(paths: Sequence[Path], white: float | None, seed: int) -> Corpus
             )
         if other.shape[1] != table.shape[1]:
             raise InputError(
-                f"cannot use '{file}': it has {other.shape[1]} columns, and '{first}' has {table.shape[1]}"
+                f"cannot use '{file}': it has {other.shape[1]} columns, and '{first}' has {table.shape[1]}",
+                "leave that file out",
             )
         if other.dtype != table.dtype:
             raise InputError(f"cannot use '{file}': its values are {other.dtype}, those of '{first}' {table.dtype}")
@@ -166,7 +169,9 @@ def one_table(rows: np.ndarray, name: str, seed: int) -> np.ndarray:
         )
     if not np.isfinite(rows).all():
         bad = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])
-        raise InputError(f"cannot use {name}: row {bad + 1} has values that are not numbers (NaN or infinity)")
+        raise InputError(
+            f"cannot use {name}: row {bad + 1} has values that are not numbers (NaN or infinity)", "leave that row out"
+        )
     constant = np.flatnonzero((rows == rows[0]).all(0))
     if len(constant):
         which = _listed([*(constant + 1)])

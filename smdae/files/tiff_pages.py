@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image
 
 from smdae.errors import InputError
-from smdae.files.extent import refuse_huge
 from smdae.files.picture import SAMPLES, check_size
+from smdae.files.room import refuse_huge
 from smdae.files.tiff_axes import ALL, Axes, Selection
 from smdae.files.tiff_chain import are_reduced
 from smdae.files.tiff_series import alone, by_series

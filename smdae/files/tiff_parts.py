@@ -135,7 +135,8 @@ def is_turned(page: "tifffile.TiffPage", part: Part) -> bool:
 
 
 def _turned(plane: np.ndarray, bits: int) -> np.ndarray:
-    return (2**bits - 1 - np.minimum(plane.astype(np.int64), 2**bits - 1)).astype(plane.dtype)
+    found: np.ndarray = (2**bits - 1 - np.minimum(plane.astype(np.int64), 2**bits - 1)).astype(plane.dtype)
+    return found
 
 
 def _plane(samples: np.ndarray, depth: int, number: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from smdae.files.tiff_pages import Place
 from smdae.files.tiff_parts import is_looked_up
-from smdae.files.tiff_tags import EXIF, GPS, STK, tags_of
+from smdae.files.tiff_tags import EXIF, GPS, STK, Tag, tags_of
 
 if TYPE_CHECKING:
     import tifffile
@@ -46,8 +46,8 @@ class Runs:
         self.found: list[Run] = []
         self._end = -1
         self._kind = 0
-        self._first: frozenset = frozenset()
-        self._rest: frozenset | None = None
+        self._first: frozenset[Tag] = frozenset()
+        self._rest: frozenset[Tag] | None = None
 
     def take(self, number: int, place: Place, page: "tifffile.TiffPage") -> set[int]:
         """Take the next page, and return the codes of its tags; InputError for a page that is cut."""

@@ -92,6 +92,7 @@ def surveyed(
     Raises:
         InputError: A page, which is named, is not supported or cut.
         UsageError: The user names pages or channels that the file has not.
+        MemoryLimitError: A page takes more memory than there is.
     """
     number_of: dict[int, int] = {}
     kinds: list[list[Part]] = []

@@ -12,7 +12,7 @@ import json
 import re
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from smdae.errors import InputError
 from smdae.files.marks import TAG as MARK
@@ -91,8 +91,8 @@ def kept(tags: list[Tag], strip: bool, retyped: bool) -> list[Tag]:
     return [tag for tag in some if tag.code in LOOKS]
 
 
-def extra(tags: list[Tag], samples: int, unsigned: bool, alone: frozenset[int]) -> list[tuple]:
-    """Return tags as tifffile's writer takes them.
+def extra(tags: list[Tag], samples: int, unsigned: bool, alone: frozenset[int]) -> list[tuple[Any, ...]]:
+    """Return tags as tifffile's writer takes them, less those that it writes itself.
 
     Args:
         tags: The tags of a page, without directories below it.

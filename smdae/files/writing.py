@@ -132,7 +132,10 @@ def _descriptor(path: Path, overwrite: bool, origin: Origin | None) -> Iterator[
 
 
 def clear(folder: Path) -> None:
-    """Remove what killed processes were writing in a folder, files and folders; what living ones write is locked."""
+    """Remove what killed processes were writing in a folder, files and folders; what living ones write is locked.
+
+    Nothing is removed where the system has no locks, and no error is raised for what cannot be removed.
+    """
     if fcntl is None:
         return
     with contextlib.suppress(OSError), os.scandir(folder) as entries:

@@ -35,7 +35,8 @@ held_out         the parts of one picture to learn from and to hold out
 """
 
 from smdae.fitting.fit import fit
-from smdae.fitting.prepare import Prepared, prepare
+from smdae.fitting.prepare import prepare
+from smdae.fitting.prepared import Prepared
 from smdae.fitting.settings import Settings
 
 __all__ = ["Prepared", "Settings", "fit", "prepare"]

@@ -52,7 +52,7 @@ def adapt(
 
     Raises:
         UsageError: As `denoise`, or there is more than one image, the noise is not white, or the model is not a
-        network.
+            network.
         InputError, ModelError, DeviceError, MemoryLimitError: As `denoise`.
     """
     device = named(device)

@@ -71,7 +71,8 @@ class _Masked:
 
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         psi = self.model.score(x, sigma)
-        return psi * self.mask.repeat(len(psi) // len(self.mask), 1, 1, 1)
+        found: Tensor = psi * self.mask.repeat(len(psi) // len(self.mask), 1, 1, 1)
+        return found
 
 
 def adapting(
@@ -175,7 +176,10 @@ def is_adaptable(model: Any) -> bool:
 def refuse_unadaptable(model: Any) -> None:
     """Raise UsageError for a model that cannot be adapted to a picture, as it is not a network."""
     if not is_adaptable(model):
-        raise UsageError("--adapt is for networks, and this model is not one")
+        raise UsageError(
+            "--adapt is for networks, and this model is not one",
+            "leave it out, or name a network such as natural-gray with -m",
+        )
 
 
 def adapted(

@@ -78,7 +78,11 @@ class Group:
         return self._sum(table).tolist()
 
     def broadcast(self, numbers: Sequence[float]) -> list[float]:
-        """Return the numbers that the first process passes, as floats; LostError if a process is gone."""
+        """Return the numbers that the first process passes, as floats, or as they are if it is the only one.
+
+        Raises:
+            LostError: A process is gone.
+        """
         if self.size == 1:
             return list(numbers)
         sent = torch.tensor(numbers, dtype=torch.float64)
@@ -147,12 +151,16 @@ def _lost_if_broken() -> Iterator[None]:
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
-        raise LostError("the connection to the other processes broke") from error
+        raise LostError(
+            "the connection to the other processes broke", "start all processes again; fit --resume goes on"
+        ) from error
 
 
 @contextmanager
 def joined(store: Any, place: Place, device: torch.device, own: bool) -> Iterator[Group]:
     """Join the group of all processes that call this, yield it, and leave it at the end of the context.
+
+    After an error in the context the group is not left, as that would wait for processes that may be gone.
 
     Args:
         store: The store of torch.distributed that they share.

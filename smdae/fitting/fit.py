@@ -13,7 +13,8 @@ from smdae.errors import InputError, UsageError
 from smdae.fitting import loop
 from smdae.fitting.given import INTEGERS, gathered, images_of, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
-from smdae.fitting.prepare import Prepared, prepare
+from smdae.fitting.prepare import prepare
+from smdae.fitting.prepared import Prepared
 from smdae.fitting.settings import Settings, check, for_rows
 from smdae.models.own_checked import made_by, name_of
 from smdae.noise import Noise
@@ -58,6 +59,7 @@ def fit(
         ModelError: The model that `init` names is missing, broken or of another kind.
         DeviceError: There is no such device.
         DivergedError: The fit diverged.
+        MemoryLimitError: It takes more memory than there is.
     """
     device = named(device)
     if not isinstance(model, str | nn.Module) and not callable(model):

@@ -74,6 +74,7 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
     Raises:
         InputError: There is no usable image, or they are not all of one dtype and of 1 or 3 channels.
         UsageError: The axes do not fit.
+        MemoryLimitError: It takes more memory than there is.
     """
     if is_file(patches):
         patches = [patches]
@@ -168,5 +169,8 @@ def _unit(images: Sequence[np.ndarray]) -> tuple[np.dtype, float]:
     if dtype.name not in SAMPLES:
         raise InputError(f"images are of integers of 8, 16 or 32 bits or of floats, not {dtype}", "convert them first")
     if not all(np.isfinite(image).all() for image in images):
-        raise InputError("the images hold values that are not numbers (NaN or infinity)")
+        raise InputError(
+            "the images hold values that are not numbers (NaN or infinity)",
+            "leave those images out, or replace these values",
+        )
     return dtype, float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0

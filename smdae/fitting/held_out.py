@@ -23,7 +23,10 @@ def middle(height: int, width: int) -> tuple[slice, slice]:
 
 
 def blocks(noisy: Tensor, share: float, generator: Generator) -> Tensor:
-    """Return which pixels of images, (B, C, H, W), are held out: random blocks, with shape (B, 1, H, W), bool."""
+    """Return which pixels of images, (B, C, H, W), are held out: random blocks, with shape (B, 1, H, W), bool.
+
+    Each block of BLOCK x BLOCK pixels is, with probability `share`; so there may be none, or nothing else.
+    """
     images, _, height, width = noisy.shape
     cells = (images, 1, -(-height // BLOCK), -(-width // BLOCK))
     held = torch.rand(cells, generator=generator) < share
@@ -75,7 +78,10 @@ def crops(planes: Sequence[Tensor], count: int, generator: Generator) -> tuple[t
 
 
 def around(z: Tensor) -> Tensor:
-    """Return the mean of each pixel's four neighbours, with the shape of z, (B, C, H, W)."""
+    """Return the mean of each pixel's four neighbours, with the shape of z, (B, C, H, W), mirrored at the borders.
+
+    Both sides have 2 pixels or more.
+    """
     padded = F.pad(z, (1, 1, 1, 1), mode="reflect")
     beside = padded[:, :, 1:-1, :-2] + padded[:, :, 1:-1, 2:]
     return (beside + padded[:, :, :-2, 1:-1] + padded[:, :, 2:, 1:-1]) / 4
@@ -89,6 +95,9 @@ def hidden_places(like: Tensor, row: int, column: int) -> Tensor:
 
 
 def block_difference(before: Tensor, after: Tensor) -> tuple[float, float]:
-    """Return the sum of after - before, (B, C, H, W), and its standard error, as a sum over independent blocks."""
+    """Return the sum of after - before, (B, C, H, W), and its standard error if it is 0 in expectation.
+
+    The error is the root of the sum of squares of the sums over blocks, which are taken for independent.
+    """
     sums = F.avg_pool2d((after - before).sum(1, keepdim=True), BLOCK, ceil_mode=True, divisor_override=1)
     return sums.sum().item(), sums.square().sum().sqrt().item()

@@ -3,6 +3,7 @@
 from typing import Any
 
 from smdae.errors import ModelError, UsageError
+from smdae.files.model_file import load
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.models import Patchwise, family, takes_patches
@@ -26,9 +27,8 @@ def started_from(init: str, channels: int, settings: Settings) -> Any:
 
     Raises:
         ModelError: The other model is missing, broken, or of another kind.
+        UsageError: It is a module of the user's own, and cannot be imported or built.
     """
-    from smdae.files.model_file import load
-
     # The user named this module as the model to fit, so its code may run.
     image_model = load(init, imports=[settings.model] if is_named(settings.model) else ())
     model = image_model.patch if isinstance(image_model, Patchwise) else image_model
@@ -61,7 +61,8 @@ def notes_on_cost(model: Any, objective: Objective, settings: Settings, patches:
     """Return notes on how a network of the user's own is called, and on the cost of exact divergences.
 
     Raises:
-        UsageError: An exact divergence would take too many derivatives, or be wrong at kinks.
+        UsageError: An exact divergence would take too many derivatives, or be wrong at kinks; or the network does not
+            take what growth or noise need, images or patches.
     """
     notes = []
     if isinstance(model, OwnModel):

@@ -77,7 +77,8 @@ def learning_rate(step: int, steps: float, warmup: int, peak: float) -> float:
 def share(state: State) -> float:
     """Return the weight of the parameters in their moving average at the next step: 1 - ema, and more at first."""
     # A larger weight at first lets the average forget the start.
-    return 1 - min(state.settings.ema, (state.record["step"] + 1) / (state.record["step"] + 10))
+    found: float = 1 - min(state.settings.ema, (state.record["step"] + 1) / (state.record["step"] + 10))
+    return found
 
 
 def step(
@@ -232,7 +233,8 @@ def _is_due(record: dict[str, Any], settings: Settings) -> bool:
     if record["steps"] is None:
         return False
     every = max(1, -(-record["steps"] // settings.validations))
-    return record["step"] % every == 0 or record["step"] == record["steps"]
+    found: bool = record["step"] % every == 0 or record["step"] == record["steps"]
+    return found
 
 
 def _drawn_step(

@@ -47,7 +47,7 @@ class Noise:
 
     @property
     def range(self) -> tuple[float, float]:
-        """Return the lowest and the highest level, white being 1, of the images that have noise."""
+        """Return the lowest and the highest level, white being 1, of the images that have noise; one at least has."""
         visible = [level for level in self.levels if level]
         return min(visible), max(visible)
 

@@ -42,7 +42,8 @@ def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
         if step < steps - 1:
             gram = q @ gram @ q
     x = x if total is None else total @ x
-    return x.mT if tall else x
+    found: Tensor = x.mT if tall else x
+    return found
 
 
 class Muon(torch.optim.Optimizer):
@@ -59,7 +60,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Move every parameter that has a gradient; `closure` is not called."""
         kernels, edges = self.param_groups
         by_shape: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
         for kernel in kernels["params"]:
@@ -76,7 +77,8 @@ class Muon(torch.optim.Optimizer):
         for name in names:
             if name not in slots:
                 slots[name] = torch.zeros_like(parameter) if name != "count" else parameter.new_zeros(())
-        return slots
+        found: dict[str, Tensor] = slots
+        return found
 
 
 def _muon_step(kernels: list[Tensor], averages: list[Tensor], lr: float | Tensor) -> None:

@@ -11,6 +11,7 @@ times as long after some thousands of steps.
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import numpy as np
 import torch
 
 __all__ = ["denormals_flushed", "products_in"]
@@ -20,6 +21,8 @@ __all__ = ["denormals_flushed", "products_in"]
 def denormals_flushed() -> Iterator[None]:
     """Flush denormal numbers to zero within the context, in this thread and in those that it starts."""
     before = not torch.tensor(1e-39).mul(1.0).item()
+    for dtype in (np.float32, np.float64):
+        np.finfo(dtype)  # measured at the first call by NumPy before 2, which would warn of what it finds below
     torch.set_flush_denormal(True)
     try:
         yield
@@ -36,5 +39,6 @@ def products_in(precision: str, device: torch.device) -> AbstractContextManager[
 
 def _is_fast(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        found: bool = torch.cuda.is_bf16_supported(including_emulation=False)
+        return found
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

@@ -11,6 +11,7 @@ from torch import Generator, nn
 
 from smdae.denoising.treatment import takes_noise
 from smdae.errors import InputError, ModelError, UsageError
+from smdae.files.model_file import load
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.example_setup import examples_for
 from smdae.fitting.initial_model import notes_on_cost, started_from
@@ -174,8 +175,6 @@ def _settings_of_refinement(settings: Settings, kind: str) -> Settings:
     if settings.objective != "ism" or settings.growth:
         asked = "growth" if settings.growth else f"the objective '{settings.objective}'"
         raise UsageError(f"{kind}, and {asked} is for white noise", "leave it out")
-    from smdae.files.model_file import load
-
     network = load(str(settings.init))
     if not takes_noise(network):
         raise ModelError(

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from smdae.errors import SmdaeError, UsageError
+from smdae.files.model_file import load
 from smdae.fitting.setting_rules import level_of, refuse_clashes
 from smdae.models import MODELS, family
 from smdae.models.potentials import POTENTIALS
@@ -248,8 +249,6 @@ def for_rows(settings: Settings) -> Settings:
 
 def _kind_of(init: str) -> str:
     """Return the name in MODELS of the model in a file; the default if it cannot be read, which is reported later."""
-    from smdae.files.model_file import load
-
     with suppress(SmdaeError):
         kind = load(init).card.get("model")
         return kind if kind in MODELS else "energy"

@@ -53,4 +53,5 @@ def by_channel(images: Tensor) -> Tensor:
 
 def _as_images(rows: Tensor, like: Tensor) -> Tensor:
     """Return (C, B H W) as (B, C, H, W), the shape of `like`."""
-    return rows.unflatten(1, (like.shape[0], *like.shape[2:])).transpose(0, 1)
+    found: Tensor = rows.unflatten(1, (like.shape[0], *like.shape[2:])).transpose(0, 1)
+    return found

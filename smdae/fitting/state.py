@@ -112,13 +112,15 @@ class State:
                 its tensors are not those of this model and optimiser.
         """
         if header.metadata.get("format") != FORMAT or header.metadata.get("version") != VERSION:
-            raise ModelError(f"'{name}' is not the state of a fit")
+            raise ModelError(f"'{name}' is not the state of a fit", "-y without --resume begins a new fit")
         try:
             state = json.loads(header.metadata["state"])
             settings = {RENAMED.get(name, name): value for name, value in dict(state["settings"]).items()}
             record = dict(state["record"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ModelError(f"cannot resume from '{name}': the file is damaged") from error
+            raise ModelError(
+                f"cannot resume from '{name}': the file is damaged", "-y without --resume begins a new fit"
+            ) from error
         for key, now in self.settings.model_dump(mode="json").items():
             then = settings.get(key)
             if then != now:
@@ -128,14 +130,19 @@ class State:
                     "give the same settings, or start afresh with -y and without --resume",
                 )
         if wrong := _wrong(record):
-            raise ModelError(f"cannot resume from '{name}': the file is damaged, '{wrong}' makes no sense")
+            raise ModelError(
+                f"cannot resume from '{name}': the file is damaged, '{wrong}' makes no sense",
+                "-y without --resume begins a new fit",
+            )
         slots = _slots(_rehearsed(self.model, self.settings))
         theirs = header.tensors
         indices = {key.split(".")[1] for key in theirs if key.startswith("optimiser.")}
         kept = {key: slot for key, slot in slots.items() if key.split(".")[1] in indices}
         ours = {key: tensor for key, tensor in self.tensors().items() if not key.startswith("optimiser.")} | kept
         if theirs != {key: (DTYPES[tensor.dtype], tuple(tensor.shape)) for key, tensor in ours.items()}:
-            raise ModelError(f"cannot resume from '{name}': it does not belong to this model")
+            raise ModelError(
+                f"cannot resume from '{name}': it does not belong to this model", "-y without --resume begins a new fit"
+            )
         if self.images and state.get("images", self.images) not in ("", self.images):
             raise ModelError(
                 f"cannot resume from '{name}': it is of a fit to other images",
@@ -151,7 +158,9 @@ class State:
         try:
             header = tensor_file.checked(data)
         except ValueError as error:
-            raise ModelError(f"cannot resume from '{name}': the file is damaged, {error}") from error
+            raise ModelError(
+                f"cannot resume from '{name}': the file is damaged, {error}", "-y without --resume begins a new fit"
+            ) from error
         self.accept(header, name)
         try:
             tensors = load_tensors(data)
@@ -159,7 +168,9 @@ class State:
                 raise ValueError("not all numbers")
             self.generator.set_state(tensors["generator"])
         except (SafetensorError, ValueError, RuntimeError, TypeError) as error:
-            raise ModelError(f"cannot resume from '{name}': the file is damaged") from error
+            raise ModelError(
+                f"cannot resume from '{name}': the file is damaged", "-y without --resume begins a new fit"
+            ) from error
         self.model.load_state_dict(_part(tensors, "model"))
         self.average.load_state_dict(_part(tensors, "average"))
         self.best = _part(tensors, "best")

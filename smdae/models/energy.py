@@ -47,7 +47,8 @@ MAX_SLOPE, MAX_REDUCTIONS = 1.02, 8  # tr(dr/dx)/d, above which W is reduced at 
 def without_means(x: Tensor, groups: int) -> Tensor:
     """Return x, with shape (..., d), less the mean of each of its equal groups of coordinates."""
     parts = x.unflatten(-1, (groups, -1))
-    return (parts - parts.mean(-1, keepdim=True)).flatten(-2)
+    found: Tensor = (parts - parts.mean(-1, keepdim=True)).flatten(-2)
+    return found
 
 
 class EnergyModel(nn.Module):
@@ -59,6 +60,9 @@ class EnergyModel(nn.Module):
         sigma: Width of the noise in the model's own unit, positive.
         level: Width of the noise in the unit of x outside; None if the units are the same.
         free_means: Number of equal groups of coordinates whose mean has a flat prior.
+
+    Raises:
+        ValueError: One of them is out of range, or the coordinates do not make so many equal groups.
     """
 
     def __init__(self, dim: int, hidden: int, sigma: float, level: float | None = None, free_means: int = 0) -> None:
@@ -121,11 +125,11 @@ class EnergyModel(nn.Module):
         return torch.addmm(torch.sub(c * out, residual, alpha=gain * out), h, W * out)
 
     def codes(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return h = sigmoid(W u + b), how far each unit is on, with shape (B, hidden), for x with shape (B, d)."""
+        """Return h = sigmoid(W u + b), how far each unit is on, with shape (B, hidden); arguments as for `score`."""
         return self._encode(x, self._gain(sigma))[1]
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return E(x) = -log p(x) + const, with shape (B,), for x with shape (B, d)."""
+        """Return E(x) = -log p(x) + const, with shape (B,); arguments and errors are those of `score`."""
         u = self.centre(x * self._gain(sigma))
         # torch's default threshold, 20, replaces softplus by a line too early for float64: the slope is off by 2e-9.
         softplus = F.softplus(torch.addmm(self.b, u, self.centre(self.W).T), threshold=50).sum(1)
@@ -135,8 +139,11 @@ class EnergyModel(nn.Module):
         """Return psi(x) = -grad E(x), with shape (B, d).
 
         Args:
-            x: Points, with shape (B, d).
+            x: Points, with shape (B, d), of the dtype of the parameters.
             sigma: Level of the noise in the unit of x, a float or (B,); None for the model's own.
+
+        Raises:
+            RuntimeError: x has another shape, dtype or device.
         """
         gain = self._gain(sigma)
         return self._decode(x, gain, *self._encode(x, gain))
@@ -153,13 +160,13 @@ class EnergyModel(nn.Module):
         return torch.addmm(self.centre(self.c), h, W) / gain + (x - self.centre(x))
 
     def score_and_divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return psi(x), with shape (B, d), and tr(d psi/dx), with shape (B,), at the cost of the score."""
+        """Return psi(x), (B, d), and tr(d psi/dx), (B,), at the cost of the score; arguments are those of `score`."""
         gain = self._gain(sigma)
         W, h = self._encode(x, gain)
         return self._decode(x, gain, W, h), self._trace(gain, W, h)
 
     def score_and_diagonal(self, x: Tensor, sigma: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return psi(x) and the diagonal of its Jacobian, d psi_i/dx_i, both with shape (B, d)."""
+        """Return psi(x) and the diagonal of its Jacobian, both with shape (B, d); arguments are those of `score`."""
         gain = self._gain(sigma)
         W, h = self._encode(x, gain)
         entries = (h - h.square()) @ W.square() - (1 - self.free_means / self.dim)
@@ -171,7 +178,7 @@ class EnergyModel(nn.Module):
         return trace * (square.flatten() if isinstance(square, Tensor) else square)
 
     def divergence(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
-        """Return tr(d psi/dx), with shape (B,), for x with shape (B, d); at least -d/sigma^2, softplus being convex."""
+        """Return tr(d psi/dx), (B,), at least -d/sigma^2, softplus being convex; arguments are those of `score`."""
         gain = self._gain(sigma)
         return self._trace(gain, *self._encode(x, gain))
 
@@ -179,6 +186,7 @@ class EnergyModel(nn.Module):
         """Return the diagonal of Cov[clean | noisy = x], sigma^2 (1 + sigma^2 d psi_i/dx_i), with shape (B, d).
 
         Exact for the density that the energy defines; a free mean contributes its sigma^2 over the group's size.
+        Arguments and errors are those of `score`.
         """
         gain = self._gain(sigma)
         W, h = self._encode(x, gain)

@@ -71,6 +71,9 @@ class Experts(nn.Module):
         size: Side of a window, P, at least 2.
         levels: The lowest and the highest level of the noise that it is fitted at, white being 1.
         potential: A name of POTENTIALS.
+
+    Raises:
+        ValueError: One of them is out of range, or the potential is unknown.
     """
 
     def __init__(
@@ -262,7 +265,8 @@ def _waves(n: int) -> Tensor:
     k, i = torch.arange(n)[:, None], torch.arange(n)
     waves = torch.cos(torch.pi * (2 * i + 1) * k / (2 * n)) * (2 / n) ** 0.5
     waves[0] /= 2**0.5
-    return waves
+    found: Tensor = waves
+    return found
 
 
 def _cosines(channels: int, size: int) -> Tensor:

@@ -21,7 +21,11 @@ __all__ = ["GradientUNet"]
 
 
 class GradientUNet(nn.Module):
-    """The network; arguments are those of `UNet`, the activation being smooth and nothing clipped."""
+    """The network; arguments are those of `UNet`, the activation being smooth and nothing clipped.
+
+    Raises:
+        ValueError: As `UNet`, or the activation is not smooth, or pictures are clipped.
+    """
 
     def __init__(self, channels: int, activation: str = "silu", clips: bool = False, **shape: Any) -> None:
         super().__init__()
@@ -85,7 +89,8 @@ class GradientUNet(nn.Module):
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return E(x, s), with shape (B,); arguments and errors are those of `UNet.reconstruct`."""
         residual = (x - self.inner.reconstruct(x, sigma)) / self._level(sigma, x)
-        return residual.square().flatten(1).sum(1) / 2
+        found: Tensor = residual.square().flatten(1).sum(1) / 2
+        return found
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return psi(x, s) = -grad E, with the shape of x; also where gradients are switched off.
@@ -95,7 +100,8 @@ class GradientUNet(nn.Module):
         if torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():
                 return self.score(x.clone(), sigma)
-        return -torch.func.grad(lambda y: self.energy(y, sigma).sum())(x)
+        found: Tensor = -torch.func.grad(lambda y: self.energy(y, sigma).sum())(x)
+        return found
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return D(x, s) = x + s^2 psi(x, s), with the shape of x; arguments and errors as in `UNet.reconstruct`."""

@@ -41,7 +41,10 @@ class InferenceGraphs:
         return InferenceGraphs()
 
     def score(self, model: Any, x: Tensor, sigma: float) -> Tensor | None:
-        """Return `model.score(x, sigma)` by a CUDA graph; None if none is recorded for images of this size."""
+        """Return `model.score(x, sigma)` by a CUDA graph; None if none is recorded for images of this size.
+
+        One is recorded once images of a size have come often enough, for a few sizes at most.
+        """
         key = (x.shape, x.dtype, model.products, model.white)
         with self.lock:
             self.times[key] += 1

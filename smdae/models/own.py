@@ -43,6 +43,9 @@ class OwnModel(nn.Module):
         size: Side of the patches that it is fitted to, P; 1 for rows.
         flat: Whether it takes (B, C P^2) rather than (B, C, H, W).
         levels: The lowest and the highest level of its fit, white being 1.
+
+    Raises:
+        UsageError: The levels differ, and the module takes no sigma.
     """
 
     module: Any
@@ -128,7 +131,8 @@ class OwnModel(nn.Module):
         # Without sigma the module gets x scaled so that its noise has the level of the fit.
         gain: Any = self.noise_range[1] / per_example(level, x)
         psi = self._gradient(x * gain, reverse) if self.by_energy else self.module.score(x * gain)
-        return psi * gain if isinstance(psi, Tensor) else psi
+        found: Tensor = psi * gain if isinstance(psi, Tensor) else psi
+        return found
 
     def _gradient(self, x: Tensor, reverse: bool, *given: float | Tensor, **named: float | Tensor) -> Tensor:
         """Return -grad E, with the shape of x, by torch.func or, in reverse mode alone, by torch.autograd."""

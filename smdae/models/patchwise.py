@@ -34,6 +34,9 @@ class Patchwise(nn.Module):
         stride: Pixels between neighbouring patches, 1 to P: more is faster and a little worse.
         tile: Number of patches held in memory at once.
         noise: The noise that the model was made for, white being 1, if it is not white noise.
+
+    Raises:
+        ValueError: The stride is not from 1 to the size.
     """
 
     def __init__(
@@ -75,12 +78,14 @@ class Patchwise(nn.Module):
     @property
     def level(self) -> float | None:
         """Return the level of noise that the model was made for, white being 1; None if there are many."""
-        return self.patch.level
+        found: float | None = self.patch.level
+        return found
 
     @property
     def noise_range(self) -> tuple[float, float]:
         """Return the lowest and the highest level that the model was made for, white being 1."""
-        return self.patch.noise_range
+        found: tuple[float, float] = self.patch.noise_range
+        return found
 
     def score(self, x: Tensor, sigma: float | None = None) -> Tensor:
         """Return psi(x), with the shape of x: images, (B, C, H, W), or flat patches of the patch model, (B, C P^2).
@@ -89,9 +94,11 @@ class Patchwise(nn.Module):
             ValueError: x has another shape, or sigma is None and the model has many levels.
         """
         if x.ndim == 2:
-            return self.patch.score(x) if sigma is None else self.patch.score(x, sigma=sigma)
-        s = known_level(self, sigma)
-        return (self.reconstruct(x, s) - x) / s**2
+            psi: Tensor = self.patch.score(x) if sigma is None else self.patch.score(x, sigma=sigma)
+        else:
+            s = known_level(self, sigma)
+            psi = (self.reconstruct(x, s) - x) / s**2
+        return psi
 
     def reconstruct(self, x: Tensor, sigma: float | None = None) -> Tensor:
         """Return D(x) = x + sigma^2 psi(x), with the shape of x; shapes and errors are those of `score`."""
@@ -106,7 +113,8 @@ class Patchwise(nn.Module):
         """Return r(p) = p + C psi(p) at the level s, with the shape of p, (B, d)."""
         if self.noise is None:
             return posterior_mean(self.patch, p, s)
-        return p + (s / self.noise.sigma) ** 2 * self.noise.covariance(self.patch.score(p, sigma=s), p)
+        found: Tensor = p + (s / self.noise.sigma) ** 2 * self.noise.covariance(self.patch.score(p, sigma=s), p)
+        return found
 
     def __getattr__(self, name: str) -> Any:
         is_white = vars(self).get("noise") is None

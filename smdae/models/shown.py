@@ -24,7 +24,7 @@ SHOWN = {
 
 
 def as_html(kind: str, card: Mapping[str, Any] | None) -> str:
-    """Return a card as an HTML table.
+    """Return a card as an HTML table, with the entries that say most of a model.
 
     Args:
         kind: What is shown, such as a class.

@@ -72,7 +72,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x + A f(B x), with the shape of x, (batch, channels, h, w), f being the activation."""
-        return self.second(self.activation(self.first(x))).add_(x)
+        found: Tensor = self.second(self.activation(self.first(x))).add_(x)
+        return found
 
 
 class UNet(nn.Module):
@@ -87,6 +88,9 @@ class UNet(nn.Module):
         activation: relu or silu. With silu the input is in noise units, y/sigma, to stay homogeneous.
         clips: Whether it takes the white of clipped pictures as input.
         takes_noise: Whether it is conditioned on noise that is not white.
+
+    Raises:
+        ValueError: The lists differ in length, a number is out of range, or the activation is unknown.
     """
 
     white: float | Tensor = 0.0  # the value that the noisy pictures were clipped to; 0 for none
@@ -164,7 +168,8 @@ class UNet(nn.Module):
     @property
     def shift_multiple(self) -> int:
         """Return m: sides are padded to multiples of m pixels, and shifts by a multiple of m shift D alike."""
-        return 2 ** len(self.shape.widths)
+        found: int = 2 ** len(self.shape.widths)
+        return found
 
     @property
     def halo(self) -> int:

@@ -41,6 +41,7 @@ class Wiener:
         return self.level, self.level
 
     def score(self, x: Tensor, sigma: float | None = None) -> Tensor:
-        """Return psi(x), with shape (B, d), for x with shape (B, d)."""
+        """Return psi(x), with shape (B, d), for x with shape (B, d), at the level sigma; None is the filter's own."""
         s = self.level if sigma is None else sigma
-        return ((self.mean - self.centre(x)) @ self.axes / (self.variance + s**2)) @ self.axes.T
+        found: Tensor = ((self.mean - self.centre(x)) @ self.axes / (self.variance + s**2)) @ self.axes.T
+        return found

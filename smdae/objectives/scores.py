@@ -37,7 +37,8 @@ def sum_each(x: Tensor) -> Tensor:
 
 def score_at(model: Any, x: Tensor, sigma: float | Tensor | None) -> Tensor:
     """Return the model's score at x, at the level sigma or, if that is None, at its own."""
-    return model.score(x) if sigma is None else model.score(x, sigma=sigma)
+    found: Tensor = model.score(x) if sigma is None else model.score(x, sigma=sigma)
+    return found
 
 
 def explicit(model: Any, x: Tensor, target_score: Tensor, sigma: float | Tensor | None = None) -> Tensor:

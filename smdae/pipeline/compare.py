@@ -114,6 +114,7 @@ def compare(
         InputError: There is no usable image.
         ModelError: A model is missing, broken, or not for gray images.
         DeviceError: There is no such device.
+        MemoryLimitError: It takes more memory than there is.
     """
     device = named(device)
     images, sigma = gathered(images), as_python(sigma)

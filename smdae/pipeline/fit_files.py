@@ -47,9 +47,13 @@ def read_state(state_file: Path, state: "State") -> bytes:
         return tensor_file.read(state_file, MAX_STATE, lambda header: state.accept(header, str(state_file)))
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
-        raise ModelError(f"cannot resume from '{state_file}': {reason}") from None
+        raise ModelError(
+            f"cannot resume from '{state_file}': {reason}", "-y without --resume begins a new fit"
+        ) from None
     except ValueError as error:
-        raise ModelError(f"cannot resume from '{state_file}': the file is damaged, {error}") from None
+        raise ModelError(
+            f"cannot resume from '{state_file}': the file is damaged, {error}", "-y without --resume begins a new fit"
+        ) from None
 
 
 def keep(state_file: Path, state: "State") -> None:

@@ -30,6 +30,7 @@ def measured(
     Raises:
         InputError: The reference cannot be read, or floats hold NaN or infinity.
         UsageError: Floats have values far beyond 1, and white is not given.
+        MemoryLimitError: The reference takes more memory than there is.
     """
     from smdae.denoising.metrics import psnr_and_ssim
 
@@ -59,7 +60,7 @@ def _white(picture: "Picture", white: float | None, file: Path) -> float:
     if picture.pixels.dtype.kind != "f" or picture.stored:
         return picture.white
     if not picture.is_finite:
-        raise InputError("a picture with NaN or infinity cannot be measured")
+        raise InputError("a picture with NaN or infinity cannot be measured", "leave it out")
     if white is None:
         refuse_other_white(picture.pixels, str(file))
     return white or 1.0

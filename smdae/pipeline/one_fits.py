@@ -57,6 +57,7 @@ def one_fits(
         UsageError: An option does not go with FITS files.
         InputError: The file is damaged or has no image, or the extra that reads it is not installed.
         OutputError: The result cannot be written.
+        MemoryLimitError: It takes more memory than there is.
     """
     from smdae.denoising.pages import is_blank
     from smdae.files import fits, packing

@@ -41,6 +41,7 @@ def one_raw(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
         UsageError: An option goes only with pictures that are developed already.
         InputError: The file is damaged or of an unknown kind, or the extra that reads it is not installed.
         OutputError: The result cannot be written.
+        MemoryLimitError: It takes more memory than there is.
     """
     from smdae.files import raw
     from smdae.files.exif import stripped

@@ -63,13 +63,13 @@ def streamed(job: Job, options: Options, model_for: ModelFor) -> tuple[bytes | N
 def video(job: Job, options: Options, model_for: ModelFor, stream: "Readable", name: str) -> dict[str, Any]:
     """Denoise a Y4M stream to stdout or a file, and return its JSON record.
 
-    Luma and chroma are denoised separately, each at its own size, where the noise is as the camera left it. Enlarged
-    chroma would take four times the work, and its noise would be correlated.
+    Luma and chroma are denoised separately, each at its own size, where the noise is as the camera left it.
 
     Raises:
         UsageError: An option does not go with video.
         InputError: The stream is damaged or ends inside a frame; the frames before are written.
         OutputError: The result cannot be written.
+        MemoryLimitError: It takes more memory than there is.
     """
     from smdae.files import y4m
     from smdae.files.images import decoding
@@ -189,7 +189,7 @@ def _copy(job: Job, options: Options, pieces: Iterator[bytes | memoryview], done
 
     def write(target: Path) -> None:
         if done():  # the stream cannot be read again
-            raise OutputError(f"cannot write '{target}': its folder is gone")
+            raise OutputError(f"cannot write '{target}': its folder is gone", "make it again")
         with whole(target, overwrite=options.overwrite, origin=origin_of(job, options.messages)) as put:
             for piece in readable():
                 put(piece)
@@ -275,7 +275,8 @@ class _Planes:
         task: Task = Task.for_noise(prepared, self.model, noise, strength=share, **self.options.task_options)
         device = next(self.model.parameters()).device
         result = run_task(task, device, tile=self.options.tile, or_cpu=self.options.device == "auto")
-        return np.minimum(result, self.header.white).astype(plane.dtype, copy=False)
+        found: np.ndarray = np.minimum(result, self.header.white).astype(plane.dtype, copy=False)
+        return found
 
     def _noise(self, plane: np.ndarray) -> "Noise":
         from smdae.denoising.preparation import Prepared

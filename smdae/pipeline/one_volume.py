@@ -207,6 +207,7 @@ def one_volume(
         UsageError: An option goes only with single pictures, or with files.
         InputError: The volume is damaged, not supported, or the extra is missing.
         OutputError: The result cannot be written.
+        MemoryLimitError: It takes more memory than there is.
     """
     from smdae.files import ome_metadata, ome_zarr
     from smdae.files.whole_folder import refuse_folder, whole_folder

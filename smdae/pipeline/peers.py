@@ -105,7 +105,7 @@ class Peers:
         """
         while (found := self.read(name)) is None:
             if self.read(VERDICT) is not None:
-                raise LostError("the other processes have ended")
+                raise LostError("the other processes have ended", "start all processes again; fit --resume goes on")
             if not meanwhile():
                 time.sleep(HEARTBEAT / 10)
         return found
@@ -158,7 +158,9 @@ def _reaching() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise LostError("the other processes cannot be reached any more") from error
+        raise LostError(
+            "the other processes cannot be reached any more", "start all processes again; fit --resume goes on"
+        ) from error
 
 
 def connect(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
@@ -183,10 +185,12 @@ def connect(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
         _await_host(place, host, port, note)
     with _reaching():
         if hosted:  # without waiting here: `wait_for_all` reports what it waits for, and can be interrupted
-            store: Any = dist.TCPStore(host, port, place.size, place.rank == 0, START_TIMEOUT, wait_for_workers=False)
-            store = dist.PrefixStore("default_pg", store)
+            at = (host, port, place.size, place.rank == 0, START_TIMEOUT)
+            store: Any = dist.TCPStore(*at, wait_for_workers=False)  # type: ignore[attr-defined]
+            store = dist.PrefixStore("default_pg", store)  # type: ignore[attr-defined]
         else:
-            store, *_ = next(iter(dist.rendezvous("env://", place.rank, place.size, timeout=START_TIMEOUT)))
+            found = dist.rendezvous("env://", place.rank, place.size, timeout=START_TIMEOUT)  # type: ignore[attr-defined]
+            store, *_ = next(iter(found))
     return Peers(place, store, hosted)
 
 

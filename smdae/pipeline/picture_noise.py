@@ -242,7 +242,7 @@ def _described(
 
 
 def refuse_unit(picture: "Picture", options: Options, name: str) -> None:
-    """Raise UsageError where a level is given for a float picture whose values lie far beyond 1, the usual white."""
+    """Raise UsageError where a level and no white are given for a float picture with values far beyond 1."""
     from smdae.files.picture import likely_white
 
     if picture.pixels.dtype.kind != "f" or picture.stored or not options.levels or options.white is not None:

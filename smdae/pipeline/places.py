@@ -108,7 +108,7 @@ def plan(
         OutputError: There is a file where the folder of the results is to be.
     """
     if inputs.count(STREAM) > 1:
-        raise UsageError("stdin can be read only once")
+        raise UsageError("stdin can be read only once", "give - once")
     if naming.in_place and naming.output is not None:
         raise UsageError("--in-place and --output exclude each other", "leave one of them out")
     if naming.in_place and (naming.suffix or naming.ending):
@@ -117,7 +117,7 @@ def plan(
         raise UsageError(f"--suffix '{naming.suffix}' cannot be part of a file's name", "name another folder with -o")
     folder = _folder(naming, is_many(inputs, naming.recursive) or of_list is not None)
     if STREAM in inputs and (folder or naming.in_place):
-        raise UsageError("a result from stdin needs a file name or - as its output")
+        raise UsageError("a result from stdin needs a file name or - as its output", "such as -o - or -o result.png")
     search = _search([*inputs, *(of_list or ())], naming, folder)
     selection = selected(inputs, search) + selected(of_list or (), search, literal=True)
     found = selection.pictures
@@ -156,7 +156,7 @@ def sources(inputs: list[Path], recursive: bool = False, more: bool = False) -> 
         InputError: A folder has no images, or a pattern no matches.
     """
     if inputs.count(STREAM) > 1:
-        raise UsageError("stdin can be read only once")
+        raise UsageError("stdin can be read only once", "give - once")
     return [source for source, _ in selected(inputs, Search(recursive, more=more)).pictures]
 
 

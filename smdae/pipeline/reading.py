@@ -97,7 +97,9 @@ def within_memory(name: str) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise MemoryLimitError(f"not enough memory for '{name}'") from error
+        raise MemoryLimitError(
+            f"not enough memory for '{name}'", "-j 1 works on one picture at a time, -t 256 by smaller tiles"
+        ) from error
 
 
 def refuse_misnamed(job: Job, options: Options, called: str, endings: Sequence[str]) -> None:

@@ -153,7 +153,7 @@ def listed(source: str) -> list[Path]:
     lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     paths = [Path(os.fsdecode(line)) for line in lines if line.strip()]
     if not paths:
-        raise InputError(f"--files-from '{source}' names no files")
+        raise InputError(f"--files-from '{source}' names no files", "it must have a path in each line")
     if Path("-") in paths:
         raise UsageError(f"--files-from '{source}' names -, which is not a file", "pipe a picture in alone")
     return paths
@@ -185,7 +185,7 @@ def _matching(pattern: Path, search: Search) -> Iterator[tuple[Path, Path]]:
         others = [match for match in matches if not Path(os.path.realpath(match)).is_relative_to(into)]
         matches = others or matches  # unless all of them are there
     if not matches:
-        raise InputError(f"no file matches '{pattern}'")
+        raise InputError(f"no file matches '{pattern}'", "list the folder to see what is there")
     return ((Path(match), Path(Path(match).name)) for match in matches)
 
 

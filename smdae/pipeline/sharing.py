@@ -95,7 +95,8 @@ def _packed(outcome: Outcome) -> dict[str, Any]:
 
 def _unpacked(stored: dict[str, Any]) -> Outcome:
     if "failure" not in stored:
-        return stored["record"]
+        found: Outcome = stored["record"]
+        return found
     message, hint, code = stored["failure"]
     failure = SmdaeError(message, hint)
     failure.code = code

@@ -74,6 +74,7 @@ def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> 
     Raises:
         UsageError: An option goes only with pictures that are developed already.
         InputError: The file is damaged or of an unknown kind, or the extra that reads it is not installed.
+        MemoryLimitError: It takes more memory than there is.
     """
     from smdae.files import raw
     from smdae.pipeline.one_raw import noise_of, stand_in
@@ -153,6 +154,7 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options", m
     Raises:
         UsageError: An option does not go with video.
         InputError: The stream is damaged.
+        MemoryLimitError: It takes more memory than there is.
     """
     from smdae.estimation.scale import Scale
     from smdae.files import y4m

@@ -27,7 +27,8 @@ from smdae.progress import Watch, part_of
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.files.picture import Picture
-    from smdae.files.stack import Group, Key, Stack, Style
+    from smdae.files.stack import Group, Key, Stack
+    from smdae.files.tiff_writing import Style
 
 __all__ = ["called_key", "denoise_stack"]
 

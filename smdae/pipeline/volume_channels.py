@@ -110,7 +110,7 @@ def chosen_channels(
 
 
 def refuse_beyond(volume: "Volume", options: Options, name: str) -> None:
-    """Raise UsageError for pages or channels that the volume does not have."""
+    """Raise UsageError for pages or channels that the volume does not have, and for levels of other channels."""
     chosen = options.selection
     channels = max(image.channels for image in volume.images)
     pages = max(image.count for image in volume.images)

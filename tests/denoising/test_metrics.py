@@ -25,6 +25,16 @@ def pair(image, dtype):
     return (clean * white).astype(dtype), (noisy * white).astype(dtype), white
 
 
+def test_a_picture_with_nan_has_no_figure():
+    hole = torch.full((1, 16, 16), 0.5)
+    hole[0, 3, 3] = math.nan
+    whole = torch.full((1, 16, 16), 0.5)
+    for pictures in ((hole, whole), (whole, hole)):
+        assert math.isnan(psnr(*pictures, 1.0))
+        assert math.isnan(ssim(*pictures, 1.0))
+    assert psnr(whole, whole, 1.0) == math.inf
+
+
 @pytest.mark.parametrize("image", [GRAY, COLOUR], ids=["gray", "colour"])
 @pytest.mark.parametrize("dtype", WHITES)
 def test_figures_are_those_of_scikit_image(image, dtype):

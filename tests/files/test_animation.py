@@ -9,7 +9,7 @@ from PIL import Image
 
 from smdae.cli.app import main
 from smdae.errors import InputError, MemoryLimitError
-from smdae.files import extent
+from smdae.files import room
 from smdae.files.animation import Frame, rgba
 from smdae.files.images import encode, read
 from smdae.files.parts import find
@@ -262,8 +262,8 @@ def test_frames_outside_of_the_picture_and_too_many_pixels_are_refused(monkeypat
     file[6:8] = (20).to_bytes(2, "little")
     with pytest.raises(InputError, match="outside of the picture"):
         find(bytes(file), "a.gif")
-    monkeypatch.setattr(extent, "ALWAYS", 0)
-    monkeypatch.setattr(extent, "left", lambda: 10_000)
+    monkeypatch.setattr(room, "ALWAYS", 0)
+    monkeypatch.setattr(room, "left", lambda: 10_000)
     for format in FORMATS:
         with pytest.raises(MemoryLimitError, match="pixels would take"):
             find(animated(format), "a")

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from smdae.cli.app import main
 from smdae.errors import InputError, MemoryLimitError, OutputError
-from smdae.files import extent, formats
+from smdae.files import extent, formats, room
 from smdae.files.boxes import box, boxes_of, joined
 from smdae.files.images import encode, read
 from smdae.files.jpegxl_header import header_of
@@ -257,8 +257,8 @@ def test_memory_is_looked_at_before_decoding(tmp_path, monkeypatch, format):
     file = made(format, np.zeros((300, 400, 3), np.uint8))
     (tmp_path / "x").write_bytes(file)
     assert 3 * 360_000 <= extent.needed_for(tmp_path / "x").nbytes <= 20 * 360_000
-    monkeypatch.setattr(extent, "ALWAYS", 0)
-    monkeypatch.setattr(extent, "left", lambda: 1 << 20)
+    monkeypatch.setattr(room, "ALWAYS", 0)
+    monkeypatch.setattr(room, "left", lambda: 1 << 20)
     with pytest.raises(MemoryLimitError, match="120,000 pixels"):
         read(file, "x")
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from smdae.cli.app import main
 from smdae.errors import MemoryLimitError
-from smdae.files import extent
+from smdae.files import extent, room
 from smdae.files.images import encode, read
 from smdae.files.picture import from_samples
 from smdae.files.png_chunks import SIGNATURE, chunk
@@ -82,7 +82,7 @@ def test_what_the_user_or_a_control_group_allows_is_not_overstepped(bare, monkey
         }.items():
             (bare / "root" / name).parent.mkdir(parents=True, exist_ok=True)
             (bare / "root" / name).write_text(text)
-        monkeypatch.setattr(extent, "left", lambda: left(bare / "root"))
+        monkeypatch.setattr(room, "left", lambda: left(bare / "root"))
     (bare / "a.png").write_bytes(empty_png(3000, 3000, 5 * MB))
     (bare / "b.png").write_bytes(empty_png(2000, 2000, 5 * MB))
     assert main(["denoise", "a.png", *options]) == 7
@@ -96,8 +96,8 @@ def test_the_limit_is_for_the_pixels_and_grows_with_the_file(monkeypatch, depth,
     bomb = png_bomb(side, depth, colour)
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3) if colour else (side, side), np.uint8)
     assert read(bomb, "bomb").pixels.shape[:2] == (side, side)
-    monkeypatch.setattr(extent, "ALWAYS", 0)
-    monkeypatch.setattr(extent, "FREE", MB)
+    monkeypatch.setattr(room, "ALWAYS", 0)
+    monkeypatch.setattr(room, "FREE", MB)
     with pytest.raises(MemoryLimitError, match=r"'bomb'.* pixels would take"):
         read(bomb, "bomb")
     assert read(encode(from_samples(noise, "PNG"), "PNG"), "noise").pixels.shape == noise.shape
@@ -108,8 +108,8 @@ def test_what_memory_does_not_hold_is_refused(monkeypatch, format):
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((300, 400, 3), np.uint8)).save(buffer, format)
     assert read(buffer.getvalue(), "x").pixels.shape == (300, 400, 3)
-    monkeypatch.setattr(extent, "ALWAYS", 0)
-    monkeypatch.setattr(extent, "left", lambda: MB)
+    monkeypatch.setattr(room, "ALWAYS", 0)
+    monkeypatch.setattr(room, "left", lambda: MB)
     with pytest.raises(MemoryLimitError, match=r"'x'.* 120,000 pixels"):
         read(buffer.getvalue(), "x")
 

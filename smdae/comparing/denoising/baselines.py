@@ -42,7 +42,10 @@ def nlm(image: np.ndarray, sigma: float) -> np.ndarray:
     """Return a noisy image, (H, W), denoised by non-local means: 5 x 5 patches within 6 pixels, h = 0.65 sigma."""
     from skimage.restoration import denoise_nl_means
 
-    return denoise_nl_means(image, patch_size=5, patch_distance=6, h=0.65 * sigma, sigma=sigma, fast_mode=True)
+    found: np.ndarray = denoise_nl_means(
+        image, patch_size=5, patch_distance=6, h=0.65 * sigma, sigma=sigma, fast_mode=True
+    )
+    return found
 
 
 def wavelet(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -64,7 +67,8 @@ def tv(image: np.ndarray, sigma: float) -> np.ndarray:
     """Return a noisy image, (H, W), denoised by total variation: Chambolle's projection, w = 0.8 sigma, 50 steps."""
     from skimage.restoration import denoise_tv_chambolle
 
-    return denoise_tv_chambolle(image, weight=0.8 * sigma, eps=0.0, max_num_iter=50)
+    found: np.ndarray = denoise_tv_chambolle(image, weight=0.8 * sigma, eps=0.0, max_num_iter=50)
+    return found
 
 
 def bm3d(image: np.ndarray, sigma: float) -> np.ndarray:

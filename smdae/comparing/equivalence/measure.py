@@ -47,6 +47,8 @@ class Verdict:
         cosine: Cosine of the angle between the expected gradients.
         cosine_error: Standard error of the cosine.
         draws: Number of examples that the gradients were averaged over.
+
+    A figure that is not finite is None once it was read from a record.
     """
 
     first: str
@@ -64,7 +66,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Gradient:
-    """A pair at one theta; see gradients.py for the figures."""
+    """A pair at one theta; see gradients.py for the figures, which are None in a record where they are not finite."""
 
     at: str
     first: str
@@ -83,7 +85,10 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Shrinking:
-    """The relative difference of gradients averaged over some draws, and what chance alone would make it."""
+    """The relative difference of gradients averaged over some draws, and what chance alone would make it.
+
+    One that is not finite is None once it was read from a record.
+    """
 
     first: str
     second: str

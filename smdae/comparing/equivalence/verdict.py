@@ -65,7 +65,8 @@ def student(probability: float, freedom: int) -> float:
         (((3 * square + 19) * square + 17) * square - 15) / 384,
         ((((79 * square + 776) * square + 1482) * square - 1920) * square - 945) / 92160,
     )
-    return z * (1 + sum(term / n ** (i + 1) for i, term in enumerate(terms)))
+    found: float = z * (1 + sum(term / n ** (i + 1) for i, term in enumerate(terms)))
+    return found
 
 
 def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:

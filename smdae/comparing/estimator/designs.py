@@ -75,7 +75,8 @@ def frames(clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
 def control(model: Any, level: float, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
     """Return <eps, psi(x)> / sigma, with shape (m,)."""
-    return (noise * model.score(clean, sigma=level)).sum(1) / sigma
+    found: Tensor = (noise * model.score(clean, sigma=level)).sum(1) / sigma
+    return found
 
 
 def stein(model: Any, level: float, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:

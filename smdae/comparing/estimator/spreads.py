@@ -50,7 +50,7 @@ class Spread:
 
     @classmethod
     def of(cls, gradients: Tensor, draws: int, weight: float | None = None) -> "Spread":
-        """Return the spread, given the mean gradients of K batches of `draws` examples, with shape (K, parameters)."""
+        """Return the spread, given mean gradients of K > 1 batches of `draws` examples, with shape (K, parameters)."""
         K, mean = len(gradients), gradients.mean(0)
         apart = (gradients - mean).square().sum(1) * (draws * K / (K - 1))
         variance = apart.mean().item()

@@ -101,7 +101,8 @@ def _columns(weights: Mapping[str, Tensor]) -> bytes:
 
 def _drive(model: Any, x: Tensor) -> Tensor:
     """Return W u + b, the argument of the sigmoid, with shape (B, hidden)."""
-    return x * (model.sigma / model.level) @ model.centre(model.W).T + model.b
+    found: Tensor = x * (model.sigma / model.level) @ model.centre(model.W).T + model.b
+    return found
 
 
 def responses(contest: Contest, name: str, models: Mapping[str, Any]) -> bytes:

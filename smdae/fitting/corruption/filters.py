@@ -18,7 +18,7 @@ def blurred(x: Tensor, width: Tensor, radius: int) -> Tensor:
     """Return pictures, each blurred by a Gaussian of its own width, with the shape of x, (n, C, h, w); mirrored edges.
 
     Args:
-        x: Pictures.
+        x: Pictures, both sides larger than the radius.
         width: Standard deviations in pixels, with shape (n,).
         radius: Pixels after which the Gaussian is cut off.
     """

@@ -21,7 +21,7 @@ BLUE, RED = 1 / 1.772, 1 / 1.402
 
 
 def compressed(x: Tensor, quality: Tensor, halved: Tensor) -> Tensor:
-    """Return pictures as they come out of JPEG files, with the shape of x, white being 1.
+    """Return pictures as they come out of JPEG files, with the shape of x, white being 1: multiples of 1/255.
 
     Args:
         x: Pictures with shape (n, 1 or 3, h, w), h and w multiples of 16.
