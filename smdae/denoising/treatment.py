@@ -27,6 +27,7 @@ from smdae.denoising.correlated import Correlated, white_level
 from smdae.denoising.informed import Informed, InformedOfGrain
 from smdae.denoising.noise_search import find_noise
 from smdae.denoising.preparation import Prepared
+from smdae.denoising.separate import Separate
 from smdae.denoising.stabilised import Stabilised, Whitening, transforms
 from smdae.errors import UsageError
 from smdae.estimation.estimate import KINDS, Estimate, Kind
@@ -283,25 +284,3 @@ def is_clipped_at_white(prepared: Prepared) -> bool:
     """Return whether more than MAX_CLIPPED_SHARE of the pixels are clipped at white."""
     clip = prepared.scale.clip
     return clip is not None and float(np.mean(prepared.pixels >= clip[1])) > MAX_CLIPPED_SHARE
-
-
-class Separate:
-    """A score model that applies a model of its own to each channel.
-
-    Args:
-        models: The model of each channel, each of pictures with one channel.
-    """
-
-    def __init__(self, models: Sequence[Any]) -> None:
-        self.models = tuple(models)
-        first = self.models[0]
-        self.channels = len(self.models)
-        self.noise_range = first.noise_range
-        halos = [model.halo for model in self.models]
-        self.halo = None if None in halos else max(halos)
-        self.shift_multiple = max(model.shift_multiple for model in self.models)
-        self.bytes_per_pixel = first.bytes_per_pixel
-
-    def score(self, y: Tensor, sigma: float) -> Tensor:
-        """Return psi(y, sigma), with the shape of y, (B, C, H, W)."""
-        return torch.cat([model.score(y[:, c : c + 1], sigma=sigma) for c, model in enumerate(self.models)], 1)

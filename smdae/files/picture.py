@@ -61,8 +61,7 @@ class Metadata:
     r"""The metadata of a picture, as bytes that no one here interprets.
 
     Attributes:
-        exif: The TIFF stream of EXIF, without the `Exif\0\0` that JPEG puts in front; this and the next three may be
-            None, where there is none.
+        exif: The TIFF stream of EXIF, without the `Exif\0\0` of JPEG; None, as the next three, where there is none.
         icc: The colour profile.
         xmp: The XMP packet.
         dpi: The horizontal and vertical resolution, as `dots_per_inch` returns them.
@@ -109,8 +108,7 @@ class Picture:
         premultiplied: Whether the colours are multiplied by alpha, as in some TIFFs.
         quality: The quality of a JPEG, 1 to 100, found from its quantisation tables; None for other formats.
         is_finite: Whether no value is NaN or infinite.
-        maxval: The number that stands for white in the file, such as 4095 in 12 bits, where it is not `white`: the
-            pixels are stretched to `white`. None where it is.
+        maxval: White in the file, such as 4095 in 12 bits, where the pixels were stretched to `white`; else None.
         lost: What of the file is not in it, in words, as in "its depth map".
         stored: The type in `STANDS_FOR` that its floats stand for; None if the file has the type of `pixels`.
     """
