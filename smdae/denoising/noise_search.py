@@ -95,7 +95,7 @@ def find_noise(
     """
     planes, valid, scale = as_planes(pixels, scale, valid)
     found = _found(planes, scale, valid, jpeg, kind)
-    if kind != "auto" or found.is_drawn or not (found.noise.is_none or found.noise.kind == "grain"):
+    if kind not in ("auto", "grain") or found.is_drawn or not (found.noise.is_none or found.noise.kind == "grain"):
         return found
     if not found.noise.is_none and _has_fine_details(planes, scale, valid, found.noise, MIN_FINE_OF_FOUND):
         return found

@@ -10,7 +10,7 @@ from smdae.curves import Affine
 from smdae.denoising.coarse import Coarse, enlarged, means, of_means, of_pixels
 from smdae.denoising.noise_search import estimate_noise, find_noise
 from smdae.errors import UsageError
-from smdae.estimation.scale import UNIT
+from smdae.estimation.scale import UNIT, scale_of
 from tests.estimation.pictures import GRAIN, sampled, scene
 
 NETWORK = "natural-gray-small"
@@ -104,6 +104,12 @@ def test_coarse_noise_is_found_and_taken_out(side):
     assert found.coarseness == side
     assert found.sigma == pytest.approx(12, rel=0.25)
     assert psnr(denoise(noisy, NETWORK), clean) > psnr(noisy, clean) + 4
+
+
+def test_noise_that_is_told_to_be_grain_may_be_coarse():
+    noisy = sampled(coarse_noise(2), large_scene())
+    assert find_noise(noisy, scale_of(noisy), kind="grain").noise.coarseness == 2
+    assert find_noise(noisy, scale_of(noisy), kind="white").noise.coarseness == 1
 
 
 def test_coarse_noise_in_a_part_that_does_not_count_is_not_looked_at():
