@@ -30,7 +30,7 @@ def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before
     level = f"{high:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
     images = f"{card['images']} images" if card["images"] > 1 else "one image"
     if of_rows:
-        images = f"{card['rows']:,} rows of {card['channels']} number{'s' * (card['channels'] > 1)}"
+        images = f"{card['rows']:,} rows of {card['channels']:,} number{'s' * (card['channels'] > 1)}"
     rows = [("objective", f"{card['objective']}, sigma {level}{' in their unit' * of_rows}, {images}")]
     if not prepared.denoises:
         rows.append(("held-out J", f"{-record['before']:.5g} before, {-record['best']:.5g} after"))
