@@ -19,9 +19,10 @@ from smdae.comparing.contestants import fit
 from smdae.comparing.equivalence.measure import EQUIVALENCE
 from smdae.comparing.equivalence.verdict import TOO_CLOSE
 from smdae.comparing.part import Context
-from smdae.comparing.sizes import HOLD_OUT, QUICK, SIGMA, level_for_rows
+from smdae.comparing.sizes import HOLD_OUT, QUICK, SIGMA
 from smdae.files.corpus import Corpus, gather
 from smdae.files.table import gather_rows, kind_of
+from smdae.fitting.given import level_for_rows
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import check, for_rows
 

@@ -47,11 +47,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+SHORT = {  # in the list of commands, on a line of 80 columns
+    "info": "Tell the noise of images, or what a model is.",
+    "compare": "Compare objectives, models and other methods.",
+    "models": "List the models: version, licence, levels.",
+}
 app.command("fit", help=fit.HELP, epilog=CODES)(fit.command)
 app.command("denoise", help=denoise.HELP, epilog=CODES)(denoise.command)
-app.command("info", help=info.HELP, epilog=CODES)(info.command)
-app.command("compare", help=compare.HELP, epilog=CODES)(compare.command)
-app.command("models", help=models.HELP, epilog=CODES)(models.command)
+app.command("info", help=info.HELP, short_help=SHORT["info"], epilog=CODES)(info.command)
+app.command("compare", help=compare.HELP, short_help=SHORT["compare"], epilog=CODES)(compare.command)
+app.command("models", help=models.HELP, short_help=SHORT["models"], epilog=CODES)(models.command)
 app.command("completion", help=completion.HELP)(completion.command)
 
 

@@ -25,7 +25,7 @@ from smdae.cli.options import (
     check_range,
     threads_of,
 )
-from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers, level_for_rows
+from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers
 from smdae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -186,6 +186,7 @@ def command(
         from smdae.cli.compare_run import drive
         from smdae.comparing import report_folder
         from smdae.device import find, taken
+        from smdae.fitting.given import level_for_rows
         from smdae.fitting.precision import denormals_flushed
         from smdae.memory import keep_freed_memory
         from smdae.pipeline.compared import Comparison, begun

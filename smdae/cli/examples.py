@@ -109,6 +109,8 @@ def _rows(
     level = settings.levels[1] * rows.white
     how = "" if level_for is None else ", a third of their spread (-s sets it)"
     console.note(f"{f'{choice}; ' if choice else ''}{counted(rows)}; sigma is {level:.3g} in their unit{how}")
+    if rows.white != 1 and rows.images[0].dtype.kind == "f":
+        console.note(f"models take the rows divided by {rows.white:.10g}, the value of white")
     spread = float(rows.images[0].std(axis=(0, 1)).mean())
     if not level / MAX_SPREAD < spread < MAX_SPREAD * level:
         console.warn(

@@ -77,7 +77,10 @@ def command(
     sigma: Annotated[
         str | None,
         _setting(
-            "--sigma", "-s", text="Level of the noise, white being 255, or a range: 5-55. [default: 25, unet 1-60]"
+            "--sigma",
+            "-s",
+            text="Level of the noise, white being 255, or a range: 5-55. [default: 25, unet 1-60, rows a third of "
+            "their spread]",
         ),
     ] = None,
     noisy: Annotated[
@@ -189,9 +192,12 @@ def command(
     def work() -> int:
         from smdae.device import find, taken
         from smdae.files.writing import clear
+        from smdae.fitting.given import level_for_rows
 
         _import_own(configuration, import_ or ())
-        settings, corpus = read_examples(paths, configuration.settings, white, as_, cache)
+        # A sigma of 25 of 255 is none for rows, which come in any unit.
+        chosen = level_for_rows if configuration.origins["sigma"] == "default" else None
+        settings, corpus = read_examples(paths, configuration.settings, white, as_, cache, chosen)
         picture = _picture(output, corpus, settings, overwrite or resume) if plot else None
         resumes = resume
         if resume and peers.first and not os.path.exists(beside(output)[0]):

@@ -12,7 +12,7 @@ from smdae.cli.fit_table import print_table
 from smdae.cli.interrupts import stoppable
 from smdae.cli.together import on_loss
 from smdae.errors import DivergedError, OutputError
-from smdae.pipeline.card import card_of, line_of
+from smdae.pipeline.card import card_of, line_of, of_noise
 from smdae.pipeline.fit_files import Files, beside, keep, read_state
 
 if TYPE_CHECKING:
@@ -190,9 +190,12 @@ def _drive(prepared: "Prepared", state_file: Path, files: Files | None) -> int:
         console.progress(figures, TimeRemainingColumn()) as bar,
     ):
         task = bar.add_task(prepared.state.settings.objective, total=None, figures="")
-        shown = ""
+        shown, examples = "", "rows" if prepared.patches.size == 1 else "patches"
+        noisy = prepared.crops.psnr() if examples == "rows" and prepared.denoises else None
         for report in prepared.run():
-            if report.validation:
+            if report.validation and noisy is not None:
+                shown = f"error {of_noise(report.validation.value, noisy)}"
+            elif report.validation:
                 shown = f"{report.validation.kind} {report.validation.value:.2f}"
             if files:
                 files.log_line(line_of(report))
@@ -200,7 +203,7 @@ def _drive(prepared: "Prepared", state_file: Path, files: Files | None) -> int:
                 task,
                 completed=report.step,
                 total=report.steps,
-                figures=f"J {report.objective:.4g}  {shown}  {report.rate / 1000:.0f}k patches/s",
+                figures=f"J {report.objective:.4g}  {shown}  {report.rate / 1000:.0f}k {examples}/s",
             )
             stop.signal = group.largest(stop.signal or 0) or None
             if files and (stop or monotonic() - saved > SAVE_SECONDS):

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smdae.cli import console
-from smdae.pipeline.card import is_too_uncertain
+from smdae.named import is_named
+from smdae.pipeline.card import is_too_uncertain, of_noise
 
 if TYPE_CHECKING:
     from smdae.fitting import Prepared
@@ -24,14 +25,21 @@ def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before
     """
     figures = card["held_out_psnr"]
     record = prepared.state.record
-    low, high = prepared.state.settings.levels
-    level = f"{255 * high:.4g}" if low == high else f"{255 * low:.4g} to {255 * high:.4g}"
+    of_rows = "rows" in card
+    low, high = (end * (prepared.patches.white if of_rows else 255) for end in prepared.state.settings.levels)
+    level = f"{high:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
     images = f"{card['images']} images" if card["images"] > 1 else "one image"
-    if "rows" in card:
-        images = f"{card['rows']:,} rows of {card['channels']} number{'s' * (card['channels'] > 1)}"
-    rows = [("objective", f"{card['objective']}, sigma {level}, {images}")]
+    if of_rows:
+        images = f"{card['rows']:,} rows of {card['channels']:,} number{'s' * (card['channels'] > 1)}"
+    rows = [("objective", f"{card['objective']}, sigma {level}{' in their unit' * of_rows}, {images}")]
     if not prepared.denoises:
         rows.append(("held-out J", f"{-record['before']:.5g} before, {-record['best']:.5g} after"))
+    elif of_rows:
+        start = f" ({of_noise(before, figures['noisy'])} at the start)" if before is not None else ""
+        error = of_noise(figures["model"], figures["noisy"])
+        rows.append(("held-out error", f"{error} of sigma^2{start}"))
+        if figures["wiener"] is not None:
+            rows.append(("Wiener filter", f"{of_noise(figures['wiener'], figures['noisy'])} on the same rows"))
     else:
         start = f", {before:.2f} at the start" if before is not None else ""
         kind = "estimated PSNR" if card["noisy"] else "held-out PSNR"
@@ -51,10 +59,12 @@ def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before
         ("stopped by", _reason(prepared.state, card["stopped_by"])),
         ("model", str(output)),
     ]
-    if "rows" in card:
-        rows.append(("next", f"smdae.load({str(output)!r}).score(torch.zeros(1, {card['channels']})), in Python"))
+    if of_rows:
+        imports = f", imports=[{card['model']!r}]" if is_named(card["model"]) else ""
+        call = f"smdae.load({str(output)!r}{imports}).score(torch.zeros(1, {card['channels']}))"
+        rows.append(("next", f"{call}, in Python"))
     elif not card["shortfalls"] and prepared.denoises:
-        sigma = "" if prepared.examples.kernel is None else f" --noise white -s {255 * high:.4g}"
+        sigma = "" if prepared.examples.kernel is None else f" --noise white -s {high:.4g}"
         rows.append(("next", f"smdae denoise noisy.png -m {shlex.quote(str(output))}{sigma}{_imports(card)}"))
     console.table(rows)
 
@@ -72,6 +82,4 @@ def _reason(state: Any, stopped_by: str) -> str:
 
 
 def _imports(card: dict[str, Any]) -> str:
-    from smdae.named import is_named
-
     return f" --import {card['model']}" if is_named(card["model"]) else ""

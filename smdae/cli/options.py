@@ -39,7 +39,10 @@ DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}
 Paths = Annotated[
     list[Path],
     typer.Argument(
-        metavar="PATH", help="Folders, images, or .npy and .npz arrays.", readable=False, show_default=False
+        metavar="PATH",
+        help="Folders, images, .npy and .npz arrays, or CSV tables of numbers.",
+        readable=False,
+        show_default=False,
     ),
 ]
 # For those who write -r, as `denoise` needs it: `fit` and `compare` search the folders in folders anyway.

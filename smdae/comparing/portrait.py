@@ -103,13 +103,16 @@ def _plane(model: Any, noisy: Tensor, samples: Tensor, sigma: float, white: floa
     framed(score, "Score")
     arrows(score, tails * white, psi, psi.norm(dim=1).quantile(0.9).item())
     framed(cloud, "Samples, and rows with noise")
-    _dots(cloud, noisy[:DOTS] * white, "#bbbbbb")
-    _dots(cloud, samples * white, RED)
+    _dots(cloud, noisy[:DOTS] * white, "#bbbbbb", "rows with noise")
+    _dots(cloud, samples * white, RED, "samples")
+    cloud.legend(loc="upper right", fontsize=8, markerscale=4, handletextpad=0.2)
+    for axes in drawn.axes:
+        axes.locator_params(nbins=5)
     for axes in (score, cloud):
         axes.set_xlim(*np.array(extent(across)[:2]) * white)
         axes.set_ylim(*np.array(extent(across)[2:]) * white)
     return png(drawn)
 
 
-def _dots(axes: "Axes", points: Tensor, colour: str) -> None:
-    axes.plot(*points.T.numpy(), ".", markersize=2, color=colour)
+def _dots(axes: "Axes", points: Tensor, colour: str, label: str) -> None:
+    axes.plot(*points.T.numpy(), ".", markersize=2, color=colour, label=label)

@@ -11,6 +11,8 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +51,7 @@ __all__ = [
     "refuse_infinite",
 ]
 
+MAX_NEAR = 2000  # names that are compared with that of a missing file
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/+\w", re.IGNORECASE)  # as of a page; a path has one of its two slashes
 SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -213,6 +216,15 @@ def _is_regular(file: BinaryIO) -> bool:
         return False
 
 
+def _near(name: str) -> str | None:
+    """Return a hint that names the file beside a missing one whose name is most like it; None if none is alike."""
+    folder, missing = os.path.split(name)
+    with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
+        found = get_close_matches(missing, islice((entry.name for entry in entries), MAX_NEAR), 1, 0.8)
+        return f"did you mean {os.path.join(folder, found[0])!r}?" if found else None
+    return None
+
+
 @contextlib.contextmanager
 def opening(name: str) -> Iterator[None]:
     """Turn what the system says while a file is opened or read within the context into an error of one line.
@@ -224,8 +236,10 @@ def opening(name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        hint = "smdae reads files: download it first" if ADDRESS.match(name) else None
-        raise InputError(f"cannot read {name!r}: there is no such file", hint) from error
+        is_address = ADDRESS.match(name) is not None
+        shown = re.sub(":/+", "://", name, count=1) if is_address else name  # a path has lost one of its slashes
+        hint = "smdae reads files: download it first" if is_address else _near(name)
+        raise InputError(f"cannot read {shown!r}: there is no such file", hint) from error
     except IsADirectoryError as error:
         raise InputError(f"cannot read {name!r}: it is a folder") from error
     except (OSError, ValueError) as error:

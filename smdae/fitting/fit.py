@@ -11,7 +11,7 @@ from smdae.denoising.arrays import as_python
 from smdae.device import named
 from smdae.errors import InputError, UsageError
 from smdae.fitting import loop
-from smdae.fitting.given import INTEGERS, gathered, images_of, level_of, rows_of
+from smdae.fitting.given import INTEGERS, gathered, images_of, level_for_rows, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.prepare import prepare
 from smdae.fitting.prepared import Prepared
@@ -45,8 +45,8 @@ def fit(
         model: A name of MODELS; a module of your own with `score(x, sigma)` or `energy(x)`, which is copied; its
             class, or a function that makes it; or module:name of any of these.
         sigma: Level of the noise, or the lowest and the highest: white being 255 for integers of any depth, and in the
-            images' own unit for floats. None for that of the command: 25 of 255, for a network 1 to 60, and for noisy
-            images as it is estimated.
+            images' own unit for floats. None for that of the command: 25 of 255, for a network 1 to 60, for noisy
+            images as it is estimated, and for rows a third of their spread.
         axes: A letter for each axis of an array in another order: H or Y, W or X, C or S for colours, and N, T or Z
             for images, as for `denoise`.
         device: Where to compute: cpu, cuda, cuda:N, mps, or auto for what there is.
@@ -71,8 +71,8 @@ def fit(
         settings["noise"] = settings["noise"].of_unit().to_yaml()
     has_level = "noise" not in settings and sigma is not None
     if isinstance(patches, np.ndarray) and patches.ndim == 2 and axes is None:
-        of_level = {"sigma": sigma} if has_level else {}
-        return _fit_rows(patches, of_level, device, module, {"objective": objective, "model": name, **settings}, watch)
+        options = {"objective": objective, "model": name, **settings}
+        return _fit_rows(patches, sigma if has_level else None, device, module, options, watch)
     found = images_of(patches, axes, bool(settings.get("color")))
     images, white = found.images, found.white
     of_level = {"sigma": level_of(sigma, found)} if has_level else {}
@@ -141,16 +141,24 @@ def _card(prepared: Prepared, model: Any) -> dict[str, Any]:
 
 def _fit_rows(
     rows: np.ndarray,
-    of_level: dict[str, Any],
+    sigma: float | tuple[float, float] | None,
     device: torch.device | str,
     module: nn.Module | None,
     options: dict[str, Any],
     watch: Callable[[float, str], object] | None,
 ) -> Any:
-    """Return the model fitted to rows of numbers, (N, d)."""
-    is_integer = rows.dtype in INTEGERS
-    chosen = for_rows(
-        check(options | {key: level if is_integer else _on_255(level) for key, level in of_level.items()})
-    )
+    """Return the model fitted to rows of numbers, (N, d); without sigma and without noise at a third of their spread.
+
+    Raises:
+        UsageError: As `fit`; or the spread is not that of numbers that a fit takes.
+        InputError: No density can be fitted to them.
+    """
+    level = sigma if sigma is None or rows.dtype in INTEGERS else _on_255(sigma)
+    chosen = for_rows(check(options if level is None else options | {"sigma": level}))
     found = rows_of(rows, chosen.seed)
+    if level is None and chosen.noise is None:
+        white, level = level_for_rows(found.images[0], found.white)
+        if white != found.white:
+            raise UsageError(f"the rows vary by about {white:g}: too much or too little", f"divide them by {white:g}")
+        chosen = chosen.model_copy(update={"sigma": level})
     return _run(found.images, found.white, chosen, device, module, watch)

@@ -1,5 +1,6 @@
-"""The images that `smdae.fit` gets: an array, a list of arrays, or paths of files and folders."""
+"""The images that `smdae.fit` gets: an array, a list of arrays, or paths; and the level of the noise for rows."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from smdae.denoising.pictures import is_file, pictures_of
 from smdae.errors import InputError, UsageError
 from smdae.files.picture import SAMPLES, STANDS_FOR
 
-__all__ = ["INTEGERS", "Images", "gathered", "images_of", "level_of", "rows_of"]
+__all__ = ["INTEGERS", "Images", "gathered", "images_of", "level_for_rows", "level_of", "rows_of"]
 
 INTEGERS = (np.uint8, np.uint16)  # dtypes whose white is their largest value, so that sigma is given for white 255
+SHARE_OF_SPREAD = 1 / 3  # level of the noise for rows, of their spread
+MIN_SIGMA, MAX_SIGMA = 1e-3, 1e5  # that a fit takes, white being 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +116,24 @@ def rows_of(rows: np.ndarray, seed: int) -> Images:
     whole = rows.dtype in INTEGERS
     white = float(np.iinfo(rows.dtype).max) if whole else 1.0
     return Images([one_table(rows if whole else rows.astype(np.float32), "the rows", seed)], white, whole)
+
+
+def level_for_rows(rows: np.ndarray, white: float) -> tuple[float, float]:
+    """Return a value of white, and the level of the noise for rows of numbers for which none is given, that being 255.
+
+    The level is a third of their spread, the root mean square of the standard deviations of the columns. Rows come in
+    any unit. Where the noise is small beside all that their density shows, the smoothed density is nearly that of the
+    rows themselves, and objectives that belong to different densities can hardly be told apart.
+
+    Args:
+        rows: With the columns as the last axis.
+        white: Their value of white, which is kept unless the level would be beyond what a fit takes: then it is the
+            power of ten that is nearest to their spread.
+    """
+    spread = float(rows.var(axis=tuple(range(rows.ndim - 1)), dtype="float64").mean()) ** 0.5
+    if not MIN_SIGMA <= 255 * SHARE_OF_SPREAD * spread / white <= MAX_SIGMA:
+        white = 10.0 ** round(math.log10(spread))
+    return white, float(f"{255 * SHARE_OF_SPREAD * spread / white:.3g}")
 
 
 def level_of(sigma: Any, images: Images) -> Any:

@@ -85,6 +85,7 @@ def notes_on_cost(model: Any, objective: Objective, settings: Settings, patches:
         raise UsageError(
             f"an exact divergence in {patches.dim:,} dimensions takes {patches.dim:,} derivatives an example, and at "
             f"most {MAX_EXACT:,} are taken",
-            "--probes 1 takes one, with some variance",
+            "take ssm-vr instead" if by_entries else "--probes 1 takes one, with some variance",
         )
-    return [*notes, f"the exact divergence takes {patches.dim:,} derivatives an example; --probes 1 takes one"]
+    instead = "" if by_entries else "; --probes 1 takes one"
+    return [*notes, f"the exact divergence takes {patches.dim:,} derivatives an example{instead}"]

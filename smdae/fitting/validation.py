@@ -35,7 +35,7 @@ CROP = 64  # largest side of a crop, in pixels
 NOISY_CROP = 128  # likewise for noisy images: the estimated error is more precise on more pixels
 CROPS = 16  # largest number of crops
 PLACES_PER_AXIS = 4  # places for a crop along each axis, if the middle of an image is flat
-ROWS = 4096  # largest number of held-out rows of numbers
+ROWS = 4096  # number of held-out rows of numbers, at most, and about that with all their repetitions
 REAL_CROPS = 64  # crops with the noise of real pictures
 BATCH = 4096  # held-out patches for J
 TINY = 1e-30  # in place of a squared error of zero
@@ -88,6 +88,8 @@ class Crops:
     ) -> "Crops":
         """Return crops from the middle of up to 16 of the images, with noise at each of the levels.
 
+        Rows of numbers are repeated, each time with noise of its own.
+
         Args:
             held_out: The images.
             levels: The levels, white being 1.
@@ -96,7 +98,10 @@ class Crops:
             kind: The noise, with white 1, if it is not white noise; its level is the only one.
         """
         pairs = []
-        for _, clean in middles(held_out, CROP if held_out.size > 1 else ROWS):
+        for _, middle in middles(held_out, CROP if held_out.size > 1 else ROWS):
+            # Of the few rows that are held out each gets noise many times: by one draw, the best weights were picked by
+            # chance.
+            clean = middle if held_out.size > 1 else middle.repeat(1, 1, 1, max(1, ROWS // middle.shape[3]))
             if kind is not None:
                 e = torch.randn(clean.shape, generator=generator, device=clean.device)
                 pairs += [(clean, clean + kind.sd(clean) * kind.correlate(e), levels[0])]

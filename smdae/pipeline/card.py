@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from smdae.fitting import Prepared
     from smdae.fitting.loop import Report
 
-__all__ = ["CLEAN", "VARYING", "card_of", "is_too_uncertain", "line_of", "shortfalls"]
+__all__ = ["CLEAN", "VARYING", "card_of", "is_too_uncertain", "line_of", "of_noise", "shortfalls"]
 
 MAX_BELOW_WIENER = 0.05  # dB
 MAX_PSNR_ERROR = 1.0  # dB, standard error of an estimated PSNR that is shown
@@ -98,6 +98,14 @@ def _density(prepared: "Prepared") -> str:
     return "the density at level sigma" if prepared.denoises else VARYING
 
 
+def of_noise(psnr: float, noisy: float) -> str:
+    """Return a squared error in percent of that of the noise, as text, given the PSNR of both in dB.
+
+    It is how the error of rows of numbers is told, which may have any unit and no white.
+    """
+    return f"{100 * 10 ** ((noisy - psnr) / 10):.1f} %"
+
+
 def shortfalls(figures: dict[str, float | None], examples: str = "images") -> list[str]:
     """Return a sentence for each way in which a model falls short on held-out images; an empty list if there is none.
 
@@ -109,11 +117,16 @@ def shortfalls(figures: dict[str, float | None], examples: str = "images") -> li
     noisy, wiener, model = (figures[name] for name in ("noisy", "wiener", "model"))
     assert noisy is not None
     assert model is not None
+    of_rows = examples == "rows"
     found = []
     if round(model, 2) < round(noisy, 2):
-        found.append(f"it makes held-out {examples} worse: {model:.2f} dB, and the noisy ones have {noisy:.2f}")
+        how = f"their squared error is {of_noise(model, noisy)} of sigma^2"
+        worse = how if of_rows else f"{model:.2f} dB, and the noisy ones have {noisy:.2f}"
+        found.append(f"it makes held-out {examples} worse: {worse}")
     if wiener is not None and model < wiener - MAX_BELOW_WIENER:
-        found.append(f"the linear Wiener filter is better: {wiener:.2f} dB, and the model has {model:.2f}")
+        how = f"its squared error is {of_noise(wiener, noisy)} of sigma^2, that of the model {of_noise(model, noisy)}"
+        better = how if of_rows else f"{wiener:.2f} dB, and the model has {model:.2f}"
+        found.append(f"the linear Wiener filter is better: {better}")
     return found
 
 

@@ -15,13 +15,13 @@ from smdae.comparing.html import in_notebook
 from smdae.comparing.page import page
 from smdae.comparing.planning import planned, refuse_models, with_models
 from smdae.comparing.record import Record
-from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers, level_for_rows
+from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers
 from smdae.comparing.text import printable
 from smdae.denoising.arrays import as_python
 from smdae.device import named
 from smdae.errors import InputError, UsageError
 from smdae.files.table import rows_called
-from smdae.fitting.given import INTEGERS, Images, gathered, images_of, level_of, rows_of
+from smdae.fitting.given import INTEGERS, Images, gathered, images_of, level_for_rows, level_of, rows_of
 from smdae.fitting.precision import denormals_flushed
 from smdae.fitting.settings import Settings, check, for_rows
 from smdae.noise import Noise

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from smdae.pipeline.card import is_too_uncertain
+from smdae.pipeline.card import is_too_uncertain, of_noise
 
 __all__ = ["lines", "record", "short"]
 
@@ -73,10 +73,10 @@ def short(found: Mapping[str, Any]) -> list[str]:
     if "rows" in found["card"]:
         channels = f"rows of {found['channels']} number{'s' * (found['channels'] > 1)}"
     size = f"{found['bytes'] / 1e6:.1f} MB" if found["bytes"] >= 1e5 else f"{found['bytes'] / 1e3:.0f} kB"
-    entries = [f"{found['model']} by {found['objective']}, {channels}, sigma {_levels(found['sigma'])}, {size}"]
-    figures = _figures(found)
-    if figures:
-        entries.append(f"held-out PSNR {figures}")
+    white = ", white being 255" if "rows" in found["card"] else ""
+    entries = [f"{found['model']} by {found['objective']}, {channels}, sigma {_levels(found['sigma'])}{white}, {size}"]
+    if figures := _figures(found):
+        entries.append(figures)
     if found["licence"]:
         entries.append(f"licence: {found['licence']}")
     return [f"{found['name']} ({found['digest'][:8]})", *(f"{INDENT}{line}" for line in entries)]
@@ -88,13 +88,17 @@ def _levels(sigma: Any) -> str:
 
 
 def _figures(found: Mapping[str, Any]) -> str:
-    """Return the PSNR on images held out of the fit, in words; empty if the card has none."""
+    """Return the PSNR on images held out of the fit, or the error on rows, in words; empty if the card has none."""
     by_level, mean = found["held_out_psnr_at"], found["held_out_psnr"]
+    if not isinstance(mean, dict):
+        mean = {}
+    if "rows" in found["card"] and all(isinstance(mean.get(of), int | float) for of in ("model", "noisy")):
+        return f"held-out error {of_noise(mean['model'], mean['noisy'])} of sigma^2"
     if isinstance(by_level, dict) and by_level:
         at = [f"{_decibels(value)} at sigma {level}" for level, value in by_level.items()]
-        return ", ".join(at)
-    if isinstance(mean, dict) and isinstance(mean.get("model"), int | float):
-        return f"{_decibels(mean['model'])} dB (noisy {_decibels(mean.get('noisy'))})"
+        return f"held-out PSNR {', '.join(at)}"
+    if isinstance(mean.get("model"), int | float):
+        return f"held-out PSNR {_decibels(mean['model'])} dB (noisy {_decibels(mean.get('noisy'))})"
     return ""
 
 

@@ -65,6 +65,9 @@ def check_target(job: Job, picture: "Picture", ending: str | None, overwrite: bo
     if job.target != STREAM:
         if made and not os.path.exists(job.target.parent):
             refuse_making(job.target.parent, made)
+        elif not os.path.lexists(folder := job.target.parent):
+            hint = f"make it first, or give -o {folder}/, which makes it"
+            raise OutputError(f"cannot write {str(job.target)!r}: there is no folder {str(folder)!r}", hint)
         else:
             refuse_result(job, overwrite)
     kind = wanted_kind(job, picture.format, ending)

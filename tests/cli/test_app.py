@@ -87,6 +87,11 @@ def test_help_that_was_asked_for_is_the_result(arguments, capsys):
     assert err == ""
 
 
+def test_the_list_of_commands_cuts_no_sentence_short(capsys):
+    assert main(["--help"]) == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
 def test_a_bare_call_shows_the_help_but_is_a_usage_error(capsys):
     assert main([]) == 2
     out, err = capsys.readouterr()

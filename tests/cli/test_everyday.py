@@ -250,13 +250,19 @@ def test_a_list_names_files_and_folders(here, capsys):
 
 def test_an_address_is_no_file_and_a_missing_folder_is_told_how_to_get(here, capsys):
     assert denoise("https://example.org/a.png") == 3
-    assert capsys.readouterr().err.splitlines()[-1] == "hint: smdae reads files: download it first"
+    assert capsys.readouterr().err.splitlines() == [
+        "smdae: error: cannot read 'https://example.org/a.png': there is no such file",
+        "hint: smdae reads files: download it first",
+    ]
     assert denoise("gone.png") == 3
     assert "hint" not in capsys.readouterr().err
+    Path("in", "holiday.png").write_bytes(b"")
+    assert denoise("in/hoilday.png") == 3
+    assert capsys.readouterr().err.splitlines()[-1] == "hint: did you mean 'in/holiday.png'?"
     assert denoise("in/a.png", "-o", "none/a.png") == 4
     assert capsys.readouterr().err.splitlines() == [
         "smdae: error: cannot write 'none/a.png': there is no folder 'none'",
-        "hint: make it first",
+        "hint: make it first, or give -o none/, which makes it",
     ]
 
 

@@ -1,6 +1,7 @@
 """`smdae fit` on rows of numbers: models of one number and of many, and what they learn."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,35 @@ def test_held_out_rows_are_judged_wherever_their_values_lie(here, capsys):
         figures = json.loads(capsys.readouterr().out)["held_out_psnr"]
         assert abs(figures["noisy"]) < 1  # the noise has sigma 1
         assert figures["model"] > figures["noisy"] + 1.5  # half of it can be told
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_without_a_sigma_it_is_a_third_of_the_spread(here, scale, capsys):
+    """A sigma of 25 of 255 is none for rows, which come in any unit; nor is a PSNR, which has a white."""
+    np.savetxt(here / "rows.csv", scale * normal(300, 2), delimiter=",")
+    assert main(["fit", "rows.csv", *FEW]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"sigma is {scale * 0.33:.2g}"[:10] in said
+    assert "a third of their spread (-s sets it)" in said
+    assert ("models take the rows divided by 1000000" in said) == (scale > 1)
+    assert "dB" not in said
+    assert re.search(r"held-out error \d+\.\d % of sigma\^2 \(\d+\.\d % at the start\)", said)
+    assert main(["info", "model.safetensors"]) == 0
+    assert re.search(r"held-out error \d+\.\d % of sigma\^2", capsys.readouterr().out)
+
+
+def test_in_python_the_level_is_the_same_and_rows_in_a_large_unit_are_refused():
+    rows = normal(300, 2)
+    assert smdae.fit(rows, hidden=8, max_steps=2).card["sigma"] == pytest.approx(85, rel=0.1)
+    with pytest.raises(UsageError, match=r"the rows vary by about 1e\+06"):
+        smdae.fit(1e6 * rows, hidden=8, max_steps=2)
+
+
+def test_what_comes_next_with_an_own_model_names_its_module(here, capsys):
+    np.save(here / "rows.npy", normal(100, 2))
+    assert main(["fit", "rows.npy", "--model", "tests.own_modules:Energetic", "--max-steps", "2"]) == 0
+    said = "".join(capsys.readouterr().err.split())
+    assert "smdae.load('model.safetensors',imports=['tests.own_modules:Energetic'])" in said
 
 
 def test_as_images_takes_an_array_for_one(here, capsys):

@@ -38,7 +38,7 @@ def test_floats_a_little_beyond_white_are_as_they_are(here):
 def test_a_sigma_that_does_not_go_with_rows_is_warned_of(here, capsys):
     rows = np.random.default_rng(0).standard_normal((100, 3))
     np.save(here / "rows.npy", 1000 * rows)
-    assert main(["fit", "rows.npy", *FLAGS]) == 0
+    assert main(["fit", "rows.npy", *FLAGS, "-s", "25"]) == 0
     assert "a column varies by" in capsys.readouterr().err
-    assert main(["fit", "rows.npy", *FLAGS, "-y", "--white", "10000"]) == 0
+    assert main(["fit", "rows.npy", *FLAGS, "-y", "-s", "25", "--white", "10000"]) == 0
     assert "a column varies by" not in capsys.readouterr().err

@@ -26,5 +26,6 @@ def test_a_model_falls_short_of_the_noisy_images_and_of_the_linear_filter(noisy,
 
 
 def test_rows_are_called_rows():
-    (text,) = shortfalls({"noisy": 20.0, "wiener": None, "model": 19.0}, "rows")
-    assert text.startswith("it makes held-out rows worse: 19.00 dB")
+    worse, linear = shortfalls({"noisy": 20.0, "wiener": 21.0, "model": 19.0}, "rows")
+    assert worse == "it makes held-out rows worse: their squared error is 125.9 % of sigma^2"
+    assert linear.endswith("its squared error is 79.4 % of sigma^2, that of the model 125.9 %")

@@ -196,6 +196,10 @@ def _plane(contest: Contest, name: str, model: Any, cells: int) -> bytes:
     size = (fine[0] - fine[1]).norm(dim=1).reshape(cells, cells).T.numpy()
     image = error.imshow(size, extent=extent(across), origin="lower", cmap="Oranges", vmin=0, interpolation="bilinear")
     arrows(error, tails, coarse[0] - coarse[1], longest)
+    if contest.held_out_images is None:  # else its axes are directions of patches
+        for axes in (*fields, error):
+            axes.set_xlabel("x1 / \u03c3")
+        fields[0].set_ylabel("x2 / \u03c3")
     drawn.colorbar(image, ax=error, shrink=0.85, label="difference \u00d7 \u03c3")
     return png(drawn)
 

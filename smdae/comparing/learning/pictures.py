@@ -42,23 +42,49 @@ def _band(axes: "Axes", rows: Sequence[Any], of: str, against: str, name: str, l
 
 
 def _curves(tables: Tables, moved: set[str]) -> bytes:
+    """Draw the PSNR by steps and by time beside the Fisher divergence; of rows, which have no PSNR, that by both."""
     from matplotlib.ticker import FuncFormatter
 
     names = [end.objective for end in tables["ends"] if end.objective in moved]
-    drawn = figure(13, 4.8)
-    by_step, by_second, fisher = drawn.subplots(1, 3)
-    frame(by_step, "Denoising, by steps", "steps", "held-out PSNR, dB")
-    frame(by_second, "Denoising, by time", "seconds", "held-out PSNR, dB")
-    frame(fisher, "Fisher divergence to q\u03c3", "steps", "per dimension, \u00d7 2\u03c3\u00b2")
+    of_images = any(q.psnr is not None for q in tables["quality"])
+    drawn = figure(13 if of_images else 10, 4.8)
+    panels = drawn.subplots(1, 3 if of_images else 2)
+    judged, fishers = ([*panels[:2]], [panels[2]]) if of_images else ([], [*panels])
+    for axes, against in zip(judged, ("steps", "seconds"), strict=False):
+        frame(axes, f"Denoising, by {'steps' if against == 'steps' else 'time'}", against, "held-out PSNR, dB")
+    for axes, against in zip(fishers, ("steps", "seconds"), strict=False):
+        frame(axes, "Fisher divergence to q\u03c3", against, "per dimension, \u00d7 2\u03c3\u00b2")
     for name in names:
         quality = [q for q in tables["quality"] if q.objective == name]
         values = [v for v in tables["values"] if v.objective == name and v.judged_by == FISHER]
-        _band(by_step, quality, "psnr", "step", name)
-        _band(by_second, quality, "psnr", "seconds", name)
-        _band(fisher, values, "scaled", "step", name, label=name)
+        for axes, against in zip(judged, ("step", "seconds"), strict=False):
+            _band(axes, quality, "psnr", against, name)
+        for axes, against in zip(fishers, ("step", "seconds"), strict=False):
+            _band(axes, values, "scaled", against, name, label=name if against == "step" else None)
+    _mark_best(judged, tables)
+    positive = [v.scaled for v in tables["values"] if v.judged_by == FISHER and v.step > 0 and (v.scaled or 0) > 0]
+    for fisher in fishers if positive and max(positive) > 5 * min(positive) else []:
+        fisher.set_yscale("log")
+        fisher.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        fisher.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    for axes in panels:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axes.xaxis.set_minor_formatter(FuncFormatter(_between_powers))
+    drawn.legend(loc="outside lower center", ncols=min(len(names), 5), frameon=False, handlelength=4)
+    return png(drawn)
+
+
+def _between_powers(value: float, _: object) -> str:
+    """Return the text of a mark between two powers of ten, which is empty for all but 2 and 5 times the lower."""
+    return f"{value:,.10g}" if f"{value:e}"[0] in "25" else ""
+
+
+def _mark_best(judged: Sequence["Axes"], tables: Tables) -> None:
+    """Mark what is near the best PSNR, and that of the linear filter, in plots of the PSNR."""
     baselines = {b.name: b.psnr for b in tables["baselines"]}
     finals = [end.psnr for end in tables["ends"] if end.psnr is not None]
-    for axes in (by_step, by_second):
+    for axes in judged:
         if finals:
             axes.axhspan(max(finals) - NEAR_BEST_DB, max(finals), color="#f0f0f0", zorder=0)
             axes.annotate(f"within {NEAR_BEST_DB:g} dB of the best", (0, max(finals)),
@@ -69,16 +95,6 @@ def _curves(tables: Tables, moved: set[str]) -> bytes:
             axes.axhline(linear, color=GRAY, linewidth=1, linestyle="--")
             axes.annotate("linear filter", (1, linear), xycoords=("axes fraction", "data"), xytext=(-2, 3),
                           textcoords="offset points", ha="right", fontsize=8, color=GRAY)  # fmt: skip
-    positive = [v.scaled for v in tables["values"] if v.judged_by == FISHER and v.step > 0 and (v.scaled or 0) > 0]
-    if positive and max(positive) > 5 * min(positive):
-        fisher.set_yscale("log")
-        fisher.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        fisher.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-    for axes in (by_step, by_second, fisher):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    drawn.legend(loc="outside lower center", ncols=min(len(names), 5), frameon=False, handlelength=4)
-    return png(drawn)
 
 
 def _matrix(tables: Tables) -> bytes:

@@ -16,7 +16,7 @@ from smdae.comparing.equivalence.kernels import SHOT, kernels_of
 from smdae.comparing.equivalence.measure import EQUIVALENCE, PLACES, Found
 from smdae.comparing.equivalence.path import Path, gaps
 from smdae.comparing.part import Context
-from smdae.comparing.sizes import level_for_rows
+from smdae.fitting.given import level_for_rows
 from smdae.fitting.settings import check, for_rows
 from tests.measuring import contest, measured
 from tests.tiny import gray

@@ -1,12 +1,15 @@
 """The courses of fits as tables: what is in them is what judges say, and ends are those of the courses."""
 
+import io
 import math
 
 import pytest
 import torch
+from PIL import Image
 
 from smdae.comparing.contest import Contest
 from smdae.comparing.contestants import Course, Point, fit
+from smdae.comparing.drawing import DPI
 from smdae.comparing.evaluation import FISHER, Value, judged, psnr, scale
 from smdae.comparing.learning.measure import LEARNING, NEAR_BEST_DB
 from smdae.comparing.part import Context
@@ -115,4 +118,7 @@ def test_of_a_density_there_is_no_quality_to_tell():
     text = "\n".join(LEARNING.summarise(tables))
     assert "PSNR" not in text
     assert "done" in text
-    assert set(LEARNING.draw(tables, Context(common, ("dsm",), (course,)))) == {"curves", "matrix"}
+    drawn = LEARNING.draw(tables, Context(common, ("dsm",), (course,)))
+    assert set(drawn) == {"curves", "matrix"}
+    with Image.open(io.BytesIO(drawn["curves"])) as curves:
+        assert curves.width == 10 * DPI  # two panels of the Fisher divergence, and none of the PSNR

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smdae.comparing.sizes import MAX_SIGMA, MIN_SIGMA, SHARE_OF_SPREAD, level_for_rows
+from smdae.fitting.given import MAX_SIGMA, MIN_SIGMA, SHARE_OF_SPREAD, level_for_rows
 
 
 def rows(columns=2):
