@@ -97,7 +97,7 @@ def parted(samples: np.ndarray, part: Part, page: "tifffile.TiffPage", metadata:
     )
     bits = page.bitspersample
     # Of colours that are looked up, the bits are those of the index.
-    is_narrow = 1 < bits < 8 * picture.pixels.itemsize and not is_looked_up(page)
+    is_narrow = 1 < bits < 8 * np.dtype(picture.depth).itemsize and not is_looked_up(page)
     return replace(picture, white=2.0**bits - 1) if is_narrow else picture
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from smdae.cli.app import main
 from smdae.files import marks
+from smdae.files.images import read
 from tests.tiny import complaint, everything_below, gray, model_bytes
 
 RNG = np.random.default_rng(3)
@@ -624,3 +625,14 @@ def test_an_ome_tiff_without_noise_says_its_new_name():
     with tifffile.TiffFile("a_denoised.ome.tif") as file:
         assert 'FileName="a_denoised.ome.tif"' in file.pages.first.description
     assert np.array_equal(tifffile.imread("a_denoised.ome.tif"), flat)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "white"),
+    [("int8", 127), ("uint8", 255), ("int16", 32767), ("uint16", 65535), ("int32", 2**31 - 1), ("uint32", 2**32 - 1)],
+)
+def test_white_is_the_largest_value_of_the_type(dtype, white):
+    """And `-s` is a share of it: of signed types it was twice that."""
+    buffer = BytesIO()
+    tifffile.imwrite(buffer, gray().astype(dtype), photometric="minisblack")
+    assert read(buffer.getvalue(), "a").white == white
