@@ -18,8 +18,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from smdae.curves import Affine
 from smdae.denoising.coarse import Coarse, of_means
