@@ -183,7 +183,7 @@ def _refuse_empty(arguments: list[str]) -> None:
         option = before if named and before.startswith("-") else ""
         if named and argument.startswith("--") and argument.endswith("="):
             option, argument = argument[:-1], ""
-        if "\0" in argument:
+        if "\0" in argument and option not in MAY_BE_EMPTY:
             raise UsageError("an argument holds a NUL character, which no name has")
         if not argument and option not in MAY_BE_EMPTY:
             raise UsageError(

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from smdae.denoising.arrays import as_python
+from smdae.denoising.given_noise import rms_level
 from smdae.denoising.pictures import Pictures
 from smdae.denoising.preparation import Prepared
 from smdae.denoising.request import bundled_for, checked_pixels
 from smdae.denoising.task import Task
-from smdae.denoising.treatment import rms_level
 from smdae.estimation.estimate import Kind
 from smdae.estimation.scale import Scale
 from smdae.files.model_file import load

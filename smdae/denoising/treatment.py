@@ -18,12 +18,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from smdae.curves import Affine
 from smdae.denoising.coarse import Coarse, of_means
 from smdae.denoising.correlated import Correlated, white_level
+from smdae.denoising.given_noise import refuse_other_unit, rms_level
 from smdae.denoising.informed import Informed, InformedOfGrain
 from smdae.denoising.noise_search import find_noise
 from smdae.denoising.preparation import Prepared
@@ -34,13 +33,8 @@ from smdae.estimation.estimate import KINDS, Estimate, Kind
 from smdae.noise import Noise
 from smdae.protocols import CanClip, TakesNoise, offers, single_level
 
-__all__ = ["Treatment", "noise_for", "rms_level", "set_to_clipping", "takes_noise", "treatment_for", "whitenings"]
+__all__ = ["Treatment", "noise_for", "set_to_clipping", "takes_noise", "treatment_for", "whitenings"]
 
-LEVEL_SAMPLE = 1 << 17  # pixels over which a level is averaged
-MOST_WHITES = 16  # by which white is larger in a picture than in noise of the same kind of pictures
-LEAST_GIVEN = 1e-9  # level of noise, white being 1, of which no float32 picture can hold any
-OTHER_UNIT = "is it in the unit of other pictures? 'smdae info' tells the range of a noise profile"
-FAINTEST_GIVEN = 0.3 / 255  # level of noise, white being 1, below which it may have been given in another unit
 MAX_CLIPPED_SHARE = 0.005  # of pixels at white, up to which a picture is treated as not clipped there
 
 Treatment = Callable[[Any], Any]  # from a model of white noise, or another version of it, to a model of the noise
@@ -66,7 +60,7 @@ def noise_for(
         own = kind.shifted(-prepared.scale.black) if prepared.scale.black else kind
         found = Estimate(_of_channels(own.scaled(1 / prepared.scale.span), prepared), 0.0)
         if sigma is None:
-            _refuse_other_unit(found.noise, kind, prepared)
+            refuse_other_unit(found.noise, kind, prepared)
     elif kind not in KINDS:
         how = f"smdae.Noise.from_yaml(open({str(kind)!r}).read()) reads a profile"
         raise UsageError(
@@ -89,25 +83,6 @@ def noise_for(
     return Estimate(known, 0.0, jpeg=found.jpeg)
 
 
-def rms_level(prepared: Prepared, noise: Noise) -> float:
-    """Return the root mean square level of noise over all pixels and channels of a picture, white being 1."""
-    return noise.sd(_sample(prepared)).square().mean().sqrt().item()
-
-
-def _faintest(prepared: Prepared, noise: Noise) -> float:
-    """Return the least of the largest levels of the channels of a picture that have noise; infinity if none has."""
-    levels = noise.sd(_sample(prepared)).amax((0, 2, 3)).tolist()
-    curves = noise.curves * (len(levels) // len(noise.curves))
-    return min((level for level, curve in zip(levels, curves, strict=True) if curve.level != 0), default=math.inf)
-
-
-def _sample(prepared: Prepared) -> Tensor:
-    """Return some pixels of a picture, white being 1, (1, C, 1, n), float64."""
-    planes = prepared.pixels[:, :, None] if prepared.pixels.ndim == 2 else prepared.pixels
-    some = planes.reshape(-1, planes.shape[2])[:: max(1, planes.shape[0] * planes.shape[1] // LEVEL_SAMPLE)]
-    return torch.from_numpy(prepared.scale.to_unit(some)).double().T[None, :, None]
-
-
 def _white(sigma: Sequence[float]) -> Noise:
     return Noise(tuple(Affine(read=level) for level in sigma))
 
@@ -122,29 +97,6 @@ def _of_channels(noise: Noise, prepared: Prepared) -> Noise:
             f"the noise has {noise.count} channels, and the picture has {count}", "give noise with as many channels"
         )
     return noise
-
-
-def _refuse_other_unit(noise: Noise, given: Noise, prepared: Prepared) -> None:
-    """Raise UsageError for noise, also as it was given, that is larger than all a picture spans, or next to nothing."""
-    scale, level = prepared.scale, rms_level(prepared, noise)
-    if level >= 1:
-        raise UsageError(
-            f"noise of level {level * scale.span:.4g} is larger than the range of the picture, "
-            f"{scale.black:.4g} to {scale.white:.4g}",
-            OTHER_UNIT,
-        )
-    if _faintest(prepared, noise) < LEAST_GIVEN:
-        raise UsageError(
-            f"noise of level {given.sigma:.4g} is next to nothing from {scale.black:.4g} to {scale.white:.4g}",
-            OTHER_UNIT,
-        )
-    is_of_less = given.white < scale.white / MOST_WHITES and given.sigma <= given.white
-    if scale.standard and is_of_less and 0 < level < FAINTEST_GIVEN:
-        raise UsageError(
-            f"noise of level {given.sigma:.4g}, given for white {given.white:g}, is far too small for a picture "
-            f"whose white is {scale.white:g}",
-            OTHER_UNIT,
-        )
 
 
 def treatment_for(

@@ -1,9 +1,8 @@
 """A picture as smdae holds it between reading and writing: samples, alpha, white, metadata.
 
-The kind (gray or colour) and the depth come from the file's header, never from its values: a dark 16-bit
-frame stays a 16-bit frame. Colour and alpha are kept apart because only colour is ever processed; alpha
-returns bit for bit. Pixels are neither rotated nor colour managed: the EXIF orientation and the ICC profile
-travel along untouched.
+The kind (gray or colour) and the depth come from the file's header, never from its values: a dark 16-bit frame stays a
+16-bit frame. Colour and alpha are kept apart because only colour is ever processed; alpha returns bit for bit. Pixels
+are neither rotated nor colour managed: the EXIF orientation and the ICC profile travel along untouched.
 """
 
 from dataclasses import dataclass, field, replace
@@ -74,7 +73,7 @@ class Metadata:
         jxl_colours: The bits by which the header of a JPEG XL describes its colours, as text of 0 and 1.
         codestream: Whether a JPEG 2000 had no boxes.
         heif: The options by which a HEIC was encoded.
-        comments: The comments in the header of a PPM or PAM, each with its #.
+        comments: Those of a PPM or PAM.
     """
 
     exif: bytes | None = None

@@ -28,9 +28,10 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from smdae.denoising.given_noise import rms_level
 from smdae.denoising.stabilised import Whitening
 from smdae.denoising.task import Task
-from smdae.denoising.treatment import rms_level, whitenings
+from smdae.denoising.treatment import whitenings
 from smdae.errors import InputError
 from smdae.estimation.scale import UNIT
 from smdae.fitting.precision import products_in

@@ -128,9 +128,9 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> PictureNoise:
         UsageError: The noise that was given has another number of channels.
     """
     from smdae.curves import Affine
+    from smdae.denoising.given_noise import rms_level
     from smdae.denoising.preparation import Prepared
     from smdae.denoising.sensor import sensor_curves
-    from smdae.denoising.treatment import rms_level
     from smdae.estimation.estimate import Estimate
     from smdae.estimation.scale import Scale
     from smdae.noise import Noise

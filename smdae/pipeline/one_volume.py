@@ -220,8 +220,8 @@ def one_volume(
         endings = (ome_metadata.ENDING, job.source.suffix.lower())
         refuse_other_format(job, options, "an OME-Zarr", endings, "name it .ome.zarr")
         if not options.will_make(job.target.parent):
-            refuse_misplaced(job)
             refuse_folder(job.target, **how)
+            refuse_misplaced(job)
         image = volume.images[0]
         first = VolumePlanes(image, image.written(image.planes(0)), name).page(0)
         refuse_unit(first, options, name)

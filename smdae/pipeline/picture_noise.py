@@ -223,7 +223,7 @@ def _described(
     picture: "Picture", prepared: "Prepared", found: "Estimate", unit: float, options: Options
 ) -> PictureNoise:
     """Return the noise of a picture with its description in words; arguments as in `_given_levels`."""
-    from smdae.denoising.treatment import rms_level
+    from smdae.denoising.given_noise import rms_level
 
     noise = found.noise
     if noise.is_none:

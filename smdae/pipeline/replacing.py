@@ -72,8 +72,8 @@ def refuse_result(job: Job, overwrite: bool) -> None:
     """Raise OutputError if the file of a result cannot be written, or may not be."""
     from smdae.files.refusals import refuse_existing
 
-    refuse_misplaced(job)
     refuse_existing(job.target, overwrite=overwrite)
+    refuse_misplaced(job)
 
 
 def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
