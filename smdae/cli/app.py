@@ -17,7 +17,7 @@ import typer
 from smdae import __version__
 from smdae.cli import compare, completion, console, denoise, fit, info, models, stdout
 from smdae.cli.descriptors import fill_closed, settle
-from smdae.cli.failures import as_smdae_error, is_full
+from smdae.cli.failures import LOST_FOLDER, as_smdae_error, is_folder_lost, is_full
 from smdae.cli.interrupts import Terminated, terminable, unwrapped
 from smdae.cli.option_files import locating, remembered
 from smdae.cli.options import Work
@@ -128,7 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
     _prepare_libraries()
     with console.of_command(plain="--no-color" in given):
         try:
-            _refuse_lost_folder()
+            if is_folder_lost():  # a library for matrix products would end the process
+                raise UsageError(*LOST_FOLDER)
             with unwrapped(), terminable(), together(Place.among(os.environ)) as share:
                 work, meta = _parsed([a for a in given if a not in ANYWHERE], share.peers)
                 with locating(meta):
@@ -170,14 +171,6 @@ def _prepare_libraries() -> None:
     os.environ.setdefault("LRU_CACHE_CAPACITY", "1")
     # MKL keeps what each thread has worked in, up to the largest product so far: with eight threads 80 MB and more.
     os.environ.setdefault("MKL_DISABLE_FAST_MM", "1")
-
-
-def _refuse_lost_folder() -> None:
-    """Raise UsageError if the working folder no longer exists: a library for matrix products would end the process."""
-    try:
-        os.getcwd()
-    except OSError:
-        raise UsageError("the current folder no longer exists", "change to one that does") from None
 
 
 def _refuse_empty(arguments: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Errors in words for users, with their exit codes, for whatever exception is raised."""
 
 import errno
+import os
 import re
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from smdae.cli.suggestions import nearest
 from smdae.errors import MemoryLimitError, OutputError, SmdaeError, UsageError
 from smdae.memory import is_out_of_memory
 
-__all__ = ["as_smdae_error", "is_full"]
+__all__ = ["LOST_FOLDER", "as_smdae_error", "is_folder_lost", "is_full"]
 
 
 def _beyond(found: "re.Match[str]") -> str:
@@ -32,6 +33,7 @@ PLAIN: dict[str, str | Callable[["re.Match[str]"], str]] = {
     r"(\S+) is not in the range ([^<]+)<=x<=(\S+)": _beyond,
 }
 VARIABLE = re.compile(r" \(env var: '\w+'\)")
+LOST_FOLDER = "the current folder no longer exists", "change to one that does"  # an error and its hint
 FULL = {
     errno.ENOSPC: "no space left",
     errno.EDQUOT: "no space left in the quota",
@@ -45,16 +47,28 @@ def is_full(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
+def is_folder_lost() -> bool:
+    """Return whether the current folder no longer exists: it was removed, perhaps while the command runs."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def as_smdae_error(error: Exception) -> SmdaeError:
     """Return an error that a user can understand for any exception, with an exit code and often a hint.
 
-    A SmdaeError is returned as it is. Memory that runs out, command-line options that the parser refuses, and a stdout
-    that is full or closed become errors with exit codes of their own; all else has exit code 1.
+    A SmdaeError is returned as it is. Memory that runs out, a current folder that is gone, command-line options that the
+    parser refuses, and a stdout that is full or closed become errors with exit codes of their own; all else has exit
+    code 1.
     """
     if isinstance(error, SmdaeError):
         return error
     if is_out_of_memory(error):
         return MemoryLimitError("not enough memory", "close other programs, or give denoise -j 1 and a smaller -t")
+    if isinstance(error, FileNotFoundError) and is_folder_lost():
+        return UsageError(*LOST_FOLDER)
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the parser's
         text = " ".join(error.format_message().split()).rstrip(".")
         for words, plain in PLAIN.items():

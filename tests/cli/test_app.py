@@ -362,3 +362,22 @@ def test_no_color_means_no_escape_codes_at_all(arguments):
 @pytest.mark.parametrize("arguments", [["--help"], ["denoise", "--help"]])
 def test_help_has_no_escape_codes_without_colour(arguments):
     assert b"\x1b" not in said_on_a_terminal(["--no-color", *arguments])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not remove the current folder of a process")
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_current_folder_that_is_gone_is_told_as_such(when, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    if when == "before":
+        folder.rmdir()
+    else:
+
+        def removing(*_args, **_kwargs):
+            folder.rmdir()
+            return Path("a.png").resolve(strict=True)
+
+        monkeypatch.setattr("smdae.cli.info.sources", removing)
+    assert main(["info", "a.png"]) == 2
+    assert "the current folder no longer exists" in capsys.readouterr().err
