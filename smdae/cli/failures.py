@@ -59,9 +59,9 @@ def is_folder_lost() -> bool:
 def as_smdae_error(error: Exception) -> SmdaeError:
     """Return an error that a user can understand for any exception, with an exit code and often a hint.
 
-    A SmdaeError is returned as it is. Memory that runs out, a current folder that is gone, command-line options that the
-    parser refuses, and a stdout that is full or closed become errors with exit codes of their own; all else has exit
-    code 1.
+    A SmdaeError is returned as it is. Memory that runs out, a current folder that is gone, command-line options that
+    the parser refuses, and a stdout that is full or closed become errors with exit codes of their own; all else has
+    exit code 1.
     """
     if isinstance(error, SmdaeError):
         return error
