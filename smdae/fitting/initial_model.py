@@ -1,5 +1,6 @@
 """The model that a fit starts from, if that is another fitted model or a network of the user's own."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from smdae.errors import ModelError, UsageError
@@ -41,7 +42,7 @@ def started_from(init: str, channels: int, settings: Settings) -> Any:
         raise ModelError(
             f"cannot start from '{init}', a '{image_model.card.get('model')}' of {shape}: this fit is of a "
             f"'{settings.model}' of {', '.join(f'{name} {value}' for name, value in own.items())}",
-            "fit with its model, channels and patch size",
+            _hint(isinstance(model, kind), theirs, own),
         )
     if settings.clipped and not model.clips:
         raise ModelError(f"cannot start from '{init}': it was fitted without clipped pictures", "leave clipped out")
@@ -89,3 +90,17 @@ def notes_on_cost(model: Any, objective: Objective, settings: Settings, patches:
         )
     instead = "" if by_entries else "; --probes 1 takes one"
     return [*notes, f"the exact divergence takes {patches.dim:,} derivatives an example{instead}"]
+
+
+def _hint(is_kind: bool, theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """Return what makes a fit go with the model to start from.
+
+    Args:
+        is_kind: Whether that is of the kind that is fitted.
+        theirs: Its number of channels and, if it has one, its patch size, by name.
+        own: Those of the fit.
+    """
+    others = [name for name in own if theirs[name] != own[name]]
+    if is_kind and others == ["channels"] and {theirs["channels"], own["channels"]} == {1, 3}:
+        return "add --color" if theirs["channels"] == 3 else "leave --color out"
+    return "fit with its model, channels and patch size"
