@@ -15,7 +15,7 @@ import typer
 
 from smdae.cli import console, stdout
 from smdae.cli.options import Json, Work, check_range
-from smdae.errors import BatchError, SmdaeError
+from smdae.errors import BatchError, SmdaeError, UsageError
 from smdae.pipeline.places import STREAM, sources
 from smdae.pipeline.reading import within_memory
 from smdae.pipeline.selection import refuse_unpiped
@@ -32,6 +32,8 @@ smdae info noisy.png                         what denoise would take out
 smdae info scans/ -r --json                  an object a file, a line each
 
 smdae info model.safetensors                 what a model was fitted on, and how good it is
+
+smdae info model.safetensors --check         whether it gives here what it gave where it was written
 """
 
 INDENT = "  "
@@ -60,6 +62,10 @@ def command(
     ] = None,
     black: Annotated[float | None, typer.Option("--black", help="The value of black. [default: 0]")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search the folders in folders too.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Run the self-test of models: do they give here what they gave when written?"),
+    ] = False,
     json_: Json = False,
 ) -> Work:
     """Parse and check the options of `smdae info`, find its files, and return a function that does the work.
@@ -78,10 +84,10 @@ def command(
 
     from smdae.pipeline.options import Options
 
-    return partial(_describe, files, Options(white=white, black=black, noise=kind), json_)
+    return partial(_describe, files, Options(white=white, black=black, noise=kind), json_, check)
 
 
-def _describe(files: Sequence[Path], options: "Options", json_: bool) -> int:
+def _describe(files: Sequence[Path], options: "Options", json_: bool, check: bool) -> int:
     """Print the description of each file, as lines or as JSON, and return the exit code.
 
     Raises:
@@ -97,7 +103,7 @@ def _describe(files: Sequence[Path], options: "Options", json_: bool) -> int:
         for source in files:
             try:
                 with within_memory("stdin" if source == STREAM else str(source)):
-                    found = _descriptions(source, options, json_)
+                    found = _descriptions(source, options, json_, check)
                 for described in found:
                     if isinstance(described, dict):
                         stdout.result({"input": str(source)} | described)
@@ -116,11 +122,16 @@ def _describe(files: Sequence[Path], options: "Options", json_: bool) -> int:
     return 0
 
 
-def _descriptions(source: Path, options: "Options", json_: bool) -> Sequence[dict[str, Any] | list[str]]:
+def _descriptions(source: Path, options: "Options", json_: bool, check: bool) -> Sequence[dict[str, Any] | list[str]]:
     """Return a JSON record for each channel of a file, or its description as lines of text.
 
-    Errors are those of reading the file.
+    Errors are those of reading the file, and of the self-test of a model.
+
+    Raises:
+        UsageError: There is a self-test to run, and the file is no model.
     """
+    if check and not _is_model(source):
+        raise UsageError(f"--check is for models, and '{source}' is none", "leave it out")
     if source.suffix.lower() in PROFILES:
         from smdae.pipeline import profile_description
 
@@ -128,7 +139,12 @@ def _descriptions(source: Path, options: "Options", json_: bool) -> Sequence[dic
     if _is_model(source):
         from smdae.pipeline import model_description
 
-        return [model_description.record(str(source)) if json_ else model_description.lines(str(source))]
+        name = str(source)
+        apart = {"self_test": model_description.self_tested(name)} if check else {}
+        if json_:
+            return [model_description.record(name) | apart]
+        said = [f"{INDENT}self-test passed: results differ by {100 * off:.1g} % at most" for off in apart.values()]
+        return [model_description.lines(name) + said]
     from smdae.pipeline import picture_description
 
     write = picture_description.record_of if json_ else picture_description.lines_of

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from smdae.errors import ModelError, UsageError
-from smdae.files import bundle, tensor_file
+from smdae.files import bundle, self_test, tensor_file
 from smdae.files.bundle import BUNDLED, Identity
 from smdae.files.model_card import FORMAT, MAX_WEIGHTS, card_of, version_of
 from smdae.named import is_named
 
-__all__ = ["BUNDLED", "encode", "find", "identity", "load", "read"]
+__all__ = ["BUNDLED", "encode", "encode_tested", "find", "identity", "load", "read"]
 
 MAX_LENGTH = 8 * MAX_WEIGHTS + (1 << 21)  # bytes of a file
 MAX_WEIGHT = 1e15  # so that squares of weights, and sums of those, stay in the range of float32
@@ -43,6 +43,18 @@ def encode(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
         tensors = {name: tensor.half() for name, tensor in tensors.items()}
     data = save(tensors, {"format": FORMAT, "version": version_of(card), "card": json.dumps(card)})
     return tensor_file.with_checksum(data)
+
+
+def encode_tested(model: Any, card: dict[str, Any], half: bool = False) -> bytes:
+    """Return the bytes of a model file that holds a self-test, if the model is not one of the user's own.
+
+    Arguments are those of `encode`; whatever `build` raises for a card that describes another model passes.
+    """
+    data = encode(model, card, half)
+    if is_named(card["model"]):
+        return data
+    found = self_test.results(build(json.loads(json.dumps(card)), data, "the model"))
+    return encode(model, {**card, self_test.ENTRY: found}, half) if found else data
 
 
 def find(path_or_name: str | Path) -> Path:

@@ -129,10 +129,10 @@ class Files:
         Raises:
             OutputError: It cannot be written, or another file has appeared there since the fit began.
         """
-        from smdae.files.model_file import encode
+        from smdae.files.model_file import encode_tested
         from smdae.files.writing import write
 
-        data = encode(prepared.fitted(), card, half=prepared.state.settings.half)
+        data = encode_tested(prepared.fitted(), card, half=prepared.state.settings.half)
         unchanged = self.found is not None and _identity(self.model) == self.found
         try:
             write(self.model, data, overwrite=self.overwrite or unchanged)

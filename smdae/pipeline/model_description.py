@@ -52,6 +52,21 @@ def record(name: str) -> dict[str, Any]:
     }
 
 
+def self_tested(name: str) -> float:
+    """Return by how much the results of a model differ from those where it was written, relative; loads torch.
+
+    Raises:
+        ModelError: There is no such model, it holds no self-test, or they differ by more than 0.1 %.
+    """
+    from smdae.files import bundle, self_test
+    from smdae.files.model_file import load
+
+    model = load(name)
+    kept = bundle.entries().get(model.identity.name.partition("@")[0], {}) if "@" in model.identity.name else {}
+    expected = kept.get(self_test.ENTRY, model.card.get(self_test.ENTRY))
+    return self_test.refuse_other_results(name, expected, self_test.results(model))
+
+
 def lines(name: str) -> list[str]:
     """Return the description of a model as lines of text; raise ModelError as `record` does."""
     found = record(name)

@@ -9,7 +9,7 @@ import pytest
 from smdae.cli.app import main
 from smdae.files import bundle, tensor_file
 from smdae.files.model_file import BUNDLED
-from tests.tiny import complaint, encoded, everything_below, gray, model_bytes, python
+from tests.tiny import FLAGS, complaint, encoded, everything_below, gray, model_bytes, python
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +132,29 @@ def test_info_tells_what_a_noise_profile_says(capsys):
     assert main(["info", "other.yaml"]) == 3
     assert "other.yaml" in complaint(capsys.readouterr().err)
     assert main(["info", "gone.yaml"]) == 3
+
+
+def test_the_self_test_of_a_bundled_model_passes(capsys):
+    assert main(["info", "natural-gray-small", "--check"]) == 0
+    assert "self-test passed: results differ by" in capsys.readouterr().out
+    assert main(["info", "natural-color-small", "--check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["self_test"] < 1e-4
+
+
+def test_a_model_that_gives_other_results_here_fails_its_self_test(monkeypatch, capsys):
+    monkeypatch.setattr("smdae.protocols.posterior_mean", lambda model, x, sigma: 0.9 * x)
+    assert main(["info", "natural-gray-small", "--check"]) == 5
+    assert "does not give here what it gave where it was written: it is" in complaint(capsys.readouterr().err)
+
+
+def test_a_fit_writes_a_self_test(capsys):
+    assert main(["fit", "a.png", *FLAGS, "-o", "fitted.safetensors"]) == 0
+    assert main(["info", "fitted.safetensors", "--check"]) == 0
+    assert "self-test passed" in capsys.readouterr().out
+
+
+def test_a_file_without_a_self_test_says_so(capsys):
+    assert main(["info", "m.safetensors", "--check"]) == 5
+    assert "holds no self-test" in complaint(capsys.readouterr().err)
+    assert main(["info", "a.png", "--check"]) == 2
+    assert "--check is for models" in complaint(capsys.readouterr().err)

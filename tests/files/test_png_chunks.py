@@ -114,8 +114,10 @@ def test_the_background_and_the_bits_that_matter_are_those_of_the_samples(file, 
 def test_a_background_in_a_palette_becomes_its_colour(index, here):
     buffer = BytesIO()
     PALETTE.save(buffer, "PNG", bits=8)
-    entry = PALETTE.getpalette()[3 * index : 3 * index + 3]
-    result = denoised(here, with_chunks(buffer.getvalue(), [(b"bKGD", bytes([index]))]))
+    file = buffer.getvalue()
+    at = file.index(b"PLTE")  # old versions of Pillow write 256 colours, whatever the picture has
+    entry = file[at + 4 :][: int.from_bytes(file[at - 4 : at])][3 * index : 3 * index + 3]
+    result = denoised(here, with_chunks(file, [(b"bKGD", bytes([index]))]))
     assert found_in(result).get(b"bKGD", b"") == (struct.pack(">HHH", *entry) if entry else b"")
 
 
