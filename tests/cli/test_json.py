@@ -48,6 +48,7 @@ def schema(name: str) -> dict:
         ("denoise", ["denoise", "c.png", "--strength", "0", "--json"], 0),
         ("denoise", ["denoise", "in", "--dry-run", "--report", "r.html", "--json"], 0),
         ("info", ["info", "in", "c.png", "s.tif", "m.safetensors", "n.yaml", "natural-gray", "--json"], 9),
+        ("info", ["info", "natural-gray-small", "--check", "--json"], 0),
         ("models", ["models", "--json"], 0),
         ("measured", ["compare", "--reference", "in/a.png", "in/a.png", "c.png", "--json"], 9),
     ],
