@@ -95,7 +95,8 @@ def find_noise(
     """
     planes, valid, scale = as_planes(pixels, scale, valid)
     found = _found(planes, scale, valid, jpeg, kind)
-    if kind not in ("auto", "grain") or found.is_drawn or not (found.noise.is_none or found.noise.kind == "grain"):
+    may_be_coarse = found.noise.kind == "grain" or (found.noise.is_none and not found.is_drawn)
+    if kind not in ("auto", "grain") or not may_be_coarse or min(planes.shape[:2]) < min(MIN_ODDS) * MIN_MEANS:
         return found
     if not found.noise.is_none and _has_fine_details(planes, scale, valid, found.noise, MIN_FINE_OF_FOUND):
         return found
@@ -119,7 +120,7 @@ def _coarse(planes: np.ndarray, scale: Scale, valid: np.ndarray | None) -> Estim
         small, counting = _means(planes, valid, side)
         found = _found(small, of_means, counting, None, "auto")
         # Noise that is smooth among the pixels leaves means that are correlated still.
-        if found.noise.kind != "grain" or found.noise.is_none or found.odds < least_odds:
+        if found.noise.kind != "grain" or found.odds < least_odds:
             continue
         noise = of_pixels(found.noise, side)
         if _has_fine_details(planes, scale, valid, noise, MIN_FINE):

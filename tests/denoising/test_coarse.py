@@ -130,3 +130,10 @@ def test_the_result_does_not_depend_on_tiles():
     noisy = sampled(noise, large_scene(2, 203, 230))
     whole, cut = (denoise(noisy, NETWORK, noise=noise, tile=side) for side in (1000, 64))
     assert np.abs(whole.astype(int) - cut).max() <= 1
+
+
+@pytest.mark.parametrize("side", [16, 24, 31, 33, 100])
+def test_small_pictures_of_grain_are_looked_at_among_the_pixels_alone(side):
+    noisy = sampled(coarse_noise(2), scene(side, side + 5))
+    assert find_noise(noisy, scale_of(noisy), kind="grain").noise.coarseness == 1
+    assert denoise(noisy, NETWORK).shape == noisy.shape
