@@ -19,6 +19,7 @@ from PIL import Image, ImageFilter
 
 from benchmarks.cameras import clean_pictures
 from benchmarks.markdown_table import head, row
+from benchmarks.network_sizes import psnr
 from smdae.denoising.coarse import enlarged
 from smdae.denoising.denoise import denoise
 from smdae.denoising.noise_search import estimate_noise
@@ -90,10 +91,6 @@ def _pair(picture: np.ndarray, how: str, size: float, channels: int, seed: int) 
     return np.clip(np.rint(next(of_both)), 0, 255).astype(np.uint8), next(of_both)
 
 
-def _psnr(result: np.ndarray, clean: np.ndarray) -> float:
-    return float(10 * np.log10(255**2 / np.mean((result.astype(float) - clean) ** 2)))
-
-
 def noisy_table(folder: Path, count: int, model: str) -> None:
     """Print what is found of each noise in `count` pictures of a folder, and the PSNR before and after."""
     pictures = clean_pictures(folder, count, seed=0, scale=1)
@@ -104,8 +101,8 @@ def noisy_table(folder: Path, count: int, model: str) -> None:
             noisy, clean = _pair(picture, how, size, channels, seed)
             result = denoise(noisy, model)
             found += not np.array_equal(result, noisy)
-            before.append(_psnr(noisy, clean))
-            after.append(_psnr(result, clean))
+            before.append(psnr(noisy, clean))
+            after.append(psnr(result, clean))
         least = np.subtract(after, before).min()
         means = (f"{np.mean(psnrs):.2f}" for psnrs in (before, after))
         print(row(name, f"{found} of {len(pictures)}", *means, f"{least:+.2f}"), flush=True)

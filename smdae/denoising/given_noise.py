@@ -2,14 +2,16 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from smdae.denoising.preparation import Prepared
 from smdae.errors import UsageError
+from smdae.estimation.scale import Scale
 from smdae.noise import Noise
 
-__all__ = ["refuse_other_unit", "rms_level"]
+__all__ = ["level_over", "refuse_other_unit", "rms_level"]
 
 LEVEL_SAMPLE = 1 << 17  # pixels over which a level is averaged
 MOST_WHITES = 16  # by which white is larger in a picture than in noise of the same kind of pictures
@@ -20,21 +22,26 @@ FAINTEST_GIVEN = 0.3 / 255  # level of noise, white being 1, below which it may 
 
 def rms_level(prepared: Prepared, noise: Noise) -> float:
     """Return the root mean square level of noise over all pixels and channels of a picture, white being 1."""
-    return noise.sd(_sample(prepared)).square().mean().sqrt().item()
+    return level_over(noise, prepared.pixels, prepared.scale)
+
+
+def level_over(noise: Noise, pixels: np.ndarray, scale: Scale) -> float:
+    """Return the root mean square level of noise over pixels of that scale, (H, W) or (H, W, C), white being 1."""
+    return noise.sd(_sample(pixels, scale)).square().mean().sqrt().item()
 
 
 def _faintest(prepared: Prepared, noise: Noise) -> float:
     """Return the least of the largest levels of the channels of a picture that have noise; infinity if none has."""
-    levels = noise.sd(_sample(prepared)).amax((0, 2, 3)).tolist()
+    levels = noise.sd(_sample(prepared.pixels, prepared.scale)).amax((0, 2, 3)).tolist()
     curves = noise.curves * (len(levels) // len(noise.curves))
     return min((level for level, curve in zip(levels, curves, strict=True) if curve.level != 0), default=math.inf)
 
 
-def _sample(prepared: Prepared) -> Tensor:
+def _sample(pixels: np.ndarray, scale: Scale) -> Tensor:
     """Return some pixels of a picture, white being 1, (1, C, 1, n), float64."""
-    planes = prepared.pixels[:, :, None] if prepared.pixels.ndim == 2 else prepared.pixels
+    planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
     some = planes.reshape(-1, planes.shape[2])[:: max(1, planes.shape[0] * planes.shape[1] // LEVEL_SAMPLE)]
-    return torch.from_numpy(prepared.scale.to_unit(some)).double().T[None, :, None]
+    return torch.from_numpy(scale.to_unit(some)).double().T[None, :, None]
 
 
 def refuse_other_unit(noise: Noise, given: Noise, prepared: Prepared) -> None:

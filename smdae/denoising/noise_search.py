@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 from smdae.checked import refuse_other_types
 from smdae.denoising.coarse import enlarged, means, of_pixels
+from smdae.denoising.given_noise import level_over
 from smdae.denoising.pictures import pictures_of
 from smdae.denoising.request import checked_pixels
 from smdae.denoising.second_look import NETWORK, features_of, second_look
@@ -40,7 +41,6 @@ PART, FLATTEST = 32, 0.2  # side of the parts of a picture, in pixels, and the s
 # noise: it is 0.25 at most then, and 0.4 and more for texture. Below the second, grain that was found among the pixels
 # is better taken out of the means: of noise that was enlarged three times (0.16), but not twice (0.18 to 0.25).
 MIN_FINE, MIN_FINE_OF_FOUND = 0.3, 0.17
-MAX_SAMPLE = 1 << 16  # pixels over which a level is averaged
 
 
 def estimate_noise(image: Any, white: float | None = None, *, axes: str | None = None) -> Noise:
@@ -133,7 +133,7 @@ def _coarse(planes: np.ndarray, scale: Scale, valid: np.ndarray | None) -> Estim
 
 def _has_fine_details(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, noise: Noise, share: float) -> bool:
     """Return whether details finer than 2 x 2 pixels, or than the coarseness of noise, reach a share of its level."""
-    level = _level_of(noise, planes, scale)
+    level = level_over(noise, planes, scale)
     return _fine_level(planes, scale, valid, max(2, noise.coarseness)) >= share * level
 
 
@@ -146,12 +146,6 @@ def _means(planes: np.ndarray, valid: np.ndarray | None, side: int) -> tuple[np.
 
     counting = None if valid is None else np.asarray(squares(valid).all((1, 3)))[:, :, 0]
     return squares(planes).mean((1, 3), dtype=np.float32), counting
-
-
-def _level_of(noise: Noise, planes: np.ndarray, scale: Scale) -> float:
-    """Return the root mean square level of noise over some pixels of a picture, white being 1."""
-    some = planes.reshape(-1, planes.shape[2])[:: max(1, planes.shape[0] * planes.shape[1] // MAX_SAMPLE)]
-    return float(np.sqrt(np.mean(noise.sd_of(scale.to_unit(some)[None]) ** 2)))
 
 
 def _fine_level(planes: np.ndarray, scale: Scale, valid: np.ndarray | None, side: int) -> float:
