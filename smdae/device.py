@@ -79,7 +79,7 @@ def find(name: str, local: int | None = None) -> "torch.device":
 
 
 def taken(name: str, where: "torch.device") -> str:
-    """Return in words what `auto` has taken; empty if a device was named, or there is the CPU alone.
+    """Return in words what `auto` has taken, such as "on the CPU"; empty if a device was named.
 
     Args:
         name: The name that was given.
@@ -89,4 +89,5 @@ def taken(name: str, where: "torch.device") -> str:
         return ""
     if where.type != "cpu":
         return f"on {where}"
-    return "on the CPU: there is a GPU, which this PyTorch cannot use" if any(map(os.path.exists, GPUS)) else ""
+    unused = ": there is a GPU, which this PyTorch cannot use" if any(map(os.path.exists, GPUS)) else ""
+    return f"on the CPU{unused}"

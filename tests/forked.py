@@ -78,7 +78,7 @@ def start(
     begun: Connection | None = None,
 ) -> BaseProcess:
     """A command under way, which may have `memory` bytes beyond what its modules take."""
-    given = ([*map(str, arguments)], {**os.environ}, stderr, memory, terminal, begun)
+    given = ([*map(str, arguments)], {"SMDAE_DEVICE": "cpu", **os.environ}, stderr, memory, terminal, begun)
     process = SERVER.Process(target=run, args=given)
     process.start()
     return process

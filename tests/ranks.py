@@ -24,7 +24,7 @@ HEARTBEAT = 0.2  # seconds: lost processes are noticed sooner
 def surroundings(rank: int, size: int, port: int) -> dict[str, str]:
     """The environment of a process with what a launcher tells it."""
     told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return {**os.environ, **{name: str(value) for name, value in told.items()}}
+    return {**os.environ, "SMDAE_DEVICE": "cpu", **{name: str(value) for name, value in told.items()}}
 
 
 def free_port() -> int:

@@ -145,6 +145,7 @@ def unjudged(stderr: str) -> str:
 # Streams are buffered as they are for most users, whatever the tests run under.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 ENVIRONMENT |= {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT |= {"SMDAE_DEVICE": "cpu"}  # what auto takes is told, and depends on the machine
 
 
 def python(*arguments: str, **options: object) -> subprocess.CompletedProcess:

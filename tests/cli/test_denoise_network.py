@@ -11,12 +11,13 @@ import torch
 from smdae.cli.app import main
 from smdae.denoising import denoise
 from smdae.denoising.noise_search import estimate_noise
+from smdae.device import find
 from smdae.estimation import noise_level
 from smdae.files import model_file
 from smdae.files.images import read
 from smdae.files.model_file import encode, load
 from tests.conftest import random_network
-from tests.tiny import colour, complaint, encoded, everything_below, gray
+from tests.tiny import ENVIRONMENT, colour, complaint, encoded, everything_below, gray, python
 
 
 def network_bytes(channels: int = 1, **more) -> bytes:
@@ -73,6 +74,14 @@ def test_without_a_model_and_a_level_both_are_found(capsys):
     assert said[1].startswith("smdae: 'a.png': white, sigma ")
     assert said[1].endswith(", estimated")
     assert said[2] == "smdae: model 'natural-color'"
+
+
+def test_what_auto_takes_is_told_by_a_plain_command():
+    """In a process of its own, since the tests' processes say nothing of the machine."""
+    where = str(find("auto")).replace("cpu", "the CPU")
+    done = python("-m", "smdae", "denoise", "a.png", "-o", "b.png", env=ENVIRONMENT | {"SMDAE_DEVICE": "auto"})
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[0].startswith(f"smdae: model 'natural-gray' on {where}")
 
 
 def test_a_model_of_one_level_is_taken_at_it(here, capsys):
