@@ -65,6 +65,8 @@ class EnergyModel(nn.Module):
         ValueError: One of them is out of range, or the coordinates do not make so many equal groups.
     """
 
+    channels = None  # a patch has any number of channels, one after the other
+
     def __init__(self, dim: int, hidden: int, sigma: float, level: float | None = None, free_means: int = 0) -> None:
         super().__init__()
         if dim < 1 or hidden < 1:
@@ -76,6 +78,7 @@ class EnergyModel(nn.Module):
             raise ValueError(f"{dim} coordinates are not {free_means} equal groups")
         self.dim, self.hidden, self.sigma, self.free_means = dim, hidden, sigma, free_means
         self.level = sigma if level is None else level
+        self.noise_range = self.level, self.level
         self.W = nn.Parameter(torch.empty(hidden, dim).normal_(std=dim**-0.5))
         self.b = nn.Parameter(torch.zeros(hidden))
         self.c = nn.Parameter(torch.zeros(dim))
@@ -84,16 +87,6 @@ class EnergyModel(nn.Module):
         """Return the arguments that build this model again."""
         names = ("dim", "hidden", "sigma", "level", "free_means")
         return {name: getattr(self, name) for name in names}
-
-    @property
-    def channels(self) -> None:
-        """Return None: a patch has any number of channels, one after the other."""
-        return None
-
-    @property
-    def noise_range(self) -> tuple[float, float]:
-        """Return the lowest and the highest level that it is made for, which are the same."""
-        return self.level, self.level
 
     @property
     def implicit_floor(self) -> float:

@@ -31,9 +31,9 @@ from torch import Generator, Tensor, nn
 
 from smdae.models.energy import without_means
 from smdae.models.potentials import POTENTIALS, potential
-from smdae.models.shown import as_html
+from smdae.models.shown import ImageModel
 from smdae.models.windows import overlap_add, windows
-from smdae.protocols import known_level, posterior_mean, single_level
+from smdae.protocols import known_level, posterior_mean
 
 __all__ = ["Experts"]
 
@@ -62,7 +62,7 @@ class _Responses:
     beta: Tensor
 
 
-class Experts(nn.Module):
+class Experts(ImageModel):
     """An energy of images, flat until its parameters are loaded or `initialise` sets them.
 
     Args:
@@ -75,6 +75,8 @@ class Experts(nn.Module):
     Raises:
         ValueError: One of them is out of range, or the potential is unknown.
     """
+
+    shift_multiple = 1  # shifting an image by any number of pixels shifts its score alike
 
     def __init__(
         self, channels: int, filters: int, size: int, levels: tuple[float, float], potential: str = "student"
@@ -119,23 +121,10 @@ class Experts(nn.Module):
         )
         self.weights[0] = start * (share / bend)
 
-    def _repr_html_(self) -> str:
-        return as_html(type(self).__name__, vars(self).get("card"))
-
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build this model again."""
         kind = {"levels": list(self.noise_range), "potential": self.potential}
         return {"channels": self.channels, "filters": self.filters, "size": self.size, **kind}
-
-    @property
-    def level(self) -> float | None:
-        """Return the one level that it was fitted at, or None if there are many."""
-        return single_level(self)
-
-    @property
-    def shift_multiple(self) -> int:
-        """Return 1: shifting an image by any number of pixels shifts its score alike."""
-        return 1
 
     @property
     def halo(self) -> int:

@@ -11,16 +11,16 @@ import copy
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from smdae.models.shown import as_html
+from smdae.models.shown import ImageModel
 from smdae.models.unet import UNet
 from smdae.protocols import known_level, per_example, posterior_mean
 
 __all__ = ["GradientUNet"]
 
 
-class GradientUNet(nn.Module):
+class GradientUNet(ImageModel):
     """The network; arguments are those of `UNet`, the activation being smooth and nothing clipped.
 
     Raises:
@@ -34,6 +34,10 @@ class GradientUNet(nn.Module):
         if clips:
             raise ValueError("a gradient-unet is a score, and for clipped pictures there is none: leave clips out")
         self.inner = UNet(channels, activation=activation, **shape)
+        self.channels, self.noise_range = channels, self.inner.noise_range
+        self.shift_multiple = self.inner.shift_multiple
+        self.halo = 2 * self.inner.halo  # through the network and its gradient
+        self.bytes_per_pixel = 12 * self.inner.bytes_per_pixel  # all layers are kept for the gradient
 
     @torch.no_grad()
     def initialise(self, generator: Generator | None = None) -> None:
@@ -43,42 +47,9 @@ class GradientUNet(nn.Module):
         bound = head[0].numel() ** -0.5
         head.uniform_(-bound, bound, generator=generator)
 
-    def _repr_html_(self) -> str:
-        return as_html(type(self).__name__, vars(self).get("card"))
-
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build this model again."""
         return self.inner.settings()
-
-    @property
-    def channels(self) -> int:
-        """Return C, the number of channels of an image."""
-        return self.inner.channels
-
-    @property
-    def noise_range(self) -> tuple[float, float]:
-        """Return the lowest and the highest level that it was fitted at."""
-        return self.inner.noise_range
-
-    @property
-    def level(self) -> float | None:
-        """Return the one level that it was fitted at, or None if there are many."""
-        return self.inner.level
-
-    @property
-    def shift_multiple(self) -> int:
-        """Return m: shifting an image by a multiple of m pixels shifts D alike."""
-        return self.inner.shift_multiple
-
-    @property
-    def halo(self) -> int:
-        """Return how many pixels away a pixel can have influence, through the network and its gradient."""
-        return 2 * self.inner.halo
-
-    @property
-    def bytes_per_pixel(self) -> int:
-        """Return how many bytes a pixel takes while its score is computed, all layers being kept for the gradient."""
-        return 12 * self.inner.bytes_per_pixel
 
     def with_products_in(self, dtype: torch.dtype) -> "GradientUNet":
         """Return the same network with products of that dtype in all layers of N but the first and the last."""

@@ -24,16 +24,16 @@ from torch import Generator, Tensor, nn
 from smdae import divergence
 from smdae.errors import UsageError
 from smdae.models.own_derivatives import gradient, reverse_alone
-from smdae.models.shown import as_html
+from smdae.models.shown import ImageModel
 from smdae.named import foreign_errors, reason_of
-from smdae.protocols import known_level, per_example, single_level
+from smdae.protocols import known_level, per_example
 
 __all__ = ["OwnModel", "has_method", "named_errors"]
 
 KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Threshold)
 
 
-class OwnModel(nn.Module):
+class OwnModel(ImageModel):
     """A module of the user's own as a score model.
 
     Args:
@@ -65,19 +65,11 @@ class OwnModel(nn.Module):
         if low < high and self.sigma_is is None:
             raise UsageError(f"the model '{name}' takes no sigma, so it is fitted at one level", "give one --sigma")
 
-    def _repr_html_(self) -> str:
-        return as_html(type(self).__name__, vars(self).get("card"))
-
     def settings(self) -> dict[str, Any]:
         """Return the numbers that build this model again; `arguments` are those of the module's own maker."""
         arguments = self.module.settings() if has_method(self.module, "settings") else {}
         shape = {"channels": self.channels, "size": self.size, "flat": self.flat, "levels": list(self.noise_range)}
         return shape | {"arguments": dict(arguments)}
-
-    @property
-    def level(self) -> float | None:
-        """Return the one level that it was fitted at, or None if there are many."""
-        return single_level(self)
 
     @property
     def kinked(self) -> bool:

@@ -15,25 +15,25 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from smdae.models.shown import as_html
+from smdae.models.shown import ImageModel
 from smdae.patch_noise import PatchNoise
 from smdae.protocols import HasPosteriorVariance, known_level, offers, posterior_mean
 
 __all__ = ["Patchwise"]
 
 
-class Patchwise(nn.Module):
+class Patchwise(ImageModel):
     """A patch model that also takes images.
 
     Args:
         patch: A score model of flat patches, (B, C P^2), channels first.
-        channels: Channels of a patch, C.
-        size: Side of a patch in pixels, P.
+        channels: C.
+        size: P.
         stride: Pixels between neighbouring patches, 1 to P: more is faster and a little worse.
         tile: Number of patches held in memory at once.
-        noise: The noise that the model was made for, white being 1, if it is not white noise.
+        noise: The noise that the model was made for, white being 1; None for white noise.
 
     Raises:
         ValueError: The stride is not from 1 to the size.
@@ -51,9 +51,6 @@ class Patchwise(nn.Module):
     def with_stride(self, stride: int) -> "Patchwise":
         """Return the same model with `stride` pixels between patches; ValueError unless from 1 to the patch size."""
         return Patchwise(self.patch, self.channels, self.size, stride, self.tile, self.noise)
-
-    def _repr_html_(self) -> str:
-        return as_html(type(self).__name__, vars(self).get("card"))
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that build this model again."""
@@ -76,12 +73,6 @@ class Patchwise(nn.Module):
         return 24 * self.channels
 
     @property
-    def level(self) -> float | None:
-        """Return the level of noise that the model was made for, white being 1; None if there are many."""
-        found: float | None = self.patch.level
-        return found
-
-    @property
     def noise_range(self) -> tuple[float, float]:
         """Return the lowest and the highest level that the model was made for, white being 1."""
         found: tuple[float, float] = self.patch.noise_range
@@ -94,7 +85,7 @@ class Patchwise(nn.Module):
             ValueError: x has another shape, or sigma is None and the model has many levels.
         """
         if x.ndim == 2:
-            psi: Tensor = self.patch.score(x) if sigma is None else self.patch.score(x, sigma=sigma)
+            psi: Tensor = self.patch.score(x, sigma=sigma)
         else:
             s = known_level(self, sigma)
             psi = (self.reconstruct(x, s) - x) / s**2
@@ -124,7 +115,7 @@ class Patchwise(nn.Module):
 
     def _variance(self, x: Tensor, sigma: float | None = None) -> Tensor:
         """Return sigma^2 dD_i/dx_i, with the shape of x, images: the mean over patches of their posterior variance."""
-        s = self.level if sigma is None else sigma
+        s = known_level(self, sigma)
         return torch.stack([self._lift(image, lambda p: self.patch.posterior_variance(p, sigma=s)) for image in x])
 
     def _lift(self, image: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:

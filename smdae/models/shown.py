@@ -1,10 +1,14 @@
-"""A fitted model in a notebook: its card as a table."""
+"""What all models of images share: their card as a table in a notebook, and their one level of noise, if it is one."""
 
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-__all__ = ["as_html"]
+from torch import nn
+
+from smdae.protocols import ScoreModel, single_level
+
+__all__ = ["ImageModel", "as_html"]
 
 SHOWN = {
     "model": "model",
@@ -23,13 +27,20 @@ SHOWN = {
 }
 
 
-def as_html(kind: str, card: Mapping[str, Any] | None) -> str:
-    """Return a card as an HTML table, with the entries that say most of a model.
+class ImageModel(nn.Module):
+    """A module with a `noise_range`, and a `card` once it is fitted or loaded."""
 
-    Args:
-        kind: What is shown, such as a class.
-        card: The card of the model; None if it has none, which gives a table without rows.
-    """
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, vars(self).get("card"))
+
+    @property
+    def level(self: ScoreModel) -> float | None:
+        """Return the one level of noise that it was made for, white being 1; None if there are many."""
+        return single_level(self)
+
+
+def as_html(kind: str, card: Mapping[str, Any] | None) -> str:
+    """Return a card as an HTML table under the name of a class; without rows if there is no card."""
     said = card or {}
     facts = {SHOWN[key]: said[key] for key in SHOWN if key in said}
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(_plain(value))}</td></tr>" for name, value in facts.items())

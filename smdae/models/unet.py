@@ -32,8 +32,8 @@ from torch import Generator, Tensor, nn
 from smdae.models.borders import mirrored, rounded_up
 from smdae.models.conditioning import WHITE_NOISE, Conditioning, plane_count
 from smdae.models.inference_graphs import InferenceGraphs
-from smdae.models.shown import as_html
-from smdae.protocols import known_level, per_example, single_level
+from smdae.models.shown import ImageModel
+from smdae.protocols import known_level, per_example
 
 __all__ = ["SIZES", "Shape", "UNet"]
 
@@ -76,7 +76,7 @@ class Block(nn.Module):
         return found
 
 
-class UNet(nn.Module):
+class UNet(ImageModel):
     """A U-Net that estimates the noise in images, (B, C, H, W), given its level; its score follows from that.
 
     Args:
@@ -144,9 +144,6 @@ class UNet(nn.Module):
             kernel.uniform_(-bound, bound, generator=generator)
         self.head.weight.zero_()
 
-    def _repr_html_(self) -> str:
-        return as_html(type(self).__name__, vars(self).get("card"))
-
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build this model again."""
         shape = {name: list(getattr(self.shape, name)) for name in ("widths", "down", "up")}
@@ -154,11 +151,6 @@ class UNet(nn.Module):
         if self.takes_noise:  # left out otherwise, so that files stay readable by earlier versions
             kind["takes_noise"] = True
         return {"channels": self.channels, **shape, **kind}
-
-    @property
-    def level(self) -> float | None:
-        """Return the one level that it was fitted at, or None if there are many."""
-        return single_level(self)
 
     @property
     def kinked(self) -> bool:

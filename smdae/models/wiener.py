@@ -23,22 +23,14 @@ class Wiener:
         centre: Takes out the free means, (B, d) to (B, d).
     """
 
+    channels = None  # a patch has any number of channels, one after the other
+
     def __init__(self, patches: Tensor, level: float, centre: Callable[[Tensor], Tensor] = lambda x: x) -> None:
-        self.level, self.centre = level, centre
+        self.level, self.noise_range, self.centre = level, (level, level), centre
         self.mean = patches.mean(0)
         residual = patches - self.mean
         variance, axes = torch.linalg.eigh((residual.T @ residual / len(patches)).double())
         self.variance, self.axes = variance.clamp(min=0).to(patches.dtype), axes.to(patches.dtype)
-
-    @property
-    def channels(self) -> None:
-        """Return None: a patch has any number of channels, one after the other."""
-        return None
-
-    @property
-    def noise_range(self) -> tuple[float, float]:
-        """Return the lowest and the highest level, which are its one level."""
-        return self.level, self.level
 
     def score(self, x: Tensor, sigma: float | None = None) -> Tensor:
         """Return psi(x), with shape (B, d), for x with shape (B, d), at the level sigma; None is the filter's own."""

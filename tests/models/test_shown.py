@@ -24,4 +24,4 @@ def test_what_a_card_says_is_escaped_and_models_without_one_have_an_empty_table(
     )
     assert as_html("Patchwise", None) == "<table><caption>Patchwise</caption></table>"
     kinds = [row.fits for name, row in MODELS.items() if name != "energy"]  # the energy is shown as what lifts it
-    assert all("_repr_html_" in vars(kind) for kind in [*kinds, OwnModel])
+    assert all(hasattr(kind, "_repr_html_") for kind in [*kinds, OwnModel])
