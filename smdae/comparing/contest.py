@@ -186,12 +186,10 @@ class Contest:
         rounding = self.rounding if objective.samples == "data" and known is None else 0.0
         return Examples(
             objective,
-            arguments(objective, self.origin),
+            arguments(objective, self.origin, self.settings),
+            self.settings,
             (among(data),),
             self.origin.centre,
-            self.settings.levels,
-            reg_lambda=self.settings.reg_lambda,
-            probes=self.settings.probes,
             density=known,
             parzen=parzen,
             rounding=rounding,

@@ -6,7 +6,6 @@ given            what `smdae.fit` gets: arrays, lists and paths
 splitting        images to fit on and images held out, with texture
 noisy            the noise of images that are not clean
 patches, packed  images in memory or in a file, and random patches of them
-prefetch         the next batch read from disk meanwhile
 colours          augmentation of colours
 corruption       the noise of real pictures, simulated
 draws            batches, their sources, and the part of each process

@@ -22,24 +22,14 @@ __all__ = ["arguments", "examples_for", "known_density"]
 TARGET_EXAMPLES = 50_000  # patches to which the density for `esm` is fitted
 
 
-def arguments(objective: Objective, model: Any, noisy: bool = False, probes: int = 1) -> tuple[str, ...]:
-    """Return the names of the further arguments of the loss for this model.
-
-    Args:
-        objective: The objective.
-        model: The model to fit.
-        noisy: Whether the data are noisy.
-        probes: Number of probes for each example; 0 for an exact divergence.
-    """
+def arguments(objective: Objective, model: Any, settings: Settings) -> tuple[str, ...]:
+    """Return the names of the further arguments of the loss in a fit of this model."""
     kinked = offers(model, HasKinks) and model.kinked
-    lacks = {"probes": probes > 0 and not offers(model, HasDivergence), "step": kinked, "level": noisy}
+    by_probes = settings.probes > 0 and not offers(model, HasDivergence)
+    lacks = {"probes": by_probes, "step": kinked, "level": settings.noisy}
     needs = (*objective.needs, *(name for name in objective.options if lacks[name]))
     # On clean data the implicit objective is that of the clean density, which has no level.
-    return (*needs, "sigma") if noisy and "sigma" not in needs else needs
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
+    return (*needs, "sigma") if settings.noisy and "sigma" not in needs else needs
 
 
 def known_density(x: Tensor, settings: Settings, sigma: float, generator: Generator) -> Density:
@@ -59,14 +49,7 @@ def examples_for(
     settings: Settings,
     generator: Generator,
 ) -> Examples:
-    """Return the source of an objective's examples made from patches; fit the densities that it needs.
-
-    Args:
-        patches: Where patches are drawn from.
-        objective: A row of OBJECTIVES.
-        model: The model to fit.
-        settings: The settings of the fit.
-        generator: Source of random numbers.
+    """Return the source of an objective's examples made from patches, and fit the densities whose score it needs.
 
     Raises:
         UsageError: The noise that is to be added does not suit the patches.
@@ -75,7 +58,7 @@ def examples_for(
     if settings.noise is not None:
         kernel = PatchNoise(Noise.from_yaml(settings.noise), patches.channels, patches.size)
     # Noise that is not white mixes the mean with the rest, so the mean cannot be taken out beforehand.
-    centre = model.centre if offers(model, HasCentre) and kernel is None else _same
+    centre = model.centre if offers(model, HasCentre) and kernel is None else lambda x: x
     wants_target = "target_score" in objective.needs
     density: Density | None = None
     parzen: Parzen | KernelParzen | None = None
@@ -92,29 +75,19 @@ def examples_for(
         parzen = Parzen(x, sigma) if kernel is None else KernelParzen(x, kernel)
         data, shares = (among(parzen.patches),), ()
     implicit = objective.samples == "data" and density is None and not settings.noisy
-    rounded = implicit and patches.images.rounded
-    rounding = 1 / patches.white if rounded else 0.0
-    channels = None if takes_patches(model) else patches.channels
     sources = tuple(replace(patches, size=source_side(side)).draw_with_levels for side in sides)
     return Examples(
         objective=objective,
-        needs=arguments(objective, model, settings.noisy, settings.probes),
+        needs=arguments(objective, model, settings),
+        settings=settings,
         data=data,
         centre=centre,
-        levels=settings.levels,
-        noisy=settings.noisy,
-        extra_noise=settings.extra_noise / 255 if settings.extra_noise else None,
-        reg_lambda=settings.reg_lambda,
-        probes=settings.probes,
         density=density,
         parzen=parzen,
-        rounding=rounding,
-        clipped=settings.clipped,
-        recoloured=settings.recoloured,
-        channels=channels,
+        rounding=1 / patches.white if implicit and patches.images.rounded else 0.0,
+        channels=None if takes_patches(model) else patches.channels,
         shares=shares,
         prefetchers=() if density or parzen else tuple(cut.prefetch for cut in cuts),
-        real=settings.real,
         sources=sources if settings.real else (),
         sides=sides,
         kernel=kernel,

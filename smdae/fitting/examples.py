@@ -34,6 +34,7 @@ from smdae.fitting.colours import recoloured
 from smdae.fitting.corruption import corrupted
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.draws import Batch, BatchPart, Draw, antithetic_noise
+from smdae.fitting.settings import Settings
 from smdae.objectives import Objective
 from smdae.patch_noise import KernelParzen, PatchNoise
 
@@ -50,23 +51,16 @@ class Examples:
     Attributes:
         objective: A row of OBJECTIVES.
         needs: Names of the loss's further arguments.
+        settings: The settings of the fit: levels, probes and shares of examples that are changed.
         data: Sources of patches, one for each patch size, used one after the other in equal parts of a fit; with a
             q_sigma, the patches that make it up.
         centre: Takes out the means that the model does not see; the identity for other models.
-        levels: The lowest and the highest level of the noise, white being 1.
-        noisy: Whether the data are noisy themselves.
-        extra_noise: Level of the noise added to noisy data to make pairs, white being 1; None for a share of theirs.
-        reg_lambda: lambda of `ism-reg`.
-        probes: Number of probes for each example, k.
         density: The density that `esm` draws from, or None.
         parzen: q_sigma for `esm-parzen`, or None.
         rounding: Width of the uniform noise added to clean data that was rounded, 0 for none.
-        clipped: The share of the examples that is clipped to [0, 1].
-        recoloured: The share of the examples whose colours are changed.
         channels: C, if the model takes images; None if it takes flat patches.
         shares: For each source, the number of patches it draws for each one that is asked for: fewer the larger they
             are. Empty for 1.
-        real: The share of the examples with the noise of real pictures.
         kernel: The noise that is added, whose score is the target; None if it is white.
         sides: Sides of the patches of each source.
         sources: For each patch size, the source of clean pictures that get the noise of real ones.
@@ -75,22 +69,15 @@ class Examples:
 
     objective: Objective
     needs: tuple[str, ...]
+    settings: Settings
     data: tuple[Draw, ...]
     centre: Callable[[Tensor], Tensor]
-    levels: tuple[float, float]
-    noisy: bool = False
-    extra_noise: float | None = None
-    reg_lambda: float = 0.0
-    probes: int = 1
     density: Density | None = None
     parzen: Parzen | KernelParzen | None = None
     rounding: float = 0.0
-    clipped: float = 0.0
-    recoloured: float = 0.0
     channels: int | None = None
     shares: tuple[float, ...] = ()
     prefetchers: tuple[Callable[[int, Generator], object], ...] = ()
-    real: float = 0.0
     sources: tuple[Draw, ...] = ()
     sides: tuple[int, ...] = ()
     kernel: PatchNoise | None = None
@@ -98,7 +85,12 @@ class Examples:
     @property
     def sigma(self) -> float:
         """Return the highest level of the noise, white being 1."""
-        return self.levels[1]
+        return self.settings.levels[1]
+
+    @property
+    def noisy(self) -> bool:
+        """Return whether the data are noisy themselves."""
+        return self.settings.noisy
 
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
         """Return n random examples, or fewer once the patches have grown.
@@ -115,10 +107,12 @@ class Examples:
             data, levels = self.data[stage](n, generator, part.rows)
             if levels is not None:
                 return self.of_noisy(data, levels, generator, part)
-            if self.recoloured:
-                data = recoloured(data, self.recoloured, generator, part)
+            if self.settings.recoloured:
+                data = recoloured(data, self.settings.recoloured, generator, part)
             batch = self.around(data, generator, part)
-            return batch.joined(self._real(stage, self._real_count(n), generator, group)) if self.real else batch
+            return (
+                batch.joined(self._real(stage, self._real_count(n), generator, group)) if self.settings.real else batch
+            )
         x = self.centre(self.density.sample(n, generator, group.rows(n)))
         needs = {"target_score": self._shaped(self.density.score(x))}
         return Batch(self._shaped(x), needs, self.objective.scale(self.sigma, x.shape[1]), whole=n)
@@ -133,18 +127,18 @@ class Examples:
         """Return the stage of growth, and the number of examples with white noise to draw."""
         stage = self.stage(progress)
         n = max(1, round(n * self.shares[stage])) if self.shares else n
-        return stage, max(1, n - round(self.real * n))
+        return stage, max(1, n - round(self.settings.real * n))
 
     def _real_count(self, white: int) -> int:
         """Return the number of examples with the noise of real pictures, given the number with white noise."""
-        return max(1, round(white * self.real / (1 - self.real)))
+        return max(1, round(white * self.settings.real / (1 - self.settings.real)))
 
     def _real(self, stage: int, n: int, generator: Generator | None, group: Group) -> Batch:
         """Return n examples with the noise of real pictures; every process makes all of them and keeps its rows."""
         assert self.channels is not None
         flat, _ = self.sources[stage](n, generator)
-        if self.recoloured:
-            flat = recoloured(flat, self.recoloured, generator)
+        if self.settings.recoloured:
+            flat = recoloured(flat, self.settings.recoloured, generator)
         pairs = corrupted(self._shaped(flat), self.sides[stage], generator)
         rows = group.rows(n)
         needs = {"clean": pairs.clean[rows], "sigma": pairs.sigma[rows]}
@@ -164,7 +158,7 @@ class Examples:
 
     def _draw_levels(self, like: Tensor, generator: Generator | None, part: BatchPart) -> float | Tensor:
         """Draw the level of each example of a part, with the dtype of `like`: one number for all, or (m,)."""
-        low, high = self.levels
+        low, high = self.settings.levels
         if low == high:
             return high
         return low + (high - low) * part.of(
@@ -208,8 +202,10 @@ class Examples:
             shape = part.whole(clean).shape
             offset = part.of(torch.rand(shape, generator=generator, dtype=clean.dtype, device=clean.device)) - 0.5
             x = torch.add(clean, offset, alpha=self.rounding)
-        if self.clipped:
-            white = (part.of(torch.rand(part.n, generator=generator, device=x.device)) < self.clipped).to(x.dtype)
+        if self.settings.clipped:
+            white = (part.of(torch.rand(part.n, generator=generator, device=x.device)) < self.settings.clipped).to(
+                x.dtype
+            )
             x = torch.where(white[:, None] > 0, x.clamp(0, 1), x)
         needs = self._needs(x, clean, sigma, generator, part)
         source = self.density or self.parzen
@@ -226,12 +222,12 @@ class Examples:
         Other arguments are those of `around`.
         """
         part = part or BatchPart(len(noisy))
-        low, high = self.levels
+        low, high = self.settings.levels
         sigma = high if low == high else levels
         if self.objective.samples != "pairs":
             needs = self._needs(noisy, noisy, sigma, generator, part)
             return Batch(self._shaped(noisy), needs, self._scale(sigma, noisy.shape[1]), whole=part.n)
-        e = self.extra_noise or EXTRA_NOISE * sigma
+        e = self.settings.extra_noise / 255 if self.settings.extra_noise else EXTRA_NOISE * sigma
         noise = part.of(antithetic_noise(part.whole(noisy), generator))
         x = torch.addcmul(noisy, noise, e[:, None]) if isinstance(e, Tensor) else noisy + e * noise
         level = (sigma**2 + e**2) ** 0.5
@@ -252,11 +248,11 @@ class Examples:
         step = (WIDE_STEP if self._wide else NARROW_STEP) * sigma
         has_kernel = self.kernel is not None and self.objective.samples == "pairs"
         noise: Any = self.kernel if has_kernel else sigma
-        offered = {"clean": self._shaped(clean), "sigma": noise, "step": step, "reg_lambda": self.reg_lambda}
+        offered = {"clean": self._shaped(clean), "sigma": noise, "step": step, "reg_lambda": self.settings.reg_lambda}
         needs = {name: offered[name] for name in self.needs if name in offered}
         if "probes" in self.needs:
             draw = normal_probes if self._wide else probes
-            needs["probes"] = draw(part.whole(self._shaped(x)), self.probes, generator)[:, part.rows]
+            needs["probes"] = draw(part.whole(self._shaped(x)), self.settings.probes, generator)[:, part.rows]
         return needs
 
     def _scale(self, sigma: float | Tensor, dim: int) -> float | Tensor:

@@ -2,9 +2,13 @@
 
 The places of all images where a patch can begin are numbered through, and a batch is cut at random numbers, whatever
 the sizes of the images. Patches are flipped and turned by the eight symmetries of the square.
+
+The next batch is read from disk in a thread, while the gradients of this one are computed. Which patches come next is
+known from a copy of the generator. If others are drawn after all, those that were read are dropped; only time is lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -17,14 +21,35 @@ from torch import Generator, Tensor
 
 from smdae.files.disk_store import Stored
 from smdae.fitting.packed import Packed
-from smdae.fitting.prefetch import Prefetch, copy_of
 
-__all__ = ["Patches"]
+__all__ = ["Patches", "Prefetch"]
 
 FINGERPRINT_PATCHES = 1024  # by which images in a file are compared with others
 
 # With rows in either order these give the eight symmetries of the square.
 TURNS = (None, lambda p: p.flip(3), lambda p: p.mT, lambda p: p.flip(3).mT)
+
+
+class Prefetch:
+    """One tensor that is read ahead in a thread, and the key of the request for it."""
+
+    _key: Tensor | None = None
+    _read: Future[Tensor]
+
+    @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "prefetch")
+
+    def start(self, key: Tensor, read: Callable[[], Tensor]) -> None:
+        """Call `read` in the thread; `take` with an equal key returns its result."""
+        self._key, self._read = key, self._thread.submit(read)
+
+    def take(self, key: Tensor) -> Tensor | None:
+        """Return the tensor read for this key, once; None if another was read. Errors of the thread are raised here."""
+        started, self._key = self._key, None
+        if started is None or not torch.equal(started, key):
+            return None
+        return self._read.result()
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +205,9 @@ class Patches:
     def prefetch(self, n: int, generator: Generator) -> None:
         """Begin to read the n patches that the next draw with this generator will give, if they are on disk."""
         if self.images.slow:
-            place, upside_down = self._drawn_places(n, copy_of(generator))
+            copy = Generator(generator.device)
+            copy.set_state(generator.get_state())
+            place, upside_down = self._drawn_places(n, copy)
             self._prefetch.start(place, lambda: self.at(place, upside_down))
 
     def draw(self, n: int, generator: Generator | None = None) -> Tensor:

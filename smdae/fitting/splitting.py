@@ -1,17 +1,23 @@
-"""Split images into those to fit on and those held out: whole images, or a strip of a single one."""
+"""Split images into those to fit on and those held out: whole images, or a strip of a single one, with texture.
+
+The roughness of a window is the mean over neighbours in a row of |x_i - x_(i+1)|. It is 0 on a flat bar, where a smooth
+model has almost no error, and an absurdly high PSNR. Of several windows the usual one is taken if it has at least half
+the typical roughness, that is the median over windows that are not flat; else the one closest to typical.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from smdae.files.disk_store import Stored
-from smdae.fitting.texture import choose, roughness
 
-__all__ = ["Part", "chosen", "split"]
+__all__ = ["Part", "choose", "chosen", "roughness", "split"]
 
 MIN_STRIP = 24  # pixels, the least width of a strip that is held out of a single noisy image
+MIN_ROUGHNESS = 0.5  # of a window, as a share of the typical one
 MAX_MEASURED = 512  # pixels along a strip on which its roughness is measured
 
 
@@ -72,6 +78,27 @@ def split(
     fitted, held_out = _parted(whole.images, axis, _begin_of_strip(whole.images, axis, width, size), width, size)
     repeated = (None if row is None else list(row) * len(fitted) for row in (whole.levels, whole.weights))
     return Part(fitted, *repeated), replace(whole, images=held_out)
+
+
+def roughness(window: np.ndarray | Tensor) -> float:
+    """Return the mean absolute difference of pixels side by side in a window; 0 for one pixel wide.
+
+    The window is an array (H, W) or (H, W, C), or a tensor (C, H, W).
+    """
+    x = window.double() if isinstance(window, Tensor) else torch.from_numpy(np.asarray(window, np.float64))
+    axis = 2 if isinstance(window, Tensor) else 1
+    return x.diff(dim=axis).abs().mean().item() if x.shape[axis] > 1 else 0.0
+
+
+def choose(roughnesses: Sequence[float], usual: int) -> int:
+    """Return the index of the window to take, given the roughness of each: `usual`, unless that is much smoother."""
+    rough = [value for value in roughnesses if value > 0]
+    if not rough:
+        return usual
+    typical = float(np.median(rough))
+    if roughnesses[usual] >= MIN_ROUGHNESS * typical:
+        return usual
+    return min(range(len(roughnesses)), key=lambda k: abs(roughnesses[k] - typical))
 
 
 def _first_rough(images: Sequence[np.ndarray], order: Sequence[int], count: int) -> list[int]:

@@ -25,7 +25,7 @@ from smdae.fitting.corruption import Corrupted, corrupted, source_side
 from smdae.fitting.distributed import ALONE, Group
 from smdae.fitting.examples import Batch, Examples
 from smdae.fitting.patches import Patches
-from smdae.fitting.texture import choose, roughness
+from smdae.fitting.splitting import choose, roughness
 from smdae.noise import Noise
 from smdae.protocols import posterior_mean
 

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import Generator
 
-from smdae.fitting.prefetch import Prefetch, copy_of
+from smdae.fitting.patches import Prefetch
 
 
 def test_prefetch_gives_what_was_read_once():
@@ -35,13 +34,3 @@ def test_prefetch_raises_an_error_of_its_thread_where_the_result_is_asked_for():
         ahead.take(torch.arange(3))
     ahead.start(torch.arange(3), broken)
     assert ahead.take(torch.arange(4)) is None
-
-
-def test_copy_of_a_generator_draws_the_same_and_leaves_the_other_as_it_was():
-    generator = Generator().manual_seed(3)
-    torch.randn(5, generator=generator)
-    before = generator.get_state()
-    other = copy_of(generator)
-    drawn = torch.randint(100, (20,), generator=other)
-    assert torch.equal(generator.get_state(), before)
-    assert torch.equal(torch.randint(100, (20,), generator=generator), drawn)

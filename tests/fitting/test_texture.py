@@ -7,8 +7,7 @@ from torch import Generator
 from smdae.fitting.patches import Patches
 from smdae.fitting.prepare import prepare
 from smdae.fitting.settings import check
-from smdae.fitting.splitting import split
-from smdae.fitting.texture import choose, roughness
+from smdae.fitting.splitting import choose, roughness, split
 from smdae.fitting.validation import Crops, NoisyCrops
 from tests.tiny import gray
 
