@@ -96,13 +96,7 @@ class Found:
 
 
 def run(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts: Sequence[str] = ()) -> Iterator[Found]:
-    """Fit every objective and measure every part.
-
-    Args:
-        contest: What the fits have in common.
-        plan: What to compare.
-        courses: Fits that are finished already.
-        parts: Parts that are finished already.
+    """Fit every objective and measure every part, except the fits `courses` and the parts that are finished already.
 
     Yields:
         A `Found` a few times a second, with the progress, and one for each fit and each part when it is finished.

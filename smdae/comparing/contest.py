@@ -41,9 +41,9 @@ HELD_OUT_SEED_OFFSET = 1  # added to the seed for all that is held out
 SEED_STRIDE = 1 << 32  # between the seeds of fits
 
 
-def applicable(model: Any = EnergyModel) -> tuple[str, ...]:
-    """Return the names of the objectives that a model can be fitted with."""
-    return tuple(name for name, row in OBJECTIVES.items() if not row.lacking(model))
+def applicable() -> tuple[str, ...]:
+    """Return the names of the objectives that the energy can be fitted with."""
+    return tuple(name for name, row in OBJECTIVES.items() if not row.lacking(EnergyModel))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +120,8 @@ class Contest:
         target: Density,
         settings: Settings,
         patches: int,
-        device: torch.device | str = "cpu",
-        held_out: int = HELD_OUT,
+        device: torch.device | str,
+        held_out: int,
     ) -> "Contest":
         """Return a contest on N = `patches` samples of a density, and M = `held_out` others to judge by."""
         generator = Generator(device).manual_seed(settings.seed)
@@ -166,9 +166,8 @@ class Contest:
         """Return a new model at the start of the fit of that number, from 0: the first starts at `origin`."""
         if seed == 0:
             return copy.deepcopy(self.origin).requires_grad_(True)
-        channels = self.origin.free_means
         found: EnergyModel = MODELS[self.settings.model].start(
-            self.patches, channels, self.settings, self.generator_of_fit(seed)
+            self.patches, self.origin.free_means, self.settings, self.generator_of_fit(seed)
         )
         return found
 
@@ -203,10 +202,7 @@ class Contest:
         """
         if name not in self._batches:
             examples, generator = self.examples(name, self.held_out), self.generator(HELD_OUT_SEED_OFFSET)
-            if examples.density is not None:
-                self._batches[name] = examples.draw(len(self.held_out), generator)
-            else:
-                self._batches[name] = examples.around(self.held_out, generator)
+            self._batches[name] = examples.made_of(self.held_out, generator)
         return self._batches[name]
 
     @cached_property

@@ -84,13 +84,9 @@ def measured_steps(steps: int) -> list[int]:
 
 
 def fit(contest: Contest, name: str, judges: Sequence[str] = (), seed: int = 0) -> Iterator[Course]:
-    """Fit one objective.
+    """Fit the objective `name`, from the start and with the batches of the fit number `seed`, from 0.
 
-    Args:
-        contest: What it has in common with the others.
-        name: Its objective.
-        judges: The objectives that it is judged by; its own is one of them in any case.
-        seed: Number of the fit, from 0: each starts elsewhere and draws other batches.
+    It is judged by the objectives `judges` and by its own.
 
     Yields:
         The `Course` of the fit so far, a few times a second and where it is judged; the last is the whole of it. A fit

@@ -41,12 +41,7 @@ th { background: var(--shade); font-weight: 600; }
 
 
 def report(record: Record, pictures: Mapping[str, Mapping[str, bytes]]) -> bytes:
-    """Return the report as an HTML file.
-
-    Args:
-        record: What was found.
-        pictures: PNG files by part and name.
-    """
+    """Return the report as an HTML file, with the PNG files in `pictures`, by part and name."""
     body = [
         "<h1>A comparison of objectives</h1>",
         f"<p>{escape(opening(record))}</p>",
@@ -67,12 +62,7 @@ def report(record: Record, pictures: Mapping[str, Mapping[str, bytes]]) -> bytes
 
 
 def in_notebook(text: str, pictures: Mapping[str, Mapping[str, bytes]]) -> str:
-    """Return a comparison as a cell of a notebook shows it.
-
-    Args:
-        text: Its page.
-        pictures: PNG files by part and name.
-    """
+    """Return a comparison as HTML for the cell of a notebook: its page, and PNG files by part and name."""
     captions = {name: PARTS[name].pictures for name in pictures}
     figures = [_figure(data, captions[part][name]) for part, made in pictures.items() for name, data in made.items()]
     return f"<pre>{escape(text)}</pre>\n{''.join(figures)}"

@@ -24,14 +24,8 @@ def planned(
 ) -> tuple[Plan, list[LeftOut]]:
     """Return the plan of a comparison, each name once, and what is left out of it.
 
-    Objectives and parts come in the order of their tables, baselines as they are given.
-
-    Args:
-        objectives: Names of OBJECTIVES to fit with; None or an empty list for all.
-        parts: Names of PARTS; None or an empty list for all.
-        baselines: Names of BASELINES; None for none.
-        seeds: Fits of each objective, which is not checked.
-        quick: Whether to measure no more than what a minute for everything allows.
+    Objectives and parts come in the order of their tables, and none of them stands for all; baselines come as they are
+    given. `seeds` is not checked.
 
     Raises:
         UsageError: A name is unknown, none of the objectives can be fitted, or the package of a baseline is missing.
@@ -57,9 +51,7 @@ def planned(
 def refuse_models(models: Sequence[str], examples: str) -> None:
     """Raise UsageError if there are models to compare, by name, and the examples are not images.
 
-    Args:
-        models: Their names.
-        examples: What the examples are, in words; empty for images.
+    `examples` says what they are, in words, and is empty for images.
     """
     if models and examples:
         raise UsageError(

@@ -29,14 +29,9 @@ DEPTH = 6.0  # below the largest log-density, all are drawn alike
 
 
 def portrait(model: Any, rows: Tensor, sigma: float, white: float = 1.0, seed: int = 0) -> bytes:
-    """Return a picture of a model of one or two numbers, as a PNG file.
+    """Return a PNG file of a score model of one or two numbers, fitted at sigma to rows, (n, 1 or 2), white being 1.
 
-    Args:
-        model: A score model of rows.
-        rows: The rows that it was fitted to, with shape (n, d), d being 1 or 2, white being 1.
-        sigma: Level of the noise, white being 1.
-        white: Value that is 1 there: axes have the unit of the rows as they were.
-        seed: Seed of the random numbers that samples are drawn with.
+    Axes have the unit of the rows as they were, with the value `white`.
     """
     chance = Generator().manual_seed(seed)
     noisy = rows + sigma * torch.randn(rows.shape, generator=chance)

@@ -23,16 +23,9 @@ def seconds(
     device: torch.device | str = "cpu",
     longest: float = math.inf,
 ) -> dict[Any, float]:
-    """Return the median time of each call, in seconds, over rounds of all calls, so that disturbances affect all.
+    """Return the median time of each call, in seconds, by name, over rounds of all calls: disturbances affect all.
 
-    Args:
-        runs: Calls by name; each is made once before, untimed.
-        rounds: How many times each call is timed, 3 or more.
-        device: The device that they run on.
-        longest: The total time of a call, in seconds, after which it is left out of rounds beyond the third.
-
-    Returns:
-        The seconds by the names of the calls.
+    Each call is made once before, untimed. One that took `longest` seconds in total is timed three times only.
     """
     taken: dict[Any, list[float]] = {name: [] for name in runs}
     for count in range(rounds + 1):

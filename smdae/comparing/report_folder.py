@@ -46,10 +46,8 @@ RESULTS, SCHEMA, REPORT, MODELS = "results.json", "schema.json", "report.html", 
 def refuse(folder: Path, overwrite: bool, resume: bool) -> None:
     """Raise OutputError if the report cannot be written to the folder, or the folder holds anything; write nothing.
 
-    Args:
-        folder: The folder of the report, which need not exist.
-        overwrite: Whether it may hold files, which the new report replaces or leaves.
-        resume: Whether it must hold an earlier report, which is continued; it may hold other files too.
+    The folder need not exist. With `overwrite` it may hold files, which the new report replaces or leaves; with
+    `resume` it must hold an earlier report, which is continued.
     """
     if not os.path.exists(folder):
         if resume:
@@ -187,14 +185,9 @@ def _plain(course: "Course") -> dict[str, Any]:
 
 
 def fits_in(folder: Path, contest: "Contest", wanted: Sequence[tuple[str, int]]) -> list["Course"]:
-    """Return the courses of those wanted fits that an earlier run has finished in the same contest.
+    """Return those wanted fits, by objective and seed, that an earlier run has finished in the same contest.
 
     What is missing or damaged is left out.
-
-    Args:
-        folder: The folder of the report.
-        contest: The contest of the fits.
-        wanted: The objective and the seed of each fit.
     """
     from smdae.comparing.contestants import Course, Point
     from smdae.comparing.evaluation import Value

@@ -19,12 +19,9 @@ MIN_PATCHES = 100
 
 
 def check_numbers(numbers: Mapping[str, int], seeds: int, called: Callable[[str], str] = str) -> None:
-    """Raise UsageError for numbers of patches, steps or fits that make no sense.
+    """Raise UsageError for numbers of patches, of steps or of fits of each objective that make no sense.
 
-    Args:
-        numbers: `patches` and `max_steps`.
-        seeds: Fits of each objective.
-        called: Returns what the caller calls a number of that name.
+    `numbers` has `patches` and `max_steps`; `called` returns what the caller calls a number of that name.
     """
     if numbers["patches"] < MIN_PATCHES:
         raise UsageError(f"{called('patches')} {numbers['patches']} is less than {MIN_PATCHES}")

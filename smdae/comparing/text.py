@@ -11,9 +11,7 @@ WIDTH = 80
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table, names to the left and figures to the right, in blocks of at most 80 columns.
 
-    Args:
-        header: A text for each column, with newlines between its lines.
-        rows: Texts, each row as long as the header.
+    Cells of the header may have several lines.
     """
     tops = [cell.split("\n") for cell in header]
     depth = max(map(len, tops))

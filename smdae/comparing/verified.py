@@ -61,12 +61,7 @@ class Verified:
 
 
 def verify(name: str, density: Any, generator: Generator) -> Verified:
-    """Check a score against the samples that it comes with, and return what was measured.
-
-    Args:
-        name: Name of the density, for messages.
-        density: An object with methods `sample` and `score`, and `log_prob` if it has that.
-        generator: Source of the samples.
+    """Check the score of the density `name` against the samples that it comes with, and return what was measured.
 
     Raises:
         InputError: The score is not that of the samples, and the message says in what way; or an answer of the density

@@ -214,6 +214,10 @@ class Examples:
             needs["target_score"] = self._shaped(source.score(x))
         return Batch(self._shaped(x), needs, self._scale(sigma, clean.shape[1]), white, part.n)
 
+    def made_of(self, clean: Tensor, generator: Generator) -> Batch:
+        """Return the examples made from clean patches, (m, d); of a known density as many new samples of that."""
+        return self.around(clean, generator) if self.density is None else self.draw(len(clean), generator)
+
     def of_noisy(
         self, noisy: Tensor, levels: Tensor, generator: Generator | None = None, part: BatchPart | None = None
     ) -> Batch:

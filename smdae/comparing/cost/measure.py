@@ -21,6 +21,7 @@ What is held before the step, data, parameters and densities, is not counted.
 """
 
 import math
+import statistics
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -160,11 +161,7 @@ def _affordable(steps: Sequence[Step], name: str, size: int, longest: float, dev
 def measure(context: Context) -> Generator[float, None, Tables]:
     """Measure time and memory of a step of each objective against d, and against n of those that depend on n.
 
-    Yields:
-        The share of the work that is done, from 0 to 1.
-
-    Returns:
-        The tables `steps`, rows of `Step`, and `slopes`, rows of `Slope`, by their names.
+    Yield the share that is done, and return the tables `steps`, rows of `Step`, and `slopes`, rows of `Slope`.
     """
     contest, quick = context.contest, context.quick
     batch = min(contest.settings.batch, BATCH)
@@ -207,9 +204,7 @@ def _power(sizes: Sequence[float], values: Sequence[float]) -> float | None:
     """Return the slope of the least-squares line on log axes; None if there is none."""
     if len(sizes) < 2 or min(values) <= 0:
         return None
-    x, y = ([math.log(v) for v in row] for row in (sizes, values))
-    middle, level = sum(x) / len(x), sum(y) / len(y)
-    return sum((a - middle) * (b - level) for a, b in zip(x, y, strict=True)) / sum((a - middle) ** 2 for a in x)
+    return statistics.linear_regression(*([math.log(v) for v in row] for row in (sizes, values))).slope
 
 
 def summarise(tables: Tables) -> list[str]:

@@ -71,11 +71,7 @@ class Quality:
 def measure(context: Context) -> Generator[float, None, Tables]:
     """Measure every denoiser at every level.
 
-    Yields:
-        The share of the work that is done, from 0 to 1.
-
-    Returns:
-        The tables `quality`, rows of `Quality`, and `left_out`, rows of `LeftOut`, by their names.
+    Yield the share that is done, and return the tables `quality`, rows of `Quality`, and `left_out`, rows of `LeftOut`.
     """
     yield 0.0
     shown = examples(context)

@@ -26,6 +26,7 @@ from torch import Generator, Tensor
 
 from smdae.comparing.contest import Contest
 from smdae.comparing.equivalence.kernels import kernels_of
+from smdae.comparing.evaluation import scale
 from smdae.divergence import normal_probes
 from smdae.fitting.examples import Batch
 from smdae.objectives import OBJECTIVES
@@ -163,18 +164,14 @@ def _under(contest: Contest, name: str, kernel: PatchNoise, names: Sequence[str]
         return kernel.score(residual, torch.zeros_like(residual)).square().sum(1) / 2
 
     made = [
-        Estimator(_at(each, name), each, _scale(contest, each), partial(at, each))
+        Estimator(_at(each, name), each, scale(contest, each), partial(at, each))
         for each in (*UNDER, "dae")
         if each in names
     ]
-    scale = _scale(contest, "dsm")
-    made.append(Estimator(_at(ASSUMED, name), "dsm", scale, partial(at, ASSUMED)))
-    made.append(Estimator(_at(METRIC, name), "dae", scale, partial(at, METRIC), in_metric))
+    unit = scale(contest, "dsm")
+    made.append(Estimator(_at(ASSUMED, name), "dsm", unit, partial(at, ASSUMED)))
+    made.append(Estimator(_at(METRIC, name), "dae", unit, partial(at, METRIC), in_metric))
     return made
-
-
-def _scale(contest: Contest, name: str) -> float:
-    return float(OBJECTIVES[name].scale(contest.sigma, contest.dim))
 
 
 def _plain(contest: Contest, name: str) -> Estimator:
@@ -183,29 +180,29 @@ def _plain(contest: Contest, name: str) -> Estimator:
     def show(clean: Tensor, generator: Generator) -> Batch:
         if name in SLICED:
             return _framed(contest, name, clean, generator)
-        return examples.draw(len(clean), generator) if examples.density else examples.around(clean, generator)
+        return examples.made_of(clean, generator)
 
-    return Estimator(name, name, _scale(contest, name), show)
+    return Estimator(name, name, scale(contest, name), show)
 
 
 def _extra(contest: Contest, name: str) -> Estimator:
     if name == FRAMES:
         return Estimator(
-            name, "ism-parzen", _scale(contest, "ism-parzen"), lambda x, g: _framed(contest, "ism-parzen", x, g)
+            name, "ism-parzen", scale(contest, "ism-parzen"), lambda x, g: _framed(contest, "ism-parzen", x, g)
         )
     if name == AT_Q:
 
         def at_q(clean: Tensor, generator: Generator) -> Batch:
             return Batch(contest.examples("esm").draw(len(clean), generator).x, {})
 
-        return Estimator(name, "ism", _scale(contest, "ism"), at_q)
+        return Estimator(name, "ism", scale(contest, "ism"), at_q)
 
     def wider(clean: Tensor, generator: Generator) -> Batch:
         near = contest.examples("dsm").around(clean, generator)
         far = clean + 2 * (near.x - clean)
         return Batch(far, {"clean": clean, "sigma": 2 * contest.sigma, "level": contest.sigma})
 
-    return Estimator(name, "dsm", _scale(contest, "dsm"), wider)
+    return Estimator(name, "dsm", scale(contest, "dsm"), wider)
 
 
 def _framed(contest: Contest, name: str, clean: Tensor, generator: Generator) -> Batch:

@@ -31,7 +31,7 @@ from smdae.comparing.equivalence.estimators import Estimator
 from smdae.comparing.evaluation import gradient
 from smdae.fitting.draws import among
 
-__all__ = ["Gradients", "Parallel", "max_batches", "parallel", "pooled"]
+__all__ = ["Gradients", "Parallel", "max_batches", "pooled"]
 
 SEED_OFFSET = 2  # added to the seed for these draws
 MAX_BYTES = 2**31  # bytes of gradients to hold; models that need more have fewer batches
@@ -55,8 +55,7 @@ class Parallel:
 def _without_each(products: Tensor) -> tuple[Tensor, Tensor]:
     """Return <a, b> of the means of all batches but one, for each one left out, over all products and over k != l.
 
-    Args:
-        products: <a_k, b_l>, with shape (K, K).
+    `products` are <a_k, b_l>, with shape (K, K); both results have shape (K,).
     """
     K = len(products)
     diagonal = products.diagonal()
@@ -80,21 +79,10 @@ def _statistics(
     return torch.stack([cosine, (dd[0] / aa[0]).sqrt(), dd[1] / aa[1].clamp(min=0)])
 
 
-def parallel(first: Tensor, second: Tensor) -> Parallel:
-    """Return the cosine and the relative difference of two gradients, with their errors.
-
-    Args:
-        first: The mean gradient of each batch under one objective, with shape (K, parameters), K >= 3.
-        second: The same of another, at the same draws.
-    """
-    return pooled([(first, second)])[0]
-
-
 def pooled(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Parallel, list[Parallel]]:
     """Return the comparison of the gradients at several thetas as one long vector each, and that at each theta.
 
-    Args:
-        pairs: For each theta the two arguments of `parallel`; all from the same batches.
+    Each pair is of the mean gradients of the same K >= 3 batches under two objectives, both with shape (K, parameters).
     """
     grams = [_grams(first.double(), second.double()) for first, second in pairs]
     epsilon = torch.finfo(pairs[0][0].dtype).eps
@@ -128,16 +116,10 @@ def max_batches(contest: Contest, thetas: int, estimators: int) -> int:
 
 
 class Gradients:
-    """The gradients of batches of draws, scaled as in a fit: `dae` is divided by 2 sigma^4.
+    """The gradients of batches of m = `draws` examples at models by name, at most so many batches.
 
-    An estimator whose verdicts are known need not be drawn on: it then has fewer batches than others, of the same draws
-    as the first of these.
-
-    Args:
-        contest: Where clean patches come from.
-        models: Where to take the gradients, under names such as "start" and "end".
-        most: Batches that there will be at most.
-        draws: Examples in a batch, m.
+    They are scaled as in a fit: `dae` is divided by 2 sigma^4. An estimator whose verdicts are known need not be drawn
+    on: it then has fewer batches than others, of the same draws as the first of these.
     """
 
     def __init__(self, contest: Contest, models: Mapping[str, nn.Module], most: int, draws: int) -> None:

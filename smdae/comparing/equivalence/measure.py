@@ -101,11 +101,7 @@ class Shrinking:
 def measure(context: Context) -> Generator[float, None, Tables]:
     """Compare gradients at some thetas, values along the path, and the exact form.
 
-    Yields:
-        The share of the work that is done, from 0 to 1.
-
-    Returns:
-        The tables `verdicts`, `gradients`, `shrinking`, `on_path` and `exact`, by their names.
+    Yield the share that is done, and return the tables `verdicts`, `gradients`, `shrinking`, `on_path` and `exact`.
 
     Raises:
         UsageError: The user's own noise does not suit the patches.

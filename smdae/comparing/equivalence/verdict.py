@@ -49,13 +49,9 @@ class Evidence:
 
 
 def student(probability: float, freedom: int) -> float:
-    """Return the quantile of Student's t by Hill's expansion (1970) about the normal one.
+    """Return the quantile of Student's t at a probability, 0 to 1, by Hill's expansion (1970) about the normal one.
 
-    From 7 degrees on its relative error is below 0.12 % for probabilities from 0.0005 to 0.9995, and larger beyond.
-
-    Args:
-        probability: That of a value below the quantile, between 0 and 1.
-        freedom: The degrees of freedom.
+    From 7 degrees of freedom on its relative error is below 0.12 % for probabilities from 0.0005 to 0.9995.
     """
     z = NormalDist().inv_cdf(probability)
     n, square = freedom, z * z
@@ -70,12 +66,9 @@ def student(probability: float, freedom: int) -> float:
 
 
 def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
-    """Return the interval of a relative difference, and the verdict.
+    """Return the interval of a relative difference that was measured on K = `batches`, and the verdict.
 
-    Args:
-        found: How parallel two gradients are.
-        batches: K, the number of batches that this was measured on.
-        looks: How many verdicts may be asked for; the confidence holds for all of them together.
+    The confidence holds for all of so many looks together.
     """
     t = student(1 - (1 - CONFIDENCE) / (2 * looks), batches - 1)
     half_width = t * found.excess_error
@@ -90,11 +83,7 @@ def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
 def judged(together: Parallel, single: Mapping[str, Parallel], batches: int, looks: int = 1) -> tuple[str, Evidence]:
     """Return the name of the theta at which two gradients differ most clearly, or "all", and the evidence there.
 
-    Args:
-        together: How parallel two gradients are, all thetas as one vector.
-        single: The same at each theta, by its name.
-        batches: K, the number of batches that this was measured on.
-        looks: How many verdicts may be asked for; the confidence holds for all of them together.
+    `together` is of all thetas as one vector, `single` of each by its name; the rest is as for `evidence`.
     """
     if len(single) > 1:
         looks *= 1 + len(single)

@@ -107,11 +107,7 @@ def _kinds(context: Context) -> list[Kind]:
 def measure(context: Context) -> Generator[float, None, Tables]:
     """Measure the variances of all objectives and designs at all levels.
 
-    Yields:
-        The share of the work that is done, from 0 to 1.
-
-    Returns:
-        The table `variances`, rows of `Variance`, by its name.
+    Yield the share that is done, and return the table `variances`, rows of `Variance`.
     """
     contest, kinds = context.contest, _kinds(context)
     shares = QUICK_SHARES if context.quick else SHARES

@@ -76,14 +76,9 @@ def controlled(row: Control, examples: Examples, model: Any, clean: Tensor, chan
 
 
 def timed(contest: Contest, kinds: Sequence[Kind], rounds: int) -> dict[Kind, float]:
-    """Return the seconds that an example takes for each kind, an objective and a design or control.
+    """Return the seconds that an example takes for each kind: its drawing, its loss and the gradient together.
 
-    They are those of drawing it, of its loss and of the gradient together, in batches as in a fit.
-
-    Args:
-        contest: The model, the patches and the settings.
-        kinds: The kinds to time.
-        rounds: How often each is timed.
+    They are measured in batches as in a fit, the median of so many rounds.
     """
     model, chance, m = contest.model(), contest.generator(SEED_OFFSET), min(contest.settings.batch, TIMED)
     draw = among(contest.patches)

@@ -87,13 +87,10 @@ def slopes(model: EnergyModel, x: Tensor) -> Tensor:
 
 
 def fit(toy: Toy, name: str, nodes: Mapping[str, Nodes], steps: int) -> Ending:
-    """Fit a toy by one objective with Levenberg and Marquardt's method, and return how it ended.
+    """Fit a toy by the objective `name` with Levenberg and Marquardt's method, and return how it ended.
 
-    Args:
-        toy: The density and the size of the model.
-        name: A name of OBJECTIVES.
-        nodes: The quadrature of each kind of examples, as from `nodes`.
-        steps: Steps to make at most; the fit ends earlier where the gradient is rounding, or no step is better.
+    `nodes` are the quadratures of the toy. A fit ends before `steps` where the gradient is rounding, or no step is
+    better.
     """
     model = start(toy)
     row = OBJECTIVES[name]

@@ -46,14 +46,9 @@ def extent(across: Sequence[Tensor]) -> list[float]:
 
 
 def plane(axes: "Axes", title: str, across: Sequence[Tensor], log: Tensor, depth: float) -> None:
-    """Draw a log-density as shades and lines of equal height.
+    """Draw a log-density plus any constant, (m n,), as shades and lines of equal height.
 
-    Args:
-        axes: The axes to draw on.
-        title: The title above the axes.
-        across: Coordinates in both directions, with shapes (m,) and (n,).
-        log: The log-density plus any constant, with shape (m n,).
-        depth: How far below the largest log-density shades still differ.
+    `across` are the coordinates in both directions, (m,) and (n,); shades differ down to `depth` below the largest.
     """
     from matplotlib import colormaps
 
@@ -67,31 +62,22 @@ def plane(axes: "Axes", title: str, across: Sequence[Tensor], log: Tensor, depth
     axes.contour(*sides, height, levels=levels[1:-1], colors="white", linewidths=0.6, linestyles="-")
 
 
-def arrows(axes: "Axes", tails: Tensor, vectors: Tensor, longest: float | None = None) -> None:
-    """Draw arrows as long as the root of the vectors' lengths, so that short ones are seen; the axes are changed.
+def arrows(axes: "Axes", tails: Tensor, vectors: Tensor, longest: float) -> None:
+    """Draw arrows for vectors, (n, 2), as long as the root of their lengths, so that short ones are seen.
 
-    Args:
-        axes: The axes to draw on.
-        tails: Where the arrows start, a lattice with shape (n, 2).
-        vectors: What they stand for, with shape (n, 2).
-        longest: Length of the vector that is drawn longest; None for the longest of these.
+    They start at `tails`, a lattice with shape (n, 2); a vector of the length `longest` is drawn longest.
     """
     length = vectors.norm(dim=1, keepdim=True)
-    most = longest or length.max().item() or 1.0
     room = (tails.amax(0) - tails.amin(0)).max().item() / (math.sqrt(len(tails)) - 1)
-    drawn = vectors / length.clamp(min=1e-12) * (length / most).sqrt() * LONG * room
+    drawn = vectors / length.clamp(min=1e-12) * (length / (longest or 1.0)).sqrt() * LONG * room
     ends = (*tails.T.numpy(), *drawn.T.numpy())
     axes.quiver(*ends, angles="xy", scale_units="xy", scale=1, color=BLACK, width=0.004, zorder=3)
 
 
 def field(contest: Contest, name: str, model: Any, quick: bool = False) -> bytes:
-    """Return a picture of a model's score, that of q_sigma of the patches, and their difference, as a PNG file.
+    """Return a PNG file of the score of an energy fitted with the objective `name`, that of q_sigma and the difference.
 
-    Args:
-        contest: The contest whose patches make up q_sigma.
-        name: Name of the objective that the model was fitted with.
-        model: An energy of such patches.
-        quick: Whether to look at fewer places.
+    q_sigma is that of the contest's patches; if `quick`, fewer places are looked at.
     """
     if contest.dim == 1:
         return _line(contest, name, model)

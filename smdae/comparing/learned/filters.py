@@ -23,12 +23,9 @@ GROUND = 1.0  # of a mosaic, white
 
 
 def sheet(tiles: Tensor, across: int, space: int = SPACE) -> Tensor:
-    """Return tiles in rows on white, with shape (height, width).
+    """Return tiles, (n, P, P), with values from 0 to 1, in rows of `across` on white, with shape (height, width).
 
-    Args:
-        tiles: Pictures with values from 0 to 1, with shape (n, P, P).
-        across: How many in a row.
-        space: Pixels between them, and around all.
+    There are `space` pixels between them, and around all.
     """
     n, size, _ = tiles.shape
     down, step = -(-n // across), size + space
@@ -44,15 +41,9 @@ def shades(tiles: Tensor) -> Tensor:
     return 0.5 + 0.5 * tiles / tiles.abs().flatten(1).amax(1)[:, None, None].clamp(min=1e-12)
 
 
-def mosaic(W: Tensor, size: int, count: int = TILES) -> Tensor:
-    """Return the largest filters as tiles, with values from 0 to 1.
-
-    Args:
-        W: Filters, with shape (hidden, size^2).
-        size: Side of a filter.
-        count: How many to show at most, largest norm first.
-    """
-    order = W.norm(dim=1).argsort(descending=True)[:count]
+def mosaic(W: Tensor, size: int) -> Tensor:
+    """Return the 120 largest of the filters W, (hidden, size^2), as tiles from 0 to 1, with shape (height, width)."""
+    order = W.norm(dim=1).argsort(descending=True)[:TILES]
     n = len(order)
     # About as wide as high, with as few places left over as can be.
     across = min(range(math.isqrt(n - 1) + 1, math.isqrt(n - 1) + 1 + max(1, math.isqrt(n) // 3)), key=lambda a: -n % a)
@@ -67,11 +58,9 @@ def show(axes: "Axes", picture: Tensor, title: str) -> None:
 
 
 def filters(contest: Contest, models: Mapping[str, Any]) -> bytes:
-    """Return the filters of models, side by side, as a PNG file.
+    """Return the filters of energies, by caption, side by side as a PNG file.
 
-    Args:
-        contest: What they are of: filters of patches are patches, those of a density are columns of numbers.
-        models: Energies by what to call them.
+    Filters of patches are shown as patches, those of a density as columns of numbers.
     """
     weights = {caption: model.centre(model.W).cpu() / model.sigma for caption, model in models.items()}
     if contest.held_out_images is None:
@@ -106,12 +95,9 @@ def _drive(model: Any, x: Tensor) -> Tensor:
 
 
 def responses(contest: Contest, name: str, models: Mapping[str, Any]) -> bytes:
-    """Return a PNG file: the patches that excite a model's busiest units, and how active all models' units are.
+    """Return a PNG file: the patches that excite the busiest units of the model `name`, and the activity of all models.
 
-    Args:
-        contest: Whose noisy held-out patches they see.
-        name: Which model the units are of.
-        models: Energies by objective.
+    Models see the noisy held-out patches of the contest.
     """
     noisy = contest.held_out_batch("dsm").x
     patches = contest.held_out_images is not None

@@ -79,11 +79,7 @@ class Alike:
 def measure(context: Context) -> Generator[float, None, Tables]:
     """Measure the units and scores of the fits, then fit the toys.
 
-    Yields:
-        The share of the work that is done, from 0 to 1.
-
-    Returns:
-        The tables `units`, `alike`, `toys` and `thetas`, by their names.
+    Yield the share that is done, and return the tables `units`, `alike`, `toys` and `thetas`.
     """
     yield 0.0
     units, alike = [*_units(context)], [*_alike(context)]

@@ -31,15 +31,9 @@ CONTRAST = 5.0  # sigma, that is black or white
 def langevin(
     model: Any, start: Tensor, steps: int, generator: Generator, top: float = 1.0, size: float = SIZE
 ) -> Tensor:
-    """Return samples of a model's density, with the shape of start.
+    """Return samples of the density of a model of one level, with the shape of start, (n, d); `size` is eta, below 4.
 
-    Args:
-        model: A score model of one level.
-        start: Where to start, with shape (n, d).
-        steps: How many steps; levels fall over the first half of them.
-        generator: Source of the noise.
-        top: The level at the start, as a multiple of the model's.
-        size: eta, below 4.
+    Levels fall from `top` times the model's own to that over the first half of the steps.
     """
     x = start
     for k in range(steps):
@@ -50,12 +44,9 @@ def langevin(
 
 
 def samples(contest: Contest, models: Mapping[str, Any], quick: bool = False) -> bytes:
-    """Return a PNG file of noisy held-out patches and samples of models, and of both denoised.
+    """Return a PNG file of noisy held-out patches and samples of models, by caption, and of both denoised.
 
-    Args:
-        contest: What the models are of.
-        models: Energies by what to call them.
-        quick: Whether to take fewer steps.
+    If `quick`, fewer steps are taken.
     """
     steps, patches = QUICK_STEPS if quick else STEPS, contest.held_out_images is not None
     count, sigma = ACROSS**2 if patches else DOTS, contest.sigma

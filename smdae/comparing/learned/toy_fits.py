@@ -76,11 +76,7 @@ class Theta:
 
 
 def toy_fits(names: Sequence[str], steps: int) -> Iterator[tuple[float, Exact, list[Theta]]]:
-    """Fit each objective to each toy that it applies to.
-
-    Args:
-        names: Names of objectives.
-        steps: Largest number of steps of a fit.
+    """Fit each objective to each toy that it applies to, with so many steps at most.
 
     Yields:
         For each fit the share of all that is done, from 0 to 1, the row on how it ended, and a row for each unit and c.

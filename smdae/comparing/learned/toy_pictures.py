@@ -27,10 +27,9 @@ ROOM = 3.5  # around the means, in standard deviations
 
 
 def lines(rows: Sequence[Any]) -> bytes | None:
-    """Return a PNG file of the toys in one dimension: densities, scores, and their distances; None if there is none.
+    """Return a PNG file of the toys in one dimension, from thetas; None if there is none.
 
-    Args:
-        rows: The thetas.
+    It shows densities, scores, and their distances.
     """
     keys = [key for key in dict.fromkeys(row.density for row in rows) if TOYS[key].dim == 1]
     if not keys:
@@ -79,10 +78,9 @@ def _ends(toy: Toy, room: float) -> tuple[float, float]:
 
 
 def planes(rows: Sequence[Any]) -> bytes | None:
-    """Return a PNG file of the toy in two dimensions: scores, their distances, and the units; None if there is none.
+    """Return a PNG file of the toy in two dimensions, from thetas; None if there is none.
 
-    Args:
-        rows: The thetas.
+    It shows scores, their distances, and the units.
     """
     rows = [row for row in rows if TOYS[row.density].dim == 2]
     if not rows:

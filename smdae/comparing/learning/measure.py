@@ -106,14 +106,7 @@ class Baseline:
 
 
 def measure(context: Context) -> Generator[float, None, Tables]:
-    """Collect the figures of all fits.
-
-    Yields:
-        0, once: no work is left to do.
-
-    Returns:
-        The tables `ends`, `values`, `quality` and `baselines`, by their names.
-    """
+    """Return the figures of all fits, the tables `ends`, `values`, `quality` and `baselines`, after yielding 0 once."""
     yield 0.0
     contest, courses = context.contest, context.courses
     values = [

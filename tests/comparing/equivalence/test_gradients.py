@@ -11,7 +11,7 @@ from torch import Generator
 
 from smdae.comparing.contest import Contest
 from smdae.comparing.equivalence.estimators import AT_Q, estimators, pairings
-from smdae.comparing.equivalence.gradients import Gradients, parallel, pooled
+from smdae.comparing.equivalence.gradients import Gradients, pooled
 from smdae.comparing.equivalence.kernels import kernels_of
 from smdae.comparing.estimator.spreads import Spread
 from smdae.fitting.settings import check, for_rows
@@ -19,6 +19,10 @@ from smdae.objectives import OBJECTIVES, denoising, explicit
 from tests.tiny import SETTINGS, gray
 
 NAMES = tuple(OBJECTIVES)
+
+
+def parallel(first, second):
+    return pooled([(first, second)])[0]
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import t as student_t
 from torch import Generator
 
-from smdae.comparing.equivalence.gradients import Parallel, parallel
+from smdae.comparing.equivalence.gradients import Parallel, pooled
 from smdae.comparing.equivalence.verdict import ALL, LIMIT, evidence, judged, student
 
 
@@ -95,7 +95,7 @@ def test_intervals_hold_the_truth_and_verdicts_are_never_false(truth, rank):
             side + 0.1 * torch.randn(32, rank, generator=chance, dtype=torch.float64) @ mixing
             for side in (first, second)
         )
-        known = evidence(parallel(a, b), 32)
+        known = evidence(pooled([(a, b)])[0], 32)
         missed += not known.low <= truth <= known.high
         if truth != LIMIT:
             assert known.verdict != ("different" if truth < LIMIT else "equivalent")
