@@ -120,8 +120,8 @@ class Contest:
         target: Density,
         settings: Settings,
         patches: int,
-        device: torch.device | str,
-        held_out: int,
+        device: torch.device | str = "cpu",
+        held_out: int = HELD_OUT,
     ) -> "Contest":
         """Return a contest on N = `patches` samples of a density, and M = `held_out` others to judge by."""
         generator = Generator(device).manual_seed(settings.seed)

@@ -78,10 +78,10 @@ class _Masked:
 def adapting(
     model: Any, noisy: Tensor, sigma: Tensor, safe: Tensor, generator: Generator, steps: int = STEPS
 ) -> Iterator[Adaptation]:
-    """Adapt a network to images.
+    """Adapt a network, which is left as it is, to noisy images.
 
     Args:
-        model: A network, left as it is.
+        model: The network.
         noisy: The images, white being 1, with shape (B, C, H, W).
         sigma: The levels of their noise, with shape (B,).
         safe: Which values were not clipped, bool, with the shape of noisy.
@@ -187,11 +187,7 @@ def adapted(
 ) -> tuple[Any, float]:
     """Return the network of a task adapted to its image, and the estimated gain in dB; the original and 0 if unsure.
 
-    Args:
-        task: The task that was carried out.
-        result: Its result, with the shape of the image.
-        watch: Called with the number of steps done, and with their total.
-        steps: Number of steps.
+    `result` is that of the task, with the shape of the image; `watch` is called with the steps done and their total.
 
     Raises:
         UsageError: The model is not a network.

@@ -20,11 +20,8 @@ MIN_SATURATION, MAX_SATURATION = 0.5, 3.0  # s
 def recoloured(x: Tensor, share: float, generator: Generator | None = None, part: BatchPart | None = None) -> Tensor:
     """Return patches, a share of them with changed colours, with the shape of x, white being 1.
 
-    Args:
-        x: Clean flat patches of three channels, channels first, white being 1, with shape (n, d).
-        share: The share of the patches to change.
-        generator: Source of random numbers.
-        part: The part of a batch that x is; None for all of it.
+    x are clean flat patches of three channels, channels first, (n, d): the part of a batch, or all of it if that is
+    None.
     """
     part = part or BatchPart(len(x))
     n, device = part.n, x.device

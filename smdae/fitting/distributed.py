@@ -53,7 +53,7 @@ class Group:
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def all_reduce_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors of one dtype by their sums over all processes, in one message; LostError if one is gone."""
+        """Replace tensors of one dtype by their sums over all processes, in one message."""
         if self.size == 1:
             return
         flat = self._sum(torch.cat([tensor.flatten() for tensor in tensors]))
@@ -62,27 +62,14 @@ class Group:
             tensor.copy_(part.view_as(tensor))
 
     def map(self, function: Callable[[T], Sequence[float]], items: Sequence[T], width: int = 1) -> list[list[float]]:
-        """Return the results of a function for all items, in order; the processes share the work.
-
-        Args:
-            function: Returns `width` numbers for an item.
-            items: The same in all processes.
-            width: How many numbers there are for each item.
-
-        Raises:
-            LostError: A process is gone.
-        """
+        """Return `width` numbers of a function for each item, in order; the processes share the work."""
         table = torch.zeros(len(items), width, dtype=torch.float64)
         for i in range(self.rank, len(items), self.size):
             table[i] = torch.tensor(function(items[i]), dtype=torch.float64)
         return self._sum(table).tolist()
 
     def broadcast(self, numbers: Sequence[float]) -> list[float]:
-        """Return the numbers that the first process passes, as floats, or as they are if it is the only one.
-
-        Raises:
-            LostError: A process is gone.
-        """
+        """Return the numbers that the first process passes, as floats, or as they are if it is the only one."""
         if self.size == 1:
             return list(numbers)
         sent = torch.tensor(numbers, dtype=torch.float64)
@@ -92,8 +79,7 @@ class Group:
     def broadcast_bytes(self, read: Callable[[], bytes]) -> bytes:
         """Return the bytes that `read` returns in the first process; the others do not call it.
 
-        Raises:
-            LostError: A process is gone. What `read` raises is raised in the first process alone.
+        What `read` raises is raised in the first process alone.
         """
         data = read() if self.rank == 0 else b""
         if self.size == 1:
@@ -106,7 +92,7 @@ class Group:
         return sent.numpy().tobytes()
 
     def broadcast_(self, tensors: Iterable[Tensor]) -> None:
-        """Replace tensors, in place, by those of the first process; LostError if a process is gone."""
+        """Replace tensors, in place, by those of the first process."""
         if self.size == 1:
             return
         for tensor in tensors:
@@ -116,11 +102,11 @@ class Group:
             tensor.detach().copy_(sent)
 
     def largest(self, number: int) -> int:
-        """Return the largest of the numbers that all processes pass; LostError if a process is gone."""
+        """Return the largest of the numbers that all processes pass."""
         return int(max(max(row) for row in self.map(lambda _: [number], range(self.size))))
 
     def all_equal(self, tensors: Iterable[Tensor]) -> bool:
-        """Return whether all processes have the same tensors, to the last bit; LostError if a process is gone."""
+        """Return whether all processes have the same tensors, to the last bit."""
         if self.size == 1:
             return True
         checksum = 0
@@ -158,15 +144,10 @@ def _lost_if_broken() -> Iterator[None]:
 
 @contextmanager
 def joined(store: Any, place: Place, device: torch.device, own: bool) -> Iterator[Group]:
-    """Join the group of all processes that call this, yield it, and leave it at the end of the context.
+    """Join the group of all processes that share a store, yield it, and leave it at the end of the context.
 
-    After an error in the context the group is not left, as that would wait for processes that may be gone.
-
-    Args:
-        store: The store of torch.distributed that they share.
-        place: The rank of this process.
-        device: Where it computes.
-        own: Whether no other process computes on that device.
+    After an error in the context the group is not left, as that would wait for processes that may be gone. `own` says
+    whether no other process computes on the device.
 
     Raises:
         LostError: A process is gone, or does not come.

@@ -93,13 +93,9 @@ class Examples:
         return self.settings.noisy
 
     def draw(self, n: int, generator: Generator | None = None, progress: float = 0.0, group: Group = ALONE) -> Batch:
-        """Return n random examples, or fewer once the patches have grown.
+        """Return n random examples, or fewer once the patches have grown, at a share of the fit from 0 to 1.
 
-        Args:
-            n: Number of examples.
-            generator: Source of random numbers, in the same state in all processes.
-            progress: The share of the fit that is done, from 0 to 1.
-            group: The processes, each of which makes its part of the examples.
+        Each process of the group, with a generator in the same state, makes its part of them.
         """
         if self.density is None:
             stage, n = self._wanted(n, progress)
@@ -177,13 +173,9 @@ class Examples:
         part: BatchPart | None = None,
         noise: Tensor | None = None,
     ) -> Batch:
-        """Return the examples made from clean patches.
+        """Return the examples made from clean flat patches, (m, d): the part of a batch, or if that is None all of it.
 
-        Args:
-            clean: Flat patches, (m, d).
-            generator: Source of random numbers.
-            part: The part of a batch that they are; None for all of it.
-            noise: Standard normal noise with the shape of clean; None to draw it.
+        `noise` is standard normal, with the shape of clean; None to draw it.
         """
         part = part or BatchPart(len(clean))
         if self.density is not None or self.parzen is not None:
@@ -223,7 +215,7 @@ class Examples:
     ) -> Batch:
         """Return the batch made of noisy patches, (m, d), of levels (m,), which a fit at one level replaces by its own.
 
-        Other arguments are those of `around`.
+        `part` is as for `around`.
         """
         part = part or BatchPart(len(noisy))
         low, high = self.settings.levels

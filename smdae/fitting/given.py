@@ -67,12 +67,9 @@ def gathered(patches: Any) -> Any:
 
 
 def images_of(patches: Any, axes: str | None, color: bool) -> Images:
-    """Return the images that an array, a list of images, or paths hold.
+    """Return the images that an array, a list of images, or paths hold, as `gathered` returns them.
 
-    Args:
-        patches: What `gathered` returns.
-        axes: A letter for each axis of an array, as for `denoise`; None to find them by their number.
-        color: Whether files are read in colour.
+    `axes` is as for `denoise`; files are read in gray unless `color` is true.
 
     Raises:
         InputError: There is no usable image, or they are not all of one dtype and of 1 or 3 channels.
@@ -119,16 +116,12 @@ def rows_of(rows: np.ndarray, seed: int) -> Images:
 
 
 def level_for_rows(rows: np.ndarray, white: float) -> tuple[float, float]:
-    """Return a value of white, and the level of the noise for rows of numbers for which none is given, that being 255.
+    """Return a value of white, and the level of the noise for rows for which none is given, that being 255.
 
-    The level is a third of their spread, the root mean square of the standard deviations of the columns. Rows come in
-    any unit. Where the noise is small beside all that their density shows, the smoothed density is nearly that of the
-    rows themselves, and objectives that belong to different densities can hardly be told apart.
-
-    Args:
-        rows: With the columns as the last axis.
-        white: Their value of white, which is kept unless the level would be beyond what a fit takes: then it is the
-            power of ten that is nearest to their spread.
+    The level is a third of their spread, the root mean square of the standard deviations of the columns, the last axis.
+    Rows come in any unit. Where the noise is small beside all that their density shows, the smoothed density is nearly
+    that of the rows themselves, and objectives that belong to different densities can hardly be told apart. White is
+    kept unless the level would be beyond what a fit takes: then it is the power of ten that is nearest to their spread.
     """
     spread = float(rows.var(axis=tuple(range(rows.ndim - 1)), dtype="float64").mean()) ** 0.5
     if not MIN_SIGMA <= 255 * SHARE_OF_SPREAD * spread / white <= MAX_SIGMA:
@@ -139,9 +132,7 @@ def level_for_rows(rows: np.ndarray, white: float) -> tuple[float, float]:
 def level_of(sigma: Any, images: Images) -> Any:
     """Return sigma on the scale where white is 255; a pair of levels as a pair, anything but a number unchanged.
 
-    Args:
-        sigma: A level or a pair of levels, in the unit of the images if these are floats.
-        images: What it is the noise of.
+    Of float images it is in their own unit.
 
     Raises:
         UsageError: It is larger than white.

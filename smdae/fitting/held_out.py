@@ -47,15 +47,10 @@ def window(noisy: Tensor, generator: Generator) -> tuple[slice, slice, slice, sl
 
 
 def crops(planes: Sequence[Tensor], count: int, generator: Generator) -> tuple[tuple[Tensor, ...], list[int]]:
-    """Return random crops of several sets of images, at the same places and in the same orientation.
+    """Return n = `count` random crops of several sets of images, at the same places and in the same orientation.
 
-    Args:
-        planes: The sets, each with shape (B, C, H, W), with C of its own.
-        count: Number of crops, n.
-        generator: Source of random numbers, on the CPU.
-
-    Returns:
-        For each set its crops, with shape (n, C, h, w), and the number of the image that each crop is from.
+    The sets have shapes (B, C, H, W), with C of their own, the crops (n, C, h, w); the generator is on the CPU. With
+    them comes the number of the image that each crop is from.
     """
     images, _, height, width = planes[0].shape
     side = min(SIDE, height, width)

@@ -19,12 +19,7 @@ MAX_EXACT = 4096  # dimensions, up to which an exact divergence is computed one 
 
 
 def started_from(init: str, channels: int, settings: Settings) -> Any:
-    """Return a model to fit with the weights of another one.
-
-    Args:
-        init: The other model, a file or the name of a bundled one.
-        channels: Number of channels of the images.
-        settings: The settings of the fit.
+    """Return a model to fit with the weights of another one, which is in the file `init` or bundled under that name.
 
     Raises:
         ModelError: The other model is missing, broken, or of another kind.
@@ -95,10 +90,8 @@ def notes_on_cost(model: Any, objective: Objective, settings: Settings, patches:
 def _hint(is_kind: bool, theirs: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """Return what makes a fit go with the model to start from.
 
-    Args:
-        is_kind: Whether that is of the kind that is fitted.
-        theirs: Its number of channels and, if it has one, its patch size, by name.
-        own: Those of the fit.
+    `is_kind` says whether that is of the kind that is fitted; the rest is its number of channels and, if it has one,
+    its patch size, by name, and those of the fit.
     """
     others = [name for name in own if theirs[name] != own[name]]
     if is_kind and others == ["channels"] and {theirs["channels"], own["channels"]} == {1, 3}:

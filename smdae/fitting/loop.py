@@ -89,11 +89,11 @@ def step(
     weight: float | Tensor | None = None,
     group: Group = ALONE,
 ) -> Tensor:
-    """Take one step on one batch.
+    """Take one step on one batch, or on this process's part of it, which changes the state in place.
 
     Args:
-        state: The fit; changed in place.
-        batch: The examples; in a group of processes, this one's part of them.
+        state: The fit.
+        batch: The examples.
         examples: The source of the batch.
         lr: Learning rate; a tensor if a CUDA graph records the step.
         weight: Weight of the parameters in their average, a tensor likewise; None for `share`.
@@ -142,13 +142,7 @@ class _Planner:
         self.timed_from: tuple[int, float] | None = None  # a step, and the time when it was done
 
     def planned(self, record: dict[str, Any], now: float, validation_seconds: float) -> int | None:
-        """Return the number of steps planned; None while the pace is not known yet.
-
-        Args:
-            record: That of the state, with its steps and seconds.
-            now: The time.
-            validation_seconds: The time that a validation takes.
-        """
+        """Return the number of steps planned, given the record of the state; None while the pace is not known yet."""
         step = record["step"]
         if record["steps"] is not None or step >= self.most_steps:
             return record["steps"] or int(self.most_steps)
@@ -166,11 +160,7 @@ class _Planner:
 def run(state: State, examples: BatchSource, validate: Validate, group: Group = ALONE) -> Iterator[Report]:
     """Fit until the steps or the time are used up, or validation has not improved for `patience` times.
 
-    Args:
-        state: Where to start; changed in place.
-        examples: The source of batches.
-        validate: Measures a model on held-out images.
-        group: The processes that fit the model together.
+    The state is changed in place.
 
     Yields:
         A report a few times a second, and at each validation.

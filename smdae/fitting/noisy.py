@@ -74,13 +74,9 @@ def noise_of(
     settings: Settings,
     watch: Callable[[int, int], None] = lambda done, of: None,
 ) -> Noise:
-    """Return the noise of images, as given in the settings or as estimated.
+    """Return the noise of images, (H, W) or (H, W, C), as given in the settings or as estimated.
 
-    Args:
-        images: Arrays of one dtype, with shape (H, W) or (H, W, C).
-        white: The value of white in them.
-        settings: Those of a fit on noisy images.
-        watch: Called with the number of images done, and with their total.
+    `watch` is called with the number of images done, and with their total.
 
     Raises:
         InputError: No image has visible noise, or many have different levels and the model takes one.

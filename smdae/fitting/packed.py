@@ -84,12 +84,8 @@ class Packed:
     def cut(self, image: Tensor, top: Tensor, left: Tensor, side: int, upside_down: Tensor | None = None) -> Tensor:
         """Return square pieces as stored, with shape (B, C, side, side).
 
-        Args:
-            image: Which image each piece is of, with shape (B,).
-            top: Its first row there, with shape (B,).
-            left: Its first column there, with shape (B,).
-            side: Rows and columns.
-            upside_down: Which pieces have their rows in reverse, with shape (B,); None for none.
+        Each is of an image by its number, from a row and column on; those that are `upside_down` have their rows in
+        reverse. All four have shape (B,).
         """
         height, width = self.heights[image], self.widths[image]
         corner = self._offsets[image] + top * width + left

@@ -29,7 +29,6 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.denoising.given_noise import rms_level
-from smdae.denoising.stabilised import Whitening
 from smdae.denoising.task import Task
 from smdae.denoising.treatment import whitenings
 from smdae.errors import InputError
@@ -59,20 +58,16 @@ def noise_like(x: Tensor, noise: Noise, e: Tensor) -> Tensor:
     return noise.sd(x) * noise.correlate(e)
 
 
-def risk(denoise: Denoiser, y: Tensor, b: Tensor, variance: Tensor, width: float = WIDTH) -> Tensor:
+def risk(denoise: Denoiser, y: Tensor, b: Tensor, variance: Tensor) -> Tensor:
     """Return an unbiased estimate, (B,), of |D(y') - x|^2 for y' with 1 + a^2 times the noise variance of y.
 
-    Args:
-        denoise: D, made for the noise of y'.
-        y: Noisy pictures, with shape (B, C, H, W).
-        b: Independent noise of the same kind, with the shape of y; both b and -b are used.
-        variance: The variance of the noise at each pixel, with the shape of y.
-        width: a.
+    D is made for the noise of y'. Noisy pictures y, independent noise b of the same kind, of which both signs are
+    taken, and the variance of the noise at each pixel have shape (B, C, H, W).
     """
     total = -variance
     for sign in (1.0, -1.0):
-        found = denoise(y + sign * width * b)
-        total = total + ((found - y).square() + (2 * sign / width) * b * found) / 2
+        found = denoise(y + sign * WIDTH * b)
+        total = total + ((found - y).square() + (2 * sign / WIDTH) * b * found) / 2
     return total.flatten(1).sum(1)
 
 
@@ -141,9 +136,9 @@ def views_of(
     Args:
         images: With shape (H, W) or (H, W, C), and as many channels as the network takes.
         white: The value of white in them; None to find it.
-        network: A network that takes the noise model, in eval mode.
+        network: A network that takes the noise model, in eval mode, on the device.
         size: Side of the crops that will be drawn.
-        device: The device of the network.
+        device: Where to compute.
         watch: Called with the number of pictures done, and with their total.
 
     Raises:
@@ -192,7 +187,18 @@ def _view(task: Task, network: Any, size: int, device: torch.device) -> View:
     if task.noise.kind == "shot":
         (white,) = whitenings(task.base, task.noise, task.prepared, y.shape[1])
         ends = (-math.inf, 1.0) if is_clipped else None  # the transform maps white to 1, see `stabilised`
-        view = _whitened(white, white.apply(y), within(lambda model: model), error, ends)
+        z, treat = white.apply(y), within(lambda model: model)
+        view = View(
+            training=Part(z[0], z[0]),
+            held_out=None,
+            noise=Noise.gaussian(white.level),
+            level=white.level,
+            error=error,
+            treat=treat,
+            sigma=white.level,
+            stronger=(treat, white.level * stronger),
+            ends=ends,
+        )
     else:
         other = Task.for_noise(task.prepared, network, task.noise.amplified(stronger))
         view = View(
@@ -211,23 +217,6 @@ def _view(task: Task, network: Any, size: int, device: torch.device) -> View:
     return replace(view, **_parted(view.training.noisy.cpu(), denoised.cpu(), size))
 
 
-def _whitened(
-    white: Whitening, z: Tensor, treat: Callable[[Any], Any], error: float, ends: tuple[float, float] | None
-) -> View:
-    """Return the view of a transformed picture, z, (1, C, H, W), whose noise is white."""
-    return View(
-        training=Part(z[0], z[0]),
-        held_out=None,
-        noise=Noise.gaussian(white.level),
-        level=white.level,
-        error=error,
-        treat=treat,
-        sigma=white.level,
-        stronger=(treat, white.level * math.sqrt(1 + WIDTH**2)),
-        ends=ends,
-    )
-
-
 def _parted(noisy: Tensor, denoised: Tensor, size: int) -> dict[str, Any]:
     """Return the part to learn from and, if there is room, a strip on the right to hold out, by name of `View`."""
     # Tensors made in inference mode cannot be used in training: copy them.
@@ -238,11 +227,8 @@ def _parted(noisy: Tensor, denoised: Tensor, size: int) -> dict[str, Any]:
         return {"training": Part(noisy, denoised), "held_out": None}
     top = max(0, (height - JUDGED) // 2)
     rows, left, right = slice(top, top + JUDGED), slice(0, width - strip), slice(width - strip, width)
-    training, held_out = (
-        Part(noisy[:, :, left], denoised[:, :, left]),
-        Part(noisy[:, rows, right], denoised[:, rows, right]),
-    )
-    return {"training": training, "held_out": held_out}
+    training = Part(noisy[:, :, left], denoised[:, :, left])
+    return {"training": training, "held_out": Part(noisy[:, rows, right], denoised[:, rows, right])}
 
 
 def held_out_in(

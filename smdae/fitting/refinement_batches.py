@@ -100,9 +100,6 @@ class RefinementCrops:
         """Return the mean PSNR in dB of denoised pictures with new noise, against the denoised pictures.
 
         For shot noise it is the PSNR of the transformed pictures. `model` None stands for no denoising.
-
-        Raises:
-            LostError: A process of the group is gone.
         """
 
         def psnr_of(item: tuple[View, Part, Tensor]) -> list[float]:
@@ -118,11 +115,7 @@ class RefinementCrops:
 
     @torch.no_grad()
     def risk(self, model: Any, group: Group = ALONE) -> float:
-        """Return the mean estimated error of the parts, in units of the variance of their noise.
-
-        Raises:
-            LostError: A process of the group is gone.
-        """
+        """Return the mean estimated error of the parts, in units of the variance of their noise."""
 
         def risk_of(item: tuple[View, Part, Tensor]) -> list[float]:
             view, part, b = item

@@ -213,11 +213,7 @@ class SettingError(UsageError):
 
 
 def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Return the defaults that the given settings imply: by name, the value and which setting or model implies it.
-
-    Args:
-        values: The settings that are given, by name.
-    """
+    """Return the defaults that given settings imply: by name, the value and which setting or model implies it."""
     name = values.get("model", "energy")
     if "model" not in values and isinstance(values.get("init"), str):
         name = _kind_of(values["init"])

@@ -43,20 +43,14 @@ def split(
     levels: Sequence[float] | None = None,
     weights: Sequence[float] | None = None,
 ) -> tuple[Part, Part]:
-    """Return images to fit on and images held out.
+    """Return images to fit on and images held out; arrays are (H, W) or (H, W, C), their sides at least `size`.
 
     Whole images are held out, as patches of one image are alike; flat ones only if there are no others. Of a single
     image a strip is held out, at its end, or elsewhere if the end is flat. Whether images in a file are flat is not
     asked. The strip of a noisy image may be narrower than a patch, as Stein's estimate needs only pixels.
 
-    Args:
-        images: Arrays with shape (H, W) or (H, W, C), sides at least `size`.
-        size: Side of a patch.
-        share: The share to hold out, between 0 and 1: at least one image, never all; nothing if there is a single image
-            too small for a strip.
-        seed: Seed of the choice of images.
-        levels: The noise levels of noisy images; None for clean ones.
-        weights: How often the images are drawn; None for equally often.
+    At least one image is held out, and never all; nothing if there is a single image too small for a strip. `levels`
+    are those of noisy images, and `weights` how often the images are drawn.
     """
 
     def part(indices: Sequence[int]) -> Part:

@@ -29,6 +29,7 @@ MAX_STEPS = 10**12
 MAX_NUMBER = 1e300  # of the numbers of a record
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.uint8: "U8"}
 INTEGERS, NUMBERS = ("step", "steps", "stale"), ("seconds", "best", "before")  # of the record
+AFRESH = "-y without --resume begins a new fit"
 OPTIONAL = ("steps", "best", "before")  # of the record, which may be None
 
 
@@ -105,49 +106,37 @@ class State:
         return tensor_file.with_checksum(data)
 
     def accept(self, header: Header, name: str) -> None:
-        """Raise an error unless a file of that header is a state of this fit.
+        """Raise ModelError unless a file of that header is a state of this fit.
 
-        Raises:
-            ModelError: It is not a state, or is of a fit with other settings (the first is named) or other images, or
-                its tensors are not those of this model and optimiser.
+        It is refused if it is none, or of a fit with other settings (the first is named) or other images, or if its
+        tensors are not those of this model and optimiser.
         """
         if header.metadata.get("format") != FORMAT or header.metadata.get("version") != VERSION:
-            raise ModelError(f"'{name}' is not the state of a fit", "-y without --resume begins a new fit")
+            raise ModelError(f"'{name}' is not the state of a fit", AFRESH)
         try:
             state = json.loads(header.metadata["state"])
             settings = {RENAMED.get(name, name): value for name, value in dict(state["settings"]).items()}
             record = dict(state["record"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ModelError(
-                f"cannot resume from '{name}': the file is damaged", "-y without --resume begins a new fit"
-            ) from error
+            raise _refusal(name, "the file is damaged") from error
         for key, now in self.settings.model_dump(mode="json").items():
             then = settings.get(key)
             if then != now:
                 told = str(then) if str(then).isprintable() else repr(then)
-                raise ModelError(
-                    f"cannot resume from '{name}': {key.replace('_', '-')} was {told:.60}, now it is {now}",
-                    "give the same settings, or start afresh with -y and without --resume",
-                )
+                why = f"{key.replace('_', '-')} was {told:.60}, now it is {now}"
+                raise _refusal(name, why, "give the same settings, or start afresh with -y and without --resume")
         if wrong := _wrong(record):
-            raise ModelError(
-                f"cannot resume from '{name}': the file is damaged, '{wrong}' makes no sense",
-                "-y without --resume begins a new fit",
-            )
+            raise _refusal(name, f"the file is damaged, '{wrong}' makes no sense")
         slots = _slots(_rehearsed(self.model, self.settings))
         theirs = header.tensors
         indices = {key.split(".")[1] for key in theirs if key.startswith("optimiser.")}
         kept = {key: slot for key, slot in slots.items() if key.split(".")[1] in indices}
         ours = {key: tensor for key, tensor in self.tensors().items() if not key.startswith("optimiser.")} | kept
         if theirs != {key: (DTYPES[tensor.dtype], tuple(tensor.shape)) for key, tensor in ours.items()}:
-            raise ModelError(
-                f"cannot resume from '{name}': it does not belong to this model", "-y without --resume begins a new fit"
-            )
+            raise _refusal(name, "it does not belong to this model")
         if self.images and state.get("images", self.images) not in ("", self.images):
-            raise ModelError(
-                f"cannot resume from '{name}': it is of a fit to other images",
-                "give the same images, or start afresh with -y and without --resume",
-            )
+            hint = "give the same images, or start afresh with -y and without --resume"
+            raise _refusal(name, "it is of a fit to other images", hint)
 
     def restore(self, data: bytes, name: str) -> None:
         """Restore the state from a file made by `to_bytes` in a fit with the same settings.
@@ -158,9 +147,7 @@ class State:
         try:
             header = tensor_file.checked(data)
         except ValueError as error:
-            raise ModelError(
-                f"cannot resume from '{name}': the file is damaged, {error}", "-y without --resume begins a new fit"
-            ) from error
+            raise _refusal(name, f"the file is damaged, {error}") from error
         self.accept(header, name)
         try:
             tensors = load_tensors(data)
@@ -168,9 +155,7 @@ class State:
                 raise ValueError("not all numbers")
             self.generator.set_state(tensors["generator"])
         except (SafetensorError, ValueError, RuntimeError, TypeError) as error:
-            raise ModelError(
-                f"cannot resume from '{name}': the file is damaged", "-y without --resume begins a new fit"
-            ) from error
+            raise _refusal(name, "the file is damaged") from error
         self.model.load_state_dict(_part(tensors, "model"))
         self.average.load_state_dict(_part(tensors, "average"))
         self.best = _part(tensors, "best")
@@ -182,6 +167,10 @@ class State:
         self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
         record = json.loads(header.metadata["state"])["record"]
         self.record = {key: record[key] for key in self.record}
+
+
+def _refusal(name: str, why: str, hint: str = AFRESH) -> ModelError:
+    return ModelError(f"cannot resume from '{name}': {why}", hint)
 
 
 def _rehearsed(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:

@@ -28,13 +28,7 @@ Step = Callable[..., Tensor]
 
 
 class StepGraph:
-    """Steps of a fit, each a replay of one CUDA graph.
-
-    Args:
-        state: The state of the fit, which is changed in place.
-        examples: What batches are drawn from.
-        step: One step, as `loop.step` is.
-    """
+    """Steps of a fit, each a replay of one CUDA graph of `loop.step`, which changes the state in place."""
 
     def __init__(self, state: State, examples: Examples, step: Step) -> None:
         self.state, self.examples, self.step = state, examples, step

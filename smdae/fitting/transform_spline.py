@@ -192,12 +192,8 @@ class Learning:
 def learn(model: Any, view: View, start: Whitening, generator: Generator, steps: int = STEPS) -> Iterator[Learning]:
     """Learn the transform of a picture's noise.
 
-    Args:
-        model: A network for white noise, left as it is.
-        view: The picture.
-        start: The transform to start from, for the channels of the picture.
-        generator: Source of random numbers, on the CPU.
-        steps: Number of steps.
+    `model` is a network for white noise, left as it is; `start` has a transform for each channel of the picture; the
+    generator is on the CPU.
 
     Yields:
         The state after every step; the whitening of the last is the result.
@@ -259,16 +255,10 @@ def _gain(before: Tensor, after: Tensor) -> float:
 def learnt_for(
     task: Task, result: np.ndarray, watch: Watch = lambda done, of: None, steps: int = STEPS
 ) -> tuple[tuple[Whitening, ...] | None, float]:
-    """Return the transforms of a task's shot noise, learnt from its image; None if the original ones are kept.
+    """Return the transforms of a task's shot noise, learnt from its image, and the gain; None and 0 without a gain.
 
-    Args:
-        task: The task that was carried out; its noise is `shot`.
-        result: Its result, with the shape of the image.
-        watch: Called with the number of steps done, and with their total.
-        steps: Number of steps for each group of channels that the model takes.
-
-    Returns:
-        The transforms, and the relative fall of the error at held-out hidden pixels, for the best group of channels.
+    `result` is that of the task, with the shape of the image; `watch` is called with the steps done and their total.
+    The gain is the relative fall of the error at held-out hidden pixels, for the best group of channels.
     """
     where = next(task.loaded.parameters()).device
     part = middle(*task.pixels.shape[:2])

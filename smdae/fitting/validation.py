@@ -86,16 +86,10 @@ class Crops:
         real: bool = False,
         kind: Noise | None = None,
     ) -> "Crops":
-        """Return crops from the middle of up to 16 of the images, with noise at each of the levels.
+        """Return crops from the middle of up to 16 of the images, with noise at each of the levels, white being 1.
 
-        Rows of numbers are repeated, each time with noise of its own.
-
-        Args:
-            held_out: The images.
-            levels: The levels, white being 1.
-            generator: Source of random numbers.
-            real: Whether to make crops with the noise of real pictures too.
-            kind: The noise, with white 1, if it is not white noise; its level is the only one.
+        Rows of numbers are repeated, each time with noise of its own. If `real`, there are crops with the noise of real
+        pictures too. `kind` is the noise, if it is not white noise; its level is the only one.
         """
         pairs = []
         for _, middle in middles(held_out, CROP if held_out.size > 1 else ROWS):
@@ -121,14 +115,9 @@ class Crops:
 
     @torch.no_grad()
     def real_psnr(self, model: Any | None = None, group: Group = ALONE) -> float:
-        """Return the mean PSNR in dB of the pictures with real noise, after one Tweedie step.
+        """Return the mean PSNR in dB of the pictures with real noise, after one Tweedie step of an image model.
 
-        Args:
-            model: An image model; None for the pictures as they are.
-            group: The processes that share the work.
-
-        Raises:
-            LostError: A process of the group is gone.
+        None stands for the pictures as they are. The group shares the work.
         """
         assert self.real is not None
         real = self.real
@@ -146,25 +135,15 @@ class Crops:
         return sum(value for (value,) in values) / len(values)
 
     def mean_psnr(self, model: Any | None = None, group: Group = ALONE) -> float:
-        """Return the mean PSNR in dB over white noise and, if there is any, the noise of real pictures, weighted alike.
-
-        Raises:
-            LostError: A process of the group is gone.
-        """
+        """Return the mean of `psnr` and, if there are pictures with real noise, `real_psnr`, in dB."""
         white = self.psnr(model, group=group)
         return white if self.real is None else (white + self.real_psnr(model, group)) / 2
 
     @torch.no_grad()
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
-        """Return the mean PSNR in dB of the crops after one Tweedie step.
+        """Return the mean PSNR in dB of the crops after one Tweedie step of an image model; None for no step.
 
-        Args:
-            model: An image model; None for the crops as they are.
-            level: The level of the crops to use, white being 1; None for all.
-            group: The processes that share the work.
-
-        Raises:
-            LostError: A process of the group is gone.
+        Only crops of a level are used, white being 1, unless it is None. The group shares the work.
         """
 
         def psnr_of(pair: tuple[Tensor, Tensor, float]) -> list[float]:
@@ -199,18 +178,12 @@ class NoisyCrops:
         return sorted({sigma for *_, sigma in self.probed})
 
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
-        """Return the PSNR in dB of the crops after one Tweedie step, as estimated without clean images.
-
-        Arguments and errors are those of `Crops.psnr`.
-        """
+        """Return the PSNR of `Crops.psnr` as estimated without clean images."""
         return self.risk(model, level, group).psnr()
 
     @torch.no_grad()
     def risk(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> Risk:
-        """Return the mean estimated squared error of the crops after one Tweedie step, white being 1, as a `Risk`.
-
-        Arguments and errors are those of `Crops.psnr`.
-        """
+        """Return the mean estimated squared error for the arguments of `Crops.psnr`, white being 1, as a `Risk`."""
 
         def risk_of(crop: tuple[Tensor, Tensor, float]) -> tuple[float, ...]:
             noisy, probe, sigma = crop
@@ -244,14 +217,9 @@ def _crop(held_out: Patches, i: int, side: int) -> Tensor:
 
 
 def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Validate:
-    """Return a function of a model and the processes, which measures it by the PSNR of one Tweedie step.
+    """Return a validation by the PSNR of one Tweedie step, true or estimated.
 
-    The function returns a `Validation`: the PSNR in dB, its mean over clean and noisy crops, or an estimate of it by
-    Stein's formula from noisy crops alone.
-
-    Args:
-        crops: Clean and noisy crops, or noisy crops alone.
-        lift: Turns the fitted model into an image model.
+    `lift` makes an image model of the fitted one.
     """
 
     def validate(model: Any, group: Group = ALONE) -> Validation:

@@ -15,9 +15,7 @@ def rounded_up(length: int, multiple: int) -> int:
 def local_mean(x: Tensor, side: int) -> Tensor:
     """Return the mean over the part inside the image of a square around each pixel, with the shape of x, (B, C, H, W).
 
-    Args:
-        x: Images.
-        side: Side of the square in pixels, odd.
+    The side of the square is an odd number of pixels.
     """
     return F.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)
 

@@ -63,10 +63,8 @@ class Conditioning:
     def planes(self, sigma: Tensor, like: Tensor, multiple: int) -> list[Tensor]:
         """Return the planes for pictures of shape (B, C, H, W), each with shape (B, 1 or C, H/2, W/2).
 
-        Args:
-            sigma: The level, with shape (B, 1, H/2, W/2).
-            like: The pictures, padded by mirroring until H and W are multiples of `multiple`.
-            multiple: An even number.
+        sigma is the level, (B, 1, H/2, W/2). The pictures were padded by mirroring until H and W are multiples of
+        `multiple`, an even number.
         """
         count = like.shape[1]
         if self.sd is None:

@@ -92,14 +92,8 @@ def linear_energy(
 ) -> EnergyModel:
     """Return an energy whose reconstruction approximates the linear filter with gains variance / (variance + caution).
 
-    Args:
-        moments: The moments of the patches.
-        hidden: Number of units, at least that of free directions.
-        level: Level of the noise, in the unit of x.
-        groups: Number of free means.
-        caution: a, 1 for the Wiener filter, smaller to take out less.
-        generator: Source of the random Q.
-        tau: Largest width of the noise in the energy's own unit.
+    It has `hidden` units, at least as many as free directions, and `groups` free means; the level of the noise is in
+    the unit of x. `tau` is the largest width of the noise in the energy's own unit.
     """
     m, axes = moments.mean, moments.axes
     gain = moments.variance / (moments.variance + caution)
@@ -127,15 +121,8 @@ def linear_starts(
 ) -> Iterator[EnergyModel]:
     """Yield energies that approximate linear filters, the Wiener filter first, then ones that take out less and less.
 
-    Nothing is yielded if the units are enough for the patches without such a start, or too few for a filter.
-
-    Args:
-        patches: With shape (n, d), clean or, if `noisy`, with noise of that level.
-        hidden: Number of units.
-        level: Level of the noise, in the unit of the patches.
-        groups: Number of free means.
-        noisy: Whether the patches have noise.
-        generator: Source of random numbers.
+    Patches, (n, d), are clean or, if `noisy`, have noise of that level, in their unit; `groups` means are free. Nothing
+    is yielded if the units are enough for the patches without such a start, or too few for a filter.
     """
     moments = Moments.of(patches, level, groups, noisy, generator)
     if moments.exceed(hidden, patches.shape[1] - groups):

@@ -55,13 +55,8 @@ def made(
 ) -> OwnModel:
     """Return the model of a module of the user's own, after checking it.
 
-    Args:
-        named: The module, which is copied, or module:name of it, of its class, or of a function that makes it.
-        channels: C of an image; for rows of numbers, d.
-        size: Side of a patch; 1 for rows.
-        levels: The lowest and the highest level of the noise, white being 1.
-        device: Where to put it.
-        seed: Seed of its initial weights and of the examples on which it is checked.
+    The module is given, and copied, or module:name of it, of its class, or of a function that makes it. Shape and
+    levels are those of `OwnModel`; its initial weights and the examples on which it is checked follow from the seed.
 
     Raises:
         UsageError: It cannot be made, or is not a score model.

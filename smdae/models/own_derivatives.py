@@ -25,11 +25,8 @@ HINT = "does it detach x? If it has energy(x) instead, the score is taken for yo
 def reverse_alone(forwards: divergence.Score, backwards: divergence.Score, x: Tensor, name: str) -> bool:
     """Return whether forward mode fails on a score, which can be differentiated in reverse mode alone.
 
-    Args:
-        forwards: The field psi, mapping (B, ...) to (B, ...), as torch.func can transform it.
-        backwards: The same field, as torch.autograd can differentiate it.
-        x: Points, with shape (B, ...).
-        name: What messages call the model.
+    Both fields are psi, (B, ...) to (B, ...): the first as torch.func can transform it, the second as torch.autograd
+    can differentiate it. They are tried at x, (B, ...).
 
     Raises:
         UsageError: It cannot be differentiated in either mode, or the derivative is 0 where differences are not.
@@ -49,13 +46,9 @@ def reverse_alone(forwards: divergence.Score, backwards: divergence.Score, x: Te
 
 
 def gradient(total: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return the gradient of a number in x, with the shape of x, by torch.autograd.
+    """Return the gradient in x of a number, a tensor without axes, with the shape of x, by torch.autograd.
 
     It can be differentiated again where gradients are switched on.
-
-    Args:
-        total: Returns the number, a tensor without axes, for x.
-        x: Where to take it.
     """
     learning = torch.is_grad_enabled()
     with torch.enable_grad():

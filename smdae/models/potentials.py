@@ -127,13 +127,10 @@ def _chunks(a: Tensor) -> list[slice]:
 
 
 def potential(a: Tensor, weights: Tensor, shapes: tuple[Shape, ...], order: int = 0) -> Tensor:
-    """Return the derivative of the given order of each expert's potential, with the shape of a.
+    """Return the derivative of an order from 0 to 3 of each expert's potential, with the shape of a.
 
-    Args:
-        a: Responses, with shape (K, B, n): of K experts to n windows of each of B images.
-        weights: Weights of the M shapes, with shape (K, M, B, 1) or (K, M, 1, 1).
-        shapes: A row of POTENTIALS.
-        order: Order of the derivative, 0 to 3.
+    a are the responses of K experts to n windows of each of B images, (K, B, n); `shapes` is a row of POTENTIALS, and
+    the weights of these M shapes are (K, M, B, 1) or (K, M, 1, 1).
     """
     result = _WeightedSum.apply(a, weights, shapes, order)
     assert isinstance(result, Tensor)

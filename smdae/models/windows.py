@@ -74,11 +74,9 @@ class _OverlapAdd(torch.autograd.Function):
 
 
 def windows(x: Tensor, size: int) -> Tensor:
-    """Return every window that meets an image, zero beyond its border, with shape (C P^2, B (H + P - 1) (W + P - 1)).
+    """Return every window of P = `size` pixels a side that meets an image, as columns, zero beyond its border.
 
-    Args:
-        x: Images, with shape (B, C, H, W).
-        size: Side of a window, P.
+    Images have shape (B, C, H, W), the result (C P^2, B (H + P - 1) (W + P - 1)).
     """
     result = _Windows.apply(x, size)
     assert isinstance(result, Tensor)
@@ -86,12 +84,9 @@ def windows(x: Tensor, size: int) -> Tensor:
 
 
 def overlap_add(columns: Tensor, shape: tuple[int, ...], size: int) -> Tensor:
-    """Return the sum of windows laid where they were cut, what lies beyond the border left out: images with that shape.
+    """Return the sum of windows laid where `windows` cut them, images with that shape.
 
-    Args:
-        columns: With the shape that `windows` gives.
-        shape: (B, C, H, W).
-        size: Side of a window, P.
+    What lies beyond the border is left out.
     """
     result = _OverlapAdd.apply(columns, tuple(shape), size)
     assert isinstance(result, Tensor)

@@ -63,12 +63,9 @@ def source_side(side: int) -> int:
 
 
 def corrupted(source: Tensor, side: int, generator: Generator | None) -> Corrupted:
-    """Return clean pictures of P x P pixels, the same with noise as real pictures have, and what is known of it.
+    """Return clean pictures of P x P pixels, P = `side`, the same with noise as real ones have, and facts about it.
 
-    Args:
-        source: Clean pictures with shape (n, 1 or 3, S, S), S = source_side(side), white being 1.
-        side: P.
-        generator: Source of random numbers.
+    They are made of clean ones with shape (n, 1 or 3, S, S), S = source_side(side), white being 1.
     """
     n, channels = source.shape[:2]
     device = source.device

@@ -86,9 +86,7 @@ class Camera:
 def photographs(x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
     """Return photographs without and with noise, each with the shape of x; sharpening may exceed 0 to 1.
 
-    Args:
-        x: Clean pictures with shape (n, 3, h, w), h and w uniformly, white being 1.
-        generator: Source of random numbers.
+    x are clean pictures with shape (n, 3, h, w), h and w even, white being 1.
     """
     camera = Camera.draw(len(x), generator, x.device)
     light = camera.exposure * x.clamp(0, 1) ** camera.gamma

@@ -17,10 +17,8 @@ def gaussian(width: Tensor, radius: int) -> Tensor:
 def blurred(x: Tensor, width: Tensor, radius: int) -> Tensor:
     """Return pictures, each blurred by a Gaussian of its own width, with the shape of x, (n, C, h, w); mirrored edges.
 
-    Args:
-        x: Pictures, both sides larger than the radius.
-        width: Standard deviations in pixels, with shape (n,).
-        radius: Pixels after which the Gaussian is cut off.
+    Widths are standard deviations in pixels, (n,); the Gaussian is cut off after `radius` pixels, and both sides are
+    larger than that.
     """
     if not x.numel():
         return x

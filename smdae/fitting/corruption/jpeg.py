@@ -23,10 +23,8 @@ BLUE, RED = 1 / 1.772, 1 / 1.402
 def compressed(x: Tensor, quality: Tensor, halved: Tensor) -> Tensor:
     """Return pictures as they come out of JPEG files, with the shape of x, white being 1: multiples of 1/255.
 
-    Args:
-        x: Pictures with shape (n, 1 or 3, h, w), h and w multiples of 16.
-        quality: 1 to 100, with shape (n,).
-        halved: Whether colours have half the pixels each way, with shape (n,), bool.
+    x is (n, 1 or 3, h, w), h and w multiples of 16; the quality, from 1 to 100, and whether colours have half the
+    pixels each way have shape (n,).
     """
     values = (255 * x).round().clamp(0, 255)
     if x.shape[1] == 1:

@@ -23,11 +23,8 @@ FLAT_SHARE = 0.15  # of the pictures, whose noise is given one level for all bri
 def measured(x: Tensor, y: Tensor, jpeg: Tensor, generator: Generator | None) -> tuple[Tensor, Conditioning]:
     """Return the level of the noise, (n,), and the conditioning, with errors like those of estimates.
 
-    Args:
-        x: Clean pictures with shape (n, C, h, w), white being 1.
-        y: The pictures with noise, with the shape of x.
-        jpeg: 1 - quality/100, with shape (n,); 0 for none.
-        generator: Source of random numbers.
+    x are clean pictures with shape (n, C, h, w), white being 1, and y the same with noise; `jpeg` is 1 - quality/100,
+    (n,), 0 for none.
     """
     n, channels = x.shape[:2]
 
