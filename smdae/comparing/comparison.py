@@ -23,23 +23,14 @@ RATE = 3e10  # operations per second, roughly, to forecast the progress
 
 @dataclass(frozen=True)
 class Plan:
-    """The objectives, parts, files and baselines of a comparison.
+    """The objectives, parts, files and baselines of a comparison."""
 
-    Attributes:
-        names: Objectives to fit with.
-        seeds: Number of fits of each objective.
-        parts: Names of PARTS.
-        files: Image models read from files, by name.
-        baselines: Names of BASELINES.
-        quick: Whether the whole comparison is to take about a minute.
-    """
-
-    names: tuple[str, ...]
-    seeds: int = 1
-    parts: tuple[str, ...] = tuple(PARTS)
-    files: Mapping[str, Any] = field(default_factory=dict)
-    baselines: tuple[str, ...] = ()
-    quick: bool = False
+    names: tuple[str, ...]  # objectives to fit with
+    seeds: int = 1  # number of fits of each objective
+    parts: tuple[str, ...] = tuple(PARTS)  # names of PARTS
+    files: Mapping[str, Any] = field(default_factory=dict)  # image models read from files, by name
+    baselines: tuple[str, ...] = ()  # names of BASELINES
+    quick: bool = False  # whether the whole comparison is to take about a minute
 
     @property
     def fits(self) -> list[tuple[str, int]]:
@@ -65,34 +56,21 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A part that is finished.
+    """A part that is finished."""
 
-    Attributes:
-        name: Its name in PARTS.
-        tables: Its tables, with None for values that are not finite.
-        pictures: PNG files by name.
-    """
-
-    name: str
-    tables: Tables
-    pictures: Mapping[str, bytes]
+    name: str  # its name in PARTS
+    tables: Tables  # its tables, with None for values that are not finite
+    pictures: Mapping[str, bytes]  # PNG files by name
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The progress of a comparison, and the fit or the part that has just finished.
+    """The progress of a comparison, and the fit or the part that has just finished."""
 
-    Attributes:
-        share: The share of the work that is done, 0 to 1, roughly.
-        stage: What is being done, in a word or two.
-        course: The fit that has finished, or None.
-        part: The part that has finished, or None.
-    """
-
-    share: float
-    stage: str
-    course: Course | None = None
-    part: Finished | None = None
+    share: float  # the share of the work that is done, 0 to 1, roughly
+    stage: str  # what is being done, in a word or two
+    course: Course | None = None  # the fit that has finished, or None
+    part: Finished | None = None  # the part that has finished, or None
 
 
 def run(contest: Contest, plan: Plan, courses: Sequence[Course] = (), parts: Sequence[str] = ()) -> Iterator[Found]:

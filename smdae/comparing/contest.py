@@ -48,33 +48,19 @@ def applicable() -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Contest:
-    """The data, the starting model and the settings that all fits share.
+    """The data, the starting model and the settings that all fits share."""
 
-    Attributes:
-        settings: The settings of every fit, except the objective.
-        origin: The model at the start of the first fit; never changed.
-        patches: Clean patches to fit on, with shape (N, d).
-        held_out: Clean patches to judge by, with shape (M, d).
-        held_out_images: The held-out images; None if examples are rows of numbers or come from a density.
-        crops: Clean and noisy crops of these; None likewise.
-        images: The numbers of images to fit on and held out; nothing is held out of one small image.
-        places: The number of different patches in the images; None if examples come from a density.
-        rounding: Width of the uniform noise added where the density of the data itself is fitted.
-        target: The density that examples come from; None if they come from images.
-        noise: The user's own noise for the equivalence under other kernels, white being 1; None for the built-in ones.
-    """
-
-    settings: Settings
-    origin: EnergyModel
-    patches: Tensor
-    held_out: Tensor
-    held_out_images: Patches | None = None
-    crops: Crops | None = None
-    images: tuple[int, int] = (0, 0)
-    places: int | None = None
-    rounding: float = 0.0
-    target: Density | None = None
-    noise: Noise | None = None
+    settings: Settings  # the settings of every fit, except the objective
+    origin: EnergyModel  # the model at the start of the first fit; never changed
+    patches: Tensor  # clean patches to fit on, with shape (N, d)
+    held_out: Tensor  # clean patches to judge by, with shape (M, d)
+    held_out_images: Patches | None = None  # those held out; None if examples are rows or come from a density
+    crops: Crops | None = None  # clean and noisy crops of these; None likewise
+    images: tuple[int, int] = (0, 0)  # numbers of images to fit on and held out; nothing is held out of one small image
+    places: int | None = None  # the number of different patches in the images; None if examples come from a density
+    rounding: float = 0.0  # width of the uniform noise added where the density of the data itself is fitted
+    target: Density | None = None  # the density that examples come from; None if they come from images
+    noise: Noise | None = None  # the user's own, for the equivalence under other kernels; None for the built-in ones
     _batches: dict[str, Batch] = field(default_factory=dict, repr=False)
 
     @classmethod

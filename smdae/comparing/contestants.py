@@ -32,43 +32,25 @@ REFERENCES = ("dsm", "dae", "esm-parzen", "ism-parzen", "esm")
 
 @dataclass(frozen=True)
 class Point:
-    """The figures of a fit after some of its steps.
+    """The figures of a fit after some of its steps."""
 
-    Attributes:
-        step: Steps done.
-        seconds: Time spent in them.
-        values: J under every objective on held-out examples, raw, and the Fisher divergence to q_sigma.
-        psnr: PSNR of held-out crops in dB; None if there are none, and for a score of the clean density, which does not
-            denoise.
-    """
-
-    step: int
-    seconds: float
-    values: Mapping[str, Value]
-    psnr: float | None
+    step: int  # steps done
+    seconds: float  # time spent in them
+    values: Mapping[str, Value]  # held-out J under every objective, raw, and the Fisher divergence to q_sigma
+    psnr: float | None  # of held-out crops in dB; None without crops, and for a score of the clean density
 
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """A fit at one moment: its model, its figures so far and how it ended. Later moments are objects of their own.
+    """A fit at one moment: its model, its figures so far and how it ended. Later moments are objects of their own."""
 
-    Attributes:
-        objective: The name of the objective that is fitted.
-        seed: The number of the fit, from 0.
-        model: The model with averaged weights, which all moments of a fit share.
-        step: Steps done.
-        points: The figures after some of these steps; the first are those of the start.
-        outcome: How the fit ended: "done", "degenerated" or "diverged"; None while it runs.
-        reason: Why it failed, in one line; None if it did not.
-    """
-
-    objective: str
-    seed: int
-    model: EnergyModel
-    step: int = 0
-    points: tuple[Point, ...] = ()
-    outcome: Literal["done", "degenerated", "diverged"] | None = None
-    reason: str | None = None
+    objective: str  # the name of the objective that is fitted
+    seed: int  # the number of the fit, from 0
+    model: EnergyModel  # the model with averaged weights, which all moments of a fit share
+    step: int = 0  # steps done
+    points: tuple[Point, ...] = ()  # the figures after some of these steps; the first are those of the start
+    outcome: Literal["done", "degenerated", "diverged"] | None = None  # how it ended; None while it runs
+    reason: str | None = None  # why it failed, in one line; None if it did not
 
     @property
     def denoises(self) -> bool:

@@ -21,23 +21,14 @@ Tables = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What a part of the comparison may measure.
+    """What a part of the comparison may measure."""
 
-    Attributes:
-        contest: What the fits have in common.
-        names: The objectives that are compared.
-        courses: The finished fits: of all objectives and seeds, of one, or none, as the part needs.
-        files: Image models read from files, by name.
-        baselines: Names of BASELINES.
-        quick: Whether the whole comparison is to take about a minute.
-    """
-
-    contest: Contest
-    names: tuple[str, ...]
-    courses: tuple[Course, ...] = ()
-    files: Mapping[str, Any] = field(default_factory=dict)
-    baselines: tuple[str, ...] = ()
-    quick: bool = False
+    contest: Contest  # what the fits have in common
+    names: tuple[str, ...]  # the objectives that are compared
+    courses: tuple[Course, ...] = ()  # the finished fits: of all objectives and seeds, of one, or none
+    files: Mapping[str, Any] = field(default_factory=dict)  # image models read from files, by name
+    baselines: tuple[str, ...] = ()  # names of BASELINES
+    quick: bool = False  # whether the whole comparison is to take about a minute
 
     @property
     def fitted(self) -> dict[str, Any]:
@@ -47,28 +38,15 @@ class Context:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the comparison, a row of PARTS.
+    """A part of the comparison, a row of PARTS."""
 
-    Attributes:
-        title: The title, a few words.
-        explains: The question and how it is answered, in two sentences.
-        equation: The theory behind it: the paper, and the number or name of the equation.
-        rows: The class of the rows of each table.
-        fits: The fits that it needs: none, one for reference, or all.
-        measure: A generator that yields the share done, from 0 to 1, and returns the tables.
-        pictures: What each picture shows, by its name.
-        draw: Makes PNG files by these names; pictures with nothing to show are left out.
-        summarise: Returns the findings as lines for the terminal, at most 80 columns wide.
-        seconds: The time it takes on two cores, quick and in full, roughly, to forecast the progress.
-    """
-
-    title: str
-    explains: str
-    equation: str
-    rows: Mapping[str, type]
-    fits: Literal["none", "one", "all"]
-    measure: Callable[[Context], Generator[float, None, Tables]]
-    pictures: Mapping[str, str]
-    draw: Callable[[Tables, Context], Mapping[str, bytes]]
-    summarise: Callable[[Tables], Sequence[str]]
-    seconds: tuple[float, float] = (5.0, 40.0)
+    title: str  # a few words
+    explains: str  # the question and how it is answered, in two sentences
+    equation: str  # the theory behind it: the paper, and the number or name of the equation
+    rows: Mapping[str, type]  # the class of the rows of each table
+    fits: Literal["none", "one", "all"]  # the fits that it needs: none, one for reference, or all
+    measure: Callable[[Context], Generator[float, None, Tables]]  # yields the share done, 0 to 1; returns the tables
+    pictures: Mapping[str, str]  # what each picture shows, by its name
+    draw: Callable[[Tables, Context], Mapping[str, bytes]]  # PNG files by these names, without empty ones
+    summarise: Callable[[Tables], Sequence[str]]  # the findings as lines of at most 80 columns
+    seconds: tuple[float, float] = (5.0, 40.0)  # on two cores, quick and in full, roughly, to forecast the progress

@@ -39,14 +39,9 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Measured:
-    """The tables of a finished part.
+    """The tables of a finished part."""
 
-    Attributes:
-        of: The settings that they depend on: objectives, fits, files, baselines.
-        tables: The tables.
-    """
-
-    of: Mapping[str, Any]
+    of: Mapping[str, Any]  # the settings that they depend on: objectives, fits, files, baselines
     tables: Tables
 
 

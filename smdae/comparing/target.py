@@ -20,17 +20,11 @@ __all__ = ["Target", "load"]
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A density of the user's own, whose samples and scores are checked and converted to float32.
+    """A density of the user's own, whose samples and scores are checked and converted to float32."""
 
-    Attributes:
-        name: Its name.
-        density: An object with `sample(n)` or `sample(n, generator)`, (n, d), and `score(x)`, with the shape of x.
-        device: The device of its samples.
-    """
-
-    name: str
-    density: Any
-    device: torch.device | str = "cpu"
+    name: str  # its name
+    density: Any  # an object with `sample(n)` or `sample(n, generator)`, (n, d), and `score(x)`, with the shape of x
+    device: torch.device | str = "cpu"  # the device of its samples
 
     def on(self, device: torch.device | str) -> "Target":
         """Return the same density with its samples on another device."""

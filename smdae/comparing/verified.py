@@ -32,23 +32,14 @@ MAX_GRADIENT_ERROR = 1e-3  # relative difference of a score and the gradient of 
 
 @dataclass(frozen=True)
 class Verified:
-    """The moments of a score that passed the check, with standard errors.
+    """The moments of a score that passed the check, with standard errors."""
 
-    Attributes:
-        mean: The entry of E[s] with the largest deviation from 0 in standard errors.
-        mean_error: Its standard error.
-        factor: c of E[(x - m) s'] = -c I; it should be 1.
-        factor_error: The standard error of c.
-        gradient: |s - grad log q| / |grad log q|; None without a `log_prob` that can be differentiated.
-        samples: n.
-    """
-
-    mean: float
-    mean_error: float
-    factor: float
-    factor_error: float
-    gradient: float | None
-    samples: int
+    mean: float  # the entry of E[s] with the largest deviation from 0 in standard errors
+    mean_error: float  # its standard error
+    factor: float  # c of E[(x - m) s'] = -c I; it should be 1
+    factor_error: float  # the standard error of c
+    gradient: float | None  # |s - grad log q| / |grad log q|; None without a `log_prob` that can be differentiated
+    samples: int  # n
 
     def __str__(self) -> str:
         parts = [

@@ -47,19 +47,12 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Adaptation:
-    """The state of an adaptation after a step.
+    """The state of an adaptation after a step."""
 
-    Attributes:
-        step: Steps done.
-        steps: Steps planned.
-        gain: Estimated gain in PSNR of the best weights so far on the held-out blocks, in dB; 0 for the original ones.
-        model: The network with these weights.
-    """
-
-    step: int
-    steps: int
-    gain: float
-    model: Any
+    step: int  # steps done
+    steps: int  # steps planned
+    gain: float  # estimated gain in PSNR of the best weights so far on the held-out blocks, in dB; 0 for none
+    model: Any  # the network with these weights
 
 
 @dataclass(frozen=True)

@@ -35,18 +35,13 @@ TIMEOUT = timedelta(minutes=10)  # of a collective operation: others wait while 
 class Group:
     """The processes that fit one model.
 
-    Attributes:
-        rank: The number of this process, from 0.
-        size: The number of processes.
-        device: Where tensors must be to be sent.
-
     All methods but `rows` are collective: every process calls them, in the same order. They raise LostError if a
     process is gone.
     """
 
-    rank: int = 0
-    size: int = 1
-    device: torch.device = CPU
+    rank: int = 0  # the number of this process, from 0
+    size: int = 1  # the number of processes
+    device: torch.device = CPU  # where tensors must be to be sent
 
     def rows(self, n: int) -> slice:
         """Return this process's slice of n examples; it may be empty if n is less than `size`."""

@@ -47,25 +47,15 @@ class BatchPart:
 
 @dataclass(frozen=True)
 class Batch:
-    """The examples of one step.
+    """The examples of one step."""
 
-    Attributes:
-        x: Examples, with shape (B, d) or (B, C, P, P).
-        needs: The loss's further arguments by name.
-        scale: The factor of each loss, a float or (B,).
-        white: The white that each example was clipped to, with shape (B,), 0 for none; None if none was clipped.
-        whole: The number of examples in the parts of all processes; None if this is the whole batch.
-        conditioning: The network's further input about the noise of each example; None if all noise is white.
-        treat: Turns the model into the one whose loss is taken; None for the model itself.
-    """
-
-    x: Tensor
-    needs: dict[str, Any]
-    scale: float | Tensor = 1.0
-    white: Tensor | None = None
-    whole: int | None = None
-    conditioning: Conditioning | None = None
-    treat: Callable[[Any], Any] | None = None
+    x: Tensor  # examples, with shape (B, d) or (B, C, P, P)
+    needs: dict[str, Any]  # the loss's further arguments by name
+    scale: float | Tensor = 1.0  # the factor of each loss, a float or (B,)
+    white: Tensor | None = None  # the white that each example was clipped to, (B,), 0 for none; None if no example was
+    whole: int | None = None  # the number of examples in the parts of all processes; None if this is the whole batch
+    conditioning: Conditioning | None = None  # the network's further input about the noise; None if all is white
+    treat: Callable[[Any], Any] | None = None  # makes the model whose loss is taken; None for the model itself
 
     @property
     def n(self) -> int:

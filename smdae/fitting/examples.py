@@ -46,41 +46,22 @@ EXTRA_NOISE = 0.5  # e, the noise added to noisy images to make pairs, in sigma
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """The source of batches for one objective.
+    """The source of batches for one objective."""
 
-    Attributes:
-        objective: A row of OBJECTIVES.
-        needs: Names of the loss's further arguments.
-        settings: The settings of the fit: levels, probes and shares of examples that are changed.
-        data: Sources of patches, one for each patch size, used one after the other in equal parts of a fit; with a
-            q_sigma, the patches that make it up.
-        centre: Takes out the means that the model does not see; the identity for other models.
-        density: The density that `esm` draws from, or None.
-        parzen: q_sigma for `esm-parzen`, or None.
-        rounding: Width of the uniform noise added to clean data that was rounded, 0 for none.
-        channels: C, if the model takes images; None if it takes flat patches.
-        shares: For each source, the number of patches it draws for each one that is asked for: fewer the larger they
-            are. Empty for 1.
-        kernel: The noise that is added, whose score is the target; None if it is white.
-        sides: Sides of the patches of each source.
-        sources: For each patch size, the source of clean pictures that get the noise of real ones.
-        prefetchers: For each source, a function that begins to read its next draw; empty where none is on disk.
-    """
-
-    objective: Objective
-    needs: tuple[str, ...]
-    settings: Settings
-    data: tuple[Draw, ...]
-    centre: Callable[[Tensor], Tensor]
-    density: Density | None = None
-    parzen: Parzen | KernelParzen | None = None
-    rounding: float = 0.0
-    channels: int | None = None
-    shares: tuple[float, ...] = ()
-    prefetchers: tuple[Callable[[int, Generator], object], ...] = ()
-    sources: tuple[Draw, ...] = ()
-    sides: tuple[int, ...] = ()
-    kernel: PatchNoise | None = None
+    objective: Objective  # a row of OBJECTIVES
+    needs: tuple[str, ...]  # names of the loss's further arguments
+    settings: Settings  # the settings of the fit: levels, probes and shares of examples that are changed
+    data: tuple[Draw, ...]  # sources of patches, one for each side in equal parts of a fit, or q_sigma
+    centre: Callable[[Tensor], Tensor]  # takes out the means that the model does not see; the identity for other models
+    density: Density | None = None  # the density that `esm` draws from, or None
+    parzen: Parzen | KernelParzen | None = None  # q_sigma for `esm-parzen`, or None
+    rounding: float = 0.0  # width of the uniform noise added to clean data that was rounded, 0 for none
+    channels: int | None = None  # C, if the model takes images; None if it takes flat patches
+    shares: tuple[float, ...] = ()  # patches of each source for each one asked for, fewer the larger; empty for 1
+    prefetchers: tuple[Callable[[int, Generator], object], ...] = ()  # begin to read the next draw of a source
+    sources: tuple[Draw, ...] = ()  # for each patch size, the source of clean pictures that get the noise of real ones
+    sides: tuple[int, ...] = ()  # sides of the patches of each source
+    kernel: PatchNoise | None = None  # the noise that is added, whose score is the target; None if it is white
 
     @property
     def sigma(self) -> float:

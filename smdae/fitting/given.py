@@ -22,17 +22,11 @@ MIN_SIGMA, MAX_SIGMA = 1e-3, 1e5  # that a fit takes, white being 255
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images to fit on.
+    """Images to fit on."""
 
-    Attributes:
-        images: Arrays of one dtype with shape (H, W) or (H, W, C).
-        white: The value of white in them.
-        is_integer: Whether they were integers, so that sigma is given for white 255.
-    """
-
-    images: Sequence[np.ndarray]
-    white: float
-    is_integer: bool
+    images: Sequence[np.ndarray]  # arrays of one dtype with shape (H, W) or (H, W, C)
+    white: float  # the value of white in them
+    is_integer: bool  # whether they were integers, so that sigma is given for white 255
 
 
 def gathered(patches: Any) -> Any:

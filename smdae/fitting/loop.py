@@ -43,25 +43,15 @@ REPORT_SECONDS = 0.25  # between reports
 
 @dataclass(frozen=True)
 class Report:
-    """The state of a fit at a report.
+    """The state of a fit at a report."""
 
-    Attributes:
-        step: Number of steps done.
-        steps: Number of steps planned; None until a time limit has become a number.
-        seconds: Time spent in steps and validations.
-        rate: Examples per second since the last report.
-        lr: Learning rate.
-        objective: J, averaged over the steps since the last report; unscaled.
-        validation: Held-out figures, if they were just measured.
-    """
-
-    step: int
-    steps: int | None
-    seconds: float
-    rate: float
+    step: int  # number of steps done
+    steps: int | None  # number of steps planned; None until a time limit has become a number
+    seconds: float  # time spent in steps and validations
+    rate: float  # examples per second since the last report
     lr: float
-    objective: float
-    validation: Validation | None = None
+    objective: float  # J, averaged over the steps since the last report; unscaled
+    validation: Validation | None = None  # held-out figures, if they were just measured
 
 
 def learning_rate(step: int, steps: float, warmup: int, peak: float) -> float:

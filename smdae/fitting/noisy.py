@@ -35,15 +35,10 @@ OTHER_KINDS = {"grain": "its pixels are correlated", "shot": "it depends on brig
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise of the images of a fit.
+    """The noise of the images of a fit."""
 
-    Attributes:
-        levels: The level of each image, white being 1; 0 if no noise is visible.
-        warnings: Signs that it is not white noise of that level.
-    """
-
-    levels: tuple[float, ...]
-    warnings: tuple[str, ...]
+    levels: tuple[float, ...]  # the level of each image, white being 1; 0 if no noise is visible
+    warnings: tuple[str, ...]  # signs that it is not white noise of that level
 
     @property
     def range(self) -> tuple[float, float]:

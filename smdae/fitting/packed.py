@@ -18,19 +18,12 @@ __all__ = ["Packed"]
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Images in memory.
+    """Images in memory."""
 
-    Attributes:
-        flat: All pixels, channels as planes, with shape (sum_i C H_i W_i,).
-        heights: H_i, with shape (n,).
-        widths: W_i, with shape (n,).
-        channels: C.
-    """
-
-    flat: Tensor
-    heights: Tensor
-    widths: Tensor
-    channels: int
+    flat: Tensor  # all pixels, channels as planes, with shape (sum_i C H_i W_i,)
+    heights: Tensor  # H_i, with shape (n,)
+    widths: Tensor  # W_i, with shape (n,)
+    channels: int  # C
 
     @classmethod
     def of(cls, images: Sequence[np.ndarray]) -> Self:

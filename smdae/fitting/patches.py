@@ -54,23 +54,14 @@ class Prefetch:
 
 @dataclass(frozen=True, eq=False)
 class Patches:
-    """Images to draw patches from.
+    """Images to draw patches from."""
 
-    Attributes:
-        images: The images, in memory or in a file.
-        size: Side of a patch, P, at most every H_i and W_i.
-        white: The value of white in the images; patches are drawn on a scale where it is 1.
-        symmetries: Whether patches are flipped and turned.
-        levels: The noise that each image has, white being 1, with shape (n,); None for clean images.
-        weights: How often each image is drawn, 1 being as often as it has places, with shape (n,); None for 1.
-    """
-
-    images: Packed | Stored
-    size: int
-    white: float = 1.0
-    symmetries: bool = True
-    levels: Tensor | None = None
-    weights: Tensor | None = None
+    images: Packed | Stored  # the images, in memory or in a file
+    size: int  # side of a patch, P, at most every H_i and W_i
+    white: float = 1.0  # the value of white in the images; patches are drawn on a scale where it is 1
+    symmetries: bool = True  # whether patches are flipped and turned
+    levels: Tensor | None = None  # the noise that each image has, white being 1, with shape (n,); None for clean images
+    weights: Tensor | None = None  # how often each image is drawn, 1 being as often as it has places, (n,); None for 1
 
     @classmethod
     def pack(

@@ -28,34 +28,19 @@ WIENER_SIZE = 12  # largest side of the Wiener filter's patches
 
 @dataclass(frozen=True)
 class Prepared:
-    """A fit ready to run.
+    """A fit ready to run."""
 
-    Attributes:
-        state: The settings, model, average of its weights, optimiser and random generator; the fit changes them.
-        examples: The source of batches: `draw(n, generator)` returns one of n examples.
-        validate: A function of a model that returns its `Validation` on held-out images: a figure and its name.
-        patches: The images to fit on, as a source of patches.
-        held_out: The images held out, likewise; those to fit on if there is only one small image.
-        crops: Of the held-out images: clean and noisy crops, noisy crops alone, or parts that get new noise each time.
-        notes: What the user should know about this fit, a line each.
-        warnings: What may be wrong with it, a line each.
-        group: The processes that fit together.
-        noise: In a fit to images whose noise is not white, that noise in words; else empty.
-        start: In such a fit, the tensors of the weights at the start by name, to average with the fitted ones; else
-            None.
-    """
-
-    state: State
-    examples: BatchSource
-    validate: Validate
-    patches: Patches
-    held_out: Patches
-    crops: Crops | NoisyCrops | RefinementCrops
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-    group: Group = ALONE
-    noise: str = ""
-    start: Mapping[str, torch.Tensor] | None = None
+    state: State  # the settings, model, average of its weights, optimiser and random generator; the fit changes them
+    examples: BatchSource  # the source of batches: `draw(n, generator)` returns one of n examples
+    validate: Validate  # a function of a model that returns its `Validation` on held-out images: a figure and its name
+    patches: Patches  # the images to fit on, as a source of patches
+    held_out: Patches  # the images held out, likewise; those to fit on if there is only one small image
+    crops: Crops | NoisyCrops | RefinementCrops  # of the held-out images; the last get new noise each time
+    notes: tuple[str, ...]  # what the user should know about this fit, a line each
+    warnings: tuple[str, ...] = ()  # what may be wrong with it, a line each
+    group: Group = ALONE  # the processes that fit together
+    noise: str = ""  # in a fit to images whose noise is not white, that noise in words; else empty
+    start: Mapping[str, torch.Tensor] | None = None  # in such a fit, the weights at the start by name; else None
 
     def run(self) -> Any:
         """Return a generator that runs the fit and yields its reports, see `loop.run`, whose errors it raises."""

@@ -92,29 +92,17 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A noisy picture as the network gets it.
+    """A noisy picture as the network gets it."""
 
-    Attributes:
-        training: The part to learn from.
-        held_out: The part that is held out; None if the picture is too small.
-        noise: The noise of the picture as the network gets it.
-        level: The root mean square level of that noise.
-        error: The mean squared error of the original picture, white being 1.
-        treat: Turns the network into a model of this noise.
-        sigma: The level to call that model with.
-        stronger: The treatment and sigma for 1 + a^2 times the noise variance.
-        ends: Where noise is clipped; None if the network is not set to clipped pictures.
-    """
-
-    training: Part
-    held_out: Part | None
-    noise: Noise
-    level: float
-    error: float
-    treat: Callable[[Any], Any]
-    sigma: float
-    stronger: tuple[Callable[[Any], Any], float]
-    ends: tuple[float, float] | None
+    training: Part  # the part to learn from
+    held_out: Part | None  # the part that is held out; None if the picture is too small
+    noise: Noise  # the noise of the picture as the network gets it
+    level: float  # the root mean square level of that noise
+    error: float  # the mean squared error of the original picture, white being 1
+    treat: Callable[[Any], Any]  # turns the network into a model of this noise
+    sigma: float  # the level to call that model with
+    stronger: tuple[Callable[[Any], Any], float]  # the treatment and sigma for 1 + a^2 times the noise variance
+    ends: tuple[float, float] | None  # where noise is clipped; None if the network is not set to clipped pictures
 
     def clip(self, y: Tensor) -> Tensor:
         """Return y clipped to the range that the picture was clipped to; y itself if it was not clipped."""

@@ -31,19 +31,12 @@ WEIGHT_SHARE = 0.4  # of the fitted weights in the average; the rest is that of 
 
 @dataclass(frozen=True, eq=False)
 class RefinementBatches:
-    """A source of batches of denoised pictures with new noise, each batch from one picture.
-
-    Attributes:
-        views: The pictures.
-        size: Side of the crops, P.
-        device: The device of the batches.
-        sigma: The highest level of the noise, white being 1.
-    """
+    """A source of batches of denoised pictures with new noise, each batch from one picture."""
 
     views: Sequence[View]
-    size: int
-    device: torch.device
-    sigma: float
+    size: int  # side of the crops, P
+    device: torch.device  # the device of the batches
+    sigma: float  # the highest level of the noise, white being 1
     objective: Objective = OBJECTIVES["dae"]
     noisy: bool = True
     implicit: bool = False
@@ -78,15 +71,10 @@ class RefinementBatches:
 
 @dataclass(frozen=True, eq=False)
 class RefinementCrops:
-    """Held-out parts of pictures, and new noise for each, by which a fit is judged.
+    """Held-out parts of pictures, and new noise for each, by which a fit is judged."""
 
-    Attributes:
-        parts: For each picture its view, its held-out part and the noise, (1, C, h, w).
-        device: Where to compute.
-    """
-
-    parts: tuple[tuple[View, Part, Tensor], ...]
-    device: torch.device
+    parts: tuple[tuple[View, Part, Tensor], ...]  # for each its view, its held-out part and noise, (1, C, h, w)
+    device: torch.device  # where to compute
     kind = "PSNR with noise drawn anew"
     levels: tuple[float, ...] = ()
 

@@ -10,17 +10,11 @@ __all__ = ["Spline", "by_channel", "each_channel"]
 
 @dataclass(frozen=True, eq=False)
 class Spline:
-    """An increasing function of each channel, linear between evenly spaced knots and beyond them.
+    """An increasing function of each channel, linear between evenly spaced knots and beyond them."""
 
-    Attributes:
-        low: The first knot, with shape (C,).
-        step: Distance between knots, with shape (C,).
-        heights: The values at the knots, increasing, with shape (C, n).
-    """
-
-    low: Tensor
-    step: Tensor
-    heights: Tensor
+    low: Tensor  # the first knot, with shape (C,)
+    step: Tensor  # distance between knots, with shape (C,)
+    heights: Tensor  # the values at the knots, increasing, with shape (C, n)
 
     def apply(self, u: Tensor) -> Tensor:
         """Return s(u), with the shape of u, (B, C, H, W); differentiable in u and in the heights."""

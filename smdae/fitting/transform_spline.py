@@ -57,23 +57,14 @@ SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The picture that a transform is learnt from.
+    """The picture that a transform is learnt from."""
 
-    Attributes:
-        noisy: The picture, white being 1, with shape (1, C, H, W).
-        denoised: The picture denoised with the transform at the start, with the shape of noisy.
-        variance: The variance of the noise, with the shape of noisy.
-        safe: Where noise was not clipped, with the shape of noisy.
-        valid: Which pixels are valid, with shape (1, 1, H, W).
-        bounds: The least and largest value of a result; None for any.
-    """
-
-    noisy: Tensor
-    denoised: Tensor
-    variance: Tensor
-    safe: Tensor
-    valid: Tensor
-    bounds: tuple[float, float] | None
+    noisy: Tensor  # the picture, white being 1, with shape (1, C, H, W)
+    denoised: Tensor  # the picture denoised with the transform at the start, with the shape of noisy
+    variance: Tensor  # the variance of the noise, with the shape of noisy
+    safe: Tensor  # where noise was not clipped, with the shape of noisy
+    valid: Tensor  # which pixels are valid, with shape (1, 1, H, W)
+    bounds: tuple[float, float] | None  # the least and largest value of a result; None for any
 
     def of(self, channels: slice) -> "View":
         """Return the same view of some of its channels alone."""
@@ -90,23 +81,14 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class _Learner:
-    """A transform and the parameters that are learnt.
+    """A transform and the parameters that are learnt."""
 
-    Attributes:
-        start: The transform at the start.
-        low: The first knot, with shape (C,).
-        step: The distance between knots, with shape (C,).
-        weights: The weight of each interval in sigma, with shape (C, n - 1) and sum C.
-        theta: Logarithms of the rises, with shape (C, n - 1).
-        line: alpha and beta, with shape (2, C).
-    """
-
-    start: Whitening
-    low: Tensor
-    step: Tensor
-    weights: Tensor
-    theta: Tensor
-    line: Tensor
+    start: Whitening  # the transform at the start
+    low: Tensor  # the first knot, with shape (C,)
+    step: Tensor  # the distance between knots, with shape (C,)
+    weights: Tensor  # the weight of each interval in sigma, with shape (C, n - 1) and sum C
+    theta: Tensor  # logarithms of the rises, with shape (C, n - 1)
+    line: Tensor  # alpha and beta, with shape (2, C)
 
     @classmethod
     def of(cls, start: Whitening, view: View) -> "_Learner":
@@ -173,20 +155,12 @@ class _Learner:
 
 @dataclass(frozen=True)
 class Learning:
-    """The state of the learning of a transform.
+    """The state of the learning of a transform."""
 
-    Attributes:
-        step: Steps done.
-        steps: Steps planned.
-        gain: Relative fall of the error at held-out hidden pixels, noise included; 0 while it is not known, and if the
-            transform at the start is kept.
-        whitening: The transform to use.
-    """
-
-    step: int
-    steps: int
-    gain: float
-    whitening: Whitening
+    step: int  # steps done
+    steps: int  # steps planned
+    gain: float  # relative fall of the error at held-out hidden pixels, noise included; 0 if unknown or if none
+    whitening: Whitening  # the transform to use
 
 
 def learn(model: Any, view: View, start: Whitening, generator: Generator, steps: int = STEPS) -> Iterator[Learning]:

@@ -43,15 +43,10 @@ TINY = 1e-30  # in place of a squared error of zero
 
 @dataclass(frozen=True)
 class Validation:
-    """A held-out figure: the higher, the better.
+    """A held-out figure: the higher, the better."""
 
-    Attributes:
-        value: PSNR in dB, true or estimated, -J, or -100 times the risk.
-        kind: The name of that figure: "PSNR", "estimated PSNR", "-J" or "-risk".
-    """
-
-    value: float
-    kind: str
+    value: float  # PSNR in dB, true or estimated, -J, or -100 times the risk
+    kind: str  # the name of that figure: "PSNR", "estimated PSNR", "-J" or "-risk"
 
 
 class Validate(Protocol):
@@ -63,18 +58,11 @@ class Validate(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Clean and noisy crops of held-out images, white being 1.
+    """Clean and noisy crops of held-out images, white being 1."""
 
-    Attributes:
-        pairs: The clean and the noisy crop, each with shape (1, C, h, w), and the level of the white noise between
-            them.
-        real: Pictures with the noise of real ones; None if the model is not fitted to such noise.
-        of_images: Whether values lie between black and white, so that results are clipped; those of rows do not.
-    """
-
-    pairs: tuple[tuple[Tensor, Tensor, float], ...]
-    real: Corrupted | None = None
-    of_images: bool = True
+    pairs: tuple[tuple[Tensor, Tensor, float], ...]  # clean and noisy crop, (1, C, h, w), level between
+    real: Corrupted | None = None  # pictures with the noise of real ones; None if the model is not fitted to such noise
+    of_images: bool = True  # whether values lie between black and white, so that results are clipped, unlike rows
     kind = "PSNR"
 
     @classmethod

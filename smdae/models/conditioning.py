@@ -31,19 +31,12 @@ def plane_count(channels: int) -> int:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """The noise of a batch of pictures, relative to the level sigma.
+    """The noise of a batch of pictures, relative to the level sigma."""
 
-    Attributes:
-        sd: Standard deviation divided by sigma, with shape (B, C, H, W); None if it is 1 everywhere.
-        grain: Correlation of pixels one apart and two apart, with shape (B, 2) or (1, 2).
-        channels: Mean correlation of two channels, with shape (B,) or (1,).
-        jpeg: 1 - quality/100, with shape (B,) or (1,); 0 for pictures that were not compressed.
-    """
-
-    sd: Tensor | None
-    grain: Tensor
-    channels: Tensor
-    jpeg: Tensor
+    sd: Tensor | None  # standard deviation divided by sigma, with shape (B, C, H, W); None if it is 1 everywhere
+    grain: Tensor  # correlation of pixels one apart and two apart, with shape (B, 2) or (1, 2)
+    channels: Tensor  # mean correlation of two channels, with shape (B,) or (1,)
+    jpeg: Tensor  # 1 - quality/100, with shape (B,) or (1,); 0 for pictures that were not compressed
 
     @classmethod
     def of(cls, noise: Noise, y: Tensor, sigma: float) -> Self:

@@ -43,23 +43,14 @@ START_SLOPE = 0.9  # slope of the denoiser's shrinkage at the start
 
 @dataclass(frozen=True, eq=False)
 class _Responses:
-    """The responses of the experts to some images.
+    """The responses of the experts to some images."""
 
-    Attributes:
-        s: The level of each image, with shape (B,) or (1,).
-        w: The kernels, with shape (K, C P^2).
-        a: Their responses to n windows of each image, with shape (K, B, n).
-        weights: The weights of the shapes of their potentials, with shape (K, M, len(s), 1).
-        count: The number of pixels of a window that lie inside the image, with shape (n,).
-        beta: The mean of w over these pixels, with shape (K, C, n).
-    """
-
-    s: Tensor
-    w: Tensor
-    a: Tensor
-    weights: Tensor
-    count: Tensor
-    beta: Tensor
+    s: Tensor  # the level of each image, with shape (B,) or (1,)
+    w: Tensor  # the kernels, with shape (K, C P^2)
+    a: Tensor  # their responses to n windows of each image, with shape (K, B, n)
+    weights: Tensor  # the weights of the shapes of their potentials, with shape (K, M, len(s), 1)
+    count: Tensor  # the number of pixels of a window that lie inside the image, with shape (n,)
+    beta: Tensor  # the mean of w over these pixels, with shape (K, C, n)
 
 
 class Experts(ImageModel):

@@ -40,19 +40,12 @@ MIN_TAU = 2.0**-16  # below, float32 has no digits left
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and covariance of clean patches without their free means, in noise units.
+    """Mean and covariance of clean patches without their free means, in noise units."""
 
-    Attributes:
-        mean: m, with shape (d,), float64.
-        variance: lambda_i, with shape (d,), float64.
-        axes: The directions e_i as columns, with shape (d, d), float64.
-        noisy: Some of the patches with noise, with shape (n, d), float64.
-    """
-
-    mean: Tensor
-    variance: Tensor
-    axes: Tensor
-    noisy: Tensor
+    mean: Tensor  # m, with shape (d,), float64
+    variance: Tensor  # lambda_i, with shape (d,), float64
+    axes: Tensor  # the directions e_i as columns, with shape (d, d), float64
+    noisy: Tensor  # some of the patches with noise, with shape (n, d), float64
 
     @classmethod
     def of(cls, patches: Tensor, level: float, groups: int, noisy: bool, generator: Generator) -> Self:

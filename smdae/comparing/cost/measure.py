@@ -56,48 +56,28 @@ EXPECTED = {(EXACT, "d"): (2, 2), ("esm", "d"): (2, 1), ("esm-parzen", "n"): (1,
 
 @dataclass(frozen=True)
 class Step:
-    """Time and memory of a step.
+    """Time and memory of a step."""
 
-    Attributes:
-        objective: Its name; ism-parzen exact where the divergence is pushed through all directions.
-        against: What is varied: d or n.
-        size: d or n: numbers in a patch, or patches of the data.
-        batch: Number of examples in the step.
-        hidden: Number of hidden units.
-        seconds: Time of the step, the median of several.
-        bytes: The most memory that the step held at once.
-    """
-
-    objective: str
-    against: str
-    size: int
-    batch: int
-    hidden: int
-    seconds: float
-    bytes: int
+    objective: str  # its name; ism-parzen exact where the divergence is pushed through all directions
+    against: str  # what is varied: d or n
+    size: int  # d or n: numbers in a patch, or patches of the data
+    batch: int  # number of examples in the step
+    hidden: int  # number of hidden units
+    seconds: float  # time of the step, the median of several
+    bytes: int  # the most memory that the step held at once
 
 
 @dataclass(frozen=True)
 class Slope:
-    """The powers of the size that time and memory grow with, fitted to the upper half of the sizes.
+    """The powers of the size that time and memory grow with, fitted to the upper half of the sizes."""
 
-    Attributes:
-        objective: Name of the objective, as in `Step`.
-        against: d or n.
-        sizes: Number of sizes that were timed.
-        seconds_slope: The power of the size that seconds grow with; None of a single size.
-        seconds_expected: That power in theory, for large sizes.
-        bytes_slope: The power of the size that bytes grow with; None of a single size.
-        bytes_expected: That power in theory, for large sizes.
-    """
-
-    objective: str
-    against: str
-    sizes: int
-    seconds_slope: float | None
-    seconds_expected: int
-    bytes_slope: float | None
-    bytes_expected: int
+    objective: str  # name of the objective, as in `Step`
+    against: str  # d or n
+    sizes: int  # number of sizes that were timed
+    seconds_slope: float | None  # the power of the size that seconds grow with; None of a single size
+    seconds_expected: int  # that power in theory, for large sizes
+    bytes_slope: float | None  # the power of the size that bytes grow with; None of a single size
+    bytes_expected: int  # that power in theory, for large sizes
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,11 @@ SHIFTS = 4  # of the picture against the wavelets' grid, each way
 
 @dataclass(frozen=True)
 class Baseline:
-    """A row of the table.
+    """A row of the table."""
 
-    Attributes:
-        run: Denoises an image, floats (H, W) with white 1, of which the level of the noise is sigma, white being 1.
-        needs: What it imports.
-        smooth: Whether a small change of the image changes the result but little, as Stein's estimate asks for.
-    """
-
-    run: Callable[[np.ndarray, float], np.ndarray]
-    needs: tuple[str, ...]
-    smooth: bool = True
+    run: Callable[[np.ndarray, float], np.ndarray]  # denoises an image, (H, W) with white 1, of a level
+    needs: tuple[str, ...]  # what it imports
+    smooth: bool = True  # whether a small change of the image changes the result little, as Stein's estimate asks for
 
 
 def nlm(image: np.ndarray, sigma: float) -> np.ndarray:

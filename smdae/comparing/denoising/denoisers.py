@@ -62,19 +62,12 @@ def examples(context: Context) -> list[Example]:
 
 @dataclass(frozen=True, eq=False)
 class Denoiser:
-    """A denoiser that takes part in the comparison.
+    """A denoiser that takes part in the comparison."""
 
-    Attributes:
-        name: Its name, no other's.
-        kind: The noisy image itself, the linear filter, a fit, a model of a file, or a baseline.
-        models: Score models of gray images: one, or one for each fit; none for those that are not models.
-        smooth: Whether Stein's estimate can be made.
-    """
-
-    name: str
-    kind: Literal["noisy", "linear", "fit", "file", "baseline"]
-    models: tuple[Any, ...] = ()
-    smooth: bool = True
+    name: str  # its name, no other's
+    kind: Literal["noisy", "linear", "fit", "file", "baseline"]  # the noisy image itself; a model of a file
+    models: tuple[Any, ...] = ()  # score models of gray images: one, or one for each fit; empty for what is no model
+    smooth: bool = True  # whether Stein's estimate can be made
 
     @property
     def samplers(self) -> tuple[str | None, ...]:
@@ -157,38 +150,23 @@ def _reason(course: Course) -> str:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A measurement that was not made.
+    """A measurement that was not made."""
 
-    Attributes:
-        contestant: Its name.
-        sigma: The level, white being 255; None for all.
-        sampler: Name of the sampler; None for all samplers.
-        reason: Why.
-    """
-
-    contestant: str
-    sigma: float | None
-    sampler: str | None
-    reason: str
+    contestant: str  # its name
+    sigma: float | None  # the level, white being 255; None for all
+    sampler: str | None  # name of the sampler; None for all samplers
+    reason: str  # why
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A measurement to make.
-
-    Attributes:
-        denoiser: The denoiser.
-        level: The level of the noise, white being 1.
-        sampler: The name of its sampler; None for one step, or for what is no model.
-        fits: How many of its fits are measured.
-        probed: Whether Stein's estimate is made too.
-    """
+    """A measurement to make."""
 
     denoiser: Denoiser
-    level: float
-    sampler: str | None
-    fits: int
-    probed: bool
+    level: float  # the level of the noise, white being 1
+    sampler: str | None  # the name of its sampler; None for one step, or for what is no model
+    fits: int  # how many of its fits are measured
+    probed: bool  # whether Stein's estimate is made too
 
     @property
     def scores(self) -> int:

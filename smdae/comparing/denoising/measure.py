@@ -35,37 +35,21 @@ MAX_ERROR = 2.0  # dB, a standard error that leaves nothing of an estimate
 
 @dataclass(frozen=True)
 class Quality:
-    """The figures of a denoiser at one level with one sampler.
+    """The figures of a denoiser at one level with one sampler."""
 
-    Attributes:
-        contestant: Its name.
-        kind: noisy, linear, fit, file or baseline.
-        sigma: Level of the noise, white being 255.
-        known: Whether the contestant was made for this level, or for any.
-        sampler: Its name; None for what is no model.
-        fits: How many fits the figures are means of.
-        psnr: PSNR in dB, the mean over images.
-        psnr_deviation: Standard deviation of the PSNR over the fits; None of a single fit.
-        ssim: SSIM, at most 1, the mean over images.
-        estimated_psnr: PSNR as Stein's estimate has it, of the first fit and one step, at the level of the contest.
-        estimated_error: Its standard error.
-        seconds_per_megapixel: The median over images.
-        best: Whether no other sampler takes the contestant further at this level.
-    """
-
-    contestant: str
-    kind: str
-    sigma: float
-    known: bool
-    sampler: str | None
-    fits: int
-    psnr: float | None
-    psnr_deviation: float | None
-    ssim: float | None
-    estimated_psnr: float | None
-    estimated_error: float | None
-    seconds_per_megapixel: float | None
-    best: bool = False
+    contestant: str  # its name
+    kind: str  # noisy, linear, fit, file or baseline
+    sigma: float  # level of the noise, white being 255
+    known: bool  # whether the contestant was made for this level, or for any
+    sampler: str | None  # its name; None for what is no model
+    fits: int  # how many fits the figures are means of
+    psnr: float | None  # PSNR in dB, the mean over images
+    psnr_deviation: float | None  # standard deviation of the PSNR over the fits; None of a single fit
+    ssim: float | None  # SSIM, at most 1, the mean over images
+    estimated_psnr: float | None  # by Stein's estimate, of the first fit and one step, at the level of the contest
+    estimated_error: float | None  # its standard error
+    seconds_per_megapixel: float | None  # the median over images
+    best: bool = False  # whether no other sampler takes the contestant further at this level
 
 
 def measure(context: Context) -> Generator[float, None, Tables]:

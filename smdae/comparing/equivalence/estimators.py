@@ -46,21 +46,13 @@ ASSUMED, METRIC = "dsm as if white", "dae, C^-1"
 
 @dataclass(frozen=True, eq=False)
 class Estimator:
-    """An objective with its examples.
+    """An objective with its examples."""
 
-    Attributes:
-        name: What it is called.
-        objective: Its name in OBJECTIVES.
-        scale: What J is multiplied by: squared error per dimension over sigma^2.
-        show: Makes examples of clean patches, (n, d), and a generator.
-        loss: J of each example; None for that of the objective.
-    """
-
-    name: str
-    objective: str
-    scale: float
-    show: Callable[[Tensor, Generator], Batch]
-    loss: Callable[..., Tensor] | None = None
+    name: str  # what it is called
+    objective: str  # its name in OBJECTIVES
+    scale: float  # what J is multiplied by: squared error per dimension over sigma^2
+    show: Callable[[Tensor, Generator], Batch]  # makes examples of clean patches, (n, d), and a generator
+    loss: Callable[..., Tensor] | None = None  # J of each example; None for that of the objective
 
     def losses(self, model: Any, shown: Batch) -> Tensor:
         """Return the scaled J of each example, with shape (B,)."""

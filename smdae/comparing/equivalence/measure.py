@@ -37,31 +37,20 @@ PLACES = {"start": 0.0, "middle": 0.5, "end": 1.0}
 class Verdict:
     """A pair of estimators, and whether their expected gradients are equal.
 
-    Attributes:
-        first, second: Names of the estimators that are compared, see estimators.py.
-        theory: equal or unequal.
-        why: The theorem or the paper that says so.
-        verdict: equivalent, different or undecided; too close for a control that differs by less than 5 %.
-        at: Where the following figures are from: all places as one, or the one that shows the pair to be different.
-        low, high: 99.9 % interval of the relative difference of the expected gradients.
-        cosine: Cosine of the angle between the expected gradients.
-        cosine_error: Standard error of the cosine.
-        draws: Number of examples that the gradients were averaged over.
-
     A figure that is not finite is None once it was read from a record.
     """
 
-    first: str
+    first: str  # of the two estimators that are compared, see estimators.py
     second: str
-    theory: str
-    why: str
-    verdict: str
-    at: str
-    low: float
+    theory: str  # equal or unequal
+    why: str  # the theorem or the paper that says so
+    verdict: str  # equivalent, different or undecided; too close for a control that differs by less than 5 %
+    at: str  # where the following figures are from: all places as one, or the one that shows the pair to be different
+    low: float  # 99.9 % interval of the relative difference of the expected gradients
     high: float | None
-    cosine: float | None
-    cosine_error: float | None
-    draws: int
+    cosine: float | None  # cosine of the angle between the expected gradients
+    cosine_error: float | None  # standard error of the cosine
+    draws: int  # number of examples that the gradients were averaged over
 
 
 @dataclass(frozen=True)

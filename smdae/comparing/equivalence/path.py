@@ -26,24 +26,15 @@ SEED_OFFSET = 1 << 20  # added to the seed for these draws
 
 @dataclass(frozen=True)
 class OnPath:
-    """J_first - J_second at a place of the path, scaled, less its value at the start.
+    """J_first - J_second at a place of the path, scaled, less its value at the start."""
 
-    Attributes:
-        first, second: The names of the two estimators.
-        theory: equal or unequal.
-        t: Where on the path, 0 the start, 1 the end.
-        value: J_first, scaled.
-        gap: (J_first - J_second)(t) - (J_first - J_second)(0), scaled.
-        error: Standard error of the gap.
-    """
-
-    first: str
+    first: str  # of the two estimators
     second: str
-    theory: str
-    t: float
-    value: float
-    gap: float
-    error: float
+    theory: str  # equal or unequal
+    t: float  # where on the path, 0 the start, 1 the end
+    value: float  # J_first, scaled
+    gap: float  # (J_first - J_second)(t) - (J_first - J_second)(0), scaled
+    error: float  # standard error of the gap
 
 
 class Path:

@@ -28,23 +28,14 @@ SEED_OFFSET = (1 << 20) + 2  # added to the seed for these draws
 
 @dataclass(frozen=True)
 class Exact:
-    """One noisy example: `dsm` over all the patches that it may come from against `esm-parzen`, in float64.
+    """One noisy example: `dsm` over all the patches that it may come from against `esm-parzen`, in float64."""
 
-    Attributes:
-        example: Number of the example, from 0.
-        patches: How many it may come from.
-        effective: How many it does come from, exp of the entropy of p(i | x~).
-        constant: sum_i p(i | x~) J_dsm(x~, x_i) - J_esm(x~) at the start, raw: free of theta.
-        value_deviation: Change of that constant from the start to the end of the path, over the change of J_esm.
-        gradient_deviation: |grad sum_i p(i | x~) J_dsm - grad J_esm| / |grad J_esm| at the start.
-    """
-
-    example: int
-    patches: int
-    effective: float
-    constant: float
-    value_deviation: float | None
-    gradient_deviation: float | None
+    example: int  # number of the example, from 0
+    patches: int  # how many it may come from
+    effective: float  # how many it does come from, exp of the entropy of p(i | x~)
+    constant: float  # sum_i p(i | x~) J_dsm(x~, x_i) - J_esm(x~) at the start, raw: free of theta
+    value_deviation: float | None  # change of the constant from start to end of the path, over that of J_esm
+    gradient_deviation: float | None  # |grad sum_i p(i | x~) J_dsm - grad J_esm| / |grad J_esm| at the start
 
 
 def averaged(context: Context, start: Any, end: Any) -> Iterator[Exact]:

@@ -36,16 +36,11 @@ Verdict = Literal["equivalent", "different", "undecided"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """The interval of a relative difference of two gradients, and the verdict.
+    """The interval of a relative difference of two gradients, and the verdict."""
 
-    Attributes:
-        low, high: The interval that holds it with a probability of 99.9 %, however often one has looked.
-        verdict: equivalent, different or undecided.
-    """
-
-    low: float
+    low: float  # the interval that holds it with a probability of 99.9 %, however often one has looked
     high: float
-    verdict: Verdict
+    verdict: Verdict  # equivalent, different or undecided
 
 
 def student(probability: float, freedom: int) -> float:

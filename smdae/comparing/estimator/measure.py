@@ -52,29 +52,17 @@ THETAS = ("fixed", "own")
 
 @dataclass(frozen=True)
 class Variance:
-    """The variance of a gradient, at one level of the noise.
+    """The variance of a gradient, at one level of the noise."""
 
-    Attributes:
-        theta: Where it is taken: fixed or own.
-        sigma: Level of the noise of the pairs, on 0 to 255.
-        objective: Its name.
-        design: A name of DESIGNS or CONTROLS; none where there is no noise.
-        variance: tr Cov over |E gradient|^2 for one example; None where the mean is lost in the noise.
-        error: Standard error of the variance over the batches.
-        weight: The weight of the control that is best for these batches; None without a control.
-        seconds: Time for an example: draw, loss and gradient, at the contest's level.
-        cost: variance times seconds, over that of `dsm` (without it the first objective) with independent examples.
-    """
-
-    theta: str
-    sigma: float
-    objective: str
-    design: str
-    variance: float | None
-    error: float | None
-    weight: float | None
-    seconds: float
-    cost: float | None
+    theta: str  # where it is taken: fixed or own
+    sigma: float  # level of the noise of the pairs, on 0 to 255
+    objective: str  # its name
+    design: str  # a name of DESIGNS or CONTROLS; none where there is no noise
+    variance: float | None  # tr Cov over |E gradient|^2 for one example; None where the mean is lost in the noise
+    error: float | None  # standard error of the variance over the batches
+    weight: float | None  # the weight of the control that is best for these batches; None without a control
+    seconds: float  # time for an example: draw, loss and gradient, at the contest's level
+    cost: float | None  # variance x seconds, over that of `dsm`, else of the first objective, independent
 
 
 def _names(context: Context) -> list[str]:

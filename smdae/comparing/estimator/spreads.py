@@ -34,19 +34,12 @@ Kind = tuple[str, str]  # an objective, and a design or a control
 
 @dataclass(frozen=True)
 class Spread:
-    """The variance and the norm of a gradient.
+    """The variance and the norm of a gradient."""
 
-    Attributes:
-        variance: tr Cov of the gradient of one example, over all parameters.
-        error: Its standard error.
-        square: The squared norm of the expected gradient, without bias.
-        weight: The weight of a control that is best for these batches; None without a control.
-    """
-
-    variance: float
-    error: float
-    square: float
-    weight: float | None = None
+    variance: float  # tr Cov of the gradient of one example, over all parameters
+    error: float  # its standard error
+    square: float  # the squared norm of the expected gradient, without bias
+    weight: float | None = None  # the weight of a control that is best for these batches; None without a control
 
     @classmethod
     def of(cls, gradients: Tensor, draws: int, weight: float | None = None) -> "Spread":

@@ -30,19 +30,12 @@ HEIGHT = 1.5  # of the units at the start, in sigma
 
 @dataclass(frozen=True, eq=False)
 class Ending:
-    """The end of a fit.
+    """The end of a fit."""
 
-    Attributes:
-        model: The energy, in float64.
-        steps: Steps made.
-        value: J, raw.
-        gradient: Norm of the gradient of J as squared error per dimension over sigma^2.
-    """
-
-    model: EnergyModel
-    steps: int
-    value: float
-    gradient: float
+    model: EnergyModel  # the energy, in float64
+    steps: int  # steps made
+    value: float  # J, raw
+    gradient: float  # norm of the gradient of J as squared error per dimension over sigma^2
 
 
 def applies(name: str, nodes: Mapping[str, Nodes]) -> bool:

@@ -110,21 +110,13 @@ def _line(contest: Contest, name: str, model: Any) -> bytes:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A square of a plane: o + s e_1 + t e_2 for s and t around a middle.
+    """A square of a plane: o + s e_1 + t e_2 for s and t around a middle."""
 
-    Attributes:
-        origin: o, with shape (d,).
-        directions: e_1 and e_2, orthonormal, with shape (2, d).
-        middle: The middle of the square, with shape (2,).
-        half_side: Half of its side, in units of s and t.
-        patches: Patches of the plane that are to be seen, with shape (n, d).
-    """
-
-    origin: Tensor
-    directions: Tensor
-    middle: Tensor
-    half_side: float
-    patches: Tensor
+    origin: Tensor  # o, with shape (d,)
+    directions: Tensor  # e_1 and e_2, orthonormal, with shape (2, d)
+    middle: Tensor  # the middle of the square, with shape (2,)
+    half_side: float  # half of its side, in units of s and t
+    patches: Tensor  # patches of the plane that are to be seen, with shape (n, d)
 
     def lattice(self, count: int) -> tuple[list[Tensor], Tensor]:
         """Return coordinates in both directions, (count,) each, and all their pairs, (count^2, 2)."""

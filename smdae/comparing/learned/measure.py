@@ -33,47 +33,27 @@ UNITS_SHARE = 0.1  # share of the work that is not toys
 
 @dataclass(frozen=True)
 class Units:
-    """The units of a model at noisy held-out patches.
+    """The units of a model at noisy held-out patches."""
 
-    Attributes:
-        objective: What was fitted.
-        outcome: done or degenerated.
-        units: H, the number of units.
-        on: Share of them that are on, h > 1/2, for any of the patches.
-        activity: Mean of h.
-        rank: Effective rank of W, at most d and H.
-        height: Mean of |W_j| over sigma.
-        predicted: Variance of a clean patch given a noisy one by the model, per dimension over sigma^2; None where
-            its score is that of clean patches.
-        observed: Squared error of the patches denoised, likewise.
-    """
-
-    objective: str
-    outcome: str
-    units: int
-    on: float
-    activity: float
-    rank: float
-    height: float
-    predicted: float | None
-    observed: float | None
+    objective: str  # what was fitted
+    outcome: str  # done or degenerated
+    units: int  # H, the number of units
+    on: float  # share of them that are on, h > 1/2, for any of the patches
+    activity: float  # mean of h
+    rank: float  # effective rank of W, at most d and H
+    height: float  # mean of |W_j| over sigma
+    predicted: float | None  # variance of a clean patch given a noisy one, per d sigma^2; None for a clean score
+    observed: float | None  # squared error of the patches denoised, likewise
 
 
 @dataclass(frozen=True)
 class Alike:
-    """The scores a and b of two models at noisy held-out patches.
+    """The scores a and b of two models at noisy held-out patches."""
 
-    Attributes:
-        first: What the one was fitted with.
-        second: What the other was.
-        cosine: Mean of <a, b> / (|a| |b|).
-        difference: Root of E |a - b|^2 / (1/2 E |a|^2 + 1/2 E |b|^2).
-    """
-
-    first: str
-    second: str
-    cosine: float
-    difference: float
+    first: str  # what the one was fitted with
+    second: str  # what the other was
+    cosine: float  # mean of <a, b> / (|a| |b|)
+    difference: float  # root of E |a - b|^2 / (1/2 E |a|^2 + 1/2 E |b|^2)
 
 
 def measure(context: Context) -> Generator[float, None, Tables]:

@@ -23,56 +23,32 @@ DEGENERATED = 0.95  # of the floor of an implicit objective
 
 @dataclass(frozen=True)
 class Exact:
-    """A fit to a toy.
+    """A fit to a toy."""
 
-    Attributes:
-        density: The toy.
-        objective: What was fitted.
-        outcome: done or degenerated.
-        steps: Steps made.
-        gradient: Norm of the gradient at the end; the fit is over where it is rounding.
-        value: J, as squared error per dimension over sigma^2.
-        to_smooth: Fisher divergence to q_sigma.
-        least: The least that any model of so many units has, None where it is not known.
-        to_clean: Fisher divergence to q, None for points, which have no score.
-        like: The first objective of the same density, of the data or of q_sigma; None for that itself.
-        distance: |theta - theta'| / |theta'|, theta' being where that one ends.
-        biased: Whether its expectation has another gradient than theirs: by differences, or regularised.
-    """
-
-    density: str
-    objective: str
-    outcome: str
-    steps: int
-    gradient: float
-    value: float
-    to_smooth: float
-    least: float | None
-    to_clean: float | None
-    like: str | None
-    distance: float | None
-    biased: bool
+    density: str  # the toy
+    objective: str  # what was fitted
+    outcome: str  # done or degenerated
+    steps: int  # steps made
+    gradient: float  # norm of the gradient at the end; the fit is over where it is rounding
+    value: float  # J, as squared error per dimension over sigma^2
+    to_smooth: float  # Fisher divergence to q_sigma
+    least: float | None  # the least that any model of so many units has, None where it is not known
+    to_clean: float | None  # Fisher divergence to q, None for points, which have no score
+    like: str | None  # the first objective of the same density, of the data or of q_sigma; None for that itself
+    distance: float | None  # |theta - theta'| / |theta'|, theta' being where that one ends
+    biased: bool  # whether its expectation has another gradient than theirs: by differences, or regularised
 
 
 @dataclass(frozen=True)
 class Theta:
-    """A unit of a model fitted to a toy, or its c.
+    """A unit of a model fitted to a toy, or its c."""
 
-    Attributes:
-        density: The toy.
-        objective: What was fitted.
-        unit: Number of the unit, from 0; None for c.
-        first: W_j1, or c_1.
-        second: W_j2, or c_2; None in one dimension.
-        b: b_j, None for c.
-    """
-
-    density: str
-    objective: str
-    unit: int | None
-    first: float
-    second: float | None
-    b: float | None
+    density: str  # the toy
+    objective: str  # what was fitted
+    unit: int | None  # number of the unit, from 0; None for c
+    first: float  # W_j1, or c_1
+    second: float | None  # W_j2, or c_2; None in one dimension
+    b: float | None  # b_j, None for c
 
 
 def toy_fits(names: Sequence[str], steps: int) -> Iterator[tuple[float, Exact, list[Theta]]]:

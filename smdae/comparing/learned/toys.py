@@ -36,27 +36,16 @@ TILT = 0.1  # of the weights around a ring
 
 @dataclass(frozen=True)
 class Toy:
-    """A density, and the model that is fitted to it.
+    """A density, and the model that is fitted to it."""
 
-    Attributes:
-        title: The title, a few words.
-        means: m_k, d numbers each.
-        weights: w_k, positive; they are normalised.
-        spread: t, the standard deviation of each component; 0 for points.
-        sigma: Level of the noise.
-        hidden: H, the number of hidden units of the model.
-        seed: Seed of the weights at the start; with many others a fit ends in a worse minimum.
-        least: The least Fisher divergence to q_sigma that such a model can have, None where it is not known.
-    """
-
-    title: str
-    means: tuple[tuple[float, ...], ...]
-    weights: tuple[float, ...]
-    spread: float = 0.0
-    sigma: float = 1.0
-    hidden: int = 16
-    seed: int = 0
-    least: float | None = None
+    title: str  # a few words
+    means: tuple[tuple[float, ...], ...]  # m_k, d numbers each
+    weights: tuple[float, ...]  # w_k, positive; they are normalised
+    spread: float = 0.0  # t, the standard deviation of each component; 0 for points
+    sigma: float = 1.0  # level of the noise
+    hidden: int = 16  # H, the number of hidden units of the model
+    seed: int = 0  # seed of the weights at the start; with many others a fit ends in a worse minimum
+    least: float | None = None  # the least Fisher divergence to q_sigma of such a model; None where it is not known
 
     @property
     def dim(self) -> int:
@@ -86,17 +75,11 @@ class Toy:
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """The nodes and weights of a quadrature, in float64.
+    """The nodes and weights of a quadrature, in float64."""
 
-    Attributes:
-        x: Nodes, with shape (m, d).
-        weights: Their weights, of sum 1, with shape (m,).
-        offers: What else a loss may ask for there, by name.
-    """
-
-    x: Tensor
-    weights: Tensor
-    offers: Mapping[str, Any] = field(default_factory=dict)
+    x: Tensor  # nodes, with shape (m, d)
+    weights: Tensor  # their weights, of sum 1, with shape (m,)
+    offers: Mapping[str, Any] = field(default_factory=dict)  # what else a loss may ask for there, by name
 
 
 def nodes(toy: Toy) -> dict[str, Nodes]:

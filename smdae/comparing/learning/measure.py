@@ -26,75 +26,43 @@ NOT_YET = "not yet"  # of a fit that ended without coming near the best
 
 @dataclass(frozen=True)
 class Value:
-    """J of a fit under one objective.
+    """J of a fit under one objective."""
 
-    Attributes:
-        objective: Name of the objective that was fitted.
-        seed: Number of the fit, from 0.
-        step: Steps done.
-        seconds: Time spent in them.
-        judged_by: The objective it is judged by, or fisher.
-        value: J, raw.
-        error: Standard error of J over the examples.
-        scaled: J as squared error per dimension over sigma^2.
-    """
-
-    objective: str
-    seed: int
-    step: int
-    seconds: float
-    judged_by: str
-    value: float | None
-    error: float | None
-    scaled: float | None
+    objective: str  # name of the objective that was fitted
+    seed: int  # number of the fit, from 0
+    step: int  # steps done
+    seconds: float  # time spent in them
+    judged_by: str  # the objective it is judged by, or fisher
+    value: float | None  # J, raw
+    error: float | None  # standard error of J over the examples
+    scaled: float | None  # J as squared error per dimension over sigma^2
 
 
 @dataclass(frozen=True)
 class Quality:
-    """PSNR of a fit on held-out crops after some of its steps.
+    """PSNR of a fit on held-out crops after some of its steps."""
 
-    Attributes:
-        objective: The name of the objective that was fitted.
-        seed: Number of the fit, from 0.
-        step: Steps done.
-        seconds: Time spent in them.
-        psnr: The mean PSNR, in dB; None where the model does not denoise.
-    """
-
-    objective: str
-    seed: int
-    step: int
-    seconds: float
-    psnr: float | None
+    objective: str  # the name of the objective that was fitted
+    seed: int  # number of the fit, from 0
+    step: int  # steps done
+    seconds: float  # time spent in them
+    psnr: float | None  # the mean PSNR, in dB; None where the model does not denoise
 
 
 @dataclass(frozen=True)
 class End:
-    """The end of the fits of an objective.
+    """The end of the fits of an objective."""
 
-    Attributes:
-        objective: Its name.
-        outcome: done, degenerated or diverged: the worst of its fits.
-        reason: Why it is not done; None if it is.
-        fits: Number of fits.
-        steps: Steps of the first.
-        seconds: Time spent in them, on average.
-        psnr: PSNR on held-out crops in dB, the mean over the fits.
-        psnr_deviation: Standard deviation of the PSNR over the fits; None of a single fit.
-        near_best_step: Step at which the first fit came within 0.3 dB of the best PSNR that any fit ended with.
-        near_best_seconds: Time that its steps took up to there.
-    """
-
-    objective: str
-    outcome: str
-    reason: str | None
-    fits: int
-    steps: int
-    seconds: float
-    psnr: float | None
-    psnr_deviation: float | None
-    near_best_step: int | None
-    near_best_seconds: float | None
+    objective: str  # its name
+    outcome: str  # done, degenerated or diverged: the worst of its fits
+    reason: str | None  # why it is not done; None if it is
+    fits: int  # number of fits
+    steps: int  # steps of the first
+    seconds: float  # time spent in them, on average
+    psnr: float | None  # PSNR on held-out crops in dB, the mean over the fits
+    psnr_deviation: float | None  # standard deviation of the PSNR over the fits; None of a single fit
+    near_best_step: int | None  # step at which the first fit came within 0.3 dB of the best final PSNR of any fit
+    near_best_seconds: float | None  # time that its steps took up to there
 
 
 @dataclass(frozen=True)

@@ -40,21 +40,13 @@ RADIUS = 4  # pixels, after which the blur is cut off
 
 @dataclass(frozen=True)
 class Corrupted:
-    """Pictures with noise.
+    """Pictures with noise."""
 
-    Attributes:
-        clean: With shape (n, C, P, P), white being 1.
-        noisy: With the same shape.
-        sigma: The level of the noise, with shape (n,).
-        conditioning: The further input of a network about it.
-        white: 1 for pictures that were clipped at black and white, else 0, with shape (n,).
-    """
-
-    clean: Tensor
-    noisy: Tensor
-    sigma: Tensor
-    conditioning: Conditioning
-    white: Tensor
+    clean: Tensor  # with shape (n, C, P, P), white being 1
+    noisy: Tensor  # with the same shape
+    sigma: Tensor  # the level of the noise, with shape (n,)
+    conditioning: Conditioning  # the further input of a network about it
+    white: Tensor  # 1 for pictures that were clipped at black and white, else 0, with shape (n,)
 
 
 def source_side(side: int) -> int:
