@@ -5,8 +5,8 @@ from rich.progress import TimeRemainingColumn
 from smdae.cli import console, stdout
 from smdae.cli.interrupts import Terminated
 from smdae.comparing import report_folder
-from smdae.comparing.page import page
 from smdae.comparing.record import encode
+from smdae.comparing.report import page
 from smdae.comparing.text import printable
 from smdae.errors import BatchError
 from smdae.pipeline.compared import Comparison

@@ -8,5 +8,5 @@ part, parts    what a part of the comparison is, and the table of them; each has
 comparison     all of it in turn
 profiling      seconds and bytes of a call
 record         the figures: results.json, its schema, CSV
-page, html     the figures as a person reads them
+report         the figures as a person reads them
 """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["BLACK", "BLUE", "COLOURS", "DPI", "GRAY", "GREEN", "ORANGE", "PURPLE", "RED", "SKY", "YELLOW", "figure",
-           "frame", "png", "style"]  # fmt: skip
+           "frame", "note", "png", "style"]  # fmt: skip
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
     "#000000",
@@ -74,6 +74,11 @@ def frame(axes: "Axes", title: str, x: str, y: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def note(axes: "Axes", text: str, at: tuple[float, float], offset: tuple[float, float], **look: Any) -> None:
+    """Write small gray text so many points away from a place of a plot; `look` are further arguments of `annotate`."""
+    axes.annotate(text, at, xytext=offset, textcoords="offset points", **{"fontsize": 9, "color": GRAY, **look})
 
 
 def png(figure: "Figure") -> bytes:

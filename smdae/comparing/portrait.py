@@ -12,7 +12,8 @@ import torch
 from torch import Generator, Tensor
 
 from smdae.comparing.drawing import BLUE, GRAY, RED, figure, frame, png
-from smdae.comparing.learned.fields import arrows, extent, framed, plane
+from smdae.comparing.learned.fields import View, arrows, extent, framed, plane
+from smdae.comparing.learned.samples import langevin
 from smdae.models import Patchwise
 from smdae.protocols import HasEnergy, offers
 
@@ -23,29 +24,22 @@ __all__ = ["portrait"]
 
 MARGIN = 3.0  # around the rows, in sigma
 FINE, CELLS, ARROWS = 801, 101, 17  # points on a line, and of a lattice in each direction
-DOTS, STEPS, SIZE = 2000, 300, 0.2  # samples, Langevin steps of each, and their size
+DOTS, STEPS = 2000, 300  # samples, and Langevin steps of each
 BINS = 60
 DEPTH = 6.0  # below the largest log-density, all are drawn alike
 
 
-def portrait(model: Any, rows: Tensor, sigma: float, white: float = 1.0, seed: int = 0) -> bytes:
+def portrait(model: Any, rows: Tensor, sigma: float, white: float) -> bytes:
     """Return a PNG file of a score model of one or two numbers, fitted at sigma to rows, (n, 1 or 2), white being 1.
 
     Axes have the unit of the rows as they were, with the value `white`.
     """
-    chance = Generator().manual_seed(seed)
+    chance = Generator().manual_seed(0)
     noisy = rows + sigma * torch.randn(rows.shape, generator=chance)
-    samples = _langevin(model, rows[torch.randint(len(rows), (DOTS,), generator=chance)], sigma, chance)
+    start = rows[torch.randint(len(rows), (DOTS,), generator=chance)]
+    samples = langevin(model, start, sigma, STEPS, chance)
     draw = _line if rows.shape[1] == 1 else _plane
     return draw(model, noisy, samples, sigma, white)
-
-
-@torch.no_grad()
-def _langevin(model: Any, x: Tensor, sigma: float, chance: Generator) -> Tensor:
-    for _ in range(STEPS):
-        noise = torch.randn(x.shape, generator=chance)
-        x = x + SIZE / 2 * sigma**2 * model.score(x, sigma) + SIZE**0.5 * sigma * noise
-    return x
 
 
 def _energy(model: Any) -> Any:
@@ -82,13 +76,9 @@ def _line(model: Any, noisy: Tensor, samples: Tensor, sigma: float, white: float
 @torch.no_grad()
 def _plane(model: Any, noisy: Tensor, samples: Tensor, sigma: float, white: float) -> bytes:
     low, high = noisy.amin(0), noisy.amax(0)
-    middle, half_side = (low + high) / 2, (high - low).max().item() / 2 + sigma
-
-    def lattice(count: int) -> tuple[list[Tensor], Tensor]:
-        across = [m + half_side * torch.linspace(-1, 1, count) for m in middle]
-        return across, torch.cartesian_prod(*across)
-
-    (across, places), (_, tails) = lattice(CELLS), lattice(ARROWS)
+    half_side = (high - low).max().item() / 2 + sigma
+    square = View(torch.zeros(2), torch.eye(2), (low + high) / 2, half_side, noisy[:0])
+    (across, places), (_, tails) = square.lattice(CELLS), square.lattice(ARROWS)
     energy, psi = _energy(model), model.score(tails, sigma)
     log = -energy(places) if energy else -model.score(places, sigma).norm(dim=1)
     drawn = figure(12, 4.2)

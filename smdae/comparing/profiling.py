@@ -57,8 +57,7 @@ def peak_bytes(run: Callable[[], object], device: torch.device | str = "cpu") ->
         return torch.cuda.max_memory_allocated(device) - before
     with _Counter() as counter:
         run()
-    found: int = counter.peak
-    return found
+    return int(counter.peak)
 
 
 def _wait(device: torch.device | str) -> None:

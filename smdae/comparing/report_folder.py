@@ -127,9 +127,9 @@ def finish(folder: Path, record: "Record") -> None:
     Raises:
         OutputError: One of them cannot be written.
     """
-    from smdae.comparing.html import report
     from smdae.comparing.parts import PARTS
     from smdae.comparing.record import csv_files, schema
+    from smdae.comparing.report import report
 
     pictures: dict[str, dict[str, bytes]] = {}
     for part in record.parts:

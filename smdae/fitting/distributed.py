@@ -63,6 +63,10 @@ class Group:
             table[i] = torch.tensor(function(items[i]), dtype=torch.float64)
         return self._sum(table).tolist()
 
+    def mean(self, function: Callable[[T], float], items: Sequence[T]) -> float:
+        """Return the mean of a function's number over all items; the processes share the work."""
+        return sum(value for (value,) in self.map(lambda item: [function(item)], items)) / len(items)
+
     def broadcast(self, numbers: Sequence[float]) -> list[float]:
         """Return the numbers that the first process passes, as floats, or as they are if it is the only one."""
         if self.size == 1:

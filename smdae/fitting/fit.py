@@ -92,11 +92,6 @@ def _named_model(model: Any, seed: Any) -> tuple[nn.Module | None, str]:
     return (model, name_of(model)) if isinstance(model, nn.Module) else made_by(model, seed)
 
 
-def _on_255(level: Any) -> Any:
-    """Return a level, or the lowest and the highest, white being 1, on the 0 to 255 scale."""
-    return tuple(255 * end for end in level) if isinstance(level, tuple) else 255 * level
-
-
 def _run(
     images: Sequence[np.ndarray],
     white: float,
@@ -109,16 +104,11 @@ def _run(
         prepared = prepare(images, white, settings, device, module=module)
         for report in prepared.run():
             if watch:
-                watch(*_told(report))
+                share = min(1.0, report.step / report.steps) if report.steps else 0.0
+                watch(share, f"step {report.step:,}, J {report.objective:.4g}, {report.seconds:.0f} s")
     model = prepared.fitted()
     model.card = _card(prepared, model)
     return model
-
-
-def _told(report: loop.Report) -> tuple[float, str]:
-    """Return the share of the steps that is done, and the figures of a report as text."""
-    share = min(1.0, report.step / report.steps) if report.steps else 0.0
-    return share, f"step {report.step:,}, J {report.objective:.4g}, {report.seconds:.0f} s"
 
 
 def _card(prepared: Prepared, model: Any) -> dict[str, Any]:
@@ -153,7 +143,9 @@ def _fit_rows(
         UsageError: As `fit`; or the spread is not that of numbers that a fit takes.
         InputError: No density can be fitted to them.
     """
-    level = sigma if sigma is None or rows.dtype in INTEGERS else _on_255(sigma)
+    level: Any = sigma
+    if sigma is not None and rows.dtype not in INTEGERS:  # sigma is in their own unit, of which white is 1
+        level = tuple(255 * end for end in sigma) if isinstance(sigma, tuple) else 255 * sigma
     chosen = for_rows(check(options if level is None else options | {"sigma": level}))
     found = rows_of(rows, chosen.seed)
     if level is None and chosen.noise is None:

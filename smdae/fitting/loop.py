@@ -67,8 +67,7 @@ def learning_rate(step: int, steps: float, warmup: int, peak: float) -> float:
 def share(state: State) -> float:
     """Return the weight of the parameters in their moving average at the next step: 1 - ema, and more at first."""
     # A larger weight at first lets the average forget the start.
-    found: float = 1 - min(state.settings.ema, (state.record["step"] + 1) / (state.record["step"] + 10))
-    return found
+    return 1 - min(state.settings.ema, float((state.record["step"] + 1) / (state.record["step"] + 10)))
 
 
 def step(
@@ -213,8 +212,7 @@ def _is_due(record: dict[str, Any], settings: Settings) -> bool:
     if record["steps"] is None:
         return False
     every = max(1, -(-record["steps"] // settings.validations))
-    found: bool = record["step"] % every == 0 or record["step"] == record["steps"]
-    return found
+    return bool(record["step"] % every == 0 or record["step"] == record["steps"])
 
 
 def _drawn_step(

@@ -21,7 +21,7 @@ from smdae.estimation import noise_level
 from smdae.estimation.coarseness import MAX_COARSENESS_OF_WHITE, coarseness
 from smdae.estimation.scale import scale_of
 from smdae.fitting.settings import Settings
-from smdae.fitting.splitting import chosen
+from smdae.fitting.splitting import chosen, evenly
 from smdae.models import family
 
 __all__ = ["Noise", "given_white", "noise_of", "other_kind"]
@@ -76,7 +76,7 @@ def noise_of(
     Raises:
         InputError: No image has visible noise, or many have different levels and the model takes one.
     """
-    examined = [images[i] for i in _some(images)]
+    examined = [images[i] for i in evenly(images, MAX_EXAMINED)]
     if settings.sigma == "auto":
         _refuse_other_kinds(examined, white, settings)
         levels = _merged(_estimated(images, white, watch))
@@ -102,7 +102,9 @@ def other_kind(images: Sequence[np.ndarray], white: float) -> str | None:
         InputError: Of an image no pixel counts, or too many have impulses.
     """
     own = given_white(images, white)
-    kinds: list[str] = [find_noise(images[i], scale_of(images[i], own)).noise.kind for i in _some(images)]
+    kinds: list[str] = [
+        find_noise(images[i], scale_of(images[i], own)).noise.kind for i in evenly(images, MAX_EXAMINED)
+    ]
     counts = {kind: kinds.count(kind) for kind in OTHER_KINDS}
     if 2 * sum(counts.values()) < len(kinds) or not any(counts.values()):
         return None
@@ -121,11 +123,6 @@ def _refuse_other_kinds(images: Sequence[np.ndarray], white: float, settings: Se
         f"{found}, and the model is one of white noise",
         f"start from a network that takes such noise, {known}; --sigma S treats it as white noise of that level",
     )
-
-
-def _some(images: Sequence[np.ndarray]) -> list[int]:
-    """Return the indices of some images, evenly spaced."""
-    return sorted({round(i) for i in np.linspace(0, len(images) - 1, min(MAX_EXAMINED, len(images)))})
 
 
 def _estimated(

@@ -23,10 +23,11 @@ __all__ = ["OPTIMISERS", "Muon", "adamw", "muon", "orthogonal"]
 BETAS = (0.9, 0.99)  # of Adam in Muon's edges
 MOMENTUM = 0.95
 EDGE_RATE = 0.1  # Adam's learning rate beside Muon's
+STEPS = 5  # of the iteration
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # a, b, c; singular values end between 0.7 and 1.2
 
 
-def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonal(matrices: Tensor) -> Tensor:
     """Return approximately U V' for each matrix U S V', (n, rows, columns), by Newton-Schulz iteration."""
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
@@ -35,13 +36,13 @@ def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
     # Each X is Q X_0 with Q a polynomial of X_0 X_0', so only the small matrices X X' are iterated.
     gram = x @ x.mT
     identity = torch.eye(gram.shape[1], dtype=x.dtype, device=x.device)
-    total = None
-    for step in range(steps):
+    total = identity
+    for step in range(STEPS):
         q = torch.baddbmm(a * identity + b * gram, gram, gram, alpha=c)
-        total = q if total is None else q @ total
-        if step < steps - 1:
+        total = q @ total if step else q
+        if step < STEPS - 1:
             gram = q @ gram @ q
-    x = x if total is None else total @ x
+    x = total @ x
     found: Tensor = x.mT if tall else x
     return found
 
@@ -73,12 +74,11 @@ class Muon(torch.optim.Optimizer):
                 _adam(edge, edge.grad, self._slots(edge, "first", "second", "count"), EDGE_RATE * edges["lr"])
 
     def _slots(self, parameter: Tensor, *names: str) -> dict[str, Tensor]:
-        slots = self.state[parameter]
+        slots: dict[str, Tensor] = self.state[parameter]
         for name in names:
             if name not in slots:
                 slots[name] = torch.zeros_like(parameter) if name != "count" else parameter.new_zeros(())
-        found: dict[str, Tensor] = slots
-        return found
+        return slots
 
 
 def _muon_step(kernels: list[Tensor], averages: list[Tensor], lr: float | Tensor) -> None:

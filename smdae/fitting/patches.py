@@ -228,13 +228,6 @@ class Patches:
         level = None if self.levels is None else self.levels[self._image_of(place)]
         return patch.reshape(len(place), self.dim) / self.white, level
 
-    def image(self, i: int, side: int | None = None) -> Tensor:
-        """Return the i-th image, or its middle of at most `side` pixels each way, white being 1, (C, h, w), float32."""
-        size = [int(sides[i]) for sides in (self.images.heights, self.images.widths)]
-        height, width = (length if side is None else min(side, length) for length in size)
-        top, left = (size[0] - height) // 2, (size[1] - width) // 2
-        return self.window(i, top, left, height, width)
-
     def window(self, i: int, top: int, left: int, height: int, width: int) -> Tensor:
         """Return a part of the i-th image, white being 1, with shape (C, height, width), float32."""
         return self.images.window(i, top, left, height, width).to(self.device, torch.float32) / self.white

@@ -39,6 +39,5 @@ def products_in(precision: str, device: torch.device) -> AbstractContextManager[
 
 def _is_fast(device: torch.device) -> bool:
     if device.type == "cuda":
-        found: bool = torch.cuda.is_bf16_supported(including_emulation=False)
-        return found
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

@@ -34,6 +34,7 @@ from smdae.denoising.treatment import whitenings
 from smdae.errors import InputError
 from smdae.estimation.scale import UNIT
 from smdae.fitting.precision import products_in
+from smdae.fitting.splitting import evenly
 from smdae.noise import Noise
 from smdae.protocols import posterior_mean
 
@@ -132,7 +133,7 @@ def views_of(
     Raises:
         InputError: Most have impulses, or none has visible noise.
     """
-    chosen = sorted({round(i) for i in np.linspace(0, len(images) - 1, min(MAX_VIEWS, len(images)))})
+    chosen = evenly(images, MAX_VIEWS)
     side = max(size, min(MAX_SIDE, math.isqrt(MAX_PIXELS // len(chosen))))
     views, words, replaced = [], [], 0
     for k, i in enumerate(chosen):

@@ -9,7 +9,6 @@ import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -90,35 +89,31 @@ class RefinementCrops:
         For shot noise it is the PSNR of the transformed pictures. `model` None stands for no denoising.
         """
 
-        def psnr_of(item: tuple[View, Part, Tensor]) -> list[float]:
+        def psnr_of(item: tuple[View, Part, Tensor]) -> float:
             view, part, b = item
             denoised = part.denoised[None].to(self.device)
             noisy = view.clip(denoised + b)
             with products_in("auto", self.device):
                 found = noisy if model is None else posterior_mean(view.treat(model), noisy, view.sigma).float()
-            return [psnr(found, denoised, white=1.0)]
+            return psnr(found, denoised, white=1.0)
 
-        values = group.map(psnr_of, self.parts)
-        return sum(value for (value,) in values) / len(values)
+        return group.mean(psnr_of, self.parts)
 
     @torch.no_grad()
     def risk(self, model: Any, group: Group = ALONE) -> float:
         """Return the mean estimated error of the parts, in units of the variance of their noise."""
 
-        def risk_of(item: tuple[View, Part, Tensor]) -> list[float]:
+        def risk_of(item: tuple[View, Part, Tensor]) -> float:
             view, part, b = item
             treat, sigma = view.stronger
+            treated = treat(model)
             y, denoised = part.noisy[None].to(self.device), part.denoised[None].to(self.device)
             with products_in("auto", self.device):
-                found = risk(partial(_denoised, treat(model), sigma), y, b, view.noise.sd(denoised).square())
-            return [found.item() / (y.numel() * view.level**2)]
+                variance = view.noise.sd(denoised).square()
+                found = risk(lambda z: posterior_mean(treated, z, sigma).float(), y, b, variance)
+            return found.item() / (y.numel() * view.level**2)
 
-        values = group.map(risk_of, self.parts)
-        return sum(value for (value,) in values) / len(values)
-
-
-def _denoised(model: Any, sigma: float, y: Tensor) -> Tensor:
-    return posterior_mean(model, y, sigma).float()
+        return group.mean(risk_of, self.parts)
 
 
 def between(start: Mapping[str, Tensor], model: Any) -> Any:

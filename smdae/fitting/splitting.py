@@ -14,7 +14,7 @@ from torch import Tensor
 
 from smdae.files.disk_store import Stored
 
-__all__ = ["Part", "choose", "chosen", "roughness", "split"]
+__all__ = ["Part", "choose", "chosen", "evenly", "roughness", "split"]
 
 MIN_STRIP = 24  # pixels, the least width of a strip that is held out of a single noisy image
 MIN_ROUGHNESS = 0.5  # of a window, as a share of the typical one
@@ -33,6 +33,11 @@ class Part:
 def chosen(images: Sequence[np.ndarray], indices: Sequence[int]) -> Sequence[np.ndarray]:
     """Return the images with the given indices, without reading those on disk."""
     return images.take(indices) if isinstance(images, Stored) else [images[i] for i in indices]
+
+
+def evenly(images: Sequence[np.ndarray], most: int) -> list[int]:
+    """Return the indices of at most so many of the images, evenly spaced."""
+    return sorted({round(i) for i in np.linspace(0, len(images) - 1, min(most, len(images)))})
 
 
 def split(

@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -110,17 +109,16 @@ class Crops:
         assert self.real is not None
         real = self.real
 
-        def psnr_of(i: int) -> list[float]:
+        def psnr_of(i: int) -> float:
             row = slice(i, i + 1)
             noisy, clean, sigma = real.noisy[row], real.clean[row], float(real.sigma[i])
             if model is None:
-                return [psnr(noisy, clean, white=1.0)]
+                return psnr(noisy, clean, white=1.0)
             conditioned = model.clipped(1.0) if real.white[i] else model
             conditioned = conditioned.conditioned(real.conditioning.of_part(row))
-            return [psnr(posterior_mean(conditioned, noisy, sigma), clean, white=1.0)]
+            return psnr(posterior_mean(conditioned, noisy, sigma), clean, white=1.0)
 
-        values = group.map(psnr_of, range(len(real.noisy)))
-        return sum(value for (value,) in values) / len(values)
+        return group.mean(psnr_of, range(len(real.noisy)))
 
     def mean_psnr(self, model: Any | None = None, group: Group = ALONE) -> float:
         """Return the mean of `psnr` and, if there are pictures with real noise, `real_psnr`, in dB."""
@@ -134,15 +132,14 @@ class Crops:
         Only crops of a level are used, white being 1, unless it is None. The group shares the work.
         """
 
-        def psnr_of(pair: tuple[Tensor, Tensor, float]) -> list[float]:
+        def psnr_of(pair: tuple[Tensor, Tensor, float]) -> float:
             clean, noisy, sigma = pair
             estimate = noisy if model is None else posterior_mean(model, noisy, sigma)
             if not self.of_images:
-                return [-10 * math.log10((estimate.double() - clean.double()).square().mean().item() or TINY)]
-            return [psnr(estimate, clean, white=1.0)]
+                return -10 * math.log10((estimate.double() - clean.double()).square().mean().item() or TINY)
+            return psnr(estimate, clean, white=1.0)
 
-        values = group.map(psnr_of, [pair for pair in self.pairs if level in (None, pair[2])])
-        return sum(value for (value,) in values) / len(values)
+        return group.mean(psnr_of, [pair for pair in self.pairs if level in (None, pair[2])])
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,12 +218,10 @@ def by_denoising(crops: Crops | NoisyCrops, lift: Callable[[Any], Any]) -> Valid
 def by_objective(examples: Examples, batch: Batch) -> Validate:
     """Return a validation by -J on a fixed batch of held-out examples, which the first process computes for all."""
 
-    def mean(batch: Batch, model: Any) -> list[float]:
-        return [batch.losses(examples.objective, model).mean().item()]
-
     @torch.no_grad()
     def validate(model: Any, group: Group = ALONE) -> Validation:
-        ((value,),) = group.map(partial(mean, model=model), [batch])
-        return Validation(-value, "-J")
+        return Validation(
+            -group.mean(lambda shown: shown.losses(examples.objective, model).mean().item(), [batch]), "-J"
+        )
 
     return validate

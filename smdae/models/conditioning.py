@@ -71,14 +71,10 @@ class Conditioning:
     def of_part(self, part: slice) -> "Conditioning":
         """Return the conditioning of the pictures that a slice selects from the batch."""
         sd = None if self.sd is None else self.sd[part]
-        return Conditioning(sd, *(_rows(t, part) for t in (self.grain, self.channels, self.jpeg)))
+        return Conditioning(sd, *(t if len(t) == 1 else t[part] for t in (self.grain, self.channels, self.jpeg)))
 
 
 WHITE_NOISE = Conditioning(None, torch.zeros(1, 2), torch.zeros(1), torch.zeros(1))
-
-
-def _rows(t: Tensor, part: slice) -> Tensor:
-    return t if len(t) == 1 else t[part]
 
 
 def smoothed(y: Tensor) -> Tensor:

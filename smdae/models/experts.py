@@ -243,10 +243,9 @@ class Experts(ImageModel):
 def _waves(n: int) -> Tensor:
     """Return the orthonormal cosines of n numbers, the constant one first, with shape (n, n)."""
     k, i = torch.arange(n)[:, None], torch.arange(n)
-    waves = torch.cos(torch.pi * (2 * i + 1) * k / (2 * n)) * (2 / n) ** 0.5
+    waves: Tensor = torch.cos(torch.pi * (2 * i + 1) * k / (2 * n)) * (2 / n) ** 0.5
     waves[0] /= 2**0.5
-    found: Tensor = waves
-    return found
+    return waves
 
 
 def _cosines(channels: int, size: int) -> Tensor:

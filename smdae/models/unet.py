@@ -160,8 +160,7 @@ class UNet(ImageModel):
     @property
     def shift_multiple(self) -> int:
         """Return m: sides are padded to multiples of m pixels, and shifts by a multiple of m shift D alike."""
-        found: int = 2 ** len(self.shape.widths)
-        return found
+        return int(2 ** len(self.shape.widths))
 
     @property
     def halo(self) -> int:

@@ -11,10 +11,9 @@ import torch
 
 from smdae.comparing.comparison import run
 from smdae.comparing.contest import Contest
-from smdae.comparing.html import in_notebook
-from smdae.comparing.page import page
 from smdae.comparing.planning import planned, refuse_models, with_models
 from smdae.comparing.record import Record
+from smdae.comparing.report import in_notebook, page
 from smdae.comparing.sizes import FULL, HELD_OUT, HOLD_OUT, QUICK, QUICK_HELD_OUT, SIGMA, check_numbers
 from smdae.comparing.text import printable
 from smdae.denoising.arrays import as_python

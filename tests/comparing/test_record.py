@@ -13,10 +13,9 @@ import pytest
 
 from smdae.comparing.comparison import Plan, run
 from smdae.comparing.contest import Contest
-from smdae.comparing.html import report
-from smdae.comparing.page import page
 from smdae.comparing.parts import PARTS
 from smdae.comparing.record import LeftOut, Measured, Record, csv_files, decode, encode, finite, schema
+from smdae.comparing.report import page, report
 from smdae.fitting.settings import check
 from tests.tiny import SETTINGS, gray
 

@@ -112,8 +112,8 @@ def test_of_a_single_image_the_same_strip_is_held_out_and_nothing_is_copied(shap
         a, b = (Patches.pack(part.images, 12, 255) for part in (ours, theirs))
         assert a.places == b.places
         assert torch.equal(a.at(torch.arange(a.places)), b.at(torch.arange(b.places)))
-        assert torch.equal(a.image(0), b.image(0))
-        assert torch.equal(a.image(0, 20), b.image(0, 20))
+        whole = (0, 0, 0, int(a.images.heights[0]), int(a.images.widths[0]))
+        assert torch.equal(a.window(*whole), b.window(*whole))
     assert len(split(there, 40, 0.3, 0)[1].images) == len(split([image], 40, 0.3, 0)[1].images)
 
 

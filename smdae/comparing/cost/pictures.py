@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smdae.comparing.drawing import BLACK, GRAY, figure, frame, png, style
+from smdae.comparing.drawing import BLACK, GRAY, figure, frame, note, png, style
 from smdae.comparing.part import Context, Tables
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def _lines(axes: "Axes", tables: Tables, against: str, of: str, unit: float) -> 
         upper = np.array([last / 8, last])
         axes.plot(upper, level * (upper / last) ** power, color=GRAY, linestyle="--", linewidth=1.2, zorder=1)
         text = {0: "constant", 1: f"\u221d {against}"}.get(power, f"\u221d {against}\u00b2")
-        axes.annotate(text, (last, level), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9,
-                      color=GRAY, annotation_clip=False)  # fmt: skip
+        note(axes, text, (last, level), (4, 0), va="center", annotation_clip=False)
 
 
 def _look(name: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 All are shown the middles of held-out images, with the same noise, at three levels the same up to its size.
 
 A fit of one level serves another by the rule of noise units, psi(x, s) = psi(x sigma/s, sigma) sigma/s. What cannot
-denoise is left out, and why is said: scores of the clean density, models for colours, levels beyond those fitted.
+denoise is left out, and why is said: scores of the clean density, and levels beyond those fitted.
 """
 
 import math
@@ -113,7 +113,7 @@ class Denoiser:
 def denoisers(context: Context) -> list[Denoiser]:
     """Return the denoisers of gray images: the noisy image itself, the linear filter, fits, baselines, files, in order.
 
-    Fits that do not denoise and files for colours are left out.
+    Fits that do not denoise are left out.
     """
     contest = context.contest
     lift, names = contest.lift, dict.fromkeys(course.objective for course in context.courses)
@@ -122,14 +122,13 @@ def denoisers(context: Context) -> list[Denoiser]:
     found += [Denoiser(name, "fit", models) for name, models in fits.items() if models]
     found += [Denoiser(name, "baseline", smooth=BASELINES[name].smooth) for name in context.baselines]
     taken = {one.name for one in found}
-    for name, model in dict(context.files).items():
-        if model.channels == 1:
-            found.append(Denoiser(f"{name} (file)" if name in taken else name, "file", (model,)))
+    for name, model in context.files.items():
+        found.append(Denoiser(f"{name} (file)" if name in taken else name, "file", (model,)))
     return found
 
 
 def _refused(context: Context) -> Iterator[tuple[str, str]]:
-    """Yield the name of each fit and file that cannot denoise at any level, and the reason."""
+    """Yield the name of each fit that cannot denoise at any level, and the reason."""
     for name in dict.fromkeys(course.objective for course in context.courses):
         fits = [course for course in context.courses if course.objective == name]
         reasons = [None if course.denoises else _reason(course) for course in fits]
@@ -137,9 +136,6 @@ def _refused(context: Context) -> Iterator[tuple[str, str]]:
             yield name, reasons[0]
         else:
             yield from ((f"{name} (fit {c.seed + 1})", why) for c, why in zip(fits, reasons, strict=True) if why)
-    for name, model in dict(context.files).items():
-        if (channels := model.channels) != 1:
-            yield name, f"it takes {channels} channels, and the images are gray"
 
 
 def _reason(course: Course) -> str:

@@ -166,7 +166,8 @@ def _overview(rows: Sequence[Quality]) -> Iterator[str]:
     sigmas = sorted({row.sigma for row in rows})
     middle = sigmas[len(sigmas) // 2]
     table = []
-    for name, here in _by_name(rows).items():
+    for name in dict.fromkeys(row.contestant for row in rows):
+        here = [row for row in rows if row.contestant == name]
         first = {row.sigma: row for row in here if row.sampler in (None, "tweedie")}
         cells = [number(first[s].psnr) + " *"[not first[s].known] if s in first else "- " for s in sigmas]
         at = first.get(middle)
@@ -194,10 +195,6 @@ def _by_sampler(rows: Sequence[Quality]) -> Iterator[str]:
         yield ""
         yield from grid(("PSNR, dB", "sigma", *names), table)
         yield ""
-
-
-def _by_name(rows: Sequence[Quality]) -> dict[str, list[Quality]]:
-    return {name: [row for row in rows if row.contestant == name] for name in dict.fromkeys(r.contestant for r in rows)}
 
 
 def _short(name: str) -> str:

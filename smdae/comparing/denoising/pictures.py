@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from smdae.comparing.denoising.denoisers import denoisers, examples
-from smdae.comparing.drawing import BLACK, BLUE, DPI, GRAY, GREEN, ORANGE, figure, frame, png
+from smdae.comparing.drawing import BLACK, BLUE, DPI, GRAY, GREEN, ORANGE, figure, frame, note, png
 from smdae.comparing.part import Context, Tables
 from smdae.denoising.metrics import psnr
 
@@ -59,10 +59,10 @@ def _quality(rows: Sequence[Any]) -> bytes:
         seen |= _limits(axes, [row.psnr for row in here], lines)
         for row in here:
             colour, mark, _ = KINDS[row.kind]
-            axes.errorbar(row.psnr, names.index(row.contestant), xerr=row.psnr_deviation, color=colour, marker=mark,
+            place = (row.psnr, names.index(row.contestant))
+            axes.errorbar(*place, xerr=row.psnr_deviation, color=colour, marker=mark,
                           markersize=7, markerfacecolor=colour if row.known else "white", capsize=3)  # fmt: skip
-            axes.annotate(f"{row.psnr:.2f}", (row.psnr, names.index(row.contestant)), xytext=(8, 0), va="center",
-                          textcoords="offset points", fontsize=8, color=GRAY, bbox=PATCH)  # fmt: skip
+            note(axes, f"{row.psnr:.2f}", place, (8, 0), va="center", fontsize=8, bbox=PATCH)
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(-1, len(names) - 0.4)
@@ -89,8 +89,8 @@ def _limits(axes: "Axes", dots: Sequence[float], lines: Mapping[str, float]) -> 
         if value >= left:
             axes.axvline(value, color=GRAY, linestyle=LINES[name], linewidth=1, zorder=1)
         else:
-            axes.annotate(f"\u2190 {name} {value:.2f}", (0, 0), xycoords="axes fraction", xytext=(3, 3),
-                          textcoords="offset points", fontsize=8, color=GRAY, bbox=PATCH)  # fmt: skip
+            text = f"\u2190 {name} {value:.2f}"
+            note(axes, text, (0, 0), (3, 3), xycoords="axes fraction", fontsize=8, bbox=PATCH)
     return {name for name, value in lines.items() if value >= left}
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from smdae.comparing.drawing import BLUE, COLOURS, GRAY, RED, figure, frame, png
+from smdae.comparing.drawing import BLUE, COLOURS, GRAY, RED, figure, frame, note, png
 from smdae.comparing.equivalence.verdict import LIMIT, TOO_CLOSE
 from smdae.comparing.part import Context, Tables
 
@@ -31,10 +31,10 @@ def _verdicts(tables: Tables) -> bytes:
         low, high = max(v.low, MIN_DRAWN), max(v.high or largest, MIN_DRAWN)
         axes.plot([low, high], [i, i], color=colour, linewidth=5, solid_capstyle="butt")
         axes.plot([high], [i], color=colour, marker=mark, markersize=7)
-        axes.annotate(v.verdict, (1, i), xycoords=("axes fraction", "data"), xytext=(6, 0), va="center",
-                      textcoords="offset points", fontsize=9, color=colour, fontweight="bold")  # fmt: skip
+        beside = {"xycoords": ("axes fraction", "data"), "va": "center", "fontweight": "bold"}
+        note(axes, v.verdict, (1, i), (6, 0), color=colour, **beside)
     axes.axvline(LIMIT, color="black", linewidth=1, linestyle="--")
-    axes.annotate(f"{100 * LIMIT:g} %", (LIMIT, -0.8), xytext=(4, 0), textcoords="offset points", fontsize=9)
+    note(axes, f"{100 * LIMIT:g} %", (LIMIT, -0.8), (4, 0), color="black")
     axes.set_xscale("log")
     axes.set_xlim(MIN_DRAWN, largest)
     axes.set_ylim(len(verdicts) - 0.4, -1)

@@ -56,8 +56,7 @@ def student(probability: float, freedom: int) -> float:
         (((3 * square + 19) * square + 17) * square - 15) / 384,
         ((((79 * square + 776) * square + 1482) * square - 1920) * square - 945) / 92160,
     )
-    found: float = z * (1 + sum(term / n ** (i + 1) for i, term in enumerate(terms)))
-    return found
+    return float(z * (1 + sum(term / n ** (i + 1) for i, term in enumerate(terms))))
 
 
 def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:

@@ -219,14 +219,13 @@ def _cheapest(rows: Sequence[Variance]) -> Iterator[str]:
     """Yield a sentence for each theta on which gradient has the least variance times time."""
     for theta in THETAS:
         priced = [r for r in rows if r.theta == theta and r.cost is not None]
-        best = [min((r for r in priced if r.sigma == at), key=lambda r: r.cost or 0.0) for at in _levels(priced)]
+        best = [
+            min((r for r in priced if r.sigma == at), key=lambda r: r.cost or 0.0)
+            for at in sorted({r.sigma for r in priced})
+        ]
         if best:
             said = ", ".join(f"{r.sigma:g}: {r.objective} {r.design} {number(r.cost)}" for r in best)
             yield f"Least variance times time, theta {theta}, over that of {priced[0].objective} independent: {said}."
-
-
-def _levels(rows: Sequence[Variance]) -> list[float]:
-    return sorted({row.sigma for row in rows})
 
 
 ESTIMATOR = Part(

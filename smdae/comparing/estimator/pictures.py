@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from smdae.comparing.drawing import BLUE, GRAY, figure, frame, png, style
+from smdae.comparing.drawing import BLUE, GRAY, figure, frame, note, png, style
 from smdae.comparing.part import Context, Tables
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def _law(axes: "Axes", rows: Sequence[Any]) -> None:
         low = min(plain, key=lambda row: row.sigma)
         ends = (low.sigma, 4 * low.sigma)
         axes.plot(ends, (low.variance, low.variance / 16), color=GRAY, linestyle="--", linewidth=1.2, zorder=3.5)
-        axes.annotate("\u221d 1/\u03c3\u00b2", (1.6 * low.sigma, low.variance / 1.6**2), xytext=(8, 4),
-                      textcoords="offset points", fontsize=9, color=GRAY)  # fmt: skip
+        note(axes, "\u221d 1/\u03c3\u00b2", (1.6 * low.sigma, low.variance / 1.6**2), (8, 4))
 
 
 def _variance(rows: Sequence[Any]) -> bytes:

@@ -54,8 +54,8 @@ def expected(name: str, model: EnergyModel, nodes: Mapping[str, Nodes]) -> Tenso
 @torch.no_grad()
 def fisher(model: EnergyModel, at: Nodes) -> float:
     """Return 1/2 E |psi - grad log q|^2 at the nodes of q."""
-    found: float = (0.5 * (model.score(at.x) - at.offers["target_score"]).square().sum(1) @ at.weights).item()
-    return found
+    errors = (model.score(at.x) - at.offers["target_score"]).square().sum(1)
+    return float(0.5 * errors @ at.weights)
 
 
 def start(toy: Toy) -> EnergyModel:

@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from smdae.comparing.contest import Contest
 from smdae.comparing.drawing import BLUE, figure, frame, png
 from smdae.comparing.learned.filters import sheet, show
+from smdae.protocols import HasCentre, offers
 
 __all__ = ["langevin", "samples"]
 
@@ -29,17 +30,18 @@ CONTRAST = 5.0  # sigma, that is black or white
 
 @torch.no_grad()
 def langevin(
-    model: Any, start: Tensor, steps: int, generator: Generator, top: float = 1.0, size: float = SIZE
+    model: Any, start: Tensor, sigma: float, steps: int, generator: Generator, top: float = 1.0, size: float = SIZE
 ) -> Tensor:
-    """Return samples of the density of a model of one level, with the shape of start, (n, d); `size` is eta, below 4.
+    """Return samples of a model's density at the level sigma, with the shape of start, (n, d); `size` is eta, below 4.
 
-    Levels fall from `top` times the model's own to that over the first half of the steps.
+    Levels fall from `top` sigma to sigma over the first half of the steps.
     """
     x = start
     for k in range(steps):
-        s = model.level * top ** max(0.0, 1 - 2 * (k + 1) / steps)
+        s = sigma * top ** max(0.0, 1 - 2 * (k + 1) / steps)
         noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-        x = x + size / 2 * s**2 * model.score(x, sigma=s) + size**0.5 * s * model.centre(noise)
+        noise = model.centre(noise) if offers(model, HasCentre) else noise
+        x = x + size / 2 * s**2 * model.score(x, sigma=s) + size**0.5 * s * noise
     return x
 
 
@@ -56,7 +58,7 @@ def samples(contest: Contest, models: Mapping[str, Any], quick: bool = False) ->
         noise = torch.randn(count, contest.dim, generator=chance, dtype=contest.patches.dtype, device=contest.device)
         # The levels of a model fall towards the flat patch; a density has its examples elsewhere.
         start = TOP * sigma * noise + (0 if patches else contest.patches.mean(0))
-        x = langevin(model, start, steps, chance, TOP if patches else 1.0)
+        x = langevin(model, start, model.level, steps, chance, TOP if patches else 1.0)
         pairs[f"{name}, {steps} steps", f"{name}, r(x)"] = x, model.reconstruct(x)
     pairs = {titles: (noisy.cpu() / sigma, clean.cpu() / sigma) for titles, (noisy, clean) in pairs.items()}
     return _patches(contest, pairs) if patches else _clouds(pairs)

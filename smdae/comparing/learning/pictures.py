@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.comparing.contestants import NEAR_BEST_DB
-from smdae.comparing.drawing import GRAY, figure, frame, png, style
+from smdae.comparing.drawing import GRAY, figure, frame, note, png, style
 from smdae.comparing.evaluation import FISHER
 from smdae.comparing.part import Context, Tables
 
@@ -87,14 +87,13 @@ def _mark_best(judged: Sequence["Axes"], tables: Tables) -> None:
     for axes in judged:
         if finals:
             axes.axhspan(max(finals) - NEAR_BEST_DB, max(finals), color="#f0f0f0", zorder=0)
-            axes.annotate(f"within {NEAR_BEST_DB:g} dB of the best", (0, max(finals)),
-                          xycoords=("axes fraction", "data"),
-                          xytext=(3, -3), textcoords="offset points", va="top", fontsize=8, color=GRAY)  # fmt: skip
+            text = f"within {NEAR_BEST_DB:g} dB of the best"
+            note(axes, text, (0, max(finals)), (3, -3), xycoords=("axes fraction", "data"), va="top", fontsize=8)
         if "linear filter" in baselines:
             linear = baselines["linear filter"]
             axes.axhline(linear, color=GRAY, linewidth=1, linestyle="--")
-            axes.annotate("linear filter", (1, linear), xycoords=("axes fraction", "data"), xytext=(-2, 3),
-                          textcoords="offset points", ha="right", fontsize=8, color=GRAY)  # fmt: skip
+            at_right = {"xycoords": ("axes fraction", "data"), "ha": "right", "fontsize": 8}
+            note(axes, "linear filter", (1, linear), (-2, 3), **at_right)
 
 
 def _matrix(tables: Tables) -> bytes:

@@ -64,7 +64,7 @@ def context() -> Context:
     fits = [("dsm", 0), ("dsm", 1), ("dae", 0), ("ism", 0)]
     *courses, ism = ([*contestants.fit(contest, name, seed=seed)][-1] for name, seed in fits)
     courses = (*courses, replace(ism, outcome="done", reason=None))  # so few grays are no density, and it says so
-    files = {"network": random_network().float(), "colour": random_network(3).float(), "dae": random_network().float()}
+    files = {"network": random_network().float(), "dae": random_network().float()}
     return Context(contest, ("dsm", "dae", "ism"), courses, files, ("tv",))
 
 
@@ -140,10 +140,9 @@ def test_estimates_are_made_where_they_are_promised(tables):
 def test_what_is_left_out_says_why(tables):
     reasons = {(out.contestant, out.sigma and round(out.sigma), out.sampler): out.reason for out in tables["left_out"]}
     assert reasons["ism", None, None] == "a score of the clean density, which cannot remove noise"
-    assert reasons["colour", None, None] == "it takes 3 channels, and the images are gray"
     assert reasons["network", 18, None] == reasons["network", 60, None] == "fitted from sigma 25.5 to 51"
     assert reasons["dae", None, "ascent"] == "of the fits dsm alone takes more than one step"
-    assert not {r.contestant for r in tables["quality"]} & {"ism", "colour"}
+    assert not {r.contestant for r in tables["quality"]} & {"ism"}
 
 
 def test_files_and_fits_of_one_name_are_told_apart(tables):

@@ -250,7 +250,7 @@ def test_steps_of_langevin_have_the_variance_that_is_known():
     model = random_energy(3, 2, sigma=0.5).requires_grad_(False)
     model.W.zero_()  # N(c, sigma^2 I)
     start = torch.zeros(20_000, 3, dtype=torch.float64)
-    x = langevin(model, start, 100, Generator().manual_seed(0), size=0.8)
+    x = langevin(model, start, model.level, 100, Generator().manual_seed(0), size=0.8)
     torch.testing.assert_close(x.mean(0), model.c, rtol=0, atol=0.02)
     assert x.var(0).mean().item() == pytest.approx(0.25 / (1 - 0.8 / 4), rel=0.02)
 

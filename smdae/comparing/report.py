@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs no network, with all pictures and figures in it; and what notebooks show of it.
+"""The results as a person reads them: a page of text, one HTML file that needs no network, and what notebooks show.
 
 Every number is a `data` element, whose value is that of results.json and whose text is shorter. Texts that come from
 outside, names of files above all, are escaped.
@@ -11,12 +11,12 @@ from html import escape
 from typing import Any
 
 from smdae import __version__
-from smdae.comparing.page import opening
 from smdae.comparing.part import Part
 from smdae.comparing.parts import PARTS
 from smdae.comparing.record import Record
+from smdae.comparing.text import paragraph
 
-__all__ = ["in_notebook", "report"]
+__all__ = ["in_notebook", "page", "report"]
 
 MAX_ROWS = 250  # of a table; the rest is in its CSV file
 FEW_ROWS = 40  # shown at once; longer tables are folded
@@ -40,11 +40,43 @@ th { background: var(--shade); font-weight: 600; }
 """
 
 
+def page(record: Record) -> str:
+    """Return the comparison as plain text of several lines, at most 80 columns wide."""
+    blocks = [paragraph(_opening(record))]
+    for name, part in record.parts.items():
+        title = PARTS[name].title
+        blocks.append([title.upper(), *PARTS[name].summarise(part.tables)])
+    if record.left_out:
+        blocks.append([line for row in record.left_out for line in paragraph(f"Left out: {row.what}: {row.reason}.")])
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
+
+
+def _opening(record: Record) -> str:
+    s = record.settings
+    if s["target"]:
+        source = f"samples of {s['target']} with {s['dim']} numbers each"
+    elif s["patch_size"] == 1:
+        source = f"rows of {_count(s['dim'], 'number')}"
+    else:
+        held = f"{s['held_out_images']} held out" if s["held_out_images"] else "none held out: all were fitted on"
+        source = f"patches of {s['patch_size']} x {s['patch_size']} from {_count(s['images'], 'image')} ({held})"
+    fits = f", {s['seeds']} fits of each" if s["seeds"] > 1 else ""
+    return (
+        f"{_count(len(s['objectives']), 'objective')}, the same {s['patches']:,} {source}, the same start, "
+        f"{_count(s['max_steps'], 'step')} of {s['batch']:,} patches{fits}, sigma {s['sigma']:g}, "
+        f"{_count(s['hidden'], 'unit')}."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def report(record: Record, pictures: Mapping[str, Mapping[str, bytes]]) -> bytes:
     """Return the report as an HTML file, with the PNG files in `pictures`, by part and name."""
     body = [
         "<h1>A comparison of objectives</h1>",
-        f"<p>{escape(opening(record))}</p>",
+        f"<p>{escape(_opening(record))}</p>",
         _contents(record),
         *(_section(name, PARTS[name], record, pictures.get(name, {})) for name in record.parts),
         _left_out(record),
