@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.denoising.noise_search import estimate_noise
     from smdae.files.model_file import load
-    from smdae.fitting.adapt_image import adapt
+    from smdae.fitting.adaptation import adapt
     from smdae.fitting.fit import fit
     from smdae.noise import Noise
     from smdae.pipeline.compare import Compared, compare
@@ -29,7 +29,7 @@ _HOME = {
     "Denoised": "smdae.denoising",
     "Judgement": "smdae.denoising.judgement",
     "Noise": "smdae.noise",
-    "adapt": "smdae.fitting.adapt_image",
+    "adapt": "smdae.fitting.adaptation",
     "compare": "smdae.pipeline.compare",
     "densities": "smdae.densities",
     "denoise": "smdae.denoising",

@@ -25,7 +25,7 @@ from smdae.comparing.sizes import HELD_OUT
 from smdae.densities import Density, Parzen
 from smdae.fitting.draws import among
 from smdae.fitting.example_setup import arguments, known_density
-from smdae.fitting.examples import Batch, Examples
+from smdae.fitting.examples import Batch, Examples, Stage
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.fitting.splitting import split
@@ -173,7 +173,7 @@ class Contest:
             objective,
             arguments(objective, self.origin, self.settings),
             self.settings,
-            (among(data),),
+            (Stage(among(data)),),
             self.origin.centre,
             density=known,
             parzen=parzen,

@@ -28,7 +28,7 @@ state            what a resumed fit needs
 Networks fitted further to noisy pictures:
 
 refinement       to many, by iterative data refinement, with refinement_batches
-adaptation       to the one picture to denoise; adapt_image is `smdae.adapt`
+adaptation       to the one picture to denoise: `smdae.adapt`
 transform_spline  the transform of shot noise learnt from one picture, with spline
 held_out         the parts of one picture to learn from and to hold out
 """

@@ -1,4 +1,4 @@
-"""Adapt a network to the image that it is to denoise, by a few hundred steps of implicit score matching on it.
+"""Adapt a network to the image that it is to denoise, by a few hundred steps of implicit score matching: `smdae.adapt`.
 
 The image is noisy, y = x + sigma eps, so it is a sample of q_sigma, and no clean image is needed (see `noisy`). All
 weights are fitted, on crops of the image in its eight symmetries. A fifth of the image, in blocks, is held out. There
@@ -11,7 +11,7 @@ estimate, and departing from it counts as an error.
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,20 +19,27 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from smdae.checked import refuse_other_types
 from smdae.denoising import sure
+from smdae.denoising.denoise import run_task
+from smdae.denoising.denoised import identity_of, one_task, require_white_noise
 from smdae.denoising.task import Task
 from smdae.denoising.unclipped import SAFE_SIGMAS, safe_in
+from smdae.device import named
 from smdae.divergence import normal_probes, probes
 from smdae.errors import UsageError
+from smdae.estimation.estimate import Kind
+from smdae.files.bundle import Identity
 from smdae.fitting.held_out import block_difference, blocks, crops, middle, window
 from smdae.fitting.optimisers import OPTIMISERS
 from smdae.fitting.precision import products_in
 from smdae.models import UNet
+from smdae.noise import Noise
 from smdae.objectives import OBJECTIVES, explicit
 from smdae.progress import Watch
-from smdae.protocols import per_example, posterior_mean
+from smdae.protocols import has, per_example, posterior_mean
 
-__all__ = ["Adaptation", "adapted", "adapting", "is_adaptable", "refuse_unadaptable"]
+__all__ = ["Adaptation", "adapt", "adapted", "adapting", "refuse_unadaptable"]
 
 STEPS = 800
 RATE, WARMUP = 5e-4, 10
@@ -161,14 +168,9 @@ def _gain(before: Tensor, after: Tensor, judged: Tensor, sigma: Tensor) -> float
     return 10 * math.log10(first / last)
 
 
-def is_adaptable(model: Any) -> bool:
-    """Return whether a model is a network that can be adapted to a picture, a `UNet`."""
-    return isinstance(model, UNet)
-
-
 def refuse_unadaptable(model: Any) -> None:
     """Raise UsageError for a model that cannot be adapted to a picture, as it is not a network."""
-    if not is_adaptable(model):
+    if not isinstance(model, UNet):
         raise UsageError(
             "--adapt is for networks, and this model is not one",
             "leave it out, or name a network such as natural-gray with -m",
@@ -206,3 +208,58 @@ def adapted(
     for last in adapting(model, noisy, levels, safe, Generator().manual_seed(SEED), steps):
         watch(last.step, last.steps)
     return (last.model, last.gain) if last.gain else (task.loaded, 0.0)
+
+
+def adapt(
+    image: Any,
+    model: Any = None,
+    sigma: float | Sequence[float] | None = None,
+    *,
+    axes: str | None = None,
+    noise: Kind | Noise | None = None,
+    steps: int = STEPS,
+    device: torch.device | str = "cpu",
+    watch: Watch | None = None,
+    **options: Any,
+) -> Any:
+    """Adapt a network to the image that it is to denoise; no clean image is needed.
+
+    Args:
+        image: With shape (H, W) or (H, W, C); uint8, uint16 or float. White is 255, 65535, or 1 for floats. Or a path.
+        model: As for `denoise`; a network. A loaded one is not changed.
+        sigma: Level of the noise, white being 255 for integers of any depth, and in the image's own unit for floats; a
+            number, or one for each channel; None to estimate it.
+        axes: As for `denoise`; an axis of pages has length 1.
+        noise: As for `denoise`; it must be white.
+        steps: Number of steps, 1 or more.
+        device: Where to compute.
+        watch: Called with the number of steps done, and with their total.
+        options: Further arguments of `denoise`: white and black.
+
+    Returns:
+        A model for `denoise(image, model, sigma)`, whose `card["gain"]` is the estimated gain in PSNR, in dB, on a part
+        of the image that was held out. If no gain is sure, or there is no noise, the original model.
+
+    Raises:
+        UsageError: As `denoise`, or there is more than one image, the noise is not white, or the model is not a
+            network.
+        InputError, ModelError, DeviceError, MemoryLimitError: As `denoise`.
+    """
+    device = named(device)
+    refuse_other_types({"steps": steps})
+    if steps < 1:
+        raise UsageError(f"steps is 1 or more, not {steps}")
+    _, task = one_task("adapt", image, model, sigma, axes=axes, noise=noise, device=device, options=options)
+    original = task.loaded
+    if not isinstance(original, UNet):
+        raise UsageError("networks can be adapted, and this model is not one: leave model out, or name 'natural-gray'")
+    require_white_noise(task, "a network can be adapted")
+    if not task.changes:
+        return original
+    # The result is needed only to find pixels whose noise may have been clipped.
+    result = run_task(task, device) if task.scale.may_clip else task.pixels
+    better, gain = adapted(task, result, watch or (lambda done, of: None), steps)
+    if gain:
+        better.identity = Identity(f"{identity_of(original).name}, adapted")
+        better.card = {**(task.loaded.card if has(task.loaded, "card") else {}), "gain": gain}
+    return better

@@ -1,5 +1,6 @@
 """Set up the examples of an objective: the arguments of its loss, the data, and the densities whose score it needs."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -7,8 +8,8 @@ from torch import Generator, Tensor
 
 from smdae.densities import Density, Gaussian, GaussianMixture, Parzen
 from smdae.fitting.corruption import source_side
-from smdae.fitting.draws import Draw, among
-from smdae.fitting.examples import Examples
+from smdae.fitting.draws import among
+from smdae.fitting.examples import Examples, Stage
 from smdae.fitting.patches import Patches
 from smdae.fitting.settings import Settings
 from smdae.models import takes_patches
@@ -62,10 +63,6 @@ def examples_for(
     wants_target = "target_score" in objective.needs
     density: Density | None = None
     parzen: Parzen | KernelParzen | None = None
-    sides = (patches.size, *settings.growth)
-    cuts = [replace(patches, size=side) for side in sides]
-    data: tuple[Draw, ...] = tuple(cut.draw_with_levels for cut in cuts)
-    shares = tuple((patches.size / side) ** 2 for side in sides)  # for an equal number of pixels
     sigma = settings.levels[1]
     if wants_target and objective.samples == "data":
         x = centre(patches.draw(TARGET_EXAMPLES, generator))
@@ -73,22 +70,24 @@ def examples_for(
     if wants_target and objective.samples == "parzen":
         x = centre(patches.draw(settings.parzen_patches, generator))
         parzen = Parzen(x, sigma) if kernel is None else KernelParzen(x, kernel)
-        data, shares = (among(parzen.patches),), ()
     implicit = objective.samples == "data" and density is None and not settings.noisy
-    sources = tuple(replace(patches, size=source_side(side)).draw_with_levels for side in sides)
     return Examples(
         objective=objective,
         needs=arguments(objective, model, settings),
         settings=settings,
-        data=data,
+        stages=(Stage(among(parzen.patches)),) if parzen else tuple(_stages(patches, settings, density is None)),
         centre=centre,
         density=density,
         parzen=parzen,
         rounding=1 / patches.white if implicit and patches.images.rounded else 0.0,
         channels=None if takes_patches(model) else patches.channels,
-        shares=shares,
-        prefetchers=() if density or parzen else tuple(cut.prefetch for cut in cuts),
-        sources=sources if settings.real else (),
-        sides=sides,
         kernel=kernel,
     )
+
+
+def _stages(patches: Patches, settings: Settings, from_disk: bool) -> Iterator[Stage]:
+    """Yield the stages of a fit to patches, which are read ahead if they are drawn from disk."""
+    for side in (patches.size, *settings.growth):
+        cut, share = replace(patches, size=side), (patches.size / side) ** 2  # for an equal number of pixels
+        real = replace(patches, size=source_side(side)).draw_with_levels if settings.real else None
+        yield Stage(cut.draw_with_levels, share, cut.prefetch if from_disk else None, real, side)

@@ -38,10 +38,21 @@ from smdae.fitting.settings import Settings
 from smdae.objectives import Objective
 from smdae.patch_noise import KernelParzen, PatchNoise
 
-__all__ = ["Batch", "Examples"]
+__all__ = ["Batch", "Examples", "Stage"]
 
 NARROW_STEP, WIDE_STEP = 0.1, 0.5  # of differences, in sigma; a wide step has less variance
 EXTRA_NOISE = 0.5  # e, the noise added to noisy images to make pairs, in sigma
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The patches of one size."""
+
+    draw: Draw  # draws them; with a q_sigma, from the patches that make it up
+    share: float = 1.0  # number of patches for each one that is asked for: fewer the larger they are
+    prefetch: Callable[[int, Generator], object] | None = None  # begins to read the next draw; None if there is none
+    real: Draw | None = None  # draws clean pictures that get the noise of real ones
+    side: int = 0  # of the patches, P
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,16 +62,12 @@ class Examples:
     objective: Objective  # a row of OBJECTIVES
     needs: tuple[str, ...]  # names of the loss's further arguments
     settings: Settings  # the settings of the fit: levels, probes and shares of examples that are changed
-    data: tuple[Draw, ...]  # sources of patches, one for each side in equal parts of a fit, or q_sigma
+    stages: tuple[Stage, ...]  # one for each size of patches, each for an equal part of a fit
     centre: Callable[[Tensor], Tensor]  # takes out the means that the model does not see; the identity for other models
     density: Density | None = None  # the density that `esm` draws from, or None
     parzen: Parzen | KernelParzen | None = None  # q_sigma for `esm-parzen`, or None
     rounding: float = 0.0  # width of the uniform noise added to clean data that was rounded, 0 for none
     channels: int | None = None  # C, if the model takes images; None if it takes flat patches
-    shares: tuple[float, ...] = ()  # patches of each source for each one asked for, fewer the larger; empty for 1
-    prefetchers: tuple[Callable[[int, Generator], object], ...] = ()  # begin to read the next draw of a source
-    sources: tuple[Draw, ...] = ()  # for each patch size, the source of clean pictures that get the noise of real ones
-    sides: tuple[int, ...] = ()  # sides of the patches of each source
     kernel: PatchNoise | None = None  # the noise that is added, whose score is the target; None if it is white
 
     @property
@@ -81,7 +88,7 @@ class Examples:
         if self.density is None:
             stage, n = self._wanted(n, progress)
             part = BatchPart(n, group.rows(n))
-            data, levels = self.data[stage](n, generator, part.rows)
+            data, levels = stage.draw(n, generator, part.rows)
             if levels is not None:
                 return self.of_noisy(data, levels, generator, part)
             if self.settings.recoloured:
@@ -96,27 +103,27 @@ class Examples:
 
     def prefetch(self, n: int, generator: Generator, progress: float = 0.0) -> None:
         """Begin to read what the next `draw` with this generator will need, if it is on disk."""
-        if self.prefetchers:
-            stage, n = self._wanted(n, progress)
-            self.prefetchers[stage](n, generator)
+        stage, n = self._wanted(n, progress)
+        if stage.prefetch:
+            stage.prefetch(n, generator)
 
-    def _wanted(self, n: int, progress: float) -> tuple[int, int]:
+    def _wanted(self, n: int, progress: float) -> tuple[Stage, int]:
         """Return the stage of growth, and the number of examples with white noise to draw."""
-        stage = self.stage(progress)
-        n = max(1, round(n * self.shares[stage])) if self.shares else n
+        stage = self.stages[self.stage(progress)]
+        n = max(1, round(n * stage.share))
         return stage, max(1, n - round(self.settings.real * n))
 
     def _real_count(self, white: int) -> int:
         """Return the number of examples with the noise of real pictures, given the number with white noise."""
         return max(1, round(white * self.settings.real / (1 - self.settings.real)))
 
-    def _real(self, stage: int, n: int, generator: Generator | None, group: Group) -> Batch:
+    def _real(self, stage: Stage, n: int, generator: Generator | None, group: Group) -> Batch:
         """Return n examples with the noise of real pictures; every process makes all of them and keeps its rows."""
-        assert self.channels is not None
-        flat, _ = self.sources[stage](n, generator)
+        assert stage.real is not None
+        flat, _ = stage.real(n, generator)
         if self.settings.recoloured:
             flat = recoloured(flat, self.settings.recoloured, generator)
-        pairs = corrupted(self._shaped(flat), self.sides[stage], generator)
+        pairs = corrupted(self._shaped(flat), stage.side, generator)
         rows = group.rows(n)
         needs = {"clean": pairs.clean[rows], "sigma": pairs.sigma[rows]}
         scale = self._scale(pairs.sigma[rows], pairs.clean[0].numel())
@@ -124,7 +131,7 @@ class Examples:
 
     def stage(self, progress: float) -> int:
         """Return the number of the patch size that is drawn after a share of the fit, 0 to 1, is done."""
-        return min(int(progress * len(self.data)), len(self.data) - 1)
+        return min(int(progress * len(self.stages)), len(self.stages) - 1)
 
     def _shaped(self, flat: Tensor) -> Tensor:
         """Return flat patches, (n, d), in the shape that the model takes."""

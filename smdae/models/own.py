@@ -6,8 +6,12 @@ White is 1, and sigma is a float or, in a fit with many levels, (B,). The score 
     psi(x) = -grad E(x),    and, if `energy` takes no sigma, at another level t than that of its fit, s,
     psi(x, t) = psi(x s/t) s/t
 
-The rest follows from the score: r(x) = x + sigma^2 psi(x), and the diagonal of its Jacobian by d derivatives, in the
-mode that `own_derivatives` finds out. So every objective can be fitted.
+The rest follows from the score: r(x) = x + sigma^2 psi(x), and the diagonal of its Jacobian by d derivatives. So every
+objective can be fitted. Which derivatives its score has is found out by trying, on two examples. Forward mode under
+vmap is fast and takes little memory, but torch.func must be able to transform the network's code. It cannot if that
+takes derivatives by torch.autograd, calls functions that have a backward pass alone, or draws numbers. Reverse mode
+takes all of these. Neither can see through a `detach` of x: a derivative of 0 where the values change is refused, as
+implicit objectives would go wrong without a word.
 
 `own_checked` makes the module and checks it before a fit.
 """
@@ -20,16 +24,18 @@ from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.func import jvp, vmap
 
 from smdae import divergence
 from smdae.errors import UsageError
-from smdae.models.own_derivatives import gradient, reverse_alone
 from smdae.models.shown import ImageModel
 from smdae.named import foreign_errors, reason_of
 from smdae.protocols import known_level, per_example
 
 __all__ = ["OwnModel", "has_method", "named_errors"]
 
+STEP = 0.1  # by which x is moved
+DETACHED = "does it detach x? If it has energy(x) instead, the score is taken for you"
 KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardswish, nn.Threshold)
 
 
@@ -89,7 +95,7 @@ class OwnModel(ImageModel):
         x = x.to(weights.device, weights.dtype).flatten(1 if self.flat else 3)
         forwards, backwards = (partial(self._score, level=self.noise_range[1], reverse=way) for way in (False, True))
         with named_errors(self.name):
-            return reverse_alone(forwards, backwards, x, self.name)
+            return _reverse_alone(forwards, backwards, x, self.name)
 
     def score(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return psi(x), with the shape of x: images, (B, C, H, W), or flat patches, (B, d).
@@ -136,7 +142,7 @@ class OwnModel(ImageModel):
                 raise UsageError(f"the model '{self.name}': the energy of {len(u)} examples is {got}, not ({len(u)},)")
             return energy.sum()
 
-        return -gradient(total, x) if reverse else -torch.func.grad(total)(x)
+        return -_gradient(total, x) if reverse else -torch.func.grad(total)(x)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return r(x) = x + sigma^2 psi(x), with the shape of x; arguments and errors are those of `score`."""
@@ -167,3 +173,47 @@ def named_errors(name: str) -> Iterator[None]:
     """Raise UsageError, which names the model, for an error of its code within the context, as `foreign_errors`."""
     with foreign_errors(lambda error: UsageError(f"the model '{name}': {type(error).__name__}: {reason_of(error)}")):
         yield
+
+
+def _reverse_alone(forwards: divergence.Score, backwards: divergence.Score, x: Tensor, name: str) -> bool:
+    """Return whether forward mode fails on a score, which can be differentiated in reverse mode alone.
+
+    Both fields are psi, (B, ...) to (B, ...): the first as torch.func can transform it, the second as torch.autograd
+    can differentiate it. They are tried at x, (B, ...).
+
+    Raises:
+        UsageError: It cannot be differentiated in either mode, or the derivative is 0 where differences are not.
+    """
+    v = torch.randn(x.shape, generator=Generator().manual_seed(0)).to(x)  # means may have no influence
+    try:
+        both = vmap(lambda w: jvp(forwards, (x,), (w,))[1])(torch.stack([v, -v]))
+        found, reverse, score = both[0].detach(), False, forwards
+    except Exception:  # whatever the code of others raises
+        found, reverse, score = _backwards(backwards, x, v, name), True, backwards
+    if not found.any():
+        with torch.no_grad():
+            moves = (score(x + STEP * v) - score(x - STEP * v)).any()
+        if moves:
+            raise UsageError(f"the model '{name}': the derivative of its score in x is 0", DETACHED)
+    return reverse
+
+
+def _gradient(total: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the gradient in x of a number, a tensor without axes, with the shape of x, by torch.autograd.
+
+    It can be differentiated again where gradients are switched on.
+    """
+    learning = torch.is_grad_enabled()
+    with torch.enable_grad():
+        y = x if x.requires_grad else x.detach().requires_grad_()
+        return torch.autograd.grad(total(y), y, create_graph=learning)[0]
+
+
+def _backwards(score: divergence.Score, x: Tensor, v: Tensor, name: str) -> Tensor:
+    """Return v' J v of each example, (B,), in reverse mode."""
+
+    def without_derivative(error: Exception) -> UsageError:
+        return UsageError(f"the model '{name}': its score has no derivative in x: {reason_of(error)}", DETACHED)
+
+    with foreign_errors(without_derivative), torch.no_grad():
+        return divergence.hutchinson(score, x, v[None], reverse=True)[1]

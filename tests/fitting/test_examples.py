@@ -71,7 +71,7 @@ def test_targets_have_no_free_mean():
 
 def test_rounded_data_are_dequantised_within_half_a_step():
     shown = examples("ism")
-    clean = shown.data[0](64, Generator().manual_seed(0))[0]
+    clean = shown.stages[0].draw(64, Generator().manual_seed(0))[0]
     moved = (shown.around(clean, Generator().manual_seed(1)).x - clean) * 255
     assert moved.abs().max() <= 0.5 + 1e-4
     assert moved.std().item() == pytest.approx(12**-0.5, rel=0.1)
@@ -80,7 +80,7 @@ def test_rounded_data_are_dequantised_within_half_a_step():
 def test_float_data_are_left_as_they_are():
     floats = [image.astype(np.float32) / 255 for image in images()]
     shown = prepare(floats, 1.0, Settings(objective="ism", patch_size=4, hidden=8, max_steps=2)).examples
-    clean = shown.data[0](8, Generator().manual_seed(0))[0]
+    clean = shown.stages[0].draw(8, Generator().manual_seed(0))[0]
     assert torch.equal(shown.around(clean, Generator().manual_seed(0)).x, clean)
 
 
