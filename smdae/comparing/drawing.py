@@ -77,7 +77,7 @@ def frame(axes: "Axes", title: str, x: str, y: str) -> None:
 
 
 def note(axes: "Axes", text: str, at: tuple[float, float], offset: tuple[float, float], **look: Any) -> None:
-    """Write small gray text so many points away from a place of a plot; `look` are further arguments of `annotate`."""
+    """Write small gray text, `offset` points away from the place `at` of a plot; `look` is for `annotate`."""
     axes.annotate(text, at, xytext=offset, textcoords="offset points", **{"fontsize": 9, "color": GRAY, **look})
 
 

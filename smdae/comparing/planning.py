@@ -49,9 +49,9 @@ def planned(
 
 
 def refuse_models(models: Sequence[str], examples: str) -> None:
-    """Raise UsageError if there are models to compare, by name, and the examples are not images.
+    """Raise UsageError if there are models, by name, to compare on examples that are not images.
 
-    `examples` says what they are, in words, and is empty for images.
+    `examples` says in words what they are, and is empty for images.
     """
     if models and examples:
         raise UsageError(
@@ -63,8 +63,7 @@ def refuse_models(models: Sequence[str], examples: str) -> None:
 def with_models(plan: Plan, models: Mapping[str, Any]) -> tuple[Plan, list[LeftOut]]:
     """Return the plan with the models of gray images, by name, and the models of colour images, which are left out.
 
-    Raises:
-        ModelError: All are of colours.
+    It raises ModelError if all are of colours.
     """
     gray = {name: model for name, model in models.items() if model.channels == 1}
     colours = [

@@ -32,7 +32,7 @@ DEPTH = 6.0  # below the largest log-density, all are drawn alike
 def portrait(model: Any, rows: Tensor, sigma: float, white: float) -> bytes:
     """Return a PNG file of a score model of one or two numbers, fitted at sigma to rows, (n, 1 or 2), white being 1.
 
-    Axes have the unit of the rows as they were, with the value `white`.
+    Axes are in the rows' own unit, in which white has the value `white`.
     """
     chance = Generator().manual_seed(0)
     noisy = rows + sigma * torch.randn(rows.shape, generator=chance)

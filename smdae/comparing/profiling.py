@@ -23,9 +23,10 @@ def seconds(
     device: torch.device | str = "cpu",
     longest: float = math.inf,
 ) -> dict[Any, float]:
-    """Return the median time of each call, in seconds, by name, over rounds of all calls: disturbances affect all.
+    """Return the median time of each call, in seconds, by its name.
 
-    Each call is made once before, untimed. One that took `longest` seconds in total is timed three times only.
+    All calls are made in turn, so that disturbances affect all: once untimed, then `rounds` times. One that took
+    `longest` seconds in total is timed three times only.
     """
     taken: dict[Any, list[float]] = {name: [] for name in runs}
     for count in range(rounds + 1):

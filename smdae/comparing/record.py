@@ -87,11 +87,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Record:
-    """Return the record in the bytes of a results.json.
-
-    Raises:
-        ValueError: It is not a comparison, damaged, or of another version.
-    """
+    """Return the record in the bytes of a results.json; ValueError if it is damaged, or of another kind or version."""
     content = json.loads(data)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError("it is not a comparison")

@@ -68,11 +68,7 @@ def refuse(folder: Path, overwrite: bool, resume: bool) -> None:
 
 
 def earlier(folder: Path) -> "Record":
-    """Return the record of an earlier run.
-
-    Raises:
-        OutputError: It cannot be read.
-    """
+    """Return the record of an earlier run; OutputError if it cannot be read."""
     from smdae.comparing.record import decode
 
     try:
@@ -85,11 +81,7 @@ def earlier(folder: Path) -> "Record":
 
 
 def begin(folder: Path, fresh: bool) -> None:
-    """Make the folder; for a fresh report remove the files of an earlier one, and nothing else.
-
-    Raises:
-        OutputError: The folder cannot be made or written to.
-    """
+    """Make the folder; for a fresh report remove the files of an earlier one alone. OutputError if it is refused."""
     from smdae.comparing.parts import PARTS
 
     try:
@@ -122,11 +114,7 @@ def save_pictures(folder: Path, part: str, pictures: Mapping[str, bytes]) -> Non
 
 
 def finish(folder: Path, record: "Record") -> None:
-    """Write all that is made of the record and the pictures: CSV files, schema and report.
-
-    Raises:
-        OutputError: One of them cannot be written.
-    """
+    """Write what is made of the record and the pictures, CSV files, schema and report, or raise OutputError."""
     from smdae.comparing.parts import PARTS
     from smdae.comparing.record import csv_files, schema
     from smdae.comparing.report import report
@@ -146,10 +134,9 @@ def finish(folder: Path, record: "Record") -> None:
 
 
 def save_fit(folder: Path, contest: "Contest", course: "Course") -> None:
-    """Write the model of a fit, with its course in the card; write none that diverged, which is fitted again.
+    """Write the model of a fit, with its course in the card, or raise OutputError.
 
-    Raises:
-        OutputError: It cannot be written.
+    One that diverged is not written, so that it is fitted again.
     """
     if course.outcome == "diverged":
         return

@@ -77,8 +77,7 @@ class Target:
 def load(text: str) -> Target:
     """Return the density that `text` names, module:name; modules of the working folder are found too.
 
-    Raises:
-        UsageError: There is no such module or name, or it names something that is not a density and makes none.
+    It raises UsageError if there is no such thing, or it is not a density and makes none.
     """
     density = imported(text, "--target")
     if isinstance(density, type | FunctionType):

@@ -9,7 +9,7 @@ WIDTH = 80
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table, names to the left and figures to the right, in blocks of at most 80 columns.
+    """Return the lines of a table, its first column to the left, others to the right, in blocks of at most 80 columns.
 
     Cells of the header may have several lines.
     """

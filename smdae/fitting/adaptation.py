@@ -182,10 +182,8 @@ def adapted(
 ) -> tuple[Any, float]:
     """Return the network of a task adapted to its image, and the estimated gain in dB; the original and 0 if unsure.
 
-    `result` is that of the task, with the shape of the image; `watch` is called with the steps done and their total.
-
-    Raises:
-        UsageError: The model is not a network.
+    `result` is that of the task, with the shape of the image; `watch` is called with the steps done and their total. It
+    raises UsageError if the model is not a network.
     """
     model = task.loaded
     refuse_unadaptable(model)

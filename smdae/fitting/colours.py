@@ -18,10 +18,9 @@ MIN_SATURATION, MAX_SATURATION = 0.5, 3.0  # s
 
 
 def recoloured(x: Tensor, share: float, generator: Generator | None = None, part: BatchPart | None = None) -> Tensor:
-    """Return patches, a share of them with changed colours, with the shape of x, white being 1.
+    """Return clean flat patches, (n, d), a share of them with changed colours, with the shape of x.
 
-    x are clean flat patches of three channels, channels first, (n, d): the part of a batch, or all of it if that is
-    None.
+    White is 1, and x has three channels, channels first. `part` says which rows of a batch it is, None for all of one.
     """
     part = part or BatchPart(len(x))
     n, device = part.n, x.device

@@ -18,7 +18,7 @@ RUNAWAY = 1e7  # -J sigma^2, beyond which the objective of a model without a flo
 
 
 def refuse_degenerate(examples: BatchSource, mean: float, weighted: float, model: Any) -> None:
-    """Raise an error if a fit no longer learns; `mean` and `weighted` are J, plain and scaled, over recent batches.
+    """Refuse a fit that no longer learns; `mean` and `weighted` are J, plain and scaled, over recent batches.
 
     Raises:
         DivergedError: J is not finite, or the estimated risk far below zero.

@@ -146,10 +146,7 @@ def joined(store: Any, place: Place, device: torch.device, own: bool) -> Iterato
     """Join the group of all processes that share a store, yield it, and leave it at the end of the context.
 
     After an error in the context the group is not left, as that would wait for processes that may be gone. `own` says
-    whether no other process computes on the device.
-
-    Raises:
-        LostError: A process is gone, or does not come.
+    whether no other process computes on the device. It raises LostError if a process is gone, or does not come.
     """
     nccl = device.type == "cuda" and own and dist.is_nccl_available()
     if nccl:

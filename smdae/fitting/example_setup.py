@@ -52,8 +52,7 @@ def examples_for(
 ) -> Examples:
     """Return the source of an objective's examples made from patches, and fit the densities whose score it needs.
 
-    Raises:
-        UsageError: The noise that is to be added does not suit the patches.
+    It raises UsageError if the noise that is to be added does not suit the patches.
     """
     kernel = None
     if settings.noise is not None:

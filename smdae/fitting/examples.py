@@ -161,9 +161,10 @@ class Examples:
         part: BatchPart | None = None,
         noise: Tensor | None = None,
     ) -> Batch:
-        """Return the examples made from clean flat patches, (m, d): the part of a batch, or if that is None all of it.
+        """Return the examples made from clean flat patches, (m, d).
 
-        `noise` is standard normal, with the shape of clean; None to draw it.
+        `part` says which rows of a batch they are, None for all of one; `noise` is standard normal, with the shape of
+        clean, and None to draw it.
         """
         part = part or BatchPart(len(clean))
         if self.density is not None or self.parzen is not None:

@@ -61,9 +61,9 @@ def gathered(patches: Any) -> Any:
 
 
 def images_of(patches: Any, axes: str | None, color: bool) -> Images:
-    """Return the images that an array, a list of images, or paths hold, as `gathered` returns them.
+    """Return the images in an array, in a list of images, or below paths, with their white.
 
-    `axes` is as for `denoise`; files are read in gray unless `color` is true.
+    `patches` is what `gathered` returns, and `axes` is as for `denoise`; files are read in gray unless `color` is true.
 
     Raises:
         InputError: There is no usable image, or they are not all of one dtype and of 1 or 3 channels.
@@ -97,8 +97,7 @@ def images_of(patches: Any, axes: str | None, color: bool) -> Images:
 def rows_of(rows: np.ndarray, seed: int) -> Images:
     """Return rows of numbers, (N, d), in random order, as one image whose patches have side 1.
 
-    Raises:
-        InputError: They are not numbers, or no density can be fitted to them.
+    It raises InputError if they are not numbers, or no density can be fitted to them.
     """
     from smdae.files.table import one_table
 
@@ -124,12 +123,9 @@ def level_for_rows(rows: np.ndarray, white: float) -> tuple[float, float]:
 
 
 def level_of(sigma: Any, images: Images) -> Any:
-    """Return sigma on the scale where white is 255; a pair of levels as a pair, anything but a number unchanged.
+    """Return sigma, of float images in their own unit, on the scale where white is 255; UsageError if it is larger.
 
-    Of float images it is in their own unit.
-
-    Raises:
-        UsageError: It is larger than white.
+    A pair of levels comes as a pair, and anything but a number unchanged.
     """
     if isinstance(sigma, tuple):
         return tuple(level_of(one, images) for one in sigma)
@@ -156,8 +152,7 @@ def _of_files(paths: list[Path], color: bool) -> Images:
 def _unit(images: Sequence[np.ndarray]) -> tuple[np.dtype, float]:
     """Return the common dtype of images and the value of white in it.
 
-    Raises:
-        InputError: They are not all images of one dtype and of 1 or 3 channels, or hold NaN or infinity.
+    It raises InputError if they are not all images of one dtype and of 1 or 3 channels, or hold NaN or infinity.
     """
     if not images:
         raise InputError("there are no images to fit on")

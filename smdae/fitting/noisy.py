@@ -98,8 +98,7 @@ def given_white(images: Sequence[np.ndarray], white: float) -> float | None:
 def other_kind(images: Sequence[np.ndarray], white: float) -> str | None:
     """Return in words the noise of the images, if half of them or more have noise that is not white; else None.
 
-    Raises:
-        InputError: Of an image no pixel counts, or too many have impulses.
+    It raises InputError if no pixel of an image counts, or too many have impulses.
     """
     own = given_white(images, white)
     kinds: list[str] = [
@@ -154,8 +153,7 @@ def _merged(found: list[float]) -> tuple[float, ...]:
 def _one_level(found: tuple[float, ...], model: str) -> tuple[tuple[float, ...], list[str]]:
     """Return the levels of images for a model of one level: the median of estimates near it, else 0; and warnings.
 
-    Raises:
-        InputError: The images have different levels.
+    It raises InputError if many images have different levels.
     """
     visible = [level for level in found if level]
     middle = statistics.median(visible)

@@ -51,11 +51,7 @@ Denoiser = Callable[[Tensor], Tensor]
 
 
 def noise_like(x: Tensor, noise: Noise, e: Tensor) -> Tensor:
-    """Return noise S(x) K e for pictures x, with their shape, (B, C, H, W), for e ~ N(0, I) of that shape too.
-
-    Raises:
-        UsageError: The noise has another number of channels.
-    """
+    """Return noise S(x) K e for pictures x and e ~ N(0, I), all (B, C, H, W); UsageError if it has another C."""
     return noise.sd(x) * noise.correlate(e)
 
 

@@ -233,8 +233,7 @@ def defaults(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
 def for_rows(settings: Settings) -> Settings:
     """Return the settings of a fit to rows of numbers, which are patches of side 1.
 
-    Raises:
-        SettingError: The model or a setting is for images.
+    It raises SettingError if the model or a setting is for images.
     """
     if not family(settings.model).takes_rows:
         raise SettingError(f"rows of numbers are for models of patches, not for '{settings.model}'", setting="model")

@@ -36,7 +36,7 @@ def chosen(images: Sequence[np.ndarray], indices: Sequence[int]) -> Sequence[np.
 
 
 def evenly(images: Sequence[np.ndarray], most: int) -> list[int]:
-    """Return the indices of at most so many of the images, evenly spaced."""
+    """Return the indices of `most` of the images, or of all if they are fewer, evenly spaced and in order."""
     return sorted({round(i) for i in np.linspace(0, len(images) - 1, min(most, len(images)))})
 
 

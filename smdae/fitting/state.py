@@ -141,8 +141,7 @@ class State:
     def restore(self, data: bytes, name: str) -> None:
         """Restore the state from a file made by `to_bytes` in a fit with the same settings.
 
-        Raises:
-            ModelError: The file is damaged, or is refused by `accept`.
+        It raises ModelError if the file is damaged, or is refused by `accept`.
         """
         try:
             header = tensor_file.checked(data)

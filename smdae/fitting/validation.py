@@ -163,12 +163,15 @@ class NoisyCrops:
         return sorted({sigma for *_, sigma in self.probed})
 
     def psnr(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> float:
-        """Return the PSNR of `Crops.psnr` as estimated without clean images."""
+        """Return the PSNR in dB of the crops, as `Crops.psnr`, but estimated without clean images."""
         return self.risk(model, level, group).psnr()
 
     @torch.no_grad()
     def risk(self, model: Any | None = None, level: float | None = None, group: Group = ALONE) -> Risk:
-        """Return the mean estimated squared error for the arguments of `Crops.psnr`, white being 1, as a `Risk`."""
+        """Return the mean estimated squared error of the crops after one Tweedie step, white being 1, as a `Risk`.
+
+        Arguments are those of `Crops.psnr`.
+        """
 
         def risk_of(crop: tuple[Tensor, Tensor, float]) -> tuple[float, ...]:
             noisy, probe, sigma = crop

@@ -133,7 +133,7 @@ class Experts(ImageModel):
         return sigma.to(x).reshape(-1) if isinstance(sigma, Tensor) else x.new_full((1,), sigma)
 
     def _weights(self, s: Tensor) -> Tensor:
-        """Return the weights of the shapes at levels s, with shape (K, M, len(s), 1)."""
+        """Return the weights of the shapes of all potentials at levels s, with shape (K, M, len(s), 1)."""
         low, high = self.noise_range
         width = math.log(high / low) / 2
         t = (s.log() - math.log(low * high) / 2) / width if width else torch.zeros_like(s)

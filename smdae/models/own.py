@@ -87,8 +87,7 @@ class OwnModel(ImageModel):
     def reverse(self) -> bool:
         """Return whether its score can be differentiated in reverse mode alone; the first call tries it.
 
-        Raises:
-            UsageError: The module fails, or its score has no derivative in x.
+        It raises UsageError if the module fails, or its score has no derivative in x.
         """
         weights = next(self.module.parameters())
         x = torch.rand(2, self.channels, self.size, self.size, generator=Generator().manual_seed(0))
@@ -179,10 +178,8 @@ def _reverse_alone(forwards: divergence.Score, backwards: divergence.Score, x: T
     """Return whether forward mode fails on a score, which can be differentiated in reverse mode alone.
 
     Both fields are psi, (B, ...) to (B, ...): the first as torch.func can transform it, the second as torch.autograd
-    can differentiate it. They are tried at x, (B, ...).
-
-    Raises:
-        UsageError: It cannot be differentiated in either mode, or the derivative is 0 where differences are not.
+    can differentiate it. They are tried at x, (B, ...). It raises UsageError if neither mode works, or the derivative
+    is 0 where differences are not.
     """
     v = torch.randn(x.shape, generator=Generator().manual_seed(0)).to(x)  # means may have no influence
     try:

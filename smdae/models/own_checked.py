@@ -32,10 +32,8 @@ def made_by(maker: Callable[[], Any], seed: int) -> tuple[nn.Module, str]:
     """Return the module that a class or a function of the user's own makes, and the name that it has in a file.
 
     The name, module:name, is that of the maker, or of the module's class if the maker has none, such as a lambda.
-    Random numbers that the maker draws from torch follow from `seed`.
-
-    Raises:
-        UsageError: It fails, or makes no module.
+    Random numbers that the maker draws from torch follow from `seed`. It raises UsageError if it fails, or makes no
+    module.
     """
     own = inspect.isclass(maker) or inspect.isfunction(maker)
     name = f"{maker.__module__}:{maker.__qualname__}" if own else type(maker).__name__
@@ -53,13 +51,10 @@ def made(
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> OwnModel:
-    """Return the model of a module of the user's own, after checking it.
+    """Return the model of a module of the user's own; UsageError if it cannot be made, or is not a score model.
 
     The module is given, and copied, or module:name of it, of its class, or of a function that makes it. Shape and
     levels are those of `OwnModel`; its initial weights and the examples on which it is checked follow from the seed.
-
-    Raises:
-        UsageError: It cannot be made, or is not a score model.
     """
     name = named if isinstance(named, str) else name_of(named)
     with torch.random.fork_rng(devices=[]):
@@ -86,8 +81,7 @@ def made(
 def rebuilt(named: str, channels: int, size: int, flat: bool, levels: Any, arguments: Any) -> OwnModel:
     """Return the model that `OwnModel.settings` describes, with new weights in place of the fitted ones.
 
-    Raises:
-        UsageError: The module cannot be imported, or fails.
+    It raises UsageError if the module cannot be imported, or fails.
     """
     module = _module(imported(named, "--import"), named, arguments)
     low, high = levels

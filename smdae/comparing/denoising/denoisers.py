@@ -94,10 +94,9 @@ class Denoiser:
 
     @torch.no_grad()
     def denoise(self, noisy: Tensor, sigma: float, sampler: str | None = None, fit: int = 0, seed: int = 0) -> Tensor:
-        """Return the estimate, not clipped, with the shape of noisy, (1, 1, h, w); by one step by default.
+        """Return the estimate, not clipped, with the shape of noisy, (1, 1, h, w); SmdaeError if the steps diverge.
 
-        Raises:
-            SmdaeError: The steps diverged.
+        Without a sampler it is that of one step.
         """
         if self.models:
             row = SAMPLERS[sampler or "tweedie"]

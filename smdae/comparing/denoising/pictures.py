@@ -125,7 +125,7 @@ def _middle(image: Tensor) -> Tensor:
 
 
 def _laid_out(blocks: Sequence[Sequence[Tensor]], names: Sequence[str], factor: int) -> bytes:
-    """Return each image with its difference below it, every pixel enlarged to a square."""
+    """Return a PNG file of the images with the difference of each below it, every pixel enlarged to a square."""
     high, wide = (max(block[0].shape[axis] for block in blocks) for axis in (0, 1))
     zoom = -(-MIN_CROP_WIDTH // wide)
     high, wide = zoom * high, zoom * wide

@@ -79,8 +79,7 @@ class Pairing:
 def estimators(contest: Contest, names: Sequence[str]) -> list[Estimator]:
     """Return the estimators of the named objectives, and those with noise that is not white, that are in any pair.
 
-    Raises:
-        UsageError: The user's own noise does not suit the patches.
+    It raises UsageError if the user's own noise does not suit the patches.
     """
     kernels = kernels_of(contest)
     wanted = {side for pair in pairings(names, kernels) for side in (pair.first, pair.second)}

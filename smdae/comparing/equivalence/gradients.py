@@ -116,7 +116,7 @@ def max_batches(contest: Contest, thetas: int, estimators: int) -> int:
 
 
 class Gradients:
-    """The gradients of batches of m = `draws` examples at models by name, at most so many batches.
+    """The gradients of at most `most` batches of m = `draws` examples, at models by name.
 
     They are scaled as in a fit: `dae` is divided by 2 sigma^4. An estimator whose verdicts are known need not be drawn
     on: it then has fewer batches than others, of the same draws as the first of these.
@@ -149,6 +149,6 @@ class Gradients:
             self._counts[estimator.name] = k + 1
 
     def pair(self, at: str, first: str, second: str) -> tuple[Tensor, Tensor]:
-        """Return the gradients of two estimators of the batches that both have, each with shape (K, parameters)."""
+        """Return the gradients of two estimators at the theta `at`, of the batches of both, each (K, parameters)."""
         count = min(self._counts[first], self._counts[second])
         return self._rows[at, first][:count], self._rows[at, second][:count]

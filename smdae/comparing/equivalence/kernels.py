@@ -31,8 +31,7 @@ MAX_CHANNELS = 256  # numbers in a row, up to which their correlation is modelle
 def kernels_of(contest: Contest) -> Mapping[str, PatchNoise]:
     """Return the kernels by name: the user's own, or else those of this file that such examples can have.
 
-    Raises:
-        UsageError: The user's own noise does not suit the patches.
+    It raises UsageError if the user's own noise does not suit the patches.
     """
     channels, size = (1, contest.settings.patch_size) if contest.held_out_images is not None else (contest.dim, 1)
     if contest.noise is not None:

@@ -90,10 +90,8 @@ class Shrinking:
 def measure(context: Context) -> Generator[float, None, Tables]:
     """Compare gradients at some thetas, values along the path, and the exact form.
 
-    Yield the share that is done, and return the tables `verdicts`, `gradients`, `shrinking`, `on_path` and `exact`.
-
-    Raises:
-        UsageError: The user's own noise does not suit the patches.
+    Yield the share that is done, and return the tables `verdicts`, `gradients`, `shrinking`, `on_path` and `exact`. It
+    raises UsageError if the user's own noise does not suit the patches.
     """
     path, estimators = path_of(context), estimators_for(context.contest, context.names)
     pairs = pairings(context.names, kernels_of(context.contest))

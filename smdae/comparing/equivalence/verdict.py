@@ -62,7 +62,7 @@ def student(probability: float, freedom: int) -> float:
 def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
     """Return the interval of a relative difference that was measured on K = `batches`, and the verdict.
 
-    The confidence holds for all of so many looks together.
+    The confidence of 99.9 % holds for `looks` such verdicts together.
     """
     t = student(1 - (1 - CONFIDENCE) / (2 * looks), batches - 1)
     half_width = t * found.excess_error
@@ -77,7 +77,8 @@ def evidence(found: Parallel, batches: int, looks: int = 1) -> Evidence:
 def judged(together: Parallel, single: Mapping[str, Parallel], batches: int, looks: int = 1) -> tuple[str, Evidence]:
     """Return the name of the theta at which two gradients differ most clearly, or "all", and the evidence there.
 
-    `together` is of all thetas as one vector, `single` of each by its name; the rest is as for `evidence`.
+    `together` compares them with all thetas as one vector, `single` at each theta by its name; the rest is as for
+    `evidence`.
     """
     if len(single) > 1:
         looks *= 1 + len(single)

@@ -46,7 +46,7 @@ def langevin(
 
 
 def samples(contest: Contest, models: Mapping[str, Any], quick: bool = False) -> bytes:
-    """Return a PNG file of noisy held-out patches and samples of models, by caption, and of both denoised.
+    """Return a PNG file: noisy held-out patches and samples of models, by caption, and below them r(x) of each.
 
     If `quick`, fewer steps are taken.
     """
