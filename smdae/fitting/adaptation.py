@@ -188,7 +188,7 @@ def adapted(
     model = task.loaded
     refuse_unadaptable(model)
     where = next(model.parameters()).device
-    rows, columns = middle(*task.pixels.shape[:2])
+    rows, columns = middle(task.pixels.shape[:2])
     noisy = task.noisy((rows, columns), where)
     safe = torch.ones_like(noisy, dtype=torch.bool)
     if task.scale.may_clip:

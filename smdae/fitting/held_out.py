@@ -16,9 +16,9 @@ MAX_JUDGED = 1 << 18  # pixels on which figures are computed
 MAX_SIDE = 2048  # pixels, of the middle of an image that is learnt from
 
 
-def middle(height: int, width: int) -> tuple[slice, slice]:
-    """Return the rows and columns of an image to learn from: the middle of a large one, all of a small one."""
-    rows, columns = (slice(max(0, (side - MAX_SIDE) // 2), (side + MAX_SIDE) // 2) for side in (height, width))
+def middle(sides: Sequence[int], most: int = MAX_SIDE) -> tuple[slice, slice]:
+    """Return the rows and columns of the middle of an image, (H, W), at most so many of each; all of a small one."""
+    rows, columns = (slice(max(0, (side - most) // 2), (side + most) // 2) for side in sides)
     return rows, columns
 
 

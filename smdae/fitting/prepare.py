@@ -117,7 +117,12 @@ def prepare(
     notes += notes_on_cost(model, objective, settings, patches)
     group.broadcast_(model.state_dict().values())
     examples = examples_for(patches, objective, model, settings, generator)
-    crops = _crops(held_out, settings, profile, Generator(device).manual_seed(settings.seed + 1))
+    own = Generator(device).manual_seed(settings.seed + 1)  # so that all objectives are judged with the same noise
+    crops: Crops | NoisyCrops
+    if settings.noisy:
+        crops = NoisyCrops.of(held_out, own)
+    else:
+        crops = Crops.of(held_out, settings.judged_levels, own, settings.real > 0, profile)
     if not is_held:
         what = "few rows" if settings.patch_size == 1 else "one small image"
         notes.append(f"{what}: nothing is held out, so the figures are on what was fitted")
@@ -156,13 +161,6 @@ def _split(
     if not held.images:
         return patches, patches, False
     return patches, Patches.pack(held.images, size, white, levels=held.levels).to(device), True
-
-
-def _crops(held_out: Patches, settings: Settings, profile: Noise | None, generator: Generator) -> Crops | NoisyCrops:
-    """Return the crops of held-out images; the generator is their own, so that all objectives get the same noise."""
-    if settings.noisy:
-        return NoisyCrops.of(held_out, generator)
-    return Crops.of(held_out, settings.judged_levels, generator, settings.real > 0, profile)
 
 
 def _settings_of_refinement(settings: Settings, kind: str) -> Settings:

@@ -33,6 +33,7 @@ from smdae.denoising.task import Task
 from smdae.denoising.treatment import whitenings
 from smdae.errors import InputError
 from smdae.estimation.scale import UNIT
+from smdae.fitting.held_out import middle
 from smdae.fitting.precision import products_in
 from smdae.fitting.splitting import evenly
 from smdae.noise import Noise
@@ -133,7 +134,8 @@ def views_of(
     side = max(size, min(MAX_SIDE, math.isqrt(MAX_PIXELS // len(chosen))))
     views, words, replaced = [], [], 0
     for k, i in enumerate(chosen):
-        task = Task.of(_middle(np.asarray(images[i]), side), network, white=white, device=device)
+        image = np.asarray(images[i])
+        task = Task.of(image[middle(image.shape[:2], side)], network, white=white, device=device)
         watch(k + 1, len(chosen))
         outliers = task.prepared.outliers
         if outliers is not None and outliers.share > MAX_REPLACED:
@@ -151,12 +153,6 @@ def views_of(
             "the images show no noise, and --noisy is for noisy images", "leave --noisy out to fit on clean images"
         )
     return views, words
-
-
-def _middle(image: np.ndarray, side: int) -> np.ndarray:
-    """Return the middle of a picture, at most `side` pixels a side."""
-    top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
-    return image[top : top + side, left : left + side]
 
 
 def _view(task: Task, network: Any, size: int, device: torch.device) -> View:

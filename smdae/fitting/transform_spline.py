@@ -235,7 +235,7 @@ def learnt_for(
     The gain is the relative fall of the error at held-out hidden pixels, for the best group of channels.
     """
     where = next(task.loaded.parameters()).device
-    part = middle(*task.pixels.shape[:2])
+    part = middle(task.pixels.shape[:2])
     planes = np.atleast_3d(result)[part]
     noisy, denoised = task.noisy(part, where), task.scaled(planes[None], where)
     safe = safe_where(denoised, margins_of(task))

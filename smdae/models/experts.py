@@ -140,10 +140,6 @@ class Experts(ImageModel):
         powers = torch.stack([t**k for k in range(len(self.weights))])  # (terms, B)
         return torch.einsum("tkm,tb->kmb", self.weights / self.size**2, powers)[..., None]
 
-    def _kernels(self) -> Tensor:
-        """Return w without means, with shape (K, C P^2)."""
-        return without_means(self.W, self.channels)
-
     def _overhang(self, w: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Return how many pixels a window sees, (H' W',), and beta, the mean of w over them, (K, C, H' W')."""
         P = self.size
@@ -160,7 +156,7 @@ class Experts(ImageModel):
         P, (images, channels, height, width) = self.size, x.shape
         if channels != self.channels:
             raise ValueError(f"images have shape (B, {self.channels}, H, W), not {tuple(x.shape)}")
-        s, w = self._level(sigma, x), self._kernels()
+        s, w = self._level(sigma, x), without_means(self.W, self.channels)
         u = x / s[:, None, None, None]
         count, beta = self._overhang(w, height, width)
         a = torch.addmm(self.b[:, None], w, windows(u, P)).unflatten(1, (images, -1))
@@ -174,9 +170,11 @@ class Experts(ImageModel):
         return potential(responses.a, responses.weights, self.shapes, order)
 
     def _psi(self, responses: _Responses, shape: torch.Size) -> Tensor:
-        return (
-            self._lay(responses.w, responses.beta, self._phi(responses, 1), shape) / -responses.s[:, None, None, None]
-        )
+        """Return -A' phi'(a) / s, images with that shape."""
+        slopes = self._phi(responses, 1)
+        laid = overlap_add(responses.w.T @ slopes.flatten(1), shape, self.size)
+        over = torch.stack([(responses.beta[:, c, None] * slopes).sum(0) for c in range(self.channels)], 1)  # (B, C, n)
+        return (laid - _boxes_back(over, shape, self.size)) / -responses.s[:, None, None, None]
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return E(x, s) = -log p(x) + const, with shape (B,); arguments and errors are those of `score`."""
@@ -220,12 +218,6 @@ class Experts(ImageModel):
             )
         entries = overlap_add(columns, x.shape, self.size) / -responses.s.square()[:, None, None, None]
         return self._psi(responses, x.shape), entries
-
-    def _lay(self, w: Tensor, beta: Tensor, slopes: Tensor, shape: torch.Size) -> Tensor:
-        """Return A' slopes, images with that shape, for slopes with shape (K, B, n)."""
-        laid = overlap_add(w.T @ slopes.flatten(1), shape, self.size)
-        over = torch.stack([(beta[:, c, None] * slopes).sum(0) for c in range(self.channels)], 1)  # (B, C, n)
-        return laid - _boxes_back(over, shape, self.size)
 
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return D(x, s) = x + s^2 psi(x, s), with the shape of x; arguments and errors are those of `score`."""

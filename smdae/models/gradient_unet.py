@@ -59,7 +59,7 @@ class GradientUNet(ImageModel):
 
     def energy(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return E(x, s), with shape (B,); arguments and errors are those of `UNet.reconstruct`."""
-        residual = (x - self.inner.reconstruct(x, sigma)) / self._level(sigma, x)
+        residual = (x - self.inner.reconstruct(x, sigma)) / per_example(known_level(self, sigma), x)
         found: Tensor = residual.square().flatten(1).sum(1) / 2
         return found
 
@@ -77,7 +77,3 @@ class GradientUNet(ImageModel):
     def reconstruct(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         """Return D(x, s) = x + s^2 psi(x, s), with the shape of x; arguments and errors as in `UNet.reconstruct`."""
         return posterior_mean(self, x, known_level(self, sigma))
-
-    def _level(self, sigma: float | Tensor | None, x: Tensor) -> Any:
-        """Return the level, shaped to multiply x; `inner` has raised if sigma is missing."""
-        return per_example(self.level if sigma is None else sigma, x)  # type: ignore[arg-type]

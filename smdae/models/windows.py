@@ -16,29 +16,13 @@ from torch import Tensor
 __all__ = ["overlap_add", "windows"]
 
 
-def _windows(x: Tensor, size: int) -> Tensor:
-    views = F.pad(x, (size - 1,) * 4).unfold(2, size, 1).unfold(3, size, 1)  # (B, C, H', W', P, P)
-    return views.permute(1, 4, 5, 0, 2, 3).reshape(x.shape[1] * size**2, -1)
-
-
-def _overlap_add(columns: Tensor, shape: tuple[int, ...], size: int) -> Tensor:
-    images, channels, height, width = shape
-    planes = columns.reshape(channels, size, size, images, height + size - 1, width + size - 1)
-    total = columns.new_zeros(channels, images, height, width)
-    for i in range(size):
-        for j in range(size):
-            # Tap (i, j) of the window at (r, c) lies on the pixel (r + i - P + 1, c + j - P + 1).
-            top, left = size - 1 - i, size - 1 - j
-            total += planes[:, i, j, :, top : top + height, left : left + width]
-    return total.transpose(0, 1)
-
-
 class _Windows(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, size: int) -> Tensor:
-        return _windows(x, size)
+        views = F.pad(x, (size - 1,) * 4).unfold(2, size, 1).unfold(3, size, 1)  # (B, C, H', W', P, P)
+        return views.permute(1, 4, 5, 0, 2, 3).reshape(x.shape[1] * size**2, -1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -58,7 +42,15 @@ class _OverlapAdd(torch.autograd.Function):
 
     @staticmethod
     def forward(columns: Tensor, shape: tuple[int, ...], size: int) -> Tensor:
-        return _overlap_add(columns, shape, size)
+        images, channels, height, width = shape
+        planes = columns.reshape(channels, size, size, images, height + size - 1, width + size - 1)
+        total = columns.new_zeros(channels, images, height, width)
+        for i in range(size):
+            for j in range(size):
+                # Tap (i, j) of the window at (r, c) lies on the pixel (r + i - P + 1, c + j - P + 1).
+                top, left = size - 1 - i, size - 1 - j
+                total += planes[:, i, j, :, top : top + height, left : left + width]
+        return total.transpose(0, 1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -10,6 +10,7 @@ from smdae.comparing.denoising.denoisers import denoisers, examples
 from smdae.comparing.drawing import BLACK, BLUE, DPI, GRAY, GREEN, ORANGE, figure, frame, note, png
 from smdae.comparing.part import Context, Tables
 from smdae.denoising.metrics import psnr
+from smdae.fitting.held_out import middle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,16 +113,11 @@ def _crops(rows: Sequence[Any], context: Context) -> bytes:
     blocks = []  # for each image the clean crop and the others
     for example in shown:
         estimates = [able[name].denoise(example.noisy(sigma), sigma) for name in names]
-        blocks.append([_middle(image) for image in (example.clean, *estimates)])
+        part = middle(example.clean.shape[2:], MAX_CROP)
+        blocks.append([image[0, 0][part].cpu() for image in (example.clean, *estimates)])
     errors = [(e.clamp(0, 1) - clean).square().mean().sqrt().item() for clean, _, *rest in blocks for e in rest]
     factor = max(1, round(MAGNIFIED / max(float(np.median(errors or [0.1])), 1e-3)))
     return _laid_out(blocks, names, factor)
-
-
-def _middle(image: Tensor) -> Tensor:
-    """Return the middle of an image, (1, 1, H, W), that is shown, with shape (h, w)."""
-    top, left = (max(0, (length - MAX_CROP) // 2) for length in image.shape[2:])
-    return image[0, 0, top : top + MAX_CROP, left : left + MAX_CROP].cpu()
 
 
 def _laid_out(blocks: Sequence[Sequence[Tensor]], names: Sequence[str], factor: int) -> bytes:
