@@ -55,13 +55,9 @@ class _Given:
 def resolve(
     flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None, assigned: Sequence[str] = ()
 ) -> Configuration:
-    """Return the settings from flags, the environment and a file, in that order of precedence.
+    """Return the settings from flags (None: not given), the environment and a file, in that order of precedence.
 
-    Args:
-        flags: The values of flags by the names of settings; a flag that is None was not given.
-        environment: The variables of the environment.
-        file: The file.
-        assigned: Settings given by --set as NAME=VALUE, which are flags too.
+    Those of --set, NAME=VALUE, are flags too.
 
     Raises:
         UsageError: The file cannot be read or names an unknown setting, a flag is given twice, or a value is not

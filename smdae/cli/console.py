@@ -68,11 +68,7 @@ VOICE: ContextVar[_Voice] = ContextVar("voice", default=USUAL)
 
 @contextmanager
 def of_command(plain: bool) -> Iterator[None]:
-    """Begin with the usual messages, and undo at the end of the context what `speak` and `let_print` have set in it.
-
-    Args:
-        plain: Whether to write no escape codes, of colours and progress bars, whatever the environment says.
-    """
+    """Begin with the usual messages, and undo at the end of the context what `speak` and `let_print` have set in it."""
     token = VOICE.set(replace(USUAL, is_plain=plain))
     try:
         yield

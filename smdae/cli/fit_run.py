@@ -53,12 +53,7 @@ class Request:
 
 
 def run(request: Request, files: Files | None, group: "Group") -> int:
-    """Run a fit, write its files if this process is the one that writes, and print its figures.
-
-    Args:
-        request: What is asked for.
-        files: The files of the fit; None in processes that do not write.
-        group: The processes that fit the model together.
+    """Run a fit, write its files if this process has them, and print its figures; return the exit code.
 
     Returns:
         The exit code: 0, or 128 plus the number of the signal that stopped the fit.

@@ -122,10 +122,6 @@ def levels(text: str, option: str = "--sigma") -> float | tuple[float, float] | 
 
     Numbers are not checked: a level may be negative or NaN, and the first end above the second.
 
-    Args:
-        text: What was given.
-        option: What messages call it.
-
     Raises:
         UsageError: The text is none of these.
     """
@@ -165,10 +161,6 @@ UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 def seconds(text: str, option: str) -> float:
     """Return a duration such as 90, 90s, 10m or 1.5h, in seconds.
 
-    Args:
-        text: What was given.
-        option: What messages call it.
-
     Raises:
         UsageError: The text is not a duration, or not a positive one.
     """
@@ -201,10 +193,6 @@ MIN_BYTES = 1 << 26
 
 def bytes_of(text: str, option: str) -> int:
     """Return a size such as 500M, 2G or 2.5 GB in bytes; K, M, G and T are powers of 1024.
-
-    Args:
-        text: What was given.
-        option: What messages call it.
 
     Raises:
         UsageError: The text is not a size, or less than 64 MB.

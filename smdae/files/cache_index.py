@@ -216,12 +216,7 @@ class Index:
 
 
 def _entry(record: dict[str, Any], size: int) -> tuple[Key, Entry, str]:
-    """Return the key and the entry that a line of the index holds, and in words what is wrong with them, or nothing.
-
-    Args:
-        record: The line, decoded.
-        size: The number of bytes of the file of pixels.
-    """
+    """Return key and entry of a decoded line, and in words what is wrong with them in a file of `size` bytes, or ""."""
     key = Key(record["path"], record["channels"], record["white"])
     entry = Entry(record["size"], record["mtime_ns"], tuple(Run(*run) for run in record["runs"]))
     white_is_number = type(key.white) in (int, float) and 0 < key.white <= MAX_WHITE  # type: ignore[operator]

@@ -21,12 +21,9 @@ __all__ = ["claimed"]
 
 @contextlib.contextmanager
 def claimed(folders: Mapping[Path, bool]) -> Iterator[None]:
-    """Claim folders for as long as the context lasts, each for this run alone or shared with other runs.
+    """Claim folders as long as the context lasts: a folder with True for this run alone, with False shared with others.
 
     A folder that cannot be opened or locked is not claimed: some file systems know no locks.
-
-    Args:
-        folders: Whether each folder is claimed for this run alone (True) or shared (False).
 
     Raises:
         OutputError: Another run has claimed one, and either claim is for one run alone.

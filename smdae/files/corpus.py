@@ -241,13 +241,7 @@ def _each(
 def _too_small(
     sides: list[tuple[int, int, str]], size: int, paths: Sequence[Path], skipped: Sequence[str]
 ) -> Counter[str]:
-    """Return how many images of each kind have a side below `size`.
-
-    Args:
-        sides: The lesser side of an image, how many such images there are, and the name of their file.
-        size: The least side that is of use.
-        paths: What was searched, for the message.
-        skipped: What could not be read, for the message.
+    """Return how many images of each kind have a side below `size`, given lesser side, number and file name of each.
 
     Raises:
         InputError: All are, or there is none.

@@ -89,9 +89,7 @@ def _text(file: Path) -> str:
 def _cells(line: str, drop: bool = False) -> tuple[list[str], bool]:
     """Return the cells of a line, without quotes and blanks around them, and whether commas in them are decimal points.
 
-    Args:
-        line: The line.
-        drop: Whether all lines end with a separator, so that nothing lies behind the last.
+    With `drop` nothing lies behind the last separator: all lines end with one.
     """
     separator = next((s for s in SEPARATORS if s in re.sub('"[^"]*"', "", line)), None)
     if '"' in line:

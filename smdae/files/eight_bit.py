@@ -88,14 +88,7 @@ def encode_bmp(picture: Picture) -> bytes:
 
 
 def decoded(image: ImageFile, format: str, size: int, lossless: bool, room: int = MAX_PIXELS) -> Picture:
-    """Return the picture of an opened Pillow image.
-
-    Args:
-        image: The image, of which only the header was read.
-        format: The name of its format in the table of formats.
-        size: The number of bytes of its file.
-        lossless: Whether it was compressed without loss.
-        room: The largest number of pixels that the file has room for.
+    """Return the picture of an opened Pillow image, of a file of `size` bytes with room for `room` pixels at most.
 
     Raises:
         InputError: It has too many pixels, or is of a kind that is not supported.

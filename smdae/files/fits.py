@@ -159,10 +159,6 @@ def is_named(name: str | Path) -> bool:
 def opened(source: Path | bytes, name: str) -> Iterator[Opened]:
     """Open a file, and yield it as `Opened`, with the images to denoise, for as long as the context lasts.
 
-    Args:
-        source: The path of the file, or its bytes.
-        name: What messages call it.
-
     Raises:
         InputError: The extra smdae[fits] is missing, the file cannot be read, or it has no image, or one that is not
             supported.

@@ -85,11 +85,7 @@ READABLE = f"smdae reads {in_words()}"
 
 
 def read(source: Path | bytes, name: str) -> Picture:
-    """Return the one still picture in a file, or in bytes that are already at hand.
-
-    Args:
-        source: The path of the file, or its bytes.
-        name: What messages call it.
+    """Return the one still picture in a file, or in its bytes if they are already at hand; messages call it `name`.
 
     Raises:
         InputError: It cannot be read or is not supported; one line, with a hint where there is one.

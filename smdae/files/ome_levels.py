@@ -24,12 +24,7 @@ PLACES = (0.5, 0.3, 0.7)  # where they are along the axes before rows and column
 
 
 def rebuilt(image: Image, group: Path, name: str) -> str | None:
-    """Write all levels but the first of an image, and return in words what was done; None if there are none.
-
-    Args:
-        image: The source.
-        group: The group of the result, whose first level is there.
-        name: What messages call the source.
+    """Write all levels but the first to the group of a result, and say in words what was done; None if there are none.
 
     Raises:
         InputError: A level of the source is damaged.

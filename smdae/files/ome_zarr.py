@@ -82,13 +82,7 @@ def reading(name: str) -> Iterator[None]:
 
 
 def copied(volume: Volume, target: Path, without: Sequence[Path] = ()) -> None:
-    """Copy a volume, but for the chunks of arrays that will be written.
-
-    Args:
-        volume: The source.
-        target: An existing folder.
-        without: The folders of the arrays that will be written, relative to that of the volume.
-    """
+    """Copy a volume into an existing folder, but for the chunks of the arrays in `without`, folders relative to it."""
     _copied(volume.folder, target, frozenset(volume.folder / place for place in without))
 
 
@@ -116,13 +110,9 @@ def _copied(source: Path, target: Path, without: frozenset[Path] = frozenset()) 
 
 
 def sample(image: Image, plane: Sequence[int], side: int, many: int) -> np.ndarray:
-    """Return a plane, (H, W); of a large one, windows from all over it put together.
+    """Return a plane, (H, W); of a large one, `many` x `many` windows of `side` x `side` pixels from all over it.
 
-    Args:
-        image: The image that the plane is of.
-        plane: Its index along all axes but rows and columns.
-        side: The side of a window in pixels.
-        many: The number of windows along each side.
+    The plane is given by its index along all axes but rows and columns.
     """
     height, width = image.shape[-2:]
     above: tuple[int | slice, ...] = tuple(plane)

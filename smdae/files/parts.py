@@ -130,10 +130,6 @@ def find(source: Path | bytes, name: str) -> Parts | None:
 
     A pipe is not read.
 
-    Args:
-        source: The file, or its bytes.
-        name: What messages call it.
-
     Raises:
         InputError: Its parts cannot be separated.
         MemoryLimitError: They take more memory than there is.

@@ -32,9 +32,7 @@ class Reduction:
     def of(self, values: np.ndarray, steps: Sequence[int]) -> np.ndarray:
         """Return the pixels of the next level that a part of a level becomes, of the same type.
 
-        Args:
-            values: A part of a level that begins where a block does.
-            steps: The lengths of a block; a block at an end may be smaller.
+        It begins where a block does; blocks, of lengths `steps`, may be smaller at an end.
         """
         if self.offset is not None:
             lengths = zip(values.shape, steps, strict=True)
@@ -70,12 +68,7 @@ def factors(before: Sequence[int], after: Sequence[int]) -> tuple[int, ...] | No
 
 
 def reduction_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]], steps: Sequence[int]) -> Reduction | None:
-    """Return the rule by which a level was made; None if it cannot be found.
-
-    Args:
-        pairs: Parts of the level before, each with the part of the level that was made of it.
-        steps: The lengths of a block.
-    """
+    """Return the rule by which a level was made, from pairs of parts before and after; None if it cannot be found."""
     pairs = [pair for pair in pairs if pair[0].size and (pair[0] != pair[0].flat[0]).any()]
     for reduction in _known(max(steps)) if pairs else ():
         if all(_same(reduction.of(before, steps), after) for before, after in pairs):

@@ -25,11 +25,7 @@ MAX_DIFFERENCE = 1e-3  # of the root mean square of the results
 
 
 def results(model: Any) -> list[float]:
-    """Return what a model makes of the picture, at up to 12 places; an empty list if that is not finite.
-
-    Args:
-        model: A loaded model on the CPU, with its card.
-    """
+    """Return what a loaded model on the CPU makes of the picture, at up to 12 places; an empty list if not finite."""
     import torch
 
     from smdae.protocols import posterior_mean, single_level

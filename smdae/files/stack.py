@@ -206,11 +206,6 @@ def count(source: Path | bytes) -> int:
 def opened(source: Path | bytes, name: str, selection: Selection = ALL) -> Iterator[Stack]:
     """Open a TIFF of any number of pages, check them all, so that only damaged data can fail later, and yield it.
 
-    Args:
-        source: A file, or its bytes.
-        name: What messages call it.
-        selection: What the user says of it.
-
     Raises:
         InputError: A page, which is named, is not supported or cut, or the file is no TIFF.
         UsageError: What the user says contradicts the file.
@@ -260,14 +255,9 @@ def encoded(stack: Stack, pages: Iterable[Sequence[Picture]], style: Style) -> I
 def rewritten(source: Path | bytes, name: str, picture: Picture, after: str, strip: bool) -> tuple[bytes, list[str]]:
     """Return the bytes of a TIFF like one of a single picture, with another in it, and what there is to say of it.
 
-    Errors are those of `opened` and `Stack.write_to`.
+    `after` is the name of the file that they go to; with `strip` words, dates and places are left out.
 
-    Args:
-        source: A file, or its bytes.
-        name: What messages call it.
-        picture: The result.
-        after: The name of the file that it goes to.
-        strip: Whether words, dates and places are left out.
+    Errors are those of `opened` and `Stack.write_to`.
     """
     buffer = BytesIO()
     with opened(source, name) as stack:
@@ -277,14 +267,9 @@ def rewritten(source: Path | bytes, name: str, picture: Picture, after: str, str
 
 
 def style_for(stack: Stack, before: str, after: str, depth: str | None, strip: bool) -> Style:
-    """Return the style of a result: how it differs from its stack.
+    """Return how a result differs from its stack, given the names of both files and the type of the result's samples.
 
-    Args:
-        stack: The source.
-        before: The name of its file.
-        after: The name of the file that the result goes to.
-        depth: The type of the result's samples; None for that of the source.
-        strip: Whether words, dates and places are left out.
+    None stands for the type of the stack's; with `strip` words, dates and places are left out.
     """
     page = stack.page(0)
     own = page.dtype.name if page.dtype is not None else ""

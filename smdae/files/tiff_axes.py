@@ -81,15 +81,7 @@ ALL = Selection()
 
 
 def of_series(letters: str, shape: tuple[int, ...], page: str, page_shape: tuple[int, ...], pages: int) -> Axes | None:
-    """Return the axes of a series of pages; None where they contradict its pages.
-
-    Args:
-        letters: A letter for each axis of the series.
-        shape: The shape of the series.
-        page: The letters of one page by itself.
-        page_shape: The shape of one page.
-        pages: The number of pages.
-    """
+    """Return the axes of a series of so many pages, from letters and shapes of both; None where they contradict."""
     lead = len(letters) - len(page)
     if lead < 0 or shape[lead:] != page_shape or math.prod(shape[:lead]) != pages:
         return None

@@ -46,13 +46,9 @@ def is_lossless(source: BinaryIO, page: "tifffile.TiffPage") -> bool:
 def codec_of(
     source: BinaryIO, page: "tifffile.TiffPage", dtype: np.dtype, samples: int
 ) -> tuple[int, int, dict[str, Any]]:
-    """Return the compression that the pages of a result have, its predictor, and the arguments of its encoder.
+    """Return the compression of the pages of a result, its predictor, and the arguments of its encoder.
 
-    Args:
-        source: The file.
-        page: A page of it.
-        dtype: The type of the samples of the result.
-        samples: The number of samples of a pixel that lie together.
+    The result has samples of `dtype`, of which so many of a pixel lie together.
     """
     code = int(page.compression)
     kind = dtype.kind

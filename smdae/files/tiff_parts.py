@@ -51,9 +51,7 @@ class Part:
 def parts_of(page: "tifffile.TiffPage", split: bool) -> list[Part]:
     """Return the samples of a page by groups that are denoised together, and those that are kept as they are.
 
-    Args:
-        page: The page.
-        split: Whether its colours are channels.
+    With `split` colours are channels.
     """
     count = page.samplesperpixel
     colours = colours_of(page)

@@ -81,14 +81,6 @@ def surveyed(
 ) -> Survey:
     """Check all pages, and return what is on them and how they lie.
 
-    Args:
-        stream: The file.
-        name: What messages call it.
-        places: Where its pages are.
-        axes: The axes of each series.
-        selection: What the user says of it.
-        page_at: Gives the page of a number, checked.
-
     Raises:
         InputError: A page, which is named, is not supported or cut.
         UsageError: The user names pages or channels that the file has not.

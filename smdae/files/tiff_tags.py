@@ -78,13 +78,7 @@ def tags_of(page: "tifffile.TiffPage") -> list[Tag]:
 
 
 def kept(tags: list[Tag], strip: bool, retyped: bool) -> list[Tag]:
-    """Return the tags that a page is written with.
-
-    Args:
-        tags: All of its tags.
-        strip: Whether words, dates and places are left out.
-        retyped: Whether its samples get another type.
-    """
+    """Return the tags that a page is written with, if its samples get another type, or words and dates are left out."""
     some = [tag for tag in tags if tag.code not in POINTING and not (retyped and tag.code in (*LENGTHS, 339))]
     if not strip:
         return some
@@ -116,15 +110,9 @@ def extra(tags: list[Tag], samples: int, unsigned: bool, alone: frozenset[int]) 
 
 
 def nested(stream: BinaryIO, page: "tifffile.TiffPage", code: int, at: int) -> bytes | None:
-    """Return the bytes of the directory that a tag of a page points to, for another place in a file.
+    """Return the directory below a page, EXIF or GPS, for another place `at` in a file; None if missing or broken.
 
     None is returned if the tag is missing, or the directory broken.
-
-    Args:
-        stream: The file.
-        page: The page.
-        code: `EXIF` or `GPS`.
-        at: The place.
     """
     tag = page.tags.get(code)
     if tag is None:

@@ -48,13 +48,7 @@ def chunks_there(array: "zarr.Array[Any]", folder: Path) -> np.ndarray:
 
 
 def any_within(there: np.ndarray, grid: Sequence[int], part: Sequence[slice]) -> bool:
-    """Return whether a chunk that is there overlaps a part of an array.
-
-    Args:
-        there: As `chunks_there` returns it.
-        grid: The shape of a chunk.
-        part: A range along each axis, with a start and a stop.
-    """
+    """Return whether a chunk that is there, as by `chunks_there`, overlaps a part, a range along each axis."""
     cells = (slice(own.start // n, -(-own.stop // n)) for own, n in zip(part, grid, strict=True))
     return bool(there[tuple(cells)].any())
 

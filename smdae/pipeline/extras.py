@@ -161,18 +161,6 @@ def encoded_extras(
 ) -> Iterator[tuple[Path, bytes]]:
     """Compute the extras, and yield the path and the bytes of each file; nothing is written.
 
-    Args:
-        extras: The files that are asked for.
-        job: The picture, and where its result goes.
-        task: The task of denoising it.
-        mean: The pixels that the task gave.
-        judgement: The estimate of their quality; None if there is none.
-        frames: The pixels before the first step and after each.
-        encode: Encodes pixels like the task's as a file like the result.
-        orientation: The EXIF orientation of the picture: what is to be looked at is turned as viewers turn it.
-        device: The device that the model is on.
-        watch: Called with the number of steps done, and with their total.
-
     Raises:
         UsageError, DivergedError, MemoryLimitError: As `run_task` and `principal_components`.
         OutputError: The format of the result cannot hold a sample, or a film too many steps.

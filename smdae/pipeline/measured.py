@@ -22,11 +22,6 @@ def measured(
 ) -> Iterator[tuple[Path, tuple[float, float] | SmdaeError]]:
     """Yield each file with its PSNR in dB and SSIM, or with the error that kept it from being measured.
 
-    Args:
-        files: The pictures to measure.
-        reference: The clean picture of the same scene.
-        white: The value of white in float pictures; None for 1.
-
     Raises:
         InputError: The reference cannot be read, or floats hold NaN or infinity.
         UsageError: Floats have values far beyond 1, and white is not given.

@@ -55,11 +55,7 @@ def profile(text: str, label: str) -> str:
 
 
 def saved(noise: "Noise", name: str) -> bytes:
-    """Return the profile of the noise of a picture, as a YAML file in bytes.
-
-    Args:
-        noise: The noise, in the unit of the picture.
-        name: What messages call the picture.
+    """Return the profile of noise in the unit of its picture, which messages call `name`, as a YAML file in bytes.
 
     Raises:
         InputError: There is no noise.

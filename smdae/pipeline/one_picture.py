@@ -42,10 +42,6 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
 
     Threads may share it: a model is loaded once. It raises a SmdaeError if the picture cannot be read, denoised or
     written.
-
-    Args:
-        options: The settings for all pictures.
-        watch: Called with the number of tiles or steps done, and with their total.
     """
     loaded: dict[str, Any] = {}
     lock = Lock()

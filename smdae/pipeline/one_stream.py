@@ -102,13 +102,7 @@ def pictures(
 ) -> dict[str, Any]:
     """Denoise pictures that follow each other in stdin, write them in the same order, and return the JSON record.
 
-    Args:
-        job: The job, whose source is stdin.
-        options: How to denoise them.
-        model_for: Returns the model for a picture.
-        first: The bytes of the first picture.
-        begun: The bytes of the second that are read already.
-        stream: The rest of stdin.
+    The first, and the beginning of the second, are read already; the stream has the rest.
 
     Raises:
         UsageError, OutputError: As `video`.
@@ -225,14 +219,7 @@ def _refuse(options: Options, depth: bool) -> None:
 
 
 class _Planes:
-    """The planes of the frames of a video, each denoised by itself.
-
-    Args:
-        header: The header of the stream.
-        model: A model of gray pictures.
-        options: How to denoise them.
-        name: What messages call the video.
-    """
+    """The planes of the frames of a video, each denoised by itself."""
 
     def __init__(self, header: "Header", model: Any, options: Options, name: str) -> None:
         from smdae.denoising.steady import Steady

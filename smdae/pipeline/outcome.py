@@ -149,15 +149,7 @@ class _Run:
 def denoised(
     picture: "Picture", model: Any, options: Options, watch: Watch | None, name: str = "the image", judging: bool = True
 ) -> Outcome:
-    """Return a picture denoised, without writing anything.
-
-    Args:
-        picture: The picture as it was read.
-        model: The model to denoise it with.
-        options: The settings.
-        watch: Called with the number of tiles or steps done, and with their total.
-        name: What messages call the picture.
-        judging: Whether to estimate the quality of the result.
+    """Return a picture denoised, without writing anything; `judging` says whether its quality is estimated.
 
     Raises:
         UsageError, InputError, DivergedError, MemoryLimitError: As `find_noise`, `refuse_for` and `denoise`.

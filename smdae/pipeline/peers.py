@@ -137,9 +137,7 @@ class Peers:
     def group(self, device: "torch.device", own: bool) -> "AbstractContextManager[Group]":
         """Return a context that yields all processes as a group that fits one model.
 
-        Args:
-            device: Where this process computes.
-            own: Whether no other process computes on that device.
+        `own` says that no other process computes on the device.
 
         Raises:
             LostError: A process is gone; raised as the context begins.

@@ -122,12 +122,6 @@ def is_noise_shared(model: Any, options: Options) -> bool:
 def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> PictureNoise:
     """Return the noise of a picture: the given one, or an estimate from its pixels.
 
-    Args:
-        picture: The picture as it was read.
-        model: The model that is to denoise it.
-        options: How it is to be denoised.
-        name: What messages call the picture.
-
     Raises:
         UsageError: The given level or noise is in another unit, or the noise has another number of channels.
         InputError: There is no usable pixel, or nearly all are outliers.
@@ -191,12 +185,7 @@ def _given_levels(
 ) -> tuple[float, ...] | None:
     """Return the levels of --sigma, white being 1: one, or one for each channel; None if none is given.
 
-    Args:
-        picture: The picture as it was read.
-        prepared: The same, prepared.
-        unit: What 1 on the 0 to 255 scale of --sigma is, white being 1.
-        options: How it is to be denoised.
-        name: What messages call the picture.
+    `unit` is what 1 on the 0 to 255 scale of --sigma is then.
 
     Raises:
         UsageError: A level is too small, or there is one for each of another number of channels.

@@ -25,12 +25,6 @@ def put_result(
     """Write a result: to stdout in `pieces`, or to its file by `put`.
 
     Missing folders are made for it, and removed again if the writing fails, whose error is then raised.
-
-    Args:
-        job: Where the result goes.
-        put: Writes the file at a path.
-        pieces: Returns the bytes, piece by piece.
-        stdout: Writes bytes to stdout.
     """
     if job.target == STREAM:
         for piece in pieces():

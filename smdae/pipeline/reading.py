@@ -103,14 +103,7 @@ def within_memory(name: str) -> Iterator[None]:
 
 
 def refuse_misnamed(job: Job, options: Options, called: str, endings: Sequence[str]) -> None:
-    """Raise InputError for a file with the ending of another format, which its result would get too.
-
-    Args:
-        job: The file.
-        options: How it is denoised.
-        called: The true format of the file, in words.
-        endings: The endings of that format, the usual one first.
-    """
+    """Raise InputError for a file without an ending of what it is `called`, if its result would be named alike."""
     ending = job.source.suffix.lower()
     if STREAM in (job.source, job.target) or options.ending or job.target.suffix.lower() != ending:
         return

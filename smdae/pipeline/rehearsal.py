@@ -19,13 +19,7 @@ REMARKS = {
 
 
 def rehearsed(jobs: Sequence[Job], overwrite: bool, beside: Sequence[Path]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield each file that would be written, as a JSON record and as a line of text; nothing is read or written.
-
-    Args:
-        jobs: The pictures, and where their results would go.
-        overwrite: Whether existing files would be replaced.
-        beside: The other files that would be written.
-    """
+    """Yield each file that would be written, those `beside` last, as a JSON record and a line; write nothing."""
     for job in jobs:
         would = _would(job, overwrite)
         why = misplaced(job) if would == "refuse" else None

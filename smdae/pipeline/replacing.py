@@ -22,9 +22,7 @@ def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
 def unmarked(jobs: list[Job], strip: bool) -> Counter[str]:
     """Return how many pictures of each kind are replaced by results that cannot be told from pictures later.
 
-    Args:
-        jobs: The pictures.
-        strip: Whether results have no words about themselves.
+    With `strip` results have no words about themselves.
     """
     from smdae.files.fits import is_named
     from smdae.files.formats import SUFFIXES

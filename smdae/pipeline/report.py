@@ -16,12 +16,7 @@ MAX_VIEWS = 24  # pictures that are shown; the table lists all
 
 
 class Report:
-    """The pictures and figures of a run for its report, collected from any thread.
-
-    Args:
-        path: The file that the page is written to.
-        overwrite: Whether it may replace an existing file.
-    """
+    """The pictures and figures of a run for its report, collected from any thread."""
 
     def __init__(self, path: Path, overwrite: bool) -> None:
         self.path, self.overwrite = path, overwrite
@@ -31,15 +26,7 @@ class Report:
         self.taken = 0
 
     def show(self, name: str, before: "Picture", after: "Picture", found: "PictureNoise", part: str = "") -> None:
-        """Keep the views of a picture for the page, upright, unless it already has as many pictures as it shows.
-
-        Args:
-            name: The name of its file.
-            before: The picture as it was read.
-            after: The result.
-            found: The noise that was removed.
-            part: The page or channel of the file that it is, in words; empty for all of it.
-        """
+        """Keep the views of a picture, or of a `part` of its file, upright, unless the page has as many as it shows."""
         from smdae.files.orientation import orientation_of, upright
         from smdae.pipeline.report_view import view_of
 

@@ -72,15 +72,9 @@ class View:
 def view_of(
     name: str, before: np.ndarray, after: np.ndarray, found: "PictureNoise", part: str = "", white: float = 1.0
 ) -> View:
-    """Return the view of a picture for the report: PNGs before and after, and the noise as numbers.
+    """Return the view of a picture, or a `part` of its file, for the report: PNGs before and after, and its noise.
 
-    Args:
-        name: The name of its file.
-        before: The pixels as they were read, (H, W) or (H, W, C).
-        after: The pixels of the result, with the same shape.
-        found: The noise that was removed.
-        part: The page or channel of the file that it is, in words; empty for all of it.
-        white: The number that the result is divided by to be in the unit of the input; 1 where it has the same depth.
+    Pixels are (H, W) or (H, W, C); the result is divided by `white` to be in the unit of the input.
     """
     height, width = before.shape[:2]
     scale = found.prepared.scale

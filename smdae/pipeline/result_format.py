@@ -114,15 +114,7 @@ def warn_of_look(job: Job, picture: "Picture", kind: str, options: Options) -> N
 
 
 def refuse_one_picture(job: Job, options: Options, own: str, held: str, is_animated: bool = False) -> None:
-    """Raise OutputError for a result in another format than its file, which holds more than that format can.
-
-    Args:
-        job: The file, and where its result goes.
-        options: How it is denoised.
-        own: The format of the file.
-        held: What the file holds, in words.
-        is_animated: Whether that is an animation.
-    """
+    """Raise OutputError for a result in another format than its file's `own`, which cannot hold what is `held`."""
     kind = wanted_kind(job, own, options.ending)
     if kind == own:
         return
@@ -135,15 +127,7 @@ def refuse_one_picture(job: Job, options: Options, own: str, held: str, is_anima
 
 
 def refuse_other_format(job: Job, options: Options, called: str, endings: Sequence[str], hint: str) -> None:
-    """Raise OutputError for a result in another format, for files that are written only as what they are.
-
-    Args:
-        job: The file, and where its result goes.
-        options: How it is denoised.
-        called: The format of the file, in words.
-        endings: The endings of that format.
-        hint: What the user can do about it.
-    """
+    """Raise OutputError for a result in another format, for files that are written only as what they are."""
     is_named_otherwise = job.target != STREAM and job.target.suffix.lower() not in endings
     if options.ending or is_named_otherwise:
         written = options.ending or job.target

@@ -121,12 +121,7 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
 
 
 def refuse_unpiped(wanted: str, purpose: str = "") -> None:
-    """Raise UsageError unless something is piped into stdin.
-
-    Args:
-        wanted: What should be, such as "an image"; it stands in the hint.
-        purpose: What follows "nothing is piped into stdin" in the message.
-    """
+    """Raise UsageError, about a purpose, unless what is wanted, such as "an image", is piped into stdin."""
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError(f"nothing is piped into stdin{purpose}", f"pipe {wanted} in, or name a file")
 

@@ -18,10 +18,6 @@ def self_checked(task: "Task", seed: int = 0) -> "SelfChecks | None":
 
     A model of gray is checked on the first noisy channel. The result is None where the noise is clipped or not white,
     where channels that the model takes together have different levels, or where memory does not suffice.
-
-    Args:
-        task: The task, which is not changed.
-        seed: The seed of the probes.
     """
     from torch import Generator
 

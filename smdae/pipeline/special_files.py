@@ -65,12 +65,6 @@ class _Several:
 def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> list[FilePart]:
     """Read a camera raw file, estimate its noise, and return both.
 
-    Args:
-        content: The bytes of the file, or its path.
-        name: The name of the file in messages.
-        options: How its noise is found.
-        model: The model that is to denoise it.
-
     Raises:
         UsageError: An option goes only with pictures that are developed already.
         InputError: The file is damaged or of an unknown kind, or the extra that reads it is not installed.
@@ -93,7 +87,7 @@ def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> 
 
 
 def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) -> list[FilePart]:
-    """Read a FITS file, and return each of its images with its noise; arguments are those of `of_raw`.
+    """Read a FITS file, and return each of its images with its noise.
 
     Raises:
         UsageError, InputError, MemoryLimitError: As `fits.opened` and `typical_noise`.
@@ -120,7 +114,7 @@ def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) ->
 
 
 def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[FilePart]:
-    """Read an OME-Zarr, and return each of its channels with its noise; arguments are those of `of_raw`.
+    """Read an OME-Zarr, and return each of its channels with its noise.
 
     Raises:
         UsageError, InputError, MemoryLimitError: As `ome_zarr.opened` and `typical_noise`.
@@ -149,7 +143,7 @@ def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[F
 def of_video(source: Path, begun: bytes | None, name: str, options: "Options", model: Any) -> list[FilePart]:
     """Read the first frames of a Y4M video, and return each of their planes with its noise.
 
-    `begun` are the bytes already read from stdin; the other arguments are those of `of_raw`.
+    `begun` are the bytes already read from stdin.
 
     Raises:
         UsageError: An option does not go with video.

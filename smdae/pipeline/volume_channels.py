@@ -65,13 +65,7 @@ class Channel:
 
 
 def is_chosen(image: "Image", place: tuple[int, ...], selection: "Selection") -> bool:
-    """Return whether the user's selection of pages and channels holds a plane.
-
-    Args:
-        image: The image.
-        place: The index of the plane along all axes but rows and columns.
-        selection: What the user selects.
-    """
+    """Return whether the user's selection of pages and channels holds the plane at a place."""
     number = int(np.ravel_multi_index(place, image.shape[:-2])) if place else 0
     of_page = selection.pages is None or number + 1 in selection.pages
     return of_page and (selection.channels is None or image.channel(place) + 1 in selection.channels)
@@ -79,13 +73,6 @@ def is_chosen(image: "Image", place: tuple[int, ...], selection: "Selection") ->
 
 def channels_of(image: "Image", volume: "Volume", model: Any, options: Options, name: str) -> dict[int, Channel]:
     """Return the channels of an image that are to be denoised, by their numbers from 0.
-
-    Args:
-        image: One of the volume.
-        volume: All of it.
-        model: The model that denoises.
-        options: The settings by which it is denoised.
-        name: What messages call the volume.
 
     Raises:
         UsageError, InputError: As `typical_noise`.
