@@ -1,8 +1,8 @@
 """The pipeline: pictures from file to file, one or many; and the files of a fit or a comparison.
 
 It knows no terminal: messages go to the `Messages` object in its `Options`. Everywhere `options` are these, `name` is
-what messages call a file, `model_for` returns the model for a picture, and `watch` is called with the number of tiles, steps
-or pages done and with their total.
+what messages call a file, `model_for` returns the model for a picture, and `watch` is called with the number of tiles,
+steps or pages done and with their total.
 
 options, extras        the settings for each picture, and the files to write beside its result
 selection, places      which pictures there are, and where their results go
