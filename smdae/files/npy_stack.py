@@ -10,6 +10,7 @@ from io import BytesIO
 
 import numpy as np
 
+from smdae.files.parts import Rewriting
 from smdae.files.picture import Picture, from_samples, samples_of
 from smdae.files.plain import npy_array, npy_header
 
@@ -57,14 +58,8 @@ class NpyStack:
         native = self.array.dtype.newbyteorder("=")
         return (from_samples(page.astype(native), self.format) for page in self.array)
 
-    def encoded(
-        self,
-        pictures: Sequence[Picture | None],
-        quality: int | None = None,
-        strip: bool = False,
-        words: str | None = None,
-    ) -> bytes:
-        """Return the file with other pixels; `quality`, `strip` and `words` have no effect."""
+    def encoded(self, pictures: Sequence[Picture | None], how: Rewriting) -> bytes:
+        """Return the file with other pixels; nothing else is written otherwise."""
         result = self.array.copy(order="K")
         for number, picture in enumerate(pictures):
             if picture is not None:
