@@ -25,10 +25,7 @@ DENSEST = 2**18  # pixels for which a byte can stand
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of an AVIF of one picture; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of an AVIF of one picture; raise InputError or MemoryLimitError with the reason."""
     place = data.find(b"av1C")
     if place >= 0 and len(data) > place + 6 and data[place + 6] & DEEP:
         bits = 12 if data[place + 6] & TWELVE else 10

@@ -72,10 +72,7 @@ def images_in(file: Path, white: float) -> Iterator[tuple[np.ndarray, float, boo
     if file.suffix.lower() not in ARRAYS:
         for picture in _pictures(file):
             if not picture.is_finite:
-                raise InputError(
-                    f"cannot use '{file}': it has values that are not numbers (NaN or infinity)",
-                    "leave that file out, or replace these values",
-                )
+                raise _not_finite(file)
             if picture.stored is not None:
                 yield _float32(picture.pixels, file) / np.float32(picture.white), 1.0, False
             elif picture.pixels.dtype.kind == "f":
@@ -197,8 +194,10 @@ def _float32(array: np.ndarray, file: Path) -> np.ndarray:
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise InputError(
-            f"cannot use '{file}': it has values that are not numbers (NaN or infinity)",
-            "leave that file out, or replace these values",
-        )
+        raise _not_finite(file)
     return array
+
+
+def _not_finite(file: Path) -> InputError:
+    reason = f"cannot use '{file}': it has values that are not numbers (NaN or infinity)"
+    return InputError(reason, "leave that file out, or replace these values")

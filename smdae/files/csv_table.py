@@ -39,19 +39,18 @@ def parsed(file: Path) -> tuple[tuple[str, ...], np.ndarray]:
         for number, line in enumerate(_text(file).splitlines(), 1)
         if line.strip() and not line.lstrip().startswith("#")
     ]
+    empty = InputError(
+        f"cannot use '{file}': it holds no numbers", "write a row of numbers a line, with commas between them"
+    )
     if not lines:
-        raise InputError(
-            f"cannot use '{file}': it holds no numbers", "write a row of numbers a line, with commas between them"
-        )
+        raise empty
     head, (first, points) = lines[0][0], _cells(lines[0][1])
     names: tuple[str, ...] = ()
     below = lines
     if not any(_value(cell, points) is not None for cell in first) or _are_positions(first, lines[1:]):
         names, below = _names(first, file, head), lines[1:]
     if not below:
-        raise InputError(
-            f"cannot use '{file}': it holds no numbers", "write a row of numbers a line, with commas between them"
-        )
+        raise empty
     drop = all(line.rstrip(" ")[-1] in SEPARATORS for _, line in below)
     split = [(number, _cells(line, drop)) for number, line in below]
     rows = [_numbers(*cells, file, number, is_first=k == 0) for k, (number, cells) in enumerate(split)]

@@ -39,10 +39,7 @@ BMP_DENSEST = 255  # pixels for which a byte can stand: two bytes are 255
 
 
 def read_webp(data: bytes) -> Picture:
-    """Return the picture of a WebP of one frame; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a WebP of one frame; raise InputError or MemoryLimitError with the reason."""
     if int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise InputError("the file is truncated")
     image = WebPImageFile(BytesIO(data))
@@ -51,10 +48,7 @@ def read_webp(data: bytes) -> Picture:
 
 
 def read_bmp(data: bytes) -> Picture:
-    """Return the picture of a BMP of 4 bits or more a pixel; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a BMP of 4 bits or more a pixel; raise InputError or MemoryLimitError with the reason."""
     return decoded(BmpImageFile(BytesIO(data)), "BMP", len(data), lossless=True, room=BMP_DENSEST * len(data))
 
 

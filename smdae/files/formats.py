@@ -43,7 +43,8 @@ class Format:
         samples: The types of samples that it can hold.
         kept: What of a file is kept besides its pixels, in words.
         library: The library that decodes and encodes it.
-        read: The function that reads such a file, `module.function` below smdae.files.
+        read: The function that reads such a file, `module.function` below smdae.files. It raises InputError or
+            MemoryLimitError with a reason; of whatever else damage raises `images.decoding` makes an InputError.
         encode: The function that makes such a file.
         alpha: Whether it can hold an alpha channel.
         profile: Whether it can hold a colour profile.

@@ -48,10 +48,7 @@ class Block:
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a GIF of one frame; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a GIF of one frame; raise InputError or MemoryLimitError with the reason."""
     animation = _animation(data)
     refuse_animation(len(animation))
     return replace(next(iter(animation)), metadata=Metadata(gif=data))

@@ -47,10 +47,7 @@ class Codestream:
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a JP2 or a codestream; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a JP2 or a codestream; raise InputError or MemoryLimitError with the reason."""
     import imagecodecs
 
     boxes = tuple(boxes_of(data)) if data.startswith(SIGNATURE) else ()

@@ -30,10 +30,7 @@ DENSEST = 4096  # pixels for which a byte can stand: a bit is a block of 64, and
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a JPEG, gray or RGB, the first of several; InputError or MemoryLimitError says why not.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a JPEG, gray or RGB, the first of several; InputError or MemoryLimitError says why not."""
     image = JpegImageFile(BytesIO(data))
     picture = decoded(image, "JPEG", len(data), lossless=False, room=DENSEST * len(data))
     segments = segments_of(data)

@@ -33,10 +33,7 @@ DENSEST = 2**20  # pixels for which a byte can stand: one colour needs a few bit
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a JPEG XL; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a JPEG XL; raise InputError or MemoryLimitError with the reason."""
     import imagecodecs
 
     boxes, coded = _parts(data)

@@ -57,10 +57,7 @@ WORSE = 1.02  # of the bytes, which a faster strategy may take
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a whole PNG file; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a whole PNG file; raise InputError or MemoryLimitError with the reason."""
     found = list(chunks(data))
     if found[0][0] != b"IHDR" or len(found[0][1]) != 13:
         raise InputError("the file is damaged")

@@ -35,10 +35,7 @@ HEADER = b"II*\0\x08\0\0\0"
 
 
 def read(data: bytes) -> Picture:
-    """Return the picture of a TIFF of one picture; raise InputError or MemoryLimitError with the reason.
-
-    Whatever else a damaged file raises passes: `images.decoding` makes an InputError of it.
-    """
+    """Return the picture of a TIFF of one picture; raise InputError or MemoryLimitError with the reason."""
     stream = BytesIO(data)
     with opened(stream) as file:
         found, axes, _ = places(file)

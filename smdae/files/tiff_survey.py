@@ -3,6 +3,10 @@
 A survey says which parts each page has and which channel each part belongs to, which of them are to be denoised, how
 the pages lie in the file, and how large a file like it can become. A page that is cut or not supported stops it: it is
 cheap, and no one wants to hear of page 90 after an hour.
+
+tifffile and ImageJ write the samples of pages with the same tags in one piece, which other programs map into memory.
+Such a run is written so again: the first page may have tags of its own; each of the rest has what the second has. The
+planes that ImageJ writes behind a single directory are a run as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,13 +19,12 @@ from smdae.files.tiff_axes import Axes, Selection
 from smdae.files.tiff_codec import FAX, NONE, is_lossless
 from smdae.files.tiff_pages import Place
 from smdae.files.tiff_parts import Part, is_looked_up, parts_of
-from smdae.files.tiff_runs import Run, Runs
-from smdae.files.tiff_tags import LSM, STK
+from smdae.files.tiff_tags import EXIF, GPS, LSM, STK, Tag, tags_of
 
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["BITS_STAY", "Key", "Survey", "page_called", "surveyed"]
+__all__ = ["BITS_STAY", "Key", "Run", "Survey", "page_called", "surveyed"]
 
 BITS_STAY = "pages of black and white alone are left as they are"
 GROWTH = 1.3  # of what is compressed, where noise is not gone from all of it
@@ -32,6 +35,63 @@ class Key(NamedTuple):
 
     series: int
     channel: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """Pages that are written by one call: one, or some that lie one behind the other.
+
+    Attributes:
+        first: The number of the first page.
+        count: How many there are.
+        is_single: Whether they lie behind a single directory.
+        alone: The codes of the tags that the first page alone has.
+    """
+
+    first: int
+    count: int = 1
+    is_single: bool = False
+    alone: frozenset[int] = frozenset()
+
+
+class _Runs:
+    """A search for the runs of a file, which is given its pages one by one.
+
+    Attributes:
+        found: The runs so far.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Run] = []
+        self._end = -1
+        self._kind = 0
+        self._first: frozenset[Tag] = frozenset()
+        self._rest: frozenset[Tag] | None = None
+
+    def take(self, number: int, place: Place, page: "tifffile.TiffPage") -> set[int]:
+        """Take the next page, and return the codes of its tags; InputError for a page that is cut."""
+        if place.plane:
+            last = self.found[-1]
+            stk = bool(page.tags.get(STK[0]) or page.tags.get(STK[1]))
+            self.found[-1] = Run(last.first, last.count + 1, not stk, last.alone)
+            return set()
+        tags = frozenset(tags_of(page))
+        codes = {tag.code for tag in tags}
+        lies = page.is_final and not page.is_tiled and not is_looked_up(page) and page.imagedepth == 1
+        same = self._rest == tags if self._rest is not None else tags <= self._first
+        follows = lies and page.dataoffsets[0] == self._end and page.hash == self._kind
+        if follows and same and not codes & {EXIF, GPS}:
+            last = self.found[-1]
+            if self._rest is None:
+                self._rest = tags
+            alone = frozenset(tag.code for tag in self._first - self._rest)
+            self.found[-1] = Run(last.first, last.count + 1, False, alone)
+        else:
+            self.found.append(Run(number))
+            self._first, self._rest = tags, None
+        self._kind = page.hash
+        self._end = page.dataoffsets[0] + page.nbytes if lies else -1
+        return codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +152,7 @@ def surveyed(
     channels: dict[Key, list[tuple[int, int]]] = {}
     changes = _Changes()
     total = 0
-    runs = Runs()
+    runs = _Runs()
     for number, place in enumerate(places):
         with images.decoding(page_called(name, number)):
             page = page_at(number)

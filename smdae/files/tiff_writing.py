@@ -18,7 +18,7 @@ import numpy as np
 from smdae.errors import OutputError
 from smdae.files.tiff_codec import NONE, codec_of
 from smdae.files.tiff_pages import MASK, MINISBLACK, RGB, YCBCR, colours_of
-from smdae.files.tiff_runs import Run
+from smdae.files.tiff_survey import Run
 from smdae.files.tiff_tags import DESCRIPTION, EXIF, GPS, Tag, extra, kept, nested, renamed, retyped, shaped, tags_of
 
 if TYPE_CHECKING:
