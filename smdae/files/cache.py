@@ -135,11 +135,7 @@ class Cache:
         return tuple(runs)
 
     def stored(self, runs: Iterable[Run], channels: int) -> Stored:
-        """Return the images of some runs, all uint8 or all float32.
-
-        Raises:
-            InputError: They cannot be read.
-        """
+        """Return the images of some runs, all uint8 or all float32; InputError if they cannot be read."""
         table = np.array([(run.offset, run.images, run.height, run.width, run.itemsize) for run in runs], np.int64)
         offsets, counts, heights, widths, sizes = table.T
         length = numbers_of(channels, heights, widths)

@@ -135,11 +135,7 @@ def _numbers(cells: list[str], points: bool, file: Path, line: int, is_first: bo
 
 
 def _names(cells: list[str], file: Path, line: int) -> tuple[str, ...]:
-    """Return the names of columns that a line holds.
-
-    Raises:
-        InputError: A column has no name, as that of an index.
-    """
+    """Return the names of columns that a line holds; InputError if a column has no name, as that of an index."""
     if len(cells) > 1 and not cells[-1]:
         cells = cells[:-1]
     if "" in cells:

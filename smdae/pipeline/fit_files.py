@@ -106,11 +106,7 @@ class Files:
         self._cut(good)
 
     def log_line(self, figures: dict[str, Any]) -> None:
-        """Append one line to the log, whole or not at all.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Append one line to the log, whole or not at all; OutputError if it cannot be written."""
         from smdae.files.refusals import refusals
 
         line = memoryview(json.dumps(figures).encode() + b"\n")

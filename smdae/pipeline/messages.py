@@ -53,17 +53,10 @@ class Messages(Protocol):
 class _Silent:
     """A receiver that drops all messages."""
 
-    def note(self, text: str, now: bool = False, short: str | None = None) -> None:
+    def note(self, *_: Any, **__: Any) -> None:
         """Say nothing."""
 
-    def detail(self, text: str) -> None:
-        """Say nothing."""
-
-    def warn(self, text: str) -> None:
-        """Say nothing."""
-
-    def failure(self, error: SmdaeError) -> None:
-        """Say nothing."""
+    detail = warn = failure = say = note
 
     def is_verbose(self) -> bool:
         """Return False: details are not shown."""
@@ -73,12 +66,7 @@ class _Silent:
         """Keep no lines."""
         return nullcontext([])
 
-    def overheard(self) -> AbstractContextManager[list[Line]]:
-        """Keep no lines."""
-        return nullcontext([])
-
-    def say(self, lines: Sequence[Line]) -> None:
-        """Say nothing."""
+    overheard = held
 
 
 SILENT: Messages = _Silent()

@@ -130,13 +130,10 @@ def _is_alike(job: Job) -> bool:
 def _refuse(options: Options) -> None:
     """Raise UsageError for options that do not go with FITS files."""
     asked = {
-        "--reference": options.reference,
-        "--mask": options.mask,
         "--save-noise": options.profile,
-        options.extras.option: options.extras.some,
         "--quality": options.quality and not options.many,
         "--bit-depth": options.depth,
         "--linear": options.linear,
         options.selection.option: options.selection.some,
     }
-    refuse_options(asked, "FITS files")
+    refuse_options(options, asked, "FITS files")

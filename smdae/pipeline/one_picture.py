@@ -17,7 +17,7 @@ from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.one_volume import one_volume
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import Outcome, denoised
-from smdae.pipeline.picture_noise import PictureNoise, refuse_unit
+from smdae.pipeline.picture_noise import refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import beside, origin_of, put_bytes
 from smdae.pipeline.reading import bare, called, like, read_picture, within_memory
@@ -134,7 +134,7 @@ def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
     result, found = outcome.picture, outcome.found
     if options.report is not None:
         options.report.show(str(job.source), picture, result, found)
-    profile = [] if options.profile is None else [(options.profile, _profile(found, job))]
+    profile = [] if options.profile is None else [(options.profile, saved(found.in_unit, called(job)))]
     extra = _extra(job, outcome, options, kind, watch) if options.extras.some else []
     whole = _encoded(job, picture, outcome, kind, model, options, data)
     with beside([*extra, *profile], options.overwrite_beside, origin and replace(origin, is_target=False)):
@@ -179,13 +179,6 @@ def _measured(clean: "Picture", noisy: "Picture", result: "Picture", options: Op
         psnr, ssim = psnr_and_ssim((picture.pixels, options.white_of(picture)), (clean.pixels, options.white_of(clean)))
         figures |= {f"psnr{name}": psnr, f"ssim{name}": ssim}
     return figures
-
-
-def _profile(found: PictureNoise, job: Job) -> bytes:
-    """Return the profile of the noise of a picture, in the picture's unit."""
-    from smdae.denoising.pages import unscaled
-
-    return saved(unscaled(found.noise, found.prepared.scale), called(job))
 
 
 def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch | None) -> list[tuple[Path, bytes]]:

@@ -82,19 +82,16 @@ def one_raw(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
 def _refuse(options: Options) -> None:
     """Raise UsageError for options that go only with pictures that are developed already."""
     asked = {
-        "--reference": options.reference,
-        "--mask": options.mask,
         "--adapt": options.adapt,
         "--blend": options.blend,
-        options.extras.option: options.extras.some,
         "--white": options.white,
-        options.selection.option: options.selection.some,
         "--black": options.black is not None,
         "--sigma of several channels": options.levels is not None and len(options.levels) > 1,
         "--noise grain": options.noise == "grain",
         f"--sampler {options.task_options['sampler']}": options.task_options["sampler"] != "tweedie",
+        options.selection.option: options.selection.some,
     }
-    refuse_options(asked, "camera raw files", "develop them first")
+    refuse_options(options, asked, "camera raw files", "develop them first")
 
 
 def stand_in(size: tuple[int, int], depth: str) -> "Picture":
@@ -152,7 +149,7 @@ def noise_of(shot: "Shot", mosaic: "Mosaic", options: Options) -> PictureNoise:
     if options.noise == "white" and given is None and not noise.is_none:
         noise = Noise((Affine(read=rms_level(prepared, noise)),))
     if noise.is_none:
-        return PictureNoise(prepared, Estimate(noise, 0.0), "none", (0.0,), 0.0)
+        return PictureNoise(prepared, Estimate(noise, 0.0))
     sample = planes.reshape(-1)[:: max(1, planes.size // SAMPLE_SIZE)]
     described = noise.scaled(255.0).describe(sample * 255, unit=1.0)
     if shot.noise is not None and options.noise == "auto" and given is None:
@@ -183,11 +180,10 @@ def _profile(found: PictureNoise, shot: "Shot", name: str) -> bytes:
 
     Without a mosaic that of the developed picture.
     """
-    from smdae.denoising.pages import unscaled
     from smdae.noise import Noise
 
     if shot.mosaic is None:
-        return saved(unscaled(found.noise, found.prepared.scale), name)
+        return saved(found.in_unit, name)
     noise = found.estimate.noise
     if noise.is_none:
         return saved(noise, name)

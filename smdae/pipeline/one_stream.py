@@ -108,7 +108,6 @@ def pictures(
         UsageError, OutputError: As `video`.
         InputError: As `video`; a picture is damaged.
     """
-    from smdae.denoising.pages import unscaled
     from smdae.denoising.steady import Steady
     from smdae.files import images, sequence
 
@@ -123,7 +122,7 @@ def pictures(
         found = find_noise(*frame, options, "stdin")
         scale = found.prepared.scale
         options.messages.note(f"{f'frame {done + 1}: ' if done else ''}noise: {found.described}")
-        return unscaled(found.noise, scale)
+        return found.in_unit
 
     steady: Steady[tuple[Picture, Any]] = Steady(noise_of)
 
@@ -199,14 +198,10 @@ def _refuse(options: Options, depth: bool) -> None:
     from smdae.noise import Noise
 
     asked = {
-        "--reference": options.reference,
-        "--mask": options.mask,
         "--adapt": options.adapt,
         "--blend": options.blend,
         "--save-noise": options.profile,
-        options.extras.option: options.extras.some,
         "--linear": options.linear,
-        options.selection.option: options.selection.some,
         "--sigma of several channels": options.levels is not None and len(options.levels) > 1,
         "--quality": depth and options.quality and not options.many,
         "--bit-depth": depth and options.depth,
@@ -214,8 +209,9 @@ def _refuse(options: Options, depth: bool) -> None:
         "--black": depth and options.black is not None,
         "a noise profile": depth and isinstance(options.noise, Noise),
         f"--sampler {options.task_options['sampler']}": depth and options.task_options["sampler"] != "tweedie",
+        options.selection.option: options.selection.some,
     }
-    refuse_options(asked, "a stream")
+    refuse_options(options, asked, "a stream")
 
 
 class _Planes:

@@ -264,17 +264,14 @@ def _writing(job: Job) -> Iterator[None]:
 def _refuse(job: Job, options: Options) -> None:
     """Raise UsageError for options that go only with single pictures, or with files."""
     asked = {
-        "--reference": options.reference,
-        "--mask": options.mask,
         "--adapt": options.adapt,
         "--save-noise": options.profile,
-        options.extras.option: options.extras.some,
         "--bit-depth": options.depth,
         "--linear": options.linear and not options.many,
         "--quality": options.quality and not options.many,
         "--strip-metadata": options.strip,
         "--axes": options.selection.axes,
     }
-    refuse_options(asked, "OME-Zarr")
+    refuse_options(options, asked, "OME-Zarr")
     if job.target == STREAM:
         raise UsageError("an OME-Zarr is a folder, and does not go to stdout", "name one with -o")

@@ -117,8 +117,16 @@ class Options:
         return self.new_folder is not None and not os.path.exists(folder)
 
 
-def refuse_options(asked: Mapping[str, object], files: str, hint: str = "leave it out") -> None:
-    """Raise UsageError for the first option with a true value, by name: it does not go with files of this kind."""
-    for name, is_asked in asked.items():
+def refuse_options(options: Options, asked: Mapping[str, object], files: str, hint: str = "leave it out") -> None:
+    """Raise UsageError for the first option that was asked for, by name, and does not go with files of this kind.
+
+    A reference, a mask and the files beside the result go with single pictures alone.
+    """
+    single = {
+        "--reference": options.reference,
+        "--mask": options.mask,
+        options.extras.option: options.extras.some,
+    }
+    for name, is_asked in (single | dict(asked)).items():
         if is_asked:
             raise UsageError(f"{name} does not go with {files}", hint)

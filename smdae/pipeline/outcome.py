@@ -222,7 +222,7 @@ def _no_noise(picture: "Picture") -> PictureNoise:
     from smdae.noise import Noise
 
     nothing = Estimate(Noise.gaussian(0.0), 0.0)
-    return PictureNoise(Prepared(picture.pixels, picture.pixels, Scale()), nothing, "none", (0.0,), 0.0)
+    return PictureNoise(Prepared(picture.pixels, picture.pixels, Scale()), nothing)
 
 
 def _weights(options: Options, picture: "Picture") -> np.ndarray:

@@ -193,11 +193,7 @@ def connect(place: Place, environ: Mapping[str, str], note: Note) -> Peers:
 
 
 def _await_host(place: Place, host: str, port: int, note: Note) -> None:
-    """Wait until the process that holds the store accepts connections.
-
-    Raises:
-        LostError: It does not do so in time.
-    """
+    """Wait until the process that holds the store accepts connections; LostError if it does not do so in time."""
     import socket  # which most commands need not load
 
     wait = _Wait(place, f"nobody answers yet at {host!s:.60}, port {port}", note)
@@ -243,11 +239,7 @@ def heartbeat(peers: Peers, watch: Callable[[], object]) -> Iterator[None]:
 
 
 def wait_for_all(peers: Peers, note: Note) -> None:
-    """Wait until all processes have begun; report a long wait.
-
-    Raises:
-        LostError: One of them does not begin in time.
-    """
+    """Wait until all processes have begun; report a long wait; LostError if one of them does not begin in time."""
     size = peers.place.size
     wait = _Wait(peers.place, f"waiting for the other processes, {size} in all", note)
     while missing := [rank for rank in peers.others if peers.read(f"count/{rank}") is None]:
@@ -266,11 +258,7 @@ class _Wait:
         self.note, self.begun, self.is_reported = note, time.monotonic(), False
 
     def more(self, failure: str) -> None:
-        """Wait a moment longer.
-
-        Raises:
-            LostError: The wait has been too long; `failure` is the message.
-        """
+        """Wait a moment longer; LostError if the wait has been too long; `failure` is the message."""
         waited = time.monotonic() - self.begun
         if waited > START_TIMEOUT.total_seconds():
             raise LostError(failure, ALONE)

@@ -44,15 +44,22 @@ class PictureNoise:
 
     prepared: "Prepared"
     estimate: "Estimate"
-    described: str
-    levels: tuple[float, ...]
-    sigma: float
+    described: str = "none"
+    levels: tuple[float, ...] = (0.0,)
+    sigma: float = 0.0
     seen: float | None = None
 
     @property
     def noise(self) -> "Noise":
         """Return the noise, white being 1."""
         return self.estimate.noise
+
+    @property
+    def in_unit(self) -> "Noise":
+        """Return the noise in the unit of the picture."""
+        from smdae.denoising.pages import unscaled
+
+        return unscaled(self.noise, self.prepared.scale)
 
     @property
     def lost(self) -> int:
@@ -216,7 +223,7 @@ def _described(
 
     noise = found.noise
     if noise.is_none:
-        return PictureNoise(prepared, found, "none", (0.0,), 0.0)
+        return PictureNoise(prepared, found)
     # On the scale where white is 255 if the picture has the usual white of its type, else in its own unit.
     factor = 255.0 if prepared.scale.standard or options.white else prepared.scale.span
     shown, level = noise.scaled(factor), rms_level(prepared, noise)

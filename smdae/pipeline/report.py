@@ -52,11 +52,7 @@ class Report:
         self.records.append(record)
 
     def write(self) -> None:
-        """Write the page of all that was kept.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Write the page of all that was kept; OutputError if it cannot be written."""
         from smdae.files.writing import write
         from smdae.pipeline.report_page import page
 

@@ -29,10 +29,8 @@ def with_shared_noise(pages: Pages, model: Any, options: Options, name: str) -> 
 
     Arguments and errors are those of `typical_noise`.
     """
-    from smdae.denoising.pages import unscaled
-
     median, options = typical_noise(pages, model, options, name)
-    return replace(options, noise=unscaled(median.noise, median.prepared.scale))
+    return replace(options, noise=median.in_unit)
 
 
 def typical_noise(

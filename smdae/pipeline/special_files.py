@@ -15,37 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import InputError, UsageError
+from smdae.pipeline.picture_description import UNLOADED, Description, described
 
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
     from smdae.pipeline.options import Options
-    from smdae.pipeline.picture_noise import PictureNoise
 
-__all__ = ["FilePart", "of_fits", "of_raw", "of_video", "of_volume"]
+__all__ = ["of_fits", "of_raw", "of_video", "of_volume"]
 
 FRAMES = 5  # of a video, that are examined
 PLANES = ("luma", "blue chroma", "red chroma")
-
-
-@dataclass(frozen=True, eq=False)
-class FilePart:
-    """A part of a file, and its noise.
-
-    Attributes:
-        picture: The part as a picture, or a picture of the same kind.
-        pages: The number of its pages.
-        found: The noise; for many pages that of the page with the median level.
-        options: The settings, with the scale that the noise was found on.
-        channel: The number of the channel, counted from 1, and the number of all.
-        what: The kind of part in words; empty to derive it from the picture.
-    """
-
-    picture: "Picture"
-    pages: int
-    found: "PictureNoise"
-    options: "Options"
-    channel: tuple[int, int] = (1, 1)
-    what: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +41,8 @@ class _Several:
         return self.pictures[number]
 
 
-def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> list[FilePart]:
-    """Read a camera raw file, estimate its noise, and return both.
+def of_raw(content: Path | bytes, name: str, options: "Options") -> list[Description]:
+    """Read a camera raw file, estimate its noise, and return the description of both.
 
     Raises:
         UsageError: An option goes only with pictures that are developed already.
@@ -79,14 +58,15 @@ def of_raw(content: Path | bytes, name: str, options: "Options", model: Any) -> 
     with raw.opened(content.read_bytes() if isinstance(content, Path) else content, name, quiet=True) as shot:
         if shot.mosaic is None:
             picture = replace(shot.developed(), format="RAW")
-            return [FilePart(picture, 1, find_noise(picture, model, options, name), options)]
+            return [described(name, picture, 1, find_noise(picture, UNLOADED, options, name), options)]
         width, height = shot.size
         what = f"{width} x {height}, a mosaic of red, green and blue, camera raw"
         found = noise_of(shot, shot.mosaic, options)
-        return [FilePart(replace(stand_in(shot.size, "uint16"), format="RAW"), 1, found, options, what=what)]
+        picture = replace(stand_in(shot.size, "uint16"), format="RAW")
+        return [described(name, picture, 1, found, options, what=what)]
 
 
-def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) -> list[FilePart]:
+def of_fits(content: Path | bytes, name: str, options: "Options") -> list[Description]:
     """Read a FITS file, and return each of its images with its noise.
 
     Raises:
@@ -108,12 +88,13 @@ def of_fits(content: Path | bytes, name: str, options: "Options", model: Any) ->
             bits = 8 * image.dtype.itemsize
             depth = f"{bits}-bit floats" if image.dtype.kind == "f" else f"{bits} bits"
             what = f"{of}{size} in gray, {depth}, FITS"
-            noise = typical_noise(planes, model, options, name, len(file.images) > 1)
-            parts.append(FilePart(picture, len(planes), *noise, (k + 1, len(file.images)), what))
+            noise = typical_noise(planes, UNLOADED, options, name, len(file.images) > 1)
+            channel = k + 1, len(file.images)
+            parts.append(described(name, picture, len(planes), *noise, channel=channel, what=what))
     return parts
 
 
-def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[FilePart]:
+def of_volume(folder: Path, name: str, options: "Options") -> list[Description]:
     """Read an OME-Zarr, and return each of its channels with its noise.
 
     Raises:
@@ -135,12 +116,12 @@ def of_volume(folder: Path, name: str, options: "Options", model: Any) -> list[F
                 size = f"{count:,} planes of {width} x {height}" if count > 1 else f"{width} x {height}"
                 format = "OME-Zarr" if image.is_ome else "Zarr"
                 what = f"{of}{size} in gray, {image.array.dtype.name}, {format} {image.axes}"
-                noise = typical_noise(planes, model, options, name, image.channels > 1)
-                parts.append(FilePart(picture, count, *noise, (c + 1, image.channels), what))
+                noise = typical_noise(planes, UNLOADED, options, name, image.channels > 1)
+                parts.append(described(name, picture, count, *noise, channel=(c + 1, image.channels), what=what))
     return parts
 
 
-def of_video(source: Path, begun: bytes | None, name: str, options: "Options", model: Any) -> list[FilePart]:
+def of_video(source: Path, begun: bytes | None, name: str, options: "Options") -> list[Description]:
     """Read the first frames of a Y4M video, and return each of their planes with its noise.
 
     `begun` are the bytes already read from stdin.
@@ -173,8 +154,8 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options", m
         height, width = header.shapes[k]
         frame = f"{len(frames)} frames" if len(frames) > 1 else "frame"
         what = f"the first {frame}, {PLANES[k]} of {width} x {height}, {header.bits} bits, Y4M"
-        noise = typical_noise(_Several(pictures), model, options, name)
-        parts.append(FilePart(pictures[0], len(frames), *noise, (k + 1, count), what))
+        noise = typical_noise(_Several(pictures), UNLOADED, options, name)
+        parts.append(described(name, pictures[0], len(frames), *noise, channel=(k + 1, count), what=what))
     return parts
 
 

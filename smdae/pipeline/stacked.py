@@ -227,7 +227,6 @@ def _profile(pages: "Stack", shared: "Mapping[Key, Options]", model: Any, name: 
     Raises:
         InputError: There is none, or there are several channels, each with its own.
     """
-    from smdae.denoising.pages import unscaled
     from smdae.noise import Noise
 
     chosen = [group for group in pages.groups.values() if len(group)]
@@ -243,4 +242,4 @@ def _profile(pages: "Stack", shared: "Mapping[Key, Options]", model: Any, name: 
     if isinstance(options.noise, Noise):
         return saved(options.noise, name)
     median, _ = typical_noise(group, model, options, name)
-    return saved(unscaled(median.noise, median.prepared.scale), name)
+    return saved(median.in_unit, name)

@@ -111,14 +111,13 @@ def refuse_beyond(volume: "Volume", options: Options, name: str) -> None:
 
 def _channel(label: str, planes: VolumePlanes, c: int, model: Any, options: Options) -> Channel:
     """Return the channel of these planes, number `c` of its image, with the noise that they share."""
-    from smdae.denoising.pages import unscaled
     from smdae.denoising.task import Task
 
     if options.levels is not None and len(options.levels) > 1:
         options = replace(options, levels=(options.levels[c],))
     found, shared = typical_noise(planes, model, options, planes.name)
     if is_noise_shared(model, options):
-        shared = replace(shared, noise=unscaled(found.noise, found.prepared.scale))
+        shared = replace(shared, noise=found.in_unit)
     shared = replace(shared, scale=shared.scale or found.prepared.scale)
     if found.noise.is_none:
         return Channel(label, shared, found, 0, 1)
