@@ -5,14 +5,11 @@ PSNR and SSIM are those of `denoising.metrics`: clipped to black and white, over
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from smdae.errors import InputError, SmdaeError
 from smdae.files.corpus import refuse_other_white
+from smdae.files.picture import Picture
 from smdae.pipeline.reading import like, measurable
-
-if TYPE_CHECKING:
-    from smdae.files.picture import Picture
 
 __all__ = ["measured"]
 
@@ -45,7 +42,7 @@ def measured(
         )
 
 
-def _white(picture: "Picture", white: float | None, file: Path) -> float:
+def _white(picture: Picture, white: float | None, file: Path) -> float:
     """Return the value of white in a picture; what is given is that of floats.
 
     Raises:

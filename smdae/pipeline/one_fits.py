@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from smdae.errors import OutputError
+from smdae.files import fits, packing
+from smdae.files.fits import Image
+from smdae.files.picture import Picture
+from smdae.files.writing import whole
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
@@ -24,8 +28,6 @@ from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.files.fits import Image
-    from smdae.files.picture import Picture
 
 __all__ = ["FitsPlanes", "one_fits"]
 
@@ -40,10 +42,8 @@ class FitsPlanes:
     def __len__(self) -> int:
         return self.image.count
 
-    def page(self, number: int, /) -> "Picture":
+    def page(self, number: int, /) -> Picture:
         """Return the plane of a number, counted from 0; raise InputError if the file is damaged there."""
-        from smdae.files.picture import Picture
-
         values = self.image.plane(self.file, number)
         return Picture(values, 1.0, "TIFF", is_finite=bool(np.isfinite(values).all()))
 
@@ -60,8 +60,6 @@ def one_fits(
         MemoryLimitError: It takes more memory than there is.
     """
     from smdae.denoising.pages import is_blank
-    from smdae.files import fits, packing
-    from smdae.files.writing import whole
 
     _refuse(options)
     name = called(job)

@@ -7,10 +7,17 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smdae.errors import InputError, UsageError
+from smdae.files import fits, images, ome_metadata, parts, raw, stack
 from smdae.files.corpus import refuse_other_white
+from smdae.files.images import encode
+from smdae.files.marks import marked
+from smdae.files.orientation import orientation_of
+from smdae.files.picture import Picture
+from smdae.files.stack import rewritten
+from smdae.files.y4m import is_video
 from smdae.pipeline.extras import encoded_extras, targets
 from smdae.pipeline.model_choice import ModelFor, choose, load_denoiser, mention_fitted, placed, telling_of_variable
 from smdae.pipeline.noise_choice import saved
@@ -29,9 +36,6 @@ from smdae.pipeline.stacked import denoise_stack
 from smdae.pipeline.summary import say_remarks, summarise
 from smdae.progress import Watch
 
-if TYPE_CHECKING:
-    from smdae.files.picture import Picture
-
 Work = Callable[[Job, Options, ModelFor, Watch | None, bytes | None], dict[str, Any]]
 
 __all__ = ["worker"]
@@ -46,7 +50,7 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
     loaded: dict[str, Any] = {}
     lock = Lock()
 
-    def model_for(picture: "Picture") -> Any:
+    def model_for(picture: Picture) -> Any:
         from smdae.device import find, taken
 
         where = find(options.device, options.local)
@@ -66,8 +70,6 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
             return loaded[name]
 
     def work(job: Job) -> dict[str, Any]:
-        from smdae.files import images, ome_metadata
-        from smdae.files.y4m import is_video
         from smdae.pipeline.one_stream import streamed
 
         with within_memory(called(job)):
@@ -92,7 +94,6 @@ def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict
 
 def _work_on(job: Job, options: Options, data: bytes | None) -> Work:
     """Return the function that denoises files of this kind."""
-    from smdae.files import fits, parts, raw, stack
     from smdae.pipeline.one_fits import one_fits
     from smdae.pipeline.one_raw import one_raw
     from smdae.pipeline.several import denoise_parts
@@ -150,13 +151,9 @@ def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
 
 
 def _encoded(
-    job: Job, picture: "Picture", outcome: Outcome, kind: str, model: Any, options: Options, data: bytes | None
+    job: Job, picture: Picture, outcome: Outcome, kind: str, model: Any, options: Options, data: bytes | None
 ) -> bytes:
     """Return the bytes of the result; those of the input itself if nothing changed."""
-    from smdae.files.images import encode
-    from smdae.files.marks import marked
-    from smdae.files.stack import rewritten
-
     result = outcome.picture
     is_unchanged = result.pixels is picture.pixels and kind == picture.format
     if is_unchanged and options.quality is None and not options.strip:
@@ -170,7 +167,7 @@ def _encoded(
     return whole if outcome.task is None or options.strip else marked(whole, kind, words_of(model))
 
 
-def _measured(clean: "Picture", noisy: "Picture", result: "Picture", options: Options) -> dict[str, float]:
+def _measured(clean: Picture, noisy: Picture, result: Picture, options: Options) -> dict[str, float]:
     """Return the entries of the record about PSNR and SSIM, measured against a clean picture."""
     from smdae.denoising.metrics import psnr_and_ssim
 
@@ -183,9 +180,6 @@ def _measured(clean: "Picture", noisy: "Picture", result: "Picture", options: Op
 
 def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch | None) -> list[tuple[Path, bytes]]:
     """Return the path and the bytes of each file to write beside the result; raise InputError if nothing was done."""
-    from smdae.files.images import encode
-    from smdae.files.orientation import orientation_of
-
     if outcome.task is None or outcome.finished is None:
         raise InputError(
             f"nothing was taken out of '{job.source}', so there are no extras",

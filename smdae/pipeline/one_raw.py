@@ -6,6 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import OutputError, UsageError
+from smdae.files import raw
+from smdae.files.exif import stripped
+from smdae.files.formats import FORMATS, SUFFIXES
+from smdae.files.images import encode
+from smdae.files.picture import WHITES, Picture, with_depth
+from smdae.files.raw import Shot
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options, refuse_options
@@ -23,8 +29,6 @@ from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.files.picture import Picture
-    from smdae.files.raw import Shot
     from smdae.mosaic import Mosaic
     from smdae.noise import Noise
 
@@ -43,11 +47,6 @@ def one_raw(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
         OutputError: The result cannot be written.
         MemoryLimitError: It takes more memory than there is.
     """
-    from smdae.files import raw
-    from smdae.files.exif import stripped
-    from smdae.files.images import encode
-    from smdae.files.picture import with_depth
-
     _refuse(options)
     name = called(job)
     origin = origin_of(job, options.messages)
@@ -94,10 +93,8 @@ def _refuse(options: Options) -> None:
     refuse_options(options, asked, "camera raw files", "develop them first")
 
 
-def stand_in(size: tuple[int, int], depth: str) -> "Picture":
+def stand_in(size: tuple[int, int], depth: str) -> Picture:
     """Return a colour picture of a size, (width, height), to check formats and models; it takes almost no memory."""
-    from smdae.files.picture import WHITES, Picture
-
     pixels = np.broadcast_to(np.arange(3).astype(depth), (size[1], size[0], 3))
     return Picture(pixels, WHITES[depth], "TIFF")
 
@@ -108,8 +105,6 @@ def _target(job: Job, options: Options, size: tuple[int, int]) -> tuple[str, str
     Raises:
         OutputError: The result cannot be written there, or not in that format.
     """
-    from smdae.files.formats import FORMATS, SUFFIXES
-
     if job.target != STREAM and is_raw_name(job.target):
         raise OutputError(f"cannot write '{job.target}': raw files are developed, not written", "name a TIFF with -o")
     ending = options.ending or ("" if job.target == STREAM else job.target.suffix.lower())

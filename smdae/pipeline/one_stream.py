@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from smdae.errors import InputError, OutputError
+from smdae.files import images, sequence, y4m
+from smdae.files.images import decoding, opening
+from smdae.files.picture import Picture
+from smdae.files.sequence import Ahead, begins_one, first_of
+from smdae.files.writing import whole
+from smdae.files.y4m import MAGIC, Header, Readable, exactly
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
@@ -22,8 +28,6 @@ from smdae.pipeline.result_format import kind_of, refuse_other_format
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
-    from smdae.files.picture import Picture
-    from smdae.files.y4m import Header, Readable
     from smdae.noise import Noise
 
 __all__ = ["streamed"]
@@ -40,9 +44,6 @@ def streamed(job: Job, options: Options, model_for: ModelFor) -> tuple[bytes | N
     Raises:
         UsageError, InputError, OutputError: As `video` and `pictures`.
     """
-    from smdae.files.images import opening
-    from smdae.files.sequence import Ahead, begins_one, first_of
-    from smdae.files.y4m import MAGIC, exactly
     from smdae.pipeline.reading import piped
 
     if job.source != STREAM:
@@ -60,7 +61,7 @@ def streamed(job: Job, options: Options, model_for: ModelFor) -> tuple[bytes | N
     return piped(first + then + stream.left), None
 
 
-def video(job: Job, options: Options, model_for: ModelFor, stream: "Readable", name: str) -> dict[str, Any]:
+def video(job: Job, options: Options, model_for: ModelFor, stream: Readable, name: str) -> dict[str, Any]:
     """Denoise a Y4M stream to stdout or a file, and return its JSON record.
 
     Luma and chroma are denoised separately, each at its own size, where the noise is as the camera left it.
@@ -71,10 +72,6 @@ def video(job: Job, options: Options, model_for: ModelFor, stream: "Readable", n
         OutputError: The result cannot be written.
         MemoryLimitError: It takes more memory than there is.
     """
-    from smdae.files import y4m
-    from smdae.files.images import decoding
-    from smdae.files.picture import Picture
-
     _refuse(options, depth=True)
     refuse_misnamed(job, options, "a Y4M stream", [y4m.ENDING])
     refuse_other_format(job, options, "a Y4M stream", [y4m.ENDING], f"name it {y4m.ENDING}, or -o -")
@@ -98,7 +95,7 @@ def video(job: Job, options: Options, model_for: ModelFor, stream: "Readable", n
 
 
 def pictures(
-    job: Job, options: Options, model_for: ModelFor, first: bytes, begun: bytes, stream: "Readable"
+    job: Job, options: Options, model_for: ModelFor, first: bytes, begun: bytes, stream: Readable
 ) -> dict[str, Any]:
     """Denoise pictures that follow each other in stdin, write them in the same order, and return the JSON record.
 
@@ -109,7 +106,6 @@ def pictures(
         InputError: As `video`; a picture is damaged.
     """
     from smdae.denoising.steady import Steady
-    from smdae.files import images, sequence
 
     _refuse(options, depth=False)
     if job.target != STREAM:
@@ -126,7 +122,7 @@ def pictures(
 
     steady: Steady[tuple[Picture, Any]] = Steady(noise_of)
 
-    def clean(picture: "Picture") -> "Picture":
+    def clean(picture: Picture) -> Picture:
         model = model_for(picture)
         noise = steady.at(done, (picture, model)) if options.strength else None
         if noise is None or noise.is_none:
@@ -148,8 +144,6 @@ def pictures(
 
 def _each(items: Iterator[Item], name: str) -> Iterator[Item]:
     """Yield the items as they are read; an error while reading names the stream."""
-    from smdae.files.images import decoding
-
     while True:
         with decoding(f"'{name}'"):
             item = next(items, None)
@@ -164,7 +158,6 @@ def _copy(job: Job, options: Options, pieces: Iterator[bytes | memoryview], done
     Raises:
         InputError: The stream is damaged. If whole frames came before, they stay written, and the message says so.
     """
-    from smdae.files.writing import whole
     from smdae.pipeline.placing import origin_of, put_result
 
     failed: InputError | None = None
@@ -217,7 +210,7 @@ def _refuse(options: Options, depth: bool) -> None:
 class _Planes:
     """The planes of the frames of a video, each denoised by itself."""
 
-    def __init__(self, header: "Header", model: Any, options: Options, name: str) -> None:
+    def __init__(self, header: Header, model: Any, options: Options, name: str) -> None:
         from smdae.denoising.steady import Steady
         from smdae.estimation.scale import Scale
 

@@ -15,6 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import OutputError, UsageError
+from smdae.files import ome_levels, ome_metadata, ome_zarr
+from smdae.files.images import refuse_infinite
+from smdae.files.ome_zarr import Volume
+from smdae.files.picture import Picture, from_samples, samples_of
+from smdae.files.refusals import refusals
+from smdae.files.slabs import ROOM, Slab, slabs
+from smdae.files.whole_folder import refuse_folder, whole_folder
+from smdae.files.zarr_chunks import fill_of, grid_of
+from smdae.files.zarr_images import Image, array_of
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import Outcome, denoised
@@ -31,10 +40,6 @@ from smdae.progress import Watch
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.files.ome_zarr import Volume
-    from smdae.files.picture import Picture
-    from smdae.files.slabs import Slab
-    from smdae.files.zarr_images import Image
 
 __all__ = ["one_volume"]
 
@@ -56,7 +61,7 @@ class _Run:
         products: The precision of the products.
     """
 
-    volume: "Volume"
+    volume: Volume
     job: Job
     options: Options
     model: Any
@@ -72,9 +77,6 @@ class _Run:
 
     def write(self, folder: Path) -> None:
         """Write the result to a new folder."""
-        from smdae.files import ome_zarr
-        from smdae.files.zarr_images import array_of
-
         if self.options.takes_nothing_out:
             with _writing(self.job):
                 ome_zarr.copied(self.volume, folder)
@@ -113,8 +115,6 @@ class _Run:
     def _parts(self, image: "Image", channels: dict[int, Channel]) -> "list[Slab]":
         """Return the parts that an image is cut into."""
         from smdae.denoising.flat import SIDE
-        from smdae.files.slabs import ROOM, slabs
-        from smdae.files.zarr_chunks import grid_of
         from smdae.memory import left
 
         halos = [channel.halo for channel in channels.values()]
@@ -123,15 +123,12 @@ class _Run:
         multiple = max((channel.multiple for channel in channels.values()), default=1)
         return slabs(image.shape, grid_of(image.array), image.array.dtype.itemsize, room, widest, multiple)
 
-    def _denoise(self, image: "Image", channels: dict[int, Channel], slab: "Slab", values: np.ndarray) -> bool:
+    def _denoise(self, image: "Image", channels: dict[int, Channel], slab: Slab, values: np.ndarray) -> bool:
         """Denoise the planes of a part in place, and return whether anything changed.
 
         `values` are those of the part with its margin; only the part itself is right afterwards.
         """
         from smdae.denoising.pages import is_blank
-        from smdae.files.images import refuse_infinite
-        from smdae.files.picture import from_samples, samples_of
-        from smdae.files.zarr_chunks import fill_of
 
         kept = values[(..., *slab.inner)]
         before = kept.copy()
@@ -158,7 +155,7 @@ class _Run:
             kept[part] = fill_of(image.array)
         return not np.array_equal(before, kept, equal_nan=kept.dtype.kind == "f")
 
-    def _show(self, channel: Channel, picture: "Picture", outcome: Outcome) -> None:
+    def _show(self, channel: Channel, picture: Picture, outcome: Outcome) -> None:
         """Show the first plane or region of a channel in the report."""
         if self.options.report is not None and channel.label not in self.noted:
             part = channel.label.removesuffix(": ")
@@ -175,10 +172,8 @@ class _Run:
             last, lost=last.lost + lost, repaired=last.repaired + repaired, is_banded=last.is_banded or banded
         )
 
-    def _note_missing(self, image: "Image", channels: dict[int, Channel], slab: "Slab") -> None:
+    def _note_missing(self, image: "Image", channels: dict[int, Channel], slab: Slab) -> None:
         """Add the facts about a part that was never written, whose pixels have the fill value, to its channels."""
-        from smdae.files.zarr_chunks import fill_of
-
         height, width = ((rows := slab.kept[0]).stop - rows.start, (columns := slab.kept[1]).stop - columns.start)
         filled = np.broadcast_to(fill_of(image.array), (height, width))
         for place in product(*(range(axis.start, axis.stop) for axis in slab.lead)):
@@ -188,8 +183,6 @@ class _Run:
 
     def _levels(self, image: "Image", folder: Path, changed: bool) -> str | None:
         """Write the smaller levels of an image, computed again if the first changed; return a remark if any."""
-        from smdae.files import ome_levels, ome_zarr
-
         with _writing(self.job):
             if changed:
                 return ome_levels.rebuilt(image, folder / image.place, self.name)
@@ -209,9 +202,6 @@ def one_volume(
         OutputError: The result cannot be written.
         MemoryLimitError: It takes more memory than there is.
     """
-    from smdae.files import ome_metadata, ome_zarr
-    from smdae.files.whole_folder import refuse_folder, whole_folder
-
     _refuse(job, options)
     name, origin = called(job), origin_of(job, options.messages)
     how: dict[str, Any] = {"overwrite": options.overwrite, "may_go": ome_metadata.may_be_replaced}
@@ -253,7 +243,6 @@ def _writing(job: Job) -> Iterator[None]:
 
     Settings of a codec may let it read, and not write.
     """
-    from smdae.files.refusals import refusals
     from smdae.named import foreign_errors
 
     failed = OutputError(f"cannot write '{job.target}': the codecs of '{job.source}' fail")

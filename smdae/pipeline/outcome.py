@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import InputError
+from smdae.files.images import luma, read
+from smdae.files.orientation import lying_over
+from smdae.files.picture import Picture, deeper, with_depth
 from smdae.pipeline.extras import refuse_for, sampling
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import PictureNoise, find_noise, is_noise_estimated
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.denoising.stabilised import Whitening
     from smdae.denoising.task import Task
-    from smdae.files.picture import Picture
 
 __all__ = ["Outcome", "denoised"]
 
@@ -36,13 +38,13 @@ class Outcome:
         finished: Turns pixels like the task's into a picture like the result.
     """
 
-    picture: "Picture"
+    picture: Picture
     found: PictureNoise
     judgement: "Judgement | None"
     task: "Task | None" = None
     mean: np.ndarray | None = None
     frames: Sequence[np.ndarray] = ()
-    finished: "Callable[[np.ndarray], Picture] | None" = None
+    finished: Callable[[np.ndarray], Picture] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +149,7 @@ class _Run:
 
 
 def denoised(
-    picture: "Picture", model: Any, options: Options, watch: Watch | None, name: str = "the image", judging: bool = True
+    picture: Picture, model: Any, options: Options, watch: Watch | None, name: str = "the image", judging: bool = True
 ) -> Outcome:
     """Return a picture denoised, without writing anything; `judging` says whether its quality is estimated.
 
@@ -155,8 +157,6 @@ def denoised(
         UsageError, InputError, DivergedError, MemoryLimitError: As `find_noise`, `refuse_for` and `denoise`.
         OutputError: The picture holds NaN or infinity, and the result integers.
     """
-    from smdae.files.picture import deeper, with_depth
-
     if options.adapt:
         from smdae.fitting.adaptation import refuse_unadaptable
 
@@ -171,7 +171,7 @@ def denoised(
     found = find_noise(noisy, model, options, name)
     weights = None if options.mask is None else _weights(options, noisy)
 
-    def finished(pixels: np.ndarray) -> "Picture":
+    def finished(pixels: np.ndarray) -> Picture:
         whole = found.prepared.restored(pixels)
         if weights is not None:
             whole = _between(noisy.pixels, whole, weights if whole.ndim == 2 else weights[:, :, None])
@@ -197,7 +197,7 @@ def denoised(
     return Outcome(finished(pixels), found, judgement, task, mean, (task.pixels, *frames), finished)
 
 
-def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, options: Options) -> Options:
+def _in_unit_of(deep: Picture, picture: Picture, model: Any, options: Options) -> Options:
     """Return the settings for a picture converted to deeper samples, with white, black, scale and noise in its unit."""
     from smdae.estimation.scale import scale_of
     from smdae.noise import Noise
@@ -214,7 +214,7 @@ def _in_unit_of(deep: "Picture", picture: "Picture", model: Any, options: Option
     )
 
 
-def _no_noise(picture: "Picture") -> PictureNoise:
+def _no_noise(picture: Picture) -> PictureNoise:
     """Return noise of level 0, for a picture that is to stay as it is and was not examined."""
     from smdae.denoising.preparation import Prepared
     from smdae.estimation.estimate import Estimate
@@ -225,15 +225,12 @@ def _no_noise(picture: "Picture") -> PictureNoise:
     return PictureNoise(Prepared(picture.pixels, picture.pixels, Scale()), nothing)
 
 
-def _weights(options: Options, picture: "Picture") -> np.ndarray:
+def _weights(options: Options, picture: Picture) -> np.ndarray:
     """Return the mask as weights from 0, no change, to 1, full change, with shape (H, W).
 
     Raises:
         InputError: The mask cannot be read, holds NaN or infinity, or has another size than the picture.
     """
-    from smdae.files.images import luma, read
-    from smdae.files.orientation import lying_over
-
     assert options.mask is not None
     mask = read(options.mask, str(options.mask))
     if not mask.is_finite:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smdae.files import fits, images, ome_metadata, parts, raw, stack, y4m
+from smdae.files.picture import Picture
+from smdae.files.stack import Stack
 from smdae.pipeline.noise_chart import chart, correlation, curve_of, number
 from smdae.pipeline.places import STREAM
 
 if TYPE_CHECKING:
-    from smdae.files.picture import Picture
-    from smdae.files.stack import Stack
     from smdae.pipeline.options import Options
     from smdae.pipeline.picture_noise import PictureNoise
 
@@ -54,7 +55,7 @@ class Description:
     """
 
     name: str
-    picture: "Picture"
+    picture: Picture
     pages: int
     found: "PictureNoise"
     on_255: bool
@@ -79,7 +80,6 @@ def describe(source: Path, options: "Options") -> list[Description]:
         InputError, MemoryLimitError: The file cannot be read.
         UsageError, InputError: As `find_noise`.
     """
-    from smdae.files import fits, images, ome_metadata, parts, raw, stack, y4m
     from smdae.pipeline import special_files
     from smdae.pipeline.picture_noise import find_noise
     from smdae.pipeline.reading import piped
@@ -134,7 +134,7 @@ def _of_bits(name: str, pages: "Stack", options: "Options") -> Description:
 
 def described(
     name: str,
-    picture: "Picture",
+    picture: Picture,
     pages: int,
     found: "PictureNoise",
     options: "Options",

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import InputError, UsageError
+from smdae.files.picture import Picture, likely_white
 from smdae.pipeline.options import Options
 
 if TYPE_CHECKING:
     from smdae.denoising.preparation import Prepared
     from smdae.estimation.estimate import Estimate
-    from smdae.files.picture import Picture
     from smdae.noise import Noise
 
 __all__ = [
@@ -126,7 +126,7 @@ def is_noise_shared(model: Any, options: Options) -> bool:
     return is_open and (options.levels is None or (len(options.levels) == 1 and options.noise != "white"))
 
 
-def find_noise(picture: "Picture", model: Any, options: Options, name: str) -> PictureNoise:
+def find_noise(picture: Picture, model: Any, options: Options, name: str) -> PictureNoise:
     """Return the noise of a picture: the given one, or an estimate from its pixels.
 
     Raises:
@@ -188,7 +188,7 @@ def _level_of(prepared: "Prepared") -> float:
 
 
 def _given_levels(
-    picture: "Picture", prepared: "Prepared", unit: float, options: Options, name: str
+    picture: Picture, prepared: "Prepared", unit: float, options: Options, name: str
 ) -> tuple[float, ...] | None:
     """Return the levels of --sigma, white being 1: one, or one for each channel; None if none is given.
 
@@ -216,7 +216,7 @@ def _given_levels(
 
 
 def _described(
-    picture: "Picture", prepared: "Prepared", found: "Estimate", unit: float, options: Options
+    picture: Picture, prepared: "Prepared", found: "Estimate", unit: float, options: Options
 ) -> PictureNoise:
     """Return the noise of a picture with its description in words; arguments as in `_given_levels`."""
     from smdae.denoising.given_noise import rms_level
@@ -237,10 +237,8 @@ def _described(
     return PictureNoise(prepared, found, described, (level / unit,), level * factor)
 
 
-def refuse_unit(picture: "Picture", options: Options, name: str) -> None:
+def refuse_unit(picture: Picture, options: Options, name: str) -> None:
     """Raise UsageError where a level and no white are given for a float picture with values far beyond 1."""
-    from smdae.files.picture import likely_white
-
     if picture.pixels.dtype.kind != "f" or picture.stored or not options.levels or options.white is not None:
         return
     finite = picture.pixels[np.isfinite(picture.pixels)]

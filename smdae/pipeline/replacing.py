@@ -5,6 +5,11 @@ from collections import Counter
 from pathlib import Path
 
 from smdae.errors import OutputError
+from smdae.files.fits import is_named
+from smdae.files.formats import SUFFIXES
+from smdae.files.kinds import kind_of
+from smdae.files.marks import HOLDERS
+from smdae.files.refusals import refuse_changed, refuse_existing, refuse_making
 from smdae.pipeline.places import STREAM, Job
 
 __all__ = ["claims", "misplaced", "refuse_misplaced", "refuse_place", "refuse_raced", "refuse_result", "unmarked"]
@@ -24,10 +29,6 @@ def unmarked(jobs: list[Job], strip: bool) -> Counter[str]:
 
     With `strip` results have no words about themselves.
     """
-    from smdae.files.fits import is_named
-    from smdae.files.formats import SUFFIXES
-    from smdae.files.kinds import kind_of
-    from smdae.files.marks import HOLDERS
 
     def holds_words(name: str) -> bool:
         ending = Path(name).suffix.lower()
@@ -42,8 +43,6 @@ def refuse_raced(jobs: list[Job]) -> None:
 
     Another run may have replaced it, and it would be denoised twice.
     """
-    from smdae.files.refusals import refuse_changed
-
     for job in jobs:
         if job.replaced is not None:
             refuse_changed(job.source, job.replaced)
@@ -68,16 +67,12 @@ def refuse_misplaced(job: Job) -> None:
 
 def refuse_result(job: Job, overwrite: bool) -> None:
     """Raise OutputError if the file of a result cannot be written, or may not be."""
-    from smdae.files.refusals import refuse_existing
-
     refuse_existing(job.target, overwrite=overwrite)
     refuse_misplaced(job)
 
 
 def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
     """Raise OutputError if a file, or with `folder` a folder, cannot be written at a path."""
-    from smdae.files.refusals import refuse_existing, refuse_making
-
     if not folder:
         refuse_existing(path, overwrite=overwrite)
     elif not os.path.isdir(path):

@@ -5,8 +5,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from smdae.files.orientation import orientation_of, upright
+from smdae.files.picture import Picture
+from smdae.files.writing import write
+
 if TYPE_CHECKING:
-    from smdae.files.picture import Picture
     from smdae.pipeline.picture_noise import PictureNoise
     from smdae.pipeline.report_view import View
 
@@ -25,9 +28,8 @@ class Report:
         self.lock = Lock()
         self.taken = 0
 
-    def show(self, name: str, before: "Picture", after: "Picture", found: "PictureNoise", part: str = "") -> None:
+    def show(self, name: str, before: Picture, after: Picture, found: "PictureNoise", part: str = "") -> None:
         """Keep the views of a picture, or of a `part` of its file, upright, unless the page has as many as it shows."""
-        from smdae.files.orientation import orientation_of, upright
         from smdae.pipeline.report_view import view_of
 
         with self.lock:
@@ -53,7 +55,6 @@ class Report:
 
     def write(self) -> None:
         """Write the page of all that was kept; OutputError if it cannot be written."""
-        from smdae.files.writing import write
         from smdae.pipeline.report_page import page
 
         views = [view for row in self.records for view in self.views.get(row["input"], ())]

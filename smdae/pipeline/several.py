@@ -6,6 +6,8 @@ import numpy as np
 
 from smdae.errors import InputError, OutputError
 from smdae.files.formats import FORMATS
+from smdae.files.parts import Parts
+from smdae.files.picture import Picture
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options
 from smdae.pipeline.outcome import denoised
@@ -21,14 +23,12 @@ from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.files.parts import Parts
-    from smdae.files.picture import Picture
 
 __all__ = ["denoise_parts"]
 
 
 def denoise_parts(
-    parts: "Parts", job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
+    parts: Parts, job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
     """Denoise all pictures of a file, write the result, and return its JSON record.
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from smdae.files.picture import Picture
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import PictureNoise, find_noise
 
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
-    from smdae.files.picture import Picture
 
 __all__ = ["Pages", "typical_noise", "with_shared_noise"]
 
@@ -19,7 +19,7 @@ class Pages(Protocol):
     """Pictures of one kind, by their numbers."""
 
     def __len__(self) -> int: ...
-    def page(self, number: int, /) -> "Picture":
+    def page(self, number: int, /) -> Picture:
         """Return the page of a number, counted from 0."""
         ...
 
@@ -66,7 +66,7 @@ def typical_noise(
     return median, replace(options, scale=scale or options.scale)
 
 
-def _empty(page: "Picture", model: Any, options: Options, name: str) -> PictureNoise:
+def _empty(page: Picture, model: Any, options: Options, name: str) -> PictureNoise:
     """Return that a page without any value has no noise."""
     found = find_noise(replace(page, pixels=np.zeros_like(page.pixels)), model, options, name)
     return replace(found, estimate=replace(found.estimate, reason="it has no values"))

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import InputError, UsageError
+from smdae.files import fits, ome_zarr, raw, y4m
+from smdae.files.images import decoding, opening
+from smdae.files.picture import Picture
+from smdae.files.sequence import Ahead
 from smdae.pipeline.picture_description import UNLOADED, Description, described
 
 if TYPE_CHECKING:
-    from smdae.files.picture import Picture
     from smdae.pipeline.options import Options
 
 __all__ = ["of_fits", "of_raw", "of_video", "of_volume"]
@@ -36,7 +39,7 @@ class _Several:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def page(self, number: int, /) -> "Picture":
+    def page(self, number: int, /) -> Picture:
         """Return the picture of a number, counted from 0."""
         return self.pictures[number]
 
@@ -49,7 +52,6 @@ def of_raw(content: Path | bytes, name: str, options: "Options") -> list[Descrip
         InputError: The file is damaged or of an unknown kind, or the extra that reads it is not installed.
         MemoryLimitError: It takes more memory than there is.
     """
-    from smdae.files import raw
     from smdae.pipeline.one_raw import noise_of, stand_in
     from smdae.pipeline.picture_noise import find_noise
 
@@ -72,7 +74,6 @@ def of_fits(content: Path | bytes, name: str, options: "Options") -> list[Descri
     Raises:
         UsageError, InputError, MemoryLimitError: As `fits.opened` and `typical_noise`.
     """
-    from smdae.files import fits
     from smdae.pipeline.one_fits import FitsPlanes
     from smdae.pipeline.shared_noise import typical_noise
 
@@ -100,7 +101,6 @@ def of_volume(folder: Path, name: str, options: "Options") -> list[Description]:
     Raises:
         UsageError, InputError, MemoryLimitError: As `ome_zarr.opened` and `typical_noise`.
     """
-    from smdae.files import ome_zarr
     from smdae.pipeline.shared_noise import typical_noise
     from smdae.pipeline.volume_channels import VolumePlanes
 
@@ -132,9 +132,6 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options") -
         MemoryLimitError: It takes more memory than there is.
     """
     from smdae.estimation.scale import Scale
-    from smdae.files import y4m
-    from smdae.files.images import decoding
-    from smdae.files.picture import Picture
     from smdae.pipeline.shared_noise import typical_noise
 
     if options.white is not None or options.black is not None:
@@ -162,9 +159,6 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options") -
 @contextmanager
 def _stream(source: Path, begun: bytes | None) -> Iterator[Any]:
     """Yield a stream of a file, or of stdin with the bytes already read in front."""
-    from smdae.files.images import opening
-    from smdae.files.sequence import Ahead
-
     if begun is not None:
         yield Ahead(begun, sys.stdin.buffer)
         return

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from smdae.errors import InputError, UsageError
+from smdae.files import stack
 from smdae.files.formats import FORMATS
+from smdae.files.picture import Picture
+from smdae.files.stack import Group, Key, Stack
+from smdae.files.tiff_survey import BITS_STAY
+from smdae.files.tiff_writing import Style
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
 from smdae.pipeline.options import Options
@@ -26,9 +31,6 @@ from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-    from smdae.files.picture import Picture
-    from smdae.files.stack import Group, Key, Stack
-    from smdae.files.tiff_writing import Style
 
 __all__ = ["called_key", "denoise_stack"]
 
@@ -63,7 +65,7 @@ class _Run:
     products: list[str] = field(default_factory=list)
     has_changed: bool = False
 
-    def results(self) -> Iterator[list["Picture"]]:
+    def results(self) -> Iterator[list[Picture]]:
         """Yield the results of one page after the other, a picture for each of its channels."""
         pages = self.pages
         for number in range(len(pages)):
@@ -79,7 +81,7 @@ class _Run:
             yield after
             del after  # the next page is made while nothing of this one is held
 
-    def _denoised(self, picture: "Picture", key: "Key", number: int) -> "Picture":
+    def _denoised(self, picture: Picture, key: "Key", number: int) -> Picture:
         """Return a channel of a page denoised, and keep what there is to report of it."""
         from smdae.denoising.pages import is_blank
 
@@ -98,8 +100,6 @@ class _Run:
 
     def style(self) -> "Style":
         """Return how the result is written."""
-        from smdae.files import stack
-
         job, options = self.job, self.options
         target = job.target.name if job.target != STREAM else job.source.name
         style = stack.style_for(self.pages, job.source.name, target, options.depth, options.strip)
@@ -138,9 +138,6 @@ def denoise_stack(
         OutputError: The format of the result cannot hold several pages, or it cannot be written.
         UsageError, MemoryLimitError: As `denoised`.
     """
-    from smdae.files import stack
-    from smdae.files.tiff_survey import BITS_STAY
-
     if options.profile is not None:
         refuse_place(options.profile, options.overwrite_beside)
     origin = origin_of(job, options.messages)

@@ -5,20 +5,19 @@ of the plane with the median level, and their scale; channels share neither.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from smdae.errors import UsageError
+from smdae.files import ome_zarr
+from smdae.files.ome_zarr import Volume
+from smdae.files.picture import Picture, from_samples
+from smdae.files.tiff_axes import Selection
+from smdae.files.zarr_images import Image
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
 from smdae.pipeline.shared_noise import typical_noise
-
-if TYPE_CHECKING:
-    from smdae.files.ome_zarr import Volume
-    from smdae.files.picture import Picture
-    from smdae.files.tiff_axes import Selection
-    from smdae.files.zarr_images import Image
 
 __all__ = ["Channel", "VolumePlanes", "channels_of", "chosen_channels", "is_chosen", "refuse_beyond"]
 
@@ -36,11 +35,8 @@ class VolumePlanes:
     def __len__(self) -> int:
         return len(self.places)
 
-    def page(self, number: int, /) -> "Picture":
+    def page(self, number: int, /) -> Picture:
         """Return the plane of a number, counted from 0; raise InputError if the volume is damaged there."""
-        from smdae.files import ome_zarr
-        from smdae.files.picture import from_samples
-
         with ome_zarr.reading(self.name):
             return from_samples(ome_zarr.sample(self.image, self.places[number], WINDOW, WINDOWS), "TIFF")
 
@@ -71,7 +67,7 @@ def is_chosen(image: "Image", place: tuple[int, ...], selection: "Selection") ->
     return of_page and (selection.channels is None or image.channel(place) + 1 in selection.channels)
 
 
-def channels_of(image: "Image", volume: "Volume", model: Any, options: Options, name: str) -> dict[int, Channel]:
+def channels_of(image: "Image", volume: Volume, model: Any, options: Options, name: str) -> dict[int, Channel]:
     """Return the channels of an image that are to be denoised, by their numbers from 0.
 
     Raises:
@@ -84,7 +80,7 @@ def channels_of(image: "Image", volume: "Volume", model: Any, options: Options, 
 
 
 def chosen_channels(
-    image: "Image", volume: "Volume", selection: "Selection"
+    image: "Image", volume: Volume, selection: "Selection"
 ) -> dict[int, tuple[str, list[tuple[int, ...]]]]:
     """Return the channels of an image that are to be denoised by their numbers: the name and the planes of each."""
     prefix = f"image {image.place}" if len(volume.images) > 1 else ""
@@ -96,7 +92,7 @@ def chosen_channels(
     return chosen
 
 
-def refuse_beyond(volume: "Volume", options: Options, name: str) -> None:
+def refuse_beyond(volume: Volume, options: Options, name: str) -> None:
     """Raise UsageError for pages or channels that the volume does not have, and for levels of other channels."""
     chosen = options.selection
     channels = max(image.channels for image in volume.images)
