@@ -19,8 +19,8 @@ from smdae.cli import interrupts
 from smdae.cli.app import main
 from smdae.errors import OutputError
 from smdae.files import block_reader as blocks
-from smdae.files import cache_folder, claims, dressing, refusals, writing
-from smdae.pipeline import fit_files
+from smdae.files import cache_folder, dressing, refusals, writing
+from smdae.pipeline import fit_files, replacing
 from tests.tiny import encoded, gray, model_bytes, python
 
 SOURCE = Path(__file__).parent.parent / "smdae"
@@ -84,7 +84,7 @@ def here(bare, monkeypatch):
 @pytest.fixture
 def windows(monkeypatch):
     """The writer and its like, as they are on Windows: no locks, and no file is replaced that is open."""
-    for module in (writing, claims, cache_folder, fit_files):
+    for module in (writing, replacing, cache_folder, fit_files):
         monkeypatch.setattr(module, "fcntl", None)
     for module in (writing, refusals):
         monkeypatch.setattr(module, "WINDOWS", True)

@@ -14,7 +14,6 @@ from smdae.cli.denoise_options import DenoiseOptions
 from smdae.cli.options import DEPTHS, bytes_of, threads_of
 from smdae.cli.together import on_loss
 from smdae.errors import BatchError, UsageError
-from smdae.files.claims import claimed
 from smdae.files.formats import SUFFIXES
 from smdae.files.kinds import counted
 from smdae.files.refusals import refusals
@@ -30,7 +29,7 @@ from smdae.pipeline.places import STREAM, Job, Plan, plan
 from smdae.pipeline.placing import forget
 from smdae.pipeline.records import figures, is_number
 from smdae.pipeline.rehearsal import rehearsed
-from smdae.pipeline.replacing import claims, refuse_place, refuse_raced, unmarked
+from smdae.pipeline.replacing import claimed, claims, refuse_place, refuse_raced, unmarked
 from smdae.pipeline.report import Report
 from smdae.pipeline.result_format import refuse_quality
 from smdae.pipeline.selection import listed, refuse_unpiped

@@ -20,7 +20,7 @@ batch                  many files, several at once
 peers, sharing         many files, in several processes
 messages               receivers of messages
 summary, records       the report on a result: in words, and as JSON
-self_checks, measured  checks of a result without a clean picture, and its distance from one
+measured               the distance of pictures from a clean one
 report                 the report as a page, with report_view, report_page and report_style
 picture_description    the description of pictures for `info`, with special_files, model_description,
                        profile_description and noise_chart for other files, models and noise

@@ -7,7 +7,9 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from smdae.errors import InputError, UsageError
 from smdae.files import fits, images, ome_metadata, parts, raw, stack
@@ -31,11 +33,15 @@ from smdae.pipeline.reading import bare, called, like, read_picture, within_memo
 from smdae.pipeline.records import estimates, precisions, record_of, words_of
 from smdae.pipeline.replacing import refuse_place
 from smdae.pipeline.result_format import kind_of, warn_of_look
-from smdae.pipeline.self_checks import self_checked
 from smdae.pipeline.stacked import denoise_stack
 from smdae.pipeline.summary import say_remarks, summarise
 from smdae.progress import Watch
 
+if TYPE_CHECKING:
+    from smdae.denoising.selfchecks import SelfChecks
+    from smdae.denoising.task import Task
+
+CHECKED = 256  # pixels a side, from the middle, that self-checks are made on
 Work = Callable[[Job, Options, ModelFor, Watch | None, bytes | None], dict[str, Any]]
 
 __all__ = ["worker"]
@@ -145,7 +151,7 @@ def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
     if extra:
         record["beside"] = [str(path) for path, _ in extra]
     if options.checks:
-        checks = outcome.task and self_checked(outcome.task)  # None if memory does not suffice
+        checks = outcome.task and _self_checked(outcome.task)  # None if memory does not suffice
         record["selfchecks"] = checks and asdict(checks)
     return record if clean is None else record | _measured(clean, picture, result, options)
 
@@ -199,3 +205,30 @@ def _extra(job: Job, outcome: Outcome, options: Options, kind: str, watch: Watch
         watch=watch or (lambda done, of: None),
     )
     return list(extras)
+
+
+def _self_checked(task: "Task") -> "SelfChecks | None":
+    """Run the self-checks of a task's model on the middle of its image, and return their figures.
+
+    A model of gray is checked on the first noisy channel. The result is None where the noise is clipped or not white,
+    where channels that the model takes together have different levels, or where memory does not suffice.
+    """
+    from torch import Generator
+
+    from smdae.denoising.selfchecks import selfchecks
+    from smdae.memory import is_out_of_memory
+
+    if task.scale.may_clip or task.noise.kind != "white" or (len(set(task.levels)) > 1 and task.loaded.channels != 1):
+        return None
+    height, width = task.pixels.shape[:2]
+    middle = tuple(slice(max(0, (side - CHECKED) // 2), (side + CHECKED) // 2) for side in (height, width))
+    noisy = task.noisy((middle[0], middle[1]), next(task.loaded.parameters()).device)
+    channel = int(np.argmax(np.array(task.channel_levels) > 0))
+    if task.model.channels == 1:
+        noisy = noisy[:, channel : channel + 1]
+    try:
+        return selfchecks(task.model, noisy, task.channel_levels[channel], Generator().manual_seed(0))
+    except Exception as error:  # the result is there, and is not to be lost
+        if is_out_of_memory(error):
+            return None
+        raise

@@ -1,8 +1,20 @@
-"""What of a plan replaces files: inputs by their results, and whatever lies where a result goes."""
+"""What of a plan replaces files: inputs by their results, and whatever lies where a result goes.
+
+Folders whose pictures a run replaces are claimed by it, so that no two runs denoise the same ones twice. A claim is a
+lock on the folder itself: no file is made for it, and it ends with the process, however that ends. Whoever takes all
+pictures of a folder claims it alone; those who were given single files share it.
+"""
 
 import os
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # there are no locks, and so no claims
+    fcntl = None  # type: ignore[assignment]
 
 from smdae.errors import OutputError
 from smdae.files.fits import is_named
@@ -12,7 +24,16 @@ from smdae.files.marks import HOLDERS
 from smdae.files.refusals import refuse_changed, refuse_existing, refuse_making
 from smdae.pipeline.places import STREAM, Job
 
-__all__ = ["claims", "misplaced", "refuse_misplaced", "refuse_place", "refuse_raced", "refuse_result", "unmarked"]
+__all__ = [
+    "claimed",
+    "claims",
+    "misplaced",
+    "refuse_misplaced",
+    "refuse_place",
+    "refuse_raced",
+    "refuse_result",
+    "unmarked",
+]
 
 CODESTREAM = ".j2k"  # of JPEG 2000, without the boxes in which words would stand
 
@@ -22,6 +43,29 @@ def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
     roots = [Path(os.path.realpath(path)) for path in inputs if path != STREAM and os.path.isdir(path)]
     folders = {Path(os.path.realpath(job.source)).parent for job in jobs if job.replaced}
     return {folder: any(folder.is_relative_to(root) for root in roots) for folder in sorted(folders)}
+
+
+@contextmanager
+def claimed(folders: Mapping[Path, bool]) -> Iterator[None]:
+    """Claim folders as long as the context lasts: a folder with True for this run alone, with False shared with others.
+
+    A folder that cannot be opened or locked is not claimed: some file systems know no locks.
+
+    Raises:
+        OutputError: Another run has claimed one, and either claim is for one run alone.
+    """
+    with ExitStack() as stack:
+        for folder, alone in folders.items() if fcntl is not None else ():
+            with suppress(OSError):
+                descriptor = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                try:
+                    fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise OutputError(
+                        f"another run replaces pictures in '{folder}'", "wait for its end, or end it"
+                    ) from None
+        yield
 
 
 def unmarked(jobs: list[Job], strip: bool) -> Counter[str]:

@@ -70,7 +70,7 @@ class _Run:
         pages = self.pages
         for number in range(len(pages)):
             before = pages.pictures(number)
-            channels = zip(before, pages.keys(number), pages.is_selected(number), strict=True)
+            channels = zip(before, pages.survey.keys(number), pages.survey.is_selected(number), strict=True)
             after = [
                 self._denoised(picture, key, number) if chosen else converted(picture, self.options)
                 for picture, key, chosen in channels
