@@ -36,8 +36,6 @@ class Option:
     Attributes:
         names: The names as they are written: --sigma, -s.
         values: The values that it may have, if they can be listed; empty for files and numbers.
-        is_flag: Whether it takes no value.
-        help: Its help in a few words.
     """
 
     names: tuple[str, ...]

@@ -32,7 +32,6 @@ class Configuration:
     """The settings of a fit, and where each was given.
 
     Attributes:
-        settings: The settings.
         origins: For each setting by its name: the option, variable or line of a file, or of what it is a default.
     """
 

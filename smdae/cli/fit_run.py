@@ -31,17 +31,7 @@ SIGNALS = 128  # plus the number of the signal, the exit code of a fit stopped b
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A fit that is asked for.
-
-    Attributes:
-        corpus: The images or rows to fit on.
-        settings: The settings of the fit.
-        device: Where to compute.
-        output: The model file.
-        resume: Whether to resume from the saved state.
-        as_json: Whether to print the result as JSON.
-        picture: The PNG file to draw the fitted density into; None for none.
-    """
+    """A fit that is asked for."""
 
     corpus: "Corpus"
     settings: "Settings"

@@ -34,9 +34,6 @@ class End:
 
     Attributes:
         kind: The kind of end: done, failed, lost or stopped.
-        code: The exit code.
-        message: The error message; empty if there is none.
-        hint: What the user can do about it; None for nothing.
     """
 
     kind: str

@@ -32,7 +32,6 @@ class Frame:
 
     Attributes:
         corner: The column and row of its upper left pixel on the canvas.
-        size: Its width and height.
         decode: Returns its pixels, (height, width, 4), uint8.
         disposal: What becomes of it when its time is over: "keep", "clear" or "restore".
         over: Whether it is laid over what is there, by its alpha; otherwise it replaces that.
@@ -56,11 +55,7 @@ class Animation:
     """The frames of an animation, as they are seen.
 
     Attributes:
-        data: The bytes of the file.
         format: The name of its format in the table of formats.
-        size: The width and height of the canvas.
-        frames: The frames in their order.
-        rewrite: Returns the file with other pixels.
         lossless: Whether its pixels are compressed without loss.
     """
 

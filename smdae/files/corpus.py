@@ -43,7 +43,6 @@ class Corpus:
 
     Attributes:
         images: Arrays of one dtype, (H, W), or (H, W, 3) in colour; for a table a single one, (1, rows, columns).
-        white: The value of white in them.
         skipped: A line for each file that could not be used.
         unread: The number of these files of each kind.
         small: The number of images, by the kind of their files, that were smaller than a patch.

@@ -48,14 +48,9 @@ class Image:
     Attributes:
         number: The number of its unit, counted from 0.
         shape: The height and width of a plane.
-        count: The number of planes.
         start: The offset of its data in the file, in bytes.
-        dtype: The type of the stored numbers.
-        scale: BSCALE.
-        zero: BZERO.
         blank: The number that is stored where there is no value; None if there is no such number.
         header_at: The offset of its header in the file, in bytes.
-        has_sums: Whether the header holds checksums.
     """
 
     number: int
@@ -122,8 +117,6 @@ class Opened:
     Attributes:
         images: The images that are denoised.
         left: The names of the other images, which stay as they are.
-        file: The file, open for reading.
-        size: Its length in bytes, unpacked.
         was_packed: Whether it was packed by gzip, and is unpacked here.
     """
 

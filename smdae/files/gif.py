@@ -38,8 +38,6 @@ class Block:
 
     Attributes:
         kind: `IMAGE`, or the label of an extension.
-        start: Its offset in the file.
-        end: The offset of the next block.
     """
 
     kind: int

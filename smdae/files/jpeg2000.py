@@ -34,10 +34,8 @@ class Codestream:
     """The header of a codestream.
 
     Attributes:
-        size: The width and height.
         bits: The bits of a sample of each channel.
         plain: Whether all channels are unsigned and of full size.
-        lossless: Whether the wavelet is the reversible one.
     """
 
     size: tuple[int, int]

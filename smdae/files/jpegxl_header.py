@@ -22,17 +22,13 @@ class Header:
 
     Attributes:
         size: The width and height, as stored.
-        bits: The bits of a sample.
-        floats: Whether samples are floating point.
         channels: The number of channels, those of colour and alpha together.
         lossless: Whether its colours are coded as they are.
-        animated: Whether it has frames.
         standard: Whether its colours are sRGB, or gray with the curve of sRGB.
         odd: Whether it has other extra channels than one for alpha.
         colours: The bits that describe its colours, in order; empty for the default.
         start: The number of the first of those bits in the codestream.
         end: The number of the first bit after the header.
-        profile: Whether it has an ICC profile.
     """
 
     size: tuple[int, int]

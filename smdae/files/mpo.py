@@ -38,7 +38,6 @@ class Mpo:
     """The pictures of an MPO.
 
     Attributes:
-        data: The bytes of the file.
         places: The start and end of each JPEG in it, in the order of the index.
         shown: The numbers of the JPEGs that are denoised.
         entries: The offset of the entries in the index.

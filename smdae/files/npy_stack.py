@@ -36,7 +36,6 @@ class NpyStack:
     """The pages of a stack.
 
     Attributes:
-        data: The file.
         array: Its array, with shape (N, H, W) or (N, H, W, 3).
     """
 

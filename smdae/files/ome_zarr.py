@@ -32,13 +32,7 @@ AT_ONCE = 2  # chunks that are decoded at the same time
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """An open volume.
-
-    Attributes:
-        folder: Its folder.
-        images: The images that are denoised.
-        remarks: What there is to say of it, a line each.
-    """
+    """An open volume."""
 
     folder: Path
     images: tuple[Image, ...]

@@ -84,12 +84,7 @@ class Container(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The pictures of one file.
-
-    Attributes:
-        container: The file.
-        name: What messages call it.
-    """
+    """The pictures of one file."""
 
     container: Container
     name: str

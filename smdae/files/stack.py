@@ -42,11 +42,7 @@ LEVELS = 32  # pages that may be one picture in smaller and smaller sizes, each 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The pictures of one channel of a series that are to be denoised, decoded as they are asked for.
-
-    Attributes:
-        key: The series and the channel.
-    """
+    """The pictures of one channel of a series that are to be denoised, decoded as they are asked for."""
 
     key: Key
     _stack: "Stack"
@@ -65,8 +61,6 @@ class Stack:
     """The pages of an open TIFF. `len` is their number.
 
     Attributes:
-        axes: The axes of each series.
-        remarks: What there is to say of the file, a line each.
         survey: What is on its pages, and what of that is to be denoised.
     """
 

@@ -41,8 +41,6 @@ class Header:
     """The header of a file, checked.
 
     Attributes:
-        metadata: The texts in it, by name.
-        tensors: The tensors in it, by name.
         start: The offset of the first tensor in the file, in bytes.
         length: The length of the whole file in bytes.
         checksum: The checksum in the metadata; None if there is none.

@@ -42,8 +42,6 @@ class Run:
     """Pages that are written by one call: one, or some that lie one behind the other.
 
     Attributes:
-        first: The number of the first page.
-        count: How many there are.
         is_single: Whether they lie behind a single directory.
         alone: The codes of the tags that the first page alone has.
     """
@@ -55,11 +53,7 @@ class Run:
 
 
 class _Runs:
-    """A search for the runs of a file, which is given its pages one by one.
-
-    Attributes:
-        found: The runs so far.
-    """
+    """A search for the runs of a file, which is given its pages one by one."""
 
     def __init__(self) -> None:
         self.found: list[Run] = []
@@ -99,14 +93,11 @@ class Survey:
     """The contents of the pages of a stack, and how they lie in the file.
 
     Attributes:
-        places: Where each page is.
-        selection: What the user says of them.
         kinds: The parts of each kind of page.
         kind_of: The number of the kind of each page.
         runs: How the pages are written.
         channels: For each channel of a series, the page and part of each picture that is to be denoised.
         nbytes: The largest number of bytes that the pages take in a file like their own.
-        remarks: What there is to say of them, a line each.
     """
 
     places: Sequence[Place]
@@ -180,15 +171,7 @@ def surveyed(
 
 @dataclass(eq=False)
 class _Changes:
-    """The differences of a result from its file besides the noise, collected page by page, for `remarks`.
-
-    Attributes:
-        lossy: Names of compressions that lose detail.
-        unwritten: Names of compressions that are read and not written.
-        left_out: Names of makers whose tags are left out.
-        has_bits: Whether a page of black and white alone is left as it is.
-        is_coloured: Whether colours are looked up in a table.
-    """
+    """The differences of a result from its file besides the noise, collected page by page, for `remarks`."""
 
     lossy: set[str] = field(default_factory=set)
     unwritten: set[str] = field(default_factory=set)

@@ -45,7 +45,6 @@ class Tag:
     """One entry of a directory.
 
     Attributes:
-        code: The number of the tag.
         type: The type of its values, as TIFF numbers types.
         value: The bytes of its values, as they lie in the file.
     """

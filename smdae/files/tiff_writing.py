@@ -36,10 +36,7 @@ class Style:
 
     Attributes:
         depth: The type of its samples; None for that of the source.
-        strip: Whether words, dates and places are left out.
-        axes: The axes that the file is then given.
         names: The name of the source and that of the result.
-        is_big: Whether it is a BigTIFF.
         words: Returns, once all pages are written, the line about the model to write into the file; None for none.
         is_unchanged: Returns, once all pages are written, whether the result is to be a copy of its source.
     """

@@ -46,11 +46,7 @@ class Header:
 
     Attributes:
         line: The line itself, with its end.
-        width: The width of the picture in pixels.
-        height: The height of the picture in pixels.
-        bits: The bits of a sample.
         shapes: Height and width of each plane: Y, Cb and Cr if there are, alpha if there is.
-        has_alpha: Whether the last plane is alpha.
         is_interlaced: Whether every second row of a frame is of another time.
     """
 

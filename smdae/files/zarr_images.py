@@ -55,7 +55,6 @@ class Image:
         levels: The folders of its arrays below the group, the largest first.
         channel_axis: The number of the axis of channels; None if there is none.
         array: The first level.
-        root: The volume's folder.
     """
 
     place: Path

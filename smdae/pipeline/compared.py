@@ -75,9 +75,6 @@ class Comparison:
 
     Attributes:
         contest: What all fits have in common.
-        plan: What is compared.
-        record: The figures so far.
-        folder: Where the report goes.
         courses: Fits that are there already.
         is_begun: Whether anything was written.
         diverged: The objective of each fit that diverged.

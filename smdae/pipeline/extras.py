@@ -29,11 +29,8 @@ class Extras:
     """The files to write beside the result.
 
     Attributes:
-        samples: The number of samples of the posterior.
         steps: Where the path from noise to image goes: a GIF, a PNG with all its steps, or a folder; None for nowhere.
-        folder: Whether `steps` is a folder.
         uncertainty: Where the standard deviation of each pixel goes; None for nowhere.
-        components: The number of principal components of the posterior.
     """
 
     samples: int = 0

@@ -72,12 +72,7 @@ class Files:
     """The files of a fit, claimed so that no other process writes them.
 
     Attributes:
-        model: The path of the model.
-        state: The path of the state.
-        log: The path of the log.
-        overwrite: Whether existing files may be overwritten.
         found: Numbers that identify the model file that existed at the start; None if there was none.
-        descriptor: The descriptor of the open log.
     """
 
     model: Path

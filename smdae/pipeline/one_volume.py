@@ -51,14 +51,8 @@ class _Run:
     """The work on a volume, and what came of it.
 
     Attributes:
-        volume: The volume.
-        job: Its path, and where its result goes.
-        options: The settings.
-        model: The model to denoise with.
-        watch: Called with the number of parts done, and with their total.
         noted: The facts about the noise of each channel, by its label.
         judged: The estimated quality, if there is only one plane.
-        products: The precision of the products.
     """
 
     volume: Volume

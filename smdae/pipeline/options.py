@@ -27,7 +27,6 @@ class Options:
 
     Attributes:
         model: The file or name of the model; None for $SMDAE_MODEL or the bundled one that fits.
-        device: The name of the device: auto, cpu, mps, cuda or cuda:N.
         levels: The noise levels on the 0 to 255 scale, one for all channels or one for each; None to take those of
             `noise` or of the model, or to estimate them.
         white: The value of white in the pictures' unit, None for that of the sample type.
@@ -47,22 +46,15 @@ class Options:
         overwrite: Whether results may replace existing files.
         overwrite_beside: Whether the files written beside results may replace existing ones.
         new_folder: A folder that is created for the results; None if they go to none.
-        adapt: Whether the model is adapted to each picture.
         reference: The file of the clean picture to measure the result by; None for none.
         blend: How far to go from the posterior mean to a sample of the posterior, 0 to 1.
-        extras: Which files are written beside the result; by default none.
-        checks: Whether the model's self-checks are run.
         many: Whether there are many pictures, so that messages must name each.
         local: The number of this process on this machine, from 0; None if it is the only one.
-        fast: Whether to use the small bundled network.
         quality: The quality of JPEG and WebP results, 1 to 100; None for the usual one.
         strip: Whether the words, dates and places in the metadata are left out of results.
         linear: Whether camera raw files are developed to linear light.
         mend: Whether outliers are repaired, and offsets of rows and columns subtracted.
         imports: The modules of the user's own that a model file may name, as module:name.
-        report: The report that pictures are collected for; None for none.
-        selection: The pages and channels of TIFF stacks to denoise, and their axes; by default all.
-        messages: The receiver of messages.
         stdout: A function of bytes, which writes those of results that go to stdout.
     """
 

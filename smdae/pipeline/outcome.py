@@ -29,8 +29,6 @@ class Outcome:
     """A denoised picture.
 
     Attributes:
-        picture: The result.
-        found: The noise that was removed.
         judgement: The estimated quality; None if nothing was done or a sample was drawn.
         task: The task that was carried out; None if nothing was done.
         mean: The task's own result, before it was finished or blended.
@@ -49,15 +47,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """The denoising of one picture, whose noise is known.
-
-    Attributes:
-        found: The noise of the picture.
-        model: The model to denoise with.
-        options: The settings.
-        watch: Called with the number of tiles or steps done, and with their total.
-        judging: Whether to estimate the quality of results.
-    """
+    """The denoising of one picture, whose noise is known."""
 
     found: PictureNoise
     model: Any

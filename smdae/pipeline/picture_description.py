@@ -41,9 +41,7 @@ class Description:
     """A picture file, or a channel of one, and its noise, as `info` describes it.
 
     Attributes:
-        name: The name of the file in messages.
         picture: The picture, or the first of its pages.
-        pages: The number of pages.
         found: The noise; for many pages that of the page with the median level.
         on_255: Whether values are shown on the 0 to 255 scale, rather than in the picture's unit.
         model: The file or name of the model that `denoise` would use.
@@ -51,7 +49,6 @@ class Description:
         series: The number of the series of a TIFF, counted from 1.
         what: The kind of file in words; empty to derive it from the picture.
         part: The series and the channel in words; empty to derive them from the number of the channel.
-        piece: What a page of this file is called.
     """
 
     name: str

@@ -31,7 +31,6 @@ class Pair:
     """The same pixels before and after.
 
     Attributes:
-        title: The part of the picture, in words.
         width, height: Its size in pixels.
         before, after, residual: The bytes of PNG files.
         gain: The factor by which the residual is amplified.
@@ -51,13 +50,10 @@ class View:
     """A picture in the report.
 
     Attributes:
-        name: The name of its file.
-        size: Its size, in words.
         pairs: The parts of it that are shown.
         described: The noise in words, or why there is none.
         curve: Brightnesses, and the level of the noise at each; None where there is none.
         unit: The unit of the curve, in words.
-        warnings: The warnings given while it was denoised.
     """
 
     name: str

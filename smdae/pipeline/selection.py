@@ -32,13 +32,11 @@ class Search:
     """The rules by which folders are searched.
 
     Attributes:
-        recursive: Whether folders in folders are searched too.
         into: The folder of the results, whose files are not inputs; None if results go beside their inputs.
         suffixes: The endings of names, before the extension, by which results beside their inputs are recognised.
         marked: Whether results are also recognised by their metadata.
         more: Whether camera raw files, FITS, Y4M and OME-Zarr are pictures too, if they can be read.
         may_be_done: Whether a folder that holds nothing but results is no error: there is nothing left to do in it.
-        links: Whether links in folders are pictures.
     """
 
     recursive: bool = False

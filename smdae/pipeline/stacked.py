@@ -40,16 +40,8 @@ class _Run:
     """The work on a stack, and what it found.
 
     Attributes:
-        job: The stack, and where its result goes.
-        options: The settings for all of it.
         model: The model that denoises its first page.
-        model_for: Returns the model for a page.
-        pages: The stack.
         shared: The settings for the pages of each channel, which share their noise and scale.
-        watch: Called with the number of pages done, and with their total.
-        noise: The noise of the pages of each channel.
-        judgements: The estimated quality of each page.
-        products: The precision of the products for each page.
         has_changed: Whether the pixels of any page so far are others than before.
     """
 

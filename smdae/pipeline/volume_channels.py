@@ -46,8 +46,6 @@ class Channel:
     """A channel, and how its planes are denoised.
 
     Attributes:
-        label: The name of the channel in messages.
-        options: The settings.
         found: The noise of the plane with the median level.
         halo: The width in pixels of the margin that a region needs; None if it needs the whole plane.
         multiple: Regions with their margins start at multiples of it.
