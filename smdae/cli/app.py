@@ -25,8 +25,6 @@ from smdae.errors import UsageError
 from smdae.pipeline.peers import Peers
 from smdae.processes import Place
 
-__all__ = ["app", "main"]
-
 PARTS = ("torch", "numpy", "pillow", "tifffile", "imagecodecs", "safetensors", "typer", "rich", "pydantic")
 MAY_BE_EMPTY = ("--suffix",)  # options whose value may be empty
 WITH_VARIABLES = ("denoise", "compare")  # commands whose options have variables; for `fit` see `configuration`

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from smdae.fitting.settings import Settings
     from smdae.noise import Noise
 
-__all__ = ["HELP", "command"]
-
 HELP = """Compare objectives, models and classical methods on the same patches; or pictures with a clean one.
 
 smdae compare photos/ --quick                within a minute; comparison/report.html

@@ -15,8 +15,6 @@ from smdae.cli.options import Work
 from smdae.cli.suggestions import nearest
 from smdae.errors import UsageError
 
-__all__ = ["HELP", "SHELLS", "command"]
-
 HELP = """Print what makes a shell complete smdae.
 
 smdae completion bash > ~/.local/share/bash-completion/completions/smdae

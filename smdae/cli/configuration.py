@@ -21,8 +21,6 @@ from smdae.pipeline.noise_choice import profile
 if TYPE_CHECKING:
     from smdae.fitting.settings import SettingError, Settings
 
-__all__ = ["Configuration", "render", "resolve"]
-
 # Settings that may be given as text, and the functions that read them.
 WRITTEN: Mapping[str, Callable[[str, str], Any]] = {"sigma": levels, "max_time": seconds, "noise": profile}
 

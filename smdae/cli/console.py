@@ -23,25 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = [
-    "console",
-    "detail",
-    "failure",
-    "held",
-    "is_verbose",
-    "let_print",
-    "note",
-    "number",
-    "of_command",
-    "overheard",
-    "progress",
-    "say",
-    "speak",
-    "table",
-    "takes_codes",
-    "warn",
-]
-
 HELD: ContextVar[list[Line] | None] = ContextVar("held", default=None)  # messages that wait for their turn
 
 

@@ -32,8 +32,6 @@ from smdae.cli.options import (
 from smdae.files.formats import NAMES, WITH_QUALITY, in_words
 from smdae.names import SAMPLER_NAMES
 
-__all__ = ["HELP", "Declared", "command"]
-
 HELP = """Denoise images.
 
 smdae denoise noisy.png                      writes noisy_denoised.png

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
     from smdae.noise import Noise
 
-__all__ = ["DenoiseOptions"]
-
 PAGES = (".html", ".htm")
 MIN_SIGMA, MAX_SIGMA = 1e-3, 1e5  # sigma
 MAX_COUNT = 10**9  # pixels of a stride or a tile, pictures at once

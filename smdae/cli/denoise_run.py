@@ -34,8 +34,6 @@ from smdae.pipeline.report import Report
 from smdae.pipeline.result_format import refuse_quality
 from smdae.pipeline.selection import listed, refuse_unpiped
 
-__all__ = ["run"]
-
 REST = "the same command with --skip-existing does the rest"
 
 

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from smdae.files.corpus import Corpus
     from smdae.fitting.settings import Settings
 
-__all__ = ["HELP", "command"]
-
 HELP = """Fit a score model to images.
 
 smdae fit photos/                            two minutes, model.safetensors

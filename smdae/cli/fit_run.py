@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from smdae.fitting.distributed import Group
     from smdae.fitting.settings import Settings
 
-__all__ = ["Request", "run"]
-
 SAVE_SECONDS = 60.0  # between two saved states
 SIGNALS = 128  # plus the number of the signal, the exit code of a fit stopped by one
 

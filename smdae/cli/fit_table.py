@@ -11,8 +11,6 @@ from smdae.pipeline.card import is_too_uncertain, of_noise
 if TYPE_CHECKING:
     from smdae.fitting import Prepared
 
-__all__ = ["print_table"]
-
 
 def print_table(prepared: "Prepared", card: dict[str, Any], output: Path, before: float | None) -> None:
     """Print the table at the end of a fit on stderr; `before` is the held-out PSNR in dB at the start, or None."""

@@ -23,8 +23,6 @@ from smdae.pipeline.selection import refuse_unpiped
 if TYPE_CHECKING:
     from smdae.pipeline.options import Options
 
-__all__ = ["HELP", "command"]
-
 HELP = """Print what files are: the noise of images, the card of a model, a noise profile. Write nothing.
 
 smdae info noisy.png                         what denoise would take out

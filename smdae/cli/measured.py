@@ -8,8 +8,6 @@ from smdae.cli import console, stdout
 from smdae.errors import BatchError, GateError, SmdaeError, UsageError
 from smdae.pipeline.places import STREAM, sources
 
-__all__ = ["measure", "refuse_other_options"]
-
 TAKEN = ("paths", "reference", "min_psnr", "white", "json_", "threads", "config", "overwrite")
 
 

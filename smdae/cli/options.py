@@ -13,31 +13,6 @@ import typer
 from smdae.device import check_name
 from smdae.errors import UsageError
 
-__all__ = [
-    "BLACK",
-    "DEPTHS",
-    "NOISE",
-    "RECURSIVE",
-    "WHITE",
-    "Anyway",
-    "Config",
-    "Device",
-    "Imports",
-    "Json",
-    "Overwrite",
-    "PrintConfig",
-    "Seed",
-    "Threads",
-    "Work",
-    "bytes_of",
-    "check_range",
-    "levels",
-    "option",
-    "seconds",
-    "taking",
-    "threads_of",
-]
-
 Work = Callable[[], int]  # what a command asks for, once its options are parsed: does it, and returns the exit code
 # The values of --bit-depth, and the sample type of results.
 DEPTHS = {"same": None, "8": "uint8", "16": "uint16", "32f": "float32"}

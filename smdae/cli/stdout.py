@@ -16,8 +16,6 @@ from typing import Any
 
 from smdae.pipeline.messages import write_all
 
-__all__ = ["document", "escaped", "fill_closed", "guarded", "result", "settle", "stream", "text"]
-
 STDOUT, STDERR = 1, 2
 
 # Where results go while stdout is guarded.

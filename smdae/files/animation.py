@@ -18,8 +18,6 @@ from smdae.files.parts import Rewriting
 from smdae.files.picture import Picture, check_size
 from smdae.files.room import refuse_huge
 
-__all__ = ["Animation", "Frame", "Rewriter", "refuse_animation", "rgba"]
-
 KEEP, CLEAR, RESTORE = "keep", "clear", "restore"
 # Returns the whole file with other pixels in its frames: (height, width, 4), None to keep.
 Rewriter = Callable[[Sequence[np.ndarray | None], Rewriting], bytes]

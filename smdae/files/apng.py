@@ -20,8 +20,6 @@ from smdae.files.parts import Rewriting
 from smdae.files.picture import Metadata, Picture
 from smdae.files.png_chunks import SIGNATURE, chunk, chunks
 
-__all__ = ["parts_of_png"]
-
 Chunk = tuple[bytes, bytes]
 DISPOSALS = {0: KEEP, 1: CLEAR, 2: RESTORE}
 LEFT_OUT = (b"fdAT", b"PLTE", b"tRNS", b"hIST", b"sPLT", b"tIME")

@@ -15,8 +15,6 @@ from smdae.files.animation import refuse_animation
 from smdae.files.eight_bit import EXIF_PREFIX, decoded
 from smdae.files.picture import Picture, samples_of
 
-__all__ = ["QUALITY", "encode", "read", "refuse_colours"]
-
 QUALITY = 95
 DEEP, TWELVE = 0x40, 0x20  # flags of a configuration
 SRGB = (1, 2)  # primaries: those of sRGB, or not given

@@ -26,8 +26,6 @@ except ImportError:  # there is none on Windows
 
 from smdae.errors import InputError
 
-__all__ = ["BLOCK", "Blocks", "checked_on"]
-
 BLOCK = 1 << 16
 MAX_KEPT = 512 << 20  # bytes: what is no larger stays in memory
 READS_ANNOUNCED = 1000  # further reads that are announced after one had to wait for the disk

@@ -48,8 +48,6 @@ from smdae.files.disk_store import Stored, in_strips, numbers_of
 from smdae.files.images import opening
 from smdae.files.refusals import refusals
 
-__all__ = ["Cache"]
-
 BYTES_BETWEEN_INDICES = 1 << 30  # bytes from one index to the next
 
 

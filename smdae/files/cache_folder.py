@@ -20,23 +20,6 @@ from smdae.files.disk_store import in_strips
 from smdae.files.refusals import refusals, refuse_making
 from smdae.files.writing import whole
 
-__all__ = [
-    "INDEX",
-    "LOCK",
-    "PIXELS",
-    "Decode",
-    "Say",
-    "fresh",
-    "is_as_it_was",
-    "is_up_to_date",
-    "load",
-    "locked",
-    "opened",
-    "refuse",
-    "repair",
-    "save",
-]
-
 INDEX, LOCK, PIXELS = "index.jsonl", "lock", "pixels-"
 # Of a file that is opened: links are not followed, and a pipe is not waited for.
 NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)

@@ -28,8 +28,6 @@ import numpy as np
 from smdae.files.block_reader import BLOCK, checked_on
 from smdae.files.disk_store import OVERLAP, STRIP, numbers_of
 
-__all__ = ["Entry", "ForgedError", "Index", "Key", "Run"]
-
 FORMAT, VERSION, LAYOUT = "smdae-cache", 1, [STRIP, OVERLAP]
 NAME = re.compile(r"pixels-[0-9a-f]{1,32}")  # of a file of pixels
 DEPTHS = ("uint8", "uint16", "float32")

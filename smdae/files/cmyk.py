@@ -14,14 +14,13 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from smdae.files import jpeg_file
+from smdae.files.eight_bit import EXIF_PREFIX
 from smdae.files.exif import stripped
 from smdae.files.jpeg_segments import ADOBE, APP14, COMMENT, end_of, segments_of, with_segments
 from smdae.files.marks import OPENING, marked
 from smdae.files.parts import Rewriting
 from smdae.files.picture import Metadata, Picture, check_size
 from smdae.files.room import refuse_huge
-
-__all__ = ["Inks"]
 
 INKS = 4
 YCCK = 2  # in Adobe's segment
@@ -78,7 +77,7 @@ class Inks:
 
     def _metadata(self) -> Metadata:
         info = JpegImageFile(BytesIO(self.data)).info
-        exif = (info.get("exif") or b"").removeprefix(jpeg_file.EXIF_PREFIX)
+        exif = (info.get("exif") or b"").removeprefix(EXIF_PREFIX)
         return Metadata(exif=exif or None, icc=info.get("icc_profile") or None, dpi=info.get("dpi"))
 
 

@@ -28,8 +28,6 @@ from smdae.progress import Watch
 if TYPE_CHECKING:
     from smdae.files.cache import Cache
 
-__all__ = ["Corpus", "gather", "named", "refuse_other_white", "refuse_unit"]
-
 ALIKE = ({"uint8"}, {"float32"})  # depths of images that stay as they are
 MAX_EXAMINED = 64  # images, evenly chosen, by whose values the unit of all is checked
 

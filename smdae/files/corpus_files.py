@@ -22,8 +22,6 @@ from smdae.files.kinds import CLOSED, CLOSED_ONES, is_overlooked, kind_of, refus
 from smdae.files.picture import WHITES, Picture, stretched
 from smdae.files.regular import opened
 
-__all__ = ["ARRAYS", "arrays", "files_below", "images_in"]
-
 ARRAYS = (".npy", ".npz")
 PIECE = 1 << 24  # bytes of a stack that are read at once
 FRAMES = 20  # of a video, that are read

@@ -15,8 +15,6 @@ import numpy as np
 
 from smdae.errors import InputError
 
-__all__ = ["numbers_text", "parsed"]
-
 SEPARATORS = ";\t,"
 FRACTION = re.compile(r"\d[.eE]|\.\d")
 FEWEST_NUMBERED = 3  # columns: a first line 0, 1, 2 is that of names, but 0, 1 may be an example

@@ -21,8 +21,6 @@ from torch import Tensor
 
 from smdae.files.block_reader import Blocks
 
-__all__ = ["Stored", "in_strips", "numbers_of"]
-
 T = TypeVar("T", int, np.ndarray)
 CPU = torch.device("cpu")
 STRIP, OVERLAP = 240, 16  # columns, S and O

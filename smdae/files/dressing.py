@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Origin", "dress", "limit"]
-
 GROUP, OTHERS = 0o070, 0o007
 OF_CONTENT = ("security.ima", "security.evm")  # extended attributes that are wrong for another content
 

@@ -31,8 +31,6 @@ from smdae.files.picture import (
 )
 from smdae.files.room import refuse_huge
 
-__all__ = ["EXIF_PREFIX", "decoded", "encode_bmp", "encode_webp", "in_colour", "read_bmp", "read_webp"]
-
 EXIF_PREFIX = b"Exif\0\0"
 QUALITY = 95
 BMP_DENSEST = 255  # pixels for which a byte can stand: two bytes are 255

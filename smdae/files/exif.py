@@ -18,8 +18,6 @@ from PIL.TiffTags import LONG
 
 from smdae.files.picture import Metadata, dots_per_inch
 
-__all__ = ["described", "exif_of", "resolution", "stripped"]
-
 HEADER = b"II*\0\x08\0\0\0"
 DESCRIPTIVE = (
     Base.ImageDescription,

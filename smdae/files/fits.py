@@ -31,8 +31,6 @@ from smdae.files.marks import OPENING, printable
 from smdae.files.picture import check_size
 from smdae.files.scratch import scratch
 
-__all__ = ["ENDINGS", "SIGNATURE", "Image", "Opened", "is_fits", "is_installed", "is_named", "opened", "written"]
-
 ENDINGS = (".fits", ".fit", ".fts")
 INSTALL = "pip install 'smdae[fits]'"
 SCIENCE = "SCI"

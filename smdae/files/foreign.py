@@ -7,8 +7,6 @@ there the name decides.
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["AS_PNG", "RAW", "TIFFS", "Foreign", "advice_for", "foreign"]
-
 
 @dataclass(frozen=True)
 class Foreign:

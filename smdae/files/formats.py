@@ -12,19 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-__all__ = [
-    "ENDINGS",
-    "FORMATS",
-    "NAMES",
-    "SUFFIXES",
-    "WITH_QUALITY",
-    "Format",
-    "function",
-    "in_words",
-    "missing",
-    "page",
-]
-
 BYTES = ("uint8",)
 INTEGERS = ("uint8", "uint16")
 SIGNED = ("int8", "int16", "int32", "uint32")

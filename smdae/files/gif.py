@@ -21,8 +21,6 @@ from smdae.files.marks import OPENING
 from smdae.files.parts import Rewriting
 from smdae.files.picture import Metadata, Picture
 
-__all__ = ["encode", "parts_of_gif", "read"]
-
 EXTENSION, IMAGE, END = 0x21, 0x2C, 0x3B
 CONTROL, COMMENT, PLAIN_TEXT, APPLICATION = 0xF9, 0xFE, 0x01, 0xFF
 XMP = b"XMP DataXMP"

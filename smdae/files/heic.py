@@ -16,8 +16,6 @@ from smdae.files.orientation import turned_back
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
 from smdae.files.room import refuse_huge
 
-__all__ = ["encode", "extent", "read"]
-
 QUALITY = 95
 CHROMA = 420  # of pictures from other formats
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}

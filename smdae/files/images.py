@@ -21,35 +21,14 @@ from PIL.Image import DecompressionBombError
 
 from smdae.errors import InputError, MemoryLimitError, OutputError, SmdaeError, UsageError
 from smdae.files.foreign import AS_PNG, foreign
-from smdae.files.formats import FORMATS, SUFFIXES, function, in_words, missing
-from smdae.files.picture import MAX_PIXELS, WHITES, Metadata, Picture, luma
+from smdae.files.formats import FORMATS, function, in_words, missing
+from smdae.files.picture import Picture
 from smdae.files.regular import opened
 from smdae.files.sequence import refuse_several
 
 # Without a handler, logging would print to stderr what these say of damaged files.
 for library in ("PIL", "imagecodecs"):
     logging.getLogger(library).addHandler(logging.NullHandler())
-
-__all__ = [
-    "FORMATS",
-    "HEAD",
-    "MAX_PIXELS",
-    "SUFFIXES",
-    "WHITES",
-    "Metadata",
-    "Picture",
-    "bounded",
-    "content",
-    "decoding",
-    "encode",
-    "format_of",
-    "is_known",
-    "luma",
-    "opening",
-    "read",
-    "refuse_format",
-    "refuse_infinite",
-]
 
 MAX_NEAR = 2000  # names that are compared with that of a missing file
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/+\w", re.IGNORECASE)  # as of a page; a path has one of its two slashes

@@ -17,8 +17,6 @@ from smdae.files.marks import without_words
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
 from smdae.files.room import refuse_huge
 
-__all__ = ["encode", "extent", "read"]
-
 SIGNATURE = b"\0\0\0\x0cjP  "
 SIZE, CODING, TILE = 0xFF51, 0xFF52, 0xFF90
 REVERSIBLE = 1

@@ -18,8 +18,6 @@ from smdae.files.jpeg_segments import APP14, COMMENT, MPF, end_of, segments_of, 
 from smdae.files.marks import OPENING
 from smdae.files.picture import Picture
 
-__all__ = ["DENSEST", "EXIF_PREFIX", "MAX_EXIF", "MAX_ICC", "QUALITY", "encode", "quality_of", "read"]
-
 SEGMENT = 65533
 MAX_EXIF = SEGMENT - len(EXIF_PREFIX)
 MAX_ICC = 255 * (SEGMENT - 14)

@@ -24,8 +24,6 @@ from smdae.files.marks import without_words
 from smdae.files.picture import Metadata, Picture, check_size, from_samples, samples_of, stretched, unstretched
 from smdae.files.room import refuse_huge
 
-__all__ = ["encode", "extent", "read"]
-
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 CODED = (b"jxlc", b"jxlp", b"jxll", b"jbrd", b"jxli")
 QUALITY = 95

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from smdae.errors import InputError
 
-__all__ = ["Header", "header_of", "with_colours"]
-
 RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 ALPHA = 0  # among the kinds of extra channels
 GRAY, RGB = 1, 0  # among the spaces of colour

@@ -24,19 +24,6 @@ from typing import BinaryIO
 from smdae.files.boxes import Box
 from smdae.files.fits_header import told
 
-__all__ = [
-    "CHUNK",
-    "HOLDERS",
-    "KEYWORD",
-    "OPENING",
-    "TAG",
-    "mark_tiff",
-    "marked",
-    "printable",
-    "without_words",
-    "words_in",
-]
-
 BOXED = ("AVIF", "HEIC", "JXL", "JP2")
 COMMENTED = ("PPM", "PAM")
 HOLDERS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", *COMMENTED, *BOXED)  # formats with a place for words

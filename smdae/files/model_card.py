@@ -12,8 +12,6 @@ from typing import Any
 from smdae.files.tensor_file import Header
 from smdae.named import is_named
 
-__all__ = ["FORMAT", "MAX_WEIGHTS", "card_of", "version_of"]
-
 FORMAT = "smdae-model"
 VERSIONS = ("1", "2")  # since 2 a network may take the noise model
 NEEDED = {"model", "settings", "sigma", "channels", "patch_size"}

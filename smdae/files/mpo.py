@@ -23,8 +23,6 @@ from smdae.files.marks import marked
 from smdae.files.parts import Rewriting
 from smdae.files.picture import Picture
 
-__all__ = ["Mpo", "parts_of_jpeg"]
-
 ENTRIES, ENTRY = 0xB002, 16  # the tag of the index, the bytes of one of its entries
 MAX_ENTRIES = 1000
 KIND = 0xFFFFFF  # of a picture in its entry

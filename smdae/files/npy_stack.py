@@ -14,8 +14,6 @@ from smdae.files.parts import Rewriting
 from smdae.files.picture import Picture, from_samples, samples_of
 from smdae.files.plain import npy_array, npy_header
 
-__all__ = ["NpyStack", "is_stack", "parts_of_npy"]
-
 MAX_CHANNELS = 4  # length of the last of three axes, up to which it is taken for channels
 COLOURS = 3
 

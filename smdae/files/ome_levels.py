@@ -22,8 +22,6 @@ from smdae.files.zarr_images import Image, array_of
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["MEAN", "Reduction", "factors", "rebuilt", "reduction_of"]
-
 TRIED = 128  # pixels a side of the parts on which it is found how a level was made
 PLACES = (0.5, 0.3, 0.7)  # where they are along the axes before rows and columns
 NEAR = 1e-5  # relative difference of floats that are taken for the same

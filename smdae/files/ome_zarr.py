@@ -24,8 +24,6 @@ from smdae.files import images
 from smdae.files.ome_metadata import METADATA
 from smdae.files.zarr_images import Image, images_of
 
-__all__ = ["INSTALL", "Volume", "copied", "copied_array", "is_installed", "opened", "reading", "sample"]
-
 INSTALL = "pip install 'smdae[zarr]'"
 AT_ONCE = 2  # chunks that are decoded at the same time
 

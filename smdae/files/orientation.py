@@ -13,8 +13,6 @@ from PIL.ExifTags import Base
 from smdae.files.exif import described
 from smdae.files.picture import Metadata
 
-__all__ = ["lying_over", "orientation_of", "turned_back", "upright"]
-
 QUARTERS = {3: 2, 6: 1, 8: 3}  # counterclockwise, by which an upright picture becomes the stored one
 MIRRORED = {2: 0, 7: 1, 4: 2, 5: 3}  # and, behind that, a change of left and right
 

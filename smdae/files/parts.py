@@ -15,8 +15,6 @@ from smdae.files import images
 from smdae.files.formats import function
 from smdae.files.picture import Picture
 
-__all__ = ["Container", "Parts", "Rewriting", "find"]
-
 FINDERS = {
     "JPEG": "mpo.parts_of_jpeg",
     "GIF": "gif.parts_of_gif",

@@ -16,27 +16,6 @@ from smdae.jpeg import LUMA
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = [
-    "MAX_PIXELS",
-    "SAMPLES",
-    "STANDS_FOR",
-    "WHITES",
-    "Metadata",
-    "Picture",
-    "as_integers",
-    "check_size",
-    "deeper",
-    "dots_per_inch",
-    "from_samples",
-    "likely_white",
-    "luma",
-    "samples_in",
-    "samples_of",
-    "stretched",
-    "unstretched",
-    "with_depth",
-]
-
 MAX_PIXELS = 500_000_000
 BAND = 256  # rows
 

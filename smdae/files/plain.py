@@ -27,18 +27,6 @@ from smdae.files.picture import (
 )
 from smdae.files.room import refuse_huge
 
-__all__ = [
-    "encode_npy",
-    "encode_pam",
-    "encode_pnm",
-    "npy_array",
-    "npy_header",
-    "pnm_header",
-    "read_npy",
-    "read_pam",
-    "read_pnm",
-]
-
 SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
 PNM_HEADER = re.compile(rb"P([1-6])" + (SPACE + rb"(\d{1,10})") * 2)
 PNM_MAXVAL = re.compile(SPACE + rb"(\d{1,10})")

@@ -39,8 +39,6 @@ from smdae.files.picture import (
 from smdae.files.png_chunks import SIGNATURE, chunk, chunks, parts
 from smdae.files.room import refuse_huge
 
-__all__ = ["OF_SAMPLES", "encode", "fitted", "neutral", "read"]
-
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 OF_COLOURS = (b"cHRM", b"cICP", b"gAMA", b"sRGB", b"mDCV", b"cLLI", b"mDCv", b"cLLi")

@@ -9,8 +9,6 @@ from typing import Any, BinaryIO, cast
 
 from smdae.errors import OutputError
 
-__all__ = ["Descriptor", "scratch"]
-
 
 @contextmanager
 def scratch() -> Iterator[BinaryIO]:

@@ -14,8 +14,6 @@ from typing import Any
 
 from smdae.errors import ModelError
 
-__all__ = ["ENTRY", "refuse_other_results", "results"]
-
 ENTRY = "self_test"  # of a card
 SIDE = 32  # pixels of the picture
 ROWS = 4  # of numbers, of a model of rows

@@ -33,8 +33,6 @@ from smdae.files.tiff_writing import MAX_BYTES, Style
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["Group", "Key", "Selection", "Stack", "count", "encoded", "opened", "rewritten", "style_for", "write"]
-
 PIECE = 1 << 20  # bytes, that are copied at once
 MAX_KEPT = 1 << 25  # bytes, that what the directories say may take
 LEVELS = 32  # pages that may be one picture in smaller and smaller sizes, each at most half of the one before

@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Header", "Tensor", "checked", "digest", "header", "read", "with_checksum"]
-
 MAX_HEADER = 1 << 20  # bytes
 MAX_NUMBERS = 1 << 40  # of a tensor, and of all
 SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}

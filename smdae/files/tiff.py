@@ -23,8 +23,6 @@ from smdae.files.tiff_parts import Part, is_looked_up, looked_up, parted, parts_
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["encode", "read"]
-
 MINISBLACK, RGB = 1, 2
 UNCOMPRESSED = 1
 PREMULTIPLIED, STRAIGHT = 1, 2

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 
 from smdae.errors import UsageError
 
-__all__ = ["ALL", "Axes", "Selection", "axes_named", "checked", "numbers_in", "of_series"]
-
 LETTERS = re.compile(r"(?:[A-Z][0-9]{0,7})+")
 AXIS = re.compile(r"([A-Z])([0-9]*)")
 MAX_NUMBER = 10**6  # of a number in a list

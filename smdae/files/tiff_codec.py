@@ -12,8 +12,6 @@ from smdae.files.tiff_pages import JPEGS, YCBCR
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["FAX", "NONE", "codec_of", "is_lossless"]
-
 NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
 FAX = (2, 3, 4)  # of bits, by CCITT; no library that is used here writes them
 # Those that compress bytes, of whatever samples.

@@ -30,23 +30,6 @@ from smdae.files.tiff_series import alone, by_series
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = [
-    "JPEGS",
-    "MINISWHITE",
-    "PALETTE",
-    "RGB",
-    "YCBCR",
-    "Pages",
-    "Place",
-    "checked",
-    "colours_of",
-    "count",
-    "name_of",
-    "opened",
-    "places",
-    "samples_in",
-]
-
 # Without a handler, logging would print tifffile's complaints about broken files to stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 

@@ -14,8 +14,6 @@ from smdae.files.tiff_axes import Axes, Selection, axes_named, of_series
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["alone", "by_series"]
-
 MAX_NUMBER = 10**7  # of planes, that OME-XML can be believed
 OME_COUNT = re.compile(r'\b(?:Size[A-Z]|PlaneCount|NumPlanes|IFD|First[A-Z]|SamplesPerPixel)="([0-9]+)"')
 OME_RANGE = re.compile(r'\b(?:Start|End|Step)="([-+0-9.eE]{1,30})"')

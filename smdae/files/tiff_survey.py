@@ -24,8 +24,6 @@ from smdae.files.tiff_tags import EXIF, GPS, LSM, STK, Tag, tags_of
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["BITS_STAY", "Key", "Run", "Survey", "page_called", "surveyed"]
-
 BITS_STAY = "pages of black and white alone are left as they are"
 GROWTH = 1.3  # of what is compressed, where noise is not gone from all of it
 

@@ -20,8 +20,6 @@ from smdae.files.marks import TAG as MARK
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["EXIF", "Tag", "extra", "kept", "nested", "renamed", "retyped", "shaped", "tags_of"]
-
 DESCRIPTION = 270
 EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
 BELOW: dict[int, tuple[int, ...]] = {EXIF: (INTEROPERABILITY,), GPS: (), INTEROPERABILITY: ()}

@@ -24,8 +24,6 @@ from smdae.files.tiff_tags import DESCRIPTION, EXIF, GPS, Tag, extra, kept, nest
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["MAX_BYTES", "Style", "written"]
-
 MAX_BYTES = 2**32 - 2**24
 SIDE = 16  # pixels, of which sides of tiles are multiples
 

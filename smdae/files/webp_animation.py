@@ -22,8 +22,6 @@ from smdae.files.marks import CHUNK
 from smdae.files.parts import Rewriting
 from smdae.files.picture import Metadata
 
-__all__ = ["parts_of_webp"]
-
 HEAD = 16  # bytes of a frame, before its chunks
 PIXELS = (b"ALPH", b"VP8 ", b"VP8L")
 HAS_EXIF, HAS_XMP, HAS_ALPHA = 8, 4, 16  # flags of VP8X

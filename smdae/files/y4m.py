@@ -19,8 +19,6 @@ import numpy as np
 from smdae.errors import InputError
 from smdae.files.picture import check_size
 
-__all__ = ["ENDING", "MAGIC", "Header", "Readable", "encoded", "exactly", "frames", "is_video", "read_header"]
-
 ENDING = ".y4m"
 MAGIC = b"YUV4MPEG2"
 FRAME = b"FRAME"

@@ -19,8 +19,6 @@ from smdae.files.ome_metadata import METADATA
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["any_within", "chunks_there", "fill_of", "grid_of", "refuse_sparse"]
-
 FREE_CHUNKS = 1 << 16  # that may be missing: what is empty is left out
 SPARSEST = 64  # chunks of more, of which one must be there: a few numbers could promise any number of them
 KEY = re.compile(r"(?:c[./])?\d+(?:[./]\d+)*")

@@ -29,8 +29,6 @@ from smdae.pipeline.sharing import Outcome, shared
 if TYPE_CHECKING:
     from smdae.files.extent import Need
 
-__all__ = ["Batch", "Stopped", "parallel_jobs"]
-
 ALONE = Peers()
 MEMORY_SHARE = 0.5  # of the available memory that pictures may take together
 WORK_BYTES = 512 << 20  # memory that the work on one picture takes at most, besides its pixels

@@ -7,8 +7,6 @@ if TYPE_CHECKING:
     from smdae.fitting import Prepared
     from smdae.fitting.loop import Report
 
-__all__ = ["CLEAN", "VARYING", "card_of", "is_too_uncertain", "line_of", "of_noise", "shortfalls"]
-
 MAX_BELOW_WIENER = 0.05  # dB
 MAX_PSNR_ERROR = 1.0  # dB, standard error of an estimated PSNR that is shown
 CLEAN, VARYING = "the clean density", "the density with noise that depends on brightness"  # values of `score_of`

@@ -12,8 +12,6 @@ from smdae.comparing.parts import PARTS
 from smdae.comparing.record import LeftOut, Record
 from smdae.errors import OutputError
 
-__all__ = ["Comparison", "begun"]
-
 # Settings that a run must share with an earlier one to resume it; other settings only add to the report.
 FIXED = ("sigma", "target", "patches", "patch_size", "hidden", "batch", "max_steps", "lr", "seed", "contest")
 

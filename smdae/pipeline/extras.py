@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.denoising.task import Task
 
-__all__ = ["Extras", "encoded_extras", "refuse", "refuse_for", "sampling", "targets"]
-
 MAX_SAMPLES, MAX_COMPONENTS = 1000, 100
 MAPS = (".png", ".tif", ".tiff", ".npy")
 FILMS = (".gif", ".png")

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from smdae.fitting import Prepared
     from smdae.fitting.state import State
 
-__all__ = ["Files", "beside", "claimed", "keep", "read_state"]
-
 MAX_STATE = 1 << 36  # bytes
 
 

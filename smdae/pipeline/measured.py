@@ -11,8 +11,6 @@ from smdae.files.corpus import refuse_other_white
 from smdae.files.picture import Picture
 from smdae.pipeline.reading import like, measurable
 
-__all__ = ["measured"]
-
 
 def measured(
     files: list[Path], reference: Path, white: float | None

@@ -11,8 +11,6 @@ from typing import Any, Protocol
 
 from smdae.errors import SmdaeError
 
-__all__ = ["SILENT", "Line", "Messages", "Put", "to_stdout", "write_all"]
-
 # The kind of a message (error, warning, note, detail, short or long) and its text. A note in two forms is two lines:
 # the short one is for a terminal, the long one for all else.
 Line = tuple[str, str]

@@ -14,16 +14,6 @@ if TYPE_CHECKING:
 
     from smdae.files.picture import Picture
 
-__all__ = [
-    "ModelFor",
-    "bytes_per_pixel",
-    "choose",
-    "load_denoiser",
-    "mention_fitted",
-    "placed",
-    "telling_of_variable",
-]
-
 ModelFor = Callable[["Picture"], Any]  # returns the model that a picture is denoised with
 
 VARIABLE = "SMDAE_MODEL"

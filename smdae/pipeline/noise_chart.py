@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from smdae.noise import Noise
     from smdae.pipeline.picture_noise import PictureNoise
 
-__all__ = ["COLUMNS", "chart", "correlation", "curve", "curve_of", "number"]
-
 COLUMNS, ROWS = 48, 9  # of a chart, in characters
 AXIS_ENDS = (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10)  # times a power of ten
 DARKEST, BRIGHTEST = 0.001, 0.999  # quantiles of the values of a picture, between which its noise is drawn

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from smdae.estimation.estimate import Kind
     from smdae.noise import Noise
 
-__all__ = ["noise_named", "profile", "saved"]
-
 MAX_BYTES = 1 << 20  # of a profile
 
 

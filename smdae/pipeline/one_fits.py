@@ -29,8 +29,6 @@ from smdae.progress import Watch
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
 
-__all__ = ["FitsPlanes", "one_fits"]
-
 
 @dataclass(frozen=True, eq=False)
 class FitsPlanes:

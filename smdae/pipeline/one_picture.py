@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 CHECKED = 256  # pixels a side, from the middle, that self-checks are made on
 Work = Callable[[Job, Options, ModelFor, Watch | None, bytes | None], dict[str, Any]]
 
-__all__ = ["worker"]
-
 
 def worker(options: Options, watch: Watch | None = None) -> Callable[[Job], dict[str, Any]]:
     """Return a function that denoises the picture of a job, writes the result, and returns its JSON record.

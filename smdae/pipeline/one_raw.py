@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from smdae.mosaic import Mosaic
     from smdae.noise import Noise
 
-__all__ = ["noise_of", "one_raw", "stand_in"]
-
 LEVEL_ERROR = 0.08  # relative standard error of the estimated level of a sensor's noise
 SAMPLE_SIZE = 1 << 17  # values of a mosaic over which the noise is described
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
     from smdae.noise import Noise
 
-__all__ = ["streamed"]
-
 PLANES = ("luma", "chroma", "chroma")
 Item = TypeVar("Item")
 

@@ -41,8 +41,6 @@ from smdae.progress import Watch
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
 
-__all__ = ["one_volume"]
-
 MEMORY_SHARE = 0.25  # of the memory available
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from smdae.noise import Noise
     from smdae.pipeline.report import Report
 
-__all__ = ["Options", "refuse_options"]
-
 
 @dataclass(frozen=True)
 class Options:

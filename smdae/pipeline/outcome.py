@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smdae.errors import InputError
-from smdae.files.images import luma, read
+from smdae.files.images import read
 from smdae.files.orientation import lying_over
-from smdae.files.picture import Picture, deeper, with_depth
+from smdae.files.picture import Picture, deeper, luma, with_depth
 from smdae.pipeline.extras import refuse_for, sampling
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import PictureNoise, find_noise, is_noise_estimated
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.denoising.stabilised import Whitening
     from smdae.denoising.task import Task
-
-__all__ = ["Outcome", "denoised"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from smdae.fitting.distributed import Group
 
-__all__ = ["HEARTBEAT", "MAX_MISSED", "VERDICT", "Peers", "connect", "heartbeat", "wait_for_all"]
-
 HEARTBEAT = 0.5  # seconds between two counts
 MAX_MISSED = 8  # heartbeats without a new count, after which a process is taken for dead if something is wrong already
 VERDICT = "verdict"  # the name under which it is stored how all ended

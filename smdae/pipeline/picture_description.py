@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from smdae.pipeline.options import Options
     from smdae.pipeline.picture_noise import PictureNoise
 
-__all__ = ["UNLOADED", "Description", "describe", "described", "lines_of", "record_of"]
-
 INDENT = "  "
 
 

@@ -14,16 +14,6 @@ if TYPE_CHECKING:
     from smdae.estimation.estimate import Estimate
     from smdae.noise import Noise
 
-__all__ = [
-    "NoiseFacts",
-    "PictureNoise",
-    "find_noise",
-    "is_noise_estimated",
-    "is_noise_shared",
-    "refuse_unit",
-    "without_noise",
-]
-
 MAX_LOOKED_AT = 2048  # pixels a side, where the level of the noise is not that which is taken out
 MIN_LEVEL = 1e-12  # the least given sigma, white being 1: squares of smaller ones underflow in float32
 

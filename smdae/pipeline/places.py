@@ -12,15 +12,6 @@ from smdae.errors import OutputError, UsageError
 from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_raw_name, parted_name
 from smdae.pipeline.selection import Search, is_many, selected
 
-__all__ = [
-    "STREAM",
-    "Job",
-    "Naming",
-    "Plan",
-    "plan",
-    "sources",
-]
-
 STREAM = Path("-")
 
 

@@ -13,8 +13,6 @@ from smdae.files.writing import write
 from smdae.pipeline.messages import Messages, Put
 from smdae.pipeline.places import STREAM, Job
 
-__all__ = ["beside", "forget", "origin_of", "put_bytes", "put_result"]
-
 MAX_ATTEMPTS = 5  # at writing into a folder that another run may remove
 
 

@@ -14,18 +14,6 @@ from smdae.pipeline.places import STREAM, Job
 if TYPE_CHECKING:
     from smdae.files.picture import Picture
 
-__all__ = [
-    "bare",
-    "called",
-    "converted",
-    "like",
-    "measurable",
-    "piped",
-    "read_picture",
-    "refuse_misnamed",
-    "within_memory",
-]
-
 
 def called(job: Job) -> str:
     """Return the name of a job's input in messages: its path, or stdin."""

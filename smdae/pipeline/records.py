@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from smdae.pipeline.outcome import Outcome
     from smdae.pipeline.picture_noise import NoiseFacts, PictureNoise
 
-__all__ = ["estimates", "figures", "frames_record", "is_number", "precisions", "record_of", "words_of"]
-
 
 def words_of(model: Any) -> str:
     """Return the text by which later runs recognise a result that holds it: versions of smdae and of the model."""

@@ -8,8 +8,6 @@ from typing import Any
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.replacing import misplaced
 
-__all__ = ["rehearsed"]
-
 REMARKS = {
     "skip": "skipped: it is there",
     "replace": "replaces what is there",

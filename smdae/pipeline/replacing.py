@@ -24,17 +24,6 @@ from smdae.files.marks import HOLDERS
 from smdae.files.refusals import refuse_changed, refuse_existing, refuse_making
 from smdae.pipeline.places import STREAM, Job
 
-__all__ = [
-    "claimed",
-    "claims",
-    "misplaced",
-    "refuse_misplaced",
-    "refuse_place",
-    "refuse_raced",
-    "refuse_result",
-    "unmarked",
-]
-
 CODESTREAM = ".j2k"  # of JPEG 2000, without the boxes in which words would stand
 
 

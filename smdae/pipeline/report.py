@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from smdae.pipeline.picture_noise import PictureNoise
     from smdae.pipeline.report_view import View
 
-__all__ = ["Report"]
-
 MAX_VIEWS = 24  # pictures that are shown; the table lists all
 
 

@@ -15,8 +15,6 @@ from smdae import __version__
 from smdae.pipeline.report_style import SCRIPT, STYLE
 from smdae.pipeline.report_view import Pair, View
 
-__all__ = ["page"]
-
 CHART = 560, 240  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 40  # of these, around the curve
 

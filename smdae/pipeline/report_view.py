@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
     from smdae.pipeline.picture_noise import PictureNoise
 
-__all__ = ["Pair", "View", "view_of"]
-
 MAX_WHOLE = 1 << 20  # pixels of a picture that is shown whole
 PART = 768  # pixels a side, of the part of a larger one
 MAX_GAIN = 64  # factor on what was taken out

@@ -18,16 +18,6 @@ from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.reading import called
 from smdae.pipeline.replacing import refuse_result
 
-__all__ = [
-    "check_target",
-    "kind_of",
-    "refuse_one_picture",
-    "refuse_other_format",
-    "refuse_quality",
-    "wanted_kind",
-    "warn_of_look",
-]
-
 ANIMATED = ("GIF", "PNG", "WEBP")
 
 

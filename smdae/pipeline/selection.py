@@ -19,8 +19,6 @@ from smdae.errors import InputError, UsageError
 from smdae.files.kinds import CLOSED, CLOSED_ONES, counted, is_overlooked, kind_of, refuse_closed
 from smdae.pipeline.picture_names import SUFFIX, VOLUME, is_more, is_picture, missing_reader, results_among
 
-__all__ = ["Search", "Selection", "is_many", "listed", "refuse_unpiped", "selected", "share_of"]
-
 RESULT, LINK = "result of an earlier run", "symbolic link"  # kinds of files that are left out, besides endings
 PLURALS = {RESULT: "results of an earlier run", LINK: "symbolic links", CLOSED: CLOSED_ONES}
 MAX_COUNTED = 10_000  # files in subfolders that are read only to say how many pictures there are

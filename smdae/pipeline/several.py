@@ -24,8 +24,6 @@ from smdae.progress import Watch, part_of
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
 
-__all__ = ["denoise_parts"]
-
 
 def denoise_parts(
     parts: Parts, job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None

@@ -12,8 +12,6 @@ from smdae.pipeline.picture_noise import PictureNoise, find_noise
 if TYPE_CHECKING:
     from smdae.estimation.scale import Scale
 
-__all__ = ["Pages", "typical_noise", "with_shared_noise"]
-
 
 class Pages(Protocol):
     """Pictures of one kind, by their numbers."""

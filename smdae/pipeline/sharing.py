@@ -15,8 +15,6 @@ from smdae.pipeline.messages import Line, Messages
 from smdae.pipeline.peers import Peers
 from smdae.pipeline.places import Job
 
-__all__ = ["Outcome", "shared"]
-
 Outcome = dict[str, Any] | SmdaeError | None  # of a job: its record, its error, or None if it was skipped
 
 

@@ -24,8 +24,6 @@ from smdae.pipeline.picture_description import UNLOADED, Description, described
 if TYPE_CHECKING:
     from smdae.pipeline.options import Options
 
-__all__ = ["of_fits", "of_raw", "of_video", "of_volume"]
-
 FRAMES = 5  # of a video, that are examined
 PLANES = ("luma", "blue chroma", "red chroma")
 

@@ -11,8 +11,8 @@ from smdae.errors import InputError, UsageError
 from smdae.files import stack
 from smdae.files.formats import FORMATS
 from smdae.files.picture import Picture
-from smdae.files.stack import Group, Key, Stack
-from smdae.files.tiff_survey import BITS_STAY
+from smdae.files.stack import Group, Stack
+from smdae.files.tiff_survey import BITS_STAY, Key
 from smdae.files.tiff_writing import Style
 from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.noise_choice import saved
@@ -31,8 +31,6 @@ from smdae.progress import Watch, part_of
 
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
-
-__all__ = ["called_key", "denoise_stack"]
 
 
 @dataclass(eq=False)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.pipeline.picture_noise import NoiseFacts, PictureNoise
 
-__all__ = ["AS_TOLD", "say_remarks", "summarise"]
-
 MAX_CHANNELS = 12  # that are told of one by one; a file may have thousands of series
 MAX_DOUBTS = 3  # that are shown; each page of a stack may have its own
 MAX_SIGMA_MISMATCH = 0.2  # relative difference of sigma and the model's level, beyond which there is a warning

@@ -19,8 +19,6 @@ from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
 from smdae.pipeline.shared_noise import typical_noise
 
-__all__ = ["Channel", "VolumePlanes", "channels_of", "chosen_channels", "is_chosen", "refuse_beyond"]
-
 WINDOW, WINDOWS = 512, 4  # of a large plane, so many windows along each side are examined, of so many pixels a side
 
 
