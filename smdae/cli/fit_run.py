@@ -109,12 +109,7 @@ def _prepared(request: Request, group: "Group") -> "Prepared":
 
 
 def _fitted(prepared: "Prepared", state_file: Path, files: Files) -> tuple[int, dict[str, Any]]:
-    """Run the fit and write the model; return the exit code and the card of the model.
-
-    Raises:
-        DivergedError: The fit diverged; the best weights before are written.
-        OutputError: The model cannot be written.
-    """
+    """Run the fit and write the model; return the exit code and the card of the model."""
     from smdae.fitting.loop import ending
 
     filter_ = prepared.wiener()

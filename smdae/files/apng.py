@@ -28,12 +28,7 @@ CONTROL = ">IIIIIHHBB"  # of a frame: number, width, height, x, y, delay as a fr
 
 
 def parts_of_png(data: bytes) -> Animation | None:
-    """Return the frames of an animated PNG; None for a single picture.
-
-    Raises:
-        InputError: The animation is damaged, has 16 bits, or has too many frames.
-        MemoryLimitError: The canvas takes more memory than there is.
-    """
+    """Return the frames of an animated PNG; None for a single picture."""
     position = data.find(b"acTL")
     if position < 0 or int.from_bytes(data[position + 4 : position + 8]) < 2:
         return None

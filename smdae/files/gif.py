@@ -71,12 +71,7 @@ def encode(picture: Picture) -> bytes:
 
 
 def parts_of_gif(data: bytes) -> Animation | None:
-    """Return the frames of an animated GIF; None for a single picture.
-
-    Raises:
-        InputError: The file is damaged, or has too many frames.
-        MemoryLimitError: The canvas takes more memory than there is.
-    """
+    """Return the frames of an animated GIF; None for a single picture."""
     animation = _animation(data)
     return animation if len(animation) > 1 else None
 

@@ -35,9 +35,6 @@ def by_series(
         selection: What the user says.
         numbers: Filled with the series of each directory and its position in it.
         behind: Filled with the number of planes whose samples follow those of a directory.
-
-    Raises:
-        UsageError: The axes that the user gives contradict the file.
     """
     axes: list[Axes] = []
     lower: set[int] = set()

@@ -28,12 +28,7 @@ HAS_EXIF, HAS_XMP, HAS_ALPHA = 8, 4, 16  # flags of VP8X
 
 
 def parts_of_webp(data: bytes) -> Animation | None:
-    """Return the frames of an animated WebP; None for a single picture.
-
-    Raises:
-        InputError: The animation is damaged, or has too many frames.
-        MemoryLimitError: The canvas takes more memory than there is.
-    """
+    """Return the frames of an animated WebP; None for a single picture."""
     if data[12:16] != b"VP8X" or b"ANMF" not in data:
         return None
     found = list(_chunks(data, 12))

@@ -47,11 +47,7 @@ def begun(contest: Contest, plan: Plan, target: str | None, left_out: tuple[Left
 
 
 def _taken_over(record: Record, plan: Plan, folder: Path) -> Record:
-    """Return the record with the parts of an earlier run in the folder that have the same settings.
-
-    Raises:
-        OutputError: The earlier run compared something else.
-    """
+    """Return the record with the parts of an earlier run in the folder that have the same settings."""
     before = report_folder.earlier(folder)
     ours, theirs = ({name: r.settings.get(name) for name in FIXED} for r in (record, before))
     for name, now in ours.items():

@@ -49,14 +49,7 @@ class FitsPlanes:
 def one_fits(
     job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise a FITS file, write the result, and return its JSON record.
-
-    Raises:
-        UsageError: An option does not go with FITS files.
-        InputError: The file is damaged or has no image, or the extra that reads it is not installed.
-        OutputError: The result cannot be written.
-        MemoryLimitError: It takes more memory than there is.
-    """
+    """Denoise a FITS file, write the result, and return its JSON record."""
     from smdae.denoising.pages import is_blank
 
     _refuse(options)

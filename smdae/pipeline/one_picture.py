@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from smdae.denoising.task import Task
 
 CHECKED = 256  # pixels a side, from the middle, that self-checks are made on
+# Denoises a file, writes the result, and returns its JSON record. Raises UsageError for an option that does not go with
+# such files, InputError for a damaged file or without the extra that reads it, OutputError, and MemoryLimitError.
 Work = Callable[[Job, Options, ModelFor, Watch | None, bytes | None], dict[str, Any]]
 
 

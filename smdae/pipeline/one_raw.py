@@ -37,14 +37,7 @@ SAMPLE_SIZE = 1 << 17  # values of a mosaic over which the noise is described
 
 
 def one_raw(job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None) -> dict[str, Any]:
-    """Denoise a camera raw file, write the picture developed from it, and return its JSON record.
-
-    Raises:
-        UsageError: An option goes only with pictures that are developed already.
-        InputError: The file is damaged or of an unknown kind, or the extra that reads it is not installed.
-        OutputError: The result cannot be written.
-        MemoryLimitError: It takes more memory than there is.
-    """
+    """Denoise a camera raw file, write the picture developed from it, and return its JSON record."""
     _refuse(options)
     name = called(job)
     origin = origin_of(job, options.messages)

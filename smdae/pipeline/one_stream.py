@@ -38,9 +38,6 @@ def streamed(job: Job, options: Options, model_for: ModelFor) -> tuple[bytes | N
     """Denoise a video or several pictures from stdin, write them, and return (None, the JSON record).
 
     If stdin holds a single picture, nothing is denoised and (its bytes, None) is returned.
-
-    Raises:
-        UsageError, InputError, OutputError: As `video` and `pictures`.
     """
     from smdae.pipeline.reading import piped
 
@@ -63,12 +60,6 @@ def video(job: Job, options: Options, model_for: ModelFor, stream: Readable, nam
     """Denoise a Y4M stream to stdout or a file, and return its JSON record.
 
     Luma and chroma are denoised separately, each at its own size, where the noise is as the camera left it.
-
-    Raises:
-        UsageError: An option does not go with video.
-        InputError: The stream is damaged or ends inside a frame; the frames before are written.
-        OutputError: The result cannot be written.
-        MemoryLimitError: It takes more memory than there is.
     """
     _refuse(options, depth=True)
     refuse_misnamed(job, options, "a Y4M stream", [y4m.ENDING])
@@ -98,10 +89,6 @@ def pictures(
     """Denoise pictures that follow each other in stdin, write them in the same order, and return the JSON record.
 
     The first, and the beginning of the second, are read already; the stream has the rest.
-
-    Raises:
-        UsageError, OutputError: As `video`.
-        InputError: As `video`; a picture is damaged.
     """
     from smdae.denoising.steady import Steady
 

@@ -186,14 +186,7 @@ class _Run:
 def one_volume(
     job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise an OME-Zarr volume; return its JSON record.
-
-    Raises:
-        UsageError: An option goes only with single pictures, or with files.
-        InputError: The volume is damaged, not supported, or the extra is missing.
-        OutputError: The result cannot be written.
-        MemoryLimitError: It takes more memory than there is.
-    """
+    """Denoise an OME-Zarr volume; return its JSON record."""
     _refuse(job, options)
     name, origin = called(job), origin_of(job, options.messages)
     how: dict[str, Any] = {"overwrite": options.overwrite, "may_go": ome_metadata.may_be_replaced}

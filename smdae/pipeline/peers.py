@@ -83,11 +83,7 @@ class Peers:
             self.store.compare_set(name, "", json.dumps(value))
 
     def all_gather(self, name: str, value: Any) -> list[Any]:
-        """Store this process's value under a name, wait for those of all others, and return all in order of rank.
-
-        Raises:
-            LostError: The other processes have ended, or cannot be reached.
-        """
+        """Store this process's value under a name, wait for those of all others, and return all in order of rank."""
         self.write(f"{name}/{self.place.rank}", value)
         return [self.wait_for(f"{name}/{rank}") for rank in range(self.place.size)]
 
@@ -123,12 +119,7 @@ class Peers:
             raise UsageError(f"{what} is for one process, and there are {self.place.size}", "start without torchrun")
 
     def agree_on(self, plan: Any) -> None:
-        """Wait for the plans of all processes; do nothing if there is only one.
-
-        Raises:
-            InputError: They are not the same.
-            LostError: The other processes have ended, or cannot be reached.
-        """
+        """Wait for the plans of all processes, and raise InputError unless they are the same; do nothing alone."""
         if self.place.size > 1 and len(set(self.all_gather("plan", zlib.crc32(repr(plan).encode())))) > 1:
             raise InputError("the processes do not see the same files", "give all of them the same folders")
 

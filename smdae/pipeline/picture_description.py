@@ -73,7 +73,7 @@ def describe(source: Path, options: "Options") -> list[Description]:
 
     Raises:
         InputError, MemoryLimitError: The file cannot be read.
-        UsageError, InputError: As `find_noise`.
+        UsageError, InputError: As `find_noise`; an option does not go with files of this kind.
     """
     from smdae.pipeline import special_files
     from smdae.pipeline.picture_noise import find_noise

@@ -28,13 +28,7 @@ if TYPE_CHECKING:
 def denoise_parts(
     parts: Parts, job: Job, options: Options, model_for: ModelFor, watch: Watch | None, data: bytes | None
 ) -> dict[str, Any]:
-    """Denoise all pictures of a file, write the result, and return its JSON record.
-
-    Raises:
-        InputError: An option goes only with a single picture, or a part is damaged.
-        OutputError: The format of the result cannot hold several pictures, or it cannot be written.
-        UsageError, ModelError, MemoryLimitError: As `denoised`.
-    """
+    """Denoise all pictures of a file, write the result, and return its JSON record."""
     alone = {
         "--reference": options.reference is not None,
         options.extras.option: options.extras.some,

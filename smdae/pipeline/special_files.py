@@ -43,13 +43,7 @@ class _Several:
 
 
 def of_raw(content: Path | bytes, name: str, options: "Options") -> list[Description]:
-    """Read a camera raw file, estimate its noise, and return the description of both.
-
-    Raises:
-        UsageError: An option goes only with pictures that are developed already.
-        InputError: The file is damaged or of an unknown kind, or the extra that reads it is not installed.
-        MemoryLimitError: It takes more memory than there is.
-    """
+    """Read a camera raw file, estimate its noise, and return the description of both."""
     from smdae.pipeline.one_raw import noise_of, stand_in
     from smdae.pipeline.picture_noise import find_noise
 
@@ -67,11 +61,7 @@ def of_raw(content: Path | bytes, name: str, options: "Options") -> list[Descrip
 
 
 def of_fits(content: Path | bytes, name: str, options: "Options") -> list[Description]:
-    """Read a FITS file, and return each of its images with its noise.
-
-    Raises:
-        UsageError, InputError, MemoryLimitError: As `fits.opened` and `typical_noise`.
-    """
+    """Read a FITS file, and return each of its images with its noise."""
     from smdae.pipeline.one_fits import FitsPlanes
     from smdae.pipeline.shared_noise import typical_noise
 
@@ -94,11 +84,7 @@ def of_fits(content: Path | bytes, name: str, options: "Options") -> list[Descri
 
 
 def of_volume(folder: Path, name: str, options: "Options") -> list[Description]:
-    """Read an OME-Zarr, and return each of its channels with its noise.
-
-    Raises:
-        UsageError, InputError, MemoryLimitError: As `ome_zarr.opened` and `typical_noise`.
-    """
+    """Read an OME-Zarr, and return each of its channels with its noise."""
     from smdae.pipeline.shared_noise import typical_noise
     from smdae.pipeline.volume_channels import VolumePlanes
 
@@ -123,11 +109,6 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options") -
     """Read the first frames of a Y4M video, and return each of their planes with its noise.
 
     `begun` are the bytes already read from stdin.
-
-    Raises:
-        UsageError: An option does not go with video.
-        InputError: The stream is damaged.
-        MemoryLimitError: It takes more memory than there is.
     """
     from smdae.estimation.scale import Scale
     from smdae.pipeline.shared_noise import typical_noise

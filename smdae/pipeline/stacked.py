@@ -122,11 +122,6 @@ def denoise_stack(
     """Denoise a TIFF of many pages or channels page by page, write the result, and return its JSON record.
 
     Only one page is in memory at a time.
-
-    Raises:
-        InputError: The file is damaged, or an option goes only with a single picture.
-        OutputError: The format of the result cannot hold several pages, or it cannot be written.
-        UsageError, MemoryLimitError: As `denoised`.
     """
     if options.profile is not None:
         refuse_place(options.profile, options.overwrite_beside)
