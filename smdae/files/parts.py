@@ -15,8 +15,8 @@ from smdae.files import images
 from smdae.files.formats import function
 from smdae.files.picture import Picture
 
-# Each returns the parts of a file, None for a single picture. It raises InputError for a file that is damaged or has too
-# many, and MemoryLimitError for a canvas that takes more memory than there is.
+# Each returns the parts of a file, None for a single picture. It raises InputError for a file that is damaged or has
+# too many, and MemoryLimitError for a canvas that takes more memory than there is.
 FINDERS = {
     "JPEG": "mpo.parts_of_jpeg",
     "GIF": "gif.parts_of_gif",
