@@ -78,7 +78,7 @@ class Mpo:
             if picture is None and not how.strip and how.quality is None:
                 continue
             picture = picture or self._read(number)
-            index = [s for s in segments_of(made[number]) if _is_index(s)]
+            index = [s for s in segments_of(made[number]) if s[0] == APP2 and s[1].startswith(MPF)]
             metadata = stripped(picture.metadata) if how.strip else picture.metadata
             whole = jpeg_file.encode(replace(picture, metadata=metadata), how.quality or jpeg_file.QUALITY)
             own = segments_of(whole)
@@ -114,10 +114,6 @@ def parts_of_jpeg(data: bytes) -> "Mpo | Inks | None":
     if mpo is not None:
         return mpo
     return Inks(data) if JpegImageFile(BytesIO(data)).mode == "CMYK" else None
-
-
-def _is_index(segment: tuple[int, bytes]) -> bool:
-    return segment[0] == APP2 and segment[1].startswith(MPF)
 
 
 def _mpo_of(data: bytes, index: bytes) -> Mpo | None:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from smdae.files.regular import opened
+
 MAX_HEADER = 1 << 20  # bytes
 MAX_NUMBERS = 1 << 40  # of a tensor, and of all
 SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
@@ -114,10 +116,8 @@ def read(path: Path, most: int, accept: Callable[[Header], object] = lambda _: N
         ValueError: It is a pipe or a device, is larger than `most`, begins with no header, was cut off, or has bytes
             that belong to nothing.
     """
-    # Without the flag to open a pipe would wait for one who writes to it.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
+    with opened(path) as file:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is a pipe or a device, not a file")
         first = file.read(8)

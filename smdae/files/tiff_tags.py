@@ -13,6 +13,7 @@ import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
+from xml.sax.saxutils import escape
 
 from smdae.errors import InputError
 from smdae.files.marks import TAG as MARK
@@ -170,7 +171,7 @@ def renamed(description: bytes, before: str, after: str) -> bytes:
     """
     if b"<OME" not in description[:4096] or before == after:
         return description
-    old, new = (_escaped(name).encode() for name in (before, after))
+    old, new = (escape(name, {'"': "&quot;"}).encode() for name in (before, after))
     return re.sub(rb'(FileName=")%s(")' % re.escape(old), lambda match: match[1] + new + match[2], description)
 
 
@@ -189,9 +190,3 @@ def retyped(description: bytes, depth: str) -> bytes:
 def shaped(letters: str, shape: tuple[int, ...]) -> Tag:
     """Return a description of the axes of a file in the form of tifffile, for files without another."""
     return Tag(DESCRIPTION, 2, json.dumps({"shape": list(shape), "axes": letters}).encode() + b"\0")
-
-
-def _escaped(text: str) -> str:
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        text = text.replace(character, entity)
-    return text

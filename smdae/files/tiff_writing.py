@@ -84,18 +84,12 @@ def written(
                     rest = (next(samples) for _ in range(run.count - 1))
                     data = (array.reshape(shape) for array in chain([first], rest))
                     del first
-                    writer.write(
-                        data, shape=(run.count, *shape), dtype=_dtype(page, style), truncate=run.is_single, **given
-                    )
+                    dtype = np.dtype(style.depth or page.dtype)
+                    writer.write(data, shape=(run.count, *shape), dtype=dtype, truncate=run.is_single, **given)
     except (struct.error, ValueError) as error:
         if "too large" in str(error) or isinstance(error, struct.error):
             raise OutputError("the result is larger than the 4 GB that a TIFF can hold", "write .npy") from error
         raise
-
-
-def _dtype(page: "tifffile.TiffPage", style: Style) -> np.dtype:
-    assert page.dtype is not None
-    return np.dtype(style.depth or page.dtype.name)
 
 
 def _arguments(

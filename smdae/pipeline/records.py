@@ -23,7 +23,7 @@ def record_of(
     job: Job, model: Any, found: "Sequence[PictureNoise | NoiseFacts]", precisions: Sequence[str]
 ) -> dict[str, Any]:
     """Return the JSON record of a denoised file; noise and sigma are lists where it has several pages or channels."""
-    sigmas = [_plain(page.levels) for page in found]
+    sigmas = [page.levels[0] if len(page.levels) == 1 else list(page.levels) for page in found]
     kinds = ["none" if page.estimate.noise.is_none else page.estimate.noise.kind for page in found]
     noise = [
         {
@@ -67,10 +67,6 @@ def estimates(judgements: "Sequence[Judgement | None]") -> dict[str, Any]:
         "doubts": [list(judged.doubts) if judged else [] for judged in judgements],
     }
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
-
-
-def _plain(levels: tuple[float, ...]) -> float | list[float]:
-    return levels[0] if len(levels) == 1 else list(levels)
 
 
 def precisions(outcome: "Outcome", model: Any) -> list[str]:

@@ -269,9 +269,5 @@ def _none_in(folder: Path, found: Selection, search: Search) -> InputError:
 
 def _skipped(left_out: Counter[str]) -> str:
     """Return in words how many files were left out; empty if none were."""
-    kinds = Counter({_plural(kind, count): count for kind, count in left_out.items()})
+    kinds = Counter({PLURALS.get(kind, kind) if count > 1 else kind: count for kind, count in left_out.items()})
     return f"{left_out.total():,} skipped: {counted(kinds)}" if left_out else ""
-
-
-def _plural(kind: str, count: int) -> str:
-    return PLURALS.get(kind, kind) if count > 1 else kind
