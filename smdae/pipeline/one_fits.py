@@ -16,7 +16,7 @@ from smdae.pipeline.model_choice import ModelFor
 from smdae.pipeline.options import Options, refuse_options
 from smdae.pipeline.outcome import denoised
 from smdae.pipeline.picture_names import parted_name
-from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared, refuse_unit
+from smdae.pipeline.picture_noise import NoiseFacts, is_noise_shared, refuse_unit
 from smdae.pipeline.places import STREAM, Job
 from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, refuse_misnamed
@@ -56,7 +56,7 @@ def one_fits(
     name = called(job)
     origin = origin_of(job, options.messages)
     options = replace(options, mend=False)
-    found: list[PictureNoise] = []
+    found: list[NoiseFacts] = []
     judged: list[Judgement | None] = []
     changed: set[int] = set()
     with fits.opened(job.source if data is None else data, name) as file:
@@ -83,7 +83,7 @@ def one_fits(
                     yield page.pixels
                     continue
                 outcome = denoised(page, model, shared, None, name, judging=not is_cube)
-                found.append(outcome.found)
+                found.append(outcome.found.facts())
                 judged.append(outcome.judgement)
                 changed.update([image.number] if outcome.task is not None else [])
                 yield outcome.picture.pixels

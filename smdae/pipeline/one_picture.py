@@ -146,8 +146,9 @@ def _single(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
     whole = _encoded(job, picture, outcome, kind, model, options, data)
     with beside([*extra, *profile], options.overwrite_beside, origin and replace(origin, is_target=False)):
         put_bytes(job, whole, options.overwrite, origin, options.stdout)
-    summarise({"": [found]}, [outcome.judgement], model, job, options)
-    record = record_of(job, model, [found], precisions(outcome, model)) | estimates([outcome.judgement])
+    facts = [found.facts()]
+    summarise({"": facts}, [outcome.judgement], model, job, options)
+    record = record_of(job, model, facts, precisions(outcome, model)) | estimates([outcome.judgement])
     if extra:
         record["beside"] = [str(path) for path, _ in extra]
     if options.checks:

@@ -65,8 +65,9 @@ def one_raw(job: Job, options: Options, model_for: ModelFor, watch: Watch | None
     aside = [] if options.profile is None else [(options.profile, _profile(found, shot, name))]
     with beside(aside, options.overwrite_beside, origin and replace(origin, is_target=False)):
         put_bytes(job, whole, options.overwrite, origin, options.stdout)
-    summarise({"": [found]}, [judgement], model, job, options)
-    return record_of(job, model, [found], []) | estimates([judgement])
+    facts = [found.facts()]
+    summarise({"": facts}, [judgement], model, job, options)
+    return record_of(job, model, facts, []) | estimates([judgement])
 
 
 def _refuse(options: Options) -> None:

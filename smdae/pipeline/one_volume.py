@@ -156,7 +156,7 @@ class _Run:
     def _note(self, channel: Channel, before: np.ndarray, outcome: Outcome | None = None) -> None:
         """Add the facts about a plane, or a region of one, to those of its channel; no outcome if it was skipped."""
         lost = int((~np.isfinite(before)).sum()) if before.dtype.kind == "f" else 0
-        repaired, banded = (outcome.found.repaired, outcome.found.is_banded) if outcome else (0, False)
+        repaired, banded = (outcome.found.repaired, outcome.found.prepared.is_banded) if outcome else (0, False)
         if outcome is not None:
             self.products = self.products or precisions(outcome, self.model)
         last = self.noted.get(channel.label) or replace(channel.found.facts(), lost=0, repaired=0, is_banded=False)

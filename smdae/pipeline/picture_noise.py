@@ -52,48 +52,36 @@ class PictureNoise:
         return unscaled(self.noise, self.prepared.scale)
 
     @property
-    def lost(self) -> int:
-        """Return the number of pixels that are NaN or infinite."""
-        if self.prepared.original.dtype.kind == "u":
-            return 0
-        return int((~np.isfinite(np.atleast_3d(self.prepared.original))).any(2).sum())
-
-    @property
     def repaired(self) -> int:
         """Return the number of pixels that were outliers, and were repaired."""
         outliers = self.prepared.outliers
         return 0 if outliers is None else int(outliers.mask.any(2).sum())
 
-    @property
-    def is_banded(self) -> bool:
-        """Return whether rows or columns had offsets, which were subtracted."""
-        return self.prepared.is_banded
-
     def facts(self) -> "NoiseFacts":
         """Return the facts about the noise without the picture, which take little memory."""
-        return NoiseFacts(
-            self.estimate,
-            self.described,
-            self.levels,
-            self.sigma,
-            self.lost,
-            self.repaired,
-            self.is_banded,
-            self.seen,
-        )
+        original, banded = self.prepared.original, self.prepared.is_banded
+        lost = 0 if original.dtype.kind == "u" else int((~np.isfinite(np.atleast_3d(original))).any(2).sum())
+        words = self.estimate, self.described, self.levels, self.sigma
+        return NoiseFacts(*words, lost, self.repaired, banded, self.seen)
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseFacts:
-    """The facts about the noise of a picture, without the picture; the attributes are those of `PictureNoise`."""
+    """The facts about the noise of a picture, without the picture; see also `PictureNoise`.
+
+    Attributes:
+        lost: The number of pixels that are NaN or infinite.
+        repaired: The number of pixels that were outliers, and were repaired.
+        is_banded: Whether rows or columns had offsets, which were subtracted.
+    """
 
     estimate: "Estimate"
-    described: str
-    levels: tuple[float, ...]
-    sigma: float
-    lost: int
-    repaired: int
-    is_banded: bool
+    described: str = "none"
+    levels: tuple[float, ...] = (0.0,)
+    sigma: float = 0.0
+    lost: int = 0
+    repaired: int = 0
+    is_banded: bool = False
     seen: float | None = None
 
 
@@ -102,7 +90,7 @@ def without_noise() -> NoiseFacts:
     from smdae.estimation.estimate import Estimate
     from smdae.noise import Noise
 
-    return NoiseFacts(Estimate(Noise.gaussian(0.0), 0.0), "none", (0.0,), 0.0, 0, 0, False)
+    return NoiseFacts(Estimate(Noise.gaussian(0.0), 0.0))
 
 
 def is_noise_estimated(model: Any, options: Options) -> bool:

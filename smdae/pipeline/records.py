@@ -11,7 +11,7 @@ from smdae.pipeline.places import Job
 if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
     from smdae.pipeline.outcome import Outcome
-    from smdae.pipeline.picture_noise import NoiseFacts, PictureNoise
+    from smdae.pipeline.picture_noise import NoiseFacts
 
 
 def words_of(model: Any) -> str:
@@ -19,9 +19,7 @@ def words_of(model: Any) -> str:
     return f"denoised by smdae {__version__} with {model.identity}"
 
 
-def record_of(
-    job: Job, model: Any, found: "Sequence[PictureNoise | NoiseFacts]", precisions: Sequence[str]
-) -> dict[str, Any]:
+def record_of(job: Job, model: Any, found: "Sequence[NoiseFacts]", precisions: Sequence[str]) -> dict[str, Any]:
     """Return the JSON record of a denoised file; noise and sigma are lists where it has several pages or channels."""
     sigmas = [page.levels[0] if len(page.levels) == 1 else list(page.levels) for page in found]
     kinds = ["none" if page.estimate.noise.is_none else page.estimate.noise.kind for page in found]
