@@ -28,8 +28,7 @@ from smdae.pipeline.peers import Peers
 from smdae.pipeline.places import STREAM, Job, Plan, plan
 from smdae.pipeline.placing import forget
 from smdae.pipeline.records import figures, is_number
-from smdae.pipeline.rehearsal import rehearsed
-from smdae.pipeline.replacing import claimed, claims, refuse_place, refuse_raced, unmarked
+from smdae.pipeline.replacing import claimed, claims, refuse_place, refuse_raced, rehearsed, unmarked
 from smdae.pipeline.report import Report
 from smdae.pipeline.result_format import refuse_quality
 from smdae.pipeline.selection import listed, refuse_unpiped

@@ -7,7 +7,7 @@ steps or pages done and with their total.
 options, extras        the settings for each picture, and the files to write beside its result
 selection, places      which pictures there are, and where their results go
 picture_names          what names of files say
-rehearsal              the plan that --dry-run prints
+replacing              what results replace, and the plan that --dry-run prints
 one_picture            the work on one file: `worker` returns a function that does one job
 one_raw, one_fits, one_volume, one_stream, several, stacked
                        the same for files that are not a single picture
@@ -21,7 +21,7 @@ peers, sharing         many files, in several processes
 messages               receivers of messages
 summary, records       the report on a result: in words, and as JSON
 measured               the distance of pictures from a clean one
-report                 the report as a page, with report_view, report_page and report_style
+report                 the report as a page, with report_page and report_style
 picture_description    the description of pictures for `info`, with special_files, model_description,
                        profile_description and noise_chart for other files, models and noise
 card, fit_files        the model file, log and state of a fit

@@ -1,4 +1,4 @@
-"""What of a plan replaces files: inputs by their results, and whatever lies where a result goes.
+"""What of a plan replaces files: inputs by their results, and whatever lies where a result goes; and --dry-run.
 
 Folders whose pictures a run replaces are claimed by it, so that no two runs denoise the same ones twice. A claim is a
 lock on the folder itself: no file is made for it, and it ends with the process, however that ends. Whoever takes all
@@ -7,9 +7,10 @@ pictures of a folder claims it alone; those who were given single files share it
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -25,6 +26,12 @@ from smdae.files.refusals import refuse_changed, refuse_existing, refuse_making
 from smdae.pipeline.places import STREAM, Job
 
 CODESTREAM = ".j2k"  # of JPEG 2000, without the boxes in which words would stand
+REMARKS = {
+    "skip": "skipped: it is there",
+    "replace": "replaces what is there",
+    "refuse": "refused: it is there, and -y is not given",
+    "fail": "fails: there is no such input",
+}
 
 
 def claims(jobs: list[Job], inputs: list[Path]) -> dict[Path, bool]:
@@ -112,3 +119,35 @@ def refuse_place(path: Path, overwrite: bool, folder: bool = False) -> None:
         refuse_making(path, path)
     elif not overwrite and any(path.iterdir()):
         raise OutputError(f"the folder '{path}' is not empty", "write to another, or replace what is there with -y")
+
+
+def rehearsed(jobs: Sequence[Job], overwrite: bool, beside: Sequence[Path]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield each file that would be written, those `beside` last, as a JSON record and a line; write nothing."""
+    for job in jobs:
+        would = _would(job, overwrite)
+        why = misplaced(job) if would == "refuse" else None
+        aside = "" if would == "write" else f" ({f'refused: {why}' if why else REMARKS[would]})"
+        named = _named(job)
+        source, target = named.values()
+        yield named | {"would": would}, f"{source} -> {target}{aside}"
+    for path in beside:
+        yield {"output": str(path), "would": "write"}, f"-> {path}"
+
+
+def _would(job: Job, overwrite: bool) -> str:
+    if job.skipped:
+        return "skip"
+    if job.source != STREAM and not os.path.lexists(job.source):
+        return "fail"
+    if not job.is_done:
+        return "write"
+    if misplaced(job):
+        return "refuse"
+    return "replace" if overwrite else "refuse"
+
+
+def _named(job: Job) -> dict[str, Any]:
+    return {
+        "input": "stdin" if job.source == STREAM else str(job.source),
+        "output": "stdout" if job.target == STREAM else str(job.target),
+    }

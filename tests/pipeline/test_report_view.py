@@ -16,8 +16,7 @@ from smdae.noise import Noise
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_description import UNLOADED
 from smdae.pipeline.picture_noise import PictureNoise, find_noise
-from smdae.pipeline.report import Report
-from smdae.pipeline.report_view import MAX_WHOLE, PART, view_of
+from smdae.pipeline.report import MAX_WHOLE, PART, Report, view_of
 
 RNG = np.random.default_rng(3)
 WAVES = (3276 * (np.sin(np.arange(64 * 64).reshape(64, 64) / 7) + RNG.normal(0, 0.2, (64, 64)))).astype(np.int16)
