@@ -171,7 +171,7 @@ def content(path: Path, name: str) -> bytes:
 
 
 def bounded(file: BinaryIO, head: bytes, name: str) -> bytes:
-    """Return the whole of a file, of which the first bytes are read; InputError for an endless stream."""
+    """Return all bytes of a file whose first ones, `head`, are read; InputError for a stream of over 1 GB."""
     if _is_regular(file):
         return head + file.read()
     pieces, size = [head], len(head)

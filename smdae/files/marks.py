@@ -83,7 +83,7 @@ def marked(data: bytes, format: str, words: str) -> bytes:
 
 
 def printable(words: str) -> bytes:
-    """Return words in the letters of ASCII, others, and what would end a line, being question marks."""
+    """Return words as ASCII, with a question mark for each other letter and for what would end a line."""
     return "".join(letter if " " <= letter <= "~" else "?" for letter in words).encode("ascii")
 
 

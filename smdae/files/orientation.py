@@ -37,7 +37,7 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def lying_over(pixels: np.ndarray, metadata: Metadata, other: Metadata, size: tuple[int, int]) -> np.ndarray:
-    """Return a picture of what another shows, (H, W) or (H, W, C), turned as that one is stored.
+    """Return the pixels of a picture, (H, W) or (H, W, C), turned as another picture of the same scene is stored.
 
     The two are laid over each other as they are shown. If their sizes differ then, but agree as stored, the pixels are
     returned as they are stored.

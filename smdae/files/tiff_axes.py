@@ -79,7 +79,7 @@ ALL = Selection()
 
 
 def of_series(letters: str, shape: tuple[int, ...], page: str, page_shape: tuple[int, ...], pages: int) -> Axes | None:
-    """Return the axes of a series of so many pages, from letters and shapes of both; None where they contradict."""
+    """Return the axes of a series from its letters and shape and those of a page; None where they contradict."""
     lead = len(letters) - len(page)
     if lead < 0 or shape[lead:] != page_shape or math.prod(shape[:lead]) != pages:
         return None

@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
     Attributes:
         directory: Its number in the chain.
-        plane: Behind that directory, 0 for the one that it describes.
+        plane: Its number among the planes whose samples follow each other behind that directory, 0 for the first.
         series: The number of its series.
         channel: Along C, counted from 0.
     """

@@ -91,7 +91,7 @@ def within_memory(name: str) -> Iterator[None]:
 
 
 def refuse_misnamed(job: Job, options: Options, called: str, endings: Sequence[str]) -> None:
-    """Raise InputError for a file without an ending of what it is `called`, if its result would be named alike."""
+    """Raise InputError for a file with the ending of another format than it has, if its result would get that too."""
     ending = job.source.suffix.lower()
     if STREAM in (job.source, job.target) or options.ending or job.target.suffix.lower() != ending:
         return

@@ -117,7 +117,7 @@ def selected(inputs: Iterable[Path], search: Search, literal: bool = False) -> S
 
 
 def refuse_unpiped(wanted: str, purpose: str = "") -> None:
-    """Raise UsageError, about a purpose, unless what is wanted, such as "an image", is piped into stdin."""
+    """Raise UsageError unless something is piped into stdin; its hint says what is wanted, such as "an image"."""
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError(f"nothing is piped into stdin{purpose}", f"pipe {wanted} in, or name a file")
 
