@@ -1,7 +1,7 @@
 """The work on one FITS file: its images and cubes are denoised plane by plane; all else is copied."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,7 +22,7 @@ from smdae.pipeline.placing import origin_of, put_result
 from smdae.pipeline.reading import called, refuse_misnamed
 from smdae.pipeline.records import estimates, record_of, words_of
 from smdae.pipeline.replacing import refuse_result
-from smdae.pipeline.shared_noise import with_shared_noise
+from smdae.pipeline.shared_noise import Numbered, with_shared_noise
 from smdae.pipeline.summary import summarise
 from smdae.progress import Watch
 
@@ -30,20 +30,14 @@ if TYPE_CHECKING:
     from smdae.denoising.judgement import Judgement
 
 
-@dataclass(frozen=True, eq=False)
-class FitsPlanes:
-    """The planes of an image as pictures."""
+def planes_of(image: "Image", file: BinaryIO) -> Numbered:
+    """Return the planes of an image as pictures; a page raises InputError where the file is damaged."""
 
-    image: "Image"
-    file: BinaryIO
-
-    def __len__(self) -> int:
-        return self.image.count
-
-    def page(self, number: int, /) -> Picture:
-        """Return the plane of a number, counted from 0; raise InputError if the file is damaged there."""
-        values = self.image.plane(self.file, number)
+    def page(number: int) -> Picture:
+        values = image.plane(file, number)
         return Picture(values, 1.0, "TIFF", is_finite=bool(np.isfinite(values).all()))
+
+    return Numbered(image.count, page)
 
 
 def one_fits(
@@ -67,11 +61,13 @@ def one_fits(
             raise OutputError(f"a FITS file stays one, and is not written as '{target}'", hint)
         if job.target != STREAM and not options.will_make(job.target.parent):
             refuse_result(job, options.overwrite)
-        model = model_for(FitsPlanes(file.images[0], file.file).page(0))
-        refuse_unit(FitsPlanes(file.images[0], file.file).page(0), options, name)
+        first = planes_of(file.images[0], file.file).page(0)
+        model = model_for(first)
+        refuse_unit(first, options, name)
+        del first
 
         def results(image: "Image") -> Iterator[np.ndarray]:
-            planes = FitsPlanes(image, file.file)
+            planes = planes_of(image, file.file)
             is_cube = image.count > 1
             shares = is_cube and is_noise_shared(model, options)
             shared = with_shared_noise(planes, model, options, name) if shares else options

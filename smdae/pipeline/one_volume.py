@@ -35,7 +35,7 @@ from smdae.pipeline.records import estimates, precisions, record_of
 from smdae.pipeline.replacing import refuse_misplaced
 from smdae.pipeline.result_format import refuse_other_format
 from smdae.pipeline.summary import summarise
-from smdae.pipeline.volume_channels import Channel, VolumePlanes, channels_of, chosen_channels, is_chosen, refuse_beyond
+from smdae.pipeline.volume_channels import Channel, channels_of, chosen_channels, is_chosen, planes_in, refuse_beyond
 from smdae.progress import Watch
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def one_volume(
             refuse_folder(job.target, **how)
             refuse_misplaced(job)
         image = volume.images[0]
-        first = VolumePlanes(image, image.written(image.planes(0)), name).page(0)
+        first = planes_in(image, image.written(image.planes(0)), name).page(0)
         refuse_unit(first, options, name)
         run = _Run(volume, job, options, model_for(first), watch)
 

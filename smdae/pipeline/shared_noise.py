@@ -1,6 +1,7 @@
 """The noise and the scale that the pages of a file share: those of a typical page (see `denoising.pages`)."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -20,6 +21,17 @@ class Pages(Protocol):
     def page(self, number: int, /) -> Picture:
         """Return the page of a number, counted from 0."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Numbered:
+    """Pictures by their numbers, counted from 0, each of which `page` returns."""
+
+    count: int
+    page: Callable[[int], "Picture"]
+
+    def __len__(self) -> int:
+        return self.count
 
 
 def with_shared_noise(pages: Pages, model: Any, options: Options, name: str) -> Options:

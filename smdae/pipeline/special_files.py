@@ -7,7 +7,7 @@ with the median level of each image or channel; for video that of luma and of ea
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,20 +26,6 @@ if TYPE_CHECKING:
 
 FRAMES = 5  # of a video, that are examined
 PLANES = ("luma", "blue chroma", "red chroma")
-
-
-@dataclass(frozen=True, eq=False)
-class _Several:
-    """Pictures in memory, by their numbers."""
-
-    pictures: "list[Picture]"
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def page(self, number: int, /) -> Picture:
-        """Return the picture of a number, counted from 0."""
-        return self.pictures[number]
 
 
 def of_raw(content: Path | bytes, name: str, options: "Options") -> list[Description]:
@@ -62,14 +48,14 @@ def of_raw(content: Path | bytes, name: str, options: "Options") -> list[Descrip
 
 def of_fits(content: Path | bytes, name: str, options: "Options") -> list[Description]:
     """Read a FITS file, and return each of its images with its noise."""
-    from smdae.pipeline.one_fits import FitsPlanes
+    from smdae.pipeline.one_fits import planes_of
     from smdae.pipeline.shared_noise import typical_noise
 
     options = replace(options, mend=False)  # stars are as small as outliers
     parts = []
     with fits.opened(content, name) as file:
         for k, image in enumerate(file.images):
-            planes = FitsPlanes(image, file.file)
+            planes = planes_of(image, file.file)
             picture = replace(planes.page(0), format="FITS")
             height, width = image.shape
             of = f"image {k + 1} of {len(file.images)}, " if len(file.images) > 1 else ""
@@ -86,7 +72,7 @@ def of_fits(content: Path | bytes, name: str, options: "Options") -> list[Descri
 def of_volume(folder: Path, name: str, options: "Options") -> list[Description]:
     """Read an OME-Zarr, and return each of its channels with its noise."""
     from smdae.pipeline.shared_noise import typical_noise
-    from smdae.pipeline.volume_channels import VolumePlanes
+    from smdae.pipeline.volume_channels import planes_in
 
     parts = []
     with ome_zarr.opened(folder, name) as volume:
@@ -94,7 +80,7 @@ def of_volume(folder: Path, name: str, options: "Options") -> list[Description]:
             height, width = image.shape[-2:]
             for c in range(image.channels):
                 count = len(all_planes := image.planes(c))
-                planes = VolumePlanes(image, image.written(all_planes), name)
+                planes = planes_in(image, image.written(all_planes), name)
                 picture = replace(planes.page(0), format="OME-Zarr")
                 of = f"channel {c + 1} of {image.channels}, " if image.channels > 1 else ""
                 size = f"{count:,} planes of {width} x {height}" if count > 1 else f"{width} x {height}"
@@ -111,7 +97,7 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options") -
     `begun` are the bytes already read from stdin.
     """
     from smdae.estimation.scale import Scale
-    from smdae.pipeline.shared_noise import typical_noise
+    from smdae.pipeline.shared_noise import Numbered, typical_noise
 
     if options.white is not None or options.black is not None:
         raise UsageError("--white and --black do not go with video", "leave them out")
@@ -130,7 +116,7 @@ def of_video(source: Path, begun: bytes | None, name: str, options: "Options") -
         height, width = header.shapes[k]
         frame = f"{len(frames)} frames" if len(frames) > 1 else "frame"
         what = f"the first {frame}, {PLANES[k]} of {width} x {height}, {header.bits} bits, Y4M"
-        noise = typical_noise(_Several(pictures), UNLOADED, options, name)
+        noise = typical_noise(Numbered(len(pictures), pictures.__getitem__), UNLOADED, options, name)
         parts.append(described(name, pictures[0], len(frames), *noise, channel=(k + 1, count), what=what))
     return parts
 

@@ -17,26 +17,19 @@ from smdae.files.tiff_axes import Selection
 from smdae.files.zarr_images import Image
 from smdae.pipeline.options import Options
 from smdae.pipeline.picture_noise import PictureNoise, is_noise_shared
-from smdae.pipeline.shared_noise import typical_noise
+from smdae.pipeline.shared_noise import Numbered, typical_noise
 
 WINDOW, WINDOWS = 512, 4  # of a large plane, so many windows along each side are examined, of so many pixels a side
 
 
-@dataclass(frozen=True, eq=False)
-class VolumePlanes:
-    """The planes of a channel as pictures; of large planes only windows spread over them."""
+def planes_in(image: "Image", places: list[tuple[int, ...]], name: str) -> Numbered:
+    """Return planes of an image as pictures, of large ones windows spread over them; damage raises InputError."""
 
-    image: "Image"
-    places: list[tuple[int, ...]]
-    name: str
+    def page(number: int) -> Picture:
+        with ome_zarr.reading(name):
+            return from_samples(ome_zarr.sample(image, places[number], WINDOW, WINDOWS), "TIFF")
 
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def page(self, number: int, /) -> Picture:
-        """Return the plane of a number, counted from 0; raise InputError if the volume is damaged there."""
-        with ome_zarr.reading(self.name):
-            return from_samples(ome_zarr.sample(self.image, self.places[number], WINDOW, WINDOWS), "TIFF")
+    return Numbered(len(places), page)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +63,7 @@ def channels_of(image: "Image", volume: Volume, model: Any, options: Options, na
         UsageError, InputError: As `typical_noise`.
     """
     return {
-        c: _channel(label and f"{label}: ", VolumePlanes(image, image.written(places), name), c, model, options)
+        c: _channel(label and f"{label}: ", planes_in(image, image.written(places), name), c, model, options, name)
         for c, (label, places) in chosen_channels(image, volume, options.selection).items()
     }
 
@@ -101,13 +94,13 @@ def refuse_beyond(volume: Volume, options: Options, name: str) -> None:
         raise UsageError(f"--sigma has {len(options.levels)} values, and '{name}' has {channels} channels")
 
 
-def _channel(label: str, planes: VolumePlanes, c: int, model: Any, options: Options) -> Channel:
+def _channel(label: str, planes: Numbered, c: int, model: Any, options: Options, name: str) -> Channel:
     """Return the channel of these planes, number `c` of its image, with the noise that they share."""
     from smdae.denoising.task import Task
 
     if options.levels is not None and len(options.levels) > 1:
         options = replace(options, levels=(options.levels[c],))
-    found, shared = typical_noise(planes, model, options, planes.name)
+    found, shared = typical_noise(planes, model, options, name)
     if is_noise_shared(model, options):
         shared = replace(shared, noise=found.in_unit)
     shared = replace(shared, scale=shared.scale or found.prepared.scale)
